@@ -1,1 +1,22 @@
-//! Not written yet.
+//! The outgoing HTTP client that every far-end crate is handed: [`HttpClient`] built from a [`NetworkConnection`], the one
+//! retry policy ([`retry`]) and the one redaction ([`redact`]).
+//!
+//! What it must never do: know a far end (no Databricks, no MaxCompute, no Azure here), follow a redirect to another host
+//! (credentials would travel with it), talk to a host that the connection does not allow, or put a secret into an error or a
+//! log line. Bodies are read with a stated limit only.
+
+mod client;
+mod connection;
+mod error;
+mod host;
+pub mod redact;
+pub mod retry;
+mod wire;
+
+pub use client::{HttpClient, install_crypto_provider};
+pub use connection::{NetworkConnection, ProxyUrl};
+pub use error::{HttpError, HttpErrorKind};
+pub use host::HostPattern;
+pub use reqwest::{Body, Method, StatusCode, header};
+pub use url::Url;
+pub use wire::{Request, Response};

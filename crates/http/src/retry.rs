@@ -1,0 +1,222 @@
+//! Owns the one retry policy: what is tried again, when, and how often. The decision ([`RetryPolicy::next`]) is a pure
+//! function of the policy, the error's class, the attempts made, the time left and a random number; [`run`] is the thin loop
+//! around it. (A general retry crate does not fit: here a far end's own wait, a deadline and a shared budget decide together.)
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How a failed attempt is followed up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RetryPolicy {
+    /// Wait before the second attempt, before jitter.
+    pub first_delay: Duration,
+    /// Longest wait, before jitter. A wait that the far end asks for may be longer.
+    pub max_delay: Duration,
+    /// By which each wait exceeds the one before; below 1 counts as 1.
+    pub factor: f64,
+    /// Most attempts, the first included; `None` leaves it to `total`.
+    pub max_attempts: Option<u32>,
+    /// Longest time from the first attempt to the start of the last.
+    pub total: Duration,
+}
+
+impl Default for RetryPolicy {
+    /// 0.5 s doubling to 30 s, for at most 5 minutes.
+    fn default() -> Self {
+        Self {
+            first_delay: Duration::from_millis(500),
+            max_delay: Duration::from_secs(30),
+            factor: 2.0,
+            max_attempts: None,
+            total: Duration::from_secs(300),
+        }
+    }
+}
+
+/// Whether an error is worth another attempt. It is a property of the error, not of the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryClass {
+    /// The same request will fail again.
+    Permanent,
+    /// It may work the next time.
+    Transient,
+    /// The far end is overloaded; it may have said how long to wait.
+    Throttled {
+        /// The wait it asked for.
+        retry_after: Option<Duration>,
+    },
+}
+
+/// An error that knows its [`RetryClass`].
+pub trait Classify {
+    /// The class of this error.
+    fn retry_class(&self) -> RetryClass;
+}
+
+/// What to do after a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Try again after this wait.
+    Wait(Duration),
+    /// Give the error to the caller.
+    Stop(StopReason),
+}
+
+/// Why no further attempt is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    /// The error is [`RetryClass::Permanent`].
+    Permanent,
+    /// `max_attempts` are used up.
+    Attempts,
+    /// The next attempt would start after `total` or after the deadline.
+    Time,
+    /// The shared budget is empty.
+    Budget,
+}
+
+impl RetryPolicy {
+    /// The wait after the `attempts`-th attempt (1 = the first): exponential, then jittered to between half and all of it.
+    /// `random` lies in 0..1.
+    pub fn delay(&self, attempts: u32, random: f64) -> Duration {
+        let factor = if self.factor.is_finite() { self.factor.max(1.0) } else { 1.0 };
+        let exponent = i32::try_from(attempts.saturating_sub(1)).unwrap_or(i32::MAX);
+        let full = (self.first_delay.as_secs_f64() * factor.powi(exponent)).min(self.max_delay.as_secs_f64());
+        let random = if random.is_finite() { random.clamp(0.0, 1.0) } else { 1.0 };
+        // `full` is bounded by max_delay, itself a Duration, so this does not fail; rounding may not pass the bound either.
+        Duration::try_from_secs_f64(full * (0.5 + 0.5 * random)).unwrap_or(self.max_delay).min(self.max_delay)
+    }
+
+    /// What follows the `attempts`-th failed attempt, `elapsed` after the start of the first, with `left` until the deadline.
+    pub fn next(
+        &self,
+        class: RetryClass,
+        attempts: u32,
+        elapsed: Duration,
+        left: Option<Duration>,
+        random: f64,
+    ) -> Next {
+        let wait = match class {
+            RetryClass::Permanent => return Next::Stop(StopReason::Permanent),
+            RetryClass::Transient => self.delay(attempts, random),
+            RetryClass::Throttled { retry_after } => {
+                let own = self.delay(attempts, random);
+                // Never earlier than asked, and spread beyond it, so that all who were turned away do not return at once.
+                retry_after.map_or(own, |asked| asked.saturating_add(own.min(self.first_delay)))
+            }
+        };
+        if self.max_attempts.is_some_and(|most| attempts >= most) {
+            return Next::Stop(StopReason::Attempts);
+        }
+        if elapsed.saturating_add(wait) > self.total || left.is_some_and(|left| wait >= left) {
+            return Next::Stop(StopReason::Time);
+        }
+        Next::Wait(wait)
+    }
+}
+
+/// A token bucket that all users of a client share: each retry takes a token, each success gives back a part of one, and a
+/// little trickles in with time. When a far end fails for everybody, load falls to first attempts instead of multiplying.
+#[derive(Debug, Clone)]
+pub struct RetryBudget {
+    settings: BudgetSettings,
+    state: Arc<Mutex<BudgetState>>,
+}
+
+/// The sizes of a [`RetryBudget`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BudgetSettings {
+    /// Most tokens held, and how many there are at the start.
+    pub capacity: f64,
+    /// Tokens that a success gives back.
+    pub per_success: f64,
+    /// Tokens that a second gives back.
+    pub per_second: f64,
+}
+
+#[derive(Debug)]
+struct BudgetState {
+    tokens: f64,
+    filled_at: Option<Instant>,
+}
+
+impl Default for RetryBudget {
+    /// 100 tokens, a tenth back for a success, one back a second.
+    fn default() -> Self {
+        Self::new(BudgetSettings { capacity: 100.0, per_success: 0.1, per_second: 1.0 })
+    }
+}
+
+impl RetryBudget {
+    /// A full budget.
+    pub fn new(settings: BudgetSettings) -> Self {
+        Self { settings, state: Arc::new(Mutex::new(BudgetState { tokens: settings.capacity, filled_at: None })) }
+    }
+
+    /// Takes the token of one retry at `now`; false if there is none.
+    pub fn withdraw(&self, now: Instant) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = state.filled_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        state.filled_at = Some(now);
+        state.tokens = (state.tokens + since.as_secs_f64() * self.settings.per_second).min(self.settings.capacity);
+        let enough = state.tokens >= 1.0;
+        if enough {
+            state.tokens -= 1.0;
+        }
+        enough
+    }
+
+    /// Notes a success.
+    pub fn deposit(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.tokens = (state.tokens + self.settings.per_success).min(self.settings.capacity);
+    }
+}
+
+/// Runs `op` (given the number of the attempt, from 1) until it succeeds or the policy, the budget or the deadline ends it;
+/// then its last error is returned. Attempts under way are not cut off: they have their own timeouts.
+pub async fn run<T, E, F, Fut>(
+    policy: &RetryPolicy,
+    budget: &RetryBudget,
+    deadline: Option<Instant>,
+    mut op: F,
+) -> Result<T, E>
+where
+    E: Classify,
+    F: FnMut(u32) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+{
+    let start = Instant::now();
+    let mut attempts = 0_u32;
+    loop {
+        attempts = attempts.saturating_add(1);
+        let error = match op(attempts).await {
+            Ok(value) => {
+                budget.deposit();
+                return Ok(value);
+            }
+            Err(error) => error,
+        };
+        let now = Instant::now();
+        let left = deadline.map(|at| at.saturating_duration_since(now));
+        let stop = match policy.next(error.retry_class(), attempts, now - start, left, fastrand::f64()) {
+            Next::Wait(wait) if budget.withdraw(now) => {
+                tracing::debug!(attempts, ?wait, "trying again");
+                tokio::time::sleep(wait).await;
+                continue;
+            }
+            Next::Wait(_) => StopReason::Budget,
+            Next::Stop(reason) => reason,
+        };
+        if stop != StopReason::Permanent {
+            tracing::debug!(attempts, ?stop, "giving up");
+        }
+        return Err(error);
+    }
+}
+
+#[cfg(test)]
+#[path = "retry_tests.rs"]
+mod tests;
