@@ -1,0 +1,73 @@
+//! The compiled contracts at run time: descriptors, and the least role of every method.
+//!
+//! Everything is read once, at first use, from the descriptor set that the build embeds.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use prost_reflect::{DescriptorPool, MessageDescriptor};
+
+use crate::types::v1::Role;
+
+/// The encoded descriptors of all contracts and of what they import: what gRPC reflection serves.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mms.binpb"));
+
+static POOL: LazyLock<DescriptorPool> =
+    LazyLock::new(|| DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("the build checked the embedded descriptors"));
+
+static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
+    let extension =
+        pool().get_extension_by_name("mms.type.v1.least_role").expect("the build checked that least_role is defined");
+    let mut methods = HashMap::new();
+    for service in pool().services() {
+        for method in service.methods() {
+            let number = method.options().get_extension(&extension).as_enum_number().unwrap_or_default();
+            let path = format!("/{}/{}", service.full_name(), method.name());
+            methods.insert(
+                path.clone(),
+                Method {
+                    path,
+                    least_role: Role::try_from(number).unwrap_or(Role::Unspecified),
+                    streams: method.is_server_streaming() || method.is_client_streaming(),
+                },
+            );
+        }
+    }
+    methods
+});
+
+/// What the contracts say about one method.
+#[derive(Debug, Clone)]
+pub struct Method {
+    /// As on the wire: `/mms.registry.v1.DataSourceService/GetDataSource`.
+    pub path: String,
+    /// The least role of a caller.
+    pub least_role: Role,
+    /// Whether the request or the answer is a stream.
+    pub streams: bool,
+}
+
+/// The descriptors of all contracts.
+pub fn pool() -> &'static DescriptorPool {
+    &POOL
+}
+
+/// What the contracts say of the method with this path; `None` for one that they do not define.
+pub fn method(path: &str) -> Option<&'static Method> {
+    METHODS.get(path)
+}
+
+/// The least role that may call the method with this path.
+pub fn method_role(path: &str) -> Option<Role> {
+    method(path).map(|method| method.least_role)
+}
+
+/// Every method of every contract, in no particular order.
+pub fn methods() -> impl Iterator<Item = &'static Method> {
+    METHODS.values()
+}
+
+/// The descriptor of a generated message.
+pub fn message<T: prost::Name>() -> MessageDescriptor {
+    pool().get_message_by_name(&T::full_name()).expect("generated messages and descriptors come from the same build")
+}

@@ -1,0 +1,205 @@
+//! The one error shape on the wire: a canonical code, `google.rpc.ErrorInfo` with a stable reason, all field violations,
+//! and when to try again. Services make it from their own errors; clients read it back.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+
+use crate::types::v1::ErrorReason;
+
+/// The domain of every reason.
+pub const DOMAIN: &str = "mms";
+
+const PREFIX: &str = "ERROR_REASON_";
+
+/// A failure as callers see it.
+#[derive(Debug, Clone)]
+pub struct ApiError {
+    /// The canonical code.
+    pub code: Code,
+    /// The stable reason; the contract says what each means.
+    pub reason: ErrorReason,
+    /// What was wrong, with which value, and what to do. For people.
+    pub message: String,
+    /// What the reason's comment in the contract promises.
+    pub metadata: HashMap<String, String>,
+    /// Every broken rule of a request.
+    pub violations: Vec<FieldViolation>,
+    /// When trying again makes sense.
+    pub retry_after: Option<Duration>,
+}
+
+impl ApiError {
+    /// A failure without details.
+    pub fn new(code: Code, reason: ErrorReason, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { code, reason, message, metadata: HashMap::new(), violations: Vec::new(), retry_after: None }
+    }
+
+    /// Adds one metadata entry.
+    #[must_use]
+    pub fn with(mut self, key: impl Into<String>, value: impl ToString) -> Self {
+        self.metadata.insert(key.into(), value.to_string());
+        self
+    }
+
+    /// Says when trying again makes sense.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// The contract has it, this version does not yet.
+    pub fn not_yet(feature: impl fmt::Display) -> Self {
+        Self::new(Code::Unimplemented, ErrorReason::NotYet, format!("{feature} is not implemented in this version"))
+            .with("feature", feature)
+    }
+
+    /// Fields break their rules: all of them.
+    pub fn invalid(violations: Vec<FieldViolation>) -> Self {
+        let message = match violations.as_slice() {
+            [one] => format!("{} {}", one.field, one.description),
+            many => format!(
+                "{} fields are not valid: {}",
+                many.len(),
+                many.iter().map(|v| format!("{} {}", v.field, v.description)).collect::<Vec<_>>().join("; ")
+            ),
+        };
+        Self { violations, ..Self::new(Code::InvalidArgument, ErrorReason::InvalidField, message) }
+    }
+
+    /// One field breaks a rule.
+    pub fn invalid_field(field: impl Into<String>, description: impl Into<String>) -> Self {
+        Self::invalid(vec![FieldViolation::new(field, description)])
+    }
+
+    /// No such resource.
+    pub fn not_found(resource: impl fmt::Display) -> Self {
+        Self::new(Code::NotFound, ErrorReason::NotFound, format!("{resource} does not exist"))
+            .with("resource", resource)
+    }
+
+    /// The id or display name is taken.
+    pub fn already_exists(resource: impl fmt::Display, message: impl Into<String>) -> Self {
+        Self::new(Code::AlreadyExists, ErrorReason::AlreadyExists, message).with("resource", resource)
+    }
+
+    /// Somebody changed the resource meanwhile.
+    pub fn etag_mismatch(resource: impl fmt::Display) -> Self {
+        let message = format!("{resource} was changed meanwhile; read it again and repeat the change");
+        Self::new(Code::Aborted, ErrorReason::EtagMismatch, message).with("resource", resource)
+    }
+
+    /// The resource's state does not allow this.
+    pub fn wrong_state(resource: impl fmt::Display, state: impl fmt::Display, message: impl Into<String>) -> Self {
+        Self::new(Code::FailedPrecondition, ErrorReason::WrongState, message)
+            .with("resource", resource)
+            .with("state", state)
+    }
+
+    /// A page token of another service or other arguments.
+    pub fn invalid_page_token() -> Self {
+        let message = "the page token was not made by this method for these arguments; start at the first page";
+        Self {
+            violations: vec![FieldViolation::new("page_token", message)],
+            ..Self::new(Code::InvalidArgument, ErrorReason::InvalidPageToken, message)
+        }
+    }
+
+    /// A needed service does not answer, or this one is starting or going down.
+    pub fn unavailable(service: impl fmt::Display, message: impl Into<String>) -> Self {
+        Self::new(Code::Unavailable, ErrorReason::Unavailable, message).with("service", service)
+    }
+
+    /// A fault of ours. The message goes to the caller: what only the operator may read belongs in the log.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(Code::Internal, ErrorReason::Internal, message)
+    }
+
+    /// Reads a status back. A reason of a newer contract, and a status of a foreign server, become UNSPECIFIED.
+    pub fn from_status(status: &Status) -> Self {
+        let details = status.get_error_details();
+        let info = details.error_info().filter(|info| info.domain == DOMAIN);
+        Self {
+            code: status.code(),
+            reason: info
+                .and_then(|info| ErrorReason::from_str_name(&format!("{PREFIX}{}", info.reason)))
+                .unwrap_or(ErrorReason::Unspecified),
+            message: status.message().to_owned(),
+            metadata: info.map(|info| info.metadata.clone()).unwrap_or_default(),
+            violations: details.bad_request().map(|bad| bad.field_violations.clone()).unwrap_or_default(),
+            retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
+        }
+    }
+}
+
+/// The reason as it stands in ErrorInfo: the enum value's name without its prefix.
+pub fn reason_text(reason: ErrorReason) -> &'static str {
+    let name = reason.as_str_name();
+    name.strip_prefix(PREFIX).unwrap_or(name)
+}
+
+impl From<ApiError> for Status {
+    fn from(error: ApiError) -> Self {
+        let mut details = ErrorDetails::with_error_info(reason_text(error.reason), DOMAIN, error.metadata);
+        if !error.violations.is_empty() {
+            details.set_bad_request(error.violations);
+        }
+        if error.retry_after.is_some() {
+            details.set_retry_info(error.retry_after);
+        }
+        Status::with_error_details(error.code, error.message, details)
+    }
+}
+
+impl From<Status> for ApiError {
+    fn from(status: Status) -> Self {
+        Self::from_status(&status)
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", reason_text(self.reason), self.message)
+    }
+}
+
+impl std::error::Error for ApiError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_out_comes_back() {
+        let error = ApiError::invalid(vec![
+            FieldViolation::new("data_source.databricks.workspace_url", "is required"),
+            FieldViolation::new("tables[3].name", "has 300 characters: at most 255 are allowed"),
+        ])
+        .with("resource", "dataSources/a")
+        .retry_after(Duration::from_millis(1500));
+        let back = ApiError::from_status(&Status::from(error.clone()));
+        assert_eq!(format!("{back:?}"), format!("{error:?}"));
+    }
+
+    #[test]
+    fn a_foreign_status_keeps_code_and_text() {
+        let error = ApiError::from_status(&Status::unavailable("tcp connect error"));
+        assert_eq!((error.code, error.reason), (Code::Unavailable, ErrorReason::Unspecified));
+        assert_eq!(error.message, "tcp connect error");
+    }
+
+    #[test]
+    fn not_yet_says_so() {
+        let status = Status::from(ApiError::not_yet("ListTimers"));
+        assert_eq!(status.code(), Code::Unimplemented);
+        let details = status.get_error_details();
+        let info = details.error_info().unwrap();
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("NOT_YET", "mms"));
+        assert_eq!(info.metadata["feature"], "ListTimers");
+    }
+}

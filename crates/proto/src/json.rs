@@ -1,0 +1,108 @@
+//! Canonical proto JSON of any message of the contracts, both ways.
+//!
+//! Reading refuses what the contract does not know, naming every such field by its path. Printing hides secrets.
+
+use prost_reflect::{DeserializeOptions, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, SerializeOptions};
+use serde_json::Value;
+
+use crate::redact;
+
+/// Why a text is not a message.
+#[derive(Debug, thiserror::Error)]
+pub enum JsonError {
+    /// Not JSON at all.
+    #[error("not JSON: {0}")]
+    Syntax(serde_json::Error),
+    /// Fields that the message does not have.
+    #[error("{message} has no field {}; check the spelling against the contract", .fields.join(", "))]
+    Unknown {
+        /// The message's full name.
+        message: String,
+        /// The paths of all unknown fields.
+        fields: Vec<String>,
+    },
+    /// A value of the wrong type or form.
+    #[error("not a {message}: {source}")]
+    Value {
+        /// The message's full name.
+        message: String,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+}
+
+/// How a message is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fields {
+    /// Only fields that are set: the canonical form.
+    Set,
+    /// Every field, with its default where it is not set.
+    All,
+}
+
+/// Reads a message from JSON text.
+pub fn from_str<T: prost::Message + prost::Name + Default>(text: &str) -> Result<T, JsonError> {
+    from_value(serde_json::from_str(text).map_err(JsonError::Syntax)?)
+}
+
+/// Reads a message from a JSON value, for example one that was YAML.
+pub fn from_value<T: prost::Message + prost::Name + Default>(value: Value) -> Result<T, JsonError> {
+    let descriptor = crate::descriptor::message::<T>();
+    let mut unknown = Vec::new();
+    find_unknown(&descriptor, &value, "", &mut unknown);
+    if !unknown.is_empty() {
+        return Err(JsonError::Unknown { message: T::full_name(), fields: unknown });
+    }
+    let options = DeserializeOptions::new().deny_unknown_fields(true);
+    let dynamic = DynamicMessage::deserialize_with_options(descriptor, value, &options)
+        .map_err(|source| JsonError::Value { message: T::full_name(), source })?;
+    Ok(dynamic.transcode_to().expect("a descriptor fits its own generated message"))
+}
+
+/// A message as a JSON value, secrets hidden.
+pub fn to_value<T: prost::Message + prost::Name>(message: &T, fields: Fields) -> Value {
+    let mut dynamic = DynamicMessage::new(crate::descriptor::message::<T>());
+    dynamic.transcode_from(message).expect("a generated message fits its own descriptor");
+    redact::hide_secrets(&mut dynamic);
+    let options = SerializeOptions::new().skip_default_fields(fields == Fields::Set);
+    dynamic.serialize_with_options(serde_json::value::Serializer, &options).unwrap_or(Value::Null)
+}
+
+/// A message as one line of canonical JSON, secrets hidden.
+pub fn to_string<T: prost::Message + prost::Name>(message: &T) -> String {
+    to_value(message, Fields::Set).to_string()
+}
+
+fn find_unknown(descriptor: &MessageDescriptor, value: &Value, at: &str, unknown: &mut Vec<String>) {
+    // Well-known types have JSON forms of their own.
+    let Value::Object(members) = value else { return };
+    if descriptor.package_name() == "google.protobuf" {
+        return;
+    }
+    for (key, value) in members {
+        let path = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
+        match descriptor.get_field_by_json_name(key).or_else(|| descriptor.get_field_by_name(key)) {
+            Some(field) => find_in_field(&field, value, &path, unknown),
+            None => unknown.push(path),
+        }
+    }
+}
+
+fn find_in_field(field: &FieldDescriptor, value: &Value, path: &str, unknown: &mut Vec<String>) {
+    let Kind::Message(inner) = field.kind() else { return };
+    match value {
+        Value::Array(items) if field.is_list() => {
+            for (at, item) in items.iter().enumerate() {
+                find_unknown(&inner, item, &format!("{path}[{at}]"), unknown);
+            }
+        }
+        Value::Object(entries) if field.is_map() => {
+            if let Kind::Message(entry) = inner.map_entry_value_field().kind() {
+                for (key, item) in entries {
+                    find_unknown(&entry, item, &format!("{path}[{key:?}]"), unknown);
+                }
+            }
+        }
+        other => find_unknown(&inner, other, path, unknown),
+    }
+}
