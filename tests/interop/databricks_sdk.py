@@ -1,0 +1,79 @@
+"""Lists catalogs, schemas and tables of a workspace with the vendor's own SDK and compares them with what is expected.
+
+usage: databricks_sdk.py URL TOKEN CATALOG < expected.json
+
+expected.json: {"schema": {"table": {"columns": [[name, type_name, type_text, partition_index or null], ...]}}}
+A table may also be given as {} when only its presence counts. Prints one line "ok ..." and ends with 0, or says what differs.
+"""
+
+import json
+import sys
+
+from databricks.sdk import WorkspaceClient
+from databricks.sdk.errors import NotFound, PermissionDenied, Unauthenticated
+
+
+def fail(message):
+    sys.exit(f"databricks-sdk: {message}")
+
+
+def shown(table):
+    return [
+        [c.name, c.type_name.value if c.type_name else None, c.type_text, c.partition_index]
+        for c in table.columns or []
+    ]
+
+
+def same(what, found, expected):
+    if found != expected:
+        fail(f"{what}: found {found!r}, expected {expected!r}")
+
+
+def main():
+    url, token, catalog = sys.argv[1:4]
+    expected = json.load(sys.stdin)
+    client = WorkspaceClient(host=url, token=token)
+
+    same("catalogs", [c.name for c in client.catalogs.list()], [catalog])
+    same("catalog", client.catalogs.get(catalog).name, catalog)
+    schemas = sorted(s.name for s in client.schemas.list(catalog_name=catalog))
+    same("schemas", schemas, sorted([*expected, "information_schema"]))
+    count = 0
+    for schema, tables in expected.items():
+        listed = {t.name: t for t in client.tables.list(catalog_name=catalog, schema_name=schema)}
+        same(f"tables of {schema}", sorted(listed), sorted(tables))
+        for name, table in tables.items():
+            full_name = f"{catalog}.{schema}.{name}"
+            one = client.tables.get(full_name)
+            same(f"full name of {full_name}", one.full_name, full_name)
+            same(f"id of {full_name}", one.table_id, listed[name].table_id)
+            same(f"columns of {full_name} in the list", shown(listed[name]), shown(one))
+            if not (one.storage_location or "").startswith("file:///"):
+                fail(f"{full_name} lies at {one.storage_location!r}, not at a file URL")
+            for column in one.columns or []:
+                same(f"type_json of {full_name}.{column.name}", json.loads(column.type_json)["name"], column.name)
+            if "columns" in table:
+                same(f"columns of {full_name}", shown(one), table["columns"])
+            if not client.tables.exists(full_name).table_exists:
+                fail(f"{full_name} does not exist, though it lists")
+            count += 1
+    inventory = sum(1 for _ in client.tables.list_summaries(catalog_name=catalog))
+    same("inventory", inventory, count)
+    same("metastore", client.metastores.summary().metastore_id, client.metastores.current().metastore_id)
+    states = [c.state.value for c in client.clusters.list()]
+    same("clusters", states, ["RUNNING"])
+
+    try:
+        client.tables.get(f"{catalog}.nowhere.nothing")
+        fail("a table that is not there was found")
+    except NotFound:
+        pass
+    try:
+        WorkspaceClient(host=url, token=token + "x").catalogs.get(catalog)
+        fail("a wrong token was accepted")
+    except (PermissionDenied, Unauthenticated):
+        pass
+    print(f"ok {len(expected)} schemas, {count} tables")
+
+
+main()
