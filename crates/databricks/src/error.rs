@@ -1,0 +1,149 @@
+//! Owns [`DatabricksError`]: why a workspace did not give what was asked. Texts of the workspace are redacted and bounded.
+
+use std::time::Duration;
+
+use mms_http::HttpError;
+use mms_http::retry::{Classify, RetryClass};
+
+use crate::fault::Fault;
+
+/// A call to a workspace that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabricksError {
+    /// The workspace URL cannot be used.
+    #[error("workspace URL: {what}; write https://adb-<id>.<n>.azuredatabricks.net")]
+    WorkspaceUrl {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A name that cannot stand in a request.
+    #[error("{name:?} cannot be a {kind} name: {what}")]
+    Name {
+        /// What was to be named: catalog, schema, table.
+        kind: &'static str,
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The exchange itself failed.
+    #[error("{call}: {source}")]
+    Http {
+        /// The call, as `METHOD path`.
+        call: String,
+        /// The failure.
+        #[source]
+        source: HttpError,
+    },
+    /// The workspace refused.
+    #[error("{call}: workspace answered {}{}: {}", fault.status, code_text(fault), fault.message)]
+    Refused {
+        /// The call, as `METHOD path`.
+        call: String,
+        /// What it answered.
+        fault: Box<Fault>,
+    },
+    /// A web page came instead of an answer: wrong host, wrong token, or a private link in between.
+    #[error(
+        "{call}: a web page or redirect came instead of an answer ({what}); check the workspace URL and the access token"
+    )]
+    NotAnApi {
+        /// The call, as `METHOD path`.
+        call: String,
+        /// Title or target of what came.
+        what: String,
+    },
+    /// An answer that does not have the documented form.
+    #[error("{call}: the answer is not as documented: {what}")]
+    Answer {
+        /// The call, as `METHOD path`.
+        call: String,
+        /// What is missing or malformed.
+        what: String,
+    },
+    /// A list that does not end.
+    #[error("{call}: {what}; the list was given up")]
+    Endless {
+        /// The call, as `METHOD path`.
+        call: String,
+        /// Which bound was passed.
+        what: String,
+    },
+}
+
+/// What a refusal means, whichever way the workspace put it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RefusalKind {
+    /// A parameter is wrong, or the object's state does not allow the call.
+    Invalid,
+    /// The token is missing, unknown or expired.
+    Unauthenticated,
+    /// The token's owner lacks a right.
+    PermissionDenied,
+    /// There is no such object.
+    NotFound,
+    /// There is no such endpoint (an older or different API).
+    NoSuchEndpoint,
+    /// Something else happened at the same time.
+    Conflict,
+    /// Too many requests, or the service is temporarily overloaded.
+    Throttled,
+    /// The workspace failed.
+    Internal,
+    /// A status that says nothing known.
+    Other,
+}
+
+impl DatabricksError {
+    /// What the workspace's refusal means; `None` if it did not get that far.
+    pub fn refusal(&self) -> Option<RefusalKind> {
+        match self {
+            Self::Refused { fault, .. } => Some(fault.kind()),
+            _ => None,
+        }
+    }
+
+    /// Whether the object asked for does not exist (or may not be seen).
+    pub fn is_not_found(&self) -> bool {
+        self.refusal() == Some(RefusalKind::NotFound)
+    }
+}
+
+/// Messages by which the vendor's own SDKs recognise failures that pass.
+const PASSING: &[&str] = &[
+    "com.databricks.backend.manager.util.UnknownWorkerEnvironmentException",
+    "ClusterNotReadyException",
+    "does not have any associated worker environments",
+    "There is no worker environment with id",
+    "Unknown worker environment",
+    "UnknownWorkerEnvironmentException",
+    "Unexpected error",
+    "Please try again later or try a faster operation.",
+    "RPC token bucket limit has been exceeded",
+];
+
+impl Classify for DatabricksError {
+    fn retry_class(&self) -> RetryClass {
+        match self {
+            Self::Http { source, .. } => source.retry_class(),
+            Self::Refused { fault, .. } => match fault.status {
+                429 | 503 => {
+                    RetryClass::Throttled { retry_after: Some(fault.retry_after.unwrap_or(Duration::from_secs(1))) }
+                }
+                // A gateway that lost its upstream; the workspace's own 500 and 504 are final, as for the vendor's SDKs.
+                502 => RetryClass::Transient,
+                _ if PASSING.iter().any(|text| fault.message.contains(text)) => RetryClass::Transient,
+                _ => RetryClass::Permanent,
+            },
+            Self::WorkspaceUrl { .. }
+            | Self::Name { .. }
+            | Self::NotAnApi { .. }
+            | Self::Answer { .. }
+            | Self::Endless { .. } => RetryClass::Permanent,
+        }
+    }
+}
+
+fn code_text(fault: &Fault) -> String {
+    fault.code.as_ref().map(|code| format!(" {code}")).unwrap_or_default()
+}

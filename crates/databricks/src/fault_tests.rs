@@ -1,0 +1,75 @@
+//! Every known shape of an error body, and whatever else may come.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn parse(status: u16, body: &str) -> Fault {
+    Fault::parse(status, None, body.as_bytes())
+}
+
+#[test]
+fn json_with_details() {
+    let fault = parse(
+        403,
+        r#"{"error_code":"PERMISSION_DENIED","message":"User does not have EXTERNAL USE SCHEMA on Schema 'c.s'.","details":[
+        {"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"PERMISSION_DENIED","domain":"unity-catalog.databricks.com"},
+        {"@type":"type.googleapis.com/google.rpc.RequestInfo","request_id":"bd9d1fb5"},
+        {"@type":"type.googleapis.com/google.rpc.RetryInfo","retry_delay":"2.5s"}]}"#,
+    );
+    assert_eq!(fault.shape, FaultShape::Json);
+    assert_eq!(fault.kind(), RefusalKind::PermissionDenied);
+    assert_eq!(fault.request_id.as_deref(), Some("bd9d1fb5"));
+    assert_eq!(fault.retry_after, Some(Duration::from_millis(2500)));
+}
+
+#[test]
+fn the_other_five_shapes() {
+    let fault = parse(400, r#"{"error":"ContextNotFound"}"#);
+    assert_eq!((fault.shape, fault.message.as_str()), (FaultShape::Api12, "ContextNotFound"));
+    let fault = parse(404, r#"{"detail":"User 5 not found","status":"404","scimType":"noTarget"}"#);
+    assert_eq!(
+        (fault.shape, fault.code.as_deref(), fault.kind()),
+        (FaultShape::Scim, Some("noTarget"), RefusalKind::NotFound)
+    );
+    let fault = parse(400, "INVALID_PARAMETER_VALUE: no such thing: x");
+    assert_eq!((fault.shape, fault.code.as_deref()), (FaultShape::Text, Some("INVALID_PARAMETER_VALUE")));
+    assert_eq!(fault.message, "no such thing: x");
+    let fault = parse(
+        403,
+        "<html><head><TITLE>Error 403 Invalid access token.</TITLE></head><body><pre>  Invalid access\n token. </pre>",
+    );
+    assert_eq!((fault.shape, fault.message.as_str()), (FaultShape::Html, "Invalid access token."));
+    assert_eq!(fault.kind(), RefusalKind::Unauthenticated);
+    let fault = parse(404, "");
+    assert_eq!((fault.shape, fault.kind()), (FaultShape::Empty, RefusalKind::NoSuchEndpoint));
+}
+
+#[test]
+fn a_wrong_token_is_told_from_a_missing_right() {
+    assert_eq!(
+        parse(403, r#"{"error_code":403,"message":"Invalid access token."}"#).kind(),
+        RefusalKind::Unauthenticated
+    );
+    let denied = r#"{"error_code":"UNAUTHENTICATED","message":"Request to generate access credential denied",
+        "details":[{"reason":"UNITY_CATALOG_EXTERNAL_GENERATE_TABLE_CREDENTIALS_DENIED"}]}"#;
+    assert_eq!(parse(401, denied).kind(), RefusalKind::PermissionDenied);
+    assert_eq!(parse(404, r#"{"error_code":"ENDPOINT_NOT_FOUND","message":"x"}"#).kind(), RefusalKind::NoSuchEndpoint);
+    assert_eq!(parse(404, r#"{"error_code":"TABLE_DOES_NOT_EXIST","message":"x"}"#).kind(), RefusalKind::NotFound);
+}
+
+#[test]
+fn messages_lose_their_secrets() {
+    let fault = parse(400, r#"{"error_code":"X","message":"bad header Authorization: Bearer dapi0123456789abcdef"}"#);
+    assert!(!fault.message.contains("0123456789"), "{}", fault.message);
+}
+
+proptest! {
+    #[test]
+    fn any_body_gives_a_bounded_message(status in 300_u16..600, body in "\\PC{0,200}", long in 0_usize..3000) {
+        let fault = parse(status, &format!("{body}{}", "y".repeat(long)));
+        prop_assert!(!fault.message.is_empty());
+        prop_assert!(fault.message.chars().count() <= MESSAGE_CHARS);
+        let _no_panic = fault.kind();
+    }
+}

@@ -1,0 +1,347 @@
+//! Owns the objects of Unity Catalog as this program needs them. Words that the workspace may add to stay open; fields that it
+//! may leave out are optional.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::{DataTypeJson, SparkField, SparkType, TypeError, parse_type_text};
+
+/// A catalog.
+#[derive(Debug, Clone, Deserialize)]
+pub struct CatalogInfo {
+    /// Its name.
+    pub name: String,
+    /// `MANAGED_CATALOG`, `FOREIGN_CATALOG`, `DELTASHARING_CATALOG`…
+    pub catalog_type: Option<String>,
+    /// Its comment.
+    pub comment: Option<String>,
+    /// Its owner.
+    pub owner: Option<String>,
+    /// Whether the token sees only that it exists.
+    #[serde(default, deserialize_with = "or_default")]
+    pub browse_only: bool,
+}
+
+/// A schema.
+#[derive(Debug, Clone, Deserialize)]
+pub struct SchemaInfo {
+    /// Its name.
+    pub name: String,
+    /// The catalog it lies in.
+    pub catalog_name: String,
+    /// Its comment.
+    pub comment: Option<String>,
+    /// Its owner.
+    pub owner: Option<String>,
+    /// Its properties.
+    #[serde(default, deserialize_with = "or_default")]
+    pub properties: BTreeMap<String, String>,
+    /// Whether the token sees only that it exists.
+    #[serde(default, deserialize_with = "or_default")]
+    pub browse_only: bool,
+}
+
+impl SchemaInfo {
+    /// Whether it is the catalog's own `information_schema`, which holds no tables of users.
+    pub fn is_information_schema(&self) -> bool {
+        self.name == "information_schema"
+    }
+}
+
+/// The id of a table, which survives renaming.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(transparent)]
+pub struct TableId(String);
+
+impl TableId {
+    /// The id as the workspace writes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TableId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<&str> for TableId {
+    fn from(id: &str) -> Self {
+        Self(id.to_owned())
+    }
+}
+
+/// What kind of table it is; words not known here are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "Unity Catalog's own words")]
+pub enum TableKind {
+    Managed,
+    External,
+    View,
+    MaterializedView,
+    StreamingTable,
+    Foreign,
+    MetricView,
+    ManagedShallowClone,
+    ExternalShallowClone,
+    Other(String),
+}
+
+impl TableKind {
+    /// The workspace's word.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Managed => "MANAGED",
+            Self::External => "EXTERNAL",
+            Self::View => "VIEW",
+            Self::MaterializedView => "MATERIALIZED_VIEW",
+            Self::StreamingTable => "STREAMING_TABLE",
+            Self::Foreign => "FOREIGN",
+            Self::MetricView => "METRIC_VIEW",
+            Self::ManagedShallowClone => "MANAGED_SHALLOW_CLONE",
+            Self::ExternalShallowClone => "EXTERNAL_SHALLOW_CLONE",
+            Self::Other(word) => word,
+        }
+    }
+}
+
+impl From<String> for TableKind {
+    fn from(word: String) -> Self {
+        match word.as_str() {
+            "MANAGED" => Self::Managed,
+            "EXTERNAL" => Self::External,
+            "VIEW" => Self::View,
+            "MATERIALIZED_VIEW" => Self::MaterializedView,
+            "STREAMING_TABLE" => Self::StreamingTable,
+            "FOREIGN" => Self::Foreign,
+            "METRIC_VIEW" => Self::MetricView,
+            "MANAGED_SHALLOW_CLONE" => Self::ManagedShallowClone,
+            "EXTERNAL_SHALLOW_CLONE" => Self::ExternalShallowClone,
+            _ => Self::Other(word),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for TableKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::from)
+    }
+}
+
+/// A table, view or whatever else lists as one.
+#[derive(Debug, Clone, Deserialize)]
+pub struct TableInfo {
+    /// Its name.
+    pub name: String,
+    /// The catalog it lies in.
+    pub catalog_name: String,
+    /// The schema it lies in.
+    pub schema_name: String,
+    /// Its id; absent for objects that may only be browsed.
+    pub table_id: Option<TableId>,
+    /// What kind it is.
+    pub table_type: TableKind,
+    /// `DELTA`, `PARQUET`, `ICEBERG`…; absent for views.
+    pub data_source_format: Option<String>,
+    /// Its columns in order of position. Lists may leave them out; [`Workspace::get_table`](crate::Workspace::get_table) does not.
+    #[serde(default, deserialize_with = "or_default")]
+    pub columns: Vec<ColumnInfo>,
+    /// Where its files lie.
+    pub storage_location: Option<String>,
+    /// Its properties.
+    #[serde(default, deserialize_with = "or_default")]
+    pub properties: BTreeMap<String, String>,
+    /// Its comment.
+    pub comment: Option<String>,
+    /// Its owner.
+    pub owner: Option<String>,
+    /// When it was created, milliseconds since 1970.
+    pub created_at: Option<i64>,
+    /// When it was last changed, milliseconds since 1970.
+    pub updated_at: Option<i64>,
+    /// The query of a view.
+    pub view_definition: Option<String>,
+    /// Primary and foreign keys; never in lists.
+    #[serde(default, deserialize_with = "or_default")]
+    pub table_constraints: Vec<TableConstraint>,
+    /// The row filter, as the workspace describes it: direct reading would bypass it.
+    pub row_filter: Option<serde_json::Value>,
+    /// Whether the token sees only that it exists.
+    #[serde(default, deserialize_with = "or_default")]
+    pub browse_only: bool,
+}
+
+impl TableInfo {
+    /// Partition columns, in partition order.
+    pub fn partition_columns(&self) -> Vec<&ColumnInfo> {
+        let mut found: Vec<(u32, &ColumnInfo)> =
+            self.columns.iter().filter_map(|column| Some((column.partition_index?, column))).collect();
+        found.sort_by_key(|(index, _)| *index);
+        found.into_iter().map(|(_, column)| column).collect()
+    }
+
+    /// Whether reading its files directly would bypass a row filter or a column mask.
+    pub fn is_governed_by_row(&self) -> bool {
+        self.row_filter.is_some() || self.columns.iter().any(|column| column.mask.is_some())
+    }
+}
+
+/// The cheap inventory's line of a table.
+#[derive(Debug, Clone, Deserialize)]
+pub struct TableSummary {
+    /// `catalog.schema.table`; dots inside a name cannot be told apart.
+    pub full_name: String,
+    /// What kind it is.
+    pub table_type: Option<TableKind>,
+}
+
+/// A column.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ColumnInfo {
+    /// Its name.
+    pub name: String,
+    /// Its place, from 0.
+    #[serde(default, deserialize_with = "or_default")]
+    pub position: u32,
+    /// The type's class, such as `DECIMAL`.
+    pub type_name: Option<String>,
+    /// The type as DDL.
+    pub type_text: Option<String>,
+    /// The column as Spark's JSON.
+    pub type_json: Option<String>,
+    /// Its place among the partition columns, from 0; absent if it is none.
+    pub partition_index: Option<u32>,
+    /// Whether NULL may occur; if the workspace does not say, it may.
+    #[serde(default = "yes")]
+    pub nullable: bool,
+    /// Its comment.
+    pub comment: Option<String>,
+    /// The column mask, as the workspace describes it.
+    pub mask: Option<serde_json::Value>,
+}
+
+impl ColumnInfo {
+    /// The type: from `type_json`, which is unambiguous, else from `type_text`.
+    pub fn spark_type(&self) -> Result<SparkType, TypeError> {
+        let from_json = match self.data_type_json() {
+            Some(json) => json.parse().map(|field: SparkField| field.data_type),
+            None => Err(TypeError { text: String::new(), what: format!("column {:?} has no type_json", self.name) }),
+        };
+        match (from_json, self.type_text.as_deref()) {
+            (Ok(parsed), _) => Ok(parsed),
+            (Err(_), Some(text)) if !text.trim().is_empty() => parse_type_text(text),
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    /// The raw `type_json`, if there is one.
+    pub fn data_type_json(&self) -> Option<DataTypeJson> {
+        self.type_json.as_deref().filter(|json| !json.trim().is_empty()).map(DataTypeJson::new)
+    }
+}
+
+/// A constraint. None of them is enforced by the source.
+#[derive(Debug, Clone, Deserialize)]
+pub struct TableConstraint {
+    /// The primary key, if it is one.
+    pub primary_key_constraint: Option<PrimaryKey>,
+    /// The foreign key, if it is one.
+    pub foreign_key_constraint: Option<ForeignKey>,
+}
+
+/// A primary key.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct PrimaryKey {
+    /// Its name.
+    pub name: Option<String>,
+    /// Its columns in order.
+    pub child_columns: Vec<String>,
+    /// Whether its owner vouches for it.
+    #[serde(default, deserialize_with = "or_default")]
+    pub rely: bool,
+}
+
+/// A foreign key.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ForeignKey {
+    /// Its name.
+    pub name: Option<String>,
+    /// Its columns in order.
+    pub child_columns: Vec<String>,
+    /// The table it points to.
+    pub parent_table: String,
+    /// The columns it points to.
+    pub parent_columns: Vec<String>,
+}
+
+/// The metastore of the workspace.
+#[derive(Debug, Clone, Deserialize)]
+pub struct MetastoreSummary {
+    /// Its id.
+    pub metastore_id: String,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its region.
+    pub region: Option<String>,
+    /// `azure`, `aws`, `gcp`.
+    pub cloud: Option<String>,
+    /// Whether credentials are vended to readers outside Databricks.
+    pub external_access_enabled: Option<bool>,
+}
+
+/// Which metastore the workspace uses.
+#[derive(Debug, Clone, Deserialize)]
+pub struct MetastoreAssignment {
+    /// The metastore's id.
+    pub metastore_id: String,
+    /// The workspace's id.
+    pub workspace_id: Option<i64>,
+    /// The catalog used when none is named.
+    pub default_catalog_name: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The workspace writes `null` where it has nothing to say.
+pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(json: serde_json::Value) -> ColumnInfo {
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn type_json_wins_and_type_text_helps_out() {
+        let json = r#"{"name":"c","type":"long","nullable":true,"metadata":{}}"#;
+        let both = column(serde_json::json!({"name": "c", "type_json": json, "type_text": "int"}));
+        assert_eq!(both.spark_type().unwrap(), SparkType::Long);
+        let broken = column(serde_json::json!({"name": "c", "type_json": "{", "type_text": "varchar(3)"}));
+        assert_eq!(broken.spark_type().unwrap(), SparkType::Varchar(3));
+        let none = column(serde_json::json!({"name": "c"}));
+        assert!(none.spark_type().unwrap_err().to_string().contains("\"c\""));
+        assert!(none.nullable);
+    }
+
+    #[test]
+    fn nulls_stand_for_nothing_and_unknown_words_are_kept() {
+        let table: TableInfo = serde_json::from_value(serde_json::json!({
+            "name": "t", "catalog_name": "c", "schema_name": "s", "table_type": "HOLOGRAM", "columns": null, "properties": null,
+            "table_constraints": null, "browse_only": null, "something_new": {"a": 1},
+        }))
+        .unwrap();
+        assert_eq!(table.table_type, TableKind::Other("HOLOGRAM".to_owned()));
+        assert!(table.columns.is_empty() && !table.is_governed_by_row());
+    }
+}

@@ -1,0 +1,80 @@
+//! Rights as they take effect, own and inherited: what a check reads before anything is moved.
+
+use serde::Deserialize;
+
+use crate::model::or_default;
+use crate::unity::{UNITY, full_name};
+use crate::workspace::{name, path};
+use crate::{DatabricksError, Pages, Workspace};
+
+/// Most principals of one object that are read.
+const MAX_PRINCIPALS: usize = 100_000;
+
+/// An object that rights are granted on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Securable<'n> {
+    /// A catalog.
+    Catalog(&'n str),
+    /// A schema: catalog and name.
+    Schema(&'n str, &'n str),
+    /// A table: catalog, schema and name.
+    Table(&'n str, &'n str, &'n str),
+}
+
+/// A right of one principal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EffectivePrivilege {
+    /// Who has it.
+    pub principal: String,
+    /// The right, such as `USE_CATALOG`, `SELECT`, `ALL_PRIVILEGES`.
+    pub privilege: String,
+    /// The kind of the object it is inherited from; absent if granted here.
+    pub inherited_from_type: Option<String>,
+    /// That object's name.
+    pub inherited_from_name: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Assignment {
+    principal: String,
+    #[serde(default, deserialize_with = "or_default")]
+    privileges: Vec<Granted>,
+}
+
+#[derive(Deserialize)]
+struct Granted {
+    privilege: String,
+    inherited_from_type: Option<String>,
+    inherited_from_name: Option<String>,
+}
+
+impl Workspace {
+    /// The rights on an object that take effect, of `principal` or of everybody.
+    pub async fn effective_privileges(
+        &self,
+        securable: Securable<'_>,
+        principal: Option<&str>,
+    ) -> Result<Vec<EffectivePrivilege>, DatabricksError> {
+        let (kind, full_name) = match securable {
+            Securable::Catalog(catalog) => ("catalog", name("catalog", catalog)?.to_owned()),
+            Securable::Schema(catalog, schema) => {
+                ("schema", format!("{}.{}", name("catalog", catalog)?, name("schema", schema)?))
+            }
+            Securable::Table(catalog, schema, table) => ("table", full_name(catalog, schema, table)?),
+        };
+        let query = principal.map(|principal| ("principal", principal.to_owned())).into_iter().collect();
+        let path = path(UNITY, &["effective-permissions", kind, &full_name]);
+        let pages: Pages<Assignment> = Pages::new(self, path, query, "privilege_assignments");
+        let assignments = pages.all(MAX_PRINCIPALS).await?.items;
+        let rights = assignments.into_iter().flat_map(|assignment| {
+            let principal = assignment.principal;
+            assignment.privileges.into_iter().map(move |granted| EffectivePrivilege {
+                principal: principal.clone(),
+                privilege: granted.privilege,
+                inherited_from_type: granted.inherited_from_type,
+                inherited_from_name: granted.inherited_from_name,
+            })
+        });
+        Ok(rights.collect())
+    }
+}

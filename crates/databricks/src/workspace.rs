@@ -1,0 +1,183 @@
+//! Owns [`Workspace`]: one exchange with a workspace, with its retries. The calls themselves lie in their own modules.
+
+use std::fmt;
+
+use mms_http::retry::{self, RetryPolicy};
+use mms_http::{HttpClient, HttpError, Method, Response};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::time::Duration;
+
+use crate::fault::page_text;
+use crate::{DatabricksError, Fault, WorkspaceUrl};
+
+/// Most bytes of an answer that are read.
+const BODY_LIMIT: usize = 64 * 1024 * 1024;
+/// Most bytes of an error's body that are read.
+const FAULT_LIMIT: usize = 64 * 1024;
+/// Longest single exchange.
+const EXCHANGE_LIMIT: Duration = Duration::from_secs(300);
+
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// A workspace, reached with a personal access token. Clones share everything.
+#[derive(Clone)]
+pub struct Workspace {
+    http: HttpClient,
+    url: WorkspaceUrl,
+    token: SecretString,
+    policy: RetryPolicy,
+}
+
+impl Workspace {
+    /// A workspace at `url`, reached through `http` with `token`.
+    pub fn new(http: HttpClient, url: WorkspaceUrl, token: SecretString) -> Self {
+        let policy = RetryPolicy {
+            first_delay: Duration::from_secs(1),
+            max_delay: Duration::from_secs(10),
+            factor: 1.5,
+            max_attempts: None,
+            total: Duration::from_secs(300),
+        };
+        Self { http, url, token, policy }
+    }
+
+    /// The same workspace with another retry policy. The default is that of the vendor's SDKs: 1 to 10 s apart, for 5 minutes.
+    #[must_use]
+    pub fn with_policy(mut self, policy: RetryPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> &WorkspaceUrl {
+        &self.url
+    }
+
+    /// Who the token belongs to. The cheapest proof that host and token are right.
+    pub async fn current_user(&self) -> Result<CurrentUser, DatabricksError> {
+        self.get(&path("/api/2.0/preview/scim/v2/Me", &[]), &[]).await
+    }
+
+    pub(crate) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &[String],
+        query: &[(&'static str, String)],
+    ) -> Result<T, DatabricksError> {
+        self.call(Method::GET, path, query, None).await
+    }
+
+    pub(crate) async fn post<T: DeserializeOwned>(&self, path: &[String], body: &Value) -> Result<T, DatabricksError> {
+        self.call(Method::POST, path, &[], Some(body)).await
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &[String],
+        query: &[(&'static str, String)],
+        body: Option<&Value>,
+    ) -> Result<T, DatabricksError> {
+        let call = format!("{method} {}", path.join("/"));
+        let bytes = retry::run(&self.policy, self.http.retry_budget(), None, |_| {
+            self.exchange(&call, method.clone(), path, query, body)
+        })
+        .await?;
+        // Some calls answer a success with nothing at all.
+        let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        serde_json::from_slice(bytes).map_err(|error| DatabricksError::Answer { call, what: error.to_string() })
+    }
+
+    async fn exchange(
+        &self,
+        call: &str,
+        method: Method,
+        path: &[String],
+        query: &[(&'static str, String)],
+        body: Option<&Value>,
+    ) -> Result<Vec<u8>, DatabricksError> {
+        let mut url = self.url.base().clone();
+        url.set_path(&path.join("/"));
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let mut request = self.http.request(method, url).bearer(&self.token).timeout(EXCHANGE_LIMIT);
+        request = request.header("accept", "application/json");
+        if let Some(id) = self.url.id_to_send() {
+            request = request.header("x-databricks-workspace-id", &id.to_string());
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let http = |source: HttpError| DatabricksError::Http { call: call.to_owned(), source };
+        let response = request.send().await.map_err(http)?;
+        if response.status().is_success() {
+            let is_page = response.header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
+            let bytes = response.bytes(BODY_LIMIT).await.map_err(http)?;
+            if is_page || bytes.first() == Some(&b'<') {
+                let what = page_text(&String::from_utf8_lossy(&bytes)).unwrap_or_else(|| "no title".to_owned());
+                return Err(DatabricksError::NotAnApi {
+                    call: call.to_owned(),
+                    what: what.chars().take(200).collect(),
+                });
+            }
+            return Ok(bytes.to_vec());
+        }
+        Err(refused(call, response).await)
+    }
+}
+
+async fn refused(call: &str, mut response: Response) -> DatabricksError {
+    let (status, call) = (response.status(), call.to_owned());
+    if status.is_redirection() {
+        let target = response.header("location").unwrap_or_default();
+        let what = if target.contains("private-link-validation-error") {
+            "the workspace accepts only its private link; use a network connection that goes through it".to_owned()
+        } else {
+            let target = target.split(['?', '#']).next().unwrap_or_default();
+            format!("redirect to {}", target.chars().take(200).collect::<String>())
+        };
+        return DatabricksError::NotAnApi { call, what };
+    }
+    let retry_after = response.retry_after();
+    // An unreadable body does not make the refusal less true.
+    let (body, _) = response.up_to(FAULT_LIMIT).await.unwrap_or_default();
+    DatabricksError::Refused { call, fault: Box::new(Fault::parse(status.as_u16(), retry_after, &body)) }
+}
+
+impl fmt::Debug for Workspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Workspace").field("url", &self.url.to_string()).finish_non_exhaustive()
+    }
+}
+
+/// The owner of a token.
+#[derive(Debug, Clone, Deserialize)]
+pub struct CurrentUser {
+    /// The user's or service principal's name, as grants name it.
+    #[serde(rename = "userName")]
+    pub user_name: String,
+}
+
+/// A path of fixed text followed by encoded segments.
+pub(crate) fn path(fixed: &str, segments: &[&str]) -> Vec<String> {
+    let mut path = vec![fixed.to_owned()];
+    path.extend(segments.iter().map(|segment| utf8_percent_encode(segment, SEGMENT).to_string()));
+    path
+}
+
+/// Refuses names that no encoding carries through a path.
+pub(crate) fn name<'n>(kind: &'static str, name: &'n str) -> Result<&'n str, DatabricksError> {
+    let refuse = |what| Err(DatabricksError::Name { kind, name: name.chars().take(300).collect(), what });
+    match name {
+        "" => refuse("it is empty"),
+        // Even percent-encoded, URL parsers take these two for steps in the path.
+        "." | ".." => refuse("it means a folder in paths"),
+        _ if name.chars().any(char::is_control) => refuse("it has a control character"),
+        _ if name.chars().count() > 255 => refuse("it is longer than 255 characters"),
+        _ => Ok(name),
+    }
+}

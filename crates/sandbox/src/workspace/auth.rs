@@ -1,0 +1,48 @@
+//! The bearer token: nothing below `/api` answers without it.
+
+use http::{HeaderMap, StatusCode, header};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::answer::Refusal;
+
+/// Refuses as the real gateway does: 401 without a bearer token, 403 with one that is unknown.
+pub fn check(headers: &HeaderMap, token: &SecretString) -> Result<(), Refusal> {
+    let gateway = |status: StatusCode, message: &str| Refusal {
+        status,
+        code: Value::from(status.as_u16()),
+        message: message.to_owned(),
+    };
+    let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let (scheme, sent) = sent.split_once(' ').unwrap_or_default();
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        let message = "Credential was not sent or was of an unsupported type for this API.";
+        return Err(gateway(StatusCode::UNAUTHORIZED, message));
+    }
+    // Digests, so that the time of the comparison tells nothing about the token.
+    if Sha256::digest(sent.trim()) != Sha256::digest(token.expose_secret()) {
+        return Err(gateway(StatusCode::FORBIDDEN, "Invalid access token."));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_token_itself_passes() {
+        let token = SecretString::from("dapi1");
+        let status = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+            check(&headers, &token).err().map(|refusal| refusal.status.as_u16())
+        };
+        assert_eq!(check(&HeaderMap::new(), &token).unwrap_err().status, StatusCode::UNAUTHORIZED);
+        assert_eq!(status("Basic ZGFwaTE="), Some(401));
+        assert_eq!(status("Bearer dapi2"), Some(403));
+        assert_eq!(status("Bearer "), Some(403));
+        assert_eq!(status("bearer dapi1"), None);
+    }
+}

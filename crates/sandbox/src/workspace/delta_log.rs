@@ -1,0 +1,200 @@
+//! The newest metadata of a Delta table, from its log: JSON commits, else checkpoints. Only that; no file list is replayed.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::{Field, Row};
+use parquet::schema::types::Type;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What the log says about the table itself.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Metadata {
+    pub id: String,
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub schema_string: String,
+    #[serde(default)]
+    pub partition_columns: Vec<String>,
+    #[serde(default)]
+    pub configuration: BTreeMap<String, String>,
+    pub created_time: Option<i64>,
+}
+
+/// A table's log as far as it is read here.
+#[derive(Debug, Default)]
+pub struct TableLog {
+    /// The newest commit or checkpoint.
+    pub version: Option<u64>,
+    /// When that was written, milliseconds since 1970.
+    pub changed: Option<i64>,
+    /// The newest metadata; `None` if the log is broken or empty.
+    pub metadata: Option<Metadata>,
+}
+
+#[derive(Debug)]
+enum LogFile {
+    Commit(PathBuf),
+    Checkpoint(PathBuf),
+}
+
+/// Reads the log of the table at `table`. What cannot be read is left out, with a warning: the table still lists.
+pub fn read(table: &Path) -> TableLog {
+    let mut log = TableLog::default();
+    let files = match log_files(&table.join("_delta_log")) {
+        Ok(files) => files,
+        Err(error) => {
+            tracing::warn!(table = %table.display(), %error, "the log cannot be listed");
+            return log;
+        }
+    };
+    for (version, file) in files {
+        let (LogFile::Commit(path) | LogFile::Checkpoint(path)) = &file;
+        if log.version.is_none() {
+            log.version = Some(version);
+            log.changed = modified(path);
+        }
+        let found = match &file {
+            LogFile::Commit(path) => in_json(path),
+            LogFile::Checkpoint(path) if path.extension().is_some_and(|kind| kind == "json") => in_json(path),
+            LogFile::Checkpoint(path) => in_parquet(path),
+        };
+        match found {
+            Ok(Some(metadata)) => {
+                log.metadata = Some(metadata);
+                return log;
+            }
+            Ok(None) => {}
+            Err(error) => {
+                // An older metadata would be a lie if this file holds a newer one.
+                tracing::warn!(file = %path.display(), %error, "the log is broken here");
+                return log;
+            }
+        }
+    }
+    log
+}
+
+/// Commits and checkpoints, newest first; of one version the commit first.
+fn log_files(dir: &Path) -> io::Result<Vec<(u64, LogFile)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let Some((number, rest)) =
+            path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once('.'))
+        else {
+            continue;
+        };
+        let Ok(version) = number.parse::<u64>() else { continue };
+        if number.len() != 20 {
+            continue;
+        }
+        if rest == "json" {
+            files.push((version, LogFile::Commit(path)));
+        } else if rest.starts_with("checkpoint.") && (rest.ends_with(".parquet") || rest.ends_with(".json")) {
+            files.push((version, LogFile::Checkpoint(path)));
+        }
+    }
+    files.sort_by_key(|(version, file)| (std::cmp::Reverse(*version), matches!(file, LogFile::Checkpoint(_))));
+    Ok(files)
+}
+
+fn modified(path: &Path) -> Option<i64> {
+    let since = fs::metadata(path).ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_millis()).ok()
+}
+
+fn in_json(path: &Path) -> io::Result<Option<Metadata>> {
+    for line in BufReader::new(File::open(path)?).lines() {
+        let line = line?;
+        // Most lines are files added: only those that can be it are parsed.
+        if !line.contains("\"metaData\"") {
+            continue;
+        }
+        let mut action: Value = serde_json::from_str(&line)?;
+        if let Some(metadata) = action.get_mut("metaData") {
+            return Ok(Some(serde_json::from_value(metadata.take())?));
+        }
+    }
+    Ok(None)
+}
+
+fn in_parquet(path: &Path) -> io::Result<Option<Metadata>> {
+    let reader = SerializedFileReader::new(File::open(path)?).map_err(io::Error::other)?;
+    let root = reader.metadata().file_metadata().schema();
+    let Some(column) = root.get_fields().iter().find(|field| field.name() == "metaData") else { return Ok(None) };
+    let only = Type::group_type_builder(root.name())
+        .with_fields(vec![Arc::clone(column)])
+        .build()
+        .map_err(io::Error::other)?;
+    for row in reader.get_row_iter(Some(only)).map_err(io::Error::other)? {
+        let row = row.map_err(io::Error::other)?;
+        if let Some((_, Field::Group(metadata))) = row.get_column_iter().next() {
+            let metadata = serde_json::from_value(as_json(metadata))?;
+            return Ok(Some(metadata));
+        }
+    }
+    Ok(None)
+}
+
+/// A checkpoint's metadata as the JSON that commits hold.
+fn as_json(row: &Row) -> Value {
+    row.get_column_iter().filter_map(|(name, field)| Some((name.clone(), value(field)?))).collect()
+}
+
+fn value(field: &Field) -> Option<Value> {
+    match field {
+        Field::Str(text) => Some(Value::from(text.as_str())),
+        Field::Long(number) => Some(Value::from(*number)),
+        Field::Group(row) => Some(as_json(row)),
+        Field::ListInternal(list) => Some(list.elements().iter().filter_map(value).collect()),
+        Field::MapInternal(map) => {
+            let pairs = map.entries().iter();
+            Some(pairs.filter_map(|(key, entry)| Some((value(key)?.as_str()?.to_owned(), value(entry)?))).collect())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commit(dir: &Path, version: u64, lines: &[&str]) {
+        fs::create_dir_all(dir.join("_delta_log")).unwrap();
+        fs::write(dir.join("_delta_log").join(format!("{version:020}.json")), lines.join("\n")).unwrap();
+    }
+
+    #[test]
+    fn the_newest_metadata_wins_and_other_commits_do_not_matter() {
+        let dir = tempfile::tempdir().unwrap();
+        commit(
+            dir.path(),
+            0,
+            &[r#"{"protocol":{}}"#, r#"{"metaData":{"id":"a","schemaString":"{}","partitionColumns":["p"]}}"#],
+        );
+        commit(dir.path(), 1, &[r#"{"metaData":{"id":"b","schemaString":"{}","configuration":{"k":"v"}}}"#]);
+        commit(dir.path(), 2, &[r#"{"add":{"path":"\"metaData\""}}"#]);
+        let log = read(dir.path());
+        assert_eq!(log.version, Some(2));
+        assert_eq!(log.metadata.unwrap().id, "b");
+    }
+
+    #[test]
+    fn a_broken_log_gives_no_metadata_rather_than_an_old_one() {
+        let dir = tempfile::tempdir().unwrap();
+        commit(dir.path(), 0, &[r#"{"metaData":{"id":"a","schemaString":"{}"}}"#]);
+        commit(dir.path(), 1, &[r#"{"metaData":{"id":"#]);
+        let log = read(dir.path());
+        assert_eq!(log.version, Some(1));
+        assert!(log.metadata.is_none());
+        assert!(read(&dir.path().join("nowhere")).version.is_none());
+    }
+}

@@ -1,0 +1,129 @@
+//! Catalog and schemas, and the metastore they lie in.
+
+use std::collections::HashMap;
+
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use super::answer::{Answer, Refusal};
+use super::folder::Folder;
+use super::ids::uuid_of;
+use super::paging::cut;
+use super::{USER_NAME, routes::WORKSPACE_ID};
+
+/// What every catalog has, and no folder stands for.
+pub const INFORMATION_SCHEMA: &str = "information_schema";
+
+/// What a workspace serves.
+#[derive(Debug)]
+pub struct State {
+    pub folder: Folder,
+    pub catalog: String,
+    pub token: SecretString,
+    pub page_size: usize,
+}
+
+pub type Query = HashMap<String, String>;
+
+/// A parameter that must be there.
+pub fn required<'q>(query: &'q Query, name: &str) -> Result<&'q str, Refusal> {
+    query
+        .get(name)
+        .map(String::as_str)
+        .filter(|value| !value.is_empty())
+        .ok_or_else(|| Refusal::invalid(format!("Missing required field: {name}")))
+}
+
+/// A list's answer: the array under `key`, and the token if there is a next page.
+pub fn list(key: &str, objects: Vec<Value>, next: Option<String>) -> Value {
+    let mut answer = json!({ key: objects });
+    if let Some(next) = next {
+        answer["next_page_token"] = Value::from(next);
+    }
+    answer
+}
+
+impl State {
+    pub fn metastore_id(&self) -> String {
+        uuid_of(&["metastore", &self.catalog]).to_string()
+    }
+
+    pub fn check_catalog(&self, catalog: &str) -> Result<(), Refusal> {
+        if catalog == self.catalog { Ok(()) } else { Err(Refusal::missing("Catalog", catalog)) }
+    }
+
+    pub fn has_schema(&self, schema: &str) -> bool {
+        schema == INFORMATION_SCHEMA || self.folder.has_schema(schema)
+    }
+
+    pub fn metastore_summary(&self) -> Value {
+        json!({
+            "metastore_id": self.metastore_id(),
+            "name": "sandbox",
+            "cloud": "azure",
+            "region": "local",
+            "global_metastore_id": format!("azure:local:{}", self.metastore_id()),
+            "owner": USER_NAME,
+            "privilege_model_version": "1.0",
+            // Files on this machine's disk need no credentials, so none are vended.
+            "external_access_enabled": false,
+        })
+    }
+
+    pub fn metastore_assignment(&self) -> Value {
+        json!({ "metastore_id": self.metastore_id(), "workspace_id": WORKSPACE_ID, "default_catalog_name": self.catalog })
+    }
+
+    fn catalog_object(&self) -> Value {
+        json!({
+            "name": self.catalog,
+            "full_name": self.catalog,
+            "catalog_type": "MANAGED_CATALOG",
+            "metastore_id": self.metastore_id(),
+            "owner": USER_NAME,
+            "isolation_mode": "OPEN",
+            "securable_type": "CATALOG",
+            "browse_only": false,
+        })
+    }
+
+    pub fn catalogs(&self, query: &Query) -> Answer {
+        let page = cut("catalogs", vec![self.catalog.clone()], query, self.page_size)?;
+        Ok(list("catalogs", page.names.iter().map(|_| self.catalog_object()).collect(), page.next))
+    }
+
+    pub fn catalog(&self, name: &str) -> Answer {
+        self.check_catalog(name)?;
+        Ok(self.catalog_object())
+    }
+
+    fn schema_object(&self, name: &str) -> Value {
+        json!({
+            "name": name,
+            "catalog_name": self.catalog,
+            "full_name": format!("{}.{name}", self.catalog),
+            "schema_id": uuid_of(&["schema", &self.catalog, name]),
+            "catalog_type": "MANAGED_CATALOG",
+            "metastore_id": self.metastore_id(),
+            "owner": USER_NAME,
+            "securable_type": "SCHEMA",
+            "browse_only": false,
+        })
+    }
+
+    pub fn schemas(&self, query: &Query) -> Answer {
+        self.check_catalog(required(query, "catalog_name")?)?;
+        let mut names = self.folder.schemas()?;
+        names.retain(|name| name != INFORMATION_SCHEMA);
+        names.push(INFORMATION_SCHEMA.to_owned());
+        let page = cut("schemas", names, query, self.page_size)?;
+        Ok(list("schemas", page.names.iter().map(|name| self.schema_object(name)).collect(), page.next))
+    }
+
+    pub fn schema(&self, full_name: &str) -> Answer {
+        let missing = || Refusal::missing("Schema", full_name);
+        let (catalog, name) = full_name.split_once('.').ok_or_else(missing)?;
+        self.check_catalog(catalog)?;
+        if self.has_schema(name) { Ok(self.schema_object(name)) } else { Err(missing()) }
+    }
+}

@@ -1,0 +1,177 @@
+//! Lists in pages, the way the real workspace cuts them: in no order, with opaque tokens, and with pages that are empty and
+//! still have a successor. Callers that stop at an empty page lose objects here as they would there.
+
+use std::collections::HashMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use super::answer::Refusal;
+use super::ids::scatter;
+
+/// One page: names, and the token of the next.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Cut {
+    pub names: Vec<String>,
+    pub next: Option<String>,
+}
+
+/// What a token says. It names the last object sent, not a number, so that objects may come and go between pages.
+#[derive(Debug, Serialize, Deserialize)]
+struct Token {
+    list: String,
+    after: String,
+    chunks: u32,
+    empty: bool,
+}
+
+/// Cuts one page of `names` as `max_results` and `page_token` ask. `list` says which list it is: a token is good for no other.
+pub fn cut(
+    list: &str,
+    mut names: Vec<String>,
+    query: &HashMap<String, String>,
+    page_size: usize,
+) -> Result<Cut, Refusal> {
+    names.sort_by_cached_key(|name| (scatter(name), name.clone()));
+    let Some(asked) = query.get("max_results") else {
+        // The old mode: everything at once.
+        return Ok(Cut { names, next: None });
+    };
+    let asked: i64 = asked.parse().map_err(|_| Refusal::invalid(format!("max_results '{asked}' is not a number.")))?;
+    let size = match usize::try_from(asked) {
+        Ok(0) => page_size,
+        Ok(asked) => asked.min(page_size),
+        Err(_) => return Err(Refusal::invalid(format!("max_results must not be negative, it is {asked}."))),
+    };
+    let token = match query.get("page_token").filter(|token| !token.is_empty()) {
+        Some(token) => Some(
+            decode(token)
+                .filter(|token| token.list == list)
+                .ok_or_else(|| Refusal::invalid("page_token is not one that this list gave out."))?,
+        ),
+        None => None,
+    };
+    let rest: Vec<String> = match &token {
+        Some(token) => {
+            let sent = (scatter(&token.after), &token.after);
+            names.into_iter().filter(|name| (scatter(name), name) > sent).collect()
+        }
+        None => names,
+    };
+    let next = |after: &str, chunks: u32, empty: bool| {
+        Some(encode(&Token { list: list.to_owned(), after: after.to_owned(), chunks, empty }))
+    };
+    if let Some(token) = token.as_ref().filter(|token| token.empty) {
+        let next = if rest.is_empty() { None } else { next(&token.after, token.chunks, false) };
+        return Ok(Cut { names: Vec::new(), next });
+    }
+    let chunks = token.map_or(0, |token| token.chunks);
+    let more = rest.len() > size;
+    let names: Vec<String> = rest.into_iter().take(size).collect();
+    let next = match names.last() {
+        // After every other page comes an empty one, even after the last.
+        Some(last) if chunks.is_multiple_of(2) => next(last, chunks.saturating_add(1), true),
+        Some(last) if more => next(last, chunks.saturating_add(1), false),
+        _ => None,
+    };
+    Ok(Cut { names, next })
+}
+
+fn encode(token: &Token) -> String {
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(token).expect("a token is text and numbers"))
+}
+
+fn decode(token: &str) -> Option<Token> {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token).ok()?).ok()
+}
+
+/// SQL's LIKE: `%` any text, `_` one character, a backslash takes the next as it is.
+pub fn like(pattern: &str, text: &str) -> bool {
+    let text: Vec<char> = text.chars().collect();
+    // reach[i]: the pattern so far fits the first i characters.
+    let mut reach = vec![false; text.len() + 1];
+    reach[0] = true;
+    let mut pattern = pattern.chars();
+    while let Some(part) = pattern.next() {
+        let mut next = vec![false; text.len() + 1];
+        let literal = if part == '\\' { pattern.next().unwrap_or('\\') } else { part };
+        for at in 0..=text.len() {
+            next[at] = match part {
+                '%' => reach[at] || (at > 0 && next[at - 1]),
+                '_' => at > 0 && reach[at - 1],
+                _ => at > 0 && reach[at - 1] && text[at - 1] == literal,
+            };
+        }
+        reach = next;
+    }
+    reach[text.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn query(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+        pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
+    }
+
+    fn walk(names: &[String], size: usize) -> (Vec<String>, usize) {
+        let (mut seen, mut empty, mut token) = (Vec::new(), 0, String::new());
+        loop {
+            let page = cut("l", names.to_vec(), &query(&[("max_results", "0"), ("page_token", &token)]), size).unwrap();
+            empty += usize::from(page.names.is_empty());
+            assert!(page.names.len() <= size);
+            seen.extend(page.names);
+            match page.next {
+                Some(next) => token = next,
+                None => return (seen, empty),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_object_comes_exactly_once(names in prop::collection::btree_set("\\PC{1,6}", 0..40), size in 1_usize..7) {
+            let names: Vec<String> = names.into_iter().collect();
+            let (mut seen, empty) = walk(&names, size);
+            prop_assert!(empty > 0, "there is an empty page in every list");
+            seen.sort();
+            prop_assert_eq!(seen, names);
+        }
+    }
+
+    #[test]
+    fn sizes_and_tokens_that_make_no_sense_are_refused() {
+        let names = || vec!["a".to_owned(), "b".to_owned()];
+        assert_eq!(cut("l", names(), &query(&[]), 1).unwrap().names.len(), 2);
+        for pairs in [
+            [("max_results", "-1"), ("page_token", "")],
+            [("max_results", "x"), ("page_token", "")],
+            [("max_results", "0"), ("page_token", "zz")],
+        ] {
+            assert_eq!(cut("l", names(), &query(&pairs), 1).unwrap_err().status.as_u16(), 400);
+        }
+        let token = cut("l", names(), &query(&[("max_results", "1")]), 5).unwrap().next.unwrap();
+        let elsewhere = cut("other", names(), &query(&[("max_results", "1"), ("page_token", &token)]), 5);
+        assert!(elsewhere.is_err());
+    }
+
+    #[test]
+    fn patterns_of_like() {
+        for (pattern, text, fits) in [
+            ("%", "", true),
+            ("a%c", "abbc", true),
+            ("a_c", "abc", true),
+            ("a_c", "ac", false),
+            ("a\\_c", "abc", false),
+            ("a\\_c", "a_c", true),
+            ("", "a", false),
+            ("%ü", "grü", true),
+        ] {
+            assert_eq!(like(pattern, text), fits, "{pattern} {text}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Paths to answers. Reading the folder blocks, so each answer is made on a blocking thread.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, Query as Parameters, Request, State as Shared};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::{Method, StatusCode, Uri};
+use serde_json::json;
+
+use super::answer::{Answer, Refusal, json_response};
+use super::objects::{Query, State};
+use super::{USER_NAME, auth, compute};
+
+/// The number that names this workspace.
+pub const WORKSPACE_ID: u64 = 1_000_000_000_000_001;
+
+type App = Shared<Arc<State>>;
+type Asked = Parameters<Query>;
+
+pub fn router(state: Arc<State>) -> Router {
+    let unity: Router<Arc<State>> = Router::new()
+        .route("/catalogs", get(|app: App, query: Asked| on_disk(app, move |state| state.catalogs(&query))))
+        .route(
+            "/catalogs/{name}",
+            get(|app: App, Path(name): Path<String>| on_disk(app, move |state| state.catalog(&name))),
+        )
+        .route("/schemas", get(|app: App, query: Asked| on_disk(app, move |state| state.schemas(&query))))
+        .route(
+            "/schemas/{name}",
+            get(|app: App, Path(name): Path<String>| on_disk(app, move |state| state.schema(&name))),
+        )
+        .route("/tables", get(|app: App, query: Asked| on_disk(app, move |state| state.tables(&query))))
+        .route(
+            "/tables/{name}",
+            get(|app: App, Path(name): Path<String>| on_disk(app, move |state| state.table(&name))),
+        )
+        .route(
+            "/tables/{name}/exists",
+            get(|app: App, Path(name): Path<String>| on_disk(app, move |state| state.table_exists(&name))),
+        )
+        .route(
+            "/table-summaries",
+            get(|app: App, query: Asked| on_disk(app, move |state| state.table_summaries(&query))),
+        )
+        .route("/metastore_summary", get(|app: App| on_disk(app, |state| Ok(state.metastore_summary()))))
+        .route("/current-metastore-assignment", get(|app: App| on_disk(app, |state| Ok(state.metastore_assignment()))))
+        .route(
+            "/effective-permissions/{kind}/{name}",
+            get(|app: App, Path((kind, name)): Path<(String, String)>, query: Asked| {
+                on_disk(app, move |state| state.effective_permissions(&kind, &name, &query))
+            }),
+        )
+        .route(
+            "/temporary-table-credentials",
+            post(|app: App, body: Bytes| on_disk(app, move |state| state.table_credentials(&body))),
+        );
+    let clusters: Router<Arc<State>> = Router::new()
+        .route("/get", get(|query: Asked| async move { answered(compute::get(&query)) }))
+        .route("/list", get(|| async { answered(compute::list()) }))
+        .route("/start", post(|body: Bytes| async move { answered(compute::start(&body)) }));
+    Router::new()
+        .nest("/api/2.1/unity-catalog", unity.clone())
+        .nest("/api/2.0/unity-catalog", unity)
+        .nest("/api/2.1/clusters", clusters.clone())
+        .nest("/api/2.0/clusters", clusters)
+        .route("/api/2.0/preview/scim/v2/Me", get(|| async { answered(Ok(me())) }))
+        .fallback(no_such_api)
+        .method_not_allowed_fallback(no_such_api)
+        .layer(from_fn_with_state(Arc::clone(&state), authenticated))
+        .with_state(state)
+}
+
+async fn authenticated(Shared(state): App, request: Request, next: Next) -> Response {
+    // What is asked before signing in (`/.well-known/…`) simply is not there.
+    if request.uri().path().starts_with("/api/")
+        && let Err(refusal) = auth::check(request.headers(), &state.token)
+    {
+        tracing::debug!(path = request.uri().path(), status = refusal.status.as_u16(), "refused");
+        return refusal.into_response();
+    }
+    next.run(request).await
+}
+
+async fn on_disk(Shared(state): App, work: impl FnOnce(&State) -> Answer + Send + 'static) -> Response {
+    let answer = tokio::task::spawn_blocking(move || work(&state)).await;
+    answered(answer.unwrap_or_else(|error| Err(Refusal::internal(format!("a fault here: {error}")))))
+}
+
+fn answered(answer: Answer) -> Response {
+    match answer {
+        Ok(body) => json_response(StatusCode::OK, &body),
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+fn me() -> serde_json::Value {
+    json!({ "id": "1", "userName": USER_NAME, "displayName": "Sandbox", "active": true })
+}
+
+async fn no_such_api(method: Method, uri: Uri) -> Response {
+    let message = format!("No API found for '{method} {}'", uri.path());
+    Refusal::new(StatusCode::NOT_FOUND, "ENDPOINT_NOT_FOUND", message).into_response()
+}
