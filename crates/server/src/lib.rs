@@ -1,1 +1,40 @@
-//! Not written yet.
+//! The frame that every process of mms shares: configuration, telemetry, rights, limits, deadlines, health, reflection,
+//! graceful drain, supervised tasks, and channels to other services.
+//!
+//! It knows no service. What differs between services is handed in: their section of the configuration and the gRPC
+//! services they mount. Nothing here is global but what [`telemetry::init`] installs once a process, so that several
+//! services can run in one process. It never answers a call itself except to refuse it.
+
+pub mod client;
+pub mod config;
+pub mod context;
+mod entry;
+mod layer;
+pub mod propagate;
+mod reflect;
+pub mod rights;
+pub mod serve;
+pub mod supervise;
+pub mod telemetry;
+pub mod tokens;
+
+pub use client::{Client, ClientConfig, is_retryable};
+pub use config::{Faults, FrameConfig, Secret, ServiceConfig, TelemetryConfig};
+pub use context::CallContext;
+pub use entry::{EXIT_CONFIG, EXIT_START, EXIT_USAGE, cancel_on_signal, main};
+pub use rights::{Caller, caller};
+pub use serve::{BoundServer, Context, FrameError, Services};
+pub use supervise::{Critical, Supervisor};
+pub use tokio_util::sync::CancellationToken;
+
+/// An error of a service that the frame only passes on.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Gives a generated server or client the frame's message size, both ways. Without it tonic refuses messages above
+/// 4 MiB.
+#[macro_export]
+macro_rules! sized {
+    ($grpc:expr, $max_message_bytes:expr) => {
+        $grpc.max_decoding_message_size($max_message_bytes).max_encoding_message_size($max_message_bytes)
+    };
+}

@@ -1,0 +1,249 @@
+//! Channels to other services: lazily connected, with the suite's token, the trace, the request id and what is left of
+//! the deadline sent along.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, Request, Response};
+use serde::{Deserialize, Serialize};
+use tonic::body::Body;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::{Code, Status};
+use tower::Service;
+use tracing::Instrument;
+
+use crate::config::{Faults, Secret};
+use crate::context::{CallContext, REQUEST_ID};
+use crate::propagate;
+use crate::tokens::{TokensError, read_token};
+
+/// How to reach another service.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClientConfig {
+    /// Its URL, `http://` or `https://`.
+    pub endpoint: String,
+    /// Authority that signed its certificate, PEM. Needed for `https://`.
+    pub ca_file: Option<PathBuf>,
+    /// Name in its certificate, if it is not the host of the URL.
+    pub server_name: Option<String>,
+    /// File that holds the token to send, mode 0600. Unset: the token of the suite's own services.
+    pub token_file: Option<PathBuf>,
+    /// Send the token without TLS to other machines.
+    pub insecure: bool,
+    /// Deadline of a call that has none of its own.
+    pub deadline_seconds: u64,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            endpoint: String::new(),
+            ca_file: None,
+            server_name: None,
+            token_file: None,
+            insecure: false,
+            deadline_seconds: 60,
+        }
+    }
+}
+
+/// Why a channel could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] Faults),
+    /// The token could not be read.
+    #[error(transparent)]
+    Token(#[from] TokensError),
+    /// The authority's certificate could not be read.
+    #[error("{}: {source}", .file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The transport refused the settings.
+    #[error("channel to {endpoint}: {source}")]
+    Transport {
+        /// The service's URL.
+        endpoint: String,
+        /// Why.
+        source: tonic::transport::Error,
+    },
+}
+
+impl ClientConfig {
+    /// A channel to a service on this machine.
+    pub fn to(endpoint: impl Into<String>) -> Self {
+        Self { endpoint: endpoint.into(), ..Self::default() }
+    }
+
+    /// Adds what is wrong with the values; `key` is where this stands in the configuration.
+    pub fn check(&self, key: &str, faults: &mut Faults) {
+        let Ok(uri) = self.endpoint.parse::<http::Uri>() else {
+            return faults.add(&format!("{key}.endpoint"), format!("{:?} is not a URL", self.endpoint));
+        };
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        match uri.scheme_str() {
+            Some("http") if loopback || self.insecure => {}
+            Some("http") => {
+                let text = format!("{host} is another machine: use https:// with ca_file, or set insecure = true");
+                faults.add(&format!("{key}.endpoint"), text);
+            }
+            Some("https") if self.ca_file.is_none() => {
+                faults.add(&format!("{key}.ca_file"), "is needed for https://: the authority's certificate, PEM");
+            }
+            Some("https") => {}
+            _ => faults.add(&format!("{key}.endpoint"), "must begin with http:// or https://"),
+        }
+        if !(1..=86_400).contains(&self.deadline_seconds) {
+            faults.add(&format!("{key}.deadline_seconds"), "must be from 1 to 86400 (a day)");
+        }
+    }
+}
+
+/// A channel for generated clients: `DataSourceServiceClient::new(client.clone())`. Cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    channel: Channel,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    endpoint: String,
+    authorization: Option<HeaderValue>,
+    deadline: Duration,
+}
+
+impl Client {
+    /// A channel that connects when first used, and again whenever it must. `suite` is the token that is sent when the
+    /// configuration names no other.
+    pub fn new(config: &ClientConfig, suite: Option<&Secret>) -> Result<Self, ClientError> {
+        let mut faults = Faults::default();
+        config.check("client", &mut faults);
+        if !faults.is_empty() {
+            return Err(faults.into());
+        }
+        let transport = |source| ClientError::Transport { endpoint: config.endpoint.clone(), source };
+        let mut endpoint = Endpoint::from_shared(config.endpoint.clone())
+            .map_err(transport)?
+            .connect_timeout(Duration::from_secs(10))
+            .http2_keep_alive_interval(Duration::from_secs(30))
+            .keep_alive_timeout(Duration::from_secs(20))
+            .keep_alive_while_idle(true)
+            .tcp_nodelay(true)
+            .initial_stream_window_size(1 << 20)
+            .initial_connection_window_size(4 << 20);
+        if let Some(file) = &config.ca_file {
+            let pem = std::fs::read(file).map_err(|source| ClientError::File { file: file.clone(), source })?;
+            let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+            if let Some(name) = &config.server_name {
+                tls = tls.domain_name(name);
+            }
+            endpoint = endpoint.tls_config(tls).map_err(transport)?;
+        }
+        let token = match &config.token_file {
+            Some(file) => Some(read_token(file)?),
+            None => suite.cloned(),
+        };
+        // read_token() and Tokens::add() let no token pass that fits no header.
+        let authorization = token.and_then(|token| {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose())).ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        });
+        let deadline = Duration::from_secs(config.deadline_seconds);
+        let shared = Arc::new(Shared { endpoint: config.endpoint.clone(), authorization, deadline });
+        Ok(Self { channel: endpoint.connect_lazy(), shared })
+    }
+
+    /// The service's URL.
+    pub fn endpoint(&self) -> &str {
+        &self.shared.endpoint
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("endpoint", &self.shared.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl Service<Request<Body>> for Client {
+    type Response = Response<Body>;
+    type Error = tonic::transport::Error;
+    type Future = BoxFuture<'static, Result<Response<Body>, tonic::transport::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.channel.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let path = request.uri().path().to_owned();
+        let span = tracing::debug_span!(
+            "send",
+            otel.name = %path.trim_start_matches('/'),
+            otel.kind = "client",
+            rpc.system = "grpc",
+            method = %path,
+        );
+        let context = CallContext::current();
+        let streams = mms_proto::descriptor::method(&path).is_some_and(|method| method.streams);
+        let headers = request.headers_mut();
+        if let Some(authorization) = &self.shared.authorization {
+            headers.entry(AUTHORIZATION).or_insert_with(|| authorization.clone());
+        }
+        if let Some(id) = context.as_ref().and_then(|context| HeaderValue::from_str(&context.request_id).ok()) {
+            headers.entry(REQUEST_ID).or_insert(id);
+        }
+        if !headers.contains_key("grpc-timeout") {
+            let own = (!streams).then_some(self.shared.deadline);
+            let left = context.as_ref().and_then(CallContext::remaining);
+            let timeout = own.into_iter().chain(left).min();
+            if let Some(value) = timeout.and_then(|time| HeaderValue::from_str(&format_timeout(time)).ok()) {
+                headers.insert("grpc-timeout", value);
+            }
+        }
+        propagate::inject(&span, headers);
+        // What was polled ready is this channel; its clone is for the next call.
+        let clone = self.channel.clone();
+        let mut ready = std::mem::replace(&mut self.channel, clone);
+        Box::pin(async move { ready.call(request).await }.instrument(span))
+    }
+}
+
+/// `TimeoutValue TimeoutUnit` of the gRPC protocol, at most eight digits.
+fn format_timeout(timeout: Duration) -> String {
+    let millis = timeout.as_millis().max(1);
+    if millis < 100_000_000 { format!("{millis}m") } else { format!("{}S", timeout.as_secs().min(99_999_999)) }
+}
+
+/// Whether the same call may succeed when repeated. Repeating is safe only for reads and with a `request_id`.
+pub fn is_retryable(status: &Status) -> bool {
+    match status.code() {
+        Code::Unavailable => true,
+        Code::ResourceExhausted => mms_proto::ApiError::from_status(status).retry_after.is_some(),
+        // A connection that breaks under a call shows as UNKNOWN: its cause tells it from a server's own UNKNOWN.
+        Code::Unknown | Code::Cancelled | Code::Internal => is_broken_connection(status),
+        _ => false,
+    }
+}
+
+fn is_broken_connection(status: &Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if error.is::<tonic::transport::Error>() || error.is::<std::io::Error>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}

@@ -1,0 +1,218 @@
+//! What can be configured in every process, and how a service adds its own section.
+//!
+//! Layers, later ones winning: defaults, one TOML file, environment (`MMS_<SERVICE>__SECTION__KEY`), flags. Everything
+//! is read and judged before anything binds or opens, and all faults are told at once.
+
+mod faults;
+mod load;
+mod secret;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+pub use faults::Faults;
+pub use load::{Loaded, Override, load};
+pub use secret::Secret;
+
+/// A service's own section. Sections inside it are plain structs, and only leaves are `Option`, so that every key can
+/// be told apart from a misspelt one.
+pub trait ServiceConfig: Serialize + DeserializeOwned + Default + Clone + Send + Sync + 'static {
+    /// The service: the name of its section, of its environment prefix and in its telemetry.
+    const SERVICE: &'static str;
+    /// Where it listens on loopback unless told otherwise.
+    const DEFAULT_PORT: u16;
+
+    /// Adds what is wrong with the values, each with its key.
+    fn check(&self, _frame: &FrameConfig, _faults: &mut Faults) {}
+}
+
+/// The section `[server]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FrameConfig {
+    /// Address to listen on. Anything but loopback needs TLS and a tokens file, or `insecure`.
+    pub listen: SocketAddr,
+    /// Folder of the service's durable state.
+    pub data_dir: PathBuf,
+    /// Certificates.
+    pub tls: TlsConfig,
+    /// File of callers' tokens, mode 0600. Unset on loopback: whoever reaches the port is ADMIN, but not SERVICE.
+    pub tokens_file: Option<PathBuf>,
+    /// File that holds one token, mode 0600: the one of the suite's own services. It is accepted with role SERVICE, and
+    /// sent by this process to the others.
+    pub service_token_file: Option<PathBuf>,
+    /// Accept callers from other machines without TLS or tokens.
+    pub insecure: bool,
+    /// Bounds.
+    pub limits: LimitsConfig,
+    /// Seconds that calls in flight get to end once the process is told to stop.
+    pub shutdown_grace_seconds: u64,
+}
+
+/// The section `[server.tls]`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsConfig {
+    /// Certificate chain, PEM.
+    pub cert_file: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub key_file: Option<PathBuf>,
+    /// Authority whose client certificates are demanded, PEM. Unset: none are.
+    pub client_ca_file: Option<PathBuf>,
+}
+
+/// The section `[server.limits]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Largest message, in and out.
+    pub max_message_bytes: usize,
+    /// Plain calls handled at once.
+    pub concurrent_calls: usize,
+    /// Streams open at once.
+    pub concurrent_streams: usize,
+    /// Deadline of a plain call that brings none. Streams without one have none.
+    pub default_deadline_seconds: u64,
+    /// The longest deadline of a plain call, whatever it asks for.
+    pub max_deadline_seconds: u64,
+}
+
+/// The section `[telemetry]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TelemetryConfig {
+    /// How log lines look.
+    pub format: LogFormat,
+    /// What is logged, in the syntax of tracing's `EnvFilter`.
+    pub filter: String,
+    /// OTLP collector for traces, gRPC, as in "http://127.0.0.1:4317". Unset: none.
+    pub otlp_endpoint: Option<String>,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for FrameConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+            data_dir: "mms-data".into(),
+            tls: TlsConfig::default(),
+            tokens_file: None,
+            service_token_file: None,
+            insecure: false,
+            limits: LimitsConfig::default(),
+            shutdown_grace_seconds: 20,
+        }
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            max_message_bytes: 16 << 20,
+            concurrent_calls: 1024,
+            concurrent_streams: 1024,
+            default_deadline_seconds: 120,
+            max_deadline_seconds: 900,
+        }
+    }
+}
+
+impl Default for TelemetryConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::Human, filter: "info".into(), otlp_endpoint: None }
+    }
+}
+
+impl FrameConfig {
+    /// The defaults of one service.
+    pub fn of<C: ServiceConfig>() -> Self {
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), C::DEFAULT_PORT),
+            data_dir: PathBuf::from("mms-data").join(C::SERVICE),
+            ..Self::default()
+        }
+    }
+
+    /// The time that calls in flight get to end.
+    pub fn shutdown_grace(&self) -> Duration {
+        Duration::from_secs(self.shutdown_grace_seconds)
+    }
+
+    /// Whether TLS is configured.
+    pub fn has_tls(&self) -> bool {
+        self.tls.cert_file.is_some() && self.tls.key_file.is_some()
+    }
+
+    /// Adds what is wrong with the values.
+    pub fn check(&self, faults: &mut Faults) {
+        if self.tls.cert_file.is_some() != self.tls.key_file.is_some() {
+            faults.add("server.tls", "cert_file and key_file go together: one is missing");
+        }
+        if self.tls.client_ca_file.is_some() && !self.has_tls() {
+            faults.add("server.tls.client_ca_file", "needs cert_file and key_file");
+        }
+        if !self.listen.ip().is_loopback() && !self.insecure && (!self.has_tls() || self.tokens_file.is_none()) {
+            let text = format!(
+                "{} is not a loopback address: set server.tls.cert_file, server.tls.key_file and server.tokens_file, \
+                 or pass --insecure to let anyone in",
+                self.listen
+            );
+            faults.add("server.listen", text);
+        }
+        let limits = &self.limits;
+        if !(64 << 10..=1 << 30).contains(&limits.max_message_bytes) {
+            faults.add("server.limits.max_message_bytes", "must be from 65536 (64 KiB) to 1073741824 (1 GiB)");
+        }
+        // A semaphore of tokio holds usize::MAX >> 3 permits; a million calls are more than any process can handle.
+        for (key, value) in
+            [("concurrent_calls", limits.concurrent_calls), ("concurrent_streams", limits.concurrent_streams)]
+        {
+            if !(1..=1_000_000).contains(&value) {
+                faults.add(&format!("server.limits.{key}"), "must be from 1 to 1000000");
+            }
+        }
+        for (key, value) in [
+            ("server.limits.default_deadline_seconds", limits.default_deadline_seconds),
+            ("server.limits.max_deadline_seconds", limits.max_deadline_seconds),
+        ] {
+            if !(1..=86_400).contains(&value) {
+                faults.add(key, "must be from 1 to 86400 (a day)");
+            }
+        }
+        if limits.default_deadline_seconds > limits.max_deadline_seconds {
+            faults.add("server.limits.default_deadline_seconds", "must not be above max_deadline_seconds");
+        }
+        if self.shutdown_grace_seconds > 3600 {
+            faults.add("server.shutdown_grace_seconds", "must be at most 3600 (an hour)");
+        }
+    }
+}
+
+impl TelemetryConfig {
+    /// Adds what is wrong with the values.
+    pub fn check(&self, faults: &mut Faults) {
+        if let Err(error) = self.filter.parse::<tracing_subscriber::filter::Targets>()
+            && tracing_subscriber::EnvFilter::try_new(&self.filter).is_err()
+        {
+            faults.add("telemetry.filter", format!("{:?} is not a filter: {error}", self.filter));
+        }
+        if let Some(endpoint) = &self.otlp_endpoint
+            && tonic::transport::Endpoint::from_shared(endpoint.clone()).is_err()
+        {
+            faults.add("telemetry.otlp_endpoint", format!("{endpoint:?} is not a URL such as http://127.0.0.1:4317"));
+        }
+    }
+}

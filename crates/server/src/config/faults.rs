@@ -1,0 +1,33 @@
+//! Everything that is wrong with a configuration, told at once.
+
+use std::fmt;
+
+/// A list of faults, each with the key it is about.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Faults(Vec<(String, String)>);
+
+impl Faults {
+    /// Adds one. The text must not repeat a secret.
+    pub fn add(&mut self, key: &str, text: impl Into<String>) {
+        self.0.push((key.to_owned(), text.into()));
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The keys with faults, in the order they were found.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(key, _)| key.as_str())
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the configuration has {} fault{}", self.0.len(), if self.0.len() == 1 { "" } else { "s" })?;
+        self.0.iter().try_for_each(|(key, text)| write!(f, "\n  {key}: {text}"))
+    }
+}
+
+impl std::error::Error for Faults {}

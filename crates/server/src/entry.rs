@@ -1,0 +1,161 @@
+//! The `main` of every service: flags, configuration, telemetry, serve, exit code.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{self, Loaded, Override};
+use crate::serve::{BoundServer, Context, FrameError, Services};
+use crate::{BoxError, ServiceConfig, telemetry};
+
+/// The command line was wrong.
+pub const EXIT_USAGE: u8 = 64;
+/// The configuration is wrong.
+pub const EXIT_CONFIG: u8 = 78;
+/// The process did not start, or a part of it that it needs ended.
+pub const EXIT_START: u8 = 1;
+
+#[derive(Parser)]
+struct Flags {
+    /// Configuration file, TOML.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address to listen on, instead of server.listen.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Folder of durable state, instead of server.data_dir.
+    #[arg(long, value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
+    /// Accept callers from other machines without TLS or tokens.
+    #[arg(long)]
+    insecure: bool,
+    /// Judge the configuration, tell all its faults, and exit. Files that it names are not opened.
+    #[arg(long)]
+    check_config: bool,
+    /// Print the configuration as it would be used, secrets hidden, and exit.
+    #[arg(long)]
+    print_config: bool,
+}
+
+impl Flags {
+    fn overrides(&self) -> Vec<Override> {
+        let mut overrides = Vec::new();
+        if let Some(listen) = self.listen {
+            overrides.push(("server.listen", listen.to_string().into()));
+        }
+        if let Some(folder) = &self.data_dir {
+            overrides.push(("server.data_dir", folder.to_string_lossy().into()));
+        }
+        if self.insecure {
+            overrides.push(("server.insecure", true.into()));
+        }
+        overrides
+    }
+}
+
+/// Runs a service as a process of its own. `start` assembles it; the exit code is the process's.
+pub fn main<C, F, Fut>(version: &'static str, start: F) -> ExitCode
+where
+    C: ServiceConfig,
+    F: FnOnce(Context<C>) -> Fut,
+    Fut: Future<Output = Result<Services, BoxError>>,
+{
+    let flags = match flags::<C>(version) {
+        Ok(flags) => flags,
+        Err(error) => {
+            let asked = !error.use_stderr();
+            drop(error.print());
+            return if asked { ExitCode::SUCCESS } else { EXIT_USAGE.into() };
+        }
+    };
+    let loaded = match config::load::<C>(flags.config.as_deref(), &flags.overrides()) {
+        Ok(loaded) => loaded,
+        Err(faults) => return fail(EXIT_CONFIG, &faults),
+    };
+    if flags.print_config {
+        return match loaded.print() {
+            Ok(text) => print(&text),
+            Err(error) => fail(EXIT_CONFIG, &error),
+        };
+    }
+    if flags.check_config {
+        return print("the configuration is valid\n");
+    }
+    match run(loaded, version, start) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error @ (FrameError::Config(_) | FrameError::Tokens(_) | FrameError::File { .. })) => {
+            fail(EXIT_CONFIG, &error)
+        }
+        Err(error) => fail(EXIT_START, &error),
+    }
+}
+
+fn flags<C: ServiceConfig>(version: &'static str) -> Result<Flags, clap::Error> {
+    let command = Flags::command()
+        .bin_name(format!("mms-{}", C::SERVICE))
+        .display_name(format!("mms-{}", C::SERVICE))
+        .version(version)
+        .about(format!("The {} service of mms", C::SERVICE));
+    Flags::from_arg_matches(&command.try_get_matches()?)
+}
+
+fn run<C, F, Fut>(loaded: Loaded<C>, version: &'static str, start: F) -> Result<(), FrameError>
+where
+    C: ServiceConfig,
+    F: FnOnce(Context<C>) -> Fut,
+    Fut: Future<Output = Result<Services, BoxError>>,
+{
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| FrameError::Serve(format!("no runtime: {error}")))?;
+    runtime.block_on(async {
+        let telemetry = telemetry::init(&loaded.telemetry, C::SERVICE, version)
+            .map_err(|error| FrameError::Serve(error.to_string()))?;
+        let server = BoundServer::bind(C::SERVICE, loaded.frame).await?;
+        let shutdown = CancellationToken::new();
+        tokio::spawn(cancel_on_signal(shutdown.clone()));
+        let served = Box::pin(server.serve(loaded.service, shutdown, start)).await;
+        if let Err(error) = &served {
+            tracing::error!(error = %error, "service failed");
+        }
+        // The exporter flushes on a thread of its own, which needs this runtime alive.
+        drop(tokio::task::spawn_blocking(move || drop(telemetry)).await);
+        served
+    })
+}
+
+/// Cancels the token at the first SIGTERM or SIGINT.
+pub async fn cancel_on_signal(shutdown: CancellationToken) {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = terminate.recv() => tracing::info!("SIGTERM"),
+                _ = interrupt => tracing::info!("SIGINT"),
+            }
+        }
+        Err(error) => tracing::error!(error = %error, "cannot listen for SIGTERM"),
+    }
+    #[cfg(not(unix))]
+    drop(interrupt.await);
+    shutdown.cancel();
+}
+
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => EXIT_START.into(),
+    }
+}
+
+fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {
+    // There may be nobody left to read it; the code still tells.
+    drop(writeln!(std::io::stderr(), "{error}"));
+    code.into()
+}

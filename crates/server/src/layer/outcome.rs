@@ -1,0 +1,69 @@
+//! The one log line that every call ends with. Its level tells whose fault a failure is.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tonic::{Code, Status};
+use tracing::{Level, Span};
+
+/// A call whose end was not yet logged. Dropped before its end, it logs that the caller went away.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    path: Arc<str>,
+    span: Span,
+    started: Instant,
+    done: bool,
+}
+
+impl Outcome {
+    pub fn new(path: Arc<str>, span: Span) -> Self {
+        Self { path, span, started: Instant::now(), done: false }
+    }
+
+    /// The span of the call.
+    pub fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// Logs the end of the call.
+    pub fn finish(mut self, status: &Status) {
+        self.log(status.code(), status.message());
+    }
+
+    fn log(&mut self, code: Code, message: &str) {
+        self.done = true;
+        let millis = self.started.elapsed().as_secs_f64() * 1000.0;
+        let _entered = self.span.enter();
+        self.span.record("rpc.grpc.status_code", i32::from(code));
+        let level = level(code);
+        if level == Level::ERROR {
+            self.span.record("otel.status_code", "ERROR");
+        }
+        let (path, code) = (&*self.path, format!("{code:?}"));
+        // The level of an event is fixed where it stands.
+        match level {
+            Level::ERROR => tracing::error!(path, code, message, millis, "call failed"),
+            Level::WARN => tracing::warn!(path, code, message, millis, "call failed"),
+            Level::INFO => tracing::info!(path, code, message, millis, "call refused"),
+            _ => tracing::debug!(path, code, millis, "call answered"),
+        }
+    }
+}
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        if !self.done {
+            self.log(Code::Cancelled, "the caller went away");
+        }
+    }
+}
+
+/// Our faults are errors, strain is a warning, what the caller did is information.
+fn level(code: Code) -> Level {
+    match code {
+        Code::Ok => Level::DEBUG,
+        Code::Internal | Code::Unknown | Code::DataLoss => Level::ERROR,
+        Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded => Level::WARN,
+        _ => Level::INFO,
+    }
+}

@@ -1,0 +1,263 @@
+//! From a configuration to a served process: bind, assemble, serve, drain. Several can run in one process.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mms_proto::Role;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::server::NamedService;
+use tonic::service::Routes;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Certificate, Identity, ServerTlsConfig};
+use tonic_health::ServingStatus;
+
+use crate::config::FrameConfig;
+use crate::layer::{self, Shared};
+use crate::rights::Rights;
+use crate::supervise::{Critical, Supervisor, chain};
+use crate::tokens::{Tokens, TokensError};
+use crate::{BoxError, Faults, Secret, reflect};
+
+/// Why a process did not start or did not run to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] Faults),
+    /// A tokens file was refused.
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
+    /// A certificate or key could not be read.
+    #[error("{}: {source}", .file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The address could not be taken.
+    #[error("cannot listen on {listen}: {source}; is another process there?")]
+    Bind {
+        /// The address.
+        listen: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The service itself did not start.
+    #[error("{service} did not start: {}", chain(.source.as_ref()))]
+    Start {
+        /// The service.
+        service: &'static str,
+        /// Why.
+        source: BoxError,
+    },
+    /// Reflection or transport could not be set up.
+    #[error("cannot serve: {0}")]
+    Serve(String),
+    /// A task that the process cannot do without ended.
+    #[error("{service} stopped: {reason}")]
+    Stopped {
+        /// The service.
+        service: &'static str,
+        /// Which task, and why.
+        reason: String,
+    },
+}
+
+/// What a service gets from the frame to assemble itself.
+#[derive(Debug, Clone)]
+pub struct Context<C> {
+    /// The service's own section.
+    pub config: C,
+    /// The frame's section.
+    pub frame: Arc<FrameConfig>,
+    /// Where the process listens; with port 0 only known now.
+    pub local_addr: SocketAddr,
+    /// The token of the suite's own services, for calls to the others.
+    pub service_token: Option<Secret>,
+    /// Cancelled when the process is told to stop.
+    pub shutdown: CancellationToken,
+    /// Runs the service's background tasks.
+    pub supervisor: Supervisor,
+}
+
+impl<C> Context<C> {
+    /// The folder of the service's durable state.
+    pub fn data_dir(&self) -> &Path {
+        &self.frame.data_dir
+    }
+
+    /// The largest message, for [`sized!`](crate::sized).
+    pub fn max_message_bytes(&self) -> usize {
+        self.frame.limits.max_message_bytes
+    }
+
+    /// Starts a background task; it should end when `shutdown` is cancelled.
+    pub fn spawn<F>(&self, name: &'static str, critical: Critical, task: F)
+    where
+        F: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        self.supervisor.spawn(name, critical, task);
+    }
+}
+
+/// The gRPC services of a process.
+#[derive(Debug, Clone, Default)]
+pub struct Services {
+    routes: Routes,
+    names: Vec<&'static str>,
+}
+
+impl Services {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Mounts a generated server; give it the frame's message size with [`sized!`](crate::sized).
+    #[must_use]
+    pub fn add<S>(mut self, service: S) -> Self
+    where
+        S: tower::Service<http::Request<tonic::body::Body>, Error = std::convert::Infallible>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Response: axum::response::IntoResponse,
+        S::Future: Send + 'static,
+    {
+        self.names.push(S::NAME);
+        self.routes = self.routes.add_service(service);
+        self
+    }
+}
+
+/// A process that has its address but does not serve yet: callers wait until it does.
+#[derive(Debug)]
+pub struct BoundServer {
+    service: &'static str,
+    frame: Arc<FrameConfig>,
+    listener: TcpListener,
+    local_addr: SocketAddr,
+    rights: Rights,
+    service_token: Option<Secret>,
+    tls: Option<ServerTlsConfig>,
+}
+
+impl BoundServer {
+    /// Judges the configuration, reads tokens and certificates, and only then takes the address.
+    pub async fn bind(service: &'static str, frame: FrameConfig) -> Result<Self, FrameError> {
+        let mut faults = Faults::default();
+        frame.check(&mut faults);
+        if !faults.is_empty() {
+            return Err(faults.into());
+        }
+        let mut tokens = Tokens::default();
+        if let Some(file) = &frame.tokens_file {
+            tokens.add_file(file)?;
+        }
+        let mut service_token = None;
+        if let Some(file) = &frame.service_token_file {
+            tokens.add_service(file)?;
+            service_token = Some(crate::tokens::read_token(file)?);
+        }
+        // Without tokens for people, whoever reaches the port is trusted: check() let that pass on loopback only.
+        let anonymous = frame.tokens_file.is_none().then_some(Role::Admin);
+        let tls = tls(&frame)?;
+        let bind = |source| FrameError::Bind { listen: frame.listen, source };
+        let listener = TcpListener::bind(frame.listen).await.map_err(bind)?;
+        let local_addr = listener.local_addr().map_err(bind)?;
+        let rights = Rights::new(tokens, anonymous);
+        Ok(Self { service, frame: Arc::new(frame), listener, local_addr, rights, service_token, tls })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Assembles the service with `start`, serves until `shutdown` is cancelled, then drains: health says NOT_SERVING,
+    /// no new calls, streams end with UNAVAILABLE, calls in flight and background tasks get the grace time.
+    pub async fn serve<C, F, Fut>(self, config: C, shutdown: CancellationToken, start: F) -> Result<(), FrameError>
+    where
+        F: FnOnce(Context<C>) -> Fut,
+        Fut: Future<Output = Result<Services, BoxError>>,
+    {
+        let service = self.service;
+        let supervisor = Supervisor::new(shutdown.clone());
+        let context = Context {
+            config,
+            frame: self.frame.clone(),
+            local_addr: self.local_addr,
+            service_token: self.service_token,
+            shutdown: shutdown.clone(),
+            supervisor: supervisor.clone(),
+        };
+        let services = start(context).await.map_err(|source| FrameError::Start { service, source })?;
+
+        let (health, health_service) = tonic_health::server::health_reporter();
+        for name in &services.names {
+            health.set_service_status(name, ServingStatus::Serving).await;
+        }
+        let routes = reflect::add(services.routes.add_service(health_service), &services.names)
+            .map_err(|error| FrameError::Serve(chain(&error)))?;
+        let drain = CancellationToken::new();
+        let shared = Shared::new(service, self.rights, &self.frame.limits, drain.clone());
+        let routes = Routes::from(layer::wrap(routes, shared));
+
+        let mut server = tonic::transport::Server::builder()
+            .http2_keepalive_interval(Some(Duration::from_secs(30)))
+            .http2_keepalive_timeout(Some(Duration::from_secs(20)))
+            .initial_stream_window_size(1 << 20)
+            .initial_connection_window_size(4 << 20);
+        if let Some(tls) = self.tls {
+            server = server.tls_config(tls).map_err(|error| FrameError::Serve(chain(&error)))?;
+        }
+        let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));
+        tracing::info!(service, listen = %self.local_addr, "serving");
+
+        let stop = {
+            let (shutdown, drain) = (shutdown.clone(), drain.clone());
+            async move {
+                shutdown.cancelled().await;
+                for name in services.names.iter().copied().chain([""]) {
+                    health.set_service_status(name, ServingStatus::NotServing).await;
+                }
+                tracing::info!(service, "draining");
+                drain.cancel();
+            }
+        };
+        let serving = async {
+            server.add_routes(routes).serve_with_incoming_shutdown(incoming, stop).await.map_err(|e| chain(&e))?;
+            supervisor.finished().await;
+            Ok::<_, String>(())
+        };
+        let cut = async {
+            drain.cancelled().await;
+            tokio::time::sleep(self.frame.shutdown_grace()).await;
+        };
+        tokio::select! {
+            served = serving => served.map_err(FrameError::Serve)?,
+            () = cut => tracing::warn!(service, "grace time is over: what is still running is cut off"),
+        }
+        tracing::info!(service, "stopped");
+        match supervisor.failure() {
+            Some(reason) => Err(FrameError::Stopped { service, reason }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn tls(frame: &FrameConfig) -> Result<Option<ServerTlsConfig>, FrameError> {
+    let (Some(cert), Some(key)) = (&frame.tls.cert_file, &frame.tls.key_file) else { return Ok(None) };
+    let read = |file: &PathBuf| std::fs::read(file).map_err(|source| FrameError::File { file: file.clone(), source });
+    let mut tls = ServerTlsConfig::new().identity(Identity::from_pem(read(cert)?, read(key)?));
+    if let Some(ca) = &frame.tls.client_ca_file {
+        tls = tls.client_ca_root(Certificate::from_pem(read(ca)?));
+    }
+    Ok(Some(tls))
+}

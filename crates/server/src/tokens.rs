@@ -1,0 +1,160 @@
+//! The tokens of callers, read from a file that only its owner may read. Only their SHA-256 stays in memory, and they
+//! are compared in constant time.
+
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::{constant_time, digest};
+use mms_proto::Role;
+use serde::Deserialize;
+
+use crate::Secret;
+use crate::rights::Caller;
+
+/// The shortest token: 16 characters of base64 are 96 bits.
+pub const MIN_TOKEN: usize = 16;
+
+/// Why a file of tokens was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum TokensError {
+    /// Not there, or not readable.
+    #[error("tokens file {}: {source}", .file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Others can read it.
+    #[error("tokens file {} has mode {mode:03o}: others can read it; run chmod 600 {}", .file.display(), .file.display())]
+    Mode {
+        /// The file.
+        file: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Not in the form of a tokens file. The text never repeats a token.
+    #[error("tokens file {}: {text}", .file.display())]
+    Form {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        text: String,
+    },
+}
+
+/// The tokens that a process knows.
+#[derive(Default)]
+pub struct Tokens(Vec<Known>);
+
+struct Known {
+    digest: digest::Digest,
+    caller: Caller,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    tokens: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    token: Secret,
+    role: String,
+    subject: String,
+}
+
+impl Tokens {
+    /// Adds the entries of a file: `[[tokens]]` with `token`, `role` (VIEWER, OPERATOR, EDITOR, ADMIN or SERVICE) and
+    /// `subject`.
+    pub fn add_file(&mut self, file: &Path) -> Result<(), TokensError> {
+        let form = |text: String| TokensError::Form { file: file.to_owned(), text };
+        // The parser's own text repeats the line, and with it a token; where it is suffices.
+        let read: File = toml::from_str(&read_private(file)?).map_err(|error| {
+            let at = error.span().map(|span| format!(" at byte {}", span.start)).unwrap_or_default();
+            form(format!("not the TOML of a tokens file{at}: [[tokens]] with token, role and subject"))
+        })?;
+        for (at, entry) in read.tokens.iter().enumerate() {
+            let role = Role::from_str_name(&format!("ROLE_{}", entry.role)).filter(|role| *role != Role::Unspecified);
+            let Some(role) = role else {
+                let text = "is not one of VIEWER, OPERATOR, EDITOR, ADMIN, SERVICE";
+                return Err(form(format!("entry {}: role {:?} {text}", at + 1, entry.role)));
+            };
+            self.add(entry.token.expose(), role, &entry.subject)
+                .map_err(|text| form(format!("entry {}: {text}", at + 1)))?;
+        }
+        Ok(())
+    }
+
+    /// Adds the token of the suite's own services, read by [`read_token`].
+    pub fn add_service(&mut self, file: &Path) -> Result<(), TokensError> {
+        let token = read_token(file)?;
+        self.add(token.expose(), Role::Service, "suite")
+            .map_err(|text| TokensError::Form { file: file.to_owned(), text })
+    }
+
+    fn add(&mut self, token: &str, role: Role, subject: &str) -> Result<(), String> {
+        if token.chars().count() < MIN_TOKEN || !token.bytes().all(|c| c.is_ascii_graphic()) {
+            return Err(format!("a token has at least {MIN_TOKEN} characters, printable ASCII without spaces"));
+        }
+        if self.find(token).is_some() {
+            return Err("the token stands there twice".into());
+        }
+        let caller = Caller { subject: subject.to_owned(), role };
+        self.0.push(Known { digest: sha256(token), caller });
+        Ok(())
+    }
+
+    /// The caller with this token. Every token is looked at, so the time taken tells nothing.
+    pub fn find(&self, token: &str) -> Option<Caller> {
+        let digest = sha256(token);
+        let mut found = None;
+        for known in &self.0 {
+            if constant_time::verify_slices_are_equal(known.digest.as_ref(), digest.as_ref()).is_ok() {
+                found = Some(&known.caller);
+            }
+        }
+        found.cloned()
+    }
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|known| &known.caller)).finish()
+    }
+}
+
+/// Reads a file that holds one token and nothing else.
+pub fn read_token(file: &Path) -> Result<Secret, TokensError> {
+    let text = read_private(file)?;
+    let token = text.trim();
+    if token.is_empty() || token.contains(char::is_whitespace) {
+        let text = "it must hold one token and nothing else".into();
+        return Err(TokensError::Form { file: file.to_owned(), text });
+    }
+    Ok(Secret::new(token))
+}
+
+fn read_private(file: &Path) -> Result<String, TokensError> {
+    use std::io::Read;
+    let read = |source| TokensError::Read { file: file.to_owned(), source };
+    // Mode and content of one and the same open file.
+    let mut open = std::fs::File::open(file).map_err(read)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = open.metadata().map_err(read)?.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(TokensError::Mode { file: file.to_owned(), mode });
+        }
+    }
+    let mut text = String::new();
+    open.read_to_string(&mut text).map_err(read)?;
+    Ok(text)
+}
+
+fn sha256(token: &str) -> digest::Digest {
+    digest::digest(&digest::SHA256, token.as_bytes())
+}
