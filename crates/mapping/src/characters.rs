@@ -1,0 +1,126 @@
+//! Character mappings: what stands in names and values at the source and is not wanted at the target.
+
+use std::collections::BTreeMap;
+
+use crate::error::MappingError;
+
+/// Replaces texts, usually single characters, in one pass from left to right: what has been put in is never replaced
+/// again. Of several entries that fit at one place the longest wins.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "Parts", into = "Parts")]
+pub struct CharacterMap {
+    entries: BTreeMap<String, String>,
+    fallback: Option<String>,
+}
+
+/// The stored form, checked again when it is read.
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+struct Parts {
+    entries: BTreeMap<String, String>,
+    fallback: Option<String>,
+}
+
+/// Longest key or replacement, in bytes.
+const ENTRY_BYTES_MAX: usize = 128;
+/// Most entries.
+const ENTRIES_MAX: usize = 1_000;
+
+impl CharacterMap {
+    /// A mapping with these entries.
+    ///
+    /// # Errors
+    /// [`MappingError::CharacterMap`] for an empty key, or one beyond the bounds.
+    pub fn new(entries: BTreeMap<String, String>) -> Result<Self, MappingError> {
+        let refuse = |key: &str, value: &str, problem| {
+            Err(MappingError::CharacterMap { key: key.to_owned(), value: value.to_owned(), problem })
+        };
+        for (key, value) in &entries {
+            if key.is_empty() {
+                return refuse(key, value, "replaces nothing: name the character to replace");
+            }
+            if key.len() > ENTRY_BYTES_MAX || value.len() > ENTRY_BYTES_MAX {
+                return refuse(key, value, "is longer than 128 bytes");
+            }
+        }
+        match entries.iter().nth(ENTRIES_MAX) {
+            Some((key, value)) => refuse(key, value, "is one entry too many: the limit is 1000"),
+            None => Ok(Self { entries, fallback: None }),
+        }
+    }
+
+    /// The same, and every character outside `[A-Za-z0-9_]` that no entry replaces becomes `fallback`.
+    ///
+    /// # Errors
+    /// [`MappingError::CharacterMap`] if it is too long.
+    pub fn with_fallback(self, fallback: impl Into<String>) -> Result<Self, MappingError> {
+        let fallback = fallback.into();
+        if fallback.len() > ENTRY_BYTES_MAX {
+            let problem = "is longer than 128 bytes";
+            return Err(MappingError::CharacterMap { key: "any other".to_owned(), value: fallback, problem });
+        }
+        Ok(Self { fallback: Some(fallback), ..self })
+    }
+
+    /// Maps a text.
+    #[must_use]
+    pub fn apply(&self, text: &str) -> String {
+        let mut mapped = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(c) = rest.chars().next() {
+            let (taken, put) = match (self.longest_at(rest), &self.fallback) {
+                (Some((key, value)), _) => (key.len(), value.as_str()),
+                (None, Some(fallback)) if !(c.is_ascii_alphanumeric() || c == '_') => (c.len_utf8(), fallback.as_str()),
+                _ => (c.len_utf8(), &rest[..c.len_utf8()]),
+            };
+            mapped.push_str(put);
+            rest = &rest[taken..];
+        }
+        mapped
+    }
+
+    fn longest_at(&self, rest: &str) -> Option<(&String, &String)> {
+        self.entries.iter().filter(|(key, _)| rest.starts_with(key.as_str())).max_by_key(|(key, _)| key.len())
+    }
+}
+
+impl TryFrom<Parts> for CharacterMap {
+    type Error = MappingError;
+
+    fn try_from(parts: Parts) -> Result<Self, MappingError> {
+        let map = Self::new(parts.entries)?;
+        match parts.fallback {
+            Some(fallback) => map.with_fallback(fallback),
+            None => Ok(map),
+        }
+    }
+}
+
+impl From<CharacterMap> for Parts {
+    fn from(map: CharacterMap) -> Self {
+        Self { entries: map.entries, fallback: map.fallback }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(entries: &[(&str, &str)]) -> CharacterMap {
+        CharacterMap::new(entries.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()).expect("legal")
+    }
+
+    #[test]
+    fn one_pass_and_the_longest_wins() {
+        assert_eq!(map(&[("a", "b"), ("b", "a")]).apply("abc"), "bac");
+        assert_eq!(map(&[("-", "_"), ("->", "to")]).apply("a->b-c"), "atob_c");
+        let demo = map(&[("é", "e")]).with_fallback("_").expect("legal");
+        assert_eq!(demo.apply("café-au.lait_1 ü"), "cafe_au_lait_1__");
+    }
+
+    #[test]
+    fn senseless_mappings_are_refused_when_made_and_when_read() {
+        assert!(CharacterMap::new(BTreeMap::from([(String::new(), "x".to_owned())])).is_err());
+        assert!(serde_json::from_str::<CharacterMap>(r#"{"entries":{"":"x"},"fallback":null}"#).is_err());
+        assert!(CharacterMap::default().with_fallback("x".repeat(129)).is_err());
+    }
+}

@@ -1,0 +1,91 @@
+//! What the operator decides about the mapping of a table.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+
+use mms_maxcompute::name::{ProjectName, SchemaName};
+use mms_maxcompute::table::TableKind;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::characters::CharacterMap;
+
+/// The table property that says whose table a target table is; its value is made by [`owner_of`].
+pub const OWNER_PROPERTY: &str = "mms.source";
+
+/// Where a table goes, and how its names and values are mapped.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct MappingRules {
+    /// The project it goes to.
+    pub target_project: ProjectName,
+    /// The schema it goes to.
+    pub target_schema: SchemaRule,
+    /// The target table's name, taken as it is; without it the source's name is mapped.
+    pub table_name: Option<String>,
+    /// Maps the characters of a table name.
+    pub table_characters: CharacterMap,
+    /// Put before a mapped table name that does not start with a letter.
+    pub table_name_prefix: Option<String>,
+    /// Maps the characters of column names and nested field names.
+    pub column_characters: CharacterMap,
+    /// Names of columns, source to target, taken as they are; they win over the character mapping.
+    pub column_names: BTreeMap<String, String>,
+    /// Maps the characters of text partition values; never of NULL, never of integers in integer columns.
+    pub partition_value_characters: CharacterMap,
+    /// The kind of table to make. Default: with a key a PK delta table, else an append delta table.
+    pub table_kind: Option<TableKind>,
+    /// Days after which unchanged data may be reclaimed.
+    pub lifecycle_days: Option<NonZeroU32>,
+    /// The data source this table belongs to: with the table's names it is the ownership mark of the target table.
+    pub data_source: String,
+}
+
+/// Which schema of the project a table goes to.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum SchemaRule {
+    /// None: the project has two tiers.
+    TwoTier,
+    /// The one named like the source's schema.
+    LikeSource,
+    /// This one.
+    Named(SchemaName),
+}
+
+impl MappingRules {
+    /// Rules that map every name to itself.
+    #[must_use]
+    pub fn plain(target_project: ProjectName, target_schema: SchemaRule, data_source: impl Into<String>) -> Self {
+        Self {
+            target_project,
+            target_schema,
+            table_name: None,
+            table_characters: CharacterMap::default(),
+            table_name_prefix: None,
+            column_characters: CharacterMap::default(),
+            column_names: BTreeMap::new(),
+            partition_value_characters: CharacterMap::default(),
+            table_kind: None,
+            lifecycle_days: None,
+            data_source: data_source.into(),
+        }
+    }
+}
+
+/// RFC 3986's unreserved characters stay as they are.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The ownership mark, `<data source>/<schema>/<table>`, each part percent-encoded.
+#[must_use]
+pub fn owner_of(data_source: &str, schema: &str, table: &str) -> String {
+    [data_source, schema, table].map(|part| utf8_percent_encode(part, SEGMENT).to_string()).join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners_are_unambiguous() {
+        assert_eq!(owner_of("ds-1", "a/b", "ü%"), "ds-1/a%2Fb/%C3%BC%25");
+        assert_ne!(owner_of("a", "b/c", "d"), owner_of("a", "b", "c/d"));
+    }
+}
