@@ -1,11 +1,52 @@
 //! Client of a MaxCompute project.
 //!
-//! Without features this crate is the *model* of the target side, free of I/O: [`types`], [`table`], [`name`] and [`ddl`].
-//! `client` adds REST, SQL and signing; `arrow` adds the tunnel, which moves rows as Arrow batches.
+//! Without features this crate is the *model* of the target side, free of I/O: [`types`], [`table`], [`name`], [`limits`],
+//! [`ddl`] and [`session`]. `client` adds REST, SQL and signing; `arrow` adds the tunnel, which moves rows as Arrow batches.
 //!
 //! It must never know where rows come from, and never decide what is to be published: it does what it is told, once,
 //! and says truthfully what the server answered.
 
+pub mod ddl;
+pub mod limits;
 pub mod name;
+pub mod quote;
+pub mod session;
 pub mod table;
+mod type_text;
 pub mod types;
+
+pub use type_text::TypeTextError;
+
+#[cfg(feature = "client")]
+pub mod account;
+#[cfg(feature = "client")]
+mod csv;
+#[cfg(feature = "client")]
+pub mod error;
+#[cfg(feature = "client")]
+pub mod instance;
+#[cfg(feature = "client")]
+pub mod metadata;
+#[cfg(feature = "client")]
+pub mod project;
+#[cfg(feature = "client")]
+mod sign;
+#[cfg(feature = "client")]
+pub mod sql;
+#[cfg(feature = "client")]
+mod transport;
+#[cfg(feature = "arrow")]
+pub mod tunnel;
+#[cfg(feature = "client")]
+mod xml;
+
+#[cfg(feature = "client")]
+pub use account::Account;
+#[cfg(feature = "client")]
+pub use csv::SqlRows;
+#[cfg(feature = "client")]
+pub use error::{MaxComputeError, RefusalKind};
+#[cfg(feature = "client")]
+pub use project::{Project, ProjectConfig};
+#[cfg(feature = "client")]
+pub use sql::Statement;

@@ -1,0 +1,265 @@
+//! Instances: statements that the service runs. Made, watched, read and stopped here.
+
+use std::fmt;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use mms_http::Method;
+use mms_http::retry::RetryPolicy;
+use tokio::time::Instant;
+
+use crate::csv::SqlRows;
+use crate::error::{MaxComputeError, Refusal, RefusalKind};
+use crate::project::Project;
+use crate::sql::{Repeat, Statement, TASK};
+use crate::transport::{Call, request_id};
+use crate::xml::Element;
+
+/// How often a running instance is asked for its state.
+const POLL: RetryPolicy = RetryPolicy {
+    first_delay: Duration::from_millis(100),
+    max_delay: Duration::from_secs(5),
+    factor: 1.5,
+    max_attempts: None,
+    total: Duration::MAX,
+};
+
+/// The id by which the service knows an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct InstanceId(pub String);
+
+impl fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where an instance stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InstanceState {
+    /// Waiting, running or suspended.
+    Active,
+    /// Ended well.
+    Succeeded,
+    /// Ended with an error.
+    Failed,
+    /// Stopped by somebody.
+    Cancelled,
+}
+
+impl Project {
+    /// Makes the instance of a statement.
+    ///
+    /// # Errors
+    /// Refusals. After an error with [`MaxComputeError::may_have_acted`] the statement may be running.
+    pub async fn submit(&self, statement: &Statement) -> Result<InstanceId, MaxComputeError> {
+        let body = statement.instance_xml(self.shared.config.compute_quota.as_deref())?;
+        let mut call = self.call(Method::POST, &["projects", self.name().as_str(), "instances"]).xml(body);
+        if let Some(schema) = &statement.default_schema {
+            call = call.param("curr_schema", schema.as_str());
+        }
+        let response = match statement.repeat {
+            Repeat::Harmless => self.shared.service.call(&call).await?,
+            Repeat::IfNotReceived => self.shared.service.once(&call).await?,
+        };
+        let id = response.header("location").and_then(|location| location.rsplit('/').next()).unwrap_or_default();
+        let id = id.split('?').next().unwrap_or_default();
+        if id.is_empty() {
+            let why = "there is no instance id in its Location".to_owned();
+            return Err(MaxComputeError::Answer { what: call.what(), why, request_id: request_id(&response) });
+        }
+        Ok(InstanceId(id.to_owned()))
+    }
+
+    /// Where an instance stands now.
+    ///
+    /// # Errors
+    /// Refusals, such as an unknown instance.
+    pub async fn instance_state(&self, id: &InstanceId) -> Result<InstanceState, MaxComputeError> {
+        let status = self.shared.service.xml(&self.instance_call(Method::GET, id)).await?;
+        if status.text_of("Status") != Some("Terminated") {
+            return Ok(InstanceState::Active);
+        }
+        let call = self.instance_call(Method::GET, id).param("taskstatus", "");
+        let root = self.shared.service.xml(&call).await?;
+        let task = root.child("Tasks").and_then(|tasks| tasks.child("Task"));
+        match task.and_then(|task| task.text_of("Status")).unwrap_or_default().to_ascii_uppercase().as_str() {
+            "SUCCESS" => Ok(InstanceState::Succeeded),
+            "FAILED" => Ok(InstanceState::Failed),
+            "CANCELLED" | "CANCELED" => Ok(InstanceState::Cancelled),
+            "WAITING" | "RUNNING" | "SUSPENDED" => Ok(InstanceState::Active),
+            other => Err(MaxComputeError::Answer {
+                what: call.what(),
+                why: format!("task status {other:?} is not known"),
+                request_id: None,
+            }),
+        }
+    }
+
+    /// Waits until an instance ends, then gives its rows.
+    ///
+    /// # Errors
+    /// The statement's own error; [`MaxComputeError::StillRunning`] after `limit` (the instance goes on).
+    pub async fn wait(&self, id: &InstanceId, limit: Duration) -> Result<SqlRows, MaxComputeError> {
+        let start = Instant::now();
+        let mut polls = 0_u32;
+        loop {
+            match self.instance_state(id).await? {
+                InstanceState::Active => {}
+                InstanceState::Succeeded => return self.rows(id).await,
+                InstanceState::Failed => return Err(self.failure(id).await),
+                InstanceState::Cancelled => return Err(MaxComputeError::Cancelled { instance: id.to_string() }),
+            }
+            polls = polls.saturating_add(1);
+            let pause = POLL.delay(polls, 1.0);
+            if start.elapsed() + pause > limit {
+                return Err(MaxComputeError::StillRunning { instance: id.to_string(), waited: start.elapsed() });
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Runs a statement to its end; one that takes longer than `limit` is stopped.
+    ///
+    /// # Errors
+    /// As [`Project::submit`] and [`Project::wait`].
+    pub async fn run(&self, statement: &Statement, limit: Duration) -> Result<SqlRows, MaxComputeError> {
+        let id = self.submit(statement).await?;
+        tracing::debug!(instance = %id, statement = %statement.id, "statement submitted");
+        let outcome = self.wait(&id, limit).await;
+        if let Err(MaxComputeError::StillRunning { .. }) = &outcome
+            && let Err(error) = self.cancel(&id).await
+        {
+            tracing::warn!(instance = %id, %error, "a statement that took too long could not be stopped");
+        }
+        outcome
+    }
+
+    /// Asks the service to stop an instance. It may still end otherwise: ask for its state.
+    ///
+    /// # Errors
+    /// Refusals; an instance that ended already is no error.
+    pub async fn cancel(&self, id: &InstanceId) -> Result<(), MaxComputeError> {
+        let body = "<?xml version=\"1.0\"?><Instance><Status>Terminated</Status></Instance>".to_owned();
+        match self.shared.service.call(&self.instance_call(Method::PUT, id).xml(body)).await {
+            Ok(_) => Ok(()),
+            Err(error) if self.instance_state(id).await.is_ok_and(|state| state != InstanceState::Active) => {
+                tracing::debug!(instance = %id, %error, "the instance had ended before it was stopped");
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn instance_call(&self, method: Method, id: &InstanceId) -> Call {
+        self.call(method, &["projects", self.name().as_str(), "instances", &id.0])
+    }
+
+    async fn result(&self, id: &InstanceId) -> Result<(Call, TaskResult), MaxComputeError> {
+        let call = self.instance_call(Method::GET, id).param("result", "");
+        let root = self.shared.service.xml(&call).await?;
+        match read_result(&root) {
+            Ok(result) => Ok((call, result)),
+            Err(why) => Err(MaxComputeError::Answer { what: call.what(), why, request_id: None }),
+        }
+    }
+
+    async fn rows(&self, id: &InstanceId) -> Result<SqlRows, MaxComputeError> {
+        let (call, result) = self.result(id).await?;
+        match result.format {
+            ResultFormat::Text => Ok(SqlRows::default()),
+            ResultFormat::Csv => SqlRows::parse(&result.text).map_err(|why| MaxComputeError::Answer {
+                what: call.what(),
+                why,
+                request_id: None,
+            }),
+        }
+    }
+
+    async fn failure(&self, id: &InstanceId) -> MaxComputeError {
+        match self.result(id).await {
+            Ok((_, result)) => statement_error(id, &result.text),
+            Err(error) => error,
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum ResultFormat {
+    Csv,
+    Text,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct TaskResult {
+    format: ResultFormat,
+    text: String,
+}
+
+fn read_result(root: &Element) -> Result<TaskResult, String> {
+    let tasks = root.child("Tasks").ok_or("there are no Tasks in it")?;
+    let task = tasks.children("Task").find(|task| task.text_of("Name") == Some(TASK)).or_else(|| tasks.child("Task"));
+    let result = task.and_then(|task| task.child("Result")).ok_or("there is no Result in it")?;
+    let text = match result.attribute("Transform") {
+        Some("Base64") => {
+            let packed: String = result.text.split_whitespace().collect();
+            let bytes = STANDARD.decode(packed).map_err(|error| format!("its Result: {error}"))?;
+            String::from_utf8_lossy(&bytes).into_owned()
+        }
+        _ => result.text.clone(),
+    };
+    let csv = result.attribute("Format").is_some_and(|format| format.eq_ignore_ascii_case("csv"));
+    Ok(TaskResult { format: if csv { ResultFormat::Csv } else { ResultFormat::Text }, text })
+}
+
+/// A failed statement's text, such as `ODPS-0130131:[1,15] Table not found - …`, as an error.
+fn statement_error(id: &InstanceId, text: &str) -> MaxComputeError {
+    let (code, message) = match text.find("ODPS-") {
+        Some(at) => {
+            let end =
+                text[at..].find(|c: char| !c.is_ascii_alphanumeric() && c != '-').map_or(text.len(), |len| at + len);
+            (text[at..end].to_owned(), text[end..].trim_start_matches(':').trim().to_owned())
+        }
+        None => ("FAILED".to_owned(), text.trim().to_owned()),
+    };
+    MaxComputeError::Refused(Box::new(Refusal {
+        what: format!("the statement of instance {id}"),
+        status: 200,
+        kind: RefusalKind::of(200, &code),
+        code,
+        message,
+        request_id: None,
+        hold: None,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_unpacked() {
+        let root = Element::parse(&format!(
+            "<Instance><Tasks><Task Type=\"SQL\"><Name>{TASK}</Name><Result Transform=\"Base64\" Format=\"csv\"><![CDATA[{}]]></Result></Task></Tasks></Instance>",
+            STANDARD.encode("_c0\n42\n")
+        ))
+        .unwrap();
+        let result = read_result(&root).unwrap();
+        assert_eq!(result, TaskResult { format: ResultFormat::Csv, text: "_c0\n42\n".into() });
+        assert!(read_result(&Element::default()).is_err());
+    }
+
+    #[test]
+    fn a_failed_statement_tells_its_code() {
+        let id = InstanceId("i1".into());
+        let error = statement_error(&id, "FAILED: ODPS-0130131:[1,15] Table not found - table p.t");
+        assert!(error.is_not_found());
+        assert_eq!(
+            error.to_string(),
+            "the statement of instance i1 was refused: ODPS-0130131 [1,15] Table not found - table p.t"
+        );
+        assert_eq!(statement_error(&id, "ODPS-0130161:[1,1] Parse").refusal(), Some(RefusalKind::Syntax));
+        assert_eq!(statement_error(&id, "what").refusal(), Some(RefusalKind::Invalid));
+    }
+}

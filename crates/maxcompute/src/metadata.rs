@@ -1,0 +1,287 @@
+//! Tables and partitions as the service describes them.
+
+use std::collections::BTreeMap;
+
+use mms_http::Method;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::error::MaxComputeError;
+use crate::name::{ColumnName, SchemaName};
+use crate::project::{Project, exists};
+use crate::table::{Column, PartitionSpec, TableRef};
+use crate::transport::Call;
+use crate::xml::Element;
+
+/// What the service tells about a table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableInfo {
+    /// Its address.
+    pub target: TableRef,
+    /// Data columns in order.
+    pub columns: Vec<Column>,
+    /// Partition columns in order.
+    pub partition_columns: Vec<Column>,
+    /// Its comment.
+    pub comment: Option<String>,
+    /// Days after which unchanged data may be reclaimed.
+    pub lifecycle_days: Option<u32>,
+    /// Its table properties and reserved attributes; empty for a view.
+    pub properties: BTreeMap<String, String>,
+    /// Names of the key columns of a PK delta table.
+    pub primary_key: Vec<String>,
+    /// Whether it is a view of any kind.
+    pub is_view: bool,
+    /// When its data last changed.
+    pub last_modified: Option<jiff::Timestamp>,
+    /// Rows, where the service keeps count.
+    pub record_count: Option<u64>,
+    /// Stored bytes.
+    pub size_bytes: Option<u64>,
+}
+
+/// What the service tells about a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionInfo {
+    /// Its address.
+    pub spec: PartitionSpec,
+    /// When its data last changed.
+    pub last_modified: Option<jiff::Timestamp>,
+}
+
+impl Project {
+    fn table_call(&self, target: &TableRef) -> Call {
+        self.call(Method::GET, &["projects", target.project.as_str(), "tables", target.table.as_str()])
+            .param_if("curr_schema", target.schema.as_ref().map(SchemaName::as_str))
+    }
+
+    /// A table, or none if it does not exist.
+    ///
+    /// # Errors
+    /// Refusals, and descriptions that cannot be read (a type this client does not know).
+    pub async fn table(&self, target: &TableRef) -> Result<Option<TableInfo>, MaxComputeError> {
+        let call = self.table_call(target);
+        let root = match self.shared.service.xml(&call).await {
+            Ok(root) => root,
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut table = read_table(target, &root).map_err(|why| answer(&call, why))?;
+        if !table.is_view {
+            let call = call.param("extended", "");
+            let root = match self.shared.service.xml(&call).await {
+                Ok(root) => root,
+                // Dropped between the two questions.
+                Err(error) if error.is_not_found() => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            read_extended(&mut table, &root).map_err(|why| answer(&call, why))?;
+        }
+        Ok(Some(table))
+    }
+
+    /// All partitions of a table.
+    ///
+    /// # Errors
+    /// Refusals.
+    pub async fn partitions(&self, target: &TableRef) -> Result<Vec<PartitionInfo>, MaxComputeError> {
+        let call = self.table_call(target).param("partitions", "");
+        let items = self.pages(call.clone(), "Partition").await?;
+        items.iter().map(|item| read_partition(item).map_err(|why| answer(&call, why))).collect()
+    }
+
+    /// Whether a partition exists.
+    ///
+    /// # Errors
+    /// Any refusal but that it does not exist; a value that has no spelling in a request.
+    pub async fn partition_exists(&self, target: &TableRef, spec: &PartitionSpec) -> Result<bool, MaxComputeError> {
+        spec.check().map_err(|source| MaxComputeError::PartitionValue { table: target.to_string(), source })?;
+        let quoted: Vec<String> = spec.0.iter().map(|(name, value)| format!("{name}='{value}'")).collect();
+        let call = self.table_call(target).param("partition", quoted.join(","));
+        exists(self.shared.service.call(&call).await)
+    }
+}
+
+fn answer(call: &Call, why: String) -> MaxComputeError {
+    MaxComputeError::Answer { what: call.what(), why, request_id: None }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TableJson {
+    columns: Vec<ColumnJson>,
+    #[serde(default)]
+    partition_keys: Vec<ColumnJson>,
+    comment: Option<String>,
+    lifecycle: Option<i64>,
+    #[serde(default)]
+    is_virtual_view: bool,
+    #[serde(default)]
+    is_materialized_view: bool,
+    last_modified_time: Option<i64>,
+    record_num: Option<i64>,
+    size: Option<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ColumnJson {
+    name: String,
+    #[serde(rename = "type")]
+    type_text: String,
+    comment: Option<String>,
+    /// The service's word on tables.
+    is_nullable: Option<bool>,
+    /// The tunnel's word.
+    nullable: Option<Value>,
+}
+
+impl ColumnJson {
+    /// The column, if its name and type are known to this client.
+    pub fn read(&self) -> Result<Column, String> {
+        // Older servers write the tunnel's flag as text.
+        let nullable = self.is_nullable.unwrap_or_else(|| match &self.nullable {
+            Some(Value::Bool(nullable)) => *nullable,
+            Some(Value::String(text)) => !text.eq_ignore_ascii_case("false"),
+            _ => true,
+        });
+        Ok(Column {
+            name: ColumnName::new(self.name.as_str()).map_err(|error| error.to_string())?,
+            data_type: self.type_text.parse().map_err(|error| format!("column {}: {error}", self.name))?,
+            nullable,
+            comment: self.comment.clone().filter(|comment| !comment.is_empty()),
+        })
+    }
+}
+
+/// The JSON that the service puts into the XML's `Schema`.
+fn schema_json<T: DeserializeOwned>(root: &Element) -> Result<T, String> {
+    let text = root.text_of("Schema").ok_or("there is no Schema in it")?;
+    serde_json::from_str(text).map_err(|error| format!("its Schema: {error}"))
+}
+
+fn read_table(target: &TableRef, root: &Element) -> Result<TableInfo, String> {
+    let json: TableJson = schema_json(root)?;
+    let columns = |list: &[ColumnJson]| list.iter().map(ColumnJson::read).collect::<Result<Vec<_>, _>>();
+    let comment = json.comment.clone().or_else(|| root.text_of("Comment").map(str::to_owned));
+    Ok(TableInfo {
+        target: target.clone(),
+        columns: columns(&json.columns)?,
+        partition_columns: columns(&json.partition_keys)?,
+        comment: comment.filter(|comment| !comment.is_empty()),
+        lifecycle_days: json.lifecycle.and_then(|days| u32::try_from(days).ok()).filter(|days| *days > 0),
+        properties: BTreeMap::new(),
+        primary_key: Vec::new(),
+        is_view: json.is_virtual_view || json.is_materialized_view,
+        last_modified: json.last_modified_time.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok()),
+        record_count: json.record_num.and_then(|count| u64::try_from(count).ok()),
+        size_bytes: json.size.and_then(|size| u64::try_from(size).ok()),
+    })
+}
+
+#[derive(Deserialize)]
+struct ExtendedJson {
+    #[serde(rename = "Reserved")]
+    reserved: Option<Value>,
+    #[serde(rename = "tableProperties")]
+    table_properties: Option<Value>,
+}
+
+/// Properties stand in `Reserved` and `tableProperties`, each an object or the text of one.
+fn read_extended(table: &mut TableInfo, root: &Element) -> Result<(), String> {
+    let json: ExtendedJson = schema_json(root)?;
+    for value in [json.reserved, json.table_properties].into_iter().flatten() {
+        let object = match value {
+            Value::String(text) if text.trim().is_empty() => continue,
+            Value::String(text) => serde_json::from_str(&text).map_err(|error| format!("its Reserved: {error}"))?,
+            value => value,
+        };
+        let Value::Object(object) = object else { continue };
+        for (key, value) in object {
+            if key == "PrimaryKey" {
+                let names = value.as_array().map(Vec::as_slice).unwrap_or_default();
+                table.primary_key = names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect();
+            }
+            let text = match value {
+                Value::String(text) => text,
+                value => value.to_string(),
+            };
+            table.properties.insert(key, text);
+        }
+    }
+    Ok(())
+}
+
+fn read_partition(item: &Element) -> Result<PartitionInfo, String> {
+    let mut spec = Vec::new();
+    for column in item.children("Column") {
+        let (Some(name), Some(value)) = (column.attribute("Name"), column.attribute("Value")) else {
+            return Err("a partition's Column has no Name or no Value".to_owned());
+        };
+        spec.push((ColumnName::new(name).map_err(|error| error.to_string())?, value.to_owned()));
+    }
+    if spec.is_empty() {
+        return Err("a partition without columns".to_owned());
+    }
+    let seconds = item.text_of("LastModifiedTime").and_then(|text| text.parse().ok());
+    let last_modified = seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    Ok(PartitionInfo { spec: PartitionSpec(spec), last_modified })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::{ProjectName, TableName};
+
+    fn target() -> TableRef {
+        TableRef { project: ProjectName::new("p").unwrap(), schema: None, table: TableName::new("t").unwrap() }
+    }
+
+    #[test]
+    fn a_table_is_read_from_its_json() {
+        let root = Element::parse(
+            r#"<Table><Name>t</Name><Schema format="Json"><![CDATA[{"columns":[
+                {"name":"a","type":"array<struct<x:bigint>>","comment":"","label":"","isNullable":false},
+                {"name":"b","type":"decimal(10,2)","comment":"money"}],
+                "partitionKeys":[{"name":"pt","type":"string"}],"comment":"hi","lifecycle":-1,"isVirtualView":false,
+                "lastModifiedTime":1709210096,"recordNum":7,"size":100}]]></Schema></Table>"#,
+        )
+        .unwrap();
+        let mut table = read_table(&target(), &root).unwrap();
+        assert_eq!(table.columns.len(), 2);
+        assert_eq!(table.columns[0].data_type.to_string(), "ARRAY<STRUCT<x:BIGINT>>");
+        assert!(!table.columns[0].nullable && table.columns[1].nullable);
+        assert_eq!(table.columns[1].comment.as_deref(), Some("money"));
+        assert_eq!((table.comment.as_deref(), table.lifecycle_days, table.record_count), (Some("hi"), None, Some(7)));
+        assert_eq!(table.last_modified.unwrap().to_string(), "2024-02-29T12:34:56Z");
+        let extended = Element::parse(
+            r#"<Table><Schema format="Json"><![CDATA[{"IsArchived":false,"Reserved":"{\"Transactional\":\"true\",\"PrimaryKey\":[\"a\"],\"mms.source\":\"ds\"}"}]]></Schema></Table>"#,
+        )
+        .unwrap();
+        read_extended(&mut table, &extended).unwrap();
+        assert_eq!(table.primary_key, ["a"]);
+        assert_eq!(table.properties.get("mms.source").map(String::as_str), Some("ds"));
+    }
+
+    #[test]
+    fn an_unknown_type_is_told_by_column() {
+        let root = Element::parse(
+            r#"<Table><Schema><![CDATA[{"columns":[{"name":"g","type":"geography"}]}]]></Schema></Table>"#,
+        )
+        .unwrap();
+        assert!(read_table(&target(), &root).unwrap_err().contains("column g"));
+    }
+
+    #[test]
+    fn a_partition_is_read_with_its_time() {
+        let item = Element::parse(
+            r#"<Partition><Column Name="pt" Value="a"/><Column Name="h" Value="01"/><LastModifiedTime>1709210096</LastModifiedTime></Partition>"#,
+        )
+        .unwrap();
+        let partition = read_partition(&item).unwrap();
+        assert_eq!(partition.spec.to_string(), "pt=a,h=01");
+        assert!(partition.last_modified.is_some());
+        assert!(read_partition(&Element::default()).is_err());
+    }
+}

@@ -1,0 +1,133 @@
+//! A statement and the settings under which it runs, as the instance's XML.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use crate::error::MaxComputeError;
+use crate::name::SchemaName;
+use crate::xml::{cdata, escape};
+
+/// The task's name; the service's own clients use the same.
+pub(crate) const TASK: &str = "AnonymousSQLTask";
+/// The priority of everything we run: the lowest and the default.
+const PRIORITY: u8 = 9;
+
+/// How a statement may be sent when the first attempt's outcome is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// It does no harm twice (IF NOT EXISTS, TRUNCATE, OVERWRITE of unchanged rows, SELECT).
+    Harmless,
+    /// Only if the service cannot have received it.
+    IfNotReceived,
+}
+
+/// One SQL statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    /// The SQL, with its `;`.
+    pub text: String,
+    /// Identifies the instance: the service makes no second one for the same id.
+    pub id: Uuid,
+    /// Whether it may be sent twice.
+    pub repeat: Repeat,
+    /// The schema of names without one; also switches three-tier names on.
+    pub default_schema: Option<SchemaName>,
+    /// Whether names of the form `a.b.c` are project, schema, table.
+    pub three_tier: bool,
+    /// Settings on top of ours; they win.
+    pub settings: BTreeMap<String, String>,
+}
+
+impl Statement {
+    /// A statement that does no harm when it is sent twice. Everything in [`crate::ddl`] is of this kind.
+    #[must_use]
+    pub fn harmless(text: impl Into<String>, id: Uuid, three_tier: bool) -> Self {
+        Self {
+            text: text.into(),
+            id,
+            repeat: Repeat::Harmless,
+            default_schema: None,
+            three_tier,
+            settings: BTreeMap::new(),
+        }
+    }
+
+    /// The settings that go with the statement.
+    pub(crate) fn all_settings(&self, compute_quota: Option<&str>) -> BTreeMap<String, String> {
+        let three_tier = if self.three_tier || self.default_schema.is_some() { "true" } else { "false" };
+        let mut settings: BTreeMap<String, String> = [
+            ("odps.sql.type.system.odps2", "true"),
+            ("odps.sql.decimal.odps2", "true"),
+            ("odps.sql.hive.compatible", "false"),
+            ("odps.sql.timezone", "UTC"),
+            ("odps.sql.allow.fullscan", "true"),
+            ("odps.sql.submit.mode", ""),
+            // Never left to the project's default: it decides what `a.b` means.
+            ("odps.namespace.schema", three_tier),
+            ("odps.sql.allow.namespace.schema", three_tier),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+        if let Some(schema) = &self.default_schema {
+            settings.insert("odps.default.schema".to_owned(), schema.to_string());
+        }
+        if let Some(quota) = compute_quota {
+            settings.insert("odps.task.wlm.quota".to_owned(), quota.to_owned());
+        }
+        settings.extend(self.settings.clone());
+        settings
+    }
+
+    /// The body of the request that makes the instance.
+    pub(crate) fn instance_xml(&self, compute_quota: Option<&str>) -> Result<String, MaxComputeError> {
+        let settings = serde_json::to_string(&self.all_settings(compute_quota))
+            .map_err(|error| MaxComputeError::Config { what: format!("SQL settings: {error}") })?;
+        let mut query = self.text.trim().to_owned();
+        if !query.ends_with(';') {
+            query.push(';');
+        }
+        Ok(format!(
+            "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<Instance><Job><Priority>{PRIORITY}</Priority><Guid>{id}</Guid>\
+             <Tasks><SQL><Name>{TASK}</Name><Config>\
+             <Property><Name>settings</Name><Value>{settings}</Value></Property>\
+             <Property><Name>uuid</Name><Value>{id}</Value></Property></Config>\
+             <Query>{query}</Query></SQL></Tasks><DAG><RunMode>Sequence</RunMode></DAG></Job></Instance>",
+            id = self.id,
+            settings = escape(&settings),
+            query = cdata(&query),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::xml::Element;
+
+    #[test]
+    fn the_instance_says_what_was_asked() {
+        let mut statement = Statement::harmless("SELECT ']]>' < 1 ", Uuid::from_u128(7), true);
+        statement.settings.insert("odps.sql.timezone".into(), "Asia/Shanghai".into());
+        let root = Element::parse(&statement.instance_xml(Some("q1")).unwrap()).unwrap();
+        let job = root.child("Job").unwrap();
+        assert_eq!(
+            (job.text_of("Priority"), job.text_of("Guid")),
+            (Some("9"), Some("00000000-0000-0000-0000-000000000007"))
+        );
+        let sql = job.child("Tasks").unwrap().child("SQL").unwrap();
+        assert_eq!(sql.text_of("Query"), Some("SELECT ']]>' < 1;"));
+        let settings = sql.child("Config").unwrap().children("Property").next().unwrap().text_of("Value").unwrap();
+        let settings: BTreeMap<String, String> = serde_json::from_str(settings).unwrap();
+        assert_eq!(settings["odps.namespace.schema"], "true");
+        assert_eq!(settings["odps.sql.timezone"], "Asia/Shanghai", "the caller's settings win");
+        assert_eq!(settings["odps.task.wlm.quota"], "q1");
+    }
+
+    #[test]
+    fn the_namespace_is_always_explicit() {
+        let statement = Statement::harmless("SELECT 1;", Uuid::nil(), false);
+        assert_eq!(statement.all_settings(None)["odps.namespace.schema"], "false");
+    }
+}

@@ -1,0 +1,326 @@
+//! One endpoint, spoken to with signed requests: signing with sticky fallback to V2, the clock's offset, errors read from
+//! bodies, and retry by class. What is asked and what the answers mean is not known here.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
+
+use mms_http::retry::{Classify, RetryClass, RetryPolicy, run};
+use mms_http::{HttpClient, Method, Response};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::ExposeSecret;
+use url::Url;
+
+use crate::account::Account;
+use crate::error::{MaxComputeError, Refusal, RefusalKind};
+use crate::sign::{Scope, Signable, authorization, canonical};
+use crate::xml::Element;
+
+/// The most bytes of an answer that is read as one piece.
+pub(crate) const ANSWER_LIMIT: usize = 32 * 1024 * 1024;
+/// The most bytes of an error's body that are read.
+const ERROR_LIMIT: usize = 64 * 1024;
+/// What stays as it is in a URL.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const USER_AGENT: &str = concat!("mms/", env!("CARGO_PKG_VERSION"));
+
+/// A request before it is signed.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub method: Method,
+    /// Decoded path segments below the endpoint.
+    pub path: Vec<String>,
+    /// Decoded parameters; an empty value is sent as the bare name.
+    pub query: Vec<(String, String)>,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Call {
+    pub fn new(method: Method, path: &[&str]) -> Self {
+        let path = path.iter().map(|segment| (*segment).to_owned()).collect();
+        Self { method, path, query: Vec::new(), headers: Vec::new(), body: Vec::new() }
+    }
+
+    pub fn param(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.query.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Adds the parameter if there is a value.
+    pub fn param_if(self, name: &str, value: Option<impl Into<String>>) -> Self {
+        match value {
+            Some(value) => self.param(name, value),
+            None => self,
+        }
+    }
+
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    pub fn xml(mut self, body: String) -> Self {
+        self.body = body.into_bytes();
+        self.header("Content-Type", "application/xml")
+    }
+
+    /// How errors name this request.
+    pub fn what(&self) -> String {
+        format!("{} /{}", self.method, self.path.join("/"))
+    }
+}
+
+/// An endpoint, and who speaks to it.
+#[derive(Debug)]
+pub(crate) struct Transport {
+    http: HttpClient,
+    endpoint: Url,
+    account: Account,
+    region: Option<String>,
+    retry: RetryPolicy,
+    /// Set for good once the endpoint refused V4.
+    v2_only: AtomicBool,
+    /// What must be added to our clock to get the server's, in seconds.
+    clock_offset: AtomicI64,
+}
+
+impl Transport {
+    pub fn new(http: HttpClient, endpoint: Url, account: Account, region: Option<String>, retry: RetryPolicy) -> Self {
+        let (v2_only, clock_offset) = (AtomicBool::new(false), AtomicI64::new(0));
+        Self { http, endpoint, account, region, retry, v2_only, clock_offset }
+    }
+
+    pub fn retry(&self) -> &RetryPolicy {
+        &self.retry
+    }
+
+    /// Sends a request that may be repeated, until it works or the policy ends it.
+    pub async fn call(&self, call: &Call) -> Result<Response, MaxComputeError> {
+        let transient = AtomicU32::new(0);
+        // The policy's count is for failures; being told to wait is not one and is bounded by time alone.
+        let policy = RetryPolicy { max_attempts: None, ..self.retry.clone() };
+        let most = self.retry.max_attempts.unwrap_or(u32::MAX);
+        run(&policy, self.http.retry_budget(), None, |_| async {
+            self.once(call).await.map_err(|error| {
+                let class = match error.retry_class() {
+                    RetryClass::Transient if transient.fetch_add(1, Ordering::Relaxed) + 1 >= most => {
+                        RetryClass::Permanent
+                    }
+                    class => class,
+                };
+                Judged { error, class }
+            })
+        })
+        .await
+        .map_err(|judged| judged.error)
+    }
+
+    /// Sends a request once; again only when the server refused its signature's version or our clock.
+    pub async fn once(&self, call: &Call) -> Result<Response, MaxComputeError> {
+        let body = || mms_http::Body::from(call.body.clone());
+        match self.exchange(call, body()).await {
+            Err(error) if self.learn(&error) => self.exchange(call, body()).await,
+            other => other,
+        }
+    }
+
+    /// Sends a request whose body can be read only once.
+    pub async fn stream(&self, call: &Call, body: mms_http::Body) -> Result<Response, MaxComputeError> {
+        let answer = self.exchange(call, body).await;
+        if let Err(error) = &answer {
+            // The caller sends the block again, then in the way that was learned here.
+            self.learn(error);
+        }
+        answer
+    }
+
+    /// The whole body of an answer as text.
+    pub async fn text(&self, call: &Call) -> Result<String, MaxComputeError> {
+        let response = self.call(call).await?;
+        text(call, response).await
+    }
+
+    /// The whole body of an answer as XML.
+    pub async fn xml(&self, call: &Call) -> Result<Element, MaxComputeError> {
+        let response = self.call(call).await?;
+        let request_id = request_id(&response);
+        let body = text(call, response).await?;
+        Element::parse(&body).map_err(|why| MaxComputeError::Answer { what: call.what(), why, request_id })
+    }
+
+    /// Whether something was learned from a refusal that makes the same request worth another try.
+    fn learn(&self, error: &MaxComputeError) -> bool {
+        let MaxComputeError::Refused(refusal) = error else { return false };
+        if self.region.is_some() && refuses_v4(refusal) {
+            if !self.v2_only.swap(true, Ordering::Relaxed) {
+                tracing::info!(endpoint = %self.endpoint, code = refusal.code, "the endpoint wants V2 signatures");
+            }
+            return true;
+        }
+        // The offset itself was taken from the answer's Date header.
+        refusal.code == "RequestTimeTooSkewed" && self.clock_offset.load(Ordering::Relaxed) != 0
+    }
+
+    async fn exchange(&self, call: &Call, body: mms_http::Body) -> Result<Response, MaxComputeError> {
+        let url = self.url(call);
+        let mut request = self.http.request(call.method.clone(), url);
+        for (name, value) in self.signed_headers(call) {
+            request = request.header(&name, &value);
+        }
+        let streamed = body.as_bytes().is_none();
+        if streamed || !call.body.is_empty() {
+            request = request.body(body);
+        } else if call.method != Method::GET {
+            request = request.header("Content-Length", "0");
+        }
+        let sent = request.send().await;
+        let response = sent.map_err(|source| MaxComputeError::Http { what: call.what(), source })?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(self.refusal(call, response).await)
+    }
+
+    fn url(&self, call: &Call) -> Url {
+        let mut url = self.endpoint.clone();
+        let encode = |text: &str| utf8_percent_encode(text, PLAIN).to_string();
+        let path: String = call.path.iter().map(|segment| format!("/{}", encode(segment))).collect();
+        url.set_path(&format!("{}{path}", self.endpoint.path().trim_end_matches('/')));
+        let pair = |(name, value): &(String, String)| match value.as_str() {
+            "" => encode(name),
+            value => format!("{}={}", encode(name), encode(value)),
+        };
+        let query: Vec<String> = call.query.iter().map(pair).collect();
+        url.set_query((!query.is_empty()).then(|| query.join("&")).as_deref());
+        url
+    }
+
+    fn signed_headers(&self, call: &Call) -> Vec<(String, String)> {
+        let offset = self.clock_offset.load(Ordering::Relaxed);
+        let shift = Duration::from_secs(offset.unsigned_abs());
+        let now = if offset < 0 { SystemTime::now() - shift } else { SystemTime::now() + shift };
+        let mut headers = call.headers.clone();
+        headers.push(("Date".to_owned(), httpdate::fmt_http_date(now)));
+        headers.push(("User-Agent".to_owned(), USER_AGENT.to_owned()));
+        headers.push(("x-odps-user-agent".to_owned(), USER_AGENT.to_owned()));
+        let path = format!("/{}", call.path.join("/"));
+        let signable = Signable { method: call.method.as_str(), path: &path, query: &call.query, headers: &headers };
+        let scope = self.scope(now);
+        let value = authorization(&self.account.access_id, &self.account.secret, scope.as_ref(), &canonical(&signable));
+        headers.push(("Authorization".to_owned(), value));
+        if let Some(token) = &self.account.sts_token {
+            headers.push(("authorization-sts-token".to_owned(), token.expose_secret().to_owned()));
+        }
+        headers
+    }
+
+    fn scope(&self, now: SystemTime) -> Option<Scope> {
+        let region = self.region.clone().filter(|_| !self.v2_only.load(Ordering::Relaxed))?;
+        let day = jiff::Timestamp::try_from(now).ok()?.strftime("%Y%m%d").to_string();
+        Some(Scope { day, region })
+    }
+
+    async fn refusal(&self, call: &Call, mut response: Response) -> MaxComputeError {
+        let status = response.status().as_u16();
+        let request_id = request_id(&response);
+        let server_clock = response.header("date").and_then(|date| httpdate::parse_http_date(date).ok());
+        let retry_after = response.retry_after();
+        // A body that cannot be read does not make the refusal less true.
+        let body = response.up_to(ERROR_LIMIT).await.map(|(bytes, _)| bytes).unwrap_or_default();
+        let told = read_error(&String::from_utf8_lossy(&body));
+        let code = told.code.unwrap_or_else(|| format!("HTTP {status}"));
+        if code == "RequestTimeTooSkewed"
+            && let Some(server) = server_clock
+        {
+            self.clock_offset.store(seconds_from_to(SystemTime::now(), server), Ordering::Relaxed);
+        }
+        MaxComputeError::Refused(Box::new(Refusal {
+            what: call.what(),
+            status,
+            kind: RefusalKind::of(status, &code),
+            code,
+            message: told.message,
+            request_id: request_id.or(told.request_id),
+            hold: told.hold.or(retry_after),
+        }))
+    }
+}
+
+struct Judged {
+    error: MaxComputeError,
+    class: RetryClass,
+}
+
+impl Classify for Judged {
+    fn retry_class(&self) -> RetryClass {
+        self.class
+    }
+}
+
+/// The whole body as text.
+pub(crate) async fn text(call: &Call, response: Response) -> Result<String, MaxComputeError> {
+    response.text(ANSWER_LIMIT).await.map_err(|source| MaxComputeError::Http { what: call.what(), source })
+}
+
+/// The id by which the service's operators find a request.
+pub(crate) fn request_id(response: &Response) -> Option<String> {
+    response.header("x-odps-request-id").map(str::to_owned)
+}
+
+fn seconds_from_to(from: SystemTime, to: SystemTime) -> i64 {
+    let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(0);
+    match to.duration_since(from) {
+        Ok(ahead) => seconds(ahead),
+        Err(behind) => -seconds(behind.duration()),
+    }
+}
+
+/// The answers by which servers without V4 are known.
+fn refuses_v4(refusal: &Refusal) -> bool {
+    let message = refusal.message.to_ascii_lowercase();
+    match refusal.code.as_str() {
+        "InternalServerError" => message.contains("need ak v3 support") || message.contains("accesskey acl denied"),
+        "InvalidParameter" => message.contains("odps-0410051"),
+        "AuthorizationRequired" => message.contains("invalid or missing"),
+        code => code.starts_with("ODPS-0410051"),
+    }
+}
+
+/// What an error's body tells.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Told {
+    code: Option<String>,
+    message: String,
+    request_id: Option<String>,
+    hold: Option<Duration>,
+}
+
+/// Reads both forms of an error, JSON and XML; anything else becomes the message.
+fn read_error(body: &str) -> Told {
+    if let Ok(json) = serde_json::from_str::<serde_json::Value>(body) {
+        let text = |name: &str| json.get(name).and_then(|value| value.as_str()).map(str::to_owned);
+        let hold =
+            json.get("HoldClientMillis").and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok()));
+        return Told {
+            code: text("Code"),
+            message: text("Message").unwrap_or_default(),
+            request_id: text("RequestId"),
+            hold: hold.map(Duration::from_millis),
+        };
+    }
+    if let Ok(xml) = Element::parse(body) {
+        let text = |name: &str| xml.text_of(name).map(str::to_owned);
+        return Told {
+            code: text("Code"),
+            message: text("Message").unwrap_or_default(),
+            request_id: text("RequestId"),
+            hold: None,
+        };
+    }
+    let message: String = mms_http::redact::redact_text(body).chars().take(512).collect();
+    Told { message, ..Told::default() }
+}
+
+#[cfg(test)]
+#[path = "transport_tests.rs"]
+mod tests;

@@ -1,0 +1,325 @@
+//! Upload sessions: made, taken up again, filled with blocks, and committed so that the outcome is always known.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use mms_http::retry::{Classify, RetryClass};
+use mms_http::{Method, Response};
+use tokio::time::Instant;
+
+use super::block::{BlockError, BlockReceipt, BlockWriter};
+use super::codec::Codec;
+use super::schema::arrow_schema;
+use super::wire::SessionWire;
+use super::{Tunnel, check_partition};
+use crate::error::{MaxComputeError, RefusalKind};
+use crate::session::{Resolution, SessionState, resolve};
+use crate::table::{Column, PartitionSpec, TableRef};
+use crate::transport::{Call, request_id, text};
+use crate::types::DataType;
+
+/// The highest block number.
+const BLOCK_ID_MAX: u32 = 19_999;
+
+/// What a commit does with the rows that are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteMode {
+    /// Replaces the rows of exactly this table or partition.
+    Overwrite,
+    /// Adds to them. Not for migration: it cannot be repeated.
+    Append,
+}
+
+/// Whether the session may make its partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartitionMode {
+    /// The partition must be there.
+    MustExist,
+    /// It is made if it is not there.
+    Create,
+}
+
+/// A session as the server describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionInfo {
+    /// Where it stands.
+    pub state: SessionState,
+    /// Rows by block that it holds; zero where the server does not count.
+    pub blocks: BTreeMap<u32, u64>,
+}
+
+/// A handle on an upload session of a table, or of one partition of it. Clones are the same session.
+#[derive(Debug, Clone)]
+pub struct UploadSession {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    tunnel: Tunnel,
+    table: TableRef,
+    partition: Option<PartitionSpec>,
+    id: String,
+    /// The table's columns as the session has them; learned from the first answer.
+    schema: OnceLock<SchemaRef>,
+}
+
+impl Tunnel {
+    /// Makes a session. If its answer is lost, an unused session is left, which does no harm and ends by itself.
+    ///
+    /// # Errors
+    /// Refusals (no such table or partition, no permission); columns or values that this path cannot carry.
+    pub async fn create_upload(
+        &self,
+        table: &TableRef,
+        partition: Option<&PartitionSpec>,
+        write: WriteMode,
+        partition_mode: PartitionMode,
+    ) -> Result<UploadSession, MaxComputeError> {
+        check_partition(table, partition)?;
+        let overwrite = (write == WriteMode::Overwrite).then_some("true");
+        let create = (partition_mode == PartitionMode::Create && partition.is_some()).then_some("true");
+        let call = self
+            .call(Method::POST, table, partition)
+            .param("uploads", "")
+            .param_if("overwrite", overwrite)
+            .param_if("create_partition", create);
+        let response = self.transport.call(&call).await?;
+        let local_time = response.header("odps-tunnel-date-transform").is_some_and(|word| word == "true");
+        let wire = read(&call, response).await?;
+        let (Some(id), Some(columns)) = (wire.id, wire.columns) else {
+            let why = "it has no session id or no schema".to_owned();
+            return Err(MaxComputeError::Answer { what: call.what(), why, request_id: None });
+        };
+        if local_time && columns.iter().any(|column| column.data_type == DataType::Datetime) {
+            let why = "the server keeps DATETIME in local time, which would shift values".to_owned();
+            return Err(MaxComputeError::Unsupported { table: table.to_string(), why });
+        }
+        let session = self.upload_session(table, partition, id);
+        session.learn(&columns);
+        Ok(session)
+    }
+
+    /// Takes up a session that was made before, perhaps by another process. Nothing is sent; ask for its
+    /// [`UploadSession::status`].
+    #[must_use]
+    pub fn upload_session(
+        &self,
+        table: &TableRef,
+        partition: Option<&PartitionSpec>,
+        id: impl Into<String>,
+    ) -> UploadSession {
+        let (tunnel, table, partition) = (self.clone(), table.clone(), partition.cloned());
+        UploadSession { shared: Arc::new(Shared { tunnel, table, partition, id: id.into(), schema: OnceLock::new() }) }
+    }
+}
+
+impl UploadSession {
+    /// The server's id, by which a successor takes the session up again.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.shared.id
+    }
+
+    /// What the session holds, or none if the server does not know it.
+    ///
+    /// # Errors
+    /// Refusals, a missing table among them.
+    pub async fn info(&self) -> Result<Option<SessionInfo>, MaxComputeError> {
+        let call = self.call(Method::GET);
+        let wire = match self.shared.tunnel.transport.call(&call).await {
+            Ok(response) => read(&call, response).await?,
+            Err(error) if is_missing_session(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if let Some(columns) = &wire.columns {
+            self.learn(columns);
+        }
+        let Some(state) = wire.state else {
+            let why = "it has no Status".to_owned();
+            return Err(MaxComputeError::Answer { what: call.what(), why, request_id: None });
+        };
+        Ok(Some(SessionInfo { state, blocks: wire.blocks }))
+    }
+
+    /// Where the session stands now.
+    ///
+    /// # Errors
+    /// As [`UploadSession::info`].
+    pub async fn status(&self) -> Result<SessionState, MaxComputeError> {
+        Ok(self.info().await?.map_or(SessionState::Missing, |info| info.state))
+    }
+
+    /// The schema that batches must have.
+    ///
+    /// # Errors
+    /// As [`UploadSession::info`]; a session that is gone.
+    pub async fn schema(&self) -> Result<SchemaRef, MaxComputeError> {
+        let mut state = SessionState::Unknown;
+        if self.shared.schema.get().is_none() {
+            state = self.status().await?;
+        }
+        let lost = || MaxComputeError::SessionLost { session: self.id().to_owned(), state };
+        self.shared.schema.get().cloned().ok_or_else(lost)
+    }
+
+    /// Begins a block, 0 to 19999. The same number again replaces the block: the writer that ends last wins, so there must
+    /// never be two at work on one number.
+    ///
+    /// # Errors
+    /// A number out of range; the session is gone.
+    pub async fn open_block(&self, block_id: u32, codec: Codec) -> Result<BlockWriter, BlockError> {
+        let error = |error| BlockError::new(block_id, error);
+        if block_id > BLOCK_ID_MAX {
+            return Err(error(MaxComputeError::BlockId { block_id }));
+        }
+        let schema = self.schema().await.map_err(error)?;
+        let call = self
+            .call(Method::PUT)
+            .param("blockid", block_id.to_string())
+            .param("arrow", "")
+            .header("Content-Type", "application/octet-stream");
+        BlockWriter::new(block_id, self.shared.tunnel.transport.clone(), call, schema, codec).map_err(error)
+    }
+
+    /// Checks that the session holds exactly these blocks: a commit publishes whatever it holds.
+    ///
+    /// # Errors
+    /// [`MaxComputeError::BlockList`] names the blocks that differ; [`MaxComputeError::EmptyCommit`] if there is none.
+    pub async fn check_blocks(&self, written: &[BlockReceipt]) -> Result<(), MaxComputeError> {
+        let expected: BTreeMap<u32, u64> =
+            written.iter().filter(|block| block.rows > 0).map(|block| (block.block_id, block.rows)).collect();
+        let session = self.id().to_owned();
+        if expected.is_empty() {
+            return Err(MaxComputeError::EmptyCommit { session });
+        }
+        let Some(info) = self.info().await? else {
+            return Err(MaxComputeError::SessionLost { session, state: SessionState::Missing });
+        };
+        let (missing, unexpected, differing) = compare(&expected, &info.blocks);
+        if missing.is_empty() && unexpected.is_empty() && differing.is_empty() {
+            return Ok(());
+        }
+        Err(MaxComputeError::BlockList { session, missing, unexpected, differing })
+    }
+
+    /// Publishes what the session holds. Whenever the answer is in doubt the session is asked before anything is repeated.
+    ///
+    /// # Errors
+    /// A refusal: nothing was published. [`MaxComputeError::SessionLost`]: this session will never publish, whether it did
+    /// is to be told from the rows. [`MaxComputeError::OutcomeUnknown`] after `limit`: ask again later.
+    pub async fn commit(&self, limit: Duration) -> Result<(), MaxComputeError> {
+        let start = Instant::now();
+        let policy = self.shared.tunnel.transport.retry();
+        let session = || self.id().to_owned();
+        let call = self.call(Method::POST);
+        let mut rounds = 0_u32;
+        let mut send = true;
+        loop {
+            if send {
+                match self.shared.tunnel.transport.once(&call).await {
+                    // An answer that tells no state is a plain yes.
+                    Ok(response) => match read(&call, response).await.map(|wire| wire.state) {
+                        Ok(None | Some(SessionState::Closed)) => return Ok(()),
+                        Ok(Some(state)) => tracing::debug!(%state, "commit accepted"),
+                        Err(error) => tracing::debug!(%error, "commit accepted, answer unreadable"),
+                    },
+                    Err(error) if is_final_refusal(&error) => return Err(error),
+                    Err(error) => tracing::warn!(session = self.id(), %error, "commit in doubt: asking the session"),
+                }
+            }
+            let state = match self.status().await {
+                Ok(state) => state,
+                Err(error) => {
+                    tracing::warn!(session = self.id(), %error, "the session did not answer");
+                    if error.retry_class() == RetryClass::Permanent {
+                        return Err(MaxComputeError::OutcomeUnknown {
+                            session: session(),
+                            state: SessionState::Unknown,
+                        });
+                    }
+                    SessionState::Unknown
+                }
+            };
+            send = match resolve(state) {
+                Resolution::Committed => return Ok(()),
+                Resolution::Lost => return Err(MaxComputeError::SessionLost { session: session(), state }),
+                Resolution::CommitAgain => true,
+                Resolution::Wait => false,
+            };
+            rounds = rounds.saturating_add(1);
+            // One committer a table: there is nobody to be spread from.
+            let pause = policy.delay(rounds, 0.0);
+            if start.elapsed() + pause > limit {
+                return Err(MaxComputeError::OutcomeUnknown { session: session(), state });
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    fn call(&self, method: Method) -> Call {
+        let Shared { tunnel, table, partition, id, .. } = &*self.shared;
+        tunnel.call(method, table, partition.as_ref()).param("uploadid", id)
+    }
+
+    fn learn(&self, columns: &[Column]) {
+        self.shared.schema.get_or_init(|| Arc::new(arrow_schema(columns)));
+    }
+}
+
+async fn read(call: &Call, response: Response) -> Result<SessionWire, MaxComputeError> {
+    let request_id = request_id(&response);
+    let body = text(call, response).await?;
+    SessionWire::parse(&body).map_err(|why| MaxComputeError::Answer { what: call.what(), why, request_id })
+}
+
+/// Not found, but not because the table or what it lies in is missing.
+fn is_missing_session(error: &MaxComputeError) -> bool {
+    match error {
+        MaxComputeError::Refused(refusal) => {
+            let above = ["NoSuchTable", "NoSuchProject", "NoSuchSchema", "NoSuchPartition", "ODPS-0130131"];
+            refusal.kind == RefusalKind::NotFound && !above.contains(&refusal.code.as_str())
+        }
+        _ => false,
+    }
+}
+
+/// A refusal after which the session's state says nothing new.
+fn is_final_refusal(error: &MaxComputeError) -> bool {
+    let kind = error.refusal();
+    matches!(
+        kind,
+        Some(
+            RefusalKind::Forbidden
+                | RefusalKind::Unauthenticated
+                | RefusalKind::Invalid
+                | RefusalKind::SchemaChanged
+                | RefusalKind::AlreadyExists
+                | RefusalKind::Syntax
+        )
+    )
+}
+
+/// Which blocks are missing, not ours, or of another row count (where the server counts).
+fn compare(expected: &BTreeMap<u32, u64>, found: &BTreeMap<u32, u64>) -> (Vec<u32>, Vec<u32>, Vec<u32>) {
+    let missing = expected.keys().filter(|id| !found.contains_key(id)).copied().collect();
+    let unexpected = found.keys().filter(|id| !expected.contains_key(id)).copied().collect();
+    let differs = |(id, rows): &(&u32, &u64)| found.get(id).is_some_and(|found| *found != 0 && found != *rows);
+    let differing = expected.iter().filter(differs).map(|(id, _)| *id).collect();
+    (missing, unexpected, differing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn block_lists_are_compared_by_number_and_rows() {
+        let expected = BTreeMap::from([(0, 5), (1, 6), (2, 7)]);
+        assert_eq!(compare(&expected, &expected), (vec![], vec![], vec![]));
+        let found = BTreeMap::from([(0, 0), (2, 8), (9, 1)]);
+        assert_eq!(compare(&expected, &found), (vec![1], vec![9], vec![2]));
+    }
+}
