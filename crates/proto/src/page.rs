@@ -66,7 +66,7 @@ mod tests {
 
         #[test]
         fn any_text_is_a_token_or_refused(text in ".{1,60}") {
-            let _ = after(&["a"], &text).is_ok();
+            drop(after(&["a"], &text));
         }
     }
 

@@ -119,6 +119,7 @@ impl Services {
 
     /// Mounts a generated server; give it the frame's message size with [`sized!`](crate::sized).
     #[must_use]
+    #[expect(clippy::should_implement_trait, reason = "services are added to a list, not summed up")]
     pub fn add<S>(mut self, service: S) -> Self
     where
         S: tower::Service<http::Request<tonic::body::Body>, Error = std::convert::Infallible>

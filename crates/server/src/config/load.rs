@@ -107,12 +107,12 @@ impl Sections<'_> {
             return;
         };
         // The environment has no types: what looks like a number may be meant as text.
-        if matches!(value, Value::Number(_) | Value::Bool(_)) && put(&mut tried, path, Value::String(value.to_string()))
+        if matches!(value, Value::Number(_) | Value::Bool(_))
+            && put(&mut tried, path, Value::String(value.to_string()))
+            && serde_json::from_value::<T>(tried.clone()).is_ok()
         {
-            if serde_json::from_value::<T>(tried.clone()).is_ok() {
-                *accepted = tried;
-                return;
-            }
+            *accepted = tried;
+            return;
         }
         let last = path.last().map(String::as_str).unwrap_or_default();
         let secret = ["secret", "token", "password", "key"].iter().any(|word| last.contains(word));

@@ -1,0 +1,76 @@
+//! Told to stop, a process says so, ends streams with a reason, and lets calls in flight finish.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::time::Duration;
+
+use mms_proto::{ApiError, ErrorReason};
+use mms_server::{BoundServer, CancellationToken, Critical, FrameConfig, FrameError, Services};
+use support::{get, serve, watch};
+use tonic::Code;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+const BOUND: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn calls_in_flight_finish_and_streams_end_with_a_reason() {
+    let running = serve(FrameConfig::default()).await;
+    let mut client = running.client();
+    let mut stream = client.watch_transfer(watch("forever")).await.unwrap().into_inner();
+    stream.message().await.unwrap();
+    let mut health = HealthClient::new(mms_server::Client::new(&running.config(), None).unwrap());
+    let mut seen = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(seen.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    let mut held = client.clone();
+    let waiting = tokio::spawn(async move { held.get_transfer(get("wait")).await });
+    running.chosen.entered.notified().await;
+
+    running.shutdown.cancel();
+    assert_eq!(seen.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    let status = stream.message().await.unwrap_err();
+    assert_eq!((status.code(), ApiError::from_status(&status).reason), (Code::Unavailable, ErrorReason::Unavailable));
+    let late = running.client().get_transfer(get("fine")).await.unwrap_err();
+    assert!(mms_server::is_retryable(&late), "{late:?}");
+    assert!(!running.served.is_finished(), "a call is still in flight");
+    running.chosen.gate.notify_one();
+    waiting.await.unwrap().unwrap();
+    tokio::time::timeout(BOUND, running.served).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_grace_time_has_an_end() {
+    let running = serve(FrameConfig { shutdown_grace_seconds: 1, ..FrameConfig::default() }).await;
+    let mut client = running.client();
+    let waiting = tokio::spawn(async move { client.get_transfer(get("wait")).await });
+    running.chosen.entered.notified().await;
+    running.shutdown.cancel();
+    tokio::time::timeout(BOUND, running.served).await.unwrap().unwrap().unwrap();
+    waiting.abort();
+}
+
+#[tokio::test]
+async fn a_critical_task_that_ends_stops_the_process() {
+    for panics in [false, true] {
+        let server = BoundServer::bind("transfer", FrameConfig::default()).await.unwrap();
+        let serving = server.serve((), CancellationToken::new(), |context| async move {
+            context.spawn("side", Critical::No, async { Err("nobody minds".into()) });
+            context.spawn("heart", Critical::Yes, async move {
+                assert!(!panics, "stopped beating");
+                Err("stopped beating".into())
+            });
+            Ok(Services::new())
+        });
+        let error = tokio::time::timeout(BOUND, serving).await.unwrap().unwrap_err();
+        assert!(matches!(&error, FrameError::Stopped { reason, .. } if reason.contains("task heart")), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_start_says_why() {
+    let server = BoundServer::bind("transfer", FrameConfig::default()).await.unwrap();
+    let started = server.serve((), CancellationToken::new(), |_| async { Err("the store is newer than this".into()) });
+    assert_eq!(started.await.unwrap_err().to_string(), "transfer did not start: the store is newer than this");
+}

@@ -1,0 +1,52 @@
+//! TLS from configured certificates, with and without client certificates.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use mms_proto::transfer::v1::transfer_service_client::TransferServiceClient;
+use mms_server::config::TlsConfig;
+use mms_server::{Client, ClientConfig, Faults, FrameConfig};
+use support::{get, private, serve};
+
+#[tokio::test]
+async fn calls_pass_over_tls_and_only_with_the_right_authority() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["mms.test".to_owned()]).unwrap();
+    let cert = private(folder.path(), "cert.pem", &made.cert.pem());
+    let key = private(folder.path(), "key.pem", &made.signing_key.serialize_pem());
+    let other = rcgen::generate_simple_self_signed(["mms.test".to_owned()]).unwrap();
+    let other = private(folder.path(), "other.pem", &other.cert.pem());
+    let token = private(folder.path(), "token", "the-token-of-the-suite-42");
+    let running = serve(FrameConfig {
+        tls: TlsConfig { cert_file: Some(cert.clone()), key_file: Some(key), client_ca_file: None },
+        service_token_file: Some(token),
+        ..FrameConfig::default()
+    })
+    .await;
+    let config = |ca| ClientConfig {
+        endpoint: format!("https://{}", running.addr),
+        ca_file: Some(ca),
+        server_name: Some("mms.test".into()),
+        ..ClientConfig::default()
+    };
+    let mut client = TransferServiceClient::new(Client::new(&config(cert), None).unwrap());
+    client.get_transfer(get("fine")).await.unwrap();
+    let mut stranger = TransferServiceClient::new(Client::new(&config(other), None).unwrap());
+    stranger.get_transfer(get("fine")).await.unwrap_err();
+    running.client().get_transfer(get("fine")).await.unwrap_err();
+}
+
+#[test]
+fn a_channel_to_another_machine_needs_tls() {
+    let mut faults = Faults::default();
+    ClientConfig::to("http://10.0.0.1:7401").check("registry", &mut faults);
+    ClientConfig::to("https://registry:7401").check("registry", &mut faults);
+    ClientConfig::to("registry:7401").check("registry", &mut faults);
+    let keys: Vec<_> = faults.keys().collect();
+    assert_eq!(keys, ["registry.endpoint", "registry.ca_file", "registry.endpoint"], "{faults}");
+    let mut none = Faults::default();
+    for good in ["http://127.0.0.1:7401", "http://[::1]:7401", "http://localhost:7401"] {
+        ClientConfig::to(good).check("registry", &mut none);
+    }
+    assert!(none.is_empty(), "{none}");
+}
