@@ -1,1 +1,28 @@
-//! Not written yet.
+//! A pinned Delta snapshot, the files it consists of, and their rows as Arrow batches.
+//!
+//! Planning opens a [`Snapshot`] once and streams its [`SourceFile`]s into manifests; a worker reads those files with
+//! nothing but the [`TableShape`], never the log. Rows come out in the table's logical schema, partition columns
+//! included, deletion vectors applied, in the order of the files and of the rows in them: the same files give the same
+//! batches every time, which is what makes blocks of the target repeatable.
+//!
+//! Nothing here decides what is migrated or where to, and nothing here touches a file that lies outside the table's
+//! root. The kernel blocks, so it runs on threads of its own ([`drive`]), never on the caller's async workers.
+
+mod drive;
+mod error;
+mod file;
+mod read;
+mod scan;
+mod shape;
+mod snapshot;
+mod totals;
+mod transform;
+
+/// The Delta type system, as the kernel has it.
+pub use delta_kernel::schema;
+pub use error::DeltaError;
+pub use file::{DeletionVector, PartitionValues, SourceFile};
+pub use read::{FileBatch, ReadOptions, read_files};
+pub use shape::{ColumnMapping, TableShape};
+pub use snapshot::{DeltaTable, Snapshot};
+pub use totals::{PartitionTotals, TableTotals, Totals};

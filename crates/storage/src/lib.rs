@@ -1,1 +1,17 @@
-//! Not written yet.
+//! Where a table lies: [`StorageLocation`] says which bytes, [`StorageCredential`] who may read them, and [`open`] makes
+//! the object store that does.
+//!
+//! Nothing here knows of Delta, Parquet or rows. Nothing here builds an HTTP client: it is handed one, so that proxy,
+//! certificates and time limits of the network connection hold for storage too.
+
+mod credential;
+mod error;
+mod location;
+mod open;
+mod transport;
+
+pub use credential::StorageCredential;
+pub use error::StorageError;
+pub use location::{AzureLocation, LocalFiles, StorageLocation};
+pub use object_store::ObjectStore;
+pub use open::{StorageSettings, open};

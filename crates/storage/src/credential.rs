@@ -1,0 +1,89 @@
+//! Who may read a location. Secrets stay in [`SecretString`], so no `Debug` of these types shows one.
+
+use secrecy::{ExposeSecret, SecretString};
+
+/// How a storage location is read.
+#[derive(Clone, Debug)]
+pub enum StorageCredential {
+    /// A shared access signature: account, container or user delegation. Read and List are enough.
+    Sas(SecretString),
+    /// A SAS that the catalog of the source vended for one table; it lives for about an hour.
+    VendedSas(SecretString),
+    /// An Entra application with a role on the storage account.
+    ServicePrincipal {
+        /// The directory.
+        tenant: String,
+        /// The application.
+        client_id: String,
+        /// Its secret.
+        client_secret: SecretString,
+        /// The login endpoint of a sovereign cloud, `https://login.microsoftonline.com` when absent.
+        authority_host: Option<String>,
+    },
+    /// No credential: local files, and containers open to anonymous readers.
+    None,
+}
+
+impl StorageCredential {
+    /// The kind in words, for messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Sas(_) => "a shared access signature",
+            Self::VendedSas(_) => "a vended shared access signature",
+            Self::ServicePrincipal { .. } => "a service principal",
+            Self::None => "no credential",
+        }
+    }
+}
+
+/// Splits a SAS into decoded pairs, or `None` when it is not a signed query string. Object stores re-encode the pairs,
+/// so a pair that stayed encoded would be signed for something else.
+pub(crate) fn sas_pairs(sas: &SecretString) -> Option<Vec<(String, String)>> {
+    let text = sas.expose_secret().trim();
+    let text = text.strip_prefix('?').unwrap_or(text);
+    if text.is_empty() || text.contains("://") || text.split('&').any(|pair| !pair.contains('=')) {
+        return None;
+    }
+    let pairs: Vec<(String, String)> = url::form_urlencoded::parse(text.replace('+', "%2B").as_bytes())
+        .map(|(key, value)| (key.into_owned(), value.into_owned()))
+        .collect();
+    let signed = pairs.iter().any(|(key, value)| key == "sig" && !value.is_empty());
+    signed.then_some(pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sas_is_split_with_or_without_question_mark() {
+        let expected = vec![("sv".to_owned(), "2023-11-03".to_owned()), ("sig".to_owned(), "a+b/c=".to_owned())];
+        for text in
+            ["?sv=2023-11-03&sig=a%2Bb%2Fc%3D", "sv=2023-11-03&sig=a+b%2Fc%3D", " sv=2023-11-03&sig=a%2Bb/c%3D\n"]
+        {
+            assert_eq!(sas_pairs(&text.into()), Some(expected.clone()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_signed_query_string_is_refused() {
+        for text in ["", "?", "abc", "sv=1&se=2", "sig=", "https://a.blob.core.windows.net/c?sig=x", "sig=a&&sv=1"] {
+            assert_eq!(sas_pairs(&text.into()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let all = [
+            StorageCredential::Sas("sig=canary".into()),
+            StorageCredential::VendedSas("sig=canary".into()),
+            StorageCredential::ServicePrincipal {
+                tenant: "t".into(),
+                client_id: "c".into(),
+                client_secret: "canary".into(),
+                authority_host: None,
+            },
+        ];
+        assert!(!format!("{all:?}").contains("canary"));
+    }
+}

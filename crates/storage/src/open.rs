@@ -1,0 +1,112 @@
+//! Makes the object store of a location. It keeps no state: who opens a place often keeps the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mms_http::HttpClient;
+use object_store::azure::{AzureCredential, MicrosoftAzureBuilder};
+use object_store::local::LocalFileSystem;
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig, StaticCredentialProvider};
+use secrecy::ExposeSecret;
+use url::Url;
+
+use crate::credential::sas_pairs;
+use crate::transport::Handed;
+use crate::{AzureLocation, StorageCredential, StorageError, StorageLocation};
+
+/// How storage is talked to.
+#[derive(Clone, Debug)]
+pub struct StorageSettings {
+    /// The client of the network connection. Its allowed hosts and time limits hold for each request.
+    pub client: HttpClient,
+    /// Replaces `https://<account>.blob.<suffix>`: an emulator, or a private endpoint. The container is appended.
+    pub endpoint: Option<Url>,
+    /// How often a request is repeated after an answer that may pass (5xx, 429, 408, connection errors).
+    pub max_retries: usize,
+    /// How long after the first try a request is repeated at all.
+    pub retry_timeout: Duration,
+}
+
+impl StorageSettings {
+    /// Five repetitions within a minute: longer waits belong to the task, which can be given to another worker.
+    pub fn new(client: HttpClient) -> Self {
+        Self { client, endpoint: None, max_retries: 5, retry_timeout: Duration::from_secs(60) }
+    }
+
+    fn retry(&self) -> RetryConfig {
+        RetryConfig {
+            backoff: BackoffConfig {
+                init_backoff: Duration::from_millis(100),
+                max_backoff: Duration::from_secs(10),
+                base: 2.0,
+            },
+            max_retries: self.max_retries,
+            retry_timeout: self.retry_timeout,
+        }
+    }
+}
+
+/// Opens the store of `location`: the whole container, or the whole file system, so that paths inside it are those of
+/// [`StorageLocation::object_path`]. No request is sent.
+///
+/// # Errors
+/// A credential that does not fit the location, or that is malformed.
+pub fn open(
+    location: &StorageLocation,
+    credential: &StorageCredential,
+    settings: &StorageSettings,
+) -> Result<Arc<dyn ObjectStore>, StorageError> {
+    match (location, credential) {
+        (StorageLocation::Local(_), StorageCredential::None) => Ok(Arc::new(LocalFileSystem::new())),
+        (StorageLocation::Local(_), other) => Err(StorageError::CredentialMismatch {
+            credential: other.kind(),
+            location: location.to_string(),
+            rule: "local files are read with the rights of this process",
+        }),
+        (StorageLocation::Azure(azure), credential) => open_azure(location, azure, credential, settings),
+    }
+}
+
+fn open_azure(
+    location: &StorageLocation,
+    azure: &AzureLocation,
+    credential: &StorageCredential,
+    settings: &StorageSettings,
+) -> Result<Arc<dyn ObjectStore>, StorageError> {
+    let endpoint = settings
+        .endpoint
+        .as_ref()
+        .map_or_else(|| azure.blob_endpoint(), |url| url.as_str().trim_end_matches('/').to_owned());
+    let plain_http = endpoint.starts_with("http://");
+    let builder = MicrosoftAzureBuilder::new()
+        .with_account(azure.account())
+        .with_container_name(azure.container())
+        .with_endpoint(endpoint)
+        // Whether plain HTTP may be spoken was decided with the endpoint; the handed client has its own rule.
+        .with_allow_http(plain_http)
+        .with_client_options(ClientOptions::new().with_allow_http(plain_http))
+        .with_http_connector(Handed::new(settings.client.clone()))
+        .with_retry(settings.retry());
+    let builder = match credential {
+        StorageCredential::Sas(sas) | StorageCredential::VendedSas(sas) => {
+            let pairs = sas_pairs(sas).ok_or_else(|| StorageError::MalformedSas { location: location.to_string() })?;
+            let fixed = StaticCredentialProvider::new(AzureCredential::SASToken(pairs));
+            builder.with_credentials(Arc::new(fixed))
+        }
+        StorageCredential::ServicePrincipal { tenant, client_id, client_secret, authority_host } => {
+            let builder = builder.with_client_secret_authorization(client_id, client_secret.expose_secret(), tenant);
+            match authority_host {
+                Some(host) => builder.with_authority_host(host.trim_end_matches('/')),
+                None => builder,
+            }
+        }
+        StorageCredential::None => builder.with_skip_signature(true),
+    };
+    let store =
+        builder.build().map_err(|e| StorageError::Open { location: location.to_string(), reason: e.to_string() })?;
+    Ok(Arc::new(store))
+}
+
+#[cfg(test)]
+#[path = "open_tests.rs"]
+mod tests;
