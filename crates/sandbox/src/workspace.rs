@@ -141,7 +141,8 @@ impl Workspace {
     /// Ends open requests, within a few seconds, and stops.
     pub async fn shutdown(mut self) {
         if let Some(stop) = self.stop.take() {
-            drop(stop.send(()));
+            // A receiver that is gone has stopped already.
+            stop.send(()).unwrap_or_default();
         }
         if tokio::time::timeout(SHUTDOWN_GRACE, &mut self.task).await.is_err() {
             tracing::warn!("connections were cut at shutdown");
