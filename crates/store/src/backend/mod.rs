@@ -1,0 +1,36 @@
+//! The seam between typed tables and what holds the bytes. Owns the contract of a backend; both implementations pass
+//! one conformance suite (`tests/conformance.rs`).
+
+mod disk_sync;
+mod memory;
+mod sled;
+
+use std::{collections::BTreeMap, ops::ControlFlow};
+
+pub use self::disk_sync::{DiskSync, Fdatasync};
+pub use self::memory::MemoryBackend;
+pub use self::sled::SledBackend;
+pub(crate) use self::sled::{OpenFailure, open_database, panic_message};
+use crate::error::Result;
+
+/// The writes of one commit: `None` deletes.
+pub type Batch = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// What a walk calls for each key and value.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>> + 'a;
+
+/// Ordered bytes that can be read.
+pub trait View {
+    /// The value under a key.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>>;
+    /// Calls `each` for the keys from `from` (inclusive) to `to` (exclusive), in order, until it breaks or fails.
+    fn visit(&self, from: &[u8], to: &[u8], descending: bool, each: &mut Visit<'_>) -> Result<()>;
+}
+
+/// Ordered bytes that can be written. One caller writes; the store keeps readers away while a batch is applied.
+pub trait Backend: View + Send + Sync + 'static {
+    /// Applies a batch: after a crash all of it is there or nothing.
+    fn apply(&self, batch: Batch) -> Result<()>;
+    /// Returns once everything applied before is on the disk.
+    fn flush(&self) -> Result<()>;
+}

@@ -1,0 +1,214 @@
+//! The committer: the one thread that writes. Owns the order of commits, the grouping, and the rule that nothing is
+//! answered before its group is on the disk. It must never retry a closure and never go on after a failed write.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use parking_lot::RwLock;
+use tokio::sync::{oneshot, watch};
+
+use crate::backend::{Backend, Batch, panic_message};
+use crate::dir::Directory;
+use crate::error::{Result, StoreError};
+use crate::layout::REVISION_KEY;
+use crate::sentinel::Sentinel;
+use crate::tx::{MAX_TX_BYTES, Tx};
+
+/// What the committer shares with readers.
+pub(crate) struct Shared {
+    /// Readers share it; the committer takes it to apply a batch, so that a read sees whole commits only. Empty once
+    /// the store is closed.
+    pub state: RwLock<Option<State>>,
+}
+
+pub(crate) struct State {
+    pub backend: Arc<dyn Backend>,
+    /// Revision that reads see; the disk may not have it yet.
+    pub applied: u64,
+}
+
+/// Answers one caller, once the fate of its group is known.
+pub(crate) type Answer = Box<dyn FnOnce(Result<()>) + Send>;
+pub(crate) type Work = Box<dyn FnOnce(&mut Committer) -> Answer + Send>;
+
+pub(crate) enum Message {
+    Commit(Work),
+    Close(oneshot::Sender<Result<()>>),
+}
+
+pub(crate) struct Committer {
+    shared: Arc<Shared>,
+    backend: Arc<dyn Backend>,
+    /// None for a store in memory.
+    home: Option<Home>,
+    /// Revision that the disk has. Owned here, so that whoever watches it learns of the end.
+    durable: watch::Sender<u64>,
+    applied: u64,
+    failed: Option<StoreError>,
+}
+
+/// A directory and what is exported into it.
+pub(crate) struct Home {
+    pub directory: Directory,
+    pub sentinel: Sentinel,
+    pub export_every: Duration,
+    pub exports_kept: usize,
+    pub exported: u64,
+}
+
+impl Committer {
+    pub fn new(
+        shared: Arc<Shared>,
+        backend: Arc<dyn Backend>,
+        home: Option<Home>,
+        durable: watch::Sender<u64>,
+    ) -> Self {
+        let applied = *durable.borrow();
+        Self { shared, backend, home, durable, applied, failed: None }
+    }
+
+    /// Runs until the store is closed or its last handle is gone.
+    pub fn run(mut self, inbox: &Receiver<Message>, group: usize) {
+        let mut last_export = Instant::now();
+        loop {
+            let due = self.home.as_ref().map(|home| home.export_every.saturating_sub(last_export.elapsed()));
+            let first = match due {
+                // Nothing new to export: wait for work, however long.
+                Some(due) if self.export_is_due() => inbox.recv_timeout(due),
+                _ => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            let close = match first {
+                Ok(message) => self.run_group(message, inbox, group),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => {
+                    if let Err(error) = self.close() {
+                        tracing::error!(%error, "closing the store failed");
+                    }
+                    return;
+                }
+            };
+            if let Some(reply) = close {
+                // The receiver may have given up; the store is closed all the same.
+                reply.send(self.close()).ok();
+                return;
+            }
+            let interval = self.home.as_ref().map(|home| home.export_every);
+            if self.export_is_due() && interval.is_some_and(|every| last_export.elapsed() >= every) {
+                last_export = Instant::now();
+                if let Err(error) = self.export() {
+                    tracing::error!(%error, "export failed; the store goes on, the next interval tries again");
+                }
+            }
+        }
+    }
+
+    /// One group: everything that is queued, up to `limit`, then one flush, then the answers.
+    fn run_group(
+        &mut self,
+        first: Message,
+        inbox: &Receiver<Message>,
+        limit: usize,
+    ) -> Option<oneshot::Sender<Result<()>>> {
+        let durable = *self.durable.borrow();
+        let mut answers: Vec<Answer> = Vec::new();
+        let mut close = None;
+        let mut next = Some(first);
+        while let Some(message) = next {
+            match message {
+                Message::Commit(work) => answers.push(work(self)),
+                Message::Close(reply) => close = Some(reply),
+            }
+            // What stands behind a close is answered by its channel going away.
+            next = if close.is_none() && answers.len() < limit { inbox.try_recv().ok() } else { None };
+        }
+        // Refusals wait for the flush too: they may rest on what an earlier commit of this group wrote.
+        if self.failed.is_none() && self.applied > durable {
+            match self.guarded(|committer| committer.backend.flush()) {
+                Ok(()) => {
+                    self.durable.send_replace(self.applied);
+                }
+                Err(error) => self.fail(error),
+            }
+        }
+        let outcome = self.healthy();
+        for answer in answers {
+            answer(outcome.clone());
+        }
+        close
+    }
+
+    /// Runs one closure and applies what it wrote.
+    pub fn transact<T, E, F>(&mut self, closure: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut Tx<'_>) -> Result<T, E>,
+        E: From<StoreError>,
+    {
+        self.healthy()?;
+        let backend = Arc::clone(&self.backend);
+        let mut tx = Tx::new(&*backend, self.applied + 1, MAX_TX_BYTES);
+        // What a panicking closure wrote is dropped with its transaction, so nothing half-done is observable.
+        let outcome = catch_unwind(AssertUnwindSafe(|| closure(&mut tx)));
+        let value = outcome.map_err(|panic| StoreError::ClosurePanicked { message: panic_message(&*panic) })??;
+        let writes = tx.into_writes();
+        if !writes.is_empty() {
+            self.apply(writes)?;
+        }
+        Ok(value)
+    }
+
+    fn apply(&mut self, mut writes: Batch) -> Result<()> {
+        let revision = self.applied + 1;
+        writes.insert(REVISION_KEY.to_vec(), Some(revision.to_be_bytes().to_vec()));
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.state.write();
+        if let Err(error) = self.guarded(|committer| committer.backend.apply(writes)) {
+            // How much of it sled took is unknown.
+            self.fail(error.clone());
+            return Err(error);
+        }
+        self.applied = revision;
+        if let Some(state) = state.as_mut() {
+            state.applied = revision;
+        }
+        Ok(())
+    }
+
+    /// sled panics where others return an error.
+    fn guarded(&mut self, call: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        catch_unwind(AssertUnwindSafe(|| call(self))).unwrap_or_else(|panic| {
+            Err(StoreError::corrupt(format!("the database panicked: {}", panic_message(&*panic))))
+        })
+    }
+
+    fn fail(&mut self, error: StoreError) {
+        tracing::error!(%error, "a write failed; the store accepts no more commits");
+        self.failed = Some(error);
+    }
+
+    fn healthy(&self) -> Result<()> {
+        match &self.failed {
+            None => Ok(()),
+            Some(error) => Err(StoreError::Stopped { cause: Arc::new(error.clone()) }),
+        }
+    }
+
+    fn export_is_due(&self) -> bool {
+        self.failed.is_none() && self.home.as_ref().is_some_and(|home| home.exported < self.applied)
+    }
+
+    fn export(&mut self) -> Result<()> {
+        let Some(home) = &mut self.home else { return Ok(()) };
+        home.directory.export(&*self.backend, &home.sentinel, self.applied, home.exports_kept)?;
+        home.exported = self.applied;
+        Ok(())
+    }
+
+    /// The clean end: a last export, then the database and the lock are let go.
+    fn close(mut self) -> Result<()> {
+        let exported = if self.export_is_due() { self.export() } else { Ok(()) };
+        *self.shared.state.write() = None;
+        exported.and_then(|()| self.healthy())
+    }
+}

@@ -1,0 +1,103 @@
+//! Files of a data directory. Owns the lock and the habit of syncing a directory after changing its entries.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Result, StoreError};
+
+/// A data directory that this process holds the lock of.
+pub(crate) struct Directory {
+    path: PathBuf,
+    /// Unlocked by the system when it is dropped or the process dies.
+    _lock: File,
+}
+
+impl Directory {
+    /// Makes the directory if need be and takes its lock.
+    pub fn lock(path: &Path) -> Result<Self> {
+        fs::create_dir_all(path).map_err(StoreError::io("create directory", path))?;
+        let path = path.canonicalize().map_err(StoreError::io("resolve", path))?;
+        if let Some(parent) = path.parent() {
+            sync_dir(parent)?;
+        }
+        let file = path.join("lock");
+        let opened = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&file);
+        let mut lock = opened.map_err(StoreError::io("open", &file))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                lock.read_to_string(&mut holder).map_err(StoreError::io("read", &file))?;
+                let holder = if holder.is_empty() { "an unnamed process".into() } else { holder.trim().to_owned() };
+                return Err(StoreError::InUse { dir: path, holder });
+            }
+            Err(TryLockError::Error(error)) => return Err(StoreError::io("lock", &file)(error)),
+        }
+        lock.set_len(0)
+            .and_then(|()| writeln!(lock, "process {}", std::process::id()))
+            .map_err(StoreError::io("write", &file))?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The database.
+    pub fn live(&self) -> PathBuf {
+        self.path.join("sled")
+    }
+
+    pub fn exports(&self) -> PathBuf {
+        self.path.join("exports")
+    }
+
+    /// True where no store has ever been: only then may an empty one be made.
+    pub fn is_unused(&self) -> Result<bool> {
+        let ours = |name: &String| name.starts_with("sled") || name.starts_with("identity.") || name == "exports";
+        Ok(!names(&self.path)?.iter().any(ours))
+    }
+}
+
+/// Makes the directory's entries durable.
+pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(StoreError::io("sync directory", dir))
+}
+
+/// File names, none for a directory that does not exist. Names that are not UTF-8 are not ours.
+pub(crate) fn names(dir: &Path) -> Result<Vec<String>> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(StoreError::io("list", dir))?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(StoreError::io("list", dir))?.file_name();
+        found.extend(name.into_string().ok());
+    }
+    Ok(found)
+}
+
+/// Removes the files of `dir` whose names match.
+pub(crate) fn remove_matching(dir: &Path, matches: impl Fn(&str) -> bool) -> Result<()> {
+    let mut removed = false;
+    for name in names(dir)?.into_iter().filter(|name| matches(name)) {
+        let path = dir.join(name);
+        fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+        removed = true;
+    }
+    if removed { sync_dir(dir) } else { Ok(()) }
+}
+
+/// Removes a directory and what is in it, if it exists.
+pub(crate) fn remove_tree(dir: &Path) -> Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        other => other.map_err(StoreError::io("remove", dir)),
+    }
+}
+
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).map_err(StoreError::io("rename", from))
+}

@@ -1,0 +1,74 @@
+//! Whether this directory is the one the store was last opened in. Owns the identity file; see
+//! [`Incarnation`](crate::Incarnation) for what it can notice.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use uuid::Uuid;
+
+use super::files::{Directory, names, remove_matching, sync_dir};
+use crate::backend::Backend;
+use crate::error::{Result, StoreError};
+use crate::sentinel::{Identity, Sentinel};
+
+fn file_name(incarnation: u64, nonce: &str) -> String {
+    format!("identity.{incarnation}.{nonce}")
+}
+
+/// What a copy cannot keep. The device number is left out: it may change with a reboot.
+fn observe(path: &Path, nonce: String) -> std::io::Result<Identity> {
+    let metadata = fs::metadata(path)?;
+    let born = metadata.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+    let changed =
+        || metadata.ctime().cast_unsigned().wrapping_mul(1_000_000_000) + metadata.ctime_nsec().cast_unsigned();
+    let born = born.map_or_else(changed, |born| born.as_nanos() as u64);
+    Ok(Identity { nonce, inode: metadata.ino(), born })
+}
+
+impl Directory {
+    /// True where the store was last opened, and for one that was never opened anywhere.
+    pub fn is_home_of(&self, sentinel: &Sentinel) -> bool {
+        sentinel.identity.as_ref().is_none_or(|known| {
+            let file = self.path().join(file_name(sentinel.incarnation, &known.nonce));
+            observe(&file, known.nonce.clone()).is_ok_and(|found| found == *known)
+        })
+    }
+
+    /// Begins a new incarnation if the directory is a copy, and marks it as this store's in any case.
+    pub fn adopt(&self, backend: &dyn Backend, sentinel: &mut Sentinel) -> Result<()> {
+        if !self.is_home_of(sentinel) {
+            sentinel.incarnation = self.known_incarnation()?.max(sentinel.incarnation) + 1;
+            sentinel.incarnation_id = Uuid::new_v4().as_bytes().to_vec();
+            tracing::warn!(
+                dir = %self.path().display(),
+                incarnation = sentinel.incarnation,
+                "this directory is a copy of the one the store was last opened in: a new incarnation begins"
+            );
+        }
+        // A new name on every open: a copy put back later brings its own name, and so a file of its own.
+        let nonce = Uuid::new_v4().simple().to_string();
+        let name = file_name(sentinel.incarnation, &nonce);
+        let file = self.path().join(&name);
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&file)
+            .and_then(|file| file.sync_all())
+            .map_err(StoreError::io("create", &file))?;
+        sync_dir(self.path())?;
+        sentinel.identity = Some(observe(&file, nonce).map_err(StoreError::io("inspect", &file))?);
+        sentinel.write(backend)?;
+        remove_matching(self.path(), |other| other.starts_with("identity.") && other != name)
+    }
+
+    /// The greatest incarnation that any file of the directory speaks of.
+    pub fn known_incarnation(&self) -> Result<u64> {
+        let identities = names(self.path())?;
+        let exports = names(&self.exports())?;
+        let identities = identities.iter().filter_map(|name| name.strip_prefix("identity.")?.split('.').next());
+        let exports = exports.iter().filter_map(|name| name.split('-').next());
+        Ok(identities.chain(exports).filter_map(|number| number.parse().ok()).max().unwrap_or(0))
+    }
+}

@@ -1,0 +1,51 @@
+//! Building the database anew from an export. Owns the choice of the export and what becomes of a broken database; it is
+//! only ever done when it was asked for.
+
+use uuid::Uuid;
+
+use super::build::Builder;
+use super::export;
+use super::files::{Directory, remove_tree, rename, sync_dir};
+use crate::error::{Result, StoreError};
+use crate::layout::SENTINEL_KEY;
+use crate::options::Options;
+use crate::sentinel::Sentinel;
+
+impl Directory {
+    /// Restores the newest export that is whole. The broken database is kept as `sled.broken`, as sled left
+    /// it: opening a harmed log changes it.
+    pub fn restore(&self, kind: &str, options: &Options) -> Result<()> {
+        let mut refused = Vec::new();
+        for path in self.export_files()? {
+            // The whole file is checked before anything of it is used.
+            let head = match export::read(&path, &mut |_, _| Ok(())) {
+                Ok(head) => head,
+                Err(error) => {
+                    refused.push(error.to_string());
+                    continue;
+                }
+            };
+            let old = head.sentinel.unwrap_or_default();
+            if old.kind != kind {
+                return Err(StoreError::WrongKind { expected: kind.into(), found: old.kind });
+            }
+            let number = self.known_incarnation()?.max(old.incarnation) + 1;
+            let fresh =
+                Sentinel { format: old.format, ..Sentinel::new(kind, old.schema_version, number, Uuid::new_v4()) };
+            let mut builder = Builder::start(self, options)?;
+            builder.put(SENTINEL_KEY.to_vec(), fresh.value()?)?;
+            export::read(&path, &mut |key, value| builder.put(key, value))?;
+            builder.finish()?;
+            let broken = self.path().join("sled.broken");
+            if self.live().exists() {
+                remove_tree(&broken)?;
+                rename(&self.live(), &broken)?;
+                sync_dir(self.path())?;
+            }
+            tracing::warn!(export = %path.display(), revision = head.revision, incarnation = number, "restored");
+            return self.finish_swap();
+        }
+        let detail = if refused.is_empty() { "there is none".to_owned() } else { refused.join("; ") };
+        Err(StoreError::NoUsableExport { dir: self.exports(), detail })
+    }
+}

@@ -1,0 +1,68 @@
+//! What an operator or a test can choose about a store. Owns the defaults and their reasons.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::backend::DiskSync;
+
+/// Puts something around a [`DiskSync`].
+pub type WrapSync = Arc<dyn Fn(Box<dyn DiskSync>) -> Box<dyn DiskSync> + Send + Sync>;
+
+/// What to do when the database is missing or cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Recovery {
+    /// Stop with the reason.
+    #[default]
+    Refuse,
+    /// Build it anew from the newest complete export: what was acknowledged after that export is lost, and the
+    /// incarnation grows. Does nothing to a healthy store.
+    NewestExport,
+}
+
+/// How a store is opened.
+#[derive(Clone)]
+pub struct Options {
+    /// sled's page cache. Its real memory use can be several times this.
+    pub cache_bytes: u64,
+    /// Commits that may wait for the committer; further callers wait for a place.
+    pub queue: usize,
+    /// Most commits that share one flush.
+    pub group: usize,
+    /// How often the whole store is exported while it changes. An export holds commits up while it is written.
+    pub export_every: Duration,
+    /// How many exports are kept.
+    pub exports_kept: usize,
+    /// Above this size, and above eight times its live data, a store is rebuilt when it is opened.
+    pub rebuild_above: u64,
+    /// What to do when the database is missing or cannot be read.
+    pub recovery: Recovery,
+    /// See [`around_disk_sync`](Options::around_disk_sync).
+    pub disk_sync: Option<WrapSync>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 32 << 20,
+            queue: 1024,
+            group: 256,
+            export_every: Duration::from_secs(600),
+            exports_kept: 3,
+            rebuild_above: 64 << 20,
+            recovery: Recovery::Refuse,
+            disk_sync: None,
+        }
+    }
+}
+
+impl Options {
+    /// Puts something around the real call that makes a group durable: to measure it, to watch its order against the
+    /// acknowledgements, or to make it fail.
+    #[must_use]
+    pub fn around_disk_sync(
+        mut self,
+        wrap: impl Fn(Box<dyn DiskSync>) -> Box<dyn DiskSync> + Send + Sync + 'static,
+    ) -> Self {
+        self.disk_sync = Some(Arc::new(wrap));
+        self
+    }
+}

@@ -1,0 +1,168 @@
+//! The handle that services hold. Owns the way into the committer and the reading of applied state.
+
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+
+use parking_lot::RwLock;
+use tokio::sync::{Semaphore, oneshot, watch};
+use uuid::Uuid;
+
+use crate::backend::{Backend, MemoryBackend, View};
+use crate::commit::{Answer, Committer, Home, Message, Shared, State};
+use crate::dir;
+use crate::error::{Result, StoreError};
+use crate::options::Options;
+use crate::read::Read;
+use crate::schema::Schema;
+use crate::sentinel::{Incarnation, Sentinel, read_revision};
+use crate::tx::Tx;
+
+/// Number of a commit: each commit that writes anything gets the next one. Durable; within one incarnation it never
+/// goes back.
+pub type Revision = u64;
+
+/// A service's durable state. Clones share it.
+#[derive(Clone)]
+pub struct Store {
+    handle: Arc<Handle>,
+}
+
+struct Handle {
+    shared: Arc<Shared>,
+    inbox: mpsc::Sender<Message>,
+    places: Arc<Semaphore>,
+    revisions: watch::Receiver<Revision>,
+    incarnation: Incarnation,
+}
+
+/// A consistent look at the applied state.
+pub struct Reader<'a> {
+    backend: &'a dyn Backend,
+    revision: Revision,
+}
+
+impl Read for Reader<'_> {
+    fn view(&self) -> &dyn View {
+        self.backend
+    }
+}
+
+impl Reader<'_> {
+    /// The revision that this state has.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+}
+
+impl Store {
+    /// Opens the store in `dir`, or makes one where nothing was before. Blocks while it reads the log, migrates,
+    /// rebuilds or restores; on a runtime call it from `spawn_blocking`.
+    pub fn open(dir: impl AsRef<Path>, schema: Schema, options: Options) -> Result<Self> {
+        let opened = dir::open(dir.as_ref(), &schema, &options)?;
+        let home = Home {
+            directory: opened.directory,
+            sentinel: opened.sentinel.clone(),
+            export_every: options.export_every,
+            exports_kept: options.exports_kept.max(1),
+            exported: opened.exported,
+        };
+        Self::start(opened.backend, Some(home), &opened.sentinel, &options)
+    }
+
+    /// A store that forgets everything with its last handle.
+    pub fn in_memory(schema: Schema) -> Result<Self> {
+        Self::with_backend(Arc::new(MemoryBackend::default()), schema, &Options::default())
+    }
+
+    /// A store over an empty backend of one's own.
+    pub fn with_backend(backend: Arc<dyn Backend>, schema: Schema, options: &Options) -> Result<Self> {
+        let sentinel = Sentinel::new(schema.kind, schema.version(), 1, Uuid::new_v4());
+        sentinel.write(&*backend)?;
+        Self::start(backend, None, &sentinel, options)
+    }
+
+    fn start(backend: Arc<dyn Backend>, home: Option<Home>, sentinel: &Sentinel, options: &Options) -> Result<Self> {
+        let applied = read_revision(&*backend)?;
+        let shared = Arc::new(Shared { state: RwLock::new(Some(State { backend: Arc::clone(&backend), applied })) });
+        let (durable, revisions) = watch::channel(applied);
+        let (inbox, messages) = mpsc::channel();
+        let committer = Committer::new(Arc::clone(&shared), backend, home, durable);
+        let group = options.group.max(1);
+        std::thread::Builder::new()
+            .name(format!("store-{}", sentinel.kind))
+            .spawn(move || committer.run(&messages, group))
+            .map_err(StoreError::io("start the committer of", Path::new(&sentinel.kind)))?;
+        let places = Arc::new(Semaphore::new(options.queue.max(1)));
+        let handle = Handle { shared, inbox, places, revisions, incarnation: sentinel.incarnation()? };
+        Ok(Self { handle: Arc::new(handle) })
+    }
+
+    /// Runs `closure` on the committer, alone, after every commit before it. `Err` writes nothing. `Ok` is returned
+    /// once what it wrote, and all it read, is on the disk.
+    ///
+    /// The closure must be quick and do no I/O: every other commit waits for it. Dropping the future does not take the
+    /// commit back once it is queued.
+    pub async fn commit<T, E, F>(&self, closure: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let place = Arc::clone(&self.handle.places).acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        let (reply, answered) = oneshot::channel();
+        let work = Box::new(move |committer: &mut Committer| -> Answer {
+            let outcome = committer.transact(closure);
+            Box::new(move |group| {
+                // Whoever asked may be gone; the commit stands.
+                reply.send(group.map_err(E::from).and(outcome)).ok();
+                drop(place);
+            })
+        });
+        self.handle.inbox.send(Message::Commit(work)).map_err(|_| StoreError::Closed)?;
+        answered.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Runs `look` over one consistent state: all commits applied so far, including those not yet on the disk (compare
+    /// [`Reader::revision`] with [`durable_revision`](Store::durable_revision), or wait with
+    /// [`until_durable`](Store::until_durable)). Keep it short, commits wait for it; it must not call `read` again.
+    pub fn read<T, E: From<StoreError>>(&self, look: impl FnOnce(&Reader<'_>) -> Result<T, E>) -> Result<T, E> {
+        let state = self.handle.shared.state.read();
+        let state = state.as_ref().ok_or(StoreError::Closed)?;
+        look(&Reader { backend: &*state.backend, revision: state.applied })
+    }
+
+    /// The newest revision that the disk has.
+    pub fn durable_revision(&self) -> Revision {
+        *self.handle.revisions.borrow()
+    }
+
+    /// Returns once the disk has `revision`.
+    pub async fn until_durable(&self, revision: Revision) -> Result<()> {
+        let mut revisions = self.subscribe();
+        revisions.wait_for(|durable| *durable >= revision).await.map(|_| ()).map_err(|_| StoreError::Closed)
+    }
+
+    /// Watches the durable revision: changed once for each group of commits, so that a stream can wait, then read.
+    pub fn subscribe(&self) -> watch::Receiver<Revision> {
+        let mut revisions = self.handle.revisions.clone();
+        revisions.mark_unchanged();
+        revisions
+    }
+
+    /// Which life of the data this is.
+    pub fn incarnation(&self) -> Incarnation {
+        self.handle.incarnation
+    }
+
+    /// Finishes what is queued, exports, and lets the directory go. Everything afterwards answers `Closed`, for every
+    /// clone. Dropping the last clone does the same without waiting for it.
+    pub async fn close(&self) -> Result<()> {
+        self.handle.places.close();
+        let (reply, closed) = oneshot::channel();
+        if self.handle.inbox.send(Message::Close(reply)).is_err() {
+            return Ok(());
+        }
+        // No answer: another close was first.
+        closed.await.unwrap_or(Ok(()))
+    }
+}

@@ -1,0 +1,95 @@
+//! Declarations: what a table and an index are. Owns names, versions and the functions that extract index keys; holds
+//! no data, so that a service declares its tables as statics.
+
+use std::marker::PhantomData;
+
+use prost::Message;
+
+use crate::key::Key;
+
+/// A table of records `R` under keys `K`.
+pub struct Table<K: 'static, R: 'static> {
+    pub(crate) name: &'static str,
+    pub(crate) version: u8,
+    pub(crate) upgrade: Option<fn(u8, R) -> R>,
+    pub(crate) indexes: &'static [&'static dyn AnyIndex<K, R>],
+}
+
+/// A secondary index of a table: every record is filed under each key that the function gives for it.
+pub struct Index<I, K, R> {
+    pub(crate) name: &'static str,
+    extract: fn(&K, &R) -> Vec<I>,
+    marker: PhantomData<fn() -> I>,
+}
+
+/// An index of a table whatever its key type; only [`Index`] is one.
+pub trait AnyIndex<K, R>: Sync {
+    /// Name, unique in its table.
+    fn name(&self) -> &'static str;
+    /// Encoded index keys of one record.
+    fn keys(&self, key: &K, record: &R) -> Vec<Vec<u8>>;
+}
+
+const fn check_name(name: &str) {
+    let bytes = name.as_bytes();
+    assert!(!bytes.is_empty() && bytes.len() <= 64, "a table or index name has 1 to 64 bytes");
+    let mut at = 0;
+    while at < bytes.len() {
+        assert!(bytes[at] == b'_' || bytes[at].is_ascii_alphanumeric(), "a table or index name is [A-Za-z0-9_]+");
+        at += 1;
+    }
+}
+
+impl<K: Key, R: Message + Default> Table<K, R> {
+    /// Declares a table. `version` is written into every record; raise it together with an [`upgrade`](Table::upgrade).
+    ///
+    /// # Panics
+    /// When the name is not `[A-Za-z0-9_]{1,64}`; in a `static` that is a compile error.
+    pub const fn new(name: &'static str, version: u8) -> Self {
+        check_name(name);
+        Self { name, version, upgrade: None, indexes: &[] }
+    }
+
+    /// Declares the table's indexes. Adding one to a table in use needs a migration that calls [`Tx::reindex`].
+    ///
+    /// [`Tx::reindex`]: crate::Tx::reindex
+    #[must_use]
+    pub const fn indexed(mut self, indexes: &'static [&'static dyn AnyIndex<K, R>]) -> Self {
+        self.indexes = indexes;
+        self
+    }
+
+    /// How a record of an older version becomes one of today, on reading. Where that changes what an index extracts,
+    /// a migration must also call [`Tx::reindex`](crate::Tx::reindex).
+    #[must_use]
+    pub const fn upgrade(mut self, upgrade: fn(u8, R) -> R) -> Self {
+        self.upgrade = Some(upgrade);
+        self
+    }
+}
+
+impl<I: Key, K: Key, R> Index<I, K, R> {
+    /// Declares an index; `extract` must be a pure function of key and record.
+    ///
+    /// # Panics
+    /// When the name is not `[A-Za-z0-9_]{1,64}`; in a `static` that is a compile error.
+    pub const fn new(name: &'static str, extract: fn(&K, &R) -> Vec<I>) -> Self {
+        check_name(name);
+        Self { name, extract, marker: PhantomData }
+    }
+}
+
+impl<I: Key, K: Key, R> AnyIndex<K, R> for Index<I, K, R> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn keys(&self, key: &K, record: &R) -> Vec<Vec<u8>> {
+        let encode = |index_key: I| {
+            let mut out = Vec::new();
+            index_key.encode(&mut out);
+            out
+        };
+        (self.extract)(key, record).into_iter().map(encode).collect()
+    }
+}
