@@ -1,1 +1,81 @@
-//! Not written yet.
+//! Scheduler: what is to be done, and when.
+//!
+//! It plans jobs into tasks over pinned versions, leases tasks to workers, guards every target unit by at most one open
+//! commit intent, and tells the catalog what became of tables. It must never touch a source or a target itself, and
+//! knows nothing of Arrow.
+
+mod api;
+mod background;
+mod clock;
+mod commit;
+mod config;
+mod control;
+mod convert;
+mod core;
+mod error;
+mod job;
+mod key;
+mod lease;
+mod peers;
+mod plan;
+mod planner;
+mod record;
+mod report;
+mod rollup;
+mod scope;
+mod split;
+mod store;
+mod task;
+
+use mms_proto::scheduler::v1::audit_service_server::AuditServiceServer;
+use mms_proto::scheduler::v1::job_service_server::JobServiceServer;
+use mms_proto::scheduler::v1::timer_service_server::TimerServiceServer;
+use mms_proto::scheduler::v1::worker_service_server::WorkerServiceServer;
+use mms_server::{BoxError, Client, Context, Critical, Services, sized};
+use mms_store::Store;
+
+pub use config::Config;
+
+/// Opens the store and assembles the service; its background tasks run under the frame's supervisor.
+///
+/// # Errors
+/// When the store cannot be opened, or a channel to another service cannot be made.
+pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
+    let token = ctx.service_token.as_ref();
+    let peers = peers::Peers::new(Client::new(&ctx.config.catalog, token)?, Client::new(&ctx.config.registry, token)?);
+    let dir = ctx.data_dir().join("store");
+    let store =
+        tokio::task::spawn_blocking(move || Store::open(dir, store::schema(), mms_store::Options::default())).await??;
+    let leases = clock::Leases::new(ctx.config.lease_term());
+    let core = core::Core::new(store, leases, peers, now_ms, fastrand::f64);
+    background::adopt(&core)?;
+    run(&ctx, "planner", planner::run(core.clone(), ctx.shutdown.clone()));
+    run(&ctx, "leases", background::expire(core.clone(), ctx.shutdown.clone()));
+    run(&ctx, "notices", background::tell(core.clone(), ctx.shutdown.clone()));
+    run(&ctx, "house", background::keep_house(core.clone(), ctx.shutdown.clone()));
+    let closing = core.store.clone();
+    let shutdown = ctx.shutdown.clone();
+    ctx.spawn("store", Critical::No, async move {
+        shutdown.cancelled().await;
+        Ok(closing.close().await?)
+    });
+    let api = api::Api::new(core);
+    let max = ctx.max_message_bytes();
+    Ok(Services::new()
+        .add(sized!(JobServiceServer::new(api.clone()), max))
+        .add(sized!(WorkerServiceServer::new(api.clone()), max))
+        .add(sized!(TimerServiceServer::new(api.clone()), max))
+        .add(sized!(AuditServiceServer::new(api), max)))
+}
+
+fn run(ctx: &Context<Config>, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    ctx.spawn(name, Critical::Yes, async move {
+        task.await;
+        Ok(())
+    });
+}
+
+fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

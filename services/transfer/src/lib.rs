@@ -1,1 +1,79 @@
-//! Not written yet.
+//! Transfer: move these rows, exactly once.
+//!
+//! A worker leases tasks from the scheduler and does them: it makes the target table, reads the pinned files, writes them
+//! to a session of the target, publishes under an intent that the scheduler stored, and counts. It decides nothing about
+//! what is to be moved, keeps nothing that others need, and may be killed at any moment.
+
+mod api;
+mod batch;
+mod config;
+mod data;
+mod ends;
+mod error;
+mod manifest;
+mod peers;
+mod progress;
+mod publish;
+mod run;
+mod schema;
+mod transfers;
+mod verify;
+mod worker;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use mms_proto::transfer::v1::transfer_service_server::TransferServiceServer;
+use mms_server::{BoxError, Client, Context, Critical, Services, sized};
+use tokio_util::sync::CancellationToken;
+
+pub use config::{BlockCodec, Config};
+
+/// Assembles the service; the worker runs under the frame's supervisor.
+///
+/// # Errors
+/// When a channel to another service cannot be made, or the worker's id cannot be kept in the data folder.
+pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
+    mms_http::install_crypto_provider();
+    let token = ctx.service_token.as_ref();
+    let config = &ctx.config;
+    let peers = peers::Peers::new(Client::new(&config.scheduler, token)?, Client::new(&config.registry, token)?);
+    let id = match &config.worker_id {
+        Some(id) => id.clone(),
+        None => kept_id(ctx.data_dir()).await?,
+    };
+    let instance = uuid::Uuid::new_v4().to_string();
+    let endpoint = ctx.local_addr.to_string();
+    let register = worker::registration(id, instance, config.pool.clone(), config.slots, endpoint);
+    let transfers = Arc::new(transfers::Transfers::new(format!("workers/{}", register.worker_id)));
+    let settings = run::Settings {
+        codec: config.codec.into(),
+        block_bytes: config.block_bytes,
+        allow_local_files: config.allow_local_files,
+    };
+    let worker = worker::Worker::new(peers, register, settings, transfers.clone(), CancellationToken::new());
+    let (working, stop) = (worker.clone(), ctx.shutdown.clone());
+    ctx.spawn("worker", Critical::Yes, async move {
+        working.work(stop).await;
+        Ok(())
+    });
+    let api = api::Api::new(transfers, worker);
+    Ok(Services::new().add(sized!(TransferServiceServer::new(api), ctx.max_message_bytes())))
+}
+
+/// The id that this data folder gave its worker; made at the first start. A worker that lost its folder is another worker.
+async fn kept_id(dir: &Path) -> Result<String, BoxError> {
+    let file = dir.join("worker-id");
+    match tokio::fs::read_to_string(&file).await {
+        Ok(id) => Ok(id.trim().to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            tokio::fs::create_dir_all(dir).await?;
+            let id = format!("w{}", uuid::Uuid::now_v7().simple());
+            let fresh = dir.join("worker-id.new");
+            tokio::fs::write(&fresh, &id).await?;
+            tokio::fs::rename(&fresh, &file).await?;
+            Ok(id)
+        }
+        Err(error) => Err(format!("{}: {error}", file.display()).into()),
+    }
+}

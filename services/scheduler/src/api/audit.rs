@@ -1,0 +1,65 @@
+//! AuditService. Lineage is kept; the audit of calls is not done yet.
+
+use mms_proto::name::{DataSourceName, Parent};
+use mms_proto::scheduler::v1 as pb;
+use mms_proto::{ApiError, page};
+use mms_store::{Read, Scope};
+use pb::audit_service_server::AuditService;
+use tonic::{Request, Response, Status};
+
+use super::{Api, check, plain_list};
+use crate::convert::{target_name_to, time, value_to, version_to};
+use crate::error::SchedulerError;
+use crate::record::Lineage;
+use crate::store::LINEAGE;
+
+fn entry(lineage: Lineage) -> pb::LineageEntry {
+    pb::LineageEntry {
+        time: time(lineage.time_ms),
+        target: Some(target_name_to(&lineage.target)),
+        partition: lineage.partition.iter().map(value_to).collect(),
+        table: lineage.table,
+        version: lineage.version.as_ref().map(version_to),
+        task: lineage.task,
+        intent_id: lineage.intent_id,
+        rows: lineage.rows,
+    }
+}
+
+#[tonic::async_trait]
+impl AuditService for Api {
+    async fn list_audit_entries(
+        &self,
+        _: Request<pb::ListAuditEntriesRequest>,
+    ) -> Result<Response<pb::ListAuditEntriesResponse>, Status> {
+        Err(ApiError::not_yet("ListAuditEntries").into())
+    }
+
+    async fn list_lineage(
+        &self,
+        request: Request<pb::ListLineageRequest>,
+    ) -> Result<Response<pb::ListLineageResponse>, Status> {
+        let request = request.into_inner();
+        check(&request)?;
+        plain_list(&request.filter, "")?;
+        let parent = Parent::<DataSourceName>::parse(&request.parent)
+            .map_err(|error| ApiError::invalid_field("parent", error.reason))?;
+        let source = parent.exact().map(|name| name.id().as_str().to_owned());
+        let arguments = ["lineage", request.parent.as_str()];
+        let after = page::after(&arguments, &request.page_token)?;
+        let after = after.and_then(|text| text.split_once('\n').map(|(a, b)| (a.to_owned(), b.to_owned())));
+        let size = page::size(request.page_size);
+        // Units of other sources are passed over, so a page can be short; the token says whether more follows.
+        let found = self
+            .core
+            .store
+            .read(|read| read.page(&LINEAGE, &Scope::all(), after.as_ref(), size))
+            .map_err(SchedulerError::from)?;
+        let own = found.items.into_iter().map(|(_, lineage)| lineage);
+        let own = own.filter(|lineage| source.as_ref().is_none_or(|id| *id == lineage.data_source));
+        Ok(Response::new(pb::ListLineageResponse {
+            entries: own.map(entry).collect(),
+            next_page_token: found.next.map(|(a, b)| page::token(&arguments, &format!("{a}\n{b}"))).unwrap_or_default(),
+        }))
+    }
+}

@@ -1,0 +1,436 @@
+//! WorkerService: the lease contract.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures::Stream;
+use mms_proto::name::{TaskName, WorkerName};
+use mms_proto::scheduler::v1 as pb;
+use mms_proto::{ApiError, FieldViolation, page};
+use mms_store::{Read, Scope};
+use pb::worker_service_server::WorkerService;
+use tokio::time::Instant;
+use tonic::{Request, Response, Status};
+
+use super::{Api, check, name, plain_list};
+use crate::clock::Progress;
+use crate::commit::{self, Answer};
+use crate::convert::{duration, event_from, file_to, intent_from, intent_to, spec_to, time};
+use crate::error::{Result, SchedulerError};
+use crate::key;
+use crate::lease::{self, Epoch, Granted, Holder, LeaseEnd};
+use crate::record::{self, Worker};
+use crate::report;
+use crate::store::{MANIFESTS, TASKS, TaskKey, WORKERS};
+
+/// The version of the lease contract that is spoken here.
+const CONTRACT_VERSION: i32 = 1;
+/// Longest wait of LeaseTasks.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+/// A waiting LeaseTasks also looks by itself, for tasks whose retry time has come.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+fn holder(worker: &str, instance: &str) -> Result<Holder, Status> {
+    let worker: WorkerName = name("worker", worker)?;
+    Ok(Holder { worker: worker.id().as_str().to_owned(), instance: instance.to_owned() })
+}
+
+fn epoch(epoch: Option<pb::Epoch>) -> Epoch {
+    let epoch = epoch.unwrap_or_default();
+    Epoch { incarnation: epoch.incarnation.max(0).unsigned_abs(), counter: epoch.counter.max(0).unsigned_abs() }
+}
+
+fn epoch_to(epoch: Epoch) -> pb::Epoch {
+    let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    pb::Epoch { incarnation: signed(epoch.incarnation), counter: signed(epoch.counter) }
+}
+
+impl Api {
+    /// A lease as the worker gets it.
+    fn lease(&self, granted: &Granted) -> Result<pb::Lease> {
+        let open = self.core.store.read(|read| commit::open_of(read, &granted.key, &granted.task))?;
+        let units = granted.task.units.iter().enumerate().filter(|(_, unit)| unit.published);
+        let first_step = crate::task::TaskState::of(&granted.task)
+            .and_then(|state| state.next_step(&granted.task.steps()))
+            .map_or(0, |step| step as i32);
+        Ok(pb::Lease {
+            task: Some(spec_to(granted)?),
+            epoch: Some(epoch_to(granted.task.epoch())),
+            expire_after: duration(self.core.leases.term()),
+            first_step,
+            units_done: units
+                .map(|(index, unit)| pb::UnitResult {
+                    unit_index: i32::try_from(index).unwrap_or(i32::MAX),
+                    rows: unit.published_rows,
+                    bytes: unit.published_bytes,
+                })
+                .collect(),
+            open_intents: open.iter().map(|(id, intent)| intent_to(id, intent)).collect(),
+            checkpoint: granted.task.checkpoint.clone().into(),
+        })
+    }
+
+    async fn try_lease(&self, holder: &Holder, max: usize) -> Result<Vec<pb::Lease>> {
+        let at = self.core.moment();
+        let ready = self.core.store.read(|read| {
+            let known = lease::worker(read, holder)?;
+            Ok::<_, SchedulerError>(!lease::candidates(read, &at, &known, 1)?.is_empty())
+        })?;
+        if !ready {
+            return Ok(Vec::new());
+        }
+        let asked = holder.clone();
+        let granted = self.core.store.commit(move |tx| lease::grant(tx, &at, &asked, max)).await?;
+        let now = Instant::now();
+        granted
+            .iter()
+            .map(|granted| {
+                self.core.leases.begin(granted.key.clone(), granted.task.epoch(), now);
+                self.lease(granted)
+            })
+            .collect()
+    }
+
+    /// One beat of a heartbeat.
+    async fn beat(&self, holder: &Holder, beat: pb::LeaseBeat) -> Result<pb::LeaseAnswer> {
+        let (key, epoch, at) = (key::parse_task(&beat.task)?, epoch(beat.epoch), self.core.moment());
+        let holds = if beat.checkpoint.is_empty() {
+            self.core.store.read(|read| lease::held(read, &at, &key, holder, epoch)).map(drop)
+        } else {
+            let (key, holder) = (key.clone(), holder.clone());
+            let save = move |tx: &mut mms_store::Tx<'_>| {
+                let mut task = lease::held(tx, &at, &key, &holder, epoch)?;
+                task.checkpoint = beat.checkpoint.to_vec();
+                tx.put(&TASKS, &key, &task)?;
+                Ok::<_, SchedulerError>(())
+            };
+            self.core.store.commit(save).await
+        };
+        let verdict = match holds {
+            Ok(()) => pb::LeaseVerdict::Continue,
+            Err(SchedulerError::Fenced(_)) => pb::LeaseVerdict::StopNow,
+            Err(error) => return Err(error),
+        };
+        if verdict == pb::LeaseVerdict::Continue {
+            let said = beat.progress.unwrap_or_default();
+            let progress = Progress { rows: said.rows.max(0), bytes: said.bytes.max(0) };
+            self.core.leases.beat(&key, epoch, progress, Instant::now());
+        }
+        Ok(pb::LeaseAnswer {
+            task: beat.task,
+            verdict: verdict as i32,
+            limits: None,
+            expire_after: duration(self.core.leases.term()),
+        })
+    }
+
+    async fn take(&self, holder: &Holder, report: pb::TaskReport) -> Result<pb::TaskReportAnswer> {
+        let (key, epoch, at) = (key::parse_task(&report.task)?, epoch(report.epoch), self.core.moment());
+        let (event, lines) = (event_from(report.event), report.log_lines);
+        let (task, by) = (key.clone(), holder.clone());
+        let taken = move |tx: &mut mms_store::Tx<'_>| {
+            let accepted = report::take(tx, &at, &task, &by, epoch, event, &lines)?;
+            let leased = tx.get(&TASKS, &task)?.is_some_and(|task| task.leased());
+            Ok::<_, SchedulerError>((accepted, leased))
+        };
+        let (accepted, leased) = self.core.store.commit(taken).await?;
+        if !leased {
+            self.core.leases.end(&key, epoch);
+        }
+        Ok(pb::TaskReportAnswer { task: report.task, accepted })
+    }
+
+    async fn begin(&self, holder: &Holder, asked: pb::CommitRequest) -> Result<pb::CommitAnswer> {
+        use pb::commit_answer::Answer as Said;
+        let (key, epoch, at) = (key::parse_task(&asked.task)?, epoch(asked.epoch), self.core.moment());
+        let id = asked.intent.as_ref().map(|intent| intent.intent_id.clone()).unwrap_or_default();
+        let Some(intent) = asked.intent.and_then(intent_from) else {
+            let missing = FieldViolation::new("requests.intent", "names its target and one of tunnel, storage or sql");
+            return Err(SchedulerError::Invalid(vec![missing]));
+        };
+        let (by, intent_id) = (holder.clone(), id.clone());
+        let answer =
+            self.core.store.commit(move |tx| commit::begin(tx, &at, &key, &by, epoch, &intent_id, intent)).await?;
+        let answer = match answer {
+            Answer::Granted => Said::Granted(pb::CommitGranted {}),
+            Answer::Fenced => Said::Fenced(pb::CommitFenced {}),
+            Answer::Open(open_id, open) => Said::OpenIntent(intent_to(&open_id, &open)),
+        };
+        Ok(pb::CommitAnswer { intent_id: id, answer: Some(answer) })
+    }
+
+    async fn resolve(&self, holder: &Holder, said: pb::CommitResolution) -> Result<pb::CommitResolutionAnswer> {
+        let (key, epoch, at) = (key::parse_task(&said.task)?, epoch(said.epoch), self.core.moment());
+        let (by, id, outcome) = (holder.clone(), said.intent_id.clone(), said.outcome());
+        let accepted =
+            self.core.store.commit(move |tx| commit::resolve(tx, &at, &key, &by, epoch, &id, outcome)).await?;
+        Ok(pb::CommitResolutionAnswer { intent_id: said.intent_id, accepted })
+    }
+
+    fn known(&self, holder: &Holder) -> Result<()> {
+        self.core.leases.saw(&holder.worker, self.core.moment().now_ms);
+        self.core.store.read(|read| lease::worker(read, holder)).map(drop)
+    }
+}
+
+type ManifestStream = Pin<Box<dyn Stream<Item = Result<pb::ReadTaskManifestResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl WorkerService for Api {
+    type ReadTaskManifestStream = ManifestStream;
+
+    async fn register_worker(
+        &self,
+        request: Request<pb::RegisterWorkerRequest>,
+    ) -> Result<Response<pb::RegisterWorkerResponse>, Status> {
+        let request = request.into_inner();
+        check(&request)?;
+        if request.contract_version != CONTRACT_VERSION {
+            let text = format!("version {CONTRACT_VERSION} of the lease contract is spoken here");
+            return Err(ApiError::invalid_field("contract_version", text).into());
+        }
+        let at = self.core.moment();
+        let abilities = request.capabilities.unwrap_or_default();
+        let worker = Worker {
+            instance: request.instance,
+            pool: request.pool,
+            slots: request.slots,
+            engine: if abilities.engine == 0 { pb::Engine::BuiltIn as i32 } else { abilities.engine },
+            steps: abilities.steps,
+            read_paths: abilities.read_paths,
+            target_kinds: abilities.target_kinds,
+            reader_features: abilities.reader_features,
+            endpoint: request.endpoint,
+            seen_time_ms: at.now_ms,
+        };
+        let id = request.worker_id.clone();
+        let ended = self.core.store.commit(move |tx| register(tx, &at, &id, worker)).await?;
+        for (key, epoch) in ended {
+            self.core.leases.end(&key, epoch);
+        }
+        self.core.leases.saw(&request.worker_id, at.now_ms);
+        Ok(Response::new(pb::RegisterWorkerResponse {
+            worker: format!("workers/{}", request.worker_id),
+            lease_term: duration(self.core.leases.term()),
+            heartbeat_interval: duration(self.core.leases.term() / 3),
+        }))
+    }
+
+    async fn lease_tasks(
+        &self,
+        request: Request<pb::LeaseTasksRequest>,
+    ) -> Result<Response<pb::LeaseTasksResponse>, Status> {
+        let request = request.into_inner();
+        check(&request)?;
+        let holder = holder(&request.worker, &request.instance)?;
+        let max = usize::try_from(request.max_tasks).unwrap_or(1);
+        let wait = request.wait.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or_default().min(WAIT_MAX);
+        let until = Instant::now() + wait;
+        let mut changes = self.core.store.subscribe();
+        loop {
+            changes.mark_unchanged();
+            self.known(&holder)?;
+            let leases = self.try_lease(&holder, max).await?;
+            if !leases.is_empty() || Instant::now() >= until {
+                return Ok(Response::new(pb::LeaseTasksResponse { leases }));
+            }
+            let look = (Instant::now() + LOOK_EVERY).min(until);
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = tokio::time::sleep_until(look) => {}
+            }
+        }
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<pb::HeartbeatRequest>,
+    ) -> Result<Response<pb::HeartbeatResponse>, Status> {
+        let request = request.into_inner();
+        check(&request)?;
+        let holder = holder(&request.worker, &request.instance)?;
+        self.known(&holder)?;
+        let mut answers = Vec::with_capacity(request.beats.len());
+        for beat in request.beats {
+            answers.push(self.beat(&holder, beat).await?);
+        }
+        Ok(Response::new(pb::HeartbeatResponse { answers }))
+    }
+
+    async fn report_tasks(
+        &self,
+        request: Request<pb::ReportTasksRequest>,
+    ) -> Result<Response<pb::ReportTasksResponse>, Status> {
+        let request = request.into_inner();
+        check(&request)?;
+        let holder = holder(&request.worker, &request.instance)?;
+        self.known(&holder)?;
+        // Together, so that they share a flush.
+        let answers = futures::future::try_join_all(request.reports.into_iter().map(|r| self.take(&holder, r))).await?;
+        Ok(Response::new(pb::ReportTasksResponse { answers }))
+    }
+
+    async fn begin_commit(
+        &self,
+        request: Request<pb::BeginCommitRequest>,
+    ) -> Result<Response<pb::BeginCommitResponse>, Status> {
+        let request = request.into_inner();
+        check(&request)?;
+        let holder = holder(&request.worker, &request.instance)?;
+        self.known(&holder)?;
+        let answers =
+            futures::future::try_join_all(request.requests.into_iter().map(|r| self.begin(&holder, r))).await?;
+        Ok(Response::new(pb::BeginCommitResponse { answers }))
+    }
+
+    async fn resolve_commits(
+        &self,
+        request: Request<pb::ResolveCommitsRequest>,
+    ) -> Result<Response<pb::ResolveCommitsResponse>, Status> {
+        let request = request.into_inner();
+        check(&request)?;
+        let holder = holder(&request.worker, &request.instance)?;
+        self.known(&holder)?;
+        let answers =
+            futures::future::try_join_all(request.resolutions.into_iter().map(|r| self.resolve(&holder, r))).await?;
+        Ok(Response::new(pb::ResolveCommitsResponse { answers }))
+    }
+
+    async fn read_task_manifest(
+        &self,
+        request: Request<pb::ReadTaskManifestRequest>,
+    ) -> Result<Response<Self::ReadTaskManifestStream>, Status> {
+        let request = request.into_inner();
+        check(&request)?;
+        let worker: WorkerName = name("worker", &request.worker)?;
+        let key = key::task_key(&name::<TaskName>("task", &request.task)?)?;
+        let epoch = epoch(request.epoch);
+        let task = self.core.store.read(|read| {
+            let task = read.get(&TASKS, &key)?.ok_or_else(|| SchedulerError::NotFound(request.task.clone()))?;
+            let holds = task.worker == worker.id().as_str() && task.epoch() == epoch;
+            if holds { Ok(task) } else { Err(SchedulerError::Fenced(request.task.clone())) }
+        })?;
+        let wanted = request.unit_index.map(i32::unsigned_abs);
+        let units = task.units.iter().enumerate().map(|(index, unit)| (u32::try_from(index).unwrap_or(0), unit.number));
+        let units: Vec<(u32, u32)> = units.filter(|(index, _)| wanted.is_none_or(|only| only == *index)).collect();
+        Ok(Response::new(Box::pin(manifest(self.core.store.clone(), key, task, units))))
+    }
+
+    async fn release_tasks(
+        &self,
+        request: Request<pb::ReleaseTasksRequest>,
+    ) -> Result<Response<pb::ReleaseTasksResponse>, Status> {
+        let request = request.into_inner();
+        check(&request)?;
+        let holder = holder(&request.worker, &request.instance)?;
+        self.known(&holder)?;
+        for released in request.leases {
+            let (key, epoch, at) = (key::parse_task(&released.task)?, epoch(released.epoch), self.core.moment());
+            let (task, by) = (key.clone(), holder.clone());
+            let give_back = move |tx: &mut mms_store::Tx<'_>| match lease::held(tx, &at, &task, &by, epoch) {
+                Ok(_) => lease::end(tx, &at, &task, epoch, LeaseEnd::Released).map(drop),
+                Err(SchedulerError::Fenced(_)) => Ok(()),
+                Err(error) => Err(error),
+            };
+            self.core.store.commit(give_back).await?;
+            self.core.leases.end(&key, epoch);
+        }
+        Ok(Response::new(pb::ReleaseTasksResponse {}))
+    }
+
+    async fn list_workers(
+        &self,
+        request: Request<pb::ListWorkersRequest>,
+    ) -> Result<Response<pb::ListWorkersResponse>, Status> {
+        let request = request.into_inner();
+        check(&request)?;
+        plain_list(&request.filter, "")?;
+        let after = page::after(&["workers"], &request.page_token)?;
+        let size = page::size(request.page_size);
+        let (found, leases) = self.core.store.read(|read| {
+            let found = read.page(&WORKERS, &Scope::all(), after.as_ref(), size)?;
+            let held: Vec<String> = lease::all(read, None)?
+                .into_iter()
+                .filter_map(|(key, _)| read.get(&TASKS, &key).ok().flatten().map(|task| task.worker))
+                .collect();
+            Ok::<_, SchedulerError>((found, held))
+        })?;
+        let workers = found.items.into_iter().map(|(id, worker)| {
+            let held = leases.iter().filter(|holder| **holder == id).count();
+            let seen = self.core.leases.seen(&id).unwrap_or(worker.seen_time_ms);
+            worker_to(&id, worker, held, seen)
+        });
+        Ok(Response::new(pb::ListWorkersResponse {
+            workers: workers.collect(),
+            next_page_token: found.next.map(|id| page::token(&["workers"], &id)).unwrap_or_default(),
+        }))
+    }
+}
+
+/// Stores a worker; leases of an earlier process of it end.
+fn register(
+    tx: &mut mms_store::Tx<'_>,
+    at: &crate::rollup::Moment,
+    id: &str,
+    worker: Worker,
+) -> Result<Vec<(TaskKey, Epoch)>> {
+    let mut ended = Vec::new();
+    for (key, epoch) in lease::all(tx, Some(id))? {
+        let same = tx.get(&TASKS, &key)?.is_some_and(|task| task.instance == worker.instance);
+        if !same && lease::end(tx, at, &key, epoch, LeaseEnd::Restarted)? {
+            ended.push((key, epoch));
+        }
+    }
+    tx.put(&WORKERS, &id.to_owned(), &worker)?;
+    Ok(ended)
+}
+
+fn worker_to(id: &str, worker: Worker, held: usize, seen_ms: i64) -> pb::Worker {
+    pb::Worker {
+        name: format!("workers/{id}"),
+        pool: worker.pool,
+        slots: worker.slots,
+        leased_count: i32::try_from(held).unwrap_or(i32::MAX),
+        capabilities: Some(pb::Capabilities {
+            steps: worker.steps,
+            read_paths: worker.read_paths,
+            target_kinds: worker.target_kinds,
+            reader_features: worker.reader_features,
+            engine: worker.engine,
+        }),
+        endpoint: worker.endpoint,
+        seen_time: time(seen_ms),
+    }
+}
+
+/// The stored chunks of some units, one message each.
+fn manifest(
+    store: mms_store::Store,
+    key: TaskKey,
+    task: record::Task,
+    units: Vec<(u32, u32)>,
+) -> impl Stream<Item = Result<pb::ReadTaskManifestResponse, Status>> + Send {
+    let table = (task.schema, task.table);
+    let start = (units.into_iter(), None::<(u32, u32, u32)>);
+    futures::stream::try_unfold(start, move |(mut units, mut at)| {
+        let (store, key, table) = (store.clone(), key.clone(), table.clone());
+        async move {
+            loop {
+                let Some((index, number, chunk)) =
+                    at.or_else(|| units.next().map(|(index, number)| (index, number, 0)))
+                else {
+                    return Ok(None);
+                };
+                let chunk_key = (key.0.clone(), key.1.clone(), table.clone(), number, chunk);
+                let found = store.read(|read| read.get(&MANIFESTS, &chunk_key)).map_err(SchedulerError::from)?;
+                if let Some(found) = found {
+                    let files = found.files.into_iter().map(file_to).collect();
+                    let message =
+                        pb::ReadTaskManifestResponse { unit_index: i32::try_from(index).unwrap_or(i32::MAX), files };
+                    return Ok(Some((message, (units, Some((index, number, chunk + 1))))));
+                }
+                at = None;
+            }
+        }
+    })
+}

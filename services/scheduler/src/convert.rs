@@ -1,0 +1,32 @@
+//! Between the contract's messages and this service's records. Shapes only, no decisions.
+
+mod intent;
+mod job;
+mod plan;
+mod task;
+
+pub use intent::{intent_from, intent_to};
+pub use job::{job_from, job_table_to, job_to, reason_from, reason_to};
+pub use plan::{
+    file_from, file_to, finding_from, finding_to, target_from, target_name_from, target_name_to, target_to, value_from,
+    value_to, version_from, version_to,
+};
+pub use task::{event_from, log_to, spec_to, task_to};
+
+/// A moment of the store as the contract has it; 0 is unset.
+pub fn time(ms: i64) -> Option<prost_types::Timestamp> {
+    (ms != 0).then(|| prost_types::Timestamp {
+        seconds: ms.div_euclid(1000),
+        nanos: i32::try_from(ms.rem_euclid(1000)).unwrap_or(0) * 1_000_000,
+    })
+}
+
+/// The other way.
+pub fn millis(time: Option<prost_types::Timestamp>) -> i64 {
+    time.map_or(0, |t| t.seconds.saturating_mul(1000).saturating_add(i64::from(t.nanos) / 1_000_000))
+}
+
+/// A duration as the contract has it.
+pub fn duration(time: std::time::Duration) -> Option<prost_types::Duration> {
+    prost_types::Duration::try_from(time).ok()
+}

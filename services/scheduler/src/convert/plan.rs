@@ -1,0 +1,132 @@
+//! Plans, files and their parts.
+
+use mms_proto::types::v1 as pb;
+use mms_proto::types::v1::source_version::Version as PbVersion;
+
+use crate::record;
+
+pub fn version_from(version: Option<pb::SourceVersion>) -> record::Version {
+    match version.and_then(|version| version.version) {
+        Some(PbVersion::Delta(delta)) => {
+            record::Version { delta: Some(delta.version), commit_time_ms: super::millis(delta.commit_time) }
+        }
+        _ => record::Version::default(),
+    }
+}
+
+pub fn version_to(version: &record::Version) -> pb::SourceVersion {
+    let version = match version.delta {
+        Some(number) => {
+            PbVersion::Delta(pb::DeltaVersion { version: number, commit_time: super::time(version.commit_time_ms) })
+        }
+        None => PbVersion::Unpinned(pb::Unpinned { plan_time: None }),
+    };
+    pb::SourceVersion { version: Some(version) }
+}
+
+pub fn target_name_from(name: pb::TargetTable) -> record::TargetName {
+    record::TargetName { project: name.project, schema: name.schema, table: name.table }
+}
+
+pub fn target_name_to(name: &record::TargetName) -> pb::TargetTable {
+    pb::TargetTable { project: name.project.clone(), schema: name.schema.clone(), table: name.table.clone() }
+}
+
+pub fn target_from(target: pb::TargetDefinition) -> record::Target {
+    let column = |column: pb::ColumnMapping| record::Column {
+        partition: column.role() == pb::ColumnRole::Partition,
+        source_column: column.source_column,
+        source_type: column.source_type,
+        target_column: column.target_column,
+        target_type: column.target_type,
+        nullable: column.nullable,
+        comment: column.comment,
+    };
+    record::Target {
+        name: target.table.map(target_name_from),
+        kind: target.kind,
+        columns: target.columns.into_iter().map(column).collect(),
+        create_sql: target.create_sql,
+        create_schema_sql: target.create_schema_sql,
+        primary_key: target.primary_key,
+        definition_json: target.definition_json,
+        ownership: target.ownership,
+    }
+}
+
+pub fn target_to(target: &record::Target) -> pb::TargetDefinition {
+    let column = |column: &record::Column| pb::ColumnMapping {
+        source_column: column.source_column.clone(),
+        source_type: column.source_type.clone(),
+        target_column: column.target_column.clone(),
+        target_type: column.target_type.clone(),
+        role: if column.partition { pb::ColumnRole::Partition } else { pb::ColumnRole::Data } as i32,
+        nullable: column.nullable,
+        comment: column.comment.clone(),
+    };
+    pb::TargetDefinition {
+        table: target.name.as_ref().map(target_name_to),
+        kind: target.kind,
+        columns: target.columns.iter().map(column).collect(),
+        create_sql: target.create_sql.clone(),
+        create_schema_sql: target.create_schema_sql.clone(),
+        primary_key: target.primary_key.clone(),
+        definition_json: target.definition_json.clone(),
+        ownership: target.ownership.clone(),
+    }
+}
+
+pub fn finding_from(finding: pb::Finding) -> record::Finding {
+    record::Finding {
+        severity: finding.severity,
+        reason: finding.reason,
+        column: finding.column,
+        message: finding.message,
+        remedy: finding.remedy,
+    }
+}
+
+pub fn finding_to(finding: &record::Finding, table: &str) -> pb::Finding {
+    pb::Finding {
+        severity: finding.severity,
+        reason: finding.reason.clone(),
+        table: table.to_owned(),
+        column: finding.column.clone(),
+        message: finding.message.clone(),
+        remedy: finding.remedy.clone(),
+    }
+}
+
+pub fn value_from(value: pb::PartitionValue) -> record::PartitionValue {
+    record::PartitionValue { column: value.column, value: (!value.is_null).then_some(value.value) }
+}
+
+pub fn value_to(value: &record::PartitionValue) -> pb::PartitionValue {
+    pb::PartitionValue {
+        column: value.column.clone(),
+        value: value.value.clone().unwrap_or_default(),
+        is_null: value.value.is_none(),
+    }
+}
+
+pub fn file_from(file: pb::SourceFile) -> record::SourceFile {
+    record::SourceFile {
+        path: file.path,
+        size_bytes: file.size_bytes,
+        row_count: file.row_count,
+        partition_values: file.partition_values.into_iter().map(value_from).collect(),
+        deletion: (!file.deletion_vector.is_empty()).then_some(record::Deletion { descriptor: file.deletion_vector }),
+        modification_time_ms: file.modification_time_ms,
+    }
+}
+
+pub fn file_to(file: record::SourceFile) -> pb::SourceFile {
+    pb::SourceFile {
+        path: file.path,
+        size_bytes: file.size_bytes,
+        row_count: file.row_count,
+        partition_values: file.partition_values.iter().map(value_to).collect(),
+        deletion_vector: file.deletion.map(|deletion| deletion.descriptor).unwrap_or_default(),
+        modification_time_ms: file.modification_time_ms,
+    }
+}

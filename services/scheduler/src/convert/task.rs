@@ -1,0 +1,147 @@
+//! Tasks, reports and logs.
+
+use mms_proto::scheduler::v1 as pb;
+use mms_proto::types::v1 as types;
+use pb::task_report::Event as PbEvent;
+
+use super::job::{reason_from, reason_to};
+use super::plan::{target_name_to, target_to, value_to, version_to};
+use super::time;
+use crate::clock::Progress;
+use crate::key;
+use crate::lease::Granted;
+use crate::record::{Check, JobTable, Log, Task, Unit, Verification};
+use crate::report::Event;
+use crate::store::TaskKey;
+use crate::task::Step;
+
+fn unit_to(index: usize, unit: &Unit) -> types::TargetUnit {
+    types::TargetUnit {
+        index: i32::try_from(index).unwrap_or(i32::MAX),
+        partition: unit.partition.iter().map(value_to).collect(),
+        source_partitions: unit.source_partitions.clone(),
+        file_count: unit.file_count,
+        source_bytes: unit.source_bytes,
+        source_rows: unit.source_rows,
+    }
+}
+
+fn units_to(task: &Task) -> Vec<types::TargetUnit> {
+    task.units.iter().enumerate().map(|(index, unit)| unit_to(index, unit)).collect()
+}
+
+fn verification_to(found: &Verification) -> types::VerificationResult {
+    let check = |check: &Check| types::VerificationCheck {
+        unit_index: check.unit_index,
+        kind: check.kind.clone(),
+        source_value: check.source_value.clone(),
+        target_value: check.target_value.clone(),
+        verdict: check.verdict,
+    };
+    types::VerificationResult {
+        level: found.level,
+        checks: found.checks.iter().map(check).collect(),
+        verdict: found.verdict,
+    }
+}
+
+fn verification_from(found: types::VerificationResult) -> Verification {
+    let check = |check: types::VerificationCheck| Check {
+        unit_index: check.unit_index,
+        kind: check.kind,
+        source_value: check.source_value,
+        target_value: check.target_value,
+        verdict: check.verdict,
+    };
+    Verification { level: found.level, checks: found.checks.into_iter().map(check).collect(), verdict: found.verdict }
+}
+
+/// A task as callers see it.
+pub fn task_to(
+    key: &TaskKey,
+    task: &Task,
+    table: Option<&JobTable>,
+    running: Progress,
+) -> crate::error::Result<pb::Task> {
+    let target = table.and_then(|table| table.target.as_ref()).and_then(|target| target.name.as_ref());
+    let worker = if task.leased() { format!("workers/{}", task.worker) } else { String::new() };
+    Ok(pb::Task {
+        name: key::task_name(key),
+        table: key::table_name(&key.0, &task.schema, &task.table)?,
+        target: target.map(target_name_to),
+        version: table.and_then(|table| table.version.as_ref()).map(version_to),
+        state: task.state,
+        reason: task.reason.as_ref().map(reason_to),
+        role: pb::TaskRole::Single as i32,
+        group: String::new(),
+        units: units_to(task),
+        units_done: i32::try_from(task.units.iter().filter(|unit| unit.published).count()).unwrap_or(i32::MAX),
+        attempt: task.attempt,
+        worker,
+        rows_done: task.rows_done.max(running.rows),
+        rows_total: task.rows_total(),
+        bytes_done: task.bytes_done.max(running.bytes),
+        bytes_total: task.bytes_total(),
+        verification: task.verification.as_ref().map(verification_to),
+        create_time: time(task.create_time_ms),
+        start_time: time(task.start_time_ms),
+        end_time: time(task.end_time_ms),
+        retry_time: time(task.retry_time_ms),
+    })
+}
+
+/// All that a worker is told of a task it leased.
+pub fn spec_to(granted: &Granted) -> crate::error::Result<pb::TaskSpec> {
+    let Granted { key, task, job, table } = granted;
+    Ok(pb::TaskSpec {
+        name: key::task_name(key),
+        job_uid: job.uid.clone(),
+        attempt: task.attempt,
+        data_source: format!("dataSources/{}", key.0),
+        table: key::table_name(&key.0, &task.schema, &task.table)?,
+        version: table.version.as_ref().map(version_to),
+        location: table.location.clone(),
+        shape_json: table.shape_json.clone(),
+        read_path: types::ReadPath::Storage as i32,
+        target: table.target.as_ref().map(target_to),
+        target_policy: job.spec.target_policy,
+        makes_table: task.makes_table,
+        steps: task.steps.clone(),
+        units: units_to(task),
+        verification: Some(types::Verification { level: job.spec.verification_level }),
+        sql_parameters: job.sql_parameters.clone().into_iter().collect(),
+        tunnel_quota: job.tunnel_quota.clone(),
+        role: pb::TaskRole::Single as i32,
+    })
+}
+
+/// What a report says; None when it only carries log lines.
+pub fn event_from(event: Option<PbEvent>) -> Option<Event> {
+    match event? {
+        PbEvent::StepBegun(begun) => Step::of(begun.step).map(Event::Begun),
+        PbEvent::StepDone(done) => Step::of(done.step).map(|step| Event::Done {
+            step,
+            rows: done.rows,
+            bytes: done.bytes,
+            verification: done.verification.map(verification_from),
+        }),
+        PbEvent::Failed(failed) => Step::of(failed.step).map(|step| Event::Failed {
+            step,
+            permanent: failed.failure_class() == pb::FailureClass::Permanent,
+            reason: failed.reason.map(reason_from).unwrap_or_default(),
+            verification: failed.verification.map(verification_from),
+        }),
+    }
+}
+
+/// A line of a task's log.
+pub fn log_to(sequence: u64, log: Log) -> pb::TaskLog {
+    pb::TaskLog {
+        sequence: i64::try_from(sequence).unwrap_or(i64::MAX),
+        time: time(log.time_ms),
+        attempt: log.attempt,
+        worker: if log.worker.is_empty() { String::new() } else { format!("workers/{}", log.worker) },
+        state: log.state,
+        message: log.message,
+    }
+}

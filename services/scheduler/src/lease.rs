@@ -1,0 +1,251 @@
+//! Giving tasks to workers and taking them back, inside a commit. A lease is an epoch on the task's own record: whoever
+//! names another epoch is fenced. How long a lease lasts is told by [`crate::clock`], never by the record.
+
+use mms_proto::scheduler::v1::Engine;
+use mms_proto::types::v1::{ReadPath, TargetKind};
+use mms_store::{Read, Scope, Tx};
+
+use crate::error::{Result, SchedulerError};
+use crate::job::JobState;
+use crate::key;
+use crate::record::{Job, JobTable, Task, Worker};
+use crate::rollup::{self, Moment};
+use crate::store::{JOB_TABLES, JOBS, JobKey, LEASED_TASKS, LIVE_JOBS, READY_TASKS, TASKS, TaskKey, WORKERS};
+use crate::task::{EXPIRIES_MAX, Step, TaskState};
+
+/// A fencing epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Epoch {
+    /// The store's incarnation when the lease was given.
+    pub incarnation: u64,
+    /// Grows with each lease of the task.
+    pub counter: u64,
+}
+
+/// A task as it was leased.
+#[derive(Debug, Clone)]
+pub struct Granted {
+    /// Its key.
+    pub key: TaskKey,
+    /// The task, holder set.
+    pub task: Task,
+    /// Its job.
+    pub job: Job,
+    /// Its table.
+    pub table: JobTable,
+}
+
+/// A worker's proof of who it is.
+#[derive(Debug, Clone)]
+pub struct Holder {
+    /// Worker id.
+    pub worker: String,
+    /// Its process.
+    pub instance: String,
+}
+
+impl Task {
+    /// The epoch of its present or last lease.
+    pub fn epoch(&self) -> Epoch {
+        Epoch { incarnation: self.incarnation, counter: self.counter }
+    }
+
+    /// Its steps in order.
+    pub fn steps(&self) -> Vec<Step> {
+        self.steps.iter().filter_map(|step| Step::of(*step)).collect()
+    }
+}
+
+/// The registered worker, if this is its present process.
+pub fn worker(read: &impl Read, holder: &Holder) -> Result<Worker> {
+    let unknown = || SchedulerError::WorkerUnknown(holder.worker.clone());
+    read.get(&WORKERS, &holder.worker)?.filter(|known| known.instance == holder.instance).ok_or_else(unknown)
+}
+
+/// The task, if this worker holds it in this epoch. A store that was restored from a copy has another incarnation, so
+/// that no lease of the copy holds here.
+pub fn held(read: &impl Read, at: &Moment, key: &TaskKey, holder: &Holder, epoch: Epoch) -> Result<Task> {
+    let fenced = || SchedulerError::Fenced(key::task_name(key));
+    let task = read.get(&TASKS, key)?.ok_or_else(fenced)?;
+    let holds = task.worker == holder.worker
+        && task.instance == holder.instance
+        && task.epoch() == epoch
+        && epoch.incarnation == at.incarnation.number;
+    if holds { Ok(task) } else { Err(fenced()) }
+}
+
+/// Leases up to `max` tasks that the worker can do: jobs by deadline, priority and age, tasks of a job in their order.
+pub fn grant(tx: &mut Tx<'_>, at: &Moment, holder: &Holder, max: usize) -> Result<Vec<Granted>> {
+    let known = worker(tx, holder)?;
+    let mut granted = Vec::new();
+    for (job_key, key) in candidates(tx, at, &known, max)? {
+        let Some(before) = tx.get(&TASKS, &key)? else { continue };
+        let mut task = before.clone();
+        task.worker.clone_from(&holder.worker);
+        task.instance.clone_from(&holder.instance);
+        task.incarnation = at.incarnation.number;
+        task.counter += 1;
+        task.attempt += 1;
+        task.retry_time_ms = 0;
+        if task.start_time_ms == 0 {
+            task.start_time_ms = at.now_ms;
+        }
+        let line = format!("leased to workers/{}, attempt {}", holder.worker, task.attempt);
+        rollup::log(tx, at, &key, &mut task, "", &line)?;
+        rollup::save(tx, at, &key, &before, task)?;
+        let (task, job) = (tx.get(&TASKS, &key)?, tx.get(&JOBS, &job_key)?);
+        if let (Some(task), Some(job)) = (task, job)
+            && let Some(table) = tx.get(&JOB_TABLES, &key::table_of(&key, &task))?
+        {
+            granted.push(Granted { key, task, job, table });
+        }
+    }
+    Ok(granted)
+}
+
+/// Tasks that a worker could lease now, in order. Reads only, so that waiting costs no commit.
+pub fn candidates(read: &impl Read, at: &Moment, worker: &Worker, max: usize) -> Result<Vec<(JobKey, TaskKey)>> {
+    let mut found: Vec<(JobKey, TaskKey)> = Vec::new();
+    let mut next = None;
+    loop {
+        let page = read.index_page(&JOBS, &LIVE_JOBS, &Scope::all(), next.as_ref(), 100)?;
+        for (job_key, job) in page.items {
+            let runs = JobState::of(&job).is_some_and(JobState::dispatches) && job.spec.pool == worker.pool;
+            if !runs {
+                continue;
+            }
+            // The source's bound holds over all its jobs; a job may set a lower one for itself.
+            let running = leased_of(read, &Scope::prefix(&(job_key.0.clone(),)))?
+                + found.iter().filter(|(job, _)| job.0 == job_key.0).count();
+            let bound = usize::try_from(job.max_concurrent_tasks).unwrap_or(0);
+            let mut room = bound.saturating_sub(running).min(max - found.len());
+            ready_of(read, at, worker, &job_key, &mut room, &mut found)?;
+            if found.len() >= max {
+                return Ok(found);
+            }
+        }
+        match page.next {
+            Some(cursor) => next = Some(cursor),
+            None => return Ok(found),
+        }
+    }
+}
+
+fn leased_of(read: &impl Read, scope: &Scope<TaskKey>) -> Result<usize> {
+    Ok(read.index_keys(&TASKS, &LEASED_TASKS, scope, None, 1000)?.items.len())
+}
+
+fn ready_of(
+    read: &impl Read,
+    at: &Moment,
+    worker: &Worker,
+    job: &JobKey,
+    room: &mut usize,
+    found: &mut Vec<(JobKey, TaskKey)>,
+) -> Result<()> {
+    let scope = Scope::prefix(&(job.0.clone(), job.1.clone()));
+    let mut next = None;
+    while *room > 0 {
+        let page = read.index_page(&TASKS, &READY_TASKS, &scope, next.as_ref(), 100)?;
+        for (key, task) in page.items {
+            if *room == 0 {
+                break;
+            }
+            if task.retry_time_ms <= at.now_ms && able(read, worker, &key, &task)? {
+                found.push((job.clone(), key));
+                *room -= 1;
+            }
+        }
+        match page.next {
+            Some(cursor) => next = Some(cursor),
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+/// Whether a worker has all that a task asks.
+fn able(read: &impl Read, worker: &Worker, key: &TaskKey, task: &Task) -> Result<bool> {
+    if worker.engine != Engine::BuiltIn as i32 || !task.steps.iter().all(|step| worker.steps.contains(step)) {
+        return Ok(false);
+    }
+    if !task.steps().contains(&Step::Data) {
+        return Ok(true);
+    }
+    let Some(table) = read.get(&JOB_TABLES, &key::table_of(key, task))? else { return Ok(false) };
+    let kind = table.target.as_ref().map_or(TargetKind::Unspecified as i32, |target| target.kind);
+    Ok(worker.read_paths.contains(&(ReadPath::Storage as i32))
+        && worker.target_kinds.contains(&kind)
+        && table.reader_features.iter().all(|feature| worker.reader_features.contains(feature)))
+}
+
+/// Why a lease ends before its task does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseEnd {
+    /// No heartbeat came in time.
+    Expired,
+    /// The worker gave it back.
+    Released,
+    /// The worker came back as another process.
+    Restarted,
+    /// The job was stopped.
+    Stopped,
+}
+
+/// Ends a lease; the task goes back to what was done for sure. Nothing happens if the epoch is not the present one.
+pub fn end(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, epoch: Epoch, why: LeaseEnd) -> Result<bool> {
+    let Some(before) = tx.get(&TASKS, key)? else { return Ok(false) };
+    if !before.leased() || before.epoch() != epoch {
+        return Ok(false);
+    }
+    let mut task = before.clone();
+    let worker = std::mem::take(&mut task.worker);
+    task.instance.clear();
+    let state = TaskState::of(&task).unwrap_or(TaskState::Init);
+    task.state = state.rest() as i32;
+    let text = match why {
+        LeaseEnd::Expired => "the lease ran out",
+        LeaseEnd::Released => "the lease was given back",
+        LeaseEnd::Restarted => "the worker restarted",
+        LeaseEnd::Stopped => "the job was stopped",
+    };
+    rollup::log(tx, at, key, &mut task, "", &format!("{text} (workers/{worker})"))?;
+    if matches!(why, LeaseEnd::Expired | LeaseEnd::Restarted) {
+        task.expiries += 1;
+        if task.expiries >= EXPIRIES_MAX {
+            give_up(&mut task, state);
+        }
+    }
+    rollup::save(tx, at, key, &before, task)?;
+    Ok(true)
+}
+
+fn give_up(task: &mut Task, state: TaskState) {
+    let failed = match state.rest().next_step(&task.steps()) {
+        Some(Step::Data) => TaskState::DataFailed,
+        Some(Step::Verification) => TaskState::VerificationFailed,
+        _ => TaskState::SchemaFailed,
+    };
+    task.state = failed as i32;
+    task.reason = Some(crate::record::Reason {
+        reason: "LEASE_EXPIRED".to_owned(),
+        message: format!(
+            "{EXPIRIES_MAX} leases ran out: look into the logs of the workers that held it, then RetryTask"
+        ),
+    });
+}
+
+/// All leases there are, or those of one worker.
+pub fn all(read: &impl Read, worker: Option<&str>) -> Result<Vec<(TaskKey, Epoch)>> {
+    let mut leases = Vec::new();
+    let mut next = None;
+    loop {
+        let page = read.index_page(&TASKS, &LEASED_TASKS, &Scope::all(), next.as_ref(), 1000)?;
+        let wanted = page.items.into_iter().filter(|(_, task)| worker.is_none_or(|id| task.worker == id));
+        leases.extend(wanted.map(|(key, task)| (key, task.epoch())));
+        match page.next {
+            Some(cursor) => next = Some(cursor),
+            None => return Ok(leases),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The two services this one calls: the catalog for plans, the registry for uses. Owns how their failures are read;
+//! decides nothing.
+
+use mms_proto::catalog::v1 as catalog;
+use mms_proto::catalog::v1::catalog_service_client::CatalogServiceClient;
+use mms_proto::catalog::v1::planning_service_client::PlanningServiceClient;
+use mms_proto::registry::v1 as registry;
+use mms_proto::registry::v1::session_service_client::SessionServiceClient;
+use mms_proto::{ApiError, ErrorReason};
+use mms_server::Client;
+use tonic::{Code, Status, Streaming};
+
+use crate::error::{Result, SchedulerError};
+
+/// Clients of the other services.
+#[derive(Clone)]
+pub struct Peers {
+    catalog: CatalogServiceClient<Client>,
+    planning: PlanningServiceClient<Client>,
+    sessions: SessionServiceClient<Client>,
+}
+
+const CATALOG: &str = "catalog";
+const REGISTRY: &str = "registry";
+/// Largest message taken from the catalog: a plan with its findings, or 1,000 files.
+const MESSAGE_MAX: usize = 32 << 20;
+
+fn peer(service: &'static str) -> impl Fn(Status) -> SchedulerError {
+    move |status| SchedulerError::Peer { service, error: Box::new(ApiError::from_status(&status)) }
+}
+
+impl SchedulerError {
+    /// Whether the same call may succeed later without anybody doing anything.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Peer { error, .. } => {
+                matches!(error.code, Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted)
+                    // A broken connection is UNKNOWN and carries no reason of ours.
+                    || (error.code == Code::Unknown && error.reason == ErrorReason::Unspecified)
+                    || (error.code == Code::Cancelled && error.reason == ErrorReason::Unspecified)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Peers {
+    /// Clients over two channels.
+    pub fn new(catalog: Client, registry: Client) -> Self {
+        Self {
+            catalog: CatalogServiceClient::new(catalog.clone()).max_decoding_message_size(MESSAGE_MAX),
+            planning: PlanningServiceClient::new(catalog).max_decoding_message_size(MESSAGE_MAX),
+            sessions: SessionServiceClient::new(registry),
+        }
+    }
+
+    /// One page of all tables of a data source.
+    pub async fn tables(&self, source: &str, page_token: String) -> Result<catalog::ListTablesResponse> {
+        let request = catalog::ListTablesRequest {
+            parent: format!("dataSources/{source}/schemas/-"),
+            page_size: 500,
+            page_token,
+            ..catalog::ListTablesRequest::default()
+        };
+        Ok(self.catalog.clone().list_tables(request).await.map_err(peer(CATALOG))?.into_inner())
+    }
+
+    /// One table.
+    pub async fn table(&self, name: &str) -> Result<catalog::Table> {
+        let request = catalog::GetTableRequest { name: name.to_owned() };
+        let answer = self.catalog.clone().get_table(request).await.map_err(peer(CATALOG))?.into_inner();
+        Ok(answer.table.unwrap_or_default())
+    }
+
+    /// Pins and plans a table.
+    pub async fn pin(&self, request: catalog::PinTableRequest) -> Result<Pinned> {
+        let stream = self.planning.clone().pin_table(request).await.map_err(peer(CATALOG))?.into_inner();
+        Ok(Pinned { stream })
+    }
+
+    /// Tells the catalog what became of tables.
+    pub async fn report(&self, reports: Vec<catalog::MigrationReport>) -> Result<()> {
+        let request = catalog::ReportMigrationRequest { reports };
+        self.planning.clone().report_migration(request).await.map_err(peer(CATALOG))?;
+        Ok(())
+    }
+
+    /// Takes or prolongs a use of a data source; answers with its configuration, without secrets.
+    pub async fn acquire(&self, source: &str, holder: &str) -> Result<registry::AcquireUseResponse> {
+        let request =
+            registry::AcquireUseRequest { data_source: format!("dataSources/{source}"), holder: holder.to_owned() };
+        Ok(self.sessions.clone().acquire_use(request).await.map_err(peer(REGISTRY))?.into_inner())
+    }
+
+    /// Gives a use back.
+    pub async fn release(&self, source: &str, holder: &str) -> Result<()> {
+        let request =
+            registry::ReleaseUseRequest { data_source: format!("dataSources/{source}"), holder: holder.to_owned() };
+        self.sessions.clone().release_use(request).await.map_err(peer(REGISTRY))?;
+        Ok(())
+    }
+}
+
+/// The messages of one PinTable call.
+pub struct Pinned {
+    stream: Streaming<catalog::PinTableResponse>,
+}
+
+impl Pinned {
+    /// The next part; None at the end.
+    pub async fn next(&mut self) -> Result<Option<catalog::pin_table_response::Part>> {
+        let message = self.stream.message().await.map_err(peer(CATALOG))?;
+        Ok(message.and_then(|message| message.part))
+    }
+}

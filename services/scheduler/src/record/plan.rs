@@ -1,0 +1,131 @@
+//! What planning a table leaves: its version, its target, its findings and its files.
+
+/// The version of a source table that a job moves.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Version {
+    /// Version of a Delta log; unset for a source that cannot be pinned.
+    #[prost(int64, optional, tag = "1")]
+    pub delta: Option<i64>,
+    /// Its commit time; 0 when the log does not say.
+    #[prost(int64, tag = "2")]
+    pub commit_time_ms: i64,
+}
+
+/// Address of a target table.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct TargetName {
+    /// The project.
+    #[prost(string, tag = "1")]
+    pub project: String,
+    /// The schema; empty in a two-tier project.
+    #[prost(string, tag = "2")]
+    pub schema: String,
+    /// The table.
+    #[prost(string, tag = "3")]
+    pub table: String,
+}
+
+impl TargetName {
+    /// The key under which the target itself, which ignores case, knows this table.
+    pub fn key(&self) -> String {
+        format!("{}.{}.{}", self.project, self.schema, self.table).to_lowercase()
+    }
+}
+
+/// One column of the target.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Column {
+    #[prost(string, tag = "1")]
+    pub source_column: String,
+    #[prost(string, tag = "2")]
+    pub source_type: String,
+    #[prost(string, tag = "3")]
+    pub target_column: String,
+    #[prost(string, tag = "4")]
+    pub target_type: String,
+    #[prost(bool, tag = "5")]
+    pub partition: bool,
+    #[prost(bool, tag = "6")]
+    pub nullable: bool,
+    #[prost(string, tag = "7")]
+    pub comment: String,
+}
+
+/// What is made at the target.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Target {
+    #[prost(message, optional, tag = "1")]
+    pub name: Option<TargetName>,
+    /// Number of the contract's TargetKind.
+    #[prost(int32, tag = "2")]
+    pub kind: i32,
+    #[prost(message, repeated, tag = "3")]
+    pub columns: Vec<Column>,
+    #[prost(string, tag = "4")]
+    pub create_sql: String,
+    #[prost(string, tag = "5")]
+    pub create_schema_sql: String,
+    #[prost(string, repeated, tag = "6")]
+    pub primary_key: Vec<String>,
+    #[prost(string, tag = "7")]
+    pub definition_json: String,
+    #[prost(string, tag = "8")]
+    pub ownership: String,
+}
+
+/// Something the plan found.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Finding {
+    /// Number of the contract's Severity.
+    #[prost(int32, tag = "1")]
+    pub severity: i32,
+    #[prost(string, tag = "2")]
+    pub reason: String,
+    #[prost(string, tag = "3")]
+    pub column: String,
+    #[prost(string, tag = "4")]
+    pub message: String,
+    #[prost(string, tag = "5")]
+    pub remedy: String,
+}
+
+/// One value of a partition.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct PartitionValue {
+    #[prost(string, tag = "1")]
+    pub column: String,
+    /// None is NULL.
+    #[prost(string, optional, tag = "2")]
+    pub value: Option<String>,
+}
+
+/// The rows of a file that are deleted, as the log says it.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Deletion {
+    #[prost(string, tag = "1")]
+    pub descriptor: String,
+}
+
+/// A file of a manifest.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct SourceFile {
+    #[prost(string, tag = "1")]
+    pub path: String,
+    #[prost(int64, tag = "2")]
+    pub size_bytes: i64,
+    #[prost(int64, optional, tag = "3")]
+    pub row_count: Option<i64>,
+    #[prost(message, repeated, tag = "4")]
+    pub partition_values: Vec<PartitionValue>,
+    #[prost(message, optional, tag = "5")]
+    pub deletion: Option<Deletion>,
+    #[prost(int64, tag = "6")]
+    pub modification_time_ms: i64,
+}
+
+/// Files of one unit of a table; a unit has as many chunks as it needs.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ManifestChunk {
+    #[prost(message, repeated, tag = "1")]
+    pub files: Vec<SourceFile>,
+}

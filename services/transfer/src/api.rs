@@ -1,0 +1,115 @@
+//! TransferService: what this process does now. No decisions.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::Stream;
+use mms_proto::transfer::v1 as pb;
+use mms_proto::{ApiError, page};
+use pb::transfer_service_server::TransferService;
+use tonic::{Request, Response, Status};
+
+use crate::transfers::Transfers;
+use crate::worker::Worker;
+
+/// Least time between two answers of a watch.
+const PACE: Duration = Duration::from_millis(250);
+/// How long a drain lets tasks go on when the caller does not say.
+const DRAIN: Duration = Duration::from_secs(600);
+
+/// The service.
+pub struct Api {
+    transfers: Arc<Transfers>,
+    worker: Arc<Worker>,
+}
+
+impl Api {
+    /// The service of one worker.
+    pub fn new(transfers: Arc<Transfers>, worker: Arc<Worker>) -> Self {
+        Self { transfers, worker }
+    }
+
+    fn ours(&self, name: &str) -> Result<(), Status> {
+        if name == "workers/-" || name == self.transfers.worker() {
+            return Ok(());
+        }
+        Err(ApiError::not_found(format!("{name} (this process is {})", self.transfers.worker())).into())
+    }
+
+    fn get(&self, name: &str) -> Result<pb::Transfer, Status> {
+        self.transfers.get(name).ok_or_else(|| ApiError::not_found(name).into())
+    }
+}
+
+#[tonic::async_trait]
+impl TransferService for Api {
+    type WatchTransferStream = Pin<Box<dyn Stream<Item = Result<pb::WatchTransferResponse, Status>> + Send>>;
+
+    async fn get_transfer(
+        &self,
+        request: Request<pb::GetTransferRequest>,
+    ) -> Result<Response<pb::GetTransferResponse>, Status> {
+        mms_proto::validate(request.get_ref())?;
+        let transfer = self.get(&request.get_ref().name)?;
+        Ok(Response::new(pb::GetTransferResponse { transfer: Some(transfer) }))
+    }
+
+    async fn list_transfers(
+        &self,
+        request: Request<pb::ListTransfersRequest>,
+    ) -> Result<Response<pb::ListTransfersResponse>, Status> {
+        let request = request.into_inner();
+        mms_proto::validate(&request)?;
+        self.ours(&request.parent)?;
+        if !request.filter.is_empty() || !request.order_by.is_empty() {
+            return Err(ApiError::not_yet("filter and order_by of a List method").into());
+        }
+        let after = page::after(&["transfers"], &request.page_token)?;
+        let all = self.transfers.all();
+        let start = after.and_then(|name| all.iter().position(|t| t.name == name)).map_or(0, |at| at + 1);
+        let size = page::size(request.page_size);
+        let transfers: Vec<pb::Transfer> = all.iter().skip(start).take(size).cloned().collect();
+        let more = start + transfers.len() < all.len();
+        let last = transfers.last().filter(|_| more);
+        let next_page_token = last.map(|t| page::token(&["transfers"], &t.name)).unwrap_or_default();
+        Ok(Response::new(pb::ListTransfersResponse { transfers, next_page_token }))
+    }
+
+    async fn watch_transfer(
+        &self,
+        request: Request<pb::WatchTransferRequest>,
+    ) -> Result<Response<Self::WatchTransferStream>, Status> {
+        let request = request.into_inner();
+        mms_proto::validate(&request)?;
+        self.get(&request.name)?;
+        let state = (self.transfers.clone(), request.name, None::<pb::Transfer>);
+        let stream = futures::stream::try_unfold(state, |(transfers, name, last)| async move {
+            loop {
+                if last.as_ref().is_some_and(|last| last.end_time.is_some()) {
+                    return Ok(None);
+                }
+                let now = transfers.get(&name).ok_or_else(|| Status::from(ApiError::not_found(&name)))?;
+                if last.as_ref() != Some(&now) {
+                    let answer = pb::WatchTransferResponse { transfer: Some(now.clone()) };
+                    return Ok(Some((answer, (transfers, name, Some(now)))));
+                }
+                tokio::time::sleep(PACE).await;
+            }
+        });
+        Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn drain_worker(
+        &self,
+        request: Request<pb::DrainWorkerRequest>,
+    ) -> Result<Response<pb::DrainWorkerResponse>, Status> {
+        let request = request.into_inner();
+        mms_proto::validate(&request)?;
+        self.ours(&request.name)?;
+        let deadline = request.deadline.and_then(|d| Duration::try_from(d).ok()).unwrap_or(DRAIN);
+        let (finished, released) = self.worker.drain(deadline).await;
+        let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+        Ok(Response::new(pb::DrainWorkerResponse { finished_count: count(finished), released_count: count(released) }))
+    }
+}

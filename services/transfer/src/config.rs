@@ -1,0 +1,85 @@
+//! What can be configured here, besides the frame.
+
+use mms_maxcompute::tunnel::Codec;
+use mms_server::{ClientConfig, Faults, FrameConfig, ServiceConfig};
+use serde::{Deserialize, Serialize};
+
+/// The section `[transfer]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The registry of the suite.
+    pub registry: ClientConfig,
+    /// The scheduler of the suite.
+    pub scheduler: ClientConfig,
+    /// Id of this worker, `[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?`. Unset: made at the first start and kept in the data folder.
+    pub worker_id: Option<String>,
+    /// Pool it belongs to; empty: the default pool.
+    pub pool: String,
+    /// Tasks it runs at once.
+    pub slots: usize,
+    /// How blocks are compressed on their way.
+    pub codec: BlockCodec,
+    /// Bytes of Arrow data after which a block ends. A service takes at most 20,000 blocks a session and 10 MB/s a block.
+    pub block_bytes: u64,
+    /// Whether tables may lie on this machine. For the sandbox: everything else refuses them.
+    pub allow_local_files: bool,
+}
+
+/// Compression of blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockCodec {
+    /// As they are.
+    None,
+    /// Zstandard.
+    Zstd,
+    /// LZ4 frames, which every client of the vendor speaks.
+    Lz4,
+}
+
+impl From<BlockCodec> for Codec {
+    fn from(codec: BlockCodec) -> Self {
+        match codec {
+            BlockCodec::None => Self::None,
+            BlockCodec::Zstd => Self::Zstd,
+            BlockCodec::Lz4 => Self::Lz4,
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            registry: ClientConfig::to("http://127.0.0.1:7401"),
+            scheduler: ClientConfig::to("http://127.0.0.1:7403"),
+            worker_id: None,
+            pool: String::new(),
+            slots: 2,
+            codec: BlockCodec::Lz4,
+            block_bytes: 256 << 20,
+            allow_local_files: false,
+        }
+    }
+}
+
+impl ServiceConfig for Config {
+    const SERVICE: &'static str = "transfer";
+    const DEFAULT_PORT: u16 = 7404;
+
+    fn check(&self, _: &FrameConfig, faults: &mut Faults) {
+        self.registry.check("transfer.registry", faults);
+        self.scheduler.check("transfer.scheduler", faults);
+        if let Some(id) = &self.worker_id
+            && let Err(reason) = mms_proto::name::ResourceId::new(id.clone())
+        {
+            faults.add("transfer.worker_id", reason);
+        }
+        if !(1..=100).contains(&self.slots) {
+            faults.add("transfer.slots", "must be from 1 to 100");
+        }
+        if !((1 << 20)..=(16 << 30)).contains(&self.block_bytes) {
+            faults.add("transfer.block_bytes", "must be from 1 MiB to 16 GiB");
+        }
+    }
+}

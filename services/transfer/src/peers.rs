@@ -1,0 +1,146 @@
+//! The two services this one calls. Owns that a call which may be repeated is repeated through an outage; decides nothing.
+
+use std::time::Duration;
+
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use mms_proto::registry::v1 as registry;
+use mms_proto::registry::v1::session_service_client::SessionServiceClient;
+use mms_proto::scheduler::v1 as pb;
+use mms_proto::scheduler::v1::worker_service_client::WorkerServiceClient;
+use mms_server::{Client, is_retryable};
+use tonic::Status;
+
+use crate::error::{Result, TransferError, peer};
+
+const SCHEDULER: &str = "scheduler";
+const REGISTRY: &str = "registry";
+/// Largest message taken: a lease with its plan.
+const MESSAGE_MAX: usize = 32 << 20;
+/// First and longest pause between two tries of a call through an outage.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// Clients of the other services.
+#[derive(Clone)]
+pub struct Peers {
+    worker: WorkerServiceClient<Client>,
+    sessions: SessionServiceClient<Client>,
+}
+
+/// Repeats a call while the service is away. Only for calls that are safe to repeat; whoever waits can be dropped at any
+/// time, and is when its lease is lost.
+async fn through<T, F>(service: &'static str, mut call: impl FnMut() -> F) -> Result<T>
+where
+    F: Future<Output = Result<tonic::Response<T>, Status>>,
+{
+    let mut pause = PAUSE.0;
+    loop {
+        match call().await {
+            Ok(answer) => return Ok(answer.into_inner()),
+            Err(status) if is_retryable(&status) => {
+                tracing::debug!(service, error = status.message(), "no answer; trying again");
+                tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+                pause = (pause * 2).min(PAUSE.1);
+            }
+            Err(status) => return Err(peer(service)(status)),
+        }
+    }
+}
+
+impl Peers {
+    /// Clients over two channels.
+    pub fn new(scheduler: Client, registry: Client) -> Self {
+        Self {
+            worker: WorkerServiceClient::new(scheduler).max_decoding_message_size(MESSAGE_MAX),
+            sessions: SessionServiceClient::new(registry),
+        }
+    }
+
+    /// Makes this worker known.
+    pub async fn register(&self, request: &pb::RegisterWorkerRequest) -> Result<pb::RegisterWorkerResponse> {
+        through(SCHEDULER, || {
+            let (mut client, request) = (self.worker.clone(), request.clone());
+            async move { client.register_worker(request).await }
+        })
+        .await
+    }
+
+    /// Asks for tasks, once: the caller asks again anyway.
+    pub async fn lease(&self, request: pb::LeaseTasksRequest) -> Result<Vec<pb::Lease>> {
+        Ok(self.worker.clone().lease_tasks(request).await.map_err(peer(SCHEDULER))?.into_inner().leases)
+    }
+
+    /// Says how leases go, once.
+    pub async fn beat(&self, request: pb::HeartbeatRequest) -> Result<Vec<pb::LeaseAnswer>> {
+        Ok(self.worker.clone().heartbeat(request).await.map_err(peer(SCHEDULER))?.into_inner().answers)
+    }
+
+    /// Reports on a task. GivenUp when the lease is lost.
+    pub async fn report(&self, request: &pb::ReportTasksRequest) -> Result<()> {
+        let answer = through(SCHEDULER, || {
+            let (mut client, request) = (self.worker.clone(), request.clone());
+            async move { client.report_tasks(request).await }
+        })
+        .await?;
+        let accepted = answer.answers.iter().all(|answer| answer.accepted);
+        if accepted { Ok(()) } else { Err(TransferError::GivenUp) }
+    }
+
+    /// Asks to publish one intent.
+    pub async fn begin_commit(&self, request: &pb::BeginCommitRequest) -> Result<pb::commit_answer::Answer> {
+        let answer = through(SCHEDULER, || {
+            let (mut client, request) = (self.worker.clone(), request.clone());
+            async move { client.begin_commit(request).await }
+        })
+        .await?;
+        let answer = answer.answers.into_iter().next().and_then(|answer| answer.answer);
+        answer.ok_or_else(|| TransferError::Plan("the scheduler gave no answer to an intent".to_owned()))
+    }
+
+    /// Tells what became of one intent. GivenUp when the lease is lost.
+    pub async fn resolve(&self, request: &pb::ResolveCommitsRequest) -> Result<()> {
+        let answer = through(SCHEDULER, || {
+            let (mut client, request) = (self.worker.clone(), request.clone());
+            async move { client.resolve_commits(request).await }
+        })
+        .await?;
+        let accepted = answer.answers.iter().all(|answer| answer.accepted);
+        if accepted { Ok(()) } else { Err(TransferError::GivenUp) }
+    }
+
+    /// The files of one unit, message by message.
+    pub async fn manifest(
+        &self,
+        request: &pb::ReadTaskManifestRequest,
+    ) -> Result<BoxStream<'static, Result<pb::ReadTaskManifestResponse>>> {
+        let stream = through(SCHEDULER, || {
+            let (mut client, request) = (self.worker.clone(), request.clone());
+            async move { client.read_task_manifest(request).await }
+        })
+        .await?;
+        Ok(stream.map_err(peer(SCHEDULER)).boxed())
+    }
+
+    /// Gives leases back, once: they run out by themselves.
+    pub async fn release(&self, request: pb::ReleaseTasksRequest) -> Result<()> {
+        self.worker.clone().release_tasks(request).await.map_err(peer(SCHEDULER))?;
+        Ok(())
+    }
+
+    /// Opens a session of a data source.
+    pub async fn open_session(&self, source: &str, holder: &str) -> Result<registry::Session> {
+        let request = registry::OpenSessionRequest { data_source: source.to_owned(), holder: holder.to_owned() };
+        let answer = through(REGISTRY, || {
+            let (mut client, request) = (self.sessions.clone(), request.clone());
+            async move { client.open_session(request).await }
+        })
+        .await?;
+        answer.session.ok_or_else(|| TransferError::Plan("the registry opened no session".to_owned()))
+    }
+
+    /// Prolongs a session, once.
+    pub async fn renew_session(&self, token: &str, etag: &str) -> Result<registry::RenewSessionResponse> {
+        let request = registry::RenewSessionRequest { session_token: token.to_owned(), etag: etag.to_owned() };
+        Ok(self.sessions.clone().renew_session(request).await.map_err(peer(REGISTRY))?.into_inner())
+    }
+}

@@ -1,0 +1,59 @@
+//! How far a task is, for the heartbeat and for whoever looks at this process. Never durable.
+
+use std::sync::atomic::{AtomicI32, AtomicI64, Ordering::Relaxed};
+
+use mms_proto::scheduler::v1::{TaskProgress, TaskStep};
+use mms_proto::transfer::v1::TransferStep;
+
+/// Counters of one attempt.
+#[derive(Debug, Default)]
+pub struct Progress {
+    step: AtomicI32,
+    shown: AtomicI32,
+    rows: AtomicI64,
+    bytes: AtomicI64,
+    units: AtomicI32,
+}
+
+impl Progress {
+    /// A step begins.
+    pub fn set_step(&self, step: TaskStep) {
+        self.step.store(step as i32, Relaxed);
+        self.show(match step {
+            TaskStep::Data => TransferStep::Data,
+            TaskStep::Verification => TransferStep::Verification,
+            _ => TransferStep::Schema,
+        });
+    }
+
+    /// What people are shown as the step.
+    pub fn show(&self, step: TransferStep) {
+        self.shown.store(step as i32, Relaxed);
+    }
+
+    /// All steps are done.
+    pub fn finish(&self) {
+        self.show(TransferStep::Done);
+    }
+
+    /// Rows and bytes read so far, of units done and of the one at hand.
+    pub fn set(&self, rows: i64, bytes: i64) {
+        self.rows.store(rows, Relaxed);
+        self.bytes.store(bytes, Relaxed);
+    }
+
+    /// Units published so far.
+    pub fn set_units(&self, units: usize) {
+        self.units.store(i32::try_from(units).unwrap_or(i32::MAX), Relaxed);
+    }
+
+    /// For the heartbeat.
+    pub fn beat(&self) -> TaskProgress {
+        TaskProgress { step: self.step.load(Relaxed), rows: self.rows.load(Relaxed), bytes: self.bytes.load(Relaxed) }
+    }
+
+    /// For people: step shown, units published.
+    pub fn shown(&self) -> (TransferStep, i32) {
+        (TransferStep::try_from(self.shown.load(Relaxed)).unwrap_or_default(), self.units.load(Relaxed))
+    }
+}

@@ -1,0 +1,158 @@
+//! One attempt at a task: the steps that are left, in order, each reported when it is done.
+
+use std::sync::Arc;
+
+use mms_maxcompute::project::Project;
+use mms_maxcompute::table::{PartitionSpec, TableDefinition};
+use mms_proto::scheduler::v1 as pb;
+use mms_proto::types::v1::{PartitionValue, TargetUnit};
+use pb::TaskStep;
+use tokio_util::sync::CancellationToken;
+
+use crate::ends::{Ends, Sessions};
+use crate::error::{Result, TransferError};
+use crate::peers::Peers;
+use crate::progress::Progress;
+use crate::{data, publish, schema, verify};
+
+/// Who this worker is to the scheduler.
+#[derive(Debug, Clone)]
+pub struct Me {
+    /// `workers/{worker}`.
+    pub worker: String,
+    /// This process.
+    pub instance: String,
+}
+
+/// How rows are moved here.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Compression of blocks.
+    pub codec: mms_maxcompute::tunnel::Codec,
+    /// Bytes after which a block ends.
+    pub block_bytes: u64,
+    /// Whether tables may lie on this machine.
+    pub allow_local_files: bool,
+}
+
+/// What an attempt works with.
+pub struct Run {
+    /// Who we are.
+    pub me: Me,
+    /// The other services.
+    pub peers: Peers,
+    /// How rows are moved.
+    pub settings: Settings,
+    /// The task.
+    pub spec: pb::TaskSpec,
+    /// The lease's epoch.
+    pub epoch: pb::Epoch,
+    /// How far it is.
+    pub progress: Arc<Progress>,
+    /// Finish the unit at hand, then give the lease back.
+    pub wind_down: CancellationToken,
+}
+
+/// The target of a task, parsed.
+pub struct Target {
+    /// What is made.
+    pub definition: TableDefinition,
+    /// Client of the project that statements run in.
+    pub project: Project,
+    /// SET flags for every statement.
+    pub settings: std::collections::BTreeMap<String, String>,
+}
+
+/// How an attempt ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// All steps are done and reported.
+    Done,
+    /// It stopped at a checkpoint: the lease is to be given back.
+    WoundDown,
+}
+
+/// Units that are published, by their index, with rows.
+pub type Published = std::collections::BTreeMap<i32, pb::UnitResult>;
+
+impl Run {
+    /// Does what is left of a task. What fails is reported by the caller, with the step it failed in.
+    pub async fn attempt(&self, sessions: &Sessions, lease: &pb::Lease) -> Result<End, (TaskStep, TransferError)> {
+        let first = TaskStep::try_from(lease.first_step).unwrap_or(TaskStep::Schema);
+        let ends = sessions.ends(&self.spec.data_source).await.map_err(|error| (first, error))?;
+        let target = self.target(&ends).map_err(|error| (first, error))?;
+        let mut published: Published = lease.units_done.iter().map(|unit| (unit.unit_index, *unit)).collect();
+        publish::resolve_open(self, &target, &lease.open_intents, &mut published).await.map_err(|e| (first, e))?;
+        let left = self.spec.steps.iter().filter_map(|step| TaskStep::try_from(*step).ok());
+        for step in left.filter(|step| *step as i32 >= first as i32) {
+            let fail = |error| (step, error);
+            self.progress.set_step(step);
+            self.report(pb::task_report::Event::StepBegun(pb::StepBegun { step: step as i32 }), vec![])
+                .await
+                .map_err(fail)?;
+            let (done, lines) = match step {
+                TaskStep::Data => match data::run(self, &ends, &target, &mut published).await.map_err(fail)? {
+                    Some(done) => done,
+                    None => return Ok(End::WoundDown),
+                },
+                TaskStep::Verification => verify::run(self, &target, &published).await.map_err(fail)?,
+                _ => schema::run(self, &target).await.map_err(fail)?,
+            };
+            self.report(pb::task_report::Event::StepDone(done), lines).await.map_err(fail)?;
+        }
+        self.progress.finish();
+        Ok(End::Done)
+    }
+
+    fn target(&self, ends: &Ends) -> Result<Target> {
+        let planned = self.spec.target.as_ref().ok_or_else(|| TransferError::Plan("it has no target".to_owned()))?;
+        let definition = serde_json::from_str(&planned.definition_json)
+            .map_err(|error| TransferError::Plan(format!("definition_json: {error}")))?;
+        let settings = self.spec.sql_parameters.clone().into_iter().collect();
+        Ok(Target { definition, project: ends.project(&self.spec.tunnel_quota)?, settings })
+    }
+
+    /// Reports on this task.
+    pub async fn report(&self, event: pb::task_report::Event, log_lines: Vec<String>) -> Result<()> {
+        let report =
+            pb::TaskReport { task: self.spec.name.clone(), epoch: Some(self.epoch), event: Some(event), log_lines };
+        self.peers
+            .report(&pb::ReportTasksRequest {
+                worker: self.me.worker.clone(),
+                instance: self.me.instance.clone(),
+                reports: vec![report],
+            })
+            .await
+    }
+}
+
+impl Target {
+    /// The partition of a unit; None for an unpartitioned table.
+    pub fn partition(&self, values: &[PartitionValue]) -> Result<Option<PartitionSpec>> {
+        if values.is_empty() {
+            return Ok(None);
+        }
+        let level = |value: &PartitionValue| {
+            let column = mms_maxcompute::name::ColumnName::new(value.column.clone());
+            column.map(|column| (column, value.value.clone())).map_err(|error| TransferError::Plan(error.to_string()))
+        };
+        Ok(Some(PartitionSpec(values.iter().map(level).collect::<Result<_>>()?)))
+    }
+
+    /// The partitions of all units of a task.
+    pub fn partitions(&self, units: &[TargetUnit]) -> Result<Vec<PartitionSpec>> {
+        let specs = units.iter().map(|unit| self.partition(&unit.partition));
+        Ok(specs.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
+    /// Runs a statement that does no harm twice.
+    pub async fn run(&self, sql: String, id: uuid::Uuid) -> Result<mms_maxcompute::SqlRows> {
+        let three_tier = self.definition.target.schema.is_some();
+        let mut statement = mms_maxcompute::sql::Statement::harmless(sql, id, three_tier);
+        statement.settings.clone_from(&self.settings);
+        Ok(self.project.run(&statement, STATEMENT_LIMIT).await?)
+    }
+}
+
+/// How long a statement may take.
+const STATEMENT_LIMIT: std::time::Duration = std::time::Duration::from_secs(1800);

@@ -1,0 +1,129 @@
+//! VERIFICATION: the rows of each unit at the target, counted there, against those of the pinned version.
+
+use std::collections::BTreeMap;
+
+use mms_maxcompute::SqlRows;
+use mms_maxcompute::ddl;
+use mms_maxcompute::table::PartitionSpec;
+use mms_proto::scheduler::v1 as pb;
+use mms_proto::types::v1::{TargetUnit, Verdict, VerificationCheck, VerificationLevel, VerificationResult};
+use uuid::Uuid;
+
+use crate::error::{Result, TransferError};
+use crate::run::{Published, Run, Target};
+
+/// Partitions counted by one statement: what a result shows at most, with room.
+const PARTITIONS_AT_ONCE: usize = 500;
+
+/// Counts and compares.
+pub async fn run(run: &Run, target: &Target, published: &Published) -> Result<(pb::StepDone, Vec<String>)> {
+    let counted = count(run, target).await?;
+    let checks: Vec<VerificationCheck> =
+        run.spec.units.iter().map(|unit| check(unit, published, counted.get(&unit.index))).collect();
+    let different: Vec<&VerificationCheck> = checks.iter().filter(|c| c.verdict() != Verdict::Equal).collect();
+    let message = different
+        .iter()
+        .take(10)
+        .map(|c| format!("unit {}: source {}, target {}", c.unit_index, c.source_value, c.target_value))
+        .collect::<Vec<_>>()
+        .join("; ");
+    let verdict = if different.is_empty() { Verdict::Equal } else { Verdict::Different };
+    let result = VerificationResult { level: VerificationLevel::RowCount as i32, checks, verdict: verdict as i32 };
+    if verdict != Verdict::Equal {
+        let message = format!("row counts differ: {message}");
+        return Err(TransferError::Differs { message, result: Box::new(result) });
+    }
+    let line = format!("row counts of {} units are equal", result.checks.len());
+    let done =
+        pb::StepDone { step: pb::TaskStep::Verification as i32, verification: Some(result), ..pb::StepDone::default() };
+    Ok((done, vec![line]))
+}
+
+/// The source's rows are those that the log of the pinned version records; where it records none, those that were read.
+fn check(unit: &TargetUnit, published: &Published, counted: Option<&u64>) -> VerificationCheck {
+    let read = published.get(&unit.index).map(|done| done.rows);
+    let source = unit.source_rows.or(read);
+    let verdict = match (source, counted) {
+        (Some(source), Some(target)) if u64::try_from(source) == Ok(*target) => Verdict::Equal,
+        (Some(_), Some(_)) => Verdict::Different,
+        _ => Verdict::Unknown,
+    };
+    let text = |value: Option<String>| value.unwrap_or_else(|| "unknown".to_owned());
+    VerificationCheck {
+        unit_index: unit.index,
+        kind: "row_count".to_owned(),
+        source_value: text(source.map(|rows| rows.to_string())),
+        target_value: text(counted.map(ToString::to_string)),
+        verdict: verdict as i32,
+    }
+}
+
+/// Rows at the target by unit.
+async fn count(run: &Run, target: &Target) -> Result<BTreeMap<i32, u64>> {
+    let (table, columns) = (&target.definition.target, &target.definition.partition_columns);
+    let mut counted = BTreeMap::new();
+    if columns.is_empty() {
+        let rows = target.run(ddl::count(table, columns, &[]), Uuid::new_v4()).await?;
+        let number = rows.single_number().ok_or_else(|| unreadable(&rows))?;
+        return Ok(run.spec.units.iter().map(|unit| (unit.index, number)).collect());
+    }
+    for units in run.spec.units.chunks(PARTITIONS_AT_ONCE) {
+        let specs = target.partitions(units)?;
+        let rows = target.run(ddl::count_by_partition(table, columns, &specs), Uuid::new_v4()).await?;
+        let found = by_partition(&rows)?;
+        for (unit, spec) in units.iter().zip(&specs) {
+            // A partition without rows does not show in the result.
+            counted.insert(unit.index, found.get(&values(spec)).copied().unwrap_or(0));
+        }
+    }
+    Ok(counted)
+}
+
+fn values(spec: &PartitionSpec) -> Vec<String> {
+    spec.0.iter().map(|(_, value)| value.clone()).collect()
+}
+
+fn by_partition(rows: &SqlRows) -> Result<BTreeMap<Vec<String>, u64>> {
+    let mut found = BTreeMap::new();
+    for row in &rows.rows {
+        let read = row.split_last().and_then(|(count, levels)| {
+            let levels: Option<Vec<String>> = levels.iter().cloned().collect();
+            Some((levels?, count.as_ref()?.trim().parse().ok()?))
+        });
+        let (levels, count) = read.ok_or_else(|| unreadable(rows))?;
+        found.insert(levels, count);
+    }
+    Ok(found)
+}
+
+fn unreadable(rows: &SqlRows) -> TransferError {
+    TransferError::Plan(format!("the target's answer to a count cannot be read: columns {:?}", rows.columns))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit(source_rows: Option<i64>) -> TargetUnit {
+        TargetUnit { index: 3, source_rows, ..TargetUnit::default() }
+    }
+
+    #[test]
+    fn the_log_is_believed_before_what_was_read() {
+        let read: Published = [(3, pb::UnitResult { unit_index: 3, rows: 5, bytes: 0 })].into();
+        assert_eq!(check(&unit(Some(6)), &read, Some(&5)).verdict(), Verdict::Different);
+        assert_eq!(check(&unit(None), &read, Some(&5)).verdict(), Verdict::Equal);
+        assert_eq!(check(&unit(None), &Published::new(), Some(&5)).verdict(), Verdict::Unknown);
+        assert_eq!(check(&unit(Some(5)), &read, None).verdict(), Verdict::Unknown);
+    }
+
+    #[test]
+    fn counts_are_found_by_all_levels() {
+        let row = |a: &str, b: &str, n: &str| vec![Some(a.to_owned()), Some(b.to_owned()), Some(n.to_owned())];
+        let rows = SqlRows { columns: vec![], rows: vec![row("1", "x", "10"), row("1", "y", "20")] };
+        let found = by_partition(&rows).expect("readable");
+        assert_eq!(found.get(&vec!["1".to_owned(), "y".to_owned()]), Some(&20));
+        let bad = SqlRows { columns: vec![], rows: vec![vec![Some("1".into()), Some("many".into())]] };
+        assert!(by_partition(&bad).is_err());
+    }
+}
