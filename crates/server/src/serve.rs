@@ -21,6 +21,9 @@ use crate::supervise::{Critical, Supervisor, chain};
 use crate::tokens::{Tokens, TokensError};
 use crate::{BoxError, Faults, Secret, reflect};
 
+/// The least time that background tasks get to close what they hold, also when calls used up the grace time.
+const CLOSE_AT_LEAST: Duration = Duration::from_secs(5);
+
 /// Why a process did not start or did not run to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
@@ -78,8 +81,10 @@ pub struct Context<C> {
     pub local_addr: SocketAddr,
     /// The token of the suite's own services, for calls to the others.
     pub service_token: Option<Secret>,
-    /// Cancelled when the process is told to stop.
+    /// Cancelled when the process is told to stop. Calls may still be in flight.
     pub shutdown: CancellationToken,
+    /// Cancelled when no call is in flight any more: the time to close stores.
+    pub drained: CancellationToken,
     /// Runs the service's background tasks.
     pub supervisor: Supervisor,
 }
@@ -190,12 +195,14 @@ impl BoundServer {
     {
         let service = self.service;
         let supervisor = Supervisor::new(shutdown.clone());
+        let drained = CancellationToken::new();
         let context = Context {
             config,
             frame: self.frame.clone(),
             local_addr: self.local_addr,
             service_token: self.service_token,
             shutdown: shutdown.clone(),
+            drained: drained.clone(),
             supervisor: supervisor.clone(),
         };
         let services = start(context).await.map_err(|source| FrameError::Start { service, source })?;
@@ -232,18 +239,29 @@ impl BoundServer {
                 drain.cancel();
             }
         };
-        let serving = async {
-            server.add_routes(routes).serve_with_incoming_shutdown(incoming, stop).await.map_err(|e| chain(&e))?;
-            supervisor.finished().await;
-            Ok::<_, String>(())
-        };
         let cut = async {
             drain.cancelled().await;
             tokio::time::sleep(self.frame.shutdown_grace()).await;
         };
+        let mut cut = std::pin::pin!(cut);
+        let serving = server.add_routes(routes).serve_with_incoming_shutdown(incoming, stop);
+        let in_time = tokio::select! {
+            served = serving => served.map(|()| true).map_err(|error| FrameError::Serve(chain(&error)))?,
+            () = &mut cut => false,
+        };
+        if !in_time {
+            tracing::warn!(service, "grace time is over: calls in flight are cut off");
+        }
+        drained.cancel();
+        let late = async {
+            tokio::time::sleep(CLOSE_AT_LEAST).await;
+            if in_time {
+                cut.await;
+            }
+        };
         tokio::select! {
-            served = serving => served.map_err(FrameError::Serve)?,
-            () = cut => tracing::warn!(service, "grace time is over: what is still running is cut off"),
+            () = supervisor.finished() => {}
+            () = late => tracing::warn!(service, "grace time is over: background tasks are cut off"),
         }
         tracing::info!(service, "stopped");
         match supervisor.failure() {

@@ -74,3 +74,37 @@ async fn a_service_that_does_not_start_says_why() {
     let started = server.serve((), CancellationToken::new(), |_| async { Err("the store is newer than this".into()) });
     assert_eq!(started.await.unwrap_err().to_string(), "transfer did not start: the store is newer than this");
 }
+
+#[tokio::test]
+async fn stores_close_after_the_last_call() {
+    use mms_proto::transfer::v1::transfer_service_server::TransferServiceServer;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let server = BoundServer::bind("transfer", FrameConfig::default()).await.unwrap();
+    let (config, shutdown) = (format!("http://{}", server.local_addr()), CancellationToken::new());
+    let chosen = support::Chosen::default();
+    let closed = std::sync::Arc::new(AtomicBool::new(false));
+    let (service, closing) = (chosen.clone(), closed.clone());
+    let served = tokio::spawn(server.serve((), shutdown.clone(), |context| async move {
+        let drained = context.drained.clone();
+        context.spawn("store", Critical::No, async move {
+            drained.cancelled().await;
+            closing.store(true, Ordering::SeqCst);
+            Ok(())
+        });
+        Ok(Services::new().add(TransferServiceServer::new(service)))
+    }));
+    let client = mms_server::Client::new(&mms_server::ClientConfig::to(config), None).unwrap();
+    let mut client = mms_proto::transfer::v1::transfer_service_client::TransferServiceClient::new(client);
+    let mut held = client.clone();
+    let waiting = tokio::spawn(async move { held.get_transfer(get("wait")).await });
+    chosen.entered.notified().await;
+    shutdown.cancel();
+    // The refusal shows that draining has begun.
+    client.get_transfer(get("fine")).await.unwrap_err();
+    assert!(!closed.load(Ordering::SeqCst), "a call is still in flight");
+    chosen.gate.notify_one();
+    waiting.await.unwrap().unwrap();
+    tokio::time::timeout(BOUND, served).await.unwrap().unwrap().unwrap();
+    assert!(closed.load(Ordering::SeqCst));
+}
