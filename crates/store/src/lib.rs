@@ -55,7 +55,10 @@
 //! One committer thread owns all writes. It takes every request that is queued, runs each as one atomic batch, in
 //! order, then asks the disk once for the whole group and only then answers. sled's own `flush` ends in
 //! `sync_file_range`, which survives the death of the process but not a power cut, so each flush is followed by
-//! `fdatasync` of sled's file ([`Fdatasync`]). `examples/group_commit.rs` measures the cost: see its head for figures.
+//! `fdatasync` of sled's file ([`Fdatasync`]). Measured by `examples/group_commit.rs` (200-byte records, 2 busy cores
+//! at load 8, a virtual disk): with 1, 32 and 256 concurrent writers 1,560, 3,700 and 4,350 durable commits a second,
+//! against 3,300, 5,350 and 5,720 without the `fdatasync`. It halves what one lone writer gets and takes a quarter from
+//! many, because they share it; a disk that takes long to sync costs a lone writer more and many writers little.
 //!
 //! # Copies and restored backups
 //!
