@@ -1,7 +1,7 @@
 //! Who may call what: the role of a caller against the least role of a method, which stands in the contract.
 //!
 //! VIEWER, OPERATOR, EDITOR and ADMIN hold the rights of those before them. SERVICE stands apart: it may call the
-//! methods that name it and no others. A method that the contract does not have is refused.
+//! methods that name it and those of VIEWER, and no others. A method that the contract does not have is refused.
 
 use mms_proto::types::v1::ErrorReason;
 use mms_proto::{ApiError, Role, descriptor};
@@ -75,7 +75,7 @@ impl Rights {
 pub fn allows(role: Role, least: Role) -> bool {
     match (role, least) {
         (Role::Unspecified, _) | (_, Role::Unspecified) => false,
-        (Role::Service, least) => least == Role::Service,
+        (Role::Service, least) => matches!(least, Role::Service | Role::Viewer),
         (_, Role::Service) => false,
         (role, least) => role >= least,
     }
@@ -104,7 +104,8 @@ mod tests {
             for (least_rank, &least) in people.iter().enumerate() {
                 assert_eq!(allows(role, least), rank >= least_rank, "{role:?} {least:?}");
             }
-            assert!(!allows(role, Role::Service) && !allows(Role::Service, role));
+            assert!(!allows(role, Role::Service));
+            assert_eq!(allows(Role::Service, role), role == Role::Viewer);
             assert!(!allows(role, Role::Unspecified) && !allows(Role::Unspecified, role));
         }
         assert!(allows(Role::Service, Role::Service));

@@ -13,9 +13,13 @@ mod control;
 mod convert;
 mod core;
 mod error;
+#[cfg(test)]
+mod fixture;
 mod job;
 mod key;
 mod lease;
+#[cfg(test)]
+mod lease_tests;
 mod peers;
 mod plan;
 mod planner;
@@ -54,9 +58,10 @@ pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
     run(&ctx, "notices", background::tell(core.clone(), ctx.shutdown.clone()));
     run(&ctx, "house", background::keep_house(core.clone(), ctx.shutdown.clone()));
     let closing = core.store.clone();
-    let shutdown = ctx.shutdown.clone();
+    let drained = ctx.drained.clone();
     ctx.spawn("store", Critical::No, async move {
-        shutdown.cancelled().await;
+        // Calls that are being answered still write.
+        drained.cancelled().await;
         Ok(closing.close().await?)
     });
     let api = api::Api::new(core);

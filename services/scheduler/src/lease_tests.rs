@@ -1,0 +1,248 @@
+//! Leases, reports and intents together, over a store of memory.
+
+use mms_proto::scheduler::v1::CommitOutcome;
+use proptest::prelude::*;
+
+use crate::commit::{self, Answer};
+use crate::control;
+use crate::fixture::{Fixture, holder, intent, job_key, task_key};
+use crate::job::JobState;
+use crate::lease::{self, Epoch, LeaseEnd};
+use crate::record::Reason;
+use crate::report::Event;
+use crate::task::{Step, TaskState};
+
+fn done(step: Step) -> Event {
+    Event::Done { step, rows: 7, bytes: 70, verification: None }
+}
+
+fn failed(step: Step, permanent: bool) -> Event {
+    let reason = Reason { reason: "TARGET_FAILED".to_owned(), message: "it broke".to_owned() };
+    Event::Failed { step, permanent, reason, verification: None }
+}
+
+#[tokio::test]
+async fn other_tasks_of_a_table_wait_for_the_one_that_makes_it() {
+    let fixture = Fixture::new(3).await;
+    let first = fixture.lease("a", 10).await;
+    assert_eq!(first.len(), 1);
+    assert!(fixture.lease("b", 10).await.is_empty());
+    assert!(fixture.report(0, "a", first[0].task.epoch(), done(Step::Schema)).await);
+    assert_eq!(fixture.lease("b", 10).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_worker_gets_only_what_it_can_do() {
+    let fixture = Fixture::new(1).await;
+    assert!(fixture.lease("ddl", 10).await.is_empty());
+    assert_eq!(fixture.lease("a", 10).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_table_that_cannot_be_made_fails_all_its_tasks_and_a_retry_brings_them_back() {
+    let fixture = Fixture::new(3).await;
+    let first = fixture.lease("a", 10).await;
+    assert!(fixture.report(0, "a", first[0].task.epoch(), failed(Step::Schema, true)).await);
+    let job = fixture.job();
+    assert_eq!((JobState::of(&job), job.counts.tasks_failed), (Some(JobState::Failed), 3));
+    let at = fixture.at();
+    let job = fixture.commit(move |tx| control::retry(tx, &at, &job_key())).await.expect("a failed job");
+    assert_eq!((JobState::of(&job), job.counts.tasks_failed), (Some(JobState::Waiting), 0));
+    let again = fixture.lease("a", 10).await;
+    assert_eq!(again.len(), 1, "the others wait again");
+    assert!(again[0].task.makes_table);
+}
+
+#[tokio::test]
+async fn an_old_epoch_is_fenced() {
+    let fixture = Fixture::new(1).await;
+    let old = fixture.lease("a", 1).await[0].task.epoch();
+    let at = fixture.at();
+    assert!(fixture.commit(move |tx| lease::end(tx, &at, &task_key(0), old, LeaseEnd::Expired)).await.expect("ends"));
+    let new = fixture.lease("b", 1).await[0].task.epoch();
+    assert!(new > old);
+    assert!(!fixture.report(0, "a", old, done(Step::Schema)).await);
+    assert!(!fixture.report(0, "b", old, done(Step::Schema)).await);
+    let begun =
+        move |tx: &mut mms_store::Tx<'_>| commit::begin(tx, &at, &task_key(0), &holder("a"), old, "i1", intent(&[0]));
+    assert_eq!(fixture.commit(begun).await.expect("answered"), Answer::Fenced);
+    assert!(fixture.report(0, "b", new, done(Step::Schema)).await);
+}
+
+#[tokio::test]
+async fn a_successor_must_resolve_what_its_predecessor_left_open() {
+    let fixture = Fixture::new(1).await;
+    let at = fixture.at();
+    let first = fixture.lease("a", 1).await[0].task.epoch();
+    fixture.report(0, "a", first, done(Step::Schema)).await;
+    let begin = move |id: &'static str, who: &'static str, epoch: Epoch| {
+        move |tx: &mut mms_store::Tx<'_>| commit::begin(tx, &at, &task_key(0), &holder(who), epoch, id, intent(&[0]))
+    };
+    assert_eq!(fixture.commit(begin("i1", "a", first)).await.expect("answered"), Answer::Granted);
+    assert_eq!(fixture.commit(begin("i1", "a", first)).await.expect("answered"), Answer::Granted, "asked twice");
+    fixture.commit(move |tx| lease::end(tx, &at, &task_key(0), first, LeaseEnd::Expired)).await.expect("ends");
+    let granted = fixture.lease("b", 1).await.remove(0);
+    let second = granted.task.epoch();
+    let open = fixture.store.read(|read| commit::open_of(read, &granted.key, &granted.task)).expect("readable");
+    assert_eq!(open.len(), 1);
+    let refused = fixture.commit(begin("i2", "b", second)).await.expect("answered");
+    assert!(matches!(refused, Answer::Open(id, _) if id == "i1"));
+    let resolve = move |tx: &mut mms_store::Tx<'_>| {
+        commit::resolve(tx, &at, &task_key(0), &holder("b"), second, "i1", CommitOutcome::Committed)
+    };
+    assert!(fixture.commit(resolve).await.expect("answered"));
+    let unit = &fixture.task(0).units[0];
+    assert!(unit.published && unit.published_rows == 7);
+    assert_eq!(fixture.commit(begin("i2", "b", second)).await.expect("answered"), Answer::Granted);
+}
+
+#[tokio::test]
+async fn an_intent_names_only_units_of_its_task() {
+    let fixture = Fixture::new(2).await;
+    let at = fixture.at();
+    let epoch = fixture.lease("a", 1).await[0].task.epoch();
+    let begin =
+        move |tx: &mut mms_store::Tx<'_>| commit::begin(tx, &at, &task_key(0), &holder("a"), epoch, "i1", intent(&[1]));
+    assert!(fixture.commit(begin).await.is_err());
+}
+
+#[tokio::test]
+async fn attempts_are_counted_with_pauses_and_then_it_is_over() {
+    let mut fixture = Fixture::new(1).await;
+    for attempt in 1..=3 {
+        let leased = fixture.lease("a", 1).await;
+        assert_eq!(leased.len(), 1, "attempt {attempt}");
+        assert!(fixture.report(0, "a", leased[0].task.epoch(), failed(Step::Schema, false)).await);
+        assert!(fixture.lease("a", 1).await.is_empty(), "it waits");
+        fixture.pass(10 * 60_000);
+    }
+    assert_eq!(TaskState::of(&fixture.task(0)), Some(TaskState::SchemaFailed));
+    assert_eq!(JobState::of(&fixture.job()), Some(JobState::Failed));
+}
+
+#[tokio::test]
+async fn a_stopped_job_fences_and_goes_on_where_it_was() {
+    let fixture = Fixture::new(1).await;
+    let at = fixture.at();
+    let epoch = fixture.lease("a", 1).await[0].task.epoch();
+    fixture.report(0, "a", epoch, done(Step::Schema)).await;
+    fixture.report(0, "a", epoch, Event::Begun(Step::Data)).await;
+    let (job, fenced) = fixture.commit(move |tx| control::stop(tx, &at, &job_key())).await.expect("stops");
+    assert_eq!((JobState::of(&job), fenced.len()), (Some(JobState::Stopped), 1));
+    assert!(!fixture.report(0, "a", epoch, done(Step::Data)).await);
+    assert!(fixture.lease("a", 1).await.is_empty());
+    fixture.commit(move |tx| control::start(tx, &at, &job_key())).await.expect("starts");
+    let again = fixture.lease("a", 1).await.remove(0);
+    assert_eq!(TaskState::of(&again.task), Some(TaskState::SchemaDone));
+}
+
+/// What may happen, in any order.
+#[derive(Debug, Clone)]
+enum Act {
+    Lease(bool),
+    Expire(u32),
+    Finish(u32, bool),
+    Begin(u32, bool),
+    Resolve(u32, bool, bool),
+}
+
+fn any_act() -> impl Strategy<Value = Act> {
+    let task = 0..3_u32;
+    prop_oneof![
+        any::<bool>().prop_map(Act::Lease),
+        task.clone().prop_map(Act::Expire),
+        (task.clone(), any::<bool>()).prop_map(|(t, w)| Act::Finish(t, w)),
+        (task.clone(), any::<bool>()).prop_map(|(t, w)| Act::Begin(t, w)),
+        (task, any::<bool>(), any::<bool>()).prop_map(|(t, w, c)| Act::Resolve(t, w, c)),
+    ]
+}
+
+/// Plays acts of two workers that remember every lease they ever had, and checks the promise after each.
+async fn play(acts: Vec<Act>) {
+    let fixture = Fixture::new(3).await;
+    let at = fixture.at();
+    let mut leases: Vec<(u32, &'static str, Epoch)> = Vec::new();
+    let mut open: [Option<String>; 3] = [None, None, None];
+    let name = |first: bool| if first { "a" } else { "b" };
+    for (number, act) in acts.into_iter().enumerate() {
+        match act {
+            Act::Lease(first) => {
+                for granted in fixture.lease(name(first), 1).await {
+                    leases.push((granted.key.2, name(first), granted.task.epoch()));
+                }
+            }
+            Act::Expire(task) => {
+                let epoch = fixture.task(task).epoch();
+                let end =
+                    move |tx: &mut mms_store::Tx<'_>| lease::end(tx, &at, &task_key(task), epoch, LeaseEnd::Expired);
+                fixture.commit(end).await.expect("answered");
+            }
+            Act::Finish(task, first) => {
+                for (_, who, epoch) in leases.iter().filter(|(t, w, _)| *t == task && *w == name(first)) {
+                    let step =
+                        TaskState::of(&fixture.task(task)).and_then(|s| s.next_step(&fixture.task(task).steps()));
+                    let holds = fixture.task(task).worker == **who && fixture.task(task).epoch() == *epoch;
+                    let taken = fixture.report(task, who, *epoch, done(step.unwrap_or(Step::Schema))).await;
+                    assert!(!taken || holds, "only the holder is heard");
+                }
+            }
+            Act::Begin(task, first) => {
+                for (_, who, epoch) in leases.iter().filter(|(t, w, _)| *t == task && *w == name(first)) {
+                    let (who, epoch, id) = (*who, *epoch, format!("i{number}-{}", epoch.counter));
+                    let holds = fixture.task(task).worker == who && fixture.task(task).epoch() == epoch;
+                    let own = id.clone();
+                    let begin = move |tx: &mut mms_store::Tx<'_>| {
+                        let units = [usize::try_from(task).expect("small")];
+                        let mut wanted = intent(&units);
+                        wanted.units[0].unit_index = 0;
+                        commit::begin(tx, &at, &task_key(task), &holder(who), epoch, &own, wanted)
+                    };
+                    let slot = &mut open[usize::try_from(task).expect("small")];
+                    match fixture.commit(begin).await.expect("answered") {
+                        Answer::Granted => {
+                            assert!(holds && slot.is_none(), "one open intent a unit, and only the holder's");
+                            *slot = Some(id);
+                        }
+                        Answer::Open(found, _) => assert_eq!(Some(found), *slot),
+                        Answer::Fenced => assert!(!holds),
+                    }
+                }
+            }
+            Act::Resolve(task, first, committed) => {
+                let Some(id) = open[usize::try_from(task).expect("small")].clone() else { continue };
+                let Some((_, who, epoch)) = leases.iter().rfind(|(t, w, _)| *t == task && *w == name(first)) else {
+                    continue;
+                };
+                let (who, epoch) = (*who, *epoch);
+                let holds = fixture.task(task).worker == who && fixture.task(task).epoch() == epoch;
+                let outcome = if committed { CommitOutcome::Committed } else { CommitOutcome::Expired };
+                let resolve = move |tx: &mut mms_store::Tx<'_>| {
+                    commit::resolve(tx, &at, &task_key(task), &holder(who), epoch, &id, outcome)
+                };
+                let taken = fixture.commit(resolve).await.expect("answered");
+                assert_eq!(taken, holds);
+                if taken {
+                    open[usize::try_from(task).expect("small")] = None;
+                    assert!(!committed || fixture.task(task).units[0].published);
+                }
+            }
+        }
+        let job = fixture.job();
+        let count =
+            |test: fn(TaskState) -> bool| (0..3).filter(|n| TaskState::of(&fixture.task(*n)).is_some_and(test)).count();
+        assert_eq!(usize::try_from(job.counts.tasks_done).expect("small"), count(|s| s == TaskState::Done));
+        assert_eq!(
+            usize::try_from(job.counts.tasks_running).expect("small"),
+            (0..3).filter(|n| fixture.task(*n).leased()).count()
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn one_open_intent_a_unit_whatever_happens(acts in proptest::collection::vec(any_act(), 0..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(play(acts));
+    }
+}
