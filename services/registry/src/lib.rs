@@ -1,1 +1,74 @@
-//! Not written yet.
+//! Registry: who may connect where.
+//!
+//! It owns data sources, network connections, their secrets (encrypted at rest), sessions and uses. Secrets leave it by
+//! one method only, OpenSession, and only to the suite's own services. It must never read a table, and knows nothing of
+//! Arrow.
+
+mod access;
+mod api;
+mod background;
+mod check;
+pub mod config;
+mod convert;
+mod core;
+mod error;
+mod far;
+mod items;
+pub mod key_file;
+mod lease;
+mod mask;
+mod network;
+mod record;
+mod reference;
+mod request;
+mod rules;
+mod run;
+mod sealed;
+mod secrets;
+mod source;
+mod state;
+mod store;
+mod vault;
+
+use mms_proto::registry::v1::data_source_service_server::DataSourceServiceServer;
+use mms_proto::registry::v1::network_connection_service_server::NetworkConnectionServiceServer;
+use mms_proto::registry::v1::session_service_server::SessionServiceServer;
+use mms_server::{BoxError, Context, Critical, Services, sized};
+use mms_store::{Options, Store};
+
+pub use config::Config;
+pub use key_file::{KeyError, ensure_key_file};
+
+use crate::api::Api;
+use crate::core::Core;
+
+/// Folder of the store in the data directory.
+const STORE: &str = "store";
+
+/// Assembles the service for the frame: reads the keys, opens the store, takes over what an earlier process left.
+///
+/// # Errors
+/// A key that cannot be read, or a store that does not open.
+pub async fn start(context: Context<Config>) -> Result<Services, BoxError> {
+    let (config, frame) = (context.config.clone(), context.frame.clone());
+    // Both read files.
+    let (keys, store) = tokio::task::spawn_blocking(move || {
+        let keys = config.key_ring()?;
+        let store = Store::open(frame.data_dir.join(STORE), store::schema(), Options::default())?;
+        Ok::<_, BoxError>((keys, store))
+    })
+    .await??;
+    let guard = context.config.guard(&context.frame);
+    let core = Core::new(store, keys, guard, &context.config, now_ms);
+    background::adopt(&core).await?;
+    context.spawn("registry-house", Critical::Yes, background::keep_house(core.clone(), context.shutdown.clone()));
+    let (api, size) = (Api::new(core), context.max_message_bytes());
+    Ok(Services::new()
+        .add(sized!(DataSourceServiceServer::new(api.clone()), size))
+        .add(sized!(NetworkConnectionServiceServer::new(api.clone()), size))
+        .add(sized!(SessionServiceServer::new(api), size)))
+}
+
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}

@@ -1,1 +1,7 @@
-fn main() {}
+//! The registry as a process of its own.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mms_server::main(env!("CARGO_PKG_VERSION"), mms_registry::start)
+}

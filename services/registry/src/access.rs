@@ -1,0 +1,86 @@
+//! A data source with everything in place that is needed to connect: its secrets opened and their references resolved,
+//! and its network connection. It goes to nobody but a session's holder and our own checks.
+
+use mms_proto::registry::v1 as pb;
+
+use crate::convert::{network_to, source_to};
+use crate::core::Core;
+use crate::error::{RegistryError, Result};
+use crate::record;
+use crate::reference::{Guard, ReferenceError};
+use crate::secrets::{Secrets, join, split};
+use crate::{network, sealed, source};
+
+/// What is needed to connect.
+pub struct Access {
+    /// The data source with its secrets.
+    pub source: pb::DataSource,
+    /// The network connection with its secrets; none: direct.
+    pub network: Option<pb::NetworkConnection>,
+    /// The network connection's revision; 0 without one.
+    pub network_revision: u64,
+}
+
+struct Parts {
+    source: (pb::DataSource, Secrets),
+    network: Option<(pb::NetworkConnection, Secrets)>,
+    network_revision: u64,
+}
+
+/// Of a stored data source.
+pub async fn stored(core: &Core, id: &str) -> Result<Access> {
+    let parts = core.store.read(|read| {
+        let record = source::living(read, id)?;
+        let secrets = sealed::read(read, &core.vault, sealed::SOURCE, id)?;
+        parts(core, read, (source_to(id, &record), secrets), &record.network_connection)
+    })?;
+    resolve(core, parts).await
+}
+
+/// Of a configuration that is not stored; its network connection must be.
+pub async fn unsaved(core: &Core, config: &pb::DataSource) -> Result<Access> {
+    let mut record = record::DataSource::default();
+    let (public, secrets) = split(config);
+    crate::convert::configure(&mut record, public.clone());
+    let parts = core.store.read(|read| parts(core, read, (public, secrets), &record.network_connection))?;
+    resolve(core, parts).await
+}
+
+fn parts(
+    core: &Core,
+    read: &mms_store::Reader<'_>,
+    source: (pb::DataSource, Secrets),
+    network_id: &str,
+) -> Result<Parts> {
+    if network_id.is_empty() {
+        return Ok(Parts { source, network: None, network_revision: 0 });
+    }
+    let record = network::get(read, network_id)?;
+    let secrets = sealed::read(read, &core.vault, sealed::NETWORK, network_id)?;
+    let network = Some((network_to(network_id, &record), secrets));
+    Ok(Parts { source, network, network_revision: record.revision })
+}
+
+/// A stored network connection with its secrets.
+pub async fn network(core: &Core, id: &str) -> Result<pb::NetworkConnection> {
+    let parts = core.store.read(|read| parts(core, read, Default::default(), id))?;
+    resolve(core, parts).await?.network.ok_or_else(|| RegistryError::NotFound(network::name(id)))
+}
+
+async fn resolve(core: &Core, parts: Parts) -> Result<Access> {
+    let guard = core.guard.clone();
+    // References may lead to files.
+    let resolved = tokio::task::spawn_blocking(move || {
+        let source = with_secrets(&guard, parts.source)?;
+        let network = parts.network.map(|network| with_secrets(&guard, network)).transpose()?;
+        Ok::<_, ReferenceError>(Access { source, network, network_revision: parts.network_revision })
+    });
+    Ok(resolved.await.map_err(|_| RegistryError::CutOff)??)
+}
+
+fn with_secrets<T: prost::Message + prost::Name + Default>(
+    guard: &Guard,
+    (message, secrets): (T, Secrets),
+) -> Result<T, ReferenceError> {
+    Ok(join(&message, &secrets.map(|path, secret| guard.resolve(path, secret))?))
+}

@@ -1,0 +1,138 @@
+//! What a request to create or change something comes to: the public part, the secrets, and every violation.
+
+use mms_proto::registry::v1 as pb;
+use mms_proto::validate::{clear_output_only, violations};
+use mms_proto::{ApiError, FieldViolation};
+use pb::databricks_config::StorageAccess;
+use tonic::Status;
+
+use super::Api;
+use crate::convert::{network_to, source_to, time};
+use crate::error::{RegistryError, Result};
+use crate::record;
+use crate::rules::{self, Offline, judge, judge_network, sas_expiry_ms};
+use crate::secrets::{Secrets, join, places, split};
+use crate::source::Update;
+use crate::{mask, network, sealed, source};
+
+impl Api {
+    /// Judges a whole new data source; `request` is the message it came in.
+    pub(super) fn new_source<T: prost::Message + prost::Name>(
+        &self,
+        request: &T,
+        given: &pb::DataSource,
+    ) -> Result<(pb::DataSource, Secrets), Status> {
+        let (mut public, secrets) = split(&clear_output_only(given));
+        let mut found = violations(request);
+        found.extend(judge(&public, self.offline(&secrets)));
+        refuse(found)?;
+        refuse_not_yet(&public)?;
+        note_expiry(&mut public, &secrets);
+        Ok((public, secrets))
+    }
+
+    /// Works out a change of a data source against what is stored now.
+    pub(super) fn changed_source(&self, id: &str, request: &pb::UpdateDataSourceRequest) -> Result<Update, Status> {
+        let (record, old) = self.core.store.read(|read| {
+            let record = source::living(read, id)?;
+            Ok::<_, RegistryError>((record, sealed::read(read, &self.core.vault, sealed::SOURCE, id)?))
+        })?;
+        let given = request.data_source.clone().unwrap_or_default();
+        source::check_etag(id, &record, &given.etag)?;
+        let current = source_to(id, &record);
+        let paths = request.update_mask.as_ref().map(|mask| mask.paths.as_slice()).unwrap_or_default();
+        let masked = mask::apply(&join(&current, &Secrets::default()), &clear_output_only(&given), paths);
+        let (mut public, sent) = split(&masked);
+        if public.display_name.is_empty() {
+            public.display_name = super::default_display_name(String::new(), id);
+        }
+        let secrets = sent.clone().over(&old, &places(&public));
+
+        let mut found = violations(request);
+        found.extend(immutables(&current, &public, "data_source"));
+        found.extend(judge(&public, self.offline(&secrets)));
+        refuse(found)?;
+        refuse_not_yet(&public)?;
+        note_expiry(&mut public, &sent);
+        Ok(Update { revision: record.config_revision, config: public, secrets, now_ms: self.core.now_ms() })
+    }
+
+    /// Works out a change of a network connection against what is stored now.
+    pub(super) fn changed_network(
+        &self,
+        id: &str,
+        request: &pb::UpdateNetworkConnectionRequest,
+    ) -> Result<(u64, pb::NetworkConnection, Secrets), Status> {
+        let (record, old) = self.core.store.read(|read| {
+            let record = network::get(read, id)?;
+            Ok::<_, RegistryError>((record, sealed::read(read, &self.core.vault, sealed::NETWORK, id)?))
+        })?;
+        let given = request.network_connection.clone().unwrap_or_default();
+        network::check_etag(id, &record, &given.etag)?;
+        let paths = request.update_mask.as_ref().map(|mask| mask.paths.as_slice()).unwrap_or_default();
+        let masked = mask::apply(&network_to(id, &record), &clear_output_only(&given), paths);
+        let (mut public, sent) = split(&masked);
+        public.display_name = super::default_display_name(public.display_name, id);
+        let secrets = sent.over(&old, &stays(&public));
+        let mut found = violations(request);
+        found.extend(judge_network(&public, &secrets, "network_connection"));
+        refuse(found)?;
+        Ok((record.revision, public, secrets))
+    }
+
+    fn offline<'a>(&self, secrets: &'a Secrets) -> Offline<'a> {
+        Offline {
+            at: "data_source",
+            secrets,
+            allow_local_files: self.core.allow_local_files,
+            now_ms: self.core.now_ms(),
+        }
+    }
+}
+
+/// A network connection's secrets stay as long as what they belong to is there.
+fn stays(network: &pb::NetworkConnection) -> Vec<String> {
+    let mut stays = places(network);
+    stays.retain(|path| match path.as_str() {
+        "proxy_authorization" => !network.proxy_url.is_empty(),
+        _ => !network.client_certificate_pem.is_empty(),
+    });
+    stays
+}
+
+/// When a signature that was sent ends is public; of one that stays it is stored already.
+fn note_expiry(public: &mut pb::DataSource, sent: &Secrets) {
+    if let Some(StorageAccess::Sas(sas)) = public.databricks.as_mut().and_then(|config| config.storage_access.as_mut())
+        && let Some(secret) = sent.get("databricks.sas.sas")
+    {
+        sas.expire_time = sas_expiry_ms(secret).and_then(time);
+    }
+}
+
+fn immutables(before: &pb::DataSource, after: &pb::DataSource, at: &str) -> Vec<FieldViolation> {
+    let changed = mask::changed_immutables(before, after);
+    changed.into_iter().map(|path| FieldViolation::new(format!("{at}.{path}"), "cannot be changed")).collect()
+}
+
+fn refuse_not_yet(public: &pb::DataSource) -> Result<(), Status> {
+    match rules::not_yet(public) {
+        Some(feature) => Err(RegistryError::NotYet(feature).into()),
+        None => Ok(()),
+    }
+}
+
+/// Everything that is wrong, once for each field and fault.
+pub(super) fn refuse(found: Vec<FieldViolation>) -> Result<(), Status> {
+    let mut each: Vec<FieldViolation> = Vec::new();
+    for violation in found {
+        if !each.iter().any(|seen| seen.field == violation.field && seen.description == violation.description) {
+            each.push(violation);
+        }
+    }
+    if each.is_empty() { Ok(()) } else { Err(ApiError::invalid(each).into()) }
+}
+
+/// A data source as it would be shown if it were stored.
+pub(super) fn preview(id: &str, record: &record::DataSource) -> pb::DataSource {
+    pb::DataSource { etag: String::new(), ..source_to(id, record) }
+}

@@ -1,0 +1,140 @@
+//! The streams of checks.
+
+use std::time::{Duration, Instant};
+
+use mms_http::{HttpClient, Method, Url};
+use mms_proto::ApiError;
+use mms_proto::registry::v1 as pb;
+use pb::check_data_source_request::Target;
+use pb::check_data_source_response::Event;
+use pb::check_network_connection_response::Event as NetworkEvent;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use super::{Answers, Api, check, id};
+use crate::access;
+use crate::check::Steps;
+use crate::convert::{duration, report_from, time};
+use crate::error::{RegistryError, Result};
+use crate::far;
+use crate::source;
+
+/// Steps that may wait for a slow caller.
+const QUEUE: usize = 16;
+/// Longest try of one URL.
+const URL_LIMIT: Duration = Duration::from_secs(20);
+
+impl Api {
+    pub(super) async fn check_stream(
+        &self,
+        request: pb::CheckDataSourceRequest,
+    ) -> Result<Answers<pb::CheckDataSourceResponse>, Status> {
+        let (stored, access) = match &request.target {
+            None => return Err(ApiError::invalid_field("target", "is required: set name or data_source").into()),
+            Some(Target::Name(name)) => {
+                check(&request)?;
+                let id = id(name);
+                self.core.store.read(|read| source::living(read, &id))?;
+                let access = access::stored(&self.core, &id).await;
+                (Some(id), access)
+            }
+            Some(Target::DataSource(given)) => {
+                let (public, secrets) = self.new_source(&request, given)?;
+                let access = access::unsaved(&self.core, &crate::secrets::join(&public, &secrets)).await;
+                if let Err(RegistryError::NotFound(_)) = access {
+                    access?;
+                    return Err(RegistryError::CutOff.into());
+                }
+                (None, access)
+            }
+        };
+        let (send, receive) = mpsc::channel(QUEUE);
+        let (core, now_ms) = (self.core.clone(), crate::now_ms);
+        tokio::spawn(async move {
+            let (listener, mut steps) = mpsc::channel(QUEUE);
+            let forward = send.clone();
+            // Ends when the check drops its side, or the caller is gone: then the check's next step finds that out.
+            let forwarding = tokio::spawn(async move {
+                while let Some(step) = steps.recv().await {
+                    let answer = pb::CheckDataSourceResponse { event: Some(Event::Step(step)) };
+                    if forward.send(Ok(answer)).await.is_err() {
+                        return;
+                    }
+                }
+            });
+            let checked =
+                Box::pin(crate::check::run(access, request.start_cluster, Steps::new(listener), now_ms)).await;
+            // Steps come before the report.
+            drop(forwarding.await);
+            let Ok(report) = checked else { return };
+            if let Some(id) = stored {
+                let record = report_from(&report);
+                let kept = core.store.commit(move |tx| source::set_report(tx, &id, record)).await;
+                // A source that was deleted meanwhile keeps no report.
+                if let Err(error) = kept.or_else(|error| match error {
+                    RegistryError::NotFound(_) => Ok(()),
+                    error => Err(error),
+                }) {
+                    return drop(send.send(Err(error.into())).await);
+                }
+            }
+            let answer = pb::CheckDataSourceResponse { event: Some(Event::Report(report)) };
+            drop(send.send(Ok(answer)).await);
+        });
+        Ok(Box::pin(ReceiverStream::new(receive)))
+    }
+
+    pub(super) async fn check_network_stream(
+        &self,
+        request: pb::CheckNetworkConnectionRequest,
+    ) -> Result<Answers<pb::CheckNetworkConnectionResponse>, Status> {
+        check(&request)?;
+        let mut urls = Vec::new();
+        for (at, text) in request.urls.iter().enumerate() {
+            match Url::parse(text) {
+                Ok(url) if matches!(url.scheme(), "http" | "https") => urls.push(url),
+                _ => return Err(ApiError::invalid_field(format!("urls[{at}]"), "is not an http(s) URL").into()),
+            }
+        }
+        let network = access::network(&self.core, &id(&request.name)).await?;
+        let http = far::http(Some(&network)).map_err(|error| RegistryError::EndFailed {
+            end: crate::error::End::Source,
+            step: "network".into(),
+            message: error.to_string(),
+        })?;
+        let (send, receive) = mpsc::channel(QUEUE);
+        tokio::spawn(async move {
+            let mut report = pb::CheckReport { state: pb::CheckState::Ok as i32, ..pb::CheckReport::default() };
+            for (at, url) in urls.into_iter().enumerate() {
+                let step = connect(&http, at, url).await;
+                if step.state == pb::CheckState::Failed as i32 {
+                    report.state = step.state;
+                }
+                report.steps.push(step.clone());
+                let answer = pb::CheckNetworkConnectionResponse { event: Some(NetworkEvent::Step(step)) };
+                if send.send(Ok(answer)).await.is_err() {
+                    return;
+                }
+            }
+            report.end_time = time(crate::now_ms());
+            let answer = pb::CheckNetworkConnectionResponse { event: Some(NetworkEvent::Report(report)) };
+            drop(send.send(Ok(answer)).await);
+        });
+        Ok(Box::pin(ReceiverStream::new(receive)))
+    }
+}
+
+/// HEAD, so that nothing is fetched; whatever status comes, the connection stands.
+async fn connect(http: &HttpClient, at: usize, url: Url) -> pb::CheckStep {
+    let begun = Instant::now();
+    let shown = mms_http::redact::redact_url(&url);
+    let (state, message, remedy) = match http.request(Method::HEAD, url).timeout(URL_LIMIT).send().await {
+        Ok(answer) => (pb::CheckState::Ok, format!("{shown} answers, with status {}", answer.status()), String::new()),
+        Err(error) => {
+            let remedy = "check the address, the proxy, the certificate authorities and the allowed hosts";
+            (pb::CheckState::Failed, error.to_string(), remedy.to_owned())
+        }
+    };
+    pb::CheckStep { id: format!("url.{at}"), state: state as i32, message, remedy, duration: duration(begun.elapsed()) }
+}

@@ -1,0 +1,155 @@
+//! NetworkConnectionService.
+
+use mms_proto::page;
+use mms_proto::registry::v1 as pb;
+use mms_proto::validate::{clear_output_only, violations};
+use mms_store::{Read, Scope};
+use pb::network_connection_service_server::NetworkConnectionService;
+use tonic::{Request, Response, Status};
+
+use super::change::refuse;
+use super::{Answers, Api, check, chosen_id, default_display_name, id, plain_list};
+use crate::convert::{network_from, network_to};
+use crate::error::{RegistryError, Result};
+use crate::network;
+use crate::record;
+use crate::request::Call;
+use crate::rules::judge_network;
+use crate::secrets::split;
+use crate::store::NETWORKS;
+
+/// How often an update is worked out anew when somebody else was faster.
+const UPDATE_ATTEMPTS: usize = 5;
+
+impl Api {
+    async fn create_network(
+        &self,
+        request: pb::CreateNetworkConnectionRequest,
+    ) -> Result<pb::NetworkConnection, Status> {
+        let given = request.network_connection.clone().unwrap_or_default();
+        let (public, secrets) = split(&clear_output_only(&given));
+        let mut found = violations(&request);
+        found.extend(judge_network(&public, &secrets, "network_connection"));
+        refuse(found)?;
+        let now_ms = self.core.now_ms();
+        let id = chosen_id("network_connection_id", &request.network_connection_id, 'n', uuid::Uuid::now_v7())?;
+        let mut record =
+            record::NetworkConnection { create_ms: now_ms, update_ms: now_ms, ..record::NetworkConnection::default() };
+        network_from(&mut record, public);
+        record.display_name = default_display_name(record.display_name, &id);
+        if request.validate_only {
+            return Ok(pb::NetworkConnection { etag: String::new(), ..network_to(&id, &record) });
+        }
+        let call = Call::new("CreateNetworkConnection", &request.request_id, &request, now_ms);
+        let vault = self.core.vault.clone();
+        let (id, record) = self
+            .core
+            .store
+            .commit(move |tx| {
+                if let Some(made) = call.replayed(tx, &vault)? {
+                    let record = network::get(tx, &made)?;
+                    return Ok((made, record));
+                }
+                let record = network::create(tx, &vault, &id, record, &secrets)?;
+                call.remember(tx, &vault, &id)?;
+                Ok::<_, RegistryError>((id, record))
+            })
+            .await?;
+        Ok(network_to(&id, &record))
+    }
+
+    async fn update_network(
+        &self,
+        request: pb::UpdateNetworkConnectionRequest,
+    ) -> Result<pb::NetworkConnection, Status> {
+        let (id, now_ms) = (id(&request.name), self.core.now_ms());
+        for _ in 0..UPDATE_ATTEMPTS {
+            let (revision, public, secrets) = self.changed_network(&id, &request)?;
+            let (vault, own) = (self.core.vault.clone(), id.clone());
+            let stored = self
+                .core
+                .store
+                .commit(move |tx| network::update(tx, &vault, &own, revision, public, &secrets, now_ms))
+                .await?;
+            if let Some(record) = stored {
+                return Ok(network_to(&id, &record));
+            }
+        }
+        Err(RegistryError::EtagMismatch(network::name(&id)).into())
+    }
+}
+
+#[tonic::async_trait]
+impl NetworkConnectionService for Api {
+    type CheckNetworkConnectionStream = Answers<pb::CheckNetworkConnectionResponse>;
+
+    async fn create_network_connection(
+        &self,
+        request: Request<pb::CreateNetworkConnectionRequest>,
+    ) -> Result<Response<pb::CreateNetworkConnectionResponse>, Status> {
+        let made = self.create_network(request.into_inner()).await?;
+        Ok(Response::new(pb::CreateNetworkConnectionResponse { network_connection: Some(made) }))
+    }
+
+    async fn get_network_connection(
+        &self,
+        request: Request<pb::GetNetworkConnectionRequest>,
+    ) -> Result<Response<pb::GetNetworkConnectionResponse>, Status> {
+        check(request.get_ref())?;
+        let id = id(&request.get_ref().name);
+        let record = self.core.store.read(|read| network::get(read, &id))?;
+        let network_connection = Some(network_to(&id, &record));
+        Ok(Response::new(pb::GetNetworkConnectionResponse { network_connection }))
+    }
+
+    async fn list_network_connections(
+        &self,
+        request: Request<pb::ListNetworkConnectionsRequest>,
+    ) -> Result<Response<pb::ListNetworkConnectionsResponse>, Status> {
+        let request = request.into_inner();
+        check(&request)?;
+        plain_list(&request.filter, &request.order_by)?;
+        let arguments = ["networkConnections"];
+        let after = page::after(&arguments, &request.page_token)?;
+        let size = page::size(request.page_size);
+        let found = self
+            .core
+            .store
+            .read(|read| Ok::<_, RegistryError>(read.page(&NETWORKS, &Scope::all(), after.as_ref(), size)?))?;
+        Ok(Response::new(pb::ListNetworkConnectionsResponse {
+            network_connections: found.items.iter().map(|(id, record)| network_to(id, record)).collect(),
+            next_page_token: found.next.map(|last| page::token(&arguments, &last)).unwrap_or_default(),
+        }))
+    }
+
+    async fn update_network_connection(
+        &self,
+        request: Request<pb::UpdateNetworkConnectionRequest>,
+    ) -> Result<Response<pb::UpdateNetworkConnectionResponse>, Status> {
+        let request = request.into_inner();
+        if request.name.is_empty() || request.update_mask.as_ref().is_none_or(|mask| mask.paths.is_empty()) {
+            check(&request)?;
+            return Err(mms_proto::ApiError::invalid_field("update_mask.paths", "is required: name the fields").into());
+        }
+        let changed = self.update_network(request).await?;
+        Ok(Response::new(pb::UpdateNetworkConnectionResponse { network_connection: Some(changed) }))
+    }
+
+    async fn delete_network_connection(
+        &self,
+        request: Request<pb::DeleteNetworkConnectionRequest>,
+    ) -> Result<Response<pb::DeleteNetworkConnectionResponse>, Status> {
+        let request = request.into_inner();
+        check(&request)?;
+        let id = id(&request.name);
+        self.core.store.commit(move |tx| network::delete(tx, &id, &request.etag)).await?;
+        Ok(Response::new(pb::DeleteNetworkConnectionResponse { name: request.name }))
+    }
+
+    async fn check_network_connection(
+        &self,
+        request: Request<pb::CheckNetworkConnectionRequest>,
+    ) -> Result<Response<Self::CheckNetworkConnectionStream>, Status> {
+        self.check_network_stream(request.into_inner()).await.map(Response::new)
+    }
+}

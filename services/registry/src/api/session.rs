@@ -1,0 +1,97 @@
+//! SessionService: the only one that hands out secrets.
+
+use mms_proto::page;
+use mms_proto::registry::v1 as pb;
+use mms_store::{Read, Scope};
+use pb::session_service_server::SessionService;
+use tokio::time::Instant;
+use tonic::{Request, Response, Status};
+
+use super::{Api, check, id};
+use crate::convert::{duration, source_to, time};
+use crate::error::{RegistryError, Result};
+use crate::store::USES;
+use crate::{run, source};
+
+#[tonic::async_trait]
+impl SessionService for Api {
+    async fn open_session(
+        &self,
+        request: Request<pb::OpenSessionRequest>,
+    ) -> Result<Response<pb::OpenSessionResponse>, Status> {
+        check(request.get_ref())?;
+        let request = request.into_inner();
+        let session = run::open_session(&self.core, &id(&request.data_source), &request.holder).await?;
+        Ok(Response::new(pb::OpenSessionResponse { session: Some(session) }))
+    }
+
+    async fn renew_session(
+        &self,
+        request: Request<pb::RenewSessionRequest>,
+    ) -> Result<Response<pb::RenewSessionResponse>, Status> {
+        check(request.get_ref())?;
+        let request = request.into_inner();
+        let changed = run::renew_session(&self.core, &request.session_token, &request.etag)?;
+        let expire_after = duration(self.core.leases.session_term());
+        Ok(Response::new(pb::RenewSessionResponse { expire_after, changed }))
+    }
+
+    async fn close_session(
+        &self,
+        request: Request<pb::CloseSessionRequest>,
+    ) -> Result<Response<pb::CloseSessionResponse>, Status> {
+        check(request.get_ref())?;
+        self.core.leases.close(&request.get_ref().session_token, Instant::now());
+        Ok(Response::new(pb::CloseSessionResponse {}))
+    }
+
+    async fn acquire_use(
+        &self,
+        request: Request<pb::AcquireUseRequest>,
+    ) -> Result<Response<pb::AcquireUseResponse>, Status> {
+        check(request.get_ref())?;
+        let request = request.into_inner();
+        let id = id(&request.data_source);
+        let record = run::acquire(&self.core, &id, &request.holder).await?;
+        Ok(Response::new(pb::AcquireUseResponse {
+            expire_after: duration(self.core.leases.use_term()),
+            data_source: Some(source_to(&id, &record)),
+        }))
+    }
+
+    async fn release_use(
+        &self,
+        request: Request<pb::ReleaseUseRequest>,
+    ) -> Result<Response<pb::ReleaseUseResponse>, Status> {
+        check(request.get_ref())?;
+        let request = request.into_inner();
+        run::release(&self.core, &id(&request.data_source), &request.holder).await?;
+        Ok(Response::new(pb::ReleaseUseResponse {}))
+    }
+
+    async fn list_uses(&self, request: Request<pb::ListUsesRequest>) -> Result<Response<pb::ListUsesResponse>, Status> {
+        check(request.get_ref())?;
+        let request = request.into_inner();
+        let id = id(&request.parent);
+        let arguments = [request.parent.as_str()];
+        let after = page::after(&arguments, &request.page_token)?.map(|holder| (id.clone(), holder));
+        let size = page::size(request.page_size);
+        let found = self.core.store.read(|read| {
+            source::get(read, &id)?;
+            Ok::<_, RegistryError>(read.page(&USES, &Scope::prefix(&(id.clone(),)), after.as_ref(), size)?)
+        })?;
+        let (now, now_ms) = (Instant::now(), self.core.now_ms());
+        let uses = found.items.iter().map(|(key, held)| {
+            let left = self.core.leases.use_left(key, now).unwrap_or_default();
+            pb::Use {
+                holder: key.1.clone(),
+                acquire_time: time(held.acquire_ms),
+                expire_time: time(now_ms.saturating_add(i64::try_from(left.as_millis()).unwrap_or(0))),
+            }
+        });
+        Ok(Response::new(pb::ListUsesResponse {
+            uses: uses.collect(),
+            next_page_token: found.next.map(|(_, holder)| page::token(&arguments, &holder)).unwrap_or_default(),
+        }))
+    }
+}

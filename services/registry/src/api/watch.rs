@@ -1,0 +1,159 @@
+//! The stream of changes. A position is the revision up to which a caller has been told, in one incarnation of the
+//! store: of another one it means nothing, and the caller is told everything anew.
+
+use std::ops::{Bound, ControlFlow};
+
+use mms_proto::ApiError;
+use mms_proto::registry::v1 as pb;
+use mms_store::{Read, Revision, Scope};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use super::{Answers, Api};
+use crate::convert::source_to;
+use crate::core::Core;
+use crate::error::{RegistryError, Result};
+use crate::store::{CHANGES, SOURCES, TRIM};
+
+/// Answers that may wait for a slow caller.
+const QUEUE: usize = 16;
+/// Changes read at once.
+const AT_ONCE: usize = 100;
+
+type Send = mpsc::Sender<Result<pb::WatchDataSourcesResponse, Status>>;
+
+struct Watch {
+    core: Core,
+    /// Only this data source.
+    only: Option<String>,
+    send: Send,
+}
+
+impl Api {
+    pub(super) fn watch_stream(
+        &self,
+        request: pb::WatchDataSourcesRequest,
+    ) -> Result<Answers<pb::WatchDataSourcesResponse>, Status> {
+        let from = self.core.revision_of(&request.position)?;
+        let only = (!request.name.is_empty()).then(|| super::id(&request.name));
+        let (send, receive) = mpsc::channel(QUEUE);
+        let watch = Watch { core: self.core.clone(), only, send };
+        tokio::spawn(async move {
+            // The caller going away ends it, and is no failure.
+            if let Err(Some(error)) = watch.run(from).await {
+                drop(watch.send.send(Err(error.into())).await);
+            }
+        });
+        Ok(Box::pin(ReceiverStream::new(receive)))
+    }
+}
+
+impl Core {
+    fn position(&self, revision: Revision) -> String {
+        format!("{}.{revision:x}", self.store.incarnation().id.simple())
+    }
+
+    /// `None` when everything must be told anew.
+    fn revision_of(&self, position: &str) -> Result<Option<Revision>, Status> {
+        if position.is_empty() {
+            return Ok(None);
+        }
+        let fault = || Status::from(ApiError::invalid_field("position", "is not a position of this stream"));
+        let (incarnation, revision) = position.split_once('.').ok_or_else(fault)?;
+        let revision = Revision::from_str_radix(revision, 16).map_err(|_| fault())?;
+        let ours = incarnation == self.store.incarnation().id.simple().to_string();
+        Ok((ours && revision > 0).then_some(revision))
+    }
+}
+
+/// The stream ends: with a failure, or because nobody listens.
+type End = Option<RegistryError>;
+
+impl Watch {
+    async fn run(&self, from: Option<Revision>) -> Result<(), End> {
+        // Before the first look, so that no change falls between.
+        let mut revisions = self.core.store.subscribe();
+        let kept = |from: &Revision| self.is_kept(*from).unwrap_or(false);
+        let mut seen = match from.filter(kept) {
+            Some(seen) => self.tell_changes(seen).await?,
+            None => self.tell_all().await?,
+        };
+        let position = self.core.position(seen);
+        self.tell(pb::WatchDataSourcesResponse { data_source: None, position, caught_up: true }).await?;
+        loop {
+            tokio::select! {
+                () = self.send.closed() => return Err(None),
+                changed = revisions.changed() => if changed.is_err() {
+                    return Err(Some(RegistryError::CutOff));
+                },
+            }
+            if !self.is_kept(seen).map_err(Some)? {
+                // So far behind that changes were forgotten: what is there now stands in for them.
+                seen = self.tell_all().await?;
+            }
+            seen = self.tell_changes(seen).await?;
+        }
+    }
+
+    fn is_kept(&self, from: Revision) -> Result<bool> {
+        let trim = self.core.store.read(|read| Ok::<_, RegistryError>(read.get(&TRIM, &())?.unwrap_or_default()))?;
+        Ok(from >= trim.revision)
+    }
+
+    /// What is there now; the revision that it has.
+    async fn tell_all(&self) -> Result<Revision, End> {
+        let (all, revision) = self.core.store.read(|read| {
+            let mut all = Vec::new();
+            read.scan(&SOURCES, &Scope::all(), |id, source| {
+                if source.delete_ms == 0 && self.wants(&id) {
+                    all.push((id, source));
+                }
+                ControlFlow::Continue(())
+            })
+            .map_err(RegistryError::from)?;
+            Ok::<_, RegistryError>((all, read.revision()))
+        })?;
+        self.core.store.until_durable(revision).await.map_err(RegistryError::from)?;
+        // Whoever resumes in the middle of these is told all of them again.
+        let position = self.core.position(0);
+        for (id, source) in all {
+            let data_source = Some(source_to(&id, &source));
+            self.tell(pb::WatchDataSourcesResponse { data_source, position: position.clone(), caught_up: false })
+                .await?;
+        }
+        Ok(revision)
+    }
+
+    /// The changes after a revision that the disk has; up to where.
+    async fn tell_changes(&self, mut seen: Revision) -> Result<Revision, End> {
+        let durable = self.core.store.durable_revision();
+        let range = (Bound::Unbounded, Bound::Included(durable));
+        while seen < durable {
+            let page = self.core.store.read(|read| {
+                let page = read.page(&CHANGES, &Scope::range(range), Some(&seen), AT_ONCE)?;
+                Ok::<_, RegistryError>(page)
+            })?;
+            for (revision, change) in page.items {
+                seen = revision;
+                if self.wants(&change.id) {
+                    let data_source = Some(source_to(&change.id, &change.source));
+                    let position = self.core.position(revision);
+                    self.tell(pb::WatchDataSourcesResponse { data_source, position, caught_up: false }).await?;
+                }
+            }
+            if page.next.is_none() {
+                seen = durable;
+            }
+        }
+        Ok(seen)
+    }
+
+    fn wants(&self, id: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| only == id)
+    }
+
+    async fn tell(&self, answer: pb::WatchDataSourcesResponse) -> Result<(), End> {
+        self.send.send(Ok(answer)).await.map_err(|_| None)
+    }
+}

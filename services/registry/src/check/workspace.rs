@@ -1,0 +1,160 @@
+//! The Databricks end: workspace, token, catalog, grants, cluster.
+
+use mms_databricks::{CatalogInfo, ClusterState, DatabricksError, RefusalKind, Securable, Workspace};
+use mms_http::HttpClient;
+use mms_proto::registry::v1 as pb;
+
+use super::{Finding, Gone, Steps};
+use crate::far;
+
+/// The steps of this end, in order; the grants and the cluster only where there is something to say.
+pub const STEPS: &[&str] = &["workspace.reachable", "workspace.token", "catalog.visible", "storage.readable"];
+/// What the token's owner needs, as the contract says at `access_token`.
+const GRANTS: &[(&str, &str)] = &[
+    ("grant.browse", "BROWSE"),
+    ("grant.execute", "EXECUTE"),
+    ("grant.select", "SELECT"),
+    ("grant.use_catalog", "USE_CATALOG"),
+    ("grant.use_schema", "USE_SCHEMA"),
+];
+const NO_TOKEN: &str = "make a new token in the workspace and set databricks.access_token";
+
+/// Whether the workspace answered but did not take the token. For a token it does not know it says either.
+fn refuses_token(error: &DatabricksError) -> bool {
+    matches!(error.refusal(), Some(RefusalKind::Unauthenticated | RefusalKind::PermissionDenied))
+}
+
+pub(super) async fn try_catalog(
+    config: &pb::DatabricksConfig,
+    http: &HttpClient,
+) -> Result<(), (&'static str, String)> {
+    let workspace = far::workspace(config, http).map_err(|text| ("workspace.reachable", text))?;
+    match workspace.get_catalog(&config.catalog).await {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let step = if refuses_token(&error) {
+                "workspace.token"
+            } else if error.refusal().is_some() {
+                "catalog.visible"
+            } else {
+                "workspace.reachable"
+            };
+            Err((step, error.to_string()))
+        }
+    }
+}
+
+pub(super) async fn check(
+    config: &pb::DatabricksConfig,
+    http: &HttpClient,
+    start_cluster: bool,
+    steps: &mut Steps,
+) -> Result<(), Gone> {
+    let workspace = match far::workspace(config, http) {
+        Ok(workspace) => workspace,
+        Err(text) => {
+            steps.note("workspace.reachable", Finding::failed(text, "mend databricks.workspace_url")).await?;
+            return steps.skip(&STEPS[1..3], "the workspace was not reached").await;
+        }
+    };
+    // One call answers both questions.
+    let mut user = None;
+    let reached = steps.step("workspace.reachable", async {
+        let asked = workspace.current_user().await;
+        let finding = match &asked {
+            Err(error) if !refuses_token(error) => Finding::failed(
+                error.to_string(),
+                "check databricks.workspace_url, and that this machine (or the network connection's proxy) gets there",
+            ),
+            _ => Finding::ok(format!("{} answers", workspace.url())),
+        };
+        user = Some(asked);
+        finding
+    });
+    if !reached.await? {
+        return steps.skip(&STEPS[1..3], "the workspace was not reached").await;
+    }
+    let (token, user) = match user {
+        Some(Ok(user)) => (Finding::ok(format!("the token belongs to {}", user.user_name)), Some(user.user_name)),
+        Some(Err(error)) => (Finding::failed(error.to_string(), NO_TOKEN), None),
+        None => (Finding::failed("no answer", NO_TOKEN), None),
+    };
+    steps.note("workspace.token", token).await?;
+    let Some(user) = user else { return steps.skip(&STEPS[2..3], "the token is not accepted").await };
+
+    let mut catalog = None;
+    let visible = steps.step("catalog.visible", async {
+        match workspace.get_catalog(&config.catalog).await {
+            Ok(found) => {
+                let finding = visible(&found);
+                catalog = Some(found);
+                finding
+            }
+            Err(error) => Finding::failed(
+                error.to_string(),
+                format!("check the name, and: GRANT USE CATALOG, BROWSE ON CATALOG `{}` TO `{user}`", config.catalog),
+            ),
+        }
+    });
+    visible.await?;
+    if let Some(catalog) = catalog {
+        grants(&workspace, &catalog, &user, steps).await?;
+    }
+    if !config.cluster_id.is_empty() {
+        steps.step("cluster.usable", cluster(&workspace, &config.cluster_id, start_cluster)).await?;
+    }
+    Ok(())
+}
+
+fn visible(catalog: &CatalogInfo) -> Finding {
+    let kind = catalog.catalog_type.as_deref().unwrap_or("catalog");
+    if catalog.browse_only {
+        let text = format!("catalog {} ({kind}) can be browsed, but not used", catalog.name);
+        return Finding::warning(text, format!("GRANT USE CATALOG ON CATALOG `{}` to the token's owner", catalog.name));
+    }
+    Finding::ok(format!("catalog {} ({kind})", catalog.name))
+}
+
+/// A right may also come from a group, or be granted on each schema: its absence here is no proof.
+async fn grants(workspace: &Workspace, catalog: &CatalogInfo, user: &str, steps: &mut Steps) -> Result<(), Gone> {
+    let owner = catalog.owner.as_deref() == Some(user);
+    let rights = workspace.effective_privileges(Securable::Catalog(&catalog.name), Some(user)).await;
+    for (id, right) in GRANTS {
+        let finding = match &rights {
+            _ if owner => Finding::ok(format!("{user} owns the catalog")),
+            Ok(rights) if rights.iter().any(|has| has.privilege == *right || has.privilege == "ALL_PRIVILEGES") => {
+                Finding::ok(format!("{user} has {right} on the catalog"))
+            }
+            Ok(_) => Finding::warning(
+                format!("{user} has no {right} of its own on the catalog; it may have it by a group or on the schemas"),
+                format!("GRANT {} ON CATALOG `{}` TO `{user}`", right.replace('_', " "), catalog.name),
+            ),
+            Err(error) => Finding::warning(
+                format!("rights could not be read: {error}"),
+                format!("make sure that {user} has {right} on what is to be migrated"),
+            ),
+        };
+        steps.note(id, finding).await?;
+    }
+    Ok(())
+}
+
+async fn cluster(workspace: &Workspace, id: &str, start: bool) -> Finding {
+    if start && let Err(error) = workspace.start_cluster(id).await {
+        return Finding::failed(error.to_string(), "check databricks.cluster_id, and the right CAN RESTART on it");
+    }
+    match workspace.get_cluster(id).await {
+        Ok(cluster) if cluster.is_usable() => Finding::ok(format!("cluster {id} is running")),
+        Ok(cluster) if cluster.state == ClusterState::Error => Finding::failed(
+            format!("cluster {id} is in error: {}", cluster.state_message.unwrap_or_default()),
+            "look at the cluster's event log in the workspace",
+        ),
+        Ok(cluster) => Finding::warning(
+            format!("cluster {id} is {:?}", cluster.state),
+            "start it before a scan that needs SQL, or check again with start_cluster",
+        ),
+        Err(error) => {
+            Finding::failed(error.to_string(), "check databricks.cluster_id, and the right CAN ATTACH TO on it")
+        }
+    }
+}

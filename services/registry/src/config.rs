@@ -1,0 +1,133 @@
+//! What an operator configures in the section `[registry]`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mms_server::{Faults, FrameConfig, ServiceConfig};
+use serde::{Deserialize, Serialize};
+
+use crate::key_file::{KeyError, read_key_file, read_key_variable};
+use crate::reference::Guard;
+use crate::vault::KeyRing;
+
+/// The section `[registry]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Name of the key-encryption key that wraps what is stored from now on.
+    pub encryption_key_id: String,
+    /// File of that key, mode 0600: 32 bytes or their base64. This or `encryption_key_variable` is required.
+    pub encryption_key_file: Option<PathBuf>,
+    /// Environment variable that holds that key in base64.
+    pub encryption_key_variable: Option<String>,
+    /// Further keys, each "id=FILE": for what was wrapped with them before, and to rotate to.
+    pub other_encryption_keys: Vec<String>,
+    /// Whether a data source may read files of this machine: for the sandbox.
+    pub allow_local_files: bool,
+    /// Seconds that a session lasts unless it is renewed. Transfers live on so long without the registry.
+    pub session_term_seconds: u64,
+    /// Seconds that a use lasts unless it is prolonged.
+    pub use_term_seconds: u64,
+    /// Most sessions open at once.
+    pub max_sessions: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            encryption_key_id: "main".into(),
+            encryption_key_file: None,
+            encryption_key_variable: None,
+            other_encryption_keys: Vec::new(),
+            allow_local_files: false,
+            session_term_seconds: 900,
+            use_term_seconds: 300,
+            max_sessions: 10_000,
+        }
+    }
+}
+
+impl ServiceConfig for Config {
+    const SERVICE: &'static str = "registry";
+    const DEFAULT_PORT: u16 = 7401;
+
+    fn check(&self, _frame: &FrameConfig, faults: &mut Faults) {
+        match (&self.encryption_key_file, &self.encryption_key_variable) {
+            (None, None) => faults.add(
+                "registry.encryption_key_file",
+                "is required: secrets are stored encrypted. Make one with: (umask 077; openssl rand -base64 32 > FILE)",
+            ),
+            (Some(_), Some(_)) => {
+                faults.add("registry.encryption_key_variable", "cannot be set together with encryption_key_file");
+            }
+            _ => {}
+        }
+        if self.encryption_key_id.is_empty() || self.encryption_key_id.chars().count() > 64 {
+            faults.add("registry.encryption_key_id", "must have 1 to 64 characters");
+        }
+        for entry in &self.other_encryption_keys {
+            match entry.split_once('=') {
+                Some((id, file)) if !id.is_empty() && !file.is_empty() && id != self.encryption_key_id => {}
+                Some((id, _)) if id == self.encryption_key_id => {
+                    faults.add("registry.other_encryption_keys", format!("{id:?} is the id of the key in use"));
+                }
+                _ => faults.add("registry.other_encryption_keys", format!("{entry:?} is not of the form id=FILE")),
+            }
+        }
+        for (key, value) in [
+            ("registry.session_term_seconds", self.session_term_seconds),
+            ("registry.use_term_seconds", self.use_term_seconds),
+        ] {
+            if !(1..=86_400).contains(&value) {
+                faults.add(key, "must be from 1 to 86400 (a day)");
+            }
+        }
+        if !(1..=1_000_000).contains(&self.max_sessions) {
+            faults.add("registry.max_sessions", "must be from 1 to 1000000");
+        }
+    }
+}
+
+impl Config {
+    /// How long a session lasts.
+    pub fn session_term(&self) -> Duration {
+        Duration::from_secs(self.session_term_seconds)
+    }
+
+    /// How long a use lasts.
+    pub fn use_term(&self) -> Duration {
+        Duration::from_secs(self.use_term_seconds)
+    }
+
+    /// Reads all key-encryption keys.
+    ///
+    /// # Errors
+    /// A file that is missing, readable by others or no key.
+    pub fn key_ring(&self) -> Result<KeyRing, KeyError> {
+        let key = match (&self.encryption_key_file, &self.encryption_key_variable) {
+            (Some(file), _) => read_key_file(file)?,
+            (None, Some(variable)) => read_key_variable(variable)?,
+            (None, None) => return Err(KeyError::NoVariable("(none)".into())),
+        };
+        let mut ring = KeyRing::new(&self.encryption_key_id, key);
+        for (id, file) in self.other_keys() {
+            ring.add(id, read_key_file(file)?);
+        }
+        Ok(ring)
+    }
+
+    /// What references of secrets may not lead to.
+    pub fn guard(&self, frame: &FrameConfig) -> Guard {
+        let mut files = vec![frame.data_dir.clone()];
+        files.extend(self.encryption_key_file.clone());
+        files.extend(self.other_keys().map(|(_, file)| file.to_owned()));
+        files.extend(
+            [&frame.tokens_file, &frame.service_token_file, &frame.tls.key_file].into_iter().flatten().cloned(),
+        );
+        Guard { files, variable: self.encryption_key_variable.clone() }
+    }
+
+    fn other_keys(&self) -> impl Iterator<Item = (&str, &Path)> {
+        self.other_encryption_keys.iter().filter_map(|entry| entry.split_once('=')).map(|(id, f)| (id, Path::new(f)))
+    }
+}

@@ -1,0 +1,34 @@
+//! Network connections.
+
+use mms_proto::registry::v1 as pb;
+
+use super::{etag, time};
+use crate::record::NetworkConnection;
+
+/// Puts what a caller configures into a record; the rest of it stays.
+pub fn network_from(record: &mut NetworkConnection, network: pb::NetworkConnection) {
+    record.display_name = network.display_name;
+    record.proxy_url = network.proxy_url;
+    record.ca_certificates_pem = network.ca_certificates_pem;
+    record.client_certificate_pem = network.client_certificate_pem;
+    record.host_overrides = network.host_overrides.into_iter().collect();
+    record.allowed_hosts = network.allowed_hosts;
+}
+
+/// A network connection as callers see it: without secrets.
+pub fn network_to(id: &str, record: &NetworkConnection) -> pb::NetworkConnection {
+    let record = record.clone();
+    pb::NetworkConnection {
+        name: format!("networkConnections/{id}"),
+        display_name: record.display_name,
+        etag: etag(record.revision),
+        create_time: time(record.create_ms),
+        update_time: time(record.update_ms),
+        proxy_url: record.proxy_url,
+        ca_certificates_pem: record.ca_certificates_pem,
+        client_certificate_pem: record.client_certificate_pem,
+        host_overrides: record.host_overrides.into_iter().collect(),
+        allowed_hosts: record.allowed_hosts,
+        ..pb::NetworkConnection::default()
+    }
+}

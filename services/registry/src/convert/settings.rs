@@ -1,0 +1,107 @@
+//! Migration settings.
+
+use mms_proto::registry::v1 as pb;
+use mms_proto::types::v1::{self as types, schedule};
+
+use super::duration_of;
+use crate::record::{CharacterMapping, Clock, Rate, Schedule, Settings, Window};
+
+pub(super) fn settings_from(settings: pb::MigrationSettings) -> Settings {
+    Settings {
+        scan_schedule: settings.scan_schedule.map(schedule_from),
+        metadata_concurrency: settings.metadata_concurrency,
+        schema_whitelist: settings.schema_whitelist,
+        schema_blacklist: settings.schema_blacklist,
+        table_whitelist: settings.table_whitelist,
+        table_blacklist: settings.table_blacklist,
+        max_concurrent_tasks: settings.max_concurrent_tasks,
+        sql_parameters: settings.sql_parameters.into_iter().collect(),
+        table_names: settings.table_names.map(mapping_from),
+        column_names: settings.column_names.map(mapping_from),
+        partition_values: settings.partition_values.map(mapping_from),
+        max_partitions_per_task: settings.max_partitions_per_task,
+        max_bytes_per_task: settings.max_bytes_per_task,
+        time_window: settings.time_window.map(|window| Window {
+            start: window.start,
+            end: window.end,
+            days: window.days,
+            time_zone: window.time_zone,
+            at_end: window.at_end,
+        }),
+        target_kind: settings.target_kind,
+        rate_limit: settings
+            .rate_limit
+            .map(|rate| Rate { bytes_per_second: rate.bytes_per_second, rows_per_second: rate.rows_per_second }),
+        idle_stop_after_ms: settings
+            .idle_stop_after
+            .map(|idle| idle.seconds.saturating_mul(1000).saturating_add(i64::from(idle.nanos) / 1_000_000)),
+        auto_start: settings.auto_start,
+    }
+}
+
+pub(super) fn settings_to(settings: &Settings) -> pb::MigrationSettings {
+    let settings = settings.clone();
+    pb::MigrationSettings {
+        scan_schedule: settings.scan_schedule.map(schedule_to),
+        metadata_concurrency: settings.metadata_concurrency,
+        schema_whitelist: settings.schema_whitelist,
+        schema_blacklist: settings.schema_blacklist,
+        table_whitelist: settings.table_whitelist,
+        table_blacklist: settings.table_blacklist,
+        max_concurrent_tasks: settings.max_concurrent_tasks,
+        sql_parameters: settings.sql_parameters.into_iter().collect(),
+        table_names: settings.table_names.map(mapping_to),
+        column_names: settings.column_names.map(mapping_to),
+        partition_values: settings.partition_values.map(mapping_to),
+        max_partitions_per_task: settings.max_partitions_per_task,
+        max_bytes_per_task: settings.max_bytes_per_task,
+        time_window: settings.time_window.map(|window| types::TimeWindow {
+            start: window.start,
+            end: window.end,
+            days: window.days,
+            time_zone: window.time_zone,
+            at_end: window.at_end,
+        }),
+        target_kind: settings.target_kind,
+        rate_limit: settings.rate_limit.map(|rate| types::RateLimit {
+            bytes_per_second: rate.bytes_per_second,
+            rows_per_second: rate.rows_per_second,
+        }),
+        idle_stop_after: settings.idle_stop_after_ms.and_then(duration_of),
+        auto_start: settings.auto_start,
+    }
+}
+
+fn schedule_from(schedule: types::Schedule) -> Schedule {
+    let mut record = Schedule { time_zone: schedule.time_zone, ..Schedule::default() };
+    match schedule.schedule {
+        Some(schedule::Schedule::Daily(at)) => record.daily = Some(Clock { hour: at.hour, minute: at.minute }),
+        Some(schedule::Schedule::Hourly(at)) => record.hourly = Some(at.minute),
+        Some(schedule::Schedule::Cron(cron)) => record.cron = Some(cron.expression),
+        None => {}
+    }
+    record
+}
+
+fn schedule_to(record: Schedule) -> types::Schedule {
+    let daily = record.daily.map(|at| schedule::Schedule::Daily(types::Daily { hour: at.hour, minute: at.minute }));
+    let hourly = record.hourly.map(|minute| schedule::Schedule::Hourly(types::Hourly { minute }));
+    let cron = record.cron.map(|expression| schedule::Schedule::Cron(types::Cron { expression }));
+    types::Schedule { schedule: daily.or(hourly).or(cron), time_zone: record.time_zone }
+}
+
+fn mapping_from(mapping: pb::CharacterMapping) -> CharacterMapping {
+    CharacterMapping {
+        characters: mapping.characters.into_iter().collect(),
+        other: mapping.other,
+        prefix: mapping.prefix,
+    }
+}
+
+fn mapping_to(mapping: CharacterMapping) -> pb::CharacterMapping {
+    pb::CharacterMapping {
+        characters: mapping.characters.into_iter().collect(),
+        other: mapping.other,
+        prefix: mapping.prefix,
+    }
+}

@@ -1,0 +1,62 @@
+//! What every part of this service shares: the store, the keys, leases, and the time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use mms_store::Store;
+use parking_lot::Mutex;
+use tokio::sync::{Mutex as Gate, OwnedMutexGuard};
+
+use crate::config::Config;
+use crate::lease::Leases;
+use crate::reference::Guard;
+use crate::vault::KeyRing;
+
+/// The shared parts; cheap to clone.
+#[derive(Clone)]
+pub struct Core {
+    /// This service's tables.
+    pub store: Store,
+    /// The key-encryption keys.
+    pub vault: Arc<KeyRing>,
+    /// Sessions and uses.
+    pub leases: Arc<Leases>,
+    /// What references of secrets may not lead to.
+    pub guard: Arc<Guard>,
+    /// Whether a data source may read files of this machine.
+    pub allow_local_files: bool,
+    gates: Arc<Mutex<HashMap<String, Arc<Gate<()>>>>>,
+    now_ms: fn() -> i64,
+}
+
+impl Core {
+    /// Parts that read the time from this function.
+    pub fn new(store: Store, vault: KeyRing, guard: Guard, config: &Config, now_ms: fn() -> i64) -> Self {
+        Self {
+            store,
+            vault: Arc::new(vault),
+            leases: Arc::new(Leases::new(config.session_term(), config.use_term(), config.max_sessions)),
+            guard: Arc::new(guard),
+            allow_local_files: config.allow_local_files,
+            gates: Arc::default(),
+            now_ms,
+        }
+    }
+
+    /// Wall time in ms.
+    pub fn now_ms(&self) -> i64 {
+        (self.now_ms)()
+    }
+
+    /// Waits until nobody else starts or stops this data source.
+    pub async fn gate(&self, id: &str) -> OwnedMutexGuard<()> {
+        let gate = Arc::clone(self.gates.lock().entry(id.to_owned()).or_default());
+        gate.lock_owned().await
+    }
+
+    /// Forgets the gate and leases of a data source that is gone for good.
+    pub fn forget(&self, id: &str) {
+        self.gates.lock().remove(id);
+        self.leases.forget(id);
+    }
+}

@@ -1,0 +1,215 @@
+//! Sessions and uses as this process holds them: who has which until when, on the monotonic clock. Pure: the time is
+//! passed in. Sessions live here only; which uses there are lies in the store, until when they hold lies here.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::store::UseKey;
+
+/// A session as it was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// The data source.
+    pub source: String,
+    /// Who opened it.
+    pub holder: String,
+    /// Revision of the network connection it was opened with; 0 without one.
+    pub network: u64,
+    expires: Instant,
+}
+
+/// Everything that runs out.
+#[derive(Debug)]
+pub struct Leases {
+    session_term: Duration,
+    use_term: Duration,
+    most_sessions: usize,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    /// By digest of the token: looking one up then takes no time that depends on the token.
+    sessions: HashMap<Vec<u8>, Session>,
+    uses: BTreeMap<UseKey, Instant>,
+    /// When a data source was last known to be needed.
+    touched: HashMap<String, Instant>,
+}
+
+fn key(token: &str) -> Vec<u8> {
+    digest::digest(&digest::SHA256, token.as_bytes()).as_ref().to_vec()
+}
+
+impl Leases {
+    /// No leases yet, of these terms; at most so many sessions at once.
+    pub fn new(session_term: Duration, use_term: Duration, most_sessions: usize) -> Self {
+        Self { session_term, use_term, most_sessions, held: Mutex::default() }
+    }
+
+    /// How long a session lasts unless it is renewed.
+    pub fn session_term(&self) -> Duration {
+        self.session_term
+    }
+
+    /// How long a use lasts unless it is prolonged.
+    pub fn use_term(&self) -> Duration {
+        self.use_term
+    }
+
+    /// Opens a session under a fresh random token; false when there are too many.
+    pub fn open(&self, token: &str, source: &str, holder: &str, network: u64, now: Instant) -> bool {
+        let mut held = self.held.lock();
+        if held.sessions.len() >= self.most_sessions {
+            return false;
+        }
+        let expires = now + self.session_term;
+        let session = Session { source: source.to_owned(), holder: holder.to_owned(), network, expires };
+        held.sessions.insert(key(token), session);
+        held.touched.insert(source.to_owned(), now);
+        true
+    }
+
+    /// Prolongs a session that has not run out.
+    pub fn renew(&self, token: &str, now: Instant) -> Option<Session> {
+        let mut held = self.held.lock();
+        let session = held.sessions.get_mut(&key(token)).filter(|session| session.expires > now)?;
+        session.expires = now + self.session_term;
+        Some(session.clone())
+    }
+
+    /// Ends a session.
+    pub fn close(&self, token: &str, now: Instant) {
+        let mut held = self.held.lock();
+        if let Some(session) = held.sessions.remove(&key(token)) {
+            held.touched.insert(session.source, now);
+        }
+    }
+
+    /// Ends all sessions of a data source.
+    pub fn close_all(&self, source: &str) {
+        self.held.lock().sessions.retain(|_, session| session.source != source);
+    }
+
+    /// Begins a use, or gives one that the store knows a full term.
+    pub fn hold(&self, key: UseKey, now: Instant) {
+        let mut held = self.held.lock();
+        held.touched.insert(key.0.clone(), now);
+        held.uses.insert(key, now + self.use_term);
+    }
+
+    /// Prolongs a use that has not run out; false when there is none.
+    pub fn prolong(&self, key: &UseKey, now: Instant) -> bool {
+        let mut held = self.held.lock();
+        match held.uses.get_mut(key).filter(|expires| **expires > now) {
+            Some(expires) => {
+                *expires = now + self.use_term;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Ends a use.
+    pub fn release(&self, key: &UseKey, now: Instant) {
+        let mut held = self.held.lock();
+        if held.uses.remove(key).is_some() {
+            held.touched.insert(key.0.clone(), now);
+        }
+    }
+
+    /// When a use ends, as seen from now.
+    pub fn use_left(&self, key: &UseKey, now: Instant) -> Option<Duration> {
+        self.held.lock().uses.get(key).map(|expires| expires.saturating_duration_since(now))
+    }
+
+    /// Ends what has run out, and gives the uses among it.
+    pub fn expire(&self, now: Instant) -> Vec<UseKey> {
+        let mut held = self.held.lock();
+        let ended: Vec<_> = held.sessions.extract_if(|_, session| session.expires <= now).collect();
+        let uses: Vec<UseKey> = held.uses.iter().filter(|(_, at)| **at <= now).map(|(key, _)| key.clone()).collect();
+        for (_, session) in ended {
+            held.touched.insert(session.source, now);
+        }
+        for key in &uses {
+            held.uses.remove(key);
+            held.touched.insert(key.0.clone(), now);
+        }
+        uses
+    }
+
+    /// Whether a use is held.
+    pub fn is_held(&self, key: &UseKey) -> bool {
+        self.held.lock().uses.contains_key(key)
+    }
+
+    /// Notes that a data source is needed now.
+    pub fn touch(&self, source: &str, now: Instant) {
+        self.held.lock().touched.insert(source.to_owned(), now);
+    }
+
+    /// For how long nobody has used or connected through a data source; `None` while somebody does.
+    pub fn idle_for(&self, source: &str, now: Instant) -> Option<Duration> {
+        let mut held = self.held.lock();
+        let busy = held.sessions.values().any(|session| session.source == source)
+            || held.uses.range((source.to_owned(), String::new())..).next().is_some_and(|(key, _)| key.0 == source);
+        if busy {
+            return None;
+        }
+        // One that was never seen counts from now on: this process may just have begun.
+        let since = *held.touched.entry(source.to_owned()).or_insert(now);
+        Some(now.saturating_duration_since(since))
+    }
+
+    /// Forgets a data source that is gone for good.
+    pub fn forget(&self, source: &str) {
+        self.held.lock().touched.remove(source);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TERM: Duration = Duration::from_secs(10);
+
+    fn leases() -> (Leases, Instant) {
+        (Leases::new(TERM, TERM, 2), Instant::now())
+    }
+
+    #[test]
+    fn a_session_lasts_its_term_from_the_last_renewal() {
+        let (leases, start) = leases();
+        assert!(leases.open("t", "lake", "w", 0, start));
+        assert!(leases.renew("t", start + TERM / 2).is_some());
+        assert!(leases.renew("t", start + TERM).is_some(), "prolonged at half time");
+        assert_eq!(leases.renew("t", start + TERM * 3), None);
+        assert_eq!(leases.renew("other", start), None);
+    }
+
+    #[test]
+    fn sessions_are_bounded() {
+        let (leases, start) = leases();
+        assert!(leases.open("1", "a", "w", 0, start) && leases.open("2", "a", "w", 0, start));
+        assert!(!leases.open("3", "a", "w", 0, start));
+        leases.close("1", start);
+        assert!(leases.open("3", "a", "w", 0, start));
+    }
+
+    #[test]
+    fn idleness_counts_from_the_last_end() {
+        let (leases, start) = leases();
+        let key: UseKey = ("a".into(), "job".into());
+        leases.hold(key.clone(), start);
+        assert_eq!(leases.idle_for("a", start), None);
+        assert_eq!(leases.idle_for("b", start), Some(Duration::ZERO), "another source's use does not count");
+        assert!(leases.prolong(&key, start + TERM / 2));
+        assert!(leases.expire(start + TERM).is_empty());
+        assert_eq!(leases.expire(start + TERM * 2), [key.clone()]);
+        assert!(!leases.prolong(&key, start + TERM * 2));
+        assert_eq!(leases.idle_for("a", start + TERM * 3), Some(TERM));
+    }
+}

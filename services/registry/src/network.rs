@@ -1,0 +1,86 @@
+//! Network connections: what may become of them. Each function runs within one commit.
+
+use mms_proto::registry::v1 as pb;
+use mms_store::{Read, Scope, Tx};
+
+use crate::convert::{etag, network_from};
+use crate::error::{RegistryError, Result};
+use crate::record::NetworkConnection;
+use crate::sealed;
+use crate::secrets::Secrets;
+use crate::source;
+use crate::store::{NETWORK_NAMES, NETWORKS, SECRETS, SOURCE_NETWORKS, SOURCES};
+use crate::vault::KeyRing;
+
+/// The name of a network connection.
+pub fn name(id: &str) -> String {
+    format!("{}/{id}", sealed::NETWORK)
+}
+
+/// A network connection.
+pub fn get(read: &impl Read, id: &str) -> Result<NetworkConnection> {
+    read.get(&NETWORKS, &id.to_owned())?.ok_or_else(|| RegistryError::NotFound(name(id)))
+}
+
+fn put(tx: &mut Tx<'_>, vault: &KeyRing, id: &str, record: &mut NetworkConnection, secrets: &Secrets) -> Result<()> {
+    let taken = tx.index_keys(&NETWORKS, &NETWORK_NAMES, &Scope::exactly(&record.display_name), None, 2)?;
+    if let Some(holder) = taken.items.iter().find(|holder| *holder != id) {
+        return Err(RegistryError::NameTaken { name: record.display_name.clone(), holder: name(holder) });
+    }
+    record.revision = tx.revision();
+    sealed::write(tx, vault, sealed::NETWORK, id, secrets)?;
+    Ok(tx.put(&NETWORKS, &id.to_owned(), record)?)
+}
+
+/// Stores a new network connection.
+pub fn create(
+    tx: &mut Tx<'_>,
+    vault: &KeyRing,
+    id: &str,
+    mut record: NetworkConnection,
+    secrets: &Secrets,
+) -> Result<NetworkConnection> {
+    if tx.get(&NETWORKS, &id.to_owned())?.is_some() {
+        return Err(RegistryError::IdTaken(name(id)));
+    }
+    put(tx, vault, id, &mut record, secrets)?;
+    Ok(record)
+}
+
+/// Stores a change that was worked out against the record of `revision`; `None` when it was changed since.
+pub fn update(
+    tx: &mut Tx<'_>,
+    vault: &KeyRing,
+    id: &str,
+    revision: u64,
+    config: pb::NetworkConnection,
+    secrets: &Secrets,
+    now_ms: i64,
+) -> Result<Option<NetworkConnection>> {
+    let mut record = get(tx, id)?;
+    if record.revision != revision {
+        return Ok(None);
+    }
+    network_from(&mut record, config);
+    record.update_ms = now_ms;
+    put(tx, vault, id, &mut record, secrets)?;
+    Ok(Some(record))
+}
+
+/// Refuses an etag that is set and not the current one.
+pub fn check_etag(id: &str, record: &NetworkConnection, given: &str) -> Result<()> {
+    if given.is_empty() || given == etag(record.revision) { Ok(()) } else { Err(RegistryError::EtagMismatch(name(id))) }
+}
+
+/// Deletes a network connection that no data source names.
+pub fn delete(tx: &mut Tx<'_>, id: &str, given_etag: &str) -> Result<()> {
+    let record = get(tx, id)?;
+    check_etag(id, &record, given_etag)?;
+    let users = tx.index_keys(&SOURCES, &SOURCE_NETWORKS, &Scope::exactly(&id.to_owned()), None, 1)?;
+    if let Some(user) = users.items.first() {
+        return Err(RegistryError::InUse { resource: name(id), holder: source::name(user) });
+    }
+    tx.delete(&SECRETS, &(sealed::NETWORK.to_owned(), id.to_owned()))?;
+    tx.delete(&NETWORKS, &id.to_owned())?;
+    Ok(())
+}

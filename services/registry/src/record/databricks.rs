@@ -1,0 +1,57 @@
+//! The Databricks end of a data source.
+
+/// How to reach a workspace and the storage its tables lie in.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Databricks {
+    #[prost(string, tag = "1")]
+    pub workspace_url: String,
+    #[prost(string, tag = "2")]
+    pub catalog: String,
+    #[prost(string, tag = "3")]
+    pub cluster_id: String,
+    #[prost(int32, tag = "4")]
+    pub read_path: i32,
+    #[prost(string, tag = "5")]
+    pub jdbc_url: String,
+    #[prost(oneof = "WorkspaceAuth", tags = "6, 7")]
+    pub auth: Option<WorkspaceAuth>,
+    #[prost(oneof = "StorageAccess", tags = "8, 9, 10, 11")]
+    pub storage: Option<StorageAccess>,
+}
+
+/// How the workspace knows us; the secret itself is sealed elsewhere.
+#[derive(Clone, PartialEq, Eq, prost::Oneof)]
+pub enum WorkspaceAuth {
+    /// A personal access token.
+    #[prost(bool, tag = "6")]
+    AccessToken(bool),
+    /// An OAuth client: its id.
+    #[prost(string, tag = "7")]
+    ClientCredentials(String),
+}
+
+/// How files are read; the secret itself is sealed elsewhere.
+#[derive(Clone, PartialEq, Eq, prost::Oneof)]
+pub enum StorageAccess {
+    /// A shared access signature: when it ends, in ms; 0 when it does not say.
+    #[prost(int64, tag = "8")]
+    Sas(i64),
+    #[prost(message, tag = "9")]
+    ServicePrincipal(ServicePrincipal),
+    #[prost(bool, tag = "10")]
+    Vended(bool),
+    /// The folder below which all tables lie.
+    #[prost(string, tag = "11")]
+    LocalFiles(String),
+}
+
+/// An Azure service principal.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ServicePrincipal {
+    #[prost(string, tag = "1")]
+    pub tenant_id: String,
+    #[prost(string, tag = "2")]
+    pub client_id: String,
+    #[prost(string, tag = "3")]
+    pub authority_host: String,
+}

@@ -1,0 +1,36 @@
+//! The MaxCompute end of a data source.
+
+/// How to reach a project, and which others tables may go to.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct MaxCompute {
+    #[prost(string, tag = "1")]
+    pub endpoint: String,
+    #[prost(string, tag = "2")]
+    pub region: String,
+    #[prost(string, tag = "3")]
+    pub tunnel_endpoint: String,
+    #[prost(oneof = "Account", tags = "4, 5")]
+    pub account: Option<Account>,
+    #[prost(string, tag = "6")]
+    pub default_project: String,
+    #[prost(string, repeated, tag = "7")]
+    pub projects: Vec<String>,
+    #[prost(string, tag = "8")]
+    pub job_project: String,
+    #[prost(string, tag = "9")]
+    pub tunnel_quota: String,
+    #[prost(string, tag = "10")]
+    pub compute_quota: String,
+    #[prost(int32, tag = "11")]
+    pub namespace_model: i32,
+}
+
+/// Who we are to MaxCompute; the secret itself is sealed elsewhere.
+#[derive(Clone, PartialEq, Eq, prost::Oneof)]
+pub enum Account {
+    /// An access key: its id.
+    #[prost(string, tag = "4")]
+    AccessKey(String),
+    #[prost(bool, tag = "5")]
+    BearerToken(bool),
+}

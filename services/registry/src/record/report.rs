@@ -1,0 +1,27 @@
+//! What a check came to.
+
+/// A finished check.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct CheckReport {
+    #[prost(message, repeated, tag = "1")]
+    pub steps: Vec<CheckStep>,
+    #[prost(int32, tag = "2")]
+    pub state: i32,
+    #[prost(int64, tag = "3")]
+    pub end_ms: i64,
+}
+
+/// One step of it.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct CheckStep {
+    #[prost(string, tag = "1")]
+    pub id: String,
+    #[prost(int32, tag = "2")]
+    pub state: i32,
+    #[prost(string, tag = "3")]
+    pub message: String,
+    #[prost(string, tag = "4")]
+    pub remedy: String,
+    #[prost(int64, tag = "5")]
+    pub duration_ms: i64,
+}

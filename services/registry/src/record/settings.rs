@@ -1,0 +1,103 @@
+//! How the migrations of a data source are done.
+
+use std::collections::BTreeMap;
+
+/// Settings; 0, empty and unset stand for the contract's defaults.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Settings {
+    #[prost(message, optional, tag = "1")]
+    pub scan_schedule: Option<Schedule>,
+    #[prost(int32, tag = "2")]
+    pub metadata_concurrency: i32,
+    #[prost(string, repeated, tag = "3")]
+    pub schema_whitelist: Vec<String>,
+    #[prost(string, repeated, tag = "4")]
+    pub schema_blacklist: Vec<String>,
+    #[prost(string, repeated, tag = "5")]
+    pub table_whitelist: Vec<String>,
+    #[prost(string, repeated, tag = "6")]
+    pub table_blacklist: Vec<String>,
+    #[prost(int32, tag = "7")]
+    pub max_concurrent_tasks: i32,
+    #[prost(btree_map = "string, string", tag = "8")]
+    pub sql_parameters: BTreeMap<String, String>,
+    #[prost(message, optional, tag = "9")]
+    pub table_names: Option<CharacterMapping>,
+    #[prost(message, optional, tag = "10")]
+    pub column_names: Option<CharacterMapping>,
+    #[prost(message, optional, tag = "11")]
+    pub partition_values: Option<CharacterMapping>,
+    #[prost(int32, tag = "12")]
+    pub max_partitions_per_task: i32,
+    #[prost(int64, tag = "13")]
+    pub max_bytes_per_task: i64,
+    #[prost(message, optional, tag = "14")]
+    pub time_window: Option<Window>,
+    #[prost(int32, tag = "15")]
+    pub target_kind: i32,
+    #[prost(message, optional, tag = "16")]
+    pub rate_limit: Option<Rate>,
+    /// Milliseconds; unset: the default, 0: never.
+    #[prost(int64, optional, tag = "17")]
+    pub idle_stop_after_ms: Option<i64>,
+    #[prost(bool, tag = "18")]
+    pub auto_start: bool,
+}
+
+/// When something recurs.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Schedule {
+    #[prost(message, optional, tag = "1")]
+    pub daily: Option<Clock>,
+    /// The minute.
+    #[prost(int32, optional, tag = "2")]
+    pub hourly: Option<i32>,
+    #[prost(string, optional, tag = "3")]
+    pub cron: Option<String>,
+    #[prost(string, tag = "4")]
+    pub time_zone: String,
+}
+
+/// A time of day.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Clock {
+    #[prost(int32, tag = "1")]
+    pub hour: i32,
+    #[prost(int32, tag = "2")]
+    pub minute: i32,
+}
+
+/// The hours in which tasks may start.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Window {
+    #[prost(string, tag = "1")]
+    pub start: String,
+    #[prost(string, tag = "2")]
+    pub end: String,
+    #[prost(int32, repeated, tag = "3")]
+    pub days: Vec<i32>,
+    #[prost(string, tag = "4")]
+    pub time_zone: String,
+    #[prost(int32, tag = "5")]
+    pub at_end: i32,
+}
+
+/// What becomes of characters that the target does not take.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct CharacterMapping {
+    #[prost(btree_map = "string, string", tag = "1")]
+    pub characters: BTreeMap<String, String>,
+    #[prost(string, tag = "2")]
+    pub other: String,
+    #[prost(string, tag = "3")]
+    pub prefix: String,
+}
+
+/// Upper bounds of a flow.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Rate {
+    #[prost(int64, tag = "1")]
+    pub bytes_per_second: i64,
+    #[prost(int64, tag = "2")]
+    pub rows_per_second: i64,
+}

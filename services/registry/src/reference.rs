@@ -1,0 +1,180 @@
+//! Secrets that stand elsewhere: `env:NAME` and `file:PATH` as this process sees them. Owns their syntax and their
+//! resolution; what they lead to is never in an error.
+
+use std::path::{Path, PathBuf};
+
+use secrecy::zeroize::Zeroizing;
+use secrecy::{ExposeSecret, SecretString};
+
+/// Largest file that is read for a secret.
+const MAX_BYTES: u64 = 64 << 10;
+/// Variables of our own configuration, which may hold keys and tokens.
+const OWN_VARIABLES: &str = "MMS_REGISTRY__";
+
+/// A secret's text, understood.
+#[derive(Debug, PartialEq, Eq)]
+enum Kind<'a> {
+    Literal,
+    Variable(&'a str),
+    File(&'a Path),
+}
+
+/// Why a reference leads to no secret.
+#[derive(Debug, thiserror::Error)]
+pub enum ReferenceError {
+    /// Not a reference that can ever be resolved.
+    #[error("{field}: {what}")]
+    Syntax {
+        /// The secret's field.
+        field: String,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The variable is not set.
+    #[error("{field}: the environment variable {name} is not set, or empty, where the registry runs")]
+    Variable {
+        /// The secret's field.
+        field: String,
+        /// The variable.
+        name: String,
+    },
+    /// The file cannot be read.
+    #[error("{field}: {} cannot be read where the registry runs: {what}", .file.display())]
+    File {
+        /// The secret's field.
+        field: String,
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        what: String,
+    },
+}
+
+/// What references may not lead to.
+#[derive(Debug, Clone, Default)]
+pub struct Guard {
+    /// Folders and files with secrets of our own.
+    pub files: Vec<PathBuf>,
+    /// A variable that holds a key of our own.
+    pub variable: Option<String>,
+}
+
+/// What is wrong with the syntax of a secret that was sent, if anything.
+pub fn fault(secret: &SecretString) -> Option<&'static str> {
+    kind(secret.expose_secret()).err()
+}
+
+/// Whether a secret stands in the configuration itself.
+pub fn is_literal(secret: &SecretString) -> bool {
+    kind(secret.expose_secret()) == Ok(Kind::Literal)
+}
+
+fn kind(text: &str) -> Result<Kind<'_>, &'static str> {
+    if let Some(name) = text.strip_prefix("env:") {
+        let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        return if name.is_empty() || !name.chars().all(legal) || name.starts_with(|c: char| c.is_ascii_digit()) {
+            Err("is no reference: env: must be followed by the name of an environment variable")
+        } else if name.starts_with(OWN_VARIABLES) {
+            Err("refers to a variable of the registry's own configuration")
+        } else {
+            Ok(Kind::Variable(name))
+        };
+    }
+    if let Some(path) = text.strip_prefix("file:") {
+        let path = Path::new(path);
+        let steps_up = path.components().any(|step| matches!(step, std::path::Component::ParentDir));
+        return if path.is_absolute() && !steps_up {
+            Ok(Kind::File(path))
+        } else {
+            Err("is no reference: file: must be followed by an absolute path without \"..\"")
+        };
+    }
+    Ok(Kind::Literal)
+}
+
+impl Guard {
+    /// The secret that a text is or refers to.
+    pub fn resolve(&self, field: &str, secret: &SecretString) -> Result<SecretString, ReferenceError> {
+        let syntax = |what| ReferenceError::Syntax { field: field.to_owned(), what };
+        match kind(secret.expose_secret()).map_err(syntax)? {
+            Kind::Literal => Ok(secret.clone()),
+            Kind::Variable(name) if self.variable.as_deref() == Some(name) => {
+                Err(syntax("refers to a variable that holds a key of the registry"))
+            }
+            Kind::Variable(name) => match std::env::var(name) {
+                Ok(text) if !text.is_empty() => Ok(SecretString::from(text)),
+                _ => Err(ReferenceError::Variable { field: field.to_owned(), name: name.to_owned() }),
+            },
+            Kind::File(path) => self.read(path).map_err(|what| ReferenceError::File {
+                field: field.to_owned(),
+                file: path.to_owned(),
+                what,
+            }),
+        }
+    }
+
+    fn read(&self, path: &Path) -> Result<SecretString, String> {
+        // Links resolved, so that none leads around the guard.
+        let real = path.canonicalize().map_err(|error| error.to_string())?;
+        let own = |file: &PathBuf| file.canonicalize().is_ok_and(|own| real.starts_with(own));
+        if self.files.iter().any(own) {
+            return Err("it belongs to the registry itself".into());
+        }
+        let size = real.metadata().map_err(|error| error.to_string())?;
+        if !size.is_file() || size.len() > MAX_BYTES {
+            return Err(format!("it is no file of at most {MAX_BYTES} bytes"));
+        }
+        let text = Zeroizing::new(std::fs::read_to_string(&real).map_err(|error| error.to_string())?);
+        match text.trim() {
+            "" => Err("it is empty".into()),
+            text => Ok(SecretString::from(text)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(guard: &Guard, text: &str) -> Result<String, String> {
+        let secret = SecretString::from(text);
+        let resolved = guard.resolve("token", &secret).map_err(|error| error.to_string())?;
+        Ok(resolved.expose_secret().to_owned())
+    }
+
+    #[test]
+    fn a_literal_is_itself_and_a_file_is_read_without_its_line_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        std::fs::write(&file, "dapi-from-file\n").unwrap();
+        let guard = Guard::default();
+        assert_eq!(resolve(&guard, "dapi1").unwrap(), "dapi1");
+        assert_eq!(resolve(&guard, &format!("file:{}", file.display())).unwrap(), "dapi-from-file");
+        assert_eq!(resolve(&guard, "env:PATH").unwrap(), std::env::var("PATH").unwrap());
+    }
+
+    #[test]
+    fn our_own_files_are_not_handed_out() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("main.key"), "k").unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        let link = outside.path().join("link");
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(folder.path().join("main.key"), &link).unwrap();
+        let guard = Guard { files: vec![folder.path().to_owned()], variable: Some("PATH".into()) };
+        for text in [format!("file:{}", link.display()), "env:PATH".into(), "env:MMS_REGISTRY__X".into()] {
+            assert!(resolve(&guard, &text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn broken_references_are_found_without_resolving() {
+        for text in ["env:", "env:A B", "env:1A", "file:", "file:token", "file:/a/../b"] {
+            assert!(fault(&SecretString::from(text)).is_some(), "{text}");
+        }
+        assert!(fault(&SecretString::from("env:ABSENT_VARIABLE")).is_none());
+        assert!(
+            resolve(&Guard::default(), "env:ABSENT_VARIABLE_OF_MMS").unwrap_err().contains("ABSENT_VARIABLE_OF_MMS")
+        );
+    }
+}

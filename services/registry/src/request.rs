@@ -1,0 +1,128 @@
+//! Request ids: the second call with the same id answers as the first did. The content of a request may hold secrets, so
+//! only its keyed fingerprint is kept.
+
+use std::ops::ControlFlow;
+
+use mms_store::{Read, Scope, Tx};
+use secrecy::zeroize::Zeroizing;
+use serde_json::Value;
+
+use crate::error::{RegistryError, Result};
+use crate::record::Request;
+use crate::secrets::dynamic;
+use crate::store::REQUESTS;
+use crate::vault::KeyRing;
+
+/// How long a request id is remembered.
+pub const TTL_MS: i64 = 24 * 3600 * 1000;
+/// Most ids forgotten in one commit.
+const FORGET_AT_ONCE: usize = 1000;
+
+/// One call with a request id.
+#[derive(Clone)]
+pub struct Call {
+    method: &'static str,
+    id: String,
+    content: Zeroizing<Vec<u8>>,
+    now_ms: i64,
+}
+
+impl Call {
+    /// A call of a method. The request id itself is part of the content, which does no harm.
+    pub fn new<T: prost::Message + prost::Name>(method: &'static str, id: &str, request: &T, now_ms: i64) -> Self {
+        let content = if id.is_empty() { Vec::new() } else { canonical(request) };
+        Self { method, id: id.to_owned(), content: Zeroizing::new(content), now_ms }
+    }
+
+    /// The resource that an earlier call with this id made.
+    pub fn replayed(&self, read: &impl Read, vault: &KeyRing) -> Result<Option<String>> {
+        if self.id.is_empty() {
+            return Ok(None);
+        }
+        let seen = read.get(&REQUESTS, &(self.method.to_owned(), self.id.clone()))?;
+        let Some(seen) = seen.filter(|seen| self.now_ms - seen.time_ms <= TTL_MS) else { return Ok(None) };
+        // With its key gone nothing tells the contents apart: the id alone decides.
+        if vault.is_of(&seen.key_id, &seen.fingerprint, &self.content).unwrap_or(true) {
+            Ok(Some(seen.resource))
+        } else {
+            Err(RegistryError::RequestIdReused(self.id.clone()))
+        }
+    }
+
+    /// Remembers what this call made.
+    pub fn remember(&self, tx: &mut Tx<'_>, vault: &KeyRing, resource: &str) -> Result<()> {
+        if self.id.is_empty() {
+            return Ok(());
+        }
+        let (key_id, fingerprint) = vault.fingerprint(&self.content);
+        let request = Request { fingerprint, key_id, resource: resource.to_owned(), time_ms: self.now_ms };
+        Ok(tx.put(&REQUESTS, &(self.method.to_owned(), self.id.clone()), &request)?)
+    }
+}
+
+/// Forgets request ids whose time is up.
+pub fn forget(tx: &mut Tx<'_>, now_ms: i64) -> Result<()> {
+    let mut old = Vec::new();
+    tx.scan(&REQUESTS, &Scope::all(), |key, request| {
+        if now_ms - request.time_ms > TTL_MS {
+            old.push(key);
+        }
+        if old.len() < FORGET_AT_ONCE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    for key in old {
+        tx.delete(&REQUESTS, &key)?;
+    }
+    Ok(())
+}
+
+/// The same bytes for the same content: on the wire, the entries of a map come in any order.
+fn canonical<T: prost::Message + prost::Name>(request: &T) -> Vec<u8> {
+    let value = serde_json::to_value(dynamic(request)).unwrap_or(Value::Null);
+    let mut text = String::new();
+    write(&value, &mut text);
+    text.into_bytes()
+}
+
+fn write(value: &Value, out: &mut String) {
+    match value {
+        Value::Object(members) => {
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_by_key(|(key, _)| *key);
+            out.push('{');
+            for (key, value) in members {
+                out.push_str(&Value::from(key.as_str()).to_string());
+                write(value, out);
+            }
+            out.push('}');
+        }
+        Value::Array(items) => {
+            out.push('[');
+            items.iter().for_each(|item| {
+                write(item, out);
+                out.push(',');
+            });
+            out.push(']');
+        }
+        plain => out.push_str(&plain.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mms_proto::registry::v1 as pb;
+
+    #[test]
+    fn the_order_of_a_map_is_not_content() {
+        let request = |keys: &[&str], value: &str| {
+            let sql_parameters = keys.iter().map(|key| ((*key).to_owned(), value.to_owned())).collect();
+            let settings = pb::MigrationSettings { sql_parameters, ..pb::MigrationSettings::default() };
+            pb::DataSource { settings: Some(settings), ..pb::DataSource::default() }
+        };
+        let keys: Vec<String> = (0..40).map(|n| format!("flag{n}")).collect();
+        let forth: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let back: Vec<&str> = forth.iter().rev().copied().collect();
+        assert_eq!(canonical(&request(&forth, "1")), canonical(&request(&back, "1")));
+        assert_ne!(canonical(&request(&forth, "1")), canonical(&request(&forth, "2")));
+    }
+}

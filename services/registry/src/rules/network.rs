@@ -1,0 +1,72 @@
+//! Network connections. Building the client is the judge of what only it understands: PEM, proxy, host patterns.
+
+use mms_http::{HostPattern, HttpClient, ProxyUrl, Url};
+use mms_proto::FieldViolation;
+use mms_proto::registry::v1 as pb;
+use secrecy::ExposeSecret;
+
+use super::Judge;
+use crate::far::{self, host_override};
+use crate::secrets::{Secrets, join};
+
+/// All violations of a network connection that are judged here; `secrets` are those sent and those that stay.
+pub fn judge_network(network: &pb::NetworkConnection, secrets: &Secrets, at: &str) -> Vec<FieldViolation> {
+    let mut judge = Judge { at, secrets, found: Vec::new() };
+    proxy(&network.proxy_url, &mut judge);
+    for field in ["proxy_authorization", "client_key_pem"] {
+        judge.optional_secret(field);
+    }
+    if let Some(user) = judge.literal("proxy_authorization")
+        && !user.expose_secret().contains(':')
+    {
+        judge.add("proxy_authorization", "must be user:password");
+    }
+    if judge.secrets.get("proxy_authorization").is_some() && network.proxy_url.is_empty() {
+        judge.add("proxy_url", "is required with proxy_authorization");
+    }
+    if network.client_certificate_pem.is_empty() != secrets.get("client_key_pem").is_none() {
+        judge.add("client_certificate_pem", "and client_key_pem go together: one is missing");
+    }
+    let mut hosts: Vec<_> = network.host_overrides.iter().collect();
+    hosts.sort();
+    for (host, address) in hosts {
+        if host.is_empty() || host_override(address).is_none() {
+            let text = format!("value {address:?} is not an address: write ip or ip:port");
+            judge.add(&format!("host_overrides[{host:?}]"), text);
+        }
+    }
+    for (at, host) in network.allowed_hosts.iter().enumerate() {
+        if let Err(error) = host.parse::<HostPattern>() {
+            judge.add(&format!("allowed_hosts[{at}]"), error.to_string());
+        }
+    }
+    if judge.found.is_empty() {
+        whole(network, &mut judge);
+    }
+    judge.found
+}
+
+fn proxy(text: &str, judge: &mut Judge<'_>) {
+    if text.is_empty() {
+        return;
+    }
+    if let Err(error) = text.parse::<ProxyUrl>() {
+        judge.add("proxy_url", error.to_string());
+    } else if Url::parse(text).is_ok_and(|url| !url.username().is_empty() || url.password().is_some()) {
+        judge.add("proxy_url", "holds a user or password: use proxy_authorization");
+    }
+}
+
+/// References are resolved only when the connection is used: a key that is one cannot be tried here.
+fn whole(network: &pb::NetworkConnection, judge: &mut Judge<'_>) {
+    let only_literals = judge.secrets.iter().all(|(_, secret)| crate::reference::is_literal(secret));
+    if !only_literals {
+        return;
+    }
+    let built = far::connection(&join(network, judge.secrets)).and_then(|connection| HttpClient::new(&connection));
+    if let Err(error) = built {
+        let text = error.to_string();
+        let field = if text.contains("client identity") { "client_certificate_pem" } else { "ca_certificates_pem" };
+        judge.add(field, text);
+    }
+}

@@ -1,0 +1,161 @@
+//! Starting and stopping data sources, using them, and opening sessions of them. What is durable is decided in commits
+//! ([`crate::source`]); here it is put together with the far ends and the leases.
+
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+use mms_proto::registry::v1 as pb;
+use mms_store::Read;
+use tokio::time::Instant;
+
+use crate::access::{self, Access};
+use crate::convert::etag;
+use crate::core::Core;
+use crate::error::{RegistryError, Result};
+use crate::lease::Session;
+use crate::record::{DataSource, Use};
+use crate::state::{Event, State};
+use crate::store::USES;
+use crate::vault::VaultError;
+use crate::{check, network, source};
+
+/// Longest try of both ends together.
+const TRY_LIMIT: Duration = Duration::from_secs(60);
+/// Random bytes of a session token.
+const TOKEN_BYTES: usize = 32;
+
+/// Starts a data source. It goes on to its end even if the caller goes away.
+pub async fn start(core: &Core, id: &str) -> Result<DataSource> {
+    let (core, id) = (core.clone(), id.to_owned());
+    tokio::spawn(async move { start_now(&core, &id).await }).await.map_err(|_| RegistryError::CutOff)?
+}
+
+async fn start_now(core: &Core, id: &str) -> Result<DataSource> {
+    let _gate = core.gate(id).await;
+    let current = core.store.read(|read| source::living(read, id))?;
+    if State::of(current.state) == State::Started {
+        core.leases.touch(id, Instant::now());
+        return Ok(current);
+    }
+    step(core, id, Event::Start, String::new()).await?;
+    let tried = match tokio::time::timeout(TRY_LIMIT, try_ends(core, id)).await {
+        Ok(tried) => tried,
+        Err(_) => Err(RegistryError::EndFailed {
+            end: crate::error::End::Source,
+            step: "workspace.reachable".into(),
+            message: format!("the ends did not answer within {} s", TRY_LIMIT.as_secs()),
+        }),
+    };
+    match tried {
+        Ok(()) => {
+            core.leases.touch(id, Instant::now());
+            step(core, id, Event::StartedWell, String::new()).await
+        }
+        Err(error) => {
+            step(core, id, Event::StartFailed, error.to_string()).await?;
+            Err(error)
+        }
+    }
+}
+
+async fn step(core: &Core, id: &str, event: Event, message: String) -> Result<DataSource> {
+    let id = id.to_owned();
+    core.store.commit(move |tx| source::step(tx, &id, event, &message)).await
+}
+
+async fn try_ends(core: &Core, id: &str) -> Result<()> {
+    let Access { source, network, .. } = access::stored(core, id).await?;
+    check::try_ends(&source, network.as_ref()).await
+}
+
+/// Stops a data source and ends its sessions.
+pub async fn stop(core: &Core, id: &str, force: bool) -> Result<DataSource> {
+    let _gate = core.gate(id).await;
+    let own = id.to_owned();
+    let record = core.store.commit(move |tx| source::stop(tx, &own, force)).await?;
+    core.leases.close_all(id);
+    Ok(record)
+}
+
+/// Deletes a data source and ends its sessions.
+pub async fn delete(core: &Core, id: &str, etag: &str, force: bool) -> Result<DataSource> {
+    let _gate = core.gate(id).await;
+    let (own, etag, now_ms) = (id.to_owned(), etag.to_owned(), core.now_ms());
+    let record = core.store.commit(move |tx| source::delete(tx, &own, &etag, force, now_ms)).await?;
+    core.leases.close_all(id);
+    Ok(record)
+}
+
+/// Opens a session: the only way by which secrets leave this process.
+pub async fn open_session(core: &Core, id: &str, holder: &str) -> Result<pb::Session> {
+    core.store.read(|read| source::started(read, id))?;
+    let Access { source, network, network_revision } = access::stored(core, id).await?;
+    let token = random_token()?;
+    if !core.leases.open(&token, id, holder, network_revision, Instant::now()) {
+        return Err(RegistryError::TooManySessions);
+    }
+    tracing::info!(data_source = source.name, holder, "session opened");
+    Ok(pb::Session {
+        session_token: token,
+        expire_after: crate::convert::duration(core.leases.session_term()),
+        data_source: Some(source),
+        network_connection: network,
+    })
+}
+
+fn random_token() -> Result<String> {
+    let mut bytes = [0; TOKEN_BYTES];
+    rand::fill(&mut bytes).map_err(|_| VaultError::Crypto)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Prolongs a session; whether its configuration is another than the caller's.
+pub fn renew_session(core: &Core, token: &str, given_etag: &str) -> Result<bool> {
+    let Session { source: id, network: seen, .. } =
+        core.leases.renew(token, Instant::now()).ok_or(RegistryError::SessionGone)?;
+    core.store.read(|read| {
+        let record = source::started(read, &id)?;
+        let network = match record.network_connection.as_str() {
+            "" => 0,
+            network => network::get(read, network)?.revision,
+        };
+        Ok(etag(record.config_revision) != given_etag || network != seen)
+    })
+}
+
+/// Takes or prolongs a use, starting the data source if its settings allow that.
+pub async fn acquire(core: &Core, id: &str, holder: &str) -> Result<DataSource> {
+    let record = core.store.read(|read| source::living(read, id))?;
+    let key = (id.to_owned(), holder.to_owned());
+    if State::of(record.state) == State::Started && core.leases.prolong(&key, Instant::now()) {
+        return Ok(record);
+    }
+    if State::of(record.state) != State::Started && record.settings.is_some_and(|settings| settings.auto_start) {
+        start(core, id).await?;
+    }
+    let (leases, now_ms, id) = (core.leases.clone(), core.now_ms(), id.to_owned());
+    core.store
+        .commit(move |tx| {
+            let record = source::started(tx, &id)?;
+            if tx.get(&USES, &key)?.is_none() {
+                tx.put(&USES, &key, &Use { acquire_ms: now_ms })?;
+            }
+            // Within the commit, so that what ends uses sees both or neither.
+            leases.hold(key, Instant::now());
+            Ok(record)
+        })
+        .await
+}
+
+/// Gives a use back.
+pub async fn release(core: &Core, id: &str, holder: &str) -> Result<()> {
+    let key = (id.to_owned(), holder.to_owned());
+    let leases = core.leases.clone();
+    core.store
+        .commit(move |tx| {
+            tx.delete(&USES, &key)?;
+            leases.release(&key, Instant::now());
+            Ok(())
+        })
+        .await
+}

@@ -1,0 +1,32 @@
+//! The secrets of resources in the store: sealed when written, opened when needed.
+
+use mms_store::{Read, Tx};
+
+use crate::error::Result;
+use crate::secrets::Secrets;
+use crate::store::SECRETS;
+use crate::vault::{KeyRing, VaultError};
+
+/// Kinds of resources that have secrets: their collections.
+pub const SOURCE: &str = "dataSources";
+/// See [`SOURCE`].
+pub const NETWORK: &str = "networkConnections";
+
+/// The secrets of a resource.
+pub fn read(read: &impl Read, vault: &KeyRing, kind: &str, id: &str) -> Result<Secrets> {
+    let Some(sealed) = read.get(&SECRETS, &(kind.to_owned(), id.to_owned()))? else { return Ok(Secrets::default()) };
+    let whose = format!("{kind}/{id}");
+    let plain = vault.open(&whose, &sealed)?;
+    Ok(Secrets::from_bytes(&plain).ok_or(VaultError::Damaged { whose, key_id: sealed.key_id })?)
+}
+
+/// Replaces the secrets of a resource.
+pub fn write(tx: &mut Tx<'_>, vault: &KeyRing, kind: &str, id: &str, secrets: &Secrets) -> Result<()> {
+    let key = (kind.to_owned(), id.to_owned());
+    if secrets.is_empty() {
+        tx.delete(&SECRETS, &key)?;
+        return Ok(());
+    }
+    let sealed = vault.seal(&format!("{kind}/{id}"), tx.revision(), &secrets.to_bytes())?;
+    Ok(tx.put(&SECRETS, &key, &sealed)?)
+}

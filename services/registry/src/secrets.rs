@@ -1,0 +1,166 @@
+//! Takes the secrets out of a message and puts them back, by the contract's own marks. What is stored, watched or shown
+//! is what is left without them. Secrets lie under the path of their field, as in `databricks.access_token.token`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use mms_proto::{descriptor, redact};
+use prost_reflect::{DynamicMessage, ReflectMessage, Value};
+use secrecy::zeroize::Zeroizing;
+use secrecy::{ExposeSecret, SecretString};
+
+/// The secrets of one message.
+#[derive(Clone, Default)]
+pub struct Secrets(BTreeMap<String, SecretString>);
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl Secrets {
+    /// The secret at a path.
+    pub fn get(&self, path: &str) -> Option<&SecretString> {
+        self.0.get(path)
+    }
+
+    /// All of them with their paths.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &SecretString)> {
+        self.0.iter().map(|(path, secret)| (path.as_str(), secret))
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// These and, where they say nothing, the `older` ones that the message still has a place for.
+    #[must_use]
+    pub fn over(mut self, older: &Self, places: &[String]) -> Self {
+        for path in places {
+            if let (None, Some(secret)) = (self.0.get(path), older.0.get(path)) {
+                self.0.insert(path.clone(), secret.clone());
+            }
+        }
+        self
+    }
+
+    /// Each secret replaced by what it refers to.
+    pub fn map<E>(&self, mut each: impl FnMut(&str, &SecretString) -> Result<SecretString, E>) -> Result<Self, E> {
+        let mapped = self.0.iter().map(|(path, secret)| Ok((path.clone(), each(path, secret)?)));
+        mapped.collect::<Result<_, E>>().map(Self)
+    }
+
+    /// As bytes to be sealed.
+    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let plain: BTreeMap<&str, &str> = self.0.iter().map(|(k, v)| (k.as_str(), v.expose_secret())).collect();
+        // Room for all at once, so that no reallocation leaves a piece behind: JSON escapes take up to six bytes.
+        let room = plain.iter().map(|(path, secret)| 6 * (path.len() + secret.len()) + 8).sum::<usize>() + 2;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+        serde_json::to_writer(&mut *bytes, &plain).expect("texts under texts are JSON");
+        bytes
+    }
+
+    /// What [`Secrets::to_bytes`] gave.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let plain: BTreeMap<String, String> = serde_json::from_slice(bytes).ok()?;
+        Some(Self(plain.into_iter().map(|(path, secret)| (path, SecretString::from(secret))).collect()))
+    }
+}
+
+/// A message of the contract, seen through its descriptor.
+pub fn dynamic<T: prost::Message + prost::Name>(message: &T) -> DynamicMessage {
+    let mut dynamic = DynamicMessage::new(descriptor::message::<T>());
+    dynamic.transcode_from(message).expect("a generated message fits its own descriptor");
+    dynamic
+}
+
+/// The other way.
+pub fn generated<T: prost::Message + Default>(dynamic: &DynamicMessage) -> T {
+    dynamic.transcode_to().expect("a descriptor fits its own generated message")
+}
+
+/// The message without its secrets, and the secrets.
+pub fn split<T: prost::Message + prost::Name + Default>(message: &T) -> (T, Secrets) {
+    let mut dynamic = dynamic(message);
+    let mut secrets = Secrets::default();
+    walk(&mut dynamic, "", &mut |path, slot| {
+        if let Some(secret) = slot.take() {
+            secrets.0.insert(path.to_owned(), secret);
+        }
+    });
+    (generated(&dynamic), secrets)
+}
+
+/// The message with its secrets in place.
+pub fn join<T: prost::Message + prost::Name + Default>(message: &T, secrets: &Secrets) -> T {
+    let mut dynamic = dynamic(message);
+    walk(&mut dynamic, "", &mut |path, slot| *slot = secrets.get(path).cloned());
+    generated(&dynamic)
+}
+
+/// The paths of all secrets that the message has a place for: of a oneof, those of the member that was chosen.
+pub fn places<T: prost::Message + prost::Name>(message: &T) -> Vec<String> {
+    let mut places = Vec::new();
+    walk(&mut dynamic(message), "", &mut |path, _| places.push(path.to_owned()));
+    places
+}
+
+fn walk(message: &mut DynamicMessage, at: &str, each: &mut impl FnMut(&str, &mut Option<SecretString>)) {
+    for field in message.descriptor().fields() {
+        let path = if at.is_empty() { field.name().to_owned() } else { format!("{at}.{}", field.name()) };
+        if redact::is_secret(&field) {
+            let mut slot = match message.get_field(&field).as_ref() {
+                Value::String(text) if !text.is_empty() => Some(SecretString::from(text.as_str())),
+                _ => None,
+            };
+            each(&path, &mut slot);
+            match slot {
+                Some(secret) => message.set_field(&field, Value::String(secret.expose_secret().to_owned())),
+                None => message.clear_field(&field),
+            }
+        } else if message.has_field(&field)
+            && let Value::Message(inner) = message.get_field_mut(&field)
+        {
+            walk(inner, &path, each);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mms_proto::registry::v1 as pb;
+
+    fn source() -> pb::DataSource {
+        let auth = pb::databricks_config::WorkspaceAuth::AccessToken(pb::AccessToken {
+            token: "canary-token".into(),
+            is_set: false,
+        });
+        let databricks = pb::DatabricksConfig { workspace_auth: Some(auth), ..pb::DatabricksConfig::default() };
+        pb::DataSource { databricks: Some(databricks), ..pb::DataSource::default() }
+    }
+
+    #[test]
+    fn what_is_split_joins_again() {
+        let (public, secrets) = split(&source());
+        assert_eq!(secrets.iter().map(|(path, _)| path).collect::<Vec<_>>(), ["databricks.access_token.token"]);
+        assert!(!format!("{secrets:?}").contains("canary") && !prost_text(&public).contains("canary"));
+        let stored = Secrets::from_bytes(&secrets.to_bytes()).unwrap();
+        assert_eq!(join(&public, &stored), source());
+    }
+
+    fn prost_text(source: &pb::DataSource) -> String {
+        String::from_utf8_lossy(&prost::Message::encode_to_vec(source)).into_owned()
+    }
+
+    #[test]
+    fn an_unsent_secret_stays_while_its_place_does() {
+        let (mut public, old) = split(&source());
+        let kept = Secrets::default().over(&old, &places(&public));
+        assert_eq!(kept.get("databricks.access_token.token").unwrap().expose_secret(), "canary-token");
+        public.databricks = Some(pb::DatabricksConfig::default());
+        assert!(Secrets::default().over(&old, &places(&public)).is_empty());
+    }
+}

@@ -1,0 +1,117 @@
+//! The states of a data source and what leads from one to another. Pure.
+
+use mms_proto::registry::v1::DataSourceState as Wire;
+
+/// A data source's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Nobody can connect through it.
+    Stopped,
+    /// Both ends are being tried.
+    Starting,
+    /// Sessions can be opened.
+    Started,
+    /// Sessions are being closed.
+    Stopping,
+    /// An end refused.
+    StartFailed,
+    /// A session could not be closed.
+    StopFailed,
+}
+
+/// What happens to a data source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// Somebody starts it.
+    Start,
+    /// Both ends answered.
+    StartedWell,
+    /// An end refused.
+    StartFailed,
+    /// Somebody stops it, or it was idle for long.
+    Stop,
+    /// The process that was starting or stopping it is gone.
+    Abandoned,
+}
+
+impl State {
+    /// As the contract numbers it.
+    pub fn wire(self) -> Wire {
+        match self {
+            Self::Stopped => Wire::Stopped,
+            Self::Starting => Wire::Starting,
+            Self::Started => Wire::Started,
+            Self::Stopping => Wire::Stopping,
+            Self::StartFailed => Wire::StartFailed,
+            Self::StopFailed => Wire::StopFailed,
+        }
+    }
+
+    /// From a stored number; what no version wrote counts as stopped, the state in which nothing can happen.
+    pub fn of(number: i32) -> Self {
+        match Wire::try_from(number) {
+            Ok(Wire::Starting) => Self::Starting,
+            Ok(Wire::Started) => Self::Started,
+            Ok(Wire::Stopping) => Self::Stopping,
+            Ok(Wire::StartFailed) => Self::StartFailed,
+            Ok(Wire::StopFailed) => Self::StopFailed,
+            Ok(Wire::Stopped | Wire::Unspecified) | Err(_) => Self::Stopped,
+        }
+    }
+
+    /// The name without its prefix.
+    pub fn name(self) -> &'static str {
+        let name = self.wire().as_str_name();
+        name.strip_prefix("DATA_SOURCE_STATE_").unwrap_or(name)
+    }
+
+    /// Whether a plain delete may take it.
+    pub fn is_at_rest(self) -> bool {
+        matches!(self, Self::Stopped | Self::StartFailed | Self::StopFailed)
+    }
+
+    /// The next state; `None` when the event does not fit this one.
+    pub fn after(self, event: Event) -> Option<Self> {
+        match (self, event) {
+            (Self::Stopped | Self::StartFailed | Self::StopFailed, Event::Start) => Some(Self::Starting),
+            (Self::Starting, Event::StartedWell) => Some(Self::Started),
+            (Self::Starting, Event::StartFailed | Event::Abandoned) => Some(Self::StartFailed),
+            (Self::Started | Self::StartFailed | Self::StopFailed | Self::Stopped, Event::Stop)
+            | (Self::Stopping, Event::Abandoned) => Some(Self::Stopped),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [State; 6] =
+        [State::Stopped, State::Starting, State::Started, State::Stopping, State::StartFailed, State::StopFailed];
+
+    #[test]
+    fn numbers_lead_back() {
+        for state in ALL {
+            assert_eq!(State::of(state.wire() as i32), state);
+        }
+        assert_eq!(State::of(99), State::Stopped);
+    }
+
+    #[test]
+    fn only_a_start_that_went_well_leads_to_started() {
+        for state in ALL {
+            for event in [Event::Start, Event::StartedWell, Event::StartFailed, Event::Stop, Event::Abandoned] {
+                let started = state.after(event) == Some(State::Started);
+                assert_eq!(started, state == State::Starting && event == Event::StartedWell);
+            }
+        }
+    }
+
+    #[test]
+    fn a_start_can_be_tried_again_and_nothing_else_interrupts_it() {
+        assert_eq!(State::StartFailed.after(Event::Start), Some(State::Starting));
+        assert_eq!(State::Starting.after(Event::Stop), None);
+        assert_eq!(State::Started.after(Event::Start), None);
+    }
+}
