@@ -1,0 +1,46 @@
+//! Foreign interpreters and tools, installed by `tests/peers` into a folder of the project.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The project's root.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// A file of the interop folder.
+pub fn script(name: &str) -> PathBuf {
+    root().join("tests/interop").join(name)
+}
+
+/// A peer's program; None, with the line that the runner counts, when it is not installed.
+pub fn find(peer: &str, program: &str) -> Option<PathBuf> {
+    let path = root().join(".peers").join(program);
+    if path.exists() {
+        return Some(path);
+    }
+    let state = std::fs::read_to_string(root().join(".peers/state")).unwrap_or_default();
+    let why = state.lines().find_map(|line| line.strip_prefix(&format!("{peer}="))).unwrap_or("run tests/peers");
+    println!("SKIPPED {peer}: {why}");
+    None
+}
+
+/// Python with PyODPS, gRPC and Arrow.
+pub fn python() -> Option<PathBuf> {
+    find("python", "py/bin/python")
+}
+
+/// Python with the Databricks SDK.
+pub fn python_databricks() -> Option<PathBuf> {
+    find("python-databricks", "py-databricks/bin/python")
+}
+
+/// Runs a command to its end; its output is the error when it fails.
+pub fn run(command: &mut Command) -> anyhow::Result<Output> {
+    let output = command.output()?;
+    if output.status.success() {
+        return Ok(output);
+    }
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    anyhow::bail!("{command:?} ended with {}\n{}\n{}", output.status, text(&output.stdout), text(&output.stderr))
+}

@@ -1,0 +1,16 @@
+//! PyODPS creates, writes and reads tables on the sandbox project.
+
+use std::process::Command;
+
+use mms_tests::{peers, sandbox::Sandbox};
+
+#[test]
+fn pyodps_creates_writes_and_reads() -> anyhow::Result<()> {
+    let Some(python) = peers::python() else { return Ok(()) };
+    let folder = tempfile::tempdir()?;
+    let root = folder.path().join("delta-root");
+    std::fs::create_dir_all(root.join("empty"))?;
+    let sandbox = Sandbox::start(folder.path(), &root)?;
+    peers::run(Command::new(python).arg(peers::script("pyodps_project.py")).args(sandbox.project()))?;
+    Ok(())
+}
