@@ -1,0 +1,52 @@
+//! The command line: what subcommands there are. What each does is in its own file.
+
+use clap::{Parser, Subcommand};
+
+use crate::{sandbox, up};
+
+/// Migrates a Databricks Unity Catalog catalog into Alibaba Cloud MaxCompute.
+#[derive(Debug, Parser)]
+#[command(name = "mms", version, propagate_version = true, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What is logged on stderr, in the syntax of tracing's EnvFilter, for example "info,mms_transfer=debug".
+    #[arg(long, global = true, value_name = "FILTER", env = "MMS_LOG")]
+    log: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  mms demo                                  watch tables arrive, all on this machine
+  mms up                                    the suite on ports 7401 to 7404
+  mms migrate -f azure-databricks.yaml      your own workspace, against a running suite
+  mms job list my-source --json | jq .name
+
+Exit codes: 0 all went, 1 something failed, 64 the command line is wrong.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the suite in one process, until SIGTERM.
+    Up(up::Up),
+    /// Serve both far ends on this machine, a workspace and a project, until SIGTERM.
+    Sandbox(sandbox::Sandbox),
+}
+
+impl Cli {
+    /// Runs it; false when what was asked for did not all go well, which has been told.
+    pub async fn run(self) -> anyhow::Result<bool> {
+        let usual = match &self.command {
+            Command::Up(_) => "info",
+            _ => "warn",
+        };
+        let telemetry = mms_server::TelemetryConfig {
+            filter: self.log.unwrap_or_else(|| usual.into()),
+            ..mms_server::TelemetryConfig::default()
+        };
+        let _telemetry = mms_server::telemetry::init(&telemetry, "command", env!("CARGO_PKG_VERSION"))?;
+        match self.command {
+            Command::Up(up) => Box::pin(up.run()).await,
+            Command::Sandbox(sandbox) => Box::pin(sandbox.run()).await,
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Both far ends of the sandbox, with credentials that stay the same as long as their folder does.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use mms_sandbox::project::{Project, ProjectConfig};
+use mms_sandbox::samples::SampleTable;
+use mms_sandbox::workspace::{DEFAULT_PAGE_SIZE, Workspace, WorkspaceConfig};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use crate::private;
+
+const CATALOG: &str = "main";
+const PROJECT: &str = "mms_sandbox";
+
+/// Throw-away credentials of a sandbox, kept in its folder with mode 0600.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Credentials {
+    /// Name of the project.
+    pub project: String,
+    /// Id of the one access key.
+    pub access_id: String,
+    /// Its secret.
+    pub access_key: String,
+    /// The workspace's token.
+    pub token: String,
+}
+
+impl Credentials {
+    /// Those of a folder; made when it has none.
+    fn of(dir: &Path) -> anyhow::Result<Self> {
+        let file = dir.join("credentials.json");
+        private::ensure(&file, || {
+            let fresh = Self {
+                project: PROJECT.into(),
+                access_id: format!("sandbox{}", &private::random()[..16]),
+                access_key: private::random()[..32].into(),
+                token: format!("dapi{}", &private::random()[..32]),
+            };
+            serde_json::json!(fresh).to_string()
+        })?;
+        let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+        // The parser's own text could repeat a secret.
+        serde_json::from_str(&text).ok().with_context(|| format!("{} is damaged", file.display()))
+    }
+}
+
+/// What is served, and where.
+#[derive(Debug)]
+pub struct EndsConfig {
+    /// Folder of Delta tables.
+    pub delta_root: PathBuf,
+    /// Folder of the project's data and of the credentials.
+    pub dir: PathBuf,
+    /// Port of the workspace; 0 picks a free one.
+    pub workspace_port: u16,
+    /// Port of the project; 0 picks a free one.
+    pub project_port: u16,
+}
+
+/// Both far ends, accepting connections.
+pub struct Ends {
+    workspace: Workspace,
+    project: Project,
+    /// What they take.
+    pub credentials: Credentials,
+}
+
+impl Ends {
+    /// Starts both.
+    pub async fn start(config: EndsConfig) -> anyhow::Result<Self> {
+        let credentials = Credentials::of(&config.dir)?;
+        let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let workspace = Workspace::start(WorkspaceConfig {
+            delta_root: config.delta_root,
+            catalog: CATALOG.into(),
+            token: SecretString::from(credentials.token.clone()),
+            bind: at(config.workspace_port),
+            page_size: DEFAULT_PAGE_SIZE,
+        })
+        .await?;
+        let project = Project::start(ProjectConfig {
+            dir: config.dir.join("project"),
+            name: credentials.project.clone(),
+            access_id: credentials.access_id.clone(),
+            access_key: SecretString::from(credentials.access_key.clone()),
+            bind: at(config.project_port),
+            region: None,
+        })
+        .await?;
+        Ok(Self { workspace, project, credentials })
+    }
+
+    /// The workspace's URL.
+    pub fn workspace_url(&self) -> String {
+        self.workspace.url()
+    }
+
+    /// The workspace's catalog.
+    pub fn catalog(&self) -> &str {
+        self.workspace.catalog()
+    }
+
+    /// The project's endpoint.
+    pub fn endpoint(&self) -> &str {
+        self.project.endpoint()
+    }
+
+    /// Ends open requests and stops both.
+    pub async fn stop(self) {
+        self.workspace.shutdown().await;
+        self.project.shutdown().await;
+    }
+}
+
+/// Writes the tables of TPC-H below a folder, unless they are there.
+pub async fn sample_tables(root: &Path, scale: f64) -> anyhow::Result<Vec<SampleTable>> {
+    // Only a folder that was written to its end is taken for one.
+    let (root, done) = (root.to_owned(), root.with_extension("complete"));
+    if done.exists() {
+        return Ok(Vec::new());
+    }
+    tokio::task::spawn_blocking(move || {
+        if root.exists() {
+            std::fs::remove_dir_all(&root).with_context(|| format!("clearing {}", root.display()))?;
+        }
+        std::fs::create_dir_all(&root).with_context(|| format!("making {}", root.display()))?;
+        let tables = mms_sandbox::samples::tpch(&root, scale, jiff::Timestamp::now().as_millisecond())?;
+        std::fs::write(&done, []).with_context(|| format!("writing {}", done.display()))?;
+        Ok(tables)
+    })
+    .await?
+}

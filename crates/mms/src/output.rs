@@ -1,0 +1,127 @@
+//! The only place that prints: results on stdout, everything else on stderr.
+
+use std::io::Write;
+
+use comfy_table::Table;
+use mms_proto::ApiError;
+use mms_proto::error::reason_text;
+
+/// A line of results. A reader that is gone is no fault of ours: the exit code still tells.
+pub fn line(text: &str) {
+    let mut out = std::io::stdout().lock();
+    drop(writeln!(out, "{text}").and_then(|()| out.flush()));
+}
+
+/// A line about what is going on.
+pub fn note(text: &str) {
+    drop(writeln!(std::io::stderr().lock(), "{text}"));
+}
+
+/// A message as one line of canonical JSON, secrets hidden.
+pub fn json<T: prost::Message + prost::Name>(message: &T) {
+    line(&mms_proto::json::to_string(message));
+}
+
+/// Rows under a header, for people.
+pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) {
+    let mut table = Table::new();
+    table.set_header(header);
+    for row in rows {
+        table.add_row(row);
+    }
+    line(&table.to_string());
+}
+
+/// What to tell of an error: for one of a service its reason, text and every violation.
+pub fn explain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        match cause.downcast_ref::<tonic::Status>() {
+            None => text.push_str(&cause.to_string()),
+            Some(status) => {
+                text.push_str(&of_status(status));
+                break;
+            }
+        }
+    }
+    text
+}
+
+/// What to tell of a service's error.
+pub fn of_status(status: &tonic::Status) -> String {
+    let error = ApiError::from_status(status);
+    let mut text = match error.reason {
+        // Not a service of ours, or nobody at all.
+        mms_proto::ErrorReason::Unspecified => format!("{:?}: {}", error.code, error.message),
+        reason => format!("{}: {}", reason_text(reason), error.message),
+    };
+    if error.violations.len() > 1 {
+        for violation in &error.violations {
+            text.push_str(&format!("\n  {} {}", violation.field, violation.description));
+        }
+    }
+    if error.reason == mms_proto::ErrorReason::Unspecified && error.code == tonic::Code::Unavailable {
+        text.push_str("; is the suite running there? Start it with: mms up");
+    }
+    text
+}
+
+/// The last part of a value's name: `JOB_STATE_DONE` of prefix `JOB_STATE_` is `DONE`.
+pub fn word(name: &str, prefix: &str) -> String {
+    name.strip_prefix(prefix).unwrap_or(name).to_owned()
+}
+
+/// A number with separators.
+pub fn count(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if number < 0 { format!("-{text}") } else { text }
+}
+
+/// A number that may be unknown.
+pub fn count_or_dash(number: Option<i64>) -> String {
+    number.map_or_else(|| "-".into(), count)
+}
+
+/// Bytes in units of 1024.
+pub fn bytes(bytes: i64) -> String {
+    indicatif::BinaryBytes(u64::try_from(bytes).unwrap_or(0)).to_string()
+}
+
+/// A moment as people read it.
+pub fn time(time: Option<&prost_types::Timestamp>) -> String {
+    time.and_then(|time| jiff::Timestamp::new(time.seconds, time.nanos).ok())
+        .map_or_else(|| "-".into(), |time| time.strftime("%Y-%m-%d %H:%M:%SZ").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_readable() {
+        assert_eq!([0, 999, 1000, 1_111_930, -12_345].map(count), ["0", "999", "1,000", "1,111,930", "-12,345"]);
+        assert_eq!(word("JOB_STATE_DONE", "JOB_STATE_"), "DONE");
+    }
+
+    #[test]
+    fn every_violation_is_told() {
+        let violations = vec![
+            mms_proto::FieldViolation::new("a.b", "is required"),
+            mms_proto::FieldViolation::new("c", "is too long"),
+        ];
+        let error = anyhow::Error::from(tonic::Status::from(ApiError::invalid(violations))).context("creating");
+        let text = explain(&error);
+        assert!(text.starts_with("creating: INVALID_FIELD: "), "{text}");
+        assert!(text.contains("\n  a.b is required\n  c is too long"), "{text}");
+    }
+}

@@ -1,0 +1,88 @@
+//! `mms sandbox`: both far ends until SIGTERM.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use mms_server::{CancellationToken, cancel_on_signal};
+
+use crate::ends::{self, Ends, EndsConfig};
+use crate::output;
+
+/// Scale of the tables that are made when none are given: 86,000 rows.
+const SAMPLE_SCALE: f64 = 0.01;
+
+/// Serve a Databricks workspace and a MaxCompute project on loopback, until SIGTERM.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mms sandbox --delta-root ./tables
+  mms sandbox --project-dir ./kept --json      what `mms demo --keep ./kept` left, served again")]
+pub struct Sandbox {
+    /// Folder of Delta tables, SCHEMA/TABLE/_delta_log. Default: tables of TPC-H, made beside the project's data.
+    #[arg(long, value_name = "DIR")]
+    delta_root: Option<PathBuf>,
+    /// Folder of the project's data and of the credentials. Served again, it shows the same data to the same
+    /// credentials. Default: one that is removed at the end.
+    #[arg(long, value_name = "DIR")]
+    project_dir: Option<PathBuf>,
+    /// Port of the workspace. Default: a free one.
+    #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
+    workspace_port: u16,
+    /// Port of the project. Default: a free one.
+    #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
+    project_port: u16,
+    /// Print endpoints and credentials as one line of JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Sandbox {
+    /// Serves until a signal.
+    pub async fn run(self) -> anyhow::Result<bool> {
+        let stop = CancellationToken::new();
+        tokio::spawn(cancel_on_signal(stop.clone()));
+        let scratch = tempfile::Builder::new().prefix("mms-sandbox-").tempdir()?;
+        let dir = self.project_dir.unwrap_or_else(|| scratch.path().to_owned());
+        let delta_root = match self.delta_root {
+            Some(root) => root,
+            None => {
+                let root = dir.join("delta-root");
+                ends::sample_tables(&root, SAMPLE_SCALE).await?;
+                root
+            }
+        };
+        let config =
+            EndsConfig { delta_root, dir, workspace_port: self.workspace_port, project_port: self.project_port };
+        let ends = Ends::start(config).await?;
+        let keys = &ends.credentials;
+        if self.json {
+            let told = serde_json::json!({
+                "workspace": {"url": ends.workspace_url(), "token": keys.token, "catalog": ends.catalog()},
+                "project": {
+                    "endpoint": ends.endpoint(),
+                    "name": keys.project,
+                    "access_id": keys.access_id,
+                    "access_key": keys.access_key,
+                },
+            });
+            output::line(&told.to_string());
+        } else {
+            output::table(
+                ["", "value"],
+                [
+                    ("workspace URL", ends.workspace_url()),
+                    ("workspace token", keys.token.clone()),
+                    ("catalog", ends.catalog().to_owned()),
+                    ("project endpoint", ends.endpoint().to_owned()),
+                    ("project", keys.project.clone()),
+                    ("access id", keys.access_id.clone()),
+                    ("access key", keys.access_key.clone()),
+                ]
+                .map(|(name, value)| [name.to_owned(), value]),
+            );
+        }
+        stop.cancelled().await;
+        ends.stop().await;
+        Ok(true)
+    }
+}

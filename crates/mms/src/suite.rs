@@ -1,0 +1,230 @@
+//! The four services in this process, on loopback: their folders, keys, token and channels to each other.
+//!
+//! Only here are all four linked together; they still meet in nothing but their contracts.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use mms_server::config::LimitsConfig;
+use mms_server::{BoundServer, CancellationToken, Client, ClientConfig, FrameConfig, FrameError, ServiceConfig};
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::HealthCheckRequest;
+
+use crate::private;
+
+/// The file in the data folder that says where the suite listens.
+const ENDPOINTS: &str = "endpoints.json";
+/// Seconds that calls in flight get to end, of each service: they go down one after the other.
+const GRACE_SECONDS: u64 = 10;
+/// How long the services may take to answer after a start.
+const START_WITHIN: Duration = Duration::from_secs(60);
+
+/// What is run, and where.
+#[derive(Debug, Clone)]
+pub struct SuiteConfig {
+    /// Folder of durable state; made if absent.
+    pub data_dir: PathBuf,
+    /// Port of the registry, the others following; 0 picks free ones.
+    pub port_base: u16,
+    /// Whether tables may lie on this machine.
+    pub allow_local_files: bool,
+    /// Seconds that a lease lasts without a heartbeat.
+    pub lease_seconds: Option<u64>,
+}
+
+/// Where the services listen.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Endpoints {
+    /// The registry's URL.
+    pub registry: String,
+    /// The catalog's URL.
+    pub catalog: String,
+    /// The scheduler's URL.
+    pub scheduler: String,
+    /// The transfer worker's URL.
+    pub transfer: String,
+}
+
+impl Endpoints {
+    /// On this machine, from this port on.
+    pub fn from_port(base: u16) -> Self {
+        let url = |offset: u16| format!("http://127.0.0.1:{}", base.saturating_add(offset));
+        Self { registry: url(0), catalog: url(1), scheduler: url(2), transfer: url(3) }
+    }
+
+    /// Of the suite that runs, or ran last, on a data folder.
+    pub fn read(data_dir: &Path) -> anyhow::Result<Self> {
+        let file = data_dir.join(ENDPOINTS);
+        let text = std::fs::read_to_string(&file)
+            .with_context(|| format!("{}: did `mms up` run with this data folder?", file.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is damaged", file.display()))
+    }
+
+    fn write(&self, data_dir: &Path) -> anyhow::Result<()> {
+        let (file, fresh) = (data_dir.join(ENDPOINTS), data_dir.join("endpoints.json.new"));
+        std::fs::write(&fresh, serde_json::to_string(self)?)
+            .and_then(|()| std::fs::rename(&fresh, &file))
+            .with_context(|| format!("writing {}", file.display()))
+    }
+}
+
+/// A service that runs.
+struct Running {
+    name: &'static str,
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), FrameError>>,
+}
+
+/// The suite, running.
+pub struct Suite {
+    /// Where it listens.
+    pub endpoints: Endpoints,
+    // In the order in which they go down: each before those that it calls.
+    running: Vec<Running>,
+}
+
+impl Suite {
+    /// Starts all four and waits until they answer.
+    pub async fn start(config: SuiteConfig) -> anyhow::Result<Self> {
+        // The transport of the far ends and of our own channels must agree on one provider before the first is used.
+        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+        std::fs::create_dir_all(&config.data_dir)
+            .with_context(|| format!("making {}", config.data_dir.display()))?;
+        let data_dir = std::path::absolute(&config.data_dir)?;
+        let token_file = data_dir.join("service.token");
+        private::ensure(&token_file, private::random)?;
+        let key_file = data_dir.join("encryption.key");
+        mms_registry::ensure_key_file(&key_file)?;
+
+        let port = |offset: u16| match config.port_base {
+            0 => Ok(0),
+            base => base.checked_add(offset).context("--port-base must leave room for four ports below 65536"),
+        };
+        let frame = |service: &str, offset: u16| {
+            anyhow::Ok(FrameConfig {
+                listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port(offset)?)),
+                data_dir: data_dir.join(service),
+                service_token_file: Some(token_file.clone()),
+                shutdown_grace_seconds: GRACE_SECONDS,
+                limits: LimitsConfig::default(),
+                ..FrameConfig::default()
+            })
+        };
+        let registry = BoundServer::bind("registry", frame("registry", 0)?).await?;
+        let catalog = BoundServer::bind("catalog", frame("catalog", 1)?).await?;
+        let scheduler = BoundServer::bind("scheduler", frame("scheduler", 2)?).await?;
+        let transfer = BoundServer::bind("transfer", frame("transfer", 3)?).await?;
+        let url = |server: &BoundServer| format!("http://{}", server.local_addr());
+        let endpoints = Endpoints {
+            registry: url(&registry),
+            catalog: url(&catalog),
+            scheduler: url(&scheduler),
+            transfer: url(&transfer),
+        };
+        endpoints.write(&data_dir)?;
+
+        let to = |url: &str| ClientConfig::to(url);
+        let lease = config.lease_seconds.unwrap_or(mms_scheduler::Config::default().lease_seconds);
+        let of_registry = mms_registry::Config {
+            encryption_key_file: Some(key_file),
+            allow_local_files: config.allow_local_files,
+            ..mms_registry::Config::default()
+        };
+        let of_catalog = mms_catalog::Config { registry: to(&endpoints.registry), ..mms_catalog::Config::default() };
+        let of_scheduler = mms_scheduler::Config {
+            registry: to(&endpoints.registry),
+            catalog: to(&endpoints.catalog),
+            lease_seconds: lease,
+        };
+        let of_transfer = mms_transfer::Config {
+            registry: to(&endpoints.registry),
+            scheduler: to(&endpoints.scheduler),
+            allow_local_files: config.allow_local_files,
+            ..mms_transfer::Config::default()
+        };
+        judge(&of_registry, &of_scheduler)?;
+        let running = vec![
+            run("transfer", transfer, of_transfer, mms_transfer::start),
+            run("scheduler", scheduler, of_scheduler, mms_scheduler::start),
+            run("catalog", catalog, of_catalog, mms_catalog::start),
+            run("registry", registry, of_registry, mms_registry::start),
+        ];
+        let mut suite = Self { endpoints, running };
+        let answers = tokio::time::timeout(START_WITHIN, suite.all_answer());
+        let started = tokio::select! {
+            answers = answers => answers.context("the services did not answer in time").and_then(|answered| answered),
+            error = suite.failed() => Err(error),
+        };
+        if let Err(error) = started {
+            suite.stop().await?;
+            return Err(error);
+        }
+        Ok(suite)
+    }
+
+    fn all_answer(&self) -> impl Future<Output = anyhow::Result<()>> + use<> {
+        let Endpoints { registry, catalog, scheduler, transfer } = self.endpoints.clone();
+        async move {
+            for url in [registry, catalog, scheduler, transfer] {
+                let mut health = HealthClient::new(Client::new(&ClientConfig::to(url), None)?);
+                let answer = health.check(HealthCheckRequest::default()).await?.into_inner();
+                anyhow::ensure!(answer.status() == ServingStatus::Serving, "a service is up but does not serve");
+            }
+            Ok(())
+        }
+    }
+
+    /// Waits until a service ends by itself, which none should.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        let ended = self.running.iter_mut().map(|running| {
+            let name = running.name;
+            Box::pin(async move { (name, (&mut running.task).await) })
+        });
+        let ((name, result), at, _) = futures::future::select_all(ended).await;
+        self.running.remove(at);
+        let error = match result {
+            Ok(Ok(())) => anyhow::anyhow!("it ended by itself"),
+            Ok(Err(error)) => error.into(),
+            Err(error) => error.into(),
+        };
+        error.context(format!("the {name} failed"))
+    }
+
+    /// Drains the services, those that call before those that are called, so that each can say what it leaves.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        let mut first = Ok(());
+        for Running { name, stop, task } in self.running {
+            stop.cancel();
+            let ended = task.await.map_err(anyhow::Error::from).and_then(|served| Ok(served?));
+            let ended = ended.with_context(|| format!("stopping the {name}"));
+            if first.is_ok() {
+                first = ended;
+            }
+        }
+        first
+    }
+}
+
+fn judge(registry: &mms_registry::Config, scheduler: &mms_scheduler::Config) -> anyhow::Result<()> {
+    let mut faults = mms_server::Faults::default();
+    let frame = FrameConfig::default();
+    registry.check(&frame, &mut faults);
+    scheduler.check(&frame, &mut faults);
+    if faults.is_empty() { Ok(()) } else { Err(faults.into()) }
+}
+
+fn run<C, F, Fut>(name: &'static str, server: BoundServer, config: C, start: F) -> Running
+where
+    C: Send + 'static,
+    F: FnOnce(mms_server::Context<C>) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<mms_server::Services, mms_server::BoxError>> + Send + 'static,
+{
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(Box::pin(server.serve(config, stop.clone(), start)));
+    Running { name, stop, task }
+}

@@ -1,0 +1,69 @@
+//! `mms up`: the suite in one process.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use mms_server::{CancellationToken, cancel_on_signal};
+
+use crate::output;
+use crate::suite::{Suite, SuiteConfig};
+
+/// Run the suite in one process on loopback, until SIGTERM.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mms up
+  mms up --data-dir /var/lib/mms --port-base 9401
+  grpcurl -plaintext 127.0.0.1:7401 list")]
+pub struct Up {
+    /// Folder of durable state, of the encryption key and of the services' own token.
+    #[arg(long, value_name = "DIR", default_value = "./mms-data", env = "MMS_DATA_DIR")]
+    data_dir: PathBuf,
+    /// Port of the registry; catalog, scheduler and transfer follow. 0 picks free ports, told at start and kept in
+    /// endpoints.json of the data folder.
+    #[arg(long, value_name = "PORT", default_value_t = 7401)]
+    port_base: u16,
+    /// Let data sources read tables that lie on this machine: for the sandbox.
+    #[arg(long)]
+    allow_local_files: bool,
+    /// Seconds that a worker's lease lasts without a heartbeat. Default 30.
+    #[arg(long, value_name = "N")]
+    lease_seconds: Option<u64>,
+    /// Print the endpoints as one line of JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Up {
+    /// Serves until a signal, or until a service fails.
+    pub async fn run(self) -> anyhow::Result<bool> {
+        let stop = CancellationToken::new();
+        tokio::spawn(cancel_on_signal(stop.clone()));
+        let mut suite = Suite::start(SuiteConfig {
+            data_dir: self.data_dir,
+            port_base: self.port_base,
+            allow_local_files: self.allow_local_files,
+            lease_seconds: self.lease_seconds,
+        })
+        .await?;
+        let at = &suite.endpoints;
+        if self.json {
+            output::line(&serde_json::to_string(at)?);
+        } else {
+            output::table(
+                ["service", "endpoint"],
+                [("registry", &at.registry), ("catalog", &at.catalog), ("scheduler", &at.scheduler), ("transfer", &at.transfer)]
+                    .map(|(name, url)| [name.to_owned(), url.clone()]),
+            );
+        }
+        let failure = tokio::select! {
+            () = stop.cancelled() => None,
+            error = suite.failed() => Some(error),
+        };
+        let stopped = suite.stop().await;
+        match failure {
+            Some(error) => Err(error),
+            None => stopped.map(|()| true),
+        }
+    }
+}
