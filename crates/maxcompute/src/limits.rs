@@ -169,10 +169,8 @@ fn check_comment(what: &str, comment: Option<&str>, found: &mut Vec<LimitViolati
 fn check_type(column: &str, data_type: &DataType, nested: bool, found: &mut Vec<LimitViolation>) {
     let column_name = || column.to_owned();
     match data_type {
-        DataType::Decimal { precision, scale } => {
-            if !(1..=38).contains(precision) || *scale > 18 || scale > precision {
-                found.push(LimitViolation::Decimal { column: column_name(), precision: *precision, scale: *scale });
-            }
+        DataType::Decimal { precision, scale } if !(1..=38).contains(precision) || *scale > 18 || scale > precision => {
+            found.push(LimitViolation::Decimal { column: column_name(), precision: *precision, scale: *scale });
         }
         DataType::Varchar(length) if !(1..=65_535).contains(length) => {
             found.push(LimitViolation::TextLength { column: column_name(), data_type: data_type.clone() });
