@@ -92,7 +92,12 @@ impl Sandbox {
                         "access_key_secret": self.told("/project/access_key"),
                     },
                 },
-                "settings": { "table_names": names, "column_names": { "other": "_" }, "max_partitions_per_task": 2 },
+                "settings": {
+                    "table_names": names,
+                    "column_names": { "other": "_" },
+                    "partition_values": { "characters": crate::tables::partition_characters() },
+                    "max_partitions_per_task": 2,
+                },
             },
         })
     }

@@ -95,7 +95,7 @@ impl Suite {
     /// The file with the token of the suite's services.
     pub fn token_file(&self) -> PathBuf {
         let own = self.folder.join("service-token");
-        let up = self.folder.join("up/service-token");
+        let up = self.folder.join("up/service.token");
         if up.exists() { up } else { own }
     }
 

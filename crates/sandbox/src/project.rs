@@ -1,1 +1,182 @@
-//! Not written yet.
+//! A MaxCompute project on loopback: REST, SQL instances for DDL and counts, and the table tunnel, with signatures,
+//! checksums, names and limits checked as the service checks them. Rows and definitions lie in one directory.
+//!
+//! It must never accept what the service would refuse, and never share wire code with our client.
+
+mod auth;
+mod catalog;
+mod disk;
+mod error;
+mod instance;
+mod partition;
+mod request;
+mod rest;
+mod schema;
+mod server;
+mod sql;
+mod state;
+mod table;
+mod tunnel;
+mod type_text;
+mod wire;
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::serve::ListenerExt;
+use http::Request;
+use jiff::Timestamp;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub use error::ProjectError;
+
+/// How long open connections may take to end at shutdown.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
+/// Where and as what a project is served.
+#[derive(Debug, Clone)]
+pub struct ProjectConfig {
+    /// The directory of its data; made if absent.
+    pub dir: PathBuf,
+    /// Its name, which a directory keeps for good.
+    pub name: String,
+    /// The one account that may call it.
+    pub access_id: String,
+    /// That account's secret.
+    pub access_key: SecretString,
+    /// Where to listen; port 0 picks a free one.
+    pub bind: SocketAddr,
+    /// The region that V4 signatures must name; any if none.
+    pub region: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Identity {
+    name: String,
+    created: i64,
+}
+
+/// A running project. Dropping it stops serving at once, as a crash would; the data stays.
+pub struct Project {
+    state: Arc<state::State>,
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+    _lock: File,
+}
+
+impl Project {
+    /// Opens the directory and serves it.
+    ///
+    /// # Errors
+    /// The name is not legal or not that of the directory, another process serves it, a file of it is damaged, or the
+    /// address cannot be bound.
+    pub async fn start(config: ProjectConfig) -> Result<Self, ProjectError> {
+        let bind = config.bind;
+        let listener = TcpListener::bind(bind).await.map_err(disk::io_error(format!("listening on {bind}")))?;
+        let address = listener.local_addr().map_err(disk::io_error(format!("listening on {bind}")))?;
+        // Small answers follow each other: waiting for a full packet would cost 40 ms each.
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "TCP_NODELAY was refused");
+            }
+        });
+        let (state, lock) = tokio::task::spawn_blocking(move || open(config, address)).await.map_err(|error| {
+            ProjectError::Io { doing: "opening the project".to_owned(), source: std::io::Error::other(error) }
+        })??;
+        let state = Arc::new(state);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shared = Arc::clone(&state);
+        let router = Router::new().fallback(move |request: Request<Body>| server::serve(Arc::clone(&shared), request));
+        let task = tokio::spawn(async move {
+            let serving = axum::serve(listener, router).with_graceful_shutdown(async {
+                // A dropped sender means the same as a message: stop.
+                stopped.await.unwrap_or_default();
+            });
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "the sandbox project stopped serving");
+            }
+        });
+        Ok(Self { state, address, stop: Some(stop), task, _lock: lock })
+    }
+
+    /// The service endpoint, `http://127.0.0.1:PORT/api`.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.state.endpoint
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The project's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.state.name
+    }
+
+    /// Ends open requests, within a few seconds, and stops.
+    pub async fn shutdown(mut self) {
+        if let Some(stop) = self.stop.take() {
+            stop.send(()).unwrap_or_default();
+        }
+        if tokio::time::timeout(SHUTDOWN_GRACE, &mut self.task).await.is_err() {
+            tracing::warn!("connections were cut at shutdown");
+        }
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn open(config: ProjectConfig, address: SocketAddr) -> Result<(state::State, File), ProjectError> {
+    let dir = config.dir;
+    let io = |doing: &str| disk::io_error(format!("{doing} {}", dir.display()));
+    if !schema::is_table_name(&config.name) {
+        return Err(ProjectError::Name(config.name));
+    }
+    fs::create_dir_all(&dir).map_err(io("making"))?;
+    let lock = File::create(dir.join("lock")).map_err(io("locking"))?;
+    lock.try_lock().map_err(|_| ProjectError::Locked { dir: dir.display().to_string() })?;
+    let now = Timestamp::now().as_second();
+    let path = dir.join("project.json");
+    if !path.exists() {
+        let identity = Identity { name: config.name.clone(), created: now };
+        disk::write_json(&path, &identity).map_err(io("writing"))?;
+    }
+    let identity: Identity = disk::read_json(&path)?;
+    if identity.name != config.name {
+        let dir = dir.display().to_string();
+        return Err(ProjectError::OtherProject { dir, found: identity.name, wanted: config.name });
+    }
+    let uploads = tunnel::upload::Uploads::open(dir.join("sessions"), now)?;
+    let catalog = catalog::Catalog::open(&dir, &uploads.files_in_use(), now)?;
+    uploads.reconcile(&catalog);
+    let state = state::State {
+        name: identity.name,
+        created: identity.created,
+        endpoint: format!("http://{address}/api"),
+        host: address.to_string(),
+        account: auth::Account { access_id: config.access_id, access_key: config.access_key, region: config.region },
+        catalog,
+        instances: instance::Instances::open(dir.join("instances"))?,
+        uploads,
+        downloads: tunnel::download::Downloads::default(),
+    };
+    Ok((state, lock))
+}

@@ -12,10 +12,10 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema};
 
 use super::SampleError;
 
-/// 9999-12-31T23:59:59.999999Z.
-const LAST_MICROS: i64 = 253_402_300_799_999_999;
-/// 0001-01-01T00:00:00Z.
-const FIRST_MICROS: i64 = -62_135_596_800_000_000;
+/// 2262-04-11T23:47:16.854775Z, the last instant that a tunnel carries: it counts nanoseconds in 64 bits.
+const LAST_MICROS: i64 = 9_223_372_036_854_775;
+/// 1677-09-21T00:12:43.145225Z, the first one.
+const FIRST_MICROS: i64 = -9_223_372_036_854_775;
 
 fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch, SampleError> {
     let fields: Vec<_> =

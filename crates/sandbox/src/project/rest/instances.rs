@@ -1,0 +1,130 @@
+//! SQL instances as the service endpoint shows them.
+
+use axum::response::Response;
+use base64::Engine;
+use http::StatusCode;
+use jiff::Timestamp;
+use mms_maxcompute::types::DataType;
+use serde_json::json;
+
+use super::super::error::{ApiResult, xml};
+use super::super::instance::{Instance, Outcome, parse_submission};
+use super::super::request::Params;
+use super::super::sql::ResultSet;
+use super::super::sql::run::Session;
+use super::super::state::State;
+use super::super::type_text::type_text;
+use super::{answer, cdata, http_time, with_header, with_times, xml_answer};
+
+/// What `?result` shows at most, as the service does.
+const ROWS_SHOWN: usize = 10_000;
+
+/// `POST /projects/P/instances`. The statement is run before the answer is sent: at most a few manifests are written.
+pub fn create(state: &State, schema: Option<&str>, body: &[u8]) -> ApiResult<Response> {
+    let submission = parse_submission(body)?;
+    let started = Timestamp::now();
+    let session = Session {
+        catalog: &state.catalog,
+        project: &state.name,
+        settings: &submission.settings,
+        schema,
+        now: started.as_second(),
+    };
+    let outcome = match session.run(&submission.sql) {
+        Ok(rows) => Outcome::Success(rows),
+        Err(error) => Outcome::Failed(error.0),
+    };
+    let stamp = started.strftime("%Y%m%d%H%M%S%3f").to_string();
+    let id = format!("{stamp}g{}", &uuid::Uuid::new_v4().simple().to_string()[..10]);
+    let location = format!("{}/projects/{}/instances/{id}", state.endpoint, state.name);
+    let ended = Timestamp::now();
+    state.instances.keep(Instance { id, task: submission.task, job: submission.job, started, ended, outcome })?;
+    let response = answer(StatusCode::CREATED, "application/xml", String::new());
+    Ok(with_header(response, "location", &location))
+}
+
+/// `GET /projects/P/instances/ID`, with whatever action.
+pub fn get(instance: &Instance, params: &Params) -> Response {
+    if params.has("taskstatus") {
+        return xml_answer(&task_status(instance));
+    }
+    if params.has("result") {
+        return xml_answer(&result(instance));
+    }
+    if params.has("source") {
+        return xml_answer(&instance.job);
+    }
+    if params.has("instancesummary") {
+        let summary = json!({"Instance": {"Summary": "", "JsonSummary": "{}"}});
+        return super::json_answer(&summary);
+    }
+    if params.has("instanceprogress") {
+        return xml_answer("<Progress></Progress>");
+    }
+    let response = xml_answer("<Instance><Status>Terminated</Status></Instance>");
+    let (start, end) = (instance.started.as_second(), instance.ended.as_second());
+    let response = with_times(response, start, end);
+    let response = with_header(response, "x-odps-start-time", &http_time(start));
+    with_header(response, "x-odps-end-time", &http_time(end))
+}
+
+fn state_word(instance: &Instance) -> &'static str {
+    match instance.outcome {
+        Outcome::Success(_) => "Success",
+        Outcome::Failed(_) => "Failed",
+    }
+}
+
+fn task_status(instance: &Instance) -> String {
+    format!(
+        "<Instance><Status>Terminated</Status><Tasks><Task Type=\"SQL\"><Name>{}</Name><StartTime>{}</StartTime><EndTime>{}</EndTime><Status>{}</Status><Histories/></Task></Tasks></Instance>",
+        xml(&instance.task),
+        http_time(instance.started.as_second()),
+        http_time(instance.ended.as_second()),
+        state_word(instance)
+    )
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\"\""))
+}
+
+/// Rows as CSV: a header, text in quotes, numbers plain.
+fn csv(rows: &ResultSet) -> String {
+    let header: Vec<String> = rows.columns.iter().map(|(name, _)| quoted(name)).collect();
+    let mut text = header.join(",") + "\n";
+    for row in rows.rows.iter().take(ROWS_SHOWN) {
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&rows.columns)
+            .map(|(cell, (_, data_type))| if data_type.is_integer() { cell.clone() } else { quoted(cell) })
+            .collect();
+        text.push_str(&cells.join(","));
+        text.push('\n');
+    }
+    text
+}
+
+fn descriptor(rows: &ResultSet) -> String {
+    let column = |(name, data_type): &(String, DataType)| json!({"Name": name, "Type": type_text(data_type)});
+    let columns: Vec<_> = rows.columns.iter().map(column).collect();
+    let status = if rows.rows.len() > ROWS_SHOWN { "TRUNCATED" } else { "ALL" };
+    cdata(&json!({"IsSelect": true, "SelectResultStatus": status, "Schema": {"Columns": columns}}))
+}
+
+fn result(instance: &Instance) -> String {
+    let inner = match &instance.outcome {
+        Outcome::Failed(text) => format!("<Result Format=\"text\">{}</Result>", xml(text)),
+        Outcome::Success(None) => "<Result Format=\"text\"></Result>".to_owned(),
+        Outcome::Success(Some(rows)) => format!(
+            "<Result Transform=\"Base64\" Format=\"csv\">{}</Result><ResultDescriptor>{}</ResultDescriptor>",
+            base64::engine::general_purpose::STANDARD.encode(csv(rows)),
+            descriptor(rows)
+        ),
+    };
+    format!(
+        "<Instance><Tasks><Task Type=\"SQL\"><Name>{}</Name>{inner}<Status>{}</Status></Task></Tasks></Instance>",
+        xml(&instance.task),
+        state_word(instance)
+    )
+}

@@ -1,0 +1,40 @@
+//! The bytes of the tunnel, both ways: compression, CRC framing, the record stream, Arrow messages, and the limits of
+//! cells. Written from the protocol alone.
+
+pub mod carrier;
+pub mod cells;
+pub mod check;
+pub mod encoding;
+pub mod frame;
+pub mod ipc;
+pub mod record_read;
+pub mod record_write;
+
+use std::io;
+
+use super::error::ApiError;
+
+/// A refusal carried through `Read` and `Write`, which know only `io::Error`.
+pub fn to_io(error: ApiError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, Refusal(error))
+}
+
+/// The refusal inside an `io::Error`, or a malformed stream.
+pub fn from_io(error: io::Error) -> ApiError {
+    let text = error.to_string();
+    match error.into_inner().and_then(|inner| inner.downcast::<Refusal>().ok()) {
+        Some(refusal) => refusal.0,
+        None => ApiError::malformed(format!("the body cannot be read: {text}")),
+    }
+}
+
+#[derive(Debug)]
+struct Refusal(ApiError);
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for Refusal {}

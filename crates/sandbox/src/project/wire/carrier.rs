@@ -1,0 +1,153 @@
+//! Which Arrow type carries which column: on the wire, and in our files.
+//!
+//! They differ in one place: the wire carries TIMESTAMP as 64-bit nanoseconds (1677 to 2262), records carry it as
+//! seconds and nanoseconds. Files keep the wider form, so that what came as records is not lost.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Int32Array, Int64Array, ListArray, MapArray, StructArray, TimestampNanosecondArray,
+};
+use arrow::datatypes::TimestampNanosecondType;
+use arrow::datatypes::{
+    DataType as ArrowType, Field, FieldRef, Fields, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit,
+};
+use mms_maxcompute::types::DataType;
+
+use super::super::schema::Column;
+
+/// Which of the two forms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// In tunnel bodies.
+    Wire,
+    /// In our files.
+    File,
+}
+
+const NANOS: i64 = 1_000_000_000;
+
+fn pair_fields() -> Fields {
+    Fields::from(vec![Field::new("sec", ArrowType::Int64, true), Field::new("nano", ArrowType::Int32, true)])
+}
+
+fn map_field(entries: Fields) -> FieldRef {
+    Arc::new(Field::new("entries", ArrowType::Struct(entries), false))
+}
+
+/// The Arrow type of a column.
+pub fn arrow_type(data_type: &DataType, form: Form) -> ArrowType {
+    match data_type {
+        DataType::TinyInt => ArrowType::Int8,
+        DataType::SmallInt => ArrowType::Int16,
+        DataType::Int => ArrowType::Int32,
+        DataType::BigInt => ArrowType::Int64,
+        DataType::Float => ArrowType::Float32,
+        DataType::Double => ArrowType::Float64,
+        DataType::Boolean => ArrowType::Boolean,
+        DataType::Decimal { precision, scale } => ArrowType::Decimal128(*precision, i8::try_from(*scale).unwrap_or(18)),
+        DataType::String | DataType::Varchar(_) | DataType::Char(_) | DataType::Json => ArrowType::Utf8,
+        DataType::Binary => ArrowType::Binary,
+        DataType::Date => ArrowType::Date32,
+        DataType::Datetime => ArrowType::Timestamp(TimeUnit::Millisecond, None),
+        DataType::Timestamp | DataType::TimestampNtz => match form {
+            Form::Wire => ArrowType::Timestamp(TimeUnit::Nanosecond, None),
+            Form::File => ArrowType::Struct(pair_fields()),
+        },
+        DataType::Array(item) => ArrowType::List(Arc::new(Field::new("item", arrow_type(item, form), true))),
+        DataType::Map(key, value) => {
+            let key = Field::new("key", arrow_type(key, form), false);
+            let value = Field::new("value", arrow_type(value, form), true);
+            ArrowType::Map(map_field(Fields::from(vec![key, value])), false)
+        }
+        DataType::Struct(fields) => ArrowType::Struct(
+            fields.iter().map(|f| Field::new(&f.name, arrow_type(&f.data_type, form), true)).collect(),
+        ),
+    }
+}
+
+/// The Arrow schema of columns. Nullability is checked by us, after decoding, with a better message than Arrow's.
+pub fn arrow_schema(columns: &[Column], form: Form) -> SchemaRef {
+    let field = |c: &Column| Field::new(&c.name, arrow_type(&c.data_type, form), true);
+    Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
+}
+
+fn holds_timestamp(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Timestamp | DataType::TimestampNtz => true,
+        DataType::Array(item) => holds_timestamp(item),
+        DataType::Map(key, value) => holds_timestamp(key) || holds_timestamp(value),
+        DataType::Struct(fields) => fields.iter().any(|f| holds_timestamp(&f.data_type)),
+        _ => false,
+    }
+}
+
+fn split(array: &ArrayRef) -> ArrayRef {
+    let nanos = array.as_primitive::<TimestampNanosecondType>();
+    let seconds: Int64Array = nanos.unary(|n| n.div_euclid(NANOS));
+    let rest: Int32Array = nanos.unary(|n| i32::try_from(n.rem_euclid(NANOS)).unwrap_or_default());
+    Arc::new(StructArray::new(pair_fields(), vec![Arc::new(seconds), Arc::new(rest)], nanos.nulls().cloned()))
+}
+
+fn join(array: &ArrayRef) -> Result<ArrayRef, String> {
+    let pair = array.as_struct();
+    let seconds = pair.column(0).as_primitive::<Int64Type>();
+    let rest = pair.column(1).as_primitive::<Int32Type>();
+    let joined: Result<TimestampNanosecondArray, String> = (0..pair.len())
+        .map(|i| {
+            if pair.is_null(i) {
+                return Ok(None);
+            }
+            let (second, nano) = (seconds.value(i), rest.value(i));
+            let value = i64::try_from(i128::from(second) * i128::from(NANOS) + i128::from(nano));
+            value.map(Some).map_err(|_| {
+                format!(
+                    "a timestamp of {second} s since 1970 is outside 1677..2262, which Arrow carries: read as records"
+                )
+            })
+        })
+        .collect();
+    Ok(Arc::new(joined?))
+}
+
+/// Turns an array of one form into the other.
+pub fn convert(array: &ArrayRef, data_type: &DataType, to: Form) -> Result<ArrayRef, String> {
+    if !holds_timestamp(data_type) {
+        return Ok(Arc::clone(array));
+    }
+    let wrong = |error: arrow::error::ArrowError| error.to_string();
+    Ok(match data_type {
+        DataType::Array(item) => {
+            let list = array.as_list::<i32>();
+            let field = Arc::new(Field::new("item", arrow_type(item, to), true));
+            let values = convert(list.values(), item, to)?;
+            Arc::new(ListArray::try_new(field, list.offsets().clone(), values, list.nulls().cloned()).map_err(wrong)?)
+        }
+        DataType::Map(key, value) => {
+            let map = array.as_map();
+            let ArrowType::Map(field, _) = arrow_type(data_type, to) else {
+                return Err("a map is carried as a map".to_owned());
+            };
+            let ArrowType::Struct(fields) = field.data_type() else {
+                return Err("a map's entries are a struct".to_owned());
+            };
+            let children = vec![convert(map.keys(), key, to)?, convert(map.values(), value, to)?];
+            let entries = StructArray::try_new(fields.clone(), children, None).map_err(wrong)?;
+            let made = MapArray::try_new(field, map.offsets().clone(), entries, map.nulls().cloned(), false);
+            Arc::new(made.map_err(wrong)?)
+        }
+        DataType::Struct(fields) => {
+            let ArrowType::Struct(arrow_fields) = arrow_type(data_type, to) else {
+                return Err("a struct is carried as a struct".to_owned());
+            };
+            let row = array.as_struct();
+            let children: Result<Vec<ArrayRef>, String> =
+                fields.iter().zip(row.columns()).map(|(f, child)| convert(child, &f.data_type, to)).collect();
+            Arc::new(StructArray::try_new(arrow_fields, children?, row.nulls().cloned()).map_err(wrong)?)
+        }
+        _ => match to {
+            Form::File => split(array),
+            Form::Wire => join(array)?,
+        },
+    })
+}
