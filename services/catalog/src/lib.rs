@@ -1,1 +1,84 @@
-//! Not written yet.
+//! Catalog: what is there, and where does it go?
+//!
+//! It scans the source's catalog into its own store, keeps where each table is to go and how far it has come, and plans
+//! a table at a pinned version. It must never write at either end, never hold rows, and never keep a secret beyond the
+//! session that it came with.
+
+mod api;
+mod config;
+mod convert;
+mod core;
+mod error;
+mod house;
+mod key;
+mod lists;
+mod migration;
+mod peers;
+mod plan;
+mod record;
+mod rollup;
+mod scan;
+mod source;
+mod status;
+mod store;
+mod target;
+
+use mms_proto::catalog::v1::catalog_service_server::CatalogServiceServer;
+use mms_proto::catalog::v1::planning_service_server::PlanningServiceServer;
+use mms_proto::catalog::v1::scan_service_server::ScanServiceServer;
+use mms_server::{BoxError, Client, Context, Critical, Services, sized};
+use mms_store::{Options, Store};
+
+pub use config::{Config, PlanConfig, ScanConfig};
+
+use crate::api::Api;
+use crate::core::{Bounds, Core};
+use crate::peers::Peers;
+
+/// Folder of the store in the data directory.
+const STORE: &str = "store";
+
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+/// Assembles the service: opens its store, goes on with interrupted scans, and mounts its gRPC services.
+///
+/// # Errors
+/// The store cannot be opened, or the channel to the registry cannot be made.
+pub async fn start(context: Context<Config>) -> Result<Services, BoxError> {
+    let folder = context.data_dir().join(STORE);
+    let store = tokio::task::spawn_blocking(move || Store::open(folder, store::schema(), Options::default())).await??;
+    let registry = Client::new(&context.config.registry, context.service_token.as_ref())?;
+    let bounds = Bounds {
+        metadata_concurrency: context.config.scan.metadata_concurrency,
+        plan_files: context.config.plan.files_in_memory,
+    };
+    let core = Core::new(
+        store,
+        Peers::new(registry),
+        context.config.scan.at_once,
+        bounds,
+        context.supervisor.clone(),
+        context.shutdown.clone(),
+        now_ms,
+    );
+    scan::resume(&core)?;
+    let keeper = core.clone();
+    context.spawn("housekeeping", Critical::Yes, async move {
+        house::keep(keeper).await;
+        Ok(())
+    });
+    let (store, drained) = (core.store.clone(), context.drained.clone());
+    // The last thing that happens; until then calls in flight may still commit.
+    context.spawn("store", Critical::No, async move {
+        drained.cancelled().await;
+        store.close().await.map_err(BoxError::from)
+    });
+    let api = Api::new(core);
+    let max = context.max_message_bytes();
+    Ok(Services::new()
+        .add(sized!(CatalogServiceServer::new(api.clone()), max))
+        .add(sized!(ScanServiceServer::new(api.clone()), max))
+        .add(sized!(PlanningServiceServer::new(api), max)))
+}

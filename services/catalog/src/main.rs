@@ -1,1 +1,7 @@
-fn main() {}
+//! The catalog as a process of its own.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mms_server::main::<mms_catalog::Config, _, _>(env!("CARGO_PKG_VERSION"), mms_catalog::start)
+}

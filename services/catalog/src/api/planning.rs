@@ -1,0 +1,134 @@
+//! PlanningService: what a scheduler asks of the catalog.
+
+use std::pin::Pin;
+
+use futures::Stream;
+use mms_proto::ApiError;
+use mms_proto::catalog::v1 as pb;
+use mms_proto::name::{ResourceName, TableName, TaskName};
+use mms_proto::types::v1::MigrationState;
+use mms_server::CallContext;
+use pb::pin_table_response::Part;
+use pb::planning_service_server::PlanningService;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::{Api, check, name};
+use crate::convert;
+use crate::error::{CatalogError, Result};
+use crate::key;
+use crate::migration::{self, Report};
+use crate::plan::{self, Ask, Claim, Planned};
+use crate::status::State;
+
+/// Messages that may wait for a slow caller.
+const QUEUE: usize = 2;
+
+fn ask(request: pb::PinTableRequest) -> Result<Ask, Status> {
+    let version = match &request.version {
+        None => None,
+        Some(version) => {
+            let version = convert::version_from(version)
+                .ok_or_else(|| CatalogError::NotYet("pinning a version that is not Delta's".to_owned()))?;
+            let number = u64::try_from(version.number);
+            Some(number.map_err(|_| ApiError::invalid_field("version.delta.version", "must not be negative"))?)
+        }
+    };
+    let columns = request.column_mapping.into_iter().collect();
+    Ok(Ask { version, target: convert::target_from(request.target), columns })
+}
+
+fn report(at: usize, report: &pb::MigrationReport) -> Result<Report, Status> {
+    let field = |name: &str| format!("reports[{at}].{name}");
+    let task: TaskName = name(&field("task"), &report.task)?;
+    let table: TableName = name(&field("table"), &report.table)?;
+    if task.data_source() != table.data_source() {
+        let text = format!("{table} does not lie under the data source of {task}");
+        return Err(ApiError::invalid_field(field("table"), text).into());
+    }
+    let state = match report.state() {
+        MigrationState::Init => State::Init,
+        MigrationState::Doing => State::Doing,
+        MigrationState::Done => State::Done,
+        MigrationState::Failed => State::Failed,
+        MigrationState::PartDone | MigrationState::Unspecified => {
+            return Err(ApiError::invalid_field(field("state"), "must be INIT, DOING, DONE or FAILED").into());
+        }
+    };
+    for segment in &report.partitions {
+        migration::is_segment(segment).map_err(|reason| ApiError::invalid_field(field("partitions"), reason))?;
+    }
+    Ok(Report {
+        task: report.task.clone(),
+        sequence: report.sequence,
+        table: key::table_key(&table),
+        partitions: report.partitions.clone(),
+        state,
+        version: report.version.as_ref().and_then(convert::version_from),
+    })
+}
+
+impl Api {
+    async fn stream(&self, planned: Planned, out: &plan::Out) -> Result<()> {
+        let first = pb::PinTableResponse { part: Some(Part::Table(planned.table)) };
+        if out.send(Ok(first)).await.is_err() {
+            return Ok(());
+        }
+        let Some((snapshot, units)) = planned.files else { return Ok(()) };
+        plan::emit(|| snapshot.scan_files(), &units, self.core.bounds.plan_files, out).await
+    }
+}
+
+#[tonic::async_trait]
+impl PlanningService for Api {
+    type PinTableStream = Pin<Box<dyn Stream<Item = Result<pb::PinTableResponse, Status>> + Send>>;
+
+    async fn pin_table(&self, request: Request<pb::PinTableRequest>) -> Result<Response<Self::PinTableStream>, Status> {
+        let request = request.into_inner();
+        check(&request)?;
+        let key = key::table_key(
+            &TableName::parse(&request.name)
+                .map_err(|error| Status::from(ApiError::invalid_field("name", error.reason)))?,
+        );
+        let ask = ask(request)?;
+        let (out, answers) = mpsc::channel(QUEUE);
+        let api = self.clone();
+        let work = async move {
+            let sent = match Box::pin(plan::plan(&api.core, &key, &ask, Claim::Take)).await {
+                Ok(planned) => api.stream(planned, &out).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = sent {
+                drop(out.send(Err(error.into())).await);
+            }
+        };
+        // What it asks of the registry is asked on behalf of this call.
+        match CallContext::current() {
+            Some(context) => tokio::spawn(context.scope(work)),
+            None => tokio::spawn(work),
+        };
+        Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
+    }
+
+    async fn report_migration(
+        &self,
+        request: Request<pb::ReportMigrationRequest>,
+    ) -> Result<Response<pb::ReportMigrationResponse>, Status> {
+        let request = request.into_inner();
+        check(&request)?;
+        let reports = request.reports.iter().enumerate();
+        let reports = reports.map(|(at, one)| report(at, one)).collect::<Result<Vec<_>, Status>>()?;
+        let now = self.core.now_ms();
+        self.core
+            .store
+            .commit(move |tx| {
+                for report in &reports {
+                    migration::report(tx, now, report)?;
+                }
+                Ok::<_, CatalogError>(())
+            })
+            .await?;
+        Ok(Response::new(pb::ReportMigrationResponse {}))
+    }
+}

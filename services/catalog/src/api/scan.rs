@@ -1,0 +1,146 @@
+//! ScanService.
+
+use mms_proto::ApiError;
+use mms_proto::catalog::v1 as pb;
+use mms_proto::name::{DataSourceName, ResourceId, ResourceName, ScanName};
+use pb::scan_service_server::ScanService;
+use prost::Message;
+use tonic::{Request, Response, Status};
+
+use super::{Api, check, name};
+use crate::convert;
+use crate::error::{CatalogError, Result};
+use crate::key;
+use crate::record::Scan;
+use crate::scan::{self, control};
+use crate::store::ScanKey;
+
+const CREATE: &str = "CreateScan";
+
+fn digest(request: &pb::CreateScanRequest) -> Vec<u8> {
+    // The id is part of the content; what merely controls the call is not.
+    pb::CreateScanRequest { request_id: String::new(), ..request.clone() }.encode_to_vec()
+}
+
+impl Api {
+    pub(super) fn shown_scan(&self, key: &ScanKey) -> Result<pb::Scan> {
+        let scan = self.core.store.read(|read| control::scan(read, key))?;
+        Ok(convert::scan_to(key, scan))
+    }
+
+    /// The scan that an earlier call with the same request id made.
+    fn replay(&self, id: &str, digest: &[u8]) -> Result<Option<pb::Scan>> {
+        let now = self.core.now_ms();
+        let made = self.core.store.read(|read| control::replayed(read, now, CREATE, id, digest))?;
+        let Some(made) = made else { return Ok(None) };
+        let name = ScanName::parse(&made).map_err(|_| CatalogError::NotFound(made))?;
+        self.shown_scan(&key::scan_key(&name)).map(Some)
+    }
+
+    async fn create(&self, request: pb::CreateScanRequest) -> Result<pb::Scan, Status> {
+        check(&request)?;
+        let source: DataSourceName = name("parent", &request.parent)?;
+        let digest = digest(&request);
+        if let Some(made) = self.replay(&request.request_id, &digest)? {
+            return Ok(made);
+        }
+        let id = match request.scan_id.as_str() {
+            "" => format!("s{}", uuid::Uuid::now_v7().simple()),
+            given => given.to_owned(),
+        };
+        let id = ResourceId::new(id).map_err(|reason| ApiError::invalid_field("scan_id", reason))?;
+        let key: ScanKey = (source.id().as_str().to_owned(), id.as_str().to_owned());
+        // Refuses a scan of a source that is not there or not started, and holds the source from now on.
+        self.core.peers.acquire(&key.0, &key::scan_name(&key)).await?;
+        let asked = request.scan.unwrap_or_default();
+        let (own, now, request_id) = (key.clone(), self.core.now_ms(), request.request_id);
+        let scan = Scan { schemas: asked.schemas, tables: asked.tables, create_time_ms: now, ..Scan::default() };
+        let made = self
+            .core
+            .store
+            .commit(move |tx| {
+                // Two calls with one request id may have come at once.
+                if let Some(made) = control::replayed(tx, now, CREATE, &request_id, &digest)? {
+                    return Ok::<_, CatalogError>(Err(made));
+                }
+                let scan = control::create(tx, &own, scan)?;
+                control::remember(tx, now, CREATE, &request_id, digest, key::scan_name(&own))?;
+                Ok(Ok(scan))
+            })
+            .await;
+        match made {
+            Ok(Ok(made)) => {
+                scan::start(&self.core, key.clone(), made.number);
+                Ok(convert::scan_to(&key, made))
+            }
+            Ok(Err(other)) => {
+                let own = ScanName::parse(&other).map_err(|_| CatalogError::NotFound(other))?;
+                let own = key::scan_key(&own);
+                if own != key {
+                    scan::release(&self.core, &key).await?;
+                }
+                Ok(self.shown_scan(&own)?)
+            }
+            Err(error) => {
+                // The use belongs to the scan of this name; only if there is none was it ours.
+                if self.shown_scan(&key).is_err() {
+                    scan::release(&self.core, &key).await?;
+                }
+                Err(error.into())
+            }
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl ScanService for Api {
+    type WatchScanStream = super::watch::ScanStream;
+
+    async fn create_scan(
+        &self,
+        request: Request<pb::CreateScanRequest>,
+    ) -> Result<Response<pb::CreateScanResponse>, Status> {
+        let scan = self.create(request.into_inner()).await?;
+        Ok(Response::new(pb::CreateScanResponse { scan: Some(scan) }))
+    }
+
+    async fn get_scan(&self, request: Request<pb::GetScanRequest>) -> Result<Response<pb::GetScanResponse>, Status> {
+        check(request.get_ref())?;
+        let key = key::scan_key(&name::<ScanName>("name", &request.get_ref().name)?);
+        Ok(Response::new(pb::GetScanResponse { scan: Some(self.shown_scan(&key)?) }))
+    }
+
+    async fn list_scans(
+        &self,
+        request: Request<pb::ListScansRequest>,
+    ) -> Result<Response<pb::ListScansResponse>, Status> {
+        check(request.get_ref())?;
+        self.scans(request.get_ref()).map(Response::new)
+    }
+
+    async fn watch_scan(
+        &self,
+        request: Request<pb::WatchScanRequest>,
+    ) -> Result<Response<Self::WatchScanStream>, Status> {
+        let request = request.into_inner();
+        check(&request)?;
+        let key = key::scan_key(&name::<ScanName>("name", &request.name)?);
+        self.core.store.read(|read| control::scan(read, &key))?;
+        Ok(Response::new(self.watch(key, &request.position)?))
+    }
+
+    async fn cancel_scan(
+        &self,
+        request: Request<pb::CancelScanRequest>,
+    ) -> Result<Response<pb::CancelScanResponse>, Status> {
+        check(request.get_ref())?;
+        let key = key::scan_key(&name::<ScanName>("name", &request.get_ref().name)?);
+        let (own, now) = (key.clone(), self.core.now_ms());
+        let (scan, ended) = self.core.store.commit(move |tx| control::cancel(tx, &own, now)).await?;
+        if ended {
+            self.core.scans.cancel(&key);
+            scan::release(&self.core, &key).await?;
+        }
+        Ok(Response::new(pb::CancelScanResponse { scan: Some(convert::scan_to(&key, scan)) }))
+    }
+}

@@ -1,0 +1,74 @@
+//! What can be configured in this service.
+
+use mms_server::{ClientConfig, Faults, FrameConfig, ServiceConfig};
+use serde::{Deserialize, Serialize};
+
+/// The section `[catalog]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// How to reach the registry.
+    pub registry: ClientConfig,
+    /// Bounds of scans.
+    pub scan: ScanConfig,
+    /// Bounds of plans.
+    pub plan: PlanConfig,
+}
+
+/// The section `[catalog.scan]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScanConfig {
+    /// Scans that run at once, each of another data source; further ones wait.
+    pub at_once: usize,
+    /// Metadata calls of one scan at once, where its data source says nothing.
+    pub metadata_concurrency: usize,
+}
+
+/// The section `[catalog.plan]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PlanConfig {
+    /// Files of one plan held in memory, about 500 bytes each. A table of more files is read several times.
+    pub files_in_memory: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            registry: ClientConfig::to("http://127.0.0.1:7401"),
+            scan: ScanConfig::default(),
+            plan: PlanConfig::default(),
+        }
+    }
+}
+
+impl Default for ScanConfig {
+    fn default() -> Self {
+        Self { at_once: 4, metadata_concurrency: 8 }
+    }
+}
+
+impl Default for PlanConfig {
+    fn default() -> Self {
+        Self { files_in_memory: 200_000 }
+    }
+}
+
+impl ServiceConfig for Config {
+    const SERVICE: &'static str = "catalog";
+    const DEFAULT_PORT: u16 = 7402;
+
+    fn check(&self, _frame: &FrameConfig, faults: &mut Faults) {
+        self.registry.check("catalog.registry", faults);
+        if !(1..=64).contains(&self.scan.at_once) {
+            faults.add("catalog.scan.at_once", "must be from 1 to 64");
+        }
+        if !(1..=64).contains(&self.scan.metadata_concurrency) {
+            faults.add("catalog.scan.metadata_concurrency", "must be from 1 to 64");
+        }
+        if !(1000..=10_000_000).contains(&self.plan.files_in_memory) {
+            faults.add("catalog.plan.files_in_memory", "must be from 1000 to 10000000");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Between this service's records and the contract. Shapes only.
+
+use mms_proto::catalog::v1 as pb;
+use mms_proto::types::v1 as types;
+use prost_types::Timestamp;
+use types::source_version::Version as Which;
+
+use crate::error::Result;
+use crate::key;
+use crate::record::{Counts, Partition, Progress, Scan, Schema, Summary, Table, Target, Version};
+use crate::rollup;
+use crate::scan::ScanState;
+use crate::status::State;
+use crate::store::{PartitionKey, ScanKey, SchemaKey, TableKey};
+
+/// A time; 0 stands for "never".
+pub fn time_to(ms: i64) -> Option<Timestamp> {
+    let nanos = i32::try_from(ms.rem_euclid(1000) * 1_000_000).unwrap_or(0);
+    (ms != 0).then(|| Timestamp { seconds: ms.div_euclid(1000), nanos })
+}
+
+fn time_from(time: &Timestamp) -> i64 {
+    time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanos / 1_000_000))
+}
+
+/// A version as the contract has it.
+pub fn version_to(version: &Version) -> types::SourceVersion {
+    let commit_time = version.commit_time_ms.and_then(time_to);
+    let delta = types::DeltaVersion { version: version.number, commit_time };
+    types::SourceVersion { version: Some(Which::Delta(delta)) }
+}
+
+/// A Delta version; none for a version of another kind.
+pub fn version_from(version: &types::SourceVersion) -> Option<Version> {
+    match &version.version {
+        Some(Which::Delta(delta)) => {
+            Some(Version { number: delta.version, commit_time_ms: delta.commit_time.as_ref().map(time_from) })
+        }
+        _ => None,
+    }
+}
+
+fn counts_to(counts: &Counts) -> types::StateCounts {
+    types::StateCounts {
+        total: counts.total(),
+        init: counts.init,
+        doing: counts.doing,
+        done: counts.done,
+        failed: counts.failed,
+        part_done: counts.part_done,
+    }
+}
+
+/// A schema.
+pub fn schema_to(key: &SchemaKey, schema: Schema) -> Result<pb::Schema> {
+    Ok(pb::Schema {
+        name: key::schema_name(key)?.to_string(),
+        source_name: key.1.clone(),
+        etag: schema.revision.to_string(),
+        comment: schema.comment,
+        owner: schema.owner,
+        location: String::new(),
+        scan_time: time_to(schema.scan_time_ms),
+        delete_time: time_to(schema.delete_time_ms),
+        scan_error: schema.scan_error,
+        target_project: schema.target_project,
+        target_schema: schema.target_schema,
+        state: schema.tables.rolled_up() as i32,
+        tables: Some(counts_to(&schema.tables)),
+        partitions: Some(counts_to(&schema.partitions)),
+        size_bytes: schema.size_bytes,
+        row_count: schema.row_count,
+    })
+}
+
+/// A target, unset when nothing of it is.
+fn target_to(target: Target) -> Option<types::TargetTable> {
+    let Target { project, schema, table } = target;
+    let set = !(project.is_empty() && schema.is_empty() && table.is_empty());
+    set.then_some(types::TargetTable { project, schema, table })
+}
+
+/// A target of the contract.
+pub fn target_from(target: Option<types::TargetTable>) -> Target {
+    target.map(|types::TargetTable { project, schema, table }| Target { project, schema, table }).unwrap_or_default()
+}
+
+/// A table.
+pub fn table_to(key: &TableKey, table: Table) -> Result<pb::Table> {
+    let changed = rollup::table_changed(&table);
+    let facts = table.facts;
+    let column = |column: crate::record::Column| pb::Column {
+        name: column.name,
+        r#type: column.type_text,
+        nullable: column.nullable,
+        comment: column.comment,
+        partition_index: column.partition_index,
+    };
+    Ok(pb::Table {
+        name: key::table_name(key)?.to_string(),
+        source_schema: key.1.clone(),
+        source_name: key.2.clone(),
+        source_id: facts.source_id,
+        etag: table.revision.to_string(),
+        kind: facts.kind,
+        source_kind: facts.source_kind,
+        source_format: facts.source_format,
+        comment: facts.comment,
+        owner: facts.owner,
+        location: facts.location,
+        columns: facts.columns.into_iter().map(column).collect(),
+        partition_columns: facts.partition_columns,
+        primary_key: facts.primary_key,
+        properties: facts.properties.into_iter().collect(),
+        reader_features: facts.reader_features,
+        version: facts.version.as_ref().map(version_to),
+        size_bytes: facts.size_bytes,
+        row_count: facts.row_count,
+        source_update_time: time_to(facts.update_time_ms),
+        scan_time: time_to(table.scan_time_ms),
+        delete_time: time_to(table.delete_time_ms),
+        scan_error: table.scan_error,
+        target: target_to(table.target),
+        state: State::of(table.state) as i32,
+        migrated_version: table.migrated.as_ref().map(version_to),
+        task: table.task,
+        changed,
+        partitions: Some(counts_to(&table.partitions)),
+    })
+}
+
+/// A partition.
+pub fn partition_to(key: &PartitionKey, partition: Partition) -> Result<pb::Partition> {
+    let name = key::partition_name(key)?;
+    let value = |(column, value): &(String, Option<String>)| types::PartitionValue {
+        column: column.clone(),
+        value: value.clone().unwrap_or_default(),
+        is_null: value.is_none(),
+    };
+    let changed = rollup::partition_changed(&partition);
+    Ok(pb::Partition {
+        values: name.id().levels().iter().map(value).collect(),
+        name: name.to_string(),
+        file_count: partition.file_count,
+        size_bytes: partition.size_bytes,
+        row_count: partition.row_count,
+        // The reader of the log does not give the times of files.
+        source_update_time: None,
+        delete_time: time_to(partition.delete_time_ms),
+        state: State::of(partition.state) as i32,
+        migrated_version: partition.migrated.as_ref().map(version_to),
+        task: partition.task,
+        changed,
+    })
+}
+
+fn progress_to(progress: &Progress) -> pb::ScanProgress {
+    pb::ScanProgress {
+        schemas_found: progress.schemas_found,
+        tables_found: progress.tables_found,
+        tables_read: progress.tables_read,
+        tables_failed: progress.tables_failed,
+        partitions_found: progress.partitions_found,
+        vanished: progress.vanished,
+        listing_done: progress.listing_done,
+    }
+}
+
+/// A scan.
+pub fn scan_to(key: &ScanKey, scan: Scan) -> pb::Scan {
+    pb::Scan {
+        name: key::scan_name(key),
+        state: ScanState::of(&scan) as i32,
+        schemas: scan.schemas,
+        tables: scan.tables,
+        error: scan.error,
+        create_time: time_to(scan.create_time_ms),
+        start_time: time_to(scan.start_time_ms),
+        end_time: time_to(scan.end_time_ms),
+        progress: Some(progress_to(&scan.progress)),
+    }
+}
+
+/// The counters of a data source.
+pub fn summary_to(summary: Summary) -> pb::SourceSummary {
+    pb::SourceSummary {
+        schemas: Some(counts_to(&summary.schemas)),
+        tables: Some(counts_to(&summary.tables)),
+        partitions: Some(counts_to(&summary.partitions)),
+        size_bytes: summary.size_bytes,
+        row_count: summary.row_count,
+        last_scan: summary.last_scan,
+        last_scan_time: time_to(summary.last_scan_time_ms),
+    }
+}

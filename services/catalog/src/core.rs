@@ -1,0 +1,60 @@
+//! What every part of this service shares: the store, the far ends, the running scans, time.
+
+use std::sync::Arc;
+
+use mms_server::{CancellationToken, Supervisor};
+use mms_store::Store;
+
+use crate::peers::Peers;
+use crate::scan::Runner;
+use crate::source::Sources;
+
+/// The shared parts; cheap to clone.
+#[derive(Clone)]
+pub struct Core {
+    /// This service's tables.
+    pub store: Store,
+    /// The registry.
+    pub peers: Peers,
+    /// Both ends of each data source in use.
+    pub sources: Sources,
+    /// Scans that run in this process.
+    pub scans: Arc<Runner>,
+    /// Runs background tasks.
+    pub supervisor: Supervisor,
+    /// Cancelled when the process is told to stop.
+    pub shutdown: CancellationToken,
+    /// Bounds.
+    pub bounds: Bounds,
+    now_ms: fn() -> i64,
+}
+
+/// What this process may do at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Metadata calls of one scan, where its data source says nothing.
+    pub metadata_concurrency: usize,
+    /// Files of one plan held in memory.
+    pub plan_files: usize,
+}
+
+impl Core {
+    /// Parts that read the time from this function.
+    pub fn new(
+        store: Store,
+        peers: Peers,
+        scans: usize,
+        bounds: Bounds,
+        supervisor: Supervisor,
+        shutdown: CancellationToken,
+        now_ms: fn() -> i64,
+    ) -> Self {
+        let sources = Sources::new(peers.clone());
+        Self { store, peers, sources, scans: Arc::new(Runner::new(scans)), supervisor, shutdown, bounds, now_ms }
+    }
+
+    /// Milliseconds since 1970, by the wall clock.
+    pub fn now_ms(&self) -> i64 {
+        (self.now_ms)()
+    }
+}

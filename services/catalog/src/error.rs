@@ -1,0 +1,154 @@
+//! What can go wrong in this service, and the one place that says how a caller hears of it.
+
+use mms_databricks::DatabricksError;
+use mms_delta::DeltaError;
+use mms_proto::{ApiError, ErrorReason};
+use mms_store::StoreError;
+use tonic::Code;
+
+/// A failure of the catalog.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// The store failed.
+    #[error("the store failed: {0}")]
+    Store(#[from] StoreError),
+    /// There is no such resource.
+    #[error("{0} does not exist")]
+    NotFound(String),
+    /// The id is taken.
+    #[error("{0} exists already: choose another id, or leave it out to have one made")]
+    AlreadyExists(String),
+    /// Somebody changed the resource.
+    #[error("{0} has changed since it was read: read it again")]
+    EtagMismatch(String),
+    /// A request id was used for something else.
+    #[error("request_id `{0}` was used with other content: use a new one")]
+    RequestIdReused(String),
+    /// A scan of this source runs.
+    #[error("{0} has not ended yet: wait for it, or cancel it")]
+    ScanRunning(String),
+    /// The scan that asks has ended meanwhile.
+    #[error("{0} was ended meanwhile")]
+    ScanEnded(String),
+    /// A task is at work on it.
+    #[error("{0} is being migrated: stop its job first")]
+    Doing(String),
+    /// The contract has it, this version does not.
+    #[error("{0} is not implemented yet")]
+    NotYet(String),
+    /// One field breaks a rule that only this service knows.
+    #[error("{field} {description}")]
+    Field {
+        /// Which.
+        field: String,
+        /// What is wrong.
+        description: String,
+    },
+    /// Another service refused.
+    #[error("{service} answered: {error}")]
+    Peer {
+        /// Which.
+        service: &'static str,
+        /// What it said.
+        error: Box<ApiError>,
+    },
+    /// The data source cannot be used as it is configured.
+    #[error("{data_source}: {what}")]
+    Unusable {
+        /// The data source.
+        data_source: String,
+        /// What is wrong and what to do.
+        what: String,
+    },
+    /// The workspace did not give what was asked.
+    #[error("the workspace: {0}")]
+    Workspace(#[from] DatabricksError),
+    /// The table's log could not be read.
+    #[error(transparent)]
+    Delta(#[from] DeltaError),
+    /// The target project did not answer what was asked.
+    #[error("the target project: {0}")]
+    Target(String),
+    /// More than one answer can carry.
+    #[error("{what}: the limit is {limit}")]
+    TooLarge {
+        /// What is too large.
+        what: String,
+        /// The limit.
+        limit: u64,
+    },
+}
+
+/// One answer of this service.
+pub type Result<T, E = CatalogError> = std::result::Result<T, E>;
+
+impl CatalogError {
+    /// Whether the same may succeed later without anybody doing anything.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Peer { error, .. } => {
+                matches!(error.code, Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted)
+                    // A broken connection is UNKNOWN and carries no reason of ours.
+                    || (matches!(error.code, Code::Unknown | Code::Cancelled)
+                        && error.reason == ErrorReason::Unspecified)
+            }
+            Self::Delta(error) => error.is_transient(),
+            _ => false,
+        }
+    }
+}
+
+impl From<CatalogError> for ApiError {
+    fn from(error: CatalogError) -> Self {
+        use CatalogError as E;
+        let text = error.to_string();
+        let failed = |reason| Self::new(Code::FailedPrecondition, reason, text.clone());
+        match error {
+            E::Store(StoreError::TransactionTooLarge { limit }) => Self::new(
+                Code::ResourceExhausted,
+                ErrorReason::TooLarge,
+                "this changes too much at once: split the call",
+            )
+            .with("limit", limit),
+            E::Store(store) => {
+                tracing::error!(error = %store, "the store failed");
+                Self::internal(text)
+            }
+            E::NotFound(resource) => Self::new(Code::NotFound, ErrorReason::NotFound, text).with("resource", resource),
+            E::AlreadyExists(resource) => Self::already_exists(resource, text),
+            E::EtagMismatch(resource) => Self::etag_mismatch(resource),
+            E::RequestIdReused(id) => {
+                Self::new(Code::AlreadyExists, ErrorReason::RequestIdReused, text).with("request_id", id)
+            }
+            E::ScanRunning(scan) => failed(ErrorReason::ScanRunning).with("scan", scan),
+            E::ScanEnded(scan) => Self::wrong_state(scan, "ended", text),
+            E::Doing(resource) => Self::wrong_state(resource, "DOING", text),
+            E::NotYet(feature) => Self::not_yet(feature),
+            E::Field { field, description } => Self::invalid_field(field, description),
+            E::Peer { error, .. } => *error,
+            E::Unusable { .. } => failed(ErrorReason::SourceFailed).with("step", "configuration"),
+            E::Workspace(error) => {
+                let code = error.refusal().map(|kind| format!("{kind:?}")).unwrap_or_default();
+                failed(ErrorReason::SourceFailed).with("step", "workspace").with("code", code)
+            }
+            E::Delta(error) if error.is_transient() => Self::unavailable("storage", text),
+            E::Delta(DeltaError::Unsupported { reason, .. }) => {
+                failed(ErrorReason::SourceUnsupported).with("feature", reason)
+            }
+            E::Delta(DeltaError::CatalogManaged { .. }) => {
+                failed(ErrorReason::SourceUnsupported).with("feature", "catalogManaged")
+            }
+            E::Delta(_) => failed(ErrorReason::SourceFailed).with("step", "storage"),
+            E::Target(_) => failed(ErrorReason::TargetFailed).with("step", "project"),
+            E::TooLarge { limit, .. } => {
+                Self::new(Code::ResourceExhausted, ErrorReason::TooLarge, text).with("limit", limit)
+            }
+        }
+    }
+}
+
+impl From<CatalogError> for tonic::Status {
+    fn from(error: CatalogError) -> Self {
+        ApiError::from(error).into()
+    }
+}

@@ -1,0 +1,86 @@
+//! The one service that this one calls: the registry, for uses and sessions. Decides nothing.
+
+use mms_proto::registry::v1 as pb;
+use mms_proto::registry::v1::session_service_client::SessionServiceClient;
+use mms_proto::{ApiError, ErrorReason};
+use mms_server::Client;
+use tonic::{Code, Status};
+
+use crate::error::{CatalogError, Result};
+use crate::key;
+
+/// Largest message taken: a data source with its lists and mappings.
+const MESSAGE_MAX: usize = 16 << 20;
+
+/// A client of the registry.
+#[derive(Clone)]
+pub struct Peers {
+    sessions: SessionServiceClient<Client>,
+}
+
+fn refused(status: Status) -> CatalogError {
+    CatalogError::Peer { service: "registry", error: Box::new(ApiError::from_status(&status)) }
+}
+
+/// What prolonging a session came to.
+pub enum Renewed {
+    /// It goes on.
+    Same,
+    /// It has ended, or its configuration has changed: open a new one.
+    Stale,
+}
+
+impl Peers {
+    /// A client over a channel.
+    pub fn new(registry: Client) -> Self {
+        Self { sessions: SessionServiceClient::new(registry).max_decoding_message_size(MESSAGE_MAX) }
+    }
+
+    /// Takes or prolongs a use.
+    pub async fn acquire(&self, source: &str, holder: &str) -> Result<()> {
+        let request = pb::AcquireUseRequest { data_source: key::source_name(source), holder: holder.to_owned() };
+        self.sessions.clone().acquire_use(request).await.map_err(refused)?;
+        Ok(())
+    }
+
+    /// Gives a use back.
+    pub async fn release(&self, source: &str, holder: &str) -> Result<()> {
+        let request = pb::ReleaseUseRequest { data_source: key::source_name(source), holder: holder.to_owned() };
+        self.sessions.clone().release_use(request).await.map_err(refused)?;
+        Ok(())
+    }
+
+    /// Opens a session.
+    pub async fn open(&self, source: &str, holder: &str) -> Result<pb::Session> {
+        let request = pb::OpenSessionRequest { data_source: key::source_name(source), holder: holder.to_owned() };
+        let answer = self.sessions.clone().open_session(request).await.map_err(refused)?.into_inner();
+        let nothing = || CatalogError::Peer {
+            service: "registry",
+            error: Box::new(ApiError::internal("the registry opened a session and sent none")),
+        };
+        answer.session.ok_or_else(nothing)
+    }
+
+    /// Prolongs a session.
+    pub async fn renew(&self, session_token: &str, etag: &str) -> Result<Renewed> {
+        let request = pb::RenewSessionRequest { session_token: session_token.to_owned(), etag: etag.to_owned() };
+        match self.sessions.clone().renew_session(request).await {
+            Ok(answer) if answer.get_ref().changed => Ok(Renewed::Stale),
+            Ok(_) => Ok(Renewed::Same),
+            Err(status)
+                if status.code() == Code::NotFound
+                    && ApiError::from_status(&status).reason == ErrorReason::NotFound =>
+            {
+                Ok(Renewed::Stale)
+            }
+            Err(status) => Err(refused(status)),
+        }
+    }
+
+    /// Gives a session back.
+    pub async fn close(&self, session_token: &str) -> Result<()> {
+        let request = pb::CloseSessionRequest { session_token: session_token.to_owned() };
+        self.sessions.clone().close_session(request).await.map_err(refused)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,249 @@
+//! How one table would be migrated: the source as it is now, pinned; the target it becomes; what was found; and its
+//! files, target unit by target unit. Nothing here writes at either end.
+
+mod definition;
+mod emit;
+mod finding;
+mod rules;
+mod units;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::TryStreamExt;
+use mms_databricks::TableInfo;
+use mms_delta::{PartitionTotals, PartitionValues, Snapshot, Totals};
+use mms_maxcompute::name::ProjectName;
+use mms_proto::catalog::v1 as pb;
+use mms_store::Read;
+
+pub use emit::{Out, emit};
+pub use rules::Ask;
+
+use crate::convert;
+use crate::core::Core;
+use crate::error::{CatalogError, Result};
+use crate::key;
+use crate::record::{Schema, Table, Target};
+use crate::scan::facts;
+use crate::source::Source;
+use crate::store::{SCHEMAS, TABLES, TableKey};
+use crate::target;
+use finding::{Note, blocks};
+use units::Units;
+
+/// A planned table, and the files to send after it.
+pub struct Planned {
+    /// What is told first.
+    pub table: pb::PinnedTable,
+    /// The snapshot and its units; none when a blocker keeps the table from moving.
+    pub files: Option<(Snapshot, Units)>,
+}
+
+/// Whether the plan takes its target table for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// No: somebody only looks.
+    Look,
+    /// Yes: rows will go there.
+    Take,
+}
+
+/// Plans a table at its newest version, or at the one asked for.
+pub async fn plan(core: &Core, table_key: &TableKey, ask: &Ask, claim: Claim) -> Result<Planned> {
+    let name = key::table_name(table_key)?.to_string();
+    let (table, schema) = known(core, table_key)?;
+    let source = core.sources.get(&table_key.0).await?;
+    let info = match source.workspace.get_table(&source.catalog, &table_key.1, &table_key.2).await {
+        Err(error) if error.is_not_found() => return Err(CatalogError::NotFound(format!("{name} at the source"))),
+        other => other?,
+    };
+    let refused = refuse(&info, &source);
+    if !refused.is_empty() {
+        let findings = refused.iter().map(|note| note.to_pb(&name)).collect();
+        let location = info.storage_location.clone().unwrap_or_default();
+        let plan = pb::TablePlan { table: name, findings, ..pb::TablePlan::default() };
+        let table = pb::PinnedTable { plan: Some(plan), location, ..pb::PinnedTable::default() };
+        return Ok(Planned { table, files: None });
+    }
+    let snapshot = source.open(&info, ask.version).await?;
+    let (all, partitions) = survey(&snapshot).await?;
+    let work = Work { core, name, key: table_key, table, schema, source, info, ask, claim };
+    Box::pin(work.finish(snapshot, all, partitions)).await
+}
+
+fn known(core: &Core, table_key: &TableKey) -> Result<(Table, Schema)> {
+    let name = key::table_name(table_key)?;
+    let found = core.store.read(|read| {
+        let table = read.get(&TABLES, table_key)?.filter(|table| table.delete_time_ms == 0);
+        let schema = read.get(&SCHEMAS, &(table_key.0.clone(), table_key.1.clone()))?;
+        Ok::<_, CatalogError>(table.map(|table| (table, schema.unwrap_or_default())))
+    })?;
+    found.ok_or_else(|| CatalogError::NotFound(name.to_string()))
+}
+
+/// What keeps a table from being read from its files at all.
+fn refuse(info: &TableInfo, source: &Source) -> Vec<Note> {
+    use pb::TableKind as K;
+    let mut notes = Vec::new();
+    let kind = facts::kind_of(&info.table_type);
+    let word = info.table_type.as_str();
+    match kind {
+        K::Managed | K::External => {}
+        K::ShallowClone => notes.push(Note::blocker(
+            "SHALLOW_CLONE_UNSUPPORTED",
+            format!("the table is a {word}: its files lie in other tables' folders"),
+            "make a deep clone of it and move that",
+        )),
+        _ => notes.push(Note::blocker(
+            "KIND_UNSUPPORTED",
+            format!("the table is a {word}, which has no files of its own to read"),
+            "create a Delta table from it (CREATE TABLE ... AS SELECT) and move that, or leave it out",
+        )),
+    }
+    let format = info.data_source_format.as_deref().unwrap_or("of no known format");
+    if notes.is_empty() && !format.eq_ignore_ascii_case("delta") {
+        notes.push(Note::blocker(
+            "FORMAT_UNSUPPORTED",
+            format!("the table is {format}, and this version reads DELTA"),
+            "convert it (CONVERT TO DELTA, or CREATE TABLE ... AS SELECT), or leave it out",
+        ));
+    }
+    if info.is_governed_by_row() {
+        notes.push(Note::blocker(
+            "ROW_FILTER_OR_MASK",
+            "the table has a row filter or a column mask, which reading its files would pass by",
+            "move a table made from what may be seen, or take the filter and masks off",
+        ));
+    }
+    if let Some(why) = source.cannot_read() {
+        notes.push(Note::blocker("STORAGE_UNREADABLE", format!("the data source's files cannot be read: {why}"), ""));
+    }
+    notes
+}
+
+/// Adds up the files. Memory grows with partitions, which are bounded.
+async fn survey(snapshot: &Snapshot) -> Result<(Totals, Vec<PartitionTotals>)> {
+    let mut all = Totals::EMPTY;
+    let mut partitions: BTreeMap<PartitionValues, Totals> = BTreeMap::new();
+    let mut files = snapshot.scan_files();
+    while let Some(file) = files.try_next().await? {
+        all.add(&file);
+        if !file.partition_values.is_empty() {
+            partitions.entry(file.partition_values.clone()).or_insert(Totals::EMPTY).add(&file);
+        }
+        if partitions.len() > facts::PARTITIONS_MAX {
+            let limit = facts::PARTITIONS_MAX as u64;
+            return Err(CatalogError::TooLarge { what: format!("the table has more than {limit} partitions"), limit });
+        }
+    }
+    Ok((all, partitions.into_iter().map(|(values, totals)| PartitionTotals { values, totals }).collect()))
+}
+
+/// One plan being made.
+struct Work<'a> {
+    core: &'a Core,
+    name: String,
+    key: &'a TableKey,
+    table: Table,
+    schema: Schema,
+    source: Arc<Source>,
+    info: TableInfo,
+    ask: &'a Ask,
+    claim: Claim,
+}
+
+impl Work<'_> {
+    async fn finish(self, snapshot: Snapshot, all: Totals, partitions: Vec<PartitionTotals>) -> Result<Planned> {
+        let mut notes = Vec::new();
+        let mapped = self.map(&snapshot, &partitions, &mut notes).await?;
+        let units = mapped.partitions.as_ref().map(|mapping| Units::of(mapping, &partitions, all.files, &mut notes));
+        let mut findings: Vec<_> = mapped.findings.iter().map(|found| finding::mapped(found, &self.name)).collect();
+        findings.extend(notes.iter().map(|note| note.to_pb(&self.name)));
+        if let Some(definition) = mapped.definition.as_ref().filter(|_| !blocks(&findings))
+            && let Some(other) = self.taken(&definition.target.to_string().to_lowercase()).await?
+        {
+            let other = key::table_name(&other)?;
+            let note = Note::blocker(
+                "TARGET_TAKEN",
+                format!("{other} goes to {} too, and rows of two tables must not meet in one", definition.target),
+                "give one of them another target",
+            );
+            findings.push(note.to_pb(&self.name));
+        }
+        let target =
+            mapped.definition.as_ref().map(|definition| definition::target(definition, &mapped)).transpose()?;
+        let free = !blocks(&findings) && target.is_some();
+        let plan = pb::TablePlan {
+            table: self.name.clone(),
+            version: Some(convert::version_to(&facts::version_of(&snapshot))),
+            target: target.filter(|_| free),
+            findings,
+            file_count: facts::count(all.files),
+            size_bytes: facts::count(all.bytes),
+            row_count: all.rows.map(facts::count),
+            unit_count: units.as_ref().map_or(0, |units| facts::count(units.len() as u64)),
+        };
+        let table = pb::PinnedTable {
+            plan: Some(plan),
+            location: snapshot.shape().root().to_string(),
+            shape_json: snapshot.shape().to_json(),
+            reader_features: snapshot.reader_features(),
+        };
+        Ok(Planned { table, files: units.filter(|_| free).map(|units| (snapshot, units)) })
+    }
+
+    async fn map(
+        &self,
+        snapshot: &Snapshot,
+        partitions: &[PartitionTotals],
+        notes: &mut Vec<Note>,
+    ) -> Result<mms_mapping::TablePlan> {
+        let unusable = |what: String| CatalogError::Unusable { data_source: key::source_name(&self.key.0), what };
+        let target = &self.source.target;
+        let schema = Target {
+            project: self.schema.target_project.clone(),
+            schema: self.schema.target_schema.clone(),
+            table: String::new(),
+        };
+        let project = rules::project(self.ask, &self.table.target, &schema, target);
+        let allowed = rules::may_use(project, target);
+        if !allowed {
+            notes.push(Note::blocker(
+                "PROJECT_NOT_ALLOWED",
+                format!("project {project} is not one of the data source"),
+                "name it among the data source's projects, or choose another target",
+            ));
+        }
+        // A project that is not ours is not asked anything.
+        let has_schemas = !allowed || self.source.has_schemas(project).await?;
+        let project = ProjectName::new(project).map_err(|error| unusable(error.to_string()))?;
+        let source = definition::source_table(self.key, &self.info, snapshot, partitions)
+            .map_err(|error| unusable(error.to_string()))?;
+        // A column mapping of a job is meant for all its tables, and names columns of some.
+        let mut ask = self.ask.clone();
+        ask.columns.retain(|column, _| source.columns.iter().any(|known| known.name == *column));
+        let settings = &self.source.settings;
+        let rules = rules::rules(
+            &self.key.0,
+            &self.key.1,
+            project,
+            has_schemas,
+            &ask,
+            &self.table.target,
+            &schema,
+            settings,
+            notes,
+        )
+        .map_err(|error| unusable(error.to_string()))?;
+        Ok(mms_mapping::plan_table(&source, &rules))
+    }
+
+    async fn taken(&self, target: &str) -> Result<Option<TableKey>> {
+        let (target, own) = (target.to_owned(), self.key.clone());
+        match self.claim {
+            Claim::Look => self.core.store.read(|read| target::taken_by(read, &target, &own)),
+            Claim::Take => self.core.store.commit(move |tx| target::claim(tx, &target, &own)).await,
+        }
+    }
+}

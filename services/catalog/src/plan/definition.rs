@@ -1,0 +1,95 @@
+//! Between the mapping's model and the contract: the source table that is mapped, and the target that comes out.
+
+use std::collections::BTreeMap;
+
+use mms_databricks::TableInfo;
+use mms_delta::{PartitionTotals, Snapshot};
+use mms_mapping::{ColumnRole, MappingError, OWNER_PROPERTY, SourceTable, TablePlan, parse_schema};
+use mms_maxcompute::table::{TableDefinition, TableKind};
+use mms_maxcompute::{ddl, quote};
+use mms_proto::types::v1 as pb;
+
+use crate::error::{CatalogError, Result};
+use crate::scan::facts;
+use crate::store::TableKey;
+
+/// The source as it is at the pinned version: its schema is the log's, not the workspace's.
+pub fn source_table(
+    key: &TableKey,
+    info: &TableInfo,
+    snapshot: &Snapshot,
+    partitions: &[PartitionTotals],
+) -> std::result::Result<SourceTable, MappingError> {
+    let schema = serde_json::to_string(snapshot.schema().as_ref())
+        .map_err(|error| MappingError::Schema { path: String::new(), problem: error.to_string() })?;
+    let mut nulls: BTreeMap<String, bool> =
+        snapshot.partition_columns().iter().map(|column| (column.clone(), false)).collect();
+    for (column, value) in partitions.iter().flat_map(|partition| &partition.values) {
+        if value.as_deref().is_none_or(str::is_empty)
+            && let Some(has_null) = nulls.get_mut(column)
+        {
+            *has_null = true;
+        }
+    }
+    Ok(SourceTable {
+        schema: key.1.clone(),
+        table: key.2.clone(),
+        comment: info.comment.clone(),
+        columns: parse_schema(&schema)?,
+        partition_columns: snapshot.partition_columns().to_vec(),
+        primary_key: facts::primary_key(info),
+        properties: snapshot.properties(),
+        partition_nulls: nulls,
+        partition_count: Some(partitions.len() as u64),
+    })
+}
+
+/// What is made at the target.
+pub fn target(definition: &TableDefinition, plan: &TablePlan) -> Result<pb::TargetDefinition> {
+    let table = &definition.target;
+    let kind = match definition.kind {
+        TableKind::Ordinary => pb::TargetKind::Ordinary,
+        TableKind::AppendDelta => pb::TargetKind::AppendDelta,
+        TableKind::PkDelta => pb::TargetKind::PkDelta,
+    };
+    let broken = |error: serde_json::Error| CatalogError::Target(format!("its definition cannot be written: {error}"));
+    Ok(pb::TargetDefinition {
+        table: Some(pb::TargetTable {
+            project: table.project.to_string(),
+            schema: table.schema.as_ref().map(ToString::to_string).unwrap_or_default(),
+            table: table.table.to_string(),
+        }),
+        kind: kind as i32,
+        columns: columns(definition, plan),
+        create_sql: ddl::create_table(definition),
+        create_schema_sql: table.schema.as_ref().map_or_else(String::new, |schema| {
+            let (project, schema) = (quote::identifier(table.project.as_str()), quote::identifier(schema.as_str()));
+            format!("CREATE SCHEMA IF NOT EXISTS {project}.{schema};")
+        }),
+        primary_key: definition.primary_key.iter().map(ToString::to_string).collect(),
+        definition_json: serde_json::to_string(definition).map_err(broken)?,
+        ownership: definition.properties.get(OWNER_PROPERTY).cloned().unwrap_or_default(),
+    })
+}
+
+/// Ordinary columns in the target's order, then partition columns by level.
+fn columns(definition: &TableDefinition, plan: &TablePlan) -> Vec<pb::ColumnMapping> {
+    let targets = definition.columns.iter().map(|column| (column, pb::ColumnRole::Data));
+    let levels = definition.partition_columns.iter().map(|column| (column, pb::ColumnRole::Partition));
+    let mapping = |(target, role): (&mms_maxcompute::table::Column, pb::ColumnRole)| {
+        let source = plan.columns.iter().find(|column| {
+            matches!(column.role, ColumnRole::Data) == (role == pb::ColumnRole::Data)
+                && column.target == target.name.as_str()
+        });
+        pb::ColumnMapping {
+            source_column: source.map(|column| column.source.clone()).unwrap_or_default(),
+            source_type: source.map(|column| column.source_type.to_string()).unwrap_or_default(),
+            target_column: target.name.to_string(),
+            target_type: target.data_type.to_string(),
+            role: role as i32,
+            nullable: target.nullable,
+            comment: target.comment.clone().unwrap_or_default(),
+        }
+    };
+    targets.chain(levels).map(mapping).collect()
+}

@@ -1,0 +1,103 @@
+//! What the operator decides about one table, gathered from its data source, schema, table and job. Pure.
+
+use std::collections::BTreeMap;
+
+use mms_mapping::{CharacterMap, MappingError, MappingRules, SchemaRule};
+use mms_maxcompute::name::{ProjectName, SchemaName};
+use mms_maxcompute::table::TableKind;
+use mms_proto::registry::v1 as pb;
+use mms_proto::types::v1::{Severity, TargetKind};
+
+use super::finding::Note;
+use crate::record::Target;
+
+/// What one job says over what the catalog has.
+#[derive(Debug, Clone, Default)]
+pub struct Ask {
+    /// Pin this version rather than the newest.
+    pub version: Option<u64>,
+    /// Where this job sends the table; empty parts: as the catalog says.
+    pub target: Target,
+    /// Columns by name, source to target.
+    pub columns: BTreeMap<String, String>,
+}
+
+/// The parts of a target, the first set one wins.
+fn first<'a>(parts: &[&'a str]) -> &'a str {
+    parts.iter().copied().find(|part| !part.is_empty()).unwrap_or_default()
+}
+
+/// The project that a table goes to.
+pub fn project<'a>(ask: &'a Ask, table: &'a Target, schema: &'a Target, end: &'a pb::MaxComputeConfig) -> &'a str {
+    first(&[&ask.target.project, &table.project, &schema.project, &end.default_project])
+}
+
+/// Whether the data source may write to a project.
+pub fn may_use(project: &str, end: &pb::MaxComputeConfig) -> bool {
+    std::iter::once(&end.default_project).chain(&end.projects).any(|known| known.eq_ignore_ascii_case(project))
+}
+
+fn characters(mapping: Option<&pb::CharacterMapping>) -> Result<CharacterMap, MappingError> {
+    let Some(mapping) = mapping else { return Ok(CharacterMap::default()) };
+    let map = CharacterMap::new(mapping.characters.clone().into_iter().collect())?;
+    if mapping.other.is_empty() { Ok(map) } else { map.with_fallback(mapping.other.clone()) }
+}
+
+/// The kind to make. Rows reach a table with a key by merging, which overwriting cannot do.
+fn kind(wanted: TargetKind, notes: &mut Vec<Note>) -> TableKind {
+    match wanted {
+        TargetKind::Ordinary => TableKind::Ordinary,
+        TargetKind::Unspecified | TargetKind::AppendDelta => TableKind::AppendDelta,
+        TargetKind::PkDelta => {
+            notes.push(Note::new(
+                Severity::Blocker,
+                "TARGET_KIND_NOT_YET",
+                "target_kind PK_DELTA is not implemented in this version",
+                "leave target_kind unset, or set APPEND_DELTA or ORDINARY: the key is then not carried",
+            ));
+            TableKind::PkDelta
+        }
+    }
+}
+
+/// The rules for one table.
+///
+/// # Errors
+/// A character mapping that is none.
+#[allow(clippy::too_many_arguments, reason = "each is one place where an operator decides")]
+pub fn rules(
+    data_source: &str,
+    source_schema: &str,
+    project: ProjectName,
+    has_schemas: bool,
+    ask: &Ask,
+    table: &Target,
+    schema: &Target,
+    settings: &pb::MigrationSettings,
+    notes: &mut Vec<Note>,
+) -> Result<MappingRules, MappingError> {
+    let table_characters = characters(settings.table_names.as_ref())?;
+    let target_schema = if has_schemas {
+        let named = first(&[&ask.target.schema, &table.schema, &schema.schema]);
+        let mapped = if named.is_empty() { table_characters.apply(source_schema) } else { named.to_owned() };
+        if mapped != source_schema && named.is_empty() {
+            let text = format!("schema `{source_schema}` becomes `{mapped}`");
+            notes.push(Note::new(Severity::Note, "SCHEMA_RENAMED", text, ""));
+        }
+        // An illegal name is left to the plan, which says so.
+        SchemaName::new(mapped).map_or(SchemaRule::LikeSource, SchemaRule::Named)
+    } else {
+        SchemaRule::TwoTier
+    };
+    let name = first(&[&ask.target.table, &table.table]);
+    let prefix = settings.table_names.as_ref().map(|mapping| mapping.prefix.clone());
+    let mut rules = MappingRules::plain(project, target_schema, data_source);
+    rules.table_name = (!name.is_empty()).then(|| name.to_owned());
+    rules.table_characters = table_characters;
+    rules.table_name_prefix = prefix.filter(|prefix| !prefix.is_empty());
+    rules.column_characters = characters(settings.column_names.as_ref())?;
+    rules.column_names.clone_from(&ask.columns);
+    rules.partition_value_characters = characters(settings.partition_values.as_ref())?;
+    rules.table_kind = Some(kind(settings.target_kind(), notes));
+    Ok(rules)
+}

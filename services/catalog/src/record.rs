@@ -1,0 +1,301 @@
+//! What this service keeps: its own prost messages, never those of the contract. Shapes only. Times are milliseconds
+//! since 1970; 0 stands for "never".
+
+use std::collections::HashMap;
+
+/// Numbers of parts by state.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Counts {
+    #[prost(int64, tag = "1")]
+    pub init: i64,
+    #[prost(int64, tag = "2")]
+    pub doing: i64,
+    #[prost(int64, tag = "3")]
+    pub done: i64,
+    #[prost(int64, tag = "4")]
+    pub failed: i64,
+    #[prost(int64, tag = "5")]
+    pub part_done: i64,
+}
+
+/// A version of a Delta table.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Version {
+    #[prost(int64, tag = "1")]
+    pub number: i64,
+    #[prost(int64, optional, tag = "2")]
+    pub commit_time_ms: Option<i64>,
+}
+
+/// A schema.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Schema {
+    #[prost(string, tag = "1")]
+    pub comment: String,
+    #[prost(string, tag = "2")]
+    pub owner: String,
+    #[prost(int64, tag = "3")]
+    pub scan_time_ms: i64,
+    #[prost(int64, tag = "4")]
+    pub delete_time_ms: i64,
+    #[prost(string, tag = "5")]
+    pub scan_error: String,
+    #[prost(string, tag = "6")]
+    pub target_project: String,
+    #[prost(string, tag = "7")]
+    pub target_schema: String,
+    #[prost(message, required, tag = "8")]
+    pub tables: Counts,
+    #[prost(message, required, tag = "9")]
+    pub partitions: Counts,
+    #[prost(int64, tag = "10")]
+    pub size_bytes: i64,
+    #[prost(int64, tag = "11")]
+    pub row_count: i64,
+    /// Number of the scan that saw it last.
+    #[prost(uint64, tag = "12")]
+    pub seen: u64,
+    #[prost(uint64, tag = "13")]
+    pub revision: u64,
+}
+
+/// A column at the source.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Column {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(string, tag = "2")]
+    pub type_text: String,
+    #[prost(bool, tag = "3")]
+    pub nullable: bool,
+    #[prost(string, tag = "4")]
+    pub comment: String,
+    #[prost(int32, optional, tag = "5")]
+    pub partition_index: Option<i32>,
+}
+
+/// Where a table is to go; empty parts are left to the schema and the data source.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Target {
+    #[prost(string, tag = "1")]
+    pub project: String,
+    #[prost(string, tag = "2")]
+    pub schema: String,
+    #[prost(string, tag = "3")]
+    pub table: String,
+}
+
+/// What the source says of a table: replaced as a whole by each scan.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct TableFacts {
+    #[prost(string, tag = "1")]
+    pub source_id: String,
+    /// Number of the contract's TableKind.
+    #[prost(int32, tag = "2")]
+    pub kind: i32,
+    #[prost(string, tag = "3")]
+    pub source_kind: String,
+    #[prost(string, tag = "4")]
+    pub source_format: String,
+    #[prost(string, tag = "5")]
+    pub comment: String,
+    #[prost(string, tag = "6")]
+    pub owner: String,
+    #[prost(string, tag = "7")]
+    pub location: String,
+    #[prost(message, repeated, tag = "8")]
+    pub columns: Vec<Column>,
+    #[prost(string, repeated, tag = "9")]
+    pub partition_columns: Vec<String>,
+    #[prost(string, repeated, tag = "10")]
+    pub primary_key: Vec<String>,
+    #[prost(map = "string, string", tag = "11")]
+    pub properties: HashMap<String, String>,
+    #[prost(string, repeated, tag = "12")]
+    pub reader_features: Vec<String>,
+    #[prost(message, optional, tag = "13")]
+    pub version: Option<Version>,
+    /// The id in the Delta log, which tells a table from another of the same name.
+    #[prost(string, tag = "14")]
+    pub delta_id: String,
+    #[prost(int64, optional, tag = "15")]
+    pub size_bytes: Option<i64>,
+    #[prost(int64, optional, tag = "16")]
+    pub row_count: Option<i64>,
+    #[prost(int64, tag = "17")]
+    pub update_time_ms: i64,
+}
+
+/// A table.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Table {
+    #[prost(message, required, tag = "1")]
+    pub facts: TableFacts,
+    #[prost(int64, tag = "2")]
+    pub scan_time_ms: i64,
+    #[prost(int64, tag = "3")]
+    pub delete_time_ms: i64,
+    #[prost(string, tag = "4")]
+    pub scan_error: String,
+    #[prost(message, required, tag = "5")]
+    pub target: Target,
+    /// What was said of the whole table; counts when it has no partition.
+    #[prost(int32, tag = "6")]
+    pub own_state: i32,
+    /// What was moved of the whole table; counts when it has no partition.
+    #[prost(message, optional, tag = "7")]
+    pub own_migrated: Option<Version>,
+    /// As callers see it.
+    #[prost(int32, tag = "8")]
+    pub state: i32,
+    /// As callers see it: for a partitioned table the oldest version that a partition of it has at the target.
+    #[prost(message, optional, tag = "9")]
+    pub migrated: Option<Version>,
+    #[prost(string, tag = "10")]
+    pub task: String,
+    #[prost(message, required, tag = "11")]
+    pub partitions: Counts,
+    /// Number of the scan that read it last.
+    #[prost(uint64, tag = "12")]
+    pub seen: u64,
+    #[prost(uint64, tag = "13")]
+    pub revision: u64,
+}
+
+/// A partition.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Partition {
+    #[prost(int64, tag = "1")]
+    pub file_count: i64,
+    #[prost(int64, tag = "2")]
+    pub size_bytes: i64,
+    #[prost(int64, optional, tag = "3")]
+    pub row_count: Option<i64>,
+    #[prost(int64, tag = "4")]
+    pub delete_time_ms: i64,
+    #[prost(int32, tag = "5")]
+    pub state: i32,
+    #[prost(message, optional, tag = "6")]
+    pub migrated: Option<Version>,
+    #[prost(string, tag = "7")]
+    pub task: String,
+    /// Of the files that the last scan saw; empty before the first.
+    #[prost(bytes = "vec", tag = "8")]
+    pub files: Vec<u8>,
+    /// Of the files that are at the target; empty when no scan saw that version.
+    #[prost(bytes = "vec", tag = "9")]
+    pub migrated_files: Vec<u8>,
+    /// The newest version of the table in which it was seen.
+    #[prost(int64, optional, tag = "10")]
+    pub seen_version: Option<i64>,
+    /// Number of the scan that saw it last.
+    #[prost(uint64, tag = "11")]
+    pub seen: u64,
+}
+
+/// How many live partitions of a table are at the target in one version.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct VersionCount {
+    #[prost(int64, tag = "1")]
+    pub partitions: i64,
+    #[prost(int64, optional, tag = "2")]
+    pub commit_time_ms: Option<i64>,
+}
+
+/// Counts of a scan.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Progress {
+    #[prost(int64, tag = "1")]
+    pub schemas_found: i64,
+    #[prost(int64, tag = "2")]
+    pub tables_found: i64,
+    #[prost(int64, tag = "3")]
+    pub tables_read: i64,
+    #[prost(int64, tag = "4")]
+    pub tables_failed: i64,
+    #[prost(int64, tag = "5")]
+    pub partitions_found: i64,
+    #[prost(int64, tag = "6")]
+    pub vanished: i64,
+    #[prost(bool, tag = "7")]
+    pub listing_done: bool,
+    #[prost(int64, tag = "8")]
+    pub schemas_failed: i64,
+}
+
+/// A scan.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Scan {
+    /// Its number, never used again in this store: the revision that made it.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    #[prost(string, repeated, tag = "2")]
+    pub schemas: Vec<String>,
+    #[prost(string, repeated, tag = "3")]
+    pub tables: Vec<String>,
+    /// Number of a [`crate::scan::ScanState`].
+    #[prost(int32, tag = "4")]
+    pub state: i32,
+    #[prost(string, tag = "5")]
+    pub error: String,
+    #[prost(int64, tag = "6")]
+    pub create_time_ms: i64,
+    #[prost(int64, tag = "7")]
+    pub start_time_ms: i64,
+    #[prost(int64, tag = "8")]
+    pub end_time_ms: i64,
+    #[prost(message, required, tag = "9")]
+    pub progress: Progress,
+    #[prost(uint64, tag = "10")]
+    pub revision: u64,
+}
+
+/// Counters of a data source.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Summary {
+    #[prost(message, required, tag = "1")]
+    pub schemas: Counts,
+    #[prost(message, required, tag = "2")]
+    pub tables: Counts,
+    #[prost(message, required, tag = "3")]
+    pub partitions: Counts,
+    #[prost(int64, tag = "4")]
+    pub size_bytes: i64,
+    #[prost(int64, tag = "5")]
+    pub row_count: i64,
+    #[prost(string, tag = "6")]
+    pub last_scan: String,
+    #[prost(int64, tag = "7")]
+    pub last_scan_time_ms: i64,
+}
+
+/// The last report of a task that was applied.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Applied {
+    #[prost(int64, tag = "1")]
+    pub sequence: i64,
+    #[prost(int64, tag = "2")]
+    pub time_ms: i64,
+}
+
+/// Which source table goes to a target table.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Claim {
+    #[prost(string, tag = "1")]
+    pub data_source: String,
+    #[prost(string, tag = "2")]
+    pub schema: String,
+    #[prost(string, tag = "3")]
+    pub table: String,
+}
+
+/// What a request id made.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Request {
+    #[prost(bytes = "vec", tag = "1")]
+    pub digest: Vec<u8>,
+    #[prost(string, tag = "2")]
+    pub resource: String,
+    #[prost(int64, tag = "3")]
+    pub time_ms: i64,
+}

@@ -1,0 +1,148 @@
+//! Writing partitions, tables and schemas so that the states and counters above them are right in the same commit.
+//! Whoever changes one of these records goes through here; nothing else writes them.
+
+use mms_store::{Read, Scope, Tx};
+
+use crate::error::Result;
+use crate::record::{Counts, Partition, Schema, Summary, Table, Version, VersionCount};
+use crate::status::State;
+use crate::store::{PARTITIONS, PartitionKey, SCHEMAS, SUMMARIES, SchemaKey, TABLES, TableKey, VERSIONS, VersionKey};
+
+/// What a table or schema adds to what lies above it; nothing while it is gone at the source.
+#[derive(Default)]
+struct Share {
+    objects: Counts,
+    tables: Counts,
+    partitions: Counts,
+    size_bytes: i64,
+    row_count: i64,
+}
+
+fn table_share(table: Option<&Table>) -> Share {
+    match table {
+        Some(table) if table.delete_time_ms == 0 => Share {
+            objects: Counts::one(State::of(table.state)),
+            tables: Counts::default(),
+            partitions: table.partitions.clone(),
+            size_bytes: table.facts.size_bytes.unwrap_or(0),
+            row_count: table.facts.row_count.unwrap_or(0),
+        },
+        _ => Share::default(),
+    }
+}
+
+fn schema_share(schema: Option<&Schema>) -> Share {
+    match schema {
+        Some(schema) if schema.delete_time_ms == 0 => Share {
+            objects: Counts::one(schema.tables.rolled_up()),
+            tables: schema.tables.clone(),
+            partitions: schema.partitions.clone(),
+            size_bytes: schema.size_bytes,
+            row_count: schema.row_count,
+        },
+        _ => Share::default(),
+    }
+}
+
+fn shift_schema(schema: &mut Schema, share: &Share, sign: i64) {
+    schema.tables.shift(&share.objects, sign);
+    schema.partitions.shift(&share.partitions, sign);
+    schema.size_bytes += sign * share.size_bytes;
+    schema.row_count += sign * share.row_count;
+}
+
+fn shift_summary(summary: &mut Summary, share: &Share, sign: i64) {
+    summary.schemas.shift(&share.objects, sign);
+    summary.tables.shift(&share.tables, sign);
+    summary.partitions.shift(&share.partitions, sign);
+    summary.size_bytes += sign * share.size_bytes;
+    summary.row_count += sign * share.row_count;
+}
+
+/// Writes a schema; its counters are those that [`save_table`] left there.
+pub fn save_schema(tx: &mut Tx<'_>, key: &SchemaKey, mut schema: Schema) -> Result<Schema> {
+    let before = tx.get(&SCHEMAS, key)?;
+    schema.revision = tx.revision();
+    let mut summary = tx.get(&SUMMARIES, &key.0)?.unwrap_or_default();
+    shift_summary(&mut summary, &schema_share(before.as_ref()), -1);
+    shift_summary(&mut summary, &schema_share(Some(&schema)), 1);
+    tx.put(&SUMMARIES, &key.0, &summary)?;
+    tx.put(&SCHEMAS, key, &schema)?;
+    Ok(schema)
+}
+
+/// Writes a table after its partitions were written by [`save_partition`]; derives its state and version.
+pub fn save_table(tx: &mut Tx<'_>, key: &TableKey, mut table: Table) -> Result<Table> {
+    let before = tx.get(&TABLES, key)?;
+    if table.partitions.total() > 0 {
+        table.state = table.partitions.rolled_up() as i32;
+        table.migrated = oldest_version(tx, key)?;
+    } else {
+        table.state = State::of(table.own_state) as i32;
+        table.migrated = table.own_migrated;
+    }
+    table.revision = tx.revision();
+    let schema_key = (key.0.clone(), key.1.clone());
+    let mut schema = tx.get(&SCHEMAS, &schema_key)?.unwrap_or_default();
+    shift_schema(&mut schema, &table_share(before.as_ref()), -1);
+    shift_schema(&mut schema, &table_share(Some(&table)), 1);
+    save_schema(tx, &schema_key, schema)?;
+    tx.put(&TABLES, key, &table)?;
+    Ok(table)
+}
+
+/// Writes a partition and counts it in its table, which is to be written afterwards.
+pub fn save_partition(tx: &mut Tx<'_>, table: &mut Table, key: &PartitionKey, after: &Partition) -> Result<()> {
+    let before = tx.get(&PARTITIONS, key)?;
+    if let Some(before) = before.as_ref().filter(|partition| partition.delete_time_ms == 0) {
+        table.partitions.shift(&Counts::one(State::of(before.state)), -1);
+        shift_version(tx, key, before.migrated.as_ref(), -1)?;
+    }
+    if after.delete_time_ms == 0 {
+        table.partitions.shift(&Counts::one(State::of(after.state)), 1);
+        shift_version(tx, key, after.migrated.as_ref(), 1)?;
+    }
+    tx.put(&PARTITIONS, key, after)?;
+    Ok(())
+}
+
+fn shift_version(tx: &mut Tx<'_>, key: &PartitionKey, version: Option<&Version>, by: i64) -> Result<()> {
+    let Some(version) = version else { return Ok(()) };
+    let key: VersionKey = (key.0.clone(), key.1.clone(), key.2.clone(), version.number);
+    let mut count = tx.get(&VERSIONS, &key)?.unwrap_or_default();
+    count.partitions += by;
+    count.commit_time_ms = version.commit_time_ms.or(count.commit_time_ms);
+    if count.partitions > 0 {
+        tx.put::<VersionKey, VersionCount>(&VERSIONS, &key, &count)?;
+    } else {
+        tx.delete(&VERSIONS, &key)?;
+    }
+    Ok(())
+}
+
+fn oldest_version(tx: &Tx<'_>, key: &TableKey) -> Result<Option<Version>> {
+    let scope = Scope::prefix(&(key.0.clone(), key.1.clone(), key.2.clone()));
+    let first = tx.page(&VERSIONS, &scope, None, 1)?.items.into_iter().next();
+    Ok(first.map(|(key, count)| Version { number: key.3, commit_time_ms: count.commit_time_ms }))
+}
+
+/// Whether the files of a partition differ from those at the target.
+pub fn partition_changed(partition: &Partition) -> bool {
+    let Some(migrated) = &partition.migrated else { return false };
+    if partition.migrated_files.is_empty() || partition.files.is_empty() {
+        return partition.seen_version.is_some_and(|seen| seen > migrated.number);
+    }
+    partition.files != partition.migrated_files
+}
+
+/// Whether the version seen is not the one at the target.
+pub fn table_changed(table: &Table) -> bool {
+    match (&table.migrated, &table.facts.version) {
+        (Some(migrated), Some(seen)) => migrated.number != seen.number,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+#[path = "rollup_tests.rs"]
+mod tests;

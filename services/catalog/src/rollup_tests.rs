@@ -1,0 +1,174 @@
+//! Counters kept up by every write are compared with counting everything anew.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use mms_store::Store;
+use proptest::prelude::*;
+
+use super::*;
+use crate::migration::{self, Report, Subject};
+use crate::record::TableFacts;
+use crate::store;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Scan { table: u8, partitions: Vec<u8>, version: i64, size: i64 },
+    TableGone(u8),
+    SchemaGone(u8),
+    Report { table: u8, partitions: Vec<u8>, state: State, version: i64 },
+    Set { table: u8, state: State },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let parts = || proptest::collection::vec(0_u8..4, 0..4);
+    let state = || proptest::sample::select(&[State::Init, State::Doing, State::Done, State::Failed][..]);
+    let step = prop_oneof![
+        (0_u8..4, parts(), 0_i64..4, 0_i64..100).prop_map(|(table, partitions, version, size)| Step::Scan {
+            table,
+            partitions,
+            version,
+            size
+        }),
+        (0_u8..4).prop_map(Step::TableGone),
+        (0_u8..2).prop_map(Step::SchemaGone),
+        (0_u8..4, parts(), state(), 0_i64..4).prop_map(|(table, partitions, state, version)| Step::Report {
+            table,
+            partitions,
+            state,
+            version
+        }),
+        (0_u8..4, proptest::sample::select(&[State::Init, State::Done][..]))
+            .prop_map(|(table, state)| Step::Set { table, state }),
+    ];
+    proptest::collection::vec(step, 1..25)
+}
+
+/// Tables 0 and 1 lie in one schema, 2 and 3 in another.
+fn table_key(table: u8) -> TableKey {
+    ("ds".to_owned(), format!("s{}", table / 2), format!("t{table}"))
+}
+
+fn partition_key(table: u8, partition: u8) -> PartitionKey {
+    crate::key::partition_of(&table_key(table), format!("p={partition}"))
+}
+
+fn version(number: i64) -> Version {
+    Version { number, commit_time_ms: Some(number + 1) }
+}
+
+fn apply(tx: &mut Tx<'_>, at: usize, step: &Step) -> Result<()> {
+    match step {
+        Step::Scan { table, partitions, version: number, size } => {
+            let key = table_key(*table);
+            let mut record = tx.get(&TABLES, &key)?.unwrap_or_default();
+            record.delete_time_ms = 0;
+            record.facts =
+                TableFacts { version: Some(version(*number)), size_bytes: Some(*size), ..TableFacts::default() };
+            for number in 0..4 {
+                let own = partition_key(*table, number);
+                let known = tx.get(&PARTITIONS, &own)?;
+                if known.is_none() && !partitions.contains(&number) {
+                    continue;
+                }
+                let mut partition = known.unwrap_or_default();
+                partition.delete_time_ms = i64::from(!partitions.contains(&number));
+                save_partition(tx, &mut record, &own, &partition)?;
+            }
+            let mut schema = tx.get(&SCHEMAS, &(key.0.clone(), key.1.clone()))?.unwrap_or_default();
+            schema.delete_time_ms = 0;
+            save_schema(tx, &(key.0.clone(), key.1.clone()), schema)?;
+            save_table(tx, &key, record)?;
+        }
+        Step::TableGone(table) => {
+            if let Some(mut record) = tx.get(&TABLES, &table_key(*table))? {
+                record.delete_time_ms = 1;
+                save_table(tx, &table_key(*table), record)?;
+            }
+        }
+        Step::SchemaGone(number) => {
+            let key = ("ds".to_owned(), format!("s{number}"));
+            if let Some(mut schema) = tx.get(&SCHEMAS, &key)? {
+                schema.delete_time_ms = 1;
+                save_schema(tx, &key, schema)?;
+            }
+        }
+        Step::Report { table, partitions, state, version: number } => {
+            let report = Report {
+                task: "dataSources/ds/jobs/j/tasks/t000000".to_owned(),
+                sequence: i64::try_from(at).unwrap() + 1,
+                table: table_key(*table),
+                partitions: partitions.iter().map(|number| format!("p={number}")).collect(),
+                state: *state,
+                version: Some(version(*number)),
+            };
+            migration::report(tx, 1, &report)?;
+            assert!(!migration::report(tx, 1, &report)?, "a report is applied once");
+        }
+        Step::Set { table, state } => drop(migration::set(tx, &[Subject::Table(table_key(*table))], *state)),
+    }
+    Ok(())
+}
+
+/// Everything counted from the partitions up.
+fn recount(tx: &Tx<'_>) -> Result<()> {
+    let mut parts: BTreeMap<TableKey, (Counts, Option<i64>)> = BTreeMap::new();
+    tx.scan(&PARTITIONS, &Scope::all(), |key, partition| {
+        if partition.delete_time_ms == 0 {
+            let (counts, oldest) = parts.entry((key.0, key.1, key.2)).or_default();
+            counts.shift(&Counts::one(State::of(partition.state)), 1);
+            let migrated = partition.migrated.map(|version| version.number);
+            *oldest = match (*oldest, migrated) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+        }
+        ControlFlow::Continue(())
+    })?;
+    let mut schemas: BTreeMap<SchemaKey, Schema> = BTreeMap::new();
+    tx.scan(&TABLES, &Scope::all(), |key, table| {
+        let (counts, oldest) = parts.get(&key).cloned().unwrap_or_default();
+        assert_eq!(table.partitions, counts, "{key:?}");
+        if counts.total() > 0 {
+            assert_eq!(State::of(table.state), counts.rolled_up(), "{key:?}");
+            assert_eq!(table.migrated.map(|version| version.number), oldest, "{key:?}");
+        }
+        let schema = schemas.entry((key.0, key.1)).or_default();
+        if table.delete_time_ms == 0 {
+            schema.tables.shift(&Counts::one(State::of(table.state)), 1);
+            schema.partitions.shift(&counts, 1);
+            schema.size_bytes += table.facts.size_bytes.unwrap_or(0);
+        }
+        ControlFlow::Continue(())
+    })?;
+    let mut summary = Summary::default();
+    tx.scan(&SCHEMAS, &Scope::all(), |key, schema| {
+        let counted = schemas.remove(&key).unwrap_or_default();
+        assert_eq!((&schema.tables, &schema.partitions), (&counted.tables, &counted.partitions), "{key:?}");
+        assert_eq!(schema.size_bytes, counted.size_bytes, "{key:?}");
+        if schema.delete_time_ms == 0 {
+            summary.schemas.shift(&Counts::one(counted.tables.rolled_up()), 1);
+            summary.tables.shift(&counted.tables, 1);
+            summary.partitions.shift(&counted.partitions, 1);
+            summary.size_bytes += counted.size_bytes;
+        }
+        ControlFlow::Continue(())
+    })?;
+    assert!(schemas.is_empty(), "every table has its schema");
+    assert_eq!(tx.get(&SUMMARIES, &"ds".to_owned())?.unwrap_or_default(), summary);
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn counters_are_what_counting_gives(steps in steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let store = Store::in_memory(store::schema()).unwrap();
+        for (at, step) in steps.into_iter().enumerate() {
+            runtime.block_on(store.commit(move |tx| {
+                apply(tx, at, &step)?;
+                recount(tx)
+            })).unwrap();
+        }
+    }
+}

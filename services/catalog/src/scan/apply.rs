@@ -1,0 +1,205 @@
+//! What a scan writes, inside a commit. Each write first makes sure that the scan has not ended meanwhile, so that
+//! nothing is written on behalf of a cancelled one.
+
+use mms_store::{Read, Tx};
+
+use super::ScanState;
+use super::facts::FoundPartition;
+use crate::error::{CatalogError, Result};
+use crate::key;
+use crate::record::{Progress, Scan, Schema, Table, TableFacts};
+use crate::rollup;
+use crate::store::{PARTITIONS, SCANS, SCHEMAS, SUMMARIES, ScanKey, SchemaKey, TABLES, TableKey};
+
+/// Which scan writes, and when.
+#[derive(Debug, Clone)]
+pub struct Writer {
+    /// Its key.
+    pub key: ScanKey,
+    /// Its number.
+    pub number: u64,
+    /// The time of this write.
+    pub now_ms: i64,
+}
+
+fn running(tx: &Tx<'_>, key: &ScanKey, number: u64) -> Result<Scan> {
+    let scan = tx.get(&SCANS, key)?.filter(|scan| scan.number == number && ScanState::of(scan).is_live());
+    scan.ok_or_else(|| CatalogError::ScanEnded(key::scan_name(key)))
+}
+
+/// Begins a scan, or goes on with it after a restart: then it counts anew.
+pub fn begin(tx: &mut Tx<'_>, key: &ScanKey, number: u64, now_ms: i64) -> Result<Scan> {
+    let mut scan = running(tx, key, number)?;
+    scan.state = ScanState::Running as i32;
+    if scan.start_time_ms == 0 {
+        scan.start_time_ms = now_ms;
+    }
+    scan.progress = Progress::default();
+    scan.revision = tx.revision();
+    tx.put(&SCANS, key, &scan)?;
+    Ok(scan)
+}
+
+/// Ends a scan. An error makes it FAILED.
+pub fn end(tx: &mut Tx<'_>, key: &ScanKey, number: u64, now_ms: i64, error: String) -> Result<()> {
+    let mut scan = running(tx, key, number)?;
+    let failed = scan.progress.tables_failed + scan.progress.schemas_failed > 0;
+    let state = match (error.is_empty(), failed) {
+        (false, _) => ScanState::Failed,
+        (true, true) => ScanState::Partial,
+        (true, false) => ScanState::Done,
+    };
+    scan.state = state as i32;
+    scan.error = error;
+    scan.end_time_ms = now_ms;
+    scan.revision = tx.revision();
+    tx.put(&SCANS, key, &scan)?;
+    if state != ScanState::Failed {
+        let mut summary = tx.get(&SUMMARIES, &key.0)?.unwrap_or_default();
+        summary.last_scan_time_ms = now_ms;
+        tx.put(&SUMMARIES, &key.0, &summary)?;
+    }
+    Ok(())
+}
+
+impl Writer {
+    /// Counts.
+    pub fn count(&self, tx: &mut Tx<'_>, change: impl FnOnce(&mut Progress)) -> Result<()> {
+        let mut scan = running(tx, &self.key, self.number)?;
+        change(&mut scan.progress);
+        scan.revision = tx.revision();
+        tx.put(&SCANS, &self.key, &scan)?;
+        Ok(())
+    }
+
+    /// A schema that was listed; with an error when its tables could not be.
+    pub fn schema(
+        &self,
+        tx: &mut Tx<'_>,
+        key: &SchemaKey,
+        found: Option<(String, String)>,
+        error: String,
+    ) -> Result<()> {
+        let mut schema: Schema = tx.get(&SCHEMAS, key)?.unwrap_or_default();
+        if let Some((comment, owner)) = found {
+            (schema.comment, schema.owner) = (comment, owner);
+        }
+        schema.scan_error = error;
+        schema.scan_time_ms = self.now_ms;
+        schema.delete_time_ms = 0;
+        schema.seen = self.number;
+        rollup::save_schema(tx, key, schema)?;
+        Ok(())
+    }
+
+    /// A table and the first of its partitions. Without facts nothing but the error is new.
+    pub fn table(
+        &self,
+        tx: &mut Tx<'_>,
+        key: &TableKey,
+        facts: Option<TableFacts>,
+        error: &str,
+        partitions: &[FoundPartition],
+    ) -> Result<()> {
+        running(tx, &self.key, self.number)?;
+        let mut table: Table = tx.get(&TABLES, key)?.unwrap_or_default();
+        table.facts = facts.unwrap_or(table.facts);
+        error.clone_into(&mut table.scan_error);
+        table.scan_time_ms = self.now_ms;
+        table.delete_time_ms = 0;
+        // Until the last write about it.
+        table.seen = 0;
+        self.save_partitions(tx, key, &mut table, partitions)?;
+        rollup::save_table(tx, key, table)?;
+        Ok(())
+    }
+
+    /// Further partitions of a table.
+    pub fn partitions(&self, tx: &mut Tx<'_>, key: &TableKey, partitions: &[FoundPartition]) -> Result<()> {
+        running(tx, &self.key, self.number)?;
+        let Some(mut table) = tx.get(&TABLES, key)? else { return Ok(()) };
+        self.save_partitions(tx, key, &mut table, partitions)?;
+        rollup::save_table(tx, key, table)?;
+        Ok(())
+    }
+
+    fn save_partitions(
+        &self,
+        tx: &mut Tx<'_>,
+        key: &TableKey,
+        table: &mut Table,
+        partitions: &[FoundPartition],
+    ) -> Result<()> {
+        for found in partitions {
+            let own = key::partition_of(key, found.segment.clone());
+            let mut partition = tx.get(&PARTITIONS, &own)?.unwrap_or_default();
+            partition.file_count = found.file_count;
+            partition.size_bytes = found.size_bytes;
+            partition.row_count = found.row_count;
+            partition.files.clone_from(&found.files);
+            partition.delete_time_ms = 0;
+            partition.seen = self.number;
+            partition.seen_version = table.facts.version.as_ref().map(|version| version.number);
+            if partition.migrated.is_some()
+                && partition.migrated_files.is_empty()
+                && partition.migrated.as_ref().map(|version| version.number) == partition.seen_version
+            {
+                // It was moved before any scan saw that version.
+                partition.migrated_files.clone_from(&partition.files);
+            }
+            rollup::save_partition(tx, table, &own, &partition)?;
+        }
+        Ok(())
+    }
+
+    /// Partitions that are no longer in the log.
+    pub fn partitions_gone(&self, tx: &mut Tx<'_>, key: &TableKey, segments: Vec<String>) -> Result<()> {
+        running(tx, &self.key, self.number)?;
+        let Some(mut table) = tx.get(&TABLES, key)? else { return Ok(()) };
+        for segment in segments {
+            let own = key::partition_of(key, segment);
+            if let Some(mut partition) = tx.get(&PARTITIONS, &own)? {
+                partition.delete_time_ms = self.now_ms;
+                rollup::save_partition(tx, &mut table, &own, &partition)?;
+            }
+        }
+        rollup::save_table(tx, key, table)?;
+        Ok(())
+    }
+
+    /// The last write about a table: from now on it counts as read by this scan.
+    pub fn table_read(&self, tx: &mut Tx<'_>, key: &TableKey, found: usize, gone: usize, failed: bool) -> Result<()> {
+        if let Some(mut table) = tx.get(&TABLES, key)? {
+            table.seen = self.number;
+            rollup::save_table(tx, key, table)?;
+        }
+        self.count(tx, |progress| {
+            progress.tables_read += 1;
+            progress.tables_failed += i64::from(failed);
+            progress.partitions_found += i64::try_from(found).unwrap_or(i64::MAX);
+            progress.vanished += i64::try_from(gone).unwrap_or(i64::MAX);
+        })
+    }
+
+    /// Tables that are gone at the source, or that the lists no longer keep.
+    pub fn tables_gone(&self, tx: &mut Tx<'_>, keys: &[TableKey]) -> Result<()> {
+        for key in keys {
+            if let Some(mut table) = tx.get(&TABLES, key)? {
+                table.delete_time_ms = self.now_ms;
+                table.scan_error.clear();
+                rollup::save_table(tx, key, table)?;
+            }
+        }
+        self.count(tx, |progress| progress.vanished += i64::try_from(keys.len()).unwrap_or(i64::MAX))
+    }
+
+    /// A schema that is gone at the source, or that the lists no longer keep.
+    pub fn schema_gone(&self, tx: &mut Tx<'_>, key: &SchemaKey) -> Result<()> {
+        if let Some(mut schema) = tx.get(&SCHEMAS, key)? {
+            schema.delete_time_ms = self.now_ms;
+            schema.scan_error.clear();
+            rollup::save_schema(tx, key, schema)?;
+        }
+        self.count(tx, |progress| progress.vanished += 1)
+    }
+}

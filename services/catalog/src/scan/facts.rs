@@ -1,0 +1,152 @@
+//! What the source says of one table: the workspace's description turned into records, and the Delta log added up.
+
+use std::collections::BTreeMap;
+
+use futures::TryStreamExt;
+use mms_databricks::{TableInfo, TableKind};
+use mms_delta::{PartitionValues, Snapshot, SourceFile, TableTotals};
+use mms_proto::catalog::v1 as pb;
+use sha2::{Digest, Sha256};
+
+use crate::error::{CatalogError, Result};
+use crate::key;
+use crate::record::{Column, TableFacts, Version};
+
+/// Most partitions of one source table that a scan keeps; the target holds 60,000.
+pub const PARTITIONS_MAX: usize = 200_000;
+
+/// A partition as the log has it.
+#[derive(Debug, Clone)]
+pub struct FoundPartition {
+    /// Last segment of its name.
+    pub segment: String,
+    /// Files.
+    pub file_count: i64,
+    /// Bytes of the files.
+    pub size_bytes: i64,
+    /// Rows, where the log records all counts.
+    pub row_count: Option<i64>,
+    /// Digest of its files.
+    pub files: Vec<u8>,
+}
+
+/// A count of the log as the contract carries it.
+pub fn count(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The kind, in the words of the contract.
+pub fn kind_of(kind: &TableKind) -> pb::TableKind {
+    match kind {
+        TableKind::Managed => pb::TableKind::Managed,
+        TableKind::External => pb::TableKind::External,
+        TableKind::View | TableKind::MetricView => pb::TableKind::View,
+        TableKind::MaterializedView => pb::TableKind::MaterializedView,
+        TableKind::StreamingTable => pb::TableKind::StreamingTable,
+        TableKind::Foreign => pb::TableKind::Foreign,
+        TableKind::ManagedShallowClone | TableKind::ExternalShallowClone => pb::TableKind::ShallowClone,
+        TableKind::Other(_) => pb::TableKind::Unspecified,
+    }
+}
+
+/// Whether its files are a Delta table that a log describes.
+pub fn is_delta(info: &TableInfo) -> bool {
+    let kind = matches!(kind_of(&info.table_type), pb::TableKind::Managed | pb::TableKind::External);
+    kind && info.data_source_format.as_deref().is_some_and(|format| format.eq_ignore_ascii_case("delta"))
+}
+
+/// The primary key's columns; empty when there is none.
+pub fn primary_key(info: &TableInfo) -> Vec<String> {
+    let keys = info.table_constraints.iter().filter_map(|constraint| constraint.primary_key_constraint.as_ref());
+    keys.map(|key| key.child_columns.clone()).next().unwrap_or_default()
+}
+
+/// What the workspace says.
+pub fn of_workspace(info: &TableInfo) -> TableFacts {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let column = |column: &mms_databricks::ColumnInfo| Column {
+        name: column.name.clone(),
+        type_text: text(&column.type_text),
+        nullable: column.nullable,
+        comment: text(&column.comment),
+        partition_index: column.partition_index.and_then(|index| i32::try_from(index).ok()),
+    };
+    TableFacts {
+        source_id: info.table_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+        kind: kind_of(&info.table_type) as i32,
+        source_kind: info.table_type.as_str().to_owned(),
+        source_format: text(&info.data_source_format),
+        comment: text(&info.comment),
+        owner: text(&info.owner),
+        location: text(&info.storage_location),
+        columns: info.columns.iter().map(column).collect(),
+        partition_columns: info.partition_columns().iter().map(|column| column.name.clone()).collect(),
+        primary_key: primary_key(info),
+        properties: info.properties.clone().into_iter().collect(),
+        update_time_ms: info.updated_at.unwrap_or(0),
+        ..TableFacts::default()
+    }
+}
+
+/// The version of a snapshot.
+pub fn version_of(snapshot: &Snapshot) -> Version {
+    Version { number: count(snapshot.version()), commit_time_ms: snapshot.timestamp_ms() }
+}
+
+/// What the log says of the table itself.
+pub fn add_log(facts: &mut TableFacts, snapshot: &Snapshot) {
+    facts.version = Some(version_of(snapshot));
+    facts.delta_id = snapshot.table_id().to_owned();
+    facts.reader_features = snapshot.reader_features();
+    facts.partition_columns = snapshot.partition_columns().to_vec();
+    facts.properties = snapshot.properties().into_iter().collect();
+    facts.update_time_ms = snapshot.timestamp_ms().unwrap_or(facts.update_time_ms);
+}
+
+/// Adds up the files of a snapshot, table and partitions. Memory grows with partitions, which are bounded.
+pub async fn add_files(facts: &mut TableFacts, snapshot: &Snapshot) -> Result<Vec<FoundPartition>> {
+    let mut totals = TableTotals::default();
+    let mut digests: BTreeMap<PartitionValues, u128> = BTreeMap::new();
+    let mut files = snapshot.scan_files();
+    while let Some(file) = files.try_next().await? {
+        totals.add(&file);
+        if !file.partition_values.is_empty() {
+            // A sum, so that the order of the log does not matter.
+            let digest = digest_of(&file);
+            let sum = digests.entry(file.partition_values).or_default();
+            *sum = sum.wrapping_add(digest);
+            if digests.len() > PARTITIONS_MAX {
+                let what = format!("the table has more than {PARTITIONS_MAX} partitions");
+                return Err(CatalogError::TooLarge { what, limit: PARTITIONS_MAX as u64 });
+            }
+        }
+    }
+    let all = totals.all();
+    facts.size_bytes = Some(count(all.bytes));
+    facts.row_count = all.rows.map(count);
+    let found = totals.partitions().map(|partition| {
+        let digest = digests.get(&partition.values).copied().unwrap_or_default();
+        Ok(FoundPartition {
+            segment: key::segment(&partition.values)?,
+            file_count: count(partition.totals.files),
+            size_bytes: count(partition.totals.bytes),
+            row_count: partition.totals.rows.map(count),
+            files: digest.to_be_bytes().to_vec(),
+        })
+    });
+    found.collect()
+}
+
+/// What makes a file of a partition another one: its path, and which of its rows are deleted.
+fn digest_of(file: &SourceFile) -> u128 {
+    let mut hash = Sha256::new();
+    hash.update(file.path.as_bytes());
+    if let Some(vector) = &file.deletion_vector {
+        hash.update([0]);
+        hash.update(vector.path_or_inline.as_bytes());
+        hash.update(vector.offset.unwrap_or(0).to_be_bytes());
+        hash.update(vector.cardinality.to_be_bytes());
+    }
+    let bytes = hash.finalize();
+    bytes.iter().take(16).fold(0, |number, byte| (number << 8) | u128::from(*byte))
+}

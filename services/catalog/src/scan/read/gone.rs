@@ -1,0 +1,97 @@
+//! What was known and is no longer there: marked deleted after everything in scope was listed.
+
+use mms_store::{Read, Scope};
+
+use super::Reading;
+use crate::error::{CatalogError, Result};
+use crate::record::{Schema, Table};
+use crate::store::{SCHEMAS, SchemaKey, TABLES, TableKey};
+
+/// Records looked at together.
+const PAGE: usize = 500;
+
+impl Reading<'_> {
+    /// Marks what is gone, and finds out whether all that the scope names was ever there.
+    pub(super) async fn mark_gone(&self) -> Result<()> {
+        let scope = Scope::prefix(&(self.key.0.clone(),));
+        let mut after = None;
+        loop {
+            let page = self.core.store.read(|read| read.page(&SCHEMAS, &scope, after.as_ref(), PAGE))?;
+            for (key, schema) in page.items {
+                self.schema_gone(&key, &schema).await?;
+            }
+            after = page.next;
+            if after.is_none() {
+                return self.all_named().await;
+            }
+        }
+    }
+
+    async fn schema_gone(&self, key: &SchemaKey, schema: &Schema) -> Result<()> {
+        if schema.delete_time_ms != 0 || !self.lists.reaches_schema(&key.1) {
+            return Ok(());
+        }
+        let listed = self.schemas.lock().get(&key.1).copied();
+        match listed {
+            // Its tables could not be listed: nobody knows which are gone.
+            Some(false) => Ok(()),
+            Some(true) => {
+                self.tables_gone(key, |key, table| {
+                    table.seen != self.number && self.lists.reaches_table(&key.1, &key.2)
+                })
+                .await
+            }
+            None => {
+                self.tables_gone(key, |_, _| true).await?;
+                let own = key.clone();
+                self.write(move |tx, writer| writer.schema_gone(tx, &own)).await
+            }
+        }
+    }
+
+    async fn tables_gone(&self, schema: &SchemaKey, gone: impl Fn(&TableKey, &Table) -> bool) -> Result<()> {
+        let scope = Scope::prefix(schema);
+        let mut after = None;
+        loop {
+            let page = self.core.store.read(|read| read.page(&TABLES, &scope, after.as_ref(), PAGE))?;
+            let stale = page.items.into_iter().filter(|(key, table)| table.delete_time_ms == 0 && gone(key, table));
+            let keys: Vec<TableKey> = stale.map(|(key, _)| key).collect();
+            if !keys.is_empty() {
+                self.write(move |tx, writer| writer.tables_gone(tx, &keys)).await?;
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A scope that names what neither the source nor the catalog has is a mistake worth telling.
+    async fn all_named(&self) -> Result<()> {
+        let mut missing: Vec<String> = self.lists.named().cloned().collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let source = self.key.0.clone();
+        self.core.store.read(|read| {
+            let mut strike = |name: String| missing.retain(|wanted| *wanted != name.to_lowercase());
+            let go_on = std::ops::ControlFlow::Continue(());
+            read.scan(&SCHEMAS, &Scope::prefix(&(source.clone(),)), |key, _| {
+                strike(key.1);
+                go_on
+            })?;
+            read.scan(&TABLES, &Scope::prefix(&(source,)), |key, _| {
+                strike(format!("{}.{}", key.1, key.2));
+                go_on
+            })
+        })?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let names = missing.iter().take(10).map(String::as_str).collect::<Vec<_>>().join(", ");
+        Err(CatalogError::Unusable {
+            data_source: crate::key::source_name(&self.key.0),
+            what: format!("it has no {names}, or its lists leave it out: name schemas, and tables as schema.table"),
+        })
+    }
+}

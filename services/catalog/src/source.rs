@@ -1,0 +1,164 @@
+//! Both far ends of one data source, as this service needs them: the workspace for metadata, the storage for Delta logs,
+//! and the one question that a plan has for the target project. Made from a session; holds secrets, shows none.
+
+mod far;
+mod sessions;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use mms_databricks::{StorageSecret, TableInfo, Workspace};
+use mms_delta::{DeltaTable, Snapshot};
+use mms_http::HttpClient;
+use mms_maxcompute::Project;
+use mms_maxcompute::name::ProjectName;
+use mms_proto::registry::v1 as pb;
+use mms_storage::{LocalFiles, StorageCredential, StorageLocation, StorageSettings};
+use parking_lot::Mutex;
+
+pub use sessions::Sources;
+
+use crate::error::{CatalogError, Result};
+
+/// How the files of a data source are read.
+enum Access {
+    /// Not at all, and why.
+    No(String),
+    /// With one credential for all tables.
+    With(StorageCredential),
+    /// With credentials that the workspace vends for each table.
+    Vended,
+    /// As files below this folder.
+    Local(PathBuf),
+}
+
+/// Both far ends of one data source.
+pub struct Source {
+    id: String,
+    /// The Unity Catalog catalog.
+    pub catalog: String,
+    /// How its migrations are done.
+    pub settings: pb::MigrationSettings,
+    /// Where its tables may go.
+    pub target: pb::MaxComputeConfig,
+    /// Its workspace.
+    pub workspace: Workspace,
+    access: Access,
+    http: HttpClient,
+    project: Result<Project, String>,
+    /// By project: whether it has schemas, as it said itself.
+    schemas: Mutex<HashMap<String, bool>>,
+}
+
+impl Source {
+    /// Both ends of a session. Nothing is sent yet.
+    pub fn of(id: &str, session: pb::Session) -> Result<Self> {
+        let unusable = |what: String| CatalogError::Unusable { data_source: crate::key::source_name(id), what };
+        let source = session.data_source.unwrap_or_default();
+        let http = far::http(session.network_connection.as_ref()).map_err(|error| unusable(error.to_string()))?;
+        let databricks = source.databricks.unwrap_or_default();
+        let target = source.max_compute.unwrap_or_default();
+        let workspace = far::workspace(&databricks, &http).map_err(unusable)?;
+        let project = far::project(&target, &http);
+        // The account was needed for the client only.
+        let target = pb::MaxComputeConfig { account: None, ..target };
+        Ok(Self {
+            id: id.to_owned(),
+            catalog: databricks.catalog.clone(),
+            settings: source.settings.unwrap_or_default(),
+            target,
+            workspace,
+            access: far::access(databricks),
+            http,
+            project,
+            schemas: Mutex::default(),
+        })
+    }
+
+    /// Why no file can be read at all, if that is so.
+    pub fn cannot_read(&self) -> Option<&str> {
+        match &self.access {
+            Access::No(why) => Some(why),
+            _ => None,
+        }
+    }
+
+    fn unusable(&self, what: impl fmt::Display) -> CatalogError {
+        CatalogError::Unusable { data_source: crate::key::source_name(&self.id), what: what.to_string() }
+    }
+
+    /// Opens a version of a table, or its newest.
+    pub async fn open(&self, info: &TableInfo, version: Option<u64>) -> Result<Snapshot> {
+        let text = info.storage_location.as_deref().unwrap_or_default();
+        if text.is_empty() {
+            return Err(self.unusable("the workspace names no location of this table: the token may only browse it"));
+        }
+        let allowed = if matches!(self.access, Access::Local(_)) { LocalFiles::Allowed } else { LocalFiles::Refused };
+        let location = StorageLocation::parse(text, allowed).map_err(|error| self.unusable(error))?;
+        let credential = self.credential(info, &location).await?;
+        let settings = StorageSettings::new(self.http.clone());
+        let store = mms_storage::open(&location, &credential, &settings).map_err(|error| self.unusable(error))?;
+        Ok(DeltaTable::open(store, &location.url(), version).await?)
+    }
+
+    async fn credential(&self, info: &TableInfo, location: &StorageLocation) -> Result<StorageCredential> {
+        match &self.access {
+            Access::No(why) => Err(self.unusable(why)),
+            Access::With(credential) => Ok(credential.clone()),
+            Access::Local(root) => {
+                self.below(root, location).await?;
+                Ok(StorageCredential::None)
+            }
+            Access::Vended => {
+                let id = info.table_id.as_ref();
+                let id = id.ok_or_else(|| self.unusable("the workspace names no id of this table to vend for"))?;
+                match self.workspace.table_credentials(id).await?.secret {
+                    StorageSecret::AzureSas(sas) => Ok(StorageCredential::VendedSas(sas)),
+                    StorageSecret::AzureBearer(_) => {
+                        Err(CatalogError::NotYet("reading with a vended bearer token".to_owned()))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Links are followed before comparing: a table may not lead out of the folder.
+    async fn below(&self, root: &Path, location: &StorageLocation) -> Result<()> {
+        let StorageLocation::Local(folder) = location else {
+            return Err(self.unusable(format!("{location} is not a local folder, and only local files may be read")));
+        };
+        let real = |path: PathBuf| async move {
+            tokio::fs::canonicalize(&path).await.map_err(|error| self.unusable(format!("{}: {error}", path.display())))
+        };
+        if real(folder.clone()).await?.starts_with(real(root.to_owned()).await?) {
+            Ok(())
+        } else {
+            Err(self.unusable(format!("{} does not lie under {}", folder.display(), root.display())))
+        }
+    }
+
+    /// Whether a project has schemas: as configured, else as it says itself, asked once a session.
+    pub async fn has_schemas(&self, project: &str) -> Result<bool> {
+        match self.target.namespace_model() {
+            pb::NamespaceModel::ThreeTier => return Ok(true),
+            pb::NamespaceModel::TwoTier => return Ok(false),
+            pb::NamespaceModel::Auto | pb::NamespaceModel::Unspecified => {}
+        }
+        if let Some(known) = self.schemas.lock().get(project) {
+            return Ok(*known);
+        }
+        let client = self.project.as_ref().map_err(|why| self.unusable(why))?;
+        let name = ProjectName::new(project).map_err(|error| self.unusable(error))?;
+        let info = client.info_of(&name).await.map_err(|error| CatalogError::Target(error.to_string()))?;
+        let has = info.has_schemas();
+        self.schemas.lock().insert(project.to_owned(), has);
+        Ok(has)
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("id", &self.id).field("catalog", &self.catalog).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,57 @@
+//! This service's tables. Owns keys and indexes; decides nothing.
+
+use mms_store::{Index, Schema, Table};
+
+use crate::record;
+use crate::scan::ScanState;
+
+/// (data source, schema)
+pub type SchemaKey = (String, String);
+/// (data source, schema, table)
+pub type TableKey = (String, String, String);
+/// (data source, schema, table, last segment of the partition's name)
+pub type PartitionKey = (String, String, String, String);
+/// (data source, schema, table, version)
+pub type VersionKey = (String, String, String, i64);
+/// (data source, scan)
+pub type ScanKey = (String, String);
+
+/// What is known of each schema.
+pub static SCHEMAS: Table<SchemaKey, record::Schema> = Table::new("schemas", 1);
+/// What is known of each table.
+pub static TABLES: Table<TableKey, record::Table> = Table::new("tables", 1);
+/// What is known of each partition.
+pub static PARTITIONS: Table<PartitionKey, record::Partition> = Table::new("partitions", 1);
+/// How many live partitions of a table are at the target in each version.
+pub static VERSIONS: Table<VersionKey, record::VersionCount> = Table::new("versions", 1);
+/// Counters of each data source.
+pub static SUMMARIES: Table<String, record::Summary> = Table::new("summaries", 1);
+
+/// Scans.
+pub static SCANS: Table<ScanKey, record::Scan> = Table::new("scans", 1).indexed(&[&SCANS_BY_AGE, &LIVE_SCANS]);
+/// (data source, number)
+pub static SCANS_BY_AGE: Index<(String, u64), ScanKey, record::Scan> =
+    Index::new("by_age", |key, scan| vec![(key.0.clone(), scan.number)]);
+/// Scans that have not ended, by data source.
+pub static LIVE_SCANS: Index<(String,), ScanKey, record::Scan> =
+    Index::new("live", |key, scan| if ScanState::of(scan).is_live() { vec![(key.0.clone(),)] } else { Vec::new() });
+
+/// By (data source, task): the last report that was applied.
+pub static APPLIED: Table<(String, String), record::Applied> = Table::new("applied", 1).indexed(&[&APPLIED_BY_TIME]);
+/// By time.
+pub static APPLIED_BY_TIME: Index<i64, (String, String), record::Applied> =
+    Index::new("by_time", |_, applied| vec![applied.time_ms]);
+
+/// By the target table's address without case: whose it is.
+pub static CLAIMS: Table<String, record::Claim> = Table::new("claims", 1).indexed(&[&CLAIMS_BY_TABLE]);
+/// By source table.
+pub static CLAIMS_BY_TABLE: Index<TableKey, String, record::Claim> =
+    Index::new("by_table", |_, claim| vec![(claim.data_source.clone(), claim.schema.clone(), claim.table.clone())]);
+
+/// By (method, request id).
+pub static REQUESTS: Table<(String, String), record::Request> = Table::new("requests", 1);
+
+/// The schema of this service's store.
+pub fn schema() -> Schema {
+    Schema::new("catalog")
+}

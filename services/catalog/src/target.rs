@@ -1,0 +1,96 @@
+//! Where things go: the parts of a target that people set, and which source table a target table belongs to. All inside
+//! a commit.
+
+use mms_store::{Read, Scope, Tx};
+
+use crate::error::{CatalogError, Result};
+use crate::key;
+use crate::record::{Claim, Schema, Table, Target};
+use crate::rollup;
+use crate::store::{CLAIMS, CLAIMS_BY_TABLE, SCHEMAS, SchemaKey, TABLES, TableKey};
+
+/// One field of a target, with its new value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The project.
+    Project(String),
+    /// The schema.
+    Schema(String),
+    /// The table.
+    Table(String),
+}
+
+fn check_etag(etag: &str, revision: u64, resource: impl ToString) -> Result<()> {
+    let current = etag.is_empty() || etag == revision.to_string();
+    if current { Ok(()) } else { Err(CatalogError::EtagMismatch(resource.to_string())) }
+}
+
+/// Changes a schema's target.
+pub fn update_schema(tx: &mut Tx<'_>, key: &SchemaKey, etag: &str, changes: &[Change]) -> Result<Schema> {
+    let name = key::schema_name(key)?;
+    let mut schema = tx.get(&SCHEMAS, key)?.ok_or_else(|| CatalogError::NotFound(name.to_string()))?;
+    check_etag(etag, schema.revision, name)?;
+    for change in changes {
+        match change {
+            Change::Project(project) => schema.target_project.clone_from(project),
+            Change::Schema(target) => schema.target_schema.clone_from(target),
+            // A schema has no target table.
+            Change::Table(_) => {}
+        }
+    }
+    // Where its tables went is no longer where they go.
+    let mut after = None;
+    loop {
+        let page = tx.index_keys(&CLAIMS, &CLAIMS_BY_TABLE, &Scope::prefix(key), after.as_ref(), 1000)?;
+        for claim in &page.items {
+            tx.delete(&CLAIMS, claim)?;
+        }
+        after = page.next;
+        if after.is_none() {
+            return rollup::save_schema(tx, key, schema);
+        }
+    }
+}
+
+/// Changes a table's target.
+pub fn update_table(tx: &mut Tx<'_>, key: &TableKey, etag: &str, changes: &[Change]) -> Result<Table> {
+    let name = key::table_name(key)?;
+    let mut table = tx.get(&TABLES, key)?.ok_or_else(|| CatalogError::NotFound(name.to_string()))?;
+    check_etag(etag, table.revision, name)?;
+    for change in changes {
+        let Target { project, schema, table } = &mut table.target;
+        match change {
+            Change::Project(text) => project.clone_from(text),
+            Change::Schema(text) => schema.clone_from(text),
+            Change::Table(text) => table.clone_from(text),
+        }
+    }
+    release(tx, key)?;
+    rollup::save_table(tx, key, table)
+}
+
+fn release(tx: &mut Tx<'_>, key: &TableKey) -> Result<()> {
+    for claim in tx.index_keys(&CLAIMS, &CLAIMS_BY_TABLE, &Scope::exactly(key), None, 1000)?.items {
+        tx.delete(&CLAIMS, &claim)?;
+    }
+    Ok(())
+}
+
+/// The other source table that a target table belongs to, if there is one that is still there.
+pub fn taken_by(read: &impl Read, target: &str, key: &TableKey) -> Result<Option<TableKey>> {
+    let Some(claim) = read.get(&CLAIMS, &target.to_owned())? else { return Ok(None) };
+    let other = (claim.data_source, claim.schema, claim.table);
+    let there = other != *key && read.get(&TABLES, &other)?.is_some_and(|table| table.delete_time_ms == 0);
+    Ok(there.then_some(other))
+}
+
+/// Notes that a source table goes to a target table, and to no other any more; or names the table that it belongs to.
+pub fn claim(tx: &mut Tx<'_>, target: &str, key: &TableKey) -> Result<Option<TableKey>> {
+    let other = taken_by(tx, target, key)?;
+    if other.is_none() {
+        release(tx, key)?;
+        let claim = Claim { data_source: key.0.clone(), schema: key.1.clone(), table: key.2.clone() };
+        tx.put(&CLAIMS, &target.to_owned(), &claim)?;
+    }
+    Ok(other)
+}
