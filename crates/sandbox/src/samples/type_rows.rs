@@ -14,8 +14,8 @@ use super::SampleError;
 
 /// 2262-04-11T23:47:16.854775Z, the last instant that a tunnel carries: it counts nanoseconds in 64 bits.
 const LAST_MICROS: i64 = 9_223_372_036_854_775;
-/// 1677-09-21T00:12:43.145225Z, the first one.
-const FIRST_MICROS: i64 = -9_223_372_036_854_775;
+/// 1700-01-01T00:00:00Z. The first instant of that carrier lies in 1677, but PyODPS cannot read its first second back.
+const FIRST_MICROS: i64 = -8_520_336_000_000_000;
 
 fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch, SampleError> {
     let fields: Vec<_> =
