@@ -133,15 +133,20 @@ impl DeltaError {
             (KernelError::Unsupported(reason) | KernelError::InvalidColumnMappingMode(reason), _) => {
                 Self::Unsupported { root, reason }
             }
-            (e @ (KernelError::MissingVersion(_) | KernelError::StartVersionNotFound { .. }), Some(version)) => {
-                Self::VersionGone { root, version, reason: e.to_string() }
-            }
-            (e @ KernelError::InvalidLogSegment(_), Some(version)) => {
-                Self::VersionGone { root, version, reason: e.to_string() }
-            }
+            // Someone pinned this version, so it was a table once: what is missing now went since.
+            (
+                e @ (KernelError::MissingVersion(_)
+                | KernelError::StartVersionNotFound { .. }
+                | KernelError::InvalidLogSegment(_)
+                | KernelError::EmptyLog
+                | KernelError::FileNotFound(_)
+                | KernelError::MissingMetadataAndProtocol),
+                Some(version),
+            ) => Self::VersionGone { root, version, reason: e.to_string() },
             (
                 e @ (KernelError::EmptyLog
                 | KernelError::FileNotFound(_)
+                | KernelError::InvalidTableLocation(_)
                 | KernelError::MissingMetadataAndProtocol
                 | KernelError::MissingVersion(_)),
                 _,
