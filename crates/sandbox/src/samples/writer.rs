@@ -283,10 +283,10 @@ impl DeltaWriter {
                 let part = take_record_batch(&batch, &UInt32Array::from(rows))?;
                 let Some(file) = open.get_mut(&key) else { continue };
                 file.write(&part)?;
-                if file.rows >= self.spec.rows_per_file as u64 {
-                    if let Some(full) = open.remove(&key) {
-                        done.push(full.close(self.now_ms())?);
-                    }
+                if file.rows >= self.spec.rows_per_file as u64
+                    && let Some(full) = open.remove(&key)
+                {
+                    done.push(full.close(self.now_ms())?);
                 }
             }
         }
