@@ -1,0 +1,107 @@
+//! What deploy/ promises: every example configuration is valid, and the compose file's commands and environment start a
+//! suite that answers over TLS to those who have a token, and to nobody else. There is no container engine here: paths,
+//! host names and ports of the containers become those of this machine, and nothing else is changed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use mms_proto::scheduler::v1::ListWorkersRequest;
+use mms_proto::scheduler::v1::worker_service_client::WorkerServiceClient;
+use mms_server::{Client, ClientConfig};
+use mms_tests::process::{Process, program};
+use mms_tests::suite::{PATIENCE, SERVICES};
+use mms_tests::{peers, sandbox::free_port};
+use serde_json::Value;
+
+#[test]
+fn every_example_configuration_is_valid() -> anyhow::Result<()> {
+    for service in SERVICES {
+        let file = peers::root().join(format!("deploy/config/{service}.toml"));
+        let mut command = Command::new(program(&format!("mms-{service}"))?);
+        peers::run(command.arg("--config").arg(&file).arg("--check-config"))?;
+        // The examples show defaults, so what they set must be what is without them.
+        let mut printed = Command::new(program(&format!("mms-{service}"))?);
+        let output = peers::run(printed.arg("--config").arg(&file).arg("--print-config"))?;
+        anyhow::ensure!(!output.stdout.is_empty(), "{service} prints no configuration");
+    }
+    Ok(())
+}
+
+fn compose() -> anyhow::Result<Value> {
+    let text = std::fs::read_to_string(peers::root().join("deploy/compose.yaml"))?;
+    Ok(serde_saphyr::from_str(&text)?)
+}
+
+/// The containers' addresses and paths as this machine's.
+fn here(text: &str, service: &str, folder: &Path, ports: &BTreeMap<&str, u16>) -> String {
+    let mut text = text
+        .replace("/etc/mms", &folder.join("secrets").display().to_string())
+        .replace("/var/lib/mms", &folder.join("data").display().to_string());
+    for (at, name) in SERVICES.iter().enumerate() {
+        let port = ports[name];
+        text = text.replace(&format!("https://{name}:{}", 7401 + at), &format!("https://localhost:{port}"));
+        if *name == service {
+            text = text.replace(&format!("0.0.0.0:{}", 7401 + at), &format!("127.0.0.1:{port}"));
+        }
+    }
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_compose_files_processes_make_a_suite() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let secrets = folder.path().join("secrets");
+    peers::run(Command::new(peers::root().join("deploy/make-secrets")).arg(&secrets))?;
+    let mut ports = BTreeMap::new();
+    for service in SERVICES {
+        ports.insert(service, free_port()?);
+    }
+    let compose = compose()?;
+    let mut processes = Vec::new();
+    for service in SERVICES {
+        let described = &compose["services"][service];
+        let words = described["command"].as_array().context("a command")?;
+        let words: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
+        let mut command = Command::new(program(words[0])?);
+        command.args(&words[1..]);
+        for (key, value) in described["environment"].as_object().context("an environment")? {
+            command.env(key, here(value.as_str().context("text")?, service, folder.path(), &ports));
+        }
+        processes.push(Process::start(service, &mut command, folder.path())?);
+    }
+    let token = std::fs::read_to_string(secrets.join("tokens.toml"))?;
+    let token =
+        token.lines().find_map(|line| line.strip_prefix("token = ")).context("a token")?.trim_matches('"').to_owned();
+    let token_file = folder.path().join("admin.token");
+    std::fs::write(&token_file, token)?;
+    std::fs::set_permissions(&token_file, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    let config = ClientConfig {
+        endpoint: format!("https://localhost:{}", ports["scheduler"]),
+        ca_file: Some(secrets.join("ca.crt")),
+        token_file: Some(token_file),
+        ..ClientConfig::default()
+    };
+
+    // The worker has found its scheduler, over TLS, with the suite's token.
+    let mut client = WorkerServiceClient::new(Client::new(&config, None)?);
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let workers = client.list_workers(ListWorkersRequest::default()).await;
+        if workers.as_ref().is_ok_and(|answer| answer.get_ref().workers.len() == 1) {
+            break;
+        }
+        let logs: Vec<String> = processes.iter().map(Process::log).collect();
+        anyhow::ensure!(Instant::now() < until, "{workers:?}\n{}", logs.join("\n"));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let mut stranger = WorkerServiceClient::new(Client::new(&ClientConfig { token_file: None, ..config }, None)?);
+    let refused = stranger.list_workers(ListWorkersRequest::default()).await;
+    assert_eq!(refused.map(drop).map_err(|status| status.code()), Err(tonic::Code::Unauthenticated));
+    for mut process in processes {
+        assert!(process.terminate()?.success(), "{}: {}", process.name, process.log());
+    }
+    Ok(())
+}
