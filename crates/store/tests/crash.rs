@@ -1,5 +1,10 @@
 //! A writer process killed with SIGKILL at random moments loses no acknowledged commit, tears none, and its store
 //! opens every time. `MMS_STORE_KILLS` sets the number of kills (default 10).
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers are not seen as tests; one that fails is a failed test"
+)]
 
 mod common;
 

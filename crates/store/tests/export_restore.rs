@@ -1,4 +1,5 @@
 //! Exports, restoring from them, and the incarnation that tells copies and restored stores from the original.
+#![allow(clippy::unwrap_used, reason = "helpers are not seen as tests; one that fails is a failed test")]
 
 mod common;
 

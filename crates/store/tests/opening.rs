@@ -1,5 +1,6 @@
 //! The precautions of opening: one owner, sled's known defects, interrupted swaps, and never an empty store in place of
 //! a lost one.
+#![allow(clippy::unwrap_used, reason = "helpers are not seen as tests; one that fails is a failed test")]
 
 mod common;
 
