@@ -235,7 +235,7 @@ impl Suite {
             })
             .await?;
         let name = answer.data_source.context("a data source")?.name;
-        self.check(&client, &name).await?;
+        Box::pin(self.check(&client, &name)).await?;
         self.through("StartDataSource", || {
             let (mut client, name) = (client.clone(), name.clone());
             async move {

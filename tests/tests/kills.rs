@@ -1,6 +1,8 @@
 //! Every process of the suite and the sandbox is killed at every phase of a migration, and every row still arrives exactly
 //! once. `MMS_KILLS` is the number of kills; each happens while a scan or job is not over.
 
+#![allow(clippy::print_stdout, reason = "the proof prints its kills")]
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -141,7 +143,7 @@ async fn no_row_is_lost_or_doubled() -> anyhow::Result<()> {
     let mut sandbox = Sandbox::start(folder.path(), &moved.delta_root)?;
     let mut suite = Suite::processes(folder.path(), 2).await?;
     suite.start("transfer", "transfer-2")?;
-    let source = suite.source(&sandbox.data_source("lake")).await?;
+    let source = Box::pin(suite.source(&sandbox.data_source("lake"))).await?;
     let mut killer = Killer { wanted, done: BTreeMap::new(), workers: 0 };
     let mut rounds = 0;
     while killer.total() < wanted || rounds == 0 {

@@ -8,7 +8,7 @@ use mms_tests::tables::Tables;
 use mms_tests::{sandbox::Sandbox, tables};
 
 async fn migrate(suite: &Suite, sandbox: &Sandbox) -> anyhow::Result<()> {
-    let source = suite.source(&sandbox.data_source("lake")).await?;
+    let source = Box::pin(suite.source(&sandbox.data_source("lake"))).await?;
     let scan = suite.begin_scan(&source).await?;
     let scan = suite.scanned(&scan).await?;
     anyhow::ensure!(scan.progress.is_some_and(|p| p.tables_failed == 0), "{scan:?}");
@@ -22,7 +22,7 @@ async fn migrate(suite: &Suite, sandbox: &Sandbox) -> anyhow::Result<()> {
 
 async fn line(suite: Suite, folder: &Path, moved: Tables) -> anyhow::Result<()> {
     let sandbox = Sandbox::start(folder, &moved.delta_root)?;
-    migrate(&suite, &sandbox).await?;
+    Box::pin(migrate(&suite, &sandbox)).await?;
     moved.compare(&sandbox.project())
 }
 
@@ -30,26 +30,26 @@ async fn line(suite: Suite, folder: &Path, moved: Tables) -> anyhow::Result<()> 
 async fn real_tables_through_one_process() -> anyhow::Result<()> {
     let Some(moved) = tables::real() else { return Ok(()) };
     let folder = tempfile::tempdir()?;
-    line(Suite::up(folder.path()).await?, folder.path(), moved).await
+    Box::pin(line(Suite::up(folder.path()).await?, folder.path(), moved)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn real_tables_through_four_processes() -> anyhow::Result<()> {
     let Some(moved) = tables::real() else { return Ok(()) };
     let folder = tempfile::tempdir()?;
-    line(Suite::processes(folder.path(), 30).await?, folder.path(), moved).await
+    Box::pin(line(Suite::processes(folder.path(), 30).await?, folder.path(), moved)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn our_own_tables_through_one_process() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let moved = tables::own(folder.path())?;
-    line(Suite::up(folder.path()).await?, folder.path(), moved).await
+    Box::pin(line(Suite::up(folder.path()).await?, folder.path(), moved)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn our_own_tables_through_four_processes() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let moved = tables::own(folder.path())?;
-    line(Suite::processes(folder.path(), 30).await?, folder.path(), moved).await
+    Box::pin(line(Suite::processes(folder.path(), 30).await?, folder.path(), moved)).await
 }

@@ -54,7 +54,7 @@ async fn a_lease_passes_on_from_a_killed_python_worker() -> anyhow::Result<()> {
     let moved = tables::own(folder.path())?;
     let sandbox = Sandbox::start(folder.path(), &moved.delta_root)?;
     let mut suite = Suite::processes(folder.path(), 2).await?;
-    let source = suite.source(&sandbox.data_source("lake")).await?;
+    let source = Box::pin(suite.source(&sandbox.data_source("lake"))).await?;
     let scan = suite.begin_scan(&source).await?;
     suite.scanned(&scan).await?;
 

@@ -89,9 +89,11 @@ impl Leases {
         }
     }
 
-    /// Ends all sessions of a data source.
-    pub fn close_all(&self, source: &str) {
-        self.held.lock().sessions.retain(|_, session| session.source != source);
+    /// Ends all sessions and uses of a data source.
+    pub fn end_all(&self, source: &str) {
+        let mut held = self.held.lock();
+        held.sessions.retain(|_, session| session.source != source);
+        held.uses.retain(|key, _| key.0 != source);
     }
 
     /// Begins a use, or gives one that the store knows a full term.
@@ -208,7 +210,7 @@ mod tests {
         assert_eq!(leases.idle_for("b", start), Some(Duration::ZERO), "another source's use does not count");
         assert!(leases.prolong(&key, start + TERM / 2));
         assert!(leases.expire(start + TERM).is_empty());
-        assert_eq!(leases.expire(start + TERM * 2), [key.clone()]);
+        assert_eq!(leases.expire(start + TERM * 2), std::slice::from_ref(&key));
         assert!(!leases.prolong(&key, start + TERM * 2));
         assert_eq!(leases.idle_for("a", start + TERM * 3), Some(TERM));
     }

@@ -68,12 +68,12 @@ async fn try_ends(core: &Core, id: &str) -> Result<()> {
     check::try_ends(&source, network.as_ref()).await
 }
 
-/// Stops a data source and ends its sessions.
+/// Stops a data source and ends its sessions and, if forced, its uses.
 pub async fn stop(core: &Core, id: &str, force: bool) -> Result<DataSource> {
     let _gate = core.gate(id).await;
     let own = id.to_owned();
     let record = core.store.commit(move |tx| source::stop(tx, &own, force)).await?;
-    core.leases.close_all(id);
+    core.leases.end_all(id);
     Ok(record)
 }
 
@@ -82,7 +82,7 @@ pub async fn delete(core: &Core, id: &str, etag: &str, force: bool) -> Result<Da
     let _gate = core.gate(id).await;
     let (own, etag, now_ms) = (id.to_owned(), etag.to_owned(), core.now_ms());
     let record = core.store.commit(move |tx| source::delete(tx, &own, &etag, force, now_ms)).await?;
-    core.leases.close_all(id);
+    core.leases.end_all(id);
     Ok(record)
 }
 

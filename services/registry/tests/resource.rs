@@ -1,5 +1,7 @@
 //! Data sources as resources: made, read, listed, changed, deleted, brought back.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 mod common;
 
 use common::{Registry, access_key, refusal, source, token, update};

@@ -1,5 +1,7 @@
 //! Starting, stopping, using: what is durable, what holds a source, and what stops by itself.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 mod common;
 
 use common::{Ends, Registry, access_key, refusal, token};

@@ -1,5 +1,7 @@
 //! Secrets: they are never shown, lie encrypted on the disk, and leave by sessions only.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 mod common;
 
 use std::path::Path;

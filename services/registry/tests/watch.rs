@@ -1,5 +1,7 @@
 //! The stream of changes: what is there, then every change once and in order, and on from any position.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 mod common;
 
 use std::time::Duration;

@@ -71,6 +71,7 @@ impl Drop for Process {
 
 pub struct Stand {
     pub folder: TempDir,
+    delta: PathBuf,
     pub registry: Process,
     pub catalog: Process,
     workspace: Workspace,
@@ -88,12 +89,18 @@ impl Stand {
     /// Everything but the data source.
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("delta")).unwrap();
+        let delta = folder.path().join("delta");
+        Self::over(folder, delta).await
+    }
+
+    /// Everything but the data source, over tables that are there already.
+    pub async fn over(folder: TempDir, delta: PathBuf) -> Self {
         let root = folder.path().to_owned();
-        std::fs::create_dir_all(root.join("delta")).unwrap();
         secret_file(&root.join("service.token"), SERVICE_TOKEN);
         mms_registry::ensure_key_file(&root.join("key")).unwrap();
         let workspace = Workspace::start(WorkspaceConfig {
-            delta_root: root.join("delta"),
+            delta_root: delta.clone(),
             catalog: "main".to_owned(),
             token: WORKSPACE_TOKEN.into(),
             bind: "127.0.0.1:0".parse().unwrap(),
@@ -118,7 +125,7 @@ impl Stand {
         };
         let registry = Process::start(&root, config, mms_registry::start).await;
         let catalog = Self::catalog_process(&root, &registry).await;
-        Self { folder, registry, catalog, workspace, project }
+        Self { folder, delta, registry, catalog, workspace, project }
     }
 
     async fn catalog_process(root: &Path, registry: &Process) -> Process {
@@ -137,7 +144,7 @@ impl Stand {
 
     /// The folder that the workspace serves.
     pub fn delta_root(&self) -> PathBuf {
-        self.folder.path().join("delta")
+        self.delta.clone()
     }
 
     pub fn sources(&self) -> DataSourceServiceClient<AsPerson> {
@@ -198,7 +205,7 @@ impl Stand {
         let request = registry::StartDataSourceRequest { name: SOURCE.to_owned(), ..Default::default() };
         self.sources().start_data_source(request).await.unwrap();
         for _ in 0..200 {
-            let request = registry::GetDataSourceRequest { name: SOURCE.to_owned(), ..Default::default() };
+            let request = registry::GetDataSourceRequest { name: SOURCE.to_owned() };
             let source = self.sources().get_data_source(request).await.unwrap().into_inner().data_source.unwrap();
             match source.state() {
                 registry::DataSourceState::Started => return,

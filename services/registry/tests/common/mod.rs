@@ -24,7 +24,7 @@ const SERVICE_TOKEN: &str = "service-token-of-the-tests";
 pub struct Registry {
     pub address: SocketAddr,
     stop: CancellationToken,
-    task: JoinHandle<()>,
+    task: Option<JoinHandle<()>>,
 }
 
 pub fn config(dir: &Path) -> Config {
@@ -55,7 +55,7 @@ impl Registry {
             let task = tokio::spawn(async move {
                 Box::pin(server.serve(config, stopped, mms_registry::start)).await.unwrap();
             });
-            let registry = Self { address, stop, task };
+            let registry = Self { address, stop, task: Some(task) };
             let answers = registry.sources().list_config_items(pb::ListConfigItemsRequest::default()).await.is_ok();
             if answers {
                 return registry;
@@ -65,9 +65,9 @@ impl Registry {
         panic!("the registry does not start");
     }
 
-    pub async fn shut(self) {
+    pub async fn shut(mut self) {
         self.stop.cancel();
-        self.task.await.unwrap();
+        self.task.take().unwrap().await.unwrap();
     }
 
     fn client(&self, token: Option<Secret>) -> Client {
