@@ -2,7 +2,8 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{sandbox, up};
+use crate::client::Remote;
+use crate::{demo, job, migrate, sandbox, scan, source, table, task, up};
 
 /// Migrates a Databricks Unity Catalog catalog into Alibaba Cloud MaxCompute.
 #[derive(Debug, Parser)]
@@ -30,6 +31,30 @@ enum Command {
     Up(up::Up),
     /// Serve both far ends on this machine, a workspace and a project, until SIGTERM.
     Sandbox(sandbox::Sandbox),
+    /// Migrate tables from the sandbox workspace to the sandbox project, and show what came of it.
+    Demo(demo::Demo),
+    /// Check, start and scan a data source, then move its tables: one line against a running suite.
+    Migrate(migrate::Migrate),
+    /// Data sources.
+    Source(source::Source),
+    /// Scans of a source's catalog.
+    Scan(scan::Scan),
+    /// Tables of a source.
+    Table(table::Table),
+    /// Migration jobs.
+    Job(job::Job),
+    /// Tasks of jobs.
+    Task(task::Task),
+}
+
+/// How the client commands reach the suite, and how they print.
+#[derive(Debug, clap::Args)]
+pub struct Talk {
+    #[command(flatten)]
+    pub remote: Remote,
+    /// Print canonical proto JSON on stdout, one message a line.
+    #[arg(long)]
+    pub json: bool,
 }
 
 impl Cli {
@@ -37,6 +62,8 @@ impl Cli {
     pub async fn run(self) -> anyhow::Result<bool> {
         let usual = match &self.command {
             Command::Up(_) => "info",
+            // What a bad table is like stands in the results.
+            Command::Demo(_) => "error",
             _ => "warn",
         };
         let telemetry = mms_server::TelemetryConfig {
@@ -47,6 +74,13 @@ impl Cli {
         match self.command {
             Command::Up(up) => Box::pin(up.run()).await,
             Command::Sandbox(sandbox) => Box::pin(sandbox.run()).await,
+            Command::Demo(demo) => Box::pin(demo.run()).await,
+            Command::Migrate(migrate) => Box::pin(migrate.run()).await,
+            Command::Source(source) => Box::pin(source.run()).await,
+            Command::Scan(scan) => Box::pin(scan.run()).await,
+            Command::Table(table) => Box::pin(table.run()).await,
+            Command::Job(job) => Box::pin(job.run()).await,
+            Command::Task(task) => Box::pin(task.run()).await,
         }
     }
 }

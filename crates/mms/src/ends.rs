@@ -109,6 +109,11 @@ impl Ends {
         self.project.endpoint()
     }
 
+    /// The project's port.
+    pub fn project_port(&self) -> u16 {
+        self.project.address().port()
+    }
+
     /// Ends open requests and stops both.
     pub async fn stop(self) {
         self.workspace.shutdown().await;

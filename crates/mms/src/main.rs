@@ -1,13 +1,26 @@
 //! `mms`: runs the suite or the sandbox in one process, migrates a source in one line, and is a client of a running suite
 //! for people. It decides nothing about a migration: that is the services' business, behind their contracts.
 
+mod client;
 mod command;
+mod demo;
 mod ends;
+mod job;
+mod line;
+mod migrate;
 mod output;
 mod private;
+mod progress;
+mod result;
 mod sandbox;
+mod scan;
+mod source;
+mod spec;
 mod suite;
+mod table;
+mod task;
 mod up;
+mod watch;
 
 use std::process::ExitCode;
 

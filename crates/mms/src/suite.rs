@@ -11,9 +11,9 @@ use mms_server::config::LimitsConfig;
 use mms_server::{BoundServer, CancellationToken, Client, ClientConfig, FrameConfig, FrameError, ServiceConfig};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
-use tonic_health::pb::health_client::HealthClient;
-use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::private;
 
@@ -93,8 +93,7 @@ impl Suite {
     pub async fn start(config: SuiteConfig) -> anyhow::Result<Self> {
         // The transport of the far ends and of our own channels must agree on one provider before the first is used.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-        std::fs::create_dir_all(&config.data_dir)
-            .with_context(|| format!("making {}", config.data_dir.display()))?;
+        std::fs::create_dir_all(&config.data_dir).with_context(|| format!("making {}", config.data_dir.display()))?;
         let data_dir = std::path::absolute(&config.data_dir)?;
         let token_file = data_dir.join("service.token");
         private::ensure(&token_file, private::random)?;

@@ -52,8 +52,13 @@ impl Up {
         } else {
             output::table(
                 ["service", "endpoint"],
-                [("registry", &at.registry), ("catalog", &at.catalog), ("scheduler", &at.scheduler), ("transfer", &at.transfer)]
-                    .map(|(name, url)| [name.to_owned(), url.clone()]),
+                [
+                    ("registry", &at.registry),
+                    ("catalog", &at.catalog),
+                    ("scheduler", &at.scheduler),
+                    ("transfer", &at.transfer),
+                ]
+                .map(|(name, url)| [name.to_owned(), url.clone()]),
             );
         }
         let failure = tokio::select! {

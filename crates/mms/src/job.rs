@@ -1,0 +1,207 @@
+//! `mms job`: migration jobs of a running suite.
+
+use clap::{Args, Subcommand};
+use mms_proto::scheduler::v1::job_spec::Scope;
+use mms_proto::scheduler::v1::{
+    self as pb, ApproveJobRequest, CreateJobRequest, GetJobRequest, JobSpec, JobState, ListFindingsRequest,
+    ListJobsRequest, RetryJobRequest, SchemasScope, StartJobRequest, StopJobRequest, TablesScope,
+};
+
+use crate::client::{Clients, source_name};
+use crate::command::Talk;
+use crate::progress::Progress;
+use crate::{output, result, table, watch};
+
+/// Migration jobs.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mms job create sales --schema orders --review
+  mms job findings dataSources/sales/jobs/j1
+  mms job approve dataSources/sales/jobs/j1 && mms job watch dataSources/sales/jobs/j1")]
+pub struct Job {
+    #[command(flatten)]
+    talk: Talk,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make a job of a scanned source; it starts by itself.
+    Create {
+        /// The source's id or name.
+        source: String,
+        /// Only this schema; can be repeated.
+        #[arg(long = "schema", value_name = "SCHEMA", conflicts_with = "tables")]
+        schemas: Vec<String>,
+        /// Only this table, SCHEMA.TABLE; can be repeated.
+        #[arg(long = "table", value_name = "TABLE")]
+        tables: Vec<String>,
+        /// Plan, then wait for approval.
+        #[arg(long)]
+        review: bool,
+        /// Move also what is at the target already.
+        #[arg(long)]
+        force: bool,
+    },
+    /// List jobs.
+    List {
+        /// The source's id or name. Default: all sources.
+        #[arg(default_value = "-")]
+        source: String,
+    },
+    /// Show one job.
+    Get(Named),
+    /// Follow a job until it has ended or waits for somebody; fails unless it is DONE.
+    Watch(Named),
+    /// Start exactly the plan that waits for review.
+    Approve {
+        #[command(flatten)]
+        named: Named,
+        /// Start although some tables are blocked.
+        #[arg(long)]
+        accept_blocked: bool,
+    },
+    /// Stop it.
+    Stop(Named),
+    /// Go on with a stopped or paused job.
+    Start(Named),
+    /// Run its failed tasks again.
+    Retry(Named),
+    /// Its tables, and what came of each.
+    Tables(Named),
+    /// What its plan found.
+    Findings(Named),
+}
+
+#[derive(Debug, Args)]
+struct Named {
+    /// The job's name, dataSources/SOURCE/jobs/JOB.
+    job: String,
+}
+
+impl Job {
+    /// Runs it.
+    pub async fn run(self) -> anyhow::Result<bool> {
+        let (clients, json) = (self.talk.remote.connect()?, self.talk.json);
+        let mut client = clients.jobs.clone();
+        let one = match self.action {
+            Action::Create { source, schemas, tables, review, force } => {
+                let scope = match tables.is_empty() {
+                    true => Scope::Schemas(SchemasScope { schemas, ..Default::default() }),
+                    false => Scope::Tables(TablesScope { tables }),
+                };
+                let spec = JobSpec { scope: Some(scope), force, ..Default::default() };
+                let request = CreateJobRequest {
+                    parent: source_name(&source),
+                    job: Some(pb::Job { spec: Some(spec), ..Default::default() }),
+                    review,
+                    ..Default::default()
+                };
+                client.create_job(request).await?.into_inner().job
+            }
+            Action::List { source } => {
+                let parent = source_name(&source);
+                let mut request = ListJobsRequest { parent, page_size: 500, ..Default::default() };
+                let mut jobs = Vec::new();
+                loop {
+                    let page = client.list_jobs(request.clone()).await?.into_inner();
+                    jobs.extend(page.jobs);
+                    if page.next_page_token.is_empty() {
+                        break;
+                    }
+                    request.page_token = page.next_page_token;
+                }
+                show(&jobs, json);
+                return Ok(true);
+            }
+            Action::Get(Named { job: name }) => client.get_job(GetJobRequest { name }).await?.into_inner().job,
+            Action::Watch(Named { job: name }) => return follow(&clients, &name, json).await,
+            Action::Approve { named, accept_blocked } => {
+                let request = ApproveJobRequest { name: named.job, accept_blocked };
+                client.approve_job(request).await?.into_inner().job
+            }
+            Action::Stop(Named { job: name }) => client.stop_job(StopJobRequest { name }).await?.into_inner().job,
+            Action::Start(Named { job: name }) => client.start_job(StartJobRequest { name }).await?.into_inner().job,
+            Action::Retry(Named { job: name }) => {
+                client.retry_job(RetryJobRequest { name, ..Default::default() }).await?.into_inner().job
+            }
+            Action::Tables(Named { job }) => {
+                let tables = result::job_tables(&clients, &job).await?;
+                if json {
+                    tables.iter().for_each(output::json);
+                } else {
+                    result::tell(&tables.iter().map(result::TableResult::of).collect::<Vec<_>>(), false)?;
+                }
+                return Ok(true);
+            }
+            Action::Findings(Named { job }) => {
+                findings(&clients, &job, json).await?;
+                return Ok(true);
+            }
+        };
+        show(&one.into_iter().collect::<Vec<_>>(), json);
+        Ok(true)
+    }
+}
+
+async fn follow(clients: &Clients, name: &str, json: bool) -> anyhow::Result<bool> {
+    let mut progress = Progress::new();
+    let job = watch::job(clients, name, |answer| {
+        if json {
+            output::json(answer);
+        } else if let Some(job) = &answer.job {
+            progress.job(job);
+        }
+    })
+    .await?;
+    progress.end();
+    if !json {
+        show(std::slice::from_ref(&job), false);
+    }
+    Ok(job.state() == JobState::Done)
+}
+
+/// Tells what the plan of a job found.
+pub async fn findings(clients: &Clients, job: &str, json: bool) -> anyhow::Result<()> {
+    let mut request = ListFindingsRequest { parent: job.to_owned(), page_size: 500, ..Default::default() };
+    let mut found = Vec::new();
+    loop {
+        let page = clients.jobs.clone().list_findings(request.clone()).await?.into_inner();
+        found.extend(page.findings);
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
+    if json {
+        found.iter().for_each(output::json);
+    } else {
+        table::findings(&found);
+    }
+    Ok(())
+}
+
+fn show(jobs: &[pb::Job], json: bool) {
+    if json {
+        return jobs.iter().for_each(output::json);
+    }
+    output::table(
+        ["name", "state", "tables", "blocked", "tasks", "failed", "rows", "made", "reason"],
+        jobs.iter().map(|job| {
+            let counts = job.progress.unwrap_or_default();
+            [
+                job.name.clone(),
+                output::word(job.state().as_str_name(), "JOB_STATE_"),
+                format!("{}/{}", counts.tables_done, counts.tables_total),
+                counts.tables_blocked.to_string(),
+                format!("{}/{}", counts.tasks_done, counts.tasks_total),
+                counts.tasks_failed.to_string(),
+                output::count(counts.rows_done),
+                output::time(job.create_time.as_ref()),
+                job.reason.clone().unwrap_or_default().message,
+            ]
+        }),
+    );
+}

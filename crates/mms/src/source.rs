@@ -1,0 +1,147 @@
+//! `mms source`: data sources of a running suite.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use mms_proto::registry::v1::{
+    CheckState, DataSource, DeleteDataSourceRequest, GetDataSourceRequest, ListDataSourcesRequest,
+    StartDataSourceRequest, StopDataSourceRequest,
+};
+
+use crate::client::source_name;
+use crate::command::Talk;
+use crate::{line, output, spec};
+
+/// Data sources.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: mms source create -f azure-databricks.yaml && mms source check sales")]
+pub struct Source {
+    #[command(flatten)]
+    talk: Talk,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make a data source from a CreateDataSourceRequest.
+    Create {
+        /// The request, YAML or JSON; `-` is stdin.
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// List data sources.
+    List,
+    /// Show one.
+    Get {
+        /// Its id or name.
+        source: String,
+    },
+    /// Go to both ends and tell each step; fails when a step does.
+    Check {
+        /// Its id or name.
+        source: String,
+        /// Also start the cluster when it is not running.
+        #[arg(long)]
+        start_cluster: bool,
+    },
+    /// Start it, so that scans and jobs can connect.
+    Start {
+        /// Its id or name.
+        source: String,
+    },
+    /// Stop it.
+    Stop {
+        /// Its id or name.
+        source: String,
+        /// Also while it is in use.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Delete it; it can be undeleted for 30 days.
+    Delete {
+        /// Its id or name.
+        source: String,
+        /// Also when it is in use or started.
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+impl Source {
+    /// Runs it.
+    pub async fn run(self) -> anyhow::Result<bool> {
+        let (clients, json) = (self.talk.remote.connect()?, self.talk.json);
+        let mut client = clients.sources.clone();
+        let one = match self.action {
+            Action::Create { file } => client.create_data_source(spec::read(&file)?).await?.into_inner().data_source,
+            Action::List => {
+                let (mut request, mut all) = (ListDataSourcesRequest::default(), Vec::new());
+                loop {
+                    let page = client.list_data_sources(request.clone()).await?.into_inner();
+                    all.extend(page.data_sources);
+                    if page.next_page_token.is_empty() {
+                        break;
+                    }
+                    request.page_token = page.next_page_token;
+                }
+                show(&all, json);
+                return Ok(true);
+            }
+            Action::Get { source } => {
+                let request = GetDataSourceRequest { name: source_name(&source) };
+                client.get_data_source(request).await?.into_inner().data_source
+            }
+            Action::Check { source, start_cluster } => {
+                let report = line::check(&clients, &source_name(&source), start_cluster, |step| {
+                    if json {
+                        output::json(step);
+                    } else if step.state() != CheckState::Running {
+                        output::line(&line::step_text(step));
+                    }
+                })
+                .await?;
+                return Ok(report.state() != CheckState::Failed);
+            }
+            Action::Start { source } => {
+                let request = StartDataSourceRequest { name: source_name(&source), ..Default::default() };
+                client.start_data_source(request).await?.into_inner().data_source
+            }
+            Action::Stop { source, force } => {
+                let request = StopDataSourceRequest { name: source_name(&source), force };
+                client.stop_data_source(request).await?.into_inner().data_source
+            }
+            Action::Delete { source, force } => {
+                let request = DeleteDataSourceRequest { name: source_name(&source), force, ..Default::default() };
+                client.delete_data_source(request).await?.into_inner().data_source
+            }
+        };
+        show(&one.into_iter().collect::<Vec<_>>(), json);
+        Ok(true)
+    }
+}
+
+fn show(sources: &[DataSource], json: bool) {
+    if json {
+        return sources.iter().for_each(output::json);
+    }
+    output::table(
+        ["name", "state", "catalog", "project", "checked", "updated"],
+        sources.iter().map(|source| {
+            let databricks = source.databricks.clone().unwrap_or_default();
+            let target = source.max_compute.clone().unwrap_or_default();
+            let checked = source.last_check.as_ref().map(|check| check.state().as_str_name());
+            [
+                source.name.clone(),
+                output::word(source.state().as_str_name(), "DATA_SOURCE_STATE_"),
+                databricks.catalog,
+                target.default_project,
+                checked.map_or_else(|| "-".into(), |state| output::word(state, "CHECK_STATE_")),
+                output::time(source.update_time.as_ref()),
+            ]
+        }),
+    );
+    for source in sources.iter().filter(|source| !source.state_message.is_empty()) {
+        output::line(&format!("{}: {}", source.name, source.state_message));
+    }
+}

@@ -1,0 +1,108 @@
+//! `mms task`: tasks of jobs, and their logs.
+
+use clap::{Args, Subcommand};
+use mms_proto::scheduler::v1::{self as pb, GetTaskRequest, ListTaskLogsRequest, ListTasksRequest, RetryTaskRequest};
+
+use crate::command::Talk;
+use crate::output;
+
+/// Tasks of jobs.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: mms task logs dataSources/sales/jobs/j1/tasks/t1")]
+pub struct Task {
+    #[command(flatten)]
+    talk: Talk,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List the tasks of a job.
+    List {
+        /// The job's name, dataSources/SOURCE/jobs/JOB.
+        job: String,
+    },
+    /// Show one task.
+    Get(Named),
+    /// The log of a task, oldest line first.
+    Logs(Named),
+    /// Run a failed task again.
+    Retry(Named),
+}
+
+#[derive(Debug, Args)]
+struct Named {
+    /// The task's name, dataSources/SOURCE/jobs/JOB/tasks/TASK.
+    task: String,
+}
+
+impl Task {
+    /// Runs it.
+    pub async fn run(self) -> anyhow::Result<bool> {
+        let (clients, json) = (self.talk.remote.connect()?, self.talk.json);
+        let mut client = clients.jobs.clone();
+        let tasks = match self.action {
+            Action::List { job } => {
+                let mut request = ListTasksRequest { parent: job, page_size: 500, ..Default::default() };
+                let mut tasks = Vec::new();
+                loop {
+                    let page = client.list_tasks(request.clone()).await?.into_inner();
+                    tasks.extend(page.tasks);
+                    if page.next_page_token.is_empty() {
+                        break tasks;
+                    }
+                    request.page_token = page.next_page_token;
+                }
+            }
+            Action::Get(Named { task: name }) => {
+                client.get_task(GetTaskRequest { name }).await?.into_inner().task.into_iter().collect()
+            }
+            Action::Retry(Named { task: name }) => {
+                let request = RetryTaskRequest { name, ..Default::default() };
+                client.retry_task(request).await?.into_inner().task.into_iter().collect()
+            }
+            Action::Logs(Named { task }) => {
+                let mut request = ListTaskLogsRequest { parent: task, page_size: 1000, ..Default::default() };
+                loop {
+                    let page = client.list_task_logs(request.clone()).await?.into_inner();
+                    page.logs
+                        .iter()
+                        .for_each(|log| if json { output::json(log) } else { output::line(&log_text(log)) });
+                    if page.next_page_token.is_empty() {
+                        return Ok(true);
+                    }
+                    request.page_token = page.next_page_token;
+                }
+            }
+        };
+        show(&tasks, json);
+        Ok(true)
+    }
+}
+
+fn log_text(log: &pb::TaskLog) -> String {
+    let state = output::word(log.state().as_str_name(), "TASK_STATE_");
+    format!("{} attempt {} {state}: {}", output::time(log.time.as_ref()), log.attempt, log.message)
+}
+
+fn show(tasks: &[pb::Task], json: bool) {
+    if json {
+        return tasks.iter().for_each(output::json);
+    }
+    output::table(
+        ["name", "table", "state", "attempt", "units", "rows", "worker", "reason"],
+        tasks.iter().map(|task| {
+            [
+                task.name.clone(),
+                task.table.clone(),
+                output::word(task.state().as_str_name(), "TASK_STATE_"),
+                task.attempt.to_string(),
+                format!("{}/{}", task.units_done, task.units.len()),
+                output::count(task.rows_done),
+                task.worker.clone(),
+                task.reason.clone().unwrap_or_default().message,
+            ]
+        }),
+    );
+}
