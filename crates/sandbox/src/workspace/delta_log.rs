@@ -164,37 +164,5 @@ fn value(field: &Field) -> Option<Value> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn commit(dir: &Path, version: u64, lines: &[&str]) {
-        fs::create_dir_all(dir.join("_delta_log")).unwrap();
-        fs::write(dir.join("_delta_log").join(format!("{version:020}.json")), lines.join("\n")).unwrap();
-    }
-
-    #[test]
-    fn the_newest_metadata_wins_and_other_commits_do_not_matter() {
-        let dir = tempfile::tempdir().unwrap();
-        commit(
-            dir.path(),
-            0,
-            &[r#"{"protocol":{}}"#, r#"{"metaData":{"id":"a","schemaString":"{}","partitionColumns":["p"]}}"#],
-        );
-        commit(dir.path(), 1, &[r#"{"metaData":{"id":"b","schemaString":"{}","configuration":{"k":"v"}}}"#]);
-        commit(dir.path(), 2, &[r#"{"add":{"path":"\"metaData\""}}"#]);
-        let log = read(dir.path());
-        assert_eq!(log.version, Some(2));
-        assert_eq!(log.metadata.unwrap().id, "b");
-    }
-
-    #[test]
-    fn a_broken_log_gives_no_metadata_rather_than_an_old_one() {
-        let dir = tempfile::tempdir().unwrap();
-        commit(dir.path(), 0, &[r#"{"metaData":{"id":"a","schemaString":"{}"}}"#]);
-        commit(dir.path(), 1, &[r#"{"metaData":{"id":"#]);
-        let log = read(dir.path());
-        assert_eq!(log.version, Some(1));
-        assert!(log.metadata.is_none());
-        assert!(read(&dir.path().join("nowhere")).version.is_none());
-    }
-}
+#[path = "delta_log_tests.rs"]
+mod tests;
