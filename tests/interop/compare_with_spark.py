@@ -22,8 +22,10 @@ import os
 import re
 import sys
 
+import numpy
 import pandas
 import pyarrow.dataset
+import pyarrow.types
 from odps import ODPS, options
 
 LEVELS_MAX = 6
@@ -56,8 +58,10 @@ def canonical(value, kind=None):
         pairs = [[canonical(k, kind.key_type), canonical(v, kind.item_type)] for k, v in value]
         return sorted(pairs, key=json.dumps)
     if isinstance(value, dict):
+        # Spark's struct: its field names are mapped as columns are. The target's own names are mapped already.
         kinds = {f.name: f.type for f in kind} if kind is not None else {}
-        pairs = [[canonical(k), canonical(v, kinds.get(k))] for k, v in value.items()]
+        name = mapped if kind is not None else lambda key: key
+        pairs = [[canonical(name(k)), canonical(v, kinds.get(k))] for k, v in value.items()]
         return sorted(pairs, key=json.dumps)
     if isinstance(value, bool):
         return f"bool:{value}"
@@ -83,8 +87,10 @@ def canonical(value, kind=None):
     raise TypeError(f"{type(value)}: {value!r}")
 
 
-def partition_text(value):
+def partition_text(value, kind):
     """A partition value as the target spells it (canonical text of every type)."""
+    if value is not None and pyarrow.types.is_float32(kind):
+        value = float(str(numpy.float32(value)))
     if value is None:
         return NULL_PARTITION
     if isinstance(value, bool):
@@ -98,7 +104,20 @@ def partition_text(value):
         return value.isoformat()
     if isinstance(value, decimal.Decimal):
         return f"{value:f}"
+    if isinstance(value, float):
+        return java_text(value)
     return str(value)
+
+
+def java_text(value):
+    """A float as Delta, which is Java, writes it: with an exponent from ten millions up and below a thousandth."""
+    if value == 0 or not math.isfinite(value):
+        return {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value, "NaN" if value != value else repr(value))
+    if 1e-3 <= abs(value) < 1e7:
+        return repr(value)
+    sign, digits, exponent = decimal.Decimal(repr(value)).as_tuple()
+    text = "".join(map(str, digits)).rstrip("0") or "0"
+    return f"{'-' if sign else ''}{text[0]}.{text[1:] or '0'}E{exponent + len(digits) - 1}"
 
 
 def read_target(table, levels):
@@ -130,7 +149,7 @@ def read_expected(path, levels, shifted, characters):
             if field.name in shifted and value is not None:
                 value = value - datetime.timedelta(hours=shifted[field.name])
             if field.name in levels:
-                text = "".join(characters.get(c, c) for c in partition_text(value))
+                text = "".join(characters.get(c, c) for c in partition_text(value, field.type))
                 out[mapped(field.name)] = f"partition:{text}"
             else:
                 out[mapped(field.name)] = canonical(value, field.type)

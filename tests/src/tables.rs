@@ -82,9 +82,10 @@ pub fn real() -> Option<Tables> {
     Some(Tables { delta_root: root.join("delta-root"), cases: REAL.iter().map(case).collect() })
 }
 
-/// What becomes of characters that a partition value cannot have at the target.
+/// What becomes of characters that a partition value cannot have at the target; and of `%`, which the target takes but
+/// PyODPS decodes twice when it signs, so that it could not read the partition back.
 pub fn partition_characters() -> Value {
-    json!({ "/": "_", "=": "-", "ü": "u", "ß": "s" })
+    json!({ "/": "_", "=": "-", "ü": "u", "ß": "s", "%": "_" })
 }
 
 /// Tables that the tests write themselves into a folder: partitions, NULLs, every type, nested, deletion vectors.
