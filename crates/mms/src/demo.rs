@@ -155,7 +155,9 @@ fn tell_how_to_read(results: &[TableResult], ends: &Ends, keep: Option<&Path>) {
     output::line(&format!(
         "\nRead it with PyODPS, while the project is served:\n\n  {served}\n\n  \
          from odps import ODPS\n  o = ODPS('{}', '{}', '{}', endpoint='{}')\n  \
-         with o.get_table('{}', schema='{}').open_reader() as rows:\n      print(rows.count)",
+         t = o.get_table('{}', schema='{}')\n  \
+         for p in list(t.partitions) if t.table_schema.partitions else [None]:\n      \
+         with t.open_reader(partition=p and str(p.partition_spec)) as rows:\n          print(p, rows.count)",
         keys.access_id,
         keys.access_key,
         keys.project,

@@ -31,7 +31,7 @@ mod tests {
     #[test]
     fn the_example_is_a_valid_request() {
         let request = parse(EXAMPLE).unwrap();
-        assert_eq!(validate::violations(&request), []);
+        assert!(validate::violations(&request).is_empty(), "{:?}", validate::violations(&request));
         let source = request.data_source.unwrap();
         assert!(source.databricks.is_some() && source.max_compute.is_some() && source.settings.is_some());
     }
