@@ -24,10 +24,11 @@ const HOUSE_TICK: Duration = Duration::from_secs(20);
 /// Notices told in one call.
 const NOTICES_AT_ONCE: usize = 200;
 
-/// Gives every lease found in the store one full term of grace.
+/// Gives every lease that is in the store and not on the clock one full term: at start all of them, later those whose
+/// worker went away before it heard of them.
 pub fn adopt(core: &Core) -> Result<()> {
     for (key, epoch) in core.store.read(|read| lease::all(read, None))? {
-        core.leases.begin(key, epoch, Instant::now());
+        core.leases.adopt(key, epoch, Instant::now());
     }
     Ok(())
 }
@@ -39,6 +40,9 @@ pub async fn expire(core: Core, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
+        }
+        if let Err(error) = adopt(&core) {
+            tracing::error!(%error, "the leases could not be read");
         }
         for (key, epoch) in core.leases.due(Instant::now()) {
             let at = core.moment();

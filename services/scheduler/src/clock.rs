@@ -60,6 +60,15 @@ impl Leases {
         self.inner.lock().held.insert(key, held);
     }
 
+    /// Lets a lease that is in the store, but that nobody here was told of, run out like any other: whoever asked for it
+    /// may have gone away before the answer.
+    pub fn adopt(&self, key: TaskKey, epoch: Epoch, now: Instant) {
+        let known = self.inner.lock().held.get(&key).is_some_and(|held| held.epoch == epoch);
+        if !known {
+            self.begin(key, epoch, now);
+        }
+    }
+
     /// A heartbeat came for a lease that holds.
     pub fn beat(&self, key: &TaskKey, epoch: Epoch, progress: Progress, now: Instant) {
         if let Some(held) = self.inner.lock().held.get_mut(key)
@@ -134,6 +143,16 @@ impl Leases {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lease_that_nobody_was_told_of_runs_out_too() {
+        let leases = Leases::new(Duration::from_secs(10));
+        let (start, key) = (Instant::now(), ("s".to_owned(), "j".to_owned(), 1));
+        let epoch = Epoch { incarnation: 1, counter: 1 };
+        leases.adopt(key.clone(), epoch, start);
+        leases.adopt(key.clone(), epoch, start + Duration::from_secs(9));
+        assert_eq!(leases.due(start + Duration::from_secs(10)), vec![(key, epoch)]);
+    }
 
     #[test]
     fn a_heartbeat_of_an_old_epoch_prolongs_nothing() {

@@ -5,7 +5,6 @@ use mms_proto::name::{DataSourceName, JobName, Parent, ResourceId, TaskName};
 use mms_proto::scheduler::v1 as pb;
 use mms_server::Caller;
 use pb::job_service_server::JobService;
-use prost::Message;
 use tonic::{Request, Response, Status};
 
 use super::{Api, check, name};
@@ -22,8 +21,9 @@ fn display_name(id: &str) -> String {
 }
 
 fn digest(request: &pb::CreateJobRequest) -> Vec<u8> {
-    // The id is part of the content; what merely controls the call is not.
-    pb::CreateJobRequest { request_id: String::new(), ..request.clone() }.encode_to_vec()
+    // Canonical JSON has its keys in order; the wire form of a map has not.
+    let content = pb::CreateJobRequest { request_id: String::new(), ..request.clone() };
+    mms_proto::json::to_value(&content, mms_proto::json::Fields::Set).to_string().into_bytes()
 }
 
 impl Api {
