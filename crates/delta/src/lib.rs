@@ -6,7 +6,7 @@
 //! batches every time, which is what makes blocks of the target repeatable.
 //!
 //! Nothing here decides what is migrated or where to, and nothing here touches a file that lies outside the table's
-//! root. The kernel blocks, so it runs on threads of its own ([`drive`]), never on the caller's async workers.
+//! root. The kernel blocks, so it runs on threads of its own (the module `drive`), never on the caller's async workers.
 
 mod drive;
 mod error;

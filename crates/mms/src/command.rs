@@ -66,10 +66,10 @@ impl Cli {
             Command::Demo(_) => "error",
             _ => "warn",
         };
-        let telemetry = mms_server::TelemetryConfig {
-            filter: self.log.unwrap_or_else(|| usual.into()),
-            ..mms_server::TelemetryConfig::default()
-        };
+        // The Delta library logs every error that it returns, backtrace and all; ours tells the same in one line.
+        let usual = format!("{usual},delta_kernel=off,delta_kernel_default_engine=off");
+        let telemetry =
+            mms_server::TelemetryConfig { filter: self.log.unwrap_or(usual), ..mms_server::TelemetryConfig::default() };
         let _telemetry = mms_server::telemetry::init(&telemetry, "command", env!("CARGO_PKG_VERSION"))?;
         match self.command {
             Command::Up(up) => Box::pin(up.run()).await,

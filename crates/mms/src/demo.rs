@@ -10,6 +10,7 @@ use mms_proto::registry::v1::{
     AccessKey, AccessToken, CharacterMapping, CreateDataSourceRequest, DataSource, DatabricksConfig, LocalFiles,
     MaxComputeConfig, MigrationSettings,
 };
+use mms_server::{CancellationToken, cancel_on_signal};
 
 use crate::client::{Clients, source_name};
 use crate::ends::{self, Ends, EndsConfig};
@@ -45,6 +46,8 @@ pub struct Demo {
 impl Demo {
     /// Runs it; true when every table went.
     pub async fn run(self) -> anyhow::Result<bool> {
+        let stop = CancellationToken::new();
+        tokio::spawn(cancel_on_signal(stop.clone()));
         let scratch = tempfile::Builder::new().prefix("mms-demo-").tempdir()?;
         let mut progress = Progress::new();
         let delta_root = match &self.delta_root {
@@ -71,7 +74,7 @@ impl Demo {
         let migrated = tokio::select! {
             migrated = migrate(&clients, request(&ends, &delta_root), progress) => migrated,
             error = suite.failed() => Err(error),
-            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+            () = stop.cancelled() => Err(anyhow::anyhow!("interrupted")),
         };
         let told = migrated.and_then(|results| {
             result::tell(&results, self.json)?;
