@@ -53,7 +53,7 @@ pub struct Talk {
     #[command(flatten)]
     pub remote: Remote,
     /// Print canonical proto JSON on stdout, one message a line.
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub json: bool,
 }
 

@@ -138,6 +138,7 @@ fn request(ends: &Ends, delta_root: &Path) -> CreateDataSourceRequest {
             settings: Some(MigrationSettings {
                 table_names: Some(mapping("t_")),
                 column_names: Some(mapping("")),
+                partition_values: Some(mapping("")),
                 ..Default::default()
             }),
             ..Default::default()

@@ -39,7 +39,7 @@ fn source(sandbox: &Running, delta_root: &Path) -> Value {
                 },
                 "defaultProject": sandbox.told("/project/name"),
             },
-            "settings": {"tableNames": {"other": "_", "prefix": "t_"}, "columnNames": {"other": "_"}},
+            "settings": {"tableNames": {"other": "_", "prefix": "t_"}, "columnNames": {"other": "_"}, "partitionValues": {"other": "_"}},
         },
     })
 }

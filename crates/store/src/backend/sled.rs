@@ -31,7 +31,7 @@ pub(crate) fn open_database(dir: &Path, options: &Options) -> Result<SledBackend
         .flush_every_ms(Some(500))
         .cache_capacity(options.cache_bytes)
         .mode(sled::Mode::LowSpace);
-    let opener = std::thread::Builder::new().name("store-open".into()).spawn(move || config.open());
+    let opener = std::thread::Builder::new().name("store-open".into()).spawn(move || open_unlocked(&config));
     let opener = opener.map_err(|error| OpenFailure::Other(StoreError::io("start a thread to open", dir)(error)))?;
     let db = match opener.join() {
         Ok(Ok(db)) => db,
@@ -47,6 +47,21 @@ pub(crate) fn open_database(dir: &Path, options: &Options) -> Result<SledBackend
         disk = wrap(disk);
     }
     Ok(SledBackend { dir: dir.to_owned(), db, disk })
+}
+
+/// sled's own threads let go of its file a moment after the database was dropped, as after a rebuild. Other processes are
+/// kept out by the lock of the folder, so whoever holds the file here is one that is about to end.
+fn open_unlocked(config: &sled::Config) -> sled::Result<sled::Db> {
+    const TRIES: u32 = 100;
+    const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+    let held = |error: &sled::Error| matches!(error, sled::Error::Io(e) if e.to_string().contains("acquire lock"));
+    for _ in 1..TRIES {
+        match config.open() {
+            Err(error) if held(&error) => std::thread::sleep(PAUSE),
+            opened => return opened,
+        }
+    }
+    config.open()
 }
 
 pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
