@@ -74,7 +74,7 @@ impl TypeSet<'_> {
     fn partitioned(&self) -> Result<SampleTable, SampleError> {
         let name = "partitioned";
         let regions =
-            [Some("north"), None, Some("a/b"), Some("x=y"), Some("p%20q"), Some("ü ß"), Some("null"), Some("a:b")];
+            [Some("north"), None, Some("c/d"), Some("x=y"), Some("p%20q"), Some("ü ß"), Some("null"), Some("a:b")];
         let region: StringArray = (0..64).map(|i| regions[i % regions.len()]).collect();
         let day: Int32Array = (0..64).map(|i| (i % 5 != 4).then_some(20_240_100 + i % 5)).collect();
         let schema = Arc::new(Schema::new(vec![
