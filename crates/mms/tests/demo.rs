@@ -1,5 +1,7 @@
 //! `mms demo` carries what can be carried, names what cannot with its reason, and its exit code tells the two apart.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 mod support;
 
 use support::{lines, run, table_of};

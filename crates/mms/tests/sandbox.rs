@@ -1,6 +1,8 @@
 //! `mms sandbox --json` says where both ends are, and a folder served again is the same project to the same credentials;
 //! `mms migrate` moves its tables through a running suite, and again after the suite and the sandbox were killed.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 mod support;
 
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! `mms up` answers on all four ports at once, keeps its secrets to its owner, and drains.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 mod support;
 
 use std::time::{Duration, Instant};

@@ -1,4 +1,6 @@
 //! Running the command as people do: as a process. Processes are killed when a test ends, however it ends.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 #![allow(dead_code, reason = "each test uses a part")]
 
 use std::io::{BufRead, BufReader};
