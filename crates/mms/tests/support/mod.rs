@@ -1,6 +1,11 @@
 //! Running the command as people do: as a process. Processes are killed when a test ends, however it ends.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a test that cannot go on says where"
+)]
 #![allow(dead_code, reason = "each test uses a part")]
 
 use std::io::{BufRead, BufReader};
