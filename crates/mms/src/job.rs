@@ -119,11 +119,13 @@ impl Job {
             Action::Get(Named { job: name }) => client.get_job(GetJobRequest { name }).await?.into_inner().job,
             Action::Watch(Named { job: name }) => return follow(&clients, &name, json).await,
             Action::Approve { named, accept_blocked } => {
-                let request = ApproveJobRequest { name: named.job, accept_blocked };
+                let request = ApproveJobRequest { name: named.job, accept_blocked, ..Default::default() };
                 client.approve_job(request).await?.into_inner().job
             }
             Action::Stop(Named { job: name }) => client.stop_job(StopJobRequest { name }).await?.into_inner().job,
-            Action::Start(Named { job: name }) => client.start_job(StartJobRequest { name }).await?.into_inner().job,
+            Action::Start(Named { job: name }) => {
+                client.start_job(StartJobRequest { name, ..Default::default() }).await?.into_inner().job
+            }
             Action::Retry(Named { job: name }) => {
                 client.retry_job(RetryJobRequest { name, ..Default::default() }).await?.into_inner().job
             }

@@ -26,7 +26,7 @@ fn time_from(time: &Timestamp) -> i64 {
 /// A version as the contract has it.
 pub fn version_to(version: &Version) -> types::SourceVersion {
     let commit_time = version.commit_time_ms.and_then(time_to);
-    let delta = types::DeltaVersion { version: version.number, commit_time };
+    let delta = types::DeltaVersion { version: version.number, commit_time, ..Default::default() };
     types::SourceVersion { version: Some(Which::Delta(delta)) }
 }
 

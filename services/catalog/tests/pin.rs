@@ -28,7 +28,11 @@ async fn a_partitioned_table_comes_unit_by_unit_at_its_pinned_version() {
     let pin = pb::PinTableRequest {
         name: format!("{SOURCE}/schemas/s/tables/parts"),
         version: Some(types::SourceVersion {
-            version: Some(Version::Delta(types::DeltaVersion { version: second as i64, commit_time: None })),
+            version: Some(Version::Delta(types::DeltaVersion {
+                version: second as i64,
+                commit_time: None,
+                ..Default::default()
+            })),
         }),
         ..Default::default()
     };

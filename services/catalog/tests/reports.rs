@@ -15,7 +15,8 @@ fn report(sequence: i64, table: &str, partitions: &[&str], state: MigrationState
         table: format!("{SOURCE}/schemas/s/tables/{table}"),
         partitions: partitions.iter().map(|text| (*text).to_owned()).collect(),
         state: state as i32,
-        version: Some(SourceVersion { version: Some(Version::Delta(DeltaVersion { version, commit_time: None })) }),
+        version: Some(SourceVersion { version: Some(Version::Delta(DeltaVersion { version, ..Default::default() })) }),
+        target: None,
     }
 }
 

@@ -98,6 +98,7 @@ async fn tell_all(core: &Core) -> Result<()> {
             partitions: notice.partitions.clone(),
             state: notice.state,
             version: notice.version.as_ref().map(version_to),
+            target: None,
         });
         core.peers.report(reports.collect()).await?;
         let told: Vec<u64> = page.items.into_iter().map(|(sequence, _)| sequence).collect();

@@ -1,6 +1,7 @@
 //! Plans jobs: turns a scope into tables, has each table pinned by the catalog, spools its files, and hands the rest to
 //! [`crate::plan`]. A plan that was interrupted goes on with the first table that is not planned.
 
+use catalog::pin_table_response::Part;
 use mms_proto::catalog::v1 as catalog;
 use mms_proto::registry::v1 as registry;
 use mms_proto::scheduler::v1::TableDecision;
@@ -207,7 +208,7 @@ async fn spool(core: &Core, key: &TableKey, job: &Job) -> Result<(JobTable, Vec<
             column_mapping: job.spec.column_mapping.clone().into_iter().collect(),
         })
         .await?;
-    let Some(catalog::pin_table_response::Part::Table(pinned)) = parts.next().await? else {
+    let Some(Part::Table(pinned)) = parts.next().await? else {
         return Err(broken("the catalog sent no plan"));
     };
     let mut table = planned(pinned, &decided(core, key)?);
@@ -270,9 +271,15 @@ async fn unchanged(core: &Core, key: &TableKey, table: &JobTable) -> Result<bool
 async fn spool_units(core: &Core, key: &TableKey, parts: &mut Pinned, table: &JobTable) -> Result<Vec<Unit>> {
     let mut units: Vec<Unit> = Vec::new();
     let mut chunk = 0;
-    while let Some(part) = parts.next().await? {
-        let catalog::pin_table_response::Part::Files(files) = part else {
-            return Err(broken("the catalog sent two plans of one table"));
+    loop {
+        let files = match parts.next().await? {
+            Some(Part::Files(files)) => files,
+            Some(Part::End(end)) => {
+                whole(&units, end)?;
+                break;
+            }
+            Some(Part::Table(_)) => return Err(broken("the catalog sent two plans of one table")),
+            None => return Err(broken("the catalog's files broke off")),
         };
         let partition: Vec<record::PartitionValue> = files.target_partition.into_iter().map(value_from).collect();
         if units.last().is_none_or(|unit| unit.partition != partition) {
@@ -300,6 +307,19 @@ async fn spool_units(core: &Core, key: &TableKey, parts: &mut Pinned, table: &Jo
         units.push(Unit { source_rows: Some(0), ..Unit::default() });
     }
     Ok(units)
+}
+
+/// Whether all files came that the catalog sent.
+fn whole(units: &[Unit], end: catalog::PinEnd) -> Result<()> {
+    let files: i64 = units.iter().map(|unit| i64::from(unit.file_count)).sum();
+    let bytes: i64 = units.iter().map(|unit| unit.source_bytes).sum();
+    if (files, bytes) == (end.file_count, end.size_bytes) {
+        return Ok(());
+    }
+    Err(broken(&format!(
+        "the catalog sent {} files of {} bytes, and {files} of {bytes} arrived",
+        end.file_count, end.size_bytes
+    )))
 }
 
 fn reason_of(error: &SchedulerError) -> Reason {

@@ -68,6 +68,7 @@ pub async fn publish(run: &Run, target: &Target, unit: &TargetUnit, written: Wri
         target: Some(table(target)),
         units: vec![covered],
         commit: Some(commit),
+        job_uid: String::new(),
     };
     begin(run, target, &intent).await?;
     match &written.session {
@@ -177,7 +178,7 @@ async fn ask(target: &Target, intent: &pb::CommitIntent) -> Result<CommitOutcome
             target.run(ddl::truncate(&target.definition.target, partition.as_ref()), id).await?;
             Ok(CommitOutcome::Committed)
         }
-        Some(Commit::Storage(_)) | None => {
+        Some(Commit::Storage(_) | Commit::Replace(_)) | None => {
             Err(TransferError::Plan(format!("intent {} is of a kind this worker does not know", intent.intent_id)))
         }
     }

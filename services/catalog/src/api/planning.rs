@@ -75,8 +75,15 @@ impl Api {
         if out.send(Ok(first)).await.is_err() {
             return Ok(());
         }
-        let Some((snapshot, units)) = planned.files else { return Ok(()) };
-        plan::emit(|| snapshot.scan_files(), &units, self.core.bounds.plan_files, out).await
+        let end = match planned.files {
+            Some((snapshot, units)) => {
+                plan::emit(|| snapshot.scan_files(), &units, self.core.bounds.plan_files, out).await?
+            }
+            None => pb::PinEnd::default(),
+        };
+        // Nobody listens: there is nobody to tell.
+        let _gone = out.send(Ok(pb::PinTableResponse { part: Some(Part::End(end)) })).await;
+        Ok(())
     }
 }
 

@@ -23,8 +23,10 @@ pub type Out = mpsc::Sender<std::result::Result<pb::PinTableResponse, Status>>;
 /// The files of a snapshot in the order of its log.
 pub type Files = BoxStream<'static, std::result::Result<SourceFile, DeltaError>>;
 
-/// Sends all files; ends early, without an error, when nobody listens any more.
-pub async fn emit(replay: impl Fn() -> Files, units: &Units, memory: usize, out: &Out) -> Result<()> {
+/// Sends all files, and gives what the end of the stream says of them; ends early, without an error, when nobody listens
+/// any more.
+pub async fn emit(replay: impl Fn() -> Files, units: &Units, memory: usize, out: &Out) -> Result<pb::PinEnd> {
+    let mut end = pb::PinEnd::default();
     for batch in units.batches(memory) {
         let alone = batch.len() == 1;
         let mut gathered: Vec<Vec<SourceFile>> = vec![Vec::new(); batch.len()];
@@ -41,8 +43,8 @@ pub async fn emit(replay: impl Fn() -> Files, units: &Units, memory: usize, out:
                 continue;
             }
             if alone {
-                if !open.put(unit, file, units, out).await? {
-                    return Ok(());
+                if !open.put(unit, file, units, out, &mut end).await? {
+                    return Ok(end);
                 }
             } else if let Some(slot) = gathered.get_mut(unit - batch.start) {
                 slot.push(file);
@@ -52,16 +54,16 @@ pub async fn emit(replay: impl Fn() -> Files, units: &Units, memory: usize, out:
             // Stable: within one source partition the order of the log stays.
             files.sort_by(|a, b| a.partition_values.cmp(&b.partition_values));
             for file in files {
-                if !open.put(unit, file, units, out).await? {
-                    return Ok(());
+                if !open.put(unit, file, units, out, &mut end).await? {
+                    return Ok(end);
                 }
             }
         }
         if !open.send(units, out).await? {
-            return Ok(());
+            return Ok(end);
         }
     }
-    Ok(())
+    Ok(end)
 }
 
 /// The message being filled: files of one source partition of one unit.
@@ -74,13 +76,22 @@ struct Message {
 
 impl Message {
     /// Adds a file; false when nobody listens any more.
-    async fn put(&mut self, unit: usize, file: SourceFile, units: &Units, out: &Out) -> Result<bool> {
+    async fn put(
+        &mut self,
+        unit: usize,
+        file: SourceFile,
+        units: &Units,
+        out: &Out,
+        end: &mut pb::PinEnd,
+    ) -> Result<bool> {
         let fits = self.unit == unit && self.partition == file.partition_values && self.files.len() < FILES_MAX;
         if !self.files.is_empty() && !fits && !self.send(units, out).await? {
             return Ok(false);
         }
         self.unit = unit;
         self.partition.clone_from(&file.partition_values);
+        end.file_count += 1;
+        end.size_bytes += count(file.size);
         self.files.push(file_to(file)?);
         Ok(true)
     }

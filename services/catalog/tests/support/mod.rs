@@ -276,10 +276,17 @@ impl Stand {
         while let Some(answer) = stream.message().await.unwrap() {
             match answer.part {
                 Some(Part::Files(part)) => files.push(part),
+                Some(Part::End(end)) => {
+                    let sent: Vec<_> = files.iter().flat_map(|part: &pb::UnitFiles| &part.files).collect();
+                    assert_eq!(end.file_count, sent.len() as i64);
+                    assert_eq!(end.size_bytes, sent.iter().map(|file| file.size_bytes).sum::<i64>());
+                    assert!(stream.message().await.unwrap().is_none(), "the end comes last");
+                    return (table, files);
+                }
                 other => panic!("{other:?}"),
             }
         }
-        (table, files)
+        panic!("the stream ended without its end");
     }
 
     pub async fn pin_table(&self, schema: &str, table: &str) -> (pb::PinnedTable, Vec<pb::UnitFiles>) {

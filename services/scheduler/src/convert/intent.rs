@@ -9,6 +9,7 @@ use crate::record;
 const TUNNEL: i32 = 1;
 const STORAGE: i32 = 2;
 const SQL: i32 = 3;
+const REPLACE: i32 = 4;
 
 /// The record of an intent, without the task that the scheduler adds. None when it does not say what is committed.
 pub fn intent_from(intent: pb::CommitIntent) -> Option<record::Intent> {
@@ -39,6 +40,10 @@ pub fn intent_from(intent: pb::CommitIntent) -> Option<record::Intent> {
             stored.instance_key = sql.instance_key;
             stored.staging = sql.staging.map(target_name_from);
         }
+        Commit::Replace(replace) => {
+            stored.path = REPLACE;
+            stored.instance_key = replace.instance_key;
+        }
     }
     Some(stored)
 }
@@ -60,6 +65,7 @@ pub fn intent_to(id: &str, intent: &record::Intent) -> pb::CommitIntent {
             instance_key: intent.instance_key.clone(),
             staging: intent.staging.as_ref().map(target_name_to),
         }),
+        REPLACE => Commit::Replace(pb::TableReplacement { instance_key: intent.instance_key.clone() }),
         _ => Commit::Tunnel(pb::TunnelCommit {
             session_id: intent.session_id.clone(),
             block_ids: intent.block_ids.clone(),
@@ -72,6 +78,7 @@ pub fn intent_to(id: &str, intent: &record::Intent) -> pb::CommitIntent {
         target: Some(target_name_to(&intent.target)),
         units: intent.units.iter().map(unit).collect(),
         commit: Some(commit),
+        job_uid: intent.job_uid.clone(),
     }
 }
 
@@ -88,6 +95,7 @@ mod tests {
             target: Some(target),
             units: vec![pb::IntentUnit { unit_index: 2, partition: Vec::new(), rows: 5, bytes: 6 }],
             commit: Some(Commit::Tunnel(pb::TunnelCommit { session_id: "u".into(), block_ids: vec![0, 1] })),
+            job_uid: String::new(),
         };
         let stored = intent_from(intent.clone()).expect("complete");
         assert_eq!(intent_to("i", &stored), intent);

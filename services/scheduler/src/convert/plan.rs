@@ -16,9 +16,11 @@ pub fn version_from(version: Option<pb::SourceVersion>) -> record::Version {
 
 pub fn version_to(version: &record::Version) -> pb::SourceVersion {
     let version = match version.delta {
-        Some(number) => {
-            PbVersion::Delta(pb::DeltaVersion { version: number, commit_time: super::time(version.commit_time_ms) })
-        }
+        Some(number) => PbVersion::Delta(pb::DeltaVersion {
+            version: number,
+            commit_time: super::time(version.commit_time_ms),
+            ..Default::default()
+        }),
         None => PbVersion::Unpinned(pb::Unpinned { plan_time: None }),
     };
     pb::SourceVersion { version: Some(version) }
