@@ -6,6 +6,9 @@ use prost_reflect::{Cardinality, DescriptorPool, DynamicMessage, FieldDescriptor
 pub fn contracts(pool: &DescriptorPool) -> Result<(), String> {
     let role = pool.get_extension_by_name("mms.type.v1.least_role").ok_or("mms.type.v1.least_role is not defined")?;
     let rules = pool.get_extension_by_name("mms.type.v1.rules").ok_or("mms.type.v1.rules is not defined")?;
+    for name in ["mms.type.v1.oneof", "mms.type.v1.method_not_yet"] {
+        pool.get_extension_by_name(name).ok_or_else(|| format!("{name} is not defined"))?;
+    }
     let mut faults = Vec::new();
     for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
         if method.options().get_extension(&role).as_enum_number().unwrap_or(0) == 0 {
@@ -18,31 +21,45 @@ pub fn contracts(pool: &DescriptorPool) -> Result<(), String> {
             if let (true, Value::Message(rule)) =
                 (options.has_extension(&rules), options.get_extension(&rules).into_owned())
             {
-                faults.extend(field_faults(&field, &rule).map(|fault| format!("{}: {fault}", field.full_name())));
+                faults.extend(
+                    field_faults(&field, &rule).into_iter().map(|fault| format!("{}: {fault}", field.full_name())),
+                );
             }
         }
     }
     if faults.is_empty() { Ok(()) } else { Err(format!("the contracts break house rules:\n  {}", faults.join("\n  "))) }
 }
 
-fn field_faults(field: &FieldDescriptor, rule: &DynamicMessage) -> impl Iterator<Item = String> {
-    let mut faults = Vec::new();
+/// What a rule is laid on: a field, or each key or value of a list or map.
+struct Subject {
+    kind: Kind,
+    many: bool,
+    map: bool,
+}
+
+fn field_faults(field: &FieldDescriptor, rule: &DynamicMessage) -> Vec<String> {
     let many = field.cardinality() == Cardinality::Repeated;
-    let kind = field.kind();
-    let text = kind == Kind::String;
-    let sized = many || text || kind == Kind::Bytes;
+    rule_faults(&Subject { kind: field.kind(), many, map: field.is_map() }, rule)
+}
+
+fn rule_faults(on: &Subject, rule: &DynamicMessage) -> Vec<String> {
+    let mut faults = Vec::new();
+    // A map's own kind is that of its entries, which no rule of a single value fits.
+    let kind = &on.kind;
+    let text = *kind == Kind::String;
+    let sized = on.many || text || *kind == Kind::Bytes;
     let number = !matches!(kind, Kind::String | Kind::Bytes | Kind::Bool | Kind::Message(_) | Kind::Enum(_));
-    for (set, fits) in rule.fields().map(|(set, _)| set).map(|set| {
+    for set in rule.fields().map(|(set, _)| set) {
         let fits = match set.name() {
             "pattern" | "resource" => text,
             "min_len" | "max_len" => sized,
             "min" | "max" => number,
-            "defined_only" => matches!(kind, Kind::Enum(_)),
-            "required" | "output_only" | "immutable" => true,
+            "defined_only" | "not_yet_values" => matches!(kind, Kind::Enum(_)),
+            "required" | "output_only" | "immutable" | "not_yet" => true,
+            "keys" => on.map,
+            "values" => on.many,
             _ => false,
         };
-        (set, fits)
-    }) {
         if !fits {
             faults.push(format!("rule {} does not fit its type", set.name()));
         }
@@ -61,5 +78,25 @@ fn field_faults(field: &FieldDescriptor, rule: &DynamicMessage) -> impl Iterator
             faults.push(format!("rule resource: {shape:?} is not collection/* pairs"));
         }
     }
-    faults.into_iter()
+    if let Kind::Enum(kind) = kind {
+        let known: Vec<String> = kind.values().map(|value| value.name().to_owned()).collect();
+        let named = rule.get_field_by_name("not_yet_values");
+        for name in named.iter().flat_map(|names| names.as_list()).flatten().filter_map(Value::as_str) {
+            if !known.iter().any(|known| known == name) {
+                faults.push(format!("rule not_yet_values: {name} is not a value of {}", kind.full_name()));
+            }
+        }
+    }
+    for part in ["keys", "values"] {
+        let inner = rule.has_field_by_name(part).then(|| rule.get_field_by_name(part)).flatten();
+        let Some(inner) = inner.as_deref().and_then(Value::as_message) else { continue };
+        let kind = match (kind, part) {
+            (Kind::Message(entry), "keys") if on.map => entry.map_entry_key_field().kind(),
+            (Kind::Message(entry), _) if on.map => entry.map_entry_value_field().kind(),
+            (kind, _) => kind.clone(),
+        };
+        let inside = rule_faults(&Subject { kind, many: false, map: false }, inner);
+        faults.extend(inside.into_iter().map(|fault| format!("{part}: {fault}")));
+    }
+    faults
 }

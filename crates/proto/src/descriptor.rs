@@ -18,6 +18,8 @@ static POOL: LazyLock<DescriptorPool> =
 static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
     let extension =
         pool().get_extension_by_name("mms.type.v1.least_role").expect("the build checked that least_role is defined");
+    let not_yet = pool().get_extension_by_name("mms.type.v1.method_not_yet");
+    let not_yet = not_yet.expect("the build checked that method_not_yet is defined");
     let mut methods = HashMap::new();
     for service in pool().services() {
         for method in service.methods() {
@@ -28,6 +30,7 @@ static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
                 Method {
                     path,
                     least_role: Role::try_from(number).unwrap_or(Role::Unspecified),
+                    not_yet: method.options().get_extension(&not_yet).as_bool().unwrap_or_default(),
                     streams: method.is_server_streaming() || method.is_client_streaming(),
                 },
             );
@@ -43,6 +46,8 @@ pub struct Method {
     pub path: String,
     /// The least role of a caller.
     pub least_role: Role,
+    /// Whether this version answers every call of it NOT_YET.
+    pub not_yet: bool,
     /// Whether the request or the answer is a stream.
     pub streams: bool,
 }

@@ -59,6 +59,13 @@ impl ApiError {
             .with("feature", feature)
     }
 
+    /// Fields are set that the contract has and this version has not: all of them.
+    pub fn not_yet_fields(paths: &[String]) -> Self {
+        let paths = paths.join(", ");
+        let text = format!("not implemented in this version: {paths}; leave out what is named");
+        Self::new(Code::Unimplemented, ErrorReason::NotYet, text).with("feature", paths)
+    }
+
     /// Fields break their rules: all of them.
     pub fn invalid(violations: Vec<FieldViolation>) -> Self {
         let message = match violations.as_slice() {

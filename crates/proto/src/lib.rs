@@ -25,7 +25,7 @@ mod redacted {
 
 /// What more than one service uses (`mms.type.v1`).
 pub use generated::mms::r#type as types;
-pub use generated::mms::{catalog, registry, scheduler, transfer};
+pub use generated::mms::{audit, catalog, registry, scheduler, transfer};
 
 pub use error::ApiError;
 pub use tonic_types::FieldViolation;

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use prost_reflect::{FieldDescriptor, MessageDescriptor, Value};
+use prost_reflect::{DynamicMessage, ExtensionDescriptor, FieldDescriptor, MessageDescriptor, OneofDescriptor, Value};
 use regex::Regex;
 
 use crate::redact;
@@ -35,6 +35,30 @@ pub struct Rules {
     pub immutable: bool,
     /// Never shown, not even in the violation that it causes.
     pub secret: bool,
+    /// Of each key of a map.
+    pub keys: Option<Arc<Rules>>,
+    /// Of each item of a list or value of a map.
+    pub values: Option<Arc<Rules>>,
+    /// Refused by this version when set.
+    pub not_yet: bool,
+    /// Values of the enum that this version refuses.
+    pub not_yet_values: Vec<String>,
+}
+
+/// The oneofs of a message that must have a member set, in the order of the contract.
+pub fn required_oneofs(message: &MessageDescriptor) -> Vec<OneofDescriptor> {
+    let extension = extension("mms.type.v1.oneof");
+    let required = |oneof: &OneofDescriptor| {
+        let options = oneof.options();
+        let rules = options.get_extension(&extension);
+        let rules = rules.as_message().and_then(|rules| rules.get_field_by_name("required").and_then(|v| v.as_bool()));
+        rules == Some(true)
+    };
+    message.oneofs().filter(|oneof| !oneof.is_synthetic()).filter(required).collect()
+}
+
+fn extension(name: &str) -> ExtensionDescriptor {
+    crate::descriptor::pool().get_extension_by_name(name).expect("the build checked that our options are defined")
 }
 
 type Table = HashMap<String, Arc<[(FieldDescriptor, Rules)]>>;
@@ -56,22 +80,24 @@ pub fn of(message: &MessageDescriptor) -> Arc<[(FieldDescriptor, Rules)]> {
 
 fn read(field: &FieldDescriptor) -> Rules {
     let secret = redact::is_secret(field);
-    let extension = crate::descriptor::pool()
-        .get_extension_by_name("mms.type.v1.rules")
-        .expect("the build checked that the rules are defined");
-    let options = field.options();
-    if !options.has_extension(&extension) {
-        return Rules { secret, ..Rules::default() };
-    }
-    let value = options.get_extension(&extension);
-    let Value::Message(rules) = value.as_ref() else { return Rules { secret, ..Rules::default() } };
+    let (options, extension) = (field.options(), extension("mms.type.v1.rules"));
+    let value = options.has_extension(&extension).then(|| options.get_extension(&extension));
+    let rules = value.as_deref().and_then(Value::as_message).map(parse).unwrap_or_default();
+    Rules { secret, ..rules }
+}
+
+fn parse(rules: &DynamicMessage) -> Rules {
     let flag = |name: &str| rules.get_field_by_name(name).and_then(|v| v.as_bool()).unwrap_or_default();
     let count = |name: &str| rules.get_field_by_name(name).and_then(|v| v.as_u64()).unwrap_or_default();
     let text = |name: &str| {
         rules.get_field_by_name(name).and_then(|v| v.as_str().map(str::to_owned)).filter(|text| !text.is_empty())
     };
-    let number = |name: &str| {
-        rules.has_field_by_name(name).then(|| rules.get_field_by_name(name).and_then(|v| v.as_f64())).flatten()
+    let set = |name: &str| rules.has_field_by_name(name).then(|| rules.get_field_by_name(name)).flatten();
+    let number = |name: &str| set(name).and_then(|v| v.as_f64());
+    let inner = |name: &str| set(name).and_then(|v| v.as_message().map(|rules| Arc::new(parse(rules))));
+    let texts = |name: &str| {
+        let list = set(name).and_then(|v| v.as_list().map(<[Value]>::to_vec)).unwrap_or_default();
+        list.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect()
     };
     Rules {
         required: flag("required"),
@@ -87,6 +113,10 @@ fn read(field: &FieldDescriptor) -> Rules {
         resource: text("resource"),
         output_only: flag("output_only"),
         immutable: flag("immutable"),
-        secret,
+        secret: false,
+        keys: inner("keys"),
+        values: inner("values"),
+        not_yet: flag("not_yet"),
+        not_yet_values: texts("not_yet_values"),
     }
 }

@@ -1,14 +1,18 @@
 //! Judges a request by the rules that the contract gives its fields: all violations at once, each with the path of its
-//! field, what is wrong, and the value (never a secret one).
+//! field, what is wrong, and the value (never a secret one). Then says which fields are set that this version has not.
 //!
 //! It knows no rule of its own: what no option says is for the service to judge.
 
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, ReflectMessage, Value};
+mod mask;
+mod not_yet;
+
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, ReflectMessage, Value};
 use tonic_types::FieldViolation;
 
 use crate::error::ApiError;
 use crate::name::segment;
 use crate::rules::{self, Rules};
+use mask::Mask;
 
 /// The longest value that a violation repeats, in characters.
 const SHOWN: usize = 80;
@@ -17,17 +21,35 @@ const SHOWN: usize = 80;
 ///
 /// With an `update_mask` beside the resource, a required field counts only where the mask touches it.
 pub fn violations<T: prost::Message + prost::Name>(message: &T) -> Vec<FieldViolation> {
-    let mut dynamic = DynamicMessage::new(crate::descriptor::message::<T>());
-    if dynamic.transcode_from(message).is_err() {
-        return vec![FieldViolation::new("", "is not a message of the contract")];
+    match dynamic(message) {
+        Some(dynamic) => dynamic_violations(&dynamic),
+        None => vec![FieldViolation::new("", "is not a message of the contract")],
     }
-    dynamic_violations(&dynamic)
 }
 
-/// `INVALID_ARGUMENT` with every violation, or OK.
+/// The paths of all fields that are set and that this version has not; with the value where only that is meant.
+pub fn not_yet<T: prost::Message + prost::Name>(message: &T) -> Vec<String> {
+    dynamic(message).map(|dynamic| not_yet::paths(&dynamic)).unwrap_or_default()
+}
+
+/// `INVALID_ARGUMENT` with every violation; else `UNIMPLEMENTED` with every field that this version has not; else OK.
 pub fn validate<T: prost::Message + prost::Name>(message: &T) -> Result<(), ApiError> {
-    let violations = violations(message);
-    if violations.is_empty() { Ok(()) } else { Err(ApiError::invalid(violations)) }
+    let Some(dynamic) = dynamic(message) else {
+        return Err(ApiError::invalid_field("", "is not a message of the contract"));
+    };
+    let violations = dynamic_violations(&dynamic);
+    if !violations.is_empty() {
+        return Err(ApiError::invalid(violations));
+    }
+    match not_yet::paths(&dynamic) {
+        paths if paths.is_empty() => Ok(()),
+        paths => Err(ApiError::not_yet_fields(&paths)),
+    }
+}
+
+fn dynamic<T: prost::Message + prost::Name>(message: &T) -> Option<DynamicMessage> {
+    let mut dynamic = DynamicMessage::new(crate::descriptor::message::<T>());
+    dynamic.transcode_from(message).is_ok().then_some(dynamic)
 }
 
 /// Clears what only the service sets, however deep, so that a caller's copy of it has no effect.
@@ -55,29 +77,34 @@ fn clear(message: &mut DynamicMessage) {
 }
 
 fn dynamic_violations(message: &DynamicMessage) -> Vec<FieldViolation> {
-    let mut walk = Walk { mask: mask(message), found: Vec::new() };
+    let mut walk = Walk { mask: None, found: Vec::new() };
     walk.message("", message);
-    walk.mask_paths(message);
     walk.found
 }
 
-/// The paths of `update_mask`, if the message has one that names any.
-fn mask(message: &DynamicMessage) -> Option<Vec<String>> {
-    let value = message.get_field_by_name("update_mask")?;
-    let paths = value.as_message()?.get_field_by_name("paths")?;
-    let paths: Vec<_> = paths.as_list()?.iter().filter_map(|path| path.as_str().map(str::to_owned)).collect();
-    (!paths.is_empty()).then_some(paths)
+/// A path below another.
+fn below(at: &str, name: &str) -> String {
+    if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") }
 }
 
 struct Walk {
-    mask: Option<Vec<String>>,
+    /// The mask of the nearest message around that has one.
+    mask: Option<Mask>,
     found: Vec<FieldViolation>,
 }
 
 impl Walk {
     fn message(&mut self, at: &str, message: &DynamicMessage) {
+        let Some(own) = Mask::of(at, message) else { return self.fields(at, message) };
+        let around = self.mask.replace(own);
+        self.fields(at, message);
+        let own = std::mem::replace(&mut self.mask, around);
+        self.found.extend(own.iter().flat_map(|mask| mask.faults(message)));
+    }
+
+    fn fields(&mut self, at: &str, message: &DynamicMessage) {
         for (field, rules) in rules::of(&message.descriptor()).iter().filter(|(_, rules)| !rules.output_only) {
-            let path = if at.is_empty() { field.name().to_owned() } else { format!("{at}.{}", field.name()) };
+            let path = below(at, field.name());
             let value = message.get_field(field);
             // In a oneof, "required" speaks of the member that was chosen: choosing is the oneof's own matter.
             let chosen = field.containing_oneof().is_none() || message.has_field(field);
@@ -85,48 +112,86 @@ impl Walk {
                 if self.counts(&path) {
                     self.add(&path, "is required".into());
                 }
-            } else if message.has_field(field) {
+            } else if message.has_field(field) || (zero_is_judged(field, rules) && self.counts(&path)) {
                 self.value(&path, field, rules, &value);
+            }
+        }
+        for oneof in rules::required_oneofs(&message.descriptor()) {
+            let path = below(at, oneof.name());
+            if !oneof.fields().any(|field| message.has_field(&field)) && self.counts(&path) {
+                let members: Vec<String> = oneof.fields().map(|field| field.name().to_owned()).collect();
+                self.add(&path, format!("is required: set one of {}", members.join(", ")));
             }
         }
     }
 
     fn value(&mut self, path: &str, field: &FieldDescriptor, rules: &Rules, value: &Value) {
-        let length = match value {
-            Value::String(text) => Some((text.chars().count(), "characters")),
-            Value::Bytes(bytes) => Some((bytes.len(), "bytes")),
-            Value::List(items) => Some((items.len(), "items")),
-            Value::Map(entries) => Some((entries.len(), "items")),
-            _ => None,
-        };
-        if let Some((length, unit)) = length {
-            if (length as u64) < rules.min_len {
-                self.add(path, format!("has {length} {unit}: at least {} are needed", rules.min_len));
-            }
-            if rules.max_len > 0 && length as u64 > rules.max_len {
-                self.add(path, format!("has {length} {unit}: at most {} are allowed", rules.max_len));
-                return;
-            }
+        if !self.length(path, rules, value) {
+            return;
         }
         match value {
             Value::List(items) => {
                 for (at, item) in items.iter().enumerate() {
-                    self.single(&format!("{path}[{at}]"), field, rules, item);
+                    let path = format!("{path}[{at}]");
+                    self.single(&path, &field.kind(), rules, item);
+                    self.part(&path, &field.kind(), rules.values.as_deref(), rules.secret, item);
                 }
             }
-            Value::Map(entries) => {
-                let mut messages: Vec<_> =
-                    entries.iter().filter_map(|(key, value)| Some((map_key(key), value.as_message()?))).collect();
-                messages.sort_by(|a, b| a.0.cmp(&b.0));
-                for (key, message) in messages {
-                    self.message(&format!("{path}[{key}]"), message);
-                }
-            }
-            single => self.single(path, field, rules, single),
+            Value::Map(entries) => self.entries(path, field, rules, entries),
+            single => self.single(path, &field.kind(), rules, single),
         }
     }
 
-    fn single(&mut self, path: &str, field: &FieldDescriptor, rules: &Rules, value: &Value) {
+    fn entries(
+        &mut self,
+        path: &str,
+        field: &FieldDescriptor,
+        rules: &Rules,
+        entries: &std::collections::HashMap<MapKey, Value>,
+    ) {
+        let Kind::Message(entry) = field.kind() else { return };
+        let (key_kind, value_kind) = (entry.map_entry_key_field().kind(), entry.map_entry_value_field().kind());
+        let mut entries: Vec<_> = entries.iter().map(|(key, value)| (map_key(key), key, value)).collect();
+        entries.sort_by(|a, b| a.0.cmp(&b.0));
+        for (shown, key, value) in entries {
+            let path = format!("{path}[{shown}]");
+            self.part(&path, &key_kind, rules.keys.as_deref(), rules.secret, &Value::from(key.clone()));
+            self.part(&path, &value_kind, rules.values.as_deref(), rules.secret, value);
+            if let Value::Message(inner) = value {
+                self.message(&path, inner);
+            }
+        }
+    }
+
+    /// An item of a list, or a key or value of a map, by the rules of its own. Messages have theirs on their fields.
+    fn part(&mut self, path: &str, kind: &Kind, rules: Option<&Rules>, secret: bool, value: &Value) {
+        let Some(rules) = rules.filter(|_| value.as_message().is_none()) else { return };
+        let rules = Rules { secret, ..rules.clone() };
+        if self.length(path, &rules, value) {
+            self.single(path, kind, &rules, value);
+        }
+    }
+
+    /// Judges the length; false when the value is so long that its content is not looked at.
+    fn length(&mut self, path: &str, rules: &Rules, value: &Value) -> bool {
+        let (length, unit) = match value {
+            Value::String(text) => (text.chars().count(), "characters"),
+            Value::Bytes(bytes) => (bytes.len(), "bytes"),
+            Value::List(items) => (items.len(), "items"),
+            Value::Map(entries) => (entries.len(), "items"),
+            _ => return true,
+        };
+        if (length as u64) < rules.min_len {
+            self.add(path, format!("has {length} {unit}: at least {} are needed", rules.min_len));
+        }
+        if rules.max_len > 0 && length as u64 > rules.max_len {
+            self.add(path, format!("has {length} {unit}: at most {} are allowed", rules.max_len));
+            return false;
+        }
+        true
+    }
+
+    fn single(&mut self, path: &str, kind: &Kind, rules: &Rules, value: &Value) {
         if let Value::Message(inner) = value {
             // Well-known types have no rules of ours, so this ends by itself.
             return self.message(path, inner);
@@ -146,7 +211,7 @@ impl Walk {
                 self.add(path, format!("value{} is not a name of the shape {shape}: {reason}", shown()));
             }
         }
-        if let (Kind::Enum(kind), Some(number)) = (field.kind(), value.as_enum_number())
+        if let (Kind::Enum(kind), Some(number)) = (kind, value.as_enum_number())
             && rules.defined_only
             && kind.get_value(number).is_none()
         {
@@ -166,52 +231,14 @@ impl Walk {
         }
     }
 
-    /// Whether a missing field matters: without a mask always; with one, outside the resource or where the mask goes.
+    /// Whether a missing field matters.
     fn counts(&self, path: &str) -> bool {
-        let Some(mask) = &self.mask else { return true };
-        let Some((_, within)) = path.split_once('.') else { return true };
-        mask.iter().any(|masked| masked == "*" || covers(masked, within) || covers(within, masked))
-    }
-
-    /// Each path of the mask must name a field of the resource that a caller may change.
-    fn mask_paths(&mut self, message: &DynamicMessage) {
-        let Some(mask) = self.mask.clone() else { return };
-        let resource = message.descriptor().fields().find_map(|field| match field.kind() {
-            Kind::Message(kind) if !field.is_list() && kind.package_name().starts_with("mms.") => Some(kind),
-            _ => None,
-        });
-        let Some(resource) = resource else { return };
-        for (at, path) in mask.iter().enumerate().filter(|(_, path)| *path != "*") {
-            let mut kind = Some(resource.clone());
-            for name in path.split('.') {
-                let fields = kind.as_ref().map(rules::of);
-                let found = fields.as_ref().and_then(|fields| fields.iter().find(|(field, _)| field.name() == name));
-                let fault = match found {
-                    None => Some("is not a field of the resource"),
-                    Some((_, rules)) if rules.output_only => Some("is set by the service and cannot be changed"),
-                    Some((_, rules)) if rules.immutable => Some("cannot be changed"),
-                    Some(_) => None,
-                };
-                if let Some(fault) = fault {
-                    let shown = shown(&Value::String(path.clone()));
-                    self.add(&format!("update_mask.paths[{at}]"), format!("path {shown}: {name:?} {fault}"));
-                    break;
-                }
-                kind = found.and_then(|(field, _)| match field.kind() {
-                    Kind::Message(kind) if !field.is_list() && !field.is_map() => Some(kind),
-                    _ => None,
-                });
-            }
-        }
+        self.mask.as_ref().is_none_or(|mask| mask.counts(path))
     }
 
     fn add(&mut self, path: &str, description: String) {
         self.found.push(FieldViolation::new(path, description));
     }
-}
-
-fn covers(outer: &str, inner: &str) -> bool {
-    inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 fn is_empty(message: &DynamicMessage, field: &FieldDescriptor, value: &Value) -> bool {
@@ -224,6 +251,11 @@ fn is_empty(message: &DynamicMessage, field: &FieldDescriptor, value: &Value) ->
         Value::EnumNumber(number) => *number == 0,
         _ => !message.has_field(field),
     }
+}
+
+/// Whether 0 counts although it is how "not set" looks: only a field with presence can really be unset.
+fn zero_is_judged(field: &FieldDescriptor, rules: &Rules) -> bool {
+    rules.min.is_some_and(|min| min > 0.0) && !field.supports_presence() && !field.is_list() && !field.is_map()
 }
 
 fn number(value: &Value) -> Option<f64> {
@@ -248,8 +280,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-fn map_key(key: &prost_reflect::MapKey) -> String {
-    use prost_reflect::MapKey;
+fn map_key(key: &MapKey) -> String {
     match key {
         MapKey::String(key) => format!("{key:?}"),
         MapKey::Bool(key) => key.to_string(),

@@ -42,3 +42,46 @@ fn every_resource_shape_of_the_contracts_has_a_name_type() {
         }
     }
 }
+
+/// The request and answer of every method whose name begins so.
+fn methods(verb: &str) -> Vec<prost_reflect::MethodDescriptor> {
+    let services = descriptor::pool().services();
+    services.flat_map(|s| s.methods().collect::<Vec<_>>()).filter(|m| m.name().starts_with(verb)).collect()
+}
+
+#[test]
+fn every_list_has_pages_a_filter_and_an_order() {
+    let lists = methods("List");
+    assert!(lists.len() > 15, "{} lists", lists.len());
+    for list in lists {
+        for (message, fields) in [
+            (list.input(), ["page_size", "page_token", "filter", "order_by"].as_slice()),
+            (list.output(), ["next_page_token"].as_slice()),
+        ] {
+            for name in fields {
+                assert!(message.get_field_by_name(name).is_some(), "{} has no {name}", message.full_name());
+            }
+        }
+    }
+}
+
+#[test]
+fn whatever_makes_or_starts_something_can_be_repeated() {
+    for verb in ["Create", "Start", "Retry", "Approve", "Trigger"] {
+        let starting = methods(verb);
+        assert!(!starting.is_empty(), "{verb}");
+        for method in starting {
+            let input = method.input();
+            assert!(input.get_field_by_name("request_id").is_some(), "{} has no request_id", input.full_name());
+        }
+    }
+}
+
+#[test]
+fn every_watch_can_be_resumed() {
+    for watch in methods("Watch") {
+        for message in [watch.input(), watch.output()] {
+            assert!(message.get_field_by_name("position").is_some(), "{} has no position", message.full_name());
+        }
+    }
+}

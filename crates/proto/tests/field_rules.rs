@@ -1,12 +1,16 @@
 //! The rules of the contract, applied: all violations at once, by path, without secrets.
 
 use mms_proto::ErrorReason;
+use mms_proto::catalog::v1::{BatchUpdateTablesRequest, Table, UpdateTableRequest};
 use mms_proto::registry::v1::databricks_config::WorkspaceAuth;
 use mms_proto::registry::v1::{
     AccessToken, CreateDataSourceRequest, DataSource, DatabricksConfig, GetDataSourceRequest, MaxComputeConfig,
     UpdateDataSourceRequest,
 };
-use mms_proto::validate::{clear_output_only, validate, violations};
+use mms_proto::scheduler::v1 as scheduler;
+use mms_proto::types::v1::{Concurrency, RateLimit, TargetTable};
+use mms_proto::validate::{clear_output_only, not_yet, validate, violations};
+use scheduler::job_spec::Scope;
 
 fn paths<T: prost::Message + prost::Name>(message: &T) -> Vec<String> {
     violations(message).into_iter().map(|violation| violation.field).collect()
@@ -95,4 +99,108 @@ fn what_the_service_sets_is_ignored_and_cleared() {
     assert_eq!((cleared.uid.as_str(), cleared.state, cleared.display_name.as_str()), ("", 0, "kept"));
     let auth = cleared.databricks.and_then(|databricks| databricks.workspace_auth);
     assert_eq!(auth, Some(WorkspaceAuth::AccessToken(AccessToken { token: "t".into(), is_set: false })));
+}
+
+#[test]
+fn a_number_that_is_not_set_is_judged_where_0_is_too_little() {
+    let lease = |max_tasks| scheduler::LeaseTasksRequest {
+        worker: "workers/a".into(),
+        instance: "i".into(),
+        max_tasks,
+        wait: None,
+    };
+    assert_eq!(paths(&lease(0)), ["max_tasks"]);
+    assert!(paths(&lease(1)).is_empty());
+}
+
+fn job(spec: scheduler::JobSpec) -> scheduler::CreateJobRequest {
+    let job = scheduler::Job { spec: Some(spec), ..scheduler::Job::default() };
+    scheduler::CreateJobRequest { parent: "dataSources/a".into(), job: Some(job), ..Default::default() }
+}
+
+fn tables(tables: &[&str]) -> Option<Scope> {
+    Some(Scope::Tables(scheduler::TablesScope { tables: tables.iter().map(|name| (*name).to_owned()).collect() }))
+}
+
+#[test]
+fn items_keys_and_values_have_rules_of_their_own() {
+    let long = "x".repeat(600);
+    let spec = scheduler::JobSpec {
+        scope: tables(&["s.t", "", &long]),
+        table_mapping: [("t".to_owned(), TargetTable { project: "1".into(), ..TargetTable::default() })].into(),
+        column_mapping: [("a".to_owned(), String::new()), (String::new(), "b".to_owned())].into(),
+        ..scheduler::JobSpec::default()
+    };
+    let mut found = paths(&job(spec));
+    found.sort();
+    let mut expected = [
+        "job.spec.column_mapping[\"\"]",
+        "job.spec.column_mapping[\"a\"]",
+        "job.spec.table_mapping[\"t\"]",
+        "job.spec.table_mapping[\"t\"].project",
+        "job.spec.tables.tables[1]",
+        "job.spec.tables.tables[2]",
+    ];
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+    let bounds = Concurrency { schemas: [("s".to_owned(), 0)].into(), ..Concurrency::default() };
+    let spec =
+        scheduler::JobSpec { scope: tables(&["s.t"]), concurrency: Some(bounds), ..scheduler::JobSpec::default() };
+    assert_eq!(paths(&job(spec)), ["job.spec.concurrency.schemas[\"s\"]"]);
+}
+
+#[test]
+fn one_of_several_must_be_chosen() {
+    let found = violations(&job(scheduler::JobSpec::default()));
+    let [one] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!(one.field, "job.spec.scope");
+    assert_eq!(one.description, "is required: set one of schemas, tables, partitions");
+}
+
+#[test]
+fn each_update_of_a_batch_is_judged_by_its_own_mask() {
+    let update = |paths: &[&str]| UpdateTableRequest {
+        name: "dataSources/a/schemas/s/tables/t".into(),
+        table: Some(Table::default()),
+        update_mask: Some(prost_types::FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() }),
+    };
+    let request = BatchUpdateTablesRequest {
+        parent: "dataSources/a".into(),
+        requests: vec![update(&["target"]), update(&["state", "nothing"]), update(&[])],
+    };
+    let found = paths(&request);
+    assert_eq!(
+        found,
+        ["requests[1].update_mask.paths[0]", "requests[1].update_mask.paths[1]", "requests[2].update_mask.paths"]
+    );
+}
+
+#[test]
+fn all_that_this_version_has_not_is_named_at_once_and_after_what_is_wrong() {
+    let spec = scheduler::JobSpec {
+        scope: tables(&["s.t"]),
+        incremental: scheduler::IncrementalMode::ChangedUnits as i32,
+        engine: scheduler::Engine::BuiltIn as i32,
+        rate_limit: Some(RateLimit { rows_per_second: 5, ..RateLimit::default() }),
+        circuit_breaker: Some(scheduler::CircuitBreaker::default()),
+        ..scheduler::JobSpec::default()
+    };
+    let request = job(spec.clone());
+    let expected = [
+        "job.spec.rate_limit.rows_per_second",
+        "job.spec.circuit_breaker",
+        "job.spec.incremental INCREMENTAL_MODE_CHANGED_UNITS",
+    ];
+    assert_eq!(not_yet(&request), expected);
+    let error = validate(&request).unwrap_err();
+    assert_eq!((error.code, error.reason), (tonic::Code::Unimplemented, ErrorReason::NotYet));
+    assert_eq!(error.metadata["feature"], expected.join(", "));
+    let wrong = validate(&job(scheduler::JobSpec { scope: None, ..spec })).unwrap_err();
+    assert_eq!(wrong.reason, ErrorReason::InvalidField);
+    let zeros = scheduler::JobSpec {
+        scope: tables(&["s.t"]),
+        rate_limit: Some(RateLimit::default()),
+        ..scheduler::JobSpec::default()
+    };
+    assert!(not_yet(&job(zeros)).is_empty());
 }

@@ -5,6 +5,7 @@
 //! services they mount. Nothing here is global but what [`telemetry::init`] installs once a process, so that several
 //! services can run in one process. It never answers a call itself except to refuse it.
 
+mod audit;
 pub mod client;
 pub mod config;
 pub mod context;

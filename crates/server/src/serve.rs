@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mms_proto::Role;
+use mms_proto::audit::v1::audit_service_server::AuditServiceServer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
@@ -14,6 +15,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 use tonic_health::ServingStatus;
 
+use crate::audit::Audit;
 use crate::config::FrameConfig;
 use crate::layer::{self, Shared};
 use crate::rights::Rights;
@@ -206,6 +208,8 @@ impl BoundServer {
             supervisor: supervisor.clone(),
         };
         let services = start(context).await.map_err(|source| FrameError::Start { service, source })?;
+        let max = self.frame.limits.max_message_bytes;
+        let services = services.add(crate::sized!(AuditServiceServer::new(Audit), max));
 
         let (health, health_service) = tonic_health::server::health_reporter();
         for name in &services.names {

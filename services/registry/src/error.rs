@@ -91,9 +91,6 @@ pub enum RegistryError {
     /// Fields break their rules.
     #[error("{} of the request's fields are not as they must be", .0.len())]
     Invalid(Vec<FieldViolation>),
-    /// The contract has it, this version does not.
-    #[error("{0} is not implemented in this version")]
-    NotYet(&'static str),
     /// A task of this process ended early.
     #[error("the call was cut off: this process is going down, or it failed; look into its log")]
     CutOff,
@@ -147,7 +144,6 @@ impl From<RegistryError> for ApiError {
             })
             .with("step", step),
             E::Invalid(violations) => Self::invalid(violations),
-            E::NotYet(feature) => Self::not_yet(feature),
             E::CutOff => Self::unavailable("registry", text),
         }
     }

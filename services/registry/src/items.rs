@@ -217,13 +217,7 @@ const OTHER: &[Row] = &[
         "",
     ),
     ("settings.time_window", "Migration Time Window", "Hours in which tasks may start.", "always", ""),
-    (
-        "settings.target_kind",
-        "Target Table Kind",
-        "Kind of target tables.",
-        "PK_DELTA with a primary key, else APPEND_DELTA",
-        "",
-    ),
+    ("settings.target_kind", "Target Table Kind", "Kind of target tables.", "TARGET_KIND_APPEND_DELTA", ""),
     ("settings.rate_limit", "Rate Limit", "Bounds of what all workers together read for this source.", "none", ""),
     (
         "settings.idle_stop_after",
@@ -233,6 +227,13 @@ const OTHER: &[Row] = &[
         "",
     ),
     ("settings.auto_start", "Automatic Start", "Whether a scan or job may start a stopped source.", "false", ""),
+    (
+        "settings.concurrency",
+        "Concurrency Per Schema And Table",
+        "Tasks of one schema or table that run at once, below the bound of the source.",
+        "no bound of their own",
+        "",
+    ),
 ];
 
 /// All parameters, in the order of the form.
@@ -242,7 +243,7 @@ pub fn all() -> Vec<pb::ConfigItem> {
 }
 
 fn item(group: &str, (key, label, description, default_value, depends_on): &Row) -> Option<pb::ConfigItem> {
-    let (field, rules) = find(key)?;
+    let (field, rules, not_yet) = find(key)?;
     let secret = redact::is_secret(&field);
     // A secret is required by our own judgement: what is stored need not be sent again.
     let required = rules.required || (secret && !key.ends_with("security_token"));
@@ -261,20 +262,31 @@ fn item(group: &str, (key, label, description, default_value, depends_on): &Row)
         default_value: (*default_value).into(),
         enum_values,
         depends_on: (*depends_on).into(),
+        not_yet,
+        not_yet_values: rules.not_yet_values.clone(),
     })
 }
 
-fn find(path: &str) -> Option<(FieldDescriptor, rules::Rules)> {
+/// The field of a path with its rules, and whether this version refuses it: by itself, by what it lies in, or because it
+/// refuses everything in it.
+fn find(path: &str) -> Option<(FieldDescriptor, rules::Rules, bool)> {
     let mut message = descriptor::message::<pb::DataSource>();
-    let mut found = None;
+    let (mut found, mut not_yet) = (None, false);
     for name in path.split('.') {
         let entry = rules::of(&message).iter().find(|(field, _)| field.name() == name).cloned()?;
         if let Kind::Message(inner) = entry.0.kind() {
             message = inner;
         }
+        not_yet |= entry.1.not_yet;
         found = Some(entry);
     }
-    found
+    let (field, own) = found?;
+    let inside = match field.kind() {
+        Kind::Message(inner) if !field.is_map() => rules::of(&inner).iter().all(|(_, rules)| rules.not_yet),
+        _ => false,
+    };
+    let empty = matches!(field.kind(), Kind::Message(inner) if inner.fields().next().is_none());
+    Some((field, own, not_yet || (inside && !empty)))
 }
 
 fn kind(field: &FieldDescriptor, secret: bool) -> &'static str {
@@ -295,7 +307,7 @@ fn kind(field: &FieldDescriptor, secret: bool) -> &'static str {
             "google.protobuf.Duration" => "duration",
             "mms.type.v1.Schedule" => "schedule",
             "mms.type.v1.TimeWindow" => "window",
-            // Messages of plain entries: character mappings and rate limits.
+            // Messages of plain entries: character mappings, rate limits, concurrency.
             _ => "map",
         },
         _ => "string",
@@ -340,5 +352,10 @@ mod tests {
         assert_eq!(item("settings.time_window").r#type, "window");
         assert_eq!(item("settings.idle_stop_after").r#type, "duration");
         assert_eq!(all()[0].label, "Name");
+        for key in ["settings.time_window", "settings.rate_limit", "databricks.client_credentials.client_id"] {
+            assert!(item(key).not_yet, "{key}");
+        }
+        assert!(!item("databricks.access_token.token").not_yet && !item("settings.idle_stop_after").not_yet);
+        assert_eq!(item("settings.target_kind").not_yet_values, ["TARGET_KIND_PK_DELTA"]);
     }
 }

@@ -96,21 +96,3 @@ pub fn judge(source: &pb::DataSource, offline: Offline<'_>) -> Vec<FieldViolatio
     }
     judge.found
 }
-
-/// What a configuration asks for that the contract has and this version has not.
-pub fn not_yet(source: &pb::DataSource) -> Option<&'static str> {
-    use mms_proto::types::v1::ReadPath;
-    use pb::databricks_config::WorkspaceAuth;
-    let databricks = source.databricks.as_ref();
-    if databricks.is_some_and(|config| config.read_path() == ReadPath::Jdbc) {
-        return Some("read path JDBC");
-    }
-    if matches!(databricks.and_then(|c| c.workspace_auth.as_ref()), Some(WorkspaceAuth::ClientCredentials(_))) {
-        return Some("workspace_auth client_credentials");
-    }
-    let account = source.max_compute.as_ref().and_then(|config| config.account.as_ref());
-    if matches!(account, Some(pb::max_compute_config::Account::BearerToken(_))) {
-        return Some("account bearer_token");
-    }
-    None
-}

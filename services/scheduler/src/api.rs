@@ -1,8 +1,8 @@
 //! One file a gRPC service: protobuf in, domain out, domain in, protobuf out. No decisions.
 
-mod audit;
 mod job;
 mod job_reads;
+mod lineage;
 mod timer;
 mod watch;
 mod worker;

@@ -1,6 +1,6 @@
 //! A planned job in a store of memory, for tests of what happens in commits.
 
-use mms_proto::scheduler::v1::{Engine, MigrationContent, TableDecision};
+use mms_proto::scheduler::v1::{Engine, MigrationContent, TableDecision, TaskRole};
 use mms_proto::types::v1::{ReadPath, TargetKind, VerificationLevel};
 use mms_store::{Read, Store, Tx};
 
@@ -151,6 +151,8 @@ fn seed(tx: &mut Tx<'_>, at: &Moment, units: usize) -> Result<()> {
         tx.put(&WORKERS, &id.to_owned(), &able(&holder(id).instance, vec![1, 2, 3]))?;
     }
     tx.put(&WORKERS, &"ddl".to_owned(), &able("ddl-1", vec![1]))?;
+    let part = Worker { roles: vec![TaskRole::Part as i32], ..able("part-1", vec![1, 2, 3]) };
+    tx.put(&WORKERS, &"part".to_owned(), &part)?;
     Ok(())
 }
 

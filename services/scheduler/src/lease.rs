@@ -1,7 +1,7 @@
 //! Giving tasks to workers and taking them back, inside a commit. A lease is an epoch on the task's own record: whoever
 //! names another epoch is fenced. How long a lease lasts is told by [`crate::clock`], never by the record.
 
-use mms_proto::scheduler::v1::Engine;
+use mms_proto::scheduler::v1::{Engine, TaskRole};
 use mms_proto::types::v1::{ReadPath, TargetKind};
 use mms_store::{Read, Scope, Tx};
 
@@ -166,6 +166,10 @@ fn ready_of(
 
 /// Whether a worker has all that a task asks.
 fn able(read: &impl Read, worker: &Worker, key: &TaskKey, task: &Task) -> Result<bool> {
+    // Every task is SINGLE yet.
+    if !(worker.roles.is_empty() || worker.roles.contains(&(TaskRole::Single as i32))) {
+        return Ok(false);
+    }
     if worker.engine != Engine::BuiltIn as i32 || !task.steps.iter().all(|step| worker.steps.contains(step)) {
         return Ok(false);
     }

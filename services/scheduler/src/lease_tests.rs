@@ -35,6 +35,7 @@ async fn other_tasks_of_a_table_wait_for_the_one_that_makes_it() {
 async fn a_worker_gets_only_what_it_can_do() {
     let fixture = Fixture::new(1).await;
     assert!(fixture.lease("ddl", 10).await.is_empty());
+    assert!(fixture.lease("part", 10).await.is_empty(), "its task is no part of a group");
     assert_eq!(fixture.lease("a", 10).await.len(), 1);
 }
 

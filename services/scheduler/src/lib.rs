@@ -31,8 +31,8 @@ mod split;
 mod store;
 mod task;
 
-use mms_proto::scheduler::v1::audit_service_server::AuditServiceServer;
 use mms_proto::scheduler::v1::job_service_server::JobServiceServer;
+use mms_proto::scheduler::v1::lineage_service_server::LineageServiceServer;
 use mms_proto::scheduler::v1::timer_service_server::TimerServiceServer;
 use mms_proto::scheduler::v1::worker_service_server::WorkerServiceServer;
 use mms_server::{BoxError, Client, Context, Critical, Services, sized};
@@ -70,7 +70,7 @@ pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
         .add(sized!(JobServiceServer::new(api.clone()), max))
         .add(sized!(WorkerServiceServer::new(api.clone()), max))
         .add(sized!(TimerServiceServer::new(api.clone()), max))
-        .add(sized!(AuditServiceServer::new(api), max)))
+        .add(sized!(LineageServiceServer::new(api), max)))
 }
 
 fn run(ctx: &Context<Config>, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {

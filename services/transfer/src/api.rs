@@ -8,6 +8,7 @@ use futures::Stream;
 use mms_proto::transfer::v1 as pb;
 use mms_proto::{ApiError, page};
 use pb::transfer_service_server::TransferService;
+use prost::Message;
 use tonic::{Request, Response, Status};
 
 use crate::transfers::Transfers;
@@ -42,6 +43,15 @@ impl Api {
     }
 }
 
+/// Names how a transfer stood: its content's digest, which another process makes in the same way.
+fn position(transfer: &pb::Transfer) -> String {
+    let digest = transfer
+        .encode_to_vec()
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    format!("{digest:016x}")
+}
+
 #[tonic::async_trait]
 impl TransferService for Api {
     type WatchTransferStream = Pin<Box<dyn Stream<Item = Result<pb::WatchTransferResponse, Status>> + Send>>;
@@ -62,9 +72,6 @@ impl TransferService for Api {
         let request = request.into_inner();
         mms_proto::validate(&request)?;
         self.ours(&request.parent)?;
-        if !request.filter.is_empty() || !request.order_by.is_empty() {
-            return Err(ApiError::not_yet("filter and order_by of a List method").into());
-        }
         let after = page::after(&["transfers"], &request.page_token)?;
         let all = self.transfers.all();
         let start = after.and_then(|name| all.iter().position(|t| t.name == name)).map_or(0, |at| at + 1);
@@ -83,16 +90,18 @@ impl TransferService for Api {
         let request = request.into_inner();
         mms_proto::validate(&request)?;
         self.get(&request.name)?;
-        let state = (self.transfers.clone(), request.name, None::<pb::Transfer>);
-        let stream = futures::stream::try_unfold(state, |(transfers, name, last)| async move {
+        let state = (self.transfers.clone(), request.name, request.position, false);
+        let stream = futures::stream::try_unfold(state, |(transfers, name, seen, ended)| async move {
+            if ended {
+                return Ok(None);
+            }
             loop {
-                if last.as_ref().is_some_and(|last| last.end_time.is_some()) {
-                    return Ok(None);
-                }
                 let now = transfers.get(&name).ok_or_else(|| Status::from(ApiError::not_found(&name)))?;
-                if last.as_ref() != Some(&now) {
-                    let answer = pb::WatchTransferResponse { transfer: Some(now.clone()) };
-                    return Ok(Some((answer, (transfers, name, Some(now)))));
+                let (position, ended) = (position(&now), now.end_time.is_some());
+                // The end is told whatever was seen, so that nobody waits for one that has been.
+                if position != seen || ended {
+                    let answer = pb::WatchTransferResponse { transfer: Some(now), position: position.clone() };
+                    return Ok(Some((answer, (transfers, name, position, ended))));
                 }
                 tokio::time::sleep(PACE).await;
             }

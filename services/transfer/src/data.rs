@@ -53,7 +53,8 @@ pub async fn run(
     let all = totals(published);
     run.progress.set(all.rows, all.bytes);
     run.progress.set_units(published.len());
-    let done = pb::StepDone { step: pb::TaskStep::Data as i32, rows: all.rows, bytes: all.bytes, verification: None };
+    let done =
+        pb::StepDone { step: pb::TaskStep::Data as i32, rows: all.rows, bytes: all.bytes, ..pb::StepDone::default() };
     Ok(Some((done, lines)))
 }
 

@@ -75,6 +75,7 @@ pub fn registration(
         target_kinds: vec![TargetKind::Ordinary as i32, TargetKind::AppendDelta as i32],
         reader_features: READER_FEATURES.iter().map(|feature| (*feature).to_owned()).collect(),
         engine: pb::Engine::BuiltIn as i32,
+        roles: vec![pb::TaskRole::Single as i32],
     };
     pb::RegisterWorkerRequest {
         worker_id: id,

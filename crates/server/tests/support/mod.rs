@@ -121,7 +121,7 @@ pub fn get(last: &str) -> GetTransferRequest {
 }
 
 pub fn watch(last: &str) -> WatchTransferRequest {
-    WatchTransferRequest { name: format!("workers/w/transfers/{last}") }
+    WatchTransferRequest { name: format!("workers/w/transfers/{last}"), position: String::new() }
 }
 
 /// Writes a file that only its owner may read.

@@ -132,8 +132,6 @@ fn file_to(file: SourceFile) -> Result<types::SourceFile> {
         row_count: file.rows.map(count),
         partition_values: file.partition_values.into_iter().map(value).collect(),
         deletion_vector: vector,
-        // The reader of the log does not give it.
-        modification_time_ms: 0,
     })
 }
 

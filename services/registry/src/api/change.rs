@@ -1,7 +1,7 @@
 //! What a request to create or change something comes to: the public part, the secrets, and every violation.
 
 use mms_proto::registry::v1 as pb;
-use mms_proto::validate::{clear_output_only, violations};
+use mms_proto::validate::{clear_output_only, not_yet, violations};
 use mms_proto::{ApiError, FieldViolation};
 use pb::databricks_config::StorageAccess;
 use tonic::Status;
@@ -10,7 +10,7 @@ use super::Api;
 use crate::convert::{network_to, source_to, time};
 use crate::error::{RegistryError, Result};
 use crate::record;
-use crate::rules::{self, Offline, judge, judge_network, sas_expiry_ms};
+use crate::rules::{Offline, judge, judge_network, sas_expiry_ms};
 use crate::secrets::{Secrets, join, places, split};
 use crate::source::Update;
 use crate::{mask, network, sealed, source};
@@ -26,7 +26,7 @@ impl Api {
         let mut found = violations(request);
         found.extend(judge(&public, self.offline(&secrets)));
         refuse(found)?;
-        refuse_not_yet(&public)?;
+        refuse_not_yet(&public, "data_source")?;
         note_expiry(&mut public, &secrets);
         Ok((public, secrets))
     }
@@ -52,7 +52,7 @@ impl Api {
         found.extend(immutables(&current, &public, "data_source"));
         found.extend(judge(&public, self.offline(&secrets)));
         refuse(found)?;
-        refuse_not_yet(&public)?;
+        refuse_not_yet(&public, "data_source")?;
         note_expiry(&mut public, &sent);
         Ok(Update { revision: record.config_revision, config: public, secrets, now_ms: self.core.now_ms() })
     }
@@ -114,11 +114,10 @@ fn immutables(before: &pb::DataSource, after: &pb::DataSource, at: &str) -> Vec<
     changed.into_iter().map(|path| FieldViolation::new(format!("{at}.{path}"), "cannot be changed")).collect()
 }
 
-fn refuse_not_yet(public: &pb::DataSource) -> Result<(), Status> {
-    match rules::not_yet(public) {
-        Some(feature) => Err(RegistryError::NotYet(feature).into()),
-        None => Ok(()),
-    }
+/// What is set, however it came there, that the contract has and this version has not.
+fn refuse_not_yet(public: &pb::DataSource, at: &str) -> Result<(), Status> {
+    let paths: Vec<String> = not_yet(public).into_iter().map(|path| format!("{at}.{path}")).collect();
+    if paths.is_empty() { Ok(()) } else { Err(ApiError::not_yet_fields(&paths).into()) }
 }
 
 /// Everything that is wrong, once for each field and fault.

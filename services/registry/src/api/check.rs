@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use mms_http::{HttpClient, Method, Url};
-use mms_proto::ApiError;
 use mms_proto::registry::v1 as pb;
+use mms_proto::{ApiError, FieldViolation};
 use pb::check_data_source_request::Target;
 use pb::check_data_source_response::Event;
 use pb::check_network_connection_response::Event as NetworkEvent;
@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
+use super::change::refuse;
 use super::{Answers, Api, check, id};
 use crate::access;
 use crate::check::Steps;
@@ -31,7 +32,7 @@ impl Api {
         request: pb::CheckDataSourceRequest,
     ) -> Result<Answers<pb::CheckDataSourceResponse>, Status> {
         let (stored, access) = match &request.target {
-            None => return Err(ApiError::invalid_field("target", "is required: set name or data_source").into()),
+            None => return Err(ApiError::invalid_field("target", "is required: set one of name, data_source").into()),
             Some(Target::Name(name)) => {
                 check(&request)?;
                 let id = id(name);
@@ -90,13 +91,14 @@ impl Api {
         request: pb::CheckNetworkConnectionRequest,
     ) -> Result<Answers<pb::CheckNetworkConnectionResponse>, Status> {
         check(&request)?;
-        let mut urls = Vec::new();
+        let (mut urls, mut found) = (Vec::new(), Vec::new());
         for (at, text) in request.urls.iter().enumerate() {
             match Url::parse(text) {
                 Ok(url) if matches!(url.scheme(), "http" | "https") => urls.push(url),
-                _ => return Err(ApiError::invalid_field(format!("urls[{at}]"), "is not an http(s) URL").into()),
+                _ => found.push(FieldViolation::new(format!("urls[{at}]"), "is not an http(s) URL")),
             }
         }
+        refuse(found)?;
         let network = access::network(&self.core, &id(&request.name)).await?;
         let http = far::http(Some(&network)).map_err(|error| RegistryError::EndFailed {
             end: crate::error::End::Source,

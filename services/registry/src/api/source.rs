@@ -1,7 +1,7 @@
 //! DataSourceService. Its streams stand in [`super::check`] and [`super::watch`].
 
-use mms_proto::page;
 use mms_proto::registry::v1 as pb;
+use mms_proto::{ApiError, page};
 use mms_store::{Read, Scope};
 use pb::data_source_service_server::DataSourceService;
 use tonic::{Request, Response, Status};
@@ -145,6 +145,26 @@ impl Api {
     }
 }
 
+/// A page of the parameters; all of them unless the caller wants fewer.
+fn config_items(request: &pb::ListConfigItemsRequest) -> Result<pb::ListConfigItemsResponse, Status> {
+    if !matches!(request.source_type.as_str(), "" | "DATABRICKS") {
+        let text = format!("value {:?} is not a type of source; there is only DATABRICKS", request.source_type);
+        return Err(ApiError::invalid_field("source_type", text).into());
+    }
+    let arguments = ["configItems", request.source_type.as_str()];
+    let all = items::all();
+    let from = match page::after(&arguments, &request.page_token)? {
+        None => 0,
+        Some(key) => all.iter().position(|item| item.key == key).ok_or_else(ApiError::invalid_page_token)? + 1,
+    };
+    let size = if request.page_size == 0 { page::MAX_PAGE_SIZE } else { page::size(request.page_size) };
+    let mut items = all.get(from..).unwrap_or_default().to_vec();
+    let more = items.len() > size;
+    items.truncate(size);
+    let last = items.last().filter(|_| more).map(|item| page::token(&arguments, &item.key));
+    Ok(pb::ListConfigItemsResponse { items, next_page_token: last.unwrap_or_default() })
+}
+
 #[tonic::async_trait]
 impl DataSourceService for Api {
     type CheckDataSourceStream = Answers<pb::CheckDataSourceResponse>;
@@ -183,7 +203,7 @@ impl DataSourceService for Api {
         let request = request.into_inner();
         if request.name.is_empty() || request.update_mask.as_ref().is_none_or(|mask| mask.paths.is_empty()) {
             check(&request)?;
-            return Err(mms_proto::ApiError::invalid_field("update_mask.paths", "is required: name the fields").into());
+            return Err(ApiError::invalid_field("update_mask.paths", "is required: name the fields").into());
         }
         let changed = self.update(request).await?;
         Ok(Response::new(pb::UpdateDataSourceResponse { data_source: Some(changed) }))
@@ -250,13 +270,7 @@ impl DataSourceService for Api {
         request: Request<pb::ListConfigItemsRequest>,
     ) -> Result<Response<pb::ListConfigItemsResponse>, Status> {
         check(request.get_ref())?;
-        match request.get_ref().source_type.as_str() {
-            "" | "DATABRICKS" => Ok(Response::new(pb::ListConfigItemsResponse { items: items::all() })),
-            other => {
-                let text = format!("value {other:?} is not a type of source; there is only DATABRICKS");
-                Err(mms_proto::ApiError::invalid_field("source_type", text).into())
-            }
-        }
+        config_items(request.get_ref()).map(Response::new)
     }
 
     async fn rotate_encryption_key(

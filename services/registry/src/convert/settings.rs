@@ -66,9 +66,11 @@ pub(super) fn settings_to(settings: &Settings) -> pb::MigrationSettings {
         rate_limit: settings.rate_limit.map(|rate| types::RateLimit {
             bytes_per_second: rate.bytes_per_second,
             rows_per_second: rate.rows_per_second,
+            ..types::RateLimit::default()
         }),
         idle_stop_after: settings.idle_stop_after_ms.and_then(duration_of),
         auto_start: settings.auto_start,
+        concurrency: None,
     }
 }
 

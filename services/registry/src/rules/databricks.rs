@@ -24,7 +24,7 @@ pub(super) fn judge(config: &pb::DatabricksConfig, offline: Offline<'_>, judge: 
     match &config.workspace_auth {
         Some(WorkspaceAuth::AccessToken(_)) => judge.secret("databricks.access_token.token"),
         Some(WorkspaceAuth::ClientCredentials(_)) => judge.secret("databricks.client_credentials.client_secret"),
-        None => judge.add("databricks.workspace_auth", "is required: set access_token or client_credentials"),
+        None => judge.add("databricks.workspace_auth", "is required: set one of access_token, client_credentials"),
     }
     let jdbc = config.read_path() == ReadPath::Jdbc;
     if jdbc && config.jdbc_url.is_empty() {

@@ -31,7 +31,7 @@ pub(super) fn judge(config: &pb::MaxComputeConfig, judge: &mut Judge<'_>) {
             judge.optional_secret("max_compute.access_key.security_token");
         }
         Some(Account::BearerToken(_)) => judge.secret("max_compute.bearer_token.token"),
-        None => judge.add("max_compute.account", "is required: set access_key or bearer_token"),
+        None => judge.add("max_compute.account", "is required: set one of access_key, bearer_token"),
     }
     let mut seen = BTreeSet::new();
     let listed = config.projects.iter().enumerate().map(|(at, name)| (format!("max_compute.projects[{at}]"), name));

@@ -12,7 +12,7 @@ const MAX_IDLE_SECONDS: i64 = 366 * 86_400;
 pub(super) fn judge(settings: &pb::MigrationSettings, judge: &mut Judge<'_>) {
     if let Some(schedule) = &settings.scan_schedule {
         match &schedule.schedule {
-            None => judge.add("settings.scan_schedule.schedule", "is required: set daily, hourly or cron"),
+            None => judge.add("settings.scan_schedule.schedule", "is required: set one of daily, hourly, cron"),
             Some(schedule::Schedule::Cron(cron)) if cron.expression.split_whitespace().count() != 5 => judge.add(
                 "settings.scan_schedule.cron.expression",
                 format!("value {:?} does not have five fields: minute, hour, day, month, weekday", cron.expression),

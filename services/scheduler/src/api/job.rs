@@ -1,11 +1,13 @@
 //! JobService: what changes jobs. Reading them is in [`super::job_reads`], watching them in [`super::watch`].
 
-use mms_proto::ApiError;
 use mms_proto::name::{DataSourceName, JobName, Parent, ResourceId, TaskName};
 use mms_proto::scheduler::v1 as pb;
-use mms_server::Caller;
+use mms_proto::types::v1::TargetPolicy;
+use mms_proto::{ApiError, ErrorReason, Role};
+use mms_server::caller;
+use mms_server::rights::allows;
 use pb::job_service_server::JobService;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::{Api, check, name};
 use crate::control;
@@ -56,7 +58,6 @@ impl Api {
         request: pb::CreateJobRequest,
         creator: String,
     ) -> Result<Option<pb::Job>, Status> {
-        check(&request)?;
         let source: DataSourceName = name("parent", &request.parent)?;
         let given = request.job.clone().unwrap_or_default();
         let spec = job_from(given.spec.unwrap_or_default())?;
@@ -102,7 +103,19 @@ impl Api {
 }
 
 fn creator<T>(request: &Request<T>) -> String {
-    request.extensions().get::<Caller>().map(|caller| caller.subject.clone()).unwrap_or_default()
+    caller(request).map(|caller| caller.subject.clone()).unwrap_or_default()
+}
+
+/// What drops tables is for administrators, whatever the method allows.
+fn may_replace(request: &Request<pb::CreateJobRequest>) -> Result<(), Status> {
+    let spec = request.get_ref().job.as_ref().and_then(|job| job.spec.as_ref());
+    let role = caller(request).map_or(Role::Unspecified, |caller| caller.role);
+    if spec.is_none_or(|spec| spec.target_policy() != TargetPolicy::Replace) || allows(role, Role::Admin) {
+        return Ok(());
+    }
+    let text = "job.spec.target_policy REPLACE drops tables and needs role ADMIN";
+    let error = ApiError::new(Code::PermissionDenied, ErrorReason::RoleTooLow, text);
+    Err(error.with("role", role.as_str_name()).with("least_role", Role::Admin.as_str_name()).into())
 }
 
 #[tonic::async_trait]
@@ -115,6 +128,8 @@ impl JobService for Api {
         &self,
         request: Request<pb::CreateJobRequest>,
     ) -> Result<Response<pb::CreateJobResponse>, Status> {
+        check(request.get_ref())?;
+        may_replace(&request)?;
         let creator = creator(&request);
         let job = self.create(request.into_inner(), creator).await?;
         Ok(Response::new(pb::CreateJobResponse { job }))

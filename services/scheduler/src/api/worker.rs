@@ -145,7 +145,8 @@ impl Api {
         let (key, epoch, at) = (key::parse_task(&asked.task)?, epoch(asked.epoch), self.core.moment());
         let id = asked.intent.as_ref().map(|intent| intent.intent_id.clone()).unwrap_or_default();
         let Some(intent) = asked.intent.and_then(intent_from) else {
-            let missing = FieldViolation::new("requests.intent", "names its target and one of tunnel, storage or sql");
+            let missing =
+                FieldViolation::new("requests.intent", "names its target and one of tunnel, storage, sql, replace");
             return Err(SchedulerError::Invalid(vec![missing]));
         };
         let (by, intent_id) = (holder.clone(), id.clone());
@@ -202,6 +203,7 @@ impl WorkerService for Api {
             reader_features: abilities.reader_features,
             endpoint: request.endpoint,
             seen_time_ms: at.now_ms,
+            roles: abilities.roles,
         };
         let id = request.worker_id.clone();
         let ended = self.core.store.commit(move |tx| register(tx, &at, &id, worker)).await?;
@@ -397,6 +399,7 @@ fn worker_to(id: &str, worker: Worker, held: usize, seen_ms: i64) -> pb::Worker 
             target_kinds: worker.target_kinds,
             reader_features: worker.reader_features,
             engine: worker.engine,
+            roles: worker.roles,
         }),
         endpoint: worker.endpoint,
         seen_time: time(seen_ms),

@@ -25,9 +25,8 @@ pub fn reason_to(reason: &Reason) -> pb::JobReason {
     pb::JobReason { reason: reason.reason.clone(), message: reason.message.clone() }
 }
 
-/// The spec of a request with defaults filled in; refuses what this version does not do yet.
+/// The spec of a request with defaults filled in. What the contract's options refuse was refused before.
 pub fn job_from(spec: pb::JobSpec) -> Result<Spec> {
-    not_yet(&spec)?;
     let mut own = Spec {
         content: or(spec.content, pb::MigrationContent::SchemaAndData as i32),
         verification_level: or(spec.verification.map_or(0, |v| v.level), VerificationLevel::RowCount as i32),
@@ -69,27 +68,6 @@ fn or(given: i32, default: i32) -> i32 {
     if given == 0 { default } else { given }
 }
 
-fn not_yet(spec: &pb::JobSpec) -> Result<()> {
-    let level = spec.verification.as_ref().map_or(VerificationLevel::Unspecified, Verification::level);
-    let asked = [
-        ("JobSpec.incremental", spec.incremental),
-        ("JobSpec.engine SPARK", spec.engine() == pb::Engine::Spark),
-        ("JobSpec.time_window", spec.time_window.is_some()),
-        ("JobSpec.rate_limit", spec.rate_limit.is_some()),
-        ("JobSpec.circuit_breaker", spec.circuit_breaker.is_some()),
-        ("JobSpec.dropped_policy DROP", spec.dropped_policy() == pb::DroppedPolicy::Drop),
-        ("JobSpec.content VERIFICATION_ONLY", spec.content() == pb::MigrationContent::VerificationOnly),
-        (
-            "Verification.level above ROW_COUNT",
-            matches!(level, VerificationLevel::ColumnMetrics | VerificationLevel::RowHash),
-        ),
-    ];
-    match asked.into_iter().find(|(_, asked)| *asked) {
-        Some((feature, _)) => Err(SchedulerError::NotYet(feature)),
-        None => Ok(()),
-    }
-}
-
 fn spec_to(spec: &Spec) -> pb::JobSpec {
     let scope = if spec.tables_scope {
         Scope::Tables(pb::TablesScope { tables: spec.tables.clone() })
@@ -119,6 +97,7 @@ fn spec_to(spec: &Spec) -> pb::JobSpec {
         sql_parameters: spec.sql_parameters.clone().into_iter().collect(),
         tunnel_quota: spec.tunnel_quota.clone(),
         dropped_policy: pb::DroppedPolicy::Keep as i32,
+        incremental: pb::IncrementalMode::Whole as i32,
         ..pb::JobSpec::default()
     }
 }
@@ -161,7 +140,16 @@ pub fn job_to(key: &JobKey, job: &Job, running: Progress, bytes_per_second: i64)
         create_time: time(job.create_time_ms),
         start_time: time(job.start_time_ms),
         end_time: time(job.end_time_ms),
+        estimate: estimate(job),
     }
+}
+
+/// What the whole plan will take, once it is there. Nothing knows yet how long.
+fn estimate(job: &Job) -> Option<pb::JobEstimate> {
+    let planned = job.scope_listed && job.counts.tables_planned >= job.counts.tables_total;
+    let reads = job.spec.content != pb::MigrationContent::SchemaOnly as i32;
+    let egress_bytes = if reads { job.counts.bytes_total } else { 0 };
+    planned.then_some(pb::JobEstimate { duration: None, egress_bytes: Some(egress_bytes) })
 }
 
 /// A table of a job as callers see it.

@@ -118,7 +118,6 @@ pub fn file_from(file: pb::SourceFile) -> record::SourceFile {
         row_count: file.row_count,
         partition_values: file.partition_values.into_iter().map(value_from).collect(),
         deletion: (!file.deletion_vector.is_empty()).then_some(record::Deletion { descriptor: file.deletion_vector }),
-        modification_time_ms: file.modification_time_ms,
     }
 }
 
@@ -129,6 +128,5 @@ pub fn file_to(file: record::SourceFile) -> pb::SourceFile {
         row_count: file.row_count,
         partition_values: file.partition_values.iter().map(value_to).collect(),
         deletion_vector: file.deletion.map(|deletion| deletion.descriptor).unwrap_or_default(),
-        modification_time_ms: file.modification_time_ms,
     }
 }

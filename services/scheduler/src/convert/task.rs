@@ -112,6 +112,7 @@ pub fn spec_to(granted: &Granted) -> crate::error::Result<pb::TaskSpec> {
         sql_parameters: job.sql_parameters.clone().into_iter().collect(),
         tunnel_quota: job.tunnel_quota.clone(),
         role: pb::TaskRole::Single as i32,
+        group: None,
     })
 }
 

@@ -119,8 +119,6 @@ pub struct SourceFile {
     pub partition_values: Vec<PartitionValue>,
     #[prost(message, optional, tag = "5")]
     pub deletion: Option<Deletion>,
-    #[prost(int64, tag = "6")]
-    pub modification_time_ms: i64,
 }
 
 /// Files of one unit of a table; a unit has as many chunks as it needs.

@@ -26,6 +26,9 @@ pub struct Worker {
     pub endpoint: String,
     #[prost(int64, tag = "10")]
     pub seen_time_ms: i64,
+    /// Parts in a group that it can take; none: SINGLE only.
+    #[prost(int32, repeated, tag = "11")]
+    pub roles: Vec<i32>,
 }
 
 /// One unit that an intent publishes.

@@ -1,10 +1,10 @@
-//! AuditService. Lineage is kept; the audit of calls is not done yet.
+//! LineageService.
 
 use mms_proto::name::{DataSourceName, Parent};
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::{ApiError, page};
 use mms_store::{Read, Scope};
-use pb::audit_service_server::AuditService;
+use pb::lineage_service_server::LineageService;
 use tonic::{Request, Response, Status};
 
 use super::{Api, check, plain_list};
@@ -27,21 +27,14 @@ fn entry(lineage: Lineage) -> pb::LineageEntry {
 }
 
 #[tonic::async_trait]
-impl AuditService for Api {
-    async fn list_audit_entries(
-        &self,
-        _: Request<pb::ListAuditEntriesRequest>,
-    ) -> Result<Response<pb::ListAuditEntriesResponse>, Status> {
-        Err(ApiError::not_yet("ListAuditEntries").into())
-    }
-
+impl LineageService for Api {
     async fn list_lineage(
         &self,
         request: Request<pb::ListLineageRequest>,
     ) -> Result<Response<pb::ListLineageResponse>, Status> {
         let request = request.into_inner();
         check(&request)?;
-        plain_list(&request.filter, "")?;
+        plain_list(&request.filter, &request.order_by)?;
         let parent = Parent::<DataSourceName>::parse(&request.parent)
             .map_err(|error| ApiError::invalid_field("parent", error.reason))?;
         let source = parent.exact().map(|name| name.id().as_str().to_owned());
