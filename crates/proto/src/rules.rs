@@ -45,18 +45,6 @@ pub struct Rules {
     pub not_yet_values: Vec<String>,
 }
 
-/// The oneofs of a message that must have a member set, in the order of the contract.
-pub fn required_oneofs(message: &MessageDescriptor) -> Vec<OneofDescriptor> {
-    let extension = extension("mms.type.v1.oneof");
-    let required = |oneof: &OneofDescriptor| {
-        let options = oneof.options();
-        let rules = options.get_extension(&extension);
-        let rules = rules.as_message().and_then(|rules| rules.get_field_by_name("required").and_then(|v| v.as_bool()));
-        rules == Some(true)
-    };
-    message.oneofs().filter(|oneof| !oneof.is_synthetic()).filter(required).collect()
-}
-
 fn extension(name: &str) -> ExtensionDescriptor {
     crate::descriptor::pool().get_extension_by_name(name).expect("the build checked that our options are defined")
 }
@@ -72,6 +60,26 @@ static RULES: LazyLock<Table> = LazyLock::new(|| {
         })
         .collect()
 });
+
+static REQUIRED_ONEOFS: LazyLock<HashMap<String, Arc<[OneofDescriptor]>>> = LazyLock::new(|| {
+    let extension = extension("mms.type.v1.oneof");
+    let required = |oneof: &OneofDescriptor| {
+        let options = oneof.options();
+        let rules = options.get_extension(&extension);
+        let rules = rules.as_message().and_then(|rules| rules.get_field_by_name("required").and_then(|v| v.as_bool()));
+        rules == Some(true)
+    };
+    let of = |message: MessageDescriptor| {
+        let found: Arc<[OneofDescriptor]> = message.oneofs().filter(required).collect();
+        (!found.is_empty()).then(|| (message.full_name().to_owned(), found))
+    };
+    crate::descriptor::pool().all_messages().filter_map(of).collect()
+});
+
+/// The oneofs of a message that must have a member set, in the order of the contract.
+pub fn required_oneofs(message: &MessageDescriptor) -> Arc<[OneofDescriptor]> {
+    REQUIRED_ONEOFS.get(message.full_name()).cloned().unwrap_or_else(|| Arc::new([]))
+}
 
 /// The fields of a message with their rules, in the order of the contract.
 pub fn of(message: &MessageDescriptor) -> Arc<[(FieldDescriptor, Rules)]> {

@@ -116,7 +116,7 @@ impl Walk {
                 self.value(&path, field, rules, &value);
             }
         }
-        for oneof in rules::required_oneofs(&message.descriptor()) {
+        for oneof in rules::required_oneofs(&message.descriptor()).iter() {
             let path = below(at, oneof.name());
             if !oneof.fields().any(|field| message.has_field(&field)) && self.counts(&path) {
                 let members: Vec<String> = oneof.fields().map(|field| field.name().to_owned()).collect();

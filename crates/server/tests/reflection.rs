@@ -11,10 +11,11 @@ use support::{private, serve};
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus};
 
-const LISTED: [&str; 4] = [
+const LISTED: [&str; 5] = [
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
+    "mms.audit.v1.AuditService",
     "mms.transfer.v1.TransferService",
 ];
 

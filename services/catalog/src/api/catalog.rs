@@ -1,9 +1,9 @@
 //! CatalogService: browsing, targets, states by hand, the plan of one table.
 
-use mms_proto::ApiError;
 use mms_proto::catalog::v1 as pb;
 use mms_proto::name::{DataSourceName, PartitionName, ResourceName, SchemaName, TableName};
 use mms_proto::types::v1::MigrationState;
+use mms_proto::{ApiError, FieldViolation};
 use mms_store::Read;
 use pb::catalog_service_server::CatalogService;
 use tonic::{Request, Response, Status};
@@ -31,6 +31,11 @@ fn subject(text: &str) -> Option<(Subject, DataSourceName)> {
     }
     let name = SchemaName::parse(text).ok()?;
     Some((Subject::Schema(key::schema_key(&name)), name.data_source().clone()))
+}
+
+/// All violations at once.
+fn refuse(found: Vec<FieldViolation>) -> Result<(), Status> {
+    if found.is_empty() { Ok(()) } else { Err(ApiError::invalid(found).into()) }
 }
 
 #[tonic::async_trait]
@@ -89,7 +94,8 @@ impl CatalogService for Api {
         &self,
         request: Request<pb::UpdateTableRequest>,
     ) -> Result<Response<pb::UpdateTableResponse>, Status> {
-        let tables = self.update_tables(&[request.into_inner()]).await?;
+        check(request.get_ref())?;
+        let tables = self.update_tables(&[request.into_inner()], |_| String::new()).await?;
         Ok(Response::new(pb::UpdateTableResponse { table: tables.into_iter().next() }))
     }
 
@@ -100,13 +106,13 @@ impl CatalogService for Api {
         let request = request.into_inner();
         check(&request)?;
         let parent: DataSourceName = name("parent", &request.parent)?;
-        for (at, one) in request.requests.iter().enumerate() {
-            if name::<TableName>(&format!("requests[{at}].name"), &one.name)?.data_source() != &parent {
-                let text = format!("{} does not lie under {parent}", one.name);
-                return Err(ApiError::invalid_field(format!("requests[{at}].name"), text).into());
-            }
-        }
-        let tables = self.update_tables(&request.requests).await?;
+        let outside = |(at, one): (usize, &pb::UpdateTableRequest)| {
+            let under = TableName::parse(&one.name).is_ok_and(|name| name.data_source() == &parent);
+            let text = format!("{} does not lie under {parent}", one.name);
+            (!under).then(|| FieldViolation::new(format!("requests[{at}].name"), text))
+        };
+        refuse(request.requests.iter().enumerate().filter_map(outside).collect())?;
+        let tables = self.update_tables(&request.requests, |at| format!("requests[{at}].")).await?;
         Ok(Response::new(pb::BatchUpdateTablesResponse { tables }))
     }
 
@@ -142,16 +148,17 @@ impl CatalogService for Api {
             _ => return Err(ApiError::invalid_field("state", "must be INIT or DONE").into()),
         };
         let parent: DataSourceName = name("parent", &request.parent)?;
-        let mut subjects = Vec::with_capacity(request.names.len());
+        let (mut subjects, mut found) = (Vec::with_capacity(request.names.len()), Vec::new());
         for (at, text) in request.names.iter().enumerate() {
             match subject(text) {
                 Some((subject, source)) if source == parent => subjects.push(subject),
                 _ => {
                     let text = format!("{text:?} is no schema, table or partition under {parent}");
-                    return Err(ApiError::invalid_field(format!("names[{at}]"), text).into());
+                    found.push(FieldViolation::new(format!("names[{at}]"), text));
                 }
             }
         }
+        refuse(found)?;
         let changed_count = self.core.store.commit(move |tx| migration::set(tx, &subjects, state)).await?;
         Ok(Response::new(pb::BatchSetMigrationStateResponse { changed_count }))
     }
