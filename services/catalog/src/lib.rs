@@ -70,11 +70,8 @@ pub async fn start(context: Context<Config>) -> Result<Services, BoxError> {
         Ok(())
     });
     let (store, drained) = (core.store.clone(), context.drained.clone());
-    // The last thing that happens; until then calls in flight may still commit.
-    context.spawn("store", Critical::No, async move {
-        drained.cancelled().await;
-        store.close().await.map_err(BoxError::from)
-    });
+    // Calls that are being answered still write. A store that failed ends the process.
+    context.spawn("store", Critical::Yes, async move { Ok(store.keep(drained.cancelled()).await?) });
     let api = Api::new(core);
     let max = context.max_message_bytes();
     Ok(Services::new()

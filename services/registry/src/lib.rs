@@ -62,12 +62,9 @@ pub async fn start(context: Context<Config>) -> Result<Services, BoxError> {
     let core = Core::new(store, keys, guard, &context.config, now_ms);
     background::adopt(&core).await?;
     context.spawn("registry-house", Critical::Yes, background::keep_house(core.clone(), context.shutdown.clone()));
-    let (closing, drained) = (core.store.clone(), context.drained.clone());
-    context.spawn("registry-store", Critical::No, async move {
-        // Calls that are being answered still write.
-        drained.cancelled().await;
-        Ok(closing.close().await?)
-    });
+    let (store, drained) = (core.store.clone(), context.drained.clone());
+    // Calls that are being answered still write. A store that failed ends the process.
+    context.spawn("registry-store", Critical::Yes, async move { Ok(store.keep(drained.cancelled()).await?) });
     let (api, size) = (Api::new(core), context.max_message_bytes());
     Ok(Services::new()
         .add(sized!(DataSourceServiceServer::new(api.clone()), size))

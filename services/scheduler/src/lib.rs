@@ -57,13 +57,9 @@ pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
     run(&ctx, "leases", background::expire(core.clone(), ctx.shutdown.clone()));
     run(&ctx, "notices", background::tell(core.clone(), ctx.shutdown.clone()));
     run(&ctx, "house", background::keep_house(core.clone(), ctx.shutdown.clone()));
-    let closing = core.store.clone();
-    let drained = ctx.drained.clone();
-    ctx.spawn("store", Critical::No, async move {
-        // Calls that are being answered still write.
-        drained.cancelled().await;
-        Ok(closing.close().await?)
-    });
+    let (store, drained) = (core.store.clone(), ctx.drained.clone());
+    // Calls that are being answered still write. A store that failed ends the process.
+    ctx.spawn("store", Critical::Yes, async move { Ok(store.keep(drained.cancelled()).await?) });
     let api = api::Api::new(core);
     let max = ctx.max_message_bytes();
     Ok(Services::new()

@@ -41,9 +41,9 @@ impl Api {
     }
 
     /// The job that an earlier call with the same request id made.
-    fn replay(&self, method: &'static str, id: &str, digest: &[u8]) -> Result<Option<Option<pb::Job>>> {
+    async fn replay(&self, method: &'static str, id: &str, digest: &[u8]) -> Result<Option<Option<pb::Job>>> {
         let at = self.core.moment();
-        let seen = self.core.store.read(|read| control::replayed(read, &at, method, id, digest))?;
+        let seen = self.core.store.read_durable(|read| control::replayed(read, &at, method, id, digest)).await?;
         seen.map(|resource| {
             let key = resource.split_once('/').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap_or_default();
             self.shown(&key)
@@ -61,7 +61,7 @@ impl Api {
         let given = request.job.clone().unwrap_or_default();
         let spec = job_from(given.spec.unwrap_or_default())?;
         let digest = digest(&request);
-        if let Some(made) = self.replay("CreateJob", &request.request_id, &digest)? {
+        if let Some(made) = self.replay("CreateJob", &request.request_id, &digest).await? {
             return Ok(made);
         }
         let uid = uuid::Uuid::now_v7();
@@ -169,7 +169,7 @@ impl JobService for Api {
         let request = request.into_inner();
         check(&request)?;
         let digest = request.name.clone().into_bytes();
-        if let Some(job) = self.replay("RetryJob", &request.request_id, &digest)? {
+        if let Some(job) = self.replay("RetryJob", &request.request_id, &digest).await? {
             return Ok(Response::new(pb::RetryJobResponse { job }));
         }
         let (key, at) = (Self::job_key(&request.name)?, self.core.moment());
