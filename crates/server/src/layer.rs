@@ -14,6 +14,7 @@ use axum::middleware::from_fn_with_state;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::guard::panicked;
 use crate::config::LimitsConfig;
 use crate::rights::Rights;
 

@@ -44,6 +44,24 @@ async fn a_panic_is_internal_and_harms_nobody_else() {
 }
 
 #[tokio::test]
+async fn a_task_that_produces_a_stream_belongs_to_its_call_and_never_ends_well_by_a_panic() {
+    let running = serve(FrameConfig::default()).await;
+    let mut client = running.client();
+    let context = mms_server::CallContext { request_id: "outer-2".into(), deadline: None };
+    let asked = async { client.watch_transfer(watch("produced")).await };
+    let mut stream = context.scope(asked).await.unwrap().into_inner();
+    stream.message().await.unwrap().unwrap();
+    assert_eq!(stream.message().await.unwrap().unwrap().transfer.unwrap().task, "outer-2");
+    assert!(stream.message().await.unwrap().is_none(), "the producer returned: the stream ends well");
+
+    let mut stream = client.watch_transfer(watch("producer-panics")).await.unwrap().into_inner();
+    let status = failure(&mut stream).await;
+    assert_eq!(read(&status), (Code::Internal, ErrorReason::Internal));
+    assert!(!status.message().contains("purpose"), "{status}");
+    client.get_transfer(get("fine")).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_text_for_the_log_does_not_leave() {
     let running = serve(FrameConfig::default()).await;
     let mut client = running.client();

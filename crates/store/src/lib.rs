@@ -76,6 +76,7 @@ mod error;
 mod key;
 mod layout;
 mod options;
+mod position;
 mod read;
 mod schema;
 mod scope;

@@ -31,7 +31,7 @@ pub(super) async fn panics(request: Request, next: Next) -> Response<Body> {
 }
 
 /// The answer to a call whose handler panicked. What it said is in the log, where the panic hook put it.
-pub(super) fn panicked() -> ApiError {
+pub(crate) fn panicked() -> ApiError {
     ApiError::internal("the handler of this call failed")
 }
 

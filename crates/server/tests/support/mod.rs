@@ -78,6 +78,19 @@ impl TransferService for Chosen {
         let rest: Watch = match request.get_ref().name.rsplit('/').next().unwrap() {
             "panic" => Box::pin(futures::stream::poll_fn(|_| panic!("a stream panicked on purpose"))),
             "bare" => Box::pin(futures::stream::iter([Err(Status::unknown("text for the log only"))])),
+            // A task of its own, which tells whose call it works for and then ends in its way.
+            way @ ("produced" | "producer-panics") => {
+                let panics = way == "producer-panics";
+                mms_server::stream(1, move |send| async move {
+                    let context = CallContext::current().unwrap();
+                    let left = context.remaining().map_or(-1, |left| i64::try_from(left.as_millis()).unwrap());
+                    let transfer =
+                        Transfer { task: context.request_id.to_string(), bytes_total: left, ..Transfer::default() };
+                    let answer = WatchTransferResponse { transfer: Some(transfer) };
+                    send.send(Ok(answer)).await.unwrap();
+                    assert!(!panics, "a producer panicked on purpose");
+                })
+            }
             _ => Box::pin(futures::stream::pending()),
         };
         Ok(Response::new(Box::pin(first.chain(rest))))

@@ -1,14 +1,12 @@
-//! Streams that follow a job or a task. A position is the store's revision up to which the caller has seen changes.
+//! Streams that follow a job or a task. A position is the store's: up to which durable revision the caller has seen
+//! changes.
 
-use std::pin::Pin;
 use std::time::Duration;
 
-use futures::Stream;
 use mms_proto::ApiError;
 use mms_proto::scheduler::v1 as pb;
+use mms_server::stream::Answers;
 use mms_store::{Read, Scope};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::Api;
@@ -18,37 +16,34 @@ use crate::error::{Result, SchedulerError};
 use crate::store::{JOB_TABLES, JobKey, TASKS, TaskKey};
 use crate::task::TaskState;
 
-pub type JobStream = Pin<Box<dyn Stream<Item = Result<pb::WatchJobResponse, Status>> + Send>>;
-pub type TaskStream = Pin<Box<dyn Stream<Item = Result<pb::WatchTaskResponse, Status>> + Send>>;
+pub type JobStream = Answers<pb::WatchJobResponse>;
+pub type TaskStream = Answers<pb::WatchTaskResponse>;
 
 /// Least time between two answers.
 const PACE: Duration = Duration::from_millis(250);
 /// Answers that may wait for a slow caller; it then gets fewer, never stale ones.
 const QUEUE: usize = 1;
 
-fn position(text: &str) -> Result<u64, Status> {
-    if text.is_empty() {
-        return Ok(0);
-    }
-    text.parse().map_err(|_| ApiError::invalid_field("position", "is not a position of this stream").into())
-}
-
 impl Api {
+    fn revision_at(&self, position: &str) -> Result<u64, Status> {
+        let fault = || ApiError::invalid_field("position", "is not a position of this stream").into();
+        self.core.store.revision_at(position).ok_or_else(fault)
+    }
+
     pub(super) fn watch_job_stream(&self, key: JobKey, from: &str) -> Result<JobStream, Status> {
-        let (mut seen, api) = (position(from)?, self.clone());
-        let (send, receive) = mpsc::channel(QUEUE);
-        tokio::spawn(async move {
+        let (mut seen, api) = (self.revision_at(from)?, self.clone());
+        Ok(mms_server::stream(QUEUE, |send| async move {
             let mut last = None;
             loop {
-                let look = api.look_at_job(&key, seen);
-                let (answer, ends) = match look {
+                let look = api.look_at_job(&key, seen).await;
+                let (answer, revision, ends) = match look {
                     Ok(found) => found,
                     Err(error) => return drop(send.send(Err(error.into())).await),
                 };
                 // Running tasks' progress changes without a revision.
                 if last.as_ref() != answer.job.as_ref() || !answer.tables.is_empty() {
                     last.clone_from(&answer.job);
-                    seen = answer.position.parse().unwrap_or(seen);
+                    seen = revision;
                     if send.send(Ok(answer)).await.is_err() {
                         return;
                     }
@@ -61,12 +56,11 @@ impl Api {
                     () = tokio::time::sleep(PACE) => {}
                 }
             }
-        });
-        Ok(Box::pin(ReceiverStream::new(receive)))
+        }))
     }
 
-    fn look_at_job(&self, key: &JobKey, seen: u64) -> Result<(pb::WatchJobResponse, bool)> {
-        let (job, tables, revision) = self.core.store.read(|read| {
+    async fn look_at_job(&self, key: &JobKey, seen: u64) -> Result<(pb::WatchJobResponse, u64, bool)> {
+        let look = self.core.store.read_durable(|read| {
             let revision = read.revision();
             let job = control::job(read, key)?;
             let mut tables = Vec::new();
@@ -77,26 +71,28 @@ impl Api {
                 std::ops::ControlFlow::Continue(())
             })?;
             Ok::<_, SchedulerError>((job, tables, revision))
-        })?;
+        });
+        let (job, tables, revision) = look.await?;
         let tables = tables.iter().map(|(key, table)| self.show_table(key, table)).collect::<Result<_>>()?;
-        let answer = pb::WatchJobResponse { job: Some(self.show(key, &job)), tables, position: revision.to_string() };
-        Ok((answer, watch_ends(&job)))
+        let position = self.core.store.position(revision);
+        let answer = pb::WatchJobResponse { job: Some(self.show(key, &job)), tables, position };
+        Ok((answer, revision, watch_ends(&job)))
     }
 
     pub(super) fn watch_task_stream(&self, key: TaskKey, from: &str) -> Result<TaskStream, Status> {
-        let (seen, api) = (position(from)?, self.clone());
-        let (send, receive) = mpsc::channel(QUEUE);
-        tokio::spawn(async move {
+        let (seen, api) = (self.revision_at(from)?, self.clone());
+        Ok(mms_server::stream(QUEUE, |send| async move {
             let mut last = None;
             loop {
-                let (task, revision, ends) = match api.look_at_task(&key) {
+                let (task, revision, ends) = match api.look_at_task(&key).await {
                     Ok(found) => found,
                     Err(error) => return drop(send.send(Err(error.into())).await),
                 };
                 let fresh = last.is_some() || revision > seen || ends;
                 if fresh && last.as_ref() != Some(&task) {
                     last = Some(task.clone());
-                    let answer = pb::WatchTaskResponse { task: Some(task), position: revision.to_string() };
+                    let answer =
+                        pb::WatchTaskResponse { task: Some(task), position: api.core.store.position(revision) };
                     if send.send(Ok(answer)).await.is_err() {
                         return;
                     }
@@ -109,12 +105,11 @@ impl Api {
                     () = tokio::time::sleep(PACE) => {}
                 }
             }
-        });
-        Ok(Box::pin(ReceiverStream::new(receive)))
+        }))
     }
 
-    fn look_at_task(&self, key: &TaskKey) -> Result<(pb::Task, u64, bool)> {
-        let record = self.core.store.read(|read| read.get(&TASKS, key))?;
+    async fn look_at_task(&self, key: &TaskKey) -> Result<(pb::Task, u64, bool)> {
+        let record = self.core.store.read_durable(|read| read.get(&TASKS, key)).await?;
         let ended = record
             .as_ref()
             .and_then(TaskState::of)
