@@ -38,6 +38,8 @@ pub struct FrameConfig {
     pub listen: SocketAddr,
     /// Folder of the service's durable state.
     pub data_dir: PathBuf,
+    /// What to do when the durable state cannot be read.
+    pub recover: Recover,
     /// Certificates.
     pub tls: TlsConfig,
     /// File of callers' tokens, mode 0600. Unset on loopback: whoever reaches the port is ADMIN, but not SERVICE.
@@ -51,6 +53,16 @@ pub struct FrameConfig {
     pub limits: LimitsConfig,
     /// Seconds that calls in flight get to end once the process is told to stop.
     pub shutdown_grace_seconds: u64,
+}
+
+/// What to do when the durable state is missing or cannot be read. A healthy one is left as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recover {
+    /// Do not start.
+    Refuse,
+    /// Restore the newest export that is whole; what was acknowledged after it is lost.
+    NewestExport,
 }
 
 /// The section `[server.tls]`.
@@ -110,6 +122,7 @@ impl Default for FrameConfig {
             data_dir: "mms-data".into(),
             tls: TlsConfig::default(),
             tokens_file: None,
+            recover: Recover::Refuse,
             service_token_file: None,
             insecure: false,
             limits: LimitsConfig::default(),

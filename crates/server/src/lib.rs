@@ -20,7 +20,7 @@ pub mod telemetry;
 pub mod tokens;
 
 pub use client::{Client, ClientConfig, is_retryable};
-pub use config::{Faults, FrameConfig, Secret, ServiceConfig, TelemetryConfig};
+pub use config::{Faults, FrameConfig, Recover, Secret, ServiceConfig, TelemetryConfig};
 pub use context::CallContext;
 pub use entry::{EXIT_CONFIG, EXIT_START, EXIT_USAGE, cancel_on_signal, main};
 pub use rights::{Caller, caller};

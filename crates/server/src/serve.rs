@@ -14,7 +14,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 use tonic_health::ServingStatus;
 
-use crate::config::FrameConfig;
+use crate::config::{FrameConfig, Recover};
 use crate::layer::{self, Shared};
 use crate::rights::Rights;
 use crate::supervise::{Critical, Supervisor, chain};
@@ -102,6 +102,16 @@ impl<C> Context<C> {
 
     /// Starts a background task; it should end when `shutdown` is cancelled.
     pub fn spawn<F>(&self, name: &'static str, critical: Critical, task: F)
+    /// The address that others may be told. None when it listens on all of its machine's: 0.0.0.0 leads nowhere.
+    pub fn endpoint(&self) -> Option<String> {
+        (!self.local_addr.ip().is_unspecified()).then(|| self.local_addr.to_string())
+    }
+
+    /// Whether durable state that cannot be read is to be restored from its newest export.
+    pub fn recovers(&self) -> bool {
+        self.frame.recover == Recover::NewestExport
+    }
+
     where
         F: Future<Output = Result<(), BoxError>> + Send + 'static,
     {

@@ -28,14 +28,16 @@ pub enum StoreError {
         source: Arc<io::Error>,
     },
     /// Stored bytes are not what was written.
-    #[error("store is corrupt: {what}; restore it from an export (recovery = newest export) or from a backup")]
+    #[error(
+        "store is corrupt: {what}; start once with --recover newest-export (what was acknowledged after the newest of its exports/ is lost), or put a backup in its place"
+    )]
     Corrupt {
         /// What was found, and where.
         what: String,
     },
     /// The directory was a store before, but its data is not there.
     #[error(
-        "store directory {dir} was in use before but holds no database: refusing to start empty; restore `sled/`, or recover from the newest export"
+        "store directory {dir} was in use before but holds no database: refusing to start empty; restore `sled/`, or start once with --recover newest-export"
     )]
     Missing {
         /// The directory.

@@ -51,10 +51,11 @@ const STORE: &str = "store";
 /// A key that cannot be read, or a store that does not open.
 pub async fn start(context: Context<Config>) -> Result<Services, BoxError> {
     let (config, frame) = (context.config.clone(), context.frame.clone());
+    let options = Options::default().recovering(context.recovers());
     // Both read files.
     let (keys, store) = tokio::task::spawn_blocking(move || {
         let keys = config.key_ring()?;
-        let store = Store::open(frame.data_dir.join(STORE), store::schema(), Options::default())?;
+        let store = Store::open(frame.data_dir.join(STORE), store::schema(), options)?;
         Ok::<_, BoxError>((keys, store))
     })
     .await??;

@@ -36,7 +36,7 @@ use mms_proto::scheduler::v1::job_service_server::JobServiceServer;
 use mms_proto::scheduler::v1::timer_service_server::TimerServiceServer;
 use mms_proto::scheduler::v1::worker_service_server::WorkerServiceServer;
 use mms_server::{BoxError, Client, Context, Critical, Services, sized};
-use mms_store::Store;
+use mms_store::{Options, Store};
 
 pub use config::Config;
 
@@ -47,9 +47,8 @@ pub use config::Config;
 pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
     let token = ctx.service_token.as_ref();
     let peers = peers::Peers::new(Client::new(&ctx.config.catalog, token)?, Client::new(&ctx.config.registry, token)?);
-    let dir = ctx.data_dir().join("store");
-    let store =
-        tokio::task::spawn_blocking(move || Store::open(dir, store::schema(), mms_store::Options::default())).await??;
+    let (dir, options) = (ctx.data_dir().join("store"), Options::default().recovering(ctx.recovers()));
+    let store = tokio::task::spawn_blocking(move || Store::open(dir, store::schema(), options)).await??;
     let leases = clock::Leases::new(ctx.config.lease_term());
     let core = core::Core::new(store, leases, peers, now_ms, fastrand::f64);
     background::adopt(&core)?;
