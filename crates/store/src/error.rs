@@ -151,6 +151,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the store answers nothing any more, so that the same call may succeed after a restart.
+    pub fn has_ended(&self) -> bool {
+        matches!(self, Self::Stopped { .. } | Self::Closed)
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source: Arc::new(source) }
