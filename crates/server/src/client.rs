@@ -263,3 +263,22 @@ fn is_broken_connection(status: &Status) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_written_as_the_protocol_has_it() {
+        let cases = [
+            (Duration::from_millis(250), "250m"),
+            (Duration::from_micros(10), "1m"),
+            (Duration::from_secs(99_999), "99999000m"),
+            (Duration::from_secs(100_000), "100000S"),
+            (Duration::MAX, "99999999S"),
+        ];
+        for (timeout, text) in cases {
+            assert_eq!(format_timeout(timeout), text);
+        }
+    }
+}

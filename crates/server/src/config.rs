@@ -87,6 +87,8 @@ pub struct LimitsConfig {
     pub concurrent_calls: usize,
     /// Streams open at once.
     pub concurrent_streams: usize,
+    /// Calls at once that mostly wait, as those of idle workers for a task.
+    pub concurrent_waits: usize,
     /// Deadline of a plain call that brings none. Streams without one have none.
     pub default_deadline_seconds: u64,
     /// The longest deadline of a plain call, whatever it asks for.
@@ -120,9 +122,9 @@ impl Default for FrameConfig {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
             data_dir: "mms-data".into(),
+            recover: Recover::Refuse,
             tls: TlsConfig::default(),
             tokens_file: None,
-            recover: Recover::Refuse,
             service_token_file: None,
             insecure: false,
             limits: LimitsConfig::default(),
@@ -137,6 +139,7 @@ impl Default for LimitsConfig {
             max_message_bytes: 16 << 20,
             concurrent_calls: 1024,
             concurrent_streams: 1024,
+            concurrent_waits: 1024,
             default_deadline_seconds: 120,
             max_deadline_seconds: 900,
         }
@@ -190,9 +193,11 @@ impl FrameConfig {
             faults.add("server.limits.max_message_bytes", "must be from 65536 (64 KiB) to 1073741824 (1 GiB)");
         }
         // A semaphore of tokio holds usize::MAX >> 3 permits; a million calls are more than any process can handle.
-        for (key, value) in
-            [("concurrent_calls", limits.concurrent_calls), ("concurrent_streams", limits.concurrent_streams)]
-        {
+        for (key, value) in [
+            ("concurrent_calls", limits.concurrent_calls),
+            ("concurrent_streams", limits.concurrent_streams),
+            ("concurrent_waits", limits.concurrent_waits),
+        ] {
             if !(1..=1_000_000).contains(&value) {
                 faults.add(&format!("server.limits.{key}"), "must be from 1 to 1000000");
             }

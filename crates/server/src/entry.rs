@@ -93,9 +93,9 @@ where
     }
     match run(loaded, version, start) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error @ (FrameError::Config(_) | FrameError::Tokens(_) | FrameError::File { .. })) => {
-            fail(EXIT_CONFIG, &error)
-        }
+        Err(
+            error @ (FrameError::Config(_) | FrameError::Tokens(_) | FrameError::File { .. } | FrameError::Tls { .. }),
+        ) => fail(EXIT_CONFIG, &error),
         Err(error) => fail(EXIT_START, &error),
     }
 }

@@ -76,6 +76,26 @@ async fn a_service_that_does_not_start_says_why() {
 }
 
 #[tokio::test]
+async fn what_a_failed_start_began_is_ended() {
+    let server = BoundServer::bind("transfer", FrameConfig::default()).await.unwrap();
+    let ended = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let ends = ended.clone();
+    let serving = server.serve((), CancellationToken::new(), |context| async move {
+        let (shutdown, drained) = (context.shutdown.clone(), context.drained.clone());
+        context.spawn("store", Critical::Yes, async move {
+            shutdown.cancelled().await;
+            drained.cancelled().await;
+            ends.store(true, std::sync::atomic::Ordering::SeqCst);
+            Ok(())
+        });
+        Err("no channel".into())
+    });
+    let error = tokio::time::timeout(BOUND, serving).await.unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "transfer did not start: no channel");
+    assert!(ended.load(std::sync::atomic::Ordering::SeqCst), "its background task still runs");
+}
+
+#[tokio::test]
 async fn stores_close_after_the_last_call() {
     use mms_proto::transfer::v1::transfer_service_server::TransferServiceServer;
     use std::sync::atomic::{AtomicBool, Ordering};

@@ -65,7 +65,8 @@ pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
         .add(sized!(JobServiceServer::new(api.clone()), max))
         .add(sized!(WorkerServiceServer::new(api.clone()), max))
         .add(sized!(TimerServiceServer::new(api.clone()), max))
-        .add(sized!(AuditServiceServer::new(api), max)))
+        .add(sized!(AuditServiceServer::new(api), max))
+        .waiting("/mms.scheduler.v1.WorkerService/LeaseTasks"))
 }
 
 fn run(ctx: &Context<Config>, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {

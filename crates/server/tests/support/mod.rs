@@ -96,7 +96,14 @@ impl TransferService for Chosen {
         Ok(Response::new(Box::pin(first.chain(rest))))
     }
 
-    async fn drain_worker(&self, _: Request<DrainWorkerRequest>) -> Result<Response<DrainWorkerResponse>, Status> {
+    async fn drain_worker(
+        &self,
+        request: Request<DrainWorkerRequest>,
+    ) -> Result<Response<DrainWorkerResponse>, Status> {
+        if request.get_ref().name.ends_with("wait") {
+            self.entered.notify_one();
+            self.gate.notified().await;
+        }
         Ok(Response::new(DrainWorkerResponse::default()))
     }
 }
@@ -119,12 +126,22 @@ impl Running {
 }
 
 pub async fn serve(frame: FrameConfig) -> Running {
+    run(frame, None).await
+}
+
+/// As [`serve`], with a method whose calls wait.
+pub async fn serve_waiting(frame: FrameConfig, waiting: &'static str) -> Running {
+    run(frame, Some(waiting)).await
+}
+
+async fn run(frame: FrameConfig, waiting: Option<&'static str>) -> Running {
     let server = BoundServer::bind("transfer", frame).await.unwrap();
     let (addr, shutdown, chosen) = (server.local_addr(), CancellationToken::new(), Chosen::default());
     let service = chosen.clone();
     let serving = server.serve((), shutdown.clone(), move |context| async move {
         let max = context.max_message_bytes();
-        Ok(Services::new().add(sized!(TransferServiceServer::new(service), max)))
+        let services = Services::new().add(sized!(TransferServiceServer::new(service), max));
+        Ok(waiting.into_iter().fold(services, Services::waiting))
     });
     Running { addr, chosen, shutdown, served: tokio::spawn(serving) }
 }
