@@ -50,6 +50,11 @@ impl Process {
         Ok(self.child.wait()?)
     }
 
+    /// Waits for its end.
+    pub fn wait(&mut self) -> anyhow::Result<std::process::ExitStatus> {
+        Ok(self.child.wait()?)
+    }
+
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()

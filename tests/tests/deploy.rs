@@ -16,16 +16,59 @@ use mms_tests::suite::{PATIENCE, SERVICES};
 use mms_tests::{peers, sandbox::free_port};
 use serde_json::Value;
 
+fn printed(service: &str, file: Option<&Path>) -> anyhow::Result<String> {
+    let mut command = Command::new(program(&format!("mms-{service}"))?);
+    command.arg("--print-config");
+    match file {
+        Some(file) => command.arg("--config").arg(file),
+        // The one key without a default.
+        None => command.env("MMS_REGISTRY__REGISTRY__ENCRYPTION_KEY_FILE", "/etc/mms/keys/main.key"),
+    };
+    Ok(String::from_utf8(peers::run(&mut command)?.stdout)?)
+}
+
 #[test]
-fn every_example_configuration_is_valid() -> anyhow::Result<()> {
+fn every_example_configuration_is_valid_and_shows_the_defaults() -> anyhow::Result<()> {
     for service in SERVICES {
         let file = peers::root().join(format!("deploy/config/{service}.toml"));
         let mut command = Command::new(program(&format!("mms-{service}"))?);
         peers::run(command.arg("--config").arg(&file).arg("--check-config"))?;
-        // The examples show defaults, so what they set must be what is without them.
-        let mut printed = Command::new(program(&format!("mms-{service}"))?);
-        let output = peers::run(printed.arg("--config").arg(&file).arg("--print-config"))?;
-        anyhow::ensure!(!output.stdout.is_empty(), "{service} prints no configuration");
+        let defaults = printed(service, None)?;
+        assert_eq!(printed(service, Some(&file))?, defaults, "{service}.toml changes what it claims to show");
+
+        // And none is missing, but for those that it says are elsewhere.
+        let text = std::fs::read_to_string(&file)?;
+        let elsewhere = text.contains("are explained in registry.toml");
+        let mut section = "";
+        for line in defaults.lines() {
+            section = line.strip_prefix('[').map_or(section, |name| name.trim_end_matches(']'));
+            let of_frame = ["server", "telemetry"].iter().any(|frame| section.starts_with(frame));
+            if let Some((key, _)) = line.split_once(" = ")
+                && !(elsewhere && of_frame)
+            {
+                let shown = text.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} = ")));
+                assert!(shown, "{service}.toml does not show {section}.{key}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn no_secret_gets_into_an_image_and_no_two_workers_share_a_folder() -> anyhow::Result<()> {
+    let ignored = std::fs::read_to_string(peers::root().join(".dockerignore"))?;
+    assert!(ignored.lines().any(|line| line == "deploy/secrets"), "make-secrets writes there by default: {ignored}");
+    let compose = compose()?;
+    for service in SERVICES {
+        let described = &compose["services"][service];
+        let volumes = described["volumes"].as_array().context("volumes")?;
+        let state = volumes.iter().filter_map(Value::as_str).find(|volume| volume.ends_with("/var/lib/mms"));
+        // A worker that is scaled gets a folder, and so an id, for each container; a store is one and has a name.
+        let expected = if service == "transfer" { "/var/lib/mms".into() } else { format!("{service}:/var/lib/mms") };
+        assert_eq!(state, Some(expected.as_str()));
+        let grace = described["stop_grace_period"].as_str().and_then(|text| text.strip_suffix('s'));
+        let grace: u64 = grace.context("a stop_grace_period")?.parse()?;
+        assert!(grace > mms_server::FrameConfig::default().shutdown_grace_seconds + 5, "{service} is killed too early");
     }
     Ok(())
 }

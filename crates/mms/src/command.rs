@@ -1,6 +1,7 @@
 //! The command line: what subcommands there are. What each does is in its own file.
 
 use clap::{Parser, Subcommand};
+use mms_server::config::LogFormat;
 
 use crate::client::Remote;
 use crate::{demo, job, migrate, sandbox, scan, source, table, task, up};
@@ -12,6 +13,19 @@ pub struct Cli {
     /// What is logged on stderr, in the syntax of tracing's EnvFilter, for example "info,mms_transfer=debug".
     #[arg(long, global = true, value_name = "FILTER", env = "MMS_LOG")]
     log: Option<String>,
+    /// How log lines look.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        value_enum,
+        default_value = "human",
+        env = "MMS_TELEMETRY__FORMAT"
+    )]
+    log_format: LogFormat,
+    /// OTLP collector for traces, gRPC, as in http://127.0.0.1:4317.
+    #[arg(long, global = true, value_name = "URL", env = "MMS_TELEMETRY__OTLP_ENDPOINT")]
+    otlp_endpoint: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -68,8 +82,11 @@ impl Cli {
         };
         // The Delta library logs every error that it returns, backtrace and all; ours tells the same in one line.
         let usual = format!("{usual},delta_kernel=off,delta_kernel_default_engine=off");
-        let telemetry =
-            mms_server::TelemetryConfig { filter: self.log.unwrap_or(usual), ..mms_server::TelemetryConfig::default() };
+        let telemetry = mms_server::TelemetryConfig {
+            format: self.log_format,
+            filter: self.log.unwrap_or(usual),
+            otlp_endpoint: self.otlp_endpoint,
+        };
         let _telemetry = mms_server::telemetry::init(&telemetry, "command", env!("CARGO_PKG_VERSION"))?;
         match self.command {
             Command::Up(up) => Box::pin(up.run()).await,

@@ -68,6 +68,7 @@ impl Demo {
             port_base: 0,
             allow_local_files: true,
             lease_seconds: None,
+            recover: mms_server::Recover::Refuse,
         })
         .await?;
         let clients = Clients::of(&suite.endpoints)?;

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use mms_server::config::LimitsConfig;
-use mms_server::{BoundServer, CancellationToken, Client, ClientConfig, FrameConfig, FrameError, ServiceConfig};
+use mms_server::{
+    BoundServer, CancellationToken, Client, ClientConfig, FrameConfig, FrameError, Recover, ServiceConfig,
+};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 use tonic_health::pb::HealthCheckRequest;
@@ -35,6 +37,8 @@ pub struct SuiteConfig {
     pub allow_local_files: bool,
     /// Seconds that a lease lasts without a heartbeat.
     pub lease_seconds: Option<u64>,
+    /// What to do when durable state is missing or cannot be read.
+    pub recover: Recover,
 }
 
 /// Where the services listen.
@@ -108,6 +112,7 @@ impl Suite {
             anyhow::Ok(FrameConfig {
                 listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port(offset)?)),
                 data_dir: data_dir.join(service),
+                recover: config.recover,
                 service_token_file: Some(token_file.clone()),
                 shutdown_grace_seconds: GRACE_SECONDS,
                 limits: LimitsConfig::default(),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use mms_server::{CancellationToken, cancel_on_signal};
+use mms_server::{CancellationToken, Recover, cancel_on_signal};
 
 use crate::output;
 use crate::suite::{Suite, SuiteConfig};
@@ -29,6 +29,9 @@ pub struct Up {
     /// Seconds that a worker's lease lasts without a heartbeat. Default 30.
     #[arg(long, value_name = "N")]
     lease_seconds: Option<u64>,
+    /// What to do when a service's durable state is missing or cannot be read.
+    #[arg(long, value_name = "HOW", value_enum, default_value = "refuse")]
+    recover: Recover,
     /// Print the endpoints as one line of JSON.
     #[arg(long)]
     json: bool,
@@ -44,6 +47,7 @@ impl Up {
             port_base: self.port_base,
             allow_local_files: self.allow_local_files,
             lease_seconds: self.lease_seconds,
+            recover: self.recover,
         })
         .await?;
         let at = &suite.endpoints;

@@ -11,7 +11,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, Response};
 use serde::{Deserialize, Serialize};
 use tonic::body::Body;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Status};
 use tower::Service;
 use tracing::Instrument;
@@ -29,6 +29,10 @@ pub struct ClientConfig {
     pub endpoint: String,
     /// Authority that signed its certificate, PEM. Needed for `https://`.
     pub ca_file: Option<PathBuf>,
+    /// Certificate chain that this process shows, PEM, where the service demands one.
+    pub cert_file: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub key_file: Option<PathBuf>,
     /// Name in its certificate, if it is not the host of the URL.
     pub server_name: Option<String>,
     /// File that holds the token to send, mode 0600. Unset: the token of the suite's own services.
@@ -44,6 +48,8 @@ impl Default for ClientConfig {
         Self {
             endpoint: String::new(),
             ca_file: None,
+            cert_file: None,
+            key_file: None,
             server_name: None,
             token_file: None,
             insecure: false,
@@ -61,7 +67,7 @@ pub enum ClientError {
     /// The token could not be read.
     #[error(transparent)]
     Token(#[from] TokensError),
-    /// The authority's certificate could not be read.
+    /// A certificate or key could not be read.
     #[error("{}: {source}", .file.display())]
     File {
         /// The file.
@@ -104,6 +110,12 @@ impl ClientConfig {
             Some("https") => {}
             _ => faults.add(&format!("{key}.endpoint"), "must begin with http:// or https://"),
         }
+        if self.cert_file.is_some() != self.key_file.is_some() {
+            faults.add(&format!("{key}.cert_file"), "goes together with key_file: one is missing");
+        }
+        if self.cert_file.is_some() && self.ca_file.is_none() {
+            faults.add(&format!("{key}.cert_file"), "needs https:// and ca_file");
+        }
         if !(1..=86_400).contains(&self.deadline_seconds) {
             faults.add(&format!("{key}.deadline_seconds"), "must be from 1 to 86400 (a day)");
         }
@@ -143,8 +155,12 @@ impl Client {
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(4 << 20);
         if let Some(file) = &config.ca_file {
-            let pem = std::fs::read(file).map_err(|source| ClientError::File { file: file.clone(), source })?;
-            let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+            let read =
+                |file: &PathBuf| std::fs::read(file).map_err(|source| ClientError::File { file: file.clone(), source });
+            let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(file)?));
+            if let (Some(cert), Some(key)) = (&config.cert_file, &config.key_file) {
+                tls = tls.identity(Identity::from_pem(read(cert)?, read(key)?));
+            }
             if let Some(name) = &config.server_name {
                 tls = tls.domain_name(name);
             }
@@ -246,4 +262,23 @@ fn is_broken_connection(status: &Status) -> bool {
         cause = error.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_written_as_the_protocol_has_it() {
+        let cases = [
+            (Duration::from_millis(250), "250m"),
+            (Duration::from_micros(10), "1m"),
+            (Duration::from_secs(99_999), "99999000m"),
+            (Duration::from_secs(100_000), "100000S"),
+            (Duration::MAX, "99999999S"),
+        ];
+        for (timeout, text) in cases {
+            assert_eq!(format_timeout(timeout), text);
+        }
+    }
 }

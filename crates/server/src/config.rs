@@ -38,6 +38,8 @@ pub struct FrameConfig {
     pub listen: SocketAddr,
     /// Folder of the service's durable state.
     pub data_dir: PathBuf,
+    /// What to do when the durable state cannot be read.
+    pub recover: Recover,
     /// Certificates.
     pub tls: TlsConfig,
     /// File of callers' tokens, mode 0600. Unset on loopback: whoever reaches the port is ADMIN, but not SERVICE.
@@ -51,6 +53,16 @@ pub struct FrameConfig {
     pub limits: LimitsConfig,
     /// Seconds that calls in flight get to end once the process is told to stop.
     pub shutdown_grace_seconds: u64,
+}
+
+/// What to do when the durable state is missing or cannot be read. A healthy one is left as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recover {
+    /// Do not start.
+    Refuse,
+    /// Restore the newest export that is whole; what was acknowledged after it is lost.
+    NewestExport,
 }
 
 /// The section `[server.tls]`.
@@ -75,6 +87,8 @@ pub struct LimitsConfig {
     pub concurrent_calls: usize,
     /// Streams open at once.
     pub concurrent_streams: usize,
+    /// Calls at once that mostly wait, as those of idle workers for a task.
+    pub concurrent_waits: usize,
     /// Deadline of a plain call that brings none. Streams without one have none.
     pub default_deadline_seconds: u64,
     /// The longest deadline of a plain call, whatever it asks for.
@@ -94,7 +108,7 @@ pub struct TelemetryConfig {
 }
 
 /// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
@@ -108,6 +122,7 @@ impl Default for FrameConfig {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
             data_dir: "mms-data".into(),
+            recover: Recover::Refuse,
             tls: TlsConfig::default(),
             tokens_file: None,
             service_token_file: None,
@@ -124,6 +139,7 @@ impl Default for LimitsConfig {
             max_message_bytes: 16 << 20,
             concurrent_calls: 1024,
             concurrent_streams: 1024,
+            concurrent_waits: 1024,
             default_deadline_seconds: 120,
             max_deadline_seconds: 900,
         }
@@ -177,9 +193,11 @@ impl FrameConfig {
             faults.add("server.limits.max_message_bytes", "must be from 65536 (64 KiB) to 1073741824 (1 GiB)");
         }
         // A semaphore of tokio holds usize::MAX >> 3 permits; a million calls are more than any process can handle.
-        for (key, value) in
-            [("concurrent_calls", limits.concurrent_calls), ("concurrent_streams", limits.concurrent_streams)]
-        {
+        for (key, value) in [
+            ("concurrent_calls", limits.concurrent_calls),
+            ("concurrent_streams", limits.concurrent_streams),
+            ("concurrent_waits", limits.concurrent_waits),
+        ] {
             if !(1..=1_000_000).contains(&value) {
                 faults.add(&format!("server.limits.{key}"), "must be from 1 to 1000000");
             }

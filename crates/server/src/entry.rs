@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, Loaded, Override};
+use crate::config::{self, Loaded, Override, Recover};
 use crate::serve::{BoundServer, Context, FrameError, Services};
 use crate::{BoxError, ServiceConfig, telemetry};
 
@@ -30,6 +30,9 @@ struct Flags {
     /// Folder of durable state, instead of server.data_dir.
     #[arg(long, value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
+    /// What to do when the durable state is missing or cannot be read, instead of server.recover.
+    #[arg(long, value_name = "HOW", value_enum)]
+    recover: Option<Recover>,
     /// Accept callers from other machines without TLS or tokens.
     #[arg(long)]
     insecure: bool,
@@ -49,6 +52,9 @@ impl Flags {
         }
         if let Some(folder) = &self.data_dir {
             overrides.push(("server.data_dir", folder.to_string_lossy().into()));
+        }
+        if let Some(recover) = self.recover.and_then(|recover| serde_json::to_value(recover).ok()) {
+            overrides.push(("server.recover", recover));
         }
         if self.insecure {
             overrides.push(("server.insecure", true.into()));
@@ -87,9 +93,9 @@ where
     }
     match run(loaded, version, start) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error @ (FrameError::Config(_) | FrameError::Tokens(_) | FrameError::File { .. })) => {
-            fail(EXIT_CONFIG, &error)
-        }
+        Err(
+            error @ (FrameError::Config(_) | FrameError::Tokens(_) | FrameError::File { .. } | FrameError::Tls { .. }),
+        ) => fail(EXIT_CONFIG, &error),
         Err(error) => fail(EXIT_START, &error),
     }
 }

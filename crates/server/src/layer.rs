@@ -14,6 +14,7 @@ use axum::middleware::from_fn_with_state;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::guard::panicked;
 use crate::config::LimitsConfig;
 use crate::rights::Rights;
 
@@ -23,6 +24,9 @@ pub(crate) struct Shared {
     pub rights: Rights,
     pub calls: Arc<Semaphore>,
     pub streams: Arc<Semaphore>,
+    pub waits: Arc<Semaphore>,
+    /// Paths of the plain methods whose calls have their places there.
+    pub waiting: Vec<&'static str>,
     pub default_deadline: Duration,
     pub max_deadline: Duration,
     /// Cancelled once the process drains: new calls are refused and streams end.
@@ -31,11 +35,19 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub fn new(service: &'static str, rights: Rights, limits: &LimitsConfig, drain: CancellationToken) -> Arc<Self> {
+    pub fn new(
+        service: &'static str,
+        rights: Rights,
+        limits: &LimitsConfig,
+        waiting: Vec<&'static str>,
+        drain: CancellationToken,
+    ) -> Arc<Self> {
         Arc::new(Self {
             rights,
             calls: Arc::new(Semaphore::new(limits.concurrent_calls)),
             streams: Arc::new(Semaphore::new(limits.concurrent_streams)),
+            waits: Arc::new(Semaphore::new(limits.concurrent_waits)),
+            waiting,
             default_deadline: Duration::from_secs(limits.default_deadline_seconds),
             max_deadline: Duration::from_secs(limits.max_deadline_seconds),
             drain,

@@ -15,16 +15,18 @@ pub mod propagate;
 mod reflect;
 pub mod rights;
 pub mod serve;
+pub mod stream;
 pub mod supervise;
 pub mod telemetry;
 pub mod tokens;
 
 pub use client::{Client, ClientConfig, is_retryable};
-pub use config::{Faults, FrameConfig, Secret, ServiceConfig, TelemetryConfig};
+pub use config::{Faults, FrameConfig, Recover, Secret, ServiceConfig, TelemetryConfig};
 pub use context::CallContext;
 pub use entry::{EXIT_CONFIG, EXIT_START, EXIT_USAGE, cancel_on_signal, main};
 pub use rights::{Caller, caller};
 pub use serve::{BoundServer, Context, FrameError, Services};
+pub use stream::stream;
 pub use supervise::{Critical, Supervisor};
 pub use tokio_util::sync::CancellationToken;
 

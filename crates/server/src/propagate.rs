@@ -9,11 +9,11 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 /// Makes the caller's span, if the headers name one, the parent of this one.
 pub fn set_parent(span: &Span, headers: &HeaderMap) {
     let context = TraceContextPropagator::new().extract(&Headers(headers));
-    // Without an OpenTelemetry layer there is nothing to set, and that is fine.
+    // Without telemetry, as in tests, there is nothing to set, and that is fine.
     drop(span.set_parent(context));
 }
 
-/// Writes the span's context into the headers. Without an OpenTelemetry layer it writes nothing.
+/// Writes the span's context into the headers. Without [`telemetry`](crate::telemetry) it writes nothing.
 pub fn inject(span: &Span, headers: &mut HeaderMap) {
     TraceContextPropagator::new().inject_context(&span.context(), &mut HeadersMut(headers));
 }

@@ -8,15 +8,16 @@ use std::time::Duration;
 use mms_proto::Role;
 use mms_proto::audit::v1::audit_service_server::AuditServiceServer;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Certificate, Identity, ServerTlsConfig};
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic_health::ServingStatus;
 
 use crate::audit::Audit;
-use crate::config::FrameConfig;
+use crate::config::{FrameConfig, Recover};
 use crate::layer::{self, Shared};
 use crate::rights::Rights;
 use crate::supervise::{Critical, Supervisor, chain};
@@ -42,6 +43,12 @@ pub enum FrameError {
         file: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// A certificate or key is not one, or the two do not fit.
+    #[error("server.tls: {text}")]
+    Tls {
+        /// Why, with the files.
+        text: String,
     },
     /// The address could not be taken.
     #[error("cannot listen on {listen}: {source}; is another process there?")]
@@ -97,6 +104,16 @@ impl<C> Context<C> {
         &self.frame.data_dir
     }
 
+    /// The address that others may be told. None when it listens on all of its machine's: 0.0.0.0 leads nowhere.
+    pub fn endpoint(&self) -> Option<String> {
+        (!self.local_addr.ip().is_unspecified()).then(|| self.local_addr.to_string())
+    }
+
+    /// Whether durable state that cannot be read is to be restored from its newest export.
+    pub fn recovers(&self) -> bool {
+        self.frame.recover == Recover::NewestExport
+    }
+
     /// The largest message, for [`sized!`](crate::sized).
     pub fn max_message_bytes(&self) -> usize {
         self.frame.limits.max_message_bytes
@@ -116,6 +133,7 @@ impl<C> Context<C> {
 pub struct Services {
     routes: Routes,
     names: Vec<&'static str>,
+    waiting: Vec<&'static str>,
 }
 
 impl Services {
@@ -142,6 +160,14 @@ impl Services {
         self.routes = self.routes.add_service(service);
         self
     }
+
+    /// Says of a plain method (`/package.Service/Method`) that its calls mostly wait: they have places of their own
+    /// (`limits.concurrent_waits`), so that the idle ones leave room for those that work.
+    #[must_use]
+    pub fn waiting(mut self, path: &'static str) -> Self {
+        self.waiting.push(path);
+        self
+    }
 }
 
 /// A process that has its address but does not serve yet: callers wait until it does.
@@ -153,7 +179,7 @@ pub struct BoundServer {
     local_addr: SocketAddr,
     rights: Rights,
     service_token: Option<Secret>,
-    tls: Option<ServerTlsConfig>,
+    transport: Server,
 }
 
 impl BoundServer {
@@ -175,12 +201,12 @@ impl BoundServer {
         }
         // Without tokens for people, whoever reaches the port is trusted: check() let that pass on loopback only.
         let anonymous = frame.tokens_file.is_none().then_some(Role::Admin);
-        let tls = tls(&frame)?;
+        let transport = transport(&frame)?;
         let bind = |source| FrameError::Bind { listen: frame.listen, source };
         let listener = TcpListener::bind(frame.listen).await.map_err(bind)?;
         let local_addr = listener.local_addr().map_err(bind)?;
         let rights = Rights::new(tokens, anonymous);
-        Ok(Self { service, frame: Arc::new(frame), listener, local_addr, rights, service_token, tls })
+        Ok(Self { service, frame: Arc::new(frame), listener, local_addr, rights, service_token, transport })
     }
 
     /// Where it listens.
@@ -189,7 +215,8 @@ impl BoundServer {
     }
 
     /// Assembles the service with `start`, serves until `shutdown` is cancelled, then drains: health says NOT_SERVING,
-    /// no new calls, streams end with UNAVAILABLE, calls in flight and background tasks get the grace time.
+    /// no new calls, streams end with UNAVAILABLE, calls in flight and background tasks get the grace time. However it
+    /// ends, background tasks are told and waited for.
     pub async fn serve<C, F, Fut>(self, config: C, shutdown: CancellationToken, start: F) -> Result<(), FrameError>
     where
         F: FnOnce(Context<C>) -> Fut,
@@ -202,15 +229,37 @@ impl BoundServer {
             config,
             frame: self.frame.clone(),
             local_addr: self.local_addr,
-            service_token: self.service_token,
+            service_token: self.service_token.clone(),
             shutdown: shutdown.clone(),
             drained: drained.clone(),
             supervisor: supervisor.clone(),
         };
-        let services = start(context).await.map_err(|source| FrameError::Start { service, source })?;
-        let max = self.frame.limits.max_message_bytes;
-        let services = services.add(crate::sized!(AuditServiceServer::new(Audit), max));
+        let served = match start(context).await {
+            Ok(services) => Box::pin(self.serve_calls(services, &shutdown)).await,
+            Err(source) => Err(FrameError::Start { service, source }),
+        };
+        shutdown.cancel();
+        drained.cancel();
+        let least = Instant::now() + CLOSE_AT_LEAST;
+        let until = served.as_ref().map_or(least, |grace_ends| least.max(*grace_ends));
+        if tokio::time::timeout_at(until, supervisor.finished()).await.is_err() {
+            tracing::warn!(service, "grace time is over: background tasks are cut off");
+        }
+        served?;
+        tracing::info!(service, "stopped");
+        match supervisor.failure() {
+            Some(reason) => Err(FrameError::Stopped { service, reason }),
+            None => Ok(()),
+        }
+    }
 
+    /// Serves until `shutdown` and the end of the calls in flight, or of their grace time; when that ends.
+    async fn serve_calls(self, services: Services, shutdown: &CancellationToken) -> Result<Instant, FrameError> {
+        let (service, grace) = (self.service, self.frame.shutdown_grace());
+        if let Some(path) = services.waiting.iter().find(|path| mms_proto::descriptor::method(path).is_none()) {
+            return Err(FrameError::Serve(format!("{path} waits, but no contract has it")));
+        }
+        let services = services.add(crate::sized!(AuditServiceServer::new(Audit), self.frame.limits.max_message_bytes));
         let (health, health_service) = tonic_health::server::health_reporter();
         for name in &services.names {
             health.set_service_status(name, ServingStatus::Serving).await;
@@ -218,69 +267,56 @@ impl BoundServer {
         let routes = reflect::add(services.routes.add_service(health_service), &services.names)
             .map_err(|error| FrameError::Serve(chain(&error)))?;
         let drain = CancellationToken::new();
-        let shared = Shared::new(service, self.rights, &self.frame.limits, drain.clone());
+        let shared = Shared::new(service, self.rights, &self.frame.limits, services.waiting, drain.clone());
         let routes = Routes::from(layer::wrap(routes, shared));
-
-        let mut server = tonic::transport::Server::builder()
-            .http2_keepalive_interval(Some(Duration::from_secs(30)))
-            .http2_keepalive_timeout(Some(Duration::from_secs(20)))
-            .initial_stream_window_size(1 << 20)
-            .initial_connection_window_size(4 << 20);
-        if let Some(tls) = self.tls {
-            server = server.tls_config(tls).map_err(|error| FrameError::Serve(chain(&error)))?;
-        }
         let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));
         tracing::info!(service, listen = %self.local_addr, "serving");
 
-        let stop = {
-            let (shutdown, drain) = (shutdown.clone(), drain.clone());
-            async move {
-                shutdown.cancelled().await;
-                for name in services.names.iter().copied().chain([""]) {
-                    health.set_service_status(name, ServingStatus::NotServing).await;
-                }
-                tracing::info!(service, "draining");
-                drain.cancel();
+        let (begun, mut drain_begun) = tokio::sync::oneshot::channel();
+        let stop = async {
+            shutdown.cancelled().await;
+            for name in services.names.iter().copied().chain([""]) {
+                health.set_service_status(name, ServingStatus::NotServing).await;
             }
+            tracing::info!(service, "draining");
+            drain.cancel();
+            begun.send(Instant::now()).ok();
         };
         let cut = async {
             drain.cancelled().await;
-            tokio::time::sleep(self.frame.shutdown_grace()).await;
+            tokio::time::sleep(grace).await;
         };
-        let mut cut = std::pin::pin!(cut);
-        let serving = server.add_routes(routes).serve_with_incoming_shutdown(incoming, stop);
-        let in_time = tokio::select! {
-            served = serving => served.map(|()| true).map_err(|error| FrameError::Serve(chain(&error)))?,
-            () = &mut cut => false,
-        };
-        if !in_time {
-            tracing::warn!(service, "grace time is over: calls in flight are cut off");
-        }
-        drained.cancel();
-        let late = async {
-            tokio::time::sleep(CLOSE_AT_LEAST).await;
-            if in_time {
-                cut.await;
-            }
-        };
+        let mut transport = self.transport;
         tokio::select! {
-            () = supervisor.finished() => {}
-            () = late => tracing::warn!(service, "grace time is over: background tasks are cut off"),
+            served = transport.add_routes(routes).serve_with_incoming_shutdown(incoming, stop) => {
+                served.map_err(|error| FrameError::Serve(chain(&error)))?;
+            }
+            () = cut => tracing::warn!(service, "grace time is over: calls in flight are cut off"),
         }
-        tracing::info!(service, "stopped");
-        match supervisor.failure() {
-            Some(reason) => Err(FrameError::Stopped { service, reason }),
-            None => Ok(()),
-        }
+        Ok(drain_begun.try_recv().map_or_else(|_| Instant::now(), |begun| begun + grace))
     }
 }
 
-fn tls(frame: &FrameConfig) -> Result<Option<ServerTlsConfig>, FrameError> {
-    let (Some(cert), Some(key)) = (&frame.tls.cert_file, &frame.tls.key_file) else { return Ok(None) };
+/// The transport with its certificates, which are judged here: before anything is bound or started.
+fn transport(frame: &FrameConfig) -> Result<Server, FrameError> {
+    let server = Server::builder()
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(4 << 20);
+    let (Some(cert), Some(key)) = (&frame.tls.cert_file, &frame.tls.key_file) else { return Ok(server) };
     let read = |file: &PathBuf| std::fs::read(file).map_err(|source| FrameError::File { file: file.clone(), source });
     let mut tls = ServerTlsConfig::new().identity(Identity::from_pem(read(cert)?, read(key)?));
     if let Some(ca) = &frame.tls.client_ca_file {
         tls = tls.client_ca_root(Certificate::from_pem(read(ca)?));
     }
-    Ok(Some(tls))
+    server.tls_config(tls).map_err(|error| {
+        let mut files = format!("certificate {} with key {}", cert.display(), key.display());
+        if let Some(ca) = &frame.tls.client_ca_file {
+            files += &format!(" and authority {}", ca.display());
+        }
+        FrameError::Tls {
+            text: format!("{files}: {}; each must be PEM, and certificate and key a pair", chain(&error)),
+        }
+    })
 }

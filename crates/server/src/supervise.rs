@@ -21,13 +21,14 @@ pub enum Critical {
 pub struct Supervisor {
     tasks: TaskTracker,
     shutdown: CancellationToken,
-    failed: Arc<Mutex<Option<String>>>,
+    /// In the order in which they failed: what ends first may be a consequence, and the cause follows.
+    failed: Arc<Mutex<Vec<String>>>,
 }
 
 impl Supervisor {
     /// A supervisor that cancels `shutdown` when a critical task ends early.
     pub fn new(shutdown: CancellationToken) -> Self {
-        Self { tasks: TaskTracker::new(), shutdown, failed: Arc::new(Mutex::new(None)) }
+        Self { tasks: TaskTracker::new(), shutdown, failed: Arc::default() }
     }
 
     /// Starts a task. It should end when the shutdown token is cancelled.
@@ -51,15 +52,16 @@ impl Supervisor {
             tracing::error!(task = name, error = fault, "task failed");
             if critical == Critical::Yes {
                 let mut failed = supervisor.failed.lock().unwrap_or_else(PoisonError::into_inner);
-                failed.get_or_insert(format!("task {name}: {fault}"));
+                failed.push(format!("task {name}: {fault}"));
                 supervisor.shutdown.cancel();
             }
         });
     }
 
-    /// Why a critical task ended early, if one did.
+    /// Why critical tasks ended early, if one did.
     pub fn failure(&self) -> Option<String> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        (!failed.is_empty()).then(|| failed.join("; "))
     }
 
     /// Ends when all tasks have.

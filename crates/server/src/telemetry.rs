@@ -1,10 +1,13 @@
 //! Logs to stderr, for people or as JSON, and traces to an OTLP collector. Installed once a process.
+//!
+//! What is logged does not decide what is traced: each has its own filter, so a trace is whole at every log level.
 
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -28,30 +31,28 @@ pub enum TelemetryError {
 /// Keeps traces flowing; dropped, it sends what is left.
 #[derive(Debug)]
 #[must_use = "dropping it ends the export of traces"]
-pub struct Telemetry(Option<SdkTracerProvider>);
+pub struct Telemetry(SdkTracerProvider);
 
 /// Installs logs and traces for the whole process. With an OTLP endpoint it must run inside a tokio runtime.
 pub fn init(config: &TelemetryConfig, service: &'static str, version: &str) -> Result<Telemetry, TelemetryError> {
-    opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
-    let provider = match &config.otlp_endpoint {
-        None => None,
-        Some(endpoint) => {
-            let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
-            let resource = Resource::builder()
-                .with_service_name(format!("mms-{service}"))
-                .with_attribute(opentelemetry::KeyValue::new("service.version", version.to_owned()))
-                .build();
-            Some(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
-        }
-    };
-    let traces = provider.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("mms")));
+    let resource = Resource::builder()
+        .with_service_name(format!("mms-{service}"))
+        .with_attribute(opentelemetry::KeyValue::new("service.version", version.to_owned()))
+        .build();
+    // There without an endpoint too: a caller's trace goes on through a process that sends nothing itself.
+    let mut provider = SdkTracerProvider::builder().with_resource(resource);
+    if let Some(endpoint) = &config.otlp_endpoint {
+        provider = provider.with_batch_exporter(SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?);
+    }
+    let provider = provider.build();
+    let traces = tracing_opentelemetry::layer().with_tracer(provider.tracer("mms")).with_filter(filter_fn(is_traced));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match config.format {
         LogFormat::Human => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed(),
     };
     let filter = EnvFilter::try_new(&config.filter)?;
-    tracing_subscriber::registry().with(filter).with(traces).with(lines).try_init()?;
+    tracing_subscriber::registry().with(traces).with(lines.with_filter(filter)).try_init()?;
     std::panic::set_hook(Box::new(|panic| {
         let at = panic.location().map(ToString::to_string).unwrap_or_default();
         let text = panic.payload_as_str().unwrap_or("no text");
@@ -62,10 +63,13 @@ pub fn init(config: &TelemetryConfig, service: &'static str, version: &str) -> R
 
 impl Drop for Telemetry {
     fn drop(&mut self) {
-        if let Some(provider) = self.0.take()
-            && let Err(error) = provider.shutdown()
-        {
+        if let Err(error) = self.0.shutdown() {
             tracing::warn!(error = %error, "some traces were not sent");
         }
     }
+}
+
+/// Every span of ours, and what happened in it that an operator would read.
+fn is_traced(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with("mms") && (metadata.is_span() || *metadata.level() <= Level::INFO)
 }

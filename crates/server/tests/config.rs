@@ -85,8 +85,9 @@ fn every_fault_is_told_at_once() {
 #[test]
 fn a_file_that_is_not_there_or_not_toml_is_a_fault() {
     assert!(!load::<Example>(Some("no/such.toml".as_ref()), &[]).unwrap_err().is_empty());
-    let file = file("[server");
-    assert!(!load::<Example>(Some(file.path()), &[]).unwrap_err().is_empty());
+    let file = file("[example]\nname = \"n\"\nkey = \"canary\nretries = 1\n");
+    let faults = load::<Example>(Some(file.path()), &[]).unwrap_err().to_string();
+    assert!(faults.contains("line 3") && !faults.contains("canary"), "it tells where, never what: {faults}");
 }
 
 #[test]

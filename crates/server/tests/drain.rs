@@ -69,10 +69,46 @@ async fn a_critical_task_that_ends_stops_the_process() {
 }
 
 #[tokio::test]
+async fn a_task_that_ends_by_another_s_failure_does_not_hide_the_cause() {
+    let server = BoundServer::bind("transfer", FrameConfig::default()).await.unwrap();
+    let serving = server.serve((), CancellationToken::new(), |context| async move {
+        let shutdown = context.shutdown.clone();
+        context.spawn("reader", Critical::Yes, async { Ok(()) });
+        context.spawn("store", Critical::Yes, async move {
+            shutdown.cancelled().await;
+            Err("the disk is gone".into())
+        });
+        Ok(Services::new())
+    });
+    let error = tokio::time::timeout(BOUND, serving).await.unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "transfer stopped: task reader: it ended; task store: the disk is gone");
+}
+
+#[tokio::test]
 async fn a_service_that_does_not_start_says_why() {
     let server = BoundServer::bind("transfer", FrameConfig::default()).await.unwrap();
     let started = server.serve((), CancellationToken::new(), |_| async { Err("the store is newer than this".into()) });
     assert_eq!(started.await.unwrap_err().to_string(), "transfer did not start: the store is newer than this");
+}
+
+#[tokio::test]
+async fn what_a_failed_start_began_is_ended() {
+    let server = BoundServer::bind("transfer", FrameConfig::default()).await.unwrap();
+    let ended = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let ends = ended.clone();
+    let serving = server.serve((), CancellationToken::new(), |context| async move {
+        let (shutdown, drained) = (context.shutdown.clone(), context.drained.clone());
+        context.spawn("store", Critical::Yes, async move {
+            shutdown.cancelled().await;
+            drained.cancelled().await;
+            ends.store(true, std::sync::atomic::Ordering::SeqCst);
+            Ok(())
+        });
+        Err("no channel".into())
+    });
+    let error = tokio::time::timeout(BOUND, serving).await.unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "transfer did not start: no channel");
+    assert!(ended.load(std::sync::atomic::Ordering::SeqCst), "its background task still runs");
 }
 
 #[tokio::test]

@@ -5,11 +5,11 @@ mod support;
 
 use std::time::Duration;
 
-use mms_proto::transfer::v1::{GetTransferRequest, ListTransfersRequest, WatchTransferResponse};
+use mms_proto::transfer::v1::{DrainWorkerRequest, GetTransferRequest, ListTransfersRequest, WatchTransferResponse};
 use mms_proto::{ApiError, ErrorReason};
-use mms_server::FrameConfig;
 use mms_server::config::LimitsConfig;
-use support::{get, serve, watch};
+use mms_server::{BoundServer, CancellationToken, FrameConfig, Services};
+use support::{get, serve, serve_waiting, watch};
 use tonic::{Code, Request, Status, Streaming};
 
 fn read(status: &Status) -> (Code, ErrorReason) {
@@ -40,6 +40,24 @@ async fn a_panic_is_internal_and_harms_nobody_else() {
 
     let mut stream = client.watch_transfer(watch("panic")).await.unwrap().into_inner();
     assert_eq!(read(&failure(&mut stream).await), (Code::Internal, ErrorReason::Internal));
+    client.get_transfer(get("fine")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_task_that_produces_a_stream_belongs_to_its_call_and_never_ends_well_by_a_panic() {
+    let running = serve(FrameConfig::default()).await;
+    let mut client = running.client();
+    let context = mms_server::CallContext { request_id: "outer-2".into(), deadline: None };
+    let asked = async { client.watch_transfer(watch("produced")).await };
+    let mut stream = context.scope(asked).await.unwrap().into_inner();
+    stream.message().await.unwrap().unwrap();
+    assert_eq!(stream.message().await.unwrap().unwrap().transfer.unwrap().task, "outer-2");
+    assert!(stream.message().await.unwrap().is_none(), "the producer returned: the stream ends well");
+
+    let mut stream = client.watch_transfer(watch("producer-panics")).await.unwrap().into_inner();
+    let status = failure(&mut stream).await;
+    assert_eq!(read(&status), (Code::Internal, ErrorReason::Internal));
+    assert!(!status.message().contains("purpose"), "{status}");
     client.get_transfer(get("fine")).await.unwrap();
 }
 
@@ -138,6 +156,45 @@ async fn a_process_at_its_limit_says_so_and_still_says_it_lives() {
     stream.message().await.unwrap();
     let status = client.watch_transfer(watch("forever")).await.unwrap_err();
     assert_eq!(read(&status), (Code::ResourceExhausted, ErrorReason::TooManyCalls));
+}
+
+#[tokio::test]
+async fn calls_that_wait_leave_room_for_those_that_work() {
+    let limits = LimitsConfig { concurrent_calls: 1, concurrent_waits: 1, ..LimitsConfig::default() };
+    let frame = FrameConfig { limits, ..FrameConfig::default() };
+    let running = serve_waiting(frame, "/mms.transfer.v1.TransferService/DrainWorker").await;
+    let mut client = running.client();
+    let mut held = client.clone();
+    let drain = || DrainWorkerRequest { name: "workers/wait".into() };
+    let waiting = tokio::spawn(async move { held.drain_worker(drain()).await });
+    running.chosen.entered.notified().await;
+    client.get_transfer(get("fine")).await.unwrap();
+    let status = client.drain_worker(drain()).await.unwrap_err();
+    assert_eq!(read(&status), (Code::ResourceExhausted, ErrorReason::TooManyCalls));
+    running.chosen.gate.notify_one();
+    waiting.await.unwrap().unwrap();
+
+    let server = BoundServer::bind("transfer", FrameConfig::default()).await.unwrap();
+    let served = server.serve((), CancellationToken::new(), |_| async { Ok(Services::new().waiting("/mms/Missing")) });
+    assert!(served.await.unwrap_err().to_string().contains("/mms/Missing"));
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_deadline_goes_along() {
+    let running = serve(FrameConfig::default()).await;
+    let deadline = Some(tokio::time::Instant::now() + Duration::from_secs(5));
+    let context = mms_server::CallContext { request_id: "outer-3".into(), deadline };
+    let left = |transfer: mms_proto::transfer::v1::Transfer| transfer.bytes_total;
+    let asked = async { running.client().get_transfer(get("fine")).await };
+    let answer = context.clone().scope(asked).await.unwrap().into_inner();
+    let given = left(answer.transfer.unwrap());
+    assert!((1000..5000).contains(&given), "5 s were left, not the 60 s of the channel: {given} ms");
+    // A stream has no deadline of its own; that of the call on whose behalf it is opened ends it too.
+    let asked = async { running.client().watch_transfer(watch("produced")).await };
+    let mut stream = context.scope(asked).await.unwrap().into_inner();
+    stream.message().await.unwrap().unwrap();
+    let given = left(stream.message().await.unwrap().unwrap().transfer.unwrap());
+    assert!((1..5000).contains(&given), "{given} ms");
 }
 
 #[tokio::test]

@@ -32,6 +32,13 @@ fn exit_codes_tell_usage_from_configuration_from_start() {
     let missing = [("MMS_MINIMAL__SERVER__TOKENS_FILE", "no/such/file")];
     assert_eq!(run(&["--check-config"], &missing).0, 0, "only a start opens files");
     assert_eq!(run(&[], &missing).0, 78);
+    let folder = tempfile::tempdir().unwrap();
+    let pem = folder.path().join("no.pem");
+    std::fs::write(&pem, "no certificate").unwrap();
+    let pem = pem.to_str().unwrap();
+    let (cert, key) = ("MMS_MINIMAL__SERVER__TLS__CERT_FILE", "MMS_MINIMAL__SERVER__TLS__KEY_FILE");
+    let (code, _, errors) = run(&[], &[(cert, pem), (key, pem)]);
+    assert!(code == 78 && errors.contains("no.pem"), "{code}: {errors}");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     assert_eq!(run(&["--listen", &taken.local_addr().unwrap().to_string()], &[]).0, 1);
 }
@@ -49,6 +56,36 @@ fn the_environment_is_read_and_secrets_are_hidden() {
         assert!(printed.contains(line), "{line} is missing in {printed}");
     }
     assert!(!printed.contains("12345678"));
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_flags_over_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("minimal.toml");
+    let text = "[server]\nlisten = \"127.0.0.1:1\"\ndata_dir = \"from-file\"\nrecover = \"newest-export\"\n\
+                shutdown_grace_seconds = 1\n[minimal]\nlabel = \"from file\"\n";
+    std::fs::write(&file, text).unwrap();
+    let env = [
+        ("MMS_MINIMAL__SERVER__LISTEN", "127.0.0.1:2"),
+        ("MMS_MINIMAL__SERVER__DATA_DIR", "from-environment"),
+        ("MMS_MINIMAL__SERVER__RECOVER", "newest-export"),
+        ("MMS_MINIMAL__SERVER__SHUTDOWN_GRACE_SECONDS", "2"),
+    ];
+    let flags =
+        ["--config", file.to_str().unwrap(), "--listen", "127.0.0.1:3", "--recover", "refuse", "--print-config"];
+    let (code, printed, errors) = run(&flags, &env);
+    assert_eq!(code, 0, "{errors}");
+    // One value from each layer, and one that all three give.
+    let expected = [
+        "label = \"from file\"",
+        "data_dir = \"from-environment\"",
+        "shutdown_grace_seconds = 2",
+        "listen = \"127.0.0.1:3\"",
+        "recover = \"refuse\"",
+    ];
+    for line in expected {
+        assert!(printed.contains(line), "{line} is missing in {printed}");
+    }
 }
 
 #[cfg(unix)]

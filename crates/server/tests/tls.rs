@@ -36,6 +36,61 @@ async fn calls_pass_over_tls_and_only_with_the_right_authority() {
     running.client().get_transfer(get("fine")).await.unwrap_err();
 }
 
+#[tokio::test]
+async fn a_server_that_demands_client_certificates_gets_those_of_the_suite() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["mms.test".to_owned()]).unwrap();
+    let cert = private(folder.path(), "cert.pem", &made.cert.pem());
+    let key = private(folder.path(), "key.pem", &made.signing_key.serialize_pem());
+    let own = rcgen::generate_simple_self_signed(["client.test".to_owned()]).unwrap();
+    let own_cert = private(folder.path(), "own.pem", &own.cert.pem());
+    let own_key = private(folder.path(), "own.key", &own.signing_key.serialize_pem());
+    let tls = TlsConfig {
+        cert_file: Some(cert.clone()),
+        key_file: Some(key.clone()),
+        client_ca_file: Some(own_cert.clone()),
+    };
+    let running = serve(FrameConfig { tls, ..FrameConfig::default() }).await;
+    let without = ClientConfig {
+        endpoint: format!("https://{}", running.addr),
+        ca_file: Some(cert.clone()),
+        server_name: Some("mms.test".into()),
+        ..ClientConfig::default()
+    };
+    let with = |cert, key| ClientConfig { cert_file: Some(cert), key_file: Some(key), ..without.clone() };
+    let client = |config: &ClientConfig| TransferServiceClient::new(Client::new(config, None).unwrap());
+    client(&with(own_cert.clone(), own_key)).get_transfer(get("fine")).await.unwrap();
+    client(&without).get_transfer(get("fine")).await.unwrap_err();
+    client(&with(cert, key)).get_transfer(get("fine")).await.unwrap_err();
+
+    let mut faults = Faults::default();
+    ClientConfig { cert_file: Some(own_cert), ..without }.check("registry", &mut faults);
+    assert_eq!(faults.keys().collect::<Vec<_>>(), ["registry.cert_file"]);
+}
+
+#[tokio::test]
+async fn what_is_no_certificate_is_found_before_anything_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["mms.test".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(["mms.test".to_owned()]).unwrap();
+    let cert = private(folder.path(), "cert.pem", &made.cert.pem());
+    let key = private(folder.path(), "key.pem", &made.signing_key.serialize_pem());
+    let of_another = private(folder.path(), "other.key", &other.signing_key.serialize_pem());
+    let garbage = private(folder.path(), "garbage.pem", "-----BEGIN NOTHING-----\n");
+    let cases = [
+        (&garbage, &key, None),
+        (&cert, &garbage, None),
+        (&cert, &of_another, None),
+        (&cert, &key, Some(garbage.clone())),
+    ];
+    for (cert, key, client_ca_file) in cases {
+        let tls = TlsConfig { cert_file: Some(cert.clone()), key_file: Some(key.clone()), client_ca_file };
+        let bound = mms_server::BoundServer::bind("transfer", FrameConfig { tls, ..FrameConfig::default() }).await;
+        let Err(error @ mms_server::FrameError::Tls { .. }) = bound else { panic!("{cert:?} {key:?}: {bound:?}") };
+        assert!(error.to_string().contains(folder.path().to_str().unwrap()), "{error}");
+    }
+}
+
 #[test]
 fn a_channel_to_another_machine_needs_tls() {
     let mut faults = Faults::default();

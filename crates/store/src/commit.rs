@@ -1,6 +1,8 @@
 //! The committer: the one thread that writes. Owns the order of commits, the grouping, and the rule that nothing is
-//! answered before its group is on the disk. It must never retry a closure and never go on after a failed write.
+//! answered before its group is on the disk. It must never retry a closure, and never go on after a failed write: from then
+//! on nothing is read either.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -18,15 +20,30 @@ use crate::tx::{MAX_TX_BYTES, Tx};
 
 /// What the committer shares with readers.
 pub(crate) struct Shared {
-    /// Readers share it; the committer takes it to apply a batch, so that a read sees whole commits only. Empty once
-    /// the store is closed.
-    pub state: RwLock<Option<State>>,
+    /// Readers share it; the committer takes it to apply a batch, so that a read sees whole commits only.
+    pub state: RwLock<State>,
 }
 
-pub(crate) struct State {
-    pub backend: Arc<dyn Backend>,
-    /// Revision that reads see; the disk may not have it yet.
-    pub applied: u64,
+pub(crate) enum State {
+    Open {
+        backend: Arc<dyn Backend>,
+        /// Revision that reads see; the disk may not have it yet.
+        applied: u64,
+    },
+    /// A write failed: what the backend holds may be half of a commit, or never reach the disk.
+    Stopped(Arc<StoreError>),
+    Closed,
+}
+
+impl State {
+    /// Why nothing can be read or promised any more.
+    pub fn end(&self) -> Option<StoreError> {
+        match self {
+            Self::Open { .. } => None,
+            Self::Stopped(cause) => Some(StoreError::Stopped { cause: Arc::clone(cause) }),
+            Self::Closed => Some(StoreError::Closed),
+        }
+    }
 }
 
 /// Answers one caller, once the fate of its group is known.
@@ -43,10 +60,11 @@ pub(crate) struct Committer {
     backend: Arc<dyn Backend>,
     /// None for a store in memory.
     home: Option<Home>,
-    /// Revision that the disk has. Owned here, so that whoever watches it learns of the end.
-    durable: watch::Sender<u64>,
+    /// Revision that the disk has. Owned here, so that whoever watches it learns of the end; gone once a write failed,
+    /// because it never grows again.
+    durable: Option<watch::Sender<u64>>,
     applied: u64,
-    failed: Option<StoreError>,
+    failed: Option<Arc<StoreError>>,
 }
 
 /// A directory and what is exported into it.
@@ -66,7 +84,7 @@ impl Committer {
         durable: watch::Sender<u64>,
     ) -> Self {
         let applied = *durable.borrow();
-        Self { shared, backend, home, durable, applied, failed: None }
+        Self { shared, backend, home, durable: Some(durable), applied, failed: None }
     }
 
     /// Runs until the store is closed or its last handle is gone.
@@ -97,7 +115,9 @@ impl Committer {
             let interval = self.home.as_ref().map(|home| home.export_every);
             if self.export_is_due() && interval.is_some_and(|every| last_export.elapsed() >= every) {
                 last_export = Instant::now();
-                if let Err(error) = self.export() {
+                if let Err(error) = self.export()
+                    && self.failed.is_none()
+                {
                     tracing::error!(%error, "export failed; the store goes on, the next interval tries again");
                 }
             }
@@ -111,7 +131,7 @@ impl Committer {
         inbox: &Receiver<Message>,
         limit: usize,
     ) -> Option<oneshot::Sender<Result<()>>> {
-        let durable = *self.durable.borrow();
+        let before = self.durable.as_ref().map(|durable| *durable.borrow());
         let mut answers: Vec<Answer> = Vec::new();
         let mut close = None;
         let mut next = Some(first);
@@ -124,10 +144,12 @@ impl Committer {
             next = if close.is_none() && answers.len() < limit { inbox.try_recv().ok() } else { None };
         }
         // Refusals wait for the flush too: they may rest on what an earlier commit of this group wrote.
-        if self.failed.is_none() && self.applied > durable {
-            match self.guarded(|committer| committer.backend.flush()) {
+        if self.failed.is_none() && before.is_some_and(|before| self.applied > before) {
+            match guarded(|| self.backend.flush()) {
                 Ok(()) => {
-                    self.durable.send_replace(self.applied);
+                    if let Some(durable) = &self.durable {
+                        durable.send_replace(self.applied);
+                    }
                 }
                 Err(error) => self.fail(error),
             }
@@ -163,34 +185,38 @@ impl Committer {
         writes.insert(REVISION_KEY.to_vec(), Some(revision.to_be_bytes().to_vec()));
         let shared = Arc::clone(&self.shared);
         let mut state = shared.state.write();
-        if let Err(error) = self.guarded(|committer| committer.backend.apply(writes)) {
-            // How much of it sled took is unknown.
+        if let Err(error) = guarded(|| self.backend.apply(writes)) {
+            // How much of it sled took is unknown: nobody may read it, not even before `fail` has told.
+            *state = State::Stopped(Arc::new(error.clone()));
+            drop(state);
             self.fail(error.clone());
             return Err(error);
         }
         self.applied = revision;
-        if let Some(state) = state.as_mut() {
-            state.applied = revision;
+        if let State::Open { applied, .. } = &mut *state {
+            *applied = revision;
         }
         Ok(())
     }
 
-    /// sled panics where others return an error.
-    fn guarded(&mut self, call: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
-        catch_unwind(AssertUnwindSafe(|| call(self))).unwrap_or_else(|panic| {
-            Err(StoreError::corrupt(format!("the database panicked: {}", panic_message(&*panic))))
-        })
-    }
-
+    /// The end of all promises: no commit, no read, and nobody waits for the disk any more.
     fn fail(&mut self, error: StoreError) {
-        tracing::error!(%error, "a write failed; the store accepts no more commits");
-        self.failed = Some(error);
+        tracing::error!(%error, "a write failed; the store answers nothing any more");
+        if let Some(home) = &self.home
+            && let Err(error) = home.directory.suspect()
+        {
+            tracing::error!(%error, "cannot leave word for the next start that the database is to be rebuilt");
+        }
+        let cause = Arc::new(error);
+        *self.shared.state.write() = State::Stopped(Arc::clone(&cause));
+        self.failed = Some(cause);
+        self.durable = None;
     }
 
     fn healthy(&self) -> Result<()> {
         match &self.failed {
             None => Ok(()),
-            Some(error) => Err(StoreError::Stopped { cause: Arc::new(error.clone()) }),
+            Some(cause) => Err(StoreError::Stopped { cause: Arc::clone(cause) }),
         }
     }
 
@@ -200,7 +226,18 @@ impl Committer {
 
     fn export(&mut self) -> Result<()> {
         let Some(home) = &mut self.home else { return Ok(()) };
-        home.directory.export(&*self.backend, &home.sentinel, self.applied, home.exports_kept)?;
+        let written = catch_unwind(AssertUnwindSafe(|| {
+            home.directory.export(&*self.backend, &home.sentinel, self.applied, home.exports_kept)
+        }));
+        match written {
+            Ok(written) => written?,
+            // Not the file but the database: what it holds cannot be relied upon.
+            Err(panic) => {
+                let error = panicked(&*panic);
+                self.fail(error.clone());
+                return Err(error);
+            }
+        }
         home.exported = self.applied;
         Ok(())
     }
@@ -208,7 +245,25 @@ impl Committer {
     /// The clean end: a last export, then the database and the lock are let go.
     fn close(mut self) -> Result<()> {
         let exported = if self.export_is_due() { self.export() } else { Ok(()) };
-        *self.shared.state.write() = None;
         exported.and_then(|()| self.healthy())
     }
+}
+
+impl Drop for Committer {
+    /// Whatever ends the committer ends reading too: without it nothing that is read will ever be durable.
+    fn drop(&mut self) {
+        let mut state = self.shared.state.write();
+        if matches!(*state, State::Open { .. }) {
+            *state = State::Closed;
+        }
+    }
+}
+
+/// sled panics where others return an error.
+fn guarded(call: impl FnOnce() -> Result<()>) -> Result<()> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(panicked(&*panic)))
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> StoreError {
+    StoreError::corrupt(format!("the database panicked: {}", panic_message(panic)))
 }

@@ -28,14 +28,16 @@ pub enum StoreError {
         source: Arc<io::Error>,
     },
     /// Stored bytes are not what was written.
-    #[error("store is corrupt: {what}; restore it from an export (recovery = newest export) or from a backup")]
+    #[error(
+        "store is corrupt: {what}; start once with --recover newest-export (what was acknowledged after the newest of its exports/ is lost), or put a backup in its place"
+    )]
     Corrupt {
         /// What was found, and where.
         what: String,
     },
     /// The directory was a store before, but its data is not there.
     #[error(
-        "store directory {dir} was in use before but holds no database: refusing to start empty; restore `sled/`, or recover from the newest export"
+        "store directory {dir} was in use before but holds no database: refusing to start empty; restore `sled/`, or start once with --recover newest-export"
     )]
     Missing {
         /// The directory.
@@ -149,6 +151,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the store answers nothing any more, so that the same call may succeed after a restart.
+    pub fn has_ended(&self) -> bool {
+        matches!(self, Self::Stopped { .. } | Self::Closed)
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source: Arc::new(source) }

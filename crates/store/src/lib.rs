@@ -60,6 +60,9 @@
 //! against 3,300, 5,350 and 5,720 without the `fdatasync`. It halves what one lone writer gets and takes a quarter from
 //! many, because they share it; a disk that takes long to sync costs a lone writer more and many writers little.
 //!
+//! When a write fails, nobody knows what the disk has: from then on the store refuses commits and reads,
+//! [`Store::keep`] returns the cause so that the process ends, and the next open writes the database anew.
+//!
 //! # Copies and restored backups
 //!
 //! [`Incarnation`] grows when the store finds that its directory is not the one it was last opened in (a copy, a moved
@@ -73,6 +76,7 @@ mod error;
 mod key;
 mod layout;
 mod options;
+mod position;
 mod read;
 mod schema;
 mod scope;

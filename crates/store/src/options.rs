@@ -55,6 +55,13 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Restores the newest export when the database is missing or cannot be read, if `yes`.
+    #[must_use]
+    pub fn recovering(mut self, yes: bool) -> Self {
+        self.recovery = if yes { Recovery::NewestExport } else { Recovery::Refuse };
+        self
+    }
+
     /// Puts something around the real call that makes a group durable: to measure it, to watch its order against the
     /// acknowledgements, or to make it fail.
     #[must_use]

@@ -83,7 +83,7 @@ impl Store {
 
     fn start(backend: Arc<dyn Backend>, home: Option<Home>, sentinel: &Sentinel, options: &Options) -> Result<Self> {
         let applied = read_revision(&*backend)?;
-        let shared = Arc::new(Shared { state: RwLock::new(Some(State { backend: Arc::clone(&backend), applied })) });
+        let shared = Arc::new(Shared { state: RwLock::new(State::Open { backend: Arc::clone(&backend), applied }) });
         let (durable, revisions) = watch::channel(applied);
         let (inbox, messages) = mpsc::channel();
         let committer = Committer::new(Arc::clone(&shared), backend, home, durable);
@@ -122,13 +122,24 @@ impl Store {
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Runs `look` over one consistent state: all commits applied so far, including those not yet on the disk (compare
-    /// [`Reader::revision`] with [`durable_revision`](Store::durable_revision), or wait with
-    /// [`until_durable`](Store::until_durable)). Keep it short, commits wait for it; it must not call `read` again.
+    /// Runs `look` over one consistent state: all commits applied so far, including those not yet on the disk; whoever
+    /// answers as if something had been done takes [`read_durable`](Store::read_durable). Keep it short, commits wait for
+    /// it; it must not call `read` again. Once a write has failed, nothing can be read.
     pub fn read<T, E: From<StoreError>>(&self, look: impl FnOnce(&Reader<'_>) -> Result<T, E>) -> Result<T, E> {
-        let state = self.handle.shared.state.read();
-        let state = state.as_ref().ok_or(StoreError::Closed)?;
-        look(&Reader { backend: &*state.backend, revision: state.applied })
+        match &*self.handle.shared.state.read() {
+            State::Open { backend, applied } => look(&Reader { backend: &**backend, revision: *applied }),
+            ended => Err(ended.end().unwrap_or(StoreError::Closed).into()),
+        }
+    }
+
+    /// As [`read`](Store::read), and returns once the disk has what was looked at, whatever `look` says of it.
+    pub async fn read_durable<T, E: From<StoreError>>(
+        &self,
+        look: impl FnOnce(&Reader<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let (seen, revision) = self.read(|reader| Ok::<_, E>((look(reader), reader.revision())))?;
+        self.until_durable(revision).await?;
+        seen
     }
 
     /// The newest revision that the disk has.
@@ -136,10 +147,32 @@ impl Store {
         *self.handle.revisions.borrow()
     }
 
-    /// Returns once the disk has `revision`.
+    /// Returns once the disk has `revision`; with the reason when it never will.
     pub async fn until_durable(&self, revision: Revision) -> Result<()> {
         let mut revisions = self.subscribe();
-        revisions.wait_for(|durable| *durable >= revision).await.map(|_| ()).map_err(|_| StoreError::Closed)
+        match revisions.wait_for(|durable| *durable >= revision).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(self.end().unwrap_or(StoreError::Closed)),
+        }
+    }
+
+    /// Why nothing can be read or committed any more; `None` while all is well.
+    fn end(&self) -> Option<StoreError> {
+        self.handle.shared.state.read().end()
+    }
+
+    /// Keeps the store until `stop`, then closes it. Returns earlier, with the cause, when a write fails: the process
+    /// must end then, because only opening the store anew tells what the disk has.
+    pub async fn keep(&self, stop: impl Future<Output = ()>) -> Result<()> {
+        let mut revisions = self.subscribe();
+        let ended = async { while revisions.changed().await.is_ok() {} };
+        tokio::select! {
+            () = stop => self.close().await,
+            () = ended => match self.end() {
+                Some(StoreError::Closed) | None => Ok(()),
+                Some(cause) => Err(cause),
+            },
+        }
     }
 
     /// Watches the durable revision: changed once for each group of commits, so that a stream can wait, then read.

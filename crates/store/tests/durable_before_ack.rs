@@ -74,6 +74,17 @@ async fn write(store: &Store, journal: &Journal, name: String) -> Result<Revisio
     Ok(revision)
 }
 
+/// Returns once reads see a note.
+async fn applied(store: &Store, name: &str) {
+    for _ in 0..1_000_000 {
+        if store.read(|r| r.get(&NOTES, &name.to_owned())).unwrap().is_some() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("{name} was never applied");
+}
+
 /// The first acknowledgement that no completed sync covers.
 fn unsynced(events: &[Event]) -> Option<Revision> {
     let mut covered = 0;
@@ -121,15 +132,8 @@ async fn an_acknowledgement_waits_for_the_disk() {
         let (store, journal) = (store.clone(), Arc::clone(&journal));
         tokio::spawn(async move { write(&store, &journal, "held".into()).await })
     };
-    // Applied: reads see it. From here only the disk is missing.
-    let held = || store.read(|r| r.get(&NOTES, &"held".to_owned())).unwrap().is_some();
-    for _ in 0..1_000_000 {
-        if held() {
-            break;
-        }
-        tokio::task::yield_now().await;
-    }
-    assert!(held());
+    // From here only the disk is missing.
+    applied(&store, "held").await;
     // A refusal that rests on the write which is not durable yet has to wait as well.
     let refused = {
         let store = store.clone();
@@ -154,13 +158,65 @@ async fn an_acknowledgement_waits_for_the_disk() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_failed_sync_is_no_acknowledgement_and_stops_the_store() {
+async fn a_durable_read_waits_for_the_disk() {
     let (_dir, journal, store) = open();
     write(&store, &journal, "before".into()).await.unwrap();
+    let look = |store: Store, name: &'static str| async move {
+        store.read_durable(|r| r.get(&NOTES, &name.to_owned())).await.map(|found| found.is_some())
+    };
+    assert!(look(store.clone(), "before").await.unwrap());
+    *journal.gate.shut.lock().unwrap() = true;
+    let waiting = {
+        let (store, journal) = (store.clone(), Arc::clone(&journal));
+        tokio::spawn(async move { write(&store, &journal, "held".into()).await })
+    };
+    applied(&store, "held").await;
+    let looking = tokio::spawn(look(store.clone(), "held"));
+    // What is missing may rest on what is not durable yet, too.
+    let missing = tokio::spawn(look(store.clone(), "missing"));
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!looking.is_finished() && !missing.is_finished(), "answered before the disk had it");
+    *journal.gate.shut.lock().unwrap() = false;
+    journal.gate.opened.notify_all();
+    assert!(looking.await.unwrap().unwrap() && !missing.await.unwrap().unwrap());
+    assert_eq!(waiting.await.unwrap().unwrap(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_sync_is_no_acknowledgement_and_stops_the_store() {
+    let (dir, journal, store) = open();
+    write(&store, &journal, "before".into()).await.unwrap();
+    let keeping = tokio::spawn({
+        let store = store.clone();
+        async move { store.keep(std::future::pending()).await }
+    });
+    let (watched, mut changes) = (store.clone(), store.subscribe());
+    let waiting = tokio::spawn(async move { watched.until_durable(2).await });
     *journal.broken.lock().unwrap() = true;
     assert!(matches!(write(&store, &journal, "lost".into()).await, Err(StoreError::Stopped { .. })));
     // A disk that failed once may have dropped what it was given: only a restart knows what is there.
     *journal.broken.lock().unwrap() = false;
     assert!(matches!(write(&store, &journal, "after".into()).await, Err(StoreError::Stopped { .. })));
-    assert_eq!(store.durable_revision(), 1);
+    // What was refused is not read either, nobody waits for it, and the process hears of it.
+    for name in ["lost", "before"] {
+        let read = store.read(|r| r.get(&NOTES, &name.to_owned()));
+        assert!(matches!(read, Err(StoreError::Stopped { .. })), "{read:?}");
+    }
+    assert!(matches!(waiting.await.unwrap(), Err(StoreError::Stopped { .. })));
+    assert!(changes.changed().await.is_err());
+    let cause = keeping.await.unwrap().unwrap_err();
+    assert!(cause.to_string().contains("the disk is gone"), "{cause}");
+    assert!(store.close().await.is_err());
+    // The system may go on showing pages that the disk never got: the next start writes all of them anew.
+    drop((store, journal));
+    let db = || std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(dir.path().join("sled/db")).unwrap());
+    let suspect = db();
+    for rebuilt in [true, false] {
+        let (before, store) = (db(), Store::open(dir.path(), Schema::new("watched"), Options::default()).unwrap());
+        assert_eq!(before != db(), rebuilt);
+        assert!(store.read(|r| r.get(&NOTES, &"before".to_owned())).unwrap().is_some());
+        store.close().await.unwrap();
+    }
 }

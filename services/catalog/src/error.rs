@@ -110,9 +110,14 @@ impl From<CatalogError> for ApiError {
                 "this changes too much at once: split the call",
             )
             .with("limit", limit),
+            // What it says names files of this machine: it is for the log.
             E::Store(store) => {
                 tracing::error!(error = %store, "the store failed");
-                Self::internal(text)
+                if !store.has_ended() {
+                    return Self::internal("the catalog's store failed");
+                }
+                let text = "the catalog's store is closed, because the process goes down or a write failed; try again";
+                Self::unavailable("catalog", text).retry_after(std::time::Duration::from_secs(1))
             }
             E::NotFound(resource) => Self::new(Code::NotFound, ErrorReason::NotFound, text).with("resource", resource),
             E::AlreadyExists(resource) => Self::already_exists(resource, text),
@@ -150,5 +155,22 @@ impl From<CatalogError> for ApiError {
 impl From<CatalogError> for tonic::Status {
     fn from(error: CatalogError) -> Self {
         ApiError::from(error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_store_says_stays_here() {
+        let broken = StoreError::Corrupt { what: "database in /var/lib/mms".into() };
+        let stopped = StoreError::Stopped { cause: std::sync::Arc::new(broken.clone()) };
+        let cases = [(broken, Code::Internal), (stopped, Code::Unavailable), (StoreError::Closed, Code::Unavailable)];
+        for (error, code) in cases {
+            let told = ApiError::from(CatalogError::from(error));
+            assert_eq!((told.code, told.retry_after.is_some()), (code, code == Code::Unavailable));
+            assert!(!told.message.contains("/var"), "{}", told.message);
+        }
     }
 }

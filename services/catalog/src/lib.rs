@@ -47,8 +47,8 @@ fn now_ms() -> i64 {
 /// # Errors
 /// The store cannot be opened, or the channel to the registry cannot be made.
 pub async fn start(context: Context<Config>) -> Result<Services, BoxError> {
-    let folder = context.data_dir().join(STORE);
-    let store = tokio::task::spawn_blocking(move || Store::open(folder, store::schema(), Options::default())).await??;
+    let (folder, options) = (context.data_dir().join(STORE), Options::default().recovering(context.recovers()));
+    let store = tokio::task::spawn_blocking(move || Store::open(folder, store::schema(), options)).await??;
     let registry = Client::new(&context.config.registry, context.service_token.as_ref())?;
     let bounds = Bounds {
         metadata_concurrency: context.config.scan.metadata_concurrency,
@@ -70,11 +70,8 @@ pub async fn start(context: Context<Config>) -> Result<Services, BoxError> {
         Ok(())
     });
     let (store, drained) = (core.store.clone(), context.drained.clone());
-    // The last thing that happens; until then calls in flight may still commit.
-    context.spawn("store", Critical::No, async move {
-        drained.cancelled().await;
-        store.close().await.map_err(BoxError::from)
-    });
+    // Calls that are being answered still write. A store that failed ends the process.
+    context.spawn("store", Critical::Yes, async move { Ok(store.keep(drained.cancelled()).await?) });
     let api = Api::new(core);
     let max = context.max_message_bytes();
     Ok(Services::new()

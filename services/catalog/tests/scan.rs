@@ -130,9 +130,18 @@ async fn a_scan_needs_a_started_source_and_a_request_id_makes_one_scan() {
     let refused = stand.scans().create_scan(taken).await.unwrap_err();
     assert_eq!(ApiError::from_status(&refused).reason, ErrorReason::AlreadyExists);
 
-    // A position that has been seen streams nothing but the end.
-    let request = pb::WatchScanRequest { name: made.name, position: u64::MAX.to_string() };
-    let mut watch = stand.scans().watch_scan(request).await.unwrap().into_inner();
-    assert_eq!(watch.message().await.unwrap().unwrap().scan.unwrap().state(), ScanState::Done);
-    assert!(watch.message().await.unwrap().is_none());
+    // A position that has been seen, or one of another life of the store, streams nothing but the end.
+    let watch = async |position: String| {
+        let request = pb::WatchScanRequest { name: made.name.clone(), position };
+        let mut watch = stand.scans().watch_scan(request).await?.into_inner();
+        let last = watch.message().await?.unwrap();
+        assert_eq!(last.scan.unwrap().state(), ScanState::Done);
+        assert!(watch.message().await?.is_none());
+        Ok::<_, tonic::Status>(last.position)
+    };
+    let position = watch(String::new()).await.unwrap();
+    assert_eq!(watch(position.clone()).await.unwrap(), position);
+    assert_eq!(watch(format!("{}.5", "0".repeat(32))).await.unwrap(), position);
+    let refused = watch("7".to_owned()).await.unwrap_err();
+    assert_eq!(ApiError::from_status(&refused).violations[0].field, "position");
 }

@@ -114,9 +114,15 @@ impl From<RegistryError> for ApiError {
         let text = error.to_string();
         let precondition = |reason| Self::new(Code::FailedPrecondition, reason, text.clone());
         match error {
+            // What these say names files and keys of this machine: it is for the log.
+            E::Store(store) if store.has_ended() => {
+                tracing::error!(error = text, "the store has ended");
+                let text = "the registry's store is closed, because the process goes down or a write failed; try again";
+                Self::unavailable("registry", text).retry_after(std::time::Duration::from_secs(1))
+            }
             E::Store(_) | E::Vault(_) => {
                 tracing::error!(error = text, "the store or the vault failed");
-                Self::internal(text)
+                Self::internal("the registry's store failed")
             }
             E::Reference(_) => precondition(ErrorReason::SourceFailed).with("step", "credentials"),
             E::NotFound(resource) => Self::not_found(resource),
@@ -152,5 +158,22 @@ impl From<RegistryError> for ApiError {
 impl From<RegistryError> for tonic::Status {
     fn from(error: RegistryError) -> Self {
         ApiError::from(error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_store_says_stays_here() {
+        let broken = StoreError::Corrupt { what: "database in /var/lib/mms".into() };
+        let stopped = StoreError::Stopped { cause: std::sync::Arc::new(broken.clone()) };
+        let cases = [(broken, Code::Internal), (stopped, Code::Unavailable), (StoreError::Closed, Code::Unavailable)];
+        for (error, code) in cases {
+            let told = ApiError::from(RegistryError::from(error));
+            assert_eq!((told.code, told.retry_after.is_some()), (code, code == Code::Unavailable));
+            assert!(!told.message.contains("/var"), "{}", told.message);
+        }
     }
 }

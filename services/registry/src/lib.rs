@@ -51,10 +51,11 @@ const STORE: &str = "store";
 /// A key that cannot be read, or a store that does not open.
 pub async fn start(context: Context<Config>) -> Result<Services, BoxError> {
     let (config, frame) = (context.config.clone(), context.frame.clone());
+    let options = Options::default().recovering(context.recovers());
     // Both read files.
     let (keys, store) = tokio::task::spawn_blocking(move || {
         let keys = config.key_ring()?;
-        let store = Store::open(frame.data_dir.join(STORE), store::schema(), Options::default())?;
+        let store = Store::open(frame.data_dir.join(STORE), store::schema(), options)?;
         Ok::<_, BoxError>((keys, store))
     })
     .await??;
@@ -62,12 +63,9 @@ pub async fn start(context: Context<Config>) -> Result<Services, BoxError> {
     let core = Core::new(store, keys, guard, &context.config, now_ms);
     background::adopt(&core).await?;
     context.spawn("registry-house", Critical::Yes, background::keep_house(core.clone(), context.shutdown.clone()));
-    let (closing, drained) = (core.store.clone(), context.drained.clone());
-    context.spawn("registry-store", Critical::No, async move {
-        // Calls that are being answered still write.
-        drained.cancelled().await;
-        Ok(closing.close().await?)
-    });
+    let (store, drained) = (core.store.clone(), context.drained.clone());
+    // Calls that are being answered still write. A store that failed ends the process.
+    context.spawn("registry-store", Critical::Yes, async move { Ok(store.keep(drained.cancelled()).await?) });
     let (api, size) = (Api::new(core), context.max_message_bytes());
     Ok(Services::new()
         .add(sized!(DataSourceServiceServer::new(api.clone()), size))

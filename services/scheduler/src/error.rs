@@ -1,5 +1,7 @@
 //! What can go wrong in this service, and the one place that says how a caller hears of it.
 
+use std::time::Duration;
+
 use mms_proto::{ApiError, ErrorReason, FieldViolation, Role};
 use mms_store::StoreError;
 use tonic::Code;
@@ -95,7 +97,7 @@ impl From<SchedulerError> for ApiError {
         use SchedulerError as E;
         let text = error.to_string();
         match error {
-            E::Store(store) => store_error(&store, text),
+            E::Store(store) => store_error(&store),
             E::NotFound(resource) => Self::new(Code::NotFound, ErrorReason::NotFound, text).with("resource", resource),
             E::AlreadyExists(resource) => {
                 Self::new(Code::AlreadyExists, ErrorReason::AlreadyExists, text).with("resource", resource)
@@ -142,13 +144,35 @@ fn role_text(role: Role) -> &'static str {
     name.strip_prefix("ROLE_").unwrap_or(name)
 }
 
-fn store_error(error: &StoreError, text: String) -> ApiError {
-    tracing::error!(error = %error, "the store failed");
-    ApiError::new(Code::Internal, ErrorReason::Internal, text)
+/// What the store says names files of this machine: it is for the log.
+fn store_error(error: &StoreError) -> ApiError {
+    tracing::error!(%error, "the store failed");
+    if error.has_ended() {
+        let text = "the scheduler's store is closed, because the process goes down or a write failed; try again";
+        return ApiError::unavailable("scheduler", text).retry_after(Duration::from_secs(1));
+    }
+    ApiError::internal("the scheduler's store failed")
 }
 
 impl From<SchedulerError> for tonic::Status {
     fn from(error: SchedulerError) -> Self {
         ApiError::from(error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_store_says_stays_here() {
+        let broken = StoreError::Corrupt { what: "database in /var/lib/mms".into() };
+        let stopped = StoreError::Stopped { cause: std::sync::Arc::new(broken.clone()) };
+        let cases = [(broken, Code::Internal), (stopped, Code::Unavailable), (StoreError::Closed, Code::Unavailable)];
+        for (error, code) in cases {
+            let told = ApiError::from(SchedulerError::from(error));
+            assert_eq!((told.code, told.retry_after.is_some()), (code, code == Code::Unavailable));
+            assert!(!told.message.contains("/var"), "{}", told.message);
+        }
     }
 }

@@ -43,7 +43,7 @@ use mms_proto::scheduler::v1::lineage_service_server::LineageServiceServer;
 use mms_proto::scheduler::v1::timer_service_server::TimerServiceServer;
 use mms_proto::scheduler::v1::worker_service_server::WorkerServiceServer;
 use mms_server::{BoxError, Client, Context, Critical, Services, sized};
-use mms_store::Store;
+use mms_store::{Options, Store};
 
 pub use config::Config;
 
@@ -54,9 +54,8 @@ pub use config::Config;
 pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
     let token = ctx.service_token.as_ref();
     let peers = peers::Peers::new(Client::new(&ctx.config.catalog, token)?, Client::new(&ctx.config.registry, token)?);
-    let dir = ctx.data_dir().join("store");
-    let store =
-        tokio::task::spawn_blocking(move || Store::open(dir, store::schema(), mms_store::Options::default())).await??;
+    let (dir, options) = (ctx.data_dir().join("store"), Options::default().recovering(ctx.recovers()));
+    let store = tokio::task::spawn_blocking(move || Store::open(dir, store::schema(), options)).await??;
     let leases = clock::Leases::new(ctx.config.lease_term());
     let core = core::Core::new(store, leases, peers, now_ms, fastrand::f64);
     background::adopt(&core)?;
@@ -65,13 +64,9 @@ pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
     run(&ctx, "notices", background::tell(core.clone(), ctx.shutdown.clone()));
     run(&ctx, "uses", house::hold_sources(core.clone(), ctx.shutdown.clone()));
     run(&ctx, "house", house::tidy(core.clone(), ctx.shutdown.clone()));
-    let closing = core.store.clone();
-    let drained = ctx.drained.clone();
-    ctx.spawn("store", Critical::No, async move {
-        // Calls that are being answered still write.
-        drained.cancelled().await;
-        Ok(closing.close().await?)
-    });
+    let (store, drained) = (core.store.clone(), ctx.drained.clone());
+    // Calls that are being answered still write. A store that failed ends the process.
+    ctx.spawn("store", Critical::Yes, async move { Ok(store.keep(drained.cancelled()).await?) });
     let api = api::Api::new(core);
     let max = ctx.max_message_bytes();
     Ok(Services::new()
@@ -79,6 +74,8 @@ pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
         .add(sized!(WorkerServiceServer::new(api.clone()), max))
         .add(sized!(TimerServiceServer::new(api.clone()), max))
         .add(sized!(LineageServiceServer::new(api), max)))
+        .add(sized!(AuditServiceServer::new(api), max))
+        .waiting("/mms.scheduler.v1.WorkerService/LeaseTasks"))
 }
 
 fn run(ctx: &Context<Config>, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {

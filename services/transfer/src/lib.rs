@@ -43,7 +43,7 @@ pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
         None => kept_id(ctx.data_dir()).await?,
     };
     let instance = uuid::Uuid::new_v4().to_string();
-    let endpoint = ctx.local_addr.to_string();
+    let endpoint = ctx.endpoint().unwrap_or_default();
     let register = worker::registration(id, instance, config.pool.clone(), config.slots, endpoint);
     let transfers = Arc::new(transfers::Transfers::new(format!("workers/{}", register.worker_id)));
     let settings = run::Settings {

@@ -31,6 +31,10 @@ pub fn load<C: ServiceConfig>(file: Option<&Path>, flags: &[Override]) -> Result
     let mut faults = Faults::default();
     let mut figment = Figment::new();
     if let Some(file) = file {
+        if let Err(text) = parses(file) {
+            faults.add(&file.display().to_string(), text);
+            return Err(faults);
+        }
         figment = figment.merge(Toml::file_exact(file));
     }
     figment = figment.merge(Env::prefixed(&format!("MMS_{}__", C::SERVICE.to_uppercase())).split("__"));
@@ -58,6 +62,15 @@ pub fn load<C: ServiceConfig>(file: Option<&Path>, flags: &[Override]) -> Result
     telemetry.check(&mut faults);
     service.check(&frame, &mut faults);
     if faults.is_empty() { Ok(Loaded { frame, telemetry, service }) } else { Err(faults) }
+}
+
+/// The parser's own text repeats the line, and with it maybe a secret: where it is suffices.
+fn parses(file: &Path) -> Result<(), String> {
+    let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
+    toml::from_str::<toml::Table>(&text).map(drop).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count());
+        format!("is not TOML{}", before.map(|lines| format!(": look at line {}", lines + 1)).unwrap_or_default())
+    })
 }
 
 impl<C: ServiceConfig> Loaded<C> {

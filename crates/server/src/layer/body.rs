@@ -1,5 +1,5 @@
-//! The answer on its way out: a stream ends at its deadline, when the process drains and when its producer panics,
-//! always with a status that says why.
+//! The answer on its way out: a stream ends at its deadline, when the process drains and when polling it panics, always
+//! with a status that says why. What a task of its own produces is watched by [`crate::stream`].
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;

@@ -31,7 +31,7 @@ pub(super) async fn panics(request: Request, next: Next) -> Response<Body> {
 }
 
 /// The answer to a call whose handler panicked. What it said is in the log, where the panic hook put it.
-pub(super) fn panicked() -> ApiError {
+pub(crate) fn panicked() -> ApiError {
     ApiError::internal("the handler of this call failed")
 }
 
@@ -79,10 +79,15 @@ pub(super) fn expired(service: &'static str) -> ApiError {
 pub(super) async fn limits(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response<Body> {
     let streams = request.extensions().get::<Call>().is_some_and(|call| call.streams);
     // A process at its limit still says that it lives: its supervisor must not kill it for being busy.
-    if is_open(request.uri().path()) {
+    let path = request.uri().path();
+    if is_open(path) {
         return next.run(request).await;
     }
-    let places = if streams { &shared.streams } else { &shared.calls };
+    let places = match streams {
+        true => &shared.streams,
+        false if shared.waiting.contains(&path) => &shared.waits,
+        false => &shared.calls,
+    };
     let Ok(permit) = places.clone().try_acquire_owned() else {
         let text = format!("{} handles as many calls as it may; try again", shared.service);
         let error = ApiError::new(Code::ResourceExhausted, ErrorReason::TooManyCalls, text);

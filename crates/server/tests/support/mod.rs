@@ -78,12 +78,32 @@ impl TransferService for Chosen {
         let rest: Watch = match request.get_ref().name.rsplit('/').next().unwrap() {
             "panic" => Box::pin(futures::stream::poll_fn(|_| panic!("a stream panicked on purpose"))),
             "bare" => Box::pin(futures::stream::iter([Err(Status::unknown("text for the log only"))])),
+            // A task of its own, which tells whose call it works for and then ends in its way.
+            way @ ("produced" | "producer-panics") => {
+                let panics = way == "producer-panics";
+                mms_server::stream(1, move |send| async move {
+                    let context = CallContext::current().unwrap();
+                    let left = context.remaining().map_or(-1, |left| i64::try_from(left.as_millis()).unwrap());
+                    let transfer =
+                        Transfer { task: context.request_id.to_string(), bytes_total: left, ..Transfer::default() };
+                    let answer = WatchTransferResponse { transfer: Some(transfer) };
+                    send.send(Ok(answer)).await.unwrap();
+                    assert!(!panics, "a producer panicked on purpose");
+                })
+            }
             _ => Box::pin(futures::stream::pending()),
         };
         Ok(Response::new(Box::pin(first.chain(rest))))
     }
 
-    async fn drain_worker(&self, _: Request<DrainWorkerRequest>) -> Result<Response<DrainWorkerResponse>, Status> {
+    async fn drain_worker(
+        &self,
+        request: Request<DrainWorkerRequest>,
+    ) -> Result<Response<DrainWorkerResponse>, Status> {
+        if request.get_ref().name.ends_with("wait") {
+            self.entered.notify_one();
+            self.gate.notified().await;
+        }
         Ok(Response::new(DrainWorkerResponse::default()))
     }
 }
@@ -106,12 +126,22 @@ impl Running {
 }
 
 pub async fn serve(frame: FrameConfig) -> Running {
+    run(frame, None).await
+}
+
+/// As [`serve`], with a method whose calls wait.
+pub async fn serve_waiting(frame: FrameConfig, waiting: &'static str) -> Running {
+    run(frame, Some(waiting)).await
+}
+
+async fn run(frame: FrameConfig, waiting: Option<&'static str>) -> Running {
     let server = BoundServer::bind("transfer", frame).await.unwrap();
     let (addr, shutdown, chosen) = (server.local_addr(), CancellationToken::new(), Chosen::default());
     let service = chosen.clone();
     let serving = server.serve((), shutdown.clone(), move |context| async move {
         let max = context.max_message_bytes();
-        Ok(Services::new().add(sized!(TransferServiceServer::new(service), max)))
+        let services = Services::new().add(sized!(TransferServiceServer::new(service), max));
+        Ok(waiting.into_iter().fold(services, Services::waiting))
     });
     Running { addr, chosen, shutdown, served: tokio::spawn(serving) }
 }

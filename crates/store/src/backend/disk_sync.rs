@@ -17,8 +17,8 @@ pub trait DiskSync: Send + Sync {
 
 /// `fdatasync` on sled's log file, after any blob files it may point at.
 ///
-/// sled moves a page over 128 KiB into a file of its own, which it never syncs. Piece and key limits keep pages below
-/// that, so normally there are none; an index of very long keys with long common prefixes could still make one.
+/// sled moves a page over 128 KiB into a file of its own, which it never syncs. Only a page of many keys beyond 4 KiB is
+/// that large, so normally there are none.
 #[derive(Debug)]
 pub struct Fdatasync {
     log: File,

@@ -2,11 +2,14 @@
 //!
 //! `sled.building` is worthless; renaming it to `sled.new` says it is complete and synced. Then the live one steps aside
 //! to `sled.old`, the new one takes its name, the old one goes. Every open first finishes what was begun.
+//!
+//! `sled.suspect` says that a write failed: the system may show pages that the disk never got, and a later sync will not
+//! bring them there. Only a database written anew has them all on the disk.
 
 use std::fs::{self, File};
 use std::path::Path;
 
-use super::files::{Directory, remove_tree, rename, sync_dir};
+use super::files::{Directory, remove_matching, remove_tree, rename, sync_dir};
 use crate::backend::{Backend, Batch, OpenFailure, SledBackend, open_database};
 use crate::error::{Result, StoreError};
 use crate::options::Options;
@@ -67,7 +70,25 @@ fn sync_tree(dir: &Path) -> Result<()> {
     sync_dir(dir)
 }
 
+const SUSPECT: &str = "sled.suspect";
+
 impl Directory {
+    /// Has the next open build the database anew.
+    pub fn suspect(&self) -> Result<()> {
+        let path = self.path().join(SUSPECT);
+        File::create(&path).and_then(|file| file.sync_all()).map_err(StoreError::io("create", &path))?;
+        sync_dir(self.path())
+    }
+
+    pub fn is_suspect(&self) -> bool {
+        self.path().join(SUSPECT).exists()
+    }
+
+    /// The database has been built anew.
+    pub fn trust(&self) -> Result<()> {
+        remove_matching(self.path(), |name| name == SUSPECT)
+    }
+
     /// Finishes a swap wherever it stopped, and clears what one leaves behind.
     pub fn finish_swap(&self) -> Result<()> {
         let [new, old, building] = ["sled.new", "sled.old", "sled.building"].map(|name| self.path().join(name));

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! lock                      held while the store is open
-//! sled/                     the database; sled.new, sled.old, sled.building, sled.broken: see `build`
+//! sled/                     the database; sled.new, sled.old, sled.building, sled.suspect: see `build`
+//! sled.broken/              the one that was replaced by an export: see `restore`
 //! identity.<number>.<nonce> which directory this is: see `identity`
 //! exports/                  whole copies: see `export`
 //! ```
@@ -62,10 +63,12 @@ pub(crate) fn open(dir: &Path, schema: &Schema, options: &Options) -> Result<Ope
         other => other?,
     };
     check(&sentinel, schema)?;
-    if needs_rebuild(&backend, options)? {
+    let suspect = directory.is_suspect();
+    if suspect || needs_rebuild(&backend, options)? {
         let before = backend.size_on_disk()?;
         backend = rebuild(&directory, backend, options)?;
-        tracing::info!(before, after = backend.size_on_disk()?, "rebuilt the database to give disk space back");
+        directory.trust()?;
+        tracing::info!(before, after = backend.size_on_disk()?, suspect, "rebuilt the database");
     }
     directory.adopt(&backend, &mut sentinel)?;
     migrate(&directory, &backend, &mut sentinel, schema, options)?;

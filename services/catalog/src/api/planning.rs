@@ -1,17 +1,12 @@
 //! PlanningService: what a scheduler asks of the catalog.
 
-use std::pin::Pin;
-
-use futures::Stream;
 use mms_proto::ApiError;
 use mms_proto::catalog::v1 as pb;
 use mms_proto::name::{ResourceName, TableName, TaskName};
 use mms_proto::types::v1::MigrationState;
-use mms_server::CallContext;
+use mms_server::stream::Answers;
 use pb::pin_table_response::Part;
 use pb::planning_service_server::PlanningService;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::{Api, check, name};
@@ -89,7 +84,7 @@ impl Api {
 
 #[tonic::async_trait]
 impl PlanningService for Api {
-    type PinTableStream = Pin<Box<dyn Stream<Item = Result<pb::PinTableResponse, Status>> + Send>>;
+    type PinTableStream = Answers<pb::PinTableResponse>;
 
     async fn pin_table(&self, request: Request<pb::PinTableRequest>) -> Result<Response<Self::PinTableStream>, Status> {
         let request = request.into_inner();
@@ -99,9 +94,9 @@ impl PlanningService for Api {
                 .map_err(|error| Status::from(ApiError::invalid_field("name", error.reason)))?,
         );
         let ask = ask(request)?;
-        let (out, answers) = mpsc::channel(QUEUE);
         let api = self.clone();
-        let work = async move {
+        // What it asks of the registry is asked on behalf of this call.
+        let answers = mms_server::stream(QUEUE, |out| async move {
             let sent = match Box::pin(plan::plan(&api.core, &key, &ask, Claim::Take)).await {
                 Ok(planned) => api.stream(planned, &out).await,
                 Err(error) => Err(error),
@@ -109,13 +104,8 @@ impl PlanningService for Api {
             if let Err(error) = sent {
                 drop(out.send(Err(error.into())).await);
             }
-        };
-        // What it asks of the registry is asked on behalf of this call.
-        match CallContext::current() {
-            Some(context) => tokio::spawn(context.scope(work)),
-            None => tokio::spawn(work),
-        };
-        Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
+        });
+        Ok(Response::new(answers))
     }
 
     async fn report_migration(

@@ -29,9 +29,9 @@ impl Api {
     }
 
     /// The scan that an earlier call with the same request id made.
-    fn replay(&self, id: &str, digest: &[u8]) -> Result<Option<pb::Scan>> {
+    async fn replay(&self, id: &str, digest: &[u8]) -> Result<Option<pb::Scan>> {
         let now = self.core.now_ms();
-        let made = self.core.store.read(|read| control::replayed(read, now, CREATE, id, digest))?;
+        let made = self.core.store.read_durable(|read| control::replayed(read, now, CREATE, id, digest)).await?;
         let Some(made) = made else { return Ok(None) };
         let name = ScanName::parse(&made).map_err(|_| CatalogError::NotFound(made))?;
         self.shown_scan(&key::scan_key(&name)).map(Some)
@@ -41,7 +41,7 @@ impl Api {
         check(&request)?;
         let source: DataSourceName = name("parent", &request.parent)?;
         let digest = digest(&request);
-        if let Some(made) = self.replay(&request.request_id, &digest)? {
+        if let Some(made) = self.replay(&request.request_id, &digest).await? {
             return Ok(made);
         }
         let id = match request.scan_id.as_str() {

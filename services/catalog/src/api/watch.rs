@@ -1,13 +1,10 @@
-//! The stream that follows a scan. A position is the revision of the scan that the caller has seen.
+//! The stream that follows a scan. A position is the store's: the durable revision of the scan that the caller has seen.
 
-use std::pin::Pin;
 use std::time::Duration;
 
-use futures::Stream;
 use mms_proto::ApiError;
 use mms_proto::catalog::v1 as pb;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use mms_server::stream::Answers;
 use tonic::Status;
 
 use super::Api;
@@ -15,29 +12,23 @@ use crate::convert;
 use crate::scan::{ScanState, control};
 use crate::store::ScanKey;
 
-pub type ScanStream = Pin<Box<dyn Stream<Item = Result<pb::WatchScanResponse, Status>> + Send>>;
+pub type ScanStream = Answers<pb::WatchScanResponse>;
 
 /// Least time between two answers.
 const PACE: Duration = Duration::from_millis(100);
 /// Answers that may wait for a slow caller; it then gets fewer, never stale ones.
 const QUEUE: usize = 1;
 
-fn position(text: &str) -> Result<u64, Status> {
-    if text.is_empty() {
-        return Ok(0);
-    }
-    text.parse().map_err(|_| ApiError::invalid_field("position", "is not a position of this stream").into())
-}
-
 impl Api {
     pub(super) fn watch(&self, key: ScanKey, from: &str) -> Result<ScanStream, Status> {
-        let (mut seen, core) = (position(from)?, self.core.clone());
+        let core = self.core.clone();
+        let fault = || ApiError::invalid_field("position", "is not a position of this stream");
+        let mut seen = core.store.revision_at(from).ok_or_else(fault)?;
         let mut changes = core.store.subscribe();
-        let (send, receive) = mpsc::channel(QUEUE);
-        tokio::spawn(async move {
+        Ok(mms_server::stream(QUEUE, |send| async move {
             loop {
                 changes.mark_unchanged();
-                let scan = match core.store.read(|read| control::scan(read, &key)) {
+                let scan = match core.store.read_durable(|read| control::scan(read, &key)).await {
                     Ok(scan) => scan,
                     Err(error) => return drop(send.send(Err(error.into())).await),
                 };
@@ -45,7 +36,7 @@ impl Api {
                 // The last answer is sent whatever was seen, so that nobody waits for an end that has been.
                 if scan.revision > seen || ends {
                     seen = scan.revision;
-                    let position = seen.to_string();
+                    let position = core.store.position(seen);
                     let answer = pb::WatchScanResponse { scan: Some(convert::scan_to(&key, scan)), position };
                     if send.send(Ok(answer)).await.is_err() || ends {
                         return;
@@ -53,11 +44,11 @@ impl Api {
                 }
                 tokio::select! {
                     () = send.closed() => return,
-                    changed = changes.changed() => if changed.is_err() { return },
+                    // Its end shows when the scan is read again.
+                    _ = changes.changed() => {}
                 }
                 tokio::time::sleep(PACE).await;
             }
-        });
-        Ok(Box::pin(ReceiverStream::new(receive)))
+        }))
     }
 }

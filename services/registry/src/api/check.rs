@@ -9,7 +9,6 @@ use pb::check_data_source_request::Target;
 use pb::check_data_source_response::Event;
 use pb::check_network_connection_response::Event as NetworkEvent;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::change::refuse;
@@ -50,9 +49,8 @@ impl Api {
                 (None, access)
             }
         };
-        let (send, receive) = mpsc::channel(QUEUE);
         let (core, now_ms) = (self.core.clone(), crate::now_ms);
-        tokio::spawn(async move {
+        Ok(mms_server::stream(QUEUE, |send| async move {
             let (listener, mut steps) = mpsc::channel(QUEUE);
             let forward = send.clone();
             // Ends when the check drops its side, or the caller is gone: then the check's next step finds that out.
@@ -82,8 +80,7 @@ impl Api {
             }
             let answer = pb::CheckDataSourceResponse { event: Some(Event::Report(report)) };
             drop(send.send(Ok(answer)).await);
-        });
-        Ok(Box::pin(ReceiverStream::new(receive)))
+        }))
     }
 
     pub(super) async fn check_network_stream(
@@ -105,8 +102,7 @@ impl Api {
             step: "network".into(),
             message: error.to_string(),
         })?;
-        let (send, receive) = mpsc::channel(QUEUE);
-        tokio::spawn(async move {
+        Ok(mms_server::stream(QUEUE, |send| async move {
             let mut report = pb::CheckReport { state: pb::CheckState::Ok as i32, ..pb::CheckReport::default() };
             for (at, url) in urls.into_iter().enumerate() {
                 let step = connect(&http, at, url).await;
@@ -122,8 +118,7 @@ impl Api {
             report.end_time = time(crate::now_ms());
             let answer = pb::CheckNetworkConnectionResponse { event: Some(NetworkEvent::Report(report)) };
             drop(send.send(Ok(answer)).await);
-        });
-        Ok(Box::pin(ReceiverStream::new(receive)))
+        }))
     }
 }
 

@@ -99,7 +99,7 @@ impl Api {
     async fn start(&self, request: pb::StartDataSourceRequest) -> Result<pb::DataSource, Status> {
         let id = id(&request.name);
         let call = Call::new("StartDataSource", &request.request_id, &request, self.core.now_ms());
-        let replayed = self.core.store.read(|read| call.replayed(read, &self.core.vault))?;
+        let replayed = self.core.store.read_durable(|read| call.replayed(read, &self.core.vault)).await?;
         let record = match replayed {
             Some(_) => self.core.store.read(|read| source::living(read, &id))?,
             None => {

@@ -5,9 +5,8 @@ use std::ops::{Bound, ControlFlow};
 
 use mms_proto::ApiError;
 use mms_proto::registry::v1 as pb;
+use mms_server::stream::Sender;
 use mms_store::{Read, Revision, Scope};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::{Answers, Api};
@@ -21,13 +20,11 @@ const QUEUE: usize = 16;
 /// Changes read at once.
 const AT_ONCE: usize = 100;
 
-type Send = mpsc::Sender<Result<pb::WatchDataSourcesResponse, Status>>;
-
 struct Watch {
     core: Core,
     /// Only this data source.
     only: Option<String>,
-    send: Send,
+    send: Sender<pb::WatchDataSourcesResponse>,
 }
 
 impl Api {
@@ -35,35 +32,19 @@ impl Api {
         &self,
         request: pb::WatchDataSourcesRequest,
     ) -> Result<Answers<pb::WatchDataSourcesResponse>, Status> {
-        let from = self.core.revision_of(&request.position)?;
+        let fault = || ApiError::invalid_field("position", "is not a position of this stream");
+        let from = self.core.store.revision_at(&request.position).ok_or_else(fault)?;
+        // Before everything: what is there now is told.
+        let from = (from > 0).then_some(from);
         let only = (!request.name.is_empty()).then(|| super::id(&request.name));
-        let (send, receive) = mpsc::channel(QUEUE);
-        let watch = Watch { core: self.core.clone(), only, send };
-        tokio::spawn(async move {
+        let core = self.core.clone();
+        Ok(mms_server::stream(QUEUE, |send| async move {
+            let watch = Watch { core, only, send };
             // The caller going away ends it, and is no failure.
             if let Err(Some(error)) = watch.run(from).await {
                 drop(watch.send.send(Err(error.into())).await);
             }
-        });
-        Ok(Box::pin(ReceiverStream::new(receive)))
-    }
-}
-
-impl Core {
-    fn position(&self, revision: Revision) -> String {
-        format!("{}.{revision:x}", self.store.incarnation().id.simple())
-    }
-
-    /// `None` when everything must be told anew.
-    fn revision_of(&self, position: &str) -> Result<Option<Revision>, Status> {
-        if position.is_empty() {
-            return Ok(None);
-        }
-        let fault = || Status::from(ApiError::invalid_field("position", "is not a position of this stream"));
-        let (incarnation, revision) = position.split_once('.').ok_or_else(fault)?;
-        let revision = Revision::from_str_radix(revision, 16).map_err(|_| fault())?;
-        let ours = incarnation == self.store.incarnation().id.simple().to_string();
-        Ok((ours && revision > 0).then_some(revision))
+        }))
     }
 }
 
@@ -79,7 +60,7 @@ impl Watch {
             Some(seen) => self.tell_changes(seen).await?,
             None => self.tell_all().await?,
         };
-        let position = self.core.position(seen);
+        let position = self.core.store.position(seen);
         self.tell(pb::WatchDataSourcesResponse { data_source: None, position, caught_up: true }).await?;
         loop {
             tokio::select! {
@@ -116,7 +97,7 @@ impl Watch {
         })?;
         self.core.store.until_durable(revision).await.map_err(RegistryError::from)?;
         // Whoever resumes in the middle of these is told all of them again.
-        let position = self.core.position(0);
+        let position = self.core.store.position(0);
         for (id, source) in all {
             let data_source = Some(source_to(&id, &source));
             self.tell(pb::WatchDataSourcesResponse { data_source, position: position.clone(), caught_up: false })
@@ -138,7 +119,7 @@ impl Watch {
                 seen = revision;
                 if self.wants(&change.id) {
                     let data_source = Some(source_to(&change.id, &change.source));
-                    let position = self.core.position(revision);
+                    let position = self.core.store.position(revision);
                     self.tell(pb::WatchDataSourcesResponse { data_source, position, caught_up: false }).await?;
                 }
             }

@@ -1,15 +1,12 @@
-//! Streams that follow a job or a task. A position is the store's revision up to which the caller has seen
+//! Streams that follow a job or a task. A position is the store's: up to which durable revision the caller has seen
 //! changes, for a job with a place within the next one.
 
-use std::pin::Pin;
 use std::time::Duration;
 
-use futures::Stream;
 use mms_proto::ApiError;
 use mms_proto::scheduler::v1 as pb;
-use mms_store::{Read, Scope};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use mms_server::stream::Answers;
+use mms_store::{Read, Scope, Store};
 use tonic::Status;
 
 use super::Api;
@@ -19,8 +16,8 @@ use crate::error::{Result, SchedulerError};
 use crate::record::Job;
 use crate::store::{CHANGED_TABLES, JOB_TABLES, JobKey, TASKS, TableKey, TaskKey};
 
-pub type JobStream = Pin<Box<dyn Stream<Item = Result<pb::WatchJobResponse, Status>> + Send>>;
-pub type TaskStream = Pin<Box<dyn Stream<Item = Result<pb::WatchTaskResponse, Status>> + Send>>;
+pub type JobStream = Answers<pb::WatchJobResponse>;
+pub type TaskStream = Answers<pb::WatchTaskResponse>;
 
 /// Least time between two answers.
 const PACE: Duration = Duration::from_millis(250);
@@ -29,11 +26,9 @@ const TABLES_AT_ONCE: usize = 500;
 /// Answers that may wait for a slow caller; it then gets fewer, never stale ones.
 const QUEUE: usize = 1;
 
-fn position(text: &str) -> Result<u64, Status> {
-    if text.is_empty() {
-        return Ok(0);
-    }
-    text.parse().map_err(|_| ApiError::invalid_field("position", "is not a position of this stream").into())
+fn revision_at(store: &Store, position: &str) -> Result<u64, Status> {
+    let fault = || ApiError::invalid_field("position", "is not a position of this stream").into();
+    store.revision_at(position).ok_or_else(fault)
 }
 
 /// How far a caller has seen the changes of a job's tables: all up to a revision and, when many changed at once, some of
@@ -45,22 +40,26 @@ struct Seen {
 }
 
 impl Seen {
-    fn parse(text: &str) -> Result<Self, Status> {
-        let Some((revision, rest)) = text.split_once('\n') else {
-            return Ok(Self { revision: position(text)?, within: None });
+    fn parse(store: &Store, text: &str) -> Result<Self, Status> {
+        let mut parts = text.split('\n');
+        let revision = revision_at(store, parts.next().unwrap_or_default())?;
+        let within = match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (None, ..) => None,
+            // Of another incarnation: everything is told anew.
+            (Some(of), Some(schema), Some(table), None) => match revision_at(store, of)? {
+                0 => None,
+                of => Some((of, schema.to_owned(), table.to_owned())),
+            },
+            _ => return Err(ApiError::invalid_field("position", "is not a position of this stream").into()),
         };
-        let within = rest.split('\n').collect::<Vec<_>>();
-        let [of, schema, table] = within[..] else {
-            return position("?").map(|revision| Self { revision, within: None });
-        };
-        let within = Some((position(of)?, schema.to_owned(), table.to_owned()));
-        Ok(Self { revision: position(revision)?, within })
+        Ok(Self { revision, within })
     }
 
-    fn text(&self) -> String {
+    fn text(&self, store: &Store) -> String {
+        let revision = store.position(self.revision);
         match &self.within {
-            None => self.revision.to_string(),
-            Some((of, schema, table)) => format!("{}\n{of}\n{schema}\n{table}", self.revision),
+            None => revision,
+            Some((of, schema, table)) => format!("{revision}\n{}\n{schema}\n{table}", store.position(*of)),
         }
     }
 }
@@ -76,12 +75,11 @@ struct Look {
 
 impl Api {
     pub(super) fn watch_job_stream(&self, key: JobKey, from: &str) -> Result<JobStream, Status> {
-        let (mut seen, api) = (Seen::parse(from)?, self.clone());
-        let (send, receive) = mpsc::channel(QUEUE);
-        tokio::spawn(async move {
+        let (mut seen, api) = (Seen::parse(&self.core.store, from)?, self.clone());
+        Ok(mms_server::stream(QUEUE, |send| async move {
             let mut last = None;
             loop {
-                let look = match api.look_at_job(&key, &seen) {
+                let look = match api.look_at_job(&key, &seen).await {
                     Ok(found) => found,
                     Err(error) => return drop(send.send(Err(error.into())).await),
                 };
@@ -91,7 +89,7 @@ impl Api {
                 // Running tasks' progress changes without a revision.
                 if last != job || !look.tables.is_empty() {
                     last.clone_from(&job);
-                    let answer = pb::WatchJobResponse { job, tables: look.tables, position: seen.text() };
+                    let answer = pb::WatchJobResponse { job, tables: look.tables, position: seen.text(&api.core.store) };
                     if send.send(Ok(answer)).await.is_err() {
                         return;
                     }
@@ -106,23 +104,23 @@ impl Api {
                     }
                 }
             }
-        });
-        Ok(Box::pin(ReceiverStream::new(receive)))
+        }))
     }
 
     /// The job, and as many of the tables that have changed as one answer holds, those that changed first first.
-    fn look_at_job(&self, key: &JobKey, seen: &Seen) -> Result<Look> {
+    async fn look_at_job(&self, key: &JobKey, seen: &Seen) -> Result<Look> {
         let own = |revision: u64| (key.0.clone(), key.1.clone(), revision);
         let scope = Scope::range(own(seen.revision.saturating_add(1))..=own(u64::MAX));
         let after = seen.within.clone().map(|(of, schema, table)| {
             let table: TableKey = (key.0.clone(), key.1.clone(), schema, table);
             (own(of), table)
         });
-        let (job, page, revision) = self.core.store.read(|read| {
+        let look = self.core.store.read_durable(|read| {
             let job = control::job(read, key)?;
             let page = read.index_page(&JOB_TABLES, &CHANGED_TABLES, &scope, after.as_ref(), TABLES_AT_ONCE)?;
             Ok::<_, SchedulerError>((job, page, read.revision()))
-        })?;
+        });
+        let (job, page, revision) = look.await?;
         let tables = page.items.iter().map(|(key, table)| self.show_table(&job, key, table)).collect::<Result<_>>()?;
         let more = page.next.is_some();
         let seen = match page.next {
@@ -133,19 +131,18 @@ impl Api {
     }
 
     pub(super) fn watch_task_stream(&self, key: TaskKey, from: &str) -> Result<TaskStream, Status> {
-        let (seen, api) = (position(from)?, self.clone());
-        let (send, receive) = mpsc::channel(QUEUE);
-        tokio::spawn(async move {
+        let (seen, api) = (revision_at(&self.core.store, from)?, self.clone());
+        Ok(mms_server::stream(QUEUE, |send| async move {
             let mut last = None;
             loop {
-                let (task, revision, ends) = match api.look_at_task(&key) {
+                let (task, revision, ends) = match api.look_at_task(&key).await {
                     Ok(found) => found,
                     Err(error) => return drop(send.send(Err(error.into())).await),
                 };
                 let fresh = last.is_some() || revision > seen || ends;
                 if fresh && last.as_ref() != Some(&task) {
                     last = Some(task.clone());
-                    let answer = pb::WatchTaskResponse { task: Some(task), position: revision.to_string() };
+                    let answer = pb::WatchTaskResponse { task: Some(task), position: api.core.store.position(revision) };
                     if send.send(Ok(answer)).await.is_err() {
                         return;
                     }
@@ -158,12 +155,12 @@ impl Api {
                     () = tokio::time::sleep(PACE) => {}
                 }
             }
-        });
-        Ok(Box::pin(ReceiverStream::new(receive)))
+        }))
     }
 
-    fn look_at_task(&self, key: &TaskKey) -> Result<(pb::Task, u64, bool)> {
-        let revision = self.core.store.read(|read| read.get(&TASKS, key))?.map_or(0, |task| task.revision);
+    async fn look_at_task(&self, key: &TaskKey) -> Result<(pb::Task, u64, bool)> {
+        let record = self.core.store.read_durable(|read| read.get(&TASKS, key)).await?;
+        let revision = record.map_or(0, |task| task.revision);
         let task = self.task(key)?;
         let ended = match task.state() {
             pb::TaskState::SchemaFailed | pb::TaskState::DataFailed | pb::TaskState::VerificationFailed => true,

@@ -1,0 +1,40 @@
+/* Preloaded into a process that has a store. Tells of every fdatasync, when it begins and when it returned, in the order of
+ * the file that MMS_SYNC_LOG names; the real call is made. Once a file is there that MMS_SYNC_FAIL names, it fails instead. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static void tell(const char *what, int result, int fd) {
+    const char *log = getenv("MMS_SYNC_LOG");
+    char link[64], path[4096], line[4300];
+    if (!log) return;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    path[length < 0 ? 0 : length] = 0;
+    int out = open(log, O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (out < 0) abort();
+    int bytes = snprintf(line, sizeof line, "%s %d %s\n", what, result, path);
+    if (write(out, line, (size_t)bytes) != bytes) abort();
+    close(out);
+}
+
+int fdatasync(int fd) {
+    static int (*real)(int);
+    if (!real) real = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
+    const char *fail = getenv("MMS_SYNC_FAIL");
+    if (!real) abort();
+    if (fail && access(fail, F_OK) == 0) {
+        errno = EIO;
+        return -1;
+    }
+    tell("begun", 0, fd);
+    int result = real(fd);
+    int error = errno;
+    tell("synced", result, fd);
+    errno = error;
+    return result;
+}
