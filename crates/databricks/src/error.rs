@@ -103,6 +103,23 @@ impl DatabricksError {
         }
     }
 
+    /// Whether it says nothing of the object asked for: no other call to this workspace would fare better now.
+    pub fn is_of_workspace(&self) -> bool {
+        match self {
+            Self::WorkspaceUrl { .. } | Self::NotAnApi { .. } => true,
+            Self::Http { source, .. } => matches!(
+                source,
+                HttpError::Config { .. }
+                    | HttpError::RefusedHost { .. }
+                    | HttpError::Connect { .. }
+                    | HttpError::Tls { .. }
+                    | HttpError::Timeout { sent: false, .. }
+            ),
+            Self::Refused { fault, .. } => fault.kind() == RefusalKind::Unauthenticated,
+            Self::Name { .. } | Self::Answer { .. } | Self::Endless { .. } => false,
+        }
+    }
+
     /// Whether the object asked for does not exist (or may not be seen).
     pub fn is_not_found(&self) -> bool {
         self.refusal() == Some(RefusalKind::NotFound)

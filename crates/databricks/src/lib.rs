@@ -12,9 +12,6 @@ mod fault;
 mod model;
 mod page;
 mod privilege;
-mod spark_type;
-mod type_json;
-mod type_text;
 mod unity;
 mod workspace;
 mod workspace_url;
@@ -23,14 +20,8 @@ pub use cluster::{ClusterInfo, ClusterState};
 pub use credentials::{StorageSecret, TableCredentials};
 pub use error::{DatabricksError, RefusalKind};
 pub use fault::{Fault, FaultShape};
-pub use model::{
-    CatalogInfo, ColumnInfo, ForeignKey, MetastoreAssignment, MetastoreSummary, PrimaryKey, SchemaInfo,
-    TableConstraint, TableId, TableInfo, TableKind, TableSummary,
-};
+pub use model::{CatalogInfo, ColumnInfo, PrimaryKey, SchemaInfo, TableConstraint, TableId, TableInfo, TableKind};
 pub use page::{Page, Pages, Unreadable};
 pub use privilege::{EffectivePrivilege, Securable};
-pub use spark_type::{SparkField, SparkType, TypeError};
-pub use type_json::DataTypeJson;
-pub use type_text::parse_type_text;
 pub use workspace::{CurrentUser, Workspace};
 pub use workspace_url::WorkspaceUrl;

@@ -6,8 +6,6 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::{DataTypeJson, SparkField, SparkType, TypeError, parse_type_text};
-
 /// A catalog.
 #[derive(Debug, Clone, Deserialize)]
 pub struct CatalogInfo {
@@ -189,15 +187,6 @@ impl TableInfo {
     }
 }
 
-/// The cheap inventory's line of a table.
-#[derive(Debug, Clone, Deserialize)]
-pub struct TableSummary {
-    /// `catalog.schema.table`; dots inside a name cannot be told apart.
-    pub full_name: String,
-    /// What kind it is.
-    pub table_type: Option<TableKind>,
-}
-
 /// A column.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ColumnInfo {
@@ -206,12 +195,8 @@ pub struct ColumnInfo {
     /// Its place, from 0.
     #[serde(default, deserialize_with = "or_default")]
     pub position: u32,
-    /// The type's class, such as `DECIMAL`.
-    pub type_name: Option<String>,
     /// The type as DDL.
     pub type_text: Option<String>,
-    /// The column as Spark's JSON.
-    pub type_json: Option<String>,
     /// Its place among the partition columns, from 0; absent if it is none.
     pub partition_index: Option<u32>,
     /// Whether NULL may occur; if the workspace does not say, it may.
@@ -223,33 +208,11 @@ pub struct ColumnInfo {
     pub mask: Option<serde_json::Value>,
 }
 
-impl ColumnInfo {
-    /// The type: from `type_json`, which is unambiguous, else from `type_text`.
-    pub fn spark_type(&self) -> Result<SparkType, TypeError> {
-        let from_json = match self.data_type_json() {
-            Some(json) => json.parse().map(|field: SparkField| field.data_type),
-            None => Err(TypeError { text: String::new(), what: format!("column {:?} has no type_json", self.name) }),
-        };
-        match (from_json, self.type_text.as_deref()) {
-            (Ok(parsed), _) => Ok(parsed),
-            (Err(_), Some(text)) if !text.trim().is_empty() => parse_type_text(text),
-            (Err(error), _) => Err(error),
-        }
-    }
-
-    /// The raw `type_json`, if there is one.
-    pub fn data_type_json(&self) -> Option<DataTypeJson> {
-        self.type_json.as_deref().filter(|json| !json.trim().is_empty()).map(DataTypeJson::new)
-    }
-}
-
 /// A constraint. None of them is enforced by the source.
 #[derive(Debug, Clone, Deserialize)]
 pub struct TableConstraint {
     /// The primary key, if it is one.
     pub primary_key_constraint: Option<PrimaryKey>,
-    /// The foreign key, if it is one.
-    pub foreign_key_constraint: Option<ForeignKey>,
 }
 
 /// A primary key.
@@ -262,45 +225,6 @@ pub struct PrimaryKey {
     /// Whether its owner vouches for it.
     #[serde(default, deserialize_with = "or_default")]
     pub rely: bool,
-}
-
-/// A foreign key.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct ForeignKey {
-    /// Its name.
-    pub name: Option<String>,
-    /// Its columns in order.
-    pub child_columns: Vec<String>,
-    /// The table it points to.
-    pub parent_table: String,
-    /// The columns it points to.
-    pub parent_columns: Vec<String>,
-}
-
-/// The metastore of the workspace.
-#[derive(Debug, Clone, Deserialize)]
-pub struct MetastoreSummary {
-    /// Its id.
-    pub metastore_id: String,
-    /// Its name.
-    pub name: Option<String>,
-    /// Its region.
-    pub region: Option<String>,
-    /// `azure`, `aws`, `gcp`.
-    pub cloud: Option<String>,
-    /// Whether credentials are vended to readers outside Databricks.
-    pub external_access_enabled: Option<bool>,
-}
-
-/// Which metastore the workspace uses.
-#[derive(Debug, Clone, Deserialize)]
-pub struct MetastoreAssignment {
-    /// The metastore's id.
-    pub metastore_id: String,
-    /// The workspace's id.
-    pub workspace_id: Option<i64>,
-    /// The catalog used when none is named.
-    pub default_catalog_name: Option<String>,
 }
 
 fn yes() -> bool {
@@ -317,22 +241,6 @@ pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Defaul
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn column(json: serde_json::Value) -> ColumnInfo {
-        serde_json::from_value(json).unwrap()
-    }
-
-    #[test]
-    fn type_json_wins_and_type_text_helps_out() {
-        let json = r#"{"name":"c","type":"long","nullable":true,"metadata":{}}"#;
-        let both = column(serde_json::json!({"name": "c", "type_json": json, "type_text": "int"}));
-        assert_eq!(both.spark_type().unwrap(), SparkType::Long);
-        let broken = column(serde_json::json!({"name": "c", "type_json": "{", "type_text": "varchar(3)"}));
-        assert_eq!(broken.spark_type().unwrap(), SparkType::Varchar(3));
-        let none = column(serde_json::json!({"name": "c"}));
-        assert!(none.spark_type().unwrap_err().to_string().contains("\"c\""));
-        assert!(none.nullable);
-    }
 
     #[test]
     fn nulls_stand_for_nothing_and_unknown_words_are_kept() {

@@ -13,7 +13,7 @@ use common::{TOKEN, client};
 use mms_databricks::{DatabricksError, RefusalKind, StorageSecret, TableId, Workspace};
 use secrecy::ExposeSecret;
 
-const SUMMARY: &str = "/api/2.1/unity-catalog/metastore_summary";
+const USER: &str = "/api/2.0/preview/scim/v2/Me";
 
 async fn workspace(app: Router) -> Workspace {
     let listener =
@@ -29,11 +29,11 @@ async fn overload_is_waited_out_and_a_plain_500_is_not() {
     let count = Arc::clone(&asked);
     let app = Router::new()
         .route(
-            SUMMARY,
+            USER,
             get(move || async move {
                 match count.fetch_add(1, Ordering::SeqCst) {
                     0 => (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "0")], "busy").into_response(),
-                    _ => r#"{"metastore_id":"m"}"#.into_response(),
+                    _ => r#"{"userName":"m"}"#.into_response(),
                 }
             }),
         )
@@ -42,7 +42,7 @@ async fn overload_is_waited_out_and_a_plain_500_is_not() {
             get(|| async { (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR: x") }),
         );
     let workspace = workspace(app).await;
-    assert_eq!(workspace.metastore_summary().await.unwrap().metastore_id, "m");
+    assert_eq!(workspace.current_user().await.unwrap().user_name, "m");
     assert_eq!(asked.load(Ordering::SeqCst), 2);
     let error = workspace.get_catalog("c").await.unwrap_err();
     assert_eq!(error.refusal(), Some(RefusalKind::Internal));
@@ -53,12 +53,12 @@ async fn overload_is_waited_out_and_a_plain_500_is_not() {
 async fn login_pages_and_private_links_are_named() {
     let away = |target: &'static str| get(move || async move { (StatusCode::FOUND, [(header::LOCATION, target)]) });
     let app = Router::new()
-        .route(SUMMARY, get(|| async { Html("<html><title>Sign in</title></html>") }))
+        .route(USER, get(|| async { Html("<html><title>Sign in</title></html>") }))
         .route("/api/2.1/unity-catalog/catalogs/a", away("https://login.example/?secret=1"))
         .route("/api/2.1/unity-catalog/catalogs/b", away("https://login.example/?error=private-link-validation-error"));
     let workspace = workspace(app).await;
     for (error, part) in [
-        (workspace.metastore_summary().await.unwrap_err(), "Sign in"),
+        (workspace.current_user().await.unwrap_err(), "Sign in"),
         (workspace.get_catalog("a").await.unwrap_err(), "redirect to https://login.example/)"),
         (workspace.get_catalog("b").await.unwrap_err(), "private link"),
     ] {
@@ -102,7 +102,7 @@ async fn constraints_unreadable_objects_and_lists_without_end() {
     assert_eq!(table.table_constraints.len(), 3);
     let key = table.table_constraints[0].primary_key_constraint.as_ref().unwrap();
     assert_eq!((key.child_columns.len(), key.rely), (2, true));
-    assert_eq!(table.table_constraints[1].foreign_key_constraint.as_ref().unwrap().parent_table, "c.s.p");
+    assert!(table.table_constraints[1].primary_key_constraint.is_none());
 
     let page = workspace.list_tables("c", "s").unwrap().next().await.unwrap().unwrap();
     assert_eq!((page.items.len(), page.unreadable[0].name.as_deref()), (1, Some("c.s.bad")));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::MappingError;
+use crate::partition::stands_in_value;
 
 /// Replaces texts, usually single characters, in one pass from left to right: what has been put in is never replaced
 /// again. Of several entries that fit at one place the longest wins.
@@ -10,14 +11,41 @@ use crate::error::MappingError;
 #[serde(try_from = "Parts", into = "Parts")]
 pub struct CharacterMap {
     entries: BTreeMap<String, String>,
-    fallback: Option<String>,
+    fallback: Option<Fallback>,
+}
+
+/// What the remaining characters become.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct Fallback {
+    text: String,
+    of: Others,
+}
+
+/// Which characters a fallback replaces, of those that no entry does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Others {
+    /// All outside `[A-Za-z0-9_]`: names that every program can write without quotes.
+    OutsideWords,
+    /// What a partition value of the target cannot hold, blanks at its ends included: values stay as they are where
+    /// they can.
+    OutsidePartitionValues,
+}
+
+impl Others {
+    /// Whether a character is one of them; `at_end`: nothing but blanks lies between it and an end of the text.
+    fn have(self, c: char, at_end: bool) -> bool {
+        match self {
+            Self::OutsideWords => !(c.is_ascii_alphanumeric() || c == '_'),
+            Self::OutsidePartitionValues => !stands_in_value(c) || (at_end && c == ' '),
+        }
+    }
 }
 
 /// The stored form, checked again when it is read.
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
 struct Parts {
     entries: BTreeMap<String, String>,
-    fallback: Option<String>,
+    fallback: Option<Fallback>,
 }
 
 /// Longest key or replacement, in bytes.
@@ -48,28 +76,31 @@ impl CharacterMap {
         }
     }
 
-    /// The same, and every character outside `[A-Za-z0-9_]` that no entry replaces becomes `fallback`.
+    /// The same, and each of these characters that no entry replaces becomes `text`.
     ///
     /// # Errors
     /// [`MappingError::CharacterMap`] if it is too long.
-    pub fn with_fallback(self, fallback: impl Into<String>) -> Result<Self, MappingError> {
-        let fallback = fallback.into();
-        if fallback.len() > ENTRY_BYTES_MAX {
+    pub fn with_fallback(self, of: Others, text: impl Into<String>) -> Result<Self, MappingError> {
+        let text = text.into();
+        if text.len() > ENTRY_BYTES_MAX {
             let problem = "is longer than 128 bytes";
-            return Err(MappingError::CharacterMap { key: "any other".to_owned(), value: fallback, problem });
+            return Err(MappingError::CharacterMap { key: "any other".to_owned(), value: text, problem });
         }
-        Ok(Self { fallback: Some(fallback), ..self })
+        Ok(Self { fallback: Some(Fallback { text, of }), ..self })
     }
 
     /// Maps a text.
     #[must_use]
     pub fn apply(&self, text: &str) -> String {
         let mut mapped = String::with_capacity(text.len());
+        let (begin, end) = (text.len() - text.trim_start_matches(' ').len(), text.trim_end_matches(' ').len());
         let mut rest = text;
         while let Some(c) = rest.chars().next() {
+            let at = text.len() - rest.len();
+            let at_end = at < begin || at >= end;
             let (taken, put) = match (self.longest_at(rest), &self.fallback) {
                 (Some((key, value)), _) => (key.len(), value.as_str()),
-                (None, Some(fallback)) if !(c.is_ascii_alphanumeric() || c == '_') => (c.len_utf8(), fallback.as_str()),
+                (None, Some(fallback)) if fallback.of.have(c, at_end) => (c.len_utf8(), fallback.text.as_str()),
                 _ => (c.len_utf8(), &rest[..c.len_utf8()]),
             };
             mapped.push_str(put);
@@ -89,7 +120,7 @@ impl TryFrom<Parts> for CharacterMap {
     fn try_from(parts: Parts) -> Result<Self, MappingError> {
         let map = Self::new(parts.entries)?;
         match parts.fallback {
-            Some(fallback) => map.with_fallback(fallback),
+            Some(fallback) => map.with_fallback(fallback.of, fallback.text),
             None => Ok(map),
         }
     }
@@ -113,14 +144,26 @@ mod tests {
     fn one_pass_and_the_longest_wins() {
         assert_eq!(map(&[("a", "b"), ("b", "a")]).apply("abc"), "bac");
         assert_eq!(map(&[("-", "_"), ("->", "to")]).apply("a->b-c"), "atob_c");
-        let demo = map(&[("é", "e")]).with_fallback("_").expect("legal");
-        assert_eq!(demo.apply("café-au.lait_1 ü"), "cafe_au_lait_1__");
+        let demo = map(&[("é", "e")]).with_fallback(Others::OutsideWords, "_").expect("legal");
+        assert_eq!(demo.apply("café-au.lait_1 ü中"), "cafe_au_lait_1___");
+    }
+
+    #[test]
+    fn a_value_keeps_what_the_target_can_hold() {
+        let values = map(&[("é", "e")]).with_fallback(Others::OutsidePartitionValues, "_").expect("legal");
+        for kept in ["0.0", "1994-01-01", "REG AIR", "a:b", "2020-01-01 12:00:00"] {
+            assert_eq!(values.apply(kept), kept);
+        }
+        assert_eq!(values.apply("a/b,c=d'é中\t"), "a_b_c_d_e__");
+        assert_eq!(values.apply("  a b "), "__a b_", "blanks at the ends would be lost");
+        assert_eq!(values.apply("  "), "__");
+        assert_eq!(values.apply("中 a"), "_ a", "what was an inner blank stays one");
     }
 
     #[test]
     fn senseless_mappings_are_refused_when_made_and_when_read() {
         assert!(CharacterMap::new(BTreeMap::from([(String::new(), "x".to_owned())])).is_err());
         assert!(serde_json::from_str::<CharacterMap>(r#"{"entries":{"":"x"},"fallback":null}"#).is_err());
-        assert!(CharacterMap::default().with_fallback("x".repeat(129)).is_err());
+        assert!(CharacterMap::default().with_fallback(Others::OutsideWords, "x".repeat(129)).is_err());
     }
 }

@@ -55,7 +55,9 @@ pub enum PartitionProblem {
         expected: String,
     },
     /// NULL has no place in such a partition column.
-    #[error("cannot stand in a {target} partition column: plan the table again, so that the column becomes STRING")]
+    #[error(
+        "cannot stand in the {target} partition column that the target has: take its rows out at the source, or drop the target table, so that the next plan makes the column STRING"
+    )]
     Null {
         /// The target column's type.
         target: String,

@@ -23,14 +23,14 @@ mod type_text;
 mod types;
 
 pub use canonical::{NULL_PARTITION, canonical_text};
-pub use characters::CharacterMap;
+pub use characters::{CharacterMap, Others};
 pub use error::{MappingError, PartitionProblem};
 pub use existing::{Difference, ExistingTable, TargetAction, TargetPolicy, check_existing, target_action};
 pub use finding::{Finding, Reason, Severity};
 pub use partition::{MappedPartition, PartitionClash, PartitionLevel, PartitionMapping, partition_clashes};
 pub use plan::{ColumnMapping, ColumnRole, TablePlan, ValueConversion, plan_table};
 pub use rules::{MappingRules, OWNER_PROPERTY, SchemaRule, owner_of};
-pub use schema_json::{parse_column, parse_schema};
+pub use schema_json::parse_schema;
 pub use source::{ColumnExtra, SourceColumn, SourceTable, SparkField, SparkType};
 
 /// Most columns of a table, partition columns included.

@@ -52,7 +52,21 @@ pub struct PartitionClash {
     pub sources: Vec<Vec<Option<String>>>,
 }
 
+/// What the tunnel's `k=v,k=v` can say: clients split it at `,` and `/`, strip quotes and outer blanks.
+pub(crate) fn stands_in_value(c: char) -> bool {
+    c.is_ascii() && !c.is_ascii_control() && !matches!(c, '/' | ',' | '=' | '\'' | '"')
+}
+
 impl PartitionMapping {
+    /// The texts that the character mapping has changed, as (source column, source text, target text).
+    pub fn rewritten<'a>(&'a self, mapped: &'a MappedPartition) -> impl Iterator<Item = (&'a str, &'a str, &'a str)> {
+        let values = mapped.source.iter().zip(&mapped.target.0);
+        self.levels.iter().zip(values).filter_map(|(level, (source, (_, target)))| {
+            let source = source.as_deref().filter(|source| source != target)?;
+            Some((level.source.as_str(), source, target.as_str()))
+        })
+    }
+
     /// Maps one partition, given as the Delta log has it: logical column names to texts. An empty text is NULL, as the
     /// Delta protocol says. Columns that are no partition columns of the target are not looked at.
     ///
@@ -84,7 +98,6 @@ impl PartitionLevel {
         }
     }
 
-    /// What the tunnel's `k=v,k=v` can say: clients split it at `,` and `/`, strip quotes and outer blanks.
     fn fits(&self, text: String) -> Result<String, PartitionProblem> {
         let limit = match self.target_type {
             DataType::Char(n) | DataType::Varchar(n) => {
@@ -92,8 +105,7 @@ impl PartitionLevel {
             }
             _ => PARTITION_VALUE_BYTES_MAX,
         };
-        let bad = |c: &char| !c.is_ascii() || c.is_ascii_control() || matches!(c, '/' | ',' | '=' | '\'' | '"');
-        if let Some(found) = text.chars().find(bad) {
+        if let Some(found) = text.chars().find(|c| !stands_in_value(*c)) {
             return Err(PartitionProblem::Character { text, found: found.escape_debug().to_string() });
         }
         if text.is_empty() {
@@ -186,6 +198,18 @@ mod tests {
             missing,
             Err("partition column `p`: the value NULL is missing: the partition does not name this column".into())
         );
+    }
+
+    #[test]
+    fn what_was_rewritten_is_told() {
+        let mapping = mapping(SparkType::String, DataType::String, &[("/", "_")]);
+        let rewritten = |raw: Option<&str>| {
+            let mapped = mapping.map(&BTreeMap::from([("p".to_owned(), raw.map(str::to_owned))])).expect("mapped");
+            let texts = mapping.rewritten(&mapped).map(|(column, from, to)| format!("{column}: {from} {to}"));
+            texts.collect::<Vec<_>>()
+        };
+        assert_eq!(rewritten(Some("a/b")), ["p: a/b a_b"]);
+        assert!(rewritten(Some("ab")).is_empty() && rewritten(None).is_empty());
     }
 
     #[test]

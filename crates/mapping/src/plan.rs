@@ -91,7 +91,10 @@ pub fn plan_table(source: &SourceTable, rules: &MappingRules) -> TablePlan {
     for (column, (mapped, name)) in source.columns.iter().zip(names) {
         let level = levels.get(column.name.as_str()).copied();
         let (target_type, conversion) = match level {
-            Some(_) => partition_type(source, column, &mut findings),
+            Some(_) => {
+                let kept = name.as_ref().and_then(|name| rules.partition_types.get(&name.key()));
+                partition_type(source, column, kept, &mut findings)
+            }
             None => {
                 let (target_type, found) = map_type(&column.name, &column.data_type, &rules.column_characters);
                 findings.extend(found);
@@ -136,7 +139,7 @@ pub fn plan_table(source: &SourceTable, rules: &MappingRules) -> TablePlan {
         partition_columns: partition_columns.into_values().map(|(_, column)| column).collect(),
         primary_key,
         comment,
-        lifecycle_days: rules.lifecycle_days.map(Into::into),
+        lifecycle_days: None,
         properties: BTreeMap::from([(OWNER_PROPERTY.to_owned(), owner)]),
     });
     TablePlan { definition, partitions, columns: mappings, findings }
@@ -173,10 +176,11 @@ fn partition_levels<'a>(source: &'a SourceTable, findings: &mut Vec<Finding>) ->
     levels
 }
 
-/// The type of a column that partitions the target.
+/// The type of a column that partitions the target. `kept`: the one that it has there already.
 fn partition_type(
     source: &SourceTable,
     column: &SourceColumn,
+    kept: Option<&DataType>,
     findings: &mut Vec<Finding>,
 ) -> (Option<DataType>, ValueConversion) {
     let name = column.name.as_str();
@@ -211,6 +215,12 @@ fn partition_type(
                     findings.extend(found);
                     (target, ValueConversion::PartitionText)
                 }
+                (Some(_), _) if kept == Some(&DataType::String) => {
+                    becomes_string("the table at the target has it so");
+                    text
+                }
+                // A NULL that came later concerns its own partition, not the table.
+                (target, _) if kept.is_some() && kept == target.as_ref() => own_type(target),
                 (Some(_), Some(true)) => {
                     becomes_string("the pinned snapshot has a NULL in it, which only a text can stand for");
                     text
@@ -221,9 +231,14 @@ fn partition_type(
                     );
                     text
                 }
-                (Some(target), Some(false)) if target.is_integer() => (Some(target), ValueConversion::PartitionInteger),
-                (Some(target), Some(false)) => (Some(target), ValueConversion::PartitionText),
+                (target, Some(false)) => own_type(target),
             }
         }
     }
+}
+
+/// A partition column of the type that its values have at the source.
+fn own_type(target: Option<DataType>) -> (Option<DataType>, ValueConversion) {
+    let integer = target.as_ref().is_some_and(DataType::is_integer);
+    (target, if integer { ValueConversion::PartitionInteger } else { ValueConversion::PartitionText })
 }

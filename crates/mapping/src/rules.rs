@@ -1,10 +1,12 @@
 //! What the operator decides about the mapping of a table.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
 
+#[cfg(doc)]
+use mms_maxcompute::name::ColumnName;
 use mms_maxcompute::name::{ProjectName, SchemaName};
 use mms_maxcompute::table::TableKind;
+use mms_maxcompute::types::DataType;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::characters::CharacterMap;
@@ -31,10 +33,11 @@ pub struct MappingRules {
     pub column_names: BTreeMap<String, String>,
     /// Maps the characters of text partition values; never of NULL, never of integers in integer columns.
     pub partition_value_characters: CharacterMap,
+    /// Types of partition columns as the target table that is ours has them, by [`ColumnName::key`]; they stay. Empty: it
+    /// is not there, and they follow from the source.
+    pub partition_types: BTreeMap<String, DataType>,
     /// The kind of table to make. Default: with a key a PK delta table, else an append delta table.
     pub table_kind: Option<TableKind>,
-    /// Days after which unchanged data may be reclaimed.
-    pub lifecycle_days: Option<NonZeroU32>,
     /// The data source this table belongs to: with the table's names it is the ownership mark of the target table.
     pub data_source: String,
 }
@@ -63,8 +66,8 @@ impl MappingRules {
             column_characters: CharacterMap::default(),
             column_names: BTreeMap::new(),
             partition_value_characters: CharacterMap::default(),
+            partition_types: BTreeMap::new(),
             table_kind: None,
-            lifecycle_days: None,
             data_source: data_source.into(),
         }
     }

@@ -22,14 +22,6 @@ pub fn parse_schema(schema_json: &str) -> Result<Vec<SourceColumn>, MappingError
     fields_of(&root, "")?.iter().map(|field| column(field, "")).collect()
 }
 
-/// Reads one field, `{"name":…,"type":…,"nullable":…,"metadata":{}}`.
-///
-/// # Errors
-/// As [`parse_schema`].
-pub fn parse_column(field_json: &str) -> Result<SourceColumn, MappingError> {
-    column(&parse_json(field_json)?, "")
-}
-
 /// serde_json refuses nesting beyond 128 levels, which bounds the recursion below.
 fn parse_json(text: &str) -> Result<Value, MappingError> {
     serde_json::from_str(text).map_err(|e| error("", format!("it is not JSON: {e}")))

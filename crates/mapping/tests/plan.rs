@@ -12,7 +12,7 @@ fn rules() -> MappingRules {
 }
 
 fn demo_rules() -> MappingRules {
-    let demo = CharacterMap::default().with_fallback("_").unwrap();
+    let demo = CharacterMap::default().with_fallback(Others::OutsideWords, "_").unwrap();
     MappingRules {
         table_characters: demo.clone(),
         column_characters: demo,
@@ -284,4 +284,36 @@ fn limits_are_blockers() {
     source.partition_count = None;
     assert!(reasons(&plan_table(&source, &rules())).contains("NO_DATA_COLUMN"));
     assert!(reasons(&plan_table(&table(&[]), &rules())).contains("NO_DATA_COLUMN"));
+}
+
+#[test]
+fn a_partition_type_that_the_target_has_stays_and_a_null_concerns_its_own_partition() {
+    let mut source = table(&[("v", "string"), ("p", "int")]);
+    source.partition_columns = vec!["p".into()];
+    let planned = |nulls: bool, kept: Option<mms_maxcompute::types::DataType>| {
+        let mut source = source.clone();
+        source.partition_nulls = BTreeMap::from([("p".to_owned(), nulls)]);
+        let types = kept.map(|kept| ("p".to_owned(), kept)).into_iter().collect();
+        plan_table(&source, &MappingRules { partition_types: types, ..rules() })
+    };
+    let level = |plan: &TablePlan| plan.partitions.as_ref().unwrap().levels[0].target_type.clone();
+    use mms_maxcompute::types::DataType;
+    assert_eq!(level(&planned(false, None)), DataType::Int);
+    assert_eq!(level(&planned(true, None)), DataType::String);
+    let kept = planned(true, Some(DataType::Int));
+    assert_eq!(level(&kept), DataType::Int);
+    let mapping = kept.partitions.unwrap();
+    let map = |value: Option<&str>| mapping.map(&BTreeMap::from([("p".to_owned(), value.map(str::to_owned))]));
+    assert!(map(Some("7")).is_ok());
+    let refused = map(None).unwrap_err();
+    assert!(
+        matches!(&refused, MappingError::PartitionValue { problem: PartitionProblem::Null { .. }, .. }),
+        "{refused}"
+    );
+    assert_eq!(level(&planned(false, Some(DataType::String))), DataType::String);
+    assert_eq!(
+        level(&planned(false, Some(DataType::Double))),
+        DataType::Int,
+        "a type that is none of the two is no guide"
+    );
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::error::MaxComputeError;
 use crate::name::{ColumnName, SchemaName};
 use crate::project::{Project, exists};
-use crate::table::{Column, PartitionSpec, TableRef};
+use crate::table::{Column, PartitionSpec, TableKind, TableRef};
 use crate::transport::Call;
 use crate::xml::Element;
 
@@ -39,6 +39,19 @@ pub struct TableInfo {
     pub record_count: Option<u64>,
     /// Stored bytes.
     pub size_bytes: Option<u64>,
+}
+
+impl TableInfo {
+    /// Its kind, as its properties tell it; none when the service does not tell any.
+    pub fn kind(&self) -> Option<TableKind> {
+        let flag = |name: &str, value: &str| self.properties.get(name).is_some_and(|found| found == value);
+        match () {
+            () if flag("transactional", "true") && !self.primary_key.is_empty() => Some(TableKind::PkDelta),
+            () if flag("table.format.version", "2") => Some(TableKind::AppendDelta),
+            () if self.properties.is_empty() => None,
+            () => Some(TableKind::Ordinary),
+        }
+    }
 }
 
 /// What the service tells about a partition.

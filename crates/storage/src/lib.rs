@@ -8,6 +8,7 @@ mod credential;
 mod error;
 mod location;
 mod open;
+mod probe;
 mod transport;
 
 pub use credential::StorageCredential;
@@ -15,3 +16,4 @@ pub use error::StorageError;
 pub use location::{AzureLocation, LocalFiles, StorageLocation};
 pub use object_store::ObjectStore;
 pub use open::{StorageSettings, open};
+pub use probe::{ProbeError, Unreadable, probe};

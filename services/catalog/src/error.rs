@@ -69,6 +69,9 @@ pub enum CatalogError {
     /// The target project did not answer what was asked.
     #[error("the target project: {0}")]
     Target(String),
+    /// A background task ended by a panic.
+    #[error("a defect of this program ended it ({0}); its log has more")]
+    Panicked(String),
     /// More than one answer can carry.
     #[error("{what}: the limit is {limit}")]
     TooLarge {
@@ -83,6 +86,23 @@ pub enum CatalogError {
 pub type Result<T, E = CatalogError> = std::result::Result<T, E>;
 
 impl CatalogError {
+    /// Whether it is about the one schema or table that was being read, so that others may well be readable.
+    pub fn is_of_one_object(&self) -> bool {
+        match self {
+            Self::Store(error) => matches!(
+                error,
+                StoreError::KeyTooLong { .. }
+                    | StoreError::ValueTooLarge { .. }
+                    | StoreError::TransactionTooLarge { .. }
+            ),
+            Self::Workspace(error) => !error.is_of_workspace(),
+            Self::NotFound(_) | Self::NotYet(_) | Self::Unusable { .. } | Self::Delta(_) | Self::TooLarge { .. } => {
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the same may succeed later without anybody doing anything.
     pub fn is_transient(&self) -> bool {
         match self {
@@ -145,6 +165,7 @@ impl From<CatalogError> for ApiError {
             }
             E::Delta(_) => failed(ErrorReason::SourceFailed).with("step", "storage"),
             E::Target(_) => failed(ErrorReason::TargetFailed).with("step", "project"),
+            E::Panicked(_) => Self::internal(text),
             E::TooLarge { limit, .. } => {
                 Self::new(Code::ResourceExhausted, ErrorReason::TooLarge, text).with("limit", limit)
             }

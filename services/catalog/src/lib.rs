@@ -9,6 +9,7 @@ mod config;
 mod convert;
 mod core;
 mod error;
+mod forget;
 mod house;
 mod key;
 mod lists;

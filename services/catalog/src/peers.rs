@@ -1,6 +1,7 @@
 //! The one service that this one calls: the registry, for uses and sessions. Decides nothing.
 
 use mms_proto::registry::v1 as pb;
+use mms_proto::registry::v1::data_source_service_client::DataSourceServiceClient;
 use mms_proto::registry::v1::session_service_client::SessionServiceClient;
 use mms_proto::{ApiError, ErrorReason};
 use mms_server::Client;
@@ -16,10 +17,16 @@ const MESSAGE_MAX: usize = 16 << 20;
 #[derive(Clone)]
 pub struct Peers {
     sessions: SessionServiceClient<Client>,
+    sources: DataSourceServiceClient<Client>,
 }
 
 fn refused(status: Status) -> CatalogError {
     CatalogError::Peer { service: "registry", error: Box::new(ApiError::from_status(&status)) }
+}
+
+/// Whether the registry itself says so, and not something on the way.
+fn is_gone(status: &Status) -> bool {
+    status.code() == Code::NotFound && ApiError::from_status(status).reason == ErrorReason::NotFound
 }
 
 /// What prolonging a session came to.
@@ -33,14 +40,27 @@ pub enum Renewed {
 impl Peers {
     /// A client over a channel.
     pub fn new(registry: Client) -> Self {
-        Self { sessions: SessionServiceClient::new(registry).max_decoding_message_size(MESSAGE_MAX) }
+        Self {
+            sessions: SessionServiceClient::new(registry.clone()).max_decoding_message_size(MESSAGE_MAX),
+            sources: DataSourceServiceClient::new(registry).max_decoding_message_size(MESSAGE_MAX),
+        }
     }
 
-    /// Takes or prolongs a use.
-    pub async fn acquire(&self, source: &str, holder: &str) -> Result<()> {
+    /// Takes or prolongs a use; the uid of the data source.
+    pub async fn acquire(&self, source: &str, holder: &str) -> Result<String> {
         let request = pb::AcquireUseRequest { data_source: key::source_name(source), holder: holder.to_owned() };
-        self.sessions.clone().acquire_use(request).await.map_err(refused)?;
-        Ok(())
+        let answer = self.sessions.clone().acquire_use(request).await.map_err(refused)?.into_inner();
+        Ok(answer.data_source.unwrap_or_default().uid)
+    }
+
+    /// The uid of a data source, deleted or not; none when it is gone for good.
+    pub async fn uid(&self, source: &str) -> Result<Option<String>> {
+        let request = pb::GetDataSourceRequest { name: key::source_name(source) };
+        match self.sources.clone().get_data_source(request).await {
+            Ok(answer) => Ok(Some(answer.into_inner().data_source.unwrap_or_default().uid)),
+            Err(status) if is_gone(&status) => Ok(None),
+            Err(status) => Err(refused(status)),
+        }
     }
 
     /// Gives a use back.
@@ -67,12 +87,7 @@ impl Peers {
         match self.sessions.clone().renew_session(request).await {
             Ok(answer) if answer.get_ref().changed => Ok(Renewed::Stale),
             Ok(_) => Ok(Renewed::Same),
-            Err(status)
-                if status.code() == Code::NotFound
-                    && ApiError::from_status(&status).reason == ErrorReason::NotFound =>
-            {
-                Ok(Renewed::Stale)
-            }
+            Err(status) if is_gone(&status) => Ok(Renewed::Stale),
             Err(status) => Err(refused(status)),
         }
     }

@@ -5,6 +5,7 @@ mod definition;
 mod emit;
 mod finding;
 mod rules;
+mod target;
 mod units;
 
 use std::collections::BTreeMap;
@@ -23,12 +24,12 @@ pub use rules::Ask;
 use crate::convert;
 use crate::core::Core;
 use crate::error::{CatalogError, Result};
-use crate::key;
 use crate::record::{Schema, Table, Target};
 use crate::scan::facts;
 use crate::source::Source;
-use crate::store::{SCHEMAS, TABLES, TableKey};
-use crate::target;
+use crate::store::{SCHEMAS, SUMMARIES, TABLES, TableKey};
+use crate::target as claims;
+use crate::{forget, key};
 use finding::{Note, blocks};
 use units::Units;
 
@@ -54,6 +55,11 @@ pub async fn plan(core: &Core, table_key: &TableKey, ask: &Ask, claim: Claim) ->
     let name = key::table_name(table_key)?.to_string();
     let (table, schema) = known(core, table_key)?;
     let source = core.sources.get(&table_key.0).await?;
+    let known = core.store.read(|read| read.get(&SUMMARIES, &table_key.0))?.unwrap_or_default();
+    if !forget::is_of(&known, &source.uid) {
+        // It is a table of a data source that had this id before.
+        return Err(CatalogError::NotFound(name));
+    }
     let info = match source.workspace.get_table(&source.catalog, &table_key.1, &table_key.2).await {
         Err(error) if error.is_not_found() => return Err(CatalogError::NotFound(format!("{name} at the source"))),
         other => other?,
@@ -224,7 +230,7 @@ impl Work<'_> {
         let mut ask = self.ask.clone();
         ask.columns.retain(|column, _| source.columns.iter().any(|known| known.name == *column));
         let settings = &self.source.settings;
-        let rules = rules::rules(
+        let mut rules = rules::rules(
             &self.key.0,
             &self.key.1,
             project,
@@ -236,14 +242,25 @@ impl Work<'_> {
             notes,
         )
         .map_err(|error| unusable(error.to_string()))?;
-        Ok(mms_mapping::plan_table(&source, &rules))
+        let mut plan = mms_mapping::plan_table(&source, &rules);
+        if let Some(definition) = plan.definition.as_ref().filter(|_| allowed)
+            && let Some(there) = self.source.target(&definition.target).await?
+        {
+            if target::keep_types(&mut rules, definition, &there) {
+                plan = mms_mapping::plan_table(&source, &rules);
+            }
+            if let Some(definition) = &plan.definition {
+                target::judge(definition, &there, notes);
+            }
+        }
+        Ok(plan)
     }
 
     async fn taken(&self, target: &str) -> Result<Option<TableKey>> {
         let (target, own) = (target.to_owned(), self.key.clone());
         match self.claim {
-            Claim::Look => self.core.store.read(|read| target::taken_by(read, &target, &own)),
-            Claim::Take => self.core.store.commit(move |tx| target::claim(tx, &target, &own)).await,
+            Claim::Look => self.core.store.read(|read| claims::taken_by(read, &target, &own)),
+            Claim::Take => self.core.store.commit(move |tx| claims::claim(tx, &target, &own)).await,
         }
     }
 }

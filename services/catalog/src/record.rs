@@ -267,6 +267,12 @@ pub struct Summary {
     pub last_scan: String,
     #[prost(int64, tag = "7")]
     pub last_scan_time_ms: i64,
+    /// Of the data source that all this is about: its id may name another one later.
+    #[prost(string, tag = "8")]
+    pub uid: String,
+    /// Since when the registry does not know that data source.
+    #[prost(int64, tag = "9")]
+    pub gone_since_ms: i64,
 }
 
 /// The last report of a task that was applied.

@@ -9,8 +9,10 @@ pub mod facts;
 mod read;
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures::FutureExt;
 use mms_server::{CancellationToken, Critical};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -96,7 +98,7 @@ pub fn start(core: &Core, key: ScanKey, number: u64) {
     supervisor.spawn("scan", Critical::No, async move {
         let outcome = tokio::select! {
             () = token.cancelled() => None,
-            outcome = Box::pin(run(&core, &key, number)) => Some(outcome),
+            outcome = guarded(run(&core, &key, number)) => Some(outcome),
         };
         core.scans.running.lock().remove(&key);
         // Told to stop, by a caller who has ended it in the store or by the process, which goes on with it later.
@@ -108,16 +110,26 @@ pub fn start(core: &Core, key: ScanKey, number: u64) {
     });
 }
 
+/// A panic becomes an error, so that a scan always ends.
+async fn guarded(scan: impl Future<Output = Result<()>>) -> Result<()> {
+    let outcome = AssertUnwindSafe(Box::pin(scan)).catch_unwind().await;
+    outcome.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(CatalogError::Panicked(text.unwrap_or_else(|| "a panic without a text".to_owned())))
+    })
+}
+
 /// The whole of a scan. An error ends it as FAILED.
 async fn run(core: &Core, key: &ScanKey, number: u64) -> Result<()> {
     let holder = key::scan_name(key);
     let Ok(_turn) = core.scans.turns.acquire().await else { return Ok(()) };
-    patiently(|| core.peers.acquire(&key.0, &holder)).await?;
+    drop(patiently(|| core.peers.acquire(&key.0, &holder)).await?);
     let (own, at) = (key.clone(), core.now_ms());
     let scan = core.store.commit(move |tx| apply::begin(tx, &own, number, at)).await?;
     let reading = async {
         let source = patiently(|| core.sources.get(&key.0)).await?;
-        read::Reading::new(core, key, &scan, source).run().await
+        read::Reading::new(core, key, &scan, &source).run().await
     };
     tokio::select! {
         done = Box::pin(reading) => done,
@@ -129,7 +141,7 @@ async fn run(core: &Core, key: &ScanKey, number: u64) -> Result<()> {
 async fn prolong(core: &Core, source: &str, holder: &str) -> Result<()> {
     loop {
         tokio::time::sleep(PROLONG).await;
-        patiently(|| core.peers.acquire(source, holder)).await?;
+        drop(patiently(|| core.peers.acquire(source, holder)).await?);
     }
 }
 
@@ -172,4 +184,16 @@ pub async fn release(core: &Core, key: &ScanKey) -> Result<()> {
         tracing::debug!(%error, "the use of a data source could not be given back");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_a_scan_with_an_error() {
+        let ended = guarded(async { panic!("no such {}", "thing") }).await;
+        assert!(ended.unwrap_err().to_string().contains("no such thing"));
+        assert!(guarded(async { Ok(()) }).await.is_ok());
+    }
 }

@@ -12,7 +12,9 @@ use mms_databricks::{StorageSecret, TableInfo, Workspace};
 use mms_delta::{DeltaTable, Snapshot};
 use mms_http::HttpClient;
 use mms_maxcompute::Project;
+use mms_maxcompute::metadata::TableInfo as TargetInfo;
 use mms_maxcompute::name::ProjectName;
+use mms_maxcompute::table::TableRef;
 use mms_proto::registry::v1 as pb;
 use mms_storage::{LocalFiles, StorageCredential, StorageLocation, StorageSettings};
 use parking_lot::Mutex;
@@ -36,6 +38,8 @@ enum Access {
 /// Both far ends of one data source.
 pub struct Source {
     id: String,
+    /// Which data source it is, whatever its id named before.
+    pub uid: String,
     /// The Unity Catalog catalog.
     pub catalog: String,
     /// How its migrations are done.
@@ -65,6 +69,7 @@ impl Source {
         let target = pb::MaxComputeConfig { account: None, ..target };
         Ok(Self {
             id: id.to_owned(),
+            uid: source.uid,
             catalog: databricks.catalog.clone(),
             settings: source.settings.unwrap_or_default(),
             target,
@@ -138,6 +143,15 @@ impl Source {
         }
     }
 
+    fn client(&self) -> Result<&Project> {
+        self.project.as_ref().map_err(|why| self.unusable(why))
+    }
+
+    /// What is at the place that a table is to go to; nothing when that is free.
+    pub async fn target(&self, place: &TableRef) -> Result<Option<TargetInfo>> {
+        self.client()?.table(place).await.map_err(|error| CatalogError::Target(error.to_string()))
+    }
+
     /// Whether a project has schemas: as configured, else as it says itself, asked once a session.
     pub async fn has_schemas(&self, project: &str) -> Result<bool> {
         match self.target.namespace_model() {
@@ -148,7 +162,7 @@ impl Source {
         if let Some(known) = self.schemas.lock().get(project) {
             return Ok(*known);
         }
-        let client = self.project.as_ref().map_err(|why| self.unusable(why))?;
+        let client = self.client()?;
         let name = ProjectName::new(project).map_err(|error| self.unusable(error))?;
         let info = client.info_of(&name).await.map_err(|error| CatalogError::Target(error.to_string()))?;
         let has = info.has_schemas();

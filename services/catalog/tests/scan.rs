@@ -145,3 +145,25 @@ async fn a_scan_needs_a_started_source_and_a_request_id_makes_one_scan() {
     let refused = watch("7".to_owned()).await.unwrap_err();
     assert_eq!(ApiError::from_status(&refused).violations[0].field, "position");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_whose_name_cannot_be_kept_spoils_its_own_table_only() {
+    let stand = Stand::with_source().await;
+    let root = stand.delta_root();
+    append(&mut create_table(&root, "s", "good", true), &[Some("a")]);
+    append(&mut create_table(&root, "s", "wide", true), &[Some("a")]);
+    let value = "\u{6f22}".repeat(20_000);
+    let add = serde_json::json!({"add": {
+        "path": "part-wide.parquet", "partitionValues": {"p": value}, "size": 1, "modificationTime": 1_700_000_000_000_i64,
+        "dataChange": true, "stats": "{\"numRecords\":1}",
+    }});
+    std::fs::write(root.join("s/wide/_delta_log/00000000000000000002.json"), format!("{add}\n")).unwrap();
+    let scan = stand.scan(pb::Scan::default()).await;
+    assert_eq!(scan.state(), ScanState::Partial, "{scan:?}");
+    let progress = scan.progress.unwrap();
+    assert_eq!((progress.tables_read, progress.tables_failed), (2, 1));
+    let wide = stand.table("s", "wide").await;
+    assert!(wide.scan_error.contains("the limit is"), "{}", wide.scan_error);
+    assert_eq!(wide.row_count, Some(2), "what can be kept of it is kept");
+    assert_eq!(stand.table("s", "good").await.scan_error, "");
+}

@@ -12,6 +12,7 @@ use std::pin::Pin;
 use futures::Stream;
 use mms_proto::ApiError;
 use mms_proto::name::ResourceId;
+use mms_server::Filter;
 use tonic::Status;
 
 use crate::core::Core;
@@ -54,11 +55,13 @@ fn default_display_name(given: String, id: &str) -> String {
     if given.is_empty() { id.replace('-', "") } else { given }
 }
 
-/// Refuses list arguments that are in the contract but not done yet.
-fn plain_list(filter: &str, order_by: &str) -> Result<(), Status> {
-    match (filter, order_by) {
-        ("", "") => Ok(()),
-        ("", _) => Err(ApiError::not_yet("order_by of a List method").into()),
-        _ => Err(ApiError::not_yet("filter of a List method").into()),
+/// A page ends after the item with which it reaches this many bytes, well below the size of a message.
+const BYTES_MAX: usize = 6 << 20;
+
+/// What the filter of a List method asks for. The order is in the contract, but not done yet.
+fn filter<T: prost::Message + prost::Name>(filter: &str, order_by: &str) -> Result<Filter<T>, Status> {
+    if !order_by.is_empty() {
+        return Err(ApiError::not_yet("order_by of a List method").into());
     }
+    Ok(Filter::parse(filter)?)
 }

@@ -152,8 +152,8 @@ async fn all(
 ) -> Result<(), Gone> {
     let databricks = source.databricks.clone().unwrap_or_default();
     let max_compute = source.max_compute.clone().unwrap_or_default();
-    workspace::check(&databricks, http, start_cluster, steps).await?;
-    steps.step("storage.readable", storage::check(&databricks, now_ms())).await?;
+    let visible = workspace::check(&databricks, http, start_cluster, steps).await?;
+    steps.step("storage.readable", storage::check(&databricks, http, visible, now_ms())).await?;
     project::check(&max_compute, http, steps).await?;
     steps.step("clock.source", clock::check(&databricks.workspace_url, http, clock::SOURCE)).await?;
     steps.step("clock.target", clock::check(&max_compute.endpoint, http, clock::TARGET)).await?;

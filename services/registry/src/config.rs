@@ -22,6 +22,10 @@ pub struct Config {
     pub encryption_key_variable: Option<String>,
     /// Further keys, each "id=FILE": for what was wrapped with them before, and to rotate to.
     pub other_encryption_keys: Vec<String>,
+    /// Folders below which secrets given as "file:PATH" may lie; empty: no such secrets.
+    pub secret_file_roots: Vec<PathBuf>,
+    /// What the variables of secrets given as "env:NAME" may begin with; empty: no such secrets.
+    pub secret_variable_prefixes: Vec<String>,
     /// Whether a data source may read files of this machine: for the sandbox.
     pub allow_local_files: bool,
     /// Seconds that a session lasts unless it is renewed. Transfers live on so long without the registry.
@@ -39,6 +43,10 @@ impl Default for Config {
             encryption_key_file: None,
             encryption_key_variable: None,
             other_encryption_keys: Vec::new(),
+            secret_file_roots: ["/run/secrets", "/etc/mms/secrets"].map(PathBuf::from).to_vec(),
+            secret_variable_prefixes: ["MMS_SECRET_", "DATABRICKS_", "AZURE_", "ALIBABA_CLOUD_", "MAXCOMPUTE_"]
+                .map(str::to_owned)
+                .to_vec(),
             allow_local_files: false,
             session_term_seconds: 900,
             use_term_seconds: 300,
@@ -73,6 +81,12 @@ impl ServiceConfig for Config {
                 }
                 _ => faults.add("registry.other_encryption_keys", format!("{entry:?} is not of the form id=FILE")),
             }
+        }
+        if self.secret_file_roots.iter().any(|root| !root.is_absolute()) {
+            faults.add("registry.secret_file_roots", "must be absolute paths");
+        }
+        if self.secret_variable_prefixes.iter().any(String::is_empty) {
+            faults.add("registry.secret_variable_prefixes", "must not be empty texts: every variable begins with one");
         }
         for (key, value) in [
             ("registry.session_term_seconds", self.session_term_seconds),
@@ -116,7 +130,7 @@ impl Config {
         Ok(ring)
     }
 
-    /// What references of secrets may not lead to.
+    /// Where references of secrets may lead.
     pub fn guard(&self, frame: &FrameConfig) -> Guard {
         let mut files = vec![frame.data_dir.clone()];
         files.extend(self.encryption_key_file.clone());
@@ -124,7 +138,12 @@ impl Config {
         files.extend(
             [&frame.tokens_file, &frame.service_token_file, &frame.tls.key_file].into_iter().flatten().cloned(),
         );
-        Guard { files, variable: self.encryption_key_variable.clone() }
+        Guard {
+            roots: self.secret_file_roots.clone(),
+            prefixes: self.secret_variable_prefixes.clone(),
+            files,
+            variable: self.encryption_key_variable.clone(),
+        }
     }
 
     fn other_keys(&self) -> impl Iterator<Item = (&str, &Path)> {

@@ -21,7 +21,7 @@ pub struct Core {
     pub vault: Arc<KeyRing>,
     /// Sessions and uses.
     pub leases: Arc<Leases>,
-    /// What references of secrets may not lead to.
+    /// Where references of secrets may lead.
     pub guard: Arc<Guard>,
     /// Whether a data source may read files of this machine.
     pub allow_local_files: bool,
@@ -50,13 +50,17 @@ impl Core {
 
     /// Waits until nobody else starts or stops this data source.
     pub async fn gate(&self, id: &str) -> OwnedMutexGuard<()> {
-        let gate = Arc::clone(self.gates.lock().entry(id.to_owned()).or_default());
+        let gate = {
+            let mut gates = self.gates.lock();
+            // One that nobody holds or waits at is made anew when it is needed.
+            gates.retain(|_, gate| Arc::strong_count(gate) > 1);
+            Arc::clone(gates.entry(id.to_owned()).or_default())
+        };
         gate.lock_owned().await
     }
 
-    /// Forgets the gate and leases of a data source that is gone for good.
+    /// Forgets the leases of a data source that is gone for good.
     pub fn forget(&self, id: &str) {
-        self.gates.lock().remove(id);
         self.leases.forget(id);
     }
 }

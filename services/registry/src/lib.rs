@@ -11,6 +11,7 @@ mod check;
 pub mod config;
 mod convert;
 mod core;
+mod destination;
 mod error;
 mod far;
 mod items;

@@ -50,18 +50,17 @@ pub enum ReferenceError {
     },
 }
 
-/// What references may not lead to.
+/// Where references may lead: what an operator keeps for that purpose, and nothing else of this process.
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
-    /// Folders and files with secrets of our own.
+    /// Folders below which files may be named.
+    pub roots: Vec<PathBuf>,
+    /// What the names of variables may begin with.
+    pub prefixes: Vec<String>,
+    /// Folders and files with secrets of our own, wherever they lie.
     pub files: Vec<PathBuf>,
     /// A variable that holds a key of our own.
     pub variable: Option<String>,
-}
-
-/// What is wrong with the syntax of a secret that was sent, if anything.
-pub fn fault(secret: &SecretString) -> Option<&'static str> {
-    kind(secret.expose_secret()).err()
 }
 
 /// Whether a secret stands in the configuration itself.
@@ -93,10 +92,34 @@ fn kind(text: &str) -> Result<Kind<'_>, &'static str> {
 }
 
 impl Guard {
+    /// What is wrong with a secret that was sent, if anything; nothing is resolved.
+    pub fn fault(&self, secret: &SecretString) -> Option<&'static str> {
+        match kind(secret.expose_secret()) {
+            Err(fault) => Some(fault),
+            Ok(kind) => self.strays(&kind),
+        }
+    }
+
+    fn strays(&self, kind: &Kind<'_>) -> Option<&'static str> {
+        match kind {
+            Kind::Variable(name) if !self.prefixes.iter().any(|prefix| name.starts_with(prefix.as_str())) => {
+                Some("refers to a variable whose name begins with none of registry.secret_variable_prefixes")
+            }
+            Kind::File(path) if !self.roots.iter().any(|root| path.starts_with(root)) => {
+                Some("refers to a file that lies under none of registry.secret_file_roots")
+            }
+            _ => None,
+        }
+    }
+
     /// The secret that a text is or refers to.
     pub fn resolve(&self, field: &str, secret: &SecretString) -> Result<SecretString, ReferenceError> {
         let syntax = |what| ReferenceError::Syntax { field: field.to_owned(), what };
-        match kind(secret.expose_secret()).map_err(syntax)? {
+        let kind = kind(secret.expose_secret()).map_err(syntax)?;
+        if let Some(what) = self.strays(&kind) {
+            return Err(syntax(what));
+        }
+        match kind {
             Kind::Literal => Ok(secret.clone()),
             Kind::Variable(name) if self.variable.as_deref() == Some(name) => {
                 Err(syntax("refers to a variable that holds a key of the registry"))
@@ -117,6 +140,9 @@ impl Guard {
         // Links resolved, so that none leads around the guard.
         let real = path.canonicalize().map_err(|error| error.to_string())?;
         let own = |file: &PathBuf| file.canonicalize().is_ok_and(|own| real.starts_with(own));
+        if !self.roots.iter().any(own) {
+            return Err("it leads out of registry.secret_file_roots".into());
+        }
         if self.files.iter().any(own) {
             return Err("it belongs to the registry itself".into());
         }
@@ -136,6 +162,14 @@ impl Guard {
 mod tests {
     use super::*;
 
+    fn guard(roots: &[&Path], prefixes: &[&str]) -> Guard {
+        Guard {
+            roots: roots.iter().map(|root| (*root).to_owned()).collect(),
+            prefixes: prefixes.iter().map(|prefix| (*prefix).to_owned()).collect(),
+            ..Guard::default()
+        }
+    }
+
     fn resolve(guard: &Guard, text: &str) -> Result<String, String> {
         let secret = SecretString::from(text);
         let resolved = guard.resolve("token", &secret).map_err(|error| error.to_string())?;
@@ -147,34 +181,51 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token");
         std::fs::write(&file, "dapi-from-file\n").unwrap();
-        let guard = Guard::default();
+        let guard = guard(&[folder.path()], &["PA"]);
         assert_eq!(resolve(&guard, "dapi1").unwrap(), "dapi1");
         assert_eq!(resolve(&guard, &format!("file:{}", file.display())).unwrap(), "dapi-from-file");
         assert_eq!(resolve(&guard, "env:PATH").unwrap(), std::env::var("PATH").unwrap());
     }
 
     #[test]
+    fn references_stay_within_what_is_kept_for_them() {
+        let (kept, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let stray = outside.path().join("token");
+        std::fs::write(&stray, "not for this").unwrap();
+        let link = kept.path().join("link");
+        std::os::unix::fs::symlink(&stray, &link).unwrap();
+        let guard = guard(&[kept.path()], &["MMS_SECRET_"]);
+        for text in [format!("file:{}", stray.display()), "env:PATH".into(), "env:XMMS_SECRET_".into()] {
+            assert!(guard.fault(&SecretString::from(text.clone())).is_some(), "{text}");
+            assert!(resolve(&guard, &text).is_err(), "{text}");
+        }
+        let refused = resolve(&guard, &format!("file:{}", link.display())).unwrap_err();
+        assert!(refused.contains("leads out of"), "{refused}");
+        assert!(guard.fault(&SecretString::from("dapi1")).is_none());
+    }
+
+    #[test]
     fn our_own_files_are_not_handed_out() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("main.key"), "k").unwrap();
-        let outside = tempfile::tempdir().unwrap();
-        let link = outside.path().join("link");
-        #[cfg(unix)]
-        std::os::unix::fs::symlink(folder.path().join("main.key"), &link).unwrap();
-        let guard = Guard { files: vec![folder.path().to_owned()], variable: Some("PATH".into()) };
-        for text in [format!("file:{}", link.display()), "env:PATH".into(), "env:MMS_REGISTRY__X".into()] {
+        let guard = Guard {
+            files: vec![folder.path().join("main.key")],
+            variable: Some("PATH".into()),
+            ..guard(&[folder.path()], &[""])
+        };
+        let key = format!("file:{}", folder.path().join("main.key").display());
+        for text in [key, "env:PATH".into(), "env:MMS_REGISTRY__X".into()] {
             assert!(resolve(&guard, &text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn broken_references_are_found_without_resolving() {
+        let guard = guard(&[Path::new("/")], &[""]);
         for text in ["env:", "env:A B", "env:1A", "file:", "file:token", "file:/a/../b"] {
-            assert!(fault(&SecretString::from(text)).is_some(), "{text}");
+            assert!(guard.fault(&SecretString::from(text)).is_some(), "{text}");
         }
-        assert!(fault(&SecretString::from("env:ABSENT_VARIABLE")).is_none());
-        assert!(
-            resolve(&Guard::default(), "env:ABSENT_VARIABLE_OF_MMS").unwrap_err().contains("ABSENT_VARIABLE_OF_MMS")
-        );
+        assert!(guard.fault(&SecretString::from("env:ABSENT_VARIABLE")).is_none());
+        assert!(resolve(&guard, "env:ABSENT_VARIABLE_OF_MMS").unwrap_err().contains("ABSENT_VARIABLE_OF_MMS"));
     }
 }

@@ -11,7 +11,7 @@ use mms_proto::FieldViolation;
 use mms_proto::registry::v1 as pb;
 use secrecy::SecretString;
 
-use crate::reference;
+use crate::reference::{self, Guard};
 use crate::secrets::Secrets;
 
 pub use databricks::sas_expiry_ms;
@@ -24,6 +24,8 @@ pub struct Offline<'a> {
     pub at: &'a str,
     /// Its secrets: those sent and those that stay.
     pub secrets: &'a Secrets,
+    /// Where its references may lead.
+    pub guard: &'a Guard,
     /// Whether files of the machine may be a source.
     pub allow_local_files: bool,
     /// The time, in ms.
@@ -34,6 +36,7 @@ pub struct Offline<'a> {
 struct Judge<'a> {
     at: &'a str,
     secrets: &'a Secrets,
+    guard: &'a Guard,
     found: Vec<FieldViolation>,
 }
 
@@ -51,7 +54,7 @@ impl Judge<'_> {
     }
 
     fn optional_secret(&mut self, field: &str) {
-        if let Some(fault) = self.secrets.get(field).and_then(reference::fault) {
+        if let Some(fault) = self.secrets.get(field).and_then(|secret| self.guard.fault(secret)) {
             self.add(field, fault);
         }
     }
@@ -84,7 +87,7 @@ impl Judge<'_> {
 
 /// All violations of a data source that are judged here.
 pub fn judge(source: &pb::DataSource, offline: Offline<'_>) -> Vec<FieldViolation> {
-    let mut judge = Judge { at: offline.at, secrets: offline.secrets, found: Vec::new() };
+    let mut judge = Judge { at: offline.at, secrets: offline.secrets, guard: offline.guard, found: Vec::new() };
     if let Some(config) = &source.databricks {
         databricks::judge(config, offline, &mut judge);
     }

@@ -91,6 +91,9 @@ pub async fn open_session(core: &Core, id: &str, holder: &str) -> Result<pb::Ses
     core.store.read(|read| source::started(read, id))?;
     let Access { source, network, network_revision } = access::stored(core, id).await?;
     let token = random_token()?;
+    // A stop ends the sessions that there are: none may begin between its commit and that.
+    let _gate = core.gate(id).await;
+    core.store.read(|read| source::started(read, id))?;
     if !core.leases.open(&token, id, holder, network_revision, Instant::now()) {
         return Err(RegistryError::TooManySessions);
     }

@@ -199,9 +199,42 @@ async fn what_is_not_done_yet_or_not_allowed_is_refused() {
     let status = registry.sources().create_data_source(create(jdbc)).await.unwrap_err();
     assert_eq!(refusal(&status).0, Reason::NotYet);
 
-    let filtered = pb::ListDataSourcesRequest { filter: "state = \"STARTED\"".into(), ..Default::default() };
-    let status = registry.sources().list_data_sources(filtered).await.unwrap_err();
+    let ordered = pb::ListDataSourcesRequest { order_by: "display_name".into(), ..Default::default() };
+    let status = registry.sources().list_data_sources(ordered).await.unwrap_err();
     assert_eq!(refusal(&status).0, Reason::NotYet);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_filtered_over_the_fields_that_they_show() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = Registry::open(dir.path()).await;
+    for id in ["one", "two", "three"] {
+        registry.create(id, pb::DataSource { display_name: id.into(), ..source() }).await;
+        let request = pb::CreateNetworkConnectionRequest {
+            network_connection_id: id.into(),
+            network_connection: Some(pb::NetworkConnection { display_name: id.into(), ..Default::default() }),
+            ..Default::default()
+        };
+        registry.networks().create_network_connection(request).await.unwrap();
+    }
+    let filter = "display_name LIKE 't%' AND state IN ('STOPPED', 'STARTED') AND databricks.catalog = 'main'";
+    let mut request = pb::ListDataSourcesRequest { filter: filter.into(), page_size: 1, ..Default::default() };
+    let mut found = Vec::new();
+    loop {
+        let page = registry.sources().list_data_sources(request.clone()).await.unwrap().into_inner();
+        found.extend(page.data_sources.into_iter().map(|source| source.display_name));
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(found, ["three", "two"]);
+    let networks = pb::ListNetworkConnectionsRequest { filter: "display_name = 'one'".into(), ..Default::default() };
+    let found = registry.networks().list_network_connections(networks).await.unwrap().into_inner();
+    assert_eq!(found.network_connections.len(), 1);
+    request.filter = "state = 'STARTING' OR colour = 'red'".into();
+    let status = registry.sources().list_data_sources(request).await.unwrap_err();
+    assert_eq!(refusal(&status).1, ["filter"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

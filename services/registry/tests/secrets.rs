@@ -151,3 +151,53 @@ async fn keys_can_be_changed_without_losing_a_secret() {
     let registry = Registry::with(dir.path(), new).await;
     registry.start("lake").await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stored_secret_does_not_follow_a_change_of_where_it_is_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let (registry, ends) = (Registry::open(dir.path()).await, Ends::start().await);
+    registry.create("lake", ends.source()).await;
+    let mut new = ends.source();
+    new.databricks.as_mut().unwrap().workspace_url = "https://elsewhere.azuredatabricks.net".into();
+    new.max_compute.as_mut().unwrap().endpoint = "https://elsewhere.example/api".into();
+    for (path, secret) in [
+        ("databricks.workspace_url", "data_source.databricks.access_token.token"),
+        ("max_compute.endpoint", "data_source.max_compute.access_key.access_key_secret"),
+    ] {
+        let status = registry.sources().update_data_source(update("lake", new.clone(), &[path])).await.unwrap_err();
+        assert_eq!(refusal(&status), (Reason::InvalidArgument, vec![secret.to_owned()]), "{status}");
+    }
+    let whole = ["databricks.workspace_url", "databricks.access_token.token"];
+    let changed = registry.sources().update_data_source(update("lake", new, &whole)).await.unwrap();
+    let url = changed.into_inner().data_source.unwrap().databricks.unwrap().workspace_url;
+    assert_eq!(url, "https://elsewhere.azuredatabricks.net");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_checks_what_is_stored_and_sends_no_file_of_the_registry_anywhere() {
+    use mms_proto::registry::v1::check_data_source_request::Target;
+    let dir = tempfile::tempdir().unwrap();
+    let tokens = "[[tokens]]\ntoken = \"token-of-the-operator-00\"\nrole = \"OPERATOR\"\nsubject = \"o\"\n\
+        [[tokens]]\ntoken = \"token-of-the-editor-0000\"\nrole = \"EDITOR\"\nsubject = \"e\"\n";
+    common::write_private(&dir.path().join("tokens.toml"), tokens);
+    let (registry, ends) = (Registry::open(dir.path()).await, Ends::start().await);
+    let (operator, editor) =
+        (registry.sources_as("token-of-the-operator-00"), registry.sources_as("token-of-the-editor-0000"));
+    let file = ends.dir.path().join("token");
+    std::fs::write(&file, TOKEN).unwrap();
+    let mut given = ends.source();
+    let ask = |source: &pb::DataSource| pb::CheckDataSourceRequest {
+        target: Some(Target::DataSource(source.clone())),
+        start_cluster: false,
+    };
+    operator.clone().check_data_source(ask(&given)).await.unwrap();
+    given.databricks.as_mut().unwrap().workspace_auth = token(&format!("file:{}", file.display()));
+    let status = operator.clone().check_data_source(ask(&given)).await.unwrap_err();
+    assert_eq!(refusal(&status).0, Reason::RoleTooLow);
+    editor.clone().check_data_source(ask(&given)).await.unwrap();
+    for stray in ["file:/etc/hostname", "env:HOME"] {
+        given.databricks.as_mut().unwrap().workspace_auth = token(stray);
+        let status = editor.clone().check_data_source(ask(&given)).await.unwrap_err();
+        assert_eq!(refusal(&status).1, ["data_source.databricks.access_token.token"], "{stray}");
+    }
+}

@@ -4,7 +4,6 @@ use mms_mapping::{ExistingTable, TargetAction, TargetPolicy, target_action};
 use mms_maxcompute::ddl;
 use mms_maxcompute::metadata::TableInfo;
 use mms_maxcompute::name::SchemaName;
-use mms_maxcompute::table::TableKind;
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1 as types;
 use uuid::Uuid;
@@ -88,16 +87,8 @@ async fn create(run: &Run, target: &Target, replace: bool) -> Result<String> {
 }
 
 fn existing(table: &TableInfo) -> ExistingTable {
-    let flag = |name: &str, value: &str| table.properties.get(name).is_some_and(|found| found == value);
-    let kind = match () {
-        () if flag("transactional", "true") && !table.primary_key.is_empty() => Some(TableKind::PkDelta),
-        () if flag("table.format.version", "2") => Some(TableKind::AppendDelta),
-        // A service that does not tell its properties says nothing of the kind.
-        () if table.properties.is_empty() => None,
-        () => Some(TableKind::Ordinary),
-    };
     ExistingTable {
-        kind,
+        kind: table.kind(),
         columns: table.columns.clone(),
         partition_columns: table.partition_columns.clone(),
         primary_key: table.primary_key.clone(),

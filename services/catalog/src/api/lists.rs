@@ -3,53 +3,42 @@
 use mms_proto::catalog::v1 as pb;
 use mms_proto::name::{DataSourceName, Parent, PartitionName, ResourceName, ScanName, SchemaName, TableName};
 use mms_proto::{ApiError, page};
+use mms_server::{Filter, filter};
 use mms_store::{Key, Read, Scope, Table};
-use prost::Message;
+use prost::{Message, Name};
 use tonic::Status;
 
-use super::{Api, name, plain_list};
+use super::{Api, filter, name};
 use crate::convert;
 use crate::error::{CatalogError, Result};
 use crate::key;
-use crate::store::{PARTITIONS, SCANS, SCANS_BY_AGE, SCHEMAS, TABLES};
+use crate::record::Scan;
+use crate::store::{PARTITIONS, SCANS, SCANS_BY_AGE, SCHEMAS, ScanKey, TABLES};
 
 /// A page ends after the item with which it reaches this many bytes, well below the size of a message.
 const BYTES_MAX: usize = 6 << 20;
-/// A page ends after so many records were looked at, shown or not.
-const LOOKED_AT_MAX: usize = 20_000;
 
 /// What a list takes from a table.
-struct Want<K, R> {
+struct Want<K, P> {
     scope: Scope<K>,
     size: usize,
-    shown: fn(&R) -> bool,
-    show_deleted: bool,
+    filter: Filter<P>,
 }
 
-/// What was taken, and where the next page goes on.
-type Picked<K, R> = (Vec<(K, R)>, Option<K>);
-
-fn pick<K: Key, R: Message + Default>(
+/// A page of what `show` makes of the records that it keeps, and where the next one goes on.
+fn pick<K: Key + Clone, R: Message + Default, P: Message + Name>(
     read: &impl Read,
-    table: &Table<K, R>,
-    want: &Want<K, R>,
-    mut after: Option<K>,
-) -> Result<Picked<K, R>> {
-    let (mut items, mut bytes, mut looked_at) = (Vec::new(), 0, 0);
-    loop {
-        let page = read.page(table, &want.scope, after.as_ref(), want.size - items.len())?;
-        looked_at += page.items.len();
-        for (key, record) in page.items {
-            if want.show_deleted || (want.shown)(&record) {
-                bytes += record.encoded_len();
-                items.push((key, record));
-            }
-        }
-        after = page.next;
-        if after.is_none() || items.len() >= want.size || bytes >= BYTES_MAX || looked_at >= LOOKED_AT_MAX {
-            return Ok((items, after));
-        }
-    }
+    table: &'static Table<K, R>,
+    want: &Want<K, P>,
+    after: Option<K>,
+    show: impl Fn(&K, R) -> Result<Option<P>>,
+) -> Result<(Vec<P>, Option<K>)> {
+    let records = |after: Option<&K>, limit: usize| {
+        let page = read.page(table, &want.scope, after, limit)?;
+        Ok::<_, CatalogError>((page.items, page.next.is_some()))
+    };
+    let show = |key: &K, record: R| Ok(show(key, record)?.filter(|shown| want.filter.passes(shown)));
+    filter::fill(want.size, BYTES_MAX, after, records, show)
 }
 
 /// The name after which a page goes on.
@@ -64,25 +53,25 @@ fn flag(on: bool) -> &'static str {
 
 impl Api {
     pub(super) fn schemas(&self, request: &pb::ListSchemasRequest) -> Result<pb::ListSchemasResponse, Status> {
-        plain_list(&request.filter, &request.order_by)?;
         let source: DataSourceName = name("parent", &request.parent)?;
-        let arguments = ["schemas", request.parent.as_str(), flag(request.show_deleted)];
-        let from = after::<SchemaName>(&arguments, &request.page_token)?.map(|name| key::schema_key(&name));
         let want = Want {
             scope: Scope::prefix(&(source.id().as_str().to_owned(),)),
             size: page::size(request.page_size),
-            shown: |schema: &crate::record::Schema| schema.delete_time_ms == 0,
-            show_deleted: request.show_deleted,
+            filter: filter(&request.filter, &request.order_by)?,
         };
-        let (items, next) = self.core.store.read(|read| pick(read, &SCHEMAS, &want, from))?;
-        Ok(pb::ListSchemasResponse {
-            schemas: items.into_iter().map(|(key, schema)| convert::schema_to(&key, schema)).collect::<Result<_>>()?,
-            next_page_token: next_token(&arguments, next.map(|key| key::schema_name(&key)))?,
-        })
+        let arguments = ["schemas", request.parent.as_str(), flag(request.show_deleted), request.filter.as_str()];
+        let from = after::<SchemaName>(&arguments, &request.page_token)?.map(|name| key::schema_key(&name));
+        let (schemas, next) = self.core.store.read(|read| {
+            pick(read, &SCHEMAS, &want, from, |key, schema| {
+                let shown = request.show_deleted || schema.delete_time_ms == 0;
+                shown.then(|| convert::schema_to(key, schema)).transpose()
+            })
+        })?;
+        let next_page_token = next_token(&arguments, next.map(|key| key::schema_name(&key)))?;
+        Ok(pb::ListSchemasResponse { schemas, next_page_token })
     }
 
     pub(super) fn tables(&self, request: &pb::ListTablesRequest) -> Result<pb::ListTablesResponse, Status> {
-        plain_list(&request.filter, &request.order_by)?;
         let parent = Parent::<SchemaName>::parse(&request.parent)
             .map_err(|error| ApiError::invalid_field("parent", error.reason))?;
         let source = parent.data_source().map(|source| source.id().as_str().to_owned()).unwrap_or_default();
@@ -90,63 +79,70 @@ impl Api {
             Some(schema) => Scope::prefix(&key::schema_key(&schema)),
             None => Scope::prefix(&(source,)),
         };
-        let arguments = ["tables", request.parent.as_str(), flag(request.show_deleted)];
+        let filter = filter(&request.filter, &request.order_by)?;
+        let want = Want { scope, size: page::size(request.page_size), filter };
+        let arguments = ["tables", request.parent.as_str(), flag(request.show_deleted), request.filter.as_str()];
         let from = after::<TableName>(&arguments, &request.page_token)?.map(|name| key::table_key(&name));
-        let want = Want {
-            scope,
-            size: page::size(request.page_size),
-            shown: |table: &crate::record::Table| table.delete_time_ms == 0,
-            show_deleted: request.show_deleted,
-        };
-        let (items, next) = self.core.store.read(|read| pick(read, &TABLES, &want, from))?;
-        Ok(pb::ListTablesResponse {
-            tables: items.into_iter().map(|(key, table)| convert::table_to(&key, table)).collect::<Result<_>>()?,
-            next_page_token: next_token(&arguments, next.map(|key| key::table_name(&key)))?,
-        })
+        let (tables, next) = self.core.store.read(|read| {
+            pick(read, &TABLES, &want, from, |key, table| {
+                let shown = request.show_deleted || table.delete_time_ms == 0;
+                shown.then(|| convert::table_to(key, table)).transpose()
+            })
+        })?;
+        let next_page_token = next_token(&arguments, next.map(|key| key::table_name(&key)))?;
+        Ok(pb::ListTablesResponse { tables, next_page_token })
     }
 
     pub(super) fn partitions(&self, request: &pb::ListPartitionsRequest) -> Result<pb::ListPartitionsResponse, Status> {
-        plain_list(&request.filter, &request.order_by)?;
         let table: TableName = name("parent", &request.parent)?;
-        let arguments = ["partitions", request.parent.as_str(), flag(request.show_deleted)];
-        let from = after::<PartitionName>(&arguments, &request.page_token)?.map(|name| key::partition_key(&name));
         let want = Want {
             scope: Scope::prefix(&key::table_key(&table)),
             size: page::size(request.page_size),
-            shown: |partition: &crate::record::Partition| partition.delete_time_ms == 0,
-            show_deleted: request.show_deleted,
+            filter: filter(&request.filter, &request.order_by)?,
         };
-        let (items, next) = self.core.store.read(|read| pick(read, &PARTITIONS, &want, from))?;
-        let partitions = items.into_iter().map(|(key, partition)| convert::partition_to(&key, partition));
-        Ok(pb::ListPartitionsResponse {
-            partitions: partitions.collect::<Result<_>>()?,
-            next_page_token: next_token(&arguments, next.map(|key| key::partition_name(&key)))?,
-        })
+        let arguments = ["partitions", request.parent.as_str(), flag(request.show_deleted), request.filter.as_str()];
+        let from = after::<PartitionName>(&arguments, &request.page_token)?.map(|name| key::partition_key(&name));
+        let (partitions, next) = self.core.store.read(|read| {
+            pick(read, &PARTITIONS, &want, from, |key, partition| {
+                let shown = request.show_deleted || partition.delete_time_ms == 0;
+                shown.then(|| convert::partition_to(key, partition)).transpose()
+            })
+        })?;
+        let next_page_token = next_token(&arguments, next.map(|key| key::partition_name(&key)))?;
+        Ok(pb::ListPartitionsResponse { partitions, next_page_token })
     }
 
     pub(super) fn scans(&self, request: &pb::ListScansRequest) -> Result<pb::ListScansResponse, Status> {
-        plain_list(&request.filter, &request.order_by)?;
+        let filter = filter(&request.filter, &request.order_by)?;
         let source: DataSourceName = name("parent", &request.parent)?;
-        let arguments = ["scans", request.parent.as_str()];
+        let arguments = ["scans", request.parent.as_str(), request.filter.as_str()];
         let from = page::after(&arguments, &request.page_token)?;
         // The number goes before the name: the scan itself may be forgotten between two pages.
         let from = from.map(|text| parse_scan_token(&text).ok_or_else(ApiError::invalid_page_token)).transpose()?;
         let scope = Scope::prefix(&(source.id().as_str().to_owned(),)).descending();
-        let size = page::size(request.page_size);
-        let found = self
-            .core
-            .store
-            .read(|read| read.index_page(&SCANS, &SCANS_BY_AGE, &scope, from.as_ref(), size))
-            .map_err(CatalogError::from)?;
-        let next = found.next.map(|((_, number), key)| format!("{number}/{}", key::scan_name(&key)));
+        let (scans, next) = self.core.store.read(|read| {
+            let records = |after: Option<&ScanCursor>, limit: usize| {
+                let page = read.index_page(&SCANS, &SCANS_BY_AGE, &scope, after, limit)?;
+                let cursor = |(key, scan): (ScanKey, Scan)| (((key.0.clone(), scan.number), key), scan);
+                Ok::<_, CatalogError>((page.items.into_iter().map(cursor).collect(), page.next.is_some()))
+            };
+            let show = |cursor: &ScanCursor, scan| {
+                Ok(Some(convert::scan_to(&cursor.1, scan)).filter(|scan| filter.passes(scan)))
+            };
+            filter::fill(page::size(request.page_size), BYTES_MAX, from, records, show)
+        })?;
+        let next = next.map(|((_, number), key)| format!("{number}/{}", key::scan_name(&key)));
         Ok(pb::ListScansResponse {
-            scans: found.items.into_iter().map(|(key, scan)| convert::scan_to(&key, scan)).collect(),
+            scans,
             next_page_token: next.map(|next| page::token(&arguments, &next)).unwrap_or_default(),
         })
     }
 }
 
-fn parse_scan_token(text: &str) -> Option<((String, u64), crate::store::ScanKey)> {
+/// Where a list of scans is: the place in the index by age.
+type ScanCursor = ((String, u64), ScanKey);
+
+fn parse_scan_token(text: &str) -> Option<ScanCursor> {
     let (number, scan) = text.split_once('/')?;
     let key = key::scan_key(&ScanName::parse(scan).ok()?);
     Some(((key.0.clone(), number.parse().ok()?), key))

@@ -10,10 +10,10 @@ use tonic::{Request, Response, Status};
 use super::{Api, check, name};
 use crate::convert;
 use crate::error::{CatalogError, Result};
-use crate::key;
 use crate::record::Scan;
 use crate::scan::{self, control};
 use crate::store::ScanKey;
+use crate::{forget, key};
 
 const CREATE: &str = "CreateScan";
 
@@ -51,7 +51,8 @@ impl Api {
         let id = ResourceId::new(id).map_err(|reason| ApiError::invalid_field("scan_id", reason))?;
         let key: ScanKey = (source.id().as_str().to_owned(), id.as_str().to_owned());
         // Refuses a scan of a source that is not there or not started, and holds the source from now on.
-        self.core.peers.acquire(&key.0, &key::scan_name(&key)).await?;
+        let uid = self.core.peers.acquire(&key.0, &key::scan_name(&key)).await?;
+        forget::adopt(&self.core.store, &key.0, &uid).await?;
         let asked = request.scan.unwrap_or_default();
         let (own, now, request_id) = (key.clone(), self.core.now_ms(), request.request_id);
         let scan = Scan { schemas: asked.schemas, tables: asked.tables, create_time_ms: now, ..Scan::default() };

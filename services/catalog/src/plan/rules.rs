@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mms_mapping::{CharacterMap, MappingError, MappingRules, SchemaRule};
+use mms_mapping::{CharacterMap, MappingError, MappingRules, Others, SchemaRule};
 use mms_maxcompute::name::{ProjectName, SchemaName};
 use mms_maxcompute::table::TableKind;
 use mms_proto::registry::v1 as pb;
@@ -37,10 +37,10 @@ pub fn may_use(project: &str, end: &pb::MaxComputeConfig) -> bool {
     std::iter::once(&end.default_project).chain(&end.projects).any(|known| known.eq_ignore_ascii_case(project))
 }
 
-fn characters(mapping: Option<&pb::CharacterMapping>) -> Result<CharacterMap, MappingError> {
+fn characters(mapping: Option<&pb::CharacterMapping>, others: Others) -> Result<CharacterMap, MappingError> {
     let Some(mapping) = mapping else { return Ok(CharacterMap::default()) };
     let map = CharacterMap::new(mapping.characters.clone().into_iter().collect())?;
-    if mapping.other.is_empty() { Ok(map) } else { map.with_fallback(mapping.other.clone()) }
+    if mapping.other.is_empty() { Ok(map) } else { map.with_fallback(others, mapping.other.clone()) }
 }
 
 /// The kind to make. Rows reach a table with a key by merging, which overwriting cannot do.
@@ -76,7 +76,7 @@ pub fn rules(
     settings: &pb::MigrationSettings,
     notes: &mut Vec<Note>,
 ) -> Result<MappingRules, MappingError> {
-    let table_characters = characters(settings.table_names.as_ref())?;
+    let table_characters = characters(settings.table_names.as_ref(), Others::OutsideWords)?;
     let target_schema = if has_schemas {
         let named = first(&[&ask.target.schema, &table.schema, &schema.schema]);
         let mapped = if named.is_empty() { table_characters.apply(source_schema) } else { named.to_owned() };
@@ -95,9 +95,9 @@ pub fn rules(
     rules.table_name = (!name.is_empty()).then(|| name.to_owned());
     rules.table_characters = table_characters;
     rules.table_name_prefix = prefix.filter(|prefix| !prefix.is_empty());
-    rules.column_characters = characters(settings.column_names.as_ref())?;
+    rules.column_characters = characters(settings.column_names.as_ref(), Others::OutsideWords)?;
     rules.column_names.clone_from(&ask.columns);
-    rules.partition_value_characters = characters(settings.partition_values.as_ref())?;
+    rules.partition_value_characters = characters(settings.partition_values.as_ref(), Others::OutsidePartitionValues)?;
     rules.table_kind = Some(kind(settings.target_kind(), notes));
     Ok(rules)
 }

@@ -1,10 +1,12 @@
 //! Target units: which source partitions move together, and which units fit into memory together. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use mms_delta::{PartitionTotals, PartitionValues};
 use mms_mapping::{MappedPartition, PARTITIONS_MAX, PartitionMapping, partition_clashes};
+
+use mms_proto::types::v1::Severity;
 
 use super::finding::Note;
 
@@ -44,6 +46,7 @@ impl Units {
         }
         let remedy = "map the characters of partition values, or leave these partitions out";
         tell("PARTITION_VALUE_UNSUPPORTED", refused, remedy, notes);
+        tell_rewritten(mapping, &mapped, notes);
         let clashes = partition_clashes(mapped.iter().map(|(target, _)| target));
         let clashes = clashes
             .iter()
@@ -104,6 +107,19 @@ impl Units {
         }
         batches
     }
+}
+
+/// One note of all values that arrive under another text, with the first few.
+fn tell_rewritten(mapping: &PartitionMapping, mapped: &[(MappedPartition, &PartitionTotals)], notes: &mut Vec<Note>) {
+    let all: BTreeSet<_> = mapped.iter().flat_map(|(target, _)| mapping.rewritten(target)).collect();
+    if all.is_empty() {
+        return;
+    }
+    let told = all.iter().take(TOLD).map(|(column, from, to)| format!("{column}: `{from}` becomes `{to}`"));
+    let told = told.collect::<Vec<_>>().join(", ");
+    let more = if all.len() > TOLD { ", and so on" } else { "" };
+    let text = format!("the character mapping rewrites {} partition values: {told}{more}", all.len());
+    notes.push(Note::new(Severity::Note, "PARTITION_VALUE_RENAMED", text, ""));
 }
 
 fn tell(reason: &'static str, texts: Vec<String>, remedy: &str, notes: &mut Vec<Note>) {

@@ -66,6 +66,14 @@ impl Sources {
         Ok(source)
     }
 
+    /// Both ends through a new session, unless somebody has opened one since `refused` was handed out.
+    pub async fn instead_of(&self, id: &str, refused: &Arc<Source>) -> Result<Arc<Source>> {
+        let slot = Arc::clone(self.open.lock().entry(id.to_owned()).or_default());
+        let spent = slot.0.lock().await.take_if(|held| Arc::ptr_eq(&held.source, refused));
+        self.close(spent).await;
+        self.get(id).await
+    }
+
     fn adopt(&self, id: &str, session: pb::Session) -> Result<Held> {
         let now = Instant::now();
         let token = session.session_token.clone();

@@ -165,9 +165,19 @@ impl Stand {
 
     /// A data source over both far ends, not started.
     pub async fn create_source(&self, settings: registry::MigrationSettings) {
+        self.create_source_at(&self.workspace.url(), settings).await;
+    }
+
+    /// Where the workspace is.
+    pub fn workspace_url(&self) -> String {
+        self.workspace.url()
+    }
+
+    /// A data source whose workspace is reached at this address, not started.
+    pub async fn create_source_at(&self, workspace_url: &str, settings: registry::MigrationSettings) {
         use registry::databricks_config::{StorageAccess, WorkspaceAuth};
         let databricks = registry::DatabricksConfig {
-            workspace_url: self.workspace.url(),
+            workspace_url: workspace_url.to_owned(),
             catalog: "main".to_owned(),
             workspace_auth: Some(WorkspaceAuth::AccessToken(registry::AccessToken {
                 token: WORKSPACE_TOKEN.to_owned(),

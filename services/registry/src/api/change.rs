@@ -8,6 +8,7 @@ use tonic::Status;
 
 use super::Api;
 use crate::convert::{network_to, source_to, time};
+use crate::destination::{self, Moved};
 use crate::error::{RegistryError, Result};
 use crate::record;
 use crate::rules::{Offline, judge, judge_network, sas_expiry_ms};
@@ -50,6 +51,7 @@ impl Api {
 
         let mut found = violations(request);
         found.extend(immutables(&current, &public, "data_source"));
+        found.extend(redirected("data_source", destination::of_source(&current, &public), &sent, &secrets));
         found.extend(judge(&public, self.offline(&secrets)));
         refuse(found)?;
         refuse_not_yet(&public, "data_source")?;
@@ -70,24 +72,39 @@ impl Api {
         let given = request.network_connection.clone().unwrap_or_default();
         network::check_etag(id, &record, &given.etag)?;
         let paths = request.update_mask.as_ref().map(|mask| mask.paths.as_slice()).unwrap_or_default();
-        let masked = mask::apply(&network_to(id, &record), &clear_output_only(&given), paths);
+        let current = network_to(id, &record);
+        let masked = mask::apply(&current, &clear_output_only(&given), paths);
         let (mut public, sent) = split(&masked);
         public.display_name = super::default_display_name(public.display_name, id);
-        let secrets = sent.over(&old, &stays(&public));
+        let secrets = sent.clone().over(&old, &stays(&public));
         let mut found = violations(request);
-        found.extend(judge_network(&public, &secrets, "network_connection"));
+        found.extend(redirected("network_connection", destination::of_network(&current, &public), &sent, &secrets));
+        found.extend(judge_network(&public, &secrets, &self.core.guard, "network_connection"));
         refuse(found)?;
         Ok((record.revision, public, secrets))
     }
 
-    fn offline<'a>(&self, secrets: &'a Secrets) -> Offline<'a> {
+    fn offline<'a>(&'a self, secrets: &'a Secrets) -> Offline<'a> {
         Offline {
             at: "data_source",
             secrets,
+            guard: &self.core.guard,
             allow_local_files: self.core.allow_local_files,
             now_ms: self.core.now_ms(),
         }
     }
+}
+
+/// Secrets that were not sent again although a change would take them to another place.
+fn redirected(at: &str, moved: Vec<Moved>, sent: &Secrets, secrets: &Secrets) -> Vec<FieldViolation> {
+    let mut found = Vec::new();
+    for (path, _) in secrets.iter().filter(|(path, _)| sent.get(path).is_none()) {
+        if let Some(moved) = moved.iter().find(|moved| path.starts_with(moved.secrets)) {
+            let text = format!("must be sent with this change of {}: the stored one was not given for there", moved.by);
+            found.push(FieldViolation::new(format!("{at}.{path}"), text));
+        }
+    }
+    found
 }
 
 /// A network connection's secrets stay as long as what they belong to is there.

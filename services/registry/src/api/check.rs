@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use mms_http::{HttpClient, Method, Url};
 use mms_proto::registry::v1 as pb;
-use mms_proto::{ApiError, FieldViolation};
+use mms_proto::{ApiError, ErrorReason, FieldViolation, Role};
+use mms_server::rights::allows;
 use pb::check_data_source_request::Target;
 use pb::check_data_source_response::Event;
 use pb::check_network_connection_response::Event as NetworkEvent;
 use tokio::sync::mpsc;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::change::refuse;
 use super::{Answers, Api, check, id};
@@ -18,6 +19,8 @@ use crate::check::Steps;
 use crate::convert::{duration, report_from, time};
 use crate::error::{RegistryError, Result};
 use crate::far;
+use crate::reference::is_literal;
+use crate::secrets::Secrets;
 use crate::source;
 
 /// Steps that may wait for a slow caller.
@@ -28,6 +31,7 @@ const URL_LIMIT: Duration = Duration::from_secs(20);
 impl Api {
     pub(super) async fn check_stream(
         &self,
+        role: Role,
         request: pb::CheckDataSourceRequest,
     ) -> Result<Answers<pb::CheckDataSourceResponse>, Status> {
         let (stored, access) = match &request.target {
@@ -41,6 +45,7 @@ impl Api {
             }
             Some(Target::DataSource(given)) => {
                 let (public, secrets) = self.new_source(&request, given)?;
+                may_refer(role, &secrets)?;
                 let access = access::unsaved(&self.core, &crate::secrets::join(&public, &secrets)).await;
                 if let Err(RegistryError::NotFound(_)) = access {
                     access?;
@@ -119,6 +124,22 @@ impl Api {
             let answer = pb::CheckNetworkConnectionResponse { event: Some(NetworkEvent::Report(report)) };
             drop(send.send(Ok(answer)).await);
         }))
+    }
+}
+
+/// A reference in a configuration that is not stored sends what it leads to wherever the caller says: that is for those
+/// who may store one. Secrets of the caller's own are no matter.
+fn may_refer(role: Role, secrets: &Secrets) -> Result<(), Status> {
+    if allows(role, Role::Editor) {
+        return Ok(());
+    }
+    match secrets.iter().find(|(_, secret)| !is_literal(secret)) {
+        None => Ok(()),
+        Some((path, _)) => {
+            let text = format!("data_source.{path} is a reference, and using one in a check needs role EDITOR");
+            let error = ApiError::new(Code::PermissionDenied, ErrorReason::RoleTooLow, text);
+            Err(error.with("least_role", "EDITOR").into())
+        }
     }
 }
 

@@ -3,12 +3,13 @@
 use mms_proto::page;
 use mms_proto::registry::v1 as pb;
 use mms_proto::validate::{clear_output_only, violations};
+use mms_server::filter::fill;
 use mms_store::{Read, Scope};
 use pb::network_connection_service_server::NetworkConnectionService;
 use tonic::{Request, Response, Status};
 
 use super::change::refuse;
-use super::{Answers, Api, check, chosen_id, default_display_name, id, plain_list};
+use super::{Answers, Api, BYTES_MAX, check, chosen_id, default_display_name, filter, id};
 use crate::convert::{network_from, network_to};
 use crate::error::{RegistryError, Result};
 use crate::network;
@@ -29,7 +30,7 @@ impl Api {
         let given = request.network_connection.clone().unwrap_or_default();
         let (public, secrets) = split(&clear_output_only(&given));
         let mut found = violations(&request);
-        found.extend(judge_network(&public, &secrets, "network_connection"));
+        found.extend(judge_network(&public, &secrets, &self.core.guard, "network_connection"));
         refuse(found)?;
         let now_ms = self.core.now_ms();
         let id = chosen_id("network_connection_id", &request.network_connection_id, 'n', uuid::Uuid::now_v7())?;
@@ -108,18 +109,19 @@ impl NetworkConnectionService for Api {
     ) -> Result<Response<pb::ListNetworkConnectionsResponse>, Status> {
         let request = request.into_inner();
         check(&request)?;
-        plain_list(&request.filter, &request.order_by)?;
-        let arguments = ["networkConnections"];
+        let filter = filter(&request.filter, &request.order_by)?;
+        let arguments = ["networkConnections", request.filter.as_str()];
         let after = page::after(&arguments, &request.page_token)?;
-        let size = page::size(request.page_size);
-        let found = self
-            .core
-            .store
-            .read(|read| Ok::<_, RegistryError>(read.page(&NETWORKS, &Scope::all(), after.as_ref(), size)?))?;
-        Ok(Response::new(pb::ListNetworkConnectionsResponse {
-            network_connections: found.items.iter().map(|(id, record)| network_to(id, record)).collect(),
-            next_page_token: found.next.map(|last| page::token(&arguments, &last)).unwrap_or_default(),
-        }))
+        let (network_connections, last) = self.core.store.read(|read| {
+            let records = |after: Option<&String>, limit: usize| {
+                let page = read.page(&NETWORKS, &Scope::all(), after, limit)?;
+                Ok::<_, RegistryError>((page.items, page.next.is_some()))
+            };
+            let show = |id: &String, record| Ok(Some(network_to(id, &record)).filter(|shown| filter.passes(shown)));
+            fill(page::size(request.page_size), BYTES_MAX, after, records, show)
+        })?;
+        let next_page_token = last.map(|id| page::token(&arguments, &id)).unwrap_or_default();
+        Ok(Response::new(pb::ListNetworkConnectionsResponse { network_connections, next_page_token }))
     }
 
     async fn update_network_connection(

@@ -1,13 +1,15 @@
 //! DataSourceService. Its streams stand in [`super::check`] and [`super::watch`].
 
 use mms_proto::registry::v1 as pb;
-use mms_proto::{ApiError, page};
+use mms_proto::{ApiError, Role, page};
+use mms_server::caller;
+use mms_server::filter::fill;
 use mms_store::{Read, Scope};
 use pb::data_source_service_server::DataSourceService;
 use tonic::{Request, Response, Status};
 
 use super::change::preview;
-use super::{Answers, Api, check, chosen_id, default_display_name, id, plain_list};
+use super::{Answers, Api, BYTES_MAX, check, chosen_id, default_display_name, filter, id};
 use crate::convert::{configure, source_to};
 use crate::error::{RegistryError, Result};
 use crate::record::{self, Sealed};
@@ -76,24 +78,25 @@ impl Api {
     }
 
     fn sources(&self, request: &pb::ListDataSourcesRequest) -> Result<pb::ListDataSourcesResponse, Status> {
-        plain_list(&request.filter, &request.order_by)?;
-        let arguments = ["dataSources", if request.show_deleted { "all" } else { "live" }];
+        let filter = filter(&request.filter, &request.order_by)?;
+        let all = if request.show_deleted { "all" } else { "live" };
+        let arguments = ["dataSources", all, request.filter.as_str()];
         let after = page::after(&arguments, &request.page_token)?;
-        let size = page::size(request.page_size);
-        let (items, more) = self.core.store.read(|read| {
-            if request.show_deleted {
-                let page = read.page(&SOURCES, &Scope::all(), after.as_ref(), size)?;
-                return Ok::<_, RegistryError>((page.items, page.next.is_some()));
-            }
-            let after = after.map(|id| (id.clone(), id));
-            let page = read.index_page(&SOURCES, &LIVE_SOURCES, &Scope::all(), after.as_ref(), size)?;
-            Ok((page.items, page.next.is_some()))
+        let (data_sources, last) = self.core.store.read(|read| {
+            let records = |after: Option<&String>, limit: usize| {
+                if request.show_deleted {
+                    let page = read.page(&SOURCES, &Scope::all(), after, limit)?;
+                    return Ok::<_, RegistryError>((page.items, page.next.is_some()));
+                }
+                let after = after.map(|id| (id.clone(), id.clone()));
+                let page = read.index_page(&SOURCES, &LIVE_SOURCES, &Scope::all(), after.as_ref(), limit)?;
+                Ok((page.items, page.next.is_some()))
+            };
+            let show = |id: &String, record| Ok(Some(source_to(id, &record)).filter(|source| filter.passes(source)));
+            fill(page::size(request.page_size), BYTES_MAX, after, records, show)
         })?;
-        let last = items.last().filter(|_| more).map(|(id, _)| page::token(&arguments, id));
-        Ok(pb::ListDataSourcesResponse {
-            data_sources: items.iter().map(|(id, record)| source_to(id, record)).collect(),
-            next_page_token: last.unwrap_or_default(),
-        })
+        let next_page_token = last.map(|id| page::token(&arguments, &id)).unwrap_or_default();
+        Ok(pb::ListDataSourcesResponse { data_sources, next_page_token })
     }
 
     async fn start(&self, request: pb::StartDataSourceRequest) -> Result<pb::DataSource, Status> {
@@ -254,7 +257,8 @@ impl DataSourceService for Api {
         &self,
         request: Request<pb::CheckDataSourceRequest>,
     ) -> Result<Response<Self::CheckDataSourceStream>, Status> {
-        self.check_stream(request.into_inner()).await.map(Response::new)
+        let role = caller(&request).map_or(Role::Unspecified, |caller| caller.role);
+        self.check_stream(role, request.into_inner()).await.map(Response::new)
     }
 
     async fn watch_data_sources(

@@ -1,27 +1,154 @@
-//! The storage of the source, as far as it can be judged without knowing where a table lies.
+//! The storage of the source: tables that the workspace names are looked up where it says that they lie, with the
+//! credential that readers will have.
 
 use std::path::PathBuf;
 
+use mms_databricks::{DatabricksError, TableInfo, TableKind, Workspace};
+use mms_http::HttpClient;
 use mms_proto::registry::v1 as pb;
+use mms_storage::{LocalFiles, StorageCredential, StorageLocation, StorageSettings, Unreadable};
 use pb::databricks_config::StorageAccess;
 
 use super::Finding;
 use crate::convert::millis;
+use crate::far;
 
 /// A signature that ends sooner than this is worth a warning.
 const SOON_MS: i64 = 24 * 3600 * 1000;
+/// Tables that are tried, each of another schema: one may lie where this credential does not reach.
+const TRIED: usize = 3;
+/// Schemas in which tables are looked for: a check is no scan.
+const SCHEMAS_MAX: usize = 20;
+/// Pages of one schema's tables that are looked at.
+const PAGES_MAX: usize = 3;
+/// Folder of a table's log.
+const LOG: &str = "_delta_log";
 
-pub(super) async fn check(config: &pb::DatabricksConfig, now_ms: i64) -> Finding {
-    match &config.storage_access {
-        Some(StorageAccess::LocalFiles(local)) => folder(PathBuf::from(&local.root)).await,
-        Some(StorageAccess::Sas(sas)) => signature(millis(sas.expire_time), now_ms),
-        Some(StorageAccess::ServicePrincipal(_)) => {
-            Finding::skipped("which storage the tables lie in is known after a scan; the first read asks for a token")
-        }
+pub(super) async fn check(config: &pb::DatabricksConfig, http: &HttpClient, visible: bool, now_ms: i64) -> Finding {
+    let credential = match config.storage_access.clone() {
+        Some(StorageAccess::LocalFiles(local)) => return folder(PathBuf::from(&local.root)).await,
         Some(StorageAccess::Vended(_)) => {
-            Finding::skipped("credentials are vended table by table; the first read of each asks for them")
+            return Finding::skipped("credentials are vended table by table; the first read of each asks for them");
         }
-        None => Finding::skipped("nothing is read from storage"),
+        None => return Finding::skipped("nothing is read from storage"),
+        Some(StorageAccess::Sas(sas)) => {
+            if let Some(over) = signature(millis(sas.expire_time), now_ms)
+                && over.state == pb::CheckState::Failed
+            {
+                return over;
+            }
+            StorageCredential::Sas(sas.sas.into())
+        }
+        Some(StorageAccess::ServicePrincipal(principal)) => StorageCredential::ServicePrincipal {
+            tenant: principal.tenant_id,
+            client_id: principal.client_id,
+            client_secret: principal.client_secret.into(),
+            authority_host: (!principal.authority_host.is_empty()).then_some(principal.authority_host),
+        },
+    };
+    let workspace = match far::workspace(config, http) {
+        Ok(workspace) if visible => workspace,
+        _ => return Finding::skipped("the catalog is not visible, and only it says where tables lie"),
+    };
+    let tables = match sample(&workspace, &config.catalog).await {
+        Ok(tables) => tables,
+        Err(error) => return Finding::failed(error.to_string(), "let the token's owner list schemas and tables"),
+    };
+    let settings = StorageSettings { max_retries: 1, ..StorageSettings::new(http.clone()) };
+    let found = tried(&tables, &credential, &settings).await;
+    match &config.storage_access {
+        Some(StorageAccess::Sas(sas)) if found.state == pb::CheckState::Ok => {
+            signature(millis(sas.expire_time), now_ms).unwrap_or(found)
+        }
+        _ => found,
+    }
+}
+
+/// Names and places of a few Delta tables.
+async fn sample(workspace: &Workspace, catalog: &str) -> Result<Vec<(String, String)>, DatabricksError> {
+    let mut tables = Vec::new();
+    let mut seen = 0;
+    let mut schemas = workspace.list_schemas(catalog)?;
+    while let Some(page) = schemas.next().await? {
+        for schema in page.items.iter().filter(|schema| schema.name != "information_schema") {
+            seen += 1;
+            let mut pages = workspace.list_tables(catalog, &schema.name)?;
+            // What one schema refuses another may give; and a page may be empty.
+            for _ in 0..PAGES_MAX {
+                let Ok(Some(page)) = pages.next().await else { break };
+                if let Some(found) = page.items.iter().find_map(|table| placed(&schema.name, table)) {
+                    tables.push(found);
+                    break;
+                }
+            }
+            if tables.len() >= TRIED || seen >= SCHEMAS_MAX {
+                return Ok(tables);
+            }
+        }
+    }
+    Ok(tables)
+}
+
+fn placed(schema: &str, table: &TableInfo) -> Option<(String, String)> {
+    let files = matches!(table.table_type, TableKind::Managed | TableKind::External);
+    let delta = table.data_source_format.as_deref().is_some_and(|format| format.eq_ignore_ascii_case("delta"));
+    let place = table.storage_location.clone().filter(|place| files && delta && !place.is_empty())?;
+    Some((format!("{schema}.{}", table.name), place))
+}
+
+/// Tries the tables: good if all can be read, worth a warning if some can.
+async fn tried(tables: &[(String, String)], credential: &StorageCredential, settings: &StorageSettings) -> Finding {
+    let (mut read, mut failed) = (Vec::new(), Vec::new());
+    for (table, place) in tables {
+        match look(place, credential, settings).await {
+            Ok(()) => read.push(table.as_str()),
+            Err((why, remedy)) => failed.push((format!("table {table}: {why}"), remedy)),
+        }
+    }
+    match (read.as_slice(), failed.into_iter().next()) {
+        ([], None) => Finding::skipped("the workspace shows no Delta table yet to try the credential on"),
+        (read, None) => Finding::ok(format!("the log of {} can be listed and read", read.join(", "))),
+        ([], Some((text, remedy))) => Finding::failed(text, remedy),
+        (read, Some((text, remedy))) => Finding::warning(format!("{} can be read; {text}", read.join(", ")), remedy),
+    }
+}
+
+async fn look(
+    place: &str,
+    credential: &StorageCredential,
+    settings: &StorageSettings,
+) -> Result<(), (String, &'static str)> {
+    let odd = "look at the table's location in the workspace; only Azure storage can be read";
+    let location = StorageLocation::parse(place, LocalFiles::Refused).map_err(|error| (error.to_string(), odd))?;
+    let folder = location.object_path().map_err(|error| (error.to_string(), odd))?.join(LOG);
+    let store = mms_storage::open(&location, credential, settings)
+        .map_err(|error| (error.to_string(), "mend databricks.sas or databricks.service_principal"))?;
+    match mms_storage::probe(store.as_ref(), &folder).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err((format!("{}: {location}: {}", error.why, error.words), remedy(error.why, credential))),
+    }
+}
+
+fn remedy(why: Unreadable, credential: &StorageCredential) -> &'static str {
+    let sas = matches!(credential, StorageCredential::Sas(_));
+    match why {
+        Unreadable::Expired if sas => "make a new signature with Read and List and set databricks.sas",
+        Unreadable::Expired => "make a new client secret and set databricks.service_principal.client_secret",
+        Unreadable::Unauthenticated if sas => {
+            "make a signature of this storage account, with Read and List, and set databricks.sas to its query string"
+        }
+        Unreadable::Unauthenticated => "check tenant_id, client_id and client_secret of databricks.service_principal",
+        Unreadable::ListDenied if sas => {
+            "make the signature with List as well as Read, for containers and objects; and see that the account's firewall lets this machine in"
+        }
+        Unreadable::ReadDenied if sas => "make the signature with Read as well as List, for containers and objects",
+        Unreadable::ListDenied | Unreadable::ReadDenied => {
+            "give the service principal the role Storage Blob Data Reader on the account or container"
+        }
+        Unreadable::Missing => "look at the table's location in the workspace: its container or log is not there",
+        Unreadable::Unreachable => {
+            "see that this machine (or the network connection's proxy) gets to the storage account, and check again"
+        }
     }
 }
 
@@ -40,30 +167,20 @@ async fn folder(root: PathBuf) -> Finding {
     }
 }
 
-fn signature(expire_ms: i64, now_ms: i64) -> Finding {
+/// What the end of a signature alone says, if anything.
+fn signature(expire_ms: i64, now_ms: i64) -> Option<Finding> {
     let remedy = "make a new signature with Read and List and set databricks.sas";
     match expire_ms {
-        0 => Finding::skipped("which storage the tables lie in is known after a scan; the signature names no end"),
-        end if end <= now_ms => Finding::failed("the shared access signature has expired", remedy),
+        0 => None,
+        end if end <= now_ms => Some(Finding::failed("the shared access signature has expired", remedy)),
         end if end - now_ms < SOON_MS => {
             let hours = (end - now_ms) / 3_600_000;
-            Finding::warning(format!("the shared access signature ends in {hours} hours"), remedy)
+            Some(Finding::warning(format!("the shared access signature ends in {hours} hours"), remedy))
         }
-        _ => Finding::skipped("which storage the tables lie in is known after a scan; the signature has not expired"),
+        _ => None,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use pb::CheckState;
-
-    #[test]
-    fn a_signature_is_judged_by_its_end() {
-        let state = |end: i64| signature(end, 1_000_000_000).state;
-        assert_eq!(state(999_999_999), CheckState::Failed);
-        assert_eq!(state(1_000_000_000 + SOON_MS / 2), CheckState::Warning);
-        assert_eq!(state(1_000_000_000 + SOON_MS * 2), CheckState::Skipped);
-        assert_eq!(state(0), CheckState::Skipped);
-    }
-}
+#[path = "storage_tests.rs"]
+mod tests;

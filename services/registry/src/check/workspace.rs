@@ -44,17 +44,19 @@ pub(super) async fn try_catalog(
     }
 }
 
+/// Whether the catalog is visible in the end.
 pub(super) async fn check(
     config: &pb::DatabricksConfig,
     http: &HttpClient,
     start_cluster: bool,
     steps: &mut Steps,
-) -> Result<(), Gone> {
+) -> Result<bool, Gone> {
     let workspace = match far::workspace(config, http) {
         Ok(workspace) => workspace,
         Err(text) => {
             steps.note("workspace.reachable", Finding::failed(text, "mend databricks.workspace_url")).await?;
-            return steps.skip(&STEPS[1..3], "the workspace was not reached").await;
+            steps.skip(&STEPS[1..3], "the workspace was not reached").await?;
+            return Ok(false);
         }
     };
     // One call answers both questions.
@@ -72,7 +74,8 @@ pub(super) async fn check(
         finding
     });
     if !reached.await? {
-        return steps.skip(&STEPS[1..3], "the workspace was not reached").await;
+        steps.skip(&STEPS[1..3], "the workspace was not reached").await?;
+        return Ok(false);
     }
     let (token, user) = match user {
         Some(Ok(user)) => (Finding::ok(format!("the token belongs to {}", user.user_name)), Some(user.user_name)),
@@ -80,7 +83,10 @@ pub(super) async fn check(
         None => (Finding::failed("no answer", NO_TOKEN), None),
     };
     steps.note("workspace.token", token).await?;
-    let Some(user) = user else { return steps.skip(&STEPS[2..3], "the token is not accepted").await };
+    let Some(user) = user else {
+        steps.skip(&STEPS[2..3], "the token is not accepted").await?;
+        return Ok(false);
+    };
 
     let mut catalog = None;
     let visible = steps.step("catalog.visible", async {
@@ -96,14 +102,14 @@ pub(super) async fn check(
             ),
         }
     });
-    visible.await?;
+    let visible = visible.await?;
     if let Some(catalog) = catalog {
         grants(&workspace, &catalog, &user, steps).await?;
     }
     if !config.cluster_id.is_empty() {
         steps.step("cluster.usable", cluster(&workspace, &config.cluster_id, start_cluster)).await?;
     }
-    Ok(())
+    Ok(visible)
 }
 
 fn visible(catalog: &CatalogInfo) -> Finding {
@@ -144,7 +150,15 @@ async fn cluster(workspace: &Workspace, id: &str, start: bool) -> Finding {
         return Finding::failed(error.to_string(), "check databricks.cluster_id, and the right CAN RESTART on it");
     }
     match workspace.get_cluster(id).await {
+        Ok(cluster) if !cluster.has_unity_access() => Finding::failed(
+            format!("cluster {id} has no access to Unity Catalog: its access mode is for one workspace's own tables"),
+            "give the cluster access mode Standard or Dedicated, or name another in databricks.cluster_id",
+        ),
         Ok(cluster) if cluster.is_usable() => Finding::ok(format!("cluster {id} is running")),
+        Ok(cluster) if start => Finding::warning(
+            format!("cluster {id} was started and is {:?}", cluster.state),
+            "that takes some minutes: check again then",
+        ),
         Ok(cluster) if cluster.state == ClusterState::Error => Finding::failed(
             format!("cluster {id} is in error: {}", cluster.state_message.unwrap_or_default()),
             "look at the cluster's event log in the workspace",

@@ -7,11 +7,17 @@ use secrecy::ExposeSecret;
 
 use super::Judge;
 use crate::far::{self, host_override};
+use crate::reference::Guard;
 use crate::secrets::{Secrets, join};
 
 /// All violations of a network connection that are judged here; `secrets` are those sent and those that stay.
-pub fn judge_network(network: &pb::NetworkConnection, secrets: &Secrets, at: &str) -> Vec<FieldViolation> {
-    let mut judge = Judge { at, secrets, found: Vec::new() };
+pub fn judge_network(
+    network: &pb::NetworkConnection,
+    secrets: &Secrets,
+    guard: &Guard,
+    at: &str,
+) -> Vec<FieldViolation> {
+    let mut judge = Judge { at, secrets, guard, found: Vec::new() };
     proxy(&network.proxy_url, &mut judge);
     for field in ["proxy_authorization", "client_key_pem"] {
         judge.optional_secret(field);

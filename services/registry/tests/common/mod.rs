@@ -30,7 +30,13 @@ pub struct Registry {
 pub fn config(dir: &Path) -> Config {
     let key = dir.join("main.key");
     mms_registry::ensure_key_file(&key).unwrap();
-    Config { encryption_key_file: Some(key), allow_local_files: true, ..Config::default() }
+    Config {
+        encryption_key_file: Some(key),
+        secret_file_roots: vec![std::env::temp_dir()],
+        secret_variable_prefixes: vec!["MMS_TEST_".into()],
+        allow_local_files: true,
+        ..Config::default()
+    }
 }
 
 impl Registry {
@@ -44,6 +50,7 @@ impl Registry {
         let frame = FrameConfig {
             data_dir: dir.join("data"),
             service_token_file: Some(token),
+            tokens_file: Some(dir.join("tokens.toml")).filter(|tokens| tokens.exists()),
             shutdown_grace_seconds: 5,
             ..FrameConfig::default()
         };
@@ -56,8 +63,8 @@ impl Registry {
                 Box::pin(server.serve(config, stopped, mms_registry::start)).await.unwrap();
             });
             let registry = Self { address, stop, task: Some(task) };
-            let answers = registry.sources().list_config_items(pb::ListConfigItemsRequest::default()).await.is_ok();
-            if answers {
+            let asked = registry.sources().list_config_items(pb::ListConfigItemsRequest::default()).await;
+            if asked.is_ok() || asked.is_err_and(|refused| refused.code() == tonic::Code::Unauthenticated) {
                 return registry;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -76,6 +83,11 @@ impl Registry {
 
     pub fn sources(&self) -> DataSourceServiceClient<Client> {
         DataSourceServiceClient::new(self.client(None))
+    }
+
+    /// As whom this token belongs to.
+    pub fn sources_as(&self, token: &str) -> DataSourceServiceClient<Client> {
+        DataSourceServiceClient::new(self.client(Some(Secret::new(token))))
     }
 
     pub fn networks(&self) -> NetworkConnectionServiceClient<Client> {

@@ -1,5 +1,7 @@
 //! What was known and is no longer there: marked deleted after everything in scope was listed.
 
+use std::sync::atomic::Ordering;
+
 use mms_store::{Read, Scope};
 
 use super::Reading;
@@ -41,6 +43,8 @@ impl Reading<'_> {
                 })
                 .await
             }
+            // It may be one that was listed without its name.
+            None if !self.whole.load(Ordering::Relaxed) => Ok(()),
             None => {
                 self.tables_gone(key, |_, _| true).await?;
                 let own = key.clone();

@@ -1,5 +1,7 @@
 //! Reading one table: its description, its log, and writing both in pieces that a commit bears.
 
+use std::sync::Arc;
+
 use mms_databricks::TableInfo;
 use mms_store::{Read, Scope};
 
@@ -7,6 +9,7 @@ use super::Reading;
 use crate::error::{CatalogError, Result};
 use crate::record::{Table, TableFacts};
 use crate::scan::facts::{self, FoundPartition};
+use crate::source::Source;
 use crate::store::{PARTITIONS, TABLES, TableKey};
 
 /// Partitions in one commit.
@@ -22,9 +25,9 @@ struct Found {
 }
 
 impl Reading<'_> {
-    /// Reads one table; what cannot be read of it is noted on it.
+    /// Reads one table; what cannot be read or kept of it is noted on it.
     pub(super) async fn read_table(&self, schema: String, table: String) -> Result<()> {
-        let key: TableKey = (self.key.0.clone(), schema.clone(), table.clone());
+        let key: TableKey = (self.key.0.clone(), schema, table);
         let known = self.core.store.read(|read| read.get(&TABLES, &key))?;
         if let Some(read) = known.as_ref().filter(|known| known.seen == self.number) {
             // Read before a restart.
@@ -32,24 +35,24 @@ impl Reading<'_> {
             let found = usize::try_from(read.partitions.total()).unwrap_or(0);
             return self.write(move |tx, writer| writer.table_read(tx, &key, found, 0, failed)).await;
         }
-        let info = {
-            let _call = self.call().await;
-            self.source.workspace.get_table(&self.source.catalog, &schema, &table).await
-        };
-        match info {
-            Ok(info) => {
-                let found = self.look(&info, known.as_ref()).await;
-                self.write_table(key, found).await
+        match self.asked(|source| self.look(source, &key, known.as_ref())).await {
+            Ok(Some(found)) => {
+                let facts = found.facts.clone();
+                match self.write_table(&key, found).await {
+                    Err(error) if error.is_of_one_object() => {
+                        self.table_failed(&key.1, &key.2, Some(facts), error.to_string()).await
+                    }
+                    other => other,
+                }
             }
             // Dropped since it was listed: it is marked with the others that are gone.
-            Err(error) if error.is_not_found() => {
-                self.write(|tx, writer| writer.count(tx, |progress| progress.tables_read += 1)).await
-            }
-            Err(error) => self.table_failed(&schema, &table, None, error.to_string()).await,
+            Ok(None) => self.write(|tx, writer| writer.count(tx, |progress| progress.tables_read += 1)).await,
+            Err(error) if error.is_of_one_object() => self.table_failed(&key.1, &key.2, None, error.to_string()).await,
+            Err(error) => Err(error),
         }
     }
 
-    /// Notes why a table could not be read.
+    /// Notes why a table could not be read, or kept; where not even that can be kept, its schema says so.
     pub(super) async fn table_failed(
         &self,
         schema: &str,
@@ -57,42 +60,67 @@ impl Reading<'_> {
         facts: Option<TableFacts>,
         why: String,
     ) -> Result<()> {
-        let key: TableKey = (self.key.0.clone(), schema.to_owned(), table.to_owned());
+        let mut attempts = vec![None];
+        attempts.extend(facts.map(Some));
+        while let Some(facts) = attempts.pop() {
+            let (key, why) = ((self.key.0.clone(), schema.to_owned(), table.to_owned()), why.clone());
+            let noted = self.write(move |tx, writer| {
+                writer.table(tx, &key, facts, &why, &[])?;
+                writer.table_read(tx, &key, 0, 0, true)
+            });
+            match noted.await {
+                Err(error) if error.is_of_one_object() => {}
+                other => return other,
+            }
+        }
+        let (key, why) = (self.schema_key(schema), format!("table {table:?} cannot be kept: {why}"));
         self.write(move |tx, writer| {
-            writer.table(tx, &key, facts, &why, &[])?;
-            writer.table_read(tx, &key, 0, 0, true)
+            writer.schema(tx, &key, None, why)?;
+            writer.count(tx, |progress| {
+                progress.tables_read += 1;
+                progress.tables_failed += 1;
+            })
         })
         .await
     }
 
-    async fn look(&self, info: &TableInfo, known: Option<&Table>) -> Found {
-        let mut facts = facts::of_workspace(info);
-        if !facts::is_delta(info) || self.source.cannot_read().is_some() {
-            return Found { facts, partitions: None, error: String::new() };
+    /// What there is of a table; nothing when it is gone.
+    async fn look(&self, source: Arc<Source>, key: &TableKey, known: Option<&Table>) -> Result<Option<Found>> {
+        let info = {
+            let _call = self.call().await;
+            match source.workspace.get_table(&source.catalog, &key.1, &key.2).await {
+                Err(error) if error.is_not_found() => return Ok(None),
+                other => other?,
+            }
+        };
+        let mut facts = facts::of_workspace(&info);
+        if !facts::is_delta(&info) || source.cannot_read().is_some() {
+            return Ok(Some(Found { facts, partitions: None, error: String::new() }));
         }
-        let read = self.read_log(info, &mut facts, known).await;
-        match read {
-            Ok(partitions) => Found { facts, partitions, error: String::new() },
-            Err(error) => {
+        match self.read_log(&source, &info, &mut facts, known).await {
+            Ok(partitions) => Ok(Some(Found { facts, partitions, error: String::new() })),
+            Err(error) if error.is_of_one_object() => {
                 if let Some(known) = known {
                     // What was known of the log stays: it is what the partitions say too.
                     facts.version.clone_from(&known.facts.version);
                     facts.delta_id.clone_from(&known.facts.delta_id);
                     (facts.size_bytes, facts.row_count) = (known.facts.size_bytes, known.facts.row_count);
                 }
-                Found { facts, partitions: None, error: error.to_string() }
+                Ok(Some(Found { facts, partitions: None, error: error.to_string() }))
             }
+            Err(error) => Err(error),
         }
     }
 
     async fn read_log(
         &self,
+        source: &Source,
         info: &TableInfo,
         facts: &mut TableFacts,
         known: Option<&Table>,
     ) -> Result<Option<Vec<FoundPartition>>> {
         let _call = self.call().await;
-        let snapshot = self.source.open(info, None).await?;
+        let snapshot = source.open(info, None).await?;
         facts::add_log(facts, &snapshot);
         // `seen` is 0 while the partitions of an earlier scan are only half written.
         let same = |known: &&Table| {
@@ -111,11 +139,11 @@ impl Reading<'_> {
         facts::add_files(facts, &snapshot).await.map(Some)
     }
 
-    async fn write_table(&self, key: TableKey, found: Found) -> Result<()> {
+    async fn write_table(&self, key: &TableKey, found: Found) -> Result<()> {
         let Found { facts, partitions, error } = found;
         let version = facts.version.as_ref().map(|version| version.number);
         let Some(mut rest) = partitions else {
-            let failed = !error.is_empty();
+            let (key, failed) = (key.clone(), !error.is_empty());
             return self
                 .write(move |tx, writer| {
                     writer.table(tx, &key, Some(facts), &error, &[])?;
@@ -135,8 +163,8 @@ impl Reading<'_> {
             let own = key.clone();
             self.write(move |tx, writer| writer.partitions(tx, &own, &chunk)).await?;
         }
-        let gone = self.partitions_gone(&key, version).await?;
-        self.write(move |tx, writer| writer.table_read(tx, &key, count, gone, false)).await
+        let (gone, own) = (self.partitions_gone(key, version).await?, key.clone());
+        self.write(move |tx, writer| writer.table_read(tx, &own, count, gone, false)).await
     }
 
     /// Marks partitions that the log no longer has.

@@ -1,0 +1,282 @@
+//! The filter of a list, over the resource of the contract that the list shows: fields are those of its message, by their
+//! names, with a dot into messages inside. It knows every message by its descriptor, and no service's records.
+//!
+//! An enum value is the text of its name without the type's prefix, a time is RFC 3339 in UTC, a duration seconds. What is
+//! empty or not set has no value. Lists, maps and secrets cannot be filtered on.
+
+use std::borrow::Cow;
+use std::marker::PhantomData;
+
+use mms_expr::{CompareOp, Expr, Kind, Literal, Row, Schema, Value};
+use mms_proto::{ApiError, descriptor, redact};
+use prost_reflect::{
+    DynamicMessage, EnumDescriptor, FieldDescriptor, MessageDescriptor, ReflectMessage, Value as Held,
+};
+
+/// Longest path of a field.
+const DEPTH_MAX: usize = 6;
+const TIMESTAMP: &str = "google.protobuf.Timestamp";
+const DURATION: &str = "google.protobuf.Duration";
+
+/// A filter over resources of one type.
+#[derive(Debug)]
+pub struct Filter<T> {
+    expr: Option<Expr>,
+    of: PhantomData<fn(&T)>,
+}
+
+impl<T: prost::Message + prost::Name> Filter<T> {
+    /// Understands the `filter` of a request; the empty one lets everything pass.
+    ///
+    /// # Errors
+    /// A violation of the field `filter` that says what is wrong, and where.
+    pub fn parse(text: &str) -> Result<Self, ApiError> {
+        let expr = match text.trim() {
+            "" => None,
+            _ => Some(bound::<T>(text).map_err(|why| ApiError::invalid_field("filter", why))?),
+        };
+        Ok(Self { expr, of: PhantomData })
+    }
+
+    /// Whether a resource passes.
+    pub fn passes(&self, resource: &T) -> bool {
+        let Some(expr) = &self.expr else { return true };
+        let mut message = DynamicMessage::new(descriptor::message::<T>());
+        message.transcode_from(resource).is_ok() && expr.eval(&Resource(message)).is_true()
+    }
+}
+
+fn bound<T: prost::Name>(text: &str) -> Result<Expr, String> {
+    let refused = |error: mms_expr::ExprError| error.to_string();
+    let mut expr = text.parse::<Expr>().map_err(refused)?;
+    let fields = Fields(descriptor::message::<T>());
+    expr.check(&fields).map_err(refused)?;
+    fields.bind(&mut expr)?;
+    Ok(expr)
+}
+
+/// What a field is for a filter.
+enum Type {
+    Plain(Kind),
+    Enum(EnumDescriptor),
+    Time,
+    Duration,
+    Inner(MessageDescriptor),
+}
+
+fn type_of(field: &FieldDescriptor) -> Option<Type> {
+    use prost_reflect::Kind as K;
+    if field.is_list() || field.is_map() || redact::is_secret(field) {
+        return None;
+    }
+    Some(match field.kind() {
+        K::String => Type::Plain(Kind::Text),
+        K::Bool => Type::Plain(Kind::Boolean),
+        K::Double | K::Float => Type::Plain(Kind::Number),
+        K::Bytes => return None,
+        K::Enum(of) => Type::Enum(of),
+        K::Message(inner) => match inner.full_name() {
+            TIMESTAMP => Type::Time,
+            DURATION => Type::Duration,
+            _ => Type::Inner(inner),
+        },
+        _ => Type::Plain(Kind::Integer),
+    })
+}
+
+/// The fields of a message.
+struct Fields(MessageDescriptor);
+
+impl Fields {
+    fn find(&self, path: &str) -> Option<Type> {
+        let mut message = self.0.clone();
+        let mut steps = path.split('.').peekable();
+        while let Some(step) = steps.next() {
+            match (type_of(&message.get_field_by_name(step)?)?, steps.peek()) {
+                (Type::Inner(inner), Some(_)) => message = inner,
+                (Type::Inner(_), None) | (_, Some(_)) => return None,
+                (found, None) => return Some(found),
+            }
+        }
+        None
+    }
+
+    fn collect(message: &MessageDescriptor, before: &str, depth: usize, names: &mut Vec<String>) {
+        for field in message.fields() {
+            let name = format!("{before}{}", field.name());
+            match type_of(&field) {
+                Some(Type::Inner(inner)) if depth < DEPTH_MAX => {
+                    Self::collect(&inner, &format!("{name}."), depth + 1, names);
+                }
+                Some(Type::Inner(_)) | None => {}
+                Some(_) => names.push(name),
+            }
+        }
+    }
+
+    /// Judges the texts that enums and times are compared with, and gives times the form that rows have.
+    fn bind(&self, expr: &mut Expr) -> Result<(), String> {
+        match expr {
+            Expr::And(parts) | Expr::Or(parts) => parts.iter_mut().try_for_each(|part| self.bind(part)),
+            Expr::Not(inner) => self.bind(inner),
+            Expr::Compare { field, op, value } => {
+                let ordered = !matches!(op, CompareOp::Equal | CompareOp::NotEqual);
+                if ordered && matches!(self.find(field), Some(Type::Enum(_))) {
+                    return Err(format!("filter: `{field}` names states, which have no order: use =, != or IN"));
+                }
+                self.bind_literal(field, value)
+            }
+            Expr::In { field, values, .. } => values.iter_mut().try_for_each(|value| self.bind_literal(field, value)),
+            Expr::Between { field, low, high, .. } => {
+                self.bind_literal(field, low)?;
+                self.bind_literal(field, high)
+            }
+            Expr::Like { .. } | Expr::IsNull { .. } => Ok(()),
+        }
+    }
+
+    fn bind_literal(&self, field: &str, literal: &mut Literal) -> Result<(), String> {
+        let Literal::Text(text) = literal else { return Ok(()) };
+        match self.find(field) {
+            Some(Type::Enum(of)) => {
+                let words: Vec<String> = of.values().skip(1).map(|value| word(&of, value.name())).collect();
+                if words.contains(text) {
+                    return Ok(());
+                }
+                Err(format!("filter: `{field}` is never {text:?}; it is one of {}", words.join(", ")))
+            }
+            Some(Type::Time) => match text.parse::<prost_types::Timestamp>() {
+                Ok(time) => {
+                    *text = time_text(time.seconds, time.nanos);
+                    Ok(())
+                }
+                Err(_) => Err(format!("filter: {text:?} is no time; write 2026-01-31T23:59:59Z for `{field}`")),
+            },
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Schema for Fields {
+    fn kind(&self, field: &str) -> Option<Kind> {
+        self.find(field).map(|found| match found {
+            Type::Plain(kind) => kind,
+            Type::Duration => Kind::Number,
+            Type::Enum(_) | Type::Time | Type::Inner(_) => Kind::Text,
+        })
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        Self::collect(&self.0, "", 1, &mut names);
+        names
+    }
+}
+
+/// The name of an enum's value without what every value of that enum begins with: as the zero value does.
+fn word(of: &EnumDescriptor, name: &str) -> String {
+    let zero = of.default_value();
+    let prefix = zero.name().strip_suffix("UNSPECIFIED").unwrap_or_default();
+    name.strip_prefix(prefix).unwrap_or(name).to_owned()
+}
+
+/// One fixed width, so that the order of texts is that of times. Seconds are counted on from the year 0001.
+fn time_text(seconds: i64, nanos: i32) -> String {
+    let whole = prost_types::Timestamp { seconds, nanos: 0 }.to_string();
+    format!("{}.{nanos:09}Z", whole.trim_end_matches('Z'))
+}
+
+struct Resource(DynamicMessage);
+
+impl Row for Resource {
+    fn value(&self, field: &str) -> Value<'_> {
+        found(&self.0, field)
+    }
+}
+
+fn found(message: &DynamicMessage, path: &str) -> Value<'static> {
+    let (step, rest) = path.split_once('.').map_or((path, None), |(step, rest)| (step, Some(rest)));
+    let Some(field) = message.descriptor().get_field_by_name(step) else { return Value::Null };
+    if field.supports_presence() && !message.has_field(&field) {
+        return Value::Null;
+    }
+    let held = message.get_field(&field);
+    match (held.as_ref(), field.kind(), rest) {
+        (Held::Message(inner), _, Some(rest)) => found(inner, rest),
+        (Held::Message(inner), _, None) => moment(inner),
+        (Held::EnumNumber(0), ..) => Value::Null,
+        (Held::EnumNumber(number), prost_reflect::Kind::Enum(of), _) => {
+            of.get_value(*number).map_or(Value::Null, |value| Value::Text(Cow::Owned(word(&of, value.name()))))
+        }
+        (Held::String(text), ..) if text.is_empty() => Value::Null,
+        (Held::String(text), ..) => Value::Text(Cow::Owned(text.clone())),
+        (Held::Bool(value), ..) => Value::Boolean(*value),
+        (Held::F64(value), ..) => Value::Number(*value),
+        (Held::F32(value), ..) => Value::Number(f64::from(*value)),
+        (Held::I32(value), ..) => Value::Integer(i64::from(*value)),
+        (Held::U32(value), ..) => Value::Integer(i64::from(*value)),
+        (Held::I64(value), ..) => Value::Integer(*value),
+        (Held::U64(value), ..) => Value::Integer(i64::try_from(*value).unwrap_or(i64::MAX)),
+        _ => Value::Null,
+    }
+}
+
+/// A time or a duration; they have the same fields.
+fn moment(message: &DynamicMessage) -> Value<'static> {
+    let part = |name: &str| message.get_field_by_name(name).map(|value| value.into_owned());
+    let (Some(Held::I64(seconds)), Some(Held::I32(nanos))) = (part("seconds"), part("nanos")) else {
+        return Value::Null;
+    };
+    match message.descriptor().full_name() {
+        TIMESTAMP => Value::Text(Cow::Owned(time_text(seconds, nanos))),
+        _ => Value::Number(seconds as f64 + f64::from(nanos) / 1e9),
+    }
+}
+
+/// A page ends after so many records were looked at, whether shown or not; it may then be short, even empty, and have a
+/// successor.
+pub const LOOKED_AT_MAX: usize = 20_000;
+/// Records read together.
+const READ: usize = 500;
+
+/// Fills a page with what `show` makes of records. `read` gives up to so many records after a cursor, each with its own
+/// cursor, and whether there are more. Answers with the page, and the cursor to go on after.
+///
+/// # Errors
+/// Those of the two functions.
+pub fn fill<C, R, P, E>(
+    size: usize,
+    bytes_max: usize,
+    mut after: Option<C>,
+    mut read: impl FnMut(Option<&C>, usize) -> Result<(Vec<(C, R)>, bool), E>,
+    mut show: impl FnMut(&C, R) -> Result<Option<P>, E>,
+) -> Result<(Vec<P>, Option<C>), E>
+where
+    P: prost::Message,
+{
+    let (mut page, mut bytes, mut looked_at) = (Vec::new(), 0, 0);
+    loop {
+        let (records, more) = read(after.as_ref(), READ.min(LOOKED_AT_MAX - looked_at).max(1))?;
+        let count = records.len();
+        for (at, (cursor, record)) in records.into_iter().enumerate() {
+            looked_at += 1;
+            if let Some(item) = show(&cursor, record)? {
+                bytes += item.encoded_len();
+                page.push(item);
+            }
+            let full = page.len() >= size || bytes >= bytes_max || looked_at >= LOOKED_AT_MAX;
+            let last = at + 1 == count && !more;
+            after = Some(cursor);
+            if full && !last {
+                return Ok((page, after));
+            }
+        }
+        if !more || count == 0 {
+            return Ok((page, None));
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "filter_tests.rs"]
+mod tests;

@@ -1,0 +1,68 @@
+use mms_http::{HttpClient, NetworkConnection, Url};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::{LocalFiles, StorageCredential, StorageLocation, StorageSettings, open};
+
+const LISTED: &str = r#"<?xml version="1.0" encoding="utf-8"?><EnumerationResults><Blobs><Blob>
+<Name>t/_delta_log/0.json</Name><Properties><Last-Modified>Wed, 12 Nov 2025 10:00:00 GMT</Last-Modified>
+<Content-Length>5</Content-Length><Etag>"0x1"</Etag></Properties></Blob></Blobs><NextMarker/></EnumerationResults>"#;
+const NOTHING: &str =
+    r#"<?xml version="1.0" encoding="utf-8"?><EnumerationResults><Blobs></Blobs><NextMarker/></EnumerationResults>"#;
+
+fn refusal(status: &str, code: &str, detail: &str) -> (String, String) {
+    let body = format!(
+        r#"<?xml version="1.0" encoding="utf-8"?><Error><Code>{code}</Code><Message>No.</Message><AuthenticationErrorDetail>{detail}</AuthenticationErrorDetail></Error>"#
+    );
+    (status.to_owned(), body)
+}
+
+/// A blob storage that gives one answer to lists and one to reads.
+async fn probed(list: (String, String), read: (String, String)) -> Result<String, ProbeError> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut head = vec![0; 8192];
+            let n = socket.read(&mut head).await.unwrap();
+            let lists = String::from_utf8_lossy(&head[..n]).contains("comp=list");
+            let (status, body) = if lists { &list } else { &read };
+            let headers = "last-modified: Wed, 12 Nov 2025 10:00:00 GMT\r\netag: \"0x1\"\r\nconnection: close";
+            let range = if status.starts_with("206") { "content-range: bytes 0-0/5\r\n" } else { "" };
+            let length = body.len();
+            let answer = format!("HTTP/1.1 {status}\r\n{headers}\r\n{range}content-length: {length}\r\n\r\n{body}");
+            socket.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let location = StorageLocation::parse("abfss://lake@acct.dfs.core.windows.net/t", LocalFiles::Refused).unwrap();
+    let client = HttpClient::new(&NetworkConnection::default()).unwrap();
+    let settings = StorageSettings { endpoint: Some(endpoint), max_retries: 0, ..StorageSettings::new(client) };
+    let store = open(&location, &StorageCredential::Sas("sv=1&sig=canary".into()), &settings).unwrap();
+    probe(store.as_ref(), &Path::from("t/_delta_log")).await
+}
+
+#[tokio::test]
+async fn each_way_to_be_unreadable_is_told_apart() {
+    let listed = || ("200 OK".to_owned(), LISTED.to_owned());
+    let byte = || ("206 Partial Content".to_owned(), "{".to_owned());
+    assert_eq!(probed(listed(), byte()).await.unwrap(), "t/_delta_log/0.json");
+    let expired = "Signature not valid in the specified time frame: Start [] - Expiry [Tue, 01 Jan 2019] - Current []";
+    for (list, read, why) in [
+        (refusal("403 Forbidden", "AuthenticationFailed", expired), byte(), Unreadable::Expired),
+        (
+            refusal("403 Forbidden", "AuthenticationFailed", "Signature did not match."),
+            byte(),
+            Unreadable::Unauthenticated,
+        ),
+        (refusal("403 Forbidden", "AuthorizationPermissionMismatch", ""), byte(), Unreadable::ListDenied),
+        (listed(), refusal("403 Forbidden", "AuthorizationPermissionMismatch", ""), Unreadable::ReadDenied),
+        (refusal("404 Not Found", "ContainerNotFound", ""), byte(), Unreadable::Missing),
+        (("200 OK".to_owned(), NOTHING.to_owned()), byte(), Unreadable::Missing),
+        (refusal("500 Internal Server Error", "InternalError", ""), byte(), Unreadable::Unreachable),
+    ] {
+        let error = probed(list, read).await.unwrap_err();
+        assert_eq!(error.why, why, "{error}");
+        assert!(!error.to_string().contains("canary"), "{error}");
+    }
+}

@@ -1,0 +1,203 @@
+//! Forgetting what is known of a data source that is gone for good, or whose id names another one by now: its tables,
+//! scans and claims. A deleted one that can still come back is left alone.
+
+use mms_store::{Key, Read, Scope, Store, Table, Tx};
+use prost::Message;
+
+use crate::core::Core;
+use crate::error::{CatalogError, Result};
+use crate::record::Summary;
+use crate::store::{APPLIED, CLAIMS, CLAIMS_BY_TABLE, PARTITIONS, SCANS, SCHEMAS, SUMMARIES, TABLES, VERSIONS};
+
+/// Records removed in one commit.
+const AT_ONCE: usize = 1000;
+/// How long the registry must not have known a data source: a registry that was pointed at by mistake costs nothing.
+const GRACE_MS: i64 = 24 * 3600 * 1000;
+
+/// Makes sure that what is known under an id is about the data source of this uid.
+pub async fn adopt(store: &Store, id: &str, uid: &str) -> Result<()> {
+    if !is_of(&store.read(|read| summary(read, id))?, uid) {
+        tracing::info!(data_source = id, "the id names another data source now: what was known is forgotten");
+        forget(store, id).await?;
+    }
+    let (id, uid) = (id.to_owned(), uid.to_owned());
+    store
+        .commit(move |tx| {
+            let mut known = summary(tx, &id)?;
+            if known.uid != uid {
+                known.uid = uid;
+                tx.put(&SUMMARIES, &id, &known)?;
+            }
+            Ok(())
+        })
+        .await
+}
+
+fn summary(read: &impl Read, id: &str) -> Result<Summary> {
+    Ok(read.get(&SUMMARIES, &id.to_owned())?.unwrap_or_default())
+}
+
+/// Whether what is known is about the data source of this uid; what names none was there before uids were kept.
+pub fn is_of(known: &Summary, uid: &str) -> bool {
+    known.uid.is_empty() || known.uid == uid
+}
+
+/// What is to become of what is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Stays,
+    /// Its data source is missing since this time, 0: is there.
+    Note(i64),
+    Goes,
+}
+
+fn fate(known: &Summary, uid: Option<&str>, now_ms: i64) -> Fate {
+    match (uid.is_some_and(|uid| is_of(known, uid)), known.gone_since_ms) {
+        (true, 0) => Fate::Stays,
+        (true, _) => Fate::Note(0),
+        (false, 0) => Fate::Note(now_ms),
+        (false, since) if now_ms - since > GRACE_MS => Fate::Goes,
+        (false, _) => Fate::Stays,
+    }
+}
+
+/// Looks for data sources that are gone, and forgets those that are gone for a while.
+pub async fn gone(core: &Core) -> Result<()> {
+    let mut after = None;
+    loop {
+        let page = core.store.read(|read| read.page(&SUMMARIES, &Scope::all(), after.as_ref(), AT_ONCE))?;
+        for (id, known) in page.items {
+            let uid = core.peers.uid(&id).await?;
+            match fate(&known, uid.as_deref(), core.now_ms()) {
+                Fate::Stays => {}
+                Fate::Note(since) => {
+                    let note = move |tx: &mut Tx<'_>| {
+                        let noted = Summary { gone_since_ms: since, ..summary(tx, &id)? };
+                        Ok::<_, CatalogError>(tx.put(&SUMMARIES, &id, &noted)?)
+                    };
+                    core.store.commit(note).await?;
+                }
+                Fate::Goes => {
+                    tracing::info!(data_source = id, "the data source is gone for good: what was known is forgotten");
+                    forget(&core.store, &id).await?;
+                }
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+async fn forget(store: &Store, id: &str) -> Result<()> {
+    loop {
+        let own = id.to_owned();
+        if store.commit(move |tx| some(tx, &own)).await? {
+            return Ok(());
+        }
+    }
+}
+
+/// Removes some records; true: nothing is left. The summary goes last, so that a restart in between goes on.
+fn some(tx: &mut Tx<'_>, id: &str) -> Result<bool> {
+    let (own, mut left) = ((id.to_owned(),), AT_ONCE);
+    clear(tx, &PARTITIONS, &Scope::prefix(&own), &mut left)?;
+    clear(tx, &VERSIONS, &Scope::prefix(&own), &mut left)?;
+    clear(tx, &TABLES, &Scope::prefix(&own), &mut left)?;
+    clear(tx, &SCHEMAS, &Scope::prefix(&own), &mut left)?;
+    clear(tx, &SCANS, &Scope::prefix(&own), &mut left)?;
+    clear(tx, &APPLIED, &Scope::prefix(&own), &mut left)?;
+    if left > 0 {
+        for claim in tx.index_keys(&CLAIMS, &CLAIMS_BY_TABLE, &Scope::prefix(&own), None, left)?.items {
+            tx.delete(&CLAIMS, &claim)?;
+            left -= 1;
+        }
+    }
+    if left == 0 {
+        return Ok(false);
+    }
+    tx.delete(&SUMMARIES, &own.0)?;
+    Ok(true)
+}
+
+fn clear<K: Key, R: Message + Default>(
+    tx: &mut Tx<'_>,
+    table: &'static Table<K, R>,
+    scope: &Scope<K>,
+    left: &mut usize,
+) -> Result<()> {
+    if *left > 0 {
+        for (key, _) in tx.page(table, scope, None, *left)?.items {
+            tx.delete(table, &key)?;
+            *left -= 1;
+        }
+    }
+    Ok::<_, CatalogError>(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::TableKey;
+    use crate::{record, rollup, target};
+
+    fn table(id: &str, number: usize) -> TableKey {
+        (id.to_owned(), "s".to_owned(), format!("t{number}"))
+    }
+
+    /// A store in which sources `a` and `b` have tables, and `a` has claimed a target.
+    async fn known() -> Store {
+        let store = Store::in_memory(crate::store::schema()).unwrap();
+        for (id, count) in [("a", AT_ONCE + 7), ("b", 3)] {
+            store
+                .commit(move |tx| {
+                    for number in 0..count {
+                        rollup::save_table(tx, &table(id, number), record::Table::default())?;
+                    }
+                    target::claim(tx, "p.s.t", &table("a", 0)).map(drop)
+                })
+                .await
+                .unwrap();
+        }
+        store
+    }
+
+    fn tables(store: &Store, id: &str) -> usize {
+        let scope = Scope::prefix(&(id.to_owned(),));
+        store.read(|read| Ok::<_, CatalogError>(read.page(&TABLES, &scope, None, 5000)?.items.len())).unwrap()
+    }
+
+    #[tokio::test]
+    async fn everything_of_one_source_goes_and_its_targets_are_free() {
+        let store = known().await;
+        let taken = |store: &Store| store.read(|read| target::taken_by(read, "p.s.t", &table("b", 0))).unwrap();
+        assert_eq!(taken(&store), Some(table("a", 0)));
+        forget(&store, "a").await.unwrap();
+        assert_eq!((tables(&store, "a"), tables(&store, "b"), taken(&store)), (0, 3, None));
+        assert_eq!(store.read(|read| summary(read, "a")).unwrap(), Summary::default());
+    }
+
+    #[test]
+    fn only_what_is_missing_for_a_day_goes() {
+        let known = |since| Summary { uid: "u".to_owned(), gone_since_ms: since, ..Summary::default() };
+        assert_eq!(fate(&known(0), Some("u"), 5), Fate::Stays);
+        assert_eq!(fate(&known(3), Some("u"), 5), Fate::Note(0));
+        for missing in [None, Some("another")] {
+            assert_eq!(fate(&known(0), missing, 5), Fate::Note(5));
+            assert_eq!(fate(&known(5), missing, 5 + GRACE_MS), Fate::Stays);
+            assert_eq!(fate(&known(5), missing, 6 + GRACE_MS), Fate::Goes);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_id_that_names_another_source_brings_nothing_of_the_old_one() {
+        let store = known().await;
+        adopt(&store, "b", "uid-1").await.unwrap();
+        adopt(&store, "b", "uid-1").await.unwrap();
+        assert_eq!(tables(&store, "b"), 3, "what was there before uids were kept stays");
+        adopt(&store, "b", "uid-2").await.unwrap();
+        assert_eq!(tables(&store, "b"), 0);
+        assert_eq!(store.read(|read| summary(read, "b")).unwrap().uid, "uid-2");
+    }
+}

@@ -1,0 +1,95 @@
+//! Where secrets go: which fields decide to whom a secret is sent. Who may change such a field is not for that reason
+//! among those who know the secret, so a change of it does not take a stored one along. Pure.
+
+use mms_proto::registry::v1 as pb;
+use pb::databricks_config::StorageAccess;
+
+/// Secrets that a change would take elsewhere.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// What their paths begin with.
+    pub secrets: &'static str,
+    /// The field that moves them.
+    pub by: &'static str,
+}
+
+fn authority(config: &pb::DatabricksConfig) -> &str {
+    match &config.storage_access {
+        Some(StorageAccess::ServicePrincipal(principal)) => &principal.authority_host,
+        _ => "",
+    }
+}
+
+/// Whether two addresses are one; only a slash at the end makes no difference.
+fn same(before: &str, after: &str) -> bool {
+    before.trim_end_matches('/') == after.trim_end_matches('/')
+}
+
+/// What a change of a data source takes elsewhere.
+pub fn of_source(before: &pb::DataSource, after: &pb::DataSource) -> Vec<Moved> {
+    let mut moved = Vec::new();
+    let mut note = |changed: bool, secrets, by| {
+        if changed {
+            moved.push(Moved { secrets, by });
+        }
+    };
+    // A connection may name other addresses for hosts and other authorities for certificates; none may not.
+    let network = !after.network_connection.is_empty() && before.network_connection != after.network_connection;
+    note(network, "", "network_connection");
+    if let (Some(before), Some(after)) = (&before.databricks, &after.databricks) {
+        // The workspace says where tables lie, and so whom the storage's credentials are shown.
+        let changed = !same(&before.workspace_url, &after.workspace_url);
+        note(changed, "databricks.", "databricks.workspace_url");
+        let changed = !same(authority(before), authority(after));
+        note(changed, "databricks.service_principal.", "databricks.service_principal.authority_host");
+    }
+    if let (Some(before), Some(after)) = (&before.max_compute, &after.max_compute) {
+        note(!same(&before.endpoint, &after.endpoint), "max_compute.", "max_compute.endpoint");
+        let changed = !same(&before.tunnel_endpoint, &after.tunnel_endpoint);
+        note(changed, "max_compute.", "max_compute.tunnel_endpoint");
+    }
+    moved
+}
+
+/// What a change of a network connection takes elsewhere. The key of a client certificate is sent to nobody.
+pub fn of_network(before: &pb::NetworkConnection, after: &pb::NetworkConnection) -> Vec<Moved> {
+    let changed = !same(&before.proxy_url, &after.proxy_url);
+    changed.then_some(Moved { secrets: "proxy_authorization", by: "proxy_url" }).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(workspace: &str, authority: &str, endpoint: &str, network: &str) -> pb::DataSource {
+        let principal =
+            pb::ServicePrincipal { authority_host: authority.to_owned(), ..pb::ServicePrincipal::default() };
+        pb::DataSource {
+            databricks: Some(pb::DatabricksConfig {
+                workspace_url: workspace.to_owned(),
+                storage_access: Some(StorageAccess::ServicePrincipal(principal)),
+                ..pb::DatabricksConfig::default()
+            }),
+            max_compute: Some(pb::MaxComputeConfig {
+                endpoint: endpoint.to_owned(),
+                ..pb::MaxComputeConfig::default()
+            }),
+            network_connection: network.to_owned(),
+            ..pb::DataSource::default()
+        }
+    }
+
+    #[test]
+    fn each_field_moves_the_secrets_that_are_sent_there() {
+        let before = source("https://a", "", "https://m", "networkConnections/n");
+        let by = |after: &pb::DataSource| of_source(&before, after).iter().map(|m| m.by).collect::<Vec<_>>();
+        assert!(by(&source("https://a/", "", "https://m", "")).is_empty(), "to go without a connection is safe");
+        assert_eq!(by(&source("https://b", "", "https://m", "")), ["databricks.workspace_url"]);
+        assert_eq!(
+            by(&source("https://a", "https://x", "https://m", "")),
+            ["databricks.service_principal.authority_host"]
+        );
+        assert_eq!(by(&source("https://a", "", "https://n", "")), ["max_compute.endpoint"]);
+        assert_eq!(by(&source("https://a", "", "https://m", "networkConnections/o")), ["network_connection"]);
+    }
+}
