@@ -22,6 +22,8 @@ use crate::types::DataType;
 
 /// The highest block number.
 const BLOCK_ID_MAX: u32 = 19_999;
+/// A stream of no records: their count (0) and the checksum of nothing (0), each after its tag.
+const NO_RECORDS: [u8; 10] = [0xf0, 0xff, 0xff, 0x7f, 0x00, 0xf8, 0xff, 0xff, 0x7f, 0x00];
 
 /// What a commit does with the rows that are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,16 +174,22 @@ impl UploadSession {
     /// A number out of range; the session is gone.
     pub async fn open_block(&self, block_id: u32, codec: Codec) -> Result<BlockWriter, BlockError> {
         let error = |error| BlockError::new(block_id, error);
-        if block_id > BLOCK_ID_MAX {
-            return Err(error(MaxComputeError::BlockId { block_id }));
-        }
+        let call = self.put(block_id).map_err(error)?.param("arrow", "");
         let schema = self.schema().await.map_err(error)?;
-        let call = self
-            .call(Method::PUT)
-            .param("blockid", block_id.to_string())
-            .param("arrow", "")
-            .header("Content-Type", "application/octet-stream");
         BlockWriter::new(block_id, self.shared.tunnel.transport.clone(), call, schema, codec).map_err(error)
+    }
+
+    /// Puts a block without a single row, so that a session that publishes nothing has something to commit. It goes as
+    /// records: the Arrow form of no rows is no bytes, which is no block.
+    ///
+    /// # Errors
+    /// A number out of range; the block did not arrive. Putting it again is safe.
+    pub async fn put_empty_block(&self, block_id: u32) -> Result<BlockReceipt, BlockError> {
+        let error = |error| BlockError::new(block_id, error);
+        let mut call = self.put(block_id).map_err(error)?;
+        call.body = NO_RECORDS.to_vec();
+        self.shared.tunnel.transport.call(&call).await.map_err(error)?;
+        Ok(BlockReceipt { block_id, rows: 0, arrow_bytes: 0, wire_bytes: NO_RECORDS.len() as u64, crc: 0 })
     }
 
     /// Checks that the session holds exactly these blocks: a commit publishes whatever it holds.
@@ -190,7 +198,7 @@ impl UploadSession {
     /// [`MaxComputeError::BlockList`] names the blocks that differ; [`MaxComputeError::EmptyCommit`] if there is none.
     pub async fn check_blocks(&self, written: &[BlockReceipt]) -> Result<(), MaxComputeError> {
         let expected: BTreeMap<u32, u64> =
-            written.iter().filter(|block| block.rows > 0).map(|block| (block.block_id, block.rows)).collect();
+            written.iter().filter(|block| block.was_sent()).map(|block| (block.block_id, block.rows)).collect();
         let session = self.id().to_owned();
         if expected.is_empty() {
             return Err(MaxComputeError::EmptyCommit { session });
@@ -262,6 +270,14 @@ impl UploadSession {
     fn call(&self, method: Method) -> Call {
         let Shared { tunnel, table, partition, id, .. } = &*self.shared;
         tunnel.call(method, table, partition.as_ref()).param("uploadid", id)
+    }
+
+    fn put(&self, block_id: u32) -> Result<Call, MaxComputeError> {
+        if block_id > BLOCK_ID_MAX {
+            return Err(MaxComputeError::BlockId { block_id });
+        }
+        let call = self.call(Method::PUT).param("blockid", block_id.to_string());
+        Ok(call.header("Content-Type", "application/octet-stream"))
     }
 
     fn learn(&self, columns: &[Column]) {
