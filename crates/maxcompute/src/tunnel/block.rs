@@ -261,14 +261,14 @@ impl BlockWriter {
 /// Starts the request; its body is what comes through the channel.
 fn begin(transport: Arc<Transport>, call: Call) -> Sending {
     let (pieces, queue) = mpsc::channel(QUEUE);
-    let body = mms_http::Body::wrap_stream(stream::unfold(Some(queue), |queue| async move {
+    let body = stream::unfold(Some(queue), |queue| async move {
         let mut queue: mpsc::Receiver<Piece> = queue?;
         match queue.recv().await {
             Some(Piece::Data(bytes)) => Some((Ok(bytes), Some(queue))),
             Some(Piece::End) => None,
             None => Some((Err(io::Error::other("the block was given up")), None)),
         }
-    }));
+    });
     let request = async move {
         let mut response = transport.stream(&call, body).await?;
         // Read to its end, so that the connection can be used again.

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
-use mms_http::retry::{Classify, RetryClass};
+use mms_http::retry::{Attempts, Classify, RetryClass};
 use mms_http::{Method, Response};
 use tokio::time::Instant;
 
@@ -65,7 +65,7 @@ struct Shared {
     partition: Option<PartitionSpec>,
     id: String,
     /// The table's columns as the session has them; learned from the first answer.
-    schema: OnceLock<SchemaRef>,
+    schema: OnceLock<(Vec<Column>, SchemaRef)>,
 }
 
 impl Tunnel {
@@ -130,7 +130,11 @@ impl UploadSession {
     /// # Errors
     /// Refusals, a missing table among them.
     pub async fn info(&self) -> Result<Option<SessionInfo>, MaxComputeError> {
-        let call = self.call(Method::GET);
+        self.ask(None).await
+    }
+
+    async fn ask(&self, deadline: Option<Instant>) -> Result<Option<SessionInfo>, MaxComputeError> {
+        let call = Call { deadline, ..self.call(Method::GET) };
         let wire = match self.shared.tunnel.transport.call(&call).await {
             Ok(response) => read(&call, response).await?,
             Err(error) if is_missing_session(&error) => return Ok(None),
@@ -159,12 +163,24 @@ impl UploadSession {
     /// # Errors
     /// As [`UploadSession::info`]; a session that is gone.
     pub async fn schema(&self) -> Result<SchemaRef, MaxComputeError> {
+        Ok(self.learned().await?.1.clone())
+    }
+
+    /// The data columns of the table as the session has them: blocks are read with these, whatever was planned.
+    ///
+    /// # Errors
+    /// As [`UploadSession::schema`].
+    pub async fn columns(&self) -> Result<&[Column], MaxComputeError> {
+        Ok(&self.learned().await?.0)
+    }
+
+    async fn learned(&self) -> Result<&(Vec<Column>, SchemaRef), MaxComputeError> {
         let mut state = SessionState::Unknown;
         if self.shared.schema.get().is_none() {
             state = self.status().await?;
         }
         let lost = || MaxComputeError::SessionLost { session: self.id().to_owned(), state };
-        self.shared.schema.get().cloned().ok_or_else(lost)
+        self.shared.schema.get().ok_or_else(lost)
     }
 
     /// Begins a block, 0 to 19999. The same number again replaces the block: the writer that ends last wins, so there must
@@ -177,6 +193,13 @@ impl UploadSession {
         let call = self.put(block_id).map_err(error)?.param("arrow", "");
         let schema = self.schema().await.map_err(error)?;
         BlockWriter::new(block_id, self.shared.tunnel.transport.clone(), call, schema, codec).map_err(error)
+    }
+
+    /// The attempts at one block, by the one retry policy of the project: told to wait as long as it takes, failed as often
+    /// as any request may fail. Whoever has a [`BlockError`] asks it whether to send the same rows again.
+    #[must_use]
+    pub fn attempts(&self) -> Attempts {
+        self.shared.tunnel.transport.block_attempts()
     }
 
     /// Puts a block without a single row, so that a session that publishes nothing has something to commit. It goes as
@@ -238,8 +261,9 @@ impl UploadSession {
                     Err(error) => tracing::warn!(session = self.id(), %error, "commit in doubt: asking the session"),
                 }
             }
-            let state = match self.status().await {
-                Ok(state) => state,
+            // At least one question is asked, however late it is.
+            let state = match self.ask(Some(start + limit)).await {
+                Ok(info) => info.map_or(SessionState::Missing, |info| info.state),
                 Err(error) => {
                     tracing::warn!(session = self.id(), %error, "the session did not answer");
                     if error.retry_class() == RetryClass::Permanent {
@@ -281,7 +305,7 @@ impl UploadSession {
     }
 
     fn learn(&self, columns: &[Column]) {
-        self.shared.schema.get_or_init(|| Arc::new(arrow_schema(columns)));
+        self.shared.schema.get_or_init(|| (columns.to_vec(), Arc::new(arrow_schema(columns))));
     }
 }
 
