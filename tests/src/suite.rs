@@ -35,6 +35,8 @@ pub struct Suite {
     /// The processes, by name: the four services and further workers, or one `up`.
     pub processes: Vec<(String, Process)>,
     lease_seconds: u64,
+    /// Further settings of the section `transfer`.
+    transfer: Vec<(String, String)>,
     /// Ports of further workers, by name.
     further: std::collections::BTreeMap<String, u16>,
 }
@@ -63,7 +65,13 @@ impl Suite {
 
     /// Starts the four programs, with leases of so many seconds.
     pub async fn processes(folder: &Path, lease_seconds: u64) -> anyhow::Result<Self> {
-        let mut suite = Self { lease_seconds, ..Self::new(folder)? };
+        Self::processes_with(folder, lease_seconds, &[]).await
+    }
+
+    /// The same, with settings of the workers.
+    pub async fn processes_with(folder: &Path, lease_seconds: u64, transfer: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let transfer = transfer.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let mut suite = Self { lease_seconds, transfer, ..Self::new(folder)? };
         for service in SERVICES {
             suite.start(service, service)?;
         }
@@ -82,6 +90,7 @@ impl Suite {
             ports,
             processes: Vec::new(),
             lease_seconds: 30,
+            transfer: Vec::new(),
             further: Default::default(),
         })
     }
@@ -133,6 +142,9 @@ impl Suite {
                 set("TRANSFER__REGISTRY__ENDPOINT", self.endpoint("registry"));
                 set("TRANSFER__SCHEDULER__ENDPOINT", self.endpoint("scheduler"));
                 set("TRANSFER__ALLOW_LOCAL_FILES", "true".to_owned());
+                for (key, value) in &self.transfer {
+                    set(&format!("TRANSFER__{key}"), value.clone());
+                }
             }
         }
         let process = Process::start(name, &mut command, &self.folder)?;

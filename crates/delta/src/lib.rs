@@ -8,6 +8,7 @@
 //! Nothing here decides what is migrated or where to, and nothing here touches a file that lies outside the table's
 //! root. The kernel blocks, so it runs on threads of its own (the module `drive`), never on the caller's async workers.
 
+mod data_file;
 mod drive;
 mod error;
 mod file;

@@ -5,7 +5,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
 use delta_kernel::actions::deletion_vector::DeletionVectorDescriptor;
 use delta_kernel::engine::arrow_data::EngineDataArrowExt;
 use delta_kernel::expressions::{Expression, ExpressionStructPatchBuilder, Scalar};
@@ -138,13 +137,15 @@ impl Deleted {
         Ok(Self { rows })
     }
 
-    /// Leaves out the deleted rows of `batch`, whose rows are `range` of the file.
-    pub(crate) fn apply(&self, batch: RecordBatch, range: Range<u64>) -> Result<RecordBatch, DeltaError> {
-        if self.rows.range_cardinality(range.clone()) == 0 {
-            return Ok(batch);
-        }
-        let keep: BooleanArray = range.map(|row| Some(!self.rows.contains(row))).collect();
-        filter_record_batch(&batch, &keep).map_err(|e| DeltaError::Internal(e.to_string()))
+    /// Which rows of this range are left; none if all are.
+    pub(crate) fn kept(&self, range: Range<u64>) -> Option<BooleanArray> {
+        let some = self.within(range.clone()) > 0;
+        some.then(|| range.map(|row| Some(!self.rows.contains(row))).collect())
+    }
+
+    /// How many rows of this range are deleted.
+    pub(crate) fn within(&self, range: Range<u64>) -> u64 {
+        self.rows.range_cardinality(range)
     }
 
     /// The highest deleted row, to be compared with the rows there are.

@@ -142,7 +142,7 @@ async fn a_list_of_files_that_breaks_off_does_not_look_complete() {
     let list = stream::iter([Ok(first), Err(std::io::Error::other("the scheduler went away"))]);
     let items: Vec<_> = read_files(snapshot.shape(), store(), list, ReadOptions::default()).collect().await;
     assert!(matches!(items.last(), Some(Err(DeltaError::Manifest(_)))), "{:?}", items.last());
-    assert!(matches!(items.first(), Some(Ok(batch)) if batch.file == 0));
+    assert!(matches!(items.first(), Some(Ok(batch)) if batch.index == 0));
 }
 
 #[tokio::test]
@@ -151,15 +151,26 @@ async fn the_same_files_give_the_same_batches_in_their_order() {
     let (dir, mut writer) = table(folder.path());
     writer.delete(1, &(0..500).collect::<Vec<_>>(), VectorStorage::Inline).unwrap();
     let snapshot = open(&dir, None).await.unwrap();
-    let options = ReadOptions { batch_rows: std::num::NonZero::new(300).unwrap(), batches_ahead: 1 };
+    let options = ReadOptions { batch_rows: std::num::NonZero::new(300).unwrap(), ..ReadOptions::default() };
     let mut reads = Vec::new();
     for _ in 0..2 {
         let list = stream::iter(files(&snapshot).await).map(Ok::<_, DeltaError>);
         let batches: Vec<_> = read_files(snapshot.shape(), store(), list, options).try_collect().await.unwrap();
-        assert!(batches.is_sorted_by_key(|b| b.file));
+        assert!(batches.is_sorted_by_key(|b| b.index));
         assert!(batches.iter().all(|b| (1..=300).contains(&b.batch.num_rows())));
-        reads.push(batches.into_iter().map(|b| (b.file, b.batch)).collect::<Vec<_>>());
+        reads.push(batches.into_iter().map(|b| (b.index, b.batch)).collect::<Vec<_>>());
     }
     assert_eq!(reads[0], reads[1]);
+    // From any row of any file on they are the same rows again, and each says where in its file it lies.
+    let list = files(&snapshot).await;
+    for (skip, first_row) in [(0, 0), (0, 250), (1, 400), (1, 501), (1, 999)] {
+        let rest = stream::iter(list.clone().into_iter().skip(skip)).map(Ok::<_, DeltaError>);
+        let from = ReadOptions { first_row, ..options };
+        let batches: Vec<_> = read_files(snapshot.shape(), store(), rest, from).try_collect().await.unwrap();
+        let place = |b: &mms_delta::FileBatch| (0..b.batch.num_rows()).map(|i| b.row_in_file(i)).collect::<Vec<_>>();
+        let of_first: Vec<u64> = batches.iter().filter(|b| b.index == 0).flat_map(place).collect();
+        let deleted = if list[skip].deletion_vector.is_some() { 500 } else { 0 };
+        assert_eq!(of_first, (first_row.max(deleted)..1_000).collect::<Vec<_>>(), "from {skip} {first_row}");
+    }
     assert_eq!(rows(&snapshot).await.iter().map(RecordBatch::num_rows).sum::<usize>(), 1_500);
 }

@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Identity, Method, Proxy};
+use reqwest::{Certificate, ClientBuilder, Identity, Method, Proxy};
 use secrecy::ExposeSecret;
 use url::Url;
 
 use crate::redact::redact_url;
 use crate::retry::RetryBudget;
+use crate::stall::Watch;
 use crate::{HttpError, NetworkConnection, Request, Response};
 
 /// Redirects followed within one host.
@@ -29,6 +30,9 @@ pub struct HttpClient {
 
 struct Shared {
     client: reqwest::Client,
+    /// For bodies that are streamed: without the limit of silence, which runs from the start of the request and takes no
+    /// notice of the body.
+    streaming: reqwest::Client,
     connection: NetworkConnection,
     budget: RetryBudget,
 }
@@ -37,33 +41,57 @@ impl HttpClient {
     /// Builds the client, or says which setting of the connection is unusable.
     pub fn new(connection: &NetworkConnection) -> Result<Self, HttpError> {
         install_crypto_provider();
-        let client = match build(connection, true) {
-            // A machine without any certificate authority can still reach plain HTTP on loopback; TLS then fails, saying why.
-            Err(error) if connection.extra_ca_pem.is_none() => {
-                tracing::warn!(%error, "no certificate authorities on this machine: https needs them, or an extra CA");
-                build(connection, false)?
+        let (client, streaming) = both(connection, true).or_else(|error| {
+            // A machine without any certificate authority can still reach plain HTTP on loopback; TLS then fails, saying
+            // why. Any other fault is one without the machine's authorities as well.
+            if connection.extra_ca_pem.is_some() {
+                return Err(error);
             }
-            other => other?,
-        };
-        Ok(Self { shared: Arc::new(Shared { client, connection: connection.clone(), budget: RetryBudget::default() }) })
+            let clients = both(connection, false).map_err(|_| error)?;
+            tracing::warn!("no certificate authorities on this machine: https needs them, or an extra CA");
+            Ok(clients)
+        })?;
+        let budget = RetryBudget::default();
+        Ok(Self { shared: Arc::new(Shared { client, streaming, connection: connection.clone(), budget }) })
     }
 
     /// Starts a request.
     pub fn request(&self, method: Method, url: Url) -> Request {
-        Request { client: self.clone(), inner: reqwest::Request::new(method, url), fault: None }
+        Request { client: self.clone(), inner: reqwest::Request::new(method, url), watch: None, fault: None }
     }
 
     /// Sends a request that was made elsewhere, under the same rules. Any status is an answer.
     pub async fn execute(&self, request: reqwest::Request) -> Result<Response, HttpError> {
+        self.exchange(request, None).await
+    }
+
+    /// With a watch, the request's body is the stream under it.
+    pub(crate) async fn exchange(
+        &self,
+        request: reqwest::Request,
+        watch: Option<Watch>,
+    ) -> Result<Response, HttpError> {
         let url = request.url().clone();
-        if !self.shared.connection.allows(&url) {
+        let Shared { client, streaming, connection, .. } = &*self.shared;
+        if !connection.allows(&url) {
             return Err(HttpError::RefusedHost { url: redact_url(&url) });
         }
         let method = request.method().clone();
-        match self.shared.client.execute(request).await {
+        let answer = match &watch {
+            None => client.execute(request).await,
+            Some(watch) => tokio::select! {
+                answer = streaming.execute(request) => answer,
+                () = watch.stalled(connection.read_timeout) => {
+                    let what = format!("{} s without taking a byte or answering", connection.read_timeout.as_secs());
+                    return Err(HttpError::Timeout { url: redact_url(&url), what, sent: true });
+                }
+            },
+        };
+        match answer {
             Ok(inner) => {
                 tracing::debug!(%method, url = redact_url(&url), status = inner.status().as_u16(), "answered");
-                Ok(Response { url, inner })
+                let silence = watch.is_some().then_some(connection.read_timeout);
+                Ok(Response { url, inner, silence })
             }
             Err(error) => {
                 let error = HttpError::from_reqwest(&url, &error);
@@ -90,7 +118,17 @@ impl fmt::Debug for HttpClient {
     }
 }
 
-fn build(connection: &NetworkConnection, machine_roots: bool) -> Result<reqwest::Client, HttpError> {
+/// A client for answers that come at once, and one for streamed bodies.
+fn both(connection: &NetworkConnection, machine_roots: bool) -> Result<(reqwest::Client, reqwest::Client), HttpError> {
+    let silence = |builder: ClientBuilder| builder.read_timeout(connection.read_timeout);
+    Ok((build(connection, machine_roots, silence)?, build(connection, machine_roots, |builder| builder)?))
+}
+
+fn build(
+    connection: &NetworkConnection,
+    machine_roots: bool,
+    limits: impl FnOnce(ClientBuilder) -> ClientBuilder,
+) -> Result<reqwest::Client, HttpError> {
     let config = |what: &str, error: &reqwest::Error| HttpError::Config {
         what: format!(
             "{what}: {}",
@@ -105,8 +143,7 @@ fn build(connection: &NetworkConnection, machine_roots: bool) -> Result<reqwest:
             let same_origin = attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
             if same_origin && attempt.previous().len() <= MAX_REDIRECTS { attempt.follow() } else { attempt.stop() }
         }))
-        .connect_timeout(connection.connect_timeout)
-        .read_timeout(connection.read_timeout);
+        .connect_timeout(connection.connect_timeout);
     if let Some(proxy) = &connection.proxy {
         builder = builder.proxy(Proxy::all(proxy.expose()).map_err(|error| config("proxy", &error))?);
     }
@@ -131,5 +168,5 @@ fn build(connection: &NetworkConnection, machine_roots: bool) -> Result<reqwest:
     for (name, address) in &connection.host_overrides {
         builder = builder.resolve(name, *address);
     }
-    builder.build().map_err(|error| config("client", &error))
+    limits(builder).build().map_err(|error| config("client", &error))
 }

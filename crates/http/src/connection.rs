@@ -27,7 +27,8 @@ pub struct NetworkConnection {
     pub allowed_hosts: Vec<HostPattern>,
     /// Limit for making one connection, TLS handshake included.
     pub connect_timeout: Duration,
-    /// Limit for silence while waiting for a response or for its next bytes.
+    /// Limit for silence while waiting for a response or for its next bytes. While a body is streamed: for the time in
+    /// which the far end neither takes a byte nor answers.
     pub read_timeout: Duration,
 }
 

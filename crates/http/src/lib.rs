@@ -11,6 +11,7 @@ mod error;
 mod host;
 pub mod redact;
 pub mod retry;
+mod stall;
 mod wire;
 
 pub use client::{HttpClient, install_crypto_provider};

@@ -16,7 +16,8 @@ pub struct RetryPolicy {
     pub max_delay: Duration,
     /// By which each wait exceeds the one before; below 1 counts as 1.
     pub factor: f64,
-    /// Most attempts, the first included; `None` leaves it to `total`.
+    /// Most failed attempts, the first included; those that the far end only told to wait are not counted. `None` leaves it
+    /// to `total`.
     pub max_attempts: Option<u32>,
     /// Longest time from the first attempt to the start of the last.
     pub total: Duration,
@@ -89,11 +90,12 @@ impl RetryPolicy {
         Duration::try_from_secs_f64(full * (0.5 + 0.5 * random)).unwrap_or(self.max_delay).min(self.max_delay)
     }
 
-    /// What follows the `attempts`-th failed attempt, `elapsed` after the start of the first, with `left` until the deadline.
+    /// What follows the `attempts`-th attempt, of which `failures` failed and the others were told to wait; `elapsed` after the start of the first, with `left` until the deadline.
     pub fn next(
         &self,
         class: RetryClass,
         attempts: u32,
+        failures: u32,
         elapsed: Duration,
         left: Option<Duration>,
         random: f64,
@@ -107,7 +109,9 @@ impl RetryPolicy {
                 retry_after.map_or(own, |asked| asked.saturating_add(own.min(self.first_delay)))
             }
         };
-        if self.max_attempts.is_some_and(|most| attempts >= most) {
+        // Being told to wait is no failure: time alone bounds it.
+        let counts = class == RetryClass::Transient;
+        if counts && self.max_attempts.is_some_and(|most| failures >= most) {
             return Next::Stop(StopReason::Attempts);
         }
         if elapsed.saturating_add(wait) > self.total || left.is_some_and(|left| wait >= left) {
@@ -175,6 +179,56 @@ impl RetryBudget {
     }
 }
 
+/// The attempts at one thing, for those who cannot put an attempt into a closure. [`run`] is the same loop, ready made.
+#[derive(Debug)]
+pub struct Attempts {
+    policy: RetryPolicy,
+    budget: RetryBudget,
+    deadline: Option<Instant>,
+    start: Instant,
+    made: u32,
+    failed: u32,
+}
+
+impl Attempts {
+    /// The first attempt begins now.
+    pub fn new(policy: RetryPolicy, budget: RetryBudget, deadline: Option<Instant>) -> Self {
+        Self { policy, budget, deadline, start: Instant::now(), made: 0, failed: 0 }
+    }
+
+    /// Waits, and says whether there is to be another attempt after this error.
+    pub async fn again(&mut self, class: RetryClass) -> bool {
+        self.made = self.made.saturating_add(1);
+        if !matches!(class, RetryClass::Throttled { .. }) {
+            self.failed = self.failed.saturating_add(1);
+        }
+        let now = Instant::now();
+        let left = self.deadline.map(|at| at.saturating_duration_since(now));
+        let elapsed = now - self.start;
+        let next = self.policy.next(class, self.made, self.failed, elapsed, left, fastrand::f64());
+        // Who names the wait spreads the load by itself.
+        let free = matches!(class, RetryClass::Throttled { retry_after: Some(_) });
+        let stop = match next {
+            Next::Wait(wait) if free || self.budget.withdraw(now) => {
+                tracing::debug!(attempts = self.made, ?wait, "trying again");
+                tokio::time::sleep(wait).await;
+                return true;
+            }
+            Next::Wait(_) => StopReason::Budget,
+            Next::Stop(reason) => reason,
+        };
+        if stop != StopReason::Permanent {
+            tracing::debug!(attempts = self.made, ?stop, "giving up");
+        }
+        false
+    }
+
+    /// Notes the success.
+    pub fn succeeded(&self) {
+        self.budget.deposit();
+    }
+}
+
 /// Runs `op` (given the number of the attempt, from 1) until it succeeds or the policy, the budget or the deadline ends it;
 /// then its last error is returned. Attempts under way are not cut off: they have their own timeouts.
 pub async fn run<T, E, F, Fut>(
@@ -188,32 +242,16 @@ where
     F: FnMut(u32) -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
-    let start = Instant::now();
-    let mut attempts = 0_u32;
+    let mut attempts = Attempts::new(policy.clone(), budget.clone(), deadline);
     loop {
-        attempts = attempts.saturating_add(1);
-        let error = match op(attempts).await {
+        match op(attempts.made.saturating_add(1)).await {
             Ok(value) => {
-                budget.deposit();
+                attempts.succeeded();
                 return Ok(value);
             }
-            Err(error) => error,
-        };
-        let now = Instant::now();
-        let left = deadline.map(|at| at.saturating_duration_since(now));
-        let stop = match policy.next(error.retry_class(), attempts, now - start, left, fastrand::f64()) {
-            Next::Wait(wait) if budget.withdraw(now) => {
-                tracing::debug!(attempts, ?wait, "trying again");
-                tokio::time::sleep(wait).await;
-                continue;
-            }
-            Next::Wait(_) => StopReason::Budget,
-            Next::Stop(reason) => reason,
-        };
-        if stop != StopReason::Permanent {
-            tracing::debug!(attempts, ?stop, "giving up");
+            Err(error) if attempts.again(error.retry_class()).await => {}
+            Err(error) => return Err(error),
         }
-        return Err(error);
     }
 }
 

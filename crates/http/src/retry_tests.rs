@@ -38,15 +38,17 @@ proptest! {
     #[test]
     fn nothing_starts_after_the_total_or_the_deadline(
         policy in policies(), attempts in 1_u32..30, elapsed in 0_u64..700_000, left in 0_u64..100_000, random in 0.0_f64..1.0,
-        asked in proptest::option::of(0_u64..90_000),
+        asked in proptest::option::of(0_u64..90_000), failures in 1_u32..30,
     ) {
         let (elapsed, left) = (Duration::from_millis(elapsed), Duration::from_millis(left));
         let class = RetryClass::Throttled { retry_after: asked.map(Duration::from_millis) };
-        if let Next::Wait(wait) = policy.next(class, attempts, elapsed, Some(left), random) {
+        if let Next::Wait(wait) = policy.next(class, attempts, failures, elapsed, Some(left), random) {
             prop_assert!(elapsed + wait <= policy.total);
             prop_assert!(wait < left);
-            prop_assert!(policy.max_attempts.is_none_or(|most| attempts < most));
             prop_assert!(asked.is_none_or(|asked| wait >= Duration::from_millis(asked)));
+        }
+        if let Next::Wait(_) = policy.next(RetryClass::Transient, attempts, failures, elapsed, Some(left), random) {
+            prop_assert!(policy.max_attempts.is_none_or(|most| failures < most));
         }
     }
 
@@ -64,7 +66,7 @@ proptest! {
 
 #[test]
 fn permanent_errors_stop_at_once() {
-    let next = RetryPolicy::default().next(RetryClass::Permanent, 1, Duration::ZERO, None, 0.5);
+    let next = RetryPolicy::default().next(RetryClass::Permanent, 1, 1, Duration::ZERO, None, 0.5);
     assert_eq!(next, Next::Stop(StopReason::Permanent));
 }
 
@@ -104,6 +106,19 @@ async fn the_loop_waits_as_asked_and_ends_with_success() {
     assert_eq!(result, Ok(3));
     let times = times.into_inner();
     assert!(times[1] >= Duration::from_secs(7) && times[2] >= Duration::from_secs(14), "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn being_told_to_wait_is_neither_a_failure_nor_a_charge() {
+    let policy = RetryPolicy { max_attempts: Some(3), total: Duration::from_secs(3600), ..RetryPolicy::default() };
+    let budget = RetryBudget::new(BudgetSettings { capacity: 2.0, per_success: 0.0, per_second: 0.0 });
+    let mut attempts = Attempts::new(policy, budget, None);
+    for _ in 0..50 {
+        assert!(attempts.again(RetryClass::Throttled { retry_after: Some(Duration::from_secs(2)) }).await);
+    }
+    assert!(attempts.again(RetryClass::Transient).await);
+    assert!(attempts.again(RetryClass::Transient).await);
+    assert!(!attempts.again(RetryClass::Transient).await, "the third failure is the last");
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,14 +4,15 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
+use futures::Stream;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Body, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::redact::{redact_text, redact_url};
+use crate::stall::Watch;
 use crate::{HttpClient, HttpError};
 
 /// How many characters of a body go into an error.
@@ -24,6 +25,7 @@ const ERROR_BODY_LIMIT: usize = 64 * 1024;
 pub struct Request {
     pub(crate) client: HttpClient,
     pub(crate) inner: reqwest::Request,
+    pub(crate) watch: Option<Watch>,
     pub(crate) fault: Option<String>,
 }
 
@@ -73,9 +75,21 @@ impl Request {
         self
     }
 
-    /// Sets the body: bytes, text or a stream ([`Body::wrap_stream`]).
+    /// Sets the body: bytes or text.
     pub fn body(mut self, body: impl Into<Body>) -> Self {
         *self.inner.body_mut() = Some(body.into());
+        self
+    }
+
+    /// Sets a body that is made while it is sent. It may take as long as it takes: the connection's limit of silence then
+    /// holds for the far end alone.
+    pub fn stream<E>(mut self, body: impl Stream<Item = Result<Bytes, E>> + Send + 'static) -> Self
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
+    {
+        let (watch, body) = Watch::over(body);
+        *self.inner.body_mut() = Some(Body::wrap_stream(body));
+        self.watch = Some(watch);
         self
     }
 
@@ -90,17 +104,12 @@ impl Request {
         self.inner.url()
     }
 
-    /// The headers set so far, for signing.
-    pub fn headers_ref(&self) -> &HeaderMap {
-        self.inner.headers()
-    }
-
     /// Sends it. Any status is an answer: see [`Response::success`].
     pub async fn send(self) -> Result<Response, HttpError> {
         if let Some(what) = self.fault {
             return Err(HttpError::Request { url: redact_url(self.inner.url()), what });
         }
-        self.client.execute(self.inner).await
+        self.client.exchange(self.inner, self.watch).await
     }
 }
 
@@ -118,6 +127,8 @@ impl fmt::Debug for Request {
 pub struct Response {
     pub(crate) url: Url,
     pub(crate) inner: reqwest::Response,
+    /// Limit for silence before the body's next bytes, where the client below has none.
+    pub(crate) silence: Option<Duration>,
 }
 
 impl Response {
@@ -148,7 +159,16 @@ impl Response {
 
     /// The next piece of the body, `None` at its end: for bodies larger than memory.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
-        self.inner.chunk().await.map_err(|error| HttpError::from_reqwest(&self.url, &error))
+        let chunk = self.inner.chunk();
+        let chunk = match self.silence {
+            None => chunk.await,
+            Some(limit) => tokio::time::timeout(limit, chunk).await.map_err(|_| HttpError::Timeout {
+                url: redact_url(&self.url),
+                what: format!("{} s without a byte of the answer", limit.as_secs()),
+                sent: true,
+            })?,
+        };
+        chunk.map_err(|error| HttpError::from_reqwest(&self.url, &error))
     }
 
     /// The whole body, refused when longer than `limit` bytes.
@@ -160,16 +180,6 @@ impl Response {
     /// The whole body as text (bytes that are no UTF-8 become U+FFFD).
     pub async fn text(self, limit: usize) -> Result<String, HttpError> {
         Ok(String::from_utf8_lossy(&self.bytes(limit).await?).into_owned())
-    }
-
-    /// The whole body as JSON.
-    pub async fn json<T: DeserializeOwned>(self, limit: usize) -> Result<T, HttpError> {
-        let url = self.url.clone();
-        let body = self.bytes(limit).await?;
-        serde_json::from_slice(&body).map_err(|error| HttpError::Body {
-            url: redact_url(&url),
-            what: format!("the answer is not the JSON expected: {error}"),
-        })
     }
 
     /// Itself for a 2xx status, else [`HttpError::Status`] with the beginning of the body, redacted.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, put};
+use bytes::Bytes;
 use mms_http::{HttpClient, HttpError, HttpErrorKind, Method, NetworkConnection, Url};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
@@ -115,6 +116,55 @@ async fn failures_below_http_have_their_kinds() {
     let error = HttpClient::new(&connection).unwrap().request(Method::GET, url).send().await.unwrap_err();
     assert_eq!(error.kind(), HttpErrorKind::Timeout);
     assert!(error.may_have_acted());
+}
+
+/// A body of one piece each pause, and a server that reads it, then waits before it answers.
+async fn slow_exchange(
+    silence: Duration,
+    pieces: usize,
+    pause: Duration,
+    answer_after: Duration,
+) -> Result<String, HttpError> {
+    let app = Router::new().route(
+        "/",
+        put(move |body: axum::body::Body| async move {
+            let read = axum::body::to_bytes(body, usize::MAX).await.map(|body| body.len().to_string());
+            tokio::time::sleep(answer_after).await;
+            read.unwrap_or_default()
+        }),
+    );
+    let url = serve(app).await;
+    let connection = NetworkConnection { read_timeout: silence, ..Default::default() };
+    let body = futures::stream::unfold(0, move |sent| async move {
+        tokio::time::sleep(pause).await;
+        (sent < pieces).then(|| (Ok::<_, std::io::Error>(Bytes::from_static(b"12345678")), sent + 1))
+    });
+    let request = HttpClient::new(&connection).unwrap().request(Method::PUT, url).stream(body);
+    request.send().await?.text(100).await
+}
+
+#[tokio::test]
+async fn a_streamed_body_may_take_many_times_the_limit_of_silence() {
+    let (silence, pause) = (Duration::from_millis(200), Duration::from_millis(40));
+    assert_eq!(slow_exchange(silence, 20, pause, Duration::ZERO).await.unwrap(), "160");
+    // Our own pause is not the far end's silence.
+    assert_eq!(slow_exchange(silence, 2, silence * 3, Duration::ZERO).await.unwrap(), "16");
+}
+
+#[tokio::test]
+async fn a_far_end_that_neither_takes_the_body_nor_answers_is_given_up() {
+    let silence = Duration::from_millis(150);
+    let error = slow_exchange(silence, 2, Duration::from_millis(1), Duration::from_secs(600)).await.unwrap_err();
+    assert_eq!(error.kind(), HttpErrorKind::Timeout);
+    assert!(error.may_have_acted());
+
+    // It accepts the connection and reads nothing: the socket fills, then nothing moves.
+    let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = Url::parse(&format!("http://{}/", deaf.local_addr().unwrap())).unwrap();
+    let connection = NetworkConnection { read_timeout: silence, ..Default::default() };
+    let endless = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from(vec![7; 65_536])));
+    let request = HttpClient::new(&connection).unwrap().request(Method::PUT, url).stream(endless);
+    assert_eq!(request.send().await.unwrap_err().kind(), HttpErrorKind::Timeout);
 }
 
 #[tokio::test]

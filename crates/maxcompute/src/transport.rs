@@ -1,13 +1,14 @@
 //! One endpoint, spoken to with signed requests: signing with sticky fallback to V2, the clock's offset, errors read from
 //! bodies, and retry by class. What is asked and what the answers mean is not known here.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use mms_http::retry::{Classify, RetryClass, RetryPolicy, run};
-use mms_http::{HttpClient, Method, Response};
+use mms_http::retry::{RetryPolicy, run};
+use mms_http::{HttpClient, Method, Request, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::ExposeSecret;
+use tokio::time::Instant;
 use url::Url;
 
 use crate::account::Account;
@@ -19,6 +20,9 @@ use crate::xml::Element;
 pub(crate) const ANSWER_LIMIT: usize = 32 * 1024 * 1024;
 /// The most bytes of an error's body that are read.
 const ERROR_LIMIT: usize = 64 * 1024;
+/// How long one block may be on its way, and how long it is tried again: an upload is given two hours at most.
+#[cfg(feature = "arrow")]
+const STREAM_LIMIT: Duration = Duration::from_secs(2 * 3600);
 /// What stays as it is in a URL.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 const USER_AGENT: &str = concat!("mms/", env!("CARGO_PKG_VERSION"));
@@ -33,12 +37,14 @@ pub(crate) struct Call {
     pub query: Vec<(String, String)>,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// Until when it is worth repeating; the policy's own bounds hold besides.
+    pub deadline: Option<Instant>,
 }
 
 impl Call {
     pub fn new(method: Method, path: &[&str]) -> Self {
         let path = path.iter().map(|segment| (*segment).to_owned()).collect();
-        Self { method, path, query: Vec::new(), headers: Vec::new(), body: Vec::new() }
+        Self { method, path, query: Vec::new(), headers: Vec::new(), body: Vec::new(), deadline: None }
     }
 
     pub fn param(mut self, name: &str, value: impl Into<String>) -> Self {
@@ -96,37 +102,41 @@ impl Transport {
 
     /// Sends a request that may be repeated, until it works or the policy ends it.
     pub async fn call(&self, call: &Call) -> Result<Response, MaxComputeError> {
-        let transient = AtomicU32::new(0);
-        // The policy's count is for failures; being told to wait is not one and is bounded by time alone.
-        let policy = RetryPolicy { max_attempts: None, ..self.retry.clone() };
-        let most = self.retry.max_attempts.unwrap_or(u32::MAX);
-        run(&policy, self.http.retry_budget(), None, |_| async {
-            self.once(call).await.map_err(|error| {
-                let class = match error.retry_class() {
-                    RetryClass::Transient if transient.fetch_add(1, Ordering::Relaxed) + 1 >= most => {
-                        RetryClass::Permanent
-                    }
-                    class => class,
-                };
-                Judged { error, class }
-            })
-        })
-        .await
-        .map_err(|judged| judged.error)
+        run(&self.retry, self.http.retry_budget(), call.deadline, |_| self.once(call)).await
+    }
+
+    /// The attempts at one block, which takes its time each time.
+    #[cfg(feature = "arrow")]
+    pub fn block_attempts(&self) -> mms_http::retry::Attempts {
+        let policy = RetryPolicy { total: STREAM_LIMIT, ..self.retry.clone() };
+        mms_http::retry::Attempts::new(policy, self.http.retry_budget().clone(), None)
     }
 
     /// Sends a request once; again only when the server refused its signature's version or our clock.
     pub async fn once(&self, call: &Call) -> Result<Response, MaxComputeError> {
-        let body = || mms_http::Body::from(call.body.clone());
-        match self.exchange(call, body()).await {
-            Err(error) if self.learn(&error) => self.exchange(call, body()).await,
-            other => other,
+        let mut learned = false;
+        loop {
+            let mut request = self.request(call);
+            if !call.body.is_empty() {
+                request = request.body(call.body.clone());
+            } else if call.method != Method::GET {
+                request = request.header("Content-Length", "0");
+            }
+            match self.exchange(call, request).await {
+                Err(error) if !learned && self.learn(&error) => learned = true,
+                other => return other,
+            }
         }
     }
 
     /// Sends a request whose body can be read only once.
-    pub async fn stream(&self, call: &Call, body: mms_http::Body) -> Result<Response, MaxComputeError> {
-        let answer = self.exchange(call, body).await;
+    #[cfg(feature = "arrow")]
+    pub async fn stream(
+        &self,
+        call: &Call,
+        body: impl futures::Stream<Item = std::io::Result<bytes::Bytes>> + Send + 'static,
+    ) -> Result<Response, MaxComputeError> {
+        let answer = self.exchange(call, self.request(call).stream(body).timeout(STREAM_LIMIT)).await;
         if let Err(error) = &answer {
             // The caller sends the block again, then in the way that was learned here.
             self.learn(error);
@@ -161,18 +171,15 @@ impl Transport {
         refusal.code == "RequestTimeTooSkewed" && self.clock_offset.load(Ordering::Relaxed) != 0
     }
 
-    async fn exchange(&self, call: &Call, body: mms_http::Body) -> Result<Response, MaxComputeError> {
-        let url = self.url(call);
-        let mut request = self.http.request(call.method.clone(), url);
+    fn request(&self, call: &Call) -> Request {
+        let mut request = self.http.request(call.method.clone(), self.url(call));
         for (name, value) in self.signed_headers(call) {
             request = request.header(&name, &value);
         }
-        let streamed = body.as_bytes().is_none();
-        if streamed || !call.body.is_empty() {
-            request = request.body(body);
-        } else if call.method != Method::GET {
-            request = request.header("Content-Length", "0");
-        }
+        request
+    }
+
+    async fn exchange(&self, call: &Call, request: Request) -> Result<Response, MaxComputeError> {
         let sent = request.send().await;
         let response = sent.map_err(|source| MaxComputeError::Http { what: call.what(), source })?;
         if response.status().is_success() {
@@ -243,17 +250,6 @@ impl Transport {
             request_id: request_id.or(told.request_id),
             hold: told.hold.or(retry_after),
         }))
-    }
-}
-
-struct Judged {
-    error: MaxComputeError,
-    class: RetryClass,
-}
-
-impl Classify for Judged {
-    fn retry_class(&self) -> RetryClass {
-        self.class
     }
 }
 

@@ -281,6 +281,30 @@ async fn partitions_are_made_filled_counted_and_emptied_one_by_one() {
 }
 
 #[tokio::test]
+async fn an_empty_block_publishes_that_there_are_no_rows() {
+    let Setting { project, _far_end, _dir, .. } = setting().await;
+    let definition = definition("emptied", EVERY_TYPE, &[]);
+    create(&project, &definition).await;
+    let session = open(&project, &definition.target, None).await;
+    let mut block = session.open_block(0, Codec::Lz4).await.unwrap();
+    block.write(&every_type(block.schema(), 0)).await.unwrap();
+    block.finish().await.unwrap();
+    session.commit(LIMIT).await.unwrap();
+    assert_eq!(count(&project, &definition.target).await, 3);
+
+    let session = open(&project, &definition.target, None).await;
+    let first = session.put_empty_block(0).await.unwrap();
+    assert_eq!(session.put_empty_block(0).await.unwrap(), first, "again is the same");
+    assert_eq!(first.rows, 0);
+    session.check_blocks(std::slice::from_ref(&first)).await.unwrap();
+    assert_eq!(count(&project, &definition.target).await, 3, "nothing is visible before the commit");
+    session.commit(LIMIT).await.unwrap();
+    assert_eq!(count(&project, &definition.target).await, 0);
+    let refused = session.put_empty_block(20_000).await.unwrap_err();
+    assert!(matches!(refused.error, MaxComputeError::BlockId { block_id: 20_000 }), "{refused}");
+}
+
+#[tokio::test]
 async fn a_session_is_taken_up_by_its_id() {
     let Setting { project, endpoint, _far_end, _dir } = setting().await;
     let definition = definition("taken_up", &[("id", "bigint")], &[]);

@@ -4,7 +4,7 @@ use mms_delta::DeltaError;
 use mms_http::HttpError;
 use mms_http::retry::{Classify, RetryClass};
 use mms_maxcompute::error::MaxComputeError;
-use mms_maxcompute::tunnel::BlockError;
+use mms_maxcompute::tunnel::{BlockAdvice, BlockError};
 use mms_proto::error::reason_text;
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1::VerificationResult;
@@ -104,9 +104,19 @@ impl TransferError {
             Self::GivenUp | Self::Peer { .. } | Self::SessionLost(_) | Self::Differs { .. } => true,
             Self::Plan(_) | Self::Value { .. } | Self::Conflict { .. } | Self::Storage(_) | Self::Network(_) => false,
             Self::Target(error) => target_passes(error),
-            Self::Block(error) => error.may_retry() || target_passes(&error.error),
+            // A session that is over, or made for another table than there is now, is made anew.
+            Self::Block(error) => error.advice != BlockAdvice::GiveUp || target_passes(&error.error),
             Self::Source(DeltaError::Manifest(_)) => true,
             Self::Source(error) => error.is_transient(),
+        }
+    }
+
+    /// Whether the block at hand is worth being read and sent again, within this attempt.
+    pub fn block_class(&self) -> RetryClass {
+        match self {
+            Self::Block(error) => error.retry_class(),
+            Self::Source(error) if error.is_transient() => RetryClass::Transient,
+            _ => RetryClass::Permanent,
         }
     }
 

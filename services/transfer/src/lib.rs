@@ -14,9 +14,12 @@ mod manifest;
 mod peers;
 mod progress;
 mod publish;
+mod rows;
 mod run;
 mod schema;
 mod transfers;
+mod upload;
+mod values;
 mod verify;
 mod worker;
 

@@ -1,72 +1,106 @@
 //! The files of one unit, as a stream that goes on where it was when the scheduler was away for a while.
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use mms_delta::SourceFile;
+use mms_http::retry::{Attempts, RetryBudget, RetryClass, RetryPolicy};
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1 as types;
-use parking_lot::Mutex;
+use mms_server::is_retryable;
+use tonic::Status;
 
-use crate::error::{Result, TransferError};
-use crate::peers::Peers;
+use crate::error::{Result, TransferError, peer};
+use crate::peers::SCHEDULER;
 use crate::run::Run;
 
-/// What is known of the files that were streamed so far, by their position: bytes and, if the log says, rows.
-pub type Seen = Arc<Mutex<Vec<(u64, Option<u64>)>>>;
+/// How a stream that breaks off is taken up again: whenever it went on in between, this begins anew. Opening it waits for
+/// the scheduler by itself, for as long as the lease lives.
+const AGAIN: RetryPolicy = RetryPolicy {
+    first_delay: Duration::from_millis(100),
+    max_delay: Duration::from_secs(5),
+    factor: 2.0,
+    max_attempts: None,
+    total: Duration::from_secs(600),
+};
 
-struct State {
-    peers: Peers,
-    request: pb::ReadTaskManifestRequest,
-    stream: Option<BoxStream<'static, Result<pb::ReadTaskManifestResponse>>>,
+type Messages = BoxStream<'static, Result<pb::ReadTaskManifestResponse, Status>>;
+
+struct State<O> {
+    open: O,
+    stream: Option<Messages>,
     /// Messages taken so far: the scheduler sends the same ones in the same order.
     taken: usize,
 }
 
-impl State {
+impl<O, F> State<O>
+where
+    O: FnMut() -> F,
+    F: Future<Output = Result<Messages>>,
+{
     async fn next(&mut self) -> Result<Option<pb::ReadTaskManifestResponse>> {
+        let mut attempts = Attempts::new(AGAIN, RetryBudget::default(), None);
         loop {
             let stream = match &mut self.stream {
                 Some(stream) => stream,
-                none => {
-                    let fresh = self.peers.manifest(&self.request).await?;
-                    none.insert(fresh.skip(self.taken).boxed())
-                }
+                none => none.insert(after((self.open)().await?, self.taken)),
             };
             match stream.next().await {
                 Some(Ok(message)) => {
                     self.taken += 1;
                     return Ok(Some(message));
                 }
-                Some(Err(TransferError::Peer { error, .. })) if error.reason == mms_proto::ErrorReason::Unspecified => {
-                    tracing::debug!(%error, "the manifest broke off; going on");
+                Some(Err(status)) => {
                     self.stream = None;
+                    let class = if is_retryable(&status) { RetryClass::Transient } else { RetryClass::Permanent };
+                    if !attempts.again(class).await {
+                        return Err(peer(SCHEDULER)(status));
+                    }
+                    tracing::debug!(error = status.message(), "the manifest broke off; going on");
                 }
-                Some(Err(error)) => return Err(error),
                 None => return Ok(None),
             }
         }
     }
 }
 
-/// Streams the files of one unit, noting each in `seen`.
-pub fn files(run: &Run, unit_index: i32, seen: Seen) -> BoxStream<'static, Result<SourceFile>> {
+/// The messages of one manifest, each once, however often the stream that brings them has to be opened.
+fn messages<O, F>(open: O) -> impl Stream<Item = Result<pb::ReadTaskManifestResponse>> + Send
+where
+    O: FnMut() -> F + Send,
+    F: Future<Output = Result<Messages>> + Send,
+{
+    futures::stream::try_unfold(State { open, stream: None, taken: 0 }, |mut state| async move {
+        Ok::<_, TransferError>(state.next().await?.map(|message| (message, state)))
+    })
+}
+
+/// The items after the first `count`. An error among those is not left out with them.
+fn after<T: Send + 'static, E: Send + 'static>(
+    stream: impl Stream<Item = Result<T, E>> + Send + 'static,
+    count: usize,
+) -> BoxStream<'static, Result<T, E>> {
+    let wanted =
+        move |(at, item): (usize, Result<T, E>)| std::future::ready((at >= count || item.is_err()).then_some(item));
+    stream.enumerate().filter_map(wanted).boxed()
+}
+
+/// Streams the files of one unit but the first `skip`.
+pub fn files(run: &Run, unit_index: i32, skip: usize) -> BoxStream<'static, Result<SourceFile>> {
     let request = pb::ReadTaskManifestRequest {
         worker: run.me.worker.clone(),
         task: run.spec.name.clone(),
         epoch: Some(run.epoch),
         unit_index: Some(unit_index),
     };
-    let state = State { peers: run.peers.clone(), request, stream: None, taken: 0 };
-    let messages = futures::stream::try_unfold(state, |mut state| async move {
-        Ok::<_, TransferError>(state.next().await?.map(|message| (message, state)))
+    let peers = run.peers.clone();
+    let messages = messages(move || {
+        let (peers, request) = (peers.clone(), request.clone());
+        async move { peers.manifest(&request).await }
     });
-    messages
-        .map_ok(|message| futures::stream::iter(message.files.into_iter().map(file)))
-        .try_flatten()
-        .inspect_ok(move |file| seen.lock().push((file.size, file.rows)))
-        .boxed()
+    let files = messages.map_ok(|message| futures::stream::iter(message.files.into_iter().map(Ok))).try_flatten();
+    after(files, skip).map(|found| found.and_then(file)).boxed()
 }
 
 fn file(file: types::SourceFile) -> Result<SourceFile> {
@@ -85,4 +119,49 @@ fn file(file: types::SourceFile) -> Result<SourceFile> {
         deletion_vector,
         path: file.path,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use mms_proto::ApiError;
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    fn message(path: &str) -> Result<pb::ReadTaskManifestResponse, Status> {
+        let file = types::SourceFile { path: path.to_owned(), ..types::SourceFile::default() };
+        Ok(pb::ReadTaskManifestResponse { files: vec![file], ..pb::ReadTaskManifestResponse::default() })
+    }
+
+    /// Each time it is opened, the next of these.
+    async fn read(streams: Vec<Vec<Result<pb::ReadTaskManifestResponse, Status>>>) -> Result<Vec<String>> {
+        let streams = Mutex::new(VecDeque::from(streams));
+        let found = messages(|| {
+            let items = streams.lock().pop_front().unwrap_or_default();
+            async move { Ok(futures::stream::iter(items).boxed()) }
+        });
+        found.map_ok(|message| message.files[0].path.clone()).try_collect().await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_scheduler_that_restarts_in_good_order_is_waited_for_like_one_that_is_killed() {
+        // As it says when it drains: UNAVAILABLE with a reason.
+        let draining = || Status::from(ApiError::unavailable("scheduler", "it is shutting down"));
+        let start = tokio::time::Instant::now();
+        let found = read(vec![
+            vec![message("a"), Err(draining())],
+            vec![Err(draining())],
+            vec![message("a"), message("b"), Err(Status::unavailable("gone"))],
+            vec![message("a"), message("b"), message("c")],
+        ]);
+        assert_eq!(found.await.expect("it goes on"), ["a", "b", "c"]);
+        assert!(start.elapsed() >= Duration::from_millis(150), "it waits in between");
+
+        let refused = read(vec![vec![message("a"), Err(Status::permission_denied("no"))]]).await;
+        assert!(refused.is_err());
+        let broken = (0..1_000).map(|_| vec![message("a"), Err(draining())]).collect();
+        assert!(read(broken).await.is_err(), "what never goes on ends");
+    }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use futures::StreamExt;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
 use mms_proto::registry::v1 as registry;
 use mms_proto::registry::v1::session_service_client::SessionServiceClient;
 use mms_proto::scheduler::v1 as pb;
@@ -13,7 +13,8 @@ use tonic::Status;
 
 use crate::error::{Result, TransferError, peer};
 
-const SCHEDULER: &str = "scheduler";
+/// How errors name the scheduler.
+pub const SCHEDULER: &str = "scheduler";
 const REGISTRY: &str = "registry";
 /// Largest message taken: a lease with its plan.
 const MESSAGE_MAX: usize = 32 << 20;
@@ -108,17 +109,17 @@ impl Peers {
         if accepted { Ok(()) } else { Err(TransferError::GivenUp) }
     }
 
-    /// The files of one unit, message by message.
+    /// The files of one unit, message by message; who reads them decides what a break means.
     pub async fn manifest(
         &self,
         request: &pb::ReadTaskManifestRequest,
-    ) -> Result<BoxStream<'static, Result<pb::ReadTaskManifestResponse>>> {
+    ) -> Result<BoxStream<'static, Result<pb::ReadTaskManifestResponse, Status>>> {
         let stream = through(SCHEDULER, || {
             let (mut client, request) = (self.worker.clone(), request.clone());
             async move { client.read_task_manifest(request).await }
         })
         .await?;
-        Ok(stream.map_err(peer(SCHEDULER)).boxed())
+        Ok(stream.boxed())
     }
 
     /// Gives leases back, once: they run out by themselves.

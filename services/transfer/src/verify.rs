@@ -20,6 +20,15 @@ pub async fn run(run: &Run, target: &Target, published: &Published) -> Result<(p
     let counted = count(run, target).await?;
     let checks: Vec<VerificationCheck> =
         run.spec.units.iter().map(|unit| check(unit, published, counted.get(&unit.index))).collect();
+    let result = judge(checks)?;
+    let line = format!("row counts of {} units are equal", result.checks.len());
+    let done =
+        pb::StepDone { step: pb::TaskStep::Verification as i32, verification: Some(result), ..pb::StepDone::default() };
+    Ok((done, vec![line]))
+}
+
+/// Equal only if every check is: a count that is not known is no proof either.
+fn judge(checks: Vec<VerificationCheck>) -> Result<VerificationResult> {
     let different: Vec<&VerificationCheck> = checks.iter().filter(|c| c.verdict() != Verdict::Equal).collect();
     let message = different
         .iter()
@@ -33,10 +42,7 @@ pub async fn run(run: &Run, target: &Target, published: &Published) -> Result<(p
         let message = format!("row counts differ: {message}");
         return Err(TransferError::Differs { message, result: Box::new(result) });
     }
-    let line = format!("row counts of {} units are equal", result.checks.len());
-    let done =
-        pb::StepDone { step: pb::TaskStep::Verification as i32, verification: Some(result), ..pb::StepDone::default() };
-    Ok((done, vec![line]))
+    Ok(result)
 }
 
 /// The source's rows are those that the log of the pinned version records; where it records none, those that were read.
@@ -115,6 +121,15 @@ mod tests {
         assert_eq!(check(&unit(None), &read, Some(&5)).verdict(), Verdict::Equal);
         assert_eq!(check(&unit(None), &Published::new(), Some(&5)).verdict(), Verdict::Unknown);
         assert_eq!(check(&unit(Some(5)), &read, None).verdict(), Verdict::Unknown);
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_equal() {
+        let read: Published = [(3, pb::UnitResult { unit_index: 3, rows: 5, bytes: 0 })].into();
+        let equal = || check(&unit(Some(5)), &read, Some(&5));
+        assert!(judge(vec![equal(), equal()]).is_ok());
+        let error = judge(vec![equal(), check(&unit(Some(5)), &read, None)]).expect_err("one is not known");
+        assert!(error.to_string().contains("unit 3: source 5, target unknown"), "{error}");
     }
 
     #[test]

@@ -33,7 +33,7 @@ const ANSWER_LIMIT: usize = 64 * 1024;
 pub struct BlockReceipt {
     /// Its number in the session.
     pub block_id: u32,
-    /// Its rows. A block without rows is never sent: the session does not have it.
+    /// Its rows. A [`BlockWriter`] without rows sends nothing: the session does not have that block.
     pub rows: u64,
     /// Bytes of Arrow data before framing and compression.
     pub arrow_bytes: u64,
@@ -41,6 +41,13 @@ pub struct BlockReceipt {
     pub wire_bytes: u64,
     /// CRC-32C of the Arrow data.
     pub crc: u32,
+}
+
+impl BlockReceipt {
+    /// Whether the session has it.
+    pub(super) fn was_sent(&self) -> bool {
+        self.wire_bytes > 0
+    }
 }
 
 /// What to do about a block that did not arrive.
@@ -254,14 +261,14 @@ impl BlockWriter {
 /// Starts the request; its body is what comes through the channel.
 fn begin(transport: Arc<Transport>, call: Call) -> Sending {
     let (pieces, queue) = mpsc::channel(QUEUE);
-    let body = mms_http::Body::wrap_stream(stream::unfold(Some(queue), |queue| async move {
+    let body = stream::unfold(Some(queue), |queue| async move {
         let mut queue: mpsc::Receiver<Piece> = queue?;
         match queue.recv().await {
             Some(Piece::Data(bytes)) => Some((Ok(bytes), Some(queue))),
             Some(Piece::End) => None,
             None => Some((Err(io::Error::other("the block was given up")), None)),
         }
-    }));
+    });
     let request = async move {
         let mut response = transport.stream(&call, body).await?;
         // Read to its end, so that the connection can be used again.

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
-use mms_http::retry::{Classify, RetryClass};
+use mms_http::retry::{Attempts, Classify, RetryClass};
 use mms_http::{Method, Response};
 use tokio::time::Instant;
 
@@ -22,6 +22,8 @@ use crate::types::DataType;
 
 /// The highest block number.
 const BLOCK_ID_MAX: u32 = 19_999;
+/// A stream of no records: their count (0) and the checksum of nothing (0), each after its tag.
+const NO_RECORDS: [u8; 10] = [0xf0, 0xff, 0xff, 0x7f, 0x00, 0xf8, 0xff, 0xff, 0x7f, 0x00];
 
 /// What a commit does with the rows that are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +65,7 @@ struct Shared {
     partition: Option<PartitionSpec>,
     id: String,
     /// The table's columns as the session has them; learned from the first answer.
-    schema: OnceLock<SchemaRef>,
+    schema: OnceLock<(Vec<Column>, SchemaRef)>,
 }
 
 impl Tunnel {
@@ -128,7 +130,11 @@ impl UploadSession {
     /// # Errors
     /// Refusals, a missing table among them.
     pub async fn info(&self) -> Result<Option<SessionInfo>, MaxComputeError> {
-        let call = self.call(Method::GET);
+        self.ask(None).await
+    }
+
+    async fn ask(&self, deadline: Option<Instant>) -> Result<Option<SessionInfo>, MaxComputeError> {
+        let call = Call { deadline, ..self.call(Method::GET) };
         let wire = match self.shared.tunnel.transport.call(&call).await {
             Ok(response) => read(&call, response).await?,
             Err(error) if is_missing_session(&error) => return Ok(None),
@@ -157,12 +163,24 @@ impl UploadSession {
     /// # Errors
     /// As [`UploadSession::info`]; a session that is gone.
     pub async fn schema(&self) -> Result<SchemaRef, MaxComputeError> {
+        Ok(self.learned().await?.1.clone())
+    }
+
+    /// The data columns of the table as the session has them: blocks are read with these, whatever was planned.
+    ///
+    /// # Errors
+    /// As [`UploadSession::schema`].
+    pub async fn columns(&self) -> Result<&[Column], MaxComputeError> {
+        Ok(&self.learned().await?.0)
+    }
+
+    async fn learned(&self) -> Result<&(Vec<Column>, SchemaRef), MaxComputeError> {
         let mut state = SessionState::Unknown;
         if self.shared.schema.get().is_none() {
             state = self.status().await?;
         }
         let lost = || MaxComputeError::SessionLost { session: self.id().to_owned(), state };
-        self.shared.schema.get().cloned().ok_or_else(lost)
+        self.shared.schema.get().ok_or_else(lost)
     }
 
     /// Begins a block, 0 to 19999. The same number again replaces the block: the writer that ends last wins, so there must
@@ -172,16 +190,29 @@ impl UploadSession {
     /// A number out of range; the session is gone.
     pub async fn open_block(&self, block_id: u32, codec: Codec) -> Result<BlockWriter, BlockError> {
         let error = |error| BlockError::new(block_id, error);
-        if block_id > BLOCK_ID_MAX {
-            return Err(error(MaxComputeError::BlockId { block_id }));
-        }
+        let call = self.put(block_id).map_err(error)?.param("arrow", "");
         let schema = self.schema().await.map_err(error)?;
-        let call = self
-            .call(Method::PUT)
-            .param("blockid", block_id.to_string())
-            .param("arrow", "")
-            .header("Content-Type", "application/octet-stream");
         BlockWriter::new(block_id, self.shared.tunnel.transport.clone(), call, schema, codec).map_err(error)
+    }
+
+    /// The attempts at one block, by the one retry policy of the project: told to wait as long as it takes, failed as often
+    /// as any request may fail. Whoever has a [`BlockError`] asks it whether to send the same rows again.
+    #[must_use]
+    pub fn attempts(&self) -> Attempts {
+        self.shared.tunnel.transport.block_attempts()
+    }
+
+    /// Puts a block without a single row, so that a session that publishes nothing has something to commit. It goes as
+    /// records: the Arrow form of no rows is no bytes, which is no block.
+    ///
+    /// # Errors
+    /// A number out of range; the block did not arrive. Putting it again is safe.
+    pub async fn put_empty_block(&self, block_id: u32) -> Result<BlockReceipt, BlockError> {
+        let error = |error| BlockError::new(block_id, error);
+        let mut call = self.put(block_id).map_err(error)?;
+        call.body = NO_RECORDS.to_vec();
+        self.shared.tunnel.transport.call(&call).await.map_err(error)?;
+        Ok(BlockReceipt { block_id, rows: 0, arrow_bytes: 0, wire_bytes: NO_RECORDS.len() as u64, crc: 0 })
     }
 
     /// Checks that the session holds exactly these blocks: a commit publishes whatever it holds.
@@ -190,7 +221,7 @@ impl UploadSession {
     /// [`MaxComputeError::BlockList`] names the blocks that differ; [`MaxComputeError::EmptyCommit`] if there is none.
     pub async fn check_blocks(&self, written: &[BlockReceipt]) -> Result<(), MaxComputeError> {
         let expected: BTreeMap<u32, u64> =
-            written.iter().filter(|block| block.rows > 0).map(|block| (block.block_id, block.rows)).collect();
+            written.iter().filter(|block| block.was_sent()).map(|block| (block.block_id, block.rows)).collect();
         let session = self.id().to_owned();
         if expected.is_empty() {
             return Err(MaxComputeError::EmptyCommit { session });
@@ -230,8 +261,9 @@ impl UploadSession {
                     Err(error) => tracing::warn!(session = self.id(), %error, "commit in doubt: asking the session"),
                 }
             }
-            let state = match self.status().await {
-                Ok(state) => state,
+            // At least one question is asked, however late it is.
+            let state = match self.ask(Some(start + limit)).await {
+                Ok(info) => info.map_or(SessionState::Missing, |info| info.state),
                 Err(error) => {
                     tracing::warn!(session = self.id(), %error, "the session did not answer");
                     if error.retry_class() == RetryClass::Permanent {
@@ -264,8 +296,16 @@ impl UploadSession {
         tunnel.call(method, table, partition.as_ref()).param("uploadid", id)
     }
 
+    fn put(&self, block_id: u32) -> Result<Call, MaxComputeError> {
+        if block_id > BLOCK_ID_MAX {
+            return Err(MaxComputeError::BlockId { block_id });
+        }
+        let call = self.call(Method::PUT).param("blockid", block_id.to_string());
+        Ok(call.header("Content-Type", "application/octet-stream"))
+    }
+
     fn learn(&self, columns: &[Column]) {
-        self.shared.schema.get_or_init(|| Arc::new(arrow_schema(columns)));
+        self.shared.schema.get_or_init(|| (columns.to_vec(), Arc::new(arrow_schema(columns))));
     }
 }
 

@@ -1,0 +1,117 @@
+//! A unit's rows as blocks of a session of its own: cut by bytes and by time, and sent again, from the same rows, as long
+//! as the retry policy lets it. Memory: the batch at hand, and what the tunnel has of it on its way.
+
+use std::time::Duration;
+
+use mms_delta::DeltaError;
+use mms_maxcompute::tunnel::{BlockReceipt, PartitionMode, UploadSession, WriteMode};
+use mms_proto::scheduler::v1 as pb;
+use mms_proto::types::v1::TargetUnit;
+use tokio::time::{Instant, timeout_at};
+
+use crate::batch::{Shaper, bytes, pieces};
+use crate::data::Source;
+use crate::error::{Result, TransferError};
+use crate::publish::Written;
+use crate::rows::{Place, Rows};
+use crate::run::{Run, Target};
+
+/// How long a block takes rows. The service cuts a connection that is silent for 120 s, as one is while the source is slow.
+const BLOCK_TIME: Duration = Duration::from_secs(60);
+/// Bytes of one Arrow message: what the reader aims at, so that only rows that outgrow its guess are cut.
+const MESSAGE_BYTES: u64 = 16 << 20;
+
+/// Reads a unit's files into blocks of a new session, and checks that the session holds what was sent.
+pub async fn write(
+    run: &Run,
+    source: &Source,
+    target: &Target,
+    unit: &TargetUnit,
+    before: pb::UnitResult,
+) -> Result<Written> {
+    let mut rows = Rows::new(run, source, unit.index);
+    if !rows.more().await? {
+        return Ok(Written { session: None, blocks: Vec::new(), rows: 0 });
+    }
+    let (table, partition) = (&target.definition.target, target.partition(&unit.partition)?);
+    let (write, partition_mode) = (WriteMode::Overwrite, PartitionMode::MustExist);
+    let session = source.tunnel.create_upload(table, partition.as_ref(), write, partition_mode).await?;
+    let mapping = run.spec.target.as_ref().map(|target| target.columns.as_slice()).unwrap_or_default();
+    let shaper = Shaper::new(mapping, &target.definition, session.columns().await?, session.schema().await?)?;
+    let upload = Upload { run, session, shaper, before };
+    let mut blocks = Vec::new();
+    while rows.more().await? {
+        blocks.push(upload.block(u32::try_from(blocks.len()).unwrap_or(u32::MAX), &mut rows).await?);
+    }
+    upload.session.check_blocks(&blocks).await.map_err(TransferError::from)?;
+    Ok(Written { session: Some(upload.session), blocks, rows: rows.place().rows })
+}
+
+struct Upload<'a> {
+    run: &'a Run,
+    session: UploadSession,
+    shaper: Shaper,
+    /// What was done before this unit.
+    before: pb::UnitResult,
+}
+
+impl Upload<'_> {
+    /// Sends one block, beginning with the next row, until the session has it.
+    async fn block(&self, id: u32, rows: &mut Rows<'_>) -> Result<BlockReceipt> {
+        let start = rows.place();
+        let mut end = None;
+        let mut attempts = self.session.attempts();
+        loop {
+            let error = match self.send(id, rows, &mut end).await {
+                Ok(receipt) => {
+                    attempts.succeeded();
+                    return Ok(receipt);
+                }
+                Err(error) => error,
+            };
+            tracing::info!(task = self.run.spec.name, block = id, %error, "a block did not arrive");
+            if !attempts.again(error.block_class()).await {
+                return Err(error);
+            }
+            rows.go_back(start);
+        }
+    }
+
+    /// Sends a block once. Where it ends is decided once: before the server may have the whole of it.
+    async fn send(&self, id: u32, rows: &mut Rows<'_>, end: &mut Option<Place>) -> Result<BlockReceipt> {
+        let mut block = self.session.open_block(id, self.run.settings.codec).await?;
+        let mut sent = 0;
+        let mut until = None;
+        loop {
+            let more = match (&*end, until) {
+                (Some(end), _) => !rows.place().reaches(end) && rows.more().await?,
+                (None, None) => rows.more().await?,
+                (None, Some(until)) if sent < self.run.settings.block_bytes && Instant::now() < until => {
+                    timeout_at(until, rows.more()).await.unwrap_or(Ok(false))?
+                }
+                (None, Some(_)) => false,
+            };
+            let Some(read) = more.then(|| rows.take()).flatten() else { break };
+            until = until.or_else(|| Some(Instant::now() + BLOCK_TIME));
+            let shaped = self.shaper.shape(&read)?;
+            drop(read);
+            sent += bytes(&shaped);
+            for piece in pieces(shaped, MESSAGE_BYTES) {
+                block.write(&piece).await?;
+            }
+            let at = rows.place();
+            self.run.progress.set(self.before.rows + at.rows, self.before.bytes + at.bytes());
+        }
+        let at = rows.place();
+        let decided = *end.get_or_insert(at);
+        if !(at.reaches(&decided) && decided.reaches(&at)) {
+            return Err(changed(id, &decided, &at));
+        }
+        Ok(block.finish().await?)
+    }
+}
+
+fn changed(id: u32, decided: &Place, at: &Place) -> TransferError {
+    let reason = format!("read again it ends at {at:?}, where it ended at {decided:?}");
+    TransferError::Source(DeltaError::SourceChanged { path: format!("block {id}"), reason })
+}

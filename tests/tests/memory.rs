@@ -1,0 +1,102 @@
+//! A worker's memory does not grow with the table: neither with its rows nor with the length of its texts.
+//! `MMS_MEMORY_SCALE` is the TPC-H scale of the smaller of two runs; the larger is ten times that.
+
+#![allow(clippy::print_stdout, reason = "the proof prints its figures")]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use mms_proto::scheduler::v1::JobTable;
+use mms_sandbox::samples::{DeltaWriter, SampleError, TableSpec};
+use mms_tests::sandbox::Sandbox;
+use mms_tests::suite::{Suite, everything};
+
+/// What a transfer of all tables under a root took.
+struct Figures {
+    rows: i64,
+    took: Duration,
+    /// Most memory that the worker had, in MiB, and the processor time it used.
+    peak: u64,
+    busy: Duration,
+}
+
+/// A line of `/proc/PID/status`, in MiB.
+fn peak_mib(pid: u32) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? / 1024)
+}
+
+/// User and system time, in the kernel's ticks of 10 ms.
+fn busy(pid: u32) -> anyhow::Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let after_name = stat.rsplit(") ").next().context("a name in brackets")?;
+    let ticks: u64 = after_name.split(' ').skip(11).take(2).map_while(|field| field.parse::<u64>().ok()).sum();
+    Ok(Duration::from_millis(ticks * 10))
+}
+
+async fn transfer(folder: &Path, root: &Path) -> anyhow::Result<Figures> {
+    let sandbox = Sandbox::start(folder, root)?;
+    let suite = Suite::processes(folder, 60).await?;
+    let source = Box::pin(suite.source(&sandbox.data_source("lake"))).await?;
+    let scan = suite.begin_scan(&source).await?;
+    suite.scanned(&scan).await?;
+    let start = Instant::now();
+    let job = suite.begin_job(&source, everything()).await?;
+    suite.done(&job).await?;
+    let took = start.elapsed();
+    let tables: Vec<JobTable> = suite.job_tables(&job).await?;
+    anyhow::ensure!(tables.iter().all(|t| t.source_rows == t.target_rows), "{tables:?}");
+    let rows = tables.iter().filter_map(|table| table.target_rows).sum();
+    let worker = suite.processes.iter().find(|(name, _)| name == "transfer").context("a worker")?.1.id();
+    Ok(Figures { rows, took, peak: peak_mib(worker)?, busy: busy(worker)? })
+}
+
+fn tell(what: &str, figures: &Figures) {
+    let Figures { rows, took, peak, busy } = figures;
+    let rate = *rows as f64 / took.as_secs_f64();
+    println!(
+        "{what}: {rows} rows in {took:.1?} ({rate:.0} a second), worker {busy:.1?} of CPU, {peak} MiB at its peak"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_times_the_rows_take_no_more_memory() -> anyhow::Result<()> {
+    let scale = std::env::var("MMS_MEMORY_SCALE").ok().and_then(|text| text.parse().ok()).unwrap_or(0.02);
+    let mut peaks = Vec::new();
+    for scale in [scale, scale * 10.0] {
+        let folder = tempfile::tempdir()?;
+        let root = folder.path().join("delta-root");
+        mms_sandbox::samples::tpch(&root, scale, 1_700_000_000_000)?;
+        let figures = Box::pin(transfer(folder.path(), &root)).await?;
+        tell(&format!("TPC-H scale {scale}"), &figures);
+        peaks.push(figures.peak);
+    }
+    // Row groups of the larger tables are full ones, those of the smaller are not: that much more it may be.
+    anyhow::ensure!(peaks[1] <= peaks[0] * 2 + 64, "{peaks:?} MiB");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_texts_are_read_a_few_rows_at_a_time() -> anyhow::Result<()> {
+    const ROWS: i64 = 800;
+    const BYTES: usize = 512 << 10;
+    let folder = tempfile::tempdir()?;
+    let root = folder.path().join("delta-root");
+    let batch = |at: i64| {
+        let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(at..at + 100));
+        let text = |i: i64| format!("{i} {}", "x".repeat(BYTES));
+        let texts: ArrayRef = Arc::new(StringArray::from_iter_values((at..at + 100).map(text)));
+        RecordBatch::try_from_iter([("id", ids), ("text", texts)]).map_err(SampleError::from)
+    };
+    let spec = TableSpec { rows_per_file: 800, ..TableSpec::new(batch(0)?.schema(), 0) };
+    DeltaWriter::create(&root.join("long/texts"), spec)?.append((0..ROWS / 100).map(|i| batch(i * 100)))?;
+    let figures = Box::pin(transfer(folder.path(), &root)).await?;
+    tell("400 MiB of texts of 512 KiB", &figures);
+    anyhow::ensure!(figures.rows == ROWS, "{} rows", figures.rows);
+    anyhow::ensure!(figures.peak < 300, "{} MiB for batches of 16 MiB", figures.peak);
+    Ok(())
+}
