@@ -153,7 +153,8 @@ fn open(config: ProjectConfig, address: SocketAddr) -> Result<(state::State, Fil
     fs::create_dir_all(&dir).map_err(io("making"))?;
     let lock = File::create(dir.join("lock")).map_err(io("locking"))?;
     lock.try_lock().map_err(|_| ProjectError::Locked { dir: dir.display().to_string() })?;
-    let now = Timestamp::now().as_second();
+    let started = Timestamp::now();
+    let now = started.as_second();
     let path = dir.join("project.json");
     if !path.exists() {
         let identity = Identity { name: config.name.clone(), created: now };
@@ -174,7 +175,7 @@ fn open(config: ProjectConfig, address: SocketAddr) -> Result<(state::State, Fil
         host: address.to_string(),
         account: auth::Account { access_id: config.access_id, access_key: config.access_key, region: config.region },
         catalog,
-        instances: instance::Instances::open(dir.join("instances"))?,
+        instances: instance::Instances::open(dir.join("instances"), started)?,
         uploads,
         downloads: tunnel::download::Downloads::default(),
     };

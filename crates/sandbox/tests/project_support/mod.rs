@@ -134,16 +134,26 @@ impl Client {
         answer(request.send().await.ok()?).await
     }
 
-    /// Runs a statement: its result text, or the error text.
-    pub async fn sql(&self, sql: &str) -> Result<String, String> {
+    /// Submits a statement, under a guid or without; the id of its instance.
+    pub async fn submit(&self, sql: &str, guid: &str) -> String {
         let query = sql.replace('&', "&amp;").replace('<', "&lt;");
         let xml = format!(
-            "<Instance><Job><Priority>9</Priority><Tasks><SQL><Name>T</Name><Config><Property><Name>settings</Name>\
+            "<Instance><Job><Priority>9</Priority><Guid>{guid}</Guid><Tasks><SQL><Name>T</Name><Config><Property><Name>settings</Name>\
              <Value>{{\"odps.namespace.schema\":\"true\"}}</Value></Property></Config><Query>{query}</Query></SQL>\
              </Tasks></Job></Instance>"
         );
         let made = self.call(Method::POST, "/projects/demo/instances", &[], xml.into_bytes()).await.ok();
-        let id = made.location.expect("a location").rsplit('/').next().expect("an id").to_owned();
+        made.location.expect("a location").rsplit('/').next().expect("an id").to_owned()
+    }
+
+    /// Runs a statement: its result text, or the error text.
+    pub async fn sql(&self, sql: &str) -> Result<String, String> {
+        let id = self.submit(sql, "").await;
+        self.outcome(&id).await
+    }
+
+    /// What became of an instance that has ended.
+    pub async fn outcome(&self, id: &str) -> Result<String, String> {
         let path = format!("/projects/demo/instances/{id}");
         let status = self.call(Method::GET, &path, &[("taskstatus", "")], Vec::new()).await.ok().text();
         let result = self.call(Method::GET, &path, &[("result", "")], Vec::new()).await.ok().text();
