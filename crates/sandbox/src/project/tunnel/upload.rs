@@ -1,7 +1,7 @@
 //! One upload session: fed with blocks, committed once. It outlives a restart: the session and every block of it is on
 //! disk before it is acknowledged.
 //!
-//! It must never publish a block that was not acknowledged, nor the blocks of one session twice.
+//! It must never publish a block that is not whole, nor the blocks of one session twice.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -62,6 +62,8 @@ pub struct Record {
 struct Progress {
     blocks: BTreeMap<u32, (FileEntry, i64)>,
     closed: bool,
+    /// Whether its blocks were removed: nothing can be committed, whenever the request for it began.
+    discarded: bool,
     /// Why nothing more can be written to the log.
     broken: Option<String>,
 }
@@ -139,7 +141,7 @@ impl Upload {
     fn status(&self, progress: &Progress, now: i64) -> &'static str {
         match progress.closed {
             true => "closed",
-            false if self.expired(now) => "expired",
+            false if progress.discarded || self.expired(now) => "expired",
             false if progress.broken.is_some() => "critical",
             false => "normal",
         }
@@ -244,6 +246,7 @@ impl Upload {
         if progress.closed {
             return;
         }
+        progress.discarded = true;
         for (file, _) in std::mem::take(&mut progress.blocks).into_values() {
             if let Err(error) = fs::remove_file(table.file_path(&file.name)) {
                 tracing::debug!(session = self.record.id, %error, "a block of an expired session was not removed");

@@ -86,6 +86,8 @@ fn a_session_ends_with_its_day() {
     let later = Timestamp::from_second(LATER).expect("a time");
     setting.uploads.create(&setting.catalog, &setting.table(), purpose, later).expect("opened");
     assert_eq!(setting.files(), 0);
+    let late = upload.commit(&setting.catalog, LATER - 1);
+    assert_eq!(late.expect_err("its blocks are gone, though the request began in time").code, "StatusConflict");
     let setting = Setting::open(dir.path(), LATER);
     let again = setting.uploads.get(upload.id()).expect("it can still be asked about");
     assert_eq!(again.describe(&setting.catalog, LATER).expect("described")["Status"], "expired");
