@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jiff::Timestamp;
+use md5::{Digest, Md5};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -68,6 +69,7 @@ async fn answer(state: Arc<State>, parts: Parts, body: Body) -> ApiResult<Respon
         ApiError::invalid(what)
     })?;
     let body = body.to_bytes();
+    check_md5(parts.headers.get("content-md5").and_then(|v| v.to_str().ok()).unwrap_or_default(), &body)?;
     let accept = text_header(&parts, header::ACCEPT_ENCODING).to_owned();
     let method = parts.method;
     let reply = blocking(move || route(&state, &method, &target, &body, &accept)).await?;
@@ -75,6 +77,15 @@ async fn answer(state: Arc<State>, parts: Parts, body: Body) -> ApiResult<Respon
         Reply::Whole(response) => Ok(response),
         Reply::Rows(download, reading) => send_rows(download, reading).await,
     }
+}
+
+/// Clients send the MD5 of a body as hex, whatever RFC 1864 says.
+fn check_md5(stated: &str, body: &[u8]) -> ApiResult<()> {
+    let found = hex::encode(Md5::digest(body));
+    if stated.is_empty() || stated.eq_ignore_ascii_case(&found) {
+        return Ok(());
+    }
+    Err(ApiError::invalid(format!("the body's MD5 is {found}, Content-MD5 states {stated}")))
 }
 
 fn text_header(parts: &Parts, name: header::HeaderName) -> &str {
@@ -125,4 +136,16 @@ async fn send_rows(download: Arc<Download>, reading: Reading) -> ApiResult<Respo
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
     }
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_md5;
+
+    #[test]
+    fn a_body_is_what_its_digest_says() {
+        assert_eq!(check_md5("", b"abc"), Ok(()));
+        assert_eq!(check_md5("900150983CD24FB0d6963f7d28e17f72", b"abc"), Ok(()));
+        assert_eq!(check_md5("900150983cd24fb0d6963f7d28e17f72", b"abd").expect_err("another body").status, 400);
+    }
 }
