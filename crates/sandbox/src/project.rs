@@ -64,10 +64,15 @@ pub struct ProjectConfig {
     pub region: Option<String>,
 }
 
+/// How the files of a directory are to be read. A directory without it has the first form.
+const FORMAT: u32 = 1;
+
 #[derive(Serialize, Deserialize)]
 struct Identity {
     name: String,
     created: i64,
+    #[serde(default)]
+    format: Option<u32>,
 }
 
 /// A running project. Dropping it stops serving at once and cuts what is being answered; the data stays.
@@ -175,10 +180,14 @@ fn open(config: ProjectConfig, address: SocketAddr) -> Result<state::State, Proj
     let now = started.as_second();
     let path = dir.join("project.json");
     if !path.exists() {
-        let identity = Identity { name: config.name.clone(), created: now };
+        let identity = Identity { name: config.name.clone(), created: now, format: Some(FORMAT) };
         disk::write_json(&path, &identity).map_err(io("writing"))?;
     }
     let identity: Identity = disk::read_json(&path)?;
+    let found = identity.format.unwrap_or(FORMAT);
+    if found != FORMAT {
+        return Err(ProjectError::Format { dir: dir.display().to_string(), found, known: FORMAT });
+    }
     if identity.name != config.name {
         let dir = dir.display().to_string();
         return Err(ProjectError::OtherProject { dir, found: identity.name, wanted: config.name });

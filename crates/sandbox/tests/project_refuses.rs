@@ -35,6 +35,13 @@ async fn a_directory_keeps_its_name_and_its_one_server() {
     let mut other = config(dir.path());
     other.name = "other".to_owned();
     assert!(matches!(Project::start(other).await, Err(ProjectError::OtherProject { .. })));
+    let identity = dir.path().join("project.json");
+    let text = std::fs::read_to_string(&identity).expect("read");
+    let newer = text.replace("\"format\":1", "\"format\":2");
+    assert_ne!(newer, text);
+    std::fs::write(&identity, newer).expect("written");
+    let refused = Project::start(config(dir.path())).await;
+    assert!(matches!(refused, Err(ProjectError::Format { found: 2, known: 1, .. })));
     let mut illegal = config(dir.path());
     illegal.name = "1-x".to_owned();
     assert!(matches!(Project::start(illegal).await, Err(ProjectError::Name(_))));
