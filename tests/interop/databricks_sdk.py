@@ -3,7 +3,7 @@
 usage: databricks_sdk.py URL TOKEN CATALOG < expected.json
 
 expected.json: {"schema": {"table": {"columns": [[name, type_name, type_text, partition_index or null], ...]}}}
-A table may also be given as {} when only its presence counts. Prints one line "ok ..." and ends with 0, or says what differs.
+Prints one line "ok ..." and ends with 0, or says what differs.
 """
 
 import json
@@ -29,10 +29,26 @@ def same(what, found, expected):
         fail(f"{what}: found {found!r}, expected {expected!r}")
 
 
+def counted(client):
+    """Counts the objects on each page that the SDK asks for, by path."""
+    pages, do = {}, client.api_client.do
+
+    def doing(method, path, *args, **kw):
+        answer = do(method, path, *args, **kw)
+        for key in ("catalogs", "schemas", "tables"):
+            if isinstance(answer, dict) and key in answer:
+                pages.setdefault(path, []).append(len(answer[key]))
+        return answer
+
+    client.api_client.do = doing
+    return pages
+
+
 def main():
     url, token, catalog = sys.argv[1:4]
     expected = json.load(sys.stdin)
     client = WorkspaceClient(host=url, token=token)
+    pages = counted(client)
 
     same("catalogs", [c.name for c in client.catalogs.list()], [catalog])
     same("catalog", client.catalogs.get(catalog).name, catalog)
@@ -52,11 +68,16 @@ def main():
                 fail(f"{full_name} lies at {one.storage_location!r}, not at a file URL")
             for column in one.columns or []:
                 same(f"type_json of {full_name}.{column.name}", json.loads(column.type_json)["name"], column.name)
-            if "columns" in table:
-                same(f"columns of {full_name}", shown(one), table["columns"])
+            same(f"columns of {full_name}", shown(one), table["columns"])
             if not client.tables.exists(full_name).table_exists:
                 fail(f"{full_name} does not exist, though it lists")
             count += 1
+    crossed = [path for path, sizes in pages.items() if sum(1 for size in sizes if size) > 1]
+    for path in ("/schemas", "/tables"):
+        if not any(called.endswith(path) for called in crossed):
+            fail(f"{path} came on one page: nothing was crossed")
+    if not any(0 in sizes for sizes in pages.values()):
+        fail("no page was empty")
     inventory = sum(1 for _ in client.tables.list_summaries(catalog_name=catalog))
     same("inventory", inventory, count)
     same("metastore", client.metastores.summary().metastore_id, client.metastores.current().metastore_id)

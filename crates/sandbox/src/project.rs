@@ -11,6 +11,7 @@ mod instance;
 mod partition;
 mod request;
 mod rest;
+mod routes;
 mod schema;
 mod server;
 mod sql;
@@ -22,9 +23,9 @@ mod wire;
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -36,11 +37,15 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 pub use error::ProjectError;
 
 /// How long open connections may take to end at shutdown.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
+/// How long to wait for another user of the directory to let go.
+const LOCK_WAIT: Duration = Duration::from_millis(500);
 
 /// Where and as what a project is served.
 #[derive(Debug, Clone)]
@@ -59,19 +64,23 @@ pub struct ProjectConfig {
     pub region: Option<String>,
 }
 
+/// How the files of a directory are to be read. A directory without it has the first form.
+const FORMAT: u32 = 1;
+
 #[derive(Serialize, Deserialize)]
 struct Identity {
     name: String,
     created: i64,
+    #[serde(default)]
+    format: Option<u32>,
 }
 
-/// A running project. Dropping it stops serving at once, as a crash would; the data stays.
+/// A running project. Dropping it stops serving at once and cuts what is being answered; the data stays.
 pub struct Project {
     state: Arc<state::State>,
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
-    _lock: File,
 }
 
 impl Project {
@@ -90,7 +99,7 @@ impl Project {
                 tracing::debug!(%error, "TCP_NODELAY was refused");
             }
         });
-        let (state, lock) = tokio::task::spawn_blocking(move || open(config, address)).await.map_err(|error| {
+        let state = tokio::task::spawn_blocking(move || open(config, address)).await.map_err(|error| {
             ProjectError::Io { doing: "opening the project".to_owned(), source: std::io::Error::other(error) }
         })??;
         let state = Arc::new(state);
@@ -106,7 +115,7 @@ impl Project {
                 tracing::error!(%error, "the sandbox project stopped serving");
             }
         });
-        Ok(Self { state, address, stop: Some(stop), task, _lock: lock })
+        Ok(Self { state, address, stop: Some(stop), task })
     }
 
     /// The service endpoint, `http://127.0.0.1:PORT/api`.
@@ -133,6 +142,7 @@ impl Project {
             stop.send(()).unwrap_or_default();
         }
         if tokio::time::timeout(SHUTDOWN_GRACE, &mut self.task).await.is_err() {
+            self.state.stop.cancel();
             tracing::warn!("connections were cut at shutdown");
         }
     }
@@ -140,43 +150,65 @@ impl Project {
 
 impl Drop for Project {
     fn drop(&mut self) {
+        self.state.stop.cancel();
         self.task.abort();
     }
 }
 
-fn open(config: ProjectConfig, address: SocketAddr) -> Result<(state::State, File), ProjectError> {
+/// Locks the directory. A project that was dropped a moment ago may still be at its last answer.
+fn lock(dir: &Path) -> Result<File, ProjectError> {
+    let file = File::create(dir.join("lock")).map_err(disk::io_error(format!("locking {}", dir.display())))?;
+    let begun = Instant::now();
+    while file.try_lock().is_err() {
+        if begun.elapsed() > LOCK_WAIT {
+            return Err(ProjectError::Locked { dir: dir.display().to_string() });
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(file)
+}
+
+fn open(config: ProjectConfig, address: SocketAddr) -> Result<state::State, ProjectError> {
     let dir = config.dir;
     let io = |doing: &str| disk::io_error(format!("{doing} {}", dir.display()));
     if !schema::is_table_name(&config.name) {
         return Err(ProjectError::Name(config.name));
     }
     fs::create_dir_all(&dir).map_err(io("making"))?;
-    let lock = File::create(dir.join("lock")).map_err(io("locking"))?;
-    lock.try_lock().map_err(|_| ProjectError::Locked { dir: dir.display().to_string() })?;
-    let now = Timestamp::now().as_second();
+    let lock = lock(&dir)?;
+    let started = Timestamp::now();
+    let now = started.as_second();
     let path = dir.join("project.json");
     if !path.exists() {
-        let identity = Identity { name: config.name.clone(), created: now };
+        let identity = Identity { name: config.name.clone(), created: now, format: Some(FORMAT) };
         disk::write_json(&path, &identity).map_err(io("writing"))?;
     }
     let identity: Identity = disk::read_json(&path)?;
+    let found = identity.format.unwrap_or(FORMAT);
+    if found != FORMAT {
+        return Err(ProjectError::Format { dir: dir.display().to_string(), found, known: FORMAT });
+    }
     if identity.name != config.name {
         let dir = dir.display().to_string();
         return Err(ProjectError::OtherProject { dir, found: identity.name, wanted: config.name });
     }
-    let uploads = tunnel::upload::Uploads::open(dir.join("sessions"), now)?;
-    let catalog = catalog::Catalog::open(&dir, &uploads.files_in_use(), now)?;
-    uploads.reconcile(&catalog);
-    let state = state::State {
+    let uploads = tunnel::uploads::Uploads::open(dir.join("sessions"), now)?;
+    let catalog = catalog::Catalog::open(&dir, &uploads.files_in_use(now), now)?;
+    uploads.reconcile(&catalog).map_err(|error| ProjectError::Io {
+        doing: "settling commits that were cut short".to_owned(),
+        source: std::io::Error::other(error.message),
+    })?;
+    Ok(state::State {
+        lock,
+        stop: CancellationToken::new(),
         name: identity.name,
         created: identity.created,
         endpoint: format!("http://{address}/api"),
         host: address.to_string(),
         account: auth::Account { access_id: config.access_id, access_key: config.access_key, region: config.region },
         catalog,
-        instances: instance::Instances::open(dir.join("instances"))?,
+        instances: instance::Instances::open(dir.join("instances"), started)?,
         uploads,
         downloads: tunnel::download::Downloads::default(),
-    };
-    Ok((state, lock))
+    })
 }

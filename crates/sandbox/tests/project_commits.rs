@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use mms_sandbox::project::Project;
-use project_support::{Client, ONE, config, serve};
+use project_support::{Client, ONE, config, records, serve};
 use reqwest::Method;
 
 const T: &str = "/projects/demo/tables/t";
@@ -83,8 +83,9 @@ fn spawn(dir: &std::path::Path) -> (Child, Client) {
     (child, Client::new(&endpoint))
 }
 
-/// Writes `rows` rows by one overwrite session, as far as the server lives. True once the commit was acknowledged.
-async fn overwrite(client: &Client, rows: u64) -> bool {
+/// Writes the cells by one overwrite session, a block each, as far as the server lives. True once the commit was
+/// acknowledged.
+async fn overwrite(client: &Client, cells: &[i64]) -> bool {
     let send = |method: Method, params: Vec<(String, String)>, body: Vec<u8>| async move {
         let params: Vec<(&str, &str)> = params.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
         client.try_call(method, T, &params, body).await
@@ -94,9 +95,9 @@ async fn overwrite(client: &Client, rows: u64) -> bool {
         return false;
     };
     let id = made.ok().json()["UploadID"].as_str().expect("an id").to_owned();
-    for block in 0..rows {
+    for (block, cell) in cells.iter().enumerate() {
         let params = vec![pair("uploadid", &id), pair("blockid", &block.to_string())];
-        let Some(put) = send(Method::PUT, params, hex::decode(ONE).expect("hex")).await else { return false };
+        let Some(put) = send(Method::PUT, params, records(&[*cell])).await else { return false };
         put.ok();
     }
     send(Method::POST, vec![pair("uploadid", &id)], Vec::new()).await.is_some_and(|answer| answer.ok().status == 200)
@@ -108,7 +109,8 @@ async fn a_kill_at_any_moment_loses_nothing_acknowledged_and_shows_nothing_half(
     let (mut child, client) = spawn(dir.path());
     client.sql("CREATE TABLE t (a BIGINT);").await.expect("made");
     let open = client.open(T, &[]).await;
-    client.put(T, &open, "7", ONE).await.ok();
+    let block = [("uploadid", open.as_str()), ("blockid", "7")];
+    client.call(Method::PUT, T, &block, records(&[-1])).await.ok();
     child.kill().expect("killed");
     child.wait().expect("ended");
     // An acknowledged block survives, and its session can go on.
@@ -119,24 +121,63 @@ async fn a_kill_at_any_moment_loses_nothing_acknowledged_and_shows_nothing_half(
     child.kill().expect("killed");
     child.wait().expect("ended");
 
-    let (mut before, mut allowed) = (1, vec![1]);
-    for round in 0..8u64 {
+    let mut allowed = vec![vec![-1]];
+    for round in 0..8_i64 {
         let (mut child, client) = spawn(dir.path());
-        assert!(allowed.contains(&client.count("t").await), "round {round}: before {before}, allowed {allowed:?}");
-        before = client.count("t").await;
-        let rows = round + 2;
+        let before = client.cells(T).await;
+        assert!(allowed.contains(&before), "round {round}: {before:?}, allowed {allowed:?}");
+        let cells: Vec<i64> = (0..round + 2).map(|block| round * 1000 + block).collect();
         let killer = tokio::task::spawn_blocking(move || {
             // A different moment each round, from the first request to after the commit.
-            std::thread::park_timeout(std::time::Duration::from_millis(4 + round * 9));
+            std::thread::park_timeout(std::time::Duration::from_millis(4 + round.unsigned_abs() * 9));
             child.kill().expect("killed");
             child.wait().expect("ended");
         });
-        let acknowledged = overwrite(&client, rows).await;
+        let acknowledged = overwrite(&client, &cells).await;
         killer.await.expect("killed");
-        allowed = if acknowledged { vec![rows] } else { vec![before, rows] };
+        allowed = if acknowledged { vec![cells] } else { vec![before, cells] };
     }
     let (mut child, client) = spawn(dir.path());
-    assert!(allowed.contains(&client.count("t").await));
+    let last = client.cells(T).await;
+    assert!(allowed.contains(&last), "{last:?}, allowed {allowed:?}");
     child.kill().expect("killed");
     child.wait().expect("ended");
+}
+
+/// The directory as a kill between the commit point and the session's log leaves it, which no kill from outside hits.
+#[tokio::test]
+async fn a_commit_whose_acknowledgement_was_cut_off_is_known_as_done() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (project, client) = serve(dir.path()).await;
+    client.sql("CREATE TABLE t (a BIGINT);").await.expect("made");
+    let id = client.open(T, &[]).await;
+    client.call(Method::PUT, T, &[("uploadid", &id), ("blockid", "0")], records(&[5, -6])).await.ok();
+    client.commit(T, &id).await.ok();
+    project.shutdown().await;
+    let log = dir.path().join("sessions").join(&id).join("log");
+    let text = std::fs::read_to_string(&log).expect("a log");
+    let cut = text.strip_suffix("\"Closed\"\n").expect("its last line is the commit");
+    std::fs::write(&log, cut).expect("cut");
+
+    let (project, client) = serve(dir.path()).await;
+    assert_eq!(client.cells(T).await, [5, -6]);
+    let session = client.call(Method::GET, T, &[("uploadid", &id)], Vec::new()).await.ok().json();
+    assert_eq!(session["Status"], "closed");
+    client.commit(T, &id).await.ok();
+    assert_eq!(client.cells(T).await, [5, -6], "committed again, it counts once");
+    assert_eq!(std::fs::read_to_string(&log).expect("a log"), text, "and it says so now");
+    project.shutdown().await;
+}
+
+/// What is dropped without a shutdown lets go of its directory, though clients keep their connections.
+#[tokio::test]
+async fn a_dropped_project_can_be_served_again_at_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (project, client) = serve(dir.path()).await;
+    client.sql("CREATE TABLE t (a BIGINT);").await.expect("made");
+    drop(project);
+    let (project, fresh) = serve(dir.path()).await;
+    assert_eq!(fresh.count("t").await, 0);
+    assert!(client.try_call(Method::GET, "/projects/demo", &[], Vec::new()).await.is_none(), "the old one is silent");
+    project.shutdown().await;
 }

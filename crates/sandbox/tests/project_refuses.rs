@@ -35,6 +35,13 @@ async fn a_directory_keeps_its_name_and_its_one_server() {
     let mut other = config(dir.path());
     other.name = "other".to_owned();
     assert!(matches!(Project::start(other).await, Err(ProjectError::OtherProject { .. })));
+    let identity = dir.path().join("project.json");
+    let text = std::fs::read_to_string(&identity).expect("read");
+    let newer = text.replace("\"format\":1", "\"format\":2");
+    assert_ne!(newer, text);
+    std::fs::write(&identity, newer).expect("written");
+    let refused = Project::start(config(dir.path())).await;
+    assert!(matches!(refused, Err(ProjectError::Format { found: 2, known: 1, .. })));
     let mut illegal = config(dir.path());
     illegal.name = "1-x".to_owned();
     assert!(matches!(Project::start(illegal).await, Err(ProjectError::Name(_))));
@@ -67,7 +74,16 @@ async fn illegal_tables_are_refused() {
         assert!(error.starts_with("ODPS-"), "{sql}: {error}");
     }
     client.sql(&format!("CREATE TABLE t ({});", many(1200))).await.expect("1,200 columns are legal");
-    assert!(client.sql("CREATE TABLE T (a INT);").await.expect_err("there already").contains("already exists"));
+    for (sql, want) in [
+        (
+            "CREATE TABLE T (a INT);",
+            "ODPS-0130071:[1,14] Semantic analysis exception - Table or view already exists - default.t",
+        ),
+        ("SELECT COUNT(*)\n FROM u;", "ODPS-0130131:[2,7] Table not found - table `default`.`u`"),
+        ("DROP TABLE default.u;", "ODPS-0130131:[1,12] Table not found - table `default`.`u`"),
+    ] {
+        assert_eq!(client.sql(sql).await.expect_err(sql), want);
+    }
     project.shutdown().await;
 }
 
@@ -95,11 +111,12 @@ async fn partition_specs_are_checked() {
         let (_, code) = client.call(Method::POST, T, &params, Vec::new()).await.refusal();
         assert_eq!(code, want, "{spec:?}");
     }
-    let long = format!("ALTER TABLE t ADD PARTITION (p='{}', q=1);", "x".repeat(256));
+    let long = format!("ALTER TABLE t ADD PARTITION (p='{}', q=1);", "x".repeat(129));
     assert!(client.sql(&long).await.is_err());
     assert!(client.sql("ALTER TABLE t ADD PARTITION (p='x', q='01');").await.is_err(), "01 is 1, which exists");
-    let id = client.open(T, &[("partition", "p=new,q=1"), ("create_partition", "true")]).await;
-    client.commit(T, &id).await.ok();
+    let new = ("partition", "p=new,q=1");
+    let id = client.open(T, &[new, ("create_partition", "true")]).await;
+    client.call(Method::POST, T, &[("uploadid", &id), new], Vec::new()).await.ok();
     let text = client.sql("SELECT p, COUNT(*) AS n FROM t WHERE q = 1 GROUP BY p;").await.expect("counted");
     assert_eq!(text, "\"p\",\"n\"\n", "empty partitions have no groups");
     project.shutdown().await;

@@ -174,7 +174,8 @@ impl Catalog {
             if if_not_exists {
                 return Ok(());
             }
-            let message = format!("ODPS-0130131:Table or view already exists - {name}.{}", meta.name);
+            let what = "Semantic analysis exception - Table or view already exists";
+            let message = format!("ODPS-0130071:{what} - {name}.{}", meta.name);
             return Err(ApiError::new(409, "ObjectAlreadyExists", message));
         }
         let table = meta.name.clone();

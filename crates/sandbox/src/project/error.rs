@@ -17,6 +17,16 @@ pub enum ProjectError {
         /// The name that was asked for.
         wanted: String,
     },
+    /// The directory was written by a version with other files.
+    #[error("{dir} has format {found}, this version reads {known}: serve it with the version that wrote it")]
+    Format {
+        /// The directory.
+        dir: String,
+        /// Its format.
+        found: u32,
+        /// The one that is read here.
+        known: u32,
+    },
     /// Another process serves the directory.
     #[error("{dir} is already served by another process: stop it or choose another directory")]
     Locked {

@@ -1,4 +1,8 @@
-//! SQL instances: a statement that was run, its state and its result. They outlive a restart, with a retention.
+//! SQL instances: a statement, its state and its result. They outlive a restart, with a retention.
+//!
+//! An instance is on disk before its statement runs, so a submission that is repeated under the same `<Guid>` finds the
+//! first one and never runs its statement again. A statement that was running when the process ended is told as failed:
+//! whether it took effect is not known, and to run it again could undo what others did in between.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -17,29 +21,37 @@ use super::sql::ResultSet;
 const KEPT: usize = 10_000;
 /// Largest statement, in bytes.
 const SQL_BYTES_MAX: usize = 2 << 20;
+/// What a statement fails with that the end of the process cut short.
+const CUT_SHORT: &str = "ODPS-0010000:System internal error - the project stopped while the statement ran: look whether \
+                         it took effect, then submit it under another Guid";
 
 /// What became of a statement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
+    /// Nothing yet.
+    Running,
     /// It ran; a SELECT has rows.
     Success(Option<ResultSet>),
     /// It failed with this text.
     Failed(String),
 }
 
-/// A statement that was run.
+/// A statement that runs or ran.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Instance {
     /// Its id.
     pub id: String,
+    /// The client's own id of the submission, under which it is run once.
+    #[serde(default)]
+    pub guid: Option<String>,
     /// The task's name, chosen by the client.
     pub task: String,
     /// The `<Job>` as it was sent.
     pub job: String,
     /// When it began.
     pub started: Timestamp,
-    /// When it ended.
-    pub ended: Timestamp,
+    /// When it ended; none while it runs.
+    pub ended: Option<Timestamp>,
     /// What became of it.
     pub outcome: Outcome,
 }
@@ -50,15 +62,45 @@ pub struct Instances {
     known: Mutex<Known>,
 }
 
+#[derive(Default)]
 struct Known {
     by_id: BTreeMap<String, Arc<Instance>>,
+    by_guid: BTreeMap<String, String>,
     /// Oldest first.
     order: VecDeque<String>,
 }
 
+impl Known {
+    fn add(&mut self, instance: Instance) -> Arc<Instance> {
+        let instance = Arc::new(instance);
+        if let Some(guid) = &instance.guid {
+            self.by_guid.insert(guid.clone(), instance.id.clone());
+        }
+        self.order.push_back(instance.id.clone());
+        self.by_id.insert(instance.id.clone(), Arc::clone(&instance));
+        instance
+    }
+
+    fn remove_oldest(&mut self) -> Option<String> {
+        let id = self.order.pop_front()?;
+        if let Some(guid) = self.by_id.remove(&id).and_then(|instance| instance.guid.clone()) {
+            self.by_guid.remove(&guid);
+        }
+        Some(id)
+    }
+}
+
+/// What a submission comes to.
+pub enum Begun {
+    /// A new instance, whose statement is to be run.
+    New(Arc<Instance>),
+    /// The instance of an earlier submission with the same guid.
+    Known(Arc<Instance>),
+}
+
 impl Instances {
     /// Opens what lies under `dir`. An instance that cannot be read is forgotten: it holds no data.
-    pub fn open(dir: PathBuf) -> Result<Self, ProjectError> {
+    pub fn open(dir: PathBuf, now: Timestamp) -> Result<Self, ProjectError> {
         let io = |e| disk::io_error(format!("listing {}", dir.display()))(e);
         fs::create_dir_all(&dir).map_err(io)?;
         let mut found: Vec<Instance> = Vec::new();
@@ -70,23 +112,46 @@ impl Instances {
             }
         }
         found.sort_by_key(|instance| instance.started);
-        let order = found.iter().map(|i| i.id.clone()).collect();
-        let by_id = found.into_iter().map(|i| (i.id.clone(), Arc::new(i))).collect();
-        Ok(Self { dir, known: Mutex::new(Known { by_id, order }) })
+        let mut known = Known::default();
+        for mut instance in found {
+            if instance.outcome == Outcome::Running {
+                (instance.outcome, instance.ended) = (Outcome::Failed(CUT_SHORT.to_owned()), Some(now));
+                disk::write_json(&dir.join(format!("{}.json", instance.id)), &instance).map_err(io)?;
+            }
+            known.add(instance);
+        }
+        Ok(Self { dir, known: Mutex::new(known) })
     }
 
-    /// Keeps an instance.
-    pub fn keep(&self, instance: Instance) -> ApiResult<()> {
-        let id = instance.id.clone();
-        disk::write_json(&self.dir.join(format!("{id}.json")), &instance)?;
+    fn write(&self, instance: &Instance) -> ApiResult<()> {
+        Ok(disk::write_json(&self.dir.join(format!("{}.json", instance.id)), instance)?)
+    }
+
+    /// Keeps an instance that is about to run, unless its guid is known.
+    pub fn begin(&self, instance: Instance) -> ApiResult<Begun> {
+        // The lock is held over the write: who repeats a submission must not hear of an instance that could be lost.
         let mut known = self.known.lock();
-        known.by_id.insert(id.clone(), Arc::new(instance));
-        known.order.push_back(id);
+        let first = instance.guid.as_ref().and_then(|guid| known.by_guid.get(guid)).and_then(|id| known.by_id.get(id));
+        if let Some(first) = first {
+            return Ok(Begun::Known(Arc::clone(first)));
+        }
+        self.write(&instance)?;
+        let begun = known.add(instance);
         while known.order.len() > KEPT {
-            if let Some(oldest) = known.order.pop_front() {
-                known.by_id.remove(&oldest);
+            if let Some(oldest) = known.remove_oldest() {
                 fs::remove_file(self.dir.join(format!("{oldest}.json")))?;
             }
+        }
+        Ok(Begun::New(begun))
+    }
+
+    /// Keeps what became of an instance.
+    pub fn end(&self, instance: &Instance, ended: Timestamp, outcome: Outcome) -> ApiResult<()> {
+        let done = Instance { ended: Some(ended), outcome, ..instance.clone() };
+        let mut known = self.known.lock();
+        if let Some(kept) = known.by_id.get_mut(&done.id) {
+            self.write(&done)?;
+            *kept = Arc::new(done);
         }
         Ok(())
     }
@@ -108,6 +173,8 @@ pub struct Submission {
     pub sql: String,
     /// Its settings.
     pub settings: BTreeMap<String, String>,
+    /// The client's own id of this submission.
+    pub guid: Option<String>,
     /// The `<Job>` element.
     pub job: String,
 }
@@ -120,6 +187,8 @@ struct XmlInstance {
 
 #[derive(Deserialize)]
 struct XmlJob {
+    #[serde(rename = "Guid", default)]
+    guid: Option<String>,
     #[serde(rename = "Tasks")]
     tasks: XmlTasks,
 }
@@ -176,7 +245,8 @@ pub fn parse_submission(body: &[u8]) -> ApiResult<Submission> {
     };
     let begin = text.find("<Job").unwrap_or_default();
     let end = text.rfind("</Job>").map_or(text.len(), |i| i + "</Job>".len());
-    Ok(Submission { task: task.name, sql: task.query, settings, job: text[begin..end].to_owned() })
+    let guid = parsed.job.guid.filter(|guid| !guid.is_empty());
+    Ok(Submission { task: task.name, sql: task.query, settings, guid, job: text[begin..end].to_owned() })
 }
 
 #[cfg(test)]
@@ -191,6 +261,9 @@ mod tests {
         let read = parse_submission(xml.as_bytes()).expect("read");
         assert_eq!((read.task.as_str(), read.sql.as_str()), ("T", "SELECT '<' ;"));
         assert_eq!(read.settings.get("a").map(String::as_str), Some("b"));
+        assert_eq!(read.guid, None);
+        let with = xml.replace("</Priority>", "</Priority><Guid>g-1</Guid>");
+        assert_eq!(parse_submission(with.as_bytes()).expect("read").guid.as_deref(), Some("g-1"));
         assert!(read.job.starts_with("<Job>") && read.job.ends_with("</Job>"));
         assert!(parse_submission(b"<Instance><Job><Tasks></Tasks></Job></Instance>").is_err());
         assert!(parse_submission(xml.replace("{\"a\":\"b\"}", "[1]").as_bytes()).is_err());

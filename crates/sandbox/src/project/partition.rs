@@ -9,7 +9,7 @@ use super::schema::TableMeta;
 pub type PartKey = Vec<String>;
 
 /// Longest partition value, in bytes.
-const VALUE_BYTES_MAX: usize = 255;
+const VALUE_BYTES_MAX: usize = 128;
 
 fn refused(message: String) -> ApiError {
     ApiError::new(400, "InvalidPartitionSpec", message)
@@ -27,8 +27,9 @@ fn canonical(column: &str, data_type: &DataType, value: &str) -> ApiResult<Strin
             value.len()
         )));
     }
-    if value.chars().any(char::is_control) {
-        return Err(refused(format!("partition {column}: control characters are not allowed in {value:?}")));
+    if value.chars().any(|c| c.is_control() || !c.is_ascii()) {
+        let message = "control and double-byte characters are not allowed in";
+        return Err(refused(format!("partition {column}: {message} {value:?}")));
     }
     let fits = |n: u32| (value.chars().count() <= n as usize).then(|| value.to_owned());
     let kept = match data_type {
@@ -119,7 +120,10 @@ mod tests {
         assert_eq!(canonical("p", &DataType::Int, "007").as_deref(), Ok("7"));
         assert!(canonical("p", &DataType::TinyInt, "128").is_err());
         assert!(canonical("p", &DataType::String, "").is_err());
-        assert!(canonical("p", &DataType::String, &"x".repeat(256)).is_err());
+        assert!(canonical("p", &DataType::String, &"x".repeat(128)).is_ok());
+        for bad in [&*"x".repeat(129), "中", "a\tb", "a\u{7f}"] {
+            assert!(canonical("p", &DataType::String, bad).is_err(), "{bad:?}");
+        }
         assert!(canonical("p", &DataType::Varchar(2), "abc").is_err());
     }
 }

@@ -37,7 +37,9 @@ impl Params {
 pub struct Target {
     /// The path as a whole, decoded.
     pub path: String,
-    /// Its segments after `/api`, decoded.
+    /// Whether it was sent to the service endpoint, whose paths begin with `/api`; else to the tunnel.
+    pub service: bool,
+    /// Its segments after that, decoded.
     pub segments: Vec<String>,
     /// The query.
     pub params: Params,
@@ -57,10 +59,11 @@ impl Target {
     /// The path is not percent-encoded UTF-8.
     pub fn parse(parts: &Parts) -> ApiResult<Self> {
         let raw = parts.uri.path();
-        let relative = raw.strip_prefix("/api/").unwrap_or_else(|| raw.trim_start_matches('/'));
+        let below = raw.strip_prefix("/api/");
+        let relative = below.unwrap_or_else(|| raw.trim_start_matches('/'));
         let segments = relative.split('/').filter(|s| !s.is_empty()).map(decode).collect::<ApiResult<_>>()?;
         let query = parts.uri.query().unwrap_or_default().as_bytes();
         let params = url::form_urlencoded::parse(query).map(|(k, v)| (k.into_owned(), v.into_owned())).collect();
-        Ok(Self { path: decode(raw)?, segments, params: Params(params) })
+        Ok(Self { path: decode(raw)?, service: below.is_some(), segments, params: Params(params) })
     }
 }

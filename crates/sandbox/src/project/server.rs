@@ -1,4 +1,6 @@
-//! HTTP: verifies, routes, and answers every request with a request id.
+//! HTTP: verifies every request, streams bodies both ways, and answers with a request id.
+//!
+//! It must never let a request through whose signature it has not checked. What a request means is decided in `routes`.
 
 use std::sync::Arc;
 
@@ -8,19 +10,20 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jiff::Timestamp;
+use md5::{Digest, Md5};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::auth::Signed;
-use super::catalog::DEFAULT_SCHEMA;
 use super::error::{ApiError, ApiResult};
-use super::request::{Params, Target};
+use super::request::Target;
 use super::rest;
+use super::routes::{Reply, Tunnelled, route, within_project};
 use super::state::State;
 use super::tunnel::block::Carrier;
 use super::tunnel::download::{Download, Reading};
-use super::tunnel::upload::{Purpose, block_id};
-use super::tunnel::{addressed, pipe};
+use super::tunnel::pipe;
+use super::tunnel::upload::block_id;
 use super::wire::encoding::Encoding;
 use super::wire::from_io;
 
@@ -32,7 +35,13 @@ pub async fn serve(state: Arc<State>, request: Request<Body>) -> Response {
     let request_id = uuid::Uuid::new_v4().simple().to_string().to_uppercase();
     let (parts, body) = request.into_parts();
     let line = format!("{} {}", parts.method, parts.uri);
-    let mut response = match answer(state, parts, body).await {
+    let stop = state.stop.clone();
+    let answered = tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(ApiError::new(503, "ServiceUnavailable", "the project is stopping")),
+        answered = answer(state, parts, body) => answered,
+    };
+    let mut response = match answered {
         Ok(response) => response,
         Err(error) => {
             tracing::debug!(request = line, code = error.code, message = error.message, "refused");
@@ -60,6 +69,7 @@ async fn answer(state: Arc<State>, parts: Parts, body: Body) -> ApiResult<Respon
         ApiError::invalid(what)
     })?;
     let body = body.to_bytes();
+    check_md5(parts.headers.get("content-md5").and_then(|v| v.to_str().ok()).unwrap_or_default(), &body)?;
     let accept = text_header(&parts, header::ACCEPT_ENCODING).to_owned();
     let method = parts.method;
     let reply = blocking(move || route(&state, &method, &target, &body, &accept)).await?;
@@ -67,6 +77,15 @@ async fn answer(state: Arc<State>, parts: Parts, body: Body) -> ApiResult<Respon
         Reply::Whole(response) => Ok(response),
         Reply::Rows(download, reading) => send_rows(download, reading).await,
     }
+}
+
+/// Clients send the MD5 of a body as hex, whatever RFC 1864 says.
+fn check_md5(stated: &str, body: &[u8]) -> ApiResult<()> {
+    let found = hex::encode(Md5::digest(body));
+    if stated.is_empty() || stated.eq_ignore_ascii_case(&found) {
+        return Ok(());
+    }
+    Err(ApiError::invalid(format!("the body's MD5 is {found}, Content-MD5 states {stated}")))
 }
 
 fn text_header(parts: &Parts, name: header::HeaderName) -> &str {
@@ -77,158 +96,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> ApiResult<T> + Send 
     tokio::task::spawn_blocking(work).await.map_err(|error| ApiError::internal(format!("a fault here: {error}")))?
 }
 
-enum Reply {
-    Whole(Response),
-    Rows(Arc<Download>, Reading),
-}
-
-/// The schema and table that a tunnel path names, after `projects/P`.
-fn table_path(rest: &[&str]) -> Option<(String, String)> {
-    match rest {
-        ["schemas", schema, "tables", table] => Some(((*schema).to_owned(), (*table).to_owned())),
-        ["tables", table] => Some((String::new(), (*table).to_owned())),
-        _ => None,
-    }
-}
-
-fn schema_of(path: &str, params: &Params) -> String {
-    let named = if path.is_empty() { params.get("curr_schema").unwrap_or_default() } else { path };
-    if named.is_empty() { DEFAULT_SCHEMA.to_owned() } else { named.to_owned() }
-}
-
-/// What follows `projects/P`, for this project.
-fn within_project<'t>(state: &State, target: &'t Target) -> ApiResult<Vec<&'t str>> {
-    let segments: Vec<&str> = target.segments.iter().map(String::as_str).collect();
-    match segments.as_slice() {
-        ["projects", project, rest @ ..] if project.eq_ignore_ascii_case(&state.name) => Ok(rest.to_vec()),
-        ["projects", project, ..] => {
-            Err(ApiError::new(404, "NoSuchProject", format!("ODPS-0420111:Project not found - '{project}'")))
-        }
-        _ => Err(no_such_path(target)),
-    }
-}
-
-fn no_such_path(target: &Target) -> ApiError {
-    ApiError::new(404, "NoSuchObject", format!("nothing is served at {}", target.path))
-}
-
-fn whole(response: Response) -> ApiResult<Reply> {
-    Ok(Reply::Whole(response))
-}
-
-fn text(body: String) -> Response {
-    rest::answer(StatusCode::OK, "text/plain", body)
-}
-
-fn route(state: &State, method: &Method, target: &Target, body: &[u8], accept: &str) -> ApiResult<Reply> {
-    let params = &target.params;
-    let first: Vec<&str> = target.segments.iter().map(String::as_str).collect();
-    match first.as_slice() {
-        ["tenants"] => return whole(rest::tenant(state)),
-        ["logview", "host"] => return whole(text(format!("http://{}", state.host))),
-        _ => {}
-    }
-    let path = within_project(state, target)?;
-    if let Some((schema, table)) = table_path(&path) {
-        return table_route(state, method, &schema_of(&schema, params), &table, params, accept);
-    }
-    let now = Timestamp::now().as_second();
-    match (method.as_str(), path.as_slice()) {
-        ("GET", []) => whole(rest::project(state)),
-        ("GET", ["tunnel"]) => whole(text(state.host.clone())),
-        ("PUT" | "POST" | "GET", ["logs" | "logview" | "authorization", ..]) => whole(text(String::new())),
-        ("GET", ["schemas"]) => whole(rest::schemas(state, params)?),
-        ("POST", ["schemas"]) => whole(rest::create_schema(state, body, now)?),
-        ("GET", ["schemas", schema]) => whole(rest::schema(state, schema)?),
-        ("DELETE", ["schemas", schema]) => {
-            state.catalog.drop_schema(schema, false)?;
-            whole(text(String::new()))
-        }
-        ("GET", ["tables"]) => whole(rest::tables::list(state, &schema_of("", params), params)?),
-        ("GET", ["schemas", schema, "tables"]) => whole(rest::tables::list(state, schema, params)?),
-        ("POST", ["instances"]) => whole(rest::instances::create(state, params.get("curr_schema"), body)?),
-        (_, ["instances", id]) => instance_route(state, method, id, params, accept),
-        _ => Err(no_such_path(target)),
-    }
-}
-
-fn read(state: &State, params: &Params, accept: &str) -> ApiResult<Reply> {
-    let download = state.downloads.get(params.need("downloadid")?)?;
-    if !params.has("data") {
-        return whole(rest::json_answer(&download.describe()));
-    }
-    let reading = download.reading(params, accept)?;
-    Ok(Reply::Rows(download, reading))
-}
-
-fn instance_route(state: &State, method: &Method, id: &str, params: &Params, accept: &str) -> ApiResult<Reply> {
-    use super::instance::Outcome;
-    let instance = state.instances.get(id)?;
-    match method.as_str() {
-        "POST" if params.has("downloads") => match &instance.outcome {
-            Outcome::Success(Some(rows)) => {
-                whole(rest::json_answer(&state.downloads.keep(Download::of_result(rows)?).describe()))
-            }
-            _ => Err(ApiError::invalid(format!("instance {id} has no rows: it was no SELECT, or failed"))),
-        },
-        "GET" if params.has("downloadid") => read(state, params, accept),
-        "GET" => whole(rest::instances::get(&instance, params)),
-        // Every statement has ended when its id is known: there is nothing left to stop.
-        "PUT" => whole(text(String::new())),
-        other => Err(ApiError::new(405, "MethodNotAllowed", format!("{other} on an instance"))),
-    }
-}
-
-fn table_route(
-    state: &State,
-    method: &Method,
-    schema: &str,
-    name: &str,
-    params: &Params,
-    accept: &str,
-) -> ApiResult<Reply> {
-    let table = state.catalog.table(schema, name)?;
-    let upload = |id: &str| {
-        let upload = state.uploads.get(id)?;
-        upload.check_target(schema, name).map(|()| upload)
-    };
-    match method.as_str() {
-        "POST" if params.has("uploads") => {
-            let meta = table.meta();
-            let purpose = Purpose {
-                schema: schema.to_owned(),
-                table: name.to_owned(),
-                key: addressed(&meta, params)?,
-                overwrite: params.is_true("overwrite"),
-                create_partition: params.is_true("create_partition"),
-            };
-            let upload = state.uploads.create(&table, purpose)?;
-            let response = rest::json_answer(&upload.describe(&state.catalog)?);
-            whole(rest::with_header(response, "odps-tunnel-date-transform", "false"))
-        }
-        "POST" if params.has("uploadid") => {
-            let upload = upload(params.need("uploadid")?)?;
-            upload.commit(&state.catalog)?;
-            whole(rest::json_answer(&upload.describe(&state.catalog)?))
-        }
-        "GET" if params.has("uploadid") => {
-            whole(rest::json_answer(&upload(params.need("uploadid")?)?.describe(&state.catalog)?))
-        }
-        "POST" if params.has("downloads") => {
-            let meta = table.meta();
-            let key = addressed(&meta, params)?;
-            let part =
-                table.get(&key).ok_or_else(|| ApiError::no_partition(&super::partition::key_text(&meta, &key)))?;
-            whole(rest::json_answer(&state.downloads.keep(Download::of_part(&meta, &part)).describe()))
-        }
-        "GET" if params.has("downloadid") => read(state, params, accept),
-        "GET" if params.has("partitions") => whole(rest::tables::partitions(&table, params)?),
-        "GET" if params.has("partition") => whole(rest::tables::partition(&table, params.need("partition")?)?),
-        "GET" => whole(rest::tables::get(&table, params.has("extended"))),
-        other => Err(ApiError::new(405, "MethodNotAllowed", format!("{other} on a table with these parameters"))),
-    }
-}
-
 async fn put_block(state: Arc<State>, target: Target, parts: &Parts, body: Body) -> ApiResult<Response> {
     let carrier = if target.params.has("arrow") { Carrier::Arrow } else { Carrier::Records };
     let encoding_name = text_header(parts, header::CONTENT_ENCODING).to_owned();
@@ -236,16 +103,16 @@ async fn put_block(state: Arc<State>, target: Target, parts: &Parts, body: Body)
     let work = blocking(move || {
         let params = &target.params;
         let path = within_project(&state, &target)?;
-        let (schema, table) = table_path(&path).ok_or_else(|| no_such_path(&target))?;
+        let table = Tunnelled::table(&target, &path)?;
         let upload = state.uploads.get(params.need("uploadid")?)?;
-        upload.check_target(&schema_of(&schema, params), &table)?;
+        upload.check_target(table.schema, table.name, &state.catalog, params)?;
         let block = block_id(params.need("blockid")?)?;
         let encoding = Encoding::of_upload(&encoding_name, carrier == Carrier::Arrow)?;
-        upload.put(&state.catalog, block, carrier, encoding, reader)
+        upload.put(&state.catalog, block, carrier, encoding, reader, Timestamp::now().as_second())
     });
     let ((), done) = tokio::join!(feeder.feed(body), work);
     done?;
-    let response = text(String::new());
+    let response = rest::answer(StatusCode::OK, "text/plain", String::new());
     let metrics = "{\"PanguIOCost\":0,\"ServerIOCost\":0,\"ServerTotalCost\":0,\"RateLimitCost\":0}";
     Ok(rest::with_header(response, "odps-tunnel-metrics", metrics))
 }
@@ -269,4 +136,16 @@ async fn send_rows(download: Arc<Download>, reading: Reading) -> ApiResult<Respo
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
     }
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_md5;
+
+    #[test]
+    fn a_body_is_what_its_digest_says() {
+        assert_eq!(check_md5("", b"abc"), Ok(()));
+        assert_eq!(check_md5("900150983CD24FB0d6963f7d28e17f72", b"abc"), Ok(()));
+        assert_eq!(check_md5("900150983cd24fb0d6963f7d28e17f72", b"abd").expect_err("another body").status, 400);
+    }
 }

@@ -1,13 +1,22 @@
 //! Everything that requests share.
 
+use std::fs::File;
+
+use tokio_util::sync::CancellationToken;
+
 use super::auth::Account;
 use super::catalog::Catalog;
 use super::instance::Instances;
 use super::tunnel::download::Downloads;
-use super::tunnel::upload::Uploads;
+use super::tunnel::uploads::Uploads;
 
-/// The project as it is served.
+/// The project as it is served. The directory is free again when its last user is gone: no connection outlives the lock.
 pub struct State {
+    /// Locked as long as this lives.
+    #[expect(dead_code, reason = "it is held, not read")]
+    pub lock: File,
+    /// Cancelled to cut what is being answered.
+    pub stop: CancellationToken,
     /// Its name.
     pub name: String,
     /// When it was made, in seconds since the epoch.

@@ -3,7 +3,9 @@
 pub mod block;
 pub mod download;
 pub mod pipe;
+mod session_log;
 pub mod upload;
+pub mod uploads;
 
 use serde_json::{Value, json};
 

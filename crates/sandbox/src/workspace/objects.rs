@@ -34,11 +34,13 @@ pub fn required<'q>(query: &'q Query, name: &str) -> Result<&'q str, Refusal> {
         .ok_or_else(|| Refusal::invalid(format!("Missing required field: {name}")))
 }
 
-/// A list's answer: the array under `key`, and the token if there is a next page.
+/// A list's answer: the array under `key`, and the token if there is a next page. The end is told in either of the ways
+/// that callers must know, by an empty token or by none.
 pub fn list(key: &str, objects: Vec<Value>, next: Option<String>) -> Value {
+    let end = objects.len().is_multiple_of(2).then(String::new);
     let mut answer = json!({ key: objects });
-    if let Some(next) = next {
-        answer["next_page_token"] = Value::from(next);
+    if let Some(token) = next.or(end) {
+        answer["next_page_token"] = Value::from(token);
     }
     answer
 }

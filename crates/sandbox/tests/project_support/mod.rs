@@ -30,8 +30,62 @@ pub async fn serve(dir: &Path) -> (Project, Client) {
     (project, client)
 }
 
+/// A record stream of one BIGINT column.
+pub fn records(values: &[i64]) -> Vec<u8> {
+    fn varint(bytes: &mut Vec<u8>, mut value: u64) {
+        while value >= 0x80 {
+            bytes.push((value & 0x7f) as u8 | 0x80);
+            value >>= 7;
+        }
+        bytes.push(value as u8);
+    }
+    let zigzag = |value: i64| (value << 1 ^ value >> 63).cast_unsigned();
+    let (mut bytes, mut total) = (Vec::new(), 0);
+    for value in values {
+        bytes.push(0x08);
+        varint(&mut bytes, zigzag(*value));
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&1_i32.to_le_bytes()), &value.to_le_bytes());
+        bytes.extend_from_slice(&[0x80, 0xc0, 0xff, 0x7f]);
+        varint(&mut bytes, crc.into());
+        total = crc32c::crc32c_append(total, &crc.to_le_bytes());
+    }
+    bytes.extend_from_slice(&[0xf0, 0xff, 0xff, 0x7f]);
+    varint(&mut bytes, zigzag(values.len() as i64));
+    bytes.extend_from_slice(&[0xf8, 0xff, 0xff, 0x7f]);
+    varint(&mut bytes, total.into());
+    bytes
+}
+
+/// The values of such a stream, whose every byte must be as [`records`] writes it.
+pub fn values(stream: &[u8]) -> Vec<i64> {
+    let mut at = 0;
+    let mut varint = || {
+        let (mut value, mut shift) = (0, 0);
+        loop {
+            let byte = stream[at];
+            at += 1;
+            value |= u64::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte < 0x80 {
+                return value;
+            }
+        }
+    };
+    let mut found = Vec::new();
+    while varint() == 0x08 {
+        let raw = varint();
+        found.push((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed());
+        // The tag of the record's end, and its CRC.
+        varint();
+        varint();
+    }
+    assert_eq!(records(&found), stream, "CRCs and footer");
+    found
+}
+
 pub struct Client {
     pub endpoint: String,
+    pub tunnel: String,
     pub key: String,
     pub clock: i64,
     pub http: reqwest::Client,
@@ -72,7 +126,14 @@ impl Answer {
 
 impl Client {
     pub fn new(endpoint: &str) -> Self {
-        Self { endpoint: endpoint.to_owned(), key: KEY.to_owned(), clock: 0, http: reqwest::Client::new() }
+        let tunnel = endpoint.trim_end_matches("/api").to_owned();
+        Self { endpoint: endpoint.to_owned(), tunnel, key: KEY.to_owned(), clock: 0, http: reqwest::Client::new() }
+    }
+
+    /// Sessions live on the tunnel's endpoint, everything else on the service's.
+    fn base(&self, params: &[(&str, &str)]) -> &str {
+        let session = |name: &str| matches!(name, "uploads" | "uploadid" | "downloads" | "downloadid");
+        if params.iter().any(|(name, _)| session(name)) { &self.tunnel } else { &self.endpoint }
     }
 
     /// Sends one signed request; `path` starts after the endpoint, parameters come decoded.
@@ -117,7 +178,7 @@ impl Client {
         let mut mac = Hmac::<sha1::Sha1>::new_from_slice(self.key.as_bytes()).expect("a key");
         mac.update(canonical.as_bytes());
         let signature = base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes());
-        let mut url = url::Url::parse(&format!("{}{path}", self.endpoint)).expect("a url");
+        let mut url = url::Url::parse(&format!("{}{path}", self.base(params))).expect("a url");
         if !params.is_empty() {
             url.query_pairs_mut().extend_pairs(params);
         }
@@ -134,16 +195,26 @@ impl Client {
         answer(request.send().await.ok()?).await
     }
 
-    /// Runs a statement: its result text, or the error text.
-    pub async fn sql(&self, sql: &str) -> Result<String, String> {
+    /// Submits a statement, under a guid or without; the id of its instance.
+    pub async fn submit(&self, sql: &str, guid: &str) -> String {
         let query = sql.replace('&', "&amp;").replace('<', "&lt;");
         let xml = format!(
-            "<Instance><Job><Priority>9</Priority><Tasks><SQL><Name>T</Name><Config><Property><Name>settings</Name>\
+            "<Instance><Job><Priority>9</Priority><Guid>{guid}</Guid><Tasks><SQL><Name>T</Name><Config><Property><Name>settings</Name>\
              <Value>{{\"odps.namespace.schema\":\"true\"}}</Value></Property></Config><Query>{query}</Query></SQL>\
              </Tasks></Job></Instance>"
         );
         let made = self.call(Method::POST, "/projects/demo/instances", &[], xml.into_bytes()).await.ok();
-        let id = made.location.expect("a location").rsplit('/').next().expect("an id").to_owned();
+        made.location.expect("a location").rsplit('/').next().expect("an id").to_owned()
+    }
+
+    /// Runs a statement: its result text, or the error text.
+    pub async fn sql(&self, sql: &str) -> Result<String, String> {
+        let id = self.submit(sql, "").await;
+        self.outcome(&id).await
+    }
+
+    /// What became of an instance that has ended.
+    pub async fn outcome(&self, id: &str) -> Result<String, String> {
         let path = format!("/projects/demo/instances/{id}");
         let status = self.call(Method::GET, &path, &[("taskstatus", "")], Vec::new()).await.ok().text();
         let result = self.call(Method::GET, &path, &[("result", "")], Vec::new()).await.ok().text();
@@ -159,6 +230,15 @@ impl Client {
     pub async fn count(&self, table: &str) -> u64 {
         let text = self.sql(&format!("SELECT COUNT(*) FROM {table};")).await.expect("counted");
         text.lines().nth(1).expect("a row").parse().expect("a number")
+    }
+
+    /// The cells of a table of one BIGINT column, in order.
+    pub async fn cells(&self, table: &str) -> Vec<i64> {
+        let session = self.call(Method::POST, table, &[("downloads", "")], Vec::new()).await.ok().json();
+        let range = format!("(0,{})", session["RecordCount"]);
+        let id = session["DownloadID"].as_str().expect("an id");
+        let params = [("data", ""), ("downloadid", id), ("rowrange", range.as_str())];
+        values(&self.call(Method::GET, table, &params, Vec::new()).await.ok().body)
     }
 
     pub async fn open(&self, table: &str, params: &[(&str, &str)]) -> String {

@@ -8,7 +8,7 @@ use mms_maxcompute::types::DataType;
 use serde_json::json;
 
 use super::super::error::{ApiResult, xml};
-use super::super::instance::{Instance, Outcome, parse_submission};
+use super::super::instance::{Begun, Instance, Outcome, parse_submission};
 use super::super::request::Params;
 use super::super::sql::ResultSet;
 use super::super::sql::run::Session;
@@ -20,25 +20,38 @@ use super::{answer, cdata, http_time, with_header, with_times, xml_answer};
 const ROWS_SHOWN: usize = 10_000;
 
 /// `POST /projects/P/instances`. The statement is run before the answer is sent: at most a few manifests are written.
+/// A guid seen before answers with its first instance, which may still be running.
 pub fn create(state: &State, schema: Option<&str>, body: &[u8]) -> ApiResult<Response> {
     let submission = parse_submission(body)?;
     let started = Timestamp::now();
-    let session = Session {
-        catalog: &state.catalog,
-        project: &state.name,
-        settings: &submission.settings,
-        schema,
-        now: started.as_second(),
-    };
-    let outcome = match session.run(&submission.sql) {
-        Ok(rows) => Outcome::Success(rows),
-        Err(error) => Outcome::Failed(error.0),
-    };
     let stamp = started.strftime("%Y%m%d%H%M%S%3f").to_string();
-    let id = format!("{stamp}g{}", &uuid::Uuid::new_v4().simple().to_string()[..10]);
-    let location = format!("{}/projects/{}/instances/{id}", state.endpoint, state.name);
-    let ended = Timestamp::now();
-    state.instances.keep(Instance { id, task: submission.task, job: submission.job, started, ended, outcome })?;
+    let instance = match state.instances.begin(Instance {
+        id: format!("{stamp}g{}", &uuid::Uuid::new_v4().simple().to_string()[..10]),
+        guid: submission.guid,
+        task: submission.task,
+        job: submission.job,
+        started,
+        ended: None,
+        outcome: Outcome::Running,
+    })? {
+        Begun::Known(instance) => instance,
+        Begun::New(instance) => {
+            let session = Session {
+                catalog: &state.catalog,
+                project: &state.name,
+                settings: &submission.settings,
+                schema,
+                now: started.as_second(),
+            };
+            let outcome = match session.run(&submission.sql) {
+                Ok(rows) => Outcome::Success(rows),
+                Err(error) => Outcome::Failed(error.0),
+            };
+            state.instances.end(&instance, Timestamp::now(), outcome)?;
+            instance
+        }
+    };
+    let location = format!("{}/projects/{}/instances/{}", state.endpoint, state.name, instance.id);
     let response = answer(StatusCode::CREATED, "application/xml", String::new());
     Ok(with_header(response, "location", &location))
 }
@@ -61,15 +74,23 @@ pub fn get(instance: &Instance, params: &Params) -> Response {
     if params.has("instanceprogress") {
         return xml_answer("<Progress></Progress>");
     }
-    let response = xml_answer("<Instance><Status>Terminated</Status></Instance>");
-    let (start, end) = (instance.started.as_second(), instance.ended.as_second());
-    let response = with_times(response, start, end);
+    let response = xml_answer(&format!("<Instance><Status>{}</Status></Instance>", status_word(instance)));
+    let (start, end) = (instance.started.as_second(), instance.ended.map(Timestamp::as_second));
+    let response = with_times(response, start, end.unwrap_or(start));
     let response = with_header(response, "x-odps-start-time", &http_time(start));
-    with_header(response, "x-odps-end-time", &http_time(end))
+    match end {
+        Some(end) => with_header(response, "x-odps-end-time", &http_time(end)),
+        None => response,
+    }
+}
+
+fn status_word(instance: &Instance) -> &'static str {
+    if instance.ended.is_some() { "Terminated" } else { "Running" }
 }
 
 fn state_word(instance: &Instance) -> &'static str {
     match instance.outcome {
+        Outcome::Running => "Running",
         Outcome::Success(_) => "Success",
         Outcome::Failed(_) => "Failed",
     }
@@ -77,10 +98,11 @@ fn state_word(instance: &Instance) -> &'static str {
 
 fn task_status(instance: &Instance) -> String {
     format!(
-        "<Instance><Status>Terminated</Status><Tasks><Task Type=\"SQL\"><Name>{}</Name><StartTime>{}</StartTime><EndTime>{}</EndTime><Status>{}</Status><Histories/></Task></Tasks></Instance>",
+        "<Instance><Status>{}</Status><Tasks><Task Type=\"SQL\"><Name>{}</Name><StartTime>{}</StartTime><EndTime>{}</EndTime><Status>{}</Status><Histories/></Task></Tasks></Instance>",
+        status_word(instance),
         xml(&instance.task),
         http_time(instance.started.as_second()),
-        http_time(instance.ended.as_second()),
+        instance.ended.map_or_else(String::new, |ended| http_time(ended.as_second())),
         state_word(instance)
     )
 }
@@ -115,7 +137,7 @@ fn descriptor(rows: &ResultSet) -> String {
 fn result(instance: &Instance) -> String {
     let inner = match &instance.outcome {
         Outcome::Failed(text) => format!("<Result Format=\"text\">{}</Result>", xml(text)),
-        Outcome::Success(None) => "<Result Format=\"text\"></Result>".to_owned(),
+        Outcome::Running | Outcome::Success(None) => "<Result Format=\"text\"></Result>".to_owned(),
         Outcome::Success(Some(rows)) => format!(
             "<Result Transform=\"Base64\" Format=\"csv\">{}</Result><ResultDescriptor>{}</ResultDescriptor>",
             base64::engine::general_purpose::STANDARD.encode(csv(rows)),

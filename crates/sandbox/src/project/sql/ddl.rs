@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sqlparser::tokenizer::Token;
+use sqlparser::tokenizer::{Location, Token};
 
 use super::super::schema::Column;
 use super::super::type_text::parse_type;
@@ -101,15 +101,15 @@ pub enum Change {
     Lifecycle(u32),
 }
 
-/// Parses a statement that defines.
+/// Parses a statement that defines; with it, where it names what it is about.
 ///
 /// # Errors
 /// The service's parse error, also for what this project does not offer.
-pub fn parse(sql: &str) -> Result<Ddl, SqlError> {
+pub fn parse(sql: &str) -> Result<(Ddl, Location), SqlError> {
     let mut cursor = Cursor::new(sql)?;
     let ddl = statement(&mut cursor)?;
     cursor.end()?;
-    Ok(ddl)
+    Ok((ddl, cursor.named()))
 }
 
 fn statement(cursor: &mut Cursor) -> Result<Ddl, SqlError> {
@@ -275,8 +275,9 @@ mod tests {
         let sql = "CREATE TABLE IF NOT EXISTS p.s.`t` (`Id` BIGINT NOT NULL COMMENT 'it\\'s', \
                    `a` ARRAY<STRUCT<x:INT,`y z`:MAP<STRING,DECIMAL(38,18)>>>, PRIMARY KEY (`id`)) COMMENT \"c\" \
                    PARTITIONED BY (`pt` STRING COMMENT 'p') TBLPROPERTIES (\"transactional\"=\"true\") LIFECYCLE 7;";
-        let Ok(Ddl::CreateTable(table)) = parse(sql) else { panic!("{:?}", parse(sql)) };
+        let Ok((Ddl::CreateTable(table), place)) = parse(sql) else { panic!("{:?}", parse(sql)) };
         assert_eq!(table.path, ["p", "s", "t"]);
+        assert_eq!((place.line, place.column), (1, 28));
         assert_eq!(table.columns[0].comment.as_deref(), Some("it's"));
         assert!(!table.columns[0].nullable && table.columns[0].name == "id");
         let text = type_text(&table.columns[1].data_type);
@@ -287,7 +288,7 @@ mod tests {
     #[test]
     fn partitions_are_read_with_and_without_commas() {
         let sql = "ALTER TABLE s.t ADD IF NOT EXISTS PARTITION (a='1', b=2) PARTITION (a=\"x\",b='y');";
-        let Ok(Ddl::Alter { change: Change::Add { specs, if_not_exists: true }, .. }) = parse(sql) else {
+        let Ok((Ddl::Alter { change: Change::Add { specs, if_not_exists: true }, .. }, _)) = parse(sql) else {
             panic!("{:?}", parse(sql))
         };
         assert_eq!(specs.len(), 2);

@@ -41,7 +41,8 @@ impl Session<'_> {
         if sql.trim_start().get(..6).is_some_and(|word| word.eq_ignore_ascii_case("select")) {
             return self.select(sql).map(Some);
         }
-        self.define(ddl::parse(sql)?).map(|()| None)
+        let (ddl, place) = ddl::parse(sql)?;
+        self.define(ddl).map(|()| None).map_err(|error| error.at(place))
     }
 
     fn namespace(&self) -> bool {
@@ -172,6 +173,10 @@ impl Session<'_> {
             return Err(SqlError::parse(1, 1, "a statement ends with ';'"));
         }
         let query = select::parse(sql)?;
+        self.count(&query).map_err(|error| error.at(query.place))
+    }
+
+    fn count(&self, query: &select::CountQuery) -> Result<ResultSet, SqlError> {
         let table = self.table(&query.path)?;
         let meta = table.meta();
         let refused = self.settings.get("odps.sql.allow.fullscan").is_some_and(|v| v == "false");

@@ -5,21 +5,28 @@ use std::collections::BTreeMap;
 
 use mms_maxcompute::types::DataType;
 use sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, ObjectName,
-    SelectItem, SetExpr, Statement, TableFactor, UnaryOperator, Value,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr,
+    ObjectName, Query, Select, SelectFlavor, SelectItem, SetExpr, Statement, TableFactor, TableWithJoins,
+    UnaryOperator, Value,
 };
 use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Location;
 
 use super::super::partition::PartKey;
 use super::super::schema::{Column, TableMeta};
 use super::ResultSet;
 use super::ddl::Path;
-use super::tokens::{MaxCompute, SqlError};
+use super::tokens::{MaxCompute, START, SqlError};
+
+/// Most partitions that a query may touch.
+const TOUCHED_MAX: usize = 10_000;
 
 /// A count that can be answered.
 pub struct CountQuery {
     /// The table.
     pub path: Path,
+    /// Where its name stands.
+    pub place: Location,
     items: Vec<(Option<String>, Item)>,
     filter: Option<Expr>,
     groups: Vec<String>,
@@ -50,18 +57,117 @@ fn column_name(expr: &Expr) -> Option<String> {
     }
 }
 
+/// `COUNT(*)` or `COUNT(1)`, and nothing more: every part of the call is looked at.
 fn is_count(function: &Function) -> bool {
-    let FunctionArguments::List(list) = &function.args else { return false };
-    let star = match list.args.as_slice() {
+    let Function {
+        name,
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses }),
+        within_group,
+        filter: None,
+        null_treatment: None,
+        over: None,
+    } = function
+    else {
+        return false;
+    };
+    let star = match args.as_slice() {
         [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)] => true,
         [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))] => matches!(value.value, Value::Number(..)),
         _ => false,
     };
-    star && list.duplicate_treatment.is_none()
-        && list.clauses.is_empty()
-        && function.name.to_string().eq_ignore_ascii_case("count")
-        && function.over.is_none()
-        && function.filter.is_none()
+    star && clauses.is_empty() && within_group.is_empty() && name.to_string().eq_ignore_ascii_case("count")
+}
+
+/// What a query may hold: a SELECT. Every clause is looked at, so that none is read and then ignored.
+fn plain_select(query: &Query) -> Result<&Select, SqlError> {
+    let Query {
+        with: None,
+        body,
+        order_by: None,
+        limit_clause: None,
+        fetch: None,
+        locks,
+        for_clause: None,
+        settings: None,
+        format_clause: None,
+        pipe_operators,
+    } = query
+    else {
+        return Err(unsupported("WITH, ORDER BY, LIMIT or another clause around the SELECT"));
+    };
+    match body.as_ref() {
+        SetExpr::Select(select) if locks.is_empty() && pipe_operators.is_empty() => Ok(select),
+        _ => Err(unsupported("a set operation, a lock or a pipe")),
+    }
+}
+
+/// What a SELECT may hold, likewise.
+fn parts_of(select: &Select) -> Result<(&[SelectItem], &[TableWithJoins], Option<&Expr>, &GroupByExpr), SqlError> {
+    let Select {
+        select_token: _,
+        optimizer_hints,
+        distinct: None,
+        select_modifiers: None,
+        top: None,
+        top_before_distinct: _,
+        projection,
+        exclude: None,
+        into: None,
+        from,
+        lateral_views,
+        prewhere: None,
+        selection,
+        connect_by,
+        group_by,
+        cluster_by,
+        distribute_by,
+        sort_by,
+        having: None,
+        named_window,
+        qualify: None,
+        window_before_qualify: _,
+        value_table_mode: None,
+        flavor: SelectFlavor::Standard,
+    } = select
+    else {
+        return Err(unsupported("DISTINCT, HAVING, QUALIFY or another clause of this SELECT"));
+    };
+    if !lateral_views.is_empty() || !named_window.is_empty() || !connect_by.is_empty() || !optimizer_hints.is_empty() {
+        return Err(unsupported("LATERAL VIEW, WINDOW, CONNECT BY or a hint"));
+    }
+    if !cluster_by.is_empty() || !distribute_by.is_empty() || !sort_by.is_empty() {
+        return Err(unsupported("CLUSTER BY, DISTRIBUTE BY or SORT BY"));
+    }
+    Ok((projection, from, selection.as_ref(), group_by))
+}
+
+/// The one table of a FROM.
+fn one_table(from: &[TableWithJoins]) -> Result<&ObjectName, SqlError> {
+    let [TableWithJoins { relation, joins }] = from else {
+        return Err(unsupported("a SELECT from other than one table"));
+    };
+    let TableFactor::Table {
+        name,
+        alias: _,
+        args: None,
+        with_hints,
+        version: None,
+        with_ordinality: false,
+        partitions,
+        json_path: None,
+        sample: None,
+        index_hints,
+    } = relation
+    else {
+        return Err(unsupported("a subquery, a sample or a version of a table"));
+    };
+    if joins.is_empty() && with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty() {
+        Ok(name)
+    } else {
+        Err(unsupported("a join or a hint"))
+    }
 }
 
 fn item(expr: &Expr) -> Result<Item, SqlError> {
@@ -81,20 +187,9 @@ pub fn parse(sql: &str) -> Result<CountQuery, SqlError> {
         ParserError::RecursionLimitExceeded => SqlError::parse(1, 1, "nested too deep"),
     })?;
     let [Statement::Query(query)] = statements.as_slice() else { return Err(unsupported("more than one SELECT")) };
-    let SetExpr::Select(select) = query.body.as_ref() else { return Err(unsupported("a set operation")) };
-    if query.with.is_some() || query.order_by.is_some() || query.limit_clause.is_some() || query.fetch.is_some() {
-        return Err(unsupported("WITH, ORDER BY or LIMIT"));
-    }
-    if select.distinct.is_some() || select.having.is_some() || !select.lateral_views.is_empty() {
-        return Err(unsupported("DISTINCT, HAVING or LATERAL VIEW"));
-    }
-    let [from] = select.from.as_slice() else { return Err(unsupported("a SELECT from other than one table")) };
-    let TableFactor::Table { name, args: None, .. } = &from.relation else { return Err(unsupported("a subquery")) };
-    if !from.joins.is_empty() {
-        return Err(unsupported("a join"));
-    }
-    let items = select
-        .projection
+    let (projection, from, filter, group_by) = parts_of(plain_select(query)?)?;
+    let name = one_table(from)?;
+    let items = projection
         .iter()
         .map(|projected| match projected {
             SelectItem::UnnamedExpr(expr) => Ok((None, item(expr)?)),
@@ -102,14 +197,15 @@ pub fn parse(sql: &str) -> Result<CountQuery, SqlError> {
             other => Err(unsupported(&format!("`{other}`"))),
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let groups = match &select.group_by {
+    let groups = match group_by {
         GroupByExpr::Expressions(exprs, modifiers) if modifiers.is_empty() => exprs
             .iter()
             .map(|expr| column_name(expr).ok_or_else(|| unsupported(&format!("GROUP BY {expr}"))))
             .collect::<Result<Vec<_>, _>>()?,
         _ => return Err(unsupported("this GROUP BY")),
     };
-    Ok(CountQuery { path: words(name)?, items, filter: select.selection.clone(), groups })
+    let place = name.0.first().and_then(|part| part.as_ident()).map_or(START, |ident| ident.span.start);
+    Ok(CountQuery { path: words(name)?, place, items, filter: filter.cloned(), groups })
 }
 
 /// A literal, compared as the column's type: integers by value, text by bytes.
@@ -200,10 +296,17 @@ impl CountQuery {
         if self.groups.is_empty() {
             counts.insert(Vec::new(), 0);
         }
+        let mut touched = 0;
         for (key, rows) in parts {
-            if self.filter.as_ref().map_or(Ok(true), |f| holds(columns, key, f))?
-                && (*rows > 0 || self.groups.is_empty())
-            {
+            if !self.filter.as_ref().map_or(Ok(true), |f| holds(columns, key, f))? {
+                continue;
+            }
+            touched += 1;
+            if touched > TOUCHED_MAX {
+                let message = format!("the query touches more than {TOUCHED_MAX} partitions: filter by partition");
+                return Err(SqlError::semantic(&message));
+            }
+            if *rows > 0 || self.groups.is_empty() {
                 *counts.entry(group_at.iter().map(|i| key[*i].clone()).collect()).or_default() += rows;
             }
         }
@@ -214,5 +317,74 @@ impl CountQuery {
             })
             .collect();
         Ok(ResultSet { columns: out_columns, rows })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_read_and_everything_else_is_refused() {
+        for sql in [
+            "SELECT COUNT(*) FROM t;",
+            "select count(1) as n from p.s.`t` where pt = 'a' and (n in (1, 2) or not n <> -3);",
+            "SELECT pt, COUNT(*) FROM t GROUP BY pt;",
+        ] {
+            assert!(parse(sql).is_ok(), "{sql}: {:?}", parse(sql).err());
+        }
+        for sql in [
+            "SELECT DISTINCT pt FROM t;",
+            "SELECT COUNT(DISTINCT pt) FROM t;",
+            "SELECT COUNT(*) OVER (PARTITION BY pt) FROM t;",
+            "SELECT COUNT(*) FILTER (WHERE n = 1) FROM t;",
+            "SELECT COUNT(*) FROM t CLUSTER BY pt;",
+            "SELECT COUNT(*) FROM t DISTRIBUTE BY pt;",
+            "SELECT COUNT(*) FROM t SORT BY pt;",
+            "SELECT COUNT(*) FROM t QUALIFY pt = 'a';",
+            "SELECT pt, COUNT(*) FROM t GROUP BY pt HAVING COUNT(*) > 1;",
+            "SELECT pt, COUNT(*) FROM t GROUP BY pt ORDER BY pt;",
+            "SELECT COUNT(*) FROM t LIMIT 1;",
+            "SELECT COUNT(*) FROM t FOR UPDATE;",
+            "SELECT COUNT(*) FROM t TABLESAMPLE (10 PERCENT);",
+            "SELECT COUNT(*) FROM t WITH (NOLOCK);",
+            "SELECT COUNT(*) FROM t, u;",
+            "SELECT COUNT(*) FROM t JOIN u;",
+            "SELECT COUNT(*) FROM (SELECT * FROM t);",
+            "SELECT COUNT(*) FROM t UNION ALL SELECT COUNT(*) FROM t;",
+            "WITH x AS (SELECT 1) SELECT COUNT(*) FROM x;",
+            "SELECT COUNT(*) INTO u FROM t;",
+            "SELECT COUNT(*) FROM t; SELECT COUNT(*) FROM t;",
+        ] {
+            let error = parse(sql).err().unwrap_or_else(|| panic!("{sql} was accepted"));
+            assert!(error.0.starts_with("ODPS-0130161:["), "{sql}: {}", error.0);
+        }
+    }
+
+    fn table() -> TableMeta {
+        let column =
+            |name: &str| Column { name: name.to_owned(), data_type: DataType::BigInt, nullable: true, comment: None };
+        TableMeta {
+            id: "1".to_owned(),
+            name: "t".to_owned(),
+            columns: vec![column("a")],
+            partition_columns: vec![column("n")],
+            primary_key: Vec::new(),
+            comment: None,
+            lifecycle: None,
+            properties: BTreeMap::new(),
+            created: 0,
+            last_ddl: 0,
+        }
+    }
+
+    #[test]
+    fn a_query_touches_ten_thousand_partitions_and_no_more() {
+        let parts: Vec<(PartKey, u64)> = (0..=TOUCHED_MAX).map(|n| (vec![n.to_string()], 1)).collect();
+        let all = parse("SELECT COUNT(*) FROM t;").expect("read");
+        assert!(all.run(&table(), &parts).expect_err("one too many").0.contains("10000 partitions"));
+        assert_eq!(all.run(&table(), &parts[1..]).expect("as many as may be").rows, [["10000"]]);
+        let fewer = parse("SELECT COUNT(*) FROM t WHERE n <> 5;").expect("read");
+        assert_eq!(fewer.run(&table(), &parts).expect("filtered").rows, [["10000"]]);
     }
 }

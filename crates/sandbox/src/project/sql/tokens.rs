@@ -4,6 +4,9 @@ use sqlparser::dialect::Dialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
+/// Where a statement begins.
+pub const START: Location = Location { line: 1, column: 1 };
+
 /// Why a statement did not run, as the service words it: `ODPS-0130161:[1,8] Parse exception - …`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqlError(pub String);
@@ -12,6 +15,18 @@ impl SqlError {
     /// A statement that cannot be parsed.
     pub fn parse(line: u64, column: u64, message: &str) -> Self {
         Self(format!("ODPS-0130161:[{line},{column}] Parse exception - {message}"))
+    }
+
+    /// The same error told at a place, if it tells none yet.
+    pub fn at(self, place: Location) -> Self {
+        let placed = match self.0.split_once(':') {
+            Some((code, rest)) if code.starts_with("ODPS-") => {
+                let rest = rest.strip_prefix("[0,0] ").unwrap_or(rest);
+                (!rest.starts_with('[')).then(|| format!("{code}:[{},{}] {rest}", place.line, place.column))
+            }
+            _ => None,
+        };
+        placed.map_or(self, Self)
     }
 
     /// A statement that makes no sense for these tables.
@@ -50,6 +65,8 @@ impl Dialect for MaxCompute {
 pub struct Cursor {
     tokens: Vec<TokenWithSpan>,
     at: usize,
+    /// Where the first name of schema or table stands.
+    named: Option<Location>,
 }
 
 impl Cursor {
@@ -70,16 +87,21 @@ impl Cursor {
                 _ => kept.push(token),
             }
         }
-        let mut cursor = Self { tokens: kept, at: 0 };
+        let mut cursor = Self { tokens: kept, at: 0, named: None };
         match cursor.tokens.pop() {
             Some(TokenWithSpan { token: Token::SemiColon, .. }) => Ok(cursor),
             _ => Err(SqlError::parse(1, 1, "a statement ends with ';'")),
         }
     }
 
+    /// Where the statement names what it is about.
+    pub fn named(&self) -> Location {
+        self.named.unwrap_or(START)
+    }
+
     fn place(&self) -> Location {
         let last = self.tokens.last();
-        self.tokens.get(self.at).or(last).map_or(Location { line: 1, column: 1 }, |t| t.span.start)
+        self.tokens.get(self.at).or(last).map_or(START, |t| t.span.start)
     }
 
     /// A parse error at this place.
@@ -149,6 +171,7 @@ impl Cursor {
 
     /// A name of up to three parts.
     pub fn path(&mut self) -> Result<Vec<String>, SqlError> {
+        self.named.get_or_insert(self.place());
         let mut parts = vec![self.name()?];
         while self.take(&Token::Period) {
             parts.push(self.name()?);

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::super::error::{ApiError, ApiResult};
+use super::super::partition::PartKey;
 use super::super::request::Params;
 use super::super::schema::{Column, TableMeta};
 use super::super::sql::ResultSet;
@@ -37,9 +38,24 @@ enum Rows {
     Memory(RecordBatch),
 }
 
+/// Whose rows a session reads. A request must name the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A partition of the table with this id; an empty key for a table without partitions.
+    Partition {
+        /// The table's id, which one of the same name made later does not have.
+        table: String,
+        /// The partition.
+        key: PartKey,
+    },
+    /// The SELECT of this instance.
+    Instance(String),
+}
+
 /// One session.
 pub struct Download {
     id: String,
+    source: Source,
     created: i64,
     columns: Vec<Column>,
     partition_columns: Vec<Column>,
@@ -87,21 +103,22 @@ fn result_columns(rows: &ResultSet) -> Vec<Column> {
 }
 
 impl Download {
-    fn new(columns: Vec<Column>, partition_columns: Vec<Column>, rows: Rows) -> Self {
-        let now = Timestamp::now();
+    fn new(source: Source, columns: Vec<Column>, partition_columns: Vec<Column>, rows: Rows, now: Timestamp) -> Self {
         let id = format!("{}{}", now.strftime("%Y%m%d%H%M%S"), uuid::Uuid::new_v4().simple());
-        Self { id, created: now.as_second(), columns, partition_columns, rows }
+        Self { id, source, created: now.as_second(), columns, partition_columns, rows }
     }
 
     /// A session over a partition as it is now; later commits do not change what it reads.
-    pub fn of_part(meta: &TableMeta, part: &Part) -> Self {
+    pub fn of_part(meta: &TableMeta, key: PartKey, part: &Part, now: Timestamp) -> Self {
         let rows = Rows::Files(part.files.clone(), part.rows());
-        Self::new(meta.columns.clone(), meta.partition_columns.clone(), rows)
+        let source = Source::Partition { table: meta.id.clone(), key };
+        Self::new(source, meta.columns.clone(), meta.partition_columns.clone(), rows, now)
     }
 
     /// A session over the rows of a SELECT.
-    pub fn of_result(rows: &ResultSet) -> ApiResult<Self> {
-        Ok(Self::new(result_columns(rows), Vec::new(), Rows::Memory(result_batch(rows)?)))
+    pub fn of_result(instance: &str, rows: &ResultSet, now: Timestamp) -> ApiResult<Self> {
+        let source = Source::Instance(instance.to_owned());
+        Ok(Self::new(source, result_columns(rows), Vec::new(), Rows::Memory(result_batch(rows)?), now))
     }
 
     fn count(&self) -> u64 {
@@ -271,13 +288,11 @@ impl Downloads {
         download
     }
 
-    /// One session.
-    pub fn get(&self, id: &str) -> ApiResult<Arc<Download>> {
-        self.0
-            .lock()
-            .by_id
-            .get(id)
-            .cloned()
-            .ok_or_else(|| ApiError::new(404, "NoSuchDownload", format!("there is no download session {id}")))
+    /// The session of this id over this source.
+    pub fn get(&self, id: &str, source: &Source, now: i64) -> ApiResult<Arc<Download>> {
+        let found = self.0.lock().by_id.get(id).cloned();
+        found
+            .filter(|download| download.source == *source && now - download.created <= SESSION_SECONDS)
+            .ok_or_else(|| ApiError::new(404, "NoSuchDownload", format!("there is no download session {id} of this")))
     }
 }

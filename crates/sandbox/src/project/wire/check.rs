@@ -1,7 +1,11 @@
 //! What a cell may hold. Everything that arrives passes here, whatever carried it.
 
+use std::ops::Range;
+
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{Date32Type, Decimal128Type, Int32Type, Int64Type, TimestampMillisecondType};
+use arrow::datatypes::{
+    DataType as ArrowType, Date32Type, Decimal128Type, Int32Type, Int64Type, TimestampMillisecondType,
+};
 use mms_maxcompute::types::DataType;
 
 use super::super::schema::Column;
@@ -18,7 +22,39 @@ pub fn check_column(array: &ArrayRef, column: &Column) -> Result<(), String> {
     if !column.nullable && array.null_count() > 0 {
         return Err(format!("column `{}` is NOT NULL, the data holds NULL", column.name));
     }
-    check(array, &column.data_type).map_err(|error| format!("column `{}`: {error}", column.name))
+    let nested = matches!(column.data_type, DataType::Array(_) | DataType::Map(..) | DataType::Struct(_));
+    let checked = if nested { check_size(array) } else { Ok(()) };
+    checked.and_then(|()| check(array, &column.data_type)).map_err(|error| format!("column `{}`: {error}", column.name))
+}
+
+/// The bytes of the values in these rows, whatever they are nested in.
+fn bytes_of(array: &dyn Array, rows: Range<usize>) -> usize {
+    let span = |offsets: &[i32]| offsets[rows.start] as usize..offsets[rows.end] as usize;
+    match array.data_type() {
+        ArrowType::Utf8 => span(array.as_string::<i32>().value_offsets()).len(),
+        ArrowType::Binary => span(array.as_binary::<i32>().value_offsets()).len(),
+        ArrowType::List(_) => {
+            let list = array.as_list::<i32>();
+            bytes_of(list.values(), span(list.value_offsets()))
+        }
+        ArrowType::Map(..) => {
+            let map = array.as_map();
+            bytes_of(map.entries(), span(map.value_offsets()))
+        }
+        ArrowType::Struct(_) => array.as_struct().columns().iter().map(|c| bytes_of(c, rows.clone())).sum(),
+        other => other.primitive_width().unwrap_or(1) * rows.len(),
+    }
+}
+
+/// The limit of a cell holds for what is nested in it, all together.
+fn check_size(array: &ArrayRef) -> Result<(), String> {
+    if bytes_of(array, 0..array.len()) <= CELL_BYTES_MAX {
+        return Ok(());
+    }
+    match valid(array).map(|i| bytes_of(array, i..i + 1)).find(|bytes| *bytes > CELL_BYTES_MAX) {
+        Some(bytes) => Err(format!("a cell of {bytes} bytes, the limit is {CELL_BYTES_MAX}")),
+        None => Ok(()),
+    }
 }
 
 fn valid<'a>(array: &'a dyn Array) -> impl Iterator<Item = usize> + 'a {

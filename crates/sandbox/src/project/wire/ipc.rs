@@ -38,11 +38,40 @@ fn read_exact<R: Read>(input: &mut R, len: usize) -> ApiResult<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What a column's layout needs: nodes, and per buffer the bytes of an element (none where it varies).
+/// How long a buffer is for the rows of its node.
+#[derive(Clone, Copy)]
+enum Length {
+    /// One bit a row; the validity of a column without NULLs may be left out.
+    Validity,
+    /// One bit a row.
+    Bits,
+    /// So many bytes a row.
+    Bytes(i64),
+    /// Where each row begins and the last one ends; may be left out where there are no rows.
+    Offsets,
+    /// As the offsets say.
+    Any,
+}
+
+impl Length {
+    /// The bytes that the rows need; none where the buffer may have any length.
+    fn needed(self, rows: i64, found: i64) -> Option<i64> {
+        let bits = rows.saturating_add(7) / 8;
+        match self {
+            Self::Validity | Self::Offsets if found == 0 && (rows == 0 || matches!(self, Self::Validity)) => Some(0),
+            Self::Validity | Self::Bits => Some(bits),
+            Self::Bytes(width) => Some(rows.saturating_mul(width)),
+            Self::Offsets => Some(rows.saturating_add(1).saturating_mul(4)),
+            Self::Any => None,
+        }
+    }
+}
+
+/// What a column's layout needs: nodes, and for each buffer its node and length.
 #[derive(Default)]
 struct Layout {
     nodes: usize,
-    buffers: Vec<(usize, Option<usize>)>,
+    buffers: Vec<(usize, Length)>,
 }
 
 impl Layout {
@@ -56,19 +85,25 @@ impl Layout {
     fn add(&mut self, data_type: &ArrowType) {
         let node = self.nodes;
         self.nodes += 1;
-        self.buffers.push((node, None));
+        self.buffers.push((node, Length::Validity));
         match data_type {
-            ArrowType::Utf8 | ArrowType::Binary => self.buffers.extend([(node, None), (node, None)]),
+            ArrowType::Utf8 | ArrowType::Binary => {
+                self.buffers.extend([(node, Length::Offsets), (node, Length::Any)]);
+            }
             ArrowType::List(item) => {
-                self.buffers.push((node, None));
+                self.buffers.push((node, Length::Offsets));
                 self.add(item.data_type());
             }
             ArrowType::Map(entries, _) => {
-                self.buffers.push((node, None));
+                self.buffers.push((node, Length::Offsets));
                 self.add(entries.data_type());
             }
             ArrowType::Struct(fields) => fields.iter().for_each(|f| self.add(f.data_type())),
-            other => self.buffers.push((node, other.primitive_width())),
+            ArrowType::Boolean => self.buffers.push((node, Length::Bits)),
+            other => {
+                let width = other.primitive_width().and_then(|width| i64::try_from(width).ok());
+                self.buffers.push((node, width.map_or(Length::Any, Length::Bytes)));
+            }
         }
     }
 
@@ -89,7 +124,7 @@ impl Layout {
                 self.buffers.len()
             )));
         }
-        for (i, (buffer, (node, width))) in buffers.iter().zip(&self.buffers).enumerate() {
+        for (i, (buffer, (node, length))) in buffers.iter().zip(&self.buffers).enumerate() {
             let end = buffer.offset().checked_add(buffer.length());
             if buffer.offset() < 0 || buffer.length() < 0 || end.is_none_or(|end| end > body as i64) {
                 return Err(malformed(format!("buffer {i} lies outside the message")));
@@ -98,12 +133,13 @@ impl Layout {
             if node.length() < 0 || node.null_count() < 0 || node.null_count() > node.length() {
                 return Err(malformed(format!("a node states {} rows, {} NULLs", node.length(), node.null_count())));
             }
-            if let Some(width) = width {
-                let need = node.length().saturating_mul(*width as i64);
-                // Writers may pad to 64 bytes; a longer buffer means that a column of another type was sent.
-                if buffer.length() < need || buffer.length() > need.saturating_add(63) / 64 * 64 {
+            if let Some(need) = length.needed(node.length(), buffer.length()) {
+                // PyArrow cuts the buffers of a slice at the next 64 bytes, or where they end; a longer one means that
+                // a column of another type was sent.
+                let most = need.saturating_add(63) / 64 * 64;
+                if buffer.length() < need || buffer.length() > most {
                     return Err(malformed(format!(
-                        "buffer {i} has {} bytes for {} values of {width} bytes: another type than the table's",
+                        "buffer {i} has {} bytes where {} rows need {need}: another type than the table's",
                         buffer.length(),
                         node.length()
                     )));

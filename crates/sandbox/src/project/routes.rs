@@ -1,0 +1,210 @@
+//! What a request means: the service endpoint (below `/api`) has metadata and instances, the tunnel endpoint (no prefix)
+//! has sessions and rows. As the service has them on two hosts, neither must answer what belongs to the other.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use http::{Method, StatusCode};
+use jiff::Timestamp;
+
+use super::catalog::DEFAULT_SCHEMA;
+use super::error::{ApiError, ApiResult};
+use super::instance::Outcome;
+use super::partition::key_text;
+use super::request::{Params, Target};
+use super::rest;
+use super::state::State;
+use super::table::Table;
+use super::tunnel::addressed;
+use super::tunnel::download::{Download, Reading, Source};
+use super::tunnel::upload::Purpose;
+
+/// Parameters that a table may be asked with; one that is not known may change what is asked.
+const TABLE_PARAMS: &[&str] =
+    &["curr_project", "curr_schema", "extended", "partition", "partitions", "expectmarker", "marker", "maxitems"];
+
+/// What a request comes to.
+pub enum Reply {
+    /// An answer.
+    Whole(Response),
+    /// Rows, to be streamed.
+    Rows(Arc<Download>, Reading),
+}
+
+/// The table that a path of the tunnel names.
+pub struct Tunnelled<'t> {
+    /// Its schema.
+    pub schema: &'t str,
+    /// Its name.
+    pub name: &'t str,
+}
+
+impl<'t> Tunnelled<'t> {
+    /// Reads what follows `projects/P`: the schema stands in the path here, where the service endpoint has `curr_schema`.
+    pub fn table(target: &Target, path: &[&'t str]) -> ApiResult<Self> {
+        match path {
+            ["schemas", schema, "tables", name] if !target.service => Ok(Self { schema, name }),
+            ["tables", name] if !target.service => Ok(Self { schema: DEFAULT_SCHEMA, name }),
+            _ => Err(no_such_path(target)),
+        }
+    }
+}
+
+/// What follows `projects/P`, for this project.
+pub fn within_project<'t>(state: &State, target: &'t Target) -> ApiResult<Vec<&'t str>> {
+    let segments: Vec<&str> = target.segments.iter().map(String::as_str).collect();
+    match segments.as_slice() {
+        ["projects", project, rest @ ..] if project.eq_ignore_ascii_case(&state.name) => Ok(rest.to_vec()),
+        ["projects", project, ..] => {
+            Err(ApiError::new(404, "NoSuchProject", format!("ODPS-0420111:Project not found - '{project}'")))
+        }
+        _ => Err(no_such_path(target)),
+    }
+}
+
+fn no_such_path(target: &Target) -> ApiError {
+    let endpoint = if target.service { "service" } else { "tunnel" };
+    ApiError::new(404, "NoSuchObject", format!("the {endpoint} endpoint serves nothing at {}", target.path))
+}
+
+fn whole(response: Response) -> ApiResult<Reply> {
+    Ok(Reply::Whole(response))
+}
+
+fn text(body: String) -> Response {
+    rest::answer(StatusCode::OK, "text/plain", body)
+}
+
+/// Answers a request that sends no rows.
+///
+/// # Errors
+/// The refusal.
+pub fn route(state: &State, method: &Method, target: &Target, body: &[u8], accept: &str) -> ApiResult<Reply> {
+    let first: Vec<&str> = target.segments.iter().map(String::as_str).collect();
+    match first.as_slice() {
+        ["tenants"] if target.service => return whole(rest::tenant(state)),
+        ["logview", "host"] if target.service => return whole(text(format!("http://{}", state.host))),
+        _ => {}
+    }
+    let path = within_project(state, target)?;
+    match (target.service, path.as_slice()) {
+        (true, path) => service(state, method, target, path, body),
+        (false, ["instances", id]) => instance_rows(state, method, id, &target.params, accept),
+        (false, path) => {
+            let Tunnelled { schema, name } = Tunnelled::table(target, path)?;
+            tunnel(state, method, schema, name, &target.params, accept)
+        }
+    }
+}
+
+fn service(state: &State, method: &Method, target: &Target, path: &[&str], body: &[u8]) -> ApiResult<Reply> {
+    let params = &target.params;
+    let schema = params.get("curr_schema").filter(|schema| !schema.is_empty());
+    let now = Timestamp::now().as_second();
+    match (method.as_str(), path) {
+        ("GET", []) => whole(rest::project(state)),
+        ("GET", ["tunnel"]) => whole(text(state.host.clone())),
+        ("PUT" | "POST" | "GET", ["logs" | "logview" | "authorization", ..]) => whole(text(String::new())),
+        ("GET", ["schemas"]) => whole(rest::schemas(state, params)?),
+        ("POST", ["schemas"]) => whole(rest::create_schema(state, body, now)?),
+        ("GET", ["schemas", schema]) => whole(rest::schema(state, schema)?),
+        ("DELETE", ["schemas", schema]) => {
+            state.catalog.drop_schema(schema, false)?;
+            whole(text(String::new()))
+        }
+        ("GET", ["tables"]) => whole(rest::tables::list(state, schema.unwrap_or(DEFAULT_SCHEMA), params)?),
+        ("GET", ["tables", name]) => {
+            table(&*state.catalog.table(schema.unwrap_or(DEFAULT_SCHEMA), name)?, params).map(Reply::Whole)
+        }
+        ("POST", ["instances"]) => whole(rest::instances::create(state, schema, body)?),
+        ("GET", ["instances", id]) => whole(rest::instances::get(&*state.instances.get(id)?, params)),
+        // A statement ends within moments: there is nothing to stop.
+        ("PUT", ["instances", id]) => state.instances.get(id).map(|_| Reply::Whole(text(String::new()))),
+        (other, ["tables" | "instances", _]) => {
+            Err(ApiError::new(405, "MethodNotAllowed", format!("{other} at {}", target.path)))
+        }
+        _ => Err(no_such_path(target)),
+    }
+}
+
+fn table(table: &Table, params: &Params) -> ApiResult<Response> {
+    let known = |name: &str| TABLE_PARAMS.contains(&name) || name.starts_with("x-");
+    if let Some((name, _)) = params.0.iter().find(|(name, _)| !known(name)) {
+        return Err(ApiError::invalid(format!("this project does not know what `{name}` asks of a table")));
+    }
+    if params.has("partitions") {
+        return rest::tables::partitions(table, params);
+    }
+    if params.has("partition") {
+        return rest::tables::partition(table, params.need("partition")?);
+    }
+    Ok(rest::tables::get(table, params.has("extended")))
+}
+
+fn read(state: &State, source: &Source, params: &Params, accept: &str) -> ApiResult<Reply> {
+    let download = state.downloads.get(params.need("downloadid")?, source, Timestamp::now().as_second())?;
+    if !params.has("data") {
+        return whole(rest::json_answer(&download.describe()));
+    }
+    let reading = download.reading(params, accept)?;
+    Ok(Reply::Rows(download, reading))
+}
+
+fn instance_rows(state: &State, method: &Method, id: &str, params: &Params, accept: &str) -> ApiResult<Reply> {
+    let instance = state.instances.get(id)?;
+    match method.as_str() {
+        "POST" if params.has("downloads") => match &instance.outcome {
+            Outcome::Success(Some(rows)) => {
+                let download = Download::of_result(id, rows, Timestamp::now())?;
+                whole(rest::json_answer(&state.downloads.keep(download).describe()))
+            }
+            _ => Err(ApiError::invalid(format!("instance {id} has no rows: it was no SELECT, runs, or failed"))),
+        },
+        "GET" if params.has("downloadid") => read(state, &Source::Instance(id.to_owned()), params, accept),
+        other => Err(ApiError::new(405, "MethodNotAllowed", format!("{other} on the rows of an instance"))),
+    }
+}
+
+fn tunnel(state: &State, method: &Method, schema: &str, name: &str, params: &Params, accept: &str) -> ApiResult<Reply> {
+    let table = state.catalog.table(schema, name)?;
+    let meta = table.meta();
+    let time = Timestamp::now();
+    let now = time.as_second();
+    let upload = |id: &str| {
+        let upload = state.uploads.get(id)?;
+        upload.check_target(schema, name, &state.catalog, params).map(|()| upload)
+    };
+    match method.as_str() {
+        "POST" if params.has("uploads") => {
+            let purpose = Purpose {
+                schema: schema.to_owned(),
+                table: name.to_owned(),
+                key: addressed(&meta, params)?,
+                overwrite: params.is_true("overwrite"),
+                create_partition: params.is_true("create_partition"),
+            };
+            let upload = state.uploads.create(&state.catalog, &table, purpose, time)?;
+            let response = rest::json_answer(&upload.describe(&state.catalog, now)?);
+            whole(rest::with_header(response, "odps-tunnel-date-transform", "false"))
+        }
+        "POST" if params.has("uploadid") => {
+            let upload = upload(params.need("uploadid")?)?;
+            upload.commit(&state.catalog, now)?;
+            whole(rest::json_answer(&upload.describe(&state.catalog, now)?))
+        }
+        "GET" if params.has("uploadid") => {
+            whole(rest::json_answer(&upload(params.need("uploadid")?)?.describe(&state.catalog, now)?))
+        }
+        "POST" if params.has("downloads") => {
+            let key = addressed(&meta, params)?;
+            let part = table.get(&key).ok_or_else(|| ApiError::no_partition(&key_text(&meta, &key)))?;
+            let download = Download::of_part(&meta, key, &part, time);
+            whole(rest::json_answer(&state.downloads.keep(download).describe()))
+        }
+        "GET" if params.has("downloadid") => {
+            let source = Source::Partition { table: meta.id.clone(), key: addressed(&meta, params)? };
+            read(state, &source, params, accept)
+        }
+        other => Err(ApiError::new(405, "MethodNotAllowed", format!("{other} on a table with these parameters"))),
+    }
+}

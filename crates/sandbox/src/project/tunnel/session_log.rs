@@ -1,0 +1,204 @@
+//! A session's log on disk: one JSON line an event, each durable before it is acknowledged.
+//!
+//! It must never hold half a line before a whole one: a write that fails is taken back, and what a crash cut off is cut
+//! away at the next start.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::disk;
+use super::super::error::ProjectError;
+use super::super::table::FileEntry;
+
+const NAME: &str = "log";
+
+/// What happened to a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// A block was received.
+    Block {
+        /// Its id.
+        id: u32,
+        /// Its rows.
+        file: FileEntry,
+        /// When, in seconds since the epoch.
+        at: i64,
+    },
+    /// It was committed.
+    Closed,
+}
+
+/// Why an event was not written.
+#[derive(Debug)]
+pub enum AppendError {
+    /// Nothing of it is left.
+    TakenBack(io::Error),
+    /// Part of it may be left: nothing may be written after it.
+    Torn(io::Error),
+}
+
+/// What an append needs of a file.
+trait Tail: Write {
+    fn len(&self) -> io::Result<u64>;
+    fn cut(&mut self, len: u64) -> io::Result<()>;
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+impl Tail for File {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn cut(&mut self, len: u64) -> io::Result<()> {
+        self.set_len(len)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_all()
+    }
+}
+
+fn append_to(tail: &mut impl Tail, event: &Event) -> Result<(), AppendError> {
+    let before = tail.len().map_err(AppendError::TakenBack)?;
+    let mut line = serde_json::to_vec(event).map_err(|error| AppendError::TakenBack(error.into()))?;
+    line.push(b'\n');
+    tail.write_all(&line).and_then(|()| tail.sync()).map_err(|error| {
+        match tail.cut(before).and_then(|()| tail.sync()) {
+            Ok(()) => AppendError::TakenBack(error),
+            Err(_) => AppendError::Torn(error),
+        }
+    })
+}
+
+/// Adds an event to the log of the session in `dir`; it is on the disk when this returns.
+///
+/// # Errors
+/// What the system refused.
+pub fn append(dir: &Path, event: &Event) -> Result<(), AppendError> {
+    let path = dir.join(NAME);
+    let new = !path.exists();
+    let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(AppendError::TakenBack)?;
+    append_to(&mut file, event)?;
+    if new { disk::sync_dir(dir).map_err(AppendError::Torn) } else { Ok(()) }
+}
+
+/// The events of the session in `dir`. A last line that was cut off was never acknowledged, and is cut away.
+///
+/// # Errors
+/// The log cannot be read, or holds something else than events.
+pub fn read(dir: &Path) -> Result<Vec<Event>, ProjectError> {
+    let path = dir.join(NAME);
+    let log = match fs::read(&path) {
+        Ok(log) => log,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(disk::io_error(format!("reading {}", path.display()))(error)),
+    };
+    let whole = log.iter().rposition(|byte| *byte == b'\n').map_or(0, |i| i + 1);
+    if whole < log.len() {
+        OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .and_then(|file| file.set_len(whole as u64).and_then(|()| file.sync_all()))
+            .map_err(disk::io_error(format!("repairing {}", path.display())))?;
+    }
+    log[..whole]
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| {
+            serde_json::from_slice(line)
+                .map_err(|e| ProjectError::Damaged { path: path.display().to_string(), reason: e.to_string() })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file on a disk that is full after `room` bytes.
+    struct Full {
+        bytes: Vec<u8>,
+        room: usize,
+        can_cut: bool,
+    }
+
+    impl Write for Full {
+        fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+            let n = data.len().min(self.room);
+            if n == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.room -= n;
+            self.bytes.extend_from_slice(&data[..n]);
+            Ok(n)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Tail for Full {
+        fn len(&self) -> io::Result<u64> {
+            Ok(self.bytes.len() as u64)
+        }
+
+        fn cut(&mut self, len: u64) -> io::Result<()> {
+            if !self.can_cut {
+                return Err(io::ErrorKind::Other.into());
+            }
+            self.bytes.truncate(len as usize);
+            Ok(())
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn block(id: u32) -> Event {
+        let file = FileEntry { name: format!("{id}.arrow"), rows: 1, bytes: 9, batches: vec![1] };
+        Event::Block { id, file, at: 5 }
+    }
+
+    #[test]
+    fn a_write_that_fails_half_way_leaves_nothing_behind() {
+        let mut disk = Full { bytes: Vec::new(), room: 120, can_cut: true };
+        append_to(&mut disk, &block(1)).expect("there is room for one");
+        let error = append_to(&mut disk, &block(2)).expect_err("half of it fits");
+        assert!(matches!(error, AppendError::TakenBack(_)), "{error:?}");
+        disk.room = 1000;
+        append_to(&mut disk, &Event::Closed).expect("there is room again");
+
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::write(dir.path().join(NAME), &disk.bytes).expect("written");
+        assert_eq!(read(dir.path()).expect("whole lines"), [block(1), Event::Closed]);
+    }
+
+    #[test]
+    fn half_a_line_that_stays_is_told_apart() {
+        let mut disk = Full { bytes: Vec::new(), room: 10, can_cut: false };
+        let error = append_to(&mut disk, &block(1)).expect_err("half of it fits");
+        assert!(matches!(error, AppendError::Torn(_)), "{error:?}");
+    }
+
+    #[test]
+    fn what_a_crash_cut_off_is_cut_away() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert_eq!(read(dir.path()).expect("no log yet"), []);
+        append(dir.path(), &block(1)).expect("written");
+        append(dir.path(), &block(2)).expect("written");
+        let path = dir.path().join(NAME);
+        let bytes = fs::read(&path).expect("read");
+        // In the middle of a character too.
+        fs::write(&path, [&bytes[..bytes.len() - 9], b"\xe4\xb8".as_slice()].concat()).expect("cut");
+        assert_eq!(read(dir.path()).expect("repaired"), [block(1)]);
+        append(dir.path(), &Event::Closed).expect("written");
+        assert_eq!(read(dir.path()).expect("read"), [block(1), Event::Closed]);
+        fs::write(&path, b"{}\n").expect("damaged");
+        assert!(matches!(read(dir.path()), Err(ProjectError::Damaged { .. })));
+    }
+}
