@@ -73,8 +73,7 @@ pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
         .add(sized!(JobServiceServer::new(api.clone()), max))
         .add(sized!(WorkerServiceServer::new(api.clone()), max))
         .add(sized!(TimerServiceServer::new(api.clone()), max))
-        .add(sized!(LineageServiceServer::new(api), max)))
-        .add(sized!(AuditServiceServer::new(api), max))
+        .add(sized!(LineageServiceServer::new(api), max))
         .waiting("/mms.scheduler.v1.WorkerService/LeaseTasks"))
 }
 
