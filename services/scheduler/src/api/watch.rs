@@ -32,7 +32,7 @@ impl Api {
 
     pub(super) fn watch_job_stream(&self, key: JobKey, from: &str) -> Result<JobStream, Status> {
         let (mut seen, api) = (self.revision_at(from)?, self.clone());
-        Ok(mms_server::stream(QUEUE, |send| async move {
+        Ok(mms_server::stream(QUEUE, move |send| async move {
             let mut last = None;
             loop {
                 let look = api.look_at_job(&key, seen).await;
@@ -81,7 +81,7 @@ impl Api {
 
     pub(super) fn watch_task_stream(&self, key: TaskKey, from: &str) -> Result<TaskStream, Status> {
         let (seen, api) = (self.revision_at(from)?, self.clone());
-        Ok(mms_server::stream(QUEUE, |send| async move {
+        Ok(mms_server::stream(QUEUE, move |send| async move {
             let mut last = None;
             loop {
                 let (task, revision, ends) = match api.look_at_task(&key).await {
