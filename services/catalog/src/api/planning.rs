@@ -96,7 +96,7 @@ impl PlanningService for Api {
         let ask = ask(request)?;
         let api = self.clone();
         // What it asks of the registry is asked on behalf of this call.
-        let answers = mms_server::stream(QUEUE, |out| async move {
+        let answers = mms_server::stream(QUEUE, move |out| async move {
             let sent = match Box::pin(plan::plan(&api.core, &key, &ask, Claim::Take)).await {
                 Ok(planned) => api.stream(planned, &out).await,
                 Err(error) => Err(error),

@@ -25,7 +25,7 @@ impl Api {
         let fault = || ApiError::invalid_field("position", "is not a position of this stream");
         let mut seen = core.store.revision_at(from).ok_or_else(fault)?;
         let mut changes = core.store.subscribe();
-        Ok(mms_server::stream(QUEUE, |send| async move {
+        Ok(mms_server::stream(QUEUE, move |send| async move {
             loop {
                 changes.mark_unchanged();
                 let scan = match core.store.read_durable(|read| control::scan(read, &key)).await {

@@ -55,7 +55,7 @@ impl Api {
             }
         };
         let (core, now_ms) = (self.core.clone(), crate::now_ms);
-        Ok(mms_server::stream(QUEUE, |send| async move {
+        Ok(mms_server::stream(QUEUE, move |send| async move {
             let (listener, mut steps) = mpsc::channel(QUEUE);
             let forward = send.clone();
             // Ends when the check drops its side, or the caller is gone: then the check's next step finds that out.
@@ -107,7 +107,7 @@ impl Api {
             step: "network".into(),
             message: error.to_string(),
         })?;
-        Ok(mms_server::stream(QUEUE, |send| async move {
+        Ok(mms_server::stream(QUEUE, move |send| async move {
             let mut report = pb::CheckReport { state: pb::CheckState::Ok as i32, ..pb::CheckReport::default() };
             for (at, url) in urls.into_iter().enumerate() {
                 let step = connect(&http, at, url).await;

@@ -38,7 +38,7 @@ impl Api {
         let from = (from > 0).then_some(from);
         let only = (!request.name.is_empty()).then(|| super::id(&request.name));
         let core = self.core.clone();
-        Ok(mms_server::stream(QUEUE, |send| async move {
+        Ok(mms_server::stream(QUEUE, move |send| async move {
             let watch = Watch { core, only, send };
             // The caller going away ends it, and is no failure.
             if let Err(Some(error)) = watch.run(from).await {

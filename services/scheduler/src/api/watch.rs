@@ -76,7 +76,7 @@ struct Look {
 impl Api {
     pub(super) fn watch_job_stream(&self, key: JobKey, from: &str) -> Result<JobStream, Status> {
         let (mut seen, api) = (Seen::parse(&self.core.store, from)?, self.clone());
-        Ok(mms_server::stream(QUEUE, |send| async move {
+        Ok(mms_server::stream(QUEUE, move |send| async move {
             let mut last = None;
             loop {
                 let look = match api.look_at_job(&key, &seen).await {
@@ -132,7 +132,7 @@ impl Api {
 
     pub(super) fn watch_task_stream(&self, key: TaskKey, from: &str) -> Result<TaskStream, Status> {
         let (seen, api) = (revision_at(&self.core.store, from)?, self.clone());
-        Ok(mms_server::stream(QUEUE, |send| async move {
+        Ok(mms_server::stream(QUEUE, move |send| async move {
             let mut last = None;
             loop {
                 let (task, revision, ends) = match api.look_at_task(&key).await {
