@@ -252,6 +252,8 @@ def main():
         writer.write([empty.new_record([{"a": [1, None]}]), empty.new_record([None])])
     with empty.open_reader() as reader:
         same("JSON as records", [json.dumps(r[0]) for r in reader], ['{"a": [1, null]}', "null"])
+    texts = ['{"a": [1, null]}', None, '"中文"']
+    same("JSON by Arrow", pyodps_lz4.json_there_and_back(tunnel, empty, texts), texts)
     empty.drop()
     assert not o.exist_table("empty", schema=SCHEMA)
 
