@@ -116,8 +116,11 @@ impl Api {
             shown: |partition: &crate::record::Partition| partition.delete_time_ms == 0,
             show_deleted: request.show_deleted,
         };
-        let (items, next) = self.core.store.read(|read| pick(read, &PARTITIONS, &want, from))?;
-        let partitions = items.into_iter().map(|(key, partition)| convert::partition_to(&key, partition));
+        let (table_id, (items, next)) = self.core.store.read(|read| {
+            let table = read.get(&TABLES, &key::table_key(&table))?.unwrap_or_default();
+            Ok::<_, CatalogError>((table.facts.delta_id, pick(read, &PARTITIONS, &want, from)?))
+        })?;
+        let partitions = items.into_iter().map(|(key, partition)| convert::partition_to(&key, partition, &table_id));
         Ok(pb::ListPartitionsResponse {
             partitions: partitions.collect::<Result<_>>()?,
             next_page_token: next_token(&arguments, next.map(|key| key::partition_name(&key)))?,
