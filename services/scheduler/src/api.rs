@@ -1,5 +1,6 @@
 //! One file a gRPC service: protobuf in, domain out, domain in, protobuf out. No decisions.
 
+mod asked;
 mod audit;
 mod job;
 mod job_reads;

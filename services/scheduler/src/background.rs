@@ -1,6 +1,6 @@
-//! What goes on without being asked: leases that run out, notices to the catalog, uses of data sources, forgetting.
+//! What goes on without being asked: leases that run out, and notices to the catalog. What keeps the house in order is in
+//! [`crate::house`].
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mms_proto::catalog::v1::MigrationReport;
@@ -8,29 +8,42 @@ use mms_store::{Read, Scope};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::control;
-use crate::convert::version_to;
+use crate::convert::{target_name_to, version_to};
 use crate::core::Core;
-use crate::error::Result;
+use crate::error::{Result, SchedulerError};
 use crate::key;
 use crate::lease::{self, LeaseEnd};
-use crate::store::{JOBS, JobKey, LIVE_JOBS, NOTICES};
+use crate::record::Notice;
+use crate::store::{LEASED_TASKS, NOTICES, TASKS, TaskKey};
 use crate::task;
 
 /// How often leases are looked at; well below any term.
 const LEASE_TICK: Duration = Duration::from_millis(250);
-/// How often uses are prolonged and old request ids forgotten.
-const HOUSE_TICK: Duration = Duration::from_secs(20);
-/// Notices told in one call.
+/// Notices told in one call, and the partitions that they name together: the catalog takes a call in one commit.
 const NOTICES_AT_ONCE: usize = 200;
+const PARTITIONS_AT_ONCE: usize = 20_000;
 
 /// Gives every lease that is in the store and not on the clock one full term: at start all of them, later those whose
-/// worker went away before it heard of them.
+/// worker went away before it heard of them. Reads no task that is on the clock: this is done often.
 pub fn adopt(core: &Core) -> Result<()> {
-    for (key, epoch) in core.store.read(|read| lease::all(read, None))? {
-        core.leases.adopt(key, epoch, Instant::now());
+    let mut next = None;
+    loop {
+        let found = core.store.read(|read| {
+            let page = read.index_keys(&TASKS, &LEASED_TASKS, &Scope::all(), next.as_ref(), 1000)?;
+            let unknown = page.items.iter().filter(|key| !core.leases.knows(key));
+            let read_one =
+                |key: &TaskKey| Ok::<_, SchedulerError>(read.get(&TASKS, key)?.map(|task| (key.clone(), task)));
+            let unknown = unknown.map(read_one).collect::<Result<Vec<_>>>()?;
+            Ok::<_, SchedulerError>((unknown, page.next))
+        })?;
+        for (key, task) in found.0.into_iter().flatten() {
+            core.leases.adopt(key, task.epoch(), Instant::now());
+        }
+        next = found.1;
+        if next.is_none() {
+            return Ok(());
+        }
     }
-    Ok(())
 }
 
 /// Ends leases whose holders were not heard of in time.
@@ -87,61 +100,52 @@ pub async fn tell(core: Core, stop: CancellationToken) {
 
 async fn tell_all(core: &Core) -> Result<()> {
     loop {
-        let page = core.store.read(|read| read.page(&NOTICES, &Scope::all(), None, NOTICES_AT_ONCE))?;
-        if page.items.is_empty() {
+        // The store bounds a page's bytes, and a notice is small beside that.
+        let mut notices = core.store.read(|read| read.page(&NOTICES, &Scope::all(), None, NOTICES_AT_ONCE))?.items;
+        let mut partitions = 0;
+        let fits = notices.iter().take_while(|(_, notice)| {
+            partitions += notice.partitions.len();
+            partitions <= PARTITIONS_AT_ONCE
+        });
+        let fits = fits.count().max(1);
+        notices.truncate(fits);
+        if notices.is_empty() {
             return Ok(());
         }
-        let reports = page.items.iter().map(|(sequence, notice)| MigrationReport {
-            task: notice.task.clone(),
-            sequence: i64::try_from(*sequence).unwrap_or(i64::MAX),
-            table: notice.table.clone(),
-            partitions: notice.partitions.clone(),
-            state: notice.state,
-            version: notice.version.as_ref().map(version_to),
-            target: None,
-        });
-        core.peers.report(reports.collect()).await?;
-        let told: Vec<u64> = page.items.into_iter().map(|(sequence, _)| sequence).collect();
-        core.store
-            .commit(move |tx| {
-                for sequence in &told {
-                    tx.delete(&NOTICES, sequence)?;
+        match core.peers.report(notices.iter().map(report_of).collect()).await {
+            Ok(()) => {}
+            Err(error) if error.is_transient() => return Err(error),
+            // One that is refused will be refused again, and must not keep the others from being heard.
+            Err(_) if notices.len() > 1 => {
+                for one in &notices {
+                    tell_one(core, one).await?;
                 }
-                Ok::<_, crate::error::SchedulerError>(())
-            })
-            .await?;
+            }
+            Err(error) => tracing::error!(%error, notice = ?notices, "the catalog refuses a report, which is dropped"),
+        }
+        let told: Vec<u64> = notices.into_iter().map(|(sequence, _)| sequence).collect();
+        core.store.commit(move |tx| told.iter().try_for_each(|at| tx.delete(&NOTICES, at).map(drop))).await?;
     }
 }
 
-/// Prolongs the uses of data sources by live jobs, gives those of ended jobs back, and forgets old request ids.
-pub async fn keep_house(core: Core, stop: CancellationToken) {
-    let mut tick = tokio::time::interval(HOUSE_TICK);
-    let mut held: BTreeSet<JobKey> = BTreeSet::new();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = tick.tick() => {}
+async fn tell_one(core: &Core, one: &(u64, Notice)) -> Result<()> {
+    match core.peers.report(vec![report_of(one)]).await {
+        Err(error) if !error.is_transient() => {
+            tracing::error!(%error, notice = ?one, "the catalog refuses a report, which is dropped");
+            Ok(())
         }
-        if let Err(error) = uses(&core, &mut held).await {
-            tracing::warn!(%error, "the uses of data sources could not be prolonged");
-        }
-        let at = core.moment();
-        if let Err(error) = core.store.commit(move |tx| control::forget_requests(tx, &at)).await {
-            tracing::error!(%error, "old request ids could not be forgotten");
-        }
+        other => other,
     }
 }
 
-async fn uses(core: &Core, held: &mut BTreeSet<JobKey>) -> Result<()> {
-    let live = core.store.read(|read| read.index_keys(&JOBS, &LIVE_JOBS, &Scope::all(), None, 1000))?;
-    let live: BTreeSet<JobKey> = live.items.into_iter().collect();
-    for ended in held.difference(&live) {
-        core.leases.forget(ended);
-        core.peers.release(&ended.0, &key::job_name(ended)).await?;
+fn report_of((sequence, notice): &(u64, Notice)) -> MigrationReport {
+    MigrationReport {
+        task: notice.task.clone(),
+        sequence: i64::try_from(*sequence).unwrap_or(i64::MAX),
+        table: notice.table.clone(),
+        partitions: notice.partitions.clone(),
+        state: notice.state,
+        version: notice.version.as_ref().map(version_to),
+        target: notice.target.as_ref().map(target_name_to),
     }
-    for job in &live {
-        core.peers.acquire(&job.0, &key::job_name(job)).await?;
-    }
-    *held = live;
-    Ok(())
 }

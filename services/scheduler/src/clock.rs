@@ -69,6 +69,11 @@ impl Leases {
         }
     }
 
+    /// Whether a lease of a task is on the clock.
+    pub fn knows(&self, key: &TaskKey) -> bool {
+        self.inner.lock().held.contains_key(key)
+    }
+
     /// A heartbeat came for a lease that holds.
     pub fn beat(&self, key: &TaskKey, epoch: Epoch, progress: Progress, now: Instant) {
         if let Some(held) = self.inner.lock().held.get_mut(key)
@@ -116,6 +121,11 @@ impl Leases {
     /// When a worker was last heard of, if this process did.
     pub fn seen(&self, worker: &str) -> Option<i64> {
         self.inner.lock().seen.get(worker).copied()
+    }
+
+    /// Forgets a worker.
+    pub fn unsee(&self, worker: &str) {
+        self.inner.lock().seen.remove(worker);
     }
 
     /// Bytes a second of a job over the last minute, given how many are done now.

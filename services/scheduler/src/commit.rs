@@ -135,6 +135,7 @@ fn publish(tx: &mut Tx<'_>, at: &Moment, id: &str, intent: &Intent) -> Result<()
             intent_id: id.to_owned(),
             rows: unit.rows,
             data_source: key.0.clone(),
+            job_uid: intent.job_uid.clone(),
         };
         tx.put(&LINEAGE, &key::unit_key(&intent.target, &unit.partition), &entry)?;
     }

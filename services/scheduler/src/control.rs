@@ -1,24 +1,26 @@
-//! What people do to jobs, inside a commit: create, approve, start, stop, retry, delete.
+//! What people do to jobs, inside a commit: create, approve, start, stop, retry, delete. What of it concerns all tasks of a
+//! job is only begun here, and carried through by [`crate::change`].
 
 use std::ops::ControlFlow;
 
 use mms_store::{Read, Scope, Tx};
 
+use crate::change::{self, Change};
 use crate::error::{Result, SchedulerError};
 use crate::job::{JobEvent, JobState};
 use crate::key;
-use crate::lease::{self, Epoch, LeaseEnd};
-use crate::record::{Job, Request};
+use crate::record::{Job, Request, Task};
 use crate::rollup::{self, Moment};
-use crate::store::{JOB_TABLES, JOBS, JobKey, LOGS, MANIFESTS, REQUESTS, TASKS, TaskKey, UNITS};
+use crate::store::{JOB_TABLES, JOBS, JobKey, REQUESTS, TASKS, TaskKey};
 use crate::task::TaskState;
 
 /// How long a request id is remembered.
 const REQUEST_TTL_MS: i64 = 24 * 3600 * 1000;
 
-/// The job as stored.
+/// The job as stored. One that is being deleted is gone for everybody.
 pub fn job(read: &impl Read, key: &JobKey) -> Result<Job> {
-    read.get(&JOBS, key)?.ok_or_else(|| SchedulerError::NotFound(key::job_name(key)))
+    let job = read.get(&JOBS, key)?.filter(|job| change::of(job) != Some(Change::Delete));
+    job.ok_or_else(|| SchedulerError::NotFound(key::job_name(key)))
 }
 
 /// The resource that an earlier call with this request id made, if its content was the same.
@@ -70,13 +72,20 @@ pub fn create(tx: &mut Tx<'_>, key: &JobKey, mut job: Job) -> Result<Job> {
     Ok(job)
 }
 
-fn after(key: &JobKey, job: &Job, event: JobEvent) -> Result<JobState> {
+/// The state of a job after an event.
+pub fn after(key: &JobKey, job: &Job, event: JobEvent) -> Result<JobState> {
     let state = JobState::of(job).ok_or_else(|| SchedulerError::NotFound(key::job_name(key)))?;
     state.after(event).map_err(|source| SchedulerError::WrongState { resource: key::job_name(key), source })
 }
 
-fn planned(job: &Job) -> bool {
+/// Whether its plan is complete.
+pub fn planned(job: &Job) -> bool {
     job.scope_listed && job.counts.tables_planned >= job.counts.tables_total
+}
+
+/// Whether its plan may run: nobody is to look at it, or somebody did.
+pub fn approved(job: &Job) -> bool {
+    !job.review || job.approved
 }
 
 fn put(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, mut job: Job) -> Result<Job> {
@@ -93,64 +102,53 @@ pub fn approve(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, accept_blocked: bool)
         return Err(SchedulerError::Blocked { resource: key::job_name(key), count: job.counts.tables_blocked });
     }
     job.state = state as i32;
+    job.approved = true;
     put(tx, at, key, job)
+}
+
+/// Begins a change that [`crate::change::step`] carries through.
+fn begin(tx: &mut Tx<'_>, key: &JobKey, mut job: Job, change: Change, only: Option<u32>) -> Result<Job> {
+    (job.change, job.change_task) = (change as i32, only);
+    job.revision = tx.revision();
+    tx.put(&JOBS, key, &job)?;
+    Ok(job)
 }
 
 /// Goes on with a stopped job.
-pub fn start(tx: &mut Tx<'_>, at: &Moment, key: &JobKey) -> Result<Job> {
-    let mut job = job(tx, key)?;
-    let state = after(key, &job, JobEvent::Start { planned: planned(&job) })?;
-    if Some(state) != JobState::of(&job) {
-        reclaim(tx, key, &job)?;
-    }
-    job.state = state as i32;
-    job.reason = None;
-    job.end_time_ms = 0;
-    put(tx, at, key, job)
-}
-
-/// Stops a job and fences whoever works on it.
-pub fn stop(tx: &mut Tx<'_>, at: &Moment, key: &JobKey) -> Result<(Job, Vec<(TaskKey, Epoch)>)> {
-    let state = after(key, &job(tx, key)?, JobEvent::Stop)?;
-    let leases = lease::all(tx, None)?;
-    let own: Vec<_> = leases.into_iter().filter(|(task, _)| key::job_of(task) == *key).collect();
-    for (task, epoch) in &own {
-        lease::end(tx, at, task, *epoch, LeaseEnd::Stopped)?;
-    }
-    let mut job = job(tx, key)?;
-    job.state = state as i32;
-    job.end_time_ms = at.now_ms;
-    job.revision = tx.revision();
-    tx.put(&JOBS, key, &job)?;
-    Ok((job, own))
-}
-
-/// Tries the failed tasks of a failed job again.
-pub fn retry(tx: &mut Tx<'_>, at: &Moment, key: &JobKey) -> Result<Job> {
-    let found = job(tx, key)?;
-    let state = after(key, &found, JobEvent::Retry { planned: planned(&found) })?;
-    reclaim(tx, key, &found)?;
-    set_state(tx, key, state)?;
-    for number in 0..found.next_task {
-        let task_key = (key.0.clone(), key.1.clone(), number);
-        reset(tx, at, &task_key)?;
-    }
+pub fn start(tx: &mut Tx<'_>, key: &JobKey) -> Result<Job> {
     let job = job(tx, key)?;
-    put(tx, at, key, job)
+    let state = after(key, &job, JobEvent::Start { planned: planned(&job), approved: approved(&job) })?;
+    if Some(state) == JobState::of(&job) {
+        return Ok(job);
+    }
+    begin(tx, key, job, Change::Start, None)
 }
 
-fn set_state(tx: &mut Tx<'_>, key: &JobKey, state: JobState) -> Result<()> {
+/// Stops a job: no task of it starts from now on.
+pub fn stop(tx: &mut Tx<'_>, key: &JobKey) -> Result<Job> {
     let mut job = job(tx, key)?;
-    job.state = state as i32;
-    job.reason = None;
-    job.end_time_ms = 0;
+    if change::claims(&job) {
+        // It had ended, and stays so.
+        (job.change, job.change_task) = (0, None);
+    } else {
+        job.state = after(key, &job, JobEvent::Stop)? as i32;
+    }
     job.revision = tx.revision();
     tx.put(&JOBS, key, &job)?;
-    Ok(())
+    Ok(job)
+}
+
+/// Tries what failed of a failed job again.
+pub fn retry(tx: &mut Tx<'_>, key: &JobKey) -> Result<Job> {
+    let job = job(tx, key)?;
+    after(key, &job, JobEvent::Retry { planned: planned(&job) })?;
+    begin(tx, key, job, Change::Retry, None)
 }
 
 /// Tries one failed task again; its job goes on if it had failed.
-pub fn retry_task(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey) -> Result<()> {
+pub fn retry_task(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey) -> Result<Job> {
+    let job_key = key::job_of(key);
+    let found = job(tx, &job_key)?;
     let not_found = || SchedulerError::NotFound(key::task_name(key));
     let task = tx.get(&TASKS, key)?.ok_or_else(not_found)?;
     let state = TaskState::of(&task).ok_or_else(not_found)?;
@@ -158,104 +156,46 @@ pub fn retry_task(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey) -> Result<()> {
         let state = format!("{state:?}");
         return Err(SchedulerError::TaskNotFailed { resource: key::task_name(key), state });
     }
-    let job_key = key::job_of(key);
-    let found = job(tx, &job_key)?;
     if JobState::of(&found) == Some(JobState::Failed) {
-        let state = after(&job_key, &found, JobEvent::Retry { planned: planned(&found) })?;
-        reclaim(tx, &job_key, &found)?;
-        set_state(tx, &job_key, state)?;
+        return begin(tx, &job_key, found, Change::Retry, Some(key.2));
     }
-    reset(tx, at, key)
+    reset(tx, at, key)?;
+    // A task that waits for its table waits for ever if the one that makes it has failed too.
+    if task.blocked
+        && let Some(table) = tx.get(&JOB_TABLES, &key::table_of(key, &task))?
+    {
+        reset(tx, at, &(key.0.clone(), key.1.clone(), table.first_task))?;
+    }
+    job(tx, &job_key)
 }
 
 /// Puts a failed task back to the step that failed; one that waited for the table's maker waits again.
 fn reset(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey) -> Result<()> {
     let Some(before) = tx.get(&TASKS, key)? else { return Ok(()) };
     let Some(state) = TaskState::of(&before).filter(|state| state.is_failed()) else { return Ok(()) };
-    let mut task = before.clone();
-    task.state = state.rest() as i32;
-    (task.failures, task.expiries, task.retry_time_ms, task.end_time_ms) = (0, 0, 0, 0);
+    let mut task = again(before.clone(), state.rest());
     rollup::log(tx, at, key, &mut task, "", "tried again by hand")?;
     rollup::save(tx, at, key, &before, task)
 }
 
-/// Claims the units of a job that came back; refused if another live job has taken one meanwhile.
-fn reclaim(tx: &mut Tx<'_>, key: &JobKey, job: &Job) -> Result<()> {
-    let mut units = Vec::new();
-    tx.scan(&TASKS, &Scope::prefix(&(key.0.clone(), key.1.clone())), |task_key, task| {
-        units.push((key::table_of(&task_key, &task), task.units));
-        ControlFlow::Continue(())
-    })?;
-    for (table_key, units) in units {
-        let target = tx.get(&JOB_TABLES, &table_key)?.and_then(|table| table.target).and_then(|target| target.name);
-        let Some(target) = target else { continue };
-        let source = format!("{}.{}", table_key.2, table_key.3);
-        for unit in units {
-            claim(tx, key, &job.uid, &source, &key::unit_key(&target, &unit.partition))?;
-        }
-    }
-    Ok(())
+/// A task that goes on from a state as if it had not been tried.
+pub fn again(mut task: Task, state: TaskState) -> Task {
+    task.state = state as i32;
+    (task.failures, task.expiries, task.retry_time_ms, task.end_time_ms) = (0, 0, 0, 0);
+    task.parked = true;
+    task
 }
 
-/// Claims one target unit for a job, unless another live job, or another table of the same job, has it.
-pub fn claim(tx: &mut Tx<'_>, key: &JobKey, uid: &str, table: &str, unit: &crate::store::UnitKey) -> Result<()> {
-    let mut claim = tx.get(&UNITS, unit)?.unwrap_or_default();
-    let same_job = claim.job_uid == uid;
-    if !claim.job_uid.is_empty() && (!same_job || claim.table != table) {
-        let owner = (claim.data_source.clone(), claim.job.clone());
-        let live = tx
-            .get(&JOBS, &owner)?
-            .filter(|other| other.uid == claim.job_uid)
-            .and_then(|other| JobState::of(&other))
-            .is_some_and(JobState::owns_units);
-        if live {
-            let partition = if unit.1.is_empty() { String::new() } else { format!(" partition {}", unit.1) };
-            let target = format!("{}{partition}", unit.0);
-            let by = if same_job { format!(" for table {}", claim.table) } else { String::new() };
-            return Err(SchedulerError::TargetOwned { target, job: format!("{}{by}", key::job_name(&owner)) });
-        }
-    }
-    claim.data_source.clone_from(&key.0);
-    claim.job.clone_from(&key.1);
-    uid.clone_into(&mut claim.job_uid);
-    table.clone_into(&mut claim.table);
-    tx.put(&UNITS, unit, &claim)?;
-    Ok(())
-}
-
-/// Deletes a job that has ended, and all of it but its open intents.
-pub fn delete(tx: &mut Tx<'_>, key: &JobKey, etag: &str) -> Result<()> {
+/// Begins to delete a job that has ended, with all of it but its open intents.
+pub fn delete(tx: &mut Tx<'_>, key: &JobKey, etag: &str) -> Result<Job> {
     let found = job(tx, key)?;
     if !etag.is_empty() && etag != found.revision.to_string() {
         return Err(SchedulerError::EtagMismatch(key::job_name(key)));
     }
     let state = JobState::of(&found).ok_or_else(|| SchedulerError::NotFound(key::job_name(key)))?;
-    if !state.is_ended() {
-        let source = crate::job::WrongState { state, event: JobEvent::Stop };
+    if !state.is_ended() || change::claims(&found) {
+        let source = crate::job::WrongState { state, event: JobEvent::Delete };
         return Err(SchedulerError::WrongState { resource: key::job_name(key), source });
     }
-    let own = (key.0.clone(), key.1.clone());
-    clear(tx, &TASKS, &Scope::prefix(&own))?;
-    clear(tx, &JOB_TABLES, &Scope::prefix(&own))?;
-    clear(tx, &MANIFESTS, &Scope::prefix(&own))?;
-    clear(tx, &LOGS, &Scope::prefix(&own))?;
-    tx.delete(&JOBS, key)?;
-    Ok(())
-}
-
-/// Deletes every row of a scope.
-pub fn clear<K: mms_store::Key, R: prost::Message + Default>(
-    tx: &mut Tx<'_>,
-    table: &mms_store::Table<K, R>,
-    scope: &Scope<K>,
-) -> Result<()> {
-    let mut keys = Vec::new();
-    tx.scan(table, scope, |key, _| {
-        keys.push(key);
-        ControlFlow::Continue(())
-    })?;
-    for key in keys {
-        tx.delete(table, &key)?;
-    }
-    Ok(())
+    begin(tx, key, found, Change::Delete, None)
 }

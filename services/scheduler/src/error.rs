@@ -1,10 +1,10 @@
 //! What can go wrong in this service, and the one place that says how a caller hears of it.
 
-use mms_proto::{ApiError, ErrorReason, FieldViolation};
+use mms_proto::{ApiError, ErrorReason, FieldViolation, Role};
 use mms_store::StoreError;
 use tonic::Code;
 
-use crate::job::WrongState;
+use crate::job::{JobState, WrongState};
 
 /// A failure of the scheduler.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,12 @@ pub enum SchedulerError {
         /// Its state.
         state: String,
     },
+    /// What was under way with a job was ended by another call.
+    #[error("{0} was stopped meanwhile: start it again if it is to go on")]
+    Overtaken(String, JobState),
+    /// Only an administrator may ask for this.
+    #[error("{0} needs role ADMIN")]
+    NeedsAdmin(&'static str, Role),
     /// The plan has blockers.
     #[error("{count} tables of {resource} are blocked: mend what ListFindings names, or approve with accept_blocked")]
     Blocked {
@@ -106,6 +112,13 @@ impl From<SchedulerError> for ApiError {
             E::TaskNotFailed { resource, state } => Self::new(Code::FailedPrecondition, ErrorReason::WrongState, text)
                 .with("resource", resource)
                 .with("state", state),
+            E::Overtaken(resource, state) => Self::new(Code::FailedPrecondition, ErrorReason::WrongState, text)
+                .with("resource", resource)
+                .with("state", state.to_string()),
+            E::NeedsAdmin(feature, role) => Self::new(Code::PermissionDenied, ErrorReason::RoleTooLow, text)
+                .with("method", feature)
+                .with("role", role_text(role))
+                .with("least_role", role_text(Role::Admin)),
             E::Blocked { resource, count } => Self::new(Code::FailedPrecondition, ErrorReason::Blocked, text)
                 .with("table", resource)
                 .with("count", count.to_string()),
@@ -122,6 +135,11 @@ impl From<SchedulerError> for ApiError {
             E::Peer { error, .. } => *error,
         }
     }
+}
+
+fn role_text(role: Role) -> &'static str {
+    let name = role.as_str_name();
+    name.strip_prefix("ROLE_").unwrap_or(name)
 }
 
 fn store_error(error: &StoreError, text: String) -> ApiError {

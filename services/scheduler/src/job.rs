@@ -16,7 +16,7 @@ pub enum JobState {
     Running = 4,
     /// No tasks start, for a reason.
     Paused = 5,
-    /// Running tasks are told to stop. This version fences them at once, so no job rests here.
+    /// No task starts, and running ones are fenced.
     Stopping = 6,
     /// Stopped by somebody.
     Stopped = 7,
@@ -45,13 +45,20 @@ pub enum JobEvent {
         /// Something failed or is blocked.
         failed: bool,
     },
-    /// Somebody stopped it.
+    /// Somebody stops it.
     Stop,
-    /// Somebody goes on with it. `planned`: its plan is complete.
+    /// No task of it runs any more.
+    Stopped,
+    /// Somebody goes on with it. `planned`: its plan is complete; `approved`: it may run, as nobody is to look at its
+    /// plan or somebody did.
     Start {
         /// All tables are planned.
         planned: bool,
+        /// It needs no approval, or has it.
+        approved: bool,
     },
+    /// Somebody deletes it: what has come to an end goes away, and has no state after.
+    Delete,
     /// Somebody retries what failed. `planned` as above.
     Retry {
         /// All tables are planned.
@@ -131,6 +138,7 @@ impl JobState {
     pub fn after(self, event: JobEvent) -> Result<Self, WrongState> {
         use JobEvent as E;
         let planned = |planned: bool| if planned { Self::Waiting } else { Self::Planning };
+        let stopping = if self == Self::Stopped { Self::Stopped } else { Self::Stopping };
         match (self, event) {
             (Self::Planning, E::Planned { review: true }) => Ok(Self::PendingReview),
             (Self::Planning, E::Planned { review: false }) | (Self::PendingReview, E::Approved) => Ok(Self::Waiting),
@@ -150,8 +158,10 @@ impl JobState {
                 | Self::Stopping
                 | Self::Stopped,
                 E::Stop,
-            ) => Ok(Self::Stopped),
-            (Self::Stopped | Self::Paused, E::Start { planned: done }) => Ok(planned(done)),
+            ) => Ok(stopping),
+            (Self::Stopping, E::Stopped) => Ok(Self::Stopped),
+            (Self::Stopped | Self::Paused, E::Start { planned: true, approved: false }) => Ok(Self::PendingReview),
+            (Self::Stopped | Self::Paused, E::Start { planned: done, .. }) => Ok(planned(done)),
             (Self::Failed, E::Retry { planned: done }) => Ok(planned(done)),
             _ => Err(WrongState { state: self, event }),
         }
@@ -171,7 +181,9 @@ mod tests {
             Just(JobEvent::Leased),
             any::<bool>().prop_map(|failed| JobEvent::Ended { failed }),
             Just(JobEvent::Stop),
-            any::<bool>().prop_map(|planned| JobEvent::Start { planned }),
+            Just(JobEvent::Stopped),
+            Just(JobEvent::Delete),
+            any::<bool>().prop_map(|planned| JobEvent::Start { planned, approved: false }),
             any::<bool>().prop_map(|planned| JobEvent::Retry { planned }),
         ]
     }
@@ -186,16 +198,16 @@ mod tests {
         fn nothing_runs_without_a_plan_and_approval(events in proptest::collection::vec(any_event(), 0..40)) {
             let (mut state, mut planned, mut approved) = (JobState::Planning, false, false);
             for event in events {
-                // Whoever raises Start and Retry says truthfully whether the plan is complete.
+                // Whoever raises Start and Retry says truthfully whether the plan is complete and approved.
                 let event = match event {
-                    JobEvent::Start { .. } => JobEvent::Start { planned },
+                    JobEvent::Start { .. } => JobEvent::Start { planned, approved },
                     JobEvent::Retry { .. } => JobEvent::Retry { planned },
                     other => other,
                 };
                 let Ok(next) = state.after(event) else { continue };
                 match event {
                     JobEvent::Planned { review } => { planned = true; approved = !review; }
-                    JobEvent::Approved | JobEvent::Start { .. } => approved = true,
+                    JobEvent::Approved => approved = true,
                     _ => {}
                 }
                 state = next;

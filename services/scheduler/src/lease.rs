@@ -87,6 +87,7 @@ pub fn grant(tx: &mut Tx<'_>, at: &Moment, holder: &Holder, max: usize) -> Resul
         task.counter += 1;
         task.attempt += 1;
         task.retry_time_ms = 0;
+        task.parked = false;
         if task.start_time_ms == 0 {
             task.start_time_ms = at.now_ms;
         }
@@ -114,11 +115,14 @@ pub fn candidates(read: &impl Read, at: &Moment, worker: &Worker, max: usize) ->
             if !runs {
                 continue;
             }
-            // The source's bound holds over all its jobs; a job may set a lower one for itself.
-            let running = leased_of(read, &Scope::prefix(&(job_key.0.clone(),)))?
+            // The source's bound holds over all its jobs, and the job's over its own tasks.
+            let of_source = leased_of(read, &Scope::prefix(&(job_key.0.clone(),)))?
                 + found.iter().filter(|(job, _)| job.0 == job_key.0).count();
-            let bound = usize::try_from(job.max_concurrent_tasks).unwrap_or(0);
-            let mut room = bound.saturating_sub(running).min(max - found.len());
+            let of_job =
+                leased_of(read, &Scope::prefix(&job_key))? + found.iter().filter(|(job, _)| *job == job_key).count();
+            let left = |bound: i32, running: usize| usize::try_from(bound).unwrap_or(0).saturating_sub(running);
+            let room = left(job.source_max_concurrent_tasks, of_source).min(left(job.max_concurrent_tasks, of_job));
+            let mut room = room.min(max - found.len());
             ready_of(read, at, worker, &job_key, &mut room, &mut found)?;
             if found.len() >= max {
                 return Ok(found);
@@ -203,6 +207,7 @@ pub fn end(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, epoch: Epoch, why: Lease
     task.instance.clear();
     let state = TaskState::of(&task).unwrap_or(TaskState::Init);
     task.state = state.rest() as i32;
+    task.parked = why == LeaseEnd::Stopped;
     let text = match why {
         LeaseEnd::Expired => "the lease ran out",
         LeaseEnd::Released => "the lease was given back",

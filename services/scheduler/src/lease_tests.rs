@@ -45,8 +45,9 @@ async fn a_table_that_cannot_be_made_fails_all_its_tasks_and_a_retry_brings_them
     assert!(fixture.report(0, "a", first[0].task.epoch(), failed(Step::Schema, true)).await);
     let job = fixture.job();
     assert_eq!((JobState::of(&job), job.counts.tasks_failed), (Some(JobState::Failed), 3));
-    let at = fixture.at();
-    let job = fixture.commit(move |tx| control::retry(tx, &at, &job_key())).await.expect("a failed job");
+    fixture.commit(|tx| control::retry(tx, &job_key())).await.expect("a failed job");
+    fixture.carry(&job_key()).await;
+    let job = fixture.job();
     assert_eq!((JobState::of(&job), job.counts.tasks_failed), (Some(JobState::Waiting), 0));
     let again = fixture.lease("a", 10).await;
     assert_eq!(again.len(), 1, "the others wait again");
@@ -123,15 +124,17 @@ async fn attempts_are_counted_with_pauses_and_then_it_is_over() {
 #[tokio::test]
 async fn a_stopped_job_fences_and_goes_on_where_it_was() {
     let fixture = Fixture::new(1).await;
-    let at = fixture.at();
     let epoch = fixture.lease("a", 1).await[0].task.epoch();
     fixture.report(0, "a", epoch, done(Step::Schema)).await;
     fixture.report(0, "a", epoch, Event::Begun(Step::Data)).await;
-    let (job, fenced) = fixture.commit(move |tx| control::stop(tx, &at, &job_key())).await.expect("stops");
-    assert_eq!((JobState::of(&job), fenced.len()), (Some(JobState::Stopped), 1));
+    fixture.commit(|tx| control::stop(tx, &job_key())).await.expect("stops");
+    assert_eq!(JobState::of(&fixture.job()), Some(JobState::Stopping));
+    fixture.carry(&job_key()).await;
+    assert_eq!(JobState::of(&fixture.job()), Some(JobState::Stopped));
     assert!(!fixture.report(0, "a", epoch, done(Step::Data)).await);
     assert!(fixture.lease("a", 1).await.is_empty());
-    fixture.commit(move |tx| control::start(tx, &at, &job_key())).await.expect("starts");
+    fixture.commit(|tx| control::start(tx, &job_key())).await.expect("starts");
+    fixture.carry(&job_key()).await;
     let again = fixture.lease("a", 1).await.remove(0);
     assert_eq!(TaskState::of(&again.task), Some(TaskState::SchemaDone));
 }

@@ -6,6 +6,8 @@
 
 mod api;
 mod background;
+mod change;
+mod claim;
 mod clock;
 mod commit;
 mod config;
@@ -15,11 +17,15 @@ mod core;
 mod error;
 #[cfg(test)]
 mod fixture;
+mod house;
 mod job;
+#[cfg(test)]
+mod job_tests;
 mod key;
 mod lease;
 #[cfg(test)]
 mod lease_tests;
+mod notice;
 mod peers;
 mod plan;
 mod planner;
@@ -28,6 +34,7 @@ mod report;
 mod rollup;
 mod scope;
 mod split;
+mod spool;
 mod store;
 mod task;
 
@@ -56,7 +63,8 @@ pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
     run(&ctx, "planner", planner::run(core.clone(), ctx.shutdown.clone()));
     run(&ctx, "leases", background::expire(core.clone(), ctx.shutdown.clone()));
     run(&ctx, "notices", background::tell(core.clone(), ctx.shutdown.clone()));
-    run(&ctx, "house", background::keep_house(core.clone(), ctx.shutdown.clone()));
+    run(&ctx, "uses", house::hold_sources(core.clone(), ctx.shutdown.clone()));
+    run(&ctx, "house", house::tidy(core.clone(), ctx.shutdown.clone()));
     let closing = core.store.clone();
     let drained = ctx.drained.clone();
     ctx.spawn("store", Critical::No, async move {

@@ -4,10 +4,11 @@ use mms_proto::scheduler::v1::{MigrationContent, TableDecision};
 use mms_proto::types::v1::VerificationLevel;
 use mms_store::{Read, Scope, Tx};
 
+use crate::change;
+use crate::claim;
 use crate::control;
 use crate::error::{Result, SchedulerError};
 use crate::job::{JobEvent, JobState};
-use crate::key;
 use crate::record::{Job, JobTable, Reason, Task, Unit};
 use crate::rollup::{self, Moment};
 use crate::split::{Bounds, split};
@@ -33,9 +34,16 @@ pub fn steps(content: i32, verification: i32, has_units: bool) -> Vec<Step> {
 
 /// Jobs that are being planned.
 pub fn planning(read: &impl Read) -> Result<Vec<(JobKey, Job)>> {
-    let page = read.index_page(&JOBS, &LIVE_JOBS, &Scope::all(), None, 1000)?;
     let planning = |job: &Job| JobState::of(job) == Some(JobState::Planning);
-    Ok(page.items.into_iter().filter(|(_, job)| planning(job)).collect())
+    let (mut jobs, mut next) = (Vec::new(), None);
+    loop {
+        let page = read.index_page(&JOBS, &LIVE_JOBS, &Scope::all(), next.as_ref(), 1000)?;
+        jobs.extend(page.items.into_iter().filter(|(_, job)| planning(job)));
+        next = page.next;
+        if next.is_none() {
+            return Ok(jobs);
+        }
+    }
 }
 
 /// The job, if it is still that very job and still being planned.
@@ -44,17 +52,19 @@ fn still(tx: &Tx<'_>, key: &JobKey, uid: &str) -> Result<Option<Job>> {
     Ok(job.filter(|job| JobState::of(job) == Some(JobState::Planning)))
 }
 
-/// Stores the tables of a job's scope, with the limits that hold for it. False: the job is gone or stopped.
-pub fn list(
-    tx: &mut Tx<'_>,
-    key: &JobKey,
-    uid: &str,
-    tables: Vec<(String, String, JobTable)>,
-    limits: impl FnOnce(&mut Job),
-) -> Result<bool> {
+/// Removes a page of what an interrupted listing left; whether there was anything.
+pub fn unlist(tx: &mut Tx<'_>, key: &JobKey, uid: &str) -> Result<bool> {
     let Some(mut job) = still(tx, key, uid)? else { return Ok(false) };
-    control::clear(tx, &JOB_TABLES, &Scope::prefix(&(key.0.clone(), key.1.clone())))?;
-    job.counts.tables_total = 0;
+    if job.counts.tables_total != 0 {
+        job.counts.tables_total = 0;
+        tx.put(&JOBS, key, &job)?;
+    }
+    change::clear_some(tx, &JOB_TABLES, &Scope::prefix(key))
+}
+
+/// Stores some of the tables of a job's scope. False: the job is gone or stopped.
+pub fn list(tx: &mut Tx<'_>, key: &JobKey, uid: &str, tables: Vec<(String, String, JobTable)>) -> Result<bool> {
+    let Some(mut job) = still(tx, key, uid)? else { return Ok(false) };
     for (schema, name, mut table) in tables {
         if table.decision != TableDecision::Excluded as i32 {
             job.counts.tables_total += 1;
@@ -62,11 +72,19 @@ pub fn list(
         table.revision = tx.revision();
         tx.put(&JOB_TABLES, &(key.0.clone(), key.1.clone(), schema, name), &table)?;
     }
+    job.revision = tx.revision();
+    tx.put(&JOBS, key, &job)?;
+    Ok(true)
+}
+
+/// All tables of the scope are stored; the limits that hold for the job are known.
+pub fn listed(tx: &mut Tx<'_>, key: &JobKey, uid: &str, limits: impl FnOnce(&mut Job)) -> Result<()> {
+    let Some(mut job) = still(tx, key, uid)? else { return Ok(()) };
     limits(&mut job);
     job.scope_listed = true;
     job.revision = tx.revision();
     tx.put(&JOBS, key, &job)?;
-    Ok(true)
+    Ok(())
 }
 
 /// Ends a job that cannot be planned at all.
@@ -82,10 +100,10 @@ pub fn fail(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, uid: &str, reason: Reaso
     Ok(())
 }
 
-/// Removes what an interrupted plan of a table left.
-pub fn clear_manifest(tx: &mut Tx<'_>, key: &TableKey) -> Result<()> {
+/// Removes a page of the files that an interrupted plan of a table left; whether there were any.
+pub fn clear_manifest(tx: &mut Tx<'_>, key: &TableKey) -> Result<bool> {
     let scope = Scope::prefix(&(key.0.clone(), key.1.clone(), (key.2.clone(), key.3.clone())));
-    control::clear(tx, &MANIFESTS, &scope)
+    change::clear_some(tx, &MANIFESTS, &scope)
 }
 
 /// Stores a planned table: its units become tasks, and are claimed. `table` says what was planned; a decision other than
@@ -104,7 +122,7 @@ pub fn table(
         return Ok(true);
     }
     if table.decision == TableDecision::Move as i32
-        && let Err(owned) = claim_all(tx, &job_key, uid, key, &table, &units)?
+        && let Err(owned) = claim_all(tx, &job, key, &table, &units)?
     {
         table.decision = TableDecision::Blocked as i32;
         table.decision_reason = owned.to_string();
@@ -112,8 +130,6 @@ pub fn table(
     }
     if table.decision == TableDecision::Move as i32 {
         make_tasks(tx, at, &mut job, key, &mut table, units)?;
-    } else {
-        clear_manifest(tx, key)?;
     }
     job.counts.tables_blocked += i32::from(table.decision == TableDecision::Blocked as i32);
     job.counts.tables_done += i32::from(table.decision == TableDecision::Unchanged as i32);
@@ -128,22 +144,17 @@ pub fn table(
 
 fn claim_all(
     tx: &mut Tx<'_>,
-    job: &JobKey,
-    uid: &str,
+    job: &Job,
     key: &TableKey,
     table: &JobTable,
     units: &[Unit],
 ) -> Result<Result<(), SchedulerError>> {
-    let Some(name) = table.target.as_ref().and_then(|target| target.name.as_ref()) else { return Ok(Ok(())) };
-    let source = format!("{}.{}", key.2, key.3);
-    for unit in units {
-        match control::claim(tx, job, uid, &source, &key::unit_key(name, &unit.partition)) {
-            Ok(()) => {}
-            Err(owned @ SchedulerError::TargetOwned { .. }) => return Ok(Err(owned)),
-            Err(error) => return Err(error),
-        }
+    let Some(target) = &table.target else { return Ok(Ok(())) };
+    match claim::units(tx, key, job, target, units) {
+        Ok(()) => Ok(Ok(())),
+        Err(owned @ SchedulerError::TargetOwned { .. }) => Ok(Err(owned)),
+        Err(error) => Err(error),
     }
-    Ok(Ok(()))
 }
 
 fn make_tasks(
@@ -205,7 +216,7 @@ pub fn finish(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, uid: &str) -> Result<(
     if !job.scope_listed || job.counts.tables_planned < job.counts.tables_total {
         return Ok(());
     }
-    let event = JobEvent::Planned { review: job.review };
+    let event = JobEvent::Planned { review: !control::approved(&job) };
     if let Some(next) = JobState::of(&job).and_then(|state| state.after(event).ok()) {
         job.state = next as i32;
         rollup::settle(tx, at, &mut job);

@@ -1,5 +1,7 @@
-//! Plans jobs: turns a scope into tables, has each table pinned by the catalog, spools its files, and hands the rest to
+//! Plans jobs: turns a scope into tables, has each table pinned by the catalog, has its files spooled ([`crate::spool`]), and hands the rest to
 //! [`crate::plan`]. A plan that was interrupted goes on with the first table that is not planned.
+
+use std::collections::HashSet;
 
 use catalog::pin_table_response::Part;
 use mms_proto::catalog::v1 as catalog;
@@ -9,15 +11,15 @@ use mms_proto::types::v1::{MigrationState, Severity};
 use mms_store::{Read, Scope, Store};
 use tokio_util::sync::CancellationToken;
 
-use crate::convert::{file_from, finding_from, target_from, value_from, version_from, version_to};
+use crate::convert::{finding_from, target_from, target_name_from, version_from};
 use crate::core::Core;
 use crate::error::{Result, SchedulerError};
 use crate::key;
-use crate::peers::Pinned;
 use crate::plan;
-use crate::record::{self, Job, JobTable, ManifestChunk, Reason, Unit};
+use crate::record::{self, Job, JobTable, Reason, Unit};
 use crate::scope::{Chosen, choose};
-use crate::store::{JOB_TABLES, JobKey, MANIFESTS, TableKey};
+use crate::spool::{self, broken};
+use crate::store::{JOB_TABLES, JobKey, TableKey};
 use crate::task;
 
 /// Defaults of a data source's settings, as its contract states them.
@@ -26,6 +28,8 @@ const MAX_PARTITIONS_PER_TASK: i32 = 50;
 const MAX_BYTES_PER_TASK: i64 = 5 << 30;
 /// Most tables of one job.
 const TABLES_MAX: usize = 100_000;
+/// Tables of the scope that one commit stores.
+const TABLES_AT_ONCE: usize = 5_000;
 
 /// Plans every job that is to be planned, until the token is cancelled.
 pub async fn run(core: Core, stop: CancellationToken) {
@@ -125,19 +129,28 @@ async fn list(core: &Core, key: &JobKey, job: &Job, settings: registry::Migratio
         token = page.next_page_token;
     }
     let taken = tables.iter().filter(|(_, _, table)| table.decision == TableDecision::Move as i32).count();
-    let missing: Vec<&String> = job.spec.tables.iter().filter(|name| !listed(&tables, name)).collect();
+    let known: HashSet<String> = tables.iter().map(|(schema, table, _)| format!("{schema}.{table}")).collect();
+    let missing: Vec<&String> = job.spec.tables.iter().filter(|name| !known.contains(*name)).collect();
     if taken == 0 || taken > TABLES_MAX || !missing.is_empty() {
         let reason = Reason { reason: "EMPTY_SCOPE".to_owned(), message: scope_message(taken, &missing) };
         let (key, uid, at) = (key.clone(), job.uid.clone(), core.moment());
         return core.store.commit(move |tx| plan::fail(tx, &at, &key, &uid, reason)).await;
     }
+    loop {
+        let (key, uid) = (key.clone(), job.uid.clone());
+        if !core.store.commit(move |tx| plan::unlist(tx, &key, &uid)).await? {
+            break;
+        }
+    }
+    while !tables.is_empty() {
+        let some = tables.split_off(tables.len().saturating_sub(TABLES_AT_ONCE));
+        let (key, uid) = (key.clone(), job.uid.clone());
+        if !core.store.commit(move |tx| plan::list(tx, &key, &uid, some)).await? {
+            return Ok(());
+        }
+    }
     let (key, uid) = (key.clone(), job.uid.clone());
-    core.store.commit(move |tx| plan::list(tx, &key, &uid, tables, |job| limits(job, settings))).await?;
-    Ok(())
-}
-
-fn listed(tables: &[(String, String, JobTable)], name: &str) -> bool {
-    tables.iter().any(|(schema, table, _)| name == format!("{schema}.{table}"))
+    core.store.commit(move |tx| plan::listed(tx, &key, &uid, |job| limits(job, settings))).await
 }
 
 fn scope_message(taken: usize, missing: &[&String]) -> String {
@@ -155,11 +168,13 @@ fn scope_message(taken: usize, missing: &[&String]) -> String {
     }
 }
 
-/// The data source's settings, with the job's over them.
+/// The data source's settings, with the job's over them. The source's bound of tasks stays beside the job's: it holds
+/// over all jobs of the source.
 fn limits(job: &mut Job, settings: registry::MigrationSettings) {
     let or = |first: i32, second: i32, default: i32| [first, second, default].into_iter().find(|n| *n > 0).unwrap_or(1);
     let spec = &job.spec;
-    job.max_concurrent_tasks = or(spec.max_concurrent_tasks, settings.max_concurrent_tasks, MAX_CONCURRENT_TASKS);
+    job.source_max_concurrent_tasks = or(settings.max_concurrent_tasks, 0, MAX_CONCURRENT_TASKS);
+    job.max_concurrent_tasks = or(spec.max_concurrent_tasks, 0, job.source_max_concurrent_tasks);
     job.max_partitions_per_task =
         or(spec.max_partitions_per_task, settings.max_partitions_per_task, MAX_PARTITIONS_PER_TASK);
     let bytes = [spec.max_bytes_per_task, settings.max_bytes_per_task, MAX_BYTES_PER_TASK];
@@ -189,14 +204,29 @@ async fn plan_table(core: &Core, key: &TableKey, job: &Job) -> Result<bool> {
 }
 
 async fn store_table(core: &Core, key: &TableKey, job: &Job, table: JobTable, units: Vec<Unit>) -> Result<bool> {
-    let (key, uid, at) = (key.clone(), job.uid.clone(), core.moment());
-    core.store.commit(move |tx| plan::table(tx, &at, &key, &uid, table, units)).await
+    let (own, uid, at) = (key.clone(), job.uid.clone(), core.moment());
+    if !core.store.commit(move |tx| plan::table(tx, &at, &own, &uid, table, units)).await? {
+        return Ok(false);
+    }
+    let stored = core.store.read(|read| read.get(&JOB_TABLES, key))?;
+    if stored.is_some_and(|table| table.decision != TableDecision::Move as i32) {
+        clear_manifest(core, key).await?;
+    }
+    Ok(true)
+}
+
+async fn clear_manifest(core: &Core, key: &TableKey) -> Result<()> {
+    loop {
+        let own = key.clone();
+        if !core.store.commit(move |tx| plan::clear_manifest(tx, &own)).await? {
+            return Ok(());
+        }
+    }
 }
 
 /// Has the catalog pin a table, and stores its files unit by unit.
 async fn spool(core: &Core, key: &TableKey, job: &Job) -> Result<(JobTable, Vec<Unit>)> {
-    let clear = key.clone();
-    core.store.commit(move |tx| plan::clear_manifest(tx, &clear)).await?;
+    clear_manifest(core, key).await?;
     let name = key::table_name(&key.0, &key.2, &key.3)?;
     let target = job.spec.table_mapping.get(&format!("{}.{}", key.2, key.3));
     let mut parts = core
@@ -219,12 +249,11 @@ async fn spool(core: &Core, key: &TableKey, job: &Job) -> Result<(JobTable, Vec<
     if table.decision != TableDecision::Move as i32 {
         return Ok((table, Vec::new()));
     }
-    let units = spool_units(core, key, &mut parts, &table).await?;
+    let units = spool::units(core, key, &mut parts, &table).await?;
+    if units.is_empty() {
+        table.findings.push(no_partition_left());
+    }
     Ok((table, units))
-}
-
-fn broken(text: &str) -> SchedulerError {
-    SchedulerError::Peer { service: "catalog", error: Box::new(mms_proto::ApiError::internal(text)) }
 }
 
 fn decided(core: &Core, key: &TableKey) -> Result<String> {
@@ -259,67 +288,35 @@ fn planned(pinned: catalog::PinnedTable, why: &str) -> JobTable {
     }
 }
 
-/// Whether the catalog has this very version of the table as moved.
+/// A partitioned table without partitions moves no rows, and nothing of the target is dropped for it.
+fn no_partition_left() -> record::Finding {
+    record::Finding {
+        severity: Severity::Note as i32,
+        reason: "NO_PARTITION".to_owned(),
+        message: "the source has no partition at this version; partitions that are at the target stay there".to_owned(),
+        remedy: "drop at the target what must not stay".to_owned(),
+        ..record::Finding::default()
+    }
+}
+
+/// Whether the catalog has this very version of this very table as moved to this very place.
 async fn unchanged(core: &Core, key: &TableKey, table: &JobTable) -> Result<bool> {
     let stored = core.peers.table(&key::table_name(&key.0, &key.2, &key.3)?).await?;
-    let same = table.version.as_ref().map(version_to).is_some_and(|now| {
-        stored.migrated_version.is_some_and(|moved| version_from(Some(moved)).delta == version_from(Some(now)).delta)
-    });
-    Ok(same && stored.state == MigrationState::Done as i32)
+    Ok(is_at_target(stored, table))
 }
 
-async fn spool_units(core: &Core, key: &TableKey, parts: &mut Pinned, table: &JobTable) -> Result<Vec<Unit>> {
-    let mut units: Vec<Unit> = Vec::new();
-    let mut chunk = 0;
-    loop {
-        let files = match parts.next().await? {
-            Some(Part::Files(files)) => files,
-            Some(Part::End(end)) => {
-                whole(&units, end)?;
-                break;
-            }
-            Some(Part::Table(_)) => return Err(broken("the catalog sent two plans of one table")),
-            None => return Err(broken("the catalog's files broke off")),
-        };
-        let partition: Vec<record::PartitionValue> = files.target_partition.into_iter().map(value_from).collect();
-        if units.last().is_none_or(|unit| unit.partition != partition) {
-            chunk = 0;
-            let number = u32::try_from(units.len()).map_err(|_| broken("more target units than can be counted"))?;
-            units.push(Unit { number, partition, source_rows: Some(0), ..Unit::default() });
-        }
-        let Some(unit) = units.last_mut() else { continue };
-        if !files.source_partition.is_empty() && !unit.source_partitions.contains(&files.source_partition) {
-            unit.source_partitions.push(files.source_partition);
-        }
-        let files: Vec<record::SourceFile> = files.files.into_iter().map(file_from).collect();
-        for file in &files {
-            unit.file_count += 1;
-            unit.source_bytes += file.size_bytes;
-            unit.source_rows = unit.source_rows.zip(file.row_count).map(|(sum, rows)| sum + rows);
-        }
-        let at = (key.0.clone(), key.1.clone(), (key.2.clone(), key.3.clone()), unit.number, chunk);
-        chunk += 1;
-        core.store.commit(move |tx| tx.put(&MANIFESTS, &at, &ManifestChunk { files })).await?;
-    }
-    let partitioned = table.target.as_ref().is_some_and(|target| target.columns.iter().any(|column| column.partition));
-    if units.is_empty() && !partitioned {
-        // An empty table is one unit without files: what was at the target before must go.
-        units.push(Unit { source_rows: Some(0), ..Unit::default() });
-    }
-    Ok(units)
-}
-
-/// Whether all files came that the catalog sent.
-fn whole(units: &[Unit], end: catalog::PinEnd) -> Result<()> {
-    let files: i64 = units.iter().map(|unit| i64::from(unit.file_count)).sum();
-    let bytes: i64 = units.iter().map(|unit| unit.source_bytes).sum();
-    if (files, bytes) == (end.file_count, end.size_bytes) {
-        return Ok(());
-    }
-    Err(broken(&format!(
-        "the catalog sent {} files of {} bytes, and {files} of {bytes} arrived",
-        end.file_count, end.size_bytes
-    )))
+/// A state that was set by hand names no place: it is meant for whichever the table has.
+fn is_at_target(stored: catalog::Table, table: &JobTable) -> bool {
+    let Some(planned) = &table.version else { return false };
+    let moved = version_from(stored.migrated_version);
+    let same_version = planned.delta.is_some() && moved.delta == planned.delta;
+    let same_table = !planned.table_id.is_empty() && moved.table_id == planned.table_id;
+    let place = table.target.as_ref().and_then(|target| target.name.as_ref());
+    let same_place = match stored.migrated_target.map(target_name_from) {
+        Some(at) => place.is_some_and(|place| place.key() == at.key()),
+        None => true,
+    };
+    same_version && same_table && same_place && stored.state == MigrationState::Done as i32
 }
 
 fn reason_of(error: &SchedulerError) -> Reason {
@@ -328,5 +325,70 @@ fn reason_of(error: &SchedulerError) -> Reason {
             Reason { reason: mms_proto::error::reason_text(error.reason).to_owned(), message: error.message.clone() }
         }
         other => Reason { reason: "INTERNAL".to_owned(), message: other.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Target, TargetName, Version};
+    use mms_proto::types::v1 as types;
+
+    fn planned() -> JobTable {
+        let name = TargetName { project: "P".to_owned(), schema: "s".to_owned(), table: "t".to_owned() };
+        JobTable {
+            version: Some(Version { delta: Some(0), table_id: "id".to_owned(), ..Version::default() }),
+            target: Some(Target { name: Some(name), ..Target::default() }),
+            ..JobTable::default()
+        }
+    }
+
+    fn stored(version: i64, table_id: &str, schema: Option<&str>, state: MigrationState) -> catalog::Table {
+        let delta = types::DeltaVersion { version, table_id: table_id.to_owned(), commit_time: None };
+        let target = |schema: &str| types::TargetTable {
+            project: "p".to_owned(),
+            schema: schema.to_owned(),
+            table: "T".to_owned(),
+        };
+        catalog::Table {
+            state: state as i32,
+            migrated_version: Some(types::SourceVersion {
+                version: Some(types::source_version::Version::Delta(delta)),
+            }),
+            migrated_target: schema.map(target),
+            ..catalog::Table::default()
+        }
+    }
+
+    #[test]
+    fn a_table_is_unchanged_only_as_the_same_version_of_the_same_table_at_the_same_place() {
+        use MigrationState::{Done, Init};
+        assert!(is_at_target(stored(0, "id", Some("s"), Done), &planned()));
+        assert!(is_at_target(stored(0, "id", None, Done), &planned()), "set by hand");
+        for (stored, why) in [
+            (stored(1, "id", Some("s"), Done), "another version"),
+            (stored(0, "made anew", Some("s"), Done), "another table"),
+            (stored(0, "", Some("s"), Done), "nobody knows which table"),
+            (stored(0, "id", Some("elsewhere"), Done), "another place"),
+            (stored(0, "id", Some("s"), Init), "not said to be there"),
+            (catalog::Table { state: Done as i32, ..catalog::Table::default() }, "no version"),
+        ] {
+            assert!(!is_at_target(stored, &planned()), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_job_bounds_itself_and_never_its_source() {
+        let bounds = |own: i32, source: i32| {
+            let mut job = Job::default();
+            job.spec.max_concurrent_tasks = own;
+            let settings = registry::MigrationSettings { max_concurrent_tasks: source, ..Default::default() };
+            limits(&mut job, settings);
+            (job.max_concurrent_tasks, job.source_max_concurrent_tasks)
+        };
+        assert_eq!(bounds(0, 0), (20, 20));
+        assert_eq!(bounds(100, 5), (100, 5));
+        assert_eq!(bounds(3, 5), (3, 5));
+        assert_eq!(bounds(0, 5), (5, 5));
     }
 }

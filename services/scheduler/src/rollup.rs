@@ -1,14 +1,15 @@
 //! Keeps what hangs on a task in step with it, in the same commit: its table, its job, its log, and what the catalog is
-//! to be told. Every change of a task goes through [`save`].
+//! to be told. Every change of a task goes through [`save`], or through a [`Roll`] when tasks of one table change together.
 
-use mms_proto::types::v1::{MigrationState, Verdict};
-use mms_store::{Incarnation, Read, Scope, Tx};
+use mms_proto::types::v1::Verdict;
+use mms_store::{Incarnation, Read, Tx};
 
 use crate::error::Result;
 use crate::job::{JobEvent, JobState};
 use crate::key;
-use crate::record::{self, Job, JobTable, Log, Notice, Task};
-use crate::store::{JOB_TABLES, JOBS, LOGS, NOTICES, TASKS, TaskKey};
+use crate::notice;
+use crate::record::{self, Job, JobTable, Log, Target, Task};
+use crate::store::{JOB_TABLES, JOBS, LOGS, TASKS, TableKey, TaskKey};
 use crate::task::TaskState;
 
 /// Lines of a task's log that are kept.
@@ -46,27 +47,116 @@ pub fn log(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &mut Task, worker:
 }
 
 /// Stores a task that changed, with all that follows for its table and job. `before` is the task as it was stored.
-pub fn save(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, before: &Task, mut after: Task) -> Result<()> {
-    after.revision = tx.revision();
-    let table_key = key::table_of(key, &after);
-    if let Some(mut table) = tx.get(&JOB_TABLES, &table_key)? {
-        let made = !before_made(before) && before_made(&after) && after.makes_table;
-        roll_table(&mut table, before, &after, at.now_ms);
-        table.revision = tx.revision();
-        if made {
-            unblock(tx, key, &table)?;
-        }
-        if after.makes_table && TaskState::of(&after) == Some(TaskState::SchemaFailed) {
-            fail_blocked(tx, key, &mut table, &after)?;
-        }
-        notify(tx, at, key, &table, before, &after)?;
-        tx.put(&JOB_TABLES, &table_key, &table)?;
-    }
-    tx.put(&TASKS, key, &after)?;
-    roll_job(tx, at, key, before, &after)
+pub fn save(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, before: &Task, after: Task) -> Result<()> {
+    let mut roll = Roll::open(tx, &key::table_of(key, &after))?;
+    roll.take(tx, at, key, before, after)?;
+    roll.close(tx, at)
 }
 
-fn before_made(task: &Task) -> bool {
+/// A table and its job, while tasks of the table change: read once, written once.
+pub struct Roll {
+    table_key: TableKey,
+    table: Option<JobTable>,
+    job: Option<Job>,
+}
+
+impl Roll {
+    /// The table and its job as stored.
+    pub fn open(tx: &Tx<'_>, key: &TableKey) -> Result<Self> {
+        let job = tx.get(&JOBS, &(key.0.clone(), key.1.clone()))?;
+        Ok(Self { table: tx.get(&JOB_TABLES, key)?, job, table_key: key.clone() })
+    }
+
+    /// Whether this is the table of a task.
+    pub fn is_of(&self, key: &TaskKey, task: &Task) -> bool {
+        key::table_of(key, task) == self.table_key
+    }
+
+    /// Where the table goes.
+    pub fn target(&self) -> Option<&Target> {
+        self.table.as_ref().and_then(|table| table.target.as_ref())
+    }
+
+    /// Bytes that [`close`](Self::close) writes, about.
+    pub fn weight(&self) -> usize {
+        self.table.as_ref().map_or(0, prost::Message::encoded_len)
+    }
+
+    /// A task of the table changed.
+    pub fn take(&mut self, tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, before: &Task, mut after: Task) -> Result<()> {
+        after.revision = tx.revision();
+        let mut tables_done = 0;
+        if let Some(table) = &mut self.table {
+            let done = |table: &JobTable| table.tasks_done == table.task_count;
+            let was = done(table);
+            roll_table(table, before, &after, at.now_ms);
+            tables_done = flip(was, done(table));
+            notice::notify(tx, at, key, self.job.as_ref(), table, before, &after)?;
+        }
+        if let Some(job) = &mut self.job {
+            roll_job(job, before, &after, at.now_ms);
+            job.counts.tables_done += tables_done;
+        }
+        tx.put(&TASKS, key, &after)?;
+        if after.makes_table && !made(before) && made(&after) {
+            self.unblock(tx, at, key)?;
+        }
+        if after.makes_table && !is(before, TaskState::SchemaFailed) && is(&after, TaskState::SchemaFailed) {
+            self.fail_blocked(tx, at, key, &after)?;
+        }
+        Ok(())
+    }
+
+    /// The table is made: its other tasks may go.
+    fn unblock(&mut self, tx: &mut Tx<'_>, at: &Moment, maker: &TaskKey) -> Result<()> {
+        for (key, before) in self.others(tx, maker)? {
+            let after = Task { blocked: false, ..before.clone() };
+            self.take(tx, at, &key, &before, after)?;
+        }
+        Ok(())
+    }
+
+    /// The table cannot be made: the tasks that wait for it cannot go either.
+    fn fail_blocked(&mut self, tx: &mut Tx<'_>, at: &Moment, maker: &TaskKey, cause: &Task) -> Result<()> {
+        let line = format!("failed, as {} could not make the table", key::task_name(maker));
+        for (key, before) in self.others(tx, maker)? {
+            if before.blocked && is(&before, TaskState::Init) {
+                let state = TaskState::SchemaFailed as i32;
+                let reason = cause.reason.clone();
+                let mut after = Task { state, reason, end_time_ms: at.now_ms, ..before.clone() };
+                log(tx, at, &key, &mut after, "", &line)?;
+                self.take(tx, at, &key, &before, after)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn others(&self, tx: &Tx<'_>, maker: &TaskKey) -> Result<Vec<(TaskKey, Task)>> {
+        let Some(table) = &self.table else { return Ok(Vec::new()) };
+        let numbers = table.first_task..table.first_task + table.task_count.unsigned_abs();
+        let keys = numbers.filter(|number| *number != maker.2).map(|number| (maker.0.clone(), maker.1.clone(), number));
+        let mut others = Vec::new();
+        for key in keys {
+            others.extend(tx.get(&TASKS, &key)?.map(|task| (key, task)));
+        }
+        Ok(others)
+    }
+
+    /// Writes table and job, and ends the job if that was the last of it.
+    pub fn close(self, tx: &mut Tx<'_>, at: &Moment) -> Result<()> {
+        if let Some(mut table) = self.table {
+            table.revision = tx.revision();
+            tx.put(&JOB_TABLES, &self.table_key, &table)?;
+        }
+        if let Some(mut job) = self.job {
+            settle(tx, at, &mut job);
+            tx.put(&JOBS, &(self.table_key.0, self.table_key.1), &job)?;
+        }
+        Ok(())
+    }
+}
+
+fn made(task: &Task) -> bool {
     TaskState::of(task).is_some_and(TaskState::table_made)
 }
 
@@ -82,20 +172,27 @@ fn flip(before: bool, after: bool) -> i32 {
     i32::from(after) - i32::from(before)
 }
 
+/// What a task that is done adds to its table and job, or, done no longer, takes away.
+fn done_rows(before: &Task, after: &Task) -> (i32, i64, i64) {
+    let done = flip(is(before, TaskState::Done), is(after, TaskState::Done));
+    let task = if done < 0 { before } else { after };
+    (done, i64::from(done) * task.rows_done, i64::from(done) * task.bytes_done)
+}
+
 fn roll_table(table: &mut JobTable, before: &Task, after: &Task, now_ms: i64) {
     if table.start_time_ms == 0 && after.leased() {
         table.start_time_ms = now_ms;
     }
-    let done = flip(is(before, TaskState::Done), is(after, TaskState::Done));
+    let (done, rows, bytes) = done_rows(before, after);
     table.tasks_done += done;
     table.tasks_failed += flip(failed(before), failed(after));
-    if done != 0 {
-        table.rows_done += i64::from(done) * after.rows_done;
-        table.bytes_done += i64::from(done) * after.bytes_done;
-        if let Some(counted) = counted_rows(after) {
-            table.verified = true;
-            table.target_rows += counted;
-        }
+    table.rows_done += rows;
+    table.bytes_done += bytes;
+    if done != 0
+        && let Some(counted) = counted_rows(if done < 0 { before } else { after })
+    {
+        table.verified = true;
+        table.target_rows += i64::from(done) * counted;
     }
     table.reason = match (failed(after), table.tasks_failed) {
         (true, _) => after.reason.clone(),
@@ -116,81 +213,22 @@ fn counted_rows(task: &Task) -> Option<i64> {
     counts.map(|check| check.target_value.parse::<i64>().ok()).sum()
 }
 
-/// The table is made: its other tasks may go.
-fn unblock(tx: &mut Tx<'_>, maker: &TaskKey, table: &JobTable) -> Result<()> {
-    for_others(tx, maker, table, |task| {
-        task.blocked = false;
-        None
-    })
-    .map(drop)
-}
-
-/// The table cannot be made: its other tasks cannot either.
-fn fail_blocked(tx: &mut Tx<'_>, maker: &TaskKey, table: &mut JobTable, cause: &Task) -> Result<()> {
-    let reason = cause.reason.clone();
-    let failed = for_others(tx, maker, table, |task| {
-        (task.blocked && is(task, TaskState::Init)).then(|| {
-            task.state = TaskState::SchemaFailed as i32;
-            task.reason.clone_from(&reason);
-        })
-    })?;
-    table.tasks_failed += failed;
-    if let Some(mut job) = tx.get(&JOBS, &key::job_of(maker))? {
-        job.counts.tasks_failed += failed;
-        tx.put(&JOBS, &key::job_of(maker), &job)?;
-    }
-    Ok(())
-}
-
-/// Changes the other tasks of a table; answers how many gave something.
-fn for_others(
-    tx: &mut Tx<'_>,
-    maker: &TaskKey,
-    table: &JobTable,
-    mut change: impl FnMut(&mut Task) -> Option<()>,
-) -> Result<i32> {
-    let mut changed = 0;
-    let first = table.first_task;
-    for number in first..first + table.task_count.unsigned_abs() {
-        let other = (maker.0.clone(), maker.1.clone(), number);
-        if number == maker.2 {
-            continue;
-        }
-        if let Some(mut task) = tx.get(&TASKS, &other)? {
-            changed += i32::from(change(&mut task).is_some());
-            task.revision = tx.revision();
-            tx.put(&TASKS, &other, &task)?;
-        }
-    }
-    Ok(changed)
-}
-
-fn roll_job(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, before: &Task, after: &Task) -> Result<()> {
-    let job_key = key::job_of(key);
-    let Some(mut job) = tx.get(&JOBS, &job_key)? else { return Ok(()) };
+fn roll_job(job: &mut Job, before: &Task, after: &Task, now_ms: i64) {
+    let (done, rows, bytes) = done_rows(before, after);
     let counts = &mut job.counts;
     counts.tasks_running += flip(before.leased(), after.leased());
     counts.tasks_failed += flip(failed(before), failed(after));
-    let done = flip(is(before, TaskState::Done), is(after, TaskState::Done));
     counts.tasks_done += done;
-    counts.rows_done += i64::from(done) * after.rows_done;
-    counts.bytes_done += i64::from(done) * after.bytes_done;
-    if done != 0
-        && let Some(table) = tx.get(&JOB_TABLES, &key::table_of(key, after))?
-    {
-        counts.tables_done += flip(table.tasks_done - done == table.task_count, table.tasks_done == table.task_count);
-    }
+    counts.rows_done += rows;
+    counts.bytes_done += bytes;
     if after.leased() && job.start_time_ms == 0 {
-        job.start_time_ms = at.now_ms;
+        job.start_time_ms = now_ms;
     }
     if after.leased()
-        && let Some(next) = JobState::of(&job).and_then(|state| state.after(JobEvent::Leased).ok())
+        && let Some(next) = JobState::of(job).and_then(|state| state.after(JobEvent::Leased).ok())
     {
         job.state = next as i32;
     }
-    settle(tx, at, &mut job);
-    tx.put(&JOBS, &job_key, &job)?;
-    Ok(())
 }
 
 /// Ends a job whose tasks all have.
@@ -217,39 +255,4 @@ fn failure(counts: &record::Counts) -> record::Reason {
         }
     };
     record::Reason { reason: reason.to_owned(), message }
-}
-
-/// What the catalog is to be told of a change, if anything.
-fn migration_state(before: &Task, after: &Task) -> Option<MigrationState> {
-    let state = |task: &Task| match TaskState::of(task) {
-        Some(TaskState::Done) => MigrationState::Done,
-        Some(state) if state.is_failed() => MigrationState::Failed,
-        Some(TaskState::Stopped) => MigrationState::Init,
-        _ if task.leased() || task.attempt > 0 => MigrationState::Doing,
-        _ => MigrationState::Init,
-    };
-    let now = state(after);
-    (state(before) != now).then_some(now)
-}
-
-fn notify(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, table: &JobTable, before: &Task, after: &Task) -> Result<()> {
-    let Some(state) = migration_state(before, after) else { return Ok(()) };
-    let notice = Notice {
-        task: key::task_name(key),
-        table: key::table_name(&key.0, &after.schema, &after.table)?,
-        partitions: after.units.iter().flat_map(|unit| unit.source_partitions.iter().cloned()).collect(),
-        state: state as i32,
-        version: table.version.clone(),
-    };
-    let sequence = next_notice(tx, at)?;
-    tx.put(&NOTICES, &sequence, &notice)?;
-    Ok(())
-}
-
-/// A sequence number above all before it, also above those that a copy of this store gave out before it was restored:
-/// the incarnation makes its upper bits.
-fn next_notice(tx: &Tx<'_>, at: &Moment) -> Result<u64> {
-    let base = (at.incarnation.number << 40) | (tx.revision() << 8);
-    let taken = tx.page(&NOTICES, &Scope::range(base..).descending(), None, 1)?;
-    Ok(taken.items.first().map_or(base, |(last, _)| last + 1))
 }

@@ -1,12 +1,16 @@
-//! JobService: what changes jobs. Reading them is in [`super::job_reads`], watching them in [`super::watch`].
+//! JobService: what changes jobs; how a change is carried through is in [`super::asked`]. Reading them is in
+//! [`super::job_reads`], watching them in [`super::watch`].
 
-use mms_proto::ApiError;
 use mms_proto::name::{DataSourceName, JobName, Parent, ResourceId, TaskName};
 use mms_proto::scheduler::v1 as pb;
+use mms_proto::types::v1::TargetPolicy;
+use mms_proto::{ApiError, Role};
 use mms_server::Caller;
+use mms_store::Tx;
 use pb::job_service_server::JobService;
 use tonic::{Request, Response, Status};
 
+use super::asked::Asked;
 use super::{Api, check, name};
 use crate::control;
 use crate::convert::job_from;
@@ -40,30 +44,20 @@ impl Api {
         Ok(Some(self.show(key, &job)))
     }
 
-    /// The job that an earlier call with the same request id made.
-    fn replay(&self, method: &'static str, id: &str, digest: &[u8]) -> Result<Option<Option<pb::Job>>> {
-        let at = self.core.moment();
-        let seen = self.core.store.read(|read| control::replayed(read, &at, method, id, digest))?;
-        seen.map(|resource| {
-            let key = resource.split_once('/').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap_or_default();
-            self.shown(&key)
-        })
-        .transpose()
-    }
-
     pub(super) async fn create(
         &self,
         request: pb::CreateJobRequest,
-        creator: String,
+        caller: Option<Caller>,
     ) -> Result<Option<pb::Job>, Status> {
         check(&request)?;
         let source: DataSourceName = name("parent", &request.parent)?;
         let given = request.job.clone().unwrap_or_default();
         let spec = job_from(given.spec.unwrap_or_default())?;
-        let digest = digest(&request);
-        if let Some(made) = self.replay("CreateJob", &request.request_id, &digest)? {
-            return Ok(made);
+        let caller = caller.unwrap_or(Caller { subject: String::new(), role: Role::Unspecified });
+        if spec.target_policy == TargetPolicy::Replace as i32 && caller.role != Role::Admin {
+            return Err(SchedulerError::NeedsAdmin("target_policy REPLACE", caller.role).into());
         }
+        let asked = Asked { method: "CreateJob", id: request.request_id.clone(), digest: digest(&request) };
         let uid = uuid::Uuid::now_v7();
         let id = if request.job_id.is_empty() { format!("j{}", uid.simple()) } else { request.job_id.clone() };
         let id = ResourceId::new(id).map_err(|reason| ApiError::invalid_field("job_id", reason))?;
@@ -74,35 +68,43 @@ impl Api {
             display_name: if given.display_name.is_empty() { display_name(&key.1) } else { given.display_name },
             spec,
             review: request.review,
-            creator,
+            creator: caller.subject,
             create_time_ms: at.now_ms,
             ..Job::default()
         };
         if request.validate_only {
             return Ok(Some(crate::convert::job_to(&key, &job, crate::clock::Progress::default(), 0)));
         }
+        // In a commit, though nothing is written: what a repeat is answered from is on the disk.
+        let again = asked.clone();
+        if let Some((key, job)) = self.core.store.commit(move |tx| again.made(tx, &at)).await? {
+            return Ok(Some(self.show(&key, &job)));
+        }
         // Refuses a job of a source that is not there or not started, and holds the source from now on.
         self.core.peers.acquire(&key.0, &key::job_name(&key)).await?;
-        let (made, request_id) = (key.clone(), request.request_id);
-        let job = self
-            .core
-            .store
-            .commit(move |tx| {
-                let job = control::create(tx, &made, job)?;
-                control::remember(tx, &at, "CreateJob", &request_id, digest, format!("{}/{}", made.0, made.1))?;
-                Ok::<_, SchedulerError>(job)
-            })
-            .await?;
+        let create = move |tx: &mut Tx<'_>| {
+            // The same call may have come twice at once.
+            if let Some(made) = asked.made(tx, &at)? {
+                return Ok(made);
+            }
+            let job = control::create(tx, &key, job)?;
+            asked.remember(tx, &at, &key)?;
+            Ok::<_, SchedulerError>((key, job))
+        };
+        let (key, job) = self.core.store.commit(create).await?;
         Ok(Some(self.show(&key, &job)))
+    }
+
+    /// Refuses to bring back a job whose source is not there or not started, and holds the source from now on.
+    async fn hold_source(&self, key: &JobKey) -> Result<(), Status> {
+        self.core.store.read(|read| control::job(read, key))?;
+        self.core.peers.acquire(&key.0, &key::job_name(key)).await?;
+        Ok(())
     }
 
     fn job_key(text: &str) -> Result<JobKey, Status> {
         Ok(key::job_key(&name::<JobName>("name", text)?))
     }
-}
-
-fn creator<T>(request: &Request<T>) -> String {
-    request.extensions().get::<Caller>().map(|caller| caller.subject.clone()).unwrap_or_default()
 }
 
 #[tonic::async_trait]
@@ -115,8 +117,8 @@ impl JobService for Api {
         &self,
         request: Request<pb::CreateJobRequest>,
     ) -> Result<Response<pb::CreateJobResponse>, Status> {
-        let creator = creator(&request);
-        let job = self.create(request.into_inner(), creator).await?;
+        let caller = mms_server::caller(&request).cloned();
+        let job = self.create(request.into_inner(), caller).await?;
         Ok(Response::new(pb::CreateJobResponse { job }))
     }
 
@@ -139,51 +141,45 @@ impl JobService for Api {
     ) -> Result<Response<pb::ApproveJobResponse>, Status> {
         let request = request.into_inner();
         check(&request)?;
-        let (key, at) = (Self::job_key(&request.name)?, self.core.moment());
+        let (key, accept) = (Self::job_key(&request.name)?, request.accept_blocked);
+        let digest = format!("{}\n{accept}", request.name).into_bytes();
+        let asked = Asked { method: "ApproveJob", id: request.request_id, digest };
         let own = key.clone();
-        let accept = request.accept_blocked;
-        let job = self.core.store.commit(move |tx| control::approve(tx, &at, &own, accept)).await?;
-        Ok(Response::new(pb::ApproveJobResponse { job: Some(self.show(&key, &job)) }))
+        let job = self.changed(asked, key, move |tx, at| control::approve(tx, at, &own, accept)).await?;
+        Ok(Response::new(pb::ApproveJobResponse { job }))
     }
 
     async fn start_job(&self, request: Request<pb::StartJobRequest>) -> Result<Response<pb::StartJobResponse>, Status> {
-        check(request.get_ref())?;
-        let (key, at) = (Self::job_key(&request.get_ref().name)?, self.core.moment());
+        let request = request.into_inner();
+        check(&request)?;
+        let key = Self::job_key(&request.name)?;
+        self.hold_source(&key).await?;
+        let asked = Asked { method: "StartJob", id: request.request_id, digest: request.name.into_bytes() };
         let own = key.clone();
-        let job = self.core.store.commit(move |tx| control::start(tx, &at, &own)).await?;
-        Ok(Response::new(pb::StartJobResponse { job: Some(self.show(&key, &job)) }))
+        let job = self.changed(asked, key, move |tx, _| control::start(tx, &own)).await?;
+        Ok(Response::new(pb::StartJobResponse { job }))
     }
 
     async fn stop_job(&self, request: Request<pb::StopJobRequest>) -> Result<Response<pb::StopJobResponse>, Status> {
         check(request.get_ref())?;
-        let (key, at) = (Self::job_key(&request.get_ref().name)?, self.core.moment());
+        let key = Self::job_key(&request.get_ref().name)?;
         let own = key.clone();
-        let (job, fenced) = self.core.store.commit(move |tx| control::stop(tx, &at, &own)).await?;
-        for (task, epoch) in fenced {
-            self.core.leases.end(&task, epoch);
-        }
-        Ok(Response::new(pb::StopJobResponse { job: Some(self.show(&key, &job)) }))
+        // At once, also while somebody else is changing the job: from here on no task starts.
+        self.core.store.commit(move |tx| control::stop(tx, &own)).await?;
+        let own = key.clone();
+        let job = self.changed(Asked::default(), key, move |tx, _| control::job(tx, &own)).await?;
+        Ok(Response::new(pb::StopJobResponse { job }))
     }
 
     async fn retry_job(&self, request: Request<pb::RetryJobRequest>) -> Result<Response<pb::RetryJobResponse>, Status> {
         let request = request.into_inner();
         check(&request)?;
-        let digest = request.name.clone().into_bytes();
-        if let Some(job) = self.replay("RetryJob", &request.request_id, &digest)? {
-            return Ok(Response::new(pb::RetryJobResponse { job }));
-        }
-        let (key, at) = (Self::job_key(&request.name)?, self.core.moment());
+        let key = Self::job_key(&request.name)?;
+        self.hold_source(&key).await?;
+        let asked = Asked { method: "RetryJob", id: request.request_id, digest: request.name.into_bytes() };
         let own = key.clone();
-        let job = self
-            .core
-            .store
-            .commit(move |tx| {
-                let job = control::retry(tx, &at, &own)?;
-                control::remember(tx, &at, "RetryJob", &request.request_id, digest, format!("{}/{}", own.0, own.1))?;
-                Ok::<_, SchedulerError>(job)
-            })
-            .await?;
-        Ok(Response::new(pb::RetryJobResponse { job: Some(self.show(&key, &job)) }))
+        let job = self.changed(asked, key, move |tx, _| control::retry(tx, &own)).await?;
+        Ok(Response::new(pb::RetryJobResponse { job }))
     }
 
     async fn delete_job(
@@ -193,7 +189,8 @@ impl JobService for Api {
         let request = request.into_inner();
         check(&request)?;
         let key = Self::job_key(&request.name)?;
-        self.core.store.commit(move |tx| control::delete(tx, &key, &request.etag)).await?;
+        let own = key.clone();
+        self.change(Asked::default(), key, move |tx, _| control::delete(tx, &own, &request.etag)).await?;
         Ok(Response::new(pb::DeleteJobResponse { name: request.name }))
     }
 
@@ -245,18 +242,9 @@ impl JobService for Api {
         let request = request.into_inner();
         check(&request)?;
         let key = key::task_key(&name::<TaskName>("name", &request.name)?)?;
-        let (at, digest, own) = (self.core.moment(), request.name.clone().into_bytes(), key.clone());
-        let id = request.request_id;
-        self.core
-            .store
-            .commit(move |tx| {
-                if control::replayed(tx, &at, "RetryTask", &id, &digest)?.is_none() {
-                    control::retry_task(tx, &at, &own)?;
-                    control::remember(tx, &at, "RetryTask", &id, digest, String::new())?;
-                }
-                Ok::<_, SchedulerError>(())
-            })
-            .await?;
+        let asked = Asked { method: "RetryTask", id: request.request_id, digest: request.name.into_bytes() };
+        let own = key.clone();
+        self.change(asked, key::job_of(&key), move |tx, at| control::retry_task(tx, at, &own)).await?;
         Ok(Response::new(pb::RetryTaskResponse { task: Some(self.task(&key)?) }))
     }
 

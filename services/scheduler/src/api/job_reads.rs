@@ -3,21 +3,33 @@
 use mms_proto::name::{DataSourceName, Parent};
 use mms_proto::page;
 use mms_proto::scheduler::v1 as pb;
+use mms_proto::types::v1 as types;
 use mms_store::{Read, Scope};
+use prost::Message;
 use tonic::Status;
 
 use super::{Api, plain_list};
+use crate::change::{self, Change};
 use crate::control;
 use crate::convert::{finding_to, job_table_to, log_to, task_to};
 use crate::error::{Result, SchedulerError};
+use crate::job::JobState;
 use crate::key;
-use crate::record::JobTable;
+use crate::record::{Job, JobTable};
 use crate::store::{JOB_TABLES, JOBS, JobKey, LOGS, TASKS, TableKey, TaskKey};
+
+/// A page of findings ends with the table with which it reaches this many bytes. Other pages are bounded by the store's.
+const BYTES_MAX: usize = 6 << 20;
+/// A page of findings ends after so many tables were looked at, whatever was found.
+const LOOKED_AT_MAX: usize = 1_000;
 
 /// Keys in page tokens are joined by a character that no id of ours has.
 fn split(text: &str) -> Option<(String, String)> {
     text.split_once('\n').map(|(a, b)| (a.to_owned(), b.to_owned()))
 }
+
+/// A job, some of its tables, and the token of the next page.
+type TablePage = (Job, Vec<(TableKey, JobTable)>, String);
 
 impl Api {
     pub(super) fn jobs(
@@ -35,7 +47,7 @@ impl Api {
         let size = page::size(request.page_size);
         let found = self.core.store.read(|read| read.page(&JOBS, &scope, after.as_ref(), size)).map_err(store)?;
         Ok(pb::ListJobsResponse {
-            jobs: found.items.iter().map(|(key, job)| self.show(key, job)).collect(),
+            jobs: found.items.iter().filter(|(_, job)| !deleting(job)).map(|(key, job)| self.show(key, job)).collect(),
             next_page_token: next(&arguments, found.next),
         })
     }
@@ -46,23 +58,23 @@ impl Api {
         arguments: &[&str],
         page_size: i32,
         page_token: &str,
-    ) -> Result<(Vec<(TableKey, JobTable)>, String), Status> {
+    ) -> Result<TablePage, Status> {
         let after = page::after(arguments, page_token)?.and_then(|text| split(&text));
         let after: Option<TableKey> = after.map(|(schema, table)| (job.0.clone(), job.1.clone(), schema, table));
         let scope = Scope::prefix(&(job.0.clone(), job.1.clone()));
-        let found = self.core.store.read(|read| {
-            control::job(read, job)?;
-            Ok::<_, SchedulerError>(read.page(&JOB_TABLES, &scope, after.as_ref(), page::size(page_size))?)
+        let (record, found) = self.core.store.read(|read| {
+            let found = read.page(&JOB_TABLES, &scope, after.as_ref(), page::size(page_size))?;
+            Ok::<_, SchedulerError>((control::job(read, job)?, found))
         })?;
         let token = next(arguments, found.next.map(|key| (key.2, key.3)));
-        Ok((found.items, token))
+        Ok((record, found.items, token))
     }
 
     /// A table of a job with what its running tasks say of themselves.
-    pub(super) fn show_table(&self, key: &TableKey, table: &JobTable) -> Result<pb::JobTable> {
+    pub(super) fn show_table(&self, job: &Job, key: &TableKey, table: &JobTable) -> Result<pb::JobTable> {
         let own = table.first_task..table.first_task + table.task_count.unsigned_abs();
         let running = self.core.leases.sum(&(key.0.clone(), key.1.clone()), |number| own.contains(&number));
-        job_table_to(key, table, running)
+        job_table_to(key, table, running, halted(job))
     }
 
     pub(super) fn job_tables(
@@ -72,8 +84,9 @@ impl Api {
     ) -> Result<pb::ListJobTablesResponse, Status> {
         plain_list(&request.filter, "")?;
         let arguments = ["job tables", request.parent.as_str()];
-        let (tables, next_page_token) = self.table_page(job, &arguments, request.page_size, &request.page_token)?;
-        let job_tables = tables.iter().map(|(key, table)| self.show_table(key, table)).collect::<Result<_>>()?;
+        let (job, tables, next_page_token) =
+            self.table_page(job, &arguments, request.page_size, &request.page_token)?;
+        let job_tables = tables.iter().map(|(key, table)| self.show_table(&job, key, table)).collect::<Result<_>>()?;
         Ok(pb::ListJobTablesResponse { job_tables, next_page_token })
     }
 
@@ -85,15 +98,18 @@ impl Api {
         let arguments = ["findings", request.parent.as_str()];
         let wanted = page::size(request.page_size);
         let mut token = request.page_token.clone();
-        let mut findings = Vec::new();
+        let (mut findings, mut bytes, mut looked_at): (Vec<types::Finding>, usize, usize) = (Vec::new(), 0, 0);
         loop {
             // One table at a time: a page ends with a whole table.
-            let (tables, next_page_token) = self.table_page(job, &arguments, 1, &token)?;
+            let (_, tables, next_page_token) = self.table_page(job, &arguments, 1, &token)?;
             for (key, table) in &tables {
                 let name = key::table_name(&key.0, &key.2, &key.3)?;
-                findings.extend(table.findings.iter().map(|finding| finding_to(finding, &name)));
+                let found = table.findings.iter().map(|finding| finding_to(finding, &name));
+                findings.extend(found.inspect(|finding| bytes += finding.encoded_len()));
             }
-            if findings.len() >= wanted || next_page_token.is_empty() {
+            looked_at += 1;
+            let full = findings.len() >= wanted || bytes >= BYTES_MAX || looked_at >= LOOKED_AT_MAX;
+            if full || next_page_token.is_empty() {
                 return Ok(pb::ListFindingsResponse { findings, next_page_token });
             }
             token = next_page_token;
@@ -102,13 +118,14 @@ impl Api {
 
     /// One task as callers see it now.
     pub(super) fn task(&self, key: &TaskKey) -> Result<pb::Task> {
-        let (task, table) = self.core.store.read(|read| {
-            let not_found = || SchedulerError::NotFound(key::task_name(key));
-            let task = read.get(&TASKS, key)?.ok_or_else(not_found)?;
+        let (job, task, table) = self.core.store.read(|read| {
+            let not_found = |_| SchedulerError::NotFound(key::task_name(key));
+            let job = control::job(read, &key::job_of(key)).map_err(not_found)?;
+            let task = read.get(&TASKS, key)?.ok_or_else(|| SchedulerError::NotFound(key::task_name(key)))?;
             let table = read.get(&JOB_TABLES, &key::table_of(key, &task))?;
-            Ok::<_, SchedulerError>((task, table))
+            Ok::<_, SchedulerError>((job, task, table))
         })?;
-        task_to(key, &task, table.as_ref(), self.core.leases.progress(key))
+        task_to(key, &task, table.as_ref(), self.core.leases.progress(key), halted(&job))
     }
 
     pub(super) fn tasks(&self, job: &JobKey, request: &pb::ListTasksRequest) -> Result<pb::ListTasksResponse, Status> {
@@ -118,12 +135,19 @@ impl Api {
         let after: Option<TaskKey> = after.map(|number| (job.0.clone(), job.1.clone(), number));
         let scope = Scope::prefix(&(job.0.clone(), job.1.clone()));
         let found = self.core.store.read(|read| {
-            control::job(read, job)?;
+            let halted = halted(&control::job(read, job)?);
             let found = read.page(&TASKS, &scope, after.as_ref(), page::size(request.page_size))?;
             let mut tasks = Vec::with_capacity(found.items.len());
+            // Tasks of one table follow each other.
+            let mut known: Option<(TableKey, Option<JobTable>)> = None;
             for (key, task) in &found.items {
-                let table = read.get(&JOB_TABLES, &key::table_of(key, task))?;
-                tasks.push(task_to(key, task, table.as_ref(), self.core.leases.progress(key))?);
+                let table_key = key::table_of(key, task);
+                if known.as_ref().is_none_or(|(known, _)| *known != table_key) {
+                    let table = read.get(&JOB_TABLES, &table_key)?;
+                    known = Some((table_key, table));
+                }
+                let table = known.as_ref().and_then(|(_, table)| table.as_ref());
+                tasks.push(task_to(key, task, table, self.core.leases.progress(key), halted)?);
             }
             Ok::<_, SchedulerError>((tasks, found.next))
         })?;
@@ -147,6 +171,15 @@ impl Api {
             next_page_token: found.next.map(|key| page::token(&arguments, &key.3.to_string())).unwrap_or_default(),
         })
     }
+}
+
+/// Whether what is not done of a job is not to be done for now.
+pub(super) fn halted(job: &Job) -> bool {
+    JobState::of(job) == Some(JobState::Stopped)
+}
+
+fn deleting(job: &Job) -> bool {
+    change::of(job) == Some(Change::Delete)
 }
 
 fn store(error: mms_store::StoreError) -> Status {

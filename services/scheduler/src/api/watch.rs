@@ -1,4 +1,5 @@
-//! Streams that follow a job or a task. A position is the store's revision up to which the caller has seen changes.
+//! Streams that follow a job or a task. A position is the store's revision up to which the caller has seen
+//! changes, for a job with a place within the next one.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -15,14 +16,16 @@ use super::Api;
 use super::job::watch_ends;
 use crate::control;
 use crate::error::{Result, SchedulerError};
-use crate::store::{JOB_TABLES, JobKey, TASKS, TaskKey};
-use crate::task::TaskState;
+use crate::record::Job;
+use crate::store::{CHANGED_TABLES, JOB_TABLES, JobKey, TASKS, TableKey, TaskKey};
 
 pub type JobStream = Pin<Box<dyn Stream<Item = Result<pb::WatchJobResponse, Status>> + Send>>;
 pub type TaskStream = Pin<Box<dyn Stream<Item = Result<pb::WatchTaskResponse, Status>> + Send>>;
 
 /// Least time between two answers.
 const PACE: Duration = Duration::from_millis(250);
+/// Tables in one answer; the store bounds their bytes too.
+const TABLES_AT_ONCE: usize = 500;
 /// Answers that may wait for a slow caller; it then gets fewer, never stale ones.
 const QUEUE: usize = 1;
 
@@ -33,22 +36,62 @@ fn position(text: &str) -> Result<u64, Status> {
     text.parse().map_err(|_| ApiError::invalid_field("position", "is not a position of this stream").into())
 }
 
+/// How far a caller has seen the changes of a job's tables: all up to a revision and, when many changed at once, some of
+/// the next one.
+#[derive(Clone, Default)]
+struct Seen {
+    revision: u64,
+    within: Option<(u64, String, String)>,
+}
+
+impl Seen {
+    fn parse(text: &str) -> Result<Self, Status> {
+        let Some((revision, rest)) = text.split_once('\n') else {
+            return Ok(Self { revision: position(text)?, within: None });
+        };
+        let within = rest.split('\n').collect::<Vec<_>>();
+        let [of, schema, table] = within[..] else {
+            return position("?").map(|revision| Self { revision, within: None });
+        };
+        let within = Some((position(of)?, schema.to_owned(), table.to_owned()));
+        Ok(Self { revision: position(revision)?, within })
+    }
+
+    fn text(&self) -> String {
+        match &self.within {
+            None => self.revision.to_string(),
+            Some((of, schema, table)) => format!("{}\n{of}\n{schema}\n{table}", self.revision),
+        }
+    }
+}
+
+/// What a look at a job gave.
+struct Look {
+    job: Job,
+    tables: Vec<pb::JobTable>,
+    seen: Seen,
+    /// More tables have changed than one answer holds.
+    more: bool,
+}
+
 impl Api {
     pub(super) fn watch_job_stream(&self, key: JobKey, from: &str) -> Result<JobStream, Status> {
-        let (mut seen, api) = (position(from)?, self.clone());
+        let (mut seen, api) = (Seen::parse(from)?, self.clone());
         let (send, receive) = mpsc::channel(QUEUE);
         tokio::spawn(async move {
             let mut last = None;
             loop {
-                let look = api.look_at_job(&key, seen);
-                let (answer, ends) = match look {
+                let look = match api.look_at_job(&key, &seen) {
                     Ok(found) => found,
                     Err(error) => return drop(send.send(Err(error.into())).await),
                 };
+                let job = Some(api.show(&key, &look.job));
+                let ends = watch_ends(&look.job) && !look.more;
+                seen = look.seen;
                 // Running tasks' progress changes without a revision.
-                if last.as_ref() != answer.job.as_ref() || !answer.tables.is_empty() {
-                    last.clone_from(&answer.job);
-                    seen = answer.position.parse().unwrap_or(seen);
+                if last != job || !look.tables.is_empty() {
+                    last.clone_from(&job);
+                    let answer = pb::WatchJobResponse { job, tables: look.tables, position: seen.text() };
                     if send.send(Ok(answer)).await.is_err() {
                         return;
                     }
@@ -56,31 +99,37 @@ impl Api {
                 if ends {
                     return;
                 }
-                tokio::select! {
-                    () = send.closed() => return,
-                    () = tokio::time::sleep(PACE) => {}
+                if !look.more {
+                    tokio::select! {
+                        () = send.closed() => return,
+                        () = tokio::time::sleep(PACE) => {}
+                    }
                 }
             }
         });
         Ok(Box::pin(ReceiverStream::new(receive)))
     }
 
-    fn look_at_job(&self, key: &JobKey, seen: u64) -> Result<(pb::WatchJobResponse, bool)> {
-        let (job, tables, revision) = self.core.store.read(|read| {
-            let revision = read.revision();
+    /// The job, and as many of the tables that have changed as one answer holds, those that changed first first.
+    fn look_at_job(&self, key: &JobKey, seen: &Seen) -> Result<Look> {
+        let own = |revision: u64| (key.0.clone(), key.1.clone(), revision);
+        let scope = Scope::range(own(seen.revision.saturating_add(1))..=own(u64::MAX));
+        let after = seen.within.clone().map(|(of, schema, table)| {
+            let table: TableKey = (key.0.clone(), key.1.clone(), schema, table);
+            (own(of), table)
+        });
+        let (job, page, revision) = self.core.store.read(|read| {
             let job = control::job(read, key)?;
-            let mut tables = Vec::new();
-            read.scan(&JOB_TABLES, &Scope::prefix(&(key.0.clone(), key.1.clone())), |key, table| {
-                if table.revision > seen {
-                    tables.push((key, table));
-                }
-                std::ops::ControlFlow::Continue(())
-            })?;
-            Ok::<_, SchedulerError>((job, tables, revision))
+            let page = read.index_page(&JOB_TABLES, &CHANGED_TABLES, &scope, after.as_ref(), TABLES_AT_ONCE)?;
+            Ok::<_, SchedulerError>((job, page, read.revision()))
         })?;
-        let tables = tables.iter().map(|(key, table)| self.show_table(key, table)).collect::<Result<_>>()?;
-        let answer = pb::WatchJobResponse { job: Some(self.show(key, &job)), tables, position: revision.to_string() };
-        Ok((answer, watch_ends(&job)))
+        let tables = page.items.iter().map(|(key, table)| self.show_table(&job, key, table)).collect::<Result<_>>()?;
+        let more = page.next.is_some();
+        let seen = match page.next {
+            None => Seen { revision, within: None },
+            Some(((_, _, of), table)) => Seen { revision: of - 1, within: Some((of, table.2, table.3)) },
+        };
+        Ok(Look { job, tables, seen, more })
     }
 
     pub(super) fn watch_task_stream(&self, key: TaskKey, from: &str) -> Result<TaskStream, Status> {
@@ -114,11 +163,75 @@ impl Api {
     }
 
     fn look_at_task(&self, key: &TaskKey) -> Result<(pb::Task, u64, bool)> {
-        let record = self.core.store.read(|read| read.get(&TASKS, key))?;
-        let ended = record
-            .as_ref()
-            .and_then(TaskState::of)
-            .is_none_or(|state| state.is_failed() || matches!(state, TaskState::Done | TaskState::Stopped));
-        Ok((self.task(key)?, record.map_or(0, |task| task.revision), ended))
+        let revision = self.core.store.read(|read| read.get(&TASKS, key))?.map_or(0, |task| task.revision);
+        let task = self.task(key)?;
+        let ended = match task.state() {
+            pb::TaskState::SchemaFailed | pb::TaskState::DataFailed | pb::TaskState::VerificationFailed => true,
+            state => matches!(state, pb::TaskState::Done | pb::TaskState::Stopped),
+        };
+        Ok((task, revision, ended))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+    use mms_store::Store;
+
+    use super::*;
+    use crate::change::{self, Cursor};
+    use crate::fixture::{core, job_key};
+    use crate::plan;
+    use crate::record::JobTable;
+    use crate::store::schema;
+
+    const TABLES: usize = 1_234;
+
+    /// A stopped job of many tables, listed all at once.
+    async fn large() -> Api {
+        let store = Store::in_memory(schema()).expect("a store of memory");
+        let core = core(store, || 1_000);
+        let at = core.moment();
+        let seed = move |tx: &mut mms_store::Tx<'_>| {
+            let job = Job { uid: "j".to_owned(), ..Job::default() };
+            control::create(tx, &job_key(), job)?;
+            let tables = (0..TABLES).map(|number| ("s".to_owned(), format!("t{number}"), JobTable::default()));
+            plan::list(tx, &job_key(), "j", tables.collect())?;
+            control::stop(tx, &job_key())?;
+            change::step(tx, &at, &job_key(), Cursor::default())
+        };
+        core.store.commit(seed).await.expect("seeded");
+        Api::new(core)
+    }
+
+    async fn answers(api: &Api, from: &str) -> Vec<pb::WatchJobResponse> {
+        let stream = api.watch_job_stream(job_key(), from).expect("a position");
+        stream.map(|answer| answer.expect("an answer")).collect().await
+    }
+
+    #[tokio::test]
+    async fn many_tables_come_in_several_answers_each_once_also_when_resumed() {
+        let api = large().await;
+        let all = answers(&api, "").await;
+        assert!(all.len() > 1 && all.iter().all(|answer| answer.tables.len() <= TABLES_AT_ONCE));
+        let names = |answers: &[pb::WatchJobResponse]| {
+            let names = answers.iter().flat_map(|answer| &answer.tables).map(|table| table.table.clone());
+            names.collect::<std::collections::BTreeSet<_>>()
+        };
+        assert_eq!((names(&all).len(), all.iter().map(|one| one.tables.len()).sum::<usize>()), (TABLES, TABLES));
+        let rest = answers(&api, &all[0].position).await;
+        assert_eq!(names(&rest), names(&all[1..]));
+        let last = answers(&api, &all[all.len() - 1].position).await;
+        assert!(last.len() == 1 && last[0].tables.is_empty(), "the job alone");
+    }
+
+    #[test]
+    fn a_position_comes_back_and_any_other_text_is_refused() {
+        for text in ["0", "7", "6\n7\ns\nt"] {
+            assert_eq!(Seen::parse(text).expect("a position").text(), text);
+        }
+        for text in ["x", "6\n7", "6\n7\ns\nt\nu", "6\nx\ns\nt"] {
+            assert!(Seen::parse(text).is_err(), "{text:?}");
+        }
     }
 }

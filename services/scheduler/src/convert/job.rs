@@ -164,8 +164,8 @@ pub fn job_to(key: &JobKey, job: &Job, running: Progress, bytes_per_second: i64)
     }
 }
 
-/// A table of a job as callers see it.
-pub fn job_table_to(key: &TableKey, table: &JobTable, running: Progress) -> Result<pb::JobTable> {
+/// A table of a job as callers see it. `halted`: the job was stopped.
+pub fn job_table_to(key: &TableKey, table: &JobTable, running: Progress, halted: bool) -> Result<pb::JobTable> {
     let name = key::table_name(&key.0, &key.2, &key.3)?;
     let end_time: Option<Timestamp> = time(table.end_time_ms);
     Ok(pb::JobTable {
@@ -174,7 +174,7 @@ pub fn job_table_to(key: &TableKey, table: &JobTable, running: Progress) -> Resu
         version: table.version.as_ref().map(version_to),
         target: table.target.as_ref().map(target_to),
         findings: table.findings.iter().map(|finding| finding_to(finding, &name)).collect(),
-        state: table_state(table) as i32,
+        state: table_state(table, halted) as i32,
         reason: table.reason.as_ref().map(reason_to),
         task_count: table.task_count,
         unit_count: table.unit_count,
@@ -189,14 +189,15 @@ pub fn job_table_to(key: &TableKey, table: &JobTable, running: Progress) -> Resu
     })
 }
 
-fn table_state(table: &JobTable) -> MigrationState {
+fn table_state(table: &JobTable, halted: bool) -> MigrationState {
     match pb::TableDecision::try_from(table.decision).unwrap_or(pb::TableDecision::Unspecified) {
         pb::TableDecision::Blocked => MigrationState::Failed,
         pb::TableDecision::Unchanged => MigrationState::Done,
         pb::TableDecision::Move if !table.planned => MigrationState::Init,
         pb::TableDecision::Move if table.tasks_done == table.task_count => MigrationState::Done,
         pb::TableDecision::Move if table.tasks_done + table.tasks_failed == table.task_count => MigrationState::Failed,
-        pb::TableDecision::Move if table.start_time_ms > 0 => MigrationState::Doing,
+        pb::TableDecision::Move if halted && table.tasks_done > 0 => MigrationState::PartDone,
+        pb::TableDecision::Move if !halted && table.start_time_ms > 0 => MigrationState::Doing,
         _ => MigrationState::Init,
     }
 }

@@ -7,9 +7,11 @@ use crate::record;
 
 pub fn version_from(version: Option<pb::SourceVersion>) -> record::Version {
     match version.and_then(|version| version.version) {
-        Some(PbVersion::Delta(delta)) => {
-            record::Version { delta: Some(delta.version), commit_time_ms: super::millis(delta.commit_time) }
-        }
+        Some(PbVersion::Delta(delta)) => record::Version {
+            delta: Some(delta.version),
+            commit_time_ms: super::millis(delta.commit_time),
+            table_id: delta.table_id,
+        },
         _ => record::Version::default(),
     }
 }
@@ -19,7 +21,7 @@ pub fn version_to(version: &record::Version) -> pb::SourceVersion {
         Some(number) => PbVersion::Delta(pb::DeltaVersion {
             version: number,
             commit_time: super::time(version.commit_time_ms),
-            ..Default::default()
+            table_id: version.table_id.clone(),
         }),
         None => PbVersion::Unpinned(pb::Unpinned { plan_time: None }),
     };

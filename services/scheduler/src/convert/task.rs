@@ -13,7 +13,7 @@ use crate::lease::Granted;
 use crate::record::{Check, JobTable, Log, Task, Unit, Verification};
 use crate::report::Event;
 use crate::store::TaskKey;
-use crate::task::Step;
+use crate::task::{Step, TaskState};
 
 fn unit_to(index: usize, unit: &Unit) -> types::TargetUnit {
     types::TargetUnit {
@@ -62,7 +62,9 @@ pub fn task_to(
     task: &Task,
     table: Option<&JobTable>,
     running: Progress,
+    halted: bool,
 ) -> crate::error::Result<pb::Task> {
+    let ended = TaskState::of(task).is_some_and(|state| state.is_failed() || state == TaskState::Done);
     let target = table.and_then(|table| table.target.as_ref()).and_then(|target| target.name.as_ref());
     let worker = if task.leased() { format!("workers/{}", task.worker) } else { String::new() };
     Ok(pb::Task {
@@ -70,7 +72,7 @@ pub fn task_to(
         table: key::table_name(&key.0, &task.schema, &task.table)?,
         target: target.map(target_name_to),
         version: table.and_then(|table| table.version.as_ref()).map(version_to),
-        state: task.state,
+        state: if halted && !ended { TaskState::Stopped as i32 } else { task.state },
         reason: task.reason.as_ref().map(reason_to),
         role: pb::TaskRole::Single as i32,
         group: String::new(),

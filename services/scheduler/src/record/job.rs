@@ -139,6 +139,21 @@ pub struct Job {
     /// The number of the next task.
     #[prost(uint32, tag = "19")]
     pub next_task: u32,
+    /// Somebody approved the plan.
+    #[prost(bool, tag = "20")]
+    pub approved: bool,
+    /// The data source's own bound, over the tasks of all its jobs.
+    #[prost(int32, tag = "21")]
+    pub source_max_concurrent_tasks: i32,
+    /// Number of a [`crate::change::Change`] that is under way; 0: none.
+    #[prost(int32, tag = "22")]
+    pub change: i32,
+    /// The only task that the change is for.
+    #[prost(uint32, optional, tag = "23")]
+    pub change_task: Option<u32>,
+    /// The logs of its tasks are gone: their time was up.
+    #[prost(bool, tag = "24")]
+    pub logs_dropped: bool,
 }
 
 /// One table of a job.

@@ -9,6 +9,9 @@ pub struct Version {
     /// Its commit time; 0 when the log does not say.
     #[prost(int64, tag = "2")]
     pub commit_time_ms: i64,
+    /// The table's own id; empty when not known.
+    #[prost(string, tag = "3")]
+    pub table_id: String,
 }
 
 /// Address of a target table.

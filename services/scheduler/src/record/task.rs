@@ -119,6 +119,9 @@ pub struct Task {
     pub next_log: u64,
     #[prost(uint64, tag = "25")]
     pub revision: u64,
+    /// Nobody is at work on it though somebody was: its job was stopped, or came back, and it was not leased since.
+    #[prost(bool, tag = "26")]
+    pub parked: bool,
 }
 
 impl Task {

@@ -119,6 +119,32 @@ pub struct Lineage {
     pub rows: i64,
     #[prost(string, tag = "9")]
     pub data_source: String,
+    /// Uid of the task's job.
+    #[prost(string, tag = "10")]
+    pub job_uid: String,
+}
+
+/// That a job writes a target table, whichever of its units.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct TableClaim {
+    /// A claim holds as long as that very job lives.
+    #[prost(string, tag = "1")]
+    pub job_uid: String,
+    /// The source table it is for.
+    #[prost(string, tag = "2")]
+    pub schema: String,
+    #[prost(string, tag = "3")]
+    pub table: String,
+    /// The job may drop the table.
+    #[prost(bool, tag = "4")]
+    pub replaces: bool,
+}
+
+/// The last number that was given out.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Sequence {
+    #[prost(uint64, tag = "1")]
+    pub last: u64,
 }
 
 /// Something the catalog is to be told.
@@ -135,6 +161,8 @@ pub struct Notice {
     pub state: i32,
     #[prost(message, optional, tag = "5")]
     pub version: Option<Version>,
+    #[prost(message, optional, tag = "6")]
+    pub target: Option<TargetName>,
 }
 
 /// A request id that was answered.
