@@ -142,7 +142,8 @@ mod tests {
     use super::*;
 
     fn one(field: &str) -> SourceColumn {
-        parse_column(field).expect("reads")
+        let schema = format!(r#"{{"type":"struct","fields":[{field}]}}"#);
+        parse_schema(&schema).expect("reads").remove(0)
     }
 
     #[test]

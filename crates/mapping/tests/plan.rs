@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mms_mapping::*;
 use mms_maxcompute::name::ProjectName;
 use mms_maxcompute::table::TableKind;
+use mms_maxcompute::types::DataType;
 
 fn rules() -> MappingRules {
     MappingRules::plain(ProjectName::new("proj").unwrap(), SchemaRule::LikeSource, "ds-1")
@@ -290,14 +291,13 @@ fn limits_are_blockers() {
 fn a_partition_type_that_the_target_has_stays_and_a_null_concerns_its_own_partition() {
     let mut source = table(&[("v", "string"), ("p", "int")]);
     source.partition_columns = vec!["p".into()];
-    let planned = |nulls: bool, kept: Option<mms_maxcompute::types::DataType>| {
+    let planned = |nulls: bool, kept: Option<DataType>| {
         let mut source = source.clone();
         source.partition_nulls = BTreeMap::from([("p".to_owned(), nulls)]);
         let types = kept.map(|kept| ("p".to_owned(), kept)).into_iter().collect();
         plan_table(&source, &MappingRules { partition_types: types, ..rules() })
     };
     let level = |plan: &TablePlan| plan.partitions.as_ref().unwrap().levels[0].target_type.clone();
-    use mms_maxcompute::types::DataType;
     assert_eq!(level(&planned(false, None)), DataType::Int);
     assert_eq!(level(&planned(true, None)), DataType::String);
     let kept = planned(true, Some(DataType::Int));

@@ -7,7 +7,7 @@ use types::source_version::Version as Which;
 
 use crate::error::Result;
 use crate::key;
-use crate::record::{Counts, Partition, Progress, Scan, Schema, Summary, Table, Target, Version};
+use crate::record::{Counts, Migrated, Partition, Progress, Scan, Schema, Summary, Table, Target, Version};
 use crate::rollup;
 use crate::scan::ScanState;
 use crate::status::State;
@@ -23,21 +23,29 @@ fn time_from(time: &Timestamp) -> i64 {
     time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanos / 1_000_000))
 }
 
-/// A version as the contract has it.
-pub fn version_to(version: &Version) -> types::SourceVersion {
+/// A version of the table with this id, as the contract has it.
+pub fn version_to(version: &Version, table_id: &str) -> types::SourceVersion {
     let commit_time = version.commit_time_ms.and_then(time_to);
-    let delta = types::DeltaVersion { version: version.number, commit_time, ..Default::default() };
+    let delta = types::DeltaVersion { version: version.number, commit_time, table_id: table_id.to_owned() };
     types::SourceVersion { version: Some(Which::Delta(delta)) }
 }
 
-/// A Delta version; none for a version of another kind.
-pub fn version_from(version: &types::SourceVersion) -> Option<Version> {
+/// A Delta version with the place it went to; none for a version of another kind.
+pub fn migrated_from(version: &types::SourceVersion, target: Option<types::TargetTable>) -> Option<Migrated> {
     match &version.version {
-        Some(Which::Delta(delta)) => {
-            Some(Version { number: delta.version, commit_time_ms: delta.commit_time.as_ref().map(time_from) })
-        }
+        Some(Which::Delta(delta)) => Some(Migrated {
+            number: delta.version,
+            commit_time_ms: delta.commit_time.as_ref().map(time_from),
+            table_id: delta.table_id.clone(),
+            target: target.map(|target| target_from(Some(target))),
+        }),
         _ => None,
     }
+}
+
+fn migrated_to(migrated: &Migrated) -> types::SourceVersion {
+    let version = Version { number: migrated.number, commit_time_ms: migrated.commit_time_ms };
+    version_to(&version, &migrated.table_id)
 }
 
 fn counts_to(counts: &Counts) -> types::StateCounts {
@@ -113,7 +121,7 @@ pub fn table_to(key: &TableKey, table: Table) -> Result<pb::Table> {
         primary_key: facts.primary_key,
         properties: facts.properties.into_iter().collect(),
         reader_features: facts.reader_features,
-        version: facts.version.as_ref().map(version_to),
+        version: facts.version.as_ref().map(|version| version_to(version, &facts.delta_id)),
         size_bytes: facts.size_bytes,
         row_count: facts.row_count,
         source_update_time: time_to(facts.update_time_ms),
@@ -122,22 +130,23 @@ pub fn table_to(key: &TableKey, table: Table) -> Result<pb::Table> {
         scan_error: table.scan_error,
         target: target_to(table.target),
         state: State::of(table.state) as i32,
-        migrated_version: table.migrated.as_ref().map(version_to),
+        migrated_version: table.migrated.as_ref().map(migrated_to),
+        migrated_target: table.migrated.and_then(|migrated| migrated.target).and_then(target_to),
         task: table.task,
         changed,
         partitions: Some(counts_to(&table.partitions)),
     })
 }
 
-/// A partition.
-pub fn partition_to(key: &PartitionKey, partition: Partition) -> Result<pb::Partition> {
+/// A partition of a table whose id was seen last.
+pub fn partition_to(key: &PartitionKey, partition: Partition, table_id: &str) -> Result<pb::Partition> {
     let name = key::partition_name(key)?;
     let value = |(column, value): &(String, Option<String>)| types::PartitionValue {
         column: column.clone(),
         value: value.clone().unwrap_or_default(),
         is_null: value.is_none(),
     };
-    let changed = rollup::partition_changed(&partition);
+    let changed = rollup::partition_changed(&partition, table_id);
     Ok(pb::Partition {
         values: name.id().levels().iter().map(value).collect(),
         name: name.to_string(),
@@ -148,7 +157,7 @@ pub fn partition_to(key: &PartitionKey, partition: Partition) -> Result<pb::Part
         source_update_time: None,
         delete_time: time_to(partition.delete_time_ms),
         state: State::of(partition.state) as i32,
-        migrated_version: partition.migrated.as_ref().map(version_to),
+        migrated_version: partition.migrated.as_ref().map(migrated_to),
         task: partition.task,
         changed,
     })

@@ -103,8 +103,14 @@ async fn forget(store: &Store, id: &str) -> Result<()> {
 fn some(tx: &mut Tx<'_>, id: &str) -> Result<bool> {
     let (own, mut left) = ((id.to_owned(),), AT_ONCE);
     clear(tx, &PARTITIONS, &Scope::prefix(&own), &mut left)?;
-    clear(tx, &VERSIONS, &Scope::prefix(&own), &mut left)?;
-    clear(tx, &TABLES, &Scope::prefix(&own), &mut left)?;
+    for (table, _) in tx.page(&TABLES, &Scope::prefix(&own), None, left.max(1))?.items {
+        clear(tx, &VERSIONS, &Scope::prefix(&(table.clone(),)), &mut left)?;
+        if left == 0 {
+            return Ok(false);
+        }
+        tx.delete(&TABLES, &table)?;
+        left -= 1;
+    }
     clear(tx, &SCHEMAS, &Scope::prefix(&own), &mut left)?;
     clear(tx, &SCANS, &Scope::prefix(&own), &mut left)?;
     clear(tx, &APPLIED, &Scope::prefix(&own), &mut left)?;

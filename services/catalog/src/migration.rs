@@ -8,10 +8,10 @@ use mms_store::{Read, Scope, Tx};
 
 use crate::error::{CatalogError, Result};
 use crate::key;
-use crate::record::{Applied, Partition, Table, Version};
+use crate::record::{Applied, Migrated, Partition, Table};
 use crate::rollup;
 use crate::status::State;
-use crate::store::{APPLIED, APPLIED_BY_TIME, PARTITIONS, PartitionKey, TABLES, TableKey};
+use crate::store::{APPLIED, APPLIED_BY_TIME, CLAIMS, PARTITIONS, PartitionKey, TABLES, TableKey};
 
 /// How long the last sequence of a task is remembered after its last report.
 const APPLIED_TTL_MS: i64 = 90 * 24 * 3600 * 1000;
@@ -29,8 +29,8 @@ pub struct Report {
     pub partitions: Vec<String>,
     /// What became of them.
     pub state: State,
-    /// The version that the task moves.
-    pub version: Option<Version>,
+    /// What the task moves, and where to. With DONE: what is there now; none if it moved no rows.
+    pub migrated: Option<Migrated>,
 }
 
 /// Applies a report, unless it or a later one of its task was applied already. False: passed over.
@@ -45,10 +45,17 @@ pub fn report(tx: &mut Tx<'_>, now_ms: i64, report: &Report) -> Result<bool> {
         return Ok(false);
     };
     table.task.clone_from(&report.task);
+    let moved = report.migrated.as_ref().filter(|_| report.state == State::Done);
+    let state = match (report.state, moved) {
+        // Tables and partitions were made and no rows moved; or the table was sent elsewhere meanwhile.
+        (State::Done, None) => State::Init,
+        (State::Done, Some(moved)) if !still_goes_to(tx, &report.table, moved)? => State::Init,
+        (state, _) => state,
+    };
     let keys = if report.partitions.is_empty() {
-        table.own_state = report.state as i32;
-        if report.state == State::Done {
-            table.own_migrated = report.version;
+        table.own_state = state as i32;
+        if moved.is_some() {
+            table.own_migrated = moved.cloned();
         }
         live_partitions(tx, &report.table)?
     } else {
@@ -57,13 +64,13 @@ pub fn report(tx: &mut Tx<'_>, now_ms: i64, report: &Report) -> Result<bool> {
     for own in keys {
         // A partition that no scan has seen yet: the task pinned a newer version.
         let mut partition = tx.get(&PARTITIONS, &own)?.unwrap_or_else(|| Partition {
-            seen_version: report.version.as_ref().map(|version| version.number),
+            seen_version: report.migrated.as_ref().map(|version| version.number),
             ..Partition::default()
         });
-        partition.state = report.state as i32;
+        partition.state = state as i32;
         partition.task.clone_from(&report.task);
-        if report.state == State::Done {
-            migrated(&mut partition, report.version);
+        if let Some(moved) = moved {
+            migrated(&mut partition, moved.clone(), &table.facts.delta_id);
         }
         rollup::save_partition(tx, &mut table, &own, &partition)?;
     }
@@ -71,11 +78,28 @@ pub fn report(tx: &mut Tx<'_>, now_ms: i64, report: &Report) -> Result<bool> {
     Ok(true)
 }
 
-/// Records what is at the target now.
-fn migrated(partition: &mut Partition, version: Option<Version>) {
-    let seen = version.as_ref().map(|version| version.number) == partition.seen_version;
+/// Whether the last plan of a table sent it where a report says it went; a report that names no place is believed.
+fn still_goes_to(tx: &Tx<'_>, table: &TableKey, moved: &Migrated) -> Result<bool> {
+    let Some(target) = &moved.target else { return Ok(true) };
+    let claim = tx.get(&CLAIMS, &rollup::target_text(target))?;
+    Ok(claim.is_some_and(|claim| (claim.data_source, claim.schema, claim.table) == *table))
+}
+
+/// Records what is at the target now. `table_id` is that of the table as seen last.
+fn migrated(partition: &mut Partition, moved: Migrated, table_id: &str) {
+    let seen = Some(moved.number) == partition.seen_version && moved.table_id == table_id;
     partition.migrated_files = if seen { partition.files.clone() } else { Vec::new() };
-    partition.migrated = version;
+    partition.migrated = Some(moved);
+}
+
+/// What was seen of a table last, at a place that nobody named.
+fn seen(table: &Table) -> Option<Migrated> {
+    table.facts.version.map(|version| Migrated {
+        number: version.number,
+        commit_time_ms: version.commit_time_ms,
+        table_id: table.facts.delta_id.clone(),
+        target: None,
+    })
 }
 
 fn live_partitions(tx: &Tx<'_>, table: &TableKey) -> Result<Vec<PartitionKey>> {
@@ -152,7 +176,7 @@ fn set_table(tx: &mut Tx<'_>, key: &TableKey, state: State) -> Result<i64> {
     let own_changed = State::of(table.own_state) != state;
     table.own_state = state as i32;
     if state == State::Done {
-        table.own_migrated = table.facts.version;
+        table.own_migrated = seen(&table);
     }
     let partitions = live_partitions(tx, key)?;
     let mut changed = i64::from(own_changed && partitions.is_empty());
@@ -172,12 +196,50 @@ fn set_partition(tx: &mut Tx<'_>, table: &mut Table, key: &PartitionKey, state: 
             partition.state = state as i32;
             if state == State::Done {
                 // By hand: what was seen last counts as moved.
-                migrated(&mut partition, table.facts.version);
+                match seen(table) {
+                    Some(moved) => migrated(&mut partition, moved, &table.facts.delta_id),
+                    None => (partition.migrated, partition.migrated_files) = (None, Vec::new()),
+                }
             }
             rollup::save_partition(tx, table, key, &partition)?;
             Ok(1)
         }
     }
+}
+
+/// Partitions that one commit of [`reset`] changes.
+const RESET_AT_ONCE: usize = 5_000;
+
+/// Takes back what a table and its partitions are said to be: their target is another now. What is where stays known. At
+/// most so many partitions at once; where to go on, if there are more.
+pub fn reset(tx: &mut Tx<'_>, key: &TableKey, after: Option<&PartitionKey>) -> Result<Option<PartitionKey>> {
+    let Some(mut table) = tx.get(&TABLES, key)? else { return Ok(None) };
+    if State::of(table.own_state) != State::Doing {
+        table.own_state = State::Init as i32;
+    }
+    let mut next = after.cloned();
+    let mut looked_at = 0;
+    loop {
+        let page = tx.page(&PARTITIONS, &Scope::prefix(key), next.as_ref(), 1_000)?;
+        looked_at += page.items.len();
+        for (own, mut partition) in page.items {
+            if !matches!(State::of(partition.state), State::Init | State::Doing) {
+                partition.state = State::Init as i32;
+                rollup::save_partition(tx, &mut table, &own, &partition)?;
+            }
+        }
+        next = page.next;
+        if next.is_none() || looked_at >= RESET_AT_ONCE {
+            rollup::save_table(tx, key, table)?;
+            return Ok(next);
+        }
+    }
+}
+
+/// Whether [`reset`] would change anything of a table.
+pub fn claims_anything(table: &Table) -> bool {
+    !matches!(State::of(table.own_state), State::Init | State::Doing)
+        || table.partitions.total() > table.partitions.init + table.partitions.doing
 }
 
 /// Forgets the sequences of tasks that were not heard of for long; at most 1,000 at once.

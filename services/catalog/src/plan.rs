@@ -182,7 +182,7 @@ impl Work<'_> {
         let free = !blocks(&findings) && target.is_some();
         let plan = pb::TablePlan {
             table: self.name.clone(),
-            version: Some(convert::version_to(&facts::version_of(&snapshot))),
+            version: Some(convert::version_to(&facts::version_of(&snapshot), snapshot.table_id())),
             target: target.filter(|_| free),
             findings,
             file_count: facts::count(all.files),

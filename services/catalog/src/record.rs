@@ -27,6 +27,22 @@ pub struct Version {
     pub commit_time_ms: Option<i64>,
 }
 
+/// What is at a target: which version of which table, and where.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Migrated {
+    #[prost(int64, tag = "1")]
+    pub number: i64,
+    #[prost(int64, optional, tag = "2")]
+    pub commit_time_ms: Option<i64>,
+    /// The id in the table's Delta log: a table made anew under the same name has another. Empty: not known, or parts
+    /// come from several.
+    #[prost(string, tag = "3")]
+    pub table_id: String,
+    /// Unset: not known, or parts are at several places.
+    #[prost(message, optional, tag = "4")]
+    pub target: Option<Target>,
+}
+
 /// A schema.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Schema {
@@ -144,13 +160,14 @@ pub struct Table {
     pub own_state: i32,
     /// What was moved of the whole table; counts when it has no partition.
     #[prost(message, optional, tag = "7")]
-    pub own_migrated: Option<Version>,
+    pub own_migrated: Option<Migrated>,
     /// As callers see it.
     #[prost(int32, tag = "8")]
     pub state: i32,
-    /// As callers see it: for a partitioned table the oldest version that a partition of it has at the target.
+    /// As callers see it: for a partitioned table the oldest version that a partition of it has at the target; table id
+    /// and target only if they are those of all its partitions.
     #[prost(message, optional, tag = "9")]
-    pub migrated: Option<Version>,
+    pub migrated: Option<Migrated>,
     #[prost(string, tag = "10")]
     pub task: String,
     #[prost(message, required, tag = "11")]
@@ -176,7 +193,7 @@ pub struct Partition {
     #[prost(int32, tag = "5")]
     pub state: i32,
     #[prost(message, optional, tag = "6")]
-    pub migrated: Option<Version>,
+    pub migrated: Option<Migrated>,
     #[prost(string, tag = "7")]
     pub task: String,
     /// Of the files that the last scan saw; empty before the first.
@@ -193,13 +210,15 @@ pub struct Partition {
     pub seen: u64,
 }
 
-/// How many live partitions of a table are at the target in one version.
+/// How many live partitions of a table are at one target in one version.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct VersionCount {
     #[prost(int64, tag = "1")]
     pub partitions: i64,
     #[prost(int64, optional, tag = "2")]
     pub commit_time_ms: Option<i64>,
+    #[prost(message, optional, tag = "3")]
+    pub target: Option<Target>,
 }
 
 /// Counts of a scan.

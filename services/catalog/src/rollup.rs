@@ -1,10 +1,12 @@
 //! Writing partitions, tables and schemas so that the states and counters above them are right in the same commit.
 //! Whoever changes one of these records goes through here; nothing else writes them.
 
-use mms_store::{Read, Scope, Tx};
+use std::ops::ControlFlow;
+
+use mms_store::{Read, Scope, StoreError, Tx};
 
 use crate::error::Result;
-use crate::record::{Counts, Partition, Schema, Summary, Table, Version, VersionCount};
+use crate::record::{Counts, Migrated, Partition, Schema, Summary, Table, Target, VersionCount};
 use crate::status::State;
 use crate::store::{PARTITIONS, PartitionKey, SCHEMAS, SUMMARIES, SchemaKey, TABLES, TableKey, VERSIONS, VersionKey};
 
@@ -79,7 +81,7 @@ pub fn save_table(tx: &mut Tx<'_>, key: &TableKey, mut table: Table) -> Result<T
         table.migrated = oldest_version(tx, key)?;
     } else {
         table.state = State::of(table.own_state) as i32;
-        table.migrated = table.own_migrated;
+        table.migrated.clone_from(&table.own_migrated);
     }
     table.revision = tx.revision();
     let schema_key = (key.0.clone(), key.1.clone());
@@ -106,12 +108,14 @@ pub fn save_partition(tx: &mut Tx<'_>, table: &mut Table, key: &PartitionKey, af
     Ok(())
 }
 
-fn shift_version(tx: &mut Tx<'_>, key: &PartitionKey, version: Option<&Version>, by: i64) -> Result<()> {
-    let Some(version) = version else { return Ok(()) };
-    let key: VersionKey = (key.0.clone(), key.1.clone(), key.2.clone(), version.number);
+fn shift_version(tx: &mut Tx<'_>, key: &PartitionKey, migrated: Option<&Migrated>, by: i64) -> Result<(), StoreError> {
+    let Some(migrated) = migrated else { return Ok(()) };
+    let place = (migrated.table_id.clone(), migrated.target.as_ref().map(target_text).unwrap_or_default());
+    let key: VersionKey = ((key.0.clone(), key.1.clone(), key.2.clone()), place, migrated.number);
     let mut count = tx.get(&VERSIONS, &key)?.unwrap_or_default();
     count.partitions += by;
-    count.commit_time_ms = version.commit_time_ms.or(count.commit_time_ms);
+    count.commit_time_ms = migrated.commit_time_ms.or(count.commit_time_ms);
+    count.target.clone_from(&migrated.target);
     if count.partitions > 0 {
         tx.put::<VersionKey, VersionCount>(&VERSIONS, &key, &count)?;
     } else {
@@ -120,15 +124,41 @@ fn shift_version(tx: &mut Tx<'_>, key: &PartitionKey, version: Option<&Version>,
     Ok(())
 }
 
-fn oldest_version(tx: &Tx<'_>, key: &TableKey) -> Result<Option<Version>> {
-    let scope = Scope::prefix(&(key.0.clone(), key.1.clone(), key.2.clone()));
-    let first = tx.page(&VERSIONS, &scope, None, 1)?.items.into_iter().next();
-    Ok(first.map(|(key, count)| Version { number: key.3, commit_time_ms: count.commit_time_ms }))
+/// One spelling for one target, which ignores case itself: the key of its claim.
+pub fn target_text(target: &Target) -> String {
+    let parts = [&target.project, &target.schema, &target.table].into_iter().filter(|part| !part.is_empty());
+    parts.map(|part| part.to_lowercase()).collect::<Vec<_>>().join(".")
 }
 
-/// Whether the files of a partition differ from those at the target.
-pub fn partition_changed(partition: &Partition) -> bool {
+/// What is at the target of a partitioned table: the first entry is the oldest version, if all are of one table and at
+/// one place; else neither is named, so that nobody takes the parts for a whole.
+fn oldest_version(tx: &Tx<'_>, key: &TableKey) -> Result<Option<Migrated>> {
+    let scope = Scope::prefix(&(key.clone(),));
+    let Some((first, count)) = tx.page(&VERSIONS, &scope, None, 1)?.items.into_iter().next() else { return Ok(None) };
+    let last = tx.page(&VERSIONS, &scope.descending(), None, 1)?.items.into_iter().next();
+    let one_place = last.is_some_and(|(last, _)| last.1 == first.1);
+    let (table_id, target) = if one_place { (first.1.0, count.target) } else { (String::new(), None) };
+    Ok(Some(Migrated { number: first.2, commit_time_ms: count.commit_time_ms, table_id, target }))
+}
+
+/// Counts the versions of all partitions, for stores that counted them without table and target.
+pub fn count_versions(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let mut migrated = Vec::new();
+    tx.scan(&PARTITIONS, &Scope::all(), |key, partition| {
+        if partition.delete_time_ms == 0 && partition.migrated.is_some() {
+            migrated.push((key, partition.migrated));
+        }
+        ControlFlow::Continue(())
+    })?;
+    migrated.iter().try_for_each(|(key, migrated)| shift_version(tx, key, migrated.as_ref(), 1))
+}
+
+/// Whether the files of a partition differ from those at the target. `table_id` is that of its table, as seen last.
+pub fn partition_changed(partition: &Partition, table_id: &str) -> bool {
     let Some(migrated) = &partition.migrated else { return false };
+    if migrated.table_id != table_id {
+        return true;
+    }
     if partition.migrated_files.is_empty() || partition.files.is_empty() {
         return partition.seen_version.is_some_and(|seen| seen > migrated.number);
     }
@@ -138,7 +168,7 @@ pub fn partition_changed(partition: &Partition) -> bool {
 /// Whether the version seen is not the one at the target.
 pub fn table_changed(table: &Table) -> bool {
     match (&table.migrated, &table.facts.version) {
-        (Some(migrated), Some(seen)) => migrated.number != seen.number,
+        (Some(migrated), Some(seen)) => migrated.number != seen.number || migrated.table_id != table.facts.delta_id,
         _ => false,
     }
 }

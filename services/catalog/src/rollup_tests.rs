@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::migration::{self, Report, Subject};
-use crate::record::TableFacts;
+use crate::record::{TableFacts, Version};
 use crate::store;
 
 #[derive(Debug, Clone)]
@@ -16,7 +16,8 @@ enum Step {
     Scan { table: u8, partitions: Vec<u8>, version: i64, size: i64 },
     TableGone(u8),
     SchemaGone(u8),
-    Report { table: u8, partitions: Vec<u8>, state: State, version: i64 },
+    Report { table: u8, partitions: Vec<u8>, state: State, version: i64, place: u8 },
+    Reset(u8),
     Set { table: u8, state: State },
 }
 
@@ -32,12 +33,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         }),
         (0_u8..4).prop_map(Step::TableGone),
         (0_u8..2).prop_map(Step::SchemaGone),
-        (0_u8..4, parts(), state(), 0_i64..4).prop_map(|(table, partitions, state, version)| Step::Report {
-            table,
-            partitions,
-            state,
-            version
+        (0_u8..4, parts(), state(), 0_i64..4, 0_u8..2).prop_map(|(table, partitions, state, version, place)| {
+            Step::Report { table, partitions, state, version, place }
         }),
+        (0_u8..4).prop_map(Step::Reset),
         (0_u8..4, proptest::sample::select(&[State::Init, State::Done][..]))
             .prop_map(|(table, state)| Step::Set { table, state }),
     ];
@@ -55,6 +54,10 @@ fn partition_key(table: u8, partition: u8) -> PartitionKey {
 
 fn version(number: i64) -> Version {
     Version { number, commit_time_ms: Some(number + 1) }
+}
+
+fn migrated(number: i64, place: u8) -> Migrated {
+    Migrated { number, commit_time_ms: Some(number + 1), table_id: format!("id{place}"), target: None }
 }
 
 fn apply(tx: &mut Tx<'_>, at: usize, step: &Step) -> Result<()> {
@@ -93,17 +96,22 @@ fn apply(tx: &mut Tx<'_>, at: usize, step: &Step) -> Result<()> {
                 save_schema(tx, &key, schema)?;
             }
         }
-        Step::Report { table, partitions, state, version: number } => {
+        Step::Report { table, partitions, state, version: number, place } => {
             let report = Report {
                 task: "dataSources/ds/jobs/j/tasks/t000000".to_owned(),
                 sequence: i64::try_from(at).unwrap() + 1,
                 table: table_key(*table),
                 partitions: partitions.iter().map(|number| format!("p={number}")).collect(),
                 state: *state,
-                version: Some(version(*number)),
+                migrated: Some(migrated(*number, *place)),
             };
             migration::report(tx, 1, &report)?;
             assert!(!migration::report(tx, 1, &report)?, "a report is applied once");
+        }
+        Step::Reset(table) => {
+            migration::reset(tx, &table_key(*table), None)?;
+            let table = tx.get(&TABLES, &table_key(*table))?;
+            assert!(table.is_none_or(|table| !migration::claims_anything(&table)));
         }
         Step::Set { table, state } => drop(migration::set(tx, &[Subject::Table(table_key(*table))], *state)),
     }
@@ -112,26 +120,26 @@ fn apply(tx: &mut Tx<'_>, at: usize, step: &Step) -> Result<()> {
 
 /// Everything counted from the partitions up.
 fn recount(tx: &Tx<'_>) -> Result<()> {
-    let mut parts: BTreeMap<TableKey, (Counts, Option<i64>)> = BTreeMap::new();
+    let mut parts: BTreeMap<TableKey, (Counts, Vec<Migrated>)> = BTreeMap::new();
     tx.scan(&PARTITIONS, &Scope::all(), |key, partition| {
         if partition.delete_time_ms == 0 {
-            let (counts, oldest) = parts.entry((key.0, key.1, key.2)).or_default();
+            let (counts, migrated) = parts.entry((key.0, key.1, key.2)).or_default();
             counts.shift(&Counts::one(State::of(partition.state)), 1);
-            let migrated = partition.migrated.map(|version| version.number);
-            *oldest = match (*oldest, migrated) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            };
+            migrated.extend(partition.migrated);
         }
         ControlFlow::Continue(())
     })?;
     let mut schemas: BTreeMap<SchemaKey, Schema> = BTreeMap::new();
     tx.scan(&TABLES, &Scope::all(), |key, table| {
-        let (counts, oldest) = parts.get(&key).cloned().unwrap_or_default();
+        let (counts, migrated) = parts.get(&key).cloned().unwrap_or_default();
         assert_eq!(table.partitions, counts, "{key:?}");
         if counts.total() > 0 {
             assert_eq!(State::of(table.state), counts.rolled_up(), "{key:?}");
-            assert_eq!(table.migrated.map(|version| version.number), oldest, "{key:?}");
+            let whole = migrated.iter().all(|one| one.table_id == migrated[0].table_id);
+            let told = table.migrated.as_ref().map(|told| (told.table_id.as_str(), told.number));
+            let oldest = migrated.iter().min_by_key(|one| (&one.table_id, one.number));
+            let wanted = oldest.map(|one| (if whole { one.table_id.as_str() } else { "" }, one.number));
+            assert_eq!(told, wanted, "{key:?}");
         }
         let schema = schemas.entry((key.0, key.1)).or_default();
         if table.delete_time_ms == 0 {

@@ -11,8 +11,8 @@ pub type SchemaKey = (String, String);
 pub type TableKey = (String, String, String);
 /// (data source, schema, table, last segment of the partition's name)
 pub type PartitionKey = (String, String, String, String);
-/// (data source, schema, table, version)
-pub type VersionKey = (String, String, String, i64);
+/// ((data source, schema, table), (table id, target's text), version)
+pub type VersionKey = (TableKey, (String, String), i64);
 /// (data source, scan)
 pub type ScanKey = (String, String);
 
@@ -22,8 +22,8 @@ pub static SCHEMAS: Table<SchemaKey, record::Schema> = Table::new("schemas", 1);
 pub static TABLES: Table<TableKey, record::Table> = Table::new("tables", 1);
 /// What is known of each partition.
 pub static PARTITIONS: Table<PartitionKey, record::Partition> = Table::new("partitions", 1);
-/// How many live partitions of a table are at the target in each version.
-pub static VERSIONS: Table<VersionKey, record::VersionCount> = Table::new("versions", 1);
+/// How many live partitions of a table are at each target in each version.
+pub static VERSIONS: Table<VersionKey, record::VersionCount> = Table::new("migrated_versions", 1);
 /// Counters of each data source.
 pub static SUMMARIES: Table<String, record::Summary> = Table::new("summaries", 1);
 
@@ -53,5 +53,5 @@ pub static REQUESTS: Table<(String, String), record::Request> = Table::new("requ
 
 /// The schema of this service's store.
 pub fn schema() -> Schema {
-    Schema::new("catalog")
+    Schema::new("catalog").migration(crate::rollup::count_versions)
 }

@@ -25,7 +25,7 @@ fn check_etag(etag: &str, revision: u64, resource: impl ToString) -> Result<()> 
     if current { Ok(()) } else { Err(CatalogError::EtagMismatch(resource.to_string())) }
 }
 
-/// Changes a schema's target.
+/// Changes a schema's target. What was said of its tables is then to be taken back with [`crate::migration::reset`].
 pub fn update_schema(tx: &mut Tx<'_>, key: &SchemaKey, etag: &str, changes: &[Change]) -> Result<Schema> {
     let name = key::schema_name(key)?;
     let mut schema = tx.get(&SCHEMAS, key)?.ok_or_else(|| CatalogError::NotFound(name.to_string()))?;
@@ -52,7 +52,7 @@ pub fn update_schema(tx: &mut Tx<'_>, key: &SchemaKey, etag: &str, changes: &[Ch
     }
 }
 
-/// Changes a table's target.
+/// Changes a table's target. What was said of it is then to be taken back with [`crate::migration::reset`].
 pub fn update_table(tx: &mut Tx<'_>, key: &TableKey, etag: &str, changes: &[Change]) -> Result<Table> {
     let name = key::table_name(key)?;
     let mut table = tx.get(&TABLES, key)?.ok_or_else(|| CatalogError::NotFound(name.to_string()))?;

@@ -8,14 +8,24 @@ use mms_proto::types::v1::{DeltaVersion, MigrationState, SourceVersion, source_v
 use mms_proto::{ApiError, ErrorReason};
 use support::{SOURCE, Stand, append, create_table};
 
-fn report(sequence: i64, table: &str, partitions: &[&str], state: MigrationState, version: i64) -> pb::MigrationReport {
+/// A report about a table at a version of it.
+fn report(
+    sequence: i64,
+    table: &pb::Table,
+    partitions: &[&str],
+    state: MigrationState,
+    version: i64,
+) -> pb::MigrationReport {
+    let Some(Version::Delta(seen)) = table.version.clone().and_then(|version| version.version) else {
+        panic!("no version: {table:?}");
+    };
     pb::MigrationReport {
         task: format!("{SOURCE}/jobs/j1/tasks/t000000"),
         sequence,
-        table: format!("{SOURCE}/schemas/s/tables/{table}"),
+        table: table.name.clone(),
         partitions: partitions.iter().map(|text| (*text).to_owned()).collect(),
         state: state as i32,
-        version: Some(SourceVersion { version: Some(Version::Delta(DeltaVersion { version, ..Default::default() })) }),
+        version: Some(SourceVersion { version: Some(Version::Delta(DeltaVersion { version, ..seen })) }),
         target: None,
     }
 }
@@ -37,16 +47,17 @@ async fn reports_are_applied_once_in_order_and_survive_a_restart() {
     let mut table = create_table(&stand.delta_root(), "s", "parts", true);
     let first = append(&mut table, &[Some("a"), Some("b")]) as i64;
     stand.scan(pb::Scan::default()).await;
+    let parts = stand.table("s", "parts").await;
 
-    tell(&stand, vec![report(10, "parts", &["p=a"], MigrationState::Doing, first)]).await;
+    tell(&stand, vec![report(10, &parts, &["p=a"], MigrationState::Doing, first)]).await;
     assert_eq!(stand.table("s", "parts").await.state(), MigrationState::Doing);
-    tell(&stand, vec![report(11, "parts", &["p=a"], MigrationState::Done, first)]).await;
+    tell(&stand, vec![report(11, &parts, &["p=a"], MigrationState::Done, first)]).await;
     // An older one and the same one again change nothing.
     tell(
         &stand,
         vec![
-            report(9, "parts", &["p=b"], MigrationState::Failed, first),
-            report(11, "parts", &["p=a"], MigrationState::Failed, first),
+            report(9, &parts, &["p=b"], MigrationState::Failed, first),
+            report(11, &parts, &["p=a"], MigrationState::Failed, first),
         ],
     )
     .await;
@@ -54,7 +65,7 @@ async fn reports_are_applied_once_in_order_and_survive_a_restart() {
     assert_eq!((seen.state(), number(seen.migrated_version)), (MigrationState::PartDone, Some(first)));
 
     stand.restart_catalog().await;
-    tell(&stand, vec![report(12, "parts", &["p=b", "p=new"], MigrationState::Done, first)]).await;
+    tell(&stand, vec![report(12, &parts, &["p=b", "p=new"], MigrationState::Done, first)]).await;
     let seen = stand.table("s", "parts").await;
     let counts = seen.partitions.unwrap();
     assert_eq!((seen.state(), counts.total, counts.done, seen.changed), (MigrationState::Done, 3, 3, false));
@@ -90,7 +101,8 @@ async fn states_by_hand_are_all_or_none() {
     assert_eq!(set(vec![format!("{schema}/tables/parts/partitions/p=a")], MigrationState::Init).await.unwrap(), 1);
     assert_eq!(stand.table("s", "parts").await.state(), MigrationState::PartDone);
 
-    tell(&stand, vec![report(1, "parts", &["p=a"], MigrationState::Doing, 1)]).await;
+    let parts = stand.table("s", "parts").await;
+    tell(&stand, vec![report(1, &parts, &["p=a"], MigrationState::Doing, 1)]).await;
     let names = vec![format!("{schema}/tables/plain"), format!("{schema}/tables/parts")];
     let refused = set(names, MigrationState::Init).await.unwrap_err();
     assert_eq!(ApiError::from_status(&refused).reason, ErrorReason::WrongState);

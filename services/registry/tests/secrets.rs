@@ -165,7 +165,7 @@ async fn a_stored_secret_does_not_follow_a_change_of_where_it_is_sent() {
         ("max_compute.endpoint", "data_source.max_compute.access_key.access_key_secret"),
     ] {
         let status = registry.sources().update_data_source(update("lake", new.clone(), &[path])).await.unwrap_err();
-        assert_eq!(refusal(&status), (Reason::InvalidArgument, vec![secret.to_owned()]), "{status}");
+        assert_eq!(refusal(&status), (Reason::InvalidField, vec![secret.to_owned()]), "{status}");
     }
     let whole = ["databricks.workspace_url", "databricks.access_token.token"];
     let changed = registry.sources().update_data_source(update("lake", new, &whole)).await.unwrap();

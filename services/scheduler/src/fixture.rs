@@ -4,13 +4,17 @@ use std::ops::Range;
 
 use mms_proto::scheduler::v1::{CommitOutcome, Engine, MigrationContent, TableDecision, TaskRole};
 use mms_proto::types::v1::{ReadPath, TargetKind, VerificationLevel};
+use mms_server::{Client, ClientConfig};
 use mms_store::{Read, Scope, Store, Tx};
 
 use crate::change::{self, Cursor, Step};
+use crate::clock::Leases;
 use crate::commit;
 use crate::control;
+use crate::core::Core;
 use crate::error::{Result, SchedulerError};
 use crate::lease::Holder;
+use crate::peers::Peers;
 use crate::plan;
 use crate::record::{
     Counts, Intent, IntentUnit, Job, JobTable, Notice, PartitionValue, Spec, Target, TargetName, Task, Unit, Version,
@@ -64,6 +68,13 @@ pub fn intent(units: &[usize]) -> Intent {
 
 fn partition(index: usize) -> Vec<PartitionValue> {
     vec![PartitionValue { column: "pt".to_owned(), value: Some(index.to_string()) }]
+}
+
+/// The shared parts over a store, at a time, with peers that nobody calls.
+pub fn core(store: Store, now_ms: fn() -> i64) -> Core {
+    let nobody = || Client::new(&ClientConfig::to("http://127.0.0.1:1"), None).expect("a channel that connects later");
+    let leases = Leases::new(std::time::Duration::from_secs(30));
+    Core::new(store, leases, Peers::new(nobody(), nobody()), now_ms, || 0.5)
 }
 
 /// Publishes all units of a task that are not.

@@ -199,3 +199,74 @@ async fn forget_requests(core: &Core) -> Result<()> {
     let at = core.moment();
     core.store.commit(move |tx| control::forget_requests(tx, &at)).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::Step;
+    use crate::fixture::{Fixture, core, job_key};
+
+    async fn stopped() -> Fixture {
+        let fixture = Fixture::new(2).await;
+        fixture.lease("a", 1).await;
+        fixture.commit(|tx| control::stop(tx, &job_key())).await.expect("it can be stopped");
+        assert!(matches!(fixture.carry(&job_key()).await, Step::Done(Some(_))));
+        fixture
+    }
+
+    fn has_logs(core: &Core) -> bool {
+        let page = core.store.read(|read| read.page(&LOGS, &Scope::all(), None, 1));
+        !page.expect("readable").items.is_empty()
+    }
+
+    #[tokio::test]
+    async fn logs_go_before_their_job_and_each_when_its_time_is_up() {
+        let fixture = stopped().await;
+        let early = core(fixture.store.clone(), || 29 * DAY_MS);
+        forget_logs(&early).await.expect("done");
+        assert!(has_logs(&early));
+        let later = core(fixture.store.clone(), || 31 * DAY_MS);
+        forget_logs(&later).await.expect("done");
+        forget_jobs(&later).await.expect("done");
+        assert!(!has_logs(&later) && fixture.job().logs_dropped);
+        let last = core(fixture.store.clone(), || 91 * DAY_MS);
+        forget_jobs(&last).await.expect("done");
+        assert!(last.store.read(|read| control::job(read, &job_key())).is_err());
+        assert!(open_jobs(&last).expect("readable").is_empty(), "nothing is left to be carried through");
+    }
+
+    #[tokio::test]
+    async fn a_job_that_is_at_work_is_kept() {
+        let fixture = Fixture::new(1).await;
+        let core = core(fixture.store.clone(), || 1000 * DAY_MS);
+        forget_logs(&core).await.expect("done");
+        forget_jobs(&core).await.expect("done");
+        assert!(has_logs(&core));
+        assert_eq!(open_jobs(&core).expect("readable"), [job_key()]);
+    }
+
+    #[tokio::test]
+    async fn a_change_that_broke_off_is_carried_through() {
+        let fixture = stopped().await;
+        fixture.commit(|tx| control::delete(tx, &job_key(), "")).await.expect("it has ended");
+        let core = core(fixture.store.clone(), || DAY_MS);
+        carry_on(&core).await.expect("done");
+        assert!(core.store.read(|read| read.get(&JOBS, &job_key())).expect("readable").is_none());
+    }
+
+    #[tokio::test]
+    async fn workers_that_are_silent_and_idle_are_forgotten() {
+        let fixture = Fixture::new(1).await;
+        fixture.lease("a", 1).await;
+        let core = core(fixture.store.clone(), || DAY_MS);
+        core.leases.saw("b", DAY_MS - 1);
+        let known = || {
+            let page = core.store.read(|read| read.page(&WORKERS, &Scope::all(), None, 10)).expect("readable");
+            page.items.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
+        };
+        forget_workers(&core, DAY_MS - 1).await.expect("done");
+        assert_eq!(known(), ["a", "b", "ddl"], "a process that has just started has heard of nobody");
+        forget_workers(&core, 0).await.expect("done");
+        assert_eq!(known(), ["a", "b"], "one holds a lease, and one was heard of");
+    }
+}

@@ -90,7 +90,7 @@ impl Spool {
 
 /// Whether all files came that the catalog sent.
 fn whole(units: &[Unit], end: catalog::PinEnd) -> Result<()> {
-    let files: i64 = units.iter().map(|unit| i64::from(unit.file_count)).sum();
+    let files: i64 = units.iter().map(|unit| unit.file_count).sum();
     let bytes: i64 = units.iter().map(|unit| unit.source_bytes).sum();
     if (files, bytes) == (end.file_count, end.size_bytes) {
         return Ok(());

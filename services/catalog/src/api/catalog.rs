@@ -16,7 +16,6 @@ use crate::migration::{self, Subject};
 use crate::plan::{self, Ask, Claim};
 use crate::status::State;
 use crate::store::{PARTITIONS, SCHEMAS, SUMMARIES, TABLES};
-use crate::target;
 
 fn missing(name: impl ToString) -> CatalogError {
     CatalogError::NotFound(name.to_string())
@@ -68,9 +67,9 @@ impl CatalogService for Api {
         check(&request)?;
         let changes = update::of_schema(&request)?;
         let key = key::schema_key(&name::<SchemaName>("name", &request.name)?);
-        let (own, etag) = (key.clone(), request.schema.map(|schema| schema.etag).unwrap_or_default());
-        let schema = self.core.store.commit(move |tx| target::update_schema(tx, &own, &etag, &changes)).await?;
-        Ok(Response::new(pb::UpdateSchemaResponse { schema: Some(convert::schema_to(&key, schema)?) }))
+        let etag = request.schema.map(|schema| schema.etag).unwrap_or_default();
+        let schema = self.update_schema_target(key, etag, changes).await?;
+        Ok(Response::new(pb::UpdateSchemaResponse { schema: Some(schema) }))
     }
 
     async fn get_table(&self, request: Request<pb::GetTableRequest>) -> Result<Response<pb::GetTableResponse>, Status> {
@@ -123,8 +122,12 @@ impl CatalogService for Api {
         check(request.get_ref())?;
         let name: PartitionName = name("name", &request.get_ref().name)?;
         let key = key::partition_key(&name);
-        let found = self.core.store.read(|read| read.get(&PARTITIONS, &key)).map_err(CatalogError::from)?;
-        let partition = convert::partition_to(&key, found.ok_or_else(|| missing(name))?)?;
+        let (found, table) = self.core.store.read(|read| {
+            let table = read.get(&TABLES, &(key.0.clone(), key.1.clone(), key.2.clone()))?;
+            Ok::<_, CatalogError>((read.get(&PARTITIONS, &key)?, table.unwrap_or_default()))
+        })?;
+        let found = found.ok_or_else(|| missing(name))?;
+        let partition = convert::partition_to(&key, found, &table.facts.delta_id)?;
         Ok(Response::new(pb::GetPartitionResponse { partition: Some(partition) }))
     }
 

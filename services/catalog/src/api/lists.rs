@@ -103,9 +103,10 @@ impl Api {
         let arguments = ["partitions", request.parent.as_str(), flag(request.show_deleted), request.filter.as_str()];
         let from = after::<PartitionName>(&arguments, &request.page_token)?.map(|name| key::partition_key(&name));
         let (partitions, next) = self.core.store.read(|read| {
+            let table_id = read.get(&TABLES, &key::table_key(&table))?.unwrap_or_default().facts.delta_id;
             pick(read, &PARTITIONS, &want, from, |key, partition| {
                 let shown = request.show_deleted || partition.delete_time_ms == 0;
-                shown.then(|| convert::partition_to(key, partition)).transpose()
+                shown.then(|| convert::partition_to(key, partition, &table_id)).transpose()
             })
         })?;
         let next_page_token = next_token(&arguments, next.map(|key| key::partition_name(&key)))?;

@@ -24,7 +24,7 @@ fn ask(request: pb::PinTableRequest) -> Result<Ask, Status> {
     let version = match &request.version {
         None => None,
         Some(version) => {
-            let version = convert::version_from(version)
+            let version = convert::migrated_from(version, None)
                 .ok_or_else(|| CatalogError::NotYet("pinning a version that is not Delta's".to_owned()))?;
             let number = u64::try_from(version.number);
             Some(number.map_err(|_| ApiError::invalid_field("version.delta.version", "must not be negative"))?)
@@ -60,7 +60,7 @@ fn report(at: usize, report: &pb::MigrationReport) -> Result<Report, Status> {
         table: key::table_key(&table),
         partitions: report.partitions.clone(),
         state,
-        version: report.version.as_ref().and_then(convert::version_from),
+        migrated: report.version.as_ref().and_then(|version| convert::migrated_from(version, report.target.clone())),
     })
 }
 

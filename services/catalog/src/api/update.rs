@@ -3,12 +3,15 @@
 use mms_proto::catalog::v1 as pb;
 use mms_proto::name::{ResourceName, TableName};
 use mms_proto::{ApiError, FieldViolation};
+use mms_store::{Read, Scope};
 use tonic::Status;
 
 use super::Api;
 use crate::convert;
+use crate::error::CatalogError;
 use crate::key;
-use crate::store::TableKey;
+use crate::migration;
+use crate::store::{SCHEMAS, SchemaKey, TABLES, TableKey};
 use crate::target::{self, Change};
 
 /// An update of a table, taken apart.
@@ -86,17 +89,63 @@ impl Api {
         if !found.is_empty() {
             return Err(ApiError::invalid(found).into());
         }
-        let tables = self
-            .core
+        let keys: Vec<TableKey> = updates.iter().map(|update| update.key.clone()).collect();
+        self.core
             .store
             .commit(move |tx| {
-                let update = |update: TableUpdate| {
-                    let table = target::update_table(tx, &update.key, &update.etag, &update.changes)?;
-                    convert::table_to(&update.key, table)
-                };
-                updates.into_iter().map(update).collect::<crate::error::Result<Vec<_>>>()
+                for update in &updates {
+                    target::update_table(tx, &update.key, &update.etag, &update.changes)?;
+                }
+                Ok::<_, CatalogError>(())
             })
             .await?;
-        Ok(tables)
+        for key in &keys {
+            self.reset(key).await?;
+        }
+        let shown = self.core.store.read(|read| {
+            let show = |key: &TableKey| convert::table_to(key, read.get(&TABLES, key)?.unwrap_or_default());
+            keys.iter().map(show).collect::<crate::error::Result<Vec<_>>>()
+        })?;
+        Ok(shown)
+    }
+
+    /// Changes where a schema goes.
+    pub(super) async fn update_schema_target(
+        &self,
+        key: SchemaKey,
+        etag: String,
+        changes: Vec<Change>,
+    ) -> Result<pb::Schema, Status> {
+        let own = key.clone();
+        self.core.store.commit(move |tx| target::update_schema(tx, &own, &etag, &changes)).await?;
+        let mut after = None;
+        loop {
+            let page = self
+                .core
+                .store
+                .read(|read| read.page(&TABLES, &Scope::prefix(&key), after.as_ref(), 1_000))
+                .map_err(CatalogError::from)?;
+            for (table, _) in page.items.iter().filter(|(_, table)| migration::claims_anything(table)) {
+                self.reset(table).await?;
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let schema = self.core.store.read(|read| read.get(&SCHEMAS, &key)).map_err(CatalogError::from)?;
+        Ok(convert::schema_to(&key, schema.unwrap_or_default())?)
+    }
+
+    /// Takes back what was said of a table that goes elsewhere now, in commits of bounded size.
+    async fn reset(&self, key: &TableKey) -> crate::error::Result<()> {
+        let mut after = None;
+        loop {
+            let (own, from) = (key.clone(), after.take());
+            after = self.core.store.commit(move |tx| migration::reset(tx, &own, from.as_ref())).await?;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
     }
 }

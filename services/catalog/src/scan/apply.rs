@@ -140,9 +140,10 @@ impl Writer {
             partition.delete_time_ms = 0;
             partition.seen = self.number;
             partition.seen_version = table.facts.version.as_ref().map(|version| version.number);
-            if partition.migrated.is_some()
-                && partition.migrated_files.is_empty()
-                && partition.migrated.as_ref().map(|version| version.number) == partition.seen_version
+            let seen = partition.seen_version;
+            let moved = partition.migrated.as_ref();
+            if partition.migrated_files.is_empty()
+                && moved.is_some_and(|at| Some(at.number) == seen && at.table_id == table.facts.delta_id)
             {
                 // It was moved before any scan saw that version.
                 partition.migrated_files.clone_from(&partition.files);

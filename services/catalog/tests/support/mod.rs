@@ -173,6 +173,11 @@ impl Stand {
         self.workspace.url()
     }
 
+    /// Where the target project is.
+    pub fn project_endpoint(&self) -> &str {
+        self.project.endpoint()
+    }
+
     /// A data source whose workspace is reached at this address, not started.
     pub async fn create_source_at(&self, workspace_url: &str, settings: registry::MigrationSettings) {
         use registry::databricks_config::{StorageAccess, WorkspaceAuth};

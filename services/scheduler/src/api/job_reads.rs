@@ -28,6 +28,9 @@ fn split(text: &str) -> Option<(String, String)> {
     text.split_once('\n').map(|(a, b)| (a.to_owned(), b.to_owned()))
 }
 
+/// A job, some of its tables, and the token of the next page.
+type TablePage = (Job, Vec<(TableKey, JobTable)>, String);
+
 impl Api {
     pub(super) fn jobs(
         &self,
@@ -55,7 +58,7 @@ impl Api {
         arguments: &[&str],
         page_size: i32,
         page_token: &str,
-    ) -> Result<(Job, Vec<(TableKey, JobTable)>, String), Status> {
+    ) -> Result<TablePage, Status> {
         let after = page::after(arguments, page_token)?.and_then(|text| split(&text));
         let after: Option<TableKey> = after.map(|(schema, table)| (job.0.clone(), job.1.clone(), schema, table));
         let scope = Scope::prefix(&(job.0.clone(), job.1.clone()));

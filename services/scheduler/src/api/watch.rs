@@ -169,3 +169,66 @@ impl Api {
         Ok((task, revision, ended))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+    use mms_store::Store;
+
+    use super::*;
+    use crate::change::{self, Cursor};
+    use crate::fixture::{core, job_key};
+    use crate::plan;
+    use crate::record::JobTable;
+    use crate::store::schema;
+
+    const TABLES: usize = 1_234;
+
+    /// A stopped job of many tables, listed all at once.
+    async fn large() -> Api {
+        let store = Store::in_memory(schema()).expect("a store of memory");
+        let core = core(store, || 1_000);
+        let at = core.moment();
+        let seed = move |tx: &mut mms_store::Tx<'_>| {
+            let job = Job { uid: "j".to_owned(), ..Job::default() };
+            control::create(tx, &job_key(), job)?;
+            let tables = (0..TABLES).map(|number| ("s".to_owned(), format!("t{number}"), JobTable::default()));
+            plan::list(tx, &job_key(), "j", tables.collect())?;
+            control::stop(tx, &job_key())?;
+            change::step(tx, &at, &job_key(), Cursor::default())
+        };
+        core.store.commit(seed).await.expect("seeded");
+        Api::new(core)
+    }
+
+    async fn answers(api: &Api, from: &str) -> Vec<pb::WatchJobResponse> {
+        let stream = api.watch_job_stream(job_key(), from).expect("a position");
+        stream.map(|answer| answer.expect("an answer")).collect().await
+    }
+
+    #[tokio::test]
+    async fn many_tables_come_in_several_answers_each_once_also_when_resumed() {
+        let api = large().await;
+        let all = answers(&api, "").await;
+        assert!(all.len() > 1 && all.iter().all(|answer| answer.tables.len() <= TABLES_AT_ONCE));
+        let names = |answers: &[pb::WatchJobResponse]| {
+            let names = answers.iter().flat_map(|answer| &answer.tables).map(|table| table.table.clone());
+            names.collect::<std::collections::BTreeSet<_>>()
+        };
+        assert_eq!((names(&all).len(), all.iter().map(|one| one.tables.len()).sum::<usize>()), (TABLES, TABLES));
+        let rest = answers(&api, &all[0].position).await;
+        assert_eq!(names(&rest), names(&all[1..]));
+        let last = answers(&api, &all[all.len() - 1].position).await;
+        assert!(last.len() == 1 && last[0].tables.is_empty(), "the job alone");
+    }
+
+    #[test]
+    fn a_position_comes_back_and_any_other_text_is_refused() {
+        for text in ["0", "7", "6\n7\ns\nt"] {
+            assert_eq!(Seen::parse(text).expect("a position").text(), text);
+        }
+        for text in ["x", "6\n7", "6\n7\ns\nt\nu", "6\nx\ns\nt"] {
+            assert!(Seen::parse(text).is_err(), "{text:?}");
+        }
+    }
+}
