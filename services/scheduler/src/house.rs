@@ -114,7 +114,7 @@ async fn carry_on(core: &Core) -> Result<()> {
 }
 
 fn ended_before(core: &Core, logs_dropped: u32, before_ms: i64) -> Result<Vec<JobKey>> {
-    let scope = Scope::range((logs_dropped, 1)..(logs_dropped, before_ms));
+    let scope = Scope::range((logs_dropped, 1)..(logs_dropped, before_ms.max(1)));
     Ok(core.store.read(|read| read.index_keys(&JOBS, &ENDED_JOBS, &scope, None, JOBS_AT_ONCE))?.items)
 }
 
