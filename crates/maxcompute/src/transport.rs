@@ -96,12 +96,22 @@ impl Transport {
 
     /// Sends a request that may be repeated, until it works or the policy ends it.
     pub async fn call(&self, call: &Call) -> Result<Response, MaxComputeError> {
+        self.call_watched(call, |_| {}).await
+    }
+
+    /// The same; every failure is shown to `seen`, also those after which it was sent again.
+    pub async fn call_watched(
+        &self,
+        call: &Call,
+        seen: impl Fn(&MaxComputeError),
+    ) -> Result<Response, MaxComputeError> {
         let transient = AtomicU32::new(0);
         // The policy's count is for failures; being told to wait is not one and is bounded by time alone.
         let policy = RetryPolicy { max_attempts: None, ..self.retry.clone() };
         let most = self.retry.max_attempts.unwrap_or(u32::MAX);
         run(&policy, self.http.retry_budget(), None, |_| async {
             self.once(call).await.map_err(|error| {
+                seen(&error);
                 let class = match error.retry_class() {
                     RetryClass::Transient if transient.fetch_add(1, Ordering::Relaxed) + 1 >= most => {
                         RetryClass::Permanent

@@ -1,4 +1,7 @@
 //! SQL instances: a statement that was run, its state and its result. They outlive a restart, with a retention.
+//!
+//! A client may give a statement an id of its own (`<Guid>`). The same id is the same instance: its statement runs once,
+//! whatever is sent under it later. It is on disk before the statement runs, so that not even a crash makes it run again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -34,6 +37,9 @@ pub struct Instance {
     pub id: String,
     /// The task's name, chosen by the client.
     pub task: String,
+    /// The client's own id of it; empty: it gave none.
+    #[serde(default)]
+    pub guid: String,
     /// The `<Job>` as it was sent.
     pub job: String,
     /// When it began.
@@ -52,6 +58,8 @@ pub struct Instances {
 
 struct Known {
     by_id: BTreeMap<String, Arc<Instance>>,
+    /// Ids by the clients' own. Locked while its statement runs: whoever sends it again waits for that.
+    by_guid: BTreeMap<String, Arc<Mutex<Option<String>>>>,
     /// Oldest first.
     order: VecDeque<String>,
 }
@@ -71,21 +79,50 @@ impl Instances {
         }
         found.sort_by_key(|instance| instance.started);
         let order = found.iter().map(|i| i.id.clone()).collect();
+        let guids = found.iter().filter(|i| !i.guid.is_empty());
+        let by_guid = guids.map(|i| (i.guid.clone(), Arc::new(Mutex::new(Some(i.id.clone()))))).collect();
         let by_id = found.into_iter().map(|i| (i.id.clone(), Arc::new(i))).collect();
-        Ok(Self { dir, known: Mutex::new(Known { by_id, order }) })
+        Ok(Self { dir, known: Mutex::new(Known { by_id, by_guid, order }) })
     }
 
-    /// Keeps an instance.
-    pub fn keep(&self, instance: Instance) -> ApiResult<()> {
+    /// Runs a statement and keeps what became of it; answers the instance's id. One whose client's id is known already is
+    /// not run: its instance is the answer.
+    pub fn run(&self, mut instance: Instance, statement: impl FnOnce() -> Outcome) -> ApiResult<String> {
+        let slot = match &*instance.guid {
+            "" => Arc::default(),
+            guid => Arc::clone(self.known.lock().by_guid.entry(guid.to_owned()).or_default()),
+        };
+        let mut known_as = slot.lock();
+        if let Some(id) = &*known_as {
+            return Ok(id.clone());
+        }
+        if !instance.guid.is_empty() {
+            disk::write_json(&self.file(&instance.id), &instance)?;
+            *known_as = Some(instance.id.clone());
+        }
+        instance.outcome = statement();
+        instance.ended = Timestamp::now();
         let id = instance.id.clone();
-        disk::write_json(&self.dir.join(format!("{id}.json")), &instance)?;
+        self.keep(instance)?;
+        Ok(id)
+    }
+
+    fn file(&self, id: &str) -> PathBuf {
+        self.dir.join(format!("{id}.json"))
+    }
+
+    fn keep(&self, instance: Instance) -> ApiResult<()> {
+        let id = instance.id.clone();
+        disk::write_json(&self.file(&id), &instance)?;
         let mut known = self.known.lock();
         known.by_id.insert(id.clone(), Arc::new(instance));
         known.order.push_back(id);
         while known.order.len() > KEPT {
             if let Some(oldest) = known.order.pop_front() {
-                known.by_id.remove(&oldest);
-                fs::remove_file(self.dir.join(format!("{oldest}.json")))?;
+                if let Some(gone) = known.by_id.remove(&oldest) {
+                    known.by_guid.remove(&gone.guid);
+                }
+                fs::remove_file(self.file(&oldest))?;
             }
         }
         Ok(())
@@ -104,6 +141,8 @@ impl Instances {
 pub struct Submission {
     /// The task's name.
     pub task: String,
+    /// The client's own id of it; empty: it gave none.
+    pub guid: String,
     /// The statement.
     pub sql: String,
     /// Its settings.
@@ -120,6 +159,8 @@ struct XmlInstance {
 
 #[derive(Deserialize)]
 struct XmlJob {
+    #[serde(rename = "Guid", default)]
+    guid: String,
     #[serde(rename = "Tasks")]
     tasks: XmlTasks,
 }
@@ -162,7 +203,8 @@ pub fn parse_submission(body: &[u8]) -> ApiResult<Submission> {
     let bad = |message: String| ApiError::new(400, "InvalidParameter", format!("ODPS-0420031:Invalid xml - {message}"));
     let text = std::str::from_utf8(body).map_err(|_| bad("the body is not UTF-8".to_owned()))?;
     let parsed: XmlInstance = quick_xml::de::from_str(text).map_err(|error| bad(error.to_string()))?;
-    let Ok([task]) = <[XmlSql; 1]>::try_from(parsed.job.tasks.sql) else {
+    let XmlJob { guid, tasks } = parsed.job;
+    let Ok([task]) = <[XmlSql; 1]>::try_from(tasks.sql) else {
         return Err(bad("want one SQL task".to_owned()));
     };
     if task.query.len() > SQL_BYTES_MAX {
@@ -176,7 +218,7 @@ pub fn parse_submission(body: &[u8]) -> ApiResult<Submission> {
     };
     let begin = text.find("<Job").unwrap_or_default();
     let end = text.rfind("</Job>").map_or(text.len(), |i| i + "</Job>".len());
-    Ok(Submission { task: task.name, sql: task.query, settings, job: text[begin..end].to_owned() })
+    Ok(Submission { task: task.name, guid, sql: task.query, settings, job: text[begin..end].to_owned() })
 }
 
 #[cfg(test)]

@@ -30,15 +30,21 @@ pub fn create(state: &State, schema: Option<&str>, body: &[u8]) -> ApiResult<Res
         schema,
         now: started.as_second(),
     };
-    let outcome = match session.run(&submission.sql) {
+    let stamp = started.strftime("%Y%m%d%H%M%S%3f").to_string();
+    let instance = Instance {
+        id: format!("{stamp}g{}", &uuid::Uuid::new_v4().simple().to_string()[..10]),
+        task: submission.task,
+        guid: submission.guid,
+        job: submission.job,
+        started,
+        ended: started,
+        outcome: Outcome::Failed("ODPS-0010000: the sandbox ended while the statement ran".to_owned()),
+    };
+    let id = state.instances.run(instance, || match session.run(&submission.sql) {
         Ok(rows) => Outcome::Success(rows),
         Err(error) => Outcome::Failed(error.0),
-    };
-    let stamp = started.strftime("%Y%m%d%H%M%S%3f").to_string();
-    let id = format!("{stamp}g{}", &uuid::Uuid::new_v4().simple().to_string()[..10]);
+    })?;
     let location = format!("{}/projects/{}/instances/{id}", state.endpoint, state.name);
-    let ended = Timestamp::now();
-    state.instances.keep(Instance { id, task: submission.task, job: submission.job, started, ended, outcome })?;
     let response = answer(StatusCode::CREATED, "application/xml", String::new());
     Ok(with_header(response, "location", &location))
 }
