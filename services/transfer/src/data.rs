@@ -146,13 +146,7 @@ impl Upload<'_> {
             Some(open) => open,
             none => {
                 let columns = self.run.spec.target.as_ref().map(|target| target.columns.as_slice()).unwrap_or_default();
-                let partition = self.target.partition(&self.unit.partition)?;
-                let table = &self.target.definition.target;
-                let session = self
-                    .source
-                    .tunnel
-                    .create_upload(table, partition.as_ref(), WriteMode::Overwrite, PartitionMode::MustExist)
-                    .await?;
+                let session = session(self.source, self.target, self.unit).await?;
                 let shaper = Shaper::new(columns, session.schema().await?)?;
                 none.insert((session, shaper))
             }
@@ -180,11 +174,28 @@ impl Upload<'_> {
         Ok(())
     }
 
-    /// Ends the last block and checks that the server holds what was sent.
-    async fn finish(mut self) -> Result<(Option<UploadSession>, Vec<BlockReceipt>)> {
+    /// Ends the last block and checks that the server holds what was sent. A unit without rows is a session as well, whose
+    /// commit leaves none.
+    async fn finish(mut self) -> Result<(UploadSession, Vec<BlockReceipt>)> {
         self.end_block().await?;
-        let Some((session, _)) = self.open else { return Ok((None, Vec::new())) };
-        session.check_blocks(&self.blocks).await.map_err(TransferError::from)?;
-        Ok((Some(session), self.blocks))
+        let session = match self.open {
+            Some((session, _)) => {
+                session.check_blocks(&self.blocks).await.map_err(TransferError::from)?;
+                session
+            }
+            None => {
+                let session = session(self.source, self.target, self.unit).await?;
+                self.blocks.push(session.write_no_rows().await?);
+                session
+            }
+        };
+        Ok((session, self.blocks))
     }
+}
+
+/// A new session that will replace a unit's rows.
+async fn session(source: &Source, target: &Target, unit: &TargetUnit) -> Result<UploadSession> {
+    let (table, partition) = (&target.definition.target, target.partition(&unit.partition)?);
+    let (write, exists) = (WriteMode::Overwrite, PartitionMode::MustExist);
+    Ok(source.tunnel.create_upload(table, partition.as_ref(), write, exists).await?)
 }

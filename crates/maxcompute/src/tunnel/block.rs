@@ -33,7 +33,7 @@ const ANSWER_LIMIT: usize = 64 * 1024;
 pub struct BlockReceipt {
     /// Its number in the session.
     pub block_id: u32,
-    /// Its rows. A block without rows is never sent: the session does not have it.
+    /// Its rows. An Arrow block without rows is never sent: the session does not have it.
     pub rows: u64,
     /// Bytes of Arrow data before framing and compression.
     pub arrow_bytes: u64,
