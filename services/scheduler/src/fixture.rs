@@ -1,7 +1,7 @@
 //! A planned job in a store of memory, for tests of what happens in commits.
 
 use mms_proto::scheduler::v1::{Engine, MigrationContent, TableDecision};
-use mms_proto::types::v1::{ReadPath, TargetKind, VerificationLevel};
+use mms_proto::types::v1::{ReadPath, TargetKind, TargetPolicy, VerificationLevel};
 use mms_store::{Read, Store, Tx};
 
 use crate::control;
@@ -63,10 +63,15 @@ pub struct Fixture {
 impl Fixture {
     /// The store, planned.
     pub async fn new(units: usize) -> Self {
+        Self::cut(units, 1).await
+    }
+
+    /// The same, with so many units in a task.
+    pub async fn cut(units: usize, units_in_task: i32) -> Self {
         let store = Store::in_memory(schema()).expect("a store of memory");
         let fixture = Self { store, now_ms: 1_000 };
         let at = fixture.at();
-        fixture.commit(move |tx| seed(tx, &at, units)).await.expect("planned");
+        fixture.commit(move |tx| seed(tx, &at, units, units_in_task)).await.expect("planned");
         fixture
     }
 
@@ -113,11 +118,12 @@ impl Fixture {
     }
 }
 
-fn seed(tx: &mut Tx<'_>, at: &Moment, units: usize) -> Result<()> {
+fn seed(tx: &mut Tx<'_>, at: &Moment, units: usize, units_in_task: i32) -> Result<()> {
     let spec = Spec {
         content: MigrationContent::SchemaAndData as i32,
         verification_level: VerificationLevel::RowCount as i32,
         max_attempts: 3,
+        target_policy: TargetPolicy::Replace as i32,
         ..Spec::default()
     };
     let job = Job {
@@ -125,7 +131,7 @@ fn seed(tx: &mut Tx<'_>, at: &Moment, units: usize) -> Result<()> {
         spec,
         create_time_ms: at.now_ms,
         max_concurrent_tasks: 100,
-        max_partitions_per_task: 1,
+        max_partitions_per_task: units_in_task,
         max_bytes_per_task: 1 << 30,
         counts: Counts::default(),
         ..Job::default()

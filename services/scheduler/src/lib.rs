@@ -8,6 +8,8 @@ mod api;
 mod background;
 mod clock;
 mod commit;
+#[cfg(test)]
+mod commit_tests;
 mod config;
 mod control;
 mod convert;
@@ -25,6 +27,8 @@ mod plan;
 mod planner;
 mod record;
 mod report;
+#[cfg(test)]
+mod report_tests;
 mod rollup;
 mod scope;
 mod split;
@@ -64,7 +68,7 @@ pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
         drained.cancelled().await;
         Ok(closing.close().await?)
     });
-    let api = api::Api::new(core);
+    let api = api::Api::new(core, ctx.shutdown.clone());
     let max = ctx.max_message_bytes();
     Ok(Services::new()
         .add(sized!(JobServiceServer::new(api.clone()), max))
