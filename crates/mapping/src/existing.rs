@@ -29,7 +29,7 @@ pub enum TargetPolicy {
     /// Create it, or use it if it is ours and as planned.
     #[default]
     CreateOrOwn,
-    /// Create it, and drop what is there unless that is ours and as planned.
+    /// Create it, and drop whatever is there.
     Replace,
     /// Create it; it must not be there.
     FailIfExists,
@@ -113,9 +113,8 @@ pub enum Difference {
     },
 }
 
-/// Decides what to do, in the same way however often it is asked: after [`TargetAction::Create`] or
-/// [`TargetAction::Recreate`] the same question is answered with [`TargetAction::UseOwn`], except under
-/// [`TargetPolicy::FailIfExists`].
+/// Decides what to do. Under [`TargetPolicy::CreateOrOwn`] the same question is answered with [`TargetAction::UseOwn`]
+/// after [`TargetAction::Create`]; under the others the caller must know the table that it made itself.
 #[must_use]
 pub fn target_action(
     policy: TargetPolicy,
@@ -126,9 +125,10 @@ pub fn target_action(
     let differences = check_existing(definition, existing);
     match policy {
         TargetPolicy::FailIfExists => TargetAction::Refuse(vec![Difference::Exists]),
-        _ if differences.is_empty() => TargetAction::UseOwn,
-        TargetPolicy::CreateOrOwn => TargetAction::Refuse(differences),
+        // Also one of ours that fits: its partitions that the source no longer has would stay.
         TargetPolicy::Replace => TargetAction::Recreate,
+        TargetPolicy::CreateOrOwn if differences.is_empty() => TargetAction::UseOwn,
+        TargetPolicy::CreateOrOwn => TargetAction::Refuse(differences),
     }
 }
 

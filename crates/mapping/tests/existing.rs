@@ -47,12 +47,12 @@ fn made(definition: &TableDefinition) -> ExistingTable {
 }
 
 #[test]
-fn our_own_table_is_used_whatever_the_policy_but_one() {
+fn our_own_table_is_used_where_the_policy_says_so() {
     let definition = planned();
     let existing = made(&definition);
     for (policy, action) in [
         (TargetPolicy::CreateOrOwn, TargetAction::UseOwn),
-        (TargetPolicy::Replace, TargetAction::UseOwn),
+        (TargetPolicy::Replace, TargetAction::Recreate),
         (TargetPolicy::FailIfExists, TargetAction::Refuse(vec![Difference::Exists])),
     ] {
         assert_eq!(target_action(policy, Some(&existing), &definition), action);

@@ -1,5 +1,6 @@
 //! From a [`TableDefinition`] to the SQL that makes it, and the other statements that a migration needs.
-//! Each statement is one string that ends in `;`, names its table in full, and may be sent twice without harm.
+//! Each statement is one string that ends in `;`, names its table in full, and may be sent twice without harm, but for
+//! [`drop_table`]: run late, it takes what was made since.
 
 use std::collections::BTreeMap;
 
@@ -45,31 +46,33 @@ pub fn create_table(definition: &TableDefinition) -> String {
     sql
 }
 
-/// `DROP TABLE IF EXISTS`.
+/// `DROP TABLE IF EXISTS`. Only under one id for good (`sql::Statement::id`), which nothing else is sent under.
 #[must_use]
 pub fn drop_table(target: &TableRef) -> String {
     format!("DROP TABLE IF EXISTS {};", table(target))
 }
 
-/// `TRUNCATE TABLE`, of the whole table or of one partition.
-#[must_use]
-pub fn truncate(target: &TableRef, partition: Option<&PartitionSpec>) -> String {
-    match partition {
-        Some(spec) => format!("TRUNCATE TABLE {} {};", table(target), partition_clause(spec)),
-        None => format!("TRUNCATE TABLE {};", table(target)),
-    }
-}
-
 /// `ALTER TABLE … ADD IF NOT EXISTS PARTITION`, as many statements as the limits ask for; none for no partitions.
 #[must_use]
 pub fn add_partitions(target: &TableRef, specs: &[PartitionSpec]) -> Vec<String> {
-    alter_in_batches(&format!("ALTER TABLE {} ADD IF NOT EXISTS", table(target)), " ", specs)
-}
-
-/// `ALTER TABLE … DROP IF EXISTS PARTITION`, as many statements as the limits ask for; none for no partitions.
-#[must_use]
-pub fn drop_partitions(target: &TableRef, specs: &[PartitionSpec]) -> Vec<String> {
-    alter_in_batches(&format!("ALTER TABLE {} DROP IF EXISTS", table(target)), ", ", specs)
+    let head = format!("ALTER TABLE {} ADD IF NOT EXISTS", table(target));
+    let mut statements = Vec::new();
+    let mut clauses: Vec<String> = Vec::new();
+    let mut bytes = 0;
+    for clause in specs.iter().map(partition_clause) {
+        let full = clauses.len() == BATCH_PARTITIONS || bytes + clause.len() > BATCH_BYTES;
+        if full && !clauses.is_empty() {
+            statements.push(format!("{head} {};", clauses.join(" ")));
+            clauses.clear();
+            bytes = 0;
+        }
+        bytes += clause.len() + 1;
+        clauses.push(clause);
+    }
+    if !clauses.is_empty() {
+        statements.push(format!("{head} {};", clauses.join(" ")));
+    }
+    statements
 }
 
 /// `SELECT COUNT(*)` over the whole table, or over these partitions when there are any.
@@ -105,26 +108,6 @@ fn column_line(definition: &Column) -> String {
 
 fn partition_clause(spec: &PartitionSpec) -> String {
     format!("PARTITION ({})", list(&spec.0, |(name, value)| format!("{}={}", column(name), literal(value))))
-}
-
-fn alter_in_batches(head: &str, between: &str, specs: &[PartitionSpec]) -> Vec<String> {
-    let mut statements = Vec::new();
-    let mut clauses: Vec<String> = Vec::new();
-    let mut bytes = 0;
-    for clause in specs.iter().map(partition_clause) {
-        let full = clauses.len() == BATCH_PARTITIONS || bytes + clause.len() > BATCH_BYTES;
-        if full && !clauses.is_empty() {
-            statements.push(format!("{head} {};", clauses.join(between)));
-            clauses.clear();
-            bytes = 0;
-        }
-        bytes += clause.len() + between.len();
-        clauses.push(clause);
-    }
-    if !clauses.is_empty() {
-        statements.push(format!("{head} {};", clauses.join(between)));
-    }
-    statements
 }
 
 fn where_clause(partition_columns: &[Column], specs: &[PartitionSpec]) -> String {

@@ -89,19 +89,13 @@ LIFECYCLE 30;";
 }
 
 #[test]
-fn partitions_are_added_and_dropped_in_batches() {
+fn partitions_are_added_in_batches() {
     let table = target(Some("sales"));
     let two = [spec(&[("pt", "a"), ("h", "1")]), spec(&[("pt", "it's"), ("h", "2")])];
     assert_eq!(
         ddl::add_partitions(&table, &two),
         [
             r"ALTER TABLE `proj`.`sales`.`Orders` ADD IF NOT EXISTS PARTITION (`pt`='a', `h`='1') PARTITION (`pt`='it\'s', `h`='2');"
-        ]
-    );
-    assert_eq!(
-        ddl::drop_partitions(&table, &two),
-        [
-            r"ALTER TABLE `proj`.`sales`.`Orders` DROP IF EXISTS PARTITION (`pt`='a', `h`='1'), PARTITION (`pt`='it\'s', `h`='2');"
         ]
     );
     assert!(ddl::add_partitions(&table, &[]).is_empty());
@@ -113,7 +107,7 @@ fn partitions_are_added_and_dropped_in_batches() {
 }
 
 #[test]
-fn counts_and_truncation() {
+fn counts_and_drop() {
     let table = target(None);
     let columns = definition(TableKind::Ordinary).partition_columns;
     let specs = [spec(&[("pt", "1"), ("h", "01")]), spec(&[("pt", "b"), ("h", "-2")])];
@@ -121,11 +115,6 @@ fn counts_and_truncation() {
     assert_eq!(
         ddl::count_by_partition(&table, &columns, &specs),
         "SELECT `pt`, `h`, COUNT(*) FROM `proj`.`Orders` WHERE (`pt`='1' AND `h`=1) OR (`pt`='b' AND `h`=-2) GROUP BY `pt`, `h`;"
-    );
-    assert_eq!(ddl::truncate(&table, None), "TRUNCATE TABLE `proj`.`Orders`;");
-    assert_eq!(
-        ddl::truncate(&table, Some(&specs[0])),
-        "TRUNCATE TABLE `proj`.`Orders` PARTITION (`pt`='1', `h`='01');"
     );
     assert_eq!(ddl::drop_table(&table), "DROP TABLE IF EXISTS `proj`.`Orders`;");
 }

@@ -13,6 +13,10 @@ const HOLD_MAX: Duration = Duration::from_secs(10);
 /// The wait when another data operation has the table.
 const BUSY_WAIT: Duration = Duration::from_secs(60);
 
+/// Codes that say that a table, or what it lies in or is divided into, is not there. A missing project is none of them: it
+/// is more likely a wrong setting than a project that went.
+const GONE: [&str; 4] = ["NoSuchTable", "NoSuchSchema", "NoSuchPartition", "ODPS-0130131"];
+
 /// A refusal by the service, in its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -119,6 +123,8 @@ pub enum MaxComputeError {
     Config { what: String },
     #[error("instance {instance} did not end within {}: cancel it, or wait for it longer", seconds(*.waited))]
     StillRunning { instance: String, waited: Duration },
+    #[error("statement {statement} may have been received, and was refused when it was sent again: {source}")]
+    SubmissionUnknown { statement: uuid::Uuid, source: Box<MaxComputeError> },
     #[error("instance {instance} was cancelled by somebody")]
     Cancelled { instance: String },
     #[error("partition of {table}: {source}")]
@@ -137,7 +143,7 @@ pub enum MaxComputeError {
         "session {session} holds other blocks than were written: missing {missing:?}, not ours {unexpected:?}, other row counts {differing:?}"
     )]
     BlockList { session: String, missing: Vec<u32>, unexpected: Vec<u32>, differing: Vec<u32> },
-    #[error("session {session} has no block: publish nothing by truncating the target instead of committing")]
+    #[error("session {session} has no block: write the block that says that there are no rows before the commit")]
     EmptyCommit { session: String },
     #[error(
         "session {session} is {state}: it cannot publish any more, and whether it did must be told from the target's rows"
@@ -173,13 +179,28 @@ impl MaxComputeError {
         self.refusal() == Some(RefusalKind::NotFound)
     }
 
+    /// Whether the table or partition that a session was made for is gone, or was made anew: such a session can never
+    /// publish.
+    #[must_use]
+    pub fn target_is_gone(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => {
+                refusal.kind == RefusalKind::SchemaChanged || GONE.contains(&refusal.code.as_str())
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the service may have done what was asked although this error came back.
     #[must_use]
     pub fn may_have_acted(&self) -> bool {
         match self {
             Self::Http { source, .. } => source.may_have_acted(),
             Self::Refused(refusal) => matches!(refusal.kind, RefusalKind::Transient | RefusalKind::StatusConflict),
-            Self::Answer { .. } | Self::StillRunning { .. } | Self::OutcomeUnknown { .. } => true,
+            Self::Answer { .. }
+            | Self::StillRunning { .. }
+            | Self::OutcomeUnknown { .. }
+            | Self::SubmissionUnknown { .. } => true,
             _ => false,
         }
     }
@@ -197,7 +218,7 @@ impl Classify for MaxComputeError {
                 RefusalKind::Transient | RefusalKind::CorruptStream => RetryClass::Transient,
                 _ => RetryClass::Permanent,
             },
-            Self::StillRunning { .. } => RetryClass::Transient,
+            Self::StillRunning { .. } | Self::SubmissionUnknown { .. } => RetryClass::Transient,
             _ => RetryClass::Permanent,
         }
     }

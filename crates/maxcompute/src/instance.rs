@@ -1,6 +1,7 @@
 //! Instances: statements that the service runs. Made, watched, read and stopped here.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 use crate::csv::SqlRows;
 use crate::error::{MaxComputeError, Refusal, RefusalKind};
 use crate::project::Project;
-use crate::sql::{Repeat, Statement, TASK};
+use crate::sql::{Statement, TASK};
 use crate::transport::{Call, request_id};
 use crate::xml::Element;
 
@@ -49,19 +50,27 @@ pub enum InstanceState {
 }
 
 impl Project {
-    /// Makes the instance of a statement.
+    /// Makes the instance of a statement, or finds the one that its id has.
     ///
     /// # Errors
-    /// Refusals. After an error with [`MaxComputeError::may_have_acted`] the statement may be running.
+    /// Refusals. After an error with [`MaxComputeError::may_have_acted`] the statement may be running; without, none of the
+    /// requests that were sent here made an instance.
     pub async fn submit(&self, statement: &Statement) -> Result<InstanceId, MaxComputeError> {
         let body = statement.instance_xml(self.shared.config.compute_quota.as_deref())?;
         let mut call = self.call(Method::POST, &["projects", self.name().as_str(), "instances"]).xml(body);
         if let Some(schema) = &statement.default_schema {
             call = call.param("curr_schema", schema.as_str());
         }
-        let response = match statement.repeat {
-            Repeat::Harmless => self.shared.service.call(&call).await?,
-            Repeat::IfNotReceived => self.shared.service.once(&call).await?,
+        let doubt = AtomicBool::new(false);
+        let note = |error: &MaxComputeError| {
+            doubt.fetch_or(error.may_have_acted(), Ordering::Relaxed);
+        };
+        let response = match self.shared.service.call_watched(&call, note).await {
+            // The last request was refused, but one before it may have been received.
+            Err(error) if doubt.load(Ordering::Relaxed) && !error.may_have_acted() => {
+                return Err(MaxComputeError::SubmissionUnknown { statement: statement.id, source: Box::new(error) });
+            }
+            answer => answer?,
         };
         let id = response.header("location").and_then(|location| location.rsplit('/').next()).unwrap_or_default();
         let id = id.split('?').next().unwrap_or_default();
@@ -97,19 +106,17 @@ impl Project {
         }
     }
 
-    /// Waits until an instance ends, then gives its rows.
+    /// Waits until an instance ends; tells how, which is not [`InstanceState::Active`].
     ///
     /// # Errors
-    /// The statement's own error; [`MaxComputeError::StillRunning`] after `limit` (the instance goes on).
-    pub async fn wait(&self, id: &InstanceId, limit: Duration) -> Result<SqlRows, MaxComputeError> {
+    /// Refusals; [`MaxComputeError::StillRunning`] after `limit` (the instance goes on).
+    pub async fn ended(&self, id: &InstanceId, limit: Duration) -> Result<InstanceState, MaxComputeError> {
         let start = Instant::now();
         let mut polls = 0_u32;
         loop {
-            match self.instance_state(id).await? {
-                InstanceState::Active => {}
-                InstanceState::Succeeded => return self.rows(id).await,
-                InstanceState::Failed => return Err(self.failure(id).await),
-                InstanceState::Cancelled => return Err(MaxComputeError::Cancelled { instance: id.to_string() }),
+            let state = self.instance_state(id).await?;
+            if state != InstanceState::Active {
+                return Ok(state);
             }
             polls = polls.saturating_add(1);
             let pause = POLL.delay(polls, 1.0);
@@ -117,6 +124,18 @@ impl Project {
                 return Err(MaxComputeError::StillRunning { instance: id.to_string(), waited: start.elapsed() });
             }
             tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Waits until an instance ends, then gives its rows.
+    ///
+    /// # Errors
+    /// The statement's own error; [`MaxComputeError::StillRunning`] after `limit` (the instance goes on).
+    pub async fn wait(&self, id: &InstanceId, limit: Duration) -> Result<SqlRows, MaxComputeError> {
+        match self.ended(id, limit).await? {
+            InstanceState::Failed => Err(self.failure(id).await),
+            InstanceState::Cancelled => Err(MaxComputeError::Cancelled { instance: id.to_string() }),
+            InstanceState::Succeeded | InstanceState::Active => self.rows(id).await,
         }
     }
 
@@ -177,7 +196,8 @@ impl Project {
         }
     }
 
-    async fn failure(&self, id: &InstanceId) -> MaxComputeError {
+    /// Why an instance failed.
+    pub async fn failure(&self, id: &InstanceId) -> MaxComputeError {
         match self.result(id).await {
             Ok((_, result)) => statement_error(id, &result.text),
             Err(error) => error,

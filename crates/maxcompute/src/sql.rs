@@ -13,24 +13,15 @@ pub(crate) const TASK: &str = "AnonymousSQLTask";
 /// The priority of everything we run: the lowest and the default.
 const PRIORITY: u8 = 9;
 
-/// How a statement may be sent when the first attempt's outcome is not known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Repeat {
-    /// It does no harm twice (IF NOT EXISTS, TRUNCATE, OVERWRITE of unchanged rows, SELECT).
-    Harmless,
-    /// Only if the service cannot have received it.
-    IfNotReceived,
-}
-
 /// One SQL statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
     /// The SQL, with its `;`.
     pub text: String,
-    /// Identifies the instance: the service makes no second one for the same id.
+    /// Identifies the instance: the service makes no second one for the same id. Whatever repeats a request repeats it
+    /// under the same id. A statement that does harm when it runs again later (DROP) has one id for good: the caller keeps
+    /// it where whoever repeats the statement finds it.
     pub id: Uuid,
-    /// Whether it may be sent twice.
-    pub repeat: Repeat,
     /// The schema of names without one; also switches three-tier names on.
     pub default_schema: Option<SchemaName>,
     /// Whether names of the form `a.b.c` are project, schema, table.
@@ -40,17 +31,10 @@ pub struct Statement {
 }
 
 impl Statement {
-    /// A statement that does no harm when it is sent twice. Everything in [`crate::ddl`] is of this kind.
+    /// A statement under our own settings alone.
     #[must_use]
-    pub fn harmless(text: impl Into<String>, id: Uuid, three_tier: bool) -> Self {
-        Self {
-            text: text.into(),
-            id,
-            repeat: Repeat::Harmless,
-            default_schema: None,
-            three_tier,
-            settings: BTreeMap::new(),
-        }
+    pub fn new(text: impl Into<String>, id: Uuid, three_tier: bool) -> Self {
+        Self { text: text.into(), id, default_schema: None, three_tier, settings: BTreeMap::new() }
     }
 
     /// The settings that go with the statement.
@@ -108,7 +92,7 @@ mod tests {
 
     #[test]
     fn the_instance_says_what_was_asked() {
-        let mut statement = Statement::harmless("SELECT ']]>' < 1 ", Uuid::from_u128(7), true);
+        let mut statement = Statement::new("SELECT ']]>' < 1 ", Uuid::from_u128(7), true);
         statement.settings.insert("odps.sql.timezone".into(), "Asia/Shanghai".into());
         let root = Element::parse(&statement.instance_xml(Some("q1")).unwrap()).unwrap();
         let job = root.child("Job").unwrap();
@@ -127,7 +111,7 @@ mod tests {
 
     #[test]
     fn the_namespace_is_always_explicit() {
-        let statement = Statement::harmless("SELECT 1;", Uuid::nil(), false);
+        let statement = Statement::new("SELECT 1;", Uuid::nil(), false);
         assert_eq!(statement.all_settings(None)["odps.namespace.schema"], "false");
     }
 }

@@ -102,7 +102,19 @@ impl Transport {
 
     /// Sends a request that may be repeated, until it works or the policy ends it.
     pub async fn call(&self, call: &Call) -> Result<Response, MaxComputeError> {
-        run(&self.retry, self.http.retry_budget(), call.deadline, |_| self.once(call)).await
+        self.call_watched(call, |_| {}).await
+    }
+
+    /// The same; every failure is shown to `seen`, also those after which it was sent again.
+    pub async fn call_watched(
+        &self,
+        call: &Call,
+        seen: impl Fn(&MaxComputeError),
+    ) -> Result<Response, MaxComputeError> {
+        run(&self.retry, self.http.retry_budget(), call.deadline, |_| async {
+            self.once(call).await.inspect_err(|error| seen(error))
+        })
+        .await
     }
 
     /// The attempts at one block, which takes its time each time.

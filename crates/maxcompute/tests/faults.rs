@@ -241,3 +241,18 @@ async fn a_block_without_rows_is_not_sent() {
     let refused = session.check_blocks(&[receipt]).await.unwrap_err();
     assert!(matches!(refused, MaxComputeError::EmptyCommit { .. }), "{refused}");
 }
+
+#[tokio::test]
+async fn a_statement_is_sent_again_under_its_id_and_doubt_is_remembered() {
+    let statement = mms_maxcompute::Statement::new("DROP TABLE t;", uuid::Uuid::from_u128(7), false);
+    let fault = || (503, error("ServiceUnavailable"));
+    let refusal = || (403, error("NoPermission"));
+    let mut far_end = script(None, vec![fault(), refusal()]).await;
+    let doubt = far_end.project.submit(&statement).await.unwrap_err();
+    assert!(doubt.may_have_acted(), "the first may have been received: {doubt}");
+    let guid = "<Guid>00000000-0000-0000-0000-000000000007</Guid>";
+    let sent = far_end.log().into_iter().map(|asked| String::from_utf8(asked.body.unwrap()).unwrap());
+    assert_eq!(sent.filter(|body| body.contains(guid)).count(), 2);
+    let refused = script(None, vec![refusal()]).await.project.submit(&statement).await.unwrap_err();
+    assert!(refused.refusal() == Some(RefusalKind::Forbidden) && !refused.may_have_acted(), "{refused}");
+}

@@ -10,6 +10,7 @@ mod worker;
 
 use mms_proto::ApiError;
 use prost::{Message, Name};
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::core::Core;
@@ -18,12 +19,14 @@ use crate::core::Core;
 #[derive(Clone)]
 pub struct Api {
     core: Core,
+    /// Cancelled when the process is told to stop: calls that wait end.
+    stop: CancellationToken,
 }
 
 impl Api {
-    /// Services over the shared parts.
-    pub fn new(core: Core) -> Self {
-        Self { core }
+    /// Services over the shared parts, which stop waiting when `stop` is cancelled.
+    pub fn new(core: Core, stop: CancellationToken) -> Self {
+        Self { core, stop }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use mms_proto::scheduler::v1::{CommitOutcome, Engine, MigrationContent, TableDecision, TaskRole};
-use mms_proto::types::v1::{ReadPath, TargetKind, VerificationLevel};
+use mms_proto::types::v1::{ReadPath, TargetKind, TargetPolicy, Verdict, VerificationLevel};
 use mms_server::{Client, ClientConfig};
 use mms_store::{Read, Scope, Store, Tx};
 
@@ -17,8 +17,8 @@ use crate::lease::Holder;
 use crate::peers::Peers;
 use crate::plan;
 use crate::record::{
-    Counts, Intent, IntentUnit, Job, JobTable, Notice, PartitionValue, Spec, Target, TargetName, Task, Unit, Version,
-    Worker,
+    Counts, Intent, IntentUnit, Job, JobTable, Notice, PartitionValue, Spec, Target, TargetName, Task, Unit,
+    Verification, Version, Worker,
 };
 use crate::report::Event;
 use crate::rollup::Moment;
@@ -102,10 +102,20 @@ pub struct Fixture {
 impl Fixture {
     /// The store, planned.
     pub async fn new(units: usize) -> Self {
+        Self::of(units, Job::default()).await
+    }
+
+    /// The same of a job that may replace its table, with so many units in a task.
+    pub async fn replacing(units: usize, units_in_task: i32) -> Self {
+        let spec = Spec { target_policy: TargetPolicy::Replace as i32, ..Spec::default() };
+        Self::of(units, Job { spec, max_partitions_per_task: units_in_task, ..Job::default() }).await
+    }
+
+    async fn of(units: usize, job: Job) -> Self {
         let store = Store::in_memory(schema()).expect("a store of memory");
         let fixture = Self { store, now_ms: 1_000 };
         let at = fixture.at();
-        fixture.commit(move |tx| seed(tx, &at, units)).await.expect("planned");
+        fixture.commit(move |tx| seed(tx, &at, job, units)).await.expect("planned");
         fixture
     }
 
@@ -177,7 +187,9 @@ impl Fixture {
                 if step == crate::task::Step::Data {
                     publish(tx, &at, &task, &holder, epoch)?;
                 }
-                let event = Event::Done { step, rows: 7, bytes: 70, verification: None };
+                let verification = (step == crate::task::Step::Verification)
+                    .then(|| Verification { verdict: Verdict::Equal as i32, ..Verification::default() });
+                let event = Event::Done { step, rows: 7, bytes: 70, verification };
                 assert!(crate::report::take(tx, &at, &task, &holder, epoch, Some(event), &[])?);
                 Ok(())
             })
@@ -202,8 +214,8 @@ impl Fixture {
     }
 }
 
-fn seed(tx: &mut Tx<'_>, at: &Moment, units: usize) -> Result<()> {
-    seed_job(tx, at, &job_key(), Job::default(), 0..units, "")?;
+fn seed(tx: &mut Tx<'_>, at: &Moment, job: Job, units: usize) -> Result<()> {
+    seed_job(tx, at, &job_key(), job, 0..units, "")?;
     for id in ["a", "b"] {
         tx.put(&WORKERS, &id.to_owned(), &able(&holder(id).instance, vec![1, 2, 3]))?;
     }
@@ -237,7 +249,7 @@ pub fn seed_job(
         create_time_ms: at.now_ms,
         max_concurrent_tasks: or(job.max_concurrent_tasks),
         source_max_concurrent_tasks: or(job.source_max_concurrent_tasks),
-        max_partitions_per_task: 1,
+        max_partitions_per_task: job.max_partitions_per_task.max(1),
         max_bytes_per_task: 1 << 30,
         counts: Counts::default(),
         ..job

@@ -4,6 +4,7 @@
 use mms_proto::scheduler::v1::{Engine, TaskRole};
 use mms_proto::types::v1::{ReadPath, TargetKind};
 use mms_store::{Read, Scope, Tx};
+use prost::Message;
 
 use crate::error::{Result, SchedulerError};
 use crate::job::JobState;
@@ -74,12 +75,22 @@ pub fn held(read: &impl Read, at: &Moment, key: &TaskKey, holder: &Holder, epoch
     if holds { Ok(task) } else { Err(fenced()) }
 }
 
+/// Bytes of tasks and their tables that are leased at once, so that an answer stays far below what a message may have.
+const BYTES_AT_ONCE: usize = 6 << 20;
+
 /// Leases up to `max` tasks that the worker can do: jobs by deadline, priority and age, tasks of a job in their order.
+/// Fewer when they are large, but one at least.
 pub fn grant(tx: &mut Tx<'_>, at: &Moment, holder: &Holder, max: usize) -> Result<Vec<Granted>> {
     let known = worker(tx, holder)?;
     let mut granted = Vec::new();
+    let mut bytes = 0;
     for (job_key, key) in candidates(tx, at, &known, max)? {
         let Some(before) = tx.get(&TASKS, &key)? else { continue };
+        let Some(table) = tx.get(&JOB_TABLES, &key::table_of(&key, &before))? else { continue };
+        bytes += before.encoded_len() + table.encoded_len();
+        if bytes > BYTES_AT_ONCE && !granted.is_empty() {
+            break;
+        }
         let mut task = before.clone();
         task.worker.clone_from(&holder.worker);
         task.instance.clone_from(&holder.instance);
@@ -94,10 +105,10 @@ pub fn grant(tx: &mut Tx<'_>, at: &Moment, holder: &Holder, max: usize) -> Resul
         let line = format!("leased to workers/{}, attempt {}", holder.worker, task.attempt);
         rollup::log(tx, at, &key, &mut task, "", &line)?;
         rollup::save(tx, at, &key, &before, task)?;
-        let (task, job) = (tx.get(&TASKS, &key)?, tx.get(&JOBS, &job_key)?);
-        if let (Some(task), Some(job)) = (task, job)
-            && let Some(table) = tx.get(&JOB_TABLES, &key::table_of(&key, &task))?
-        {
+        // Read again: saving the first lease of a table or job changed them.
+        let stored =
+            (tx.get(&TASKS, &key)?, tx.get(&JOBS, &job_key)?, tx.get(&JOB_TABLES, &key::table_of(&key, &before))?);
+        if let (Some(task), Some(job), Some(table)) = stored {
             granted.push(Granted { key, task, job, table });
         }
     }

@@ -1,6 +1,8 @@
 //! Leases, reports and intents together, over a store of memory.
 
 use mms_proto::scheduler::v1::CommitOutcome;
+use mms_proto::types::v1::Verdict;
+use mms_store::Read;
 use proptest::prelude::*;
 
 use crate::commit::{self, Answer};
@@ -8,15 +10,18 @@ use crate::control;
 use crate::fixture::{Fixture, holder, intent, job_key, task_key};
 use crate::job::JobState;
 use crate::lease::{self, Epoch, LeaseEnd};
-use crate::record::Reason;
+use crate::record::{Reason, Verification};
 use crate::report::Event;
+use crate::store::TASKS;
 use crate::task::{Step, TaskState};
 
-fn done(step: Step) -> Event {
-    Event::Done { step, rows: 7, bytes: 70, verification: None }
+pub fn done(step: Step) -> Event {
+    let equal = Verification { verdict: Verdict::Equal as i32, ..Verification::default() };
+    let verification = (step == Step::Verification).then_some(equal);
+    Event::Done { step, rows: 7, bytes: 70, verification }
 }
 
-fn failed(step: Step, permanent: bool) -> Event {
+pub fn failed(step: Step, permanent: bool) -> Event {
     let reason = Reason { reason: "TARGET_FAILED".to_owned(), message: "it broke".to_owned() };
     Event::Failed { step, permanent, reason, verification: None }
 }
@@ -140,6 +145,23 @@ async fn a_stopped_job_fences_and_goes_on_where_it_was() {
     assert_eq!(TaskState::of(&again.task), Some(TaskState::SchemaDone));
 }
 
+#[tokio::test]
+async fn large_tasks_are_leased_a_few_at_a_time() {
+    let fixture = Fixture::new(4).await;
+    let wide = |tx: &mut mms_store::Tx<'_>| {
+        for number in 0..4 {
+            let mut task = tx.get(&TASKS, &task_key(number))?.expect("planned");
+            (task.blocked, task.checkpoint) = (false, vec![0; 4 << 20]);
+            tx.put(&TASKS, &task_key(number), &task)?;
+        }
+        Ok(())
+    };
+    fixture.commit(wide).await.expect("stored");
+    for _ in 0..4 {
+        assert_eq!(fixture.lease("a", 10).await.len(), 1, "an answer with two would be too large");
+    }
+}
+
 /// What may happen, in any order.
 #[derive(Debug, Clone)]
 enum Act {
@@ -186,8 +208,9 @@ async fn play(acts: Vec<Act>) {
                     let step =
                         TaskState::of(&fixture.task(task)).and_then(|s| s.next_step(&fixture.task(task).steps()));
                     let holds = fixture.task(task).worker == **who && fixture.task(task).epoch() == *epoch;
-                    let taken = fixture.report(task, who, *epoch, done(step.unwrap_or(Step::Schema))).await;
-                    assert!(!taken || holds, "only the holder is heard");
+                    let before = fixture.task(task);
+                    fixture.report(task, who, *epoch, done(step.unwrap_or(Step::Schema))).await;
+                    assert!(holds || fixture.task(task) == before, "only the holder changes anything");
                 }
             }
             Act::Begin(task, first) => {

@@ -10,6 +10,8 @@ mod change;
 mod claim;
 mod clock;
 mod commit;
+#[cfg(test)]
+mod commit_tests;
 mod config;
 mod control;
 mod convert;
@@ -31,6 +33,8 @@ mod plan;
 mod planner;
 mod record;
 mod report;
+#[cfg(test)]
+mod report_tests;
 mod rollup;
 mod scope;
 mod split;
@@ -67,7 +71,7 @@ pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
     let (store, drained) = (core.store.clone(), ctx.drained.clone());
     // Calls that are being answered still write. A store that failed ends the process.
     ctx.spawn("store", Critical::Yes, async move { Ok(store.keep(drained.cancelled()).await?) });
-    let api = api::Api::new(core);
+    let api = api::Api::new(core, ctx.shutdown.clone());
     let max = ctx.max_message_bytes();
     Ok(Services::new()
         .add(sized!(JobServiceServer::new(api.clone()), max))

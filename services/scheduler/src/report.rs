@@ -1,13 +1,14 @@
 //! Taking a worker's reports, inside a commit: steps begun and done, attempts failed.
 
-use mms_store::Tx;
+use mms_proto::types::v1::Verdict;
+use mms_store::{Read, Tx};
 
-use crate::error::Result;
+use crate::error::{Result, SchedulerError};
 use crate::key;
 use crate::lease::{self, Epoch, Holder};
 use crate::record::{Reason, Task, Verification};
 use crate::rollup::{self, Moment};
-use crate::store::TaskKey;
+use crate::store::{TASKS, TaskKey};
 use crate::task::{self, AfterFailure, Step, TaskState};
 
 /// What a worker says of a task it holds.
@@ -28,7 +29,7 @@ pub enum Event {
     },
     /// The attempt failed.
     Failed {
-        /// Where.
+        /// Where: the step that is to be done again. One before the step at hand takes the task back to it.
         step: Step,
         /// It will not pass by itself.
         permanent: bool,
@@ -39,7 +40,8 @@ pub enum Event {
     },
 }
 
-/// Takes a report. False: the lease is lost, or the step is out of turn; nothing is written.
+/// Takes a report; one that was taken before is taken again, and changes nothing. False: the lease is lost, or the step is
+/// out of turn; nothing is written.
 pub fn take(
     tx: &mut Tx<'_>,
     at: &Moment,
@@ -51,15 +53,20 @@ pub fn take(
 ) -> Result<bool> {
     let before = match lease::held(tx, at, key, holder, epoch) {
         Ok(task) => task,
-        Err(crate::error::SchedulerError::Fenced(_)) => return Ok(false),
+        Err(SchedulerError::Fenced(_)) => return ended_by(tx, at, key, epoch, event),
         Err(error) => return Err(error),
     };
     let mut task = before.clone();
+    let Some(state) = TaskState::of(&task) else { return Ok(false) };
+    let steps = task.steps();
+    let event = match event {
+        Some(Event::Done { step, .. }) if task::is_done(state, step, &steps) => return Ok(true),
+        Some(Event::Done { step, .. }) if task::finish(state, step, &steps).is_none() => return Ok(false),
+        event => event.map(|event| judged(&task, event)),
+    };
     for line in lines {
         rollup::log(tx, at, key, &mut task, &holder.worker, line)?;
     }
-    let Some(state) = TaskState::of(&task) else { return Ok(false) };
-    let steps = task.steps();
     match event {
         None => {}
         Some(Event::Begun(step)) => {
@@ -72,6 +79,8 @@ pub fn take(
         }
         Some(Event::Failed { step, permanent, reason, verification }) => {
             let max_attempts = max_attempts(tx, key)?;
+            // A step that was not reached is not what failed: those before it are still to be done.
+            let step = state.next_step(&steps).map_or(step, |next| step.min(next));
             failed(&mut task, at, step, permanent, max_attempts, reason);
             task.verification = verification.or(task.verification);
             let text = task.reason.as_ref().map(|r| format!("{}: {}", r.reason, r.message)).unwrap_or_default();
@@ -80,6 +89,51 @@ pub fn take(
     }
     rollup::save(tx, at, key, &before, task)?;
     Ok(true)
+}
+
+/// Whether this very report ended the lease: its answer was lost, and the worker asks again. No other lease was given
+/// since, so the epoch tells who asks.
+fn ended_by(tx: &Tx<'_>, at: &Moment, key: &TaskKey, epoch: Epoch, event: Option<Event>) -> Result<bool> {
+    let Some(task) = tx.get(&TASKS, key)? else { return Ok(false) };
+    if task.leased() || task.epoch() != epoch || epoch.incarnation != at.incarnation.number {
+        return Ok(false);
+    }
+    let is_done = TaskState::of(&task) == Some(TaskState::Done);
+    Ok(match event.map(|event| judged(&task, event)) {
+        Some(Event::Done { step, .. }) => is_done && task.steps().last() == Some(&step),
+        Some(Event::Failed { reason, .. }) => !is_done && task.reason == Some(reason),
+        Some(Event::Begun(_)) | None => false,
+    })
+}
+
+/// What a report comes to: a step that is said to be done and cannot be is a failure of it.
+fn judged(task: &Task, event: Event) -> Event {
+    let failed = |step, reason: &str, message: String, verification| Event::Failed {
+        step,
+        permanent: false,
+        reason: Reason { reason: reason.to_owned(), message },
+        verification,
+    };
+    match event {
+        Event::Done { step: Step::Data, .. } if TaskState::of(task) != Some(TaskState::Done) => {
+            let left = task.units.iter().filter(|unit| !unit.published).count();
+            if left == 0 {
+                return event;
+            }
+            let message = format!("the worker says that DATA is done, but {left} units were not published by a commit");
+            failed(Step::Data, "INTERNAL", message, None)
+        }
+        Event::Done { step: Step::Verification, verification, .. }
+            if verification.as_ref().is_none_or(|found| found.verdict != Verdict::Equal as i32) =>
+        {
+            let message = match &verification {
+                Some(_) => "both sides were not found equal: the checks of the task say what differs",
+                None => "the worker says that VERIFICATION is done, but not what it found",
+            };
+            failed(Step::Verification, "VERIFICATION_FAILED", message.to_owned(), verification)
+        }
+        event => event,
+    }
 }
 
 fn done(
@@ -108,7 +162,6 @@ fn done(
 }
 
 fn max_attempts(tx: &Tx<'_>, key: &TaskKey) -> Result<i32> {
-    use mms_store::Read;
     Ok(tx.get(&crate::store::JOBS, &key::job_of(key))?.map_or(1, |job| job.spec.max_attempts))
 }
 
@@ -117,8 +170,9 @@ fn failed(task: &mut Task, at: &Moment, step: Step, permanent: bool, max_attempt
     task.instance.clear();
     task.failures += 1;
     task.reason = Some(reason);
-    if step == Step::Verification {
-        // What was published did not stand the comparison: it is moved again.
+    if step != Step::Data {
+        // What was published did not stand the comparison, or what it was written into is not there any more (a worker
+        // that misses it in DATA says that SCHEMA failed): it is moved again.
         unpublish(task);
     }
     match task::after_failure(step, permanent, task.failures, max_attempts, at.spread) {

@@ -72,7 +72,10 @@ pub static LOGS: Table<LogKey, record::Log> = Table::new("logs", 1);
 pub static UNITS: Table<UnitKey, record::UnitClaim> = Table::new("units", 1);
 pub static TABLE_CLAIMS: Table<TableClaimKey, record::TableClaim> = Table::new("table_claims", 1);
 /// Open intents by their id; a resolved one is removed with its claim.
-pub static INTENTS: Table<String, record::Intent> = Table::new("intents", 1);
+pub static INTENTS: Table<String, record::Intent> = Table::new("intents", 1).indexed(&[&REPLACEMENTS]);
+/// Open intents that replace a whole target table, by the table's key.
+pub static REPLACEMENTS: Index<String, String, record::Intent> =
+    Index::new("replacements", |_, intent| if intent.replaces() { vec![intent.target.key()] } else { Vec::new() });
 /// By target unit: the last commit that was applied.
 pub static LINEAGE: Table<UnitKey, record::Lineage> = Table::new("lineage", 1);
 pub static WORKERS: Table<String, record::Worker> = Table::new("workers", 1);

@@ -142,7 +142,12 @@ pub fn begin(state: TaskState, step: Step, steps: &[Step]) -> Option<TaskState> 
     (state == step.doing() || (state.is_ready() && state.next_step(steps) == Some(step))).then(|| step.doing())
 }
 
-/// The state after a step is done; None if it is not the next one. Done twice is done.
+/// Whether a task has a step and is past it.
+pub fn is_done(state: TaskState, step: Step, steps: &[Step]) -> bool {
+    steps.contains(&step) && state.next_step(steps).is_none_or(|next| step < next)
+}
+
+/// The state after a step is done; None if it is not the next one.
 pub fn finish(state: TaskState, step: Step, steps: &[Step]) -> Option<TaskState> {
     if !(state == step.doing() || (state.is_ready() && state.next_step(steps) == Some(step))) {
         return None;
@@ -206,7 +211,9 @@ mod tests {
             let mut walked = Vec::new();
             while let Some(step) = state.next_step(&steps) {
                 prop_assert_eq!(begin(state, step, &steps), Some(step.doing()));
+                prop_assert!(!is_done(step.doing(), step, &steps));
                 state = finish(step.doing(), step, &steps).expect("the step that was begun can be finished");
+                prop_assert!(is_done(state, step, &steps));
                 walked.push(step);
             }
             prop_assert_eq!(state, TaskState::Done);

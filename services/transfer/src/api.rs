@@ -11,7 +11,7 @@ use pb::transfer_service_server::TransferService;
 use prost::Message;
 use tonic::{Request, Response, Status};
 
-use crate::transfers::Transfers;
+use crate::transfers::{Place, Transfers};
 use crate::worker::Worker;
 
 /// Least time between two answers of a watch.
@@ -72,14 +72,17 @@ impl TransferService for Api {
         let request = request.into_inner();
         mms_proto::validate(&request)?;
         self.ours(&request.parent)?;
-        let after = page::after(&["transfers"], &request.page_token)?;
-        let all = self.transfers.all();
-        let start = after.and_then(|name| all.iter().position(|t| t.name == name)).map_or(0, |at| at + 1);
+        let after = match page::after(&["transfers"], &request.page_token)? {
+            Some(text) => Some(Place::of(&text).ok_or_else(ApiError::invalid_page_token)?),
+            None => None,
+        };
+        let mut page = self.transfers.after(after);
         let size = page::size(request.page_size);
-        let transfers: Vec<pb::Transfer> = all.iter().skip(start).take(size).cloned().collect();
-        let more = start + transfers.len() < all.len();
-        let last = transfers.last().filter(|_| more);
-        let next_page_token = last.map(|t| page::token(&["transfers"], &t.name)).unwrap_or_default();
+        let more = page.len() > size;
+        page.truncate(size);
+        let last = page.last().filter(|_| more);
+        let next_page_token = last.map(|(place, _)| page::token(&["transfers"], &place.text())).unwrap_or_default();
+        let transfers = page.into_iter().map(|(_, transfer)| transfer).collect();
         Ok(Response::new(pb::ListTransfersResponse { transfers, next_page_token }))
     }
 

@@ -3,7 +3,7 @@
 use mms_delta::DeltaError;
 use mms_http::HttpError;
 use mms_http::retry::{Classify, RetryClass};
-use mms_maxcompute::error::MaxComputeError;
+use mms_maxcompute::error::{MaxComputeError, RefusalKind};
 use mms_maxcompute::tunnel::{BlockAdvice, BlockError};
 use mms_proto::error::reason_text;
 use mms_proto::scheduler::v1 as pb;
@@ -63,6 +63,17 @@ pub enum TransferError {
     /// A commit's session can never publish any more.
     #[error("upload session {0} ended without publishing; the unit is written again")]
     SessionLost(String),
+    /// What became of a commit is not known: its intent stays open, and nothing else is published there before it is.
+    #[error("the outcome of commit intent {intent} could not be told, and it stays open: {why}")]
+    IntentOpen {
+        /// The intent.
+        intent: String,
+        /// Why it could not be told.
+        why: String,
+    },
+    /// What SCHEMA had made is not there any more.
+    #[error("the target is not as SCHEMA left it, so that step is done again: {0}")]
+    TargetGone(String),
     /// Both sides differ.
     #[error("{message}")]
     Differs {
@@ -82,6 +93,15 @@ pub fn peer(service: &'static str) -> impl Fn(Status) -> TransferError {
 }
 
 impl TransferError {
+    /// Whether the target table or partition was not there, or not the one there was.
+    pub fn target_is_gone(&self) -> bool {
+        match self {
+            Self::Target(error) => error.target_is_gone(),
+            Self::Block(error) => error.error.target_is_gone(),
+            _ => false,
+        }
+    }
+
     /// The stable reason that callers see.
     fn reason(&self) -> ErrorReason {
         match self {
@@ -89,7 +109,10 @@ impl TransferError {
             Self::Peer { error, .. } if error.reason != ErrorReason::Unspecified => error.reason,
             Self::Peer { .. } => ErrorReason::Unavailable,
             Self::Plan(_) => ErrorReason::Internal,
-            Self::Target(_) | Self::Block(_) | Self::Network(_) | Self::SessionLost(_) => ErrorReason::TargetFailed,
+            Self::Target(_) | Self::Block(_) | Self::Network(_) | Self::SessionLost(_) | Self::TargetGone(_) => {
+                ErrorReason::TargetFailed
+            }
+            Self::IntentOpen { .. } => ErrorReason::IntentOpen,
             Self::Source(DeltaError::SourceChanged { .. } | DeltaError::RowCount { .. }) => ErrorReason::SourceChanged,
             Self::Source(_) | Self::Storage(_) => ErrorReason::SourceFailed,
             Self::Value { .. } => ErrorReason::ValueUnsupported,
@@ -101,12 +124,18 @@ impl TransferError {
     /// Whether trying again may help.
     fn passes(&self) -> bool {
         match self {
-            Self::GivenUp | Self::Peer { .. } | Self::SessionLost(_) | Self::Differs { .. } => true,
+            Self::GivenUp
+            | Self::Peer { .. }
+            | Self::SessionLost(_)
+            | Self::IntentOpen { .. }
+            | Self::TargetGone(_)
+            | Self::Differs { .. } => true,
             Self::Plan(_) | Self::Value { .. } | Self::Conflict { .. } | Self::Storage(_) | Self::Network(_) => false,
             Self::Target(error) => target_passes(error),
             // A session that is over, or made for another table than there is now, is made anew.
             Self::Block(error) => error.advice != BlockAdvice::GiveUp || target_passes(&error.error),
-            Self::Source(DeltaError::Manifest(_)) => true,
+            // A SAS that ran out is renewed by the next attempt, which asks the registry for its session again.
+            Self::Source(DeltaError::Manifest(_) | DeltaError::AccessDenied { .. }) => true,
             Self::Source(error) => error.is_transient(),
         }
     }
@@ -125,6 +154,7 @@ impl TransferError {
         if matches!(self, Self::GivenUp) {
             return None;
         }
+        let step = if matches!(self, Self::TargetGone(_)) { pb::TaskStep::Schema } else { step };
         let class = if self.passes() { pb::FailureClass::Transient } else { pb::FailureClass::Permanent };
         let reason = pb::JobReason { reason: reason_text(self.reason()).to_owned(), message: self.to_string() };
         let verification = match self {
@@ -144,6 +174,49 @@ fn target_passes(error: &MaxComputeError) -> bool {
         | MaxComputeError::StillRunning { .. }
         | MaxComputeError::Cancelled { .. }
         | MaxComputeError::Http { .. } => true,
+        // A temporary key that ran out, or a clock that was put right: the next attempt asks for its session again.
+        other if other.refusal() == Some(RefusalKind::Unauthenticated) => true,
         other => other.retry_class() != RetryClass::Permanent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mms_maxcompute::error::Refusal;
+
+    use super::*;
+
+    fn refused(status: u16, code: &str) -> MaxComputeError {
+        MaxComputeError::Refused(Box::new(Refusal {
+            what: "GET /x".to_owned(),
+            status,
+            kind: RefusalKind::of(status, code),
+            code: code.to_owned(),
+            message: String::new(),
+            request_id: None,
+            hold: None,
+        }))
+    }
+
+    #[test]
+    fn what_a_new_session_can_mend_is_tried_again() {
+        let denied = DeltaError::AccessDenied { path: "p".to_owned(), reason: "the SAS ran out".to_owned() };
+        for (error, class) in [
+            (TransferError::from(denied), pb::FailureClass::Transient),
+            (refused(401, "Unauthorized").into(), pb::FailureClass::Transient),
+            (refused(403, "NoPermission").into(), pb::FailureClass::Permanent),
+        ] {
+            let text = error.to_string();
+            assert_eq!(error.report(pb::TaskStep::Data).expect("told").failure_class(), class, "{text}");
+        }
+        assert!(TransferError::GivenUp.report(pb::TaskStep::Data).is_none());
+    }
+
+    #[test]
+    fn a_target_that_went_is_a_failure_of_schema() {
+        assert!(TransferError::from(refused(404, "NoSuchPartition")).target_is_gone());
+        assert!(!TransferError::from(refused(404, "NoSuchUpload")).target_is_gone());
+        let told = TransferError::TargetGone("t".to_owned()).report(pb::TaskStep::Data).expect("told");
+        assert_eq!((told.step(), told.failure_class()), (pb::TaskStep::Schema, pb::FailureClass::Transient));
     }
 }

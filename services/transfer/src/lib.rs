@@ -17,12 +17,14 @@ mod publish;
 mod rows;
 mod run;
 mod schema;
+mod term;
 mod transfers;
 mod upload;
 mod values;
 mod verify;
 mod worker;
 
+use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -35,12 +37,14 @@ pub use config::{BlockCodec, Config};
 /// Assembles the service; the worker runs under the frame's supervisor.
 ///
 /// # Errors
-/// When a channel to another service cannot be made, or the worker's id cannot be kept in the data folder.
+/// When a channel to another service cannot be made, the data folder is another process's, or the worker's id cannot be
+/// kept in it.
 pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
     mms_http::install_crypto_provider();
     let token = ctx.service_token.as_ref();
     let config = &ctx.config;
     let peers = peers::Peers::new(Client::new(&config.scheduler, token)?, Client::new(&config.registry, token)?);
+    let lock = only_one(ctx.data_dir())?;
     let id = match &config.worker_id {
         Some(id) => id.clone(),
         None => kept_id(ctx.data_dir()).await?,
@@ -58,10 +62,29 @@ pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
     let (working, stop) = (worker.clone(), ctx.shutdown.clone());
     ctx.spawn("worker", Critical::Yes, async move {
         working.work(stop).await;
+        drop(lock);
         Ok(())
     });
     let api = api::Api::new(transfers, worker);
     Ok(Services::new().add(sized!(TransferServiceServer::new(api), ctx.max_message_bytes())))
+}
+
+/// Takes the data folder for this process. Two in one folder would be one worker to the scheduler, and each would end the
+/// other's leases.
+fn only_one(dir: &Path) -> Result<File, BoxError> {
+    std::fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+    let path = dir.join("lock");
+    let lock = File::options().create(true).truncate(false).write(true).open(&path);
+    let lock = lock.map_err(|error| format!("{}: {error}", path.display()))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(format!(
+            "the data folder {} is in use by another transfer process: give each its own (server.data_dir)",
+            dir.display()
+        )
+        .into()),
+        Err(TryLockError::Error(error)) => Err(format!("{} cannot be locked: {error}", path.display()).into()),
+    }
 }
 
 /// The id that this data folder gave its worker; made at the first start. A worker that lost its folder is another worker.
@@ -78,5 +101,18 @@ async fn kept_id(dir: &Path) -> Result<String, BoxError> {
             Ok(id)
         }
         Err(error) => Err(format!("{}: {error}", file.display()).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_data_folder_is_one_process_s() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let first = super::only_one(dir.path()).expect("free");
+        let refused = super::only_one(dir.path()).expect_err("taken").to_string();
+        assert!(refused.contains("in use by another transfer process"), "{refused}");
+        drop(first);
+        assert!(super::only_one(dir.path()).is_ok());
     }
 }

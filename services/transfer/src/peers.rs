@@ -48,6 +48,13 @@ where
     }
 }
 
+/// A call with a deadline of its own, in place of the client's.
+fn within<T>(message: T, limit: Duration) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.set_timeout(limit);
+    request
+}
+
 impl Peers {
     /// Clients over two channels.
     pub fn new(scheduler: Client, registry: Client) -> Self {
@@ -66,13 +73,15 @@ impl Peers {
         .await
     }
 
-    /// Asks for tasks, once: the caller asks again anyway.
-    pub async fn lease(&self, request: pb::LeaseTasksRequest) -> Result<Vec<pb::Lease>> {
+    /// Asks for tasks, once, for at most so long: the caller asks again anyway.
+    pub async fn lease(&self, request: pb::LeaseTasksRequest, limit: Duration) -> Result<Vec<pb::Lease>> {
+        let request = within(request, limit);
         Ok(self.worker.clone().lease_tasks(request).await.map_err(peer(SCHEDULER))?.into_inner().leases)
     }
 
-    /// Says how leases go, once.
-    pub async fn beat(&self, request: pb::HeartbeatRequest) -> Result<Vec<pb::LeaseAnswer>> {
+    /// Says how leases go, once, for at most so long: the next heartbeat must come in time.
+    pub async fn beat(&self, request: pb::HeartbeatRequest, limit: Duration) -> Result<Vec<pb::LeaseAnswer>> {
+        let request = within(request, limit);
         Ok(self.worker.clone().heartbeat(request).await.map_err(peer(SCHEDULER))?.into_inner().answers)
     }
 

@@ -1,12 +1,14 @@
-//! Publishing a unit: ask the scheduler, commit, tell the outcome. And taking up what an earlier attempt left open.
+//! Publishing a unit, and dropping a table that is to be replaced: ask the scheduler, commit, tell the outcome. And taking
+//! up what an earlier attempt left open.
 //!
 //! Nothing becomes visible at the target but through this file, and nothing here is sent before the scheduler has stored
-//! what it will be.
+//! what it will be. What is sent can be sent again, however late, without doing more than was done: a session publishes
+//! once, and a statement runs once under its id.
 
 use std::time::Duration;
 
-use mms_maxcompute::ddl;
 use mms_maxcompute::error::MaxComputeError;
+use mms_maxcompute::instance::{InstanceId, InstanceState};
 use mms_maxcompute::session::{Resolution, SessionState, resolve};
 use mms_maxcompute::tunnel::{BlockReceipt, UploadSession};
 use mms_proto::scheduler::v1 as pb;
@@ -15,6 +17,7 @@ use mms_proto::types::v1::{TargetTable, TargetUnit};
 use pb::commit_answer::Answer;
 use pb::commit_intent::Commit;
 use pb::{CommitOutcome, IntentUnit};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::error::{Result, TransferError};
@@ -27,8 +30,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// A unit that is written and not published.
 pub struct Written {
-    /// The session; none when the unit has no rows.
-    pub session: Option<UploadSession>,
+    /// The session.
+    pub session: UploadSession,
     /// Its blocks.
     pub blocks: Vec<BlockReceipt>,
     /// Rows read.
@@ -44,40 +47,72 @@ fn table(target: &Target) -> TargetTable {
     }
 }
 
-/// Publishes a unit. Its old rows are replaced by exactly those written.
+/// Publishes a unit. Its old rows are replaced by exactly those written, which may be none.
 pub async fn publish(run: &Run, target: &Target, unit: &TargetUnit, written: Written) -> Result<pb::UnitResult> {
     run.progress.show(TransferStep::Commit);
-    let intent_id = Uuid::new_v4();
-    let commit = match &written.session {
-        Some(session) => Commit::Tunnel(pb::TunnelCommit {
-            session_id: session.id().to_owned(),
-            block_ids: written.blocks.iter().map(|block| i64::from(block.block_id)).collect(),
-        }),
-        // A unit without rows has no session: truncating it is its commit, under an id that makes it one statement.
-        None => Commit::Sql(pb::SqlCommit { instance_key: intent_id.to_string(), staging: None }),
-    };
+    let commit = Commit::Tunnel(pb::TunnelCommit {
+        session_id: written.session.id().to_owned(),
+        block_ids: written.blocks.iter().map(|block| i64::from(block.block_id)).collect(),
+    });
     let covered = IntentUnit {
         unit_index: unit.index,
         partition: unit.partition.clone(),
         rows: written.rows,
         bytes: unit.source_bytes,
     };
-    let intent = pb::CommitIntent {
-        intent_id: intent_id.to_string(),
-        task: String::new(),
-        target: Some(table(target)),
-        units: vec![covered],
-        commit: Some(commit),
-        job_uid: String::new(),
-    };
+    let intent = intent(target, Uuid::new_v4(), vec![covered], commit);
     begin(run, target, &intent).await?;
-    match &written.session {
-        Some(session) => commit_session(run, &intent, session).await?,
-        None => truncate(target, unit, intent_id).await?,
+    if let Err(error) = written.session.commit(COMMIT_LIMIT).await {
+        return Err(not_committed(run, &intent, &written.session, error).await?);
     }
     settle(run, &intent, CommitOutcome::Committed).await?;
     run.progress.show(TransferStep::Data);
     Ok(pb::UnitResult { unit_index: unit.index, rows: written.rows, bytes: unit.source_bytes })
+}
+
+/// Drops the target table, if it is there, to be made anew. The statement's id is stored with the intent, and it is never
+/// sent under another: one that is sent again, or comes late, finds its instance and does nothing.
+pub async fn drop_table(run: &Run, target: &Target) -> Result<()> {
+    let id = Uuid::new_v4();
+    let replace = Commit::Replace(pb::TableReplacement { instance_key: id.to_string() });
+    let intent = intent(target, id, Vec::new(), replace);
+    begin(run, target, &intent).await?;
+    let (outcome, error) = match target.send_drop(id).await {
+        Ok(instance) => dropped(target, &instance).await.map_err(|error| still_open(&intent, &error))?,
+        // Refused each time that it was sent, and only this attempt ever sent it: it never ran and never will.
+        Err(error) if error.refusal().is_some() && !error.may_have_acted() => (CommitOutcome::Cancelled, Some(error)),
+        Err(error) => return Err(still_open(&intent, &error)),
+    };
+    settle(run, &intent, outcome).await?;
+    error.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Waits for the end of a drop; with the statement's own error if it did not end well.
+async fn dropped(
+    target: &Target,
+    instance: &InstanceId,
+) -> Result<(CommitOutcome, Option<MaxComputeError>), MaxComputeError> {
+    Ok(match target.ended(instance).await? {
+        InstanceState::Succeeded | InstanceState::Active => (CommitOutcome::Committed, None),
+        InstanceState::Failed => (CommitOutcome::Expired, Some(target.project.failure(instance).await)),
+        InstanceState::Cancelled => {
+            (CommitOutcome::Cancelled, Some(MaxComputeError::Cancelled { instance: instance.to_string() }))
+        }
+    })
+}
+
+fn still_open(intent: &pb::CommitIntent, why: &impl ToString) -> TransferError {
+    TransferError::IntentOpen { intent: intent.intent_id.clone(), why: why.to_string() }
+}
+
+fn intent(target: &Target, id: Uuid, units: Vec<IntentUnit>, commit: Commit) -> pb::CommitIntent {
+    pb::CommitIntent {
+        intent_id: id.to_string(),
+        target: Some(table(target)),
+        units,
+        commit: Some(commit),
+        ..pb::CommitIntent::default()
+    }
 }
 
 /// Has the scheduler store the intent; another one that is open on the unit is resolved first.
@@ -104,22 +139,37 @@ async fn begin(run: &Run, target: &Target, intent: &pb::CommitIntent) -> Result<
     }
 }
 
-async fn commit_session(run: &Run, intent: &pb::CommitIntent, session: &UploadSession) -> Result<()> {
-    match session.commit(COMMIT_LIMIT).await {
-        Ok(()) => Ok(()),
-        Err(MaxComputeError::SessionLost { session, state }) => {
-            settle(run, intent, lost(state)).await?;
-            Err(TransferError::SessionLost(session))
+/// What a commit that did not end well means. A session that is proved dead is settled, and the unit is written again;
+/// else the intent stays open, and the next attempt asks again.
+async fn not_committed(
+    run: &Run,
+    intent: &pb::CommitIntent,
+    session: &UploadSession,
+    error: MaxComputeError,
+) -> Result<TransferError> {
+    let dead = match &error {
+        MaxComputeError::SessionLost { state, .. } => Some(lost(*state)),
+        error if error.target_is_gone() => Some(CommitOutcome::UnknownToServer),
+        // In doubt, or refused: the session itself may know that it is over.
+        MaxComputeError::OutcomeUnknown { .. } | MaxComputeError::Refused(_) => proved_dead(session.status().await),
+        _ => None,
+    };
+    match dead {
+        Some(outcome) => {
+            settle(run, intent, outcome).await?;
+            Ok(TransferError::SessionLost(session.id().to_owned()))
         }
-        // In doubt, or refused with the session still there: the intent stays open, and the next attempt resolves it.
-        Err(error) => Err(error.into()),
+        None => Ok(still_open(intent, &error)),
     }
 }
 
-async fn truncate(target: &Target, unit: &TargetUnit, id: Uuid) -> Result<()> {
-    let partition = target.partition(&unit.partition)?;
-    target.run(ddl::truncate(&target.definition.target, partition.as_ref()), id).await?;
-    Ok(())
+/// What it comes to that a session answers so, if it can never publish any more.
+fn proved_dead(status: Result<SessionState, MaxComputeError>) -> Option<CommitOutcome> {
+    match status {
+        Ok(state) if resolve(state) == Resolution::Lost => Some(lost(state)),
+        Err(error) if error.target_is_gone() => Some(CommitOutcome::UnknownToServer),
+        _ => None,
+    }
 }
 
 /// Tells the scheduler what became of an intent.
@@ -150,7 +200,9 @@ pub async fn resolve_open(
         let outcome = ask(target, intent).await?;
         tracing::info!(task = run.spec.name, intent = intent.intent_id, outcome = outcome.as_str_name(), "resolved");
         settle(run, intent, outcome).await?;
-        if outcome == CommitOutcome::Committed && intent.task == run.spec.name {
+        // A job's name can be used again: the same task of another job published other rows.
+        let own = intent.task == run.spec.name && intent.job_uid == run.spec.job_uid;
+        if outcome == CommitOutcome::Committed && own {
             for unit in &intent.units {
                 let done = pb::UnitResult { unit_index: unit.unit_index, rows: unit.rows, bytes: unit.bytes };
                 published.insert(unit.unit_index, done);
@@ -162,39 +214,49 @@ pub async fn resolve_open(
 
 /// Finds out what became of an intent: a session that still can is committed, so that it cannot be later.
 async fn ask(target: &Target, intent: &pb::CommitIntent) -> Result<CommitOutcome> {
-    let unit = intent.units.first().ok_or_else(|| TransferError::Plan("an intent names no unit".to_owned()))?;
-    let partition = target.partition(&unit.partition)?;
+    let open = |why: &dyn std::fmt::Display| still_open(intent, &why);
     match &intent.commit {
         Some(Commit::Tunnel(tunnel)) => {
-            let tunnel_client = target.project.tunnel().await?;
-            let session =
-                tunnel_client.upload_session(&target.definition.target, partition.as_ref(), &*tunnel.session_id);
-            ask_session(&session).await
+            let unit = intent.units.first().ok_or_else(|| open(&"it names no unit"))?;
+            let partition = target.partition(&unit.partition)?;
+            let client = target.project.tunnel().await?;
+            let session = client.upload_session(&target.definition.target, partition.as_ref(), &*tunnel.session_id);
+            ask_session(&session).await.map_err(|error| open(&error))
         }
-        Some(Commit::Sql(sql)) => {
-            // The same id is the same statement: if the first was received, this waits for it.
-            let id = Uuid::parse_str(&sql.instance_key)
-                .map_err(|error| TransferError::Plan(format!("instance key `{}`: {error}", sql.instance_key)))?;
-            target.run(ddl::truncate(&target.definition.target, partition.as_ref()), id).await?;
-            Ok(CommitOutcome::Committed)
+        Some(Commit::Replace(replace)) => {
+            let id = Uuid::parse_str(&replace.instance_key)
+                .map_err(|error| open(&format!("instance_key `{}`: {error}", replace.instance_key)))?;
+            let instance = target.send_drop(id).await.map_err(|error| open(&error))?;
+            Ok(dropped(target, &instance).await.map_err(|error| open(&error))?.0)
         }
-        Some(Commit::Storage(_) | Commit::Replace(_)) | None => {
-            Err(TransferError::Plan(format!("intent {} is of a kind this worker does not know", intent.intent_id)))
+        // What these staged is not known here: whatever was sent in their place could undo them.
+        Some(Commit::Sql(_) | Commit::Storage(_)) | None => {
+            let why = "this worker does not make intents of its kind: have it resolved by one that does";
+            Err(open(&format!("{why} (it was begun by {})", intent.task)))
         }
     }
 }
 
-async fn ask_session(session: &UploadSession) -> Result<CommitOutcome> {
+async fn ask_session(session: &UploadSession) -> Result<CommitOutcome, MaxComputeError> {
+    let start = Instant::now();
     loop {
-        let state = session.status().await?;
+        let state = match session.status().await {
+            Ok(state) => state,
+            Err(error) if error.target_is_gone() => return Ok(CommitOutcome::UnknownToServer),
+            Err(error) => return Err(error),
+        };
         match resolve(state) {
             Resolution::Committed => return Ok(CommitOutcome::Committed),
             Resolution::Lost => return Ok(lost(state)),
+            Resolution::Wait if start.elapsed() > COMMIT_LIMIT => {
+                return Err(MaxComputeError::OutcomeUnknown { session: session.id().to_owned(), state });
+            }
             Resolution::Wait => tokio::time::sleep(ASK_AGAIN).await,
             Resolution::CommitAgain => match session.commit(COMMIT_LIMIT).await {
                 Ok(()) => return Ok(CommitOutcome::Committed),
                 Err(MaxComputeError::SessionLost { state, .. }) => return Ok(lost(state)),
-                Err(error) => return Err(error.into()),
+                Err(error) if error.target_is_gone() => return Ok(CommitOutcome::UnknownToServer),
+                Err(error) => return Err(error),
             },
         }
     }
@@ -207,3 +269,7 @@ fn lost(state: SessionState) -> CommitOutcome {
         _ => CommitOutcome::Expired,
     }
 }
+
+#[cfg(test)]
+#[path = "publish_tests.rs"]
+mod tests;

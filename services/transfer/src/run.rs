@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use mms_maxcompute::instance::{InstanceId, InstanceState};
 use mms_maxcompute::project::Project;
 use mms_maxcompute::table::{PartitionSpec, TableDefinition};
+use mms_maxcompute::{MaxComputeError, Statement, ddl};
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1::{PartitionValue, TargetUnit};
 use pb::TaskStep;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::ends::{Ends, Sessions};
 use crate::error::{Result, TransferError};
@@ -83,6 +86,11 @@ impl Run {
         let target = self.target(&ends).map_err(|error| (first, error))?;
         let mut published: Published = lease.units_done.iter().map(|unit| (unit.unit_index, *unit)).collect();
         publish::resolve_open(self, &target, &lease.open_intents, &mut published).await.map_err(|e| (first, e))?;
+        let makes_schema = self.spec.steps.contains(&(TaskStep::Schema as i32));
+        if first == TaskStep::Data {
+            // Another attempt's SCHEMA, or nobody's: what is there now may be somebody else's.
+            schema::check_ours(self, &target).await.map_err(|error| (first, error))?;
+        }
         let left = self.spec.steps.iter().filter_map(|step| TaskStep::try_from(*step).ok());
         for step in left.filter(|step| *step as i32 >= first as i32) {
             let fail = |error| (step, error);
@@ -91,9 +99,13 @@ impl Run {
                 .await
                 .map_err(fail)?;
             let (done, lines) = match step {
-                TaskStep::Data => match data::run(self, &ends, &target, &mut published).await.map_err(fail)? {
-                    Some(done) => done,
-                    None => return Ok(End::WoundDown),
+                TaskStep::Data => match data::run(self, &ends, &target, &mut published).await {
+                    Ok(Some(done)) => done,
+                    Ok(None) => return Ok(End::WoundDown),
+                    Err(error) if makes_schema && error.target_is_gone() => {
+                        return Err(fail(TransferError::TargetGone(error.to_string())));
+                    }
+                    Err(error) => return Err(fail(error)),
                 },
                 TaskStep::Verification => verify::run(self, &target, &published).await.map_err(fail)?,
                 _ => schema::run(self, &target).await.map_err(fail)?,
@@ -145,12 +157,26 @@ impl Target {
         Ok(specs.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
-    /// Runs a statement that does no harm twice.
-    pub async fn run(&self, sql: String, id: uuid::Uuid) -> Result<mms_maxcompute::SqlRows> {
-        let three_tier = self.definition.target.schema.is_some();
-        let mut statement = mms_maxcompute::sql::Statement::harmless(sql, id, three_tier);
+    fn statement(&self, sql: String, id: Uuid) -> Statement {
+        let mut statement = Statement::new(sql, id, self.definition.target.schema.is_some());
         statement.settings.clone_from(&self.settings);
-        Ok(self.project.run(&statement, STATEMENT_LIMIT).await?)
+        statement
+    }
+
+    /// Runs a statement that does no harm when it runs again, and at any time: it gets a new id each time.
+    pub async fn run(&self, sql: String) -> Result<mms_maxcompute::SqlRows> {
+        Ok(self.project.run(&self.statement(sql, Uuid::new_v4()), STATEMENT_LIMIT).await?)
+    }
+
+    /// Sends the drop of the table as the one statement that has this id, or finds the instance that it has. For
+    /// [`crate::publish`] alone.
+    pub async fn send_drop(&self, id: Uuid) -> Result<InstanceId, MaxComputeError> {
+        self.project.submit(&self.statement(ddl::drop_table(&self.definition.target), id)).await
+    }
+
+    /// Waits for an instance's end.
+    pub async fn ended(&self, instance: &InstanceId) -> Result<InstanceState, MaxComputeError> {
+        self.project.ended(instance, STATEMENT_LIMIT).await
     }
 }
 

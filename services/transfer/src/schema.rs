@@ -1,14 +1,16 @@
-//! SCHEMA: the target table, if this task makes it, and the partitions of its units. Every statement can be repeated.
+//! SCHEMA: the target table, if this task makes it, and the partitions of its units. Every statement can be repeated, but
+//! the drop of a table that is to be replaced, which is [`publish::drop_table`]'s business. And, for whoever writes rows:
+//! whether the table that is there is ours.
 
-use mms_mapping::{ExistingTable, TargetAction, TargetPolicy, target_action};
+use mms_mapping::{Difference, ExistingTable, TargetAction, TargetPolicy, target_action};
 use mms_maxcompute::ddl;
 use mms_maxcompute::metadata::TableInfo;
 use mms_maxcompute::name::SchemaName;
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1 as types;
-use uuid::Uuid;
 
 use crate::error::{Result, TransferError};
+use crate::publish;
 use crate::run::{Run, Target};
 
 /// The table property that names the job which made a table, so that REPLACE replaces once a job and not once a task.
@@ -19,10 +21,12 @@ pub async fn run(run: &Run, target: &Target) -> Result<(pb::StepDone, Vec<String
     let mut lines = Vec::new();
     if run.spec.makes_table {
         lines.push(make_table(run, target).await?);
+    } else {
+        check_ours(run, target).await?;
     }
     let partitions = target.partitions(&run.spec.units)?;
     for sql in ddl::add_partitions(&target.definition.target, &partitions) {
-        target.run(sql, Uuid::new_v4()).await?;
+        target.run(sql).await?;
     }
     if !partitions.is_empty() {
         lines.push(format!("{} partitions are there", partitions.len()));
@@ -36,26 +40,53 @@ async fn make_table(run: &Run, target: &Target) -> Result<String> {
         make_schema(target, schema).await?;
     }
     let found = target.project.table(&definition.target).await?;
-    if found.as_ref().is_some_and(|table| table.is_view) {
-        return Err(conflict(target, "a view of that name is there".to_owned()));
-    }
     let policy = match run.spec.target_policy() {
         types::TargetPolicy::Replace => TargetPolicy::Replace,
         types::TargetPolicy::FailIfExists => TargetPolicy::FailIfExists,
         _ => TargetPolicy::CreateOrOwn,
     };
-    let made_by_us = found.as_ref().is_some_and(|t| t.properties.get(JOB_PROPERTY) == Some(&run.spec.job_uid));
-    // An earlier attempt of this very job made it: then it is as it must be, whatever the policy says of foreign tables.
-    let policy = if made_by_us { TargetPolicy::CreateOrOwn } else { policy };
-    match target_action(policy, found.as_ref().map(existing).as_ref(), definition) {
+    // An earlier attempt of this very job made it: then it is as it must be, whatever the policy says of other tables.
+    let policy =
+        if found.as_ref().is_some_and(|table| made_by(run, table)) { TargetPolicy::CreateOrOwn } else { policy };
+    match action(target, policy, found.as_ref())? {
         TargetAction::UseOwn => Ok(format!("{} is there and ours", definition.target)),
         TargetAction::Create => create(run, target, false).await,
         TargetAction::Recreate => create(run, target, true).await,
-        TargetAction::Refuse(differences) => {
-            let all: Vec<String> = differences.iter().map(ToString::to_string).collect();
-            Err(conflict(target, all.join("; ")))
+        TargetAction::Refuse(differences) => Err(different(target, &differences)),
+    }
+}
+
+/// Whether this job made a table.
+fn made_by(run: &Run, table: &TableInfo) -> bool {
+    table.properties.get(JOB_PROPERTY) == Some(&run.spec.job_uid)
+}
+
+fn action(target: &Target, policy: TargetPolicy, found: Option<&TableInfo>) -> Result<TargetAction> {
+    if found.is_some_and(|table| table.is_view) {
+        return Err(conflict(target, "a view of that name is there".to_owned()));
+    }
+    Ok(target_action(policy, found.map(existing).as_ref(), &target.definition))
+}
+
+/// Makes sure that rows are written into our own table, as planned, and into no other of its name.
+pub async fn check_ours(run: &Run, target: &Target) -> Result<()> {
+    let found = target.project.table(&target.definition.target).await?;
+    match action(target, TargetPolicy::CreateOrOwn, found.as_ref())? {
+        TargetAction::UseOwn => Ok(()),
+        TargetAction::Refuse(differences) => Err(different(target, &differences)),
+        TargetAction::Create | TargetAction::Recreate => {
+            let text = format!("{} does not exist", target.definition.target);
+            if run.spec.steps.contains(&(pb::TaskStep::Schema as i32)) {
+                return Err(TransferError::TargetGone(text));
+            }
+            Err(conflict(target, "it does not exist, and this job does not make it".to_owned()))
         }
     }
+}
+
+fn different(target: &Target, differences: &[Difference]) -> TransferError {
+    let all: Vec<String> = differences.iter().map(ToString::to_string).collect();
+    conflict(target, all.join("; "))
 }
 
 fn conflict(target: &Target, differences: String) -> TransferError {
@@ -79,11 +110,22 @@ async fn create(run: &Run, target: &Target, replace: bool) -> Result<String> {
     let mut definition = target.definition.clone();
     definition.properties.insert(JOB_PROPERTY.to_owned(), run.spec.job_uid.clone());
     if replace {
-        target.run(ddl::drop_table(&definition.target), Uuid::new_v4()).await?;
+        publish::drop_table(run, target).await?;
     }
-    target.run(ddl::create_table(&definition), Uuid::new_v4()).await?;
-    let how = if replace { "dropped and made anew" } else { "made" };
-    Ok(format!("{} {how}", definition.target))
+    target.run(ddl::create_table(&definition)).await?;
+    // IF NOT EXISTS says nothing of a table that somebody else made in between.
+    let found = target.project.table(&definition.target).await?;
+    let made = found.as_ref().is_some_and(|table| made_by(run, table));
+    let must_be_made =
+        matches!(run.spec.target_policy(), types::TargetPolicy::Replace | types::TargetPolicy::FailIfExists);
+    match action(target, TargetPolicy::CreateOrOwn, found.as_ref())? {
+        TargetAction::UseOwn if made || !must_be_made => {
+            let how = if replace { "dropped and made anew" } else { "made" };
+            Ok(format!("{} {how}", definition.target))
+        }
+        TargetAction::Refuse(differences) => Err(different(target, &differences)),
+        _ => Err(conflict(target, "somebody else made or dropped it at the same time".to_owned())),
+    }
 }
 
 fn existing(table: &TableInfo) -> ExistingTable {

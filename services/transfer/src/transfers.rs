@@ -13,15 +13,59 @@ use crate::progress::Progress;
 /// Ended transfers that are kept.
 const ENDED_MAX: usize = 100;
 
+/// How a transfer ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// It did its task.
+    Done,
+    /// It failed, for this reason.
+    Failed(String),
+    /// The lease was lost or given back, for this reason.
+    GivenUp(String),
+}
+
+/// Where a transfer stands in a list, running ones first, then the newest that ended. No two ever have the same place, and
+/// one that ends moves towards the end, so that whoever reads page after page misses none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    ended: bool,
+    number: u64,
+}
+
+impl Place {
+    /// As a page token keeps it.
+    pub fn text(self) -> String {
+        format!("{}-{}", u8::from(self.ended), self.number)
+    }
+
+    /// Reads it back.
+    pub fn of(text: &str) -> Option<Self> {
+        let (ended, number) = text.split_once('-')?;
+        Some(Self { ended: ended == "1", number: number.parse().ok()? })
+    }
+}
+
 struct Entry {
+    number: u64,
     transfer: Transfer,
     progress: Arc<Progress>,
 }
 
 #[derive(Default)]
 struct Inner {
+    /// Numbers given so far.
+    last: u64,
+    /// Oldest first.
     running: Vec<Entry>,
-    ended: VecDeque<Transfer>,
+    /// Newest first.
+    ended: VecDeque<(u64, Transfer)>,
+}
+
+impl Inner {
+    fn next(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
 }
 
 /// The transfers of this process.
@@ -66,39 +110,44 @@ impl Transfers {
             start_time: Some(SystemTime::now().into()),
             ..Transfer::default()
         };
-        self.inner.lock().running.push(Entry { transfer, progress });
+        let mut inner = self.inner.lock();
+        let number = inner.next();
+        inner.running.push(Entry { number, transfer, progress });
         name
     }
 
-    /// A transfer ended; with why, if it did not do its task.
-    pub fn end(&self, name: &str, error: Option<String>) {
+    /// A transfer ended.
+    pub fn end(&self, name: &str, how: Ending) {
         let mut inner = self.inner.lock();
         let Some(at) = inner.running.iter().position(|entry| entry.transfer.name == name) else { return };
-        let entry = inner.running.swap_remove(at);
+        let entry = inner.running.remove(at);
         let mut transfer = look(&entry);
-        if let Some(error) = error {
-            let lost = error == crate::error::TransferError::GivenUp.to_string();
-            let step = if lost { TransferStep::GivenUp } else { TransferStep::Failed };
-            transfer.step = step as i32;
-            transfer.error = error;
-        }
+        let (step, error) = match how {
+            Ending::Done => (TransferStep::Done, String::new()),
+            Ending::Failed(why) => (TransferStep::Failed, why),
+            Ending::GivenUp(why) => (TransferStep::GivenUp, why),
+        };
+        (transfer.step, transfer.error) = (step as i32, error);
         transfer.end_time = Some(SystemTime::now().into());
-        inner.ended.push_front(transfer);
+        let number = inner.next();
+        inner.ended.push_front((number, transfer));
         inner.ended.truncate(ENDED_MAX);
     }
 
-    /// Those that run, by name, then those that ended, newest first.
-    pub fn all(&self) -> Vec<Transfer> {
+    /// Those that stand after a place, in their order; all of them after none.
+    pub fn after(&self, place: Option<Place>) -> Vec<(Place, Transfer)> {
         let inner = self.inner.lock();
-        let mut running: Vec<Transfer> = inner.running.iter().map(look).collect();
-        running.sort_by(|a, b| a.name.cmp(&b.name));
-        running.extend(inner.ended.iter().cloned());
-        running
+        let running = inner.running.iter().map(|entry| (Place { ended: false, number: entry.number }, look(entry)));
+        let ended = inner
+            .ended
+            .iter()
+            .map(|(number, transfer)| (Place { ended: true, number: u64::MAX - number }, transfer.clone()));
+        running.chain(ended).filter(|(at, _)| place.is_none_or(|place| *at > place)).collect()
     }
 
     /// One of them.
     pub fn get(&self, name: &str) -> Option<Transfer> {
-        self.all().into_iter().find(|transfer| transfer.name == name)
+        self.after(None).into_iter().map(|(_, transfer)| transfer).find(|transfer| transfer.name == name)
     }
 }
 
@@ -111,5 +160,30 @@ fn look(entry: &Entry) -> Transfer {
         bytes_read: beat.bytes,
         units_done: units,
         ..entry.transfer.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begin(transfers: &Transfers, task: &str) -> String {
+        let spec = pb::TaskSpec { name: format!("dataSources/d/jobs/j/tasks/{task}"), ..pb::TaskSpec::default() };
+        transfers.begin(&spec, pb::Epoch { incarnation: 1, counter: 1 }, Arc::default())
+    }
+
+    #[test]
+    fn a_page_goes_on_where_it_was_though_its_last_transfer_went() {
+        let transfers = Transfers::new("workers/w".to_owned());
+        let names: Vec<String> = ["c", "a", "b"].iter().map(|task| begin(&transfers, task)).collect();
+        let list = |place| transfers.after(place).into_iter().map(|(_, transfer)| transfer.name).collect::<Vec<_>>();
+        assert_eq!(list(None), names);
+        let second = Place::of(&transfers.after(None)[1].0.text());
+        assert!(second.is_some());
+        transfers.end(&names[1], Ending::GivenUp("stopped".to_owned()));
+        transfers.end(&names[0], Ending::Done);
+        assert_eq!(list(second), [&*names[2], &*names[0], &*names[1]]);
+        let given_up = transfers.get(&names[1]).expect("kept");
+        assert_eq!((given_up.step(), &*given_up.error), (TransferStep::GivenUp, "stopped"));
     }
 }

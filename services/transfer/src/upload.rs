@@ -30,9 +30,6 @@ pub async fn write(
     before: pb::UnitResult,
 ) -> Result<Written> {
     let mut rows = Rows::new(run, source, unit.index);
-    if !rows.more().await? {
-        return Ok(Written { session: None, blocks: Vec::new(), rows: 0 });
-    }
     let (table, partition) = (&target.definition.target, target.partition(&unit.partition)?);
     let (write, partition_mode) = (WriteMode::Overwrite, PartitionMode::MustExist);
     let session = source.tunnel.create_upload(table, partition.as_ref(), write, partition_mode).await?;
@@ -43,8 +40,13 @@ pub async fn write(
     while rows.more().await? {
         blocks.push(upload.block(u32::try_from(blocks.len()).unwrap_or(u32::MAX), &mut rows).await?);
     }
-    upload.session.check_blocks(&blocks).await.map_err(TransferError::from)?;
-    Ok(Written { session: Some(upload.session), blocks, rows: rows.place().rows })
+    if blocks.is_empty() {
+        // A unit without rows is a session as well, whose commit leaves none.
+        blocks.push(upload.session.write_no_rows().await?);
+    } else {
+        upload.session.check_blocks(&blocks).await.map_err(TransferError::from)?;
+    }
+    Ok(Written { session: upload.session, blocks, rows: rows.place().rows })
 }
 
 struct Upload<'a> {

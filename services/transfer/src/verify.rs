@@ -7,7 +7,6 @@ use mms_maxcompute::ddl;
 use mms_maxcompute::table::PartitionSpec;
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1::{TargetUnit, Verdict, VerificationCheck, VerificationLevel, VerificationResult};
-use uuid::Uuid;
 
 use crate::error::{Result, TransferError};
 use crate::run::{Published, Run, Target};
@@ -69,13 +68,13 @@ async fn count(run: &Run, target: &Target) -> Result<BTreeMap<i32, u64>> {
     let (table, columns) = (&target.definition.target, &target.definition.partition_columns);
     let mut counted = BTreeMap::new();
     if columns.is_empty() {
-        let rows = target.run(ddl::count(table, columns, &[]), Uuid::new_v4()).await?;
+        let rows = target.run(ddl::count(table, columns, &[])).await?;
         let number = rows.single_number().ok_or_else(|| unreadable(&rows))?;
         return Ok(run.spec.units.iter().map(|unit| (unit.index, number)).collect());
     }
     for units in run.spec.units.chunks(PARTITIONS_AT_ONCE) {
         let specs = target.partitions(units)?;
-        let rows = target.run(ddl::count_by_partition(table, columns, &specs), Uuid::new_v4()).await?;
+        let rows = target.run(ddl::count_by_partition(table, columns, &specs)).await?;
         let found = by_partition(&rows)?;
         for (unit, spec) in units.iter().zip(&specs) {
             // A partition without rows does not show in the result.

@@ -20,10 +20,10 @@ use crate::table::{Column, PartitionSpec, TableRef};
 use crate::transport::{Call, request_id, text};
 use crate::types::DataType;
 
+/// A record stream that ends at once: a count of zero and the checksum of nothing.
+const NO_RECORDS: [u8; 10] = [0xf0, 0xff, 0xff, 0x7f, 0, 0xf8, 0xff, 0xff, 0x7f, 0];
 /// The highest block number.
 const BLOCK_ID_MAX: u32 = 19_999;
-/// A stream of no records: their count (0) and the checksum of nothing (0), each after its tag.
-const NO_RECORDS: [u8; 10] = [0xf0, 0xff, 0xff, 0x7f, 0x00, 0xf8, 0xff, 0xff, 0x7f, 0x00];
 
 /// What a commit does with the rows that are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,17 +202,26 @@ impl UploadSession {
         self.shared.tunnel.transport.block_attempts()
     }
 
-    /// Puts a block without a single row, so that a session that publishes nothing has something to commit. It goes as
-    /// records: the Arrow form of no rows is no bytes, which is no block.
+    /// Writes the one block of a session whose commit leaves no rows: a record stream without a record, since an Arrow
+    /// block without a batch has no form on the wire. Sent again it replaces itself. The session must hold no other block.
     ///
     /// # Errors
-    /// A number out of range; the block did not arrive. Putting it again is safe.
-    pub async fn put_empty_block(&self, block_id: u32) -> Result<BlockReceipt, BlockError> {
-        let error = |error| BlockError::new(block_id, error);
-        let mut call = self.put(block_id).map_err(error)?;
+    /// Refusals; [`MaxComputeError::BlockList`] if the session holds anything else.
+    pub async fn write_no_rows(&self) -> Result<BlockReceipt, MaxComputeError> {
+        let mut call = self.put(0)?;
         call.body = NO_RECORDS.to_vec();
-        self.shared.tunnel.transport.call(&call).await.map_err(error)?;
-        Ok(BlockReceipt { block_id, rows: 0, arrow_bytes: 0, wire_bytes: NO_RECORDS.len() as u64, crc: 0 })
+        self.shared.tunnel.transport.call(&call).await?;
+        let session = self.id().to_owned();
+        let Some(info) = self.info().await? else {
+            return Err(MaxComputeError::SessionLost { session, state: SessionState::Missing });
+        };
+        // A server that does not list a block without rows holds none all the same.
+        let (differing, unexpected): (Vec<u32>, Vec<u32>) =
+            info.blocks.into_iter().filter(|block| *block != (0, 0)).map(|(id, _)| id).partition(|id| *id == 0);
+        if !differing.is_empty() || !unexpected.is_empty() {
+            return Err(MaxComputeError::BlockList { session, missing: Vec::new(), unexpected, differing });
+        }
+        Ok(BlockReceipt { block_id: 0, rows: 0, arrow_bytes: 0, wire_bytes: NO_RECORDS.len() as u64, crc: 0 })
     }
 
     /// Checks that the session holds exactly these blocks: a commit publishes whatever it holds.
@@ -319,8 +328,8 @@ async fn read(call: &Call, response: Response) -> Result<SessionWire, MaxCompute
 fn is_missing_session(error: &MaxComputeError) -> bool {
     match error {
         MaxComputeError::Refused(refusal) => {
-            let above = ["NoSuchTable", "NoSuchProject", "NoSuchSchema", "NoSuchPartition", "ODPS-0130131"];
-            refusal.kind == RefusalKind::NotFound && !above.contains(&refusal.code.as_str())
+            let above = refusal.code == "NoSuchProject" || error.target_is_gone();
+            refusal.kind == RefusalKind::NotFound && !above
         }
         _ => false,
     }

@@ -27,6 +27,8 @@ use crate::store::{MANIFESTS, TASKS, TaskKey, WORKERS};
 const CONTRACT_VERSION: i32 = 1;
 /// Longest wait of LeaseTasks.
 const WAIT_MAX: Duration = Duration::from_secs(30);
+/// Pause before it looks again after a change: in a busy store many changes come together, and each look reads all jobs.
+const LOOK_PACE: Duration = Duration::from_millis(20);
 /// A waiting LeaseTasks also looks by itself, for tasks whose retry time has come.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -43,6 +45,32 @@ fn epoch(epoch: Option<pb::Epoch>) -> Epoch {
 fn epoch_to(epoch: Epoch) -> pb::Epoch {
     let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     pb::Epoch { incarnation: signed(epoch.incarnation), counter: signed(epoch.counter) }
+}
+
+/// The keys of the tasks that a call names, all of them, before anything of it is done.
+fn task_keys<'a>(list: &str, names: impl Iterator<Item = &'a str>) -> Result<Vec<TaskKey>> {
+    let key = |(item, name): (usize, &str)| {
+        let bad = |_| invalid(&format!("{list}[{item}].task"), format!("`{name}` is not the name of a task"));
+        key::parse_task(name).map_err(bad)
+    };
+    names.enumerate().map(key).collect()
+}
+
+fn invalid(field: &str, text: impl Into<String>) -> SchedulerError {
+    SchedulerError::Invalid(vec![FieldViolation::new(field, text)])
+}
+
+/// An error about one item of a list, its fields named from the request's root.
+fn within(list: &str, item: usize, error: SchedulerError) -> SchedulerError {
+    match error {
+        SchedulerError::Invalid(violations) => {
+            let rooted = violations.into_iter().map(|violation| {
+                FieldViolation::new(format!("{list}[{item}].{}", violation.field), violation.description)
+            });
+            SchedulerError::Invalid(rooted.collect())
+        }
+        error => error,
+    }
 }
 
 impl Api {
@@ -91,9 +119,13 @@ impl Api {
             .collect()
     }
 
-    /// One beat of a heartbeat.
+    /// One beat of a heartbeat. A name that is no task's is a lease that nobody has: the others still are prolonged.
     async fn beat(&self, holder: &Holder, beat: pb::LeaseBeat) -> Result<pb::LeaseAnswer> {
-        let (key, epoch, at) = (key::parse_task(&beat.task)?, epoch(beat.epoch), self.core.moment());
+        let (epoch, at) = (epoch(beat.epoch), self.core.moment());
+        let Ok(key) = key::parse_task(&beat.task) else {
+            let verdict = pb::LeaseVerdict::StopNow as i32;
+            return Ok(pb::LeaseAnswer { task: beat.task, verdict, ..pb::LeaseAnswer::default() });
+        };
         let holds = if beat.checkpoint.is_empty() {
             self.core.store.read(|read| lease::held(read, &at, &key, holder, epoch)).map(drop)
         } else {
@@ -124,8 +156,8 @@ impl Api {
         })
     }
 
-    async fn take(&self, holder: &Holder, report: pb::TaskReport) -> Result<pb::TaskReportAnswer> {
-        let (key, epoch, at) = (key::parse_task(&report.task)?, epoch(report.epoch), self.core.moment());
+    async fn take(&self, holder: &Holder, key: TaskKey, report: pb::TaskReport) -> Result<pb::TaskReportAnswer> {
+        let (epoch, at) = (epoch(report.epoch), self.core.moment());
         let (event, lines) = (event_from(report.event), report.log_lines);
         let (task, by) = (key.clone(), holder.clone());
         let taken = move |tx: &mut mms_store::Tx<'_>| {
@@ -140,32 +172,52 @@ impl Api {
         Ok(pb::TaskReportAnswer { task: report.task, accepted })
     }
 
-    async fn begin(&self, holder: &Holder, asked: pb::CommitRequest) -> Result<pb::CommitAnswer> {
+    /// All intents of a call in one commit: if one is not as it must be, none is stored.
+    async fn begin(&self, holder: &Holder, requests: Vec<pb::CommitRequest>) -> Result<Vec<pb::CommitAnswer>> {
         use pb::commit_answer::Answer as Said;
-        let (key, epoch, at) = (key::parse_task(&asked.task)?, epoch(asked.epoch), self.core.moment());
-        let id = asked.intent.as_ref().map(|intent| intent.intent_id.clone()).unwrap_or_default();
-        let Some(intent) = asked.intent.and_then(intent_from) else {
-            let missing =
-                FieldViolation::new("requests.intent", "names its target and one of tunnel, storage, sql, replace");
-            return Err(SchedulerError::Invalid(vec![missing]));
+        let (at, by) = (self.core.moment(), holder.clone());
+        let keys = task_keys("requests", requests.iter().map(|request| &*request.task))?;
+        let begin = move |tx: &mut mms_store::Tx<'_>| {
+            let mut answers = Vec::with_capacity(requests.len());
+            for (item, (key, asked)) in keys.iter().zip(requests).enumerate() {
+                let id = asked.intent.as_ref().map(|intent| intent.intent_id.clone()).unwrap_or_default();
+                let Some(intent) = asked.intent.and_then(intent_from) else {
+                    let text = "names its target and one of tunnel, storage, sql or replace";
+                    return Err(invalid(&format!("requests[{item}].intent"), text));
+                };
+                let answer = commit::begin(tx, &at, key, &by, epoch(asked.epoch), &id, intent)
+                    .map_err(|error| within("requests", item, error))?;
+                let answer = match answer {
+                    Answer::Granted => Said::Granted(pb::CommitGranted {}),
+                    Answer::Fenced => Said::Fenced(pb::CommitFenced {}),
+                    Answer::Open(open_id, open) => Said::OpenIntent(intent_to(&open_id, &open)),
+                };
+                answers.push(pb::CommitAnswer { intent_id: id, answer: Some(answer) });
+            }
+            Ok(answers)
         };
-        let (by, intent_id) = (holder.clone(), id.clone());
-        let answer =
-            self.core.store.commit(move |tx| commit::begin(tx, &at, &key, &by, epoch, &intent_id, intent)).await?;
-        let answer = match answer {
-            Answer::Granted => Said::Granted(pb::CommitGranted {}),
-            Answer::Fenced => Said::Fenced(pb::CommitFenced {}),
-            Answer::Open(open_id, open) => Said::OpenIntent(intent_to(&open_id, &open)),
-        };
-        Ok(pb::CommitAnswer { intent_id: id, answer: Some(answer) })
+        self.core.store.commit(begin).await
     }
 
-    async fn resolve(&self, holder: &Holder, said: pb::CommitResolution) -> Result<pb::CommitResolutionAnswer> {
-        let (key, epoch, at) = (key::parse_task(&said.task)?, epoch(said.epoch), self.core.moment());
-        let (by, id, outcome) = (holder.clone(), said.intent_id.clone(), said.outcome());
-        let accepted =
-            self.core.store.commit(move |tx| commit::resolve(tx, &at, &key, &by, epoch, &id, outcome)).await?;
-        Ok(pb::CommitResolutionAnswer { intent_id: said.intent_id, accepted })
+    /// All outcomes of a call in one commit, likewise.
+    async fn resolve(
+        &self,
+        holder: &Holder,
+        said: Vec<pb::CommitResolution>,
+    ) -> Result<Vec<pb::CommitResolutionAnswer>> {
+        let (at, by) = (self.core.moment(), holder.clone());
+        let keys = task_keys("resolutions", said.iter().map(|resolution| &*resolution.task))?;
+        let resolve = move |tx: &mut mms_store::Tx<'_>| {
+            let mut answers = Vec::with_capacity(said.len());
+            for (item, (key, said)) in keys.iter().zip(said).enumerate() {
+                let (epoch, outcome) = (epoch(said.epoch), said.outcome());
+                let accepted = commit::resolve(tx, &at, key, &by, epoch, &said.intent_id, outcome)
+                    .map_err(|error| within("resolutions", item, error))?;
+                answers.push(pb::CommitResolutionAnswer { intent_id: said.intent_id, accepted });
+            }
+            Ok(answers)
+        };
+        self.core.store.commit(resolve).await
     }
 
     fn known(&self, holder: &Holder) -> Result<()> {
@@ -238,7 +290,9 @@ impl WorkerService for Api {
             }
             let look = (Instant::now() + LOOK_EVERY).min(until);
             tokio::select! {
-                _ = changes.changed() => {}
+                // Whoever stops answers those who wait at once: they ask again after the restart.
+                () = self.stop.cancelled() => return Ok(Response::new(pb::LeaseTasksResponse::default())),
+                _ = changes.changed() => tokio::time::sleep(LOOK_PACE).await,
                 () = tokio::time::sleep_until(look) => {}
             }
         }
@@ -267,8 +321,10 @@ impl WorkerService for Api {
         check(&request)?;
         let holder = holder(&request.worker, &request.instance)?;
         self.known(&holder)?;
+        let keys = task_keys("reports", request.reports.iter().map(|report| &*report.task))?;
         // Together, so that they share a flush.
-        let answers = futures::future::try_join_all(request.reports.into_iter().map(|r| self.take(&holder, r))).await?;
+        let taken = keys.into_iter().zip(request.reports).map(|(key, report)| self.take(&holder, key, report));
+        let answers = futures::future::try_join_all(taken).await?;
         Ok(Response::new(pb::ReportTasksResponse { answers }))
     }
 
@@ -280,8 +336,7 @@ impl WorkerService for Api {
         check(&request)?;
         let holder = holder(&request.worker, &request.instance)?;
         self.known(&holder)?;
-        let answers =
-            futures::future::try_join_all(request.requests.into_iter().map(|r| self.begin(&holder, r))).await?;
+        let answers = self.begin(&holder, request.requests).await?;
         Ok(Response::new(pb::BeginCommitResponse { answers }))
     }
 
@@ -293,8 +348,7 @@ impl WorkerService for Api {
         check(&request)?;
         let holder = holder(&request.worker, &request.instance)?;
         self.known(&holder)?;
-        let answers =
-            futures::future::try_join_all(request.resolutions.into_iter().map(|r| self.resolve(&holder, r))).await?;
+        let answers = self.resolve(&holder, request.resolutions).await?;
         Ok(Response::new(pb::ResolveCommitsResponse { answers }))
     }
 
@@ -306,13 +360,22 @@ impl WorkerService for Api {
         check(&request)?;
         let worker: WorkerName = name("worker", &request.worker)?;
         let key = key::task_key(&name::<TaskName>("task", &request.task)?)?;
-        let epoch = epoch(request.epoch);
+        let (epoch, at) = (epoch(request.epoch), self.core.moment());
         let task = self.core.store.read(|read| {
             let task = read.get(&TASKS, &key)?.ok_or_else(|| SchedulerError::NotFound(request.task.clone()))?;
-            let holds = task.worker == worker.id().as_str() && task.epoch() == epoch;
+            // The epoch is of one lease, and so of one process of the worker.
+            let ours = task.epoch() == epoch && epoch.incarnation == at.incarnation.number;
+            let holds = ours && task.worker == worker.id().as_str();
             if holds { Ok(task) } else { Err(SchedulerError::Fenced(request.task.clone())) }
         })?;
-        let wanted = request.unit_index.map(i32::unsigned_abs);
+        let wanted = match request.unit_index.map(u32::try_from) {
+            None => None,
+            Some(Ok(index)) if task.units.get(index as usize).is_some() => Some(index),
+            Some(_) => {
+                let text = format!("must be from 0 to {}, the units of the task", task.units.len().saturating_sub(1));
+                return Err(ApiError::invalid_field("unit_index", text).into());
+            }
+        };
         let units = task.units.iter().enumerate().map(|(index, unit)| (u32::try_from(index).unwrap_or(0), unit.number));
         let units: Vec<(u32, u32)> = units.filter(|(index, _)| wanted.is_none_or(|only| only == *index)).collect();
         Ok(Response::new(Box::pin(manifest(self.core.store.clone(), key, task, units))))
@@ -326,8 +389,9 @@ impl WorkerService for Api {
         check(&request)?;
         let holder = holder(&request.worker, &request.instance)?;
         self.known(&holder)?;
-        for released in request.leases {
-            let (key, epoch, at) = (key::parse_task(&released.task)?, epoch(released.epoch), self.core.moment());
+        let keys = task_keys("leases", request.leases.iter().map(|lease| &*lease.task))?;
+        for (key, released) in keys.into_iter().zip(request.leases) {
+            let (epoch, at) = (epoch(released.epoch), self.core.moment());
             let (task, by) = (key.clone(), holder.clone());
             let give_back = move |tx: &mut mms_store::Tx<'_>| match lease::held(tx, &at, &task, &by, epoch) {
                 Ok(_) => lease::end(tx, &at, &task, epoch, LeaseEnd::Released).map(drop),
@@ -437,3 +501,7 @@ fn manifest(
         }
     })
 }
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;

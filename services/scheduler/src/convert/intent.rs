@@ -9,7 +9,7 @@ use crate::record;
 const TUNNEL: i32 = 1;
 const STORAGE: i32 = 2;
 const SQL: i32 = 3;
-const REPLACE: i32 = 4;
+const REPLACE: i32 = record::Intent::REPLACE;
 
 /// The record of an intent, without the task that the scheduler adds. None when it does not say what is committed.
 pub fn intent_from(intent: pb::CommitIntent) -> Option<record::Intent> {

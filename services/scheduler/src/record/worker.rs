@@ -72,7 +72,7 @@ pub struct Intent {
     pub instance_key: String,
     #[prost(message, optional, tag = "11")]
     pub staging: Option<TargetName>,
-    /// Which of the three: 1 tunnel, 2 storage, 3 SQL.
+    /// What is committed: 1 tunnel, 2 storage, 3 SQL, [`Intent::REPLACE`].
     #[prost(int32, tag = "12")]
     pub path: i32,
     #[prost(int64, tag = "13")]
@@ -80,6 +80,16 @@ pub struct Intent {
     /// Number of the contract's CommitOutcome; 0: open.
     #[prost(int32, tag = "14")]
     pub outcome: i32,
+}
+
+impl Intent {
+    /// The number of the path that drops the target table, to be made anew.
+    pub const REPLACE: i32 = 4;
+
+    /// Whether it replaces the whole table, and so covers all its units.
+    pub fn replaces(&self) -> bool {
+        self.path == Self::REPLACE
+    }
 }
 
 /// Who may write a target unit, and whether a commit of it is open.

@@ -1,0 +1,118 @@
+//! Reports over a store of memory: what is believed, and what is taken again.
+
+use mms_proto::scheduler::v1::CommitOutcome;
+use mms_proto::types::v1::Verdict;
+
+use crate::commit;
+use crate::fixture::{Fixture, holder, intent, task_key};
+use crate::lease::Epoch;
+use crate::lease_tests::{done, failed};
+use crate::record::Verification;
+use crate::report::Event;
+use crate::task::{Step, TaskState};
+
+fn state(fixture: &Fixture) -> Option<TaskState> {
+    TaskState::of(&fixture.task(0))
+}
+
+/// Publishes the only unit of task 0.
+async fn publish(fixture: &Fixture, epoch: Epoch) {
+    let at = fixture.at();
+    let apply = move |tx: &mut mms_store::Tx<'_>| {
+        commit::begin(tx, &at, &task_key(0), &holder("a"), epoch, "i", intent(&[0]))?;
+        commit::resolve(tx, &at, &task_key(0), &holder("a"), epoch, "i", CommitOutcome::Committed)
+    };
+    assert!(fixture.commit(apply).await.expect("applied"));
+}
+
+/// A task that is leased and has its schema.
+async fn with_schema() -> (Fixture, Epoch) {
+    let fixture = Fixture::new(1).await;
+    let epoch = fixture.lease("a", 1).await[0].task.epoch();
+    assert!(fixture.report(0, "a", epoch, done(Step::Schema)).await);
+    (fixture, epoch)
+}
+
+#[tokio::test]
+async fn data_is_done_when_all_units_are_published() {
+    let (fixture, epoch) = with_schema().await;
+    assert!(fixture.report(0, "a", epoch, done(Step::Data)).await);
+    assert_eq!((state(&fixture), fixture.task(0).leased()), (Some(TaskState::SchemaDone), false));
+    let reason = fixture.task(0).reason.expect("it failed");
+    assert!(reason.message.contains("1 units were not published"), "{}", reason.message);
+
+    let (fixture, epoch) = with_schema().await;
+    publish(&fixture, epoch).await;
+    assert!(fixture.report(0, "a", epoch, done(Step::Data)).await);
+    assert_eq!(state(&fixture), Some(TaskState::DataDone));
+}
+
+#[tokio::test]
+async fn only_equal_sides_end_a_task_well() {
+    let different = Verification { verdict: Verdict::Different as i32, ..Verification::default() };
+    for found in [None, Some(different), Some(Verification::default())] {
+        let (fixture, epoch) = with_schema().await;
+        publish(&fixture, epoch).await;
+        assert!(fixture.report(0, "a", epoch, done(Step::Data)).await);
+        let said = Event::Done { step: Step::Verification, rows: 0, bytes: 0, verification: found };
+        assert!(fixture.report(0, "a", epoch, said).await);
+        assert_eq!((state(&fixture), fixture.task(0).leased()), (Some(TaskState::SchemaDone), false));
+        assert_eq!(fixture.task(0).reason.expect("it failed").reason, "VERIFICATION_FAILED");
+        assert!(!fixture.task(0).units[0].published, "its rows are moved again");
+    }
+}
+
+#[tokio::test]
+async fn a_report_whose_answer_was_lost_is_taken_again_and_changes_nothing() {
+    let (fixture, epoch) = with_schema().await;
+    let again = async |fixture: &Fixture, event: Event| {
+        let before = fixture.task(0);
+        assert!(fixture.report(0, "a", epoch, event).await);
+        assert_eq!(fixture.task(0), before);
+    };
+    again(&fixture, done(Step::Schema)).await;
+    assert!(fixture.report(0, "a", epoch, Event::Begun(Step::Data)).await);
+    again(&fixture, done(Step::Schema)).await;
+    publish(&fixture, epoch).await;
+    assert!(fixture.report(0, "a", epoch, done(Step::Data)).await);
+    again(&fixture, done(Step::Data)).await;
+    assert!(fixture.report(0, "a", epoch, done(Step::Verification)).await);
+    assert_eq!(state(&fixture), Some(TaskState::Done));
+    again(&fixture, done(Step::Verification)).await;
+    assert!(!fixture.report(0, "a", epoch, failed(Step::Verification, true)).await, "it did not end so");
+
+    let (fixture, epoch) = with_schema().await;
+    assert!(fixture.report(0, "a", epoch, failed(Step::Data, false)).await);
+    let before = fixture.task(0);
+    assert!(fixture.report(0, "a", epoch, failed(Step::Data, false)).await);
+    assert_eq!(fixture.task(0), before);
+    assert!(!fixture.report(0, "a", epoch, done(Step::Data)).await);
+}
+
+#[tokio::test]
+async fn a_target_that_went_takes_the_task_back_to_schema() {
+    let (mut fixture, epoch) = with_schema().await;
+    publish(&fixture, epoch).await;
+    assert!(fixture.report(0, "a", epoch, Event::Begun(Step::Data)).await);
+    assert!(fixture.report(0, "a", epoch, failed(Step::Schema, false)).await);
+    assert_eq!(state(&fixture), Some(TaskState::Init));
+    assert!(!fixture.task(0).units[0].published, "what was published went with it");
+    fixture.pass(60_000);
+    let again = fixture.lease("a", 1).await.remove(0);
+    assert_eq!(state(&fixture).and_then(|state| state.next_step(&again.task.steps())), Some(Step::Schema));
+}
+
+#[tokio::test]
+async fn no_report_carries_a_task_past_a_step() {
+    for event in [done(Step::Data), done(Step::Verification), Event::Begun(Step::Data)] {
+        let fixture = Fixture::new(1).await;
+        let epoch = fixture.lease("a", 1).await[0].task.epoch();
+        let before = fixture.task(0);
+        assert!(!fixture.report(0, "a", epoch, event).await);
+        assert_eq!(fixture.task(0), before);
+    }
+    let fixture = Fixture::new(1).await;
+    let epoch = fixture.lease("a", 1).await[0].task.epoch();
+    assert!(fixture.report(0, "a", epoch, failed(Step::Verification, false)).await);
+    assert_eq!(state(&fixture), Some(TaskState::Init));
+}

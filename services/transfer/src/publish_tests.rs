@@ -1,0 +1,158 @@
+//! What an intent that an earlier attempt left open comes to, at a project that speaks the real protocol.
+
+use std::time::Duration;
+
+use mms_http::{HttpClient, NetworkConnection};
+use mms_maxcompute::account::Account;
+use mms_maxcompute::name::{ColumnName, ProjectName, SchemaName, TableName};
+use mms_maxcompute::project::{Project, ProjectConfig};
+use mms_maxcompute::table::{Column, TableDefinition, TableKind, TableRef};
+use mms_maxcompute::tunnel::{PartitionMode, WriteMode};
+use mms_maxcompute::{Statement, ddl};
+use mms_proto::types::v1::PartitionValue;
+use mms_sandbox::project as sandbox;
+
+use super::*;
+
+struct Setting {
+    _dir: tempfile::TempDir,
+    _far_end: sandbox::Project,
+    target: Target,
+}
+
+/// A target whose table is there, partitioned by `pt`, with the partition of [`unit`].
+async fn setting() -> Setting {
+    mms_http::install_crypto_provider();
+    let dir = tempfile::tempdir().expect("a folder");
+    let config = sandbox::ProjectConfig {
+        dir: dir.path().join("project"),
+        name: "demo".to_owned(),
+        access_id: "id".to_owned(),
+        access_key: "key".into(),
+        bind: "127.0.0.1:0".parse().expect("an address"),
+        region: None,
+    };
+    let far_end = sandbox::Project::start(config).await.expect("a project");
+    let name = ProjectName::new("demo").expect("a name");
+    let endpoint = far_end.endpoint().parse().expect("a URL");
+    let config = ProjectConfig::new(endpoint, name.clone(), Account::new("id", "key".into()));
+    let http = HttpClient::new(&NetworkConnection::default()).expect("a client");
+    let column = |name: &str, data_type: &str| Column {
+        name: ColumnName::new(name).expect("a name"),
+        data_type: data_type.parse().expect("a type"),
+        nullable: true,
+        comment: None,
+    };
+    let definition = TableDefinition {
+        target: TableRef {
+            project: name,
+            schema: Some(SchemaName::new("default").expect("a name")),
+            table: TableName::new("t").expect("a name"),
+        },
+        kind: TableKind::Ordinary,
+        columns: vec![column("id", "bigint")],
+        partition_columns: vec![column("pt", "string")],
+        primary_key: Vec::new(),
+        comment: None,
+        lifecycle_days: None,
+        properties: std::collections::BTreeMap::new(),
+    };
+    let project = Project::new(http, config).expect("a client");
+    let target = Target { definition, project, settings: std::collections::BTreeMap::new() };
+    make(&target).await;
+    Setting { _dir: dir, _far_end: far_end, target }
+}
+
+async fn make(target: &Target) {
+    target.run(ddl::create_table(&target.definition)).await.expect("made");
+    let partition = target.partition(&unit().partition).expect("a partition").into_iter().collect::<Vec<_>>();
+    for sql in ddl::add_partitions(&target.definition.target, &partition) {
+        target.run(sql).await.expect("made");
+    }
+}
+
+fn unit() -> IntentUnit {
+    let partition =
+        vec![PartitionValue { column: "pt".to_owned(), value: "a".to_owned(), ..PartitionValue::default() }];
+    IntentUnit { unit_index: 0, partition, rows: 0, bytes: 0 }
+}
+
+/// A session of the unit that is ready to commit, and the intent of it.
+async fn session(target: &Target) -> (UploadSession, pb::CommitIntent) {
+    let tunnel = target.project.tunnel().await.expect("a tunnel");
+    let partition = target.partition(&unit().partition).expect("a partition");
+    let (write, exists) = (WriteMode::Overwrite, PartitionMode::MustExist);
+    let table = &target.definition.target;
+    let session = tunnel.create_upload(table, partition.as_ref(), write, exists).await.expect("a session");
+    session.write_no_rows().await.expect("written");
+    let commit = Commit::Tunnel(pb::TunnelCommit { session_id: session.id().to_owned(), block_ids: vec![0] });
+    let intent = intent(target, Uuid::new_v4(), vec![unit()], commit);
+    (session, intent)
+}
+
+async fn drop_now(target: &Target) {
+    let instance = target.send_drop(Uuid::new_v4()).await.expect("sent");
+    assert_eq!(target.ended(&instance).await.expect("told"), InstanceState::Succeeded);
+}
+
+#[tokio::test]
+async fn a_session_that_still_can_is_committed() {
+    let Setting { target, _far_end, _dir } = setting().await;
+    let (session, intent) = session(&target).await;
+    for _ in 0..2 {
+        assert_eq!(ask(&target, &intent).await.expect("told"), CommitOutcome::Committed);
+    }
+    assert_eq!(session.status().await.expect("told"), SessionState::Closed);
+}
+
+#[tokio::test]
+async fn a_session_whose_table_went_or_was_made_anew_never_publishes() {
+    let Setting { target, _far_end, _dir } = setting().await;
+    let (_, dropped) = session(&target).await;
+    drop_now(&target).await;
+    assert_eq!(ask(&target, &dropped).await.expect("told"), CommitOutcome::UnknownToServer);
+    make(&target).await;
+    assert_eq!(ask(&target, &dropped).await.expect("told"), CommitOutcome::UnknownToServer);
+    let mut foreign = dropped.clone();
+    foreign.commit = Some(Commit::Tunnel(pb::TunnelCommit { session_id: "nobody's".to_owned(), block_ids: vec![] }));
+    assert_eq!(ask(&target, &foreign).await.expect("told"), CommitOutcome::UnknownToServer);
+}
+
+#[tokio::test]
+async fn a_replacement_is_settled_by_the_one_statement_that_it_names() {
+    let Setting { target, _far_end, _dir } = setting().await;
+    let id = Uuid::new_v4();
+    let commit = Commit::Replace(pb::TableReplacement { instance_key: id.to_string() });
+    let replace = intent(&target, id, Vec::new(), commit);
+    // Its maker died before it sent the drop: that is done now, and is the end of it.
+    assert_eq!(ask(&target, &replace).await.expect("told"), CommitOutcome::Committed);
+    assert!(target.project.table(&target.definition.target).await.expect("told").is_none());
+    make(&target).await;
+    // It had sent it after all, or another successor asks too.
+    assert_eq!(ask(&target, &replace).await.expect("told"), CommitOutcome::Committed);
+    assert!(target.project.table(&target.definition.target).await.expect("told").is_some());
+}
+
+#[tokio::test]
+async fn a_statement_that_failed_settles_its_replacement() {
+    let Setting { target, _far_end, _dir } = setting().await;
+    // The id was used up by a statement that could not do it.
+    let id = Uuid::new_v4();
+    let statement = Statement::new("DROP TABLE `demo`.`default`.`none`;", id, true);
+    let failed = target.project.run(&statement, Duration::from_secs(20)).await;
+    assert!(failed.expect_err("there is none").is_not_found());
+    let instance = target.send_drop(id).await.expect("found");
+    let (outcome, error) = dropped(&target, &instance).await.expect("told");
+    assert_eq!(outcome, CommitOutcome::Expired);
+    assert!(error.expect("why").is_not_found());
+    assert!(target.project.table(&target.definition.target).await.expect("told").is_some());
+}
+
+#[tokio::test]
+async fn an_intent_of_another_kind_is_left_to_whoever_makes_them() {
+    let Setting { target, _far_end, _dir } = setting().await;
+    let commit = Commit::Sql(pb::SqlCommit { instance_key: Uuid::new_v4().to_string(), staging: None });
+    let sql = intent(&target, Uuid::new_v4(), vec![unit()], commit);
+    let refused = ask(&target, &sql).await.expect_err("not known here").to_string();
+    assert!(refused.contains(&sql.intent_id) && refused.contains("stays open"), "{refused}");
+}
