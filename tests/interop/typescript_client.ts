@@ -1,4 +1,4 @@
-// Walks the line with a client that buf generated: source, start, scan, job, watch; and shows one refused request.
+// Walks the line with a client that buf generated: source, check, start, scan, job, watch; and shows one refused request.
 //
 // usage: node typescript_client.js REGISTRY CATALOG SCHEDULER  < CREATE_DATA_SOURCE_REQUEST.json   (http://HOST:PORT each)
 
@@ -8,6 +8,7 @@ import { create, fromJson, type JsonValue } from "@bufbuild/protobuf";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { ScanService, ScanState } from "./gen/ts/mms/catalog/v1/scan_service_pb.js";
+import { CheckState } from "./gen/ts/mms/registry/v1/data_source_pb.js";
 import {
   CreateDataSourceRequestSchema,
   DataSourceService,
@@ -72,6 +73,10 @@ try {
 const request = fromJson(CreateDataSourceRequestSchema, JSON.parse(readFileSync(0, "utf8")) as JsonValue);
 const source = (await sources.createDataSource(request)).dataSource!;
 console.log("created", source.name);
+for await (const { event } of sources.checkDataSource({ target: { case: "name", value: source.name } })) {
+  if (event.case === "step") console.log("check", event.value.id, CheckState[event.value.state]);
+  if (event.case === "report") console.log("report", CheckState[event.value.state]);
+}
 await sources.startDataSource({ name: source.name });
 
 let scan = (await scans.createScan({ parent: source.name, requestId: randomUUID() })).scan!;

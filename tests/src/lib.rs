@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the runner reads what tests print")]
 
+pub mod calls;
 pub mod faults;
 pub mod peers;
 pub mod process;

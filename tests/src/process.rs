@@ -1,12 +1,20 @@
 //! A process of the suite under test: started with a log file, killed when dropped.
 
 use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
+/// How long anything may take that a test waits for.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
 /// A program of the workspace, beside the test that runs. The runner builds them before the tests.
+///
+/// # Errors
+/// It is not there.
 pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     let test = std::env::current_exe()?;
     let folder = test.parent().and_then(Path::parent).context("a test lies in target/PROFILE/deps")?;
@@ -21,23 +29,57 @@ pub struct Process {
     pub name: String,
     child: Child,
     log: PathBuf,
+    /// Where in the log this run begins; what is before is of one that had the same name.
+    begins: u64,
 }
 
 impl Process {
     /// Starts a command; its output goes to a log in the folder.
+    ///
+    /// # Errors
+    /// It cannot be started.
     pub fn start(name: &str, command: &mut Command, folder: &Path) -> anyhow::Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log)?;
+        let begins = file.metadata()?.len();
         let child = command
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)
             .spawn()
             .with_context(|| format!("{command:?}"))?;
-        Ok(Self { name: name.to_owned(), child, log })
+        Ok(Self { name: name.to_owned(), child, log, begins })
+    }
+
+    /// Waits until one of its lines says what is looked for.
+    ///
+    /// # Errors
+    /// It ended before, or says nothing of it in time.
+    pub async fn says<T>(&mut self, find: impl Fn(&str) -> Option<T>) -> anyhow::Result<T> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let ended = self.child.try_wait()?;
+            let mut text = String::new();
+            let mut file = File::open(&self.log)?;
+            file.seek(SeekFrom::Start(self.begins))?;
+            file.read_to_string(&mut text)?;
+            // The last line may be half of one.
+            let lines = text.rsplit_once('\n').map_or("", |(lines, _)| lines);
+            if let Some(found) = lines.lines().find_map(&find) {
+                return Ok(found);
+            }
+            if let Some(status) = ended {
+                anyhow::bail!("{} ended with {status}:\n{}", self.name, self.log());
+            }
+            anyhow::ensure!(Instant::now() < until, "{} does not come up:\n{}", self.name, self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Kills it with SIGKILL and waits for its end.
+    ///
+    /// # Errors
+    /// It cannot be killed.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
@@ -45,8 +87,14 @@ impl Process {
     }
 
     /// Asks it to end with SIGTERM, and waits.
+    ///
+    /// # Errors
+    /// It cannot be asked.
     pub fn terminate(&mut self) -> anyhow::Result<std::process::ExitStatus> {
-        Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status()?;
+        // The shell's own `kill`: a machine needs no program of that name.
+        let status =
+            Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &self.child.id().to_string()]).status()?;
+        anyhow::ensure!(status.success(), "{} cannot be told to end", self.name);
         Ok(self.child.wait()?)
     }
 
@@ -60,14 +108,16 @@ impl Process {
         self.child.id()
     }
 
-    /// Whether it still runs.
-    pub fn runs(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+    /// All that it, and those before it under its name, said.
+    #[must_use]
+    pub fn whole_log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// The last lines of its log.
+    #[must_use]
     pub fn log(&self) -> String {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let text = self.whole_log();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
     }

@@ -12,39 +12,53 @@ use crate::process::program;
 /// A running sandbox.
 pub struct Sandbox {
     child: Child,
-    folder: PathBuf,
-    delta_root: PathBuf,
+    project_dir: PathBuf,
+    /// Folder of the Delta tables; none where only the project matters.
+    delta_root: Option<PathBuf>,
     told: Value,
 }
 
 /// A port nobody listens on now. Whoever takes it must tolerate that another test was faster.
+///
+/// # Errors
+/// There is none.
 pub fn free_port() -> anyhow::Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 impl Sandbox {
     /// Starts one; its project lives in `<folder>/project`.
+    ///
+    /// # Errors
+    /// It does not start.
     pub fn start(folder: &Path, delta_root: &Path) -> anyhow::Result<Self> {
-        Self::start_at(folder, delta_root, free_port()?, free_port()?)
+        Self::start_at(&folder.join("project"), Some(delta_root), [0, 0])
     }
 
-    fn start_at(folder: &Path, delta_root: &Path, workspace: u16, project: u16) -> anyhow::Result<Self> {
-        let log = std::fs::File::options().create(true).append(true).open(folder.join("sandbox.log"))?;
-        let mut child = Command::new(program("mms")?)
-            .args(["sandbox", "--json", "--delta-root"])
-            .arg(delta_root)
-            .arg("--project-dir")
-            .arg(folder.join("project"))
-            .args(["--workspace-port", &workspace.to_string(), "--project-port", &project.to_string()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()?;
+    /// Serves a project that is there, by nothing but its folder.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn serve(project_dir: &Path) -> anyhow::Result<Self> {
+        Self::start_at(project_dir, None, [0, 0])
+    }
+
+    fn start_at(project_dir: &Path, delta_root: Option<&Path>, ports: [u16; 2]) -> anyhow::Result<Self> {
+        let log = project_dir.with_extension("sandbox.log");
+        let log = std::fs::File::options().create(true).append(true).open(log)?;
+        let mut command = Command::new(program("mms")?);
+        command.args(["sandbox", "--json", "--project-dir"]).arg(project_dir);
+        if let Some(root) = delta_root {
+            command.arg("--delta-root").arg(root);
+        }
+        let [workspace, project] = ports.map(|port| port.to_string());
+        command.args(["--workspace-port", &workspace, "--project-port", &project]);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
         let stdout = child.stdout.take().context("stdout is piped")?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
         let told = serde_json::from_str(&line).with_context(|| format!("the sandbox said {line:?}"))?;
-        Ok(Self { child, folder: folder.to_owned(), delta_root: delta_root.to_owned(), told })
+        Ok(Self { child, project_dir: project_dir.to_owned(), delta_root: delta_root.map(Path::to_owned), told })
     }
 
     /// Something it told, by JSON pointer.
@@ -57,22 +71,34 @@ impl Sandbox {
         ["/project/endpoint", "/project/name", "/project/access_id", "/project/access_key"].map(|key| self.told(key))
     }
 
-    /// Kills it and starts it again at the same addresses, over the same data.
-    pub fn kill_and_restart(&mut self) -> anyhow::Result<()> {
+    /// Kills it with SIGKILL.
+    ///
+    /// # Errors
+    /// It cannot be killed.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again at the same addresses, over the same data.
+    ///
+    /// # Errors
+    /// It does not start, or tells something else.
+    pub fn restart(&mut self) -> anyhow::Result<()> {
         let port = |url: String| -> anyhow::Result<u16> {
             let host = url.trim_start_matches("http://").split('/').next().unwrap_or_default().to_owned();
             Ok(host.rsplit(':').next().context("a port")?.parse()?)
         };
-        let (workspace, project) = (port(self.told("/workspace/url"))?, port(self.told("/project/endpoint"))?);
-        let fresh = Self::start_at(&self.folder, &self.delta_root, workspace, project)?;
+        let ports = [port(self.told("/workspace/url"))?, port(self.told("/project/endpoint"))?];
+        let fresh = Self::start_at(&self.project_dir, self.delta_root.as_deref(), ports)?;
         anyhow::ensure!(fresh.told == self.told, "a restarted sandbox tells something else");
         *self = fresh;
         Ok(())
     }
 
-    /// The request that makes a data source of it, as proto JSON. Names are mapped as in the demo.
+    /// The request that makes a data source of it, as proto JSON. Names are mapped as in the demo; of partition values only
+    /// characters that the tests' own tables have and the target, or its reader, does not take.
     pub fn data_source(&self, id: &str) -> Value {
         let names = json!({ "other": "_", "prefix": "t_" });
         json!({

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::Context;
-
 use serde_json::{Value, json};
 
 use crate::peers;
@@ -42,7 +41,7 @@ impl Tables {
 }
 
 /// The real tables: name, rows, partition columns.
-const REAL: [(&str, u64, &[&str]); 9] = [
+pub const REAL: [(&str, u64, &[&str]); 9] = [
     ("covid19_nyt", 1_111_930, &[]),
     ("dv-partitioned-with-checkpoint", 35, &["part"]),
     ("table-with-columnmapping-mode-name", 6, &[]),
@@ -54,36 +53,56 @@ const REAL: [(&str, u64, &[&str]); 9] = [
     ("basic_partitioned", 6, &["letter"]),
 ];
 
+/// The one real table without rows of Spark's beside it. Its log is one commit of plain files that Spark wrote, so its
+/// rows are those of its files.
+const WITHOUT_EXPECTED: &str = "covid19_nyt";
+
 /// The target's name of a table, by the demo's character mapping.
 pub fn mapped(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
 
-fn expected(root: &Path, table: &str) -> Option<PathBuf> {
-    let folder = root.join("expected").join(table);
+fn expected(root: &Path, table: &str) -> anyhow::Result<PathBuf> {
+    let folder = match table {
+        WITHOUT_EXPECTED => root.join("delta-root/real").join(table),
+        _ => root.join("expected").join(table),
+    };
     let latest = folder.join("latest/table_content.parquet");
-    [latest, folder].into_iter().find(|path| path.exists())
+    [latest, folder]
+        .into_iter()
+        .find(|path| path.exists())
+        .with_context(|| format!("{} has no rows of {table} to compare with", root.display()))
+}
+
+fn real_case(root: &Path, table: &str, rows: u64, partition_columns: &[&str]) -> anyhow::Result<Value> {
+    // Timestamp partition values in a Delta log carry no zone; this table was written at UTC-7.
+    let shifted = if table == "data-reader-partition-values" { json!({ "as_timestamp": 7 }) } else { json!({}) };
+    Ok(json!({
+        "schema": "real", "table": mapped(table), "rows": rows, "partition_columns": partition_columns,
+        "expected": expected(root, table)?, "shifted": shifted,
+    }))
+}
+
+/// The folder of the real tables, if the machine has them.
+pub fn real_folder() -> Option<PathBuf> {
+    std::env::var_os("MMS_TEST_TABLES").map(PathBuf::from)
 }
 
 /// The real tables; None, with the line that the runner counts, when `MMS_TEST_TABLES` is not set.
-pub fn real() -> Option<Tables> {
-    let Some(root) = std::env::var_os("MMS_TEST_TABLES").map(PathBuf::from) else {
+///
+/// # Errors
+/// The folder is not whole.
+pub fn real() -> anyhow::Result<Option<Tables>> {
+    let Some(root) = real_folder() else {
         println!("SKIPPED real tables: MMS_TEST_TABLES names no folder");
-        return None;
+        return Ok(None);
     };
-    let case = |(table, rows, partition_columns): &(&str, u64, &[&str])| {
-        // Timestamp partition values in a Delta log carry no zone; this table was written at UTC-7.
-        let shifted = if *table == "data-reader-partition-values" { json!({ "as_timestamp": 7 }) } else { json!({}) };
-        json!({
-            "schema": "real", "table": mapped(table), "rows": rows, "partition_columns": partition_columns,
-            "expected": expected(&root, table), "shifted": shifted,
-        })
-    };
-    Some(Tables { delta_root: root.join("delta-root"), cases: REAL.iter().map(case).collect() })
+    let cases = REAL.iter().map(|(table, rows, levels)| real_case(&root, table, *rows, levels));
+    Ok(Some(Tables { delta_root: root.join("delta-root"), cases: cases.collect::<anyhow::Result<_>>()? }))
 }
 
 /// What becomes of characters that a partition value cannot have at the target; and of `%`, which the target takes but
-/// PyODPS decodes twice when it signs, so that it could not read the partition back.
+/// PyODPS decodes twice when it signs, so that it could not read the partition back. Every other value stays as it is.
 pub fn partition_characters() -> Value {
     json!({ "/": "_", "=": "-", "ü": "u", "ß": "s", "%": "_" })
 }
@@ -113,4 +132,43 @@ pub fn own(folder: &Path) -> anyhow::Result<Tables> {
     };
     let cases = written.iter().map(case).collect();
     Ok(Tables { delta_root: folder.join("delta-root"), cases })
+}
+
+/// Our own tables and one that is large: the real one if the machine has it, else the line items of TPC-H. Its name at the
+/// source comes with them.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn own_and_large(folder: &Path) -> anyhow::Result<(Tables, &'static str)> {
+    let mut tables = own(folder)?;
+    if let Some(root) = real_folder() {
+        let (table, rows, levels) = REAL[0];
+        copy(&root.join("delta-root/real").join(table), &tables.delta_root.join("real").join(table))?;
+        tables.cases.push(real_case(&root, table, rows, levels)?);
+        return Ok((tables, table));
+    }
+    let (table, level) = ("lineitem", "l_shipmode");
+    let written = mms_sandbox::samples::tpch(&tables.delta_root, 0.1, 1_700_000_000_000)?;
+    let tpch = tables.delta_root.join("tpch");
+    for other in written.iter().filter(|other| other.name != table) {
+        std::fs::remove_dir_all(tpch.join(&other.name))?;
+    }
+    let rows = written.iter().find(|found| found.name == table).map(|found| found.rows);
+    tables.cases.push(json!({
+        "schema": "tpch", "table": table, "rows": rows, "partition_columns": [level], "expected": tpch.join(table),
+    }));
+    Ok((tables, table))
+}
+
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        match entry.file_type()?.is_dir() {
+            true => copy(&entry.path(), &target)?,
+            false => std::fs::write(target, std::fs::read(entry.path())?)?,
+        }
+    }
+    Ok(())
 }

@@ -1,9 +1,37 @@
-//! Reflection of both versions serves every service, so that grpcurl old and new can describe all of it.
+//! Reflection of both versions serves every service of the contracts, so that grpcurl old and new can describe all of it.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 
+use anyhow::Context;
 use mms_tests::peers;
 use mms_tests::suite::{SERVICES, Suite};
+use serde_json::{Value, json};
+
+/// The services that the contracts of one of ours declare, read from their text.
+fn declared(service: &str) -> anyhow::Result<BTreeSet<String>> {
+    let folder = peers::root().join("proto/mms").join(service).join("v1");
+    let mut found = BTreeSet::new();
+    for entry in std::fs::read_dir(&folder)? {
+        let text = std::fs::read_to_string(entry?.path())?;
+        let names = text.lines().filter_map(|line| line.strip_prefix("service ")?.split([' ', '{']).next());
+        found.extend(names.map(|name| format!("mms.{service}.v1.{name}")));
+    }
+    anyhow::ensure!(!found.is_empty(), "{} declares no service", folder.display());
+    Ok(found)
+}
+
+fn ours<'a>(names: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
+    names.filter(|name| name.starts_with("mms.")).map(str::to_owned).collect()
+}
+
+/// One question to the old reflection service.
+fn old(grpcurl: &Path, address: &str, question: &Value) -> anyhow::Result<Value> {
+    let method = "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo";
+    let output = peers::run(Command::new(grpcurl).args(["-plaintext", "-d", &question.to_string(), address, method]))?;
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn grpcurl_describes_every_service() -> anyhow::Result<()> {
@@ -12,12 +40,16 @@ async fn grpcurl_describes_every_service() -> anyhow::Result<()> {
     let suite = Suite::processes(folder.path(), 30).await?;
     for service in SERVICES {
         let address = suite.endpoint(service).trim_start_matches("http://").to_owned();
+        let all = declared(service)?;
         let list = peers::run(Command::new(&grpcurl).args(["-plaintext", &address, "list"]))?;
-        let list = String::from_utf8(list.stdout)?;
-        let own = list.lines().filter(|name| name.starts_with("mms.")).collect::<Vec<_>>();
-        assert!(!own.is_empty(), "{service}: {list}");
-        for name in own {
+        assert_eq!(ours(String::from_utf8(list.stdout)?.lines()), all);
+        let listed = old(&grpcurl, &address, &json!({ "list_services": "*" }))?;
+        let listed = listed["listServicesResponse"]["service"].as_array().context("services")?.clone();
+        assert_eq!(ours(listed.iter().filter_map(|found| found["name"].as_str())), all);
+        for name in &all {
             peers::run(Command::new(&grpcurl).args(["-plaintext", &address, "describe", name]))?;
+            let answer = old(&grpcurl, &address, &json!({ "file_containing_symbol": name }))?;
+            assert!(answer["fileDescriptorResponse"]["fileDescriptorProto"].is_array(), "{name}: {answer}");
         }
     }
     Ok(())

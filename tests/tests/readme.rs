@@ -1,34 +1,42 @@
-//! The grpcurl commands of the README, as they stand there, against `mms up`: list, describe, and every step of the line.
+//! The commands of the README, as they stand there, against `mms up`: the line by hand with grpcurl, and `mms migrate`.
 
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context;
+use mms_tests::process::program;
 use mms_tests::suite::{SERVICES, Suite};
 use mms_tests::{peers, sandbox::Sandbox, tables};
 
-/// The commands of the README's section on grpcurl: the lines of its shell blocks, with continued ones joined.
-fn commands() -> anyhow::Result<Vec<String>> {
+/// The commands of a section of the README: the lines of its shell blocks, with continued ones joined.
+fn commands(section: &str) -> anyhow::Result<Vec<String>> {
     let readme = std::fs::read_to_string(peers::root().join("README.md"))?;
-    let section = readme.split("\n## ").find(|section| section.starts_with("With grpcurl")).context("the section")?;
+    let section = readme.split("\n## ").find(|found| found.starts_with(section)).context("the section")?;
     let blocks = section.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("sh\n"));
     let lines = blocks.flat_map(|block| block.replace("\\\n", " ").lines().map(str::to_owned).collect::<Vec<_>>());
     Ok(lines.filter(|line| !line.trim().is_empty() && !line.starts_with('#')).collect())
 }
 
-/// Runs a command with the README's ports, file and ids replaced by those of this test.
+/// Runs a command with the README's ports replaced by those of this test, and what cargo would build by what it built.
 fn run(command: &str, suite: &Suite, folder: &Path) -> anyhow::Result<String> {
     let mut command = command.to_owned();
     for (at, service) in SERVICES.iter().enumerate() {
         let address = suite.endpoint(service).trim_start_matches("http://").to_owned();
         command = command.replace(&format!("127.0.0.1:{}", 7401 + at), &address);
     }
+    command = command.replace("cargo run --release -p mms --", &program("mms")?.display().to_string());
     let path = std::env::join_paths(
         std::iter::once(peers::root().join(".peers/bin"))
             .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
     )?;
     let output = peers::run(
-        Command::new("bash").args(["-euo", "pipefail", "-c", &command]).current_dir(folder).env("PATH", path),
+        Command::new("bash")
+            .args(["-euo", "pipefail", "-c", &command])
+            .current_dir(folder)
+            .env("PATH", path)
+            .env("MMS_REGISTRY_URL", suite.endpoint("registry"))
+            .env("MMS_CATALOG_URL", suite.endpoint("catalog"))
+            .env("MMS_SCHEDULER_URL", suite.endpoint("scheduler")),
     )
     .with_context(|| command.clone())?;
     Ok(String::from_utf8(output.stdout)?)
@@ -43,8 +51,11 @@ async fn every_step_of_the_line_by_hand() -> anyhow::Result<()> {
     let moved = tables::own(folder.path())?;
     let sandbox = Sandbox::start(folder.path(), &moved.delta_root)?;
     let suite = Suite::up(folder.path()).await?;
-    std::fs::write(folder.path().join("source.json"), sandbox.data_source("lake").to_string())?;
-    let commands = commands()?;
+    // The example's id, whose file the README speaks of; JSON is YAML.
+    for file in ["source.json", "source.yaml"] {
+        std::fs::write(folder.path().join(file), sandbox.data_source("azure-sales").to_string())?;
+    }
+    let commands = commands("With grpcurl")?;
     let mut said = String::new();
     for command in &commands {
         said.push_str(&run(command, &suite, folder.path())?);
@@ -64,5 +75,16 @@ async fn every_step_of_the_line_by_hand() -> anyhow::Result<()> {
         assert!(commands.iter().any(|command| command.contains(step)), "the README does not show {step}");
     }
     assert!(said.contains("JOB_STATE_DONE") && said.contains("SCAN_STATE_DONE"), "{said}");
+    moved.compare(&sandbox.project())?;
+
+    // The short form, over the same source: what has arrived stays as it is.
+    let section = commands("Your own workspace")?;
+    let short = section.iter().filter(|command| command.contains(" migrate -f "));
+    let mut count = 0;
+    for command in short {
+        run(command, &suite, folder.path())?;
+        count += 1;
+    }
+    assert_eq!(count, 2, "{section:?}");
     moved.compare(&sandbox.project())
 }

@@ -48,11 +48,13 @@ async fn typescript_walks_the_line() -> anyhow::Result<()> {
         "violation data_source_id",
         "violation data_source.databricks.catalog",
         "violation data_source.max_compute",
+        "check workspace.reachable OK",
+        "report ",
         "scan DONE",
         "job DONE",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
     assert_eq!(text.matches("table dataSources/lake/").count(), moved.cases.len(), "{text}");
-    Ok(())
+    moved.compare(&sandbox.project())
 }

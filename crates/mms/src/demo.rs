@@ -10,6 +10,7 @@ use mms_proto::registry::v1::{
     AccessKey, AccessToken, CharacterMapping, CreateDataSourceRequest, DataSource, DatabricksConfig, LocalFiles,
     MaxComputeConfig, MigrationSettings,
 };
+use mms_proto::scheduler::v1::Job;
 use mms_server::{CancellationToken, cancel_on_signal};
 
 use crate::client::{Clients, source_name};
@@ -77,12 +78,12 @@ impl Demo {
             error = suite.failed() => Err(error),
             () = stop.cancelled() => Err(anyhow::anyhow!("interrupted")),
         };
-        let told = migrated.and_then(|results| {
-            result::tell(&results, self.json)?;
+        let told = migrated.and_then(|(job, results)| {
+            let all = result::tell(&results, &job, self.json)?;
             if !self.json {
                 tell_how_to_read(&results, &ends, self.keep.as_deref());
             }
-            Ok(result::all_done(&results))
+            Ok(all)
         });
         let stopped = suite.stop().await;
         ends.stop().await;
@@ -96,7 +97,7 @@ async fn migrate(
     clients: &Clients,
     request: CreateDataSourceRequest,
     progress: Progress,
-) -> anyhow::Result<Vec<TableResult>> {
+) -> anyhow::Result<(Job, Vec<TableResult>)> {
     clients.sources.clone().create_data_source(request).await.context("making the data source")?;
     let source = source_name(SOURCE);
     let mut line = Line { clients, source: &source, progress };
@@ -105,12 +106,14 @@ async fn migrate(
     line.start().await?;
     line.scan(&[]).await?;
     let job = line.job(&[], false).await?;
-    result::of_job(clients, &source, &[], &job.name).await
+    let results = result::of_job(clients, &source, &[], &job.name).await?;
+    Ok((job, results))
 }
 
 fn request(ends: &Ends, delta_root: &Path) -> CreateDataSourceRequest {
     let keys = &ends.credentials;
-    // Whatever the target does not take becomes "_"; a table starts with a letter.
+    // Whatever names at the target cannot have becomes "_"; a table starts with a letter. Values are left as they are: a
+    // table with a partition value that the target does not take is refused, with that value.
     let mapping = |prefix: &str| CharacterMapping { other: "_".into(), prefix: prefix.into(), ..Default::default() };
     CreateDataSourceRequest {
         data_source_id: SOURCE.into(),
@@ -139,7 +142,6 @@ fn request(ends: &Ends, delta_root: &Path) -> CreateDataSourceRequest {
             settings: Some(MigrationSettings {
                 table_names: Some(mapping("t_")),
                 column_names: Some(mapping("")),
-                partition_values: Some(mapping("")),
                 ..Default::default()
             }),
             ..Default::default()

@@ -3,8 +3,8 @@
 use clap::{Args, Subcommand};
 use mms_proto::scheduler::v1::job_spec::Scope;
 use mms_proto::scheduler::v1::{
-    self as pb, ApproveJobRequest, CreateJobRequest, GetJobRequest, JobSpec, JobState, ListFindingsRequest,
-    ListJobsRequest, RetryJobRequest, SchemasScope, StartJobRequest, StopJobRequest, TablesScope,
+    self as pb, ApproveJobRequest, CreateJobRequest, DeleteJobRequest, GetJobRequest, JobSpec, JobState,
+    ListFindingsRequest, ListJobsRequest, RetryJobRequest, SchemasScope, StartJobRequest, StopJobRequest, TablesScope,
 };
 
 use crate::client::{Clients, source_name};
@@ -29,6 +29,11 @@ pub struct Job {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Make a job of a scanned source; it starts by itself.
+    #[command(after_help = "\
+Examples:
+  mms job create azure-sales
+  mms job create azure-sales --table orders.lines --force
+  mms job create azure-sales --schema orders --review")]
     Create {
         /// The source's id or name.
         source: String,
@@ -46,16 +51,20 @@ enum Action {
         force: bool,
     },
     /// List jobs.
+    #[command(after_help = "Example: mms job list azure-sales --json | jq -r .name")]
     List {
         /// The source's id or name. Default: all sources.
         #[arg(default_value = "-")]
         source: String,
     },
     /// Show one job.
+    #[command(after_help = "Example: mms job get dataSources/azure-sales/jobs/j1")]
     Get(Named),
     /// Follow a job until it has ended or waits for somebody; fails unless it is DONE.
+    #[command(after_help = "Example: mms job watch dataSources/azure-sales/jobs/j1")]
     Watch(Named),
     /// Start exactly the plan that waits for review.
+    #[command(after_help = "Example: mms job approve dataSources/azure-sales/jobs/j1")]
     Approve {
         #[command(flatten)]
         named: Named,
@@ -64,14 +73,22 @@ enum Action {
         accept_blocked: bool,
     },
     /// Stop it.
+    #[command(after_help = "Example: mms job stop dataSources/azure-sales/jobs/j1")]
     Stop(Named),
     /// Go on with a stopped or paused job.
+    #[command(after_help = "Example: mms job start dataSources/azure-sales/jobs/j1")]
     Start(Named),
     /// Run its failed tasks again.
+    #[command(after_help = "Example: mms job retry dataSources/azure-sales/jobs/j1")]
     Retry(Named),
+    /// Delete a job that has ended, with its tasks and their logs.
+    #[command(after_help = "Example: mms job delete dataSources/azure-sales/jobs/j1")]
+    Delete(Named),
     /// Its tables, and what came of each.
+    #[command(after_help = "Example: mms job tables dataSources/azure-sales/jobs/j1 --json | jq .targetRows")]
     Tables(Named),
     /// What its plan found.
+    #[command(after_help = "Example: mms job findings dataSources/azure-sales/jobs/j1")]
     Findings(Named),
 }
 
@@ -126,6 +143,11 @@ impl Job {
             Action::Start(Named { job: name }) => {
                 client.start_job(StartJobRequest { name, ..Default::default() }).await?.into_inner().job
             }
+            Action::Delete(Named { job: name }) => {
+                client.delete_job(DeleteJobRequest { name: name.clone(), ..Default::default() }).await?;
+                output::note(&format!("{name} is deleted"));
+                return Ok(true);
+            }
             Action::Retry(Named { job: name }) => {
                 client.retry_job(RetryJobRequest { name, ..Default::default() }).await?.into_inner().job
             }
@@ -134,7 +156,7 @@ impl Job {
                 if json {
                     tables.iter().for_each(output::json);
                 } else {
-                    result::tell(&tables.iter().map(result::TableResult::of).collect::<Vec<_>>(), false)?;
+                    result::list(&tables.iter().map(result::TableResult::of).collect::<Vec<_>>(), false)?;
                 }
                 return Ok(true);
             }

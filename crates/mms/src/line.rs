@@ -4,7 +4,9 @@ use anyhow::{Context, bail};
 use mms_proto::catalog::v1::{CreateScanRequest, Scan, ScanState};
 use mms_proto::registry::v1::check_data_source_request::Target;
 use mms_proto::registry::v1::check_data_source_response::Event;
-use mms_proto::registry::v1::{CheckDataSourceRequest, CheckReport, CheckState, CheckStep, StartDataSourceRequest};
+use mms_proto::registry::v1::{
+    CheckDataSourceRequest, CheckDataSourceResponse, CheckReport, CheckState, CheckStep, StartDataSourceRequest,
+};
 use mms_proto::scheduler::v1::job_spec::Scope;
 use mms_proto::scheduler::v1::{CreateJobRequest, Job, JobSpec, SchemasScope};
 
@@ -23,21 +25,20 @@ pub struct Line<'a> {
     pub progress: Progress,
 }
 
-/// Streams a check's steps, and gives the report.
+/// Streams what a check says, and gives its report.
 pub async fn check(
     clients: &Clients,
     source: &str,
     start_cluster: bool,
-    mut each: impl FnMut(&CheckStep),
+    mut each: impl FnMut(&CheckDataSourceResponse),
 ) -> anyhow::Result<CheckReport> {
     let request = CheckDataSourceRequest { target: Some(Target::Name(source.to_owned())), start_cluster };
     let mut steps = clients.sources.clone().check_data_source(request).await?.into_inner();
     let mut report = None;
     while let Some(answer) = steps.message().await? {
-        match answer.event {
-            Some(Event::Step(step)) => each(&step),
-            Some(Event::Report(ended)) => report = Some(ended),
-            None => {}
+        each(&answer);
+        if let Some(Event::Report(ended)) = answer.event {
+            report = Some(ended);
         }
     }
     report.context("the check ended without a report")
@@ -55,8 +56,10 @@ impl Line<'_> {
     pub async fn check(&mut self) -> anyhow::Result<bool> {
         self.progress.step("checking both ends");
         let (clients, source, progress) = (self.clients, self.source, &self.progress);
-        let report = check(clients, source, false, |step| {
-            if matches!(step.state(), CheckState::Failed | CheckState::Warning) {
+        let report = check(clients, source, false, |answer| {
+            if let Some(Event::Step(step)) = &answer.event
+                && matches!(step.state(), CheckState::Failed | CheckState::Warning)
+            {
                 progress.note(&step_text(step));
             }
         })
@@ -84,7 +87,13 @@ impl Line<'_> {
         };
         let scan = self.clients.scans.clone().create_scan(request).await.context("starting the scan")?;
         let name = scan.into_inner().scan.unwrap_or_default().name;
-        let scan = watch::scan(self.clients, &name, |scan| self.progress.scan(scan)).await.context("scanning")?;
+        let scan = watch::scan(self.clients, &name, |answer| {
+            if let Some(scan) = &answer.scan {
+                self.progress.scan(scan);
+            }
+        })
+        .await
+        .context("scanning")?;
         match scan.state() {
             ScanState::Done | ScanState::Partial => Ok(scan),
             state => {

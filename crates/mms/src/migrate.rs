@@ -25,6 +25,9 @@ Examples:
   mms migrate -f azure-databricks.yaml --schema sales --schema hr
   mms migrate -f azure-databricks.yaml --review      plan only; approve it with mms job approve
 
+Exit code 0 only if every table is at the target; a table or schema that could not be read counts as failed. With --json
+each is one line of JSON, as in mms demo.
+
 The file is the CreateDataSourceRequest; its dataSourceId is required, so that a second run takes up the same source.")]
 pub struct Migrate {
     /// The data source, YAML or JSON; `-` is stdin. One that exists under its id is used as it is.
@@ -70,12 +73,6 @@ impl Migrate {
             return Ok(job.progress.unwrap_or_default().tables_blocked == 0);
         }
         let results = result::of_job(&clients, &source, &self.schemas, &job.name).await?;
-        result::tell(&results, self.talk.json)?;
-        if job.state() != JobState::Done {
-            let reason = job.reason.clone().unwrap_or_default();
-            let state = output::word(job.state().as_str_name(), "JOB_STATE_");
-            output::note(&format!("{} is {state}: {}", job.name, reason.message));
-        }
-        Ok(job.state() == JobState::Done && result::all_done(&results))
+        result::tell(&results, &job, self.talk.json)
     }
 }

@@ -17,7 +17,11 @@ pub struct Progress {
 impl Progress {
     /// Nothing shown yet.
     pub fn new() -> Self {
-        Self { bar: std::io::stderr().is_terminal().then(|| ProgressBar::new(0)), shown: String::new() }
+        Self::of(std::io::stderr().is_terminal().then(|| ProgressBar::new(0)))
+    }
+
+    fn of(bar: Option<ProgressBar>) -> Self {
+        Self { bar, shown: String::new() }
     }
 
     /// A step that has no measure.
@@ -95,4 +99,99 @@ fn style(bar: &ProgressBar, template: &str) {
 
 fn unsigned(count: i64) -> u64 {
     u64::try_from(count).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Result;
+    use std::sync::{Arc, Mutex};
+
+    use indicatif::{ProgressDrawTarget, TermLike};
+    use mms_proto::catalog::v1::{ScanProgress, ScanState};
+    use mms_proto::scheduler::v1::{JobProgress, JobState};
+
+    use super::*;
+
+    /// A terminal that keeps what is written to it.
+    #[derive(Debug, Clone, Default)]
+    struct Paper(Arc<Mutex<String>>);
+
+    impl TermLike for Paper {
+        fn width(&self) -> u16 {
+            200
+        }
+
+        fn move_cursor_up(&self, _: usize) -> Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_down(&self, _: usize) -> Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_right(&self, _: usize) -> Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_left(&self, _: usize) -> Result<()> {
+            Ok(())
+        }
+
+        fn write_line(&self, text: &str) -> Result<()> {
+            self.write_str(text)
+        }
+
+        fn write_str(&self, text: &str) -> Result<()> {
+            self.0.lock().unwrap().push_str(text);
+            Ok(())
+        }
+
+        fn clear_line(&self) -> Result<()> {
+            Ok(())
+        }
+
+        fn flush(&self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    fn shown(show: impl FnOnce(&mut Progress)) -> String {
+        let paper = Paper::default();
+        let target = ProgressDrawTarget::term_like(Box::new(paper.clone()));
+        let mut progress = Progress::of(Some(ProgressBar::with_draw_target(Some(0), target)));
+        show(&mut progress);
+        if let Some(bar) = &progress.bar {
+            bar.force_draw();
+        }
+        let text = paper.0.lock().unwrap();
+        text.clone()
+    }
+
+    #[test]
+    fn a_job_shows_rows_bytes_rate_and_time_left() {
+        let counts = JobProgress {
+            bytes_done: 3 << 20,
+            bytes_total: 6 << 20,
+            rows_done: 1_234,
+            rows_total: 1_111_930,
+            tables_done: 2,
+            tables_total: 9,
+            time_left: Some(prost_types::Duration { seconds: 7, nanos: 0 }),
+            ..JobProgress::default()
+        };
+        let job = Job { state: JobState::Running.into(), progress: Some(counts), ..Job::default() };
+        let text = shown(|progress| progress.job(&job));
+        for part in ["RUNNING", "3.00 MiB/6.00 MiB", "/s", "1,234/1,111,930 rows", "2/9 tables", "7 s left", "=>"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+
+    #[test]
+    fn a_scan_shows_its_tables_and_a_step_its_name() {
+        let counts = ScanProgress { tables_found: 11, tables_read: 4, ..ScanProgress::default() };
+        let scan = Scan { state: ScanState::Running.into(), progress: Some(counts), ..Scan::default() };
+        let text = shown(|progress| progress.scan(&scan));
+        assert!(text.contains("4/11 tables"), "{text}");
+        assert!(shown(|progress| progress.step("checking both ends")).contains("checking both ends"));
+    }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use mms_proto::catalog::v1::ListTablesRequest;
+use mms_proto::catalog::v1::{ListSchemasRequest, ListTablesRequest, Schema, Table};
 use mms_proto::name::{ResourceName, TableName};
-use mms_proto::scheduler::v1::{JobTable, ListJobTablesRequest, TableDecision};
+use mms_proto::scheduler::v1::{Job, JobState, JobTable, ListJobTablesRequest, TableDecision};
 use mms_proto::types::v1::source_version::Version;
 use mms_proto::types::v1::{MigrationState, Severity, TargetTable};
 use serde::Serialize;
@@ -30,7 +30,7 @@ pub enum Outcome {
 pub struct TableResult {
     /// The source's name of its schema.
     pub schema: String,
-    /// The source's own name of it.
+    /// The source's own name of it; empty for a schema whose tables could not even be listed.
     pub table: String,
     /// Whether it went.
     pub state: Outcome,
@@ -73,38 +73,67 @@ pub async fn job_tables(clients: &Clients, job: &str) -> anyhow::Result<Vec<JobT
     }
 }
 
-/// What came of every table that a source has, below these schemas if any are named: also of those that no scan could read.
+/// What came of every table that a source has, below these schemas if any are named: also of those that no scan could read,
+/// and of schemas whose tables none could list.
 pub async fn of_job(
     clients: &Clients,
     source: &str,
     schemas: &[String],
     job: &str,
 ) -> anyhow::Result<Vec<TableResult>> {
-    let mut results = BTreeMap::new();
-    for table in job_tables(clients, job).await? {
-        if table.decision() != TableDecision::Excluded {
-            results.insert(table.table.clone(), TableResult::of(&table));
+    let jobs = job_tables(clients, job).await?;
+    let mut request = ListSchemasRequest { parent: source.to_owned(), page_size: PAGE, ..Default::default() };
+    let mut unread_schemas = Vec::new();
+    loop {
+        let page = clients.catalog.clone().list_schemas(request.clone()).await?.into_inner();
+        unread_schemas.extend(page.schemas.into_iter().filter(|schema| !schema.scan_error.is_empty()));
+        if page.next_page_token.is_empty() {
+            break;
         }
+        request.page_token = page.next_page_token;
     }
     let mut request =
         ListTablesRequest { parent: format!("{source}/schemas/-"), page_size: PAGE, ..Default::default() };
+    let mut unread = Vec::new();
     loop {
         let page = clients.catalog.clone().list_tables(request.clone()).await?.into_inner();
-        for table in page.tables {
-            let wanted = schemas.is_empty() || schemas.contains(&table.source_schema);
-            if wanted && !table.scan_error.is_empty() && !results.contains_key(&table.name) {
-                let unread = JobTable { table: table.name.clone(), ..JobTable::default() };
-                results.insert(table.name, TableResult { error: Some(table.scan_error), ..TableResult::of(&unread) });
-            }
-        }
+        unread.extend(page.tables.into_iter().filter(|table| !table.scan_error.is_empty()));
         if page.next_page_token.is_empty() {
-            return Ok(results.into_values().collect());
+            return Ok(gathered(jobs, unread, unread_schemas, schemas));
         }
         request.page_token = page.next_page_token;
     }
 }
 
+/// One row for each table of the job, for each table that could not be read, and for each schema that could not be listed,
+/// below the wanted schemas.
+fn gathered(jobs: Vec<JobTable>, unread: Vec<Table>, schemas: Vec<Schema>, wanted: &[String]) -> Vec<TableResult> {
+    let wants = |schema: &String| wanted.is_empty() || wanted.contains(schema);
+    let failed = |name: &str, error: String| {
+        let table = JobTable { table: name.to_owned(), ..JobTable::default() };
+        TableResult { error: Some(error), ..TableResult::of(&table) }
+    };
+    let mut results = BTreeMap::new();
+    for table in jobs.iter().filter(|table| table.decision() != TableDecision::Excluded) {
+        results.insert(table.table.clone(), TableResult::of(table));
+    }
+    for table in unread.into_iter().filter(|table| wants(&table.source_schema)) {
+        results.entry(table.name.clone()).or_insert_with(|| failed(&table.name, table.scan_error));
+    }
+    for schema in schemas.into_iter().filter(|schema| wants(&schema.source_name)) {
+        let error = format!("its tables could not be listed: {}", schema.scan_error);
+        let row = TableResult { schema: schema.source_name, table: String::new(), ..failed("", error) };
+        results.insert(schema.name, row);
+    }
+    results.into_values().collect()
+}
+
 impl TableResult {
+    /// What people call it.
+    fn name(&self) -> String {
+        if self.table.is_empty() { self.schema.clone() } else { format!("{}.{}", self.schema, self.table) }
+    }
+
     /// What the job says of a table.
     pub fn of(table: &JobTable) -> Self {
         let (schema, name) = match TableName::parse(&table.table) {
@@ -155,13 +184,21 @@ fn why(table: &JobTable) -> String {
     }
 }
 
-/// Whether all went.
-pub fn all_done(results: &[TableResult]) -> bool {
-    !results.is_empty() && results.iter().all(|result| result.state == Outcome::Done)
+/// Tells the results, as JSON one a line, or as a table with the reasons of failures below; and why a job is not done.
+/// True when everything is at the target.
+pub fn tell(results: &[TableResult], job: &Job, json: bool) -> anyhow::Result<bool> {
+    list(results, json)?;
+    let done = job.state() == JobState::Done;
+    if !done {
+        let reason = job.reason.clone().unwrap_or_default();
+        let state = output::word(job.state().as_str_name(), "JOB_STATE_");
+        output::note(&format!("{} is {state}: {}", job.name, reason.message));
+    }
+    Ok(done && results.iter().all(|result| result.state == Outcome::Done))
 }
 
-/// Tells the results: as JSON one a line, or as a table with the reasons of failures below.
-pub fn tell(results: &[TableResult], json: bool) -> anyhow::Result<()> {
+/// Lists results: as JSON one a line, or as a table with the reasons of failures below.
+pub fn list(results: &[TableResult], json: bool) -> anyhow::Result<()> {
     if json {
         for result in results {
             output::line(&serde_json::to_string(result)?);
@@ -172,7 +209,7 @@ pub fn tell(results: &[TableResult], json: bool) -> anyhow::Result<()> {
         ["table", "state", "partitions", "rows read", "rows in target", "seconds"],
         results.iter().map(|result| {
             [
-                format!("{}.{}", result.schema, result.table),
+                result.name(),
                 format!("{:?}", result.state).to_uppercase(),
                 output::count(result.units),
                 output::count(result.rows_read),
@@ -183,8 +220,62 @@ pub fn tell(results: &[TableResult], json: bool) -> anyhow::Result<()> {
     );
     for result in results {
         if let Some(error) = &result.error {
-            output::line(&format!("{}.{}: {error}", result.schema, result.table));
+            output::line(&format!("{}: {error}", result.name()));
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_job(table: &str) -> JobTable {
+        JobTable {
+            table: format!("dataSources/s/schemas/a/tables/{table}"),
+            state: MigrationState::Done.into(),
+            ..JobTable::default()
+        }
+    }
+
+    fn unread(schema: &str, table: &str) -> Table {
+        Table {
+            name: format!("dataSources/s/schemas/{schema}/tables/{table}"),
+            source_schema: schema.into(),
+            scan_error: "no log".into(),
+            ..Table::default()
+        }
+    }
+
+    fn unlisted(schema: &str) -> Schema {
+        Schema {
+            name: format!("dataSources/s/schemas/{schema}"),
+            source_name: schema.into(),
+            scan_error: "forbidden".into(),
+            ..Schema::default()
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_read_or_listed_is_a_failure() {
+        let done = Job { state: JobState::Done.into(), ..Job::default() };
+        let good = gathered(vec![of_job("t")], vec![], vec![], &[]);
+        assert!(tell(&good, &done, true).unwrap());
+        let all = gathered(vec![of_job("t")], vec![unread("a", "u"), unread("b", "v")], vec![unlisted("c")], &[]);
+        let told: Vec<_> = all.iter().map(|row| (row.name(), row.state)).collect();
+        let failed = |name: &str| (name.to_owned(), Outcome::Failed);
+        assert_eq!(told, [("a.t".into(), Outcome::Done), failed("a.u"), failed("b.v"), failed("c")]);
+        assert_eq!(all[3].error.as_deref(), Some("its tables could not be listed: forbidden"));
+        assert!(!tell(&all, &done, true).unwrap());
+        assert!(!tell(&gathered(vec![of_job("t")], vec![], vec![unlisted("c")], &[]), &done, true).unwrap());
+        // Only what was asked for.
+        let wanted = ["a".to_owned()];
+        assert_eq!(gathered(vec![of_job("t")], vec![unread("b", "v")], vec![unlisted("c")], &wanted).len(), 1);
+    }
+
+    #[test]
+    fn a_job_that_failed_as_a_whole_is_no_success() {
+        let failed = Job { state: JobState::Failed.into(), ..Job::default() };
+        assert!(!tell(&[], &failed, true).unwrap());
+    }
 }

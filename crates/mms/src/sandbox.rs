@@ -18,7 +18,7 @@ Examples:
   mms sandbox --delta-root ./tables
   mms sandbox --project-dir ./kept --json      what `mms demo --keep ./kept` left, served again")]
 pub struct Sandbox {
-    /// Folder of Delta tables, SCHEMA/TABLE/_delta_log. Default: tables of TPC-H, made beside the project's data.
+    /// Folder of Delta tables, SCHEMA/TABLE/_delta_log. Default: tables of TPC-H, made for as long as it runs.
     #[arg(long, value_name = "DIR")]
     delta_root: Option<PathBuf>,
     /// Folder of the project's data and of the credentials. Served again, it shows the same data to the same
@@ -42,11 +42,12 @@ impl Sandbox {
         let stop = CancellationToken::new();
         tokio::spawn(cancel_on_signal(stop.clone()));
         let scratch = tempfile::Builder::new().prefix("mms-sandbox-").tempdir()?;
-        let dir = self.project_dir.unwrap_or_else(|| scratch.path().to_owned());
+        let dir = self.project_dir.unwrap_or_else(|| scratch.path().join("project-dir"));
         let delta_root = match self.delta_root {
             Some(root) => root,
             None => {
-                let root = dir.join("delta-root");
+                // Never into the folder of a project: what is kept there is its data alone.
+                let root = scratch.path().join("delta-root");
                 ends::sample_tables(&root, SAMPLE_SCALE).await?;
                 root
             }

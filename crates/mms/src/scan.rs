@@ -1,7 +1,9 @@
 //! `mms scan`: scans of a source's catalog.
 
 use clap::{Args, Subcommand};
-use mms_proto::catalog::v1::{self as pb, CreateScanRequest, ListScansRequest, ScanState};
+use mms_proto::catalog::v1::{
+    self as pb, CancelScanRequest, CreateScanRequest, GetScanRequest, ListScansRequest, ScanState,
+};
 
 use crate::client::source_name;
 use crate::command::Talk;
@@ -10,7 +12,10 @@ use crate::{output, watch};
 
 /// Scans of a source's catalog.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: mms scan start sales --schema orders --watch")]
+#[command(after_help = "\
+Examples:
+  mms scan start azure-sales --schema orders --watch
+  mms scan list azure-sales")]
 pub struct Scan {
     #[command(flatten)]
     talk: Talk,
@@ -21,6 +26,7 @@ pub struct Scan {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Start a scan of a started source.
+    #[command(after_help = "Example: mms scan start azure-sales --schema orders --watch")]
     Start {
         /// The source's id or name.
         source: String,
@@ -31,16 +37,27 @@ enum Action {
         #[arg(long)]
         watch: bool,
     },
+    /// Show one scan.
+    #[command(after_help = "Example: mms scan get dataSources/azure-sales/scans/s1")]
+    Get(Named),
     /// Follow a scan to its end; fails unless it is DONE.
-    Watch {
-        /// The scan's name, dataSources/SOURCE/scans/SCAN.
-        scan: String,
-    },
+    #[command(after_help = "Example: mms scan watch dataSources/azure-sales/scans/s1 --json")]
+    Watch(Named),
+    /// End a scan; what it has read stays.
+    #[command(after_help = "Example: mms scan cancel dataSources/azure-sales/scans/s1")]
+    Cancel(Named),
     /// List the scans of a source.
+    #[command(after_help = "Example: mms scan list azure-sales")]
     List {
         /// The source's id or name.
         source: String,
     },
+}
+
+#[derive(Debug, Args)]
+struct Named {
+    /// The scan's name, dataSources/SOURCE/scans/SCAN.
+    scan: String,
 }
 
 impl Scan {
@@ -50,11 +67,31 @@ impl Scan {
         let mut client = clients.scans.clone();
         let name = match self.action {
             Action::List { source } => {
-                let request = ListScansRequest { parent: source_name(&source), page_size: 100, ..Default::default() };
-                show(&client.list_scans(request).await?.into_inner().scans, json);
+                let parent = source_name(&source);
+                let mut request = ListScansRequest { parent, page_size: 500, ..Default::default() };
+                let mut scans = Vec::new();
+                loop {
+                    let page = client.list_scans(request.clone()).await?.into_inner();
+                    scans.extend(page.scans);
+                    if page.next_page_token.is_empty() {
+                        break;
+                    }
+                    request.page_token = page.next_page_token;
+                }
+                show(&scans, json);
                 return Ok(true);
             }
-            Action::Watch { scan } => scan,
+            Action::Get(Named { scan: name }) => {
+                let scan = client.get_scan(GetScanRequest { name }).await?.into_inner().scan;
+                show(&scan.into_iter().collect::<Vec<_>>(), json);
+                return Ok(true);
+            }
+            Action::Cancel(Named { scan: name }) => {
+                let scan = client.cancel_scan(CancelScanRequest { name }).await?.into_inner().scan;
+                show(&scan.into_iter().collect::<Vec<_>>(), json);
+                return Ok(true);
+            }
+            Action::Watch(Named { scan }) => scan,
             Action::Start { source, schemas, watch } => {
                 let request = CreateScanRequest {
                     parent: source_name(&source),
@@ -70,8 +107,14 @@ impl Scan {
             }
         };
         let mut progress = Progress::new();
-        let scan =
-            watch::scan(&clients, &name, |scan| if json { output::json(scan) } else { progress.scan(scan) }).await?;
+        let scan = watch::scan(&clients, &name, |answer| {
+            if json {
+                output::json(answer);
+            } else if let Some(scan) = &answer.scan {
+                progress.scan(scan);
+            }
+        })
+        .await?;
         progress.end();
         if !json {
             show(std::slice::from_ref(&scan), false);

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use mms_proto::registry::v1::check_data_source_response::Event;
 use mms_proto::registry::v1::{
     CheckState, DataSource, DeleteDataSourceRequest, GetDataSourceRequest, ListDataSourcesRequest,
-    StartDataSourceRequest, StopDataSourceRequest,
+    StartDataSourceRequest, StopDataSourceRequest, UndeleteDataSourceRequest, UpdateDataSourceRequest,
 };
 
 use crate::client::source_name;
@@ -14,7 +15,11 @@ use crate::{line, output, spec};
 
 /// Data sources.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: mms source create -f azure-databricks.yaml && mms source check sales")]
+#[command(after_help = "\
+Examples:
+  mms source create -f azure-databricks.yaml
+  mms source check azure-sales && mms source start azure-sales
+  mms source list --json | jq -r .name")]
 pub struct Source {
     #[command(flatten)]
     talk: Talk,
@@ -25,19 +30,37 @@ pub struct Source {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Make a data source from a CreateDataSourceRequest.
+    #[command(after_help = "Example: mms source create -f azure-databricks.yaml")]
     Create {
         /// The request, YAML or JSON; `-` is stdin.
         #[arg(short, long, value_name = "FILE")]
         file: PathBuf,
     },
+    /// Change fields of a data source to what stands in a file.
+    #[command(after_help = "\
+Example:
+  mms source update azure-sales -f azure-databricks.yaml --field settings.max_concurrent_tasks --field description")]
+    Update {
+        /// Its id or name.
+        source: String,
+        /// The request that it was made from, with the new values, YAML or JSON; `-` is stdin.
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
+        /// A field to take from the file, by the contract's names; can be repeated. All others stay as they are.
+        #[arg(long = "field", value_name = "PATH", required = true)]
+        fields: Vec<String>,
+    },
     /// List data sources.
+    #[command(after_help = "Example: mms source list --json | jq -r .name")]
     List,
     /// Show one.
+    #[command(after_help = "Example: mms source get azure-sales --json")]
     Get {
         /// Its id or name.
         source: String,
     },
     /// Go to both ends and tell each step; fails when a step does.
+    #[command(after_help = "Example: mms source check azure-sales --start-cluster")]
     Check {
         /// Its id or name.
         source: String,
@@ -46,11 +69,13 @@ enum Action {
         start_cluster: bool,
     },
     /// Start it, so that scans and jobs can connect.
+    #[command(after_help = "Example: mms source start azure-sales")]
     Start {
         /// Its id or name.
         source: String,
     },
     /// Stop it.
+    #[command(after_help = "Example: mms source stop azure-sales --force")]
     Stop {
         /// Its id or name.
         source: String,
@@ -59,12 +84,19 @@ enum Action {
         force: bool,
     },
     /// Delete it; it can be undeleted for 30 days.
+    #[command(after_help = "Example: mms source delete azure-sales")]
     Delete {
         /// Its id or name.
         source: String,
         /// Also when it is in use or started.
         #[arg(long)]
         force: bool,
+    },
+    /// Bring a deleted one back; it is stopped then.
+    #[command(after_help = "Example: mms source undelete azure-sales")]
+    Undelete {
+        /// Its id or name.
+        source: String,
     },
 }
 
@@ -75,6 +107,19 @@ impl Source {
         let mut client = clients.sources.clone();
         let one = match self.action {
             Action::Create { file } => client.create_data_source(spec::read(&file)?).await?.into_inner().data_source,
+            Action::Update { source, file, fields } => {
+                let request = UpdateDataSourceRequest {
+                    name: source_name(&source),
+                    data_source: spec::read(&file)?.data_source,
+                    update_mask: Some(prost_types::FieldMask { paths: fields }),
+                    ..Default::default()
+                };
+                client.update_data_source(request).await?.into_inner().data_source
+            }
+            Action::Undelete { source } => {
+                let request = UndeleteDataSourceRequest { name: source_name(&source) };
+                client.undelete_data_source(request).await?.into_inner().data_source
+            }
             Action::List => {
                 let (mut request, mut all) = (ListDataSourcesRequest::default(), Vec::new());
                 loop {
@@ -93,10 +138,12 @@ impl Source {
                 client.get_data_source(request).await?.into_inner().data_source
             }
             Action::Check { source, start_cluster } => {
-                let report = line::check(&clients, &source_name(&source), start_cluster, |step| {
+                let report = line::check(&clients, &source_name(&source), start_cluster, |answer| {
                     if json {
-                        output::json(step);
-                    } else if step.state() != CheckState::Running {
+                        output::json(answer);
+                    } else if let Some(Event::Step(step)) = &answer.event
+                        && step.state() != CheckState::Running
+                    {
                         output::line(&line::step_text(step));
                     }
                 })

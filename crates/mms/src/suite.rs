@@ -130,7 +130,6 @@ impl Suite {
             scheduler: url(&scheduler),
             transfer: url(&transfer),
         };
-        endpoints.write(&data_dir)?;
 
         let to = |url: &str| ClientConfig::to(url);
         let lease = config.lease_seconds.unwrap_or(mms_scheduler::Config::default().lease_seconds);
@@ -164,8 +163,10 @@ impl Suite {
             answers = answers => answers.context("the services did not answer in time").and_then(|answered| answered),
             error = suite.failed() => Err(error),
         };
-        if let Err(error) = started {
-            suite.stop().await?;
+        // Only a suite that answers, and so owns the folder's stores, says there where it is. What went wrong first is
+        // what is told; that the others then ended is no news.
+        if let Err(error) = started.and_then(|()| suite.endpoints.write(&data_dir)) {
+            drop(suite.stop().await);
             return Err(error);
         }
         Ok(suite)

@@ -12,8 +12,8 @@ use crate::output;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  mms table list sales --filter 'state = \"FAILED\"'
-  mms table plan dataSources/sales/schemas/orders/tables/lines")]
+  mms table list azure-sales --json | jq -r 'select(.state == \"MIGRATION_STATE_FAILED\") | .name'
+  mms table plan dataSources/azure-sales/schemas/orders/tables/lines")]
 pub struct Table {
     #[command(flatten)]
     talk: Talk,
@@ -24,19 +24,25 @@ pub struct Table {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// List tables.
+    #[command(after_help = "\
+Examples:
+  mms table list azure-sales
+  mms table list dataSources/azure-sales/schemas/orders")]
     List {
         /// The source's id or name, or dataSources/SOURCE/schemas/SCHEMA.
         parent: String,
-        /// Expression over the fields of Table.
+        /// Expression over the fields of Table. A catalog that has no filters yet answers NOT_YET.
         #[arg(long, default_value = "", hide_default_value = true)]
         filter: String,
     },
     /// Show one table with its columns.
+    #[command(after_help = "Example: mms table get dataSources/azure-sales/schemas/orders/tables/lines")]
     Get {
         /// Its name, dataSources/SOURCE/schemas/SCHEMA/tables/TABLE.
         table: String,
     },
     /// Tell how a table would be migrated: its definition at the target, and what was found. Fails on a blocker.
+    #[command(after_help = "Example: mms table plan dataSources/azure-sales/schemas/orders/tables/lines")]
     Plan {
         /// Its name, dataSources/SOURCE/schemas/SCHEMA/tables/TABLE.
         table: String,

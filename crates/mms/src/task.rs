@@ -1,14 +1,19 @@
 //! `mms task`: tasks of jobs, and their logs.
 
 use clap::{Args, Subcommand};
-use mms_proto::scheduler::v1::{self as pb, GetTaskRequest, ListTaskLogsRequest, ListTasksRequest, RetryTaskRequest};
+use mms_proto::scheduler::v1::{
+    self as pb, GetTaskRequest, ListTaskLogsRequest, ListTasksRequest, RetryTaskRequest, TaskState,
+};
 
 use crate::command::Talk;
-use crate::output;
+use crate::{output, watch};
 
 /// Tasks of jobs.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: mms task logs dataSources/sales/jobs/j1/tasks/t1")]
+#[command(after_help = "\
+Examples:
+  mms task list dataSources/azure-sales/jobs/j1
+  mms task logs dataSources/azure-sales/jobs/j1/tasks/t1")]
 pub struct Task {
     #[command(flatten)]
     talk: Talk,
@@ -19,15 +24,22 @@ pub struct Task {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// List the tasks of a job.
+    #[command(after_help = "Example: mms task list dataSources/azure-sales/jobs/j1 --json | jq -r .state")]
     List {
         /// The job's name, dataSources/SOURCE/jobs/JOB.
         job: String,
     },
     /// Show one task.
+    #[command(after_help = "Example: mms task get dataSources/azure-sales/jobs/j1/tasks/t1")]
     Get(Named),
+    /// Follow a task until it has ended; fails unless it is DONE.
+    #[command(after_help = "Example: mms task watch dataSources/azure-sales/jobs/j1/tasks/t1 --json")]
+    Watch(Named),
     /// The log of a task, oldest line first.
+    #[command(after_help = "Example: mms task logs dataSources/azure-sales/jobs/j1/tasks/t1")]
     Logs(Named),
     /// Run a failed task again.
+    #[command(after_help = "Example: mms task retry dataSources/azure-sales/jobs/j1/tasks/t1")]
     Retry(Named),
 }
 
@@ -57,6 +69,25 @@ impl Task {
             }
             Action::Get(Named { task: name }) => {
                 client.get_task(GetTaskRequest { name }).await?.into_inner().task.into_iter().collect()
+            }
+            Action::Watch(Named { task: name }) => {
+                let task = watch::task(&clients, &name, |answer| {
+                    if json {
+                        output::json(answer);
+                    } else if let Some(task) = &answer.task {
+                        let state = output::word(task.state().as_str_name(), "TASK_STATE_");
+                        output::note(&format!(
+                            "attempt {} {state}, {} rows",
+                            task.attempt,
+                            output::count(task.rows_done)
+                        ));
+                    }
+                })
+                .await?;
+                if !json {
+                    show(std::slice::from_ref(&task), false);
+                }
+                return Ok(task.state() == TaskState::Done);
             }
             Action::Retry(Named { task: name }) => {
                 let request = RetryTaskRequest { name, ..Default::default() };

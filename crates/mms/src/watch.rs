@@ -1,11 +1,13 @@
-//! Following scans and jobs to their end, through broken connections and restarts of the services.
+//! Following scans, jobs and tasks to their end, through broken connections and restarts of the services.
 
 use std::time::Duration;
 
-use mms_proto::catalog::v1::{Scan, ScanState, WatchScanRequest};
-use mms_proto::scheduler::v1::{Job, JobState, WatchJobRequest, WatchJobResponse};
+use mms_proto::catalog::v1::{Scan, ScanState, WatchScanRequest, WatchScanResponse};
+use mms_proto::scheduler::v1::{
+    Job, JobState, Task, WatchJobRequest, WatchJobResponse, WatchTaskRequest, WatchTaskResponse,
+};
 use tokio::time::Instant;
-use tonic::Status;
+use tonic::{Response, Status, Streaming};
 
 use crate::client::Clients;
 
@@ -13,32 +15,6 @@ use crate::client::Clients;
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Pause before a watch is taken up again.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// Where a watch stands, and since when it has heard nothing.
-struct Thread {
-    position: String,
-    silent_since: Instant,
-}
-
-impl Thread {
-    fn new() -> Self {
-        Self { position: String::new(), silent_since: Instant::now() }
-    }
-
-    fn heard(&mut self, position: String) {
-        self.position = position;
-        self.silent_since = Instant::now();
-    }
-
-    /// Waits before the next try; the error when there shall be none.
-    async fn broken(&self, status: Status) -> Result<(), Status> {
-        if !mms_server::is_retryable(&status) || self.silent_since.elapsed() > PATIENCE {
-            return Err(status);
-        }
-        tokio::time::sleep(PAUSE).await;
-        Ok(())
-    }
-}
 
 /// Whether a scan has ended.
 pub fn scan_ended(scan: &Scan) -> bool {
@@ -53,59 +29,82 @@ pub fn job_rests(job: &Job) -> bool {
     )
 }
 
+/// Whether a task has ended.
+pub fn task_ended(task: &Task) -> bool {
+    task.end_time.is_some()
+}
+
 /// Follows a scan to its end.
-pub async fn scan(clients: &Clients, name: &str, mut each: impl FnMut(&Scan)) -> anyhow::Result<Scan> {
-    let (mut client, mut thread) = (clients.scans.clone(), Thread::new());
-    loop {
-        let request = WatchScanRequest { name: name.to_owned(), position: thread.position.clone() };
-        let broken = match client.watch_scan(request).await {
-            Err(status) => status,
-            Ok(stream) => {
-                let mut stream = stream.into_inner();
-                loop {
-                    match stream.message().await {
-                        Ok(Some(answer)) => {
-                            thread.heard(answer.position);
-                            let Some(scan) = answer.scan else { continue };
-                            each(&scan);
-                            if scan_ended(&scan) {
-                                return Ok(scan);
-                            }
-                        }
-                        Ok(None) => break Status::unavailable("the stream ended before the scan did"),
-                        Err(status) => break status,
-                    }
-                }
-            }
-        };
-        thread.broken(broken).await?;
-    }
+pub async fn scan(clients: &Clients, name: &str, mut each: impl FnMut(&WatchScanResponse)) -> anyhow::Result<Scan> {
+    let watch = |position| {
+        let (mut client, name) = (clients.scans.clone(), name.to_owned());
+        async move { client.watch_scan(WatchScanRequest { name, position }).await }
+    };
+    follow(watch, |answer: WatchScanResponse| {
+        each(&answer);
+        (answer.position, answer.scan.filter(scan_ended))
+    })
+    .await
 }
 
 /// Follows a job until it has ended or waits for somebody.
 pub async fn job(clients: &Clients, name: &str, mut each: impl FnMut(&WatchJobResponse)) -> anyhow::Result<Job> {
-    let (mut client, mut thread) = (clients.jobs.clone(), Thread::new());
+    let watch = |position| {
+        let (mut client, name) = (clients.jobs.clone(), name.to_owned());
+        async move { client.watch_job(WatchJobRequest { name, position }).await }
+    };
+    follow(watch, |answer: WatchJobResponse| {
+        each(&answer);
+        (answer.position, answer.job.filter(job_rests))
+    })
+    .await
+}
+
+/// Follows a task to its end.
+pub async fn task(clients: &Clients, name: &str, mut each: impl FnMut(&WatchTaskResponse)) -> anyhow::Result<Task> {
+    let watch = |position| {
+        let (mut client, name) = (clients.jobs.clone(), name.to_owned());
+        async move { client.watch_task(WatchTaskRequest { name, position }).await }
+    };
+    follow(watch, |answer: WatchTaskResponse| {
+        each(&answer);
+        (answer.position, answer.task.filter(task_ended))
+    })
+    .await
+}
+
+/// Watches from position to position; `take` gives the next position of an answer, and what ends the watch.
+async fn follow<A, T, F>(
+    watch: impl Fn(String) -> F,
+    mut take: impl FnMut(A) -> (String, Option<T>),
+) -> anyhow::Result<T>
+where
+    F: Future<Output = Result<Response<Streaming<A>>, Status>>,
+{
+    let (mut position, mut silent_since) = (String::new(), Instant::now());
     loop {
-        let request = WatchJobRequest { name: name.to_owned(), position: thread.position.clone() };
-        let broken = match client.watch_job(request).await {
+        let broken = match watch(position.clone()).await {
             Err(status) => status,
             Ok(stream) => {
                 let mut stream = stream.into_inner();
                 loop {
                     match stream.message().await {
                         Ok(Some(answer)) => {
-                            each(&answer);
-                            thread.heard(answer.position);
-                            if let Some(job) = answer.job.filter(job_rests) {
-                                return Ok(job);
+                            let (next, end) = take(answer);
+                            if let Some(end) = end {
+                                return Ok(end);
                             }
+                            (position, silent_since) = (next, Instant::now());
                         }
-                        Ok(None) => break Status::unavailable("the stream ended before the job did"),
+                        Ok(None) => break Status::unavailable("the stream ended before what it tells of did"),
                         Err(status) => break status,
                     }
                 }
             }
         };
-        thread.broken(broken).await?;
+        if !mms_server::is_retryable(&broken) || silent_since.elapsed() > PATIENCE {
+            return Err(broken.into());
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }

@@ -90,6 +90,11 @@ fn tables_move_through_a_running_suite_and_outlive_a_crash() {
     let again = run(&["migrate", "-f", &file, "--schema", "samples", "--json", "--data-dir", data]);
     assert!(again.status.success());
     assert!(lines(&again).iter().all(|table| table["state"] == "DONE"));
+    let jobs = lines(&run(&["job", "list", "samples", "--json", "--data-dir", data]));
+    let second = jobs.iter().find_map(|found| found["name"].as_str().filter(|name| *name != job)).unwrap();
+    let untouched = lines(&run(&["job", "tables", second, "--json", "--data-dir", data]));
+    assert_eq!(untouched.len(), tables.len());
+    assert!(untouched.iter().all(|table| table["decision"] == "TABLE_DECISION_UNCHANGED"), "{untouched:?}");
 
     // The other commands of the client, each against what is there now.
     let table = moved[0]["table"].as_str().unwrap();

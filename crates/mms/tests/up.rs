@@ -52,11 +52,19 @@ async fn answers_on_all_four_within_three_seconds_and_drains() {
 #[test]
 fn a_data_folder_serves_one_suite() {
     let dir = tempfile::tempdir().unwrap();
-    let args = ["up", "--json", "--port-base", "0", "--data-dir", dir.path().to_str().unwrap()];
+    let data = dir.path().to_str().unwrap();
+    let args = ["up", "--json", "--port-base", "0", "--data-dir", data];
     let _first = support::start(&args);
+    let endpoints = std::fs::read(dir.path().join("endpoints.json")).unwrap();
     let second = support::run(&args);
     assert_eq!(second.status.code(), Some(1));
-    assert!(!second.stderr.is_empty() && second.stdout.is_empty());
+    assert!(second.stdout.is_empty());
+    // What went wrong first, not what became of the others.
+    let told = String::from_utf8_lossy(&second.stderr);
+    assert!(told.contains("did not start") && told.contains("is in use"), "{told}");
+    // The first is still found where it is.
+    assert_eq!(std::fs::read(dir.path().join("endpoints.json")).unwrap(), endpoints);
+    assert!(support::run(&["source", "list", "--json", "--data-dir", data]).status.success());
 }
 
 #[test]

@@ -20,7 +20,7 @@ use url::Url;
 pub fn real_tables() -> Option<PathBuf> {
     let folder = std::env::var_os("MMS_TEST_TABLES").map(PathBuf::from);
     if folder.is_none() {
-        eprintln!("SKIPPED: 1 test over real tables, because MMS_TEST_TABLES is not set");
+        eprintln!("SKIPPED real tables: MMS_TEST_TABLES names no folder");
     }
     folder
 }

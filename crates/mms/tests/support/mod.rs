@@ -55,7 +55,9 @@ impl Running {
 
     /// Sends SIGTERM; the exit code and what it printed after its first line.
     pub fn stop(mut self) -> (Option<i32>, Vec<String>) {
-        let signal = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        // The shell's own `kill`: a machine needs no program of that name.
+        let pid = self.child.id().to_string();
+        let signal = Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &pid]).status().unwrap();
         assert!(signal.success());
         let late = Instant::now() + Duration::from_secs(60);
         let code = loop {

@@ -1,0 +1,50 @@
+//! The demo as the README has it, and over the real tables: what it keeps is, served again, cell by cell what Spark reads.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Context;
+use mms_tests::process::program;
+use mms_tests::tables::REAL;
+use mms_tests::{peers, sandbox::Sandbox, tables};
+use serde_json::Value;
+
+fn demo(args: &[&str]) -> anyhow::Result<String> {
+    let mut command = Command::new(program("mms")?);
+    command.arg("demo").args(args).env_remove("MMS_TEST_TABLES");
+    Ok(String::from_utf8(peers::run(&mut command)?.stdout)?)
+}
+
+fn text(path: &Path) -> anyhow::Result<&str> {
+    path.to_str().context("a path of text")
+}
+
+#[test]
+fn real_tables_all_arrive() -> anyhow::Result<()> {
+    let Some(moved) = tables::real()? else { return Ok(()) };
+    let folder = tempfile::tempdir()?;
+    let kept = folder.path().join("kept");
+    // It ends with success only if every table went.
+    let said = demo(&["--json", "--keep", text(&kept)?, "--delta-root", text(&moved.delta_root)?])?;
+    let results = said.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+    assert_eq!(results.len(), REAL.len(), "{said}");
+    for (table, rows, _) in REAL {
+        let found = results.iter().find(|result| result["table"] == table).with_context(|| said.clone())?;
+        assert_eq!((&found["schema"], &found["state"]), (&"real".into(), &"DONE".into()), "{found}");
+        assert_eq!((&found["source_rows"], &found["target_rows"]), (&rows.into(), &rows.into()), "{found}");
+        assert!(found["delta_version"].is_u64() && found["error"].is_null(), "{found}");
+    }
+    let sandbox = Sandbox::serve(&kept)?;
+    moved.compare(&sandbox.project())
+}
+
+#[test]
+fn the_first_command_of_the_readme() -> anyhow::Result<()> {
+    let said = demo(&[])?;
+    let done = said.lines().filter(|line| line.contains("tpch.") && line.contains("DONE")).count();
+    assert_eq!(done, 8, "{said}");
+    for part in ["600,572", "CREATE TABLE IF NOT EXISTS", "from odps import ODPS"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    Ok(())
+}
