@@ -49,7 +49,7 @@ async fn typescript_walks_the_line() -> anyhow::Result<()> {
         "violation data_source.databricks.catalog",
         "violation data_source.max_compute",
         "check workspace.reachable OK",
-        "report ",
+        "report OK",
         "scan DONE",
         "job DONE",
     ] {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{Stream, TryStream};
+use futures::Stream;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -45,7 +45,7 @@ pub(crate) struct Watched<S> {
 
 impl<S, E> Stream for Watched<S>
 where
-    S: TryStream<Ok = Bytes, Error = E> + Stream<Item = Result<Bytes, E>>,
+    S: Stream<Item = Result<Bytes, E>>,
 {
     type Item = Result<Bytes, E>;
 

@@ -35,6 +35,11 @@ impl Place {
         (self.file, self.row) >= (other.file, other.row)
     }
 
+    #[cfg(test)]
+    pub fn at(file: usize, row: u64) -> Self {
+        Self { file, row, ..Self::default() }
+    }
+
     fn after(self, read: &FileBatch) -> Self {
         let (size, all) = (read.file.size, read.file_rows.max(1));
         let within = u128::from(size) * u128::from(read.rows.end.min(all)) / u128::from(all);

@@ -85,13 +85,11 @@ impl Upload<'_> {
         let mut sent = 0;
         let mut until = None;
         loop {
-            let more = match (&*end, until) {
-                (Some(end), _) => !rows.place().reaches(end) && rows.more().await?,
-                (None, None) => rows.more().await?,
-                (None, Some(until)) if sent < self.run.settings.block_bytes && Instant::now() < until => {
-                    timeout_at(until, rows.more()).await.unwrap_or(Ok(false))?
-                }
-                (None, Some(_)) => false,
+            let full = sent >= self.run.settings.block_bytes;
+            let more = match step(end.as_ref(), &rows.place(), full, until, Instant::now()) {
+                Step::Read => rows.more().await?,
+                Step::ReadUntil(until) => timeout_at(until, rows.more()).await.unwrap_or(Ok(false))?,
+                Step::End => false,
             };
             let Some(read) = more.then(|| rows.take()).flatten() else { break };
             until = until.or_else(|| Some(Instant::now() + BLOCK_TIME));
@@ -113,7 +111,49 @@ impl Upload<'_> {
     }
 }
 
+/// What a block does next.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Read,
+    /// Reads, but ends with what it has if nothing comes before then.
+    ReadUntil(Instant),
+    End,
+}
+
+/// A block that is sent again ends where it ended; one that is sent first, when it is full or its time is over.
+fn step(end: Option<&Place>, at: &Place, full: bool, until: Option<Instant>, now: Instant) -> Step {
+    match (end, until) {
+        (Some(end), _) if at.reaches(end) => Step::End,
+        (Some(_), _) | (None, None) => Step::Read,
+        (None, Some(until)) if full || now >= until => Step::End,
+        (None, Some(until)) => Step::ReadUntil(until),
+    }
+}
+
 fn changed(id: u32, decided: &Place, at: &Place) -> TransferError {
     let reason = format!("read again it ends at {at:?}, where it ended at {decided:?}");
     TransferError::Source(DeltaError::SourceChanged { path: format!("block {id}"), reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_ends_by_bytes_or_time_and_again_where_it_ended() {
+        let now = Instant::now();
+        let (start, later) = (Place::default(), Place::at(0, 100));
+        // Its first rows are waited for as long as they take: nothing is on its way yet.
+        assert_eq!(step(None, &start, false, None, now), Step::Read);
+        let until = now + BLOCK_TIME;
+        assert_eq!(step(None, &later, false, Some(until), now), Step::ReadUntil(until));
+        assert_eq!(step(None, &later, true, Some(until), now), Step::End);
+        // A fast source does not keep a slow block open.
+        assert_eq!(step(None, &later, false, Some(until), until), Step::End);
+        for (full, now) in [(false, now), (true, until)] {
+            assert_eq!(step(Some(&later), &start, full, Some(until), now), Step::Read);
+            assert_eq!(step(Some(&later), &later, full, Some(until), now), Step::End);
+        }
+        assert!(BLOCK_TIME.as_secs() * 2 <= 120, "well before the service cuts a silent connection");
+    }
 }
