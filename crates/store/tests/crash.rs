@@ -220,7 +220,7 @@ fn kills_tear_no_commit_of_several_megabytes() {
     for kill in 0..kills {
         // Every fifth dies around its start, which rebuilds the database.
         let random = RandomState::new().hash_one(kill);
-        let acknowledged = round(dir.path(), if kill % 5 == 4 { 0 } else { 1 + 3 * (random % 6) }, true);
+        let acknowledged = round(dir.path(), if kill % 5 == 4 { 0 } else { 6 + 3 * (random % 6) }, true);
         let before = database(dir.path());
         let store = open(dir.path()).unwrap_or_else(|error| panic!("after kill {kill}: {error}"));
         rebuilds += u64::from(before != database(dir.path()));

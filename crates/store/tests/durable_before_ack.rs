@@ -212,7 +212,6 @@ async fn a_failed_sync_is_no_acknowledgement_and_stops_the_store() {
     // The system may go on showing pages that the disk never got: the next start writes all of them anew.
     drop((store, journal));
     let db = || std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(dir.path().join("sled/db")).unwrap());
-    let suspect = db();
     for rebuilt in [true, false] {
         let (before, store) = (db(), Store::open(dir.path(), Schema::new("watched"), Options::default()).unwrap());
         assert_eq!(before != db(), rebuilt);
