@@ -7,7 +7,7 @@ use crate::{LocalFiles, StorageCredential, StorageLocation, StorageSettings, ope
 
 const LISTED: &str = r#"<?xml version="1.0" encoding="utf-8"?><EnumerationResults><Blobs><Blob>
 <Name>t/_delta_log/0.json</Name><Properties><Last-Modified>Wed, 12 Nov 2025 10:00:00 GMT</Last-Modified>
-<Content-Length>5</Content-Length><Etag>"0x1"</Etag></Properties></Blob></Blobs><NextMarker/></EnumerationResults>"#;
+<Content-Length>5</Content-Length><Content-Type>application/json</Content-Type><Etag>"0x1"</Etag></Properties></Blob></Blobs><NextMarker/></EnumerationResults>"#;
 const NOTHING: &str =
     r#"<?xml version="1.0" encoding="utf-8"?><EnumerationResults><Blobs></Blobs><NextMarker/></EnumerationResults>"#;
 

@@ -1,4 +1,5 @@
-//! What goes on without being asked: forgetting, data sources that are gone included, and giving back sessions that nobody uses.
+//! What goes on without being asked: forgetting, data sources that are gone included, and giving back sessions that nobody
+//! uses.
 
 use std::time::Duration;
 

@@ -22,7 +22,7 @@ async fn storage(request: Request) -> Response {
         return refuse("AuthorizationPermissionMismatch", "");
     }
     if query.contains("comp=list") {
-        let blob = "<Blob><Name>t/_delta_log/0.json</Name><Properties><Content-Length>5</Content-Length>\
+        let blob = "<Blob><Name>t/_delta_log/0.json</Name><Properties><Content-Length>5</Content-Length><Content-Type>application/json</Content-Type>\
             <Last-Modified>Wed, 12 Nov 2025 10:00:00 GMT</Last-Modified><Etag>\"0x1\"</Etag></Properties></Blob>";
         return format!("<EnumerationResults><Blobs>{blob}</Blobs><NextMarker/></EnumerationResults>").into_response();
     }
