@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array,
-    ListArray, MapArray, RecordBatch, StringArray, StructArray, TimestampMillisecondArray, TimestampNanosecondArray,
-    UInt64Array,
+    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int8Array,
+    Int16Array, Int32Array, Int64Array, ListArray, MapArray, RecordBatch, StringArray, StructArray,
+    TimestampMillisecondArray, TimestampNanosecondArray, UInt64Array,
 };
-use arrow::buffer::OffsetBuffer;
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Int32Type, SchemaRef};
 use mms_http::{HttpClient, NetworkConnection};
@@ -126,7 +126,31 @@ const EVERY_TYPE: &[(&str, &str)] = &[
     ("list", "array<int>"),
     ("pairs", "map<string,bigint>"),
     ("pair", "struct<x:int,y:string>"),
+    ("tiny", "tinyint"),
+    ("small", "smallint"),
+    ("whole", "int"),
+    ("single", "float"),
+    ("word", "varchar(10)"),
+    ("code", "char(5)"),
+    ("doc", "json"),
+    ("deep", "array<struct<k:string,v:map<string,array<int>>>>"),
 ];
+
+/// Four types within each other: filled, with NULL at every level, NULL.
+fn deep(data_type: &DataType) -> ArrayRef {
+    let DataType::List(item) = data_type else { panic!("a list") };
+    let DataType::Struct(item_fields) = item.data_type() else { panic!("a struct") };
+    let DataType::Map(entries, _) = item_fields[1].data_type() else { panic!("a map") };
+    let DataType::Struct(entry_fields) = entries.data_type() else { panic!("entries") };
+    let lists = ListArray::from_iter_primitive::<Int32Type, _, _>(vec![Some(vec![Some(1), None]), None]);
+    let keys = Arc::new(StringArray::from(vec!["m", "n"]));
+    let pairs = StructArray::new(entry_fields.clone(), vec![keys, Arc::new(lists)], None);
+    let maps = MapArray::new(entries.clone(), OffsetBuffer::new(vec![0, 2, 2].into()), pairs, None, false);
+    let names = Arc::new(StringArray::from(vec![Some("a"), None]));
+    let items = StructArray::new(item_fields.clone(), vec![names, Arc::new(maps)], None);
+    let there = NullBuffer::from(vec![true, true, false]);
+    Arc::new(ListArray::new(item.clone(), OffsetBuffer::new(vec![0, 1, 2, 2].into()), Arc::new(items), Some(there)))
+}
 
 /// Three rows of every type: values, extremes, NULLs.
 fn every_type(schema: &SchemaRef, base: i64) -> RecordBatch {
@@ -164,6 +188,14 @@ fn every_type(schema: &SchemaRef, base: i64) -> RecordBatch {
         ])),
         Arc::new(MapArray::new(entries, OffsetBuffer::new(vec![0, 2, 2, 2].into()), pairs, None, false)),
         Arc::new(StructArray::new(pair_fields, pair_columns, None)),
+        Arc::new(Int8Array::from(vec![Some(i8::MIN), Some(i8::MAX), None])),
+        Arc::new(Int16Array::from(vec![Some(i16::MIN), Some(i16::MAX), None])),
+        Arc::new(Int32Array::from(vec![Some(i32::MIN), Some(i32::MAX), None])),
+        Arc::new(Float32Array::from(vec![Some(f32::MIN), Some(f32::INFINITY), None])),
+        Arc::new(StringArray::from(vec![Some("中文🙂4567890"), Some(""), None])),
+        Arc::new(StringArray::from(vec![Some("abcde"), Some(""), None])),
+        Arc::new(StringArray::from(vec![Some("{\"a\":[1,null]}"), Some("null"), None])),
+        deep(&field("deep")),
     ];
     RecordBatch::try_new(schema.clone(), columns).unwrap()
 }

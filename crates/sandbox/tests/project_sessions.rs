@@ -55,14 +55,19 @@ async fn a_download_is_found_under_its_own_source_only() {
     let other = client.submit("SELECT COUNT(*) FROM u;", "").await;
     let (instance, other) =
         (format!("/projects/demo/instances/{instance}"), format!("/projects/demo/instances/{other}"));
-    let (x, y) = (vec![("partition", "p=x")], vec![("partition", "p=y")]);
-    let sources = [(T, &x), (T, &y), (U, &vec![]), (instance.as_str(), &vec![]), (other.as_str(), &vec![])];
+    let sources: [(&str, &[(&str, &str)]); 5] = [
+        (T, &[("partition", "p=x")]),
+        (T, &[("partition", "p=y")]),
+        (U, &[]),
+        (instance.as_str(), &[]),
+        (other.as_str(), &[]),
+    ];
     for (own, source) in sources.iter().enumerate() {
-        let open = [source.1.as_slice(), &[("downloads", "")]].concat();
+        let open = [source.1, &[("downloads", "")]].concat();
         let made = client.call(Method::POST, source.0, &open, Vec::new()).await.ok().json();
         let id = made["DownloadID"].as_str().expect("an id");
         for (i, (path, partition)) in sources.iter().enumerate() {
-            let params = [partition.as_slice(), &[("downloadid", id), ("data", ""), ("rowrange", "(0,0)")]].concat();
+            let params = [*partition, &[("downloadid", id), ("data", ""), ("rowrange", "(0,0)")]].concat();
             let answer = client.call(Method::GET, path, &params, Vec::new()).await;
             if i == own {
                 answer.ok();

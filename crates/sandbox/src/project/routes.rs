@@ -114,10 +114,14 @@ fn service(state: &State, method: &Method, target: &Target, path: &[&str], body:
         }
         ("GET", ["tables"]) => whole(rest::tables::list(state, schema.unwrap_or(DEFAULT_SCHEMA), params)?),
         ("GET", ["tables", name]) => {
-            table(&*state.catalog.table(schema.unwrap_or(DEFAULT_SCHEMA), name)?, params).map(Reply::Whole)
+            let found = state.catalog.table(schema.unwrap_or(DEFAULT_SCHEMA), name)?;
+            table(&found, params).map(Reply::Whole)
         }
         ("POST", ["instances"]) => whole(rest::instances::create(state, schema, body)?),
-        ("GET", ["instances", id]) => whole(rest::instances::get(&*state.instances.get(id)?, params)),
+        ("GET", ["instances", id]) => {
+            let instance = state.instances.get(id)?;
+            whole(rest::instances::get(&instance, params))
+        }
         // A statement ends within moments: there is nothing to stop.
         ("PUT", ["instances", id]) => state.instances.get(id).map(|_| Reply::Whole(text(String::new()))),
         (other, ["tables" | "instances", _]) => {

@@ -39,7 +39,7 @@ pub fn records(values: &[i64]) -> Vec<u8> {
         }
         bytes.push(value as u8);
     }
-    let zigzag = |value: i64| (value << 1 ^ value >> 63).cast_unsigned();
+    let zigzag = |value: i64| ((value << 1) ^ (value >> 63)).cast_unsigned();
     let (mut bytes, mut total) = (Vec::new(), 0);
     for value in values {
         bytes.push(0x08);
@@ -74,7 +74,7 @@ pub fn values(stream: &[u8]) -> Vec<i64> {
     let mut found = Vec::new();
     while varint() == 0x08 {
         let raw = varint();
-        found.push((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed());
+        found.push((raw >> 1).cast_signed() ^ -((raw & 1).cast_signed()));
         // The tag of the record's end, and its CRC.
         varint();
         varint();

@@ -103,8 +103,16 @@ fn plain_select(query: &Query) -> Result<&Select, SqlError> {
     }
 }
 
+/// The clauses that are answered.
+struct Clauses<'q> {
+    projection: &'q [SelectItem],
+    from: &'q [TableWithJoins],
+    filter: Option<&'q Expr>,
+    group_by: &'q GroupByExpr,
+}
+
 /// What a SELECT may hold, likewise.
-fn parts_of(select: &Select) -> Result<(&[SelectItem], &[TableWithJoins], Option<&Expr>, &GroupByExpr), SqlError> {
+fn clauses_of(select: &Select) -> Result<Clauses<'_>, SqlError> {
     let Select {
         select_token: _,
         optimizer_hints,
@@ -140,7 +148,7 @@ fn parts_of(select: &Select) -> Result<(&[SelectItem], &[TableWithJoins], Option
     if !cluster_by.is_empty() || !distribute_by.is_empty() || !sort_by.is_empty() {
         return Err(unsupported("CLUSTER BY, DISTRIBUTE BY or SORT BY"));
     }
-    Ok((projection, from, selection.as_ref(), group_by))
+    Ok(Clauses { projection, from, filter: selection.as_ref(), group_by })
 }
 
 /// The one table of a FROM.
@@ -187,7 +195,7 @@ pub fn parse(sql: &str) -> Result<CountQuery, SqlError> {
         ParserError::RecursionLimitExceeded => SqlError::parse(1, 1, "nested too deep"),
     })?;
     let [Statement::Query(query)] = statements.as_slice() else { return Err(unsupported("more than one SELECT")) };
-    let (projection, from, filter, group_by) = parts_of(plain_select(query)?)?;
+    let Clauses { projection, from, filter, group_by } = clauses_of(plain_select(query)?)?;
     let name = one_table(from)?;
     let items = projection
         .iter()
