@@ -165,7 +165,7 @@ async fn calls_that_wait_leave_room_for_those_that_work() {
     let running = serve_waiting(frame, "/mms.transfer.v1.TransferService/DrainWorker").await;
     let mut client = running.client();
     let mut held = client.clone();
-    let drain = || DrainWorkerRequest { name: "workers/wait".into() };
+    let drain = || DrainWorkerRequest { name: "workers/wait".into(), ..DrainWorkerRequest::default() };
     let waiting = tokio::spawn(async move { held.drain_worker(drain()).await });
     running.chosen.entered.notified().await;
     client.get_transfer(get("fine")).await.unwrap();
