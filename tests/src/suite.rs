@@ -78,7 +78,13 @@ impl Suite {
         fs::create_dir_all(folder)?;
         private(&folder.join("service-token"), "the-token-of-the-suite-under-test")?;
         private(&folder.join("key"), "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")?;
-        Ok(Self { folder: folder.to_owned(), ports: BTreeMap::new(), processes: Vec::new(), lease_seconds, transfer: Vec::new() })
+        Ok(Self {
+            folder: folder.to_owned(),
+            ports: BTreeMap::new(),
+            processes: Vec::new(),
+            lease_seconds,
+            transfer: Vec::new(),
+        })
     }
 
     /// Where a service answers.

@@ -89,7 +89,8 @@ impl Api {
                 // Running tasks' progress changes without a revision.
                 if last != job || !look.tables.is_empty() {
                     last.clone_from(&job);
-                    let answer = pb::WatchJobResponse { job, tables: look.tables, position: seen.text(&api.core.store) };
+                    let answer =
+                        pb::WatchJobResponse { job, tables: look.tables, position: seen.text(&api.core.store) };
                     if send.send(Ok(answer)).await.is_err() {
                         return;
                     }
@@ -142,7 +143,8 @@ impl Api {
                 let fresh = last.is_some() || revision > seen || ends;
                 if fresh && last.as_ref() != Some(&task) {
                     last = Some(task.clone());
-                    let answer = pb::WatchTaskResponse { task: Some(task), position: api.core.store.position(revision) };
+                    let answer =
+                        pb::WatchTaskResponse { task: Some(task), position: api.core.store.position(revision) };
                     if send.send(Ok(answer)).await.is_err() {
                         return;
                     }
