@@ -7,7 +7,7 @@ use catalog::pin_table_response::Part;
 use mms_proto::catalog::v1 as catalog;
 use mms_proto::registry::v1 as registry;
 use mms_proto::scheduler::v1::TableDecision;
-use mms_proto::types::v1::{MigrationState, Severity};
+use mms_proto::types::v1::{MigrationState, Severity, TargetPolicy};
 use mms_store::{Read, Scope, Store};
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +26,8 @@ use crate::task;
 const MAX_CONCURRENT_TASKS: i32 = 20;
 const MAX_PARTITIONS_PER_TASK: i32 = 50;
 const MAX_BYTES_PER_TASK: i64 = 5 << 30;
+/// The catalog's finding that another table than the planned one is at the target.
+const TARGET_DIFFERS: &str = "TARGET_DIFFERS";
 /// Most tables of one job.
 const TABLES_MAX: usize = 100_000;
 /// Tables of the scope that one commit stores.
@@ -241,7 +243,7 @@ async fn spool(core: &Core, key: &TableKey, job: &Job) -> Result<(JobTable, Vec<
     let Some(Part::Table(pinned)) = parts.next().await? else {
         return Err(broken("the catalog sent no plan"));
     };
-    let mut table = planned(pinned, &decided(core, key)?);
+    let mut table = planned(pinned, &decided(core, key)?, job.spec.target_policy);
     if table.decision == TableDecision::Move as i32 && !job.spec.force && unchanged(core, key, &table).await? {
         table.decision = TableDecision::Unchanged as i32;
         table.decision_reason = "this version is at the target already; set force to move it again".to_owned();
@@ -260,8 +262,14 @@ fn decided(core: &Core, key: &TableKey) -> Result<String> {
     Ok(core.store.read(|read| read.get(&JOB_TABLES, key))?.map(|table| table.decision_reason).unwrap_or_default())
 }
 
-fn planned(pinned: catalog::PinnedTable, why: &str) -> JobTable {
-    let plan = pinned.plan.unwrap_or_default();
+fn planned(pinned: catalog::PinnedTable, why: &str, policy: i32) -> JobTable {
+    let mut plan = pinned.plan.unwrap_or_default();
+    if policy != TargetPolicy::Replace as i32 {
+        // The catalog says what is there; only the job says whether that may be dropped.
+        for finding in plan.findings.iter_mut().filter(|finding| finding.reason == TARGET_DIFFERS) {
+            finding.set_severity(Severity::Blocker);
+        }
+    }
     let blocked = plan.findings.iter().any(|finding| finding.severity() == Severity::Blocker) || plan.target.is_none();
     let reason = blocked.then(|| {
         let blocker = plan.findings.iter().find(|finding| finding.severity() == Severity::Blocker);
@@ -358,6 +366,21 @@ mod tests {
             migrated_target: schema.map(target),
             ..catalog::Table::default()
         }
+    }
+
+    #[test]
+    fn another_table_at_the_target_blocks_unless_it_may_be_dropped() {
+        let finding = types::Finding { reason: TARGET_DIFFERS.to_owned(), ..types::Finding::default() };
+        let plan = catalog::TablePlan {
+            target: Some(types::TargetDefinition::default()),
+            findings: vec![finding],
+            ..catalog::TablePlan::default()
+        };
+        let pinned = catalog::PinnedTable { plan: Some(plan), ..catalog::PinnedTable::default() };
+        let decision = |policy: TargetPolicy| super::planned(pinned.clone(), "", policy as i32).decision;
+        assert_eq!(decision(TargetPolicy::CreateOrOwn), TableDecision::Blocked as i32);
+        assert_eq!(decision(TargetPolicy::FailIfExists), TableDecision::Blocked as i32);
+        assert_eq!(decision(TargetPolicy::Replace), TableDecision::Move as i32);
     }
 
     #[test]
