@@ -65,12 +65,18 @@ impl Ends {
         let local = if allow_local && self.local_root.is_some() { LocalFiles::Allowed } else { LocalFiles::Refused };
         let location = StorageLocation::parse(location, local)?;
         if let (StorageLocation::Local(path), Some(root)) = (&location, &self.local_root)
-            && !path.starts_with(Path::new(root))
+            && !lies_below(path, Path::new(root))?
         {
             return Err(TransferError::Plan(format!("{} does not lie below {root}", path.display())));
         }
         Ok(mms_storage::open(&location, &self.credential, &StorageSettings::new(self.http.clone()))?)
     }
+}
+
+/// Whether a path leads to a place below a folder, links followed: one below it may lead anywhere.
+fn lies_below(path: &Path, root: &Path) -> Result<bool> {
+    let real = |path: &Path| path.canonicalize().map_err(|error| plan(&path.display().to_string(), error));
+    Ok(real(path)?.starts_with(real(root)?))
 }
 
 fn storage(access: Option<StorageAccess>) -> Result<(StorageCredential, Option<String>)> {
@@ -207,4 +213,21 @@ impl Sessions {
 
 fn term(given: Option<prost_types::Duration>) -> Duration {
     given.and_then(|given| Duration::try_from(given).ok()).unwrap_or(Duration::from_secs(60))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_does_not_lead_out_of_the_folder() {
+        let (inside, outside) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        std::fs::create_dir(inside.path().join("t")).expect("made");
+        std::os::unix::fs::symlink(outside.path(), inside.path().join("link")).expect("made");
+        let below = |path: std::path::PathBuf| lies_below(&path, inside.path());
+        assert!(below(inside.path().join("t")).expect("there"));
+        assert!(!below(inside.path().join("link")).expect("there"));
+        assert!(!below(inside.path().join("t/../..")).expect("there"));
+        assert!(below(inside.path().join("none")).is_err());
+    }
 }
