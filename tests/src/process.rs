@@ -98,7 +98,15 @@ impl Process {
         Ok(self.child.wait()?)
     }
 
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Waits for its end.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
     pub fn wait(&mut self) -> anyhow::Result<std::process::ExitStatus> {
         Ok(self.child.wait()?)
     }

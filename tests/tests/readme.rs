@@ -55,9 +55,9 @@ async fn every_step_of_the_line_by_hand() -> anyhow::Result<()> {
     for file in ["source.json", "source.yaml"] {
         std::fs::write(folder.path().join(file), sandbox.data_source("azure-sales").to_string())?;
     }
-    let commands = commands("With grpcurl")?;
+    let by_hand = commands("With grpcurl")?;
     let mut said = String::new();
-    for command in &commands {
+    for command in &by_hand {
         said.push_str(&run(command, &suite, folder.path())?);
     }
     for step in [
@@ -72,7 +72,7 @@ async fn every_step_of_the_line_by_hand() -> anyhow::Result<()> {
         "WatchJob",
         "ListJobTables",
     ] {
-        assert!(commands.iter().any(|command| command.contains(step)), "the README does not show {step}");
+        assert!(by_hand.iter().any(|command| command.contains(step)), "the README does not show {step}");
     }
     assert!(said.contains("JOB_STATE_DONE") && said.contains("SCAN_STATE_DONE"), "{said}");
     moved.compare(&sandbox.project())?;

@@ -159,7 +159,7 @@ async fn one_trace_through_three_processes_reaches_the_collector() {
     let mut client = TransferServiceClient::new(channel);
     let (plain, streamed) = (0x7ace_0001, 0x7ace_0002);
     client.get_transfer(traced(GetTransferRequest { name: "workers/w/transfers/t".into() }, plain)).await.unwrap();
-    let watch = WatchTransferRequest { name: "workers/w/transfers/t".into() };
+    let watch = WatchTransferRequest { name: "workers/w/transfers/t".into(), ..Default::default() };
     let mut stream = client.watch_transfer(traced(watch, streamed)).await.unwrap().into_inner();
     while stream.message().await.unwrap().is_some() {}
     drop((stream, client));

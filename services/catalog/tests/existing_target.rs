@@ -26,7 +26,7 @@ fn project(stand: &Stand) -> Project {
 }
 
 async fn run(project: &Project, sql: &str) {
-    let statement = Statement::harmless(sql.to_owned(), uuid::Uuid::new_v4(), true);
+    let statement = Statement::new(sql.to_owned(), uuid::Uuid::new_v4(), true);
     project.run(&statement, Duration::from_secs(30)).await.unwrap();
 }
 

@@ -86,7 +86,7 @@ impl TransferService for Chosen {
                     let left = context.remaining().map_or(-1, |left| i64::try_from(left.as_millis()).unwrap());
                     let transfer =
                         Transfer { task: context.request_id.to_string(), bytes_total: left, ..Transfer::default() };
-                    let answer = WatchTransferResponse { transfer: Some(transfer) };
+                    let answer = WatchTransferResponse { position: String::new(), transfer: Some(transfer) };
                     send.send(Ok(answer)).await.unwrap();
                     assert!(!panics, "a producer panicked on purpose");
                 })

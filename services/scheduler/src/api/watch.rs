@@ -200,7 +200,7 @@ mod tests {
             change::step(tx, &at, &job_key(), Cursor::default())
         };
         core.store.commit(seed).await.expect("seeded");
-        Api::new(core)
+        Api::new(core, tokio_util::sync::CancellationToken::new())
     }
 
     async fn answers(api: &Api, from: &str) -> Vec<pb::WatchJobResponse> {
@@ -226,11 +226,15 @@ mod tests {
 
     #[test]
     fn a_position_comes_back_and_any_other_text_is_refused() {
-        for text in ["0", "7", "6\n7\ns\nt"] {
-            assert_eq!(Seen::parse(text).expect("a position").text(), text);
+        let store = Store::in_memory(crate::store::schema()).expect("a store of memory");
+        let (six, seven) = (store.position(6), store.position(7));
+        for text in [store.position(0), seven.clone(), format!("{six}\n{seven}\ns\nt")] {
+            assert_eq!(Seen::parse(&store, &text).expect("a position").text(&store), text);
         }
-        for text in ["x", "6\n7", "6\n7\ns\nt\nu", "6\nx\ns\nt"] {
-            assert!(Seen::parse(text).is_err(), "{text:?}");
+        let wrong =
+            ["x".to_owned(), format!("{six}\n{seven}"), format!("{six}\n{seven}\ns\nt\nu"), format!("{six}\nx\ns\nt")];
+        for text in wrong {
+            assert!(Seen::parse(&store, &text).is_err(), "{text:?}");
         }
     }
 }
