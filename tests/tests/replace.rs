@@ -37,7 +37,7 @@ async fn what_is_there_is_dropped_once_and_everything_arrives_again() -> anyhow:
     let first = suite.begin_job(&source, everything()).await?;
     suite.done(&first).await?;
     anyhow::ensure!(replaced(&suite, &first).await?.is_empty());
-    let spec = scheduler::JobSpec { target_policy: TargetPolicy::Replace as i32, ..everything() };
+    let spec = scheduler::JobSpec { target_policy: TargetPolicy::Replace as i32, force: true, ..everything() };
     let second = suite.begin_job(&source, spec).await?;
     suite.done(&second).await.context("the job that replaces")?;
     let mut all: Vec<String> = suite.job_tables(&second).await?.into_iter().map(|table| table.table).collect();

@@ -142,7 +142,8 @@ fn every_subcommand() {
     assert!(mms.text(&["job", "findings", &job]).contains("severity"));
     assert_eq!(mms.one(&["job", "stop", &job])["state"], "JOB_STATE_STOPPED");
     assert!(mms.refused(&["job", "retry", &job]).contains("WRONG_STATE"));
-    mms.one(&["job", "start", &job]);
+    assert_eq!(mms.one(&["job", "start", &job])["state"], "JOB_STATE_PENDING_REVIEW", "nobody has approved it");
+    mms.one(&["job", "approve", &job]);
     assert_eq!(mms.json(&["job", "watch", &job]).last().unwrap()["job"]["state"], "JOB_STATE_DONE");
     assert_eq!(mms.json(&["job", "tables", &job])[0]["state"], "MIGRATION_STATE_DONE");
     assert!(mms.text(&["job", "tables", &job]).contains("odd.fine"));

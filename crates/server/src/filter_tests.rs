@@ -64,7 +64,7 @@ fn a_page_ends_when_it_is_full_or_enough_was_looked_at() {
     let mut pages = Vec::new();
     let mut after = None;
     loop {
-        let show = |_: &u64, n: u64| Ok((n % 25_000 == 0 || n == 60_000).then_some(n));
+        let show = |_: &u64, n: u64| Ok((n.is_multiple_of(25_000) || n == 60_000).then_some(n));
         let (page, next) = fill(2, usize::MAX, after, read, show).unwrap();
         pages.push(page);
         after = next;

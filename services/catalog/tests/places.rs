@@ -87,7 +87,7 @@ async fn a_table_sent_elsewhere_is_not_done_there() {
 
     let old = stand.pin_table("s", "parts").await.0.plan.unwrap();
     let parts = send_to(&stand, "parts", "elsewhere").await;
-    let counts = parts.partitions.clone().unwrap();
+    let counts = parts.partitions.unwrap();
     assert_eq!((parts.state(), counts.init), (MigrationState::Init, 2));
     assert_eq!(parts.migrated_target.unwrap().table, "parts", "where the rows are stays known");
     // A task that began before tells where it wrote, and that is no longer the place.

@@ -39,12 +39,3 @@ fn check<T: Message + Name>(request: &T) -> Result<(), Status> {
 fn name<N: mms_proto::name::ResourceName>(field: &str, text: &str) -> Result<N, Status> {
     N::parse(text).map_err(|error| ApiError::invalid_field(field, error.reason).into())
 }
-
-/// Refuses list arguments that are in the contract but not done yet.
-fn plain_list(filter: &str, order_by: &str) -> Result<(), Status> {
-    match (filter, order_by) {
-        ("", "") => Ok(()),
-        ("", _) => Err(ApiError::not_yet("order_by of a List method").into()),
-        _ => Err(ApiError::not_yet("filter of a List method").into()),
-    }
-}

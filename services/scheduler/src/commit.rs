@@ -170,8 +170,12 @@ pub fn resolve(
         }
     }
     tx.delete(&INTENTS, &id.to_owned())?;
-    if outcome == CommitOutcome::Committed && !intent.replaces() {
-        publish(tx, at, id, &intent)?;
+    if outcome == CommitOutcome::Committed {
+        match intent.replaces() {
+            // Nothing of the table is there any more, whoever wrote it: a job that comes back writes its units again.
+            true => forget(tx, &intent.target)?,
+            false => publish(tx, at, id, &intent)?,
+        }
     }
     Ok(true)
 }
@@ -189,6 +193,19 @@ fn concerns(read: &impl Read, key: &TaskKey, task: &Task, intent: &Intent) -> Re
     }
     let own: Vec<String> = task.units.iter().map(|unit| key::partition_text(&unit.partition)).collect();
     Ok(intent.units.iter().any(|unit| own.contains(&key::partition_text(&unit.partition))))
+}
+
+/// Forgets who wrote what into a table that was dropped.
+fn forget(tx: &mut Tx<'_>, target: &TargetName) -> Result<()> {
+    let mut gone = Vec::new();
+    tx.scan(&LINEAGE, &Scope::prefix(&(target.key(),)), |unit, _| {
+        gone.push(unit);
+        ControlFlow::Continue(())
+    })?;
+    for unit in gone {
+        tx.delete(&LINEAGE, &unit)?;
+    }
+    Ok(())
 }
 
 /// Records that an intent was applied: its units are published, if their task still is the one that wrote them.

@@ -11,8 +11,8 @@ use crate::commit::{self, Answer};
 use crate::error::{Result, SchedulerError};
 use crate::fixture::{Fixture, holder, intent, job_key, task_key};
 use crate::lease::{self, Epoch, LeaseEnd};
-use crate::record::{Intent, UnitClaim};
-use crate::store::{INTENTS, JOBS, UNITS};
+use crate::record::{Intent, Lineage, UnitClaim};
+use crate::store::{INTENTS, JOBS, LINEAGE, UNITS};
 
 /// An intent that replaces the fixture's table.
 fn replace() -> Intent {
@@ -91,8 +91,13 @@ async fn a_replacement_covers_every_unit_of_the_table() {
     let open = fixture.store.read(|read| commit::open_of(read, &granted.key, &granted.task)).expect("readable");
     assert_eq!(open.iter().map(|(id, _)| &**id).collect::<Vec<_>>(), ["r1"]);
     let second = granted.task.epoch();
+    let unit = crate::key::unit_key(&crate::fixture::target(), &intent(&[1]).units[0].partition);
+    let written = unit.clone();
+    fixture.commit(move |tx| Ok(tx.put(&LINEAGE, &written, &Lineage::default())?)).await.expect("stored");
     assert!(resolve(&fixture, 0, "b", second, "r1", CommitOutcome::Committed).await.expect("taken"));
     assert!(!fixture.task(0).units[0].published);
+    let written = fixture.store.read(|read| read.get(&LINEAGE, &unit)).expect("readable");
+    assert_eq!(written, None, "what was written into the dropped table is gone");
     assert_eq!(begin(&fixture, 0, "b", second, "i2", intent(&[0])).await.expect("answered"), Answer::Granted);
     let replaced = begin(&fixture, 0, "b", second, "r3", replace()).await.expect("answered");
     assert!(matches!(replaced, Answer::Open(id, _) if id == "i2"), "and the other way round");

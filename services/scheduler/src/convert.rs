@@ -4,6 +4,7 @@ mod intent;
 mod job;
 mod plan;
 mod task;
+mod worker;
 
 pub use intent::{intent_from, intent_to};
 pub use job::{job_from, job_table_to, job_to};
@@ -12,6 +13,7 @@ pub use plan::{
     version_from, version_to,
 };
 pub use task::{event_from, log_to, spec_to, task_to};
+pub use worker::worker_to;
 
 /// A moment of the store as the contract has it; 0 is unset.
 pub fn time(ms: i64) -> Option<prost_types::Timestamp> {

@@ -265,7 +265,7 @@ mod tests {
             page.items.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
         };
         forget_workers(&core, DAY_MS - 1).await.expect("done");
-        assert_eq!(known(), ["a", "b", "ddl"], "a process that has just started has heard of nobody");
+        assert_eq!(known(), ["a", "b", "ddl", "part"], "a process that has just started has heard of nobody");
         forget_workers(&core, 0).await.expect("done");
         assert_eq!(known(), ["a", "b"], "one holds a lease, and one was heard of");
     }

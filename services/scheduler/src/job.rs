@@ -66,9 +66,25 @@ pub enum JobEvent {
     },
 }
 
+impl JobEvent {
+    /// What was to be done, as a word for people.
+    fn done(self) -> &'static str {
+        match self {
+            Self::Planned { .. } | Self::PlanFailed => "planned",
+            Self::Approved => "approved",
+            Self::Leased => "worked on",
+            Self::Ended { .. } => "ended",
+            Self::Stop | Self::Stopped => "stopped",
+            Self::Start { .. } => "started",
+            Self::Delete => "deleted",
+            Self::Retry { .. } => "tried again",
+        }
+    }
+}
+
 /// An event that a state does not take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a job that is {state} cannot be {event:?}")]
+#[error("a job that is {state} cannot be {}: {}", event.done(), state.advice())]
 pub struct WrongState {
     /// The state it is in.
     pub state: JobState,
@@ -109,6 +125,18 @@ impl JobState {
     /// The state of a stored job; None for a number that this version does not know.
     pub fn of(job: &record::Job) -> Option<Self> {
         Self::ALL.into_iter().find(|state| *state as i32 == job.state)
+    }
+
+    /// What can be done with a job in this state.
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Planning | Self::Waiting | Self::Running => "wait for its end, or StopJob",
+            Self::PendingReview => "ApproveJob starts its plan, StopJob drops it",
+            Self::Stopping => "wait until it is STOPPED",
+            Self::Paused | Self::Stopped => "StartJob goes on with it",
+            Self::Failed => "RetryJob runs again what failed",
+            Self::Done => "make a new job",
+        }
     }
 
     /// Whether work goes on by itself: it is planned or dispatched.

@@ -57,6 +57,19 @@ impl Task {
     }
 }
 
+/// Stores a worker; leases of an earlier process of it end.
+pub fn register(tx: &mut Tx<'_>, at: &Moment, id: &str, worker: Worker) -> Result<Vec<(TaskKey, Epoch)>> {
+    let mut ended = Vec::new();
+    for (key, epoch) in all(tx, Some(id))? {
+        let same = tx.get(&TASKS, &key)?.is_some_and(|task| task.instance == worker.instance);
+        if !same && end(tx, at, &key, epoch, LeaseEnd::Restarted)? {
+            ended.push((key, epoch));
+        }
+    }
+    tx.put(&WORKERS, &id.to_owned(), &worker)?;
+    Ok(ended)
+}
+
 /// The registered worker, if this is its present process.
 pub fn worker(read: &impl Read, holder: &Holder) -> Result<Worker> {
     let unknown = || SchedulerError::WorkerUnknown(holder.worker.clone());

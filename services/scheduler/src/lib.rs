@@ -27,6 +27,7 @@ mod key;
 mod lease;
 #[cfg(test)]
 mod lease_tests;
+mod manifest;
 mod notice;
 mod peers;
 mod plan;

@@ -8,7 +8,7 @@ use mms_store::{Read, Scope};
 use prost::Message;
 use tonic::Status;
 
-use super::{Api, plain_list};
+use super::Api;
 use crate::change::{self, Change};
 use crate::control;
 use crate::convert::{finding_to, job_table_to, log_to, task_to};
@@ -37,7 +37,6 @@ impl Api {
         request: &pb::ListJobsRequest,
         parent: &Parent<DataSourceName>,
     ) -> Result<pb::ListJobsResponse, Status> {
-        plain_list(&request.filter, &request.order_by)?;
         let arguments = ["jobs", request.parent.as_str()];
         let after = page::after(&arguments, &request.page_token)?.and_then(|text| split(&text));
         let scope = match parent.exact() {
@@ -82,7 +81,6 @@ impl Api {
         job: &JobKey,
         request: &pb::ListJobTablesRequest,
     ) -> Result<pb::ListJobTablesResponse, Status> {
-        plain_list(&request.filter, "")?;
         let arguments = ["job tables", request.parent.as_str()];
         let (job, tables, next_page_token) =
             self.table_page(job, &arguments, request.page_size, &request.page_token)?;
@@ -129,7 +127,6 @@ impl Api {
     }
 
     pub(super) fn tasks(&self, job: &JobKey, request: &pb::ListTasksRequest) -> Result<pb::ListTasksResponse, Status> {
-        plain_list(&request.filter, &request.order_by)?;
         let arguments = ["tasks", request.parent.as_str()];
         let after = page::after(&arguments, &request.page_token)?.and_then(|text| text.parse::<u32>().ok());
         let after: Option<TaskKey> = after.map(|number| (job.0.clone(), job.1.clone(), number));

@@ -7,7 +7,7 @@ use mms_store::{Read, Scope};
 use pb::lineage_service_server::LineageService;
 use tonic::{Request, Response, Status};
 
-use super::{Api, check, plain_list};
+use super::{Api, check};
 use crate::convert::{target_name_to, time, value_to, version_to};
 use crate::error::SchedulerError;
 use crate::record::Lineage;
@@ -34,7 +34,6 @@ impl LineageService for Api {
     ) -> Result<Response<pb::ListLineageResponse>, Status> {
         let request = request.into_inner();
         check(&request)?;
-        plain_list(&request.filter, &request.order_by)?;
         let parent = Parent::<DataSourceName>::parse(&request.parent)
             .map_err(|error| ApiError::invalid_field("parent", error.reason))?;
         let source = parent.exact().map(|name| name.id().as_str().to_owned());

@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_position_comes_back_and_any_other_text_is_refused() {
-        let store = Store::in_memory(crate::store::schema()).expect("a store of memory");
+        let store = Store::in_memory(schema()).expect("a store of memory");
         let (six, seven) = (store.position(6), store.position(7));
         for text in [store.position(0), seven.clone(), format!("{six}\n{seven}\ns\nt")] {
             assert_eq!(Seen::parse(&store, &text).expect("a position").text(&store), text);

@@ -12,16 +12,16 @@ use pb::worker_service_server::WorkerService;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use super::{Api, check, name, plain_list};
+use super::{Api, check, name};
 use crate::clock::Progress;
 use crate::commit::{self, Answer};
-use crate::convert::{duration, event_from, file_to, intent_from, intent_to, spec_to, time};
+use crate::convert::{duration, event_from, intent_from, intent_to, spec_to, worker_to};
 use crate::error::{Result, SchedulerError};
 use crate::key;
 use crate::lease::{self, Epoch, Granted, Holder, LeaseEnd};
-use crate::record::{self, Worker};
-use crate::report;
-use crate::store::{MANIFESTS, TASKS, TaskKey, WORKERS};
+use crate::record::Worker;
+use crate::store::{TASKS, TaskKey, WORKERS};
+use crate::{manifest, report};
 
 /// The version of the lease contract that is spoken here.
 const CONTRACT_VERSION: i32 = 1;
@@ -258,7 +258,7 @@ impl WorkerService for Api {
             roles: abilities.roles,
         };
         let id = request.worker_id.clone();
-        let ended = self.core.store.commit(move |tx| register(tx, &at, &id, worker)).await?;
+        let ended = self.core.store.commit(move |tx| lease::register(tx, &at, &id, worker)).await?;
         for (key, epoch) in ended {
             self.core.leases.end(&key, epoch);
         }
@@ -378,7 +378,7 @@ impl WorkerService for Api {
         };
         let units = task.units.iter().enumerate().map(|(index, unit)| (u32::try_from(index).unwrap_or(0), unit.number));
         let units: Vec<(u32, u32)> = units.filter(|(index, _)| wanted.is_none_or(|only| only == *index)).collect();
-        Ok(Response::new(Box::pin(manifest(self.core.store.clone(), key, task, units))))
+        Ok(Response::new(Box::pin(manifest::files(self.core.store.clone(), key, task, units))))
     }
 
     async fn release_tasks(
@@ -410,7 +410,6 @@ impl WorkerService for Api {
     ) -> Result<Response<pb::ListWorkersResponse>, Status> {
         let request = request.into_inner();
         check(&request)?;
-        plain_list(&request.filter, "")?;
         let after = page::after(&["workers"], &request.page_token)?;
         let size = page::size(request.page_size);
         let (found, leases) = self.core.store.read(|read| {
@@ -431,75 +430,6 @@ impl WorkerService for Api {
             next_page_token: found.next.map(|id| page::token(&["workers"], &id)).unwrap_or_default(),
         }))
     }
-}
-
-/// Stores a worker; leases of an earlier process of it end.
-fn register(
-    tx: &mut mms_store::Tx<'_>,
-    at: &crate::rollup::Moment,
-    id: &str,
-    worker: Worker,
-) -> Result<Vec<(TaskKey, Epoch)>> {
-    let mut ended = Vec::new();
-    for (key, epoch) in lease::all(tx, Some(id))? {
-        let same = tx.get(&TASKS, &key)?.is_some_and(|task| task.instance == worker.instance);
-        if !same && lease::end(tx, at, &key, epoch, LeaseEnd::Restarted)? {
-            ended.push((key, epoch));
-        }
-    }
-    tx.put(&WORKERS, &id.to_owned(), &worker)?;
-    Ok(ended)
-}
-
-fn worker_to(id: &str, worker: Worker, held: usize, seen_ms: i64) -> pb::Worker {
-    pb::Worker {
-        name: format!("workers/{id}"),
-        pool: worker.pool,
-        slots: worker.slots,
-        leased_count: i32::try_from(held).unwrap_or(i32::MAX),
-        capabilities: Some(pb::Capabilities {
-            steps: worker.steps,
-            read_paths: worker.read_paths,
-            target_kinds: worker.target_kinds,
-            reader_features: worker.reader_features,
-            engine: worker.engine,
-            roles: worker.roles,
-        }),
-        endpoint: worker.endpoint,
-        seen_time: time(seen_ms),
-    }
-}
-
-/// The stored chunks of some units, one message each.
-fn manifest(
-    store: mms_store::Store,
-    key: TaskKey,
-    task: record::Task,
-    units: Vec<(u32, u32)>,
-) -> impl Stream<Item = Result<pb::ReadTaskManifestResponse, Status>> + Send {
-    let table = (task.schema, task.table);
-    let start = (units.into_iter(), None::<(u32, u32, u32)>);
-    futures::stream::try_unfold(start, move |(mut units, mut at)| {
-        let (store, key, table) = (store.clone(), key.clone(), table.clone());
-        async move {
-            loop {
-                let Some((index, number, chunk)) =
-                    at.or_else(|| units.next().map(|(index, number)| (index, number, 0)))
-                else {
-                    return Ok(None);
-                };
-                let chunk_key = (key.0.clone(), key.1.clone(), table.clone(), number, chunk);
-                let found = store.read(|read| read.get(&MANIFESTS, &chunk_key)).map_err(SchedulerError::from)?;
-                if let Some(found) = found {
-                    let files = found.files.into_iter().map(file_to).collect();
-                    let message =
-                        pb::ReadTaskManifestResponse { unit_index: i32::try_from(index).unwrap_or(i32::MAX), files };
-                    return Ok(Some((message, (units, Some((index, number, chunk + 1))))));
-                }
-                at = None;
-            }
-        }
-    })
 }
 
 #[cfg(test)]
