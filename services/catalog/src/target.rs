@@ -25,11 +25,13 @@ fn check_etag(etag: &str, revision: u64, resource: impl ToString) -> Result<()> 
     if current { Ok(()) } else { Err(CatalogError::EtagMismatch(resource.to_string())) }
 }
 
-/// Changes a schema's target. What was said of its tables is then to be taken back with [`crate::migration::reset`].
-pub fn update_schema(tx: &mut Tx<'_>, key: &SchemaKey, etag: &str, changes: &[Change]) -> Result<Schema> {
+/// Changes a schema's target; whether it is another now. If so, what was said of its tables is to be taken back with
+/// [`crate::migration::reset`].
+pub fn update_schema(tx: &mut Tx<'_>, key: &SchemaKey, etag: &str, changes: &[Change]) -> Result<bool> {
     let name = key::schema_name(key)?;
     let mut schema = tx.get(&SCHEMAS, key)?.ok_or_else(|| CatalogError::NotFound(name.to_string()))?;
     check_etag(etag, schema.revision, name)?;
+    let before = (schema.target_project.clone(), schema.target_schema.clone());
     for change in changes {
         match change {
             Change::Project(project) => schema.target_project.clone_from(project),
@@ -37,6 +39,9 @@ pub fn update_schema(tx: &mut Tx<'_>, key: &SchemaKey, etag: &str, changes: &[Ch
             // A schema has no target table.
             Change::Table(_) => {}
         }
+    }
+    if before == (schema.target_project.clone(), schema.target_schema.clone()) {
+        return Ok(false);
     }
     // Where its tables went is no longer where they go.
     let mut after = None;
@@ -47,16 +52,18 @@ pub fn update_schema(tx: &mut Tx<'_>, key: &SchemaKey, etag: &str, changes: &[Ch
         }
         after = page.next;
         if after.is_none() {
-            return rollup::save_schema(tx, key, schema);
+            return rollup::save_schema(tx, key, schema).map(|_| true);
         }
     }
 }
 
-/// Changes a table's target. What was said of it is then to be taken back with [`crate::migration::reset`].
-pub fn update_table(tx: &mut Tx<'_>, key: &TableKey, etag: &str, changes: &[Change]) -> Result<Table> {
+/// Changes a table's target; whether it is another now. If so, what was said of it is to be taken back with
+/// [`crate::migration::reset`].
+pub fn update_table(tx: &mut Tx<'_>, key: &TableKey, etag: &str, changes: &[Change]) -> Result<bool> {
     let name = key::table_name(key)?;
     let mut table = tx.get(&TABLES, key)?.ok_or_else(|| CatalogError::NotFound(name.to_string()))?;
     check_etag(etag, table.revision, name)?;
+    let before = table.target.clone();
     for change in changes {
         let Target { project, schema, table } = &mut table.target;
         match change {
@@ -65,8 +72,11 @@ pub fn update_table(tx: &mut Tx<'_>, key: &TableKey, etag: &str, changes: &[Chan
             Change::Table(text) => table.clone_from(text),
         }
     }
+    if table.target == before {
+        return Ok(false);
+    }
     release(tx, key)?;
-    rollup::save_table(tx, key, table)
+    rollup::save_table(tx, key, table).map(|_| true)
 }
 
 fn release(tx: &mut Tx<'_>, key: &TableKey) -> Result<()> {

@@ -114,7 +114,7 @@ async fn tell_all(core: &Core) -> Result<()> {
         }
         match core.peers.report(notices.iter().map(report_of).collect()).await {
             Ok(()) => {}
-            Err(error) if error.is_transient() => return Err(error),
+            Err(error) if !error.is_refused_for_good() => return Err(error),
             // One that is refused will be refused again, and must not keep the others from being heard.
             Err(_) if notices.len() > 1 => {
                 for one in &notices {
@@ -130,7 +130,7 @@ async fn tell_all(core: &Core) -> Result<()> {
 
 async fn tell_one(core: &Core, one: &(u64, Notice)) -> Result<()> {
     match core.peers.report(vec![report_of(one)]).await {
-        Err(error) if !error.is_transient() => {
+        Err(error) if error.is_refused_for_good() => {
             tracing::error!(%error, notice = ?one, "the catalog refuses a report, which is dropped");
             Ok(())
         }

@@ -16,7 +16,9 @@ use crate::lease::{self, Epoch, LeaseEnd};
 use crate::notice;
 use crate::record::{Job, JobTable, Target, Task};
 use crate::rollup::{self, Moment, Roll};
-use crate::store::{DOING_TASKS, JOB_TABLES, JOBS, JobKey, LINEAGE, LOGS, MANIFESTS, TASKS, TableKey, TaskKey};
+use crate::store::{
+    DOING_TASKS, INTENTS, JOB_TABLES, JOBS, JobKey, LINEAGE, LOGS, MANIFESTS, TASKS, TableKey, TaskKey, UNITS,
+};
 use crate::task::TaskState;
 
 /// Rows that one commit looks at.
@@ -210,8 +212,12 @@ fn rework(
     let mut lost = false;
     if let Some(name) = target.and_then(|target| target.name.as_ref()) {
         for unit in task.units.iter_mut().filter(|unit| unit.published) {
-            let entry = read.get(&LINEAGE, &key::unit_key(name, &unit.partition))?;
-            if entry.is_none_or(|entry| entry.job_uid != job.uid || entry.task != key::task_name(key)) {
+            let place = key::unit_key(name, &unit.partition);
+            // An intent of another job that nobody has resolved may have been applied.
+            let open = read.get(&UNITS, &place)?.unwrap_or_default().open_intent;
+            let open = read.get(&INTENTS, &open)?.is_some_and(|intent| intent.job_uid != job.uid);
+            let entry = read.get(&LINEAGE, &place)?;
+            if open || entry.is_none_or(|entry| entry.job_uid != job.uid || entry.task != key::task_name(key)) {
                 unit.published = false;
                 lost = true;
             }

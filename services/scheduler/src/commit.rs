@@ -11,6 +11,7 @@ use mms_store::{Read, Scope, Tx};
 use crate::error::{Result, SchedulerError};
 use crate::key;
 use crate::lease::{self, Epoch, Holder};
+use crate::notice;
 use crate::record::{Intent, IntentUnit, Job, Lineage, TargetName, Task};
 use crate::rollup::{self, Moment};
 use crate::store::{INTENTS, JOB_TABLES, JOBS, LINEAGE, REPLACEMENTS, TASKS, TaskKey, UNITS, UnitKey};
@@ -68,6 +69,9 @@ pub fn begin(
         let mut claim = tx.get(&UNITS, &unit)?.unwrap_or_default();
         id.clone_into(&mut claim.open_intent);
         tx.put(&UNITS, &unit, &claim)?;
+    }
+    if intent.replaces() {
+        notice::dropped(tx, at, task_key, &task)?;
     }
     intent.begin_time_ms = at.now_ms;
     tx.put(&INTENTS, &id.to_owned(), &intent)?;
@@ -212,7 +216,13 @@ fn forget(tx: &mut Tx<'_>, target: &TargetName) -> Result<()> {
 fn publish(tx: &mut Tx<'_>, at: &Moment, id: &str, intent: &Intent) -> Result<()> {
     let key: TaskKey = (intent.data_source.clone(), intent.job.clone(), intent.task);
     let job = tx.get(&JOBS, &key::job_of(&key))?.filter(|job| job.uid == intent.job_uid);
-    let (Some(_), Some(before)) = (job, tx.get(&TASKS, &key)?) else { return Ok(()) };
+    let (Some(_), Some(before)) = (job, tx.get(&TASKS, &key)?) else {
+        // Rows of a job that is gone: whoever wrote the units before has them no more.
+        for unit in &intent.units {
+            tx.delete(&LINEAGE, &key::unit_key(&intent.target, &unit.partition))?;
+        }
+        return Ok(());
+    };
     let table = tx.get(&JOB_TABLES, &key::table_of(&key, &before))?;
     let mut task = before.clone();
     for unit in &intent.units {

@@ -89,6 +89,22 @@ pub fn gone(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &Task) -> Result<
     notify(tx, at, key, None, &table, task, &after)
 }
 
+/// Tells that nothing of a table is at the target any more, as it is about to be dropped; then again that this task is at
+/// work. Told before the drop: whoever hears it late has at worst moved too much.
+pub fn dropped(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &Task) -> Result<()> {
+    let Some(table) = tx.get(&JOB_TABLES, &key::table_of(key, task))? else { return Ok(()) };
+    let nothing = Notice {
+        task: key::task_name(key),
+        table: key::table_name(&key.0, &task.schema, &task.table)?,
+        state: MigrationState::Init as i32,
+        ..Notice::default()
+    };
+    let sequence = next_notice(tx, at)?;
+    tx.put(&NOTICES, &sequence, &nothing)?;
+    let idle = Task { worker: String::new(), parked: true, ..task.clone() };
+    notify(tx, at, key, None, &table, &idle, task)
+}
+
 /// A sequence number above all before it, also above those that a copy of this store gave out before it was restored:
 /// the incarnation makes its upper bits.
 fn next_notice(tx: &mut Tx<'_>, at: &Moment) -> Result<u64> {

@@ -44,6 +44,15 @@ impl SchedulerError {
     }
 }
 
+impl SchedulerError {
+    /// Whether the other service refuses what is said, whoever says it and whenever.
+    pub fn is_refused_for_good(&self) -> bool {
+        let for_good =
+            |code| matches!(code, Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition | Code::OutOfRange);
+        matches!(self, Self::Peer { error, .. } if for_good(error.code))
+    }
+}
+
 impl Peers {
     /// Clients over two channels.
     pub fn new(catalog: Client, registry: Client) -> Self {

@@ -133,8 +133,8 @@ async fn list(core: &Core, key: &JobKey, job: &Job, settings: registry::Migratio
     let taken = tables.iter().filter(|(_, _, table)| table.decision == TableDecision::Move as i32).count();
     let known: HashSet<String> = tables.iter().map(|(schema, table, _)| format!("{schema}.{table}")).collect();
     let missing: Vec<&String> = job.spec.tables.iter().filter(|name| !known.contains(*name)).collect();
-    if taken == 0 || taken > TABLES_MAX || !missing.is_empty() {
-        let reason = Reason { reason: "EMPTY_SCOPE".to_owned(), message: scope_message(taken, &missing) };
+    if taken == 0 || tables.len() > TABLES_MAX || !missing.is_empty() {
+        let reason = Reason { reason: "EMPTY_SCOPE".to_owned(), message: scope_message(taken, tables.len(), &missing) };
         let (key, uid, at) = (key.clone(), job.uid.clone(), core.moment());
         return core.store.commit(move |tx| plan::fail(tx, &at, &key, &uid, reason)).await;
     }
@@ -155,9 +155,12 @@ async fn list(core: &Core, key: &JobKey, job: &Job, settings: registry::Migratio
     core.store.commit(move |tx| plan::listed(tx, &key, &uid, |job| limits(job, settings))).await
 }
 
-fn scope_message(taken: usize, missing: &[&String]) -> String {
-    if taken > TABLES_MAX {
-        return format!("the scope has {taken} tables, and one job takes {TABLES_MAX}: make several jobs");
+fn scope_message(taken: usize, listed: usize, missing: &[&String]) -> String {
+    if listed > TABLES_MAX {
+        return format!(
+            "the scope has more than {TABLES_MAX} tables, {taken} of them to be moved among the first {listed}, and one \
+             job looks at {TABLES_MAX}: name schemas or tables, and make several jobs"
+        );
     }
     match missing {
         [] => {

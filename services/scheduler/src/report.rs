@@ -11,6 +11,9 @@ use crate::rollup::{self, Moment};
 use crate::store::{TASKS, TaskKey};
 use crate::task::{self, AfterFailure, Step, TaskState};
 
+/// The reason of a comparison that did not find both sides equal.
+const VERIFICATION_FAILED: &str = "VERIFICATION_FAILED";
+
 /// What a worker says of a task it holds.
 #[derive(Debug, Clone)]
 pub enum Event {
@@ -62,6 +65,7 @@ pub fn take(
     let event = match event {
         Some(Event::Done { step, .. }) if task::is_done(state, step, &steps) => return Ok(true),
         Some(Event::Done { step, .. }) if task::finish(state, step, &steps).is_none() => return Ok(false),
+        Some(Event::Begun(step)) if task::begin(state, step, &steps).is_none() => return Ok(false),
         event => event.map(|event| judged(&task, event)),
     };
     for line in lines {
@@ -81,7 +85,8 @@ pub fn take(
             let max_attempts = max_attempts(tx, key)?;
             // A step that was not reached is not what failed: those before it are still to be done.
             let step = state.next_step(&steps).map_or(step, |next| step.min(next));
-            failed(&mut task, at, step, permanent, max_attempts, reason);
+            let compared = verification.is_some() || reason.reason == VERIFICATION_FAILED;
+            failed(&mut task, at, step, (permanent, compared), max_attempts, reason);
             task.verification = verification.or(task.verification);
             let text = task.reason.as_ref().map(|r| format!("{}: {}", r.reason, r.message)).unwrap_or_default();
             rollup::log(tx, at, key, &mut task, &holder.worker, &text)?;
@@ -130,7 +135,7 @@ fn judged(task: &Task, event: Event) -> Event {
                 Some(_) => "both sides were not found equal: the checks of the task say what differs",
                 None => "the worker says that VERIFICATION is done, but not what it found",
             };
-            failed(Step::Verification, "VERIFICATION_FAILED", message.to_owned(), verification)
+            failed(Step::Verification, VERIFICATION_FAILED, message.to_owned(), verification)
         }
         event => event,
     }
@@ -165,18 +170,28 @@ fn max_attempts(tx: &Tx<'_>, key: &TaskKey) -> Result<i32> {
     Ok(tx.get(&crate::store::JOBS, &key::job_of(key))?.map_or(1, |job| job.spec.max_attempts))
 }
 
-fn failed(task: &mut Task, at: &Moment, step: Step, permanent: bool, max_attempts: i32, reason: Reason) {
+fn failed(
+    task: &mut Task,
+    at: &Moment,
+    step: Step,
+    (permanent, compared): (bool, bool),
+    max_attempts: i32,
+    reason: Reason,
+) {
     task.worker.clear();
     task.instance.clear();
     task.failures += 1;
     task.reason = Some(reason);
-    if step != Step::Data {
+    // A count that could not be had says nothing against what was published.
+    let undecided = step == Step::Verification && !compared;
+    if step != Step::Data && !undecided {
         // What was published did not stand the comparison, or what it was written into is not there any more (a worker
         // that misses it in DATA says that SCHEMA failed): it is moved again.
         unpublish(task);
     }
     match task::after_failure(step, permanent, task.failures, max_attempts, at.spread) {
         AfterFailure::Again(state, pause) => {
+            let state = if undecided { TaskState::DataDone } else { state };
             task.state = state as i32;
             task.retry_time_ms = at.now_ms.saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));
         }

@@ -191,16 +191,22 @@ impl Sessions {
         Ok(ends)
     }
 
+    /// Forgets the session of a data source: a far end refused what came with it, and the registry may have better by now.
+    pub async fn forget(&self, source: &str) {
+        self.open.lock().await.remove(source);
+    }
+
     async fn keep(&self, known: &mut Open) -> bool {
         let now = Instant::now();
         if now < known.renew {
             return true;
         }
         match self.peers.renew_session(&known.token, &known.etag).await {
+            Ok(renewed) if renewed.changed => false,
             Ok(renewed) => {
                 let term = term(renewed.expire_after);
                 (known.renew, known.expires) = (now + term / 2, now + term);
-                !renewed.changed
+                true
             }
             Err(TransferError::Peer { error, .. }) if error.code == tonic::Code::NotFound => false,
             Err(error) => {

@@ -102,6 +102,17 @@ impl TransferError {
         }
     }
 
+    /// Whether a far end may have refused the credentials of the session.
+    pub fn credential_refused(&self) -> bool {
+        let refused = |error: &MaxComputeError| error.refusal() == Some(RefusalKind::Unauthenticated);
+        match self {
+            Self::Source(DeltaError::AccessDenied { .. }) | Self::IntentOpen { .. } => true,
+            Self::Target(error) => refused(error),
+            Self::Block(error) => refused(&error.error),
+            _ => false,
+        }
+    }
+
     /// The stable reason that callers see.
     fn reason(&self) -> ErrorReason {
         match self {
@@ -135,7 +146,8 @@ impl TransferError {
             // A session that is over, or made for another table than there is now, is made anew.
             Self::Block(error) => error.advice != BlockAdvice::GiveUp || target_passes(&error.error),
             // A SAS that ran out is renewed by the next attempt, which asks the registry for its session again.
-            Self::Source(DeltaError::Manifest(_) | DeltaError::AccessDenied { .. }) => true,
+            Self::Source(DeltaError::AccessDenied { .. }) => true,
+            Self::Source(DeltaError::Manifest(error)) => error.downcast_ref::<Self>().is_none_or(Self::passes),
             Self::Source(error) => error.is_transient(),
         }
     }

@@ -37,7 +37,7 @@ pub async fn write(
     let shaper = Shaper::new(mapping, &target.definition, session.columns().await?, session.schema().await?)?;
     let upload = Upload { run, session, shaper, before };
     let mut blocks = Vec::new();
-    while rows.more().await? {
+    while upload.more(&mut rows).await? {
         blocks.push(upload.block(u32::try_from(blocks.len()).unwrap_or(u32::MAX), &mut rows).await?);
     }
     if blocks.is_empty() {
@@ -58,6 +58,18 @@ struct Upload<'a> {
 }
 
 impl Upload<'_> {
+    /// Whether there are rows for another block; a source that is away for a while is asked again, as within a block.
+    async fn more(&self, rows: &mut Rows<'_>) -> Result<bool> {
+        let mut attempts = self.session.attempts();
+        loop {
+            match rows.more().await {
+                Ok(more) => return Ok(more),
+                Err(error) if attempts.again(error.block_class()).await => rows.go_back(rows.place()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Sends one block, beginning with the next row, until the session has it.
     async fn block(&self, id: u32, rows: &mut Rows<'_>) -> Result<BlockReceipt> {
         let start = rows.place();

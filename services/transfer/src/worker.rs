@@ -305,6 +305,9 @@ impl Worker {
                 Ending::GivenUp("stopped at a checkpoint".to_owned())
             }
             Err((step, error)) => {
+                if error.credential_refused() {
+                    self.sessions.forget(&run.spec.data_source).await;
+                }
                 let text = error.to_string();
                 let Some(failed) = error.report(step) else {
                     // The lease is lost, or this process stops: giving it back is a courtesy.

@@ -150,8 +150,9 @@ impl Instances {
         let done = Instance { ended: Some(ended), outcome, ..instance.clone() };
         let mut known = self.known.lock();
         if let Some(kept) = known.by_id.get_mut(&done.id) {
+            // Over, also when that cannot be written: after a restart it was cut off, which it may be.
+            *kept = Arc::new(done.clone());
             self.write(&done)?;
-            *kept = Arc::new(done);
         }
         Ok(())
     }

@@ -90,16 +90,22 @@ impl Api {
             return Err(ApiError::invalid(found).into());
         }
         let keys: Vec<TableKey> = updates.iter().map(|update| update.key.clone()).collect();
-        self.core
+        let moved = self
+            .core
             .store
             .commit(move |tx| {
-                for update in &updates {
-                    target::update_table(tx, &update.key, &update.etag, &update.changes)?;
+                let mut moved = Vec::new();
+                for update in updates {
+                    if target::update_table(tx, &update.key, &update.etag, &update.changes)? {
+                        // The table itself in this commit: whatever comes between, it does not claim the new place.
+                        migration::reset(tx, &update.key, None)?;
+                        moved.push(update.key);
+                    }
                 }
-                Ok::<_, CatalogError>(())
+                Ok::<_, CatalogError>(moved)
             })
             .await?;
-        for key in &keys {
+        for key in &moved {
             self.reset(key).await?;
         }
         let shown = self.core.store.read(|read| {
@@ -117,9 +123,9 @@ impl Api {
         changes: Vec<Change>,
     ) -> Result<pb::Schema, Status> {
         let own = key.clone();
-        self.core.store.commit(move |tx| target::update_schema(tx, &own, &etag, &changes)).await?;
+        let moved = self.core.store.commit(move |tx| target::update_schema(tx, &own, &etag, &changes)).await?;
         let mut after = None;
-        loop {
+        while moved {
             let page = self
                 .core
                 .store

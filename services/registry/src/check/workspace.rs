@@ -155,13 +155,13 @@ async fn cluster(workspace: &Workspace, id: &str, start: bool) -> Finding {
             "give the cluster access mode Standard or Dedicated, or name another in databricks.cluster_id",
         ),
         Ok(cluster) if cluster.is_usable() => Finding::ok(format!("cluster {id} is running")),
-        Ok(cluster) if start => Finding::warning(
-            format!("cluster {id} was started and is {:?}", cluster.state),
-            "that takes some minutes: check again then",
-        ),
         Ok(cluster) if cluster.state == ClusterState::Error => Finding::failed(
             format!("cluster {id} is in error: {}", cluster.state_message.unwrap_or_default()),
             "look at the cluster's event log in the workspace",
+        ),
+        Ok(cluster) if start => Finding::warning(
+            format!("cluster {id} was started and is {:?}", cluster.state),
+            "that takes some minutes: check again then",
         ),
         Ok(cluster) => Finding::warning(
             format!("cluster {id} is {:?}", cluster.state),

@@ -15,6 +15,7 @@ use super::{Api, check, name};
 use crate::control;
 use crate::convert::job_from;
 use crate::error::{Result, SchedulerError};
+use crate::job::JobState;
 use crate::key;
 use crate::record::Job;
 use crate::store::JobKey;
@@ -35,7 +36,9 @@ impl Api {
     pub(super) fn show(&self, key: &JobKey, job: &Job) -> pb::Job {
         let running = self.core.leases.sum(key, |_| true);
         let done = job.counts.bytes_done + running.bytes;
-        let speed = self.core.leases.speed(key, done, tokio::time::Instant::now());
+        // Kept only for jobs that move something: it is forgotten when they end.
+        let ended = JobState::of(job).is_none_or(JobState::is_ended);
+        let speed = if ended { 0 } else { self.core.leases.speed(key, done, tokio::time::Instant::now()) };
         crate::convert::job_to(key, job, running, speed)
     }
 

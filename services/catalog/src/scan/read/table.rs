@@ -173,9 +173,11 @@ impl Reading<'_> {
         let (mut gone, mut after) = (0, None);
         loop {
             let page = self.core.store.read(|read| read.page(&PARTITIONS, &scope, after.as_ref(), CHUNK))?;
-            // One that a task of a newer version reported is no concern of this older look.
+            // One that only a task has told of, of a newer version, is no concern of this older look. Versions of a table
+            // that was made anew say nothing of one that an earlier scan has seen.
             let stale = page.items.into_iter().filter(|(_, partition)| {
-                partition.seen != self.number && partition.delete_time_ms == 0 && partition.seen_version <= version
+                let told = partition.seen == 0 && partition.seen_version > version;
+                partition.seen != self.number && partition.delete_time_ms == 0 && !told
             });
             let segments: Vec<String> = stale.map(|(key, _)| key.3).collect();
             gone += segments.len();
