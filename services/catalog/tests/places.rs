@@ -85,6 +85,8 @@ async fn a_table_sent_elsewhere_is_not_done_there() {
     moved(&stand, 2, "parts", &["p=a", "p=b"], true).await;
     assert_eq!(stand.table("s", "parts").await.state(), MigrationState::Done);
 
+    let same = send_to(&stand, "parts", "").await;
+    assert_eq!(same.state(), MigrationState::Done, "the place is what it was");
     let old = stand.pin_table("s", "parts").await.0.plan.unwrap();
     let parts = send_to(&stand, "parts", "elsewhere").await;
     let counts = parts.partitions.unwrap();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mms_proto::scheduler::v1::CommitOutcome;
-use mms_proto::types::v1::TargetPolicy;
+use mms_proto::types::v1::{MigrationState, TargetPolicy};
 use mms_store::{Read, Scope};
 use proptest::prelude::*;
 
@@ -81,6 +81,10 @@ async fn a_replacement_covers_every_unit_of_the_table() {
         Answer::Granted,
         "asked twice"
     );
+    let told: Vec<_> = fixture.notices().into_iter().map(|one| (one.partitions.len(), one.state)).collect();
+    let [.., dropped, at_work] = told[..] else { panic!("{told:?}") };
+    assert_eq!(dropped, (0, MigrationState::Init as i32), "nothing of the table is there any more");
+    assert_eq!(at_work.1, MigrationState::Doing as i32);
     let unit = begin(&fixture, 0, "a", maker, "i1", intent(&[0])).await.expect("answered");
     assert!(matches!(unit, Answer::Open(id, found) if id == "r1" && found.replaces()));
     let other = begin(&fixture, 0, "a", maker, "r2", replace()).await.expect("answered");

@@ -5,9 +5,10 @@ use mms_proto::types::v1::{MigrationState, TargetPolicy};
 use mms_store::{Read, Scope};
 
 use crate::change::{self, Cursor, Step as Piece};
+use crate::commit;
 use crate::control;
 use crate::error::SchedulerError;
-use crate::fixture::{Fixture, job_key, other_key, plan_table, target, task_key};
+use crate::fixture::{Fixture, holder, intent, job_key, other_key, plan_table, target, task_key};
 use crate::job::JobState;
 use crate::record::{Job, JobTable, Notice, Reason, Spec, Task};
 use crate::report::Event;
@@ -95,6 +96,22 @@ async fn a_stop_and_a_start_approve_nothing() {
     stop(&fixture, &key).await;
     start(&fixture, &key).await;
     assert_eq!(state(&fixture.job_of(&key)), JobState::Waiting);
+}
+
+#[tokio::test]
+async fn units_that_another_job_may_have_written_are_moved_again() {
+    let fixture = Fixture::new(2).await;
+    assert_eq!(fixture.finish_one("a").await, task_key(0));
+    stop(&fixture, &job_key()).await;
+    // The other job's worker dies between its commit and telling of it, and the job is stopped.
+    fixture.another("k", Job::default(), 0..2, "").await;
+    let granted = fixture.lease("a", 1).await.remove(0);
+    let (at, key, epoch) = (fixture.at(), granted.key.clone(), granted.task.epoch());
+    let begin = move |tx: &mut mms_store::Tx<'_>| commit::begin(tx, &at, &key, &holder("a"), epoch, "i", intent(&[0]));
+    assert_eq!(fixture.commit(begin).await.expect("answered"), commit::Answer::Granted);
+    stop(&fixture, &other_key("k")).await;
+    start(&fixture, &job_key()).await;
+    assert!(!fixture.task(0).units[0].published);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use crate::commit;
 use crate::fixture::{Fixture, holder, intent, task_key};
 use crate::lease::Epoch;
 use crate::lease_tests::{done, failed};
-use crate::record::Verification;
+use crate::record::{Reason, Verification};
 use crate::report::Event;
 use crate::task::{Step, TaskState};
 
@@ -60,6 +60,18 @@ async fn only_equal_sides_end_a_task_well() {
         assert_eq!(fixture.task(0).reason.expect("it failed").reason, "VERIFICATION_FAILED");
         assert!(!fixture.task(0).units[0].published, "its rows are moved again");
     }
+}
+
+#[tokio::test]
+async fn a_count_that_could_not_be_had_moves_nothing_again() {
+    let (fixture, epoch) = with_schema().await;
+    publish(&fixture, epoch).await;
+    assert!(fixture.report(0, "a", epoch, done(Step::Data)).await);
+    let reason = Reason { reason: "TARGET_FAILED".to_owned(), message: "the count did not end".to_owned() };
+    let said = Event::Failed { step: Step::Verification, permanent: false, reason, verification: None };
+    assert!(fixture.report(0, "a", epoch, said).await);
+    assert_eq!((state(&fixture), fixture.task(0).leased()), (Some(TaskState::DataDone), false));
+    assert!(fixture.task(0).units[0].published);
 }
 
 #[tokio::test]
