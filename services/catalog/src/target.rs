@@ -5,7 +5,7 @@ use mms_store::{Read, Scope, Tx};
 
 use crate::error::{CatalogError, Result};
 use crate::key;
-use crate::record::{Claim, Schema, Table, Target};
+use crate::record::{Claim, Target};
 use crate::rollup;
 use crate::store::{CLAIMS, CLAIMS_BY_TABLE, SCHEMAS, SchemaKey, TABLES, TableKey};
 
