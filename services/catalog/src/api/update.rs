@@ -124,23 +124,26 @@ impl Api {
     ) -> Result<pb::Schema, Status> {
         let own = key.clone();
         let moved = self.core.store.commit(move |tx| target::update_schema(tx, &own, &etag, &changes)).await?;
+        if moved {
+            self.reset_tables(&key).await?;
+        }
+        let schema = self.core.store.read(|read| read.get(&SCHEMAS, &key)).map_err(CatalogError::from)?;
+        Ok(convert::schema_to(&key, schema.unwrap_or_default())?)
+    }
+
+    /// Takes back what was said of the tables of a schema that goes elsewhere now.
+    async fn reset_tables(&self, key: &SchemaKey) -> crate::error::Result<()> {
         let mut after = None;
-        while moved {
-            let page = self
-                .core
-                .store
-                .read(|read| read.page(&TABLES, &Scope::prefix(&key), after.as_ref(), 1_000))
-                .map_err(CatalogError::from)?;
+        loop {
+            let page = self.core.store.read(|read| read.page(&TABLES, &Scope::prefix(key), after.as_ref(), 1_000))?;
             for (table, _) in page.items.iter().filter(|(_, table)| migration::claims_anything(table)) {
                 self.reset(table).await?;
             }
             after = page.next;
             if after.is_none() {
-                break;
+                return Ok(());
             }
         }
-        let schema = self.core.store.read(|read| read.get(&SCHEMAS, &key)).map_err(CatalogError::from)?;
-        Ok(convert::schema_to(&key, schema.unwrap_or_default())?)
     }
 
     /// Takes back what was said of a table that goes elsewhere now, in commits of bounded size.
