@@ -25,6 +25,8 @@ const ENDPOINTS: &str = "endpoints.json";
 const GRACE_SECONDS: u64 = 10;
 /// How long the services may take to answer after a start.
 const START_WITHIN: Duration = Duration::from_secs(60);
+/// Pause before a service that did not answer is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What is run, and where.
 #[derive(Debug, Clone)]
@@ -160,7 +162,7 @@ impl Suite {
         let mut suite = Self { endpoints, running };
         let answers = tokio::time::timeout(START_WITHIN, suite.all_answer());
         let started = tokio::select! {
-            answers = answers => answers.context("the services did not answer in time").and_then(|answered| answered),
+            answers = answers => answers.context("the services did not answer in time").flatten(),
             error = suite.failed() => Err(error),
         };
         // Only a suite that answers, and so owns the folder's stores, says there where it is. What went wrong first is
@@ -172,13 +174,19 @@ impl Suite {
         Ok(suite)
     }
 
+    /// A service that does not answer is asked again: one that ended says why itself, in [`failed`](Self::failed), and
+    /// that its port is closed is not the reason.
     fn all_answer(&self) -> impl Future<Output = anyhow::Result<()>> + use<> {
         let Endpoints { registry, catalog, scheduler, transfer } = self.endpoints.clone();
         async move {
             for url in [registry, catalog, scheduler, transfer] {
                 let mut health = HealthClient::new(Client::new(&ClientConfig::to(url), None)?);
-                let answer = health.check(HealthCheckRequest::default()).await?.into_inner();
-                anyhow::ensure!(answer.status() == ServingStatus::Serving, "a service is up but does not serve");
+                while !matches!(
+                    health.check(HealthCheckRequest::default()).await,
+                    Ok(answer) if answer.get_ref().status() == ServingStatus::Serving
+                ) {
+                    tokio::time::sleep(ASK_AGAIN).await;
+                }
             }
             Ok(())
         }
