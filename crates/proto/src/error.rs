@@ -101,6 +101,12 @@ impl ApiError {
         Self::new(Code::Aborted, ErrorReason::EtagMismatch, message).with("resource", resource)
     }
 
+    /// A request id was used for something else.
+    pub fn request_id_reused(id: impl fmt::Display) -> Self {
+        let message = format!("request_id `{id}` was used with other content: use a new one");
+        Self::new(Code::AlreadyExists, ErrorReason::RequestIdReused, message).with("request_id", id)
+    }
+
     /// The resource's state does not allow this.
     pub fn wrong_state(resource: impl fmt::Display, state: impl fmt::Display, message: impl Into<String>) -> Self {
         Self::new(Code::FailedPrecondition, ErrorReason::WrongState, message)
@@ -120,6 +126,17 @@ impl ApiError {
     /// A needed service does not answer, or this one is starting or going down.
     pub fn unavailable(service: impl fmt::Display, message: impl Into<String>) -> Self {
         Self::new(Code::Unavailable, ErrorReason::Unavailable, message).with("service", service)
+    }
+
+    /// The store of this service failed; it may have ended for good, which its process does not outlive. What the store says
+    /// names files of this machine: that is for the log, so it is not taken here.
+    pub fn store_failed(service: &str, ended: bool) -> Self {
+        if !ended {
+            return Self::internal(format!("the {service}'s store failed"));
+        }
+        let text =
+            format!("the {service}'s store is closed, because the process goes down or a write failed; try again");
+        Self::unavailable(service, text).retry_after(Duration::from_secs(1))
     }
 
     /// A fault of ours. The message goes to the caller: what only the operator may read belongs in the log.
@@ -208,5 +225,12 @@ mod tests {
         let info = details.error_info().unwrap();
         assert_eq!((info.reason.as_str(), info.domain.as_str()), ("NOT_YET", "mms"));
         assert_eq!(info.metadata["feature"], "ListTimers");
+    }
+
+    #[test]
+    fn a_store_that_ended_is_worth_another_try() {
+        let (failed, ended) = (ApiError::store_failed("catalog", false), ApiError::store_failed("catalog", true));
+        assert_eq!((failed.code, failed.retry_after), (Code::Internal, None));
+        assert_eq!((ended.code, ended.retry_after.is_some()), (Code::Unavailable, true));
     }
 }

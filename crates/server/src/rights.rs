@@ -3,6 +3,8 @@
 //! VIEWER, OPERATOR, EDITOR and ADMIN hold the rights of those before them. SERVICE stands apart: it may call the
 //! methods that name it and those of VIEWER, and no others. A method that the contract does not have is refused.
 
+use std::fmt;
+
 use mms_proto::types::v1::ErrorReason;
 use mms_proto::{ApiError, Role, descriptor};
 use tonic::Code;
@@ -18,9 +20,24 @@ pub struct Caller {
     pub role: Role,
 }
 
-/// The caller of a request that passed the frame.
-pub fn caller<T>(request: &tonic::Request<T>) -> Option<&Caller> {
-    request.extensions().get::<Caller>()
+impl Caller {
+    /// Refuses what this caller's role does not allow: a method, or what a call asks of one.
+    pub fn needs(&self, least: Role, what: impl fmt::Display) -> Result<(), ApiError> {
+        if allows(self.role, least) {
+            return Ok(());
+        }
+        let text = format!("{what} needs role {}, and {:?} has {}", name(least), self.subject, name(self.role));
+        Err(ApiError::new(Code::PermissionDenied, ErrorReason::RoleTooLow, text)
+            .with("method", what)
+            .with("role", name(self.role))
+            .with("least_role", name(least)))
+    }
+}
+
+/// The caller of a request that passed the frame; one who may do nothing of a request that did not.
+pub fn caller<T>(request: &tonic::Request<T>) -> Caller {
+    let nobody = || Caller { subject: String::new(), role: Role::Unspecified };
+    request.extensions().get().cloned().unwrap_or_else(nobody)
 }
 
 /// The rights of one process.
@@ -46,14 +63,8 @@ impl Rights {
             return Err(ApiError::new(Code::Unimplemented, ErrorReason::Malformed, text).with("method", path));
         };
         let caller = self.caller(authorization, least)?;
-        if allows(caller.role, least) {
-            return Ok(Some(caller));
-        }
-        let text = format!("{path} needs role {}, and {:?} has {}", name(least), caller.subject, name(caller.role));
-        Err(ApiError::new(Code::PermissionDenied, ErrorReason::RoleTooLow, text)
-            .with("method", path)
-            .with("role", name(caller.role))
-            .with("least_role", name(least)))
+        caller.needs(least, path)?;
+        Ok(Some(caller))
     }
 
     fn caller(&self, authorization: Option<&str>, least: Role) -> Result<Caller, ApiError> {

@@ -133,18 +133,12 @@ impl From<CatalogError> for ApiError {
             // What it says names files of this machine: it is for the log.
             E::Store(store) => {
                 tracing::error!(error = %store, "the store failed");
-                if !store.has_ended() {
-                    return Self::internal("the catalog's store failed");
-                }
-                let text = "the catalog's store is closed, because the process goes down or a write failed; try again";
-                Self::unavailable("catalog", text).retry_after(std::time::Duration::from_secs(1))
+                Self::store_failed("catalog", store.has_ended())
             }
-            E::NotFound(resource) => Self::new(Code::NotFound, ErrorReason::NotFound, text).with("resource", resource),
+            E::NotFound(resource) => Self::not_found(resource),
             E::AlreadyExists(resource) => Self::already_exists(resource, text),
             E::EtagMismatch(resource) => Self::etag_mismatch(resource),
-            E::RequestIdReused(id) => {
-                Self::new(Code::AlreadyExists, ErrorReason::RequestIdReused, text).with("request_id", id)
-            }
+            E::RequestIdReused(id) => Self::request_id_reused(id),
             E::ScanRunning(scan) => failed(ErrorReason::ScanRunning).with("scan", scan),
             E::ScanEnded(scan) => Self::wrong_state(scan, "ended", text),
             E::Doing(resource) => Self::wrong_state(resource, "DOING", text),

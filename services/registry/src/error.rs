@@ -115,23 +115,20 @@ impl From<RegistryError> for ApiError {
         let precondition = |reason| Self::new(Code::FailedPrecondition, reason, text.clone());
         match error {
             // What these say names files and keys of this machine: it is for the log.
-            E::Store(store) if store.has_ended() => {
-                tracing::error!(error = text, "the store has ended");
-                let text = "the registry's store is closed, because the process goes down or a write failed; try again";
-                Self::unavailable("registry", text).retry_after(std::time::Duration::from_secs(1))
+            E::Store(store) => {
+                tracing::error!(error = text, "the store failed");
+                Self::store_failed("registry", store.has_ended())
             }
-            E::Store(_) | E::Vault(_) => {
-                tracing::error!(error = text, "the store or the vault failed");
-                Self::internal("the registry's store failed")
+            E::Vault(_) => {
+                tracing::error!(error = text, "the vault failed");
+                Self::store_failed("registry", false)
             }
             E::Reference(_) => precondition(ErrorReason::SourceFailed).with("step", "credentials"),
             E::NotFound(resource) => Self::not_found(resource),
             E::IdTaken(resource) => Self::already_exists(resource, text),
             E::NameTaken { holder, .. } => Self::already_exists(holder, text),
             E::EtagMismatch(resource) => Self::etag_mismatch(resource),
-            E::RequestIdReused(id) => {
-                Self::new(Code::AlreadyExists, ErrorReason::RequestIdReused, text).with("request_id", id)
-            }
+            E::RequestIdReused(id) => Self::request_id_reused(id),
             E::WrongState { resource, state, .. } => Self::wrong_state(resource, state.name(), text),
             E::NotDeleted(resource) => Self::wrong_state(resource, "ALIVE", text),
             E::InUse { resource, holder } => {

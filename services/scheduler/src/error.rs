@@ -1,8 +1,6 @@
 //! What can go wrong in this service, and the one place that says how a caller hears of it.
 
-use std::time::Duration;
-
-use mms_proto::{ApiError, ErrorReason, FieldViolation, Role};
+use mms_proto::{ApiError, ErrorReason, FieldViolation};
 use mms_store::StoreError;
 use tonic::Code;
 
@@ -45,9 +43,6 @@ pub enum SchedulerError {
     /// What was under way with a job was ended by another call.
     #[error("{0} was stopped meanwhile: start it again if it is to go on")]
     Overtaken(String, JobState),
-    /// Only an administrator may ask for this.
-    #[error("{0} needs role ADMIN")]
-    NeedsAdmin(&'static str, Role),
     /// The plan has blockers.
     #[error("{count} tables of {resource} are blocked: mend what ListFindings names, or approve with accept_blocked")]
     Blocked {
@@ -76,9 +71,6 @@ pub enum SchedulerError {
     /// Fields break their rules.
     #[error("{} of the request's fields are not as they must be", .0.len())]
     Invalid(Vec<FieldViolation>),
-    /// A page token of somebody else.
-    #[error("the page_token was not made by this service for these arguments: start at the first page")]
-    PageToken,
     /// Another service refused.
     #[error("{service} answered: {error}")]
     Peer {
@@ -97,30 +89,17 @@ impl From<SchedulerError> for ApiError {
         use SchedulerError as E;
         let text = error.to_string();
         match error {
-            E::Store(store) => store_error(&store),
-            E::NotFound(resource) => Self::new(Code::NotFound, ErrorReason::NotFound, text).with("resource", resource),
-            E::AlreadyExists(resource) => {
-                Self::new(Code::AlreadyExists, ErrorReason::AlreadyExists, text).with("resource", resource)
+            E::Store(store) => {
+                tracing::error!(error = %store, "the store failed");
+                Self::store_failed("scheduler", store.has_ended())
             }
-            E::EtagMismatch(resource) => {
-                Self::new(Code::Aborted, ErrorReason::EtagMismatch, text).with("resource", resource)
-            }
-            E::RequestIdReused(id) => {
-                Self::new(Code::AlreadyExists, ErrorReason::RequestIdReused, text).with("request_id", id)
-            }
-            E::WrongState { resource, source } => Self::new(Code::FailedPrecondition, ErrorReason::WrongState, text)
-                .with("resource", resource)
-                .with("state", source.state.to_string()),
-            E::TaskNotFailed { resource, state } => Self::new(Code::FailedPrecondition, ErrorReason::WrongState, text)
-                .with("resource", resource)
-                .with("state", state),
-            E::Overtaken(resource, state) => Self::new(Code::FailedPrecondition, ErrorReason::WrongState, text)
-                .with("resource", resource)
-                .with("state", state.to_string()),
-            E::NeedsAdmin(feature, role) => Self::new(Code::PermissionDenied, ErrorReason::RoleTooLow, text)
-                .with("method", feature)
-                .with("role", role_text(role))
-                .with("least_role", role_text(Role::Admin)),
+            E::NotFound(resource) => Self::not_found(resource),
+            E::AlreadyExists(resource) => Self::already_exists(resource, text),
+            E::EtagMismatch(resource) => Self::etag_mismatch(resource),
+            E::RequestIdReused(id) => Self::request_id_reused(id),
+            E::WrongState { resource, source } => Self::wrong_state(resource, source.state, text),
+            E::TaskNotFailed { resource, state } => Self::wrong_state(resource, state, text),
+            E::Overtaken(resource, state) => Self::wrong_state(resource, state, text),
             E::Blocked { resource, count } => Self::new(Code::FailedPrecondition, ErrorReason::Blocked, text)
                 .with("table", resource)
                 .with("count", count.to_string()),
@@ -133,25 +112,9 @@ impl From<SchedulerError> for ApiError {
             }
             E::NotYet(feature) => Self::not_yet(feature),
             E::Invalid(violations) => Self::invalid(violations),
-            E::PageToken => Self::new(Code::InvalidArgument, ErrorReason::InvalidPageToken, text),
             E::Peer { error, .. } => *error,
         }
     }
-}
-
-fn role_text(role: Role) -> &'static str {
-    let name = role.as_str_name();
-    name.strip_prefix("ROLE_").unwrap_or(name)
-}
-
-/// What the store says names files of this machine: it is for the log.
-fn store_error(error: &StoreError) -> ApiError {
-    tracing::error!(%error, "the store failed");
-    if error.has_ended() {
-        let text = "the scheduler's store is closed, because the process goes down or a write failed; try again";
-        return ApiError::unavailable("scheduler", text).retry_after(Duration::from_secs(1));
-    }
-    ApiError::internal("the scheduler's store failed")
 }
 
 impl From<SchedulerError> for tonic::Status {
