@@ -240,7 +240,8 @@ pub const LOOKED_AT_MAX: usize = 20_000;
 const READ: usize = 500;
 
 /// Fills a page with what `show` makes of records. `read` gives up to so many records after a cursor, each with its own
-/// cursor, and whether there are more. Answers with the page, and the cursor to go on after.
+/// cursor, and whether there are more; it is the one that may hold a lock, so that a filter that passes little keeps nobody
+/// waiting. Answers with the page, and the cursor to go on after.
 ///
 /// # Errors
 /// Those of the two functions.
@@ -255,8 +256,11 @@ where
     P: prost::Message,
 {
     let (mut page, mut bytes, mut looked_at) = (Vec::new(), 0, 0);
+    // Without a filter the first read is the page.
+    let mut together = size.min(READ);
     loop {
-        let (records, more) = read(after.as_ref(), READ.min(LOOKED_AT_MAX - looked_at).max(1))?;
+        let (records, more) = read(after.as_ref(), together.min(LOOKED_AT_MAX - looked_at).max(1))?;
+        together = READ;
         let count = records.len();
         for (at, (cursor, record)) in records.into_iter().enumerate() {
             looked_at += 1;

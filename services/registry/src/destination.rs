@@ -57,9 +57,43 @@ pub fn of_network(before: &pb::NetworkConnection, after: &pb::NetworkConnection)
     changed.then_some(Moved { secrets: "proxy_authorization", by: "proxy_url" }).into_iter().collect()
 }
 
+/// The fields of a network connection by whose change the sources that name it would reach other hosts, or trust others, with
+/// secrets that whoever changes it need not know.
+pub fn reroutes(before: &pb::NetworkConnection, after: &pb::NetworkConnection) -> Vec<&'static str> {
+    let fields = [
+        ("proxy_url", !same(&before.proxy_url, &after.proxy_url)),
+        ("ca_certificates_pem", before.ca_certificates_pem != after.ca_certificates_pem),
+        ("host_overrides", before.host_overrides != after.host_overrides),
+        ("allowed_hosts", before.allowed_hosts != after.allowed_hosts),
+    ];
+    fields.into_iter().filter(|(_, changed)| *changed).map(|(field, _)| field).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_leads_elsewhere_reroutes_and_a_name_does_not() {
+        let before = pb::NetworkConnection { proxy_url: "http://a:1".into(), ..pb::NetworkConnection::default() };
+        let with = |change: fn(&mut pb::NetworkConnection)| {
+            let mut after = before.clone();
+            change(&mut after);
+            reroutes(&before, &after)
+        };
+        assert!(with(|after| after.display_name = "other".into()).is_empty());
+        assert!(
+            with(|after| after.client_certificate_pem = "chain".into()).is_empty(),
+            "it is shown, it leads nowhere"
+        );
+        assert_eq!(with(|after| after.proxy_url = String::new()), ["proxy_url"]);
+        assert_eq!(with(|after| after.ca_certificates_pem = "another".into()), ["ca_certificates_pem"]);
+        let both = with(|after| {
+            after.host_overrides.insert("adb-1.azuredatabricks.net".into(), "10.0.0.1".into());
+            after.allowed_hosts = vec!["*".into()];
+        });
+        assert_eq!(both, ["host_overrides", "allowed_hosts"]);
+    }
 
     fn source(workspace: &str, authority: &str, endpoint: &str, network: &str) -> pb::DataSource {
         let principal =

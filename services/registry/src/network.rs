@@ -47,24 +47,40 @@ pub fn create(
     Ok(record)
 }
 
-/// Stores a change that was worked out against the record of `revision`; `None` when it was changed since.
+/// A change that was worked out against what was stored then.
+pub struct Update {
+    /// The record's revision then.
+    pub revision: u64,
+    /// It was allowed because no data source named the connection.
+    pub while_unused: bool,
+    /// The public part.
+    pub config: pb::NetworkConnection,
+    /// All secrets.
+    pub secrets: Secrets,
+}
+
+/// Stores a change; `None` when what it was worked out against is so no more.
 pub fn update(
     tx: &mut Tx<'_>,
     vault: &KeyRing,
     id: &str,
-    revision: u64,
-    config: pb::NetworkConnection,
-    secrets: &Secrets,
+    change: Update,
     now_ms: i64,
 ) -> Result<Option<NetworkConnection>> {
     let mut record = get(tx, id)?;
-    if record.revision != revision {
+    if record.revision != change.revision || (change.while_unused && user(tx, id)?.is_some()) {
         return Ok(None);
     }
-    network_from(&mut record, config);
+    network_from(&mut record, change.config);
     record.update_ms = now_ms;
-    put(tx, vault, id, &mut record, secrets)?;
+    put(tx, vault, id, &mut record, &change.secrets)?;
     Ok(Some(record))
+}
+
+/// A data source that names this network connection.
+pub fn user(read: &impl Read, id: &str) -> Result<Option<String>> {
+    let users = read.index_keys(&SOURCES, &SOURCE_NETWORKS, &Scope::exactly(&id.to_owned()), None, 1)?;
+    Ok(users.items.into_iter().next())
 }
 
 /// Refuses an etag that is set and not the current one.
@@ -76,9 +92,8 @@ pub fn check_etag(id: &str, record: &NetworkConnection, given: &str) -> Result<(
 pub fn delete(tx: &mut Tx<'_>, id: &str, given_etag: &str) -> Result<()> {
     let record = get(tx, id)?;
     check_etag(id, &record, given_etag)?;
-    let users = tx.index_keys(&SOURCES, &SOURCE_NETWORKS, &Scope::exactly(&id.to_owned()), None, 1)?;
-    if let Some(user) = users.items.first() {
-        return Err(RegistryError::InUse { resource: name(id), holder: source::name(user) });
+    if let Some(user) = user(tx, id)? {
+        return Err(RegistryError::InUse { resource: name(id), holder: source::name(&user) });
     }
     tx.delete(&SECRETS, &(sealed::NETWORK.to_owned(), id.to_owned()))?;
     tx.delete(&NETWORKS, &id.to_owned())?;

@@ -4,7 +4,7 @@ use mms_proto::catalog::v1 as pb;
 use mms_proto::name::{DataSourceName, Parent, PartitionName, ResourceName, ScanName, SchemaName, TableName};
 use mms_proto::{ApiError, page};
 use mms_server::{Filter, filter};
-use mms_store::{Key, Read, Scope, Table};
+use mms_store::{Key, Read, Scope, Store, Table};
 use prost::{Message, Name};
 use tonic::Status;
 
@@ -27,14 +27,14 @@ struct Want<K, P> {
 
 /// A page of what `show` makes of the records that it keeps, and where the next one goes on.
 fn pick<K: Key + Clone, R: Message + Default, P: Message + Name>(
-    read: &impl Read,
+    store: &Store,
     table: &'static Table<K, R>,
     want: &Want<K, P>,
     after: Option<K>,
     show: impl Fn(&K, R) -> Result<Option<P>>,
 ) -> Result<(Vec<P>, Option<K>)> {
     let records = |after: Option<&K>, limit: usize| {
-        let page = read.page(table, &want.scope, after, limit)?;
+        let page = store.read(|read| read.page(table, &want.scope, after, limit).map_err(CatalogError::from))?;
         Ok::<_, CatalogError>((page.items, page.next.is_some()))
     };
     let show = |key: &K, record: R| Ok(show(key, record)?.filter(|shown| want.filter.passes(shown)));
@@ -61,11 +61,9 @@ impl Api {
         };
         let arguments = ["schemas", request.parent.as_str(), flag(request.show_deleted), request.filter.as_str()];
         let from = after::<SchemaName>(&arguments, &request.page_token)?.map(|name| key::schema_key(&name));
-        let (schemas, next) = self.core.store.read(|read| {
-            pick(read, &SCHEMAS, &want, from, |key, schema| {
-                let shown = request.show_deleted || schema.delete_time_ms == 0;
-                shown.then(|| convert::schema_to(key, schema)).transpose()
-            })
+        let (schemas, next) = pick(&self.core.store, &SCHEMAS, &want, from, |key, schema| {
+            let shown = request.show_deleted || schema.delete_time_ms == 0;
+            shown.then(|| convert::schema_to(key, schema)).transpose()
         })?;
         let next_page_token = next_token(&arguments, next.map(|key| key::schema_name(&key)))?;
         Ok(pb::ListSchemasResponse { schemas, next_page_token })
@@ -83,11 +81,9 @@ impl Api {
         let want = Want { scope, size: page::size(request.page_size), filter };
         let arguments = ["tables", request.parent.as_str(), flag(request.show_deleted), request.filter.as_str()];
         let from = after::<TableName>(&arguments, &request.page_token)?.map(|name| key::table_key(&name));
-        let (tables, next) = self.core.store.read(|read| {
-            pick(read, &TABLES, &want, from, |key, table| {
-                let shown = request.show_deleted || table.delete_time_ms == 0;
-                shown.then(|| convert::table_to(key, table)).transpose()
-            })
+        let (tables, next) = pick(&self.core.store, &TABLES, &want, from, |key, table| {
+            let shown = request.show_deleted || table.delete_time_ms == 0;
+            shown.then(|| convert::table_to(key, table)).transpose()
         })?;
         let next_page_token = next_token(&arguments, next.map(|key| key::table_name(&key)))?;
         Ok(pb::ListTablesResponse { tables, next_page_token })
@@ -102,12 +98,14 @@ impl Api {
         };
         let arguments = ["partitions", request.parent.as_str(), flag(request.show_deleted), request.filter.as_str()];
         let from = after::<PartitionName>(&arguments, &request.page_token)?.map(|name| key::partition_key(&name));
-        let (partitions, next) = self.core.store.read(|read| {
-            let table_id = read.get(&TABLES, &key::table_key(&table))?.unwrap_or_default().facts.delta_id;
-            pick(read, &PARTITIONS, &want, from, |key, partition| {
-                let shown = request.show_deleted || partition.delete_time_ms == 0;
-                shown.then(|| convert::partition_to(key, partition, &table_id)).transpose()
-            })
+        let table = self
+            .core
+            .store
+            .read(|read| Ok::<_, CatalogError>(read.get(&TABLES, &key::table_key(&table))?))?
+            .unwrap_or_default();
+        let (partitions, next) = pick(&self.core.store, &PARTITIONS, &want, from, |key, partition| {
+            let shown = request.show_deleted || partition.delete_time_ms == 0;
+            shown.then(|| convert::partition_to(key, partition, &table.facts.delta_id)).transpose()
         })?;
         let next_page_token = next_token(&arguments, next.map(|key| key::partition_name(&key)))?;
         Ok(pb::ListPartitionsResponse { partitions, next_page_token })
@@ -121,17 +119,16 @@ impl Api {
         // The number goes before the name: the scan itself may be forgotten between two pages.
         let from = from.map(|text| parse_scan_token(&text).ok_or_else(ApiError::invalid_page_token)).transpose()?;
         let scope = Scope::prefix(&(source.id().as_str().to_owned(),)).descending();
-        let (scans, next) = self.core.store.read(|read| {
-            let records = |after: Option<&ScanCursor>, limit: usize| {
-                let page = read.index_page(&SCANS, &SCANS_BY_AGE, &scope, after, limit)?;
-                let cursor = |(key, scan): (ScanKey, Scan)| (((key.0.clone(), scan.number), key), scan);
-                Ok::<_, CatalogError>((page.items.into_iter().map(cursor).collect(), page.next.is_some()))
-            };
-            let show = |cursor: &ScanCursor, scan| {
-                Ok(Some(convert::scan_to(&cursor.1, scan)).filter(|scan| filter.passes(scan)))
-            };
-            filter::fill(page::size(request.page_size), BYTES_MAX, from, records, show)
-        })?;
+        let records = |after: Option<&ScanCursor>, limit: usize| {
+            let page = self.core.store.read(|read| {
+                read.index_page(&SCANS, &SCANS_BY_AGE, &scope, after, limit).map_err(CatalogError::from)
+            })?;
+            let cursor = |(key, scan): (ScanKey, Scan)| (((key.0.clone(), scan.number), key), scan);
+            Ok::<_, CatalogError>((page.items.into_iter().map(cursor).collect(), page.next.is_some()))
+        };
+        let show =
+            |cursor: &ScanCursor, scan| Ok(Some(convert::scan_to(&cursor.1, scan)).filter(|scan| filter.passes(scan)));
+        let (scans, next) = filter::fill(page::size(request.page_size), BYTES_MAX, from, records, show)?;
         let next = next.map(|((_, number), key)| format!("{number}/{}", key::scan_name(&key)));
         Ok(pb::ListScansResponse {
             scans,

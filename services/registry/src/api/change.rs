@@ -2,7 +2,8 @@
 
 use mms_proto::registry::v1 as pb;
 use mms_proto::validate::{clear_output_only, not_yet, violations};
-use mms_proto::{ApiError, FieldViolation};
+use mms_proto::{ApiError, FieldViolation, Role};
+use mms_server::Caller;
 use pb::databricks_config::StorageAccess;
 use tonic::Status;
 
@@ -62,12 +63,13 @@ impl Api {
     /// Works out a change of a network connection against what is stored now.
     pub(super) fn changed_network(
         &self,
+        caller: &Caller,
         id: &str,
         request: &pb::UpdateNetworkConnectionRequest,
-    ) -> Result<(u64, pb::NetworkConnection, Secrets), Status> {
-        let (record, old) = self.core.store.read(|read| {
-            let record = network::get(read, id)?;
-            Ok::<_, RegistryError>((record, sealed::read(read, &self.core.vault, sealed::NETWORK, id)?))
+    ) -> Result<network::Update, Status> {
+        let (record, user, old) = self.core.store.read(|read| {
+            let (record, user) = (network::get(read, id)?, network::user(read, id)?);
+            Ok::<_, RegistryError>((record, user, sealed::read(read, &self.core.vault, sealed::NETWORK, id)?))
         })?;
         let given = request.network_connection.clone().unwrap_or_default();
         network::check_etag(id, &record, &given.etag)?;
@@ -81,7 +83,13 @@ impl Api {
         found.extend(redirected("network_connection", destination::of_network(&current, &public), &sent, &secrets));
         found.extend(judge_network(&public, &secrets, &self.core.guard, "network_connection"));
         refuse(found)?;
-        Ok((record.revision, public, secrets))
+        let reroutes = destination::reroutes(&current, &public);
+        if let (Some(user), false) = (&user, reroutes.is_empty()) {
+            let what = format!("a change of {} while {} uses it", reroutes.join(", "), source::name(user));
+            caller.needs(Role::Admin, what)?;
+        }
+        let while_unused = user.is_none() && !reroutes.is_empty();
+        Ok(network::Update { revision: record.revision, while_unused, config: public, secrets })
     }
 
     fn offline<'a>(&'a self, secrets: &'a Secrets) -> Offline<'a> {

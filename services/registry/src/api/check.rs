@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use mms_http::{HttpClient, Method, Url};
 use mms_proto::registry::v1 as pb;
-use mms_proto::{ApiError, ErrorReason, FieldViolation, Role};
-use mms_server::rights::allows;
+use mms_proto::{ApiError, FieldViolation, Role};
+use mms_server::Caller;
 use pb::check_data_source_request::Target;
 use pb::check_data_source_response::Event;
 use pb::check_network_connection_response::Event as NetworkEvent;
 use tokio::sync::mpsc;
-use tonic::{Code, Status};
+use tonic::Status;
 
 use super::change::refuse;
 use super::{Answers, Api, check, id};
@@ -31,7 +31,7 @@ const URL_LIMIT: Duration = Duration::from_secs(20);
 impl Api {
     pub(super) async fn check_stream(
         &self,
-        role: Role,
+        caller: Caller,
         request: pb::CheckDataSourceRequest,
     ) -> Result<Answers<pb::CheckDataSourceResponse>, Status> {
         let (stored, access) = match &request.target {
@@ -45,7 +45,7 @@ impl Api {
             }
             Some(Target::DataSource(given)) => {
                 let (public, secrets) = self.new_source(&request, given)?;
-                may_refer(role, &secrets)?;
+                may_refer(&caller, &secrets)?;
                 let access = access::unsaved(&self.core, &crate::secrets::join(&public, &secrets)).await;
                 if let Err(RegistryError::NotFound(_)) = access {
                     access?;
@@ -129,17 +129,10 @@ impl Api {
 
 /// A reference in a configuration that is not stored sends what it leads to wherever the caller says: that is for those
 /// who may store one. Secrets of the caller's own are no matter.
-fn may_refer(role: Role, secrets: &Secrets) -> Result<(), Status> {
-    if allows(role, Role::Editor) {
-        return Ok(());
-    }
+fn may_refer(caller: &Caller, secrets: &Secrets) -> Result<(), ApiError> {
     match secrets.iter().find(|(_, secret)| !is_literal(secret)) {
         None => Ok(()),
-        Some((path, _)) => {
-            let text = format!("data_source.{path} is a reference, and using one in a check needs role EDITOR");
-            let error = ApiError::new(Code::PermissionDenied, ErrorReason::RoleTooLow, text);
-            Err(error.with("least_role", "EDITOR").into())
-        }
+        Some((path, _)) => caller.needs(Role::Editor, format!("a reference in a check (data_source.{path})")),
     }
 }
 

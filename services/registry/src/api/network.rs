@@ -4,6 +4,7 @@ use mms_proto::page;
 use mms_proto::registry::v1 as pb;
 use mms_proto::validate::{clear_output_only, violations};
 use mms_server::filter::fill;
+use mms_server::{Caller, caller};
 use mms_store::{Read, Scope};
 use pb::network_connection_service_server::NetworkConnectionService;
 use tonic::{Request, Response, Status};
@@ -61,17 +62,14 @@ impl Api {
 
     async fn update_network(
         &self,
+        caller: &Caller,
         request: pb::UpdateNetworkConnectionRequest,
     ) -> Result<pb::NetworkConnection, Status> {
         let (id, now_ms) = (id(&request.name), self.core.now_ms());
         for _ in 0..UPDATE_ATTEMPTS {
-            let (revision, public, secrets) = self.changed_network(&id, &request)?;
+            let change = self.changed_network(caller, &id, &request)?;
             let (vault, own) = (self.core.vault.clone(), id.clone());
-            let stored = self
-                .core
-                .store
-                .commit(move |tx| network::update(tx, &vault, &own, revision, public, &secrets, now_ms))
-                .await?;
+            let stored = self.core.store.commit(move |tx| network::update(tx, &vault, &own, change, now_ms)).await?;
             if let Some(record) = stored {
                 return Ok(network_to(&id, &record));
             }
@@ -112,14 +110,14 @@ impl NetworkConnectionService for Api {
         let filter = filter(&request.filter, &request.order_by)?;
         let arguments = ["networkConnections", request.filter.as_str()];
         let after = page::after(&arguments, &request.page_token)?;
-        let (network_connections, last) = self.core.store.read(|read| {
-            let records = |after: Option<&String>, limit: usize| {
+        let records = |after: Option<&String>, limit: usize| {
+            self.core.store.read(|read| {
                 let page = read.page(&NETWORKS, &Scope::all(), after, limit)?;
                 Ok::<_, RegistryError>((page.items, page.next.is_some()))
-            };
-            let show = |id: &String, record| Ok(Some(network_to(id, &record)).filter(|shown| filter.passes(shown)));
-            fill(page::size(request.page_size), BYTES_MAX, after, records, show)
-        })?;
+            })
+        };
+        let show = |id: &String, record| Ok(Some(network_to(id, &record)).filter(|shown| filter.passes(shown)));
+        let (network_connections, last) = fill(page::size(request.page_size), BYTES_MAX, after, records, show)?;
         let next_page_token = last.map(|id| page::token(&arguments, &id)).unwrap_or_default();
         Ok(Response::new(pb::ListNetworkConnectionsResponse { network_connections, next_page_token }))
     }
@@ -128,12 +126,12 @@ impl NetworkConnectionService for Api {
         &self,
         request: Request<pb::UpdateNetworkConnectionRequest>,
     ) -> Result<Response<pb::UpdateNetworkConnectionResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = (caller(&request), request.into_inner());
         if request.name.is_empty() || request.update_mask.as_ref().is_none_or(|mask| mask.paths.is_empty()) {
             check(&request)?;
             return Err(mms_proto::ApiError::invalid_field("update_mask.paths", "is required: name the fields").into());
         }
-        let changed = self.update_network(request).await?;
+        let changed = self.update_network(&caller, request).await?;
         Ok(Response::new(pb::UpdateNetworkConnectionResponse { network_connection: Some(changed) }))
     }
 

@@ -1,7 +1,7 @@
 //! DataSourceService. Its streams stand in [`super::check`] and [`super::watch`].
 
 use mms_proto::registry::v1 as pb;
-use mms_proto::{ApiError, Role, page};
+use mms_proto::{ApiError, page};
 use mms_server::caller;
 use mms_server::filter::fill;
 use mms_store::{Read, Scope};
@@ -82,8 +82,8 @@ impl Api {
         let all = if request.show_deleted { "all" } else { "live" };
         let arguments = ["dataSources", all, request.filter.as_str()];
         let after = page::after(&arguments, &request.page_token)?;
-        let (data_sources, last) = self.core.store.read(|read| {
-            let records = |after: Option<&String>, limit: usize| {
+        let records = |after: Option<&String>, limit: usize| {
+            self.core.store.read(|read| {
                 if request.show_deleted {
                     let page = read.page(&SOURCES, &Scope::all(), after, limit)?;
                     return Ok::<_, RegistryError>((page.items, page.next.is_some()));
@@ -91,10 +91,10 @@ impl Api {
                 let after = after.map(|id| (id.clone(), id.clone()));
                 let page = read.index_page(&SOURCES, &LIVE_SOURCES, &Scope::all(), after.as_ref(), limit)?;
                 Ok((page.items, page.next.is_some()))
-            };
-            let show = |id: &String, record| Ok(Some(source_to(id, &record)).filter(|source| filter.passes(source)));
-            fill(page::size(request.page_size), BYTES_MAX, after, records, show)
-        })?;
+            })
+        };
+        let show = |id: &String, record| Ok(Some(source_to(id, &record)).filter(|source| filter.passes(source)));
+        let (data_sources, last) = fill(page::size(request.page_size), BYTES_MAX, after, records, show)?;
         let next_page_token = last.map(|id| page::token(&arguments, &id)).unwrap_or_default();
         Ok(pb::ListDataSourcesResponse { data_sources, next_page_token })
     }
@@ -257,8 +257,8 @@ impl DataSourceService for Api {
         &self,
         request: Request<pb::CheckDataSourceRequest>,
     ) -> Result<Response<Self::CheckDataSourceStream>, Status> {
-        let role = caller(&request).map_or(Role::Unspecified, |caller| caller.role);
-        self.check_stream(role, request.into_inner()).await.map(Response::new)
+        let caller = caller(&request);
+        self.check_stream(caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn watch_data_sources(

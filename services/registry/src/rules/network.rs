@@ -1,12 +1,12 @@
 //! Network connections. Building the client is the judge of what only it understands: PEM, proxy, host patterns.
 
-use mms_http::{HostPattern, HttpClient, ProxyUrl, Url};
+use mms_ends::host_override;
+use mms_http::{HostPattern, ProxyUrl, Url};
 use mms_proto::FieldViolation;
 use mms_proto::registry::v1 as pb;
 use secrecy::ExposeSecret;
 
 use super::Judge;
-use crate::far::{self, host_override};
 use crate::reference::Guard;
 use crate::secrets::{Secrets, join};
 
@@ -69,8 +69,7 @@ fn whole(network: &pb::NetworkConnection, judge: &mut Judge<'_>) {
     if !only_literals {
         return;
     }
-    let built = far::connection(&join(network, judge.secrets)).and_then(|connection| HttpClient::new(&connection));
-    if let Err(error) = built {
+    if let Err(error) = crate::far::http(Some(&join(network, judge.secrets))) {
         let text = error.to_string();
         let field = if text.contains("client identity") { "client_certificate_pem" } else { "ca_certificates_pem" };
         judge.add(field, text);
