@@ -16,9 +16,10 @@ const GRACE_MS: i64 = 24 * 3600 * 1000;
 
 /// Makes sure that what is known under an id is about the data source of this uid.
 pub async fn adopt(store: &Store, id: &str, uid: &str) -> Result<()> {
-    if !is_of(&store.read(|read| summary(read, id))?, uid) {
+    let known = store.read(|read| summary(read, id))?;
+    if !is_of(&known, uid) {
         tracing::info!(data_source = id, "the id names another data source now: what was known is forgotten");
-        forget(store, id).await?;
+        forget(store, id, &known.uid).await?;
     }
     let (id, uid) = (id.to_owned(), uid.to_owned());
     store
@@ -72,14 +73,17 @@ pub async fn gone(core: &Core) -> Result<()> {
                 Fate::Stays => {}
                 Fate::Note(since) => {
                     let note = move |tx: &mut Tx<'_>| {
-                        let noted = Summary { gone_since_ms: since, ..summary(tx, &id)? };
-                        Ok::<_, CatalogError>(tx.put(&SUMMARIES, &id, &noted)?)
+                        let now = summary(tx, &id)?;
+                        if now.uid == known.uid {
+                            tx.put(&SUMMARIES, &id, &Summary { gone_since_ms: since, ..now })?;
+                        }
+                        Ok::<_, CatalogError>(())
                     };
                     core.store.commit(note).await?;
                 }
                 Fate::Goes => {
                     tracing::info!(data_source = id, "the data source is gone for good: what was known is forgotten");
-                    forget(&core.store, &id).await?;
+                    forget(&core.store, &id, &known.uid).await?;
                 }
             }
         }
@@ -90,10 +94,12 @@ pub async fn gone(core: &Core) -> Result<()> {
     }
 }
 
-async fn forget(store: &Store, id: &str) -> Result<()> {
+/// Forgets what is known of the data source of this uid. Another one may adopt the id meanwhile: its own stays.
+async fn forget(store: &Store, id: &str, uid: &str) -> Result<()> {
     loop {
-        let own = id.to_owned();
-        if store.commit(move |tx| some(tx, &own)).await? {
+        let (own, uid) = (id.to_owned(), uid.to_owned());
+        let done = move |tx: &mut Tx<'_>| Ok::<_, CatalogError>(summary(tx, &own)?.uid != uid || some(tx, &own)?);
+        if store.commit(done).await? {
             return Ok(());
         }
     }
@@ -171,7 +177,7 @@ mod tests {
 
     fn tables(store: &Store, id: &str) -> usize {
         let scope = Scope::prefix(&(id.to_owned(),));
-        store.read(|read| Ok::<_, CatalogError>(read.page(&TABLES, &scope, None, 5000)?.items.len())).unwrap()
+        store.read(|read| Ok::<_, CatalogError>(read.page(&TABLES, &scope, None, AT_ONCE)?.items.len())).unwrap()
     }
 
     #[tokio::test]
@@ -179,7 +185,9 @@ mod tests {
         let store = known().await;
         let taken = |store: &Store| store.read(|read| target::taken_by(read, "p.s.t", &table("b", 0))).unwrap();
         assert_eq!(taken(&store), Some(table("a", 0)));
-        forget(&store, "a").await.unwrap();
+        forget(&store, "a", "of-another").await.unwrap();
+        assert_eq!(tables(&store, "a"), AT_ONCE, "a page of what its new owner has");
+        forget(&store, "a", "").await.unwrap();
         assert_eq!((tables(&store, "a"), tables(&store, "b"), taken(&store)), (0, 3, None));
         assert_eq!(store.read(|read| summary(read, "a")).unwrap(), Summary::default());
     }
