@@ -11,7 +11,7 @@ use crate::change;
 use crate::error::{Result, SchedulerError};
 use crate::job::JobState;
 use crate::key;
-use crate::record::{Job, TableClaim, Target, TargetName, Unit};
+use crate::record::{Job, TableClaim, Target, TargetName, Unit, UnitClaim};
 use crate::store::{JOB_TABLES, JOBS, JobKey, TABLE_CLAIMS, TableClaimKey, TableKey, UNITS, UnitKey};
 
 /// Whether a claim of this job holds.
@@ -24,10 +24,15 @@ fn owned(target: String, job: &JobKey, by: &str) -> SchedulerError {
     SchedulerError::TargetOwned { target, job: format!("{}{by}", key::job_name(job)) }
 }
 
-/// Claims a target table for a table of a job: together with other jobs of the same source table that make the same
-/// table and drop nothing, or alone.
-fn table(tx: &mut Tx<'_>, key: &TableKey, job: &Job, target: &Target) -> Result<()> {
-    let Some(name) = &target.name else { return Ok(()) };
+/// What claims a target table for a table of a job: together with other jobs of the same source table that make the same
+/// table and drop nothing, or alone. `None`: it is claimed already.
+fn table(
+    tx: &mut Tx<'_>,
+    key: &TableKey,
+    job: &Job,
+    target: &Target,
+    name: &TargetName,
+) -> Result<Option<(TableClaimKey, TableClaim)>> {
     let own: TableClaimKey = (name.key(), key.0.clone(), key.1.clone());
     let claim = TableClaim {
         job_uid: job.uid.clone(),
@@ -55,10 +60,7 @@ fn table(tx: &mut Tx<'_>, key: &TableKey, job: &Job, target: &Target) -> Result<
             return Err(owned(name.key(), &by, ""));
         }
     }
-    if !known {
-        tx.put(&TABLE_CLAIMS, &own, &claim)?;
-    }
-    Ok(())
+    Ok((!known).then_some((own, claim)))
 }
 
 /// Whether the other job makes the very table that this one makes.
@@ -68,21 +70,32 @@ fn same_table(read: &impl Read, job: &JobKey, claim: &TableClaim, target: &Targe
     Ok(other.is_none_or(|other| other.kind == target.kind && other.definition_json == target.definition_json))
 }
 
-/// Claims a target table and some of its units.
+/// Claims a target table and some of its units: all of them, or on an error nothing.
 pub fn units(tx: &mut Tx<'_>, key: &TableKey, job: &Job, target: &Target, units: &[Unit]) -> Result<()> {
     let Some(name) = &target.name else { return Ok(()) };
-    table(tx, key, job, target)?;
+    let whole = table(tx, key, job, target, name)?;
     let (job_key, source) = ((key.0.clone(), key.1.clone()), format!("{}.{}", key.2, key.3));
-    units.iter().try_for_each(|own| unit(tx, &job_key, &job.uid, &source, &key::unit_key(name, &own.partition)))
+    let mut each = Vec::new();
+    for own in units {
+        let at = key::unit_key(name, &own.partition);
+        if let Some(claim) = unit(tx, &job_key, &job.uid, &source, &at)? {
+            each.push((at, claim));
+        }
+    }
+    if let Some((at, claim)) = whole {
+        tx.put(&TABLE_CLAIMS, &at, &claim)?;
+    }
+    Ok(each.iter().try_for_each(|(at, claim)| tx.put(&UNITS, at, claim))?)
 }
 
-/// Claims one target unit for a table of a job, unless another live job, or another table of the same job, has it.
-fn unit(tx: &mut Tx<'_>, key: &JobKey, uid: &str, table: &str, unit: &UnitKey) -> Result<()> {
-    let before = tx.get(&UNITS, unit)?.unwrap_or_default();
+/// What claims one target unit for a table of a job, unless another live job, or another table of the same job, has it.
+/// `None`: it is claimed already.
+fn unit(read: &impl Read, key: &JobKey, uid: &str, table: &str, unit: &UnitKey) -> Result<Option<UnitClaim>> {
+    let before = read.get(&UNITS, unit)?.unwrap_or_default();
     let same_job = before.job_uid == uid;
     if !before.job_uid.is_empty() && (!same_job || before.table != table) {
         let owner = (before.data_source.clone(), before.job.clone());
-        if holds(tx, &owner, &before.job_uid)? {
+        if holds(read, &owner, &before.job_uid)? {
             let partition = if unit.1.is_empty() { String::new() } else { format!(" partition {}", unit.1) };
             let by = if same_job { format!(" for table {}", before.table) } else { String::new() };
             return Err(owned(format!("{}{partition}", unit.0), &owner, &by));
@@ -93,10 +106,7 @@ fn unit(tx: &mut Tx<'_>, key: &JobKey, uid: &str, table: &str, unit: &UnitKey) -
     claim.job.clone_from(&key.1);
     uid.clone_into(&mut claim.job_uid);
     table.clone_into(&mut claim.table);
-    if claim != before {
-        tx.put(&UNITS, unit, &claim)?;
-    }
-    Ok(())
+    Ok((claim != before).then_some(claim))
 }
 
 /// Gives up what a deleted job claimed of a table; a unit with an open intent stays, for whoever resolves it.

@@ -190,6 +190,24 @@ async fn a_table_is_shared_by_jobs_that_make_the_same_and_drop_nothing() {
 }
 
 #[tokio::test]
+async fn a_table_that_another_job_owns_in_part_claims_nothing() {
+    let fixture = Fixture::new(1).await;
+    fixture.another("first", Job::default(), 5..6, "").await;
+    let claims = |fixture: &Fixture| {
+        let claims = |read: &mms_store::Reader<'_>| {
+            let (units, tables) =
+                (read.page(&UNITS, &Scope::all(), None, 99)?, read.page(&TABLE_CLAIMS, &Scope::all(), None, 99)?);
+            Ok::<_, SchedulerError>((units.items.len(), tables.items.len()))
+        };
+        fixture.store.read(claims).expect("readable")
+    };
+    let before = claims(&fixture);
+    fixture.another("k", Job::default(), 3..6, "").await;
+    assert_eq!(table(&fixture, &other_key("k")).reason.expect("it says why").reason, "TARGET_OWNED");
+    assert_eq!(claims(&fixture), before);
+}
+
+#[tokio::test]
 async fn tasks_whose_table_cannot_be_made_end_as_any_other() {
     let fixture = Fixture::new(2).await;
     let epoch = fixture.lease("a", 1).await[0].task.epoch();

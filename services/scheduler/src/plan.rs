@@ -9,10 +9,10 @@ use crate::claim;
 use crate::control;
 use crate::error::{Result, SchedulerError};
 use crate::job::{JobEvent, JobState};
-use crate::record::{Job, JobTable, Reason, Task, Unit};
+use crate::record::{Job, JobTable, ManifestChunk, Reason, Task, Unit};
 use crate::rollup::{self, Moment};
 use crate::split::{Bounds, split};
-use crate::store::{JOB_TABLES, JOBS, JobKey, LIVE_JOBS, MANIFESTS, TASKS, TableKey};
+use crate::store::{ChunkKey, JOB_TABLES, JOBS, JobKey, LIVE_JOBS, MANIFESTS, TASKS, TableKey};
 use crate::task::{Step, TaskState};
 
 /// The steps that a job's tasks have. A table without any unit has no rows to move.
@@ -104,6 +104,15 @@ pub fn fail(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, uid: &str, reason: Reaso
 pub fn clear_manifest(tx: &mut Tx<'_>, key: &TableKey) -> Result<bool> {
     let scope = Scope::prefix(&(key.0.clone(), key.1.clone(), (key.2.clone(), key.3.clone())));
     change::clear_some(tx, &MANIFESTS, &scope)
+}
+
+/// Stores some of the files of a table that is being planned. False: the job is gone or stopped, and nothing was stored.
+pub fn keep_manifest(tx: &mut Tx<'_>, key: &JobKey, uid: &str, chunks: &[(ChunkKey, ManifestChunk)]) -> Result<bool> {
+    if still(tx, key, uid)?.is_none() {
+        return Ok(false);
+    }
+    chunks.iter().try_for_each(|(at, chunk)| tx.put(&MANIFESTS, at, chunk))?;
+    Ok(true)
 }
 
 /// Stores a planned table: its units become tasks, and are claimed. `table` says what was planned; a decision other than

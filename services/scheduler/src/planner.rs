@@ -191,7 +191,8 @@ fn limits(job: &mut Job, settings: registry::MigrationSettings) {
 /// Plans one table. False: the job is gone or stopped.
 async fn plan_table(core: &Core, key: &TableKey, job: &Job) -> Result<bool> {
     match spool(core, key, job).await {
-        Ok((table, units)) => store_table(core, key, job, table, units).await,
+        Ok(Some((table, units))) => store_table(core, key, job, table, units).await,
+        Ok(None) => Ok(false),
         Err(error) if error.is_transient() => Err(error),
         Err(error @ SchedulerError::Store(_)) => Err(error),
         Err(error) => {
@@ -229,8 +230,8 @@ async fn clear_manifest(core: &Core, key: &TableKey) -> Result<()> {
     }
 }
 
-/// Has the catalog pin a table, and stores its files unit by unit.
-async fn spool(core: &Core, key: &TableKey, job: &Job) -> Result<(JobTable, Vec<Unit>)> {
+/// Has the catalog pin a table, and stores its files unit by unit. `None`: the job is gone or stopped.
+async fn spool(core: &Core, key: &TableKey, job: &Job) -> Result<Option<(JobTable, Vec<Unit>)>> {
     clear_manifest(core, key).await?;
     let name = key::table_name(&key.0, &key.2, &key.3)?;
     let target = job.spec.table_mapping.get(&format!("{}.{}", key.2, key.3));
@@ -252,13 +253,13 @@ async fn spool(core: &Core, key: &TableKey, job: &Job) -> Result<(JobTable, Vec<
         table.decision_reason = "this version is at the target already; set force to move it again".to_owned();
     }
     if table.decision != TableDecision::Move as i32 {
-        return Ok((table, Vec::new()));
+        return Ok(Some((table, Vec::new())));
     }
-    let units = spool::units(core, key, &mut parts, &table).await?;
+    let Some(units) = spool::units(core, key, &job.uid, &mut parts, &table).await? else { return Ok(None) };
     if units.is_empty() {
         table.findings.push(no_partition_left());
     }
-    Ok((table, units))
+    Ok(Some((table, units)))
 }
 
 fn decided(core: &Core, key: &TableKey) -> Result<String> {

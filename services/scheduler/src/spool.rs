@@ -9,8 +9,9 @@ use crate::convert::{file_from, value_from};
 use crate::core::Core;
 use crate::error::{Result, SchedulerError};
 use crate::peers::Pinned;
+use crate::plan;
 use crate::record::{self, JobTable, ManifestChunk, Unit};
-use crate::store::{ChunkKey, MANIFESTS, TableKey};
+use crate::store::{ChunkKey, JobKey, TableKey};
 
 /// Pieces of manifests, and their files, after which they are stored together: each commit waits for the disk.
 const CHUNKS_AT_ONCE: usize = 256;
@@ -21,11 +22,17 @@ pub fn broken(text: &str) -> SchedulerError {
     SchedulerError::Peer { service: "catalog", error: Box::new(mms_proto::ApiError::internal(text)) }
 }
 
-/// Stores the files of a table, and gives its units.
-pub async fn units(core: &Core, key: &TableKey, parts: &mut Pinned, table: &JobTable) -> Result<Vec<Unit>> {
+/// Stores the files of a table for the job of this uid, and gives its units. `None`: the job is gone or stopped.
+pub async fn units(
+    core: &Core,
+    key: &TableKey,
+    uid: &str,
+    parts: &mut Pinned,
+    table: &JobTable,
+) -> Result<Option<Vec<Unit>>> {
     let mut units: Vec<Unit> = Vec::new();
     let mut chunk = 0;
-    let mut spool = Spool::default();
+    let mut spool = Spool { job: (key.0.clone(), key.1.clone()), uid: uid.to_owned(), chunks: Vec::new(), files: 0 };
     // Of the last unit; the log has them in any order.
     let mut seen: HashSet<String> = HashSet::new();
     loop {
@@ -33,7 +40,9 @@ pub async fn units(core: &Core, key: &TableKey, parts: &mut Pinned, table: &JobT
             Some(Part::Files(files)) => files,
             Some(Part::End(end)) => {
                 whole(&units, end)?;
-                spool.store(core).await?;
+                if !spool.store(core).await? {
+                    return Ok(None);
+                }
                 break;
             }
             Some(Part::Table(_)) => return Err(broken("the catalog sent two plans of one table")),
@@ -60,8 +69,8 @@ pub async fn units(core: &Core, key: &TableKey, parts: &mut Pinned, table: &JobT
         chunk += 1;
         spool.files += files.len();
         spool.chunks.push((at, ManifestChunk { files }));
-        if spool.chunks.len() >= CHUNKS_AT_ONCE || spool.files >= FILES_AT_ONCE {
-            spool.store(core).await?;
+        if spool.is_full() && !spool.store(core).await? {
+            return Ok(None);
         }
     }
     let partitioned = table.target.as_ref().is_some_and(|target| target.columns.iter().any(|column| column.partition));
@@ -69,22 +78,26 @@ pub async fn units(core: &Core, key: &TableKey, parts: &mut Pinned, table: &JobT
         // An empty table is one unit without files: what was at the target before must go.
         units.push(Unit { source_rows: Some(0), ..Unit::default() });
     }
-    Ok(units)
+    Ok(Some(units))
 }
 
 /// Pieces of a manifest that wait to be stored.
-#[derive(Default)]
 struct Spool {
+    job: JobKey,
+    uid: String,
     chunks: Vec<(ChunkKey, ManifestChunk)>,
     files: usize,
 }
 
 impl Spool {
-    async fn store(&mut self, core: &Core) -> Result<()> {
-        let chunks = std::mem::take(self).chunks;
-        let put =
-            move |tx: &mut mms_store::Tx<'_>| chunks.iter().try_for_each(|(at, chunk)| tx.put(&MANIFESTS, at, chunk));
-        Ok(core.store.commit(put).await?)
+    fn is_full(&self) -> bool {
+        self.chunks.len() >= CHUNKS_AT_ONCE || self.files >= FILES_AT_ONCE
+    }
+
+    async fn store(&mut self, core: &Core) -> Result<bool> {
+        self.files = 0;
+        let (chunks, job, uid) = (std::mem::take(&mut self.chunks), self.job.clone(), self.uid.clone());
+        core.store.commit(move |tx| plan::keep_manifest(tx, &job, &uid, &chunks)).await
     }
 }
 

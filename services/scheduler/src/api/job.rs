@@ -50,15 +50,14 @@ impl Api {
     pub(super) async fn create(
         &self,
         request: pb::CreateJobRequest,
-        caller: Option<Caller>,
+        caller: Caller,
     ) -> Result<Option<pb::Job>, Status> {
         check(&request)?;
         let source: DataSourceName = name("parent", &request.parent)?;
         let given = request.job.clone().unwrap_or_default();
         let spec = job_from(given.spec.unwrap_or_default())?;
-        let caller = caller.unwrap_or(Caller { subject: String::new(), role: Role::Unspecified });
-        if spec.target_policy == TargetPolicy::Replace as i32 && caller.role != Role::Admin {
-            return Err(SchedulerError::NeedsAdmin("target_policy REPLACE", caller.role).into());
+        if spec.target_policy == TargetPolicy::Replace as i32 {
+            caller.needs(Role::Admin, "target_policy REPLACE")?;
         }
         let asked = Asked { method: "CreateJob", id: request.request_id.clone(), digest: digest(&request) };
         let uid = uuid::Uuid::now_v7();
@@ -120,7 +119,7 @@ impl JobService for Api {
         &self,
         request: Request<pb::CreateJobRequest>,
     ) -> Result<Response<pb::CreateJobResponse>, Status> {
-        let caller = mms_server::caller(&request).cloned();
+        let caller = mms_server::caller(&request);
         let job = self.create(request.into_inner(), caller).await?;
         Ok(Response::new(pb::CreateJobResponse { job }))
     }
@@ -282,3 +281,7 @@ pub(super) fn watch_ends(job: &Job) -> bool {
     use crate::job::JobState as S;
     S::of(job).is_none_or(|state| state.is_ended() || matches!(state, S::PendingReview))
 }
+
+#[cfg(test)]
+#[path = "job_tests.rs"]
+mod tests;

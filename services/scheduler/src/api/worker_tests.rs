@@ -3,28 +3,21 @@
 use std::time::Duration;
 
 use mms_proto::scheduler::v1 as pb;
-use mms_server::{Client, ClientConfig};
 use mms_store::{Read, Scope};
 use pb::worker_service_server::WorkerService;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request};
 
 use super::super::Api;
-use crate::clock::Leases;
 use crate::convert::intent_to;
-use crate::core::Core;
-use crate::fixture::{Fixture, holder, intent, task_key};
+use crate::fixture::{Fixture, core, holder, intent, task_key};
 use crate::key;
 use crate::lease::Epoch;
-use crate::peers::Peers;
 use crate::store::INTENTS;
 
 fn api(fixture: &Fixture) -> (Api, CancellationToken) {
-    let nobody = || Client::new(&ClientConfig::to("http://127.0.0.1:9"), None).expect("an address");
-    let leases = Leases::new(Duration::from_secs(30));
-    let core = Core::new(fixture.store.clone(), leases, Peers::new(nobody(), nobody()), || 1_000, || 0.5);
     let stop = CancellationToken::new();
-    (Api::new(core, stop.clone()), stop)
+    (Api::new(core(fixture.store.clone(), || 1_000), stop.clone()), stop)
 }
 
 fn epoch(epoch: Epoch) -> Option<pb::Epoch> {
