@@ -1,39 +1,29 @@
 //! Both far ends of one data source, as this service needs them: the workspace for metadata, the storage for Delta logs,
 //! and the one question that a plan has for the target project. Made from a session; holds secrets, shows none.
 
-mod far;
 mod sessions;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mms_databricks::{StorageSecret, TableInfo, Workspace};
 use mms_delta::{DeltaTable, Snapshot};
+use mms_ends::Storage;
 use mms_http::HttpClient;
 use mms_maxcompute::Project;
 use mms_maxcompute::metadata::TableInfo as TargetInfo;
 use mms_maxcompute::name::ProjectName;
 use mms_maxcompute::table::TableRef;
 use mms_proto::registry::v1 as pb;
+use mms_proto::types::v1::ReadPath;
 use mms_storage::{LocalFiles, StorageCredential, StorageLocation, StorageSettings};
 use parking_lot::Mutex;
 
 pub use sessions::Sources;
 
 use crate::error::{CatalogError, Result};
-
-/// How the files of a data source are read.
-enum Access {
-    /// Not at all, and why.
-    No(String),
-    /// With one credential for all tables.
-    With(StorageCredential),
-    /// With credentials that the workspace vends for each table.
-    Vended,
-    /// As files below this folder.
-    Local(PathBuf),
-}
 
 /// Both far ends of one data source.
 pub struct Source {
@@ -48,7 +38,8 @@ pub struct Source {
     pub target: pb::MaxComputeConfig,
     /// Its workspace.
     pub workspace: Workspace,
-    access: Access,
+    /// How its files are read, or why they cannot be.
+    storage: Result<Storage, &'static str>,
     http: HttpClient,
     project: Result<Project, String>,
     /// By project: whether it has schemas, as it said itself.
@@ -60,11 +51,13 @@ impl Source {
     pub fn of(id: &str, session: pb::Session) -> Result<Self> {
         let unusable = |what: String| CatalogError::Unusable { data_source: crate::key::source_name(id), what };
         let source = session.data_source.unwrap_or_default();
-        let http = far::http(session.network_connection.as_ref()).map_err(|error| unusable(error.to_string()))?;
+        let http = mms_ends::connection(session.network_connection.as_ref())
+            .and_then(|connection| HttpClient::new(&connection))
+            .map_err(|error| unusable(error.to_string()))?;
         let databricks = source.databricks.unwrap_or_default();
         let target = source.max_compute.unwrap_or_default();
-        let workspace = far::workspace(&databricks, &http).map_err(unusable)?;
-        let project = far::project(&target, &http);
+        let workspace = mms_ends::workspace(&databricks, &http).map_err(|error| unusable(error.to_string()))?;
+        let project = project(&target, &http);
         // The account was needed for the client only.
         let target = pb::MaxComputeConfig { account: None, ..target };
         Ok(Self {
@@ -74,7 +67,7 @@ impl Source {
             settings: source.settings.unwrap_or_default(),
             target,
             workspace,
-            access: far::access(databricks),
+            storage: storage(&databricks),
             http,
             project,
             schemas: Mutex::default(),
@@ -83,10 +76,7 @@ impl Source {
 
     /// Why no file can be read at all, if that is so.
     pub fn cannot_read(&self) -> Option<&str> {
-        match &self.access {
-            Access::No(why) => Some(why),
-            _ => None,
-        }
+        self.storage.as_ref().err().copied()
     }
 
     fn unusable(&self, what: impl fmt::Display) -> CatalogError {
@@ -99,7 +89,8 @@ impl Source {
         if text.is_empty() {
             return Err(self.unusable("the workspace names no location of this table: the token may only browse it"));
         }
-        let allowed = if matches!(self.access, Access::Local(_)) { LocalFiles::Allowed } else { LocalFiles::Refused };
+        let allowed =
+            if matches!(self.storage, Ok(Storage::Local(_))) { LocalFiles::Allowed } else { LocalFiles::Refused };
         let location = StorageLocation::parse(text, allowed).map_err(|error| self.unusable(error))?;
         let credential = self.credential(info, &location).await?;
         let settings = StorageSettings::new(self.http.clone());
@@ -108,14 +99,14 @@ impl Source {
     }
 
     async fn credential(&self, info: &TableInfo, location: &StorageLocation) -> Result<StorageCredential> {
-        match &self.access {
-            Access::No(why) => Err(self.unusable(why)),
-            Access::With(credential) => Ok(credential.clone()),
-            Access::Local(root) => {
+        match &self.storage {
+            Err(why) => Err(self.unusable(why)),
+            Ok(Storage::With(credential)) => Ok(credential.clone()),
+            Ok(Storage::Local(root)) => {
                 self.below(root, location).await?;
                 Ok(StorageCredential::None)
             }
-            Access::Vended => {
+            Ok(Storage::Vended) => {
                 let id = info.table_id.as_ref();
                 let id = id.ok_or_else(|| self.unusable("the workspace names no id of this table to vend for"))?;
                 match self.workspace.table_credentials(id).await?.secret {
@@ -169,6 +160,20 @@ impl Source {
         self.schemas.lock().insert(project.to_owned(), has);
         Ok(has)
     }
+}
+
+fn storage(config: &pb::DatabricksConfig) -> Result<Storage, &'static str> {
+    if config.read_path() == ReadPath::Jdbc {
+        return Err("it is read through JDBC, which this version does not do yet: use read_path STORAGE");
+    }
+    mms_ends::storage(config).ok_or("it has no storage access: set one of sas, service_principal, vended")
+}
+
+fn project(config: &pb::MaxComputeConfig, http: &HttpClient) -> Result<Project, String> {
+    let mut settings = mms_ends::project(config).map_err(|error| error.to_string())?;
+    // Somebody waits for the plan: an hour of retries is for transfers.
+    settings.retry.total = Duration::from_secs(60);
+    Project::new(http.clone(), settings).map_err(|error| error.to_string())
 }
 
 impl fmt::Debug for Source {

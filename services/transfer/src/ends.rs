@@ -2,23 +2,17 @@
 //! session lives, and built anew when the registry says that the configuration has changed.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mms_http::{HttpClient, NetworkConnection};
-use mms_maxcompute::account::Account;
-use mms_maxcompute::name::ProjectName;
+use mms_ends::Storage;
+use mms_http::HttpClient;
 use mms_maxcompute::project::{Project, ProjectConfig};
 use mms_proto::registry::v1 as registry;
 use mms_storage::{LocalFiles, ObjectStore, StorageCredential, StorageLocation, StorageSettings};
-use registry::databricks_config::StorageAccess;
-use registry::max_compute_config::Account as PbAccount;
-use secrecy::SecretString;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
-use url::Url;
 
 use crate::error::{Result, TransferError};
 use crate::peers::Peers;
@@ -28,7 +22,7 @@ pub struct Ends {
     http: HttpClient,
     project: ProjectConfig,
     credential: StorageCredential,
-    local_root: Option<String>,
+    local_root: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for Ends {
@@ -46,9 +40,17 @@ impl Ends {
         let source = session.data_source.clone().unwrap_or_default();
         let target = source.max_compute.unwrap_or_default();
         let databricks = source.databricks.unwrap_or_default();
-        let http = HttpClient::new(&network(session.network_connection.as_ref())?)?;
-        let (credential, local_root) = storage(databricks.storage_access)?;
-        Ok(Self { http, project: project(target)?, credential, local_root })
+        let http = HttpClient::new(&mms_ends::connection(session.network_connection.as_ref())?)?;
+        let mut project = mms_ends::project(&target).map_err(|error| TransferError::Plan(error.to_string()))?;
+        // What fails longer than this is reported, so that the scheduler sees it and another worker can try.
+        project.retry.total = Duration::from_secs(300);
+        let (credential, local_root) = match mms_ends::storage(&databricks) {
+            Some(Storage::With(credential)) => (credential, None),
+            Some(Storage::Local(root)) => (StorageCredential::None, Some(root)),
+            Some(Storage::Vended) => return Err(plan("storage_access", "vended credentials are not read yet")),
+            None => return Err(plan("storage_access", "the data source has none")),
+        };
+        Ok(Self { http, project, credential, local_root })
     }
 
     /// The project that statements run in, with the tunnel quota of a task.
@@ -65,9 +67,9 @@ impl Ends {
         let local = if allow_local && self.local_root.is_some() { LocalFiles::Allowed } else { LocalFiles::Refused };
         let location = StorageLocation::parse(location, local)?;
         if let (StorageLocation::Local(path), Some(root)) = (&location, &self.local_root)
-            && !lies_below(path, Path::new(root))?
+            && !lies_below(path, root)?
         {
-            return Err(TransferError::Plan(format!("{} does not lie below {root}", path.display())));
+            return Err(TransferError::Plan(format!("{} does not lie below {}", path.display(), root.display())));
         }
         Ok(mms_storage::open(&location, &self.credential, &StorageSettings::new(self.http.clone()))?)
     }
@@ -79,77 +81,6 @@ fn lies_below(path: &Path, root: &Path) -> Result<bool> {
     Ok(real(path)?.starts_with(real(root)?))
 }
 
-fn storage(access: Option<StorageAccess>) -> Result<(StorageCredential, Option<String>)> {
-    Ok(match access {
-        Some(StorageAccess::Sas(sas)) => (StorageCredential::Sas(SecretString::from(sas.sas)), None),
-        Some(StorageAccess::ServicePrincipal(principal)) => (
-            StorageCredential::ServicePrincipal {
-                tenant: principal.tenant_id,
-                client_id: principal.client_id,
-                client_secret: SecretString::from(principal.client_secret),
-                authority_host: (!principal.authority_host.is_empty()).then_some(principal.authority_host),
-            },
-            None,
-        ),
-        Some(StorageAccess::LocalFiles(files)) => (StorageCredential::None, Some(files.root)),
-        Some(StorageAccess::Vended(_)) => return Err(plan("storage_access", "vended credentials are not read yet")),
-        None => return Err(plan("storage_access", "the data source has none")),
-    })
-}
-
-fn project(target: registry::MaxComputeConfig) -> Result<ProjectConfig> {
-    let account = match target.account {
-        Some(PbAccount::AccessKey(key)) => Account {
-            access_id: key.access_key_id,
-            secret: SecretString::from(key.access_key_secret),
-            sts_token: (!key.security_token.is_empty()).then(|| SecretString::from(key.security_token)),
-        },
-        _ => return Err(plan("max_compute.account", "only an access key can be used yet")),
-    };
-    let endpoint = Url::parse(&target.endpoint).map_err(|error| plan("max_compute.endpoint", error))?;
-    let name = if target.job_project.is_empty() { target.default_project } else { target.job_project };
-    let name = ProjectName::new(name).map_err(|error| plan("max_compute.job_project", error))?;
-    let mut config = ProjectConfig::new(endpoint, name, account);
-    let given = |text: String| (!text.is_empty()).then_some(text);
-    config.region = given(target.region);
-    config.tunnel_quota = given(target.tunnel_quota);
-    config.compute_quota = given(target.compute_quota);
-    config.tunnel_endpoint = given(target.tunnel_endpoint)
-        .map(|text| Url::parse(&text))
-        .transpose()
-        .map_err(|error| plan("max_compute.tunnel_endpoint", error))?;
-    // What fails longer than this is reported, so that the scheduler sees it and another worker can try.
-    config.retry.total = Duration::from_secs(300);
-    Ok(config)
-}
-
-fn network(connection: Option<&registry::NetworkConnection>) -> Result<NetworkConnection> {
-    let mut settings = NetworkConnection::default();
-    let Some(given) = connection else { return Ok(settings) };
-    if !given.proxy_url.is_empty() {
-        let mut url = Url::parse(&given.proxy_url).map_err(|error| plan("proxy_url", error))?;
-        if let Some((user, password)) = given.proxy_authorization.split_once(':') {
-            let set = url.set_username(user).and_then(|()| url.set_password(Some(password)));
-            set.map_err(|()| plan("proxy_url", "takes no user and password"))?;
-        }
-        settings.proxy = Some(url.as_str().parse()?);
-    }
-    settings.extra_ca_pem = (!given.ca_certificates_pem.is_empty()).then(|| given.ca_certificates_pem.clone());
-    if !given.client_certificate_pem.is_empty() {
-        let identity = format!("{}\n{}", given.client_certificate_pem, given.client_key_pem);
-        settings.client_identity_pem = Some(SecretString::from(identity));
-    }
-    for (host, address) in &given.host_overrides {
-        let parsed = address.parse::<SocketAddr>();
-        let parsed = parsed.or_else(|_| address.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 0)));
-        settings.host_overrides.insert(host.clone(), parsed.map_err(|error| plan("host_overrides", error))?);
-    }
-    for host in &given.allowed_hosts {
-        settings.allowed_hosts.push(host.parse()?);
-    }
-    Ok(settings)
-}
-
 struct Open {
     ends: Arc<Ends>,
     token: String,
@@ -158,24 +89,28 @@ struct Open {
     expires: Instant,
 }
 
+/// A data source's session, if one is open. Held while the registry is asked, so that one session serves all tasks.
+type Place = Arc<Mutex<Option<Open>>>;
+
 /// The open sessions of this process, one a data source.
 pub struct Sessions {
     peers: Peers,
     holder: String,
-    open: Mutex<HashMap<String, Open>>,
+    places: parking_lot::Mutex<HashMap<String, Place>>,
 }
 
 impl Sessions {
     /// None open yet; `holder` is this worker's name.
     pub fn new(peers: Peers, holder: String) -> Self {
-        Self { peers, holder, open: Mutex::default() }
+        Self { peers, holder, places: parking_lot::Mutex::default() }
     }
 
     /// The far ends of a data source. Opens a session if there is none, and prolongs the one there is when half its time
     /// is over; a registry that is away does not hurt as long as the session lasts.
     pub async fn ends(&self, source: &str) -> Result<Arc<Ends>> {
-        let mut open = self.open.lock().await;
-        if let Some(known) = open.get_mut(source)
+        let place = self.place(source);
+        let mut open = place.lock().await;
+        if let Some(known) = open.as_mut()
             && self.keep(known).await
         {
             return Ok(known.ends.clone());
@@ -185,15 +120,23 @@ impl Sessions {
         let term = term(session.expire_after);
         let etag = session.data_source.map(|source| source.etag).unwrap_or_default();
         let now = Instant::now();
-        let known =
-            Open { ends: ends.clone(), token: session.session_token, etag, renew: now + term / 2, expires: now + term };
-        open.insert(source.to_owned(), known);
+        *open = Some(Open {
+            ends: ends.clone(),
+            token: session.session_token,
+            etag,
+            renew: now + term / 2,
+            expires: now + term,
+        });
         Ok(ends)
     }
 
     /// Forgets the session of a data source: a far end refused what came with it, and the registry may have better by now.
     pub async fn forget(&self, source: &str) {
-        self.open.lock().await.remove(source);
+        *self.place(source).lock().await = None;
+    }
+
+    fn place(&self, source: &str) -> Place {
+        self.places.lock().entry(source.to_owned()).or_default().clone()
     }
 
     async fn keep(&self, known: &mut Open) -> bool {
@@ -230,7 +173,7 @@ mod tests {
         let (inside, outside) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
         std::fs::create_dir(inside.path().join("t")).expect("made");
         std::os::unix::fs::symlink(outside.path(), inside.path().join("link")).expect("made");
-        let below = |path: std::path::PathBuf| lies_below(&path, inside.path());
+        let below = |path: PathBuf| lies_below(&path, inside.path());
         assert!(below(inside.path().join("t")).expect("there"));
         assert!(!below(inside.path().join("link")).expect("there"));
         assert!(!below(inside.path().join("t/../..")).expect("there"));

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use mms_databricks::{DatabricksError, TableInfo, TableKind, Workspace};
+use mms_ends::Storage;
 use mms_http::HttpClient;
 use mms_proto::registry::v1 as pb;
 use mms_storage::{LocalFiles, StorageCredential, StorageLocation, StorageSettings, Unreadable};
@@ -25,27 +26,20 @@ const PAGES_MAX: usize = 3;
 const LOG: &str = "_delta_log";
 
 pub(super) async fn check(config: &pb::DatabricksConfig, http: &HttpClient, visible: bool, now_ms: i64) -> Finding {
-    let credential = match config.storage_access.clone() {
-        Some(StorageAccess::LocalFiles(local)) => return folder(PathBuf::from(&local.root)).await,
-        Some(StorageAccess::Vended(_)) => {
+    let credential = match mms_ends::storage(config) {
+        Some(Storage::Local(root)) => return folder(root).await,
+        Some(Storage::Vended) => {
             return Finding::skipped("credentials are vended table by table; the first read of each asks for them");
         }
         None => return Finding::skipped("nothing is read from storage"),
-        Some(StorageAccess::Sas(sas)) => {
-            if let Some(over) = signature(millis(sas.expire_time), now_ms)
-                && over.state == pb::CheckState::Failed
-            {
-                return over;
-            }
-            StorageCredential::Sas(sas.sas.into())
-        }
-        Some(StorageAccess::ServicePrincipal(principal)) => StorageCredential::ServicePrincipal {
-            tenant: principal.tenant_id,
-            client_id: principal.client_id,
-            client_secret: principal.client_secret.into(),
-            authority_host: (!principal.authority_host.is_empty()).then_some(principal.authority_host),
-        },
+        Some(Storage::With(credential)) => credential,
     };
+    if let Some(StorageAccess::Sas(sas)) = &config.storage_access
+        && let Some(over) = signature(millis(sas.expire_time), now_ms)
+        && over.state == pb::CheckState::Failed
+    {
+        return over;
+    }
     let workspace = match far::workspace(config, http) {
         Ok(workspace) if visible => workspace,
         _ => return Finding::skipped("the catalog is not visible, and only it says where tables lie"),

@@ -1,0 +1,31 @@
+//! The far ends of a data source, as its configuration in the contract describes them with the secrets in place: settings
+//! of the outgoing client, workspace, storage, project. All services that reach an end build it here, so that what a check
+//! has tried is what a worker uses.
+//!
+//! Nothing is sent here, nothing is kept, and who may have the secrets is not decided here.
+
+mod network;
+mod project;
+mod storage;
+mod workspace;
+
+pub use network::{connection, host_override};
+pub use project::project;
+pub use storage::{Storage, storage};
+pub use workspace::workspace;
+
+/// Why there can be no client of an end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {what}")]
+pub struct EndError {
+    /// The field of the data source.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+impl EndError {
+    fn of(field: &'static str) -> impl Fn(String) -> Self {
+        move |what| Self { field, what }
+    }
+}

@@ -1,0 +1,86 @@
+//! The MaxCompute project.
+
+use mms_http::Url;
+use mms_maxcompute::name::ProjectName;
+use mms_maxcompute::{Account, ProjectConfig};
+use mms_proto::registry::v1 as pb;
+use secrecy::SecretString;
+
+use crate::EndError;
+
+fn given(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn url(field: &'static str, text: &str) -> Result<Url, EndError> {
+    Url::parse(text).map_err(|error| EndError::of(field)(format!("{text:?} is not a URL: {error}")))
+}
+
+/// The project that the statements of a data source run in. How long a call is tried again is the caller's to set.
+///
+/// # Errors
+/// The field that no project can be reached with.
+pub fn project(config: &pb::MaxComputeConfig) -> Result<ProjectConfig, EndError> {
+    let Some(pb::max_compute_config::Account::AccessKey(key)) = &config.account else {
+        return Err(EndError::of("max_compute.account")("this version knows access_key only".to_owned()));
+    };
+    let secret = SecretString::from(key.access_key_secret.as_str());
+    let account = match key.security_token.as_str() {
+        "" => Account::new(&key.access_key_id, secret),
+        token => Account::temporary(&key.access_key_id, secret, SecretString::from(token)),
+    };
+    let (field, name) = match config.job_project.as_str() {
+        "" => ("max_compute.default_project", &config.default_project),
+        _ => ("max_compute.job_project", &config.job_project),
+    };
+    let name = ProjectName::new(name.as_str()).map_err(|error| EndError::of(field)(error.to_string()))?;
+    let mut settings = ProjectConfig::new(url("max_compute.endpoint", &config.endpoint)?, name, account);
+    settings.region = given(&config.region);
+    settings.tunnel_quota = given(&config.tunnel_quota);
+    settings.compute_quota = given(&config.compute_quota);
+    settings.tunnel_endpoint =
+        given(&config.tunnel_endpoint).map(|text| url("max_compute.tunnel_endpoint", &text)).transpose()?;
+    Ok(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> pb::MaxComputeConfig {
+        let key = pb::AccessKey {
+            access_key_id: "id".into(),
+            access_key_secret: "secret".into(),
+            ..pb::AccessKey::default()
+        };
+        pb::MaxComputeConfig {
+            endpoint: "https://service.cn-hangzhou.maxcompute.aliyun.com/api".into(),
+            default_project: "lake".into(),
+            account: Some(pb::max_compute_config::Account::AccessKey(key)),
+            ..pb::MaxComputeConfig::default()
+        }
+    }
+
+    #[test]
+    fn statements_run_in_the_job_project_if_there_is_one() {
+        assert_eq!(project(&config()).expect("usable").project.as_str(), "lake");
+        let with = pb::MaxComputeConfig { job_project: "jobs".into(), ..config() };
+        assert_eq!(project(&with).expect("usable").project.as_str(), "jobs");
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        type Spoil = fn(&mut pb::MaxComputeConfig);
+        let cases: [(&str, Spoil); 4] = [
+            ("max_compute.endpoint", |config| config.endpoint = "service".into()),
+            ("max_compute.tunnel_endpoint", |config| config.tunnel_endpoint = "dt".into()),
+            ("max_compute.job_project", |config| config.job_project = "a b".into()),
+            ("max_compute.account", |config| config.account = None),
+        ];
+        for (field, spoil) in cases {
+            let mut config = config();
+            spoil(&mut config);
+            assert_eq!(project(&config).expect_err("unusable").field, field);
+        }
+    }
+}
