@@ -150,7 +150,7 @@ impl Transport {
     ) -> Result<Response, MaxComputeError> {
         let answer = self.exchange(call, self.request(call).stream(body).timeout(STREAM_LIMIT)).await;
         if let Err(error) = &answer {
-            // The caller sends the block again, then in the way that was learned here.
+            // The body is gone; what was learned holds for whatever the caller sends next.
             self.learn(error);
         }
         answer

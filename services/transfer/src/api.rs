@@ -93,10 +93,12 @@ impl TransferService for Api {
         let request = request.into_inner();
         mms_proto::validate(&request)?;
         self.get(&request.name)?;
-        let state = (self.transfers.clone(), request.name, request.position, false);
-        let stream = futures::stream::try_unfold(state, |(transfers, name, seen, ended)| async move {
-            if ended {
-                return Ok(None);
+        let state = (self.transfers.clone(), request.name, request.position, None);
+        let stream = futures::stream::try_unfold(state, |(transfers, name, seen, told)| async move {
+            match told {
+                Some(true) => return Ok(None),
+                Some(false) => tokio::time::sleep(PACE).await,
+                None => {}
             }
             loop {
                 let now = transfers.get(&name).ok_or_else(|| Status::from(ApiError::not_found(&name)))?;
@@ -104,7 +106,7 @@ impl TransferService for Api {
                 // The end is told whatever was seen, so that nobody waits for one that has been.
                 if position != seen || ended {
                     let answer = pb::WatchTransferResponse { transfer: Some(now), position: position.clone() };
-                    return Ok(Some((answer, (transfers, name, position, ended))));
+                    return Ok(Some((answer, (transfers, name, position, Some(ended)))));
                 }
                 tokio::time::sleep(PACE).await;
             }
