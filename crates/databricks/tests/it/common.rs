@@ -1,0 +1,67 @@
+//! A sandbox workspace over a folder of small Delta logs, and a client of it.
+
+use std::fs;
+use std::path::Path;
+
+use mms_databricks::{Workspace, WorkspaceUrl};
+use mms_http::{HttpClient, NetworkConnection, retry::RetryPolicy};
+use mms_sandbox::workspace::{Workspace as Sandbox, WorkspaceConfig};
+use std::time::Duration;
+use tempfile::TempDir;
+
+pub const TOKEN: &str = "dapi-of-the-test";
+
+/// A client of `url` that tries twice, at once.
+pub fn client(url: &str, token: &str) -> Workspace {
+    let http = HttpClient::new(&NetworkConnection::default()).unwrap();
+    let url: WorkspaceUrl = url.parse().unwrap();
+    Workspace::new(http, url, token.to_owned().into()).with_policy(RetryPolicy {
+        first_delay: Duration::from_millis(1),
+        max_delay: Duration::from_millis(5),
+        max_attempts: Some(2),
+        ..RetryPolicy::default()
+    })
+}
+
+/// Writes the log of an empty table with the columns `id bigint` and the partition column `day date`.
+pub fn write_table(root: &Path, schema: &str, table: &str) {
+    let log = root.join(schema).join(table).join("_delta_log");
+    fs::create_dir_all(&log).unwrap();
+    let fields = r#"{\"type\":\"struct\",\"fields\":[{\"name\":\"id\",\"type\":\"long\",\"nullable\":false,\"metadata\":{}},{\"name\":\"day\",\"type\":\"date\",\"nullable\":true,\"metadata\":{\"comment\":\"of sale\"}}]}"#;
+    let metadata = format!(
+        r#"{{"metaData":{{"id":"id-of-{table}","format":{{"provider":"parquet"}},"schemaString":"{fields}","partitionColumns":["day"],"configuration":{{"owner":"us"}},"createdTime":1700000000000}}}}"#
+    );
+    fs::write(
+        log.join("00000000000000000000.json"),
+        format!("{{\"protocol\":{{\"minReaderVersion\":1}}}}\n{metadata}\n"),
+    )
+    .unwrap();
+}
+
+pub struct Running {
+    pub root: TempDir,
+    pub sandbox: Sandbox,
+}
+
+impl Running {
+    pub async fn start(page_size: usize, tables: &[(&str, &str)]) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        for (schema, table) in tables {
+            write_table(root.path(), schema, table);
+        }
+        let sandbox = Sandbox::start(WorkspaceConfig {
+            delta_root: root.path().to_owned(),
+            catalog: "main".to_owned(),
+            token: TOKEN.to_owned().into(),
+            bind: "127.0.0.1:0".parse().unwrap(),
+            page_size,
+        })
+        .await
+        .unwrap();
+        Self { root, sandbox }
+    }
+
+    pub fn client(&self) -> Workspace {
+        client(&self.sandbox.url(), TOKEN)
+    }
+}

@@ -1,0 +1,6 @@
+//! The integration tests of this crate, one module a behaviour: one program, so that they link once.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod language;
+mod properties;

@@ -1,0 +1,96 @@
+//! A table that is already there: used, replaced or refused with every difference named.
+
+use mms_mapping::*;
+use mms_maxcompute::name::{ColumnName, ProjectName};
+use mms_maxcompute::table::{TableDefinition, TableKind};
+use mms_maxcompute::types::DataType;
+
+fn planned() -> TableDefinition {
+    let column = |name: &str, text: &str| SourceColumn {
+        name: name.into(),
+        data_type: text.parse().unwrap(),
+        nullable: true,
+        comment: Some("c".into()),
+        extras: vec![],
+    };
+    let source = SourceTable {
+        schema: "s".into(),
+        table: "t".into(),
+        columns: vec![column("a", "int"), column("B", "struct<Xy:int>"), column("p", "string")],
+        partition_columns: vec!["p".into()],
+        ..SourceTable::default()
+    };
+    let rules = MappingRules::plain(ProjectName::new("proj").unwrap(), SchemaRule::TwoTier, "ds");
+    plan_table(&source, &rules).definition.unwrap()
+}
+
+/// The planned table as the target reports it: without case, without comments.
+fn made(definition: &TableDefinition) -> ExistingTable {
+    let lower = |columns: &[mms_maxcompute::table::Column]| {
+        let mut columns = columns.to_vec();
+        for column in &mut columns {
+            column.name = ColumnName::new(column.name.key()).unwrap();
+            column.comment = None;
+        }
+        columns
+    };
+    let mut properties = definition.properties.clone();
+    properties.insert("else".into(), "x".into());
+    ExistingTable {
+        kind: Some(definition.kind),
+        columns: lower(&definition.columns),
+        partition_columns: lower(&definition.partition_columns),
+        primary_key: vec![],
+        properties,
+    }
+}
+
+#[test]
+fn our_own_table_is_used_where_the_policy_says_so() {
+    let definition = planned();
+    let existing = made(&definition);
+    for (policy, action) in [
+        (TargetPolicy::CreateOrOwn, TargetAction::UseOwn),
+        (TargetPolicy::Replace, TargetAction::Recreate),
+        (TargetPolicy::FailIfExists, TargetAction::Refuse(vec![Difference::Exists])),
+    ] {
+        assert_eq!(target_action(policy, Some(&existing), &definition), action);
+        assert_eq!(target_action(policy, None, &definition), TargetAction::Create);
+    }
+}
+
+#[test]
+fn another_table_is_refused_or_replaced() {
+    let definition = planned();
+    let mut existing = made(&definition);
+    existing.properties.clear();
+    let refused = target_action(TargetPolicy::CreateOrOwn, Some(&existing), &definition);
+    let owner = Difference::Owner { expected: "ds/s/t".into(), found: None };
+    assert_eq!(refused, TargetAction::Refuse(vec![owner.clone()]));
+    assert!(owner.to_string().contains("was not made by mms"));
+    assert_eq!(target_action(TargetPolicy::Replace, Some(&existing), &definition), TargetAction::Recreate);
+}
+
+#[test]
+fn every_difference_is_named() {
+    let definition = planned();
+    let texts = |change: &dyn Fn(&mut ExistingTable)| {
+        let mut existing = made(&definition);
+        change(&mut existing);
+        check_existing(&definition, &existing).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(texts(&|_| {}), [""; 0]);
+    assert_eq!(texts(&|t| t.kind = Some(TableKind::Ordinary)), ["the table is Ordinary, planned is AppendDelta"]);
+    assert_eq!(texts(&|t| t.kind = None), [""; 0]);
+    assert_eq!(texts(&|t| t.columns[0].data_type = DataType::BigInt), ["column `a` is BIGINT, planned is INT"]);
+    assert_eq!(texts(&|t| t.columns[0].nullable = false).len(), 1);
+    assert_eq!(texts(&|t| t.columns.swap(0, 1)), ["the columns are in the order b, a, planned is a, b"]);
+    assert_eq!(texts(&|t| t.primary_key = vec!["a".into()]), ["the primary key is (a), planned is ()"]);
+    assert_eq!(
+        texts(&|t| {
+            let partition = t.partition_columns.pop().unwrap();
+            t.columns.push(partition);
+        }),
+        ["column `p` is not planned", "partition column `p` is missing"]
+    );
+}

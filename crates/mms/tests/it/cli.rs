@@ -1,0 +1,180 @@
+//! Every subcommand of the client against a running suite: what it does, what it prints, and its exit code.
+
+use std::path::Path;
+
+use crate::support::{Running, lines, run, start, table_of};
+use serde_json::{Value, json};
+
+/// The client on one data folder.
+struct Client<'a>(&'a str);
+
+impl Client<'_> {
+    fn run(&self, args: &[&str]) -> std::process::Output {
+        run(&[args, &["--data-dir", self.0]].concat())
+    }
+
+    /// What it prints with --json; it succeeds.
+    fn json(&self, args: &[&str]) -> Vec<Value> {
+        let output = self.run(&[args, &["--json"]].concat());
+        assert!(output.status.success(), "{args:?}");
+        lines(&output)
+    }
+
+    /// The one message that it prints with --json.
+    fn one(&self, args: &[&str]) -> Value {
+        let mut all = self.json(args);
+        assert_eq!(all.len(), 1, "{args:?}: {all:?}");
+        all.remove(0)
+    }
+
+    /// What it prints for people; it succeeds.
+    fn text(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(output.status.success(), "{args:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// What it says when it fails.
+    fn refused(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+}
+
+fn source(sandbox: &Running, delta_root: &Path, tasks: u32) -> Value {
+    json!({
+        "dataSourceId": "odds",
+        "dataSource": {
+            "databricks": {
+                "workspaceUrl": sandbox.told("/workspace/url"),
+                "catalog": sandbox.told("/workspace/catalog"),
+                "accessToken": {"token": sandbox.told("/workspace/token")},
+                "localFiles": {"root": delta_root},
+            },
+            "maxCompute": {
+                "endpoint": sandbox.told("/project/endpoint"),
+                "accessKey": {
+                    "accessKeyId": sandbox.told("/project/access_id"),
+                    "accessKeySecret": sandbox.told("/project/access_key"),
+                },
+                "defaultProject": sandbox.told("/project/name"),
+            },
+            "settings": {"maxConcurrentTasks": tasks},
+        },
+    })
+}
+
+fn name(message: &Value) -> &str {
+    message["name"].as_str().unwrap()
+}
+
+#[test]
+fn every_subcommand() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("delta-root");
+    table_of(&root, "fine", "integer");
+    table_of(&root, "no_such_type", "interval day to second");
+    let project = dir.path().join("project");
+    let ends = start(&[
+        "sandbox",
+        "--json",
+        "--project-dir",
+        project.to_str().unwrap(),
+        "--delta-root",
+        root.to_str().unwrap(),
+    ]);
+    let data = dir.path().join("data");
+    let _suite =
+        start(&["up", "--json", "--port-base", "0", "--allow-local-files", "--data-dir", data.to_str().unwrap()]);
+    let mms = Client(data.to_str().unwrap());
+    let file = dir.path().join("source.yaml");
+    let file = |tasks| {
+        std::fs::write(&file, source(&ends, &root, tasks).to_string()).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+
+    // source
+    assert_eq!(name(&mms.one(&["source", "create", "-f", &file(2)])), "dataSources/odds");
+    let told = mms.refused(&["source", "create", "-f", &file(2)]);
+    assert!(told.contains("ALREADY_EXISTS"), "{told}");
+    let changed = mms.one(&["source", "update", "odds", "-f", &file(3), "--field", "settings.max_concurrent_tasks"]);
+    assert_eq!(changed["settings"]["maxConcurrentTasks"], 3);
+    let check = mms.json(&["source", "check", "odds"]);
+    assert!(check.iter().any(|answer| answer["step"]["state"] == "CHECK_STATE_OK"), "{check:?}");
+    assert!(check.last().unwrap()["report"].is_object(), "{check:?}");
+    assert_eq!(mms.one(&["source", "start", "odds"])["state"], "DATA_SOURCE_STATE_STARTED");
+    assert_eq!(mms.one(&["source", "get", "dataSources/odds"])["state"], "DATA_SOURCE_STATE_STARTED");
+    assert!(mms.text(&["source", "list"]).contains("dataSources/odds"));
+
+    // scan
+    let answers = mms.json(&["scan", "start", "odds", "--schema", "odd", "--watch"]);
+    let scan = answers.last().unwrap()["scan"].clone();
+    assert_eq!(scan["state"], "SCAN_STATE_DONE");
+    assert_eq!(mms.one(&["scan", "get", name(&scan)]), scan);
+    assert_eq!(mms.one(&["scan", "cancel", name(&scan)])["state"], "SCAN_STATE_DONE", "one that ended stays as it is");
+    assert_eq!(mms.json(&["scan", "watch", name(&scan)]).last().unwrap()["scan"], scan);
+    for _ in 0..2 {
+        mms.text(&["scan", "start", "odds", "--watch"]);
+    }
+    assert_eq!(mms.json(&["scan", "list", "odds"]).len(), 3);
+
+    // table
+    let fine = "dataSources/odds/schemas/odd/tables/fine";
+    assert_eq!(mms.json(&["table", "list", "odds"]).len(), 2);
+    assert_eq!(mms.json(&["table", "list", "dataSources/odds/schemas/odd"]).len(), 2);
+    assert_eq!(mms.one(&["table", "get", fine])["columns"][0]["name"], "a");
+    assert!(mms.text(&["table", "get", fine]).contains("int"));
+    assert!(mms.text(&["table", "plan", fine]).contains("CREATE TABLE"));
+    let blocked = mms.run(&["table", "plan", "dataSources/odds/schemas/odd/tables/no_such_type"]);
+    assert_eq!(blocked.status.code(), Some(1));
+    assert!(String::from_utf8(blocked.stdout).unwrap().contains("BLOCKER"));
+
+    // job
+    let job = mms.one(&["job", "create", "odds", "--table", "odd.fine", "--review"]);
+    let job = name(&job).to_owned();
+    assert_eq!(mms.run(&["job", "watch", &job]).status.code(), Some(1), "it waits, and is not done");
+    assert_eq!(mms.one(&["job", "get", &job])["state"], "JOB_STATE_PENDING_REVIEW");
+    assert!(mms.text(&["job", "findings", &job]).contains("severity"));
+    assert_eq!(mms.one(&["job", "stop", &job])["state"], "JOB_STATE_STOPPED");
+    assert!(mms.refused(&["job", "retry", &job]).contains("WRONG_STATE"));
+    assert_eq!(mms.one(&["job", "start", &job])["state"], "JOB_STATE_PENDING_REVIEW", "nobody has approved it");
+    mms.one(&["job", "approve", &job]);
+    assert_eq!(mms.json(&["job", "watch", &job]).last().unwrap()["job"]["state"], "JOB_STATE_DONE");
+    assert_eq!(mms.json(&["job", "tables", &job])[0]["state"], "MIGRATION_STATE_DONE");
+    assert!(mms.text(&["job", "tables", &job]).contains("odd.fine"));
+
+    // task
+    let tasks = mms.json(&["task", "list", &job]);
+    let task = name(&tasks[0]);
+    assert_eq!(mms.one(&["task", "get", task]), tasks[0]);
+    assert_eq!(mms.json(&["task", "watch", task]).last().unwrap()["task"], tasks[0]);
+    assert!(mms.text(&["task", "logs", task]).contains("leased to"));
+    assert!(mms.refused(&["task", "retry", task]).contains("WRONG_STATE"));
+
+    // And what goes away.
+    mms.text(&["job", "delete", &job]);
+    assert!(mms.refused(&["job", "get", &job]).contains("NOT_FOUND"));
+    // The job's use of it is given back some time after its end.
+    assert_eq!(mms.one(&["source", "stop", "odds", "--force"])["state"], "DATA_SOURCE_STATE_STOPPED");
+    mms.one(&["source", "delete", "odds", "--force"]);
+    assert!(mms.json(&["source", "list"]).is_empty());
+    assert_eq!(name(&mms.one(&["source", "undelete", "odds"])), "dataSources/odds");
+    assert_eq!(mms.json(&["source", "list"]).len(), 1);
+}
+
+#[test]
+fn every_subcommand_shows_an_example() {
+    for command in ["source", "scan", "table", "job", "task"] {
+        let help = String::from_utf8(run(&[command, "--help"]).stdout).unwrap();
+        let listed = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+        let actions = listed.lines().filter_map(|line| line.split_whitespace().next()).filter(|word| *word != "help");
+        let mut count = 0;
+        for action in actions {
+            let help = String::from_utf8(run(&[command, action, "--help"]).stdout).unwrap();
+            assert!(help.contains(&format!("mms {command} {action}")) && help.contains("Example"), "{help}");
+            count += 1;
+        }
+        assert!(count >= 3, "{help}");
+    }
+}

@@ -1,0 +1,105 @@
+//! Running the command as people do: as a process. Processes are killed when a test ends, however it ends.
+
+#![allow(clippy::print_stderr, clippy::print_stdout)]
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// A process that runs until it is told to stop.
+pub struct Running {
+    child: Child,
+    /// The first line of its stdout, parsed.
+    pub told: Value,
+    rest: mpsc::Receiver<String>,
+}
+
+pub fn mms() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mms"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MMS_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Starts a process and waits for its first line.
+pub fn start(args: &[&str]) -> Running {
+    let mut child = mms().args(args).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+    let out = child.stdout.take().unwrap();
+    let (send, rest) = mpsc::channel();
+    std::thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
+    let mut running = Running { child, told: Value::Null, rest };
+    let line = running.rest.recv_timeout(Duration::from_secs(60)).expect("a first line within a minute");
+    running.told = serde_json::from_str(&line).expect("a line of JSON");
+    running
+}
+
+impl Running {
+    pub fn told(&self, pointer: &str) -> String {
+        self.told
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_else(|| panic!("{pointer} in {}", self.told))
+            .into()
+    }
+
+    /// Sends SIGTERM; the exit code and what it printed after its first line.
+    pub fn stop(mut self) -> (Option<i32>, Vec<String>) {
+        // The shell's own `kill`: a machine needs no program of that name.
+        let pid = self.child.id().to_string();
+        let signal = Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &pid]).status().unwrap();
+        assert!(signal.success());
+        let late = Instant::now() + Duration::from_secs(60);
+        let code = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status.code();
+            }
+            assert!(Instant::now() < late, "it does not stop");
+            std::thread::yield_now();
+        };
+        (code, self.rest.iter().collect())
+    }
+
+    /// Kills it as a crash would.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Runs to the end.
+pub fn run(args: &[&str]) -> Output {
+    let output = mms().args(args).output().unwrap();
+    eprintln!("mms {args:?}: {:?}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+/// Stdout, one JSON value a line.
+pub fn lines(output: &Output) -> Vec<Value> {
+    let text = std::str::from_utf8(&output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))).collect()
+}
+
+/// A Delta table of one column without rows, as its log says.
+pub fn table_of(root: &Path, table: &str, column_type: &str) {
+    let log = root.join("odd").join(table).join("_delta_log");
+    std::fs::create_dir_all(&log).unwrap();
+    let schema = serde_json::json!({"type": "struct", "fields": [
+        {"name": "a", "type": column_type, "nullable": true, "metadata": {}}]});
+    let protocol = serde_json::json!({"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}});
+    let metadata = serde_json::json!({"metaData": {
+        "id": "11111111-1111-1111-1111-111111111111", "format": {"provider": "parquet", "options": {}},
+        "schemaString": schema.to_string(), "partitionColumns": [], "configuration": {}, "createdTime": 1}});
+    std::fs::write(log.join("00000000000000000000.json"), format!("{protocol}\n{metadata}\n")).unwrap();
+}

@@ -1,0 +1,10 @@
+//! The integration tests of this crate, one module a behaviour: one program, so that they link once.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod canonical_json;
+mod contract;
+mod field_rules;
+mod name_examples;
+mod names;
+mod not_yet;

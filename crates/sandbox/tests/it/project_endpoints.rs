@@ -1,0 +1,41 @@
+//! Two endpoints, as the service has them on two hosts: metadata and SQL below `/api`, sessions and rows without it.
+
+use crate::support::serve;
+use reqwest::Method;
+
+#[tokio::test]
+async fn each_endpoint_serves_its_own_calls_only() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (project, mut client) = serve(dir.path()).await;
+    client.sql("CREATE SCHEMA s;").await.expect("made");
+    client.sql("CREATE TABLE s.t (a BIGINT);").await.expect("made");
+    let instance = format!("/projects/demo/instances/{}", client.submit("SELECT COUNT(*) FROM s.t;", "").await);
+    let calls = [
+        (Method::GET, "/projects/demo", vec![]),
+        (Method::GET, "/projects/demo/tables", vec![("curr_schema", "s")]),
+        (Method::GET, "/projects/demo/tables/t", vec![("curr_schema", "s"), ("extended", "")]),
+        (Method::GET, instance.as_str(), vec![("taskstatus", "")]),
+        (Method::GET, "/tenants", vec![]),
+        (Method::POST, "/projects/demo/schemas/s/tables/t", vec![("uploads", "")]),
+        (Method::POST, "/projects/demo/schemas/s/tables/t", vec![("downloads", "")]),
+        (Method::POST, instance.as_str(), vec![("downloads", "")]),
+    ];
+    for (method, path, params) in &calls {
+        client.call(method.clone(), path, params, Vec::new()).await.ok();
+    }
+    std::mem::swap(&mut client.endpoint, &mut client.tunnel);
+    for (method, path, params) in &calls {
+        let (status, _) = client.call(method.clone(), path, params, Vec::new()).await.refusal();
+        assert!(status == 404 || status == 405, "{method} {path} {params:?}: {status}");
+    }
+    std::mem::swap(&mut client.endpoint, &mut client.tunnel);
+    // The schema is a parameter here and part of the path there; the other form names another schema, or nothing.
+    let upload = [("uploads", ""), ("curr_schema", "s")];
+    assert_eq!(client.call(Method::POST, "/projects/demo/tables/t", &upload, vec![]).await.refusal().1, "NoSuchTable");
+    let table = "/projects/demo/schemas/s/tables/t";
+    assert_eq!(client.call(Method::GET, table, &[], vec![]).await.refusal().0, 404);
+    let unknown = [("curr_schema", "s"), ("shards", "")];
+    let answer = client.call(Method::GET, "/projects/demo/tables/t", &unknown, vec![]).await;
+    assert_eq!(answer.refusal().1, "InvalidArgument", "a question that is not understood is not answered");
+    project.shutdown().await;
+}

@@ -1,0 +1,13 @@
+//! The integration tests of this crate, one module a behaviour: one program, so that they link once.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod config;
+mod drain;
+mod faults;
+mod process;
+mod reflection;
+mod rights;
+mod support;
+mod tls;
+mod trace;

@@ -1,0 +1,104 @@
+//! TLS from configured certificates, with and without client certificates.
+
+use crate::support::{get, private, serve};
+use mms_proto::transfer::v1::transfer_service_client::TransferServiceClient;
+use mms_server::config::TlsConfig;
+use mms_server::{Client, ClientConfig, Faults, FrameConfig};
+
+#[tokio::test]
+async fn calls_pass_over_tls_and_only_with_the_right_authority() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["mms.test".to_owned()]).unwrap();
+    let cert = private(folder.path(), "cert.pem", &made.cert.pem());
+    let key = private(folder.path(), "key.pem", &made.signing_key.serialize_pem());
+    let other = rcgen::generate_simple_self_signed(["mms.test".to_owned()]).unwrap();
+    let other = private(folder.path(), "other.pem", &other.cert.pem());
+    let token = private(folder.path(), "token", "the-token-of-the-suite-42");
+    let running = serve(FrameConfig {
+        tls: TlsConfig { cert_file: Some(cert.clone()), key_file: Some(key), client_ca_file: None },
+        service_token_file: Some(token),
+        ..FrameConfig::default()
+    })
+    .await;
+    let config = |ca| ClientConfig {
+        endpoint: format!("https://{}", running.addr),
+        ca_file: Some(ca),
+        server_name: Some("mms.test".into()),
+        ..ClientConfig::default()
+    };
+    let mut client = TransferServiceClient::new(Client::new(&config(cert), None).unwrap());
+    client.get_transfer(get("fine")).await.unwrap();
+    let mut stranger = TransferServiceClient::new(Client::new(&config(other), None).unwrap());
+    stranger.get_transfer(get("fine")).await.unwrap_err();
+    running.client().get_transfer(get("fine")).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_server_that_demands_client_certificates_gets_those_of_the_suite() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["mms.test".to_owned()]).unwrap();
+    let cert = private(folder.path(), "cert.pem", &made.cert.pem());
+    let key = private(folder.path(), "key.pem", &made.signing_key.serialize_pem());
+    let own = rcgen::generate_simple_self_signed(["client.test".to_owned()]).unwrap();
+    let own_cert = private(folder.path(), "own.pem", &own.cert.pem());
+    let own_key = private(folder.path(), "own.key", &own.signing_key.serialize_pem());
+    let tls = TlsConfig {
+        cert_file: Some(cert.clone()),
+        key_file: Some(key.clone()),
+        client_ca_file: Some(own_cert.clone()),
+    };
+    let running = serve(FrameConfig { tls, ..FrameConfig::default() }).await;
+    let without = ClientConfig {
+        endpoint: format!("https://{}", running.addr),
+        ca_file: Some(cert.clone()),
+        server_name: Some("mms.test".into()),
+        ..ClientConfig::default()
+    };
+    let with = |cert, key| ClientConfig { cert_file: Some(cert), key_file: Some(key), ..without.clone() };
+    let client = |config: &ClientConfig| TransferServiceClient::new(Client::new(config, None).unwrap());
+    client(&with(own_cert.clone(), own_key)).get_transfer(get("fine")).await.unwrap();
+    client(&without).get_transfer(get("fine")).await.unwrap_err();
+    client(&with(cert, key)).get_transfer(get("fine")).await.unwrap_err();
+
+    let mut faults = Faults::default();
+    ClientConfig { cert_file: Some(own_cert), ..without }.check("registry", &mut faults);
+    assert_eq!(faults.keys().collect::<Vec<_>>(), ["registry.cert_file"]);
+}
+
+#[tokio::test]
+async fn what_is_no_certificate_is_found_before_anything_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["mms.test".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(["mms.test".to_owned()]).unwrap();
+    let cert = private(folder.path(), "cert.pem", &made.cert.pem());
+    let key = private(folder.path(), "key.pem", &made.signing_key.serialize_pem());
+    let of_another = private(folder.path(), "other.key", &other.signing_key.serialize_pem());
+    let garbage = private(folder.path(), "garbage.pem", "-----BEGIN NOTHING-----\n");
+    let cases = [
+        (&garbage, &key, None),
+        (&cert, &garbage, None),
+        (&cert, &of_another, None),
+        (&cert, &key, Some(garbage.clone())),
+    ];
+    for (cert, key, client_ca_file) in cases {
+        let tls = TlsConfig { cert_file: Some(cert.clone()), key_file: Some(key.clone()), client_ca_file };
+        let bound = mms_server::BoundServer::bind("transfer", FrameConfig { tls, ..FrameConfig::default() }).await;
+        let Err(error @ mms_server::FrameError::Tls { .. }) = bound else { panic!("{cert:?} {key:?}: {bound:?}") };
+        assert!(error.to_string().contains(folder.path().to_str().unwrap()), "{error}");
+    }
+}
+
+#[test]
+fn a_channel_to_another_machine_needs_tls() {
+    let mut faults = Faults::default();
+    ClientConfig::to("http://10.0.0.1:7401").check("registry", &mut faults);
+    ClientConfig::to("https://registry:7401").check("registry", &mut faults);
+    ClientConfig::to("registry:7401").check("registry", &mut faults);
+    let keys: Vec<_> = faults.keys().collect();
+    assert_eq!(keys, ["registry.endpoint", "registry.ca_file", "registry.endpoint"], "{faults}");
+    let mut none = Faults::default();
+    for good in ["http://127.0.0.1:7401", "http://[::1]:7401", "http://localhost:7401"] {
+        ClientConfig::to(good).check("registry", &mut none);
+    }
+    assert!(none.is_empty(), "{none}");
+}

@@ -1,0 +1,14 @@
+//! The integration tests of this crate, one module a behaviour: one program, so that they link once.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod common;
+mod conformance;
+mod crash;
+mod durable_before_ack;
+mod export_restore;
+mod failed_apply;
+mod migration;
+mod model;
+mod opening;
+mod real_fdatasync;

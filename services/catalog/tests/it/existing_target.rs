@@ -1,0 +1,76 @@
+//! A plan looks at what is at the target: a table of ours keeps the types of its partition columns, another's is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::support::Stand;
+use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+use mms_http::{HttpClient, NetworkConnection, Url};
+use mms_maxcompute::name::ProjectName;
+use mms_maxcompute::sql::Statement;
+use mms_maxcompute::{Account, Project, ProjectConfig};
+use mms_proto::catalog::v1 as pb;
+use mms_proto::types::v1::Severity;
+use mms_sandbox::samples::{DeltaWriter, TableSpec};
+
+fn project(stand: &Stand) -> Project {
+    let http = HttpClient::new(&NetworkConnection::default()).unwrap();
+    let account = Account::new("id", "key".into());
+    let name = ProjectName::new("target_project").unwrap();
+    let endpoint = Url::parse(stand.project_endpoint()).unwrap();
+    Project::new(http, ProjectConfig::new(endpoint, name, account)).unwrap()
+}
+
+async fn run(project: &Project, sql: &str) {
+    let statement = Statement::new(sql.to_owned(), uuid::Uuid::new_v4(), true);
+    project.run(&statement, Duration::from_secs(30)).await.unwrap();
+}
+
+fn append(table: &mut DeltaWriter, days: &[Option<i32>]) {
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..days.len() as i64));
+    let days: ArrayRef = Arc::new(Int32Array::from(days.to_vec()));
+    let batch = RecordBatch::try_from_iter_with_nullable([("id", ids, true), ("day", days, true)]).unwrap();
+    table.append([Ok::<_, arrow::error::ArrowError>(batch)]).unwrap();
+}
+
+fn day_type(plan: &pb::TablePlan) -> String {
+    let columns = &plan.target.as_ref().unwrap().columns;
+    columns.iter().find(|column| column.target_column == "day").unwrap().target_type.clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_ours_keeps_its_partition_types_and_a_foreign_one_is_told() {
+    let stand = Stand::with_source().await;
+    let columns = vec![Field::new("id", DataType::Int64, true), Field::new("day", DataType::Int32, true)];
+    let mut spec = TableSpec::new(Arc::new(Schema::new(columns)), 1_700_000_000_000);
+    spec.partition_columns = vec!["day".to_owned()];
+    let mut table = DeltaWriter::create(&stand.delta_root().join("s/days"), spec).unwrap();
+    append(&mut table, &[Some(1), Some(2)]);
+    stand.scan(pb::Scan::default()).await;
+    let plan = stand.pin_table("s", "days").await.0.plan.unwrap();
+    assert_eq!(day_type(&plan), "INT");
+    let target = plan.target.unwrap();
+    let project = project(&stand);
+    run(&project, &target.create_schema_sql).await;
+    run(&project, &target.create_sql).await;
+    let plan = stand.pin_table("s", "days").await.0.plan.unwrap();
+    assert!(plan.findings.is_empty(), "the table that is there is the planned one: {:?}", plan.findings);
+
+    append(&mut table, &[None]);
+    let plan = stand.pin_table("s", "days").await.0.plan.unwrap();
+    let blockers: Vec<_> = plan.findings.iter().filter(|found| found.severity() == Severity::Blocker).collect();
+    assert_eq!(blockers.len(), 1, "{:?}", plan.findings);
+    assert_eq!(blockers[0].reason, "PARTITION_VALUE_UNSUPPORTED");
+    assert!(blockers[0].message.contains("the value NULL cannot stand in the INT"), "{}", blockers[0].message);
+
+    // Without the table the type follows from the snapshot again; and a table of another is no guide.
+    run(&project, "DROP TABLE `target_project`.`s`.`days`;").await;
+    let plan = stand.pin_table("s", "days").await.0.plan.unwrap();
+    assert_eq!(day_type(&plan), "STRING");
+    run(&project, "CREATE TABLE `target_project`.`s`.`days` (`id` BIGINT) PARTITIONED BY (`day` INT);").await;
+    let plan = stand.pin_table("s", "days").await.0.plan.unwrap();
+    assert_eq!(day_type(&plan), "STRING");
+    let told = plan.findings.iter().find(|found| found.reason == "TARGET_DIFFERS").unwrap();
+    assert!(told.message.contains("day") && told.remedy.contains("target_policy"), "{told:?}");
+}

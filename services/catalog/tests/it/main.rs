@@ -1,0 +1,15 @@
+//! The integration tests of this crate, one module a behaviour: one program, so that they link once.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod existing_target;
+mod filters;
+mod pin;
+mod places;
+mod real_tables;
+mod reports;
+mod scan;
+mod scan_life;
+mod scan_wide;
+mod support;
+mod targets;

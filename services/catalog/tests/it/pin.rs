@@ -1,0 +1,95 @@
+//! PinTable: a plan of a pinned version, then its files, target unit by target unit.
+
+use crate::support::{SOURCE, Stand, append, create_table};
+use mms_delta::TableShape;
+use mms_maxcompute::table::TableDefinition;
+use mms_proto::catalog::v1 as pb;
+use mms_proto::types::v1::{self as types, Severity, TargetKind, source_version::Version};
+
+fn version(pinned: &pb::PinnedTable) -> i64 {
+    match pinned.plan.clone().unwrap().version.unwrap().version.unwrap() {
+        Version::Delta(delta) => delta.version,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partitioned_table_comes_unit_by_unit_at_its_pinned_version() {
+    let stand = Stand::with_source().await;
+    let mut table = create_table(&stand.delta_root(), "s", "parts", true);
+    append(&mut table, &[Some("b"), Some("a"), None]);
+    let second = append(&mut table, &[Some("a"), Some("b")]);
+    stand.scan(pb::Scan::default()).await;
+    append(&mut table, &[Some("later")]);
+
+    let pin = pb::PinTableRequest {
+        name: format!("{SOURCE}/schemas/s/tables/parts"),
+        version: Some(types::SourceVersion {
+            version: Some(Version::Delta(types::DeltaVersion {
+                version: second as i64,
+                commit_time: None,
+                ..Default::default()
+            })),
+        }),
+        ..Default::default()
+    };
+    let (pinned, files) = stand.pin(pin.clone()).await;
+    assert_eq!(version(&pinned), second as i64);
+    let plan = pinned.plan.clone().unwrap();
+    assert_eq!((plan.file_count, plan.row_count, plan.unit_count), (5, Some(5), 3));
+    let units: Vec<_> = files
+        .iter()
+        .map(|f| (f.target_partition[0].value.as_str(), f.source_partition.as_str(), f.files.len()))
+        .collect();
+    assert_eq!(units, [("__HIVE_DEFAULT_PARTITION__", "p", 1), ("a", "p=a", 2), ("b", "p=b", 2)]);
+    assert_eq!(files, stand.pin(pin).await.1, "the same version streams the same files in the same order");
+
+    let target = plan.target.unwrap();
+    assert_eq!(target.kind(), TargetKind::AppendDelta);
+    assert_eq!(target.ownership, "lake/s/parts");
+    assert!(target.create_sql.starts_with("CREATE TABLE IF NOT EXISTS"), "{}", target.create_sql);
+    assert_eq!(target.create_schema_sql, "CREATE SCHEMA IF NOT EXISTS `target_project`.`s`;");
+    let definition: TableDefinition = serde_json::from_str(&target.definition_json).unwrap();
+    assert_eq!(definition.partition_columns.len(), 1);
+    let shape = TableShape::from_json(&pinned.shape_json).unwrap();
+    assert_eq!(shape.root().as_str(), pinned.location);
+
+    let (pinned, files) = stand.pin_table("s", "parts").await;
+    assert_eq!((version(&pinned), files.len()), (second as i64 + 1, 4), "without a version: the newest");
+    let looked = stand
+        .browse()
+        .plan_table(pb::PlanTableRequest { name: format!("{SOURCE}/schemas/s/tables/parts") })
+        .await
+        .unwrap();
+    assert_eq!(looked.into_inner().plan, pinned.plan);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unpartitioned_table_is_one_unit_even_when_empty() {
+    let stand = Stand::with_source().await;
+    create_table(&stand.delta_root(), "s", "empty", false);
+    append(&mut create_table(&stand.delta_root(), "s", "plain", false), &[Some("x")]);
+    stand.scan(pb::Scan::default()).await;
+    let (pinned, files) = stand.pin_table("s", "empty").await;
+    assert_eq!((pinned.plan.unwrap().unit_count, files.len()), (1, 0));
+    let (pinned, files) = stand.pin_table("s", "plain").await;
+    assert_eq!((pinned.plan.unwrap().unit_count, files.len()), (1, 1));
+    assert!(files[0].target_partition.is_empty() && files[0].source_partition.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_the_target_cannot_hold_is_a_blocker_and_nothing_follows() {
+    let stand = Stand::with_source().await;
+    append(&mut create_table(&stand.delta_root(), "s", "bad", true), &[Some("a/b"), Some("c")]);
+    stand.scan(pb::Scan::default()).await;
+    let (pinned, files) = stand.pin_table("s", "bad").await;
+    let plan = pinned.plan.unwrap();
+    let blocker = plan.findings.iter().find(|finding| finding.severity() == Severity::Blocker).unwrap();
+    assert_eq!(blocker.reason, "PARTITION_VALUE_UNSUPPORTED");
+    assert!(blocker.message.contains("a/b") && !blocker.remedy.is_empty(), "{blocker:?}");
+    assert!(plan.target.is_none() && files.is_empty());
+    let name = format!("{SOURCE}/schemas/s/tables/nowhere");
+    let missing = pb::PinTableRequest { name, ..Default::default() };
+    let mut stream = stand.planning().pin_table(missing).await.unwrap().into_inner();
+    assert_eq!(stream.message().await.unwrap_err().code(), tonic::Code::NotFound);
+}

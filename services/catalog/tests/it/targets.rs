@@ -1,0 +1,85 @@
+//! Targets that people set decide where a table goes; two tables never go to one; etags guard changes.
+
+use crate::support::{SOURCE, Stand, create_table};
+use mms_proto::catalog::v1 as pb;
+use mms_proto::types::v1::TargetTable;
+use mms_proto::{ApiError, ErrorReason};
+use prost_types::FieldMask;
+
+fn update(table: &pb::Table, target: &str) -> pb::UpdateTableRequest {
+    pb::UpdateTableRequest {
+        name: table.name.clone(),
+        table: Some(pb::Table {
+            etag: table.etag.clone(),
+            target: Some(TargetTable { table: target.to_owned(), ..Default::default() }),
+            ..Default::default()
+        }),
+        update_mask: Some(FieldMask { paths: vec!["target.table".to_owned()] }),
+    }
+}
+
+fn target(pinned: &pb::PinnedTable) -> TargetTable {
+    pinned.plan.clone().unwrap().target.unwrap().table.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_belongs_to_one_table_until_it_is_sent_elsewhere() {
+    let stand = Stand::with_source().await;
+    create_table(&stand.delta_root(), "s", "one", false);
+    create_table(&stand.delta_root(), "s", "two", false);
+    stand.scan(pb::Scan::default()).await;
+    let (pinned, _) = stand.pin_table("s", "one").await;
+    assert_eq!(target(&pinned).table, "one");
+
+    let two = stand.table("s", "two").await;
+    let changed = stand.browse().update_table(update(&two, "ONE")).await.unwrap().into_inner().table.unwrap();
+    assert_eq!(changed.target.unwrap().table, "ONE");
+    let stale = stand.browse().update_table(update(&two, "x")).await.unwrap_err();
+    assert_eq!(ApiError::from_status(&stale).reason, ErrorReason::EtagMismatch);
+    let (pinned, files) = stand.pin_table("s", "two").await;
+    let plan = pinned.plan.unwrap();
+    assert!(plan.target.is_none() && files.is_empty());
+    let blocker = plan.findings.iter().find(|finding| finding.reason == "TARGET_TAKEN").unwrap();
+    assert!(blocker.message.contains("schemas/s/tables/one"), "{}", blocker.message);
+
+    let one = stand.table("s", "one").await;
+    stand.browse().update_table(update(&one, "elsewhere")).await.unwrap();
+    let (pinned, _) = stand.pin_table("s", "two").await;
+    assert_eq!(target(&pinned).table, "ONE");
+    assert_eq!(target(&stand.pin_table("s", "one").await.0).table, "elsewhere");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schema_table_and_job_each_win_over_the_one_before() {
+    let stand = Stand::with_source().await;
+    create_table(&stand.delta_root(), "s-1", "2 t", false);
+    stand.scan(pb::Scan::default()).await;
+    let at = target(&stand.pin_table("s-1", "2%20t").await.0);
+    assert_eq!((at.project.as_str(), at.schema.as_str(), at.table.as_str()), ("target_project", "s_1", "t_2_t"));
+
+    let request = pb::UpdateSchemaRequest {
+        name: format!("{SOURCE}/schemas/s-1"),
+        schema: Some(pb::Schema { target_schema: "landing".to_owned(), ..Default::default() }),
+        update_mask: Some(FieldMask { paths: vec!["target_schema".to_owned()] }),
+    };
+    stand.browse().update_schema(request.clone()).await.unwrap();
+    assert_eq!(target(&stand.pin_table("s-1", "2%20t").await.0).schema, "landing");
+    let wrong =
+        pb::UpdateSchemaRequest { update_mask: Some(FieldMask { paths: vec!["comment".to_owned()] }), ..request };
+    let refused = stand.browse().update_schema(wrong).await.unwrap_err();
+    assert_eq!(ApiError::from_status(&refused).reason, ErrorReason::InvalidField);
+
+    let pin = pb::PinTableRequest {
+        name: format!("{SOURCE}/schemas/s-1/tables/2%20t"),
+        target: Some(TargetTable { schema: "job_schema".to_owned(), ..Default::default() }),
+        column_mapping: [("id".to_owned(), "key".to_owned()), ("other".to_owned(), "x".to_owned())].into(),
+        ..Default::default()
+    };
+    let (pinned, _) = stand.pin(pin.clone()).await;
+    assert_eq!(target(&pinned).schema, "job_schema");
+    let columns = pinned.plan.unwrap().target.unwrap().columns;
+    assert_eq!(columns[0].target_column, "key");
+    let elsewhere = TargetTable { project: "foreign".to_owned(), ..Default::default() };
+    let (pinned, _) = stand.pin(pb::PinTableRequest { target: Some(elsewhere), ..pin }).await;
+    assert_eq!(pinned.plan.unwrap().findings.iter().filter(|f| f.reason == "PROJECT_NOT_ALLOWED").count(), 1);
+}

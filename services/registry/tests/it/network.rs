@@ -1,0 +1,139 @@
+//! Network connections: what they hold, who holds them, and that they are really used.
+
+use crate::common::{Ends, Registry, refusal};
+use mms_proto::ErrorReason as Reason;
+use mms_proto::registry::v1 as pb;
+use pb::check_network_connection_response::Event;
+
+fn create(id: &str, network: pb::NetworkConnection) -> pb::CreateNetworkConnectionRequest {
+    pb::CreateNetworkConnectionRequest {
+        network_connection_id: id.into(),
+        network_connection: Some(network),
+        ..Default::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_is_held_by_its_sources_and_obeyed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (registry, ends) = (Registry::open(dir.path()).await, Ends::start().await);
+    let only = pb::NetworkConnection { allowed_hosts: vec!["*.example.com".into()], ..Default::default() };
+    let made = registry.networks().create_network_connection(create("egress", only)).await.unwrap().into_inner();
+    let made = made.network_connection.unwrap();
+    assert_eq!((made.name.as_str(), made.display_name.as_str()), ("networkConnections/egress", "egress"));
+
+    let mut source = pb::DataSource { network_connection: "networkConnections/absent".into(), ..ends.source() };
+    let request = pb::CreateDataSourceRequest { data_source: Some(source.clone()), ..Default::default() };
+    let status = registry.sources().create_data_source(request).await.unwrap_err();
+    assert_eq!(refusal(&status).0, Reason::NotFound);
+    source.network_connection = made.name.clone();
+    registry.create("lake", source).await;
+    let status = registry.start("lake").await.unwrap_err();
+    assert!(status.message().contains("allowed hosts"), "{status}");
+
+    let request = pb::UpdateNetworkConnectionRequest {
+        name: made.name.clone(),
+        network_connection: Some(pb::NetworkConnection {
+            allowed_hosts: vec!["127.0.0.1".into()],
+            etag: made.etag,
+            ..Default::default()
+        }),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["allowed_hosts".into()] }),
+    };
+    registry.networks().update_network_connection(request.clone()).await.unwrap();
+    let status = registry.networks().update_network_connection(request).await.unwrap_err();
+    assert_eq!(refusal(&status).0, Reason::EtagMismatch);
+    registry.start("lake").await.unwrap();
+
+    let delete = pb::DeleteNetworkConnectionRequest { name: made.name, etag: String::new() };
+    let status = registry.networks().delete_network_connection(delete.clone()).await.unwrap_err();
+    assert_eq!(refusal(&status).0, Reason::InUse);
+    let none = pb::DataSource::default();
+    registry.sources().update_data_source(crate::common::update("lake", none, &["network_connection"])).await.unwrap();
+    registry.networks().delete_network_connection(delete).await.unwrap();
+    let listed = registry.networks().list_network_connections(pb::ListNetworkConnectionsRequest::default()).await;
+    assert!(listed.unwrap().into_inner().network_connections.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_client_can_be_built_from_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = Registry::open(dir.path()).await;
+    let wrong = pb::NetworkConnection {
+        proxy_url: "http://user:secret@proxy:3128".into(),
+        proxy_authorization: "nocolon".into(),
+        client_certificate_pem: "x".into(),
+        host_overrides: [("a".to_owned(), "not an address".to_owned())].into(),
+        allowed_hosts: vec!["a*b".into()],
+        ..Default::default()
+    };
+    let status = registry.networks().create_network_connection(create("n", wrong)).await.unwrap_err();
+    let (reason, fields) = refusal(&status);
+    assert_eq!(reason, Reason::InvalidField);
+    for field in
+        ["proxy_url", "proxy_authorization", "client_certificate_pem", "host_overrides[\"a\"]", "allowed_hosts[0]"]
+    {
+        assert!(fields.contains(&format!("network_connection.{field}")), "{field} is not in {fields:?}");
+    }
+    assert!(!status.message().contains("secret"), "{status}");
+    let wrong = pb::NetworkConnection { ca_certificates_pem: "no pem".into(), ..Default::default() };
+    let status = registry.networks().create_network_connection(create("n", wrong)).await.unwrap_err();
+    assert_eq!(refusal(&status).1, ["network_connection.ca_certificates_pem"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_connects_to_each_url() {
+    let dir = tempfile::tempdir().unwrap();
+    let (registry, ends) = (Registry::open(dir.path()).await, Ends::start().await);
+    let direct = pb::NetworkConnection::default();
+    registry.networks().create_network_connection(create("direct", direct)).await.unwrap();
+    let request = pb::CheckNetworkConnectionRequest {
+        name: "networkConnections/direct".into(),
+        urls: vec![ends.workspace.url(), "http://127.0.0.1:1".into()],
+    };
+    let mut stream = registry.networks().check_network_connection(request).await.unwrap().into_inner();
+    let mut states = Vec::new();
+    while let Some(answer) = stream.message().await.unwrap() {
+        states.push(match answer.event.unwrap() {
+            Event::Step(step) => step.state(),
+            Event::Report(report) => report.state(),
+        });
+    }
+    assert_eq!(states, [pb::CheckState::Ok, pb::CheckState::Failed, pb::CheckState::Failed]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_an_admin_leads_the_sources_of_a_connection_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let tokens = "[[tokens]]\ntoken = \"token-of-the-editor-0000\"\nrole = \"EDITOR\"\nsubject = \"e\"\n\
+        [[tokens]]\ntoken = \"token-of-the-admin-00000\"\nrole = \"ADMIN\"\nsubject = \"a\"\n";
+    crate::common::write_private(&dir.path().join("tokens.toml"), tokens);
+    let (registry, ends) = (Registry::open(dir.path()).await, Ends::start().await);
+    let editor = registry.networks_as("token-of-the-editor-0000");
+    let mut admin = registry.networks_as("token-of-the-admin-00000");
+    editor.clone().create_network_connection(create("egress", pb::NetworkConnection::default())).await.unwrap();
+    let change = |network: pb::NetworkConnection, paths: &[&str]| pb::UpdateNetworkConnectionRequest {
+        name: "networkConnections/egress".into(),
+        network_connection: Some(network),
+        update_mask: Some(prost_types::FieldMask { paths: paths.iter().map(|&path| path.to_owned()).collect() }),
+    };
+    let elsewhere = pb::NetworkConnection {
+        display_name: "way".into(),
+        host_overrides: [("adb-1.azuredatabricks.net".to_owned(), "10.0.0.1".to_owned())].into(),
+        ..Default::default()
+    };
+    editor.clone().update_network_connection(change(elsewhere.clone(), &["host_overrides"])).await.unwrap();
+    let source = pb::DataSource { network_connection: "networkConnections/egress".into(), ..ends.source() };
+    let request = pb::CreateDataSourceRequest {
+        data_source_id: "lake".into(),
+        data_source: Some(source),
+        ..pb::CreateDataSourceRequest::default()
+    };
+    registry.sources_as("token-of-the-editor-0000").create_data_source(request).await.unwrap();
+    editor.clone().update_network_connection(change(elsewhere, &["display_name"])).await.unwrap();
+    let back = pb::NetworkConnection::default();
+    let status = editor.clone().update_network_connection(change(back.clone(), &["host_overrides"])).await.unwrap_err();
+    assert_eq!(refusal(&status).0, Reason::RoleTooLow);
+    assert!(status.message().contains("dataSources/lake"), "{status}");
+    admin.update_network_connection(change(back, &["host_overrides"])).await.unwrap();
+}

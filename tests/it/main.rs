@@ -1,0 +1,19 @@
+//! The integration tests of this crate, one module a behaviour: one program, so that they link once.
+
+mod again;
+mod blocks;
+mod contract_is_whole;
+mod databricks_sdk;
+mod demo;
+mod deploy;
+mod kills;
+mod line;
+mod memory;
+mod not_yet;
+mod pyodps;
+mod python_client;
+mod python_worker;
+mod readme;
+mod recover;
+mod replace;
+mod typescript_client;
