@@ -1,73 +1,8 @@
 //! Every subcommand of the client against a running suite: what it does, what it prints, and its exit code.
 
-use std::path::Path;
+use serde_json::json;
 
-use crate::support::{Running, lines, run, start, table_of};
-use serde_json::{Value, json};
-
-/// The client on one data folder.
-struct Client<'a>(&'a str);
-
-impl Client<'_> {
-    fn run(&self, args: &[&str]) -> std::process::Output {
-        run(&[args, &["--data-dir", self.0]].concat())
-    }
-
-    /// What it prints with --json; it succeeds.
-    fn json(&self, args: &[&str]) -> Vec<Value> {
-        let output = self.run(&[args, &["--json"]].concat());
-        assert!(output.status.success(), "{args:?}");
-        lines(&output)
-    }
-
-    /// The one message that it prints with --json.
-    fn one(&self, args: &[&str]) -> Value {
-        let mut all = self.json(args);
-        assert_eq!(all.len(), 1, "{args:?}: {all:?}");
-        all.remove(0)
-    }
-
-    /// What it prints for people; it succeeds.
-    fn text(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        assert!(output.status.success(), "{args:?}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// What it says when it fails.
-    fn refused(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        assert_eq!(output.status.code(), Some(1), "{args:?}");
-        String::from_utf8(output.stderr).unwrap()
-    }
-}
-
-fn source(sandbox: &Running, delta_root: &Path, tasks: u32) -> Value {
-    json!({
-        "dataSourceId": "odds",
-        "dataSource": {
-            "databricks": {
-                "workspaceUrl": sandbox.told("/workspace/url"),
-                "catalog": sandbox.told("/workspace/catalog"),
-                "accessToken": {"token": sandbox.told("/workspace/token")},
-                "localFiles": {"root": delta_root},
-            },
-            "maxCompute": {
-                "endpoint": sandbox.told("/project/endpoint"),
-                "accessKey": {
-                    "accessKeyId": sandbox.told("/project/access_id"),
-                    "accessKeySecret": sandbox.told("/project/access_key"),
-                },
-                "defaultProject": sandbox.told("/project/name"),
-            },
-            "settings": {"maxConcurrentTasks": tasks},
-        },
-    })
-}
-
-fn name(message: &Value) -> &str {
-    message["name"].as_str().unwrap()
-}
+use crate::support::{Client, name, run, sandbox, source, start, table_of};
 
 #[test]
 fn every_subcommand() {
@@ -75,22 +10,14 @@ fn every_subcommand() {
     let root = dir.path().join("delta-root");
     table_of(&root, "fine", "integer");
     table_of(&root, "no_such_type", "interval day to second");
-    let project = dir.path().join("project");
-    let ends = start(&[
-        "sandbox",
-        "--json",
-        "--project-dir",
-        project.to_str().unwrap(),
-        "--delta-root",
-        root.to_str().unwrap(),
-    ]);
+    let ends = sandbox(&dir.path().join("project"), &root, None);
     let data = dir.path().join("data");
     let _suite =
         start(&["up", "--json", "--port-base", "0", "--allow-local-files", "--data-dir", data.to_str().unwrap()]);
     let mms = Client(data.to_str().unwrap());
     let file = dir.path().join("source.yaml");
     let file = |tasks| {
-        std::fs::write(&file, source(&ends, &root, tasks).to_string()).unwrap();
+        std::fs::write(&file, source("odds", &ends, &root, &json!({"maxConcurrentTasks": tasks})).to_string()).unwrap();
         file.to_str().unwrap().to_owned()
     };
 

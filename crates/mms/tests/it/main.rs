@@ -4,6 +4,7 @@
 
 mod cli;
 mod demo;
+mod retry;
 mod sandbox;
 mod support;
 mod up;

@@ -1,45 +1,12 @@
 //! `mms sandbox --json` says where both ends are, and a folder served again is the same project to the same credentials;
 //! `mms migrate` moves its tables through a running suite, and again after the suite and the sandbox were killed.
 
-use std::path::Path;
+use serde_json::json;
 
-use crate::support::{Running, lines, run, start};
-use serde_json::{Value, json};
-
-fn sandbox(dir: &Path, delta_root: &Path, ports: Option<(&str, &str)>) -> Running {
-    let mut args = vec!["sandbox", "--json", "--project-dir", dir.to_str().unwrap()];
-    args.extend(["--delta-root", delta_root.to_str().unwrap()]);
-    if let Some((workspace, project)) = ports {
-        args.extend(["--workspace-port", workspace, "--project-port", project]);
-    }
-    start(&args)
-}
+use crate::support::{lines, run, sandbox, source, start};
 
 fn port(url: &str) -> String {
     url.trim_end_matches("/api").rsplit(':').next().unwrap().to_owned()
-}
-
-fn source(sandbox: &Running, delta_root: &Path) -> Value {
-    json!({
-        "dataSourceId": "samples",
-        "dataSource": {
-            "databricks": {
-                "workspaceUrl": sandbox.told("/workspace/url"),
-                "catalog": sandbox.told("/workspace/catalog"),
-                "accessToken": {"token": sandbox.told("/workspace/token")},
-                "localFiles": {"root": delta_root},
-            },
-            "maxCompute": {
-                "endpoint": sandbox.told("/project/endpoint"),
-                "accessKey": {
-                    "accessKeyId": sandbox.told("/project/access_id"),
-                    "accessKeySecret": sandbox.told("/project/access_key"),
-                },
-                "defaultProject": sandbox.told("/project/name"),
-            },
-            "settings": {"tableNames": {"other": "_", "prefix": "t_"}, "columnNames": {"other": "_"}, "partitionValues": {"other": "_"}},
-        },
-    })
 }
 
 #[test]
@@ -51,7 +18,8 @@ fn tables_move_through_a_running_suite_and_outlive_a_crash() {
     let sandbox_first = sandbox(&at("project"), &delta_root, None);
     let told = sandbox_first.told.clone();
     let file = at("source.yaml");
-    std::fs::write(&file, source(&sandbox_first, &delta_root).to_string()).unwrap();
+    let names = json!({"tableNames": {"other": "_", "prefix": "t_"}, "columnNames": {"other": "_"}, "partitionValues": {"other": "_"}});
+    std::fs::write(&file, source("samples", &sandbox_first, &delta_root, &names).to_string()).unwrap();
     let (data, file) = (at("data"), file.to_str().unwrap().to_owned());
     let data = data.to_str().unwrap();
     let up = ["up", "--json", "--port-base", "0", "--allow-local-files", "--data-dir", data];

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A process that runs until it is told to stop.
 pub struct Running {
@@ -78,6 +78,77 @@ impl Drop for Running {
     }
 }
 
+/// Starts both far ends over these tables.
+pub fn sandbox(project: &Path, delta_root: &Path, ports: Option<(&str, &str)>) -> Running {
+    let mut args = vec!["sandbox", "--json", "--project-dir", project.to_str().unwrap()];
+    args.extend(["--delta-root", delta_root.to_str().unwrap()]);
+    if let Some((workspace, project)) = ports {
+        args.extend(["--workspace-port", workspace, "--project-port", project]);
+    }
+    start(&args)
+}
+
+/// The CreateDataSourceRequest that leads to that sandbox.
+pub fn source(id: &str, sandbox: &Running, delta_root: &Path, settings: &Value) -> Value {
+    json!({
+        "dataSourceId": id,
+        "dataSource": {
+            "databricks": {
+                "workspaceUrl": sandbox.told("/workspace/url"),
+                "catalog": sandbox.told("/workspace/catalog"),
+                "accessToken": {"token": sandbox.told("/workspace/token")},
+                "localFiles": {"root": delta_root},
+            },
+            "maxCompute": {
+                "endpoint": sandbox.told("/project/endpoint"),
+                "accessKey": {
+                    "accessKeyId": sandbox.told("/project/access_id"),
+                    "accessKeySecret": sandbox.told("/project/access_key"),
+                },
+                "defaultProject": sandbox.told("/project/name"),
+            },
+            "settings": settings,
+        },
+    })
+}
+
+/// The client on the data folder of a suite.
+pub struct Client<'a>(pub &'a str);
+
+impl Client<'_> {
+    pub fn run(&self, args: &[&str]) -> Output {
+        run(&[args, &["--data-dir", self.0]].concat())
+    }
+
+    /// What it prints with --json; it succeeds.
+    pub fn json(&self, args: &[&str]) -> Vec<Value> {
+        let output = self.run(&[args, &["--json"]].concat());
+        assert!(output.status.success(), "{args:?}");
+        lines(&output)
+    }
+
+    /// The one message that it prints with --json.
+    pub fn one(&self, args: &[&str]) -> Value {
+        let mut all = self.json(args);
+        assert_eq!(all.len(), 1, "{args:?}: {all:?}");
+        all.remove(0)
+    }
+
+    /// What it prints for people; it succeeds.
+    pub fn text(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(output.status.success(), "{args:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// What it says when it fails.
+    pub fn refused(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+}
+
 /// Runs to the end.
 pub fn run(args: &[&str]) -> Output {
     let output = mms().args(args).output().unwrap();
@@ -102,4 +173,9 @@ pub fn table_of(root: &Path, table: &str, column_type: &str) {
         "id": "11111111-1111-1111-1111-111111111111", "format": {"provider": "parquet", "options": {}},
         "schemaString": schema.to_string(), "partitionColumns": [], "configuration": {}, "createdTime": 1}});
     std::fs::write(log.join("00000000000000000000.json"), format!("{protocol}\n{metadata}\n")).unwrap();
+}
+
+/// The name of a resource.
+pub fn name(message: &Value) -> &str {
+    message["name"].as_str().unwrap()
 }
