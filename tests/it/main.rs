@@ -6,6 +6,7 @@ mod contract_is_whole;
 mod databricks_sdk;
 mod demo;
 mod deploy;
+mod drain_worker;
 mod kills;
 mod line;
 mod memory;
