@@ -1,8 +1,11 @@
 //! Compiles every contract under `proto/` without protoc, and refuses contracts that break the house rules: a method
-//! without a least role, a rule that does not fit its field, a pattern that is no regular expression.
+//! without a least role, a rule that does not fit its field or that its comment does not tell, a pattern that is no regular
+//! expression.
 
 #[path = "build/check.rs"]
 mod check;
+#[path = "build/comments.rs"]
+mod comments;
 #[path = "build/redact.rs"]
 mod redact;
 
@@ -29,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let embedded = compiler.include_source_info(false).encode_file_descriptor_set();
     std::fs::write(out.join("mms.binpb"), &embedded)?;
 
-    let pool = DescriptorPool::decode(embedded.as_slice())?;
+    let pool = DescriptorPool::decode(with_comments.as_slice())?;
     check::contracts(&pool)?;
 
     let secrets = redact::Secrets::find(&pool);

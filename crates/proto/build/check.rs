@@ -1,8 +1,10 @@
 //! The house rules of a contract that the compiler of protos does not know.
 
+use crate::comments;
 use prost_reflect::{Cardinality, DescriptorPool, DynamicMessage, FieldDescriptor, Kind, Value};
 
-/// Refuses methods without a least role and rules that cannot apply to their field, all of them at once.
+/// Refuses methods without a least role, rules that cannot apply to their field, and bounds that no comment tells, all of
+/// them at once. The pool must have the comments.
 pub fn contracts(pool: &DescriptorPool) -> Result<(), String> {
     let role = pool.get_extension_by_name("mms.type.v1.least_role").ok_or("mms.type.v1.least_role is not defined")?;
     let rules = pool.get_extension_by_name("mms.type.v1.rules").ok_or("mms.type.v1.rules is not defined")?;
@@ -21,9 +23,8 @@ pub fn contracts(pool: &DescriptorPool) -> Result<(), String> {
             if let (true, Value::Message(rule)) =
                 (options.has_extension(&rules), options.get_extension(&rules).into_owned())
             {
-                faults.extend(
-                    field_faults(&field, &rule).into_iter().map(|fault| format!("{}: {fault}", field.full_name())),
-                );
+                let found = field_faults(&field, &rule).into_iter().chain(comments::untold(&field, &rule));
+                faults.extend(found.map(|fault| format!("{}: {fault}", field.full_name())));
             }
         }
     }
