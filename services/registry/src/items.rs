@@ -1,5 +1,5 @@
 //! The parameters of a data source for a console that builds a form: labels as the managed service has them. What the
-//! contract's options say (required, immutable, secret, enum values) is read from them and stands nowhere else.
+//! contract says (required, immutable, secret, values of an enum, ways of a choice) is read from it and stands nowhere else.
 
 use mms_proto::registry::v1 as pb;
 use mms_proto::{descriptor, redact, rules};
@@ -20,6 +20,7 @@ const BASIC: &[Row] = &[
         "",
         "",
     ),
+    ("databricks.workspace_auth", "Workspace Authentication", "How the workspace knows us.", "", ""),
     (
         "databricks.access_token.token",
         "Databricks Access Token",
@@ -49,6 +50,7 @@ const BASIC: &[Row] = &[
         "",
     ),
     ("databricks.jdbc_url", "Databricks JDBC URL", "URL without a token.", "", "databricks.read_path=READ_PATH_JDBC"),
+    ("databricks.storage_access", "Azure Authentication", "How the tables' files are read.", "", ""),
     (
         "databricks.sas.sas",
         "Azure Authentication: SAS Token",
@@ -94,6 +96,7 @@ const BASIC: &[Row] = &[
     ("max_compute.endpoint", "MaxCompute Endpoint", "Service endpoint, ending in /api.", "", ""),
     ("max_compute.region", "Region", "Region for signatures.", "read from the endpoint's host", ""),
     ("max_compute.tunnel_endpoint", "Tunnel Endpoint", "Where rows are sent.", "the one that the service names", ""),
+    ("max_compute.account", "MaxCompute Account", "Who we are to MaxCompute.", "", ""),
     (
         "max_compute.access_key.access_key_id",
         "AccessKey ID",
@@ -243,7 +246,7 @@ pub fn all() -> Vec<pb::ConfigItem> {
 }
 
 fn item(group: &str, (key, label, description, default_value, depends_on): &Row) -> Option<pb::ConfigItem> {
-    let (field, rules, not_yet) = find(key)?;
+    let Some((field, rules, not_yet)) = find(key) else { return choice(group, key, label, description) };
     let secret = redact::is_secret(&field);
     // A secret is required by our own judgement: what is stored need not be sent again.
     let required = rules.required || (secret && !key.ends_with("security_token"));
@@ -264,6 +267,27 @@ fn item(group: &str, (key, label, description, default_value, depends_on): &Row)
         depends_on: (*depends_on).into(),
         not_yet,
         not_yet_values: rules.not_yet_values.clone(),
+    })
+}
+
+/// A oneof: its values are the messages of which one is set.
+fn choice(group: &str, key: &str, label: &str, description: &str) -> Option<pb::ConfigItem> {
+    let (parent, name) = key.rsplit_once('.')?;
+    let Kind::Message(message) = find(parent)?.0.kind() else { return None };
+    let oneof = message.oneofs().find(|oneof| oneof.name() == name)?;
+    let ways: Vec<String> = oneof.fields().map(|field| field.name().to_owned()).collect();
+    let refused = |way: &String| find(&format!("{parent}.{way}")).is_some_and(|(_, _, not_yet)| not_yet);
+    Some(pb::ConfigItem {
+        key: key.into(),
+        label: label.into(),
+        description: description.into(),
+        group: group.into(),
+        r#type: "choice".into(),
+        required: rules::required_oneofs(&message).contains(&oneof),
+        editable: true,
+        not_yet_values: ways.iter().filter(|way| refused(way)).cloned().collect(),
+        enum_values: ways,
+        ..pb::ConfigItem::default()
     })
 }
 
@@ -325,6 +349,8 @@ mod tests {
             let _ = rules;
             match field.kind() {
                 Kind::Message(inner) if !at.starts_with("settings") && !field.is_list() && !field.is_map() => {
+                    let choices = inner.oneofs().map(|oneof| format!("{path}.{}", oneof.name()));
+                    out.extend(choices.filter(|choice| !choice.contains("._")));
                     settable(&inner, &path, out);
                 }
                 _ => out.push(path),
@@ -341,6 +367,22 @@ mod tests {
         let mut described: Vec<String> = all().into_iter().map(|item| item.key).collect();
         described.sort();
         assert_eq!(described, fields);
+    }
+
+    #[test]
+    fn a_form_can_be_built_of_what_items_depend_on() {
+        let items = all();
+        for item in items.iter().filter(|item| !item.depends_on.is_empty()) {
+            let (key, value) = item.depends_on.split_once('=').unwrap();
+            let on = items.iter().find(|item| item.key == key).unwrap_or_else(|| panic!("{item:?}"));
+            assert!(on.enum_values.iter().any(|known| known == value), "{item:?}");
+        }
+        let auth = items.iter().find(|item| item.key == "databricks.workspace_auth").unwrap();
+        assert!(auth.required && auth.r#type == "choice");
+        assert_eq!(auth.not_yet_values, ["client_credentials"]);
+        let azure = items.iter().find(|item| item.label == "Azure Authentication").unwrap();
+        assert_eq!(azure.enum_values, ["sas", "service_principal", "vended", "local_files"]);
+        assert_eq!((azure.required, &*azure.not_yet_values), (false, &["vended".to_owned()][..]));
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl From<SchedulerError> for ApiError {
             E::TaskNotFailed { resource, state } => Self::wrong_state(resource, state, text),
             E::Overtaken(resource, state) => Self::wrong_state(resource, state, text),
             E::Blocked { resource, count } => Self::new(Code::FailedPrecondition, ErrorReason::Blocked, text)
-                .with("table", resource)
+                .with("resource", resource)
                 .with("count", count.to_string()),
             E::TargetOwned { target, job } => Self::new(Code::FailedPrecondition, ErrorReason::TargetOwned, text)
                 .with("target", target)

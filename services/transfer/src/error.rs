@@ -125,6 +125,9 @@ impl TransferError {
             }
             Self::IntentOpen { .. } => ErrorReason::IntentOpen,
             Self::Source(DeltaError::SourceChanged { .. } | DeltaError::RowCount { .. }) => ErrorReason::SourceChanged,
+            Self::Source(DeltaError::Unsupported { .. } | DeltaError::CatalogManaged { .. }) => {
+                ErrorReason::SourceUnsupported
+            }
             Self::Source(_) | Self::Storage(_) => ErrorReason::SourceFailed,
             Self::Value { .. } => ErrorReason::ValueUnsupported,
             Self::Conflict { .. } => ErrorReason::TargetConflict,
