@@ -8,13 +8,19 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use mms_proto::scheduler::v1::ListWorkersRequest;
+use mms_proto::catalog::v1::CreateScanRequest;
+use mms_proto::catalog::v1::scan_service_client::ScanServiceClient;
+use mms_proto::registry::v1::data_source_service_client::DataSourceServiceClient;
+use mms_proto::registry::v1::{CreateDataSourceRequest, StartDataSourceRequest};
+use mms_proto::scheduler::v1::job_service_client::JobServiceClient;
 use mms_proto::scheduler::v1::worker_service_client::WorkerServiceClient;
+use mms_proto::scheduler::v1::{CreateJobRequest, GetJobRequest, Job, JobState, ListWorkersRequest};
 use mms_server::{Client, ClientConfig};
+use mms_tests::peers;
 use mms_tests::process::{Process, program};
-use mms_tests::suite::{PATIENCE, SERVICES};
-use mms_tests::{peers, sandbox::free_port};
-use serde_json::Value;
+use mms_tests::sandbox::{Sandbox, free_port};
+use mms_tests::suite::{PATIENCE, SERVICES, everything};
+use serde_json::{Value, json};
 
 fn printed(service: &str, file: Option<&Path>) -> anyhow::Result<String> {
     let mut command = Command::new(program(&format!("mms-{service}"))?);
@@ -93,6 +99,15 @@ fn here(text: &str, service: &str, folder: &Path, ports: &BTreeMap<&str, u16>) -
     text
 }
 
+/// A data source of a catalog without tables. The processes were not told that tables may lie on this machine.
+fn lake(ends: &Sandbox) -> Value {
+    let mut request = ends.data_source("lake");
+    let storage = &mut request["data_source"]["databricks"];
+    storage.as_object_mut().unwrap().remove("local_files");
+    storage["sas"] = json!({ "sas": "sv=2024-11-04&sp=rl&sig=none" });
+    request
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_compose_files_processes_make_a_suite() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
@@ -121,15 +136,16 @@ async fn the_compose_files_processes_make_a_suite() -> anyhow::Result<()> {
     let token_file = folder.path().join("admin.token");
     std::fs::write(&token_file, token)?;
     std::fs::set_permissions(&token_file, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-    let config = ClientConfig {
-        endpoint: format!("https://localhost:{}", ports["scheduler"]),
+    let config = |service: &str| ClientConfig {
+        endpoint: format!("https://localhost:{}", ports[service]),
         ca_file: Some(secrets.join("ca.crt")),
-        token_file: Some(token_file),
+        token_file: Some(token_file.clone()),
         ..ClientConfig::default()
     };
+    let channel = |service: &str| Client::new(&config(service), None);
 
     // The worker has found its scheduler, over TLS, with the suite's token.
-    let mut client = WorkerServiceClient::new(Client::new(&config, None)?);
+    let mut client = WorkerServiceClient::new(channel("scheduler")?);
     let until = Instant::now() + PATIENCE;
     loop {
         let workers = client.list_workers(ListWorkersRequest::default()).await;
@@ -140,7 +156,31 @@ async fn the_compose_files_processes_make_a_suite() -> anyhow::Result<()> {
         anyhow::ensure!(Instant::now() < until, "{workers:?}\n{}", logs.join("\n"));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let mut stranger = WorkerServiceClient::new(Client::new(&ClientConfig { token_file: None, ..config }, None)?);
+    // And the others have found theirs: the catalog and the scheduler ask the registry of a data source, and the scheduler
+    // asks the catalog for its tables. Nothing was scanned, so there are none.
+    let empty = folder.path().join("empty");
+    std::fs::create_dir_all(&empty)?;
+    let ends = Sandbox::start(folder.path(), &empty)?;
+    let mut sources = DataSourceServiceClient::new(channel("registry")?);
+    sources.create_data_source(mms_proto::json::from_value::<CreateDataSourceRequest>(lake(&ends))?).await?;
+    let (name, request_id) = ("dataSources/lake".to_owned(), String::new());
+    sources.start_data_source(StartDataSourceRequest { name: name.clone(), request_id }).await?;
+    let scan = CreateScanRequest { parent: name.clone(), ..CreateScanRequest::default() };
+    ScanServiceClient::new(channel("catalog")?).create_scan(scan).await?;
+    let mut jobs = JobServiceClient::new(channel("scheduler")?);
+    let job = Job { spec: Some(everything()), ..Job::default() };
+    let request = CreateJobRequest { parent: name, job: Some(job), ..CreateJobRequest::default() };
+    let mut job = jobs.create_job(request).await?.into_inner().job.context("a job")?;
+    while job.end_time.is_none() {
+        anyhow::ensure!(Instant::now() < until, "{job:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        job = jobs.get_job(GetJobRequest { name: job.name.clone() }).await?.into_inner().job.context("a job")?;
+    }
+    let reason = job.reason.as_ref().map(|reason| reason.reason.as_str());
+    anyhow::ensure!((job.state(), reason) == (JobState::Failed, Some("EMPTY_SCOPE")), "{job:?}");
+
+    let nobody = ClientConfig { token_file: None, ..config("scheduler") };
+    let mut stranger = WorkerServiceClient::new(Client::new(&nobody, None)?);
     let refused = stranger.list_workers(ListWorkersRequest::default()).await;
     assert_eq!(refused.map(drop).map_err(|status| status.code()), Err(tonic::Code::Unauthenticated));
     for mut process in processes {
