@@ -68,6 +68,9 @@ impl Demo {
             data_dir: scratch.path().join("suite"),
             port_base: 0,
             allow_local_files: true,
+            secret_file_roots: Vec::new(),
+            secret_variable_prefixes: Vec::new(),
+            slots: None,
             lease_seconds: None,
             recover: mms_server::Recover::Refuse,
         })

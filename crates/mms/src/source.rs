@@ -39,7 +39,7 @@ enum Action {
     /// Change fields of a data source to what stands in a file.
     #[command(after_help = "\
 Example:
-  mms source update azure-sales -f azure-databricks.yaml --field settings.max_concurrent_tasks --field description")]
+  mms source update azure-sales -f azure-databricks.yaml --field settings.max_concurrent_tasks --field display_name")]
     Update {
         /// Its id or name.
         source: String,

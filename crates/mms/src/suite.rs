@@ -37,6 +37,12 @@ pub struct SuiteConfig {
     pub port_base: u16,
     /// Whether tables may lie on this machine.
     pub allow_local_files: bool,
+    /// Where secrets that data sources refer to may lie; none: the registry's default.
+    pub secret_file_roots: Vec<PathBuf>,
+    /// What the variables of such secrets may begin with; none: the registry's default.
+    pub secret_variable_prefixes: Vec<String>,
+    /// Tasks at once; none: the worker's default.
+    pub slots: Option<usize>,
     /// Seconds that a lease lasts without a heartbeat.
     pub lease_seconds: Option<u64>,
     /// What to do when durable state is missing or cannot be read.
@@ -135,9 +141,13 @@ impl Suite {
 
         let to = |url: &str| ClientConfig::to(url);
         let lease = config.lease_seconds.unwrap_or(mms_scheduler::Config::default().lease_seconds);
+        let given = mms_registry::Config::default();
+        let roots = config.secret_file_roots.iter().map(std::path::absolute).collect::<Result<Vec<_>, _>>()?;
         let of_registry = mms_registry::Config {
             encryption_key_file: Some(key_file),
             allow_local_files: config.allow_local_files,
+            secret_file_roots: or(roots, given.secret_file_roots),
+            secret_variable_prefixes: or(config.secret_variable_prefixes, given.secret_variable_prefixes),
             ..mms_registry::Config::default()
         };
         let of_catalog = mms_catalog::Config { registry: to(&endpoints.registry), ..mms_catalog::Config::default() };
@@ -150,9 +160,10 @@ impl Suite {
             registry: to(&endpoints.registry),
             scheduler: to(&endpoints.scheduler),
             allow_local_files: config.allow_local_files,
+            slots: config.slots.unwrap_or(mms_transfer::Config::default().slots),
             ..mms_transfer::Config::default()
         };
-        judge(&of_registry, &of_scheduler)?;
+        judge(&of_registry, &of_scheduler, &of_transfer)?;
         let running = vec![
             run("transfer", transfer, of_transfer, mms_transfer::start),
             run("scheduler", scheduler, of_scheduler, mms_scheduler::start),
@@ -223,11 +234,20 @@ impl Suite {
     }
 }
 
-fn judge(registry: &mms_registry::Config, scheduler: &mms_scheduler::Config) -> anyhow::Result<()> {
+fn or<T>(chosen: Vec<T>, default: Vec<T>) -> Vec<T> {
+    if chosen.is_empty() { default } else { chosen }
+}
+
+fn judge(
+    registry: &mms_registry::Config,
+    scheduler: &mms_scheduler::Config,
+    transfer: &mms_transfer::Config,
+) -> anyhow::Result<()> {
     let mut faults = mms_server::Faults::default();
     let frame = FrameConfig::default();
     registry.check(&frame, &mut faults);
     scheduler.check(&frame, &mut faults);
+    transfer.check(&frame, &mut faults);
     if faults.is_empty() { Ok(()) } else { Err(faults.into()) }
 }
 

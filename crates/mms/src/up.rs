@@ -26,6 +26,17 @@ pub struct Up {
     /// Let data sources read tables that lie on this machine: for the sandbox.
     #[arg(long)]
     allow_local_files: bool,
+    /// Folder below which secrets that a data source refers to as "file:PATH" may lie; can be repeated. Default
+    /// /run/secrets and /etc/mms/secrets.
+    #[arg(long = "secret-file-root", value_name = "DIR")]
+    secret_file_roots: Vec<PathBuf>,
+    /// What variables that a data source refers to as "env:NAME" may begin with; can be repeated. Default MMS_SECRET_,
+    /// DATABRICKS_, AZURE_, ALIBABA_CLOUD_ and MAXCOMPUTE_.
+    #[arg(long = "secret-variable-prefix", value_name = "PREFIX")]
+    secret_variable_prefixes: Vec<String>,
+    /// Tasks that the worker of this process does at once. Default 2.
+    #[arg(long, value_name = "N")]
+    slots: Option<usize>,
     /// Seconds that a worker's lease lasts without a heartbeat. Default 30.
     #[arg(long, value_name = "N")]
     lease_seconds: Option<u64>,
@@ -46,6 +57,9 @@ impl Up {
             data_dir: self.data_dir,
             port_base: self.port_base,
             allow_local_files: self.allow_local_files,
+            secret_file_roots: self.secret_file_roots,
+            secret_variable_prefixes: self.secret_variable_prefixes,
+            slots: self.slots,
             lease_seconds: self.lease_seconds,
             recover: self.recover,
         })

@@ -6,7 +6,7 @@
 //! One tree, because one sled batch is atomic within one tree. The bound of keys is the longest that a name can become: a
 //! partition's has the names of source, schema and table (2.2 KiB at most) and values that fit into an object's key (1,024
 //! characters, each up to four bytes, three for each when escaped). Pages of such keys pass 128 KiB, and sled keeps those in
-//! files of their own, which `disk_sync` syncs and `tests/crash.rs` kills. Measured with 1,000 keys of 16 KiB: all there
+//! files of their own, which `disk_sync` syncs and `tests/it/crash.rs` kills. Measured with 1,000 keys of 16 KiB: all there
 //! after a reopen, twice their size on the disk, a commit of ten in some 40 ms.
 
 use crate::error::{Result, StoreError};

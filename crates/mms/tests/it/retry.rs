@@ -13,8 +13,8 @@ fn what_failed_runs_again() {
     let rows = |table: &str| written.iter().find(|written| written.name == table).unwrap().rows.to_string();
     let ends = sandbox(&dir.path().join("project"), &root, None);
     let data = dir.path().join("data");
-    let _suite =
-        start(&["up", "--json", "--port-base", "0", "--allow-local-files", "--data-dir", data.to_str().unwrap()]);
+    let up = ["up", "--json", "--port-base", "0", "--allow-local-files", "--data-dir", data.to_str().unwrap()];
+    let _suite = start(&up);
     let mms = Client(data.to_str().unwrap());
     let file = dir.path().join("source.yaml");
     std::fs::write(&file, source("retried", &ends, &root, &json!({})).to_string()).unwrap();
@@ -50,7 +50,11 @@ fn what_failed_runs_again() {
     mms.one(&["task", "retry", name(&first)]);
     assert_eq!(watch(), Some(1));
     let second = data_task();
-    assert_eq!((name(&second), &second["error"]["reason"]), (name(&first), &first["error"]["reason"]), "{second}");
+    for failed in [&first, &second] {
+        assert_eq!(failed["reason"]["reason"], "SOURCE_CHANGED", "{failed}");
+    }
+    assert_eq!(name(&second), name(&first));
+    assert_ne!(second["attempt"], first["attempt"], "it ran again");
 
     std::fs::rename(&aside, &part).unwrap();
     mms.one(&["job", "retry", job]);

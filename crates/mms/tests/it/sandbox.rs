@@ -19,10 +19,17 @@ fn tables_move_through_a_running_suite_and_outlive_a_crash() {
     let told = sandbox_first.told.clone();
     let file = at("source.yaml");
     let names = json!({"tableNames": {"other": "_", "prefix": "t_"}, "columnNames": {"other": "_"}, "partitionValues": {"other": "_"}});
-    std::fs::write(&file, source("samples", &sandbox_first, &delta_root, &names).to_string()).unwrap();
+    let mut request = source("samples", &sandbox_first, &delta_root, &names);
+    // A secret by reference, where `mms up` was told that it may lie.
+    let token = at("token");
+    std::fs::write(&token, request["dataSource"]["databricks"]["accessToken"]["token"].as_str().unwrap()).unwrap();
+    request["dataSource"]["databricks"]["accessToken"]["token"] = json!(format!("file:{}", token.display()));
+    std::fs::write(&file, request.to_string()).unwrap();
     let (data, file) = (at("data"), file.to_str().unwrap().to_owned());
     let data = data.to_str().unwrap();
-    let up = ["up", "--json", "--port-base", "0", "--allow-local-files", "--data-dir", data];
+    let root = dir.path().to_str().unwrap();
+    let up =
+        ["up", "--json", "--port-base", "0", "--allow-local-files", "--secret-file-root", root, "--data-dir", data];
     let suite = start(&up);
 
     // A plan that waits moves nothing.

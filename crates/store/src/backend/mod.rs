@@ -1,5 +1,5 @@
 //! The seam between typed tables and what holds the bytes. Owns the contract of a backend; both implementations pass
-//! one conformance suite (`tests/conformance.rs`).
+//! one conformance suite (`tests/it/conformance.rs`).
 
 mod disk_sync;
 mod memory;
