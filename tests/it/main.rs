@@ -9,6 +9,7 @@ mod deploy;
 mod drain_worker;
 mod kills;
 mod line;
+mod lineage;
 mod memory;
 mod not_yet;
 mod pyodps;

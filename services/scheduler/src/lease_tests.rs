@@ -1,6 +1,6 @@
 //! Leases, reports and intents together, over a store of memory.
 
-use mms_proto::scheduler::v1::CommitOutcome;
+use mms_proto::scheduler::v1::{CommitOutcome, MigrationContent};
 use mms_proto::types::v1::Verdict;
 use mms_store::Read;
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ use crate::control;
 use crate::fixture::{Fixture, holder, intent, job_key, task_key};
 use crate::job::JobState;
 use crate::lease::{self, Epoch, LeaseEnd};
-use crate::record::{Reason, Verification};
+use crate::record::{Job, Reason, Spec, Verification};
 use crate::report::Event;
 use crate::store::TASKS;
 use crate::task::{Step, TaskState};
@@ -34,6 +34,21 @@ async fn other_tasks_of_a_table_wait_for_the_one_that_makes_it() {
     assert!(fixture.lease("b", 10).await.is_empty());
     assert!(fixture.report(0, "a", first[0].task.epoch(), done(Step::Schema)).await);
     assert_eq!(fixture.lease("b", 10).await.len(), 2);
+}
+
+#[tokio::test]
+async fn jobs_go_by_deadline_then_priority_then_age() {
+    let mut fixture = Fixture::new(1).await;
+    let jobs =
+        [("old", 0, 0), ("young", 0, 0), ("high", 7, 0), ("low", -7, 0), ("late", 0, 9_000), ("soon", -7, 8_000)];
+    for (unit, (id, priority, deadline_ms)) in jobs.into_iter().enumerate() {
+        fixture.pass(1);
+        let spec = Spec { priority, deadline_ms, content: MigrationContent::DataOnly as i32, ..Spec::default() };
+        fixture.another(id, Job { spec, ..Job::default() }, unit + 1..unit + 2, "").await;
+    }
+    let leased = fixture.lease("a", 10).await;
+    let order: Vec<_> = leased.iter().map(|granted| granted.key.1.as_str()).collect();
+    assert_eq!(order, ["soon", "late", "high", "j", "old", "young", "low"]);
 }
 
 #[tokio::test]

@@ -83,3 +83,36 @@ async fn schema_table_and_job_each_win_over_the_one_before() {
     let (pinned, _) = stand.pin(pb::PinTableRequest { target: Some(elsewhere), ..pin }).await;
     assert_eq!(pinned.plan.unwrap().findings.iter().filter(|f| f.reason == "PROJECT_NOT_ALLOWED").count(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_applied_whole_or_not_at_all() {
+    let stand = Stand::with_source().await;
+    for table in ["one", "two"] {
+        create_table(&stand.delta_root(), "s", table, false);
+    }
+    stand.scan(pb::Scan::default()).await;
+    let (one, two) = (stand.table("s", "one").await, stand.table("s", "two").await);
+    let batch = |requests: Vec<pb::UpdateTableRequest>| {
+        let request = pb::BatchUpdateTablesRequest { parent: SOURCE.to_owned(), requests };
+        async { stand.browse().batch_update_tables(request).await }
+    };
+
+    let stale = pb::Table { etag: "\"stale\"".to_owned(), ..two.clone() };
+    let refused = batch(vec![update(&one, "first"), update(&stale, "second")]).await.unwrap_err();
+    assert_eq!(ApiError::from_status(&refused).reason, ErrorReason::EtagMismatch);
+    assert_eq!(stand.table("s", "one").await, one, "the half that could be applied was not");
+
+    let elsewhere = pb::Table { name: two.name.replace(SOURCE, "dataSources/other"), ..two.clone() };
+    let refused = ApiError::from_status(&batch(vec![update(&one, "x"), update(&elsewhere, "y")]).await.unwrap_err());
+    assert_eq!(refused.reason, ErrorReason::InvalidField);
+    assert_eq!(refused.violations.iter().map(|v| v.field.as_str()).collect::<Vec<_>>(), ["requests[1].name"]);
+    let wrong = batch(vec![update(&one, "x"), update(&two, &"y".repeat(129))]).await.unwrap_err();
+    let fields: Vec<_> = ApiError::from_status(&wrong).violations.into_iter().map(|v| v.field).collect();
+    assert_eq!(fields, ["requests[1].table.target.table"]);
+    assert!(batch(Vec::new()).await.is_err(), "nothing to do");
+
+    let changed = batch(vec![update(&one, "second"), update(&two, "first")]).await.unwrap().into_inner().tables;
+    let targets: Vec<_> = changed.into_iter().map(|table| table.target.unwrap().table).collect();
+    assert_eq!(targets, ["second", "first"], "in the order of the requests");
+    assert_eq!(target(&stand.pin_table("s", "two").await.0).table, "first");
+}
