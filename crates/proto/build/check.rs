@@ -3,8 +3,8 @@
 use crate::comments;
 use prost_reflect::{Cardinality, DescriptorPool, DynamicMessage, FieldDescriptor, Kind, Value};
 
-/// Refuses methods without a least role, rules that cannot apply to their field, and bounds that no comment tells, all of
-/// them at once. The pool must have the comments.
+/// Refuses methods without a least role or a word about errors, rules that cannot apply to their field, and bounds that no
+/// comment tells, all of them at once. The pool must have the comments.
 pub fn contracts(pool: &DescriptorPool) -> Result<(), String> {
     let role = pool.get_extension_by_name("mms.type.v1.least_role").ok_or("mms.type.v1.least_role is not defined")?;
     let rules = pool.get_extension_by_name("mms.type.v1.rules").ok_or("mms.type.v1.rules is not defined")?;
@@ -15,6 +15,9 @@ pub fn contracts(pool: &DescriptorPool) -> Result<(), String> {
     for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
         if method.options().get_extension(&role).as_enum_number().unwrap_or(0) == 0 {
             faults.push(format!("{}: option (mms.type.v1.least_role) is missing", method.full_name()));
+        }
+        if !comments::tells_errors(&method) {
+            faults.push(format!("{}: its comment has no \"Errors:\"", method.full_name()));
         }
     }
     for message in pool.all_messages() {
@@ -49,7 +52,11 @@ fn rule_faults(on: &Subject, rule: &DynamicMessage) -> Vec<String> {
     let kind = &on.kind;
     let text = *kind == Kind::String;
     let sized = on.many || text || *kind == Kind::Bytes;
-    let number = !matches!(kind, Kind::String | Kind::Bytes | Kind::Bool | Kind::Message(_) | Kind::Enum(_));
+    let number = match kind {
+        Kind::String | Kind::Bytes | Kind::Bool | Kind::Enum(_) => false,
+        Kind::Message(message) => message.full_name() == "google.protobuf.Duration",
+        _ => true,
+    };
     for set in rule.fields().map(|(set, _)| set) {
         let fits = match set.name() {
             "pattern" | "resource" => text,

@@ -1,10 +1,11 @@
-//! The comments of a contract are its manual: what a rule bounds, the comment of the field says too.
+//! The comments of a contract are its manual: what a rule bounds, the comment of the field says too, and that of a method
+//! what it refuses.
 
-use prost_reflect::{DynamicMessage, FieldDescriptor};
+use prost_reflect::{DynamicMessage, FieldDescriptor, FileDescriptor, MethodDescriptor};
 
 /// A bound of this field that its comment does not tell.
 pub fn untold(field: &FieldDescriptor, rule: &DynamicMessage) -> Option<String> {
-    let comment = comment(field);
+    let comment = comment(&field.parent_file(), field.path());
     let bounds = [
         rule.get_field_by_name("max_len").and_then(|bound| bound.as_u64()),
         // No bound of a contract is a fraction or beyond what a double holds exactly.
@@ -15,11 +16,16 @@ pub fn untold(field: &FieldDescriptor, rule: &DynamicMessage) -> Option<String> 
     Some(format!("its comment does not say its bound, {bound}"))
 }
 
-/// The comment above a field, on one line.
-fn comment(field: &FieldDescriptor) -> String {
-    let file = field.parent_file();
+/// Whether a method says which errors are its own. Those of every method (rights, fields, deadlines) are in
+/// error_reason.proto.
+pub fn tells_errors(method: &MethodDescriptor) -> bool {
+    comment(&method.parent_file(), method.path()).contains("Errors: ")
+}
+
+/// The comment above what is at a path of a file, on one line.
+fn comment(file: &FileDescriptor, path: &[i32]) -> String {
     let locations = file.file_descriptor_proto().source_code_info.iter().flat_map(|info| &info.location);
-    let own = locations.filter(|location| location.path == field.path());
+    let own = locations.filter(|location| location.path == path);
     let text: String = own.map(|location| location.leading_comments()).collect();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -22,7 +22,7 @@ const SHOWN: usize = 80;
 /// With an `update_mask` beside the resource, a required field counts only where the mask touches it.
 pub fn violations<T: prost::Message + prost::Name>(message: &T) -> Vec<FieldViolation> {
     match dynamic(message) {
-        Some(dynamic) => dynamic_violations(&dynamic),
+        Some(dynamic) => violations_of(&dynamic),
         None => vec![FieldViolation::new("", "is not a message of the contract")],
     }
 }
@@ -37,7 +37,7 @@ pub fn validate<T: prost::Message + prost::Name>(message: &T) -> Result<(), ApiE
     let Some(dynamic) = dynamic(message) else {
         return Err(ApiError::invalid_field("", "is not a message of the contract"));
     };
-    let violations = dynamic_violations(&dynamic);
+    let violations = violations_of(&dynamic);
     if !violations.is_empty() {
         return Err(ApiError::invalid(violations));
     }
@@ -76,7 +76,8 @@ fn clear(message: &mut DynamicMessage) {
     }
 }
 
-fn dynamic_violations(message: &DynamicMessage) -> Vec<FieldViolation> {
+/// The same of a message that is known by its descriptor.
+pub fn violations_of(message: &DynamicMessage) -> Vec<FieldViolation> {
     let mut walk = Walk { mask: None, found: Vec::new() };
     walk.message("", message);
     walk.found
@@ -192,7 +193,9 @@ impl Walk {
     }
 
     fn single(&mut self, path: &str, kind: &Kind, rules: &Rules, value: &Value) {
-        if let Value::Message(inner) = value {
+        if let Value::Message(inner) = value
+            && seconds(inner).is_none()
+        {
             // Well-known types have no rules of ours, so this ends by itself.
             return self.message(path, inner);
         }
@@ -267,8 +270,18 @@ fn number(value: &Value) -> Option<f64> {
         Value::U64(number) => Some(number as f64),
         Value::F32(number) => Some(f64::from(number)),
         Value::F64(number) => Some(number),
+        Value::Message(ref message) => seconds(message),
         _ => None,
     }
+}
+
+/// What a google.protobuf.Duration lasts.
+fn seconds(message: &DynamicMessage) -> Option<f64> {
+    if message.descriptor().full_name() != "google.protobuf.Duration" {
+        return None;
+    }
+    let part = |name: &str| message.get_field_by_name(name).and_then(|part| number(&part)).unwrap_or(0.0);
+    Some(part("seconds") + part("nanos") / 1e9)
 }
 
 fn shown(value: &Value) -> String {

@@ -122,7 +122,11 @@ impl TransferService for Api {
         mms_proto::validate(&request)?;
         self.ours(&request.name)?;
         let deadline = request.deadline.and_then(|d| Duration::try_from(d).ok()).unwrap_or(DRAIN);
-        let (finished, released) = self.worker.drain(deadline).await;
+        // In a task of its own: what was begun keeps its deadline when the caller leaves.
+        let worker = self.worker.clone();
+        let drained = tokio::spawn(async move { worker.drain(deadline).await }).await;
+        let (finished, released) =
+            drained.map_err(|error| ApiError::internal(format!("the drain broke off: {error}")))?;
         let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
         Ok(Response::new(pb::DrainWorkerResponse { finished_count: count(finished), released_count: count(released) }))
     }

@@ -78,6 +78,19 @@ fn whatever_makes_or_starts_something_can_be_repeated() {
 }
 
 #[test]
+fn an_empty_request_changes_nothing() {
+    let reading = ["Get", "List", "Watch"];
+    let changing = methods("").into_iter().filter(|method| !reading.iter().any(|verb| method.name().starts_with(verb)));
+    let mut judged = 0;
+    for method in changing {
+        let empty = prost_reflect::DynamicMessage::new(method.input());
+        assert!(!mms_proto::validate::violations_of(&empty).is_empty(), "{}", method.full_name());
+        judged += 1;
+    }
+    assert!(judged > 40, "{judged} methods change something");
+}
+
+#[test]
 fn every_watch_can_be_resumed() {
     for watch in methods("Watch") {
         for message in [watch.input(), watch.output()] {

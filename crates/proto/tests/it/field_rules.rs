@@ -204,3 +204,21 @@ fn all_that_this_version_has_not_is_named_at_once_and_after_what_is_wrong() {
     };
     assert!(not_yet(&job(zeros)).is_empty());
 }
+
+#[test]
+fn a_duration_is_judged_in_seconds() {
+    let wait = |seconds, nanos| scheduler::LeaseTasksRequest {
+        worker: "workers/w".into(),
+        instance: "i".into(),
+        max_tasks: 1,
+        wait: Some(prost_types::Duration { seconds, nanos }),
+    };
+    for (seconds, nanos) in [(0, 0), (30, 0), (29, 999_999_999)] {
+        assert!(paths(&wait(seconds, nanos)).is_empty(), "{seconds} s {nanos} ns");
+    }
+    for (seconds, nanos) in [(0, -1), (-5, 0), (30, 1), (i64::MAX, 0)] {
+        assert_eq!(paths(&wait(seconds, nanos)), ["wait"], "{seconds} s {nanos} ns");
+    }
+    let unset = scheduler::LeaseTasksRequest { wait: None, ..wait(0, 0) };
+    assert!(paths(&unset).is_empty());
+}

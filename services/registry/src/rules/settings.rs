@@ -6,9 +6,6 @@ use mms_proto::types::v1::schedule;
 
 use super::Judge;
 
-/// Longest time after which an idle source may stop: a year.
-const MAX_IDLE_SECONDS: i64 = 366 * 86_400;
-
 pub(super) fn judge(settings: &pb::MigrationSettings, judge: &mut Judge<'_>) {
     if let Some(schedule) = &settings.scan_schedule {
         match &schedule.schedule {
@@ -53,11 +50,6 @@ pub(super) fn judge(settings: &pb::MigrationSettings, judge: &mut Judge<'_>) {
     mapping("table_names", settings.table_names.as_ref(), true, judge);
     mapping("column_names", settings.column_names.as_ref(), false, judge);
     mapping("partition_values", settings.partition_values.as_ref(), false, judge);
-    if let Some(idle) = &settings.idle_stop_after
-        && (idle.seconds < 0 || idle.nanos < 0 || idle.seconds > MAX_IDLE_SECONDS)
-    {
-        judge.add("settings.idle_stop_after", "must be from 0s (never) to 366 days");
-    }
 }
 
 fn sorted(map: &std::collections::HashMap<String, String>) -> Vec<(&String, &String)> {

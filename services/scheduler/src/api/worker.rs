@@ -25,8 +25,6 @@ use crate::{manifest, report};
 
 /// The version of the lease contract that is spoken here.
 const CONTRACT_VERSION: i32 = 1;
-/// Longest wait of LeaseTasks.
-const WAIT_MAX: Duration = Duration::from_secs(30);
 /// Pause before it looks again after a change: in a busy store many changes come together, and each look reads all jobs.
 const LOOK_PACE: Duration = Duration::from_millis(20);
 /// A waiting LeaseTasks also looks by itself, for tasks whose retry time has come.
@@ -278,7 +276,7 @@ impl WorkerService for Api {
         check(&request)?;
         let holder = holder(&request.worker, &request.instance)?;
         let max = usize::try_from(request.max_tasks).unwrap_or(1);
-        let wait = request.wait.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or_default().min(WAIT_MAX);
+        let wait = request.wait.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or_default();
         let until = Instant::now() + wait;
         let mut changes = self.core.store.subscribe();
         loop {
