@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context;
-use mms_tests::process::program;
+use mms_tests::process::{Process, program};
 use mms_tests::tables::REAL;
 use mms_tests::{peers, sandbox::Sandbox, tables};
 use serde_json::Value;
@@ -38,13 +38,32 @@ fn real_tables_all_arrive() -> anyhow::Result<()> {
     moved.compare(&sandbox.project())
 }
 
-#[test]
-fn the_first_command_of_the_readme() -> anyhow::Result<()> {
-    let said = demo(&[])?;
+/// What the demo says how to read its largest table with PyODPS, done: the rows of each partition.
+async fn read_as_told(said: &str, folder: &Path) -> anyhow::Result<()> {
+    let Some(python) = peers::python() else { return Ok(()) };
+    let (_, told) = said.split_once("Read it with PyODPS, while the project is served:").context("how to read")?;
+    let (serve, program_text) = told.split_once("\n\nfrom odps").context("a program")?;
+    let mut command = Command::new(program("mms")?);
+    command.args(serve.trim().split(' ').skip(1));
+    let mut served = Process::start("served", &mut command, folder)?;
+    served.says(|line| line.contains("access key").then_some(())).await?;
+    let script = folder.join("read.py");
+    std::fs::write(&script, format!("from odps{program_text}"))?;
+    let read = String::from_utf8(peers::run(Command::new(python).arg(&script))?.stdout)?;
+    let counts: Vec<u64> = read.lines().filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
+    assert_eq!((counts.len(), counts.iter().sum::<u64>()), (7, 600_572), "{read}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_command_of_the_readme() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let kept = folder.path().join("kept");
+    let said = demo(&["--keep", text(&kept)?])?;
     let done = said.lines().filter(|line| line.contains("tpch.") && line.contains("DONE")).count();
     assert_eq!(done, 8, "{said}");
     for part in ["600,572", "CREATE TABLE IF NOT EXISTS", "from odps import ODPS"] {
         assert!(said.contains(part), "{part} in {said}");
     }
-    Ok(())
+    read_as_told(&said, folder.path()).await
 }

@@ -102,9 +102,9 @@ fn here(text: &str, service: &str, folder: &Path, ports: &BTreeMap<&str, u16>) -
 /// A data source of a catalog without tables. The processes were not told that tables may lie on this machine.
 fn lake(ends: &Sandbox) -> Value {
     let mut request = ends.data_source("lake");
-    let storage = &mut request["data_source"]["databricks"];
-    storage.as_object_mut().unwrap().remove("local_files");
-    storage["sas"] = json!({ "sas": "sv=2024-11-04&sp=rl&sig=none" });
+    let databricks = &mut request["data_source"]["databricks"];
+    databricks["local_files"].take();
+    databricks["sas"] = json!({ "sas": "sv=2024-11-04&sp=rl&sig=none" });
     request
 }
 

@@ -154,7 +154,7 @@ fn request(ends: &Ends, delta_root: &Path) -> CreateDataSourceRequest {
 }
 
 fn tell_how_to_read(results: &[TableResult], ends: &Ends, keep: Option<&Path>) {
-    let widest = results.iter().max_by_key(|result| (result.units, result.create_sql.len()));
+    let widest = results.iter().max_by_key(|result| (result.partitions, result.create_sql.len()));
     let Some(example) = widest.filter(|result| !result.create_sql.is_empty()) else { return };
     output::line(&format!("\nThe statement that made {}.{}:\n\n{}", example.schema, example.table, example.create_sql));
     let served = match keep {
@@ -162,12 +162,14 @@ fn tell_how_to_read(results: &[TableResult], ends: &Ends, keep: Option<&Path>) {
         None => "mms demo --keep DIR, then mms sandbox --project-dir DIR; it prints the keys to use".into(),
     };
     let (keys, target) = (&ends.credentials, &example.target);
+    // Python is particular about what a line begins with: this can be copied as it stands.
     output::line(&format!(
-        "\nRead it with PyODPS, while the project is served:\n\n  {served}\n\n  \
-         from odps import ODPS\n  o = ODPS('{}', '{}', '{}', endpoint='{}')\n  \
-         t = o.get_table('{}', schema='{}')\n  \
-         for p in list(t.partitions) if t.table_schema.partitions else [None]:\n      \
-         with t.open_reader(partition=p and str(p.partition_spec)) as rows:\n          print(p, rows.count)",
+        "\nRead it with PyODPS, while the project is served:\n\n{served}\n\n\
+         from odps import ODPS\n\
+         o = ODPS('{}', '{}', '{}', endpoint='{}')\n\
+         t = o.get_table('{}', schema='{}')\n\
+         for p in list(t.partitions) if t.table_schema.partitions else [None]:\n    \
+         with t.open_reader(partition=p and str(p.partition_spec)) as rows:\n        print(p, rows.count)",
         keys.access_id,
         keys.access_key,
         keys.project,

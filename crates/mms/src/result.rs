@@ -6,7 +6,7 @@ use mms_proto::catalog::v1::{ListSchemasRequest, ListTablesRequest, Schema, Tabl
 use mms_proto::name::{ResourceName, TableName};
 use mms_proto::scheduler::v1::{Job, JobState, JobTable, ListJobTablesRequest, TableDecision};
 use mms_proto::types::v1::source_version::Version;
-use mms_proto::types::v1::{MigrationState, Severity, TargetTable};
+use mms_proto::types::v1::{ColumnRole, MigrationState, Severity, TargetTable};
 use serde::Serialize;
 
 use crate::client::Clients;
@@ -42,9 +42,9 @@ pub struct TableResult {
     pub delta_version: Option<i64>,
     /// Why it did not go.
     pub error: Option<String>,
-    /// Target units: partitions, or the table itself.
+    /// Partitions that were to be written at the target; none for one without, or that could not be planned.
     #[serde(skip)]
-    pub units: i64,
+    pub partitions: Option<i64>,
     /// Rows that were read.
     #[serde(skip)]
     pub rows_read: i64,
@@ -142,6 +142,8 @@ impl TableResult {
         };
         let there = table.state() == MigrationState::Done || table.decision() == TableDecision::Unchanged;
         let (state, error) = if there { (Outcome::Done, None) } else { (Outcome::Failed, Some(why(table))) };
+        let mut columns = table.target.iter().flat_map(|target| &target.columns);
+        let partitioned = columns.any(|column| column.role() == ColumnRole::Partition);
         let seconds = |time: &prost_types::Timestamp| time.seconds as f64 + f64::from(time.nanos) / 1e9;
         Self {
             schema,
@@ -154,7 +156,7 @@ impl TableResult {
                 _ => None,
             }),
             error,
-            units: table.unit_count,
+            partitions: partitioned.then_some(table.unit_count),
             rows_read: table.rows_done,
             seconds: table.start_time.as_ref().zip(table.end_time.as_ref()).map(|(a, b)| seconds(b) - seconds(a)),
             create_sql: table.target.as_ref().map(|target| target.create_sql.clone()).unwrap_or_default(),
@@ -211,7 +213,7 @@ pub fn list(results: &[TableResult], json: bool) -> anyhow::Result<()> {
             [
                 result.name(),
                 format!("{:?}", result.state).to_uppercase(),
-                output::count(result.units),
+                output::count_or_dash(result.partitions),
                 output::count(result.rows_read),
                 output::count_or_dash(result.target_rows),
                 result.seconds.map_or_else(|| "-".into(), |seconds| format!("{seconds:.1}")),
