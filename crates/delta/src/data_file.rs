@@ -20,6 +20,8 @@ use parquet::arrow::async_reader::{ParquetObjectReader, ParquetRecordBatchStream
 use parquet::basic::Type as PhysicalType;
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 
+use crate::int96;
+
 /// Fewest rows of a batch where the bytes of a row are only guessed, so that a bad guess does not make reading crawl.
 const GUESSED_ROWS_MIN: u64 = 256;
 
@@ -50,6 +52,7 @@ pub(crate) async fn open(
     #[allow(deprecated, reason = "the kernel reads with it, and the two must agree")]
     let mut reader = ParquetObjectReader::new(store, object).with_file_size(size);
     let metadata = ArrowReaderMetadata::load_async(&mut reader, reader_options()).await?;
+    let metadata = int96::in_micros(metadata, reader_options())?;
     let (ordering, mask) = parquet_read_plan(&schema, &metadata)?;
     let ordering = Arc::new(ordering);
     let groups = metadata.metadata().row_groups();

@@ -12,6 +12,7 @@ mod data_file;
 mod drive;
 mod error;
 mod file;
+mod int96;
 mod read;
 mod scan;
 mod shape;
