@@ -53,8 +53,9 @@ pub struct PartitionClash {
 }
 
 /// What the tunnel's `k=v,k=v` can say: clients split it at `,` and `/`, strip quotes and outer blanks.
+/// No character that [`PartitionSpec::check`] refuses may pass: the plan, not the transfer, is to find it.
 pub(crate) fn stands_in_value(c: char) -> bool {
-    c.is_ascii() && !c.is_ascii_control() && !matches!(c, '/' | ',' | '=' | '\'' | '"')
+    c.is_ascii() && !c.is_ascii_control() && !matches!(c, '/' | ',' | '=' | '\'' | '"' | '\\')
 }
 
 impl PartitionMapping {
@@ -180,7 +181,7 @@ mod tests {
     #[test]
     fn what_the_target_cannot_say_is_refused() {
         let plain = mapping(SparkType::String, DataType::String, &[]);
-        for bad in ["a/b", "a,b", "a=b", "it's", "\"", "a\tb", "a\nb", "é", "\u{7f}"] {
+        for bad in ["a/b", "a,b", "a=b", "it's", "\"", "a\tb", "a\nb", "é", "\u{7f}", "a\\b"] {
             assert!(matches!(text(&plain, Some(bad)), Err(PartitionProblem::Character { .. })), "{bad:?}");
         }
         assert!(matches!(text(&plain, Some(" a")), Err(PartitionProblem::OuterBlank { .. })));
