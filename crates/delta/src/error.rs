@@ -2,6 +2,7 @@
 //! text goes along as the reason.
 
 use delta_kernel::KernelError;
+use delta_kernel::schema::{DataType, PrimitiveType};
 use url::Url;
 
 /// What can go wrong between a table's log and its rows.
@@ -50,25 +51,50 @@ pub enum DeltaError {
         reason: String,
     },
     /// A log names a file that is not the table's own.
-    #[error("the log of {root} names {path:?}, which does not lie under the table's root (a shallow clone?)")]
+    #[error("the log of {root} names {path}, which does not lie under the table's root (a shallow clone?)")]
     OutsideRoot {
         /// The table's root.
         root: String,
-        /// The path, as in the log.
+        /// The path, decoded.
         path: String,
     },
+    /// A column cannot be read from a file, or a value of it is none of the table's type.
+    #[error("column `{column}` of file {file}{}: {reason}", at(.row))]
+    Column {
+        /// The path, decoded.
+        file: String,
+        /// The column, with what leads to the part of it.
+        column: String,
+        /// The row in the file from 0, deleted ones counted, where it is about a value.
+        row: Option<u64>,
+        /// What is wrong, with the value.
+        reason: String,
+    },
+    /// What was read of a file is not what its log says of it.
+    #[error("{0}")]
+    Statistics(Box<Difference>),
+    /// A file of the log cannot be read, and the rest of the log does not say the same.
+    #[error("file {file} of the Delta log of {root} cannot be read: {reason}")]
+    UnreadableLog {
+        /// The table's root.
+        root: String,
+        /// The name of the file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A file of the pinned version is gone or is another one now.
-    #[error("source file {path:?} has changed since the table was planned: {reason}; plan again at a newer version")]
+    #[error("file {path} has changed since the table was planned: {reason}; plan again at a newer version")]
     SourceChanged {
-        /// The path, as in the log.
+        /// The path, decoded.
         path: String,
         /// What changed.
         reason: String,
     },
     /// A file has another number of rows than its log says.
-    #[error("source file {path:?} has {found} {what}, its log says {expected}; nothing of it may be published")]
+    #[error("file {path} has {found} {what}, its log says {expected}; nothing of it may be published")]
     RowCount {
-        /// The path, as in the log.
+        /// The path, decoded.
         path: String,
         /// Rows, or deleted rows.
         what: &'static str,
@@ -78,9 +104,9 @@ pub enum DeltaError {
         found: u64,
     },
     /// A file is there, unchanged, and cannot be read.
-    #[error("source file {path:?} cannot be read: {reason}")]
+    #[error("file {path} cannot be read: {reason}")]
     UnreadableFile {
-        /// The path, as in the log.
+        /// The path, decoded.
         path: String,
         /// What the reader said.
         reason: String,
@@ -112,6 +138,25 @@ pub enum DeltaError {
     Internal(String),
 }
 
+/// A column of a file that is not what the log's statistics say.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "column `{column}` of file {file} has another {what} than the log's statistics say: {found} was read, {told} is \
+     recorded; either the column is not the one that was meant, or the writer's statistics are wrong"
+)]
+pub struct Difference {
+    /// The path, decoded.
+    pub file: String,
+    /// The column, with what leads to the part of it.
+    pub column: String,
+    /// NULLs, or a bound.
+    pub what: &'static str,
+    /// As the log has it.
+    pub told: String,
+    /// As it was read.
+    pub found: String,
+}
+
 impl DeltaError {
     /// Whether the same call may succeed later without any change of plan.
     pub fn is_transient(&self) -> bool {
@@ -128,6 +173,7 @@ impl DeltaError {
         if let Some(store) = store_error(&error) {
             return Self::of_store(store, root);
         }
+        let text = kernel_text(&error);
         match (error, version) {
             (KernelError::MaxCatalogVersion(_), _) => Self::CatalogManaged { root },
             (KernelError::Unsupported(reason) | KernelError::InvalidColumnMappingMode(reason), _) => {
@@ -142,7 +188,7 @@ impl DeltaError {
                 | KernelError::FileNotFound(_)
                 | KernelError::MissingMetadataAndProtocol),
                 Some(version),
-            ) => Self::VersionGone { root, version, reason: e.to_string() },
+            ) => Self::VersionGone { root, version, reason: kernel_text(&e) },
             (
                 e @ (KernelError::EmptyLog
                 | KernelError::FileNotFound(_)
@@ -150,15 +196,15 @@ impl DeltaError {
                 | KernelError::MissingMetadataAndProtocol
                 | KernelError::MissingVersion(_)),
                 _,
-            ) => Self::NotDelta { root, reason: e.to_string() },
-            (KernelError::JoinFailure(reason) | KernelError::InternalError(reason), _) => Self::Internal(reason),
-            (other, _) => Self::InvalidLog { root, reason: other.to_string() },
+            ) => Self::NotDelta { root, reason: kernel_text(&e) },
+            (KernelError::JoinFailure(reason), _) => Self::Internal(reason),
+            _ => Self::InvalidLog { root, reason: text },
         }
     }
 
     /// An error of the object store about `path`.
     pub(crate) fn of_store(error: &object_store::Error, path: String) -> Self {
-        let reason = error.to_string();
+        let reason = bounded(&error.to_string());
         match error {
             object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
                 Self::AccessDenied { path, reason }
@@ -169,6 +215,59 @@ impl DeltaError {
             _ => Self::Unavailable { path, reason },
         }
     }
+}
+
+/// Longest text of a library that goes into an error, in bytes: an error may have 2 KB in all.
+const REASON_BYTES: usize = 1_200;
+
+/// A text that is not too long.
+pub(crate) fn bounded(text: &str) -> String {
+    if text.len() <= REASON_BYTES {
+        return text.to_owned();
+    }
+    let end = (0..=REASON_BYTES).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    format!("{} ... ({} bytes more)", &text[..end], text.len() - end)
+}
+
+/// What the kernel says, without backtraces and without telling whose fault it is.
+pub(crate) fn kernel_text(error: &KernelError) -> String {
+    match error {
+        KernelError::Backtraced { source, .. } => kernel_text(source),
+        KernelError::Generic(text) | KernelError::InternalError(text) | KernelError::Unsupported(text) => bounded(text),
+        KernelError::Parquet(error) => bounded(&error.to_string()),
+        other => bounded(&other.to_string()),
+    }
+}
+
+/// A type as SQL names it.
+pub(crate) fn shown_type(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Primitive(primitive) => shown_primitive(primitive),
+        DataType::Struct(_) => "STRUCT".to_owned(),
+        DataType::Array(_) => "ARRAY".to_owned(),
+        DataType::Map(_) => "MAP".to_owned(),
+        _ => "VARIANT".to_owned(),
+    }
+}
+
+/// A primitive type as SQL names it.
+pub(crate) fn shown_primitive(primitive: &PrimitiveType) -> String {
+    match primitive {
+        PrimitiveType::Long => "BIGINT".to_owned(),
+        PrimitiveType::Integer => "INT".to_owned(),
+        PrimitiveType::Short => "SMALLINT".to_owned(),
+        PrimitiveType::Byte => "TINYINT".to_owned(),
+        other => other.to_string().to_uppercase(),
+    }
+}
+
+/// A column and what leads to the part of it.
+pub(crate) fn dotted(path: &[String]) -> String {
+    path.join(".")
+}
+
+fn at(row: &Option<u64>) -> String {
+    row.map_or(String::new(), |row| format!(", row {row}"))
 }
 
 /// The store's own error, however deep the kernel wrapped it.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::FileStatistics;
+
 /// The partition a file belongs to: logical column names in the table's order, with the text of the Delta log. `None` is
 /// NULL. The empty text of a column that is neither string nor binary is NULL too, and is given as `None`.
 pub type PartitionValues = Vec<(String, Option<String>)>;
@@ -9,8 +11,8 @@ pub type PartitionValues = Vec<(String, Option<String>)>;
 /// One data file of a pinned version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceFile {
-    /// The path as the log has it, percent-encoded, relative to the table's root or absolute below it. It is decoded
-    /// once, when the file is opened, and nowhere else.
+    /// The path, percent-encoded and relative to the table's root: one spelling for one place, however the log spells it.
+    /// It is decoded once, when the file is opened, and nowhere else.
     pub path: String,
     /// Bytes.
     pub size: u64,
@@ -20,6 +22,8 @@ pub struct SourceFile {
     pub partition_values: PartitionValues,
     /// Rows to leave out.
     pub deletion_vector: Option<DeletionVector>,
+    /// What else the log tells of it, to be compared with what is read.
+    pub statistics: Option<FileStatistics>,
 }
 
 /// Which rows of a file are deleted, as the Delta protocol describes it.

@@ -9,22 +9,28 @@
 //! root. The kernel blocks, so it runs on threads of its own (the module `drive`), never on the caller's async workers.
 
 mod data_file;
+mod deleted;
 mod drive;
 mod error;
 mod file;
-mod int96;
+mod log;
+mod partition;
+mod place;
 mod read;
 mod scan;
 mod shape;
 mod snapshot;
+mod statistics;
 mod totals;
-mod transform;
+mod values;
 
 /// The Delta type system, as the kernel has it.
 pub use delta_kernel::schema;
-pub use error::DeltaError;
+pub use error::{DeltaError, Difference};
 pub use file::{DeletionVector, PartitionValues, SourceFile};
-pub use read::{FileBatch, ReadOptions, read_files};
+pub use log::{LogNote, UnreadableColumn};
+pub use read::{Differences, FileBatch, ReadNotes, ReadOptions, read_files};
 pub use shape::{ColumnMapping, TableShape};
 pub use snapshot::{DeltaTable, Snapshot};
+pub use statistics::{ColumnStatistics, FileStatistics};
 pub use totals::{PartitionTotals, TableTotals, Totals};

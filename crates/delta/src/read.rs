@@ -1,40 +1,82 @@
-//! Reads a manifest's files as Arrow batches, one after the other, from any row on. Memory is bounded by the stored bytes
-//! of one row group of one file and the batches that wait, each of about the bytes that were asked for; the order is that
-//! of the files, and of the rows in them.
+//! Reads a manifest's files as Arrow batches, one after the other, from any row on. Memory is bounded by what
+//! [`ReadOptions`] allows for the pages of a file and the batches that wait; the order is that of the files, and of the rows
+//! in them.
 
 use std::num::NonZero;
 use std::ops::Range;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{BooleanArray, RecordBatch};
+use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter_record_batch;
-use delta_kernel::engine::arrow_data::ArrowEngineData;
-use delta_kernel::schema::SchemaRef;
-use delta_kernel::{Engine, KernelError};
+use delta_kernel::Engine;
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt};
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::runtime::Handle;
 
-use crate::data_file::{self, Goal};
-use crate::drive::{Out, Stop, drive, io};
-use crate::error::store_error;
-use crate::snapshot::engine;
-use crate::transform::{Deleted, Logical, physical_schema};
-use crate::{DeltaError, SourceFile, TableShape};
+use crate::data_file::{DataFile, FileBytes, FileFault, Goal};
+use crate::deleted::Deleted;
+use crate::drive::{Gone, Out, Stop, drive, io};
+use crate::error::{dotted, store_error};
+use crate::log::plain_engine;
+use crate::partition::Constants;
+use crate::place::decoded;
+use crate::statistics::{Observer, judge};
+use crate::{DeltaError, Difference, SourceFile, TableShape};
 
 /// Bounds of a read. The same ones give the same batches.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ReadOptions {
     /// Most rows of a batch.
     pub batch_rows: NonZero<usize>,
     /// Bytes that a batch should have at most, judged by what its file tells of its row groups.
     pub batch_bytes: NonZero<usize>,
+    /// Bytes that the pages of a file may take in memory. A row group of up to a quarter of it is fetched whole; a page of
+    /// more than half of it is refused.
+    pub memory_bytes: u64,
     /// Batches that may wait for the consumer.
     pub batches_ahead: usize,
-    /// Rows of the first file that are left out, deleted ones counted.
+    /// Rows of the first file that are left out, deleted ones counted. They are read all the same: what the log says of a
+    /// file can only be compared with the whole of it.
     pub first_row: u64,
+    /// What to do with a file of which the log's statistics say something else.
+    pub differences: Differences,
+    /// Where to tell what is worth knowing of files that were read.
+    pub notes: ReadNotes,
+}
+
+/// What to do with a file that is not what the log's statistics say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Differences {
+    /// Refuse it.
+    #[default]
+    Refuse,
+    /// Note it, and take the file for right: some writers' statistics are wrong.
+    Note,
+}
+
+/// Notes on files that were read, at most [`ReadNotes::MAX`].
+#[derive(Clone, Debug, Default)]
+pub struct ReadNotes(Arc<Mutex<Vec<String>>>);
+
+impl ReadNotes {
+    /// Most notes that are kept.
+    pub const MAX: usize = 20;
+
+    /// Takes what was noted since it was last asked.
+    #[must_use]
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn add(&self, note: String) {
+        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if notes.len() < Self::MAX && !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
 }
 
 impl Default for ReadOptions {
@@ -43,8 +85,11 @@ impl Default for ReadOptions {
         Self {
             batch_rows: rows.expect("8192 is not zero"),
             batch_bytes: bytes.expect("16 MiB is not zero"),
+            memory_bytes: 512 << 20,
             batches_ahead: 1,
             first_row: 0,
+            differences: Differences::default(),
+            notes: ReadNotes::default(),
         }
     }
 }
@@ -81,7 +126,7 @@ impl FileBatch {
 /// Reads `files` in their order. Files without rows give no batch.
 ///
 /// An error, of the files as of their list, is the last item. A stream that ends without one is complete, and then each
-/// file had exactly the rows that its log counted.
+/// file had exactly the rows, NULLs and bounds that its log tells.
 pub fn read_files<S, E>(
     shape: &TableShape,
     store: Arc<dyn ObjectStore>,
@@ -94,20 +139,19 @@ where
 {
     let shape = shape.clone();
     drive(options.batches_ahead, move |out| {
-        let reader = Reader {
-            engine: engine(store.clone(), NonZero::<usize>::MIN, options.batch_rows)?,
-            physical: physical_schema(&shape)?,
-            goal: Goal { rows: options.batch_rows, bytes: options.batch_bytes },
-            io: io()?,
-            shape,
-            store,
-        };
+        let reader =
+            Reader { engine: plain_engine(store.clone(), options.batch_rows)?, io: io()?, options, shape, store };
         let mut files = Box::pin(files);
         let mut index = 0;
         while let Some(file) = reader.io.block_on(files.next()) {
-            let file = file.map_err(|e| DeltaError::Manifest(e.into()))?;
-            let first_row = if index == 0 { options.first_row } else { 0 };
-            reader.read(index, &Arc::new(file), first_row, out)?;
+            let file = Arc::new(file.map_err(|e| DeltaError::Manifest(e.into()))?);
+            let first_row = if index == 0 { reader.options.first_row } else { 0 };
+            // A damaged file may bring a decoder to its knees; that is the file's fault.
+            let read = catch_unwind(AssertUnwindSafe(|| reader.read(index, &file, first_row, out)));
+            read.unwrap_or_else(|_| {
+                let reason = "the Parquet decoder gave up on it: the file is damaged".to_owned();
+                Err(Stop::Failed(DeltaError::UnreadableFile { path: decoded(&file.path), reason }))
+            })?;
             index += 1;
         }
         Ok(())
@@ -116,72 +160,207 @@ where
 
 struct Reader {
     shape: TableShape,
-    physical: SchemaRef,
     engine: Arc<dyn Engine>,
-    goal: Goal,
+    options: ReadOptions,
     store: Arc<dyn ObjectStore>,
     io: Handle,
+}
+
+/// Why the reading of a file ends early.
+enum End {
+    Fault(FileFault),
+    Stop(Stop),
+}
+
+impl From<FileFault> for End {
+    fn from(fault: FileFault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Gone> for End {
+    fn from(gone: Gone) -> Self {
+        Self::Stop(gone.into())
+    }
+}
+
+impl From<DeltaError> for End {
+    fn from(error: DeltaError) -> Self {
+        Self::Stop(error.into())
+    }
+}
+
+/// One file on its way.
+struct Reading<'a> {
+    index: usize,
+    file: &'a Arc<SourceFile>,
+    constants: Constants,
+    deleted: Option<Deleted>,
+    observer: Observer<'a>,
+    /// Rows that were read, and those of them that are left.
+    stored: u64,
+    left: u64,
 }
 
 impl Reader {
     fn read(&self, index: usize, file: &Arc<SourceFile>, first_row: u64, out: &Out<FileBatch>) -> Result<(), Stop> {
         let (_, object) = self.shape.locate(&file.path)?;
-        let engine = self.engine.as_ref();
-        let logical = Logical::of(engine, &self.shape, &self.physical, file)?;
         let deleted = match &file.deletion_vector {
-            Some(vector) => Some(Deleted::read(engine, &self.shape, vector, file)?),
+            Some(vector) => Some(Deleted::read(self.engine.as_ref(), &self.shape, vector, file)?),
             None => None,
         };
-        let classify = |e: KernelError| self.classify(e, file, &object);
-        let (store, schema) = (self.store.clone(), self.physical.clone());
-        let open = data_file::open(store, object.clone(), file.size, schema, self.goal, first_row);
-        let mut opened = self.io.block_on(open).map_err(classify)?;
-        // Rows before the first one count as read: they were, by an earlier reader of the same file.
-        let (mut stored, mut left) = (first_row, first_row);
-        if let Some(deleted) = &deleted {
-            left -= deleted.within(0..first_row);
+        let mut reading = Reading {
+            index,
+            file,
+            constants: Constants::of(&self.shape, file)?,
+            deleted,
+            observer: Observer::new(&self.shape, file.statistics.as_ref()),
+            stored: 0,
+            left: 0,
+        };
+        let opened =
+            FileBytes::open(self.store.clone(), object.clone(), file.size, self.options.memory_bytes, self.io.clone());
+        let bytes = self.io.block_on(opened).map_err(|e| DeltaError::of_store(&e, decoded(&file.path)))?;
+        let size = bytes.size();
+        if size != file.size && file.rows.is_none() {
+            // Nothing else could tell that it is the file that was planned.
+            return Err(self.changed(file, size).into());
         }
-        while let Some(physical) = self.io.block_on(opened.batches.try_next()).map_err(classify)? {
-            let rows = stored..stored + physical.num_rows() as u64;
-            stored = rows.end;
-            let mut batch = logical.batch(&ArrowEngineData::new(physical), file)?;
-            let kept = deleted.as_ref().and_then(|deleted| deleted.kept(rows.clone()));
-            if let Some(kept) = &kept {
-                batch = filter_record_batch(&batch, kept).map_err(|e| DeltaError::Internal(e.to_string()))?;
-            }
-            left += batch.num_rows() as u64;
-            if batch.num_rows() > 0 {
-                out.send(FileBatch { index, file: file.clone(), rows, file_rows: opened.rows, kept, batch })?;
-            }
+        match self.read_bytes(bytes, &mut reading, first_row, out) {
+            Ok(()) => {}
+            Err(End::Stop(stop)) => return Err(stop),
+            Err(End::Fault(_)) if size != file.size => return Err(self.changed(file, size).into()),
+            Err(End::Fault(fault)) => return Err(self.classify(fault, file, &object).into()),
         }
-        self.check(file, deleted.as_ref(), stored, left).map_err(Stop::from)
+        self.check(&reading).map_err(|error| if size == file.size { error } else { self.changed(file, size) })?;
+        if size != file.size {
+            self.options.notes.add(format!(
+                "file {} has {size} bytes, its log says {}; it was read whole and has the rows that the log counts",
+                decoded(&file.path),
+                file.size
+            ));
+        }
+        self.compare(&reading).map_err(Stop::from)
     }
 
-    /// The log's own count is the only witness that the file is the one that was planned.
-    fn check(&self, file: &SourceFile, deleted: Option<&Deleted>, stored: u64, left: u64) -> Result<(), DeltaError> {
-        let wrong =
-            |what, expected, found| Err(DeltaError::RowCount { path: file.path.clone(), what, expected, found });
-        match (file.rows, deleted.and_then(Deleted::last)) {
-            (_, Some(last)) if last >= stored => {
-                wrong("rows, one of those behind its end is deleted", last + 1, stored)
+    fn read_bytes(
+        &self,
+        bytes: FileBytes,
+        reading: &mut Reading<'_>,
+        first_row: u64,
+        out: &Out<FileBatch>,
+    ) -> Result<(), End> {
+        let ReadOptions { batch_rows, batch_bytes, memory_bytes, .. } = self.options;
+        let goal = Goal { rows: batch_rows, bytes: batch_bytes, memory: memory_bytes };
+        let opened = DataFile::open(bytes, &self.shape, self.shape.stored_schema().clone(), goal)?;
+        opened.read(|stored| self.hand_on(&stored, opened.rows, reading, first_row, out))
+    }
+
+    fn hand_on(
+        &self,
+        stored: &RecordBatch,
+        file_rows: u64,
+        reading: &mut Reading<'_>,
+        first_row: u64,
+        out: &Out<FileBatch>,
+    ) -> Result<(), End> {
+        let internal = |e: arrow::error::ArrowError| DeltaError::Internal(e.to_string());
+        let rows = reading.stored..reading.stored + stored.num_rows() as u64;
+        reading.stored = rows.end;
+        let kept = reading.deleted.as_ref().and_then(|deleted| deleted.kept(rows.clone()));
+        let left = match &kept {
+            Some(kept) => filter_record_batch(stored, kept).map_err(internal)?,
+            None => stored.clone(),
+        };
+        reading.left += left.num_rows() as u64;
+        reading.observer.see(&left);
+        // Only what comes from `first_row` on is wanted.
+        let skip = first_row.saturating_sub(rows.start).min(stored.num_rows() as u64);
+        let gone = reading.deleted.as_ref().map_or(0, |deleted| deleted.within(rows.start..rows.start + skip));
+        let cut = |rows: u64| usize::try_from(rows).unwrap_or(usize::MAX);
+        let wanted = left.slice(cut(skip - gone), left.num_rows() - cut(skip - gone));
+        if wanted.num_rows() == 0 {
+            return Ok(());
+        }
+        let kept = kept.map(|kept| kept.slice(cut(skip), kept.len() - cut(skip)));
+        let batch = self.logical(&wanted, &reading.constants)?;
+        let (index, file) = (reading.index, reading.file.clone());
+        out.send(FileBatch { index, file, rows: rows.start + skip..rows.end, file_rows, kept, batch })?;
+        Ok(())
+    }
+
+    /// The table's columns in its order, partition columns among them.
+    fn logical(&self, stored: &RecordBatch, constants: &Constants) -> Result<RecordBatch, DeltaError> {
+        let rows = stored.num_rows();
+        let mut next = stored.columns().iter();
+        let columns = self.shape.arrow_schema().fields().iter().map(|field| {
+            let constant = constants.column(field.name(), rows)?;
+            let column = constant.or_else(|| next.next().cloned());
+            column.ok_or_else(|| DeltaError::Internal(format!("column {} was not read", field.name())))
+        });
+        let columns = columns.collect::<Result<_, _>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(self.shape.arrow_schema().clone(), columns, &options)
+            .map_err(|e| DeltaError::Internal(e.to_string()))
+    }
+
+    /// The log's own count is the first witness that the file is the one that was planned.
+    fn check(&self, reading: &Reading<'_>) -> Result<(), DeltaError> {
+        let path = decoded(&reading.file.path);
+        let wrong = |what, expected, found| Err(DeltaError::RowCount { path: path.clone(), what, expected, found });
+        match (reading.file.rows, reading.deleted.as_ref().and_then(Deleted::last)) {
+            (_, Some(last)) if last >= reading.stored => {
+                wrong("rows, one of those behind its end is deleted", last + 1, reading.stored)
             }
-            (Some(rows), _) if rows != left => wrong("rows", rows, left),
+            (Some(rows), _) if rows != reading.left => wrong("rows", rows, reading.left),
             _ => Ok(()),
         }
     }
 
-    /// Asks the store what is true of a file that could not be read: the reader cannot tell a file that was replaced
-    /// from one that is broken.
-    fn classify(&self, error: KernelError, file: &SourceFile, object: &ObjectPath) -> DeltaError {
-        let path = file.path.clone();
-        let reason = error.to_string();
-        let from_store = store_error(&error).map(|e| DeltaError::of_store(e, path.clone()));
-        match self.io.block_on(self.store.head(object)) {
-            Ok(meta) if meta.size != file.size => {
-                let reason = format!("it has {} bytes, its log says {}", meta.size, file.size);
-                DeltaError::SourceChanged { path, reason }
+    /// And its statistics are the second, of each column.
+    fn compare(&self, reading: &Reading<'_>) -> Result<(), DeltaError> {
+        let file = &reading.file;
+        let Some(difference) = file.statistics.as_ref().and_then(|told| judge(&reading.observer, told)) else {
+            return Ok(());
+        };
+        let difference = Difference {
+            file: decoded(&file.path),
+            column: dotted(&difference.column),
+            what: difference.what,
+            told: difference.told,
+            found: difference.found,
+        };
+        match self.options.differences {
+            Differences::Refuse => Err(DeltaError::Statistics(Box::new(difference))),
+            Differences::Note => {
+                self.options.notes.add(difference.to_string());
+                Ok(())
             }
-            Ok(_) => from_store.unwrap_or(DeltaError::UnreadableFile { path, reason }),
+        }
+    }
+
+    fn changed(&self, file: &SourceFile, size: u64) -> DeltaError {
+        let reason = format!("it has {size} bytes, its log says {} bytes", file.size);
+        DeltaError::SourceChanged { path: decoded(&file.path), reason }
+    }
+
+    /// What a fault in a file means: the file's, a column's, or the store's.
+    fn classify(&self, fault: FileFault, file: &SourceFile, object: &ObjectPath) -> DeltaError {
+        let path = decoded(&file.path);
+        let error = match fault {
+            FileFault::Column { path: column, reason, row } if !column.is_empty() => {
+                return DeltaError::Column { file: path, column: dotted(&column), row, reason };
+            }
+            FileFault::Column { reason, .. } => return DeltaError::UnreadableFile { path, reason },
+            FileFault::Parquet(error) => error,
+        };
+        if let Some(store) = store_error(&error) {
+            return DeltaError::of_store(store, path);
+        }
+        // The reader cannot tell a file that was replaced from one that is broken.
+        match self.io.block_on(self.store.head(object)) {
+            Ok(meta) if meta.size != file.size => self.changed(file, meta.size),
+            Ok(_) => DeltaError::UnreadableFile { path, reason: crate::error::bounded(&error.to_string()) },
             Err(head) => DeltaError::of_store(&head, path),
         }
     }

@@ -1,6 +1,6 @@
 //! The files of a snapshot, replayed from the log and streamed: a table of a million files is never held at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, MapArray, RecordBatch, StringArray, StructArray};
 use delta_kernel::engine::arrow_data::EngineDataArrowExt;
@@ -8,10 +8,11 @@ use delta_kernel::scan::StatsOptions;
 use delta_kernel::schema::DataType;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
-use serde::Deserialize;
 
 use crate::drive::{Out, Stop, drive};
-use crate::{DeletionVector, DeltaError, PartitionValues, Snapshot, SourceFile, TableShape};
+use crate::place::decoded;
+use crate::snapshot::{Opened, passed_by, unreadable};
+use crate::{DeletionVector, DeltaError, FileStatistics, PartitionValues, Snapshot, SourceFile, TableShape};
 
 /// Pages of the log that may wait for the consumer.
 const PAGES_AHEAD: usize = 2;
@@ -29,21 +30,78 @@ impl Snapshot {
     }
 }
 
+/// Files of one version, each at a place of its own.
+#[derive(Default)]
+struct Live {
+    /// Places that this replay has given.
+    places: HashSet<String>,
+    /// Places that an earlier replay gave, which broke off.
+    given: HashSet<String>,
+}
+
 fn replay(snapshot: &Snapshot, out: &Out<Vec<SourceFile>>) -> Result<(), Stop> {
+    let columns = PartitionColumns::of(snapshot);
+    let mut live = Live::default();
+    let mut opened = snapshot.opened().clone();
+    loop {
+        let error = match replay_log(snapshot, &opened, &columns, &mut live, out) {
+            Ok(()) => return Ok(()),
+            Err(Stop::Failed(error)) => error,
+            Err(gone) => return Err(gone),
+        };
+        let Some(trouble) = opened.reading.trouble() else { return Err(error.into()) };
+        let unreadable = unreadable(snapshot.shape().root(), &trouble);
+        let mut without = opened.reading.without.clone();
+        let Some(version) = trouble.checkpoint.filter(|version| without.checkpoints.insert(*version)) else {
+            return Err(unreadable.into());
+        };
+        // A checkpoint that breaks off somewhere in the middle: the commits say the same from the beginning. What was given
+        // already came from commits after it, or from its whole part, and is live there too.
+        tracing::warn!(
+            file = trouble.file,
+            version,
+            reason = trouble.reason,
+            "checkpoint unreadable; reading commits instead"
+        );
+        opened = snapshot.reopened(without).map_err(|_| unreadable)?;
+        snapshot.note(passed_by(&trouble));
+        live.given.extend(std::mem::take(&mut live.places));
+    }
+}
+
+fn replay_log(
+    snapshot: &Snapshot,
+    opened: &Opened,
+    columns: &PartitionColumns,
+    live: &mut Live,
+    out: &Out<Vec<SourceFile>>,
+) -> Result<(), Stop> {
     let of_log = |e| DeltaError::of_log(e, snapshot.shape().root(), Some(snapshot.version()));
-    let scan = snapshot
-        .inner()
+    let scan = opened
+        .inner
         .clone()
         .scan_builder()
         .with_stats(StatsOptions::json_only())
         .without_row_transforms()
         .build()
         .map_err(of_log)?;
-    let columns = PartitionColumns::of(snapshot);
-    for page in scan.scan_metadata(snapshot.engine().as_ref()).map_err(of_log)? {
+    for page in scan.scan_metadata(opened.engine.as_ref()).map_err(of_log)? {
         let page = page.map_err(of_log)?;
         let rows = page.scan_files.apply_selection_vector().and_then(EngineDataArrowExt::try_into_record_batch);
-        let files = page_files(snapshot, &columns, &rows.map_err(of_log)?)?;
+        let mut files = page_files(snapshot, columns, &rows.map_err(of_log)?)?;
+        for file in &files {
+            if !live.places.insert(file.path.clone()) {
+                return Err(Stop::Failed(DeltaError::InvalidLog {
+                    root: snapshot.shape().root().to_string(),
+                    reason: format!(
+                        "two live entries of it name {} (with different deletion vectors, or spelled differently): its rows \
+                         would be read twice",
+                        decoded(&file.path)
+                    ),
+                }));
+            }
+        }
+        files.retain(|file| !live.given.contains(&file.path));
         if !files.is_empty() {
             out.send(files)?;
         }
@@ -74,13 +132,6 @@ impl PartitionColumns {
         };
         self.0.iter().map(value).collect()
     }
-}
-
-/// The one statistic that is used.
-#[derive(Deserialize)]
-struct Stats {
-    #[serde(rename = "numRecords")]
-    rows: Option<u64>,
 }
 
 /// The columns of the kernel's scan rows that make a [`SourceFile`].
@@ -183,7 +234,7 @@ fn source_file(
     let path = rows.path.value(row);
     let invalid = |reason: String| DeltaError::InvalidLog {
         root: shape.root().to_string(),
-        reason: format!("{path:?} has {reason}"),
+        reason: format!("file {} has {reason}", decoded(path)),
     };
     shape.locate(path)?;
     let size = rows.size.value(row);
@@ -191,10 +242,8 @@ fn source_file(
     let deletion_vector =
         rows.deletion_vector(row).map_err(|n| invalid(format!("a deletion vector of cardinality {n}")))?;
     let deleted = deletion_vector.as_ref().map_or(0, |vector| vector.cardinality);
-    let stats = rows.stats.is_valid(row).then(|| serde_json::from_str::<Stats>(rows.stats.value(row)));
-    // Statistics are optional in the protocol, and a text that is none is as good as none.
-    let rows_stored = stats.and_then(Result::ok).and_then(|stats| stats.rows);
-    let rows_left = match rows_stored {
+    let statistics = rows.stats.is_valid(row).then(|| FileStatistics::parse(rows.stats.value(row)));
+    let rows_left = match statistics.as_ref().and_then(|told| told.rows) {
         None => None,
         Some(stored) => Some(
             stored
@@ -203,5 +252,6 @@ fn source_file(
         ),
     };
     let partition_values = columns.values(rows.partition_values(row)?);
-    Ok(SourceFile { path: path.to_owned(), size, rows: rows_left, partition_values, deletion_vector })
+    let statistics = statistics.filter(|told| *told != FileStatistics::default());
+    Ok(SourceFile { path: path.to_owned(), size, rows: rows_left, partition_values, deletion_vector, statistics })
 }

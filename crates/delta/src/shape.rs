@@ -4,16 +4,17 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema as ArrowSchema, SchemaRef as ArrowSchemaRef};
+use arrow::datatypes::{Fields, Schema as ArrowSchema, SchemaRef as ArrowSchemaRef};
 use delta_kernel::engine::arrow_conversion::TryIntoArrow;
 use delta_kernel::schema::{ArrayType, DataType, MapType, SchemaRef, StructField, StructType};
-use delta_kernel::table_features::ColumnMappingMode;
-use mms_storage::{LocalFiles, StorageLocation};
 use object_store::path::Path as ObjectPath;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::DeltaError;
+use crate::data_file::Finder;
+use crate::error::kernel_text;
+use crate::place::{Places, decoded};
 
 /// The format of the text. A reader refuses any other.
 const FORMAT: u32 = 1;
@@ -30,34 +31,15 @@ pub enum ColumnMapping {
     Id,
 }
 
-impl ColumnMapping {
-    fn mode(self) -> ColumnMappingMode {
-        match self {
-            Self::None => ColumnMappingMode::None,
-            Self::Name => ColumnMappingMode::Name,
-            Self::Id => ColumnMappingMode::Id,
-        }
-    }
-}
-
-impl From<ColumnMappingMode> for ColumnMapping {
-    fn from(mode: ColumnMappingMode) -> Self {
-        match mode {
-            ColumnMappingMode::None => Self::None,
-            ColumnMappingMode::Name => Self::Name,
-            ColumnMappingMode::Id => Self::Id,
-        }
-    }
-}
-
 /// All that is needed to read the files of a pinned version.
 #[derive(Clone)]
 pub struct TableShape {
     text: ShapeText,
-    arrow: ArrowSchemaRef,
     /// The logical schema without metadata: batches are shaped by it, so that none of them carries traces of Delta.
-    output: SchemaRef,
-    physical: StructType,
+    arrow: ArrowSchemaRef,
+    /// The same without partition columns: what data files are read for.
+    stored: ArrowSchemaRef,
+    places: Places,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -97,18 +79,19 @@ impl TableShape {
     }
 
     fn derive(text: ShapeText) -> Result<Self, DeltaError> {
-        let invalid = |e: delta_kernel::KernelError| DeltaError::InvalidShape(e.to_string());
+        let invalid = |e: delta_kernel::KernelError| DeltaError::InvalidShape(kernel_text(&e));
         if !text.root.path().ends_with('/') {
             return Err(DeltaError::InvalidShape(format!("root {} does not end in /", text.root)));
         }
         if let Some(name) = text.partition_columns.iter().find(|name| text.schema.field(name.as_str()).is_none()) {
             return Err(DeltaError::InvalidShape(format!("partition column {name:?} is not in the schema")));
         }
-        let output = Arc::new(bare_struct(&text.schema).map_err(invalid)?);
-        let arrow: ArrowSchema =
-            output.as_ref().try_into_arrow().map_err(|e| DeltaError::InvalidShape(e.to_string()))?;
-        let physical = text.schema.make_physical(text.column_mapping.mode()).map_err(invalid)?;
-        Ok(Self { text, arrow: Arc::new(arrow), output, physical })
+        let bare = bare_struct(&text.schema).map_err(invalid)?;
+        let arrow: ArrowSchema = (&bare).try_into_arrow().map_err(|e| DeltaError::InvalidShape(e.to_string()))?;
+        let is_stored = |name: &str| !text.partition_columns.iter().any(|column| column == name);
+        let stored = arrow.fields().iter().filter(|field| is_stored(field.name())).cloned().collect::<Fields>();
+        let places = Places::new(text.root.clone());
+        Ok(Self { text, arrow: Arc::new(arrow), stored: Arc::new(ArrowSchema::new(stored)), places })
     }
 
     /// The table's root, ending in `/`.
@@ -141,42 +124,21 @@ impl TableShape {
         self.text.partition_columns.iter().any(|column| column == name)
     }
 
-    pub(crate) fn output(&self) -> &SchemaRef {
-        &self.output
-    }
-
-    /// Each logical field beside the physical one, in order.
-    pub(crate) fn fields(&self) -> impl Iterator<Item = (&StructField, &StructField)> {
-        self.text.schema.fields().zip(self.physical.fields())
+    /// The columns that data files are read for.
+    pub(crate) fn stored_schema(&self) -> &ArrowSchemaRef {
+        &self.stored
     }
 
     /// The name by which the log knows a partition column.
     pub(crate) fn physical_name(&self, logical: &str) -> String {
-        self.fields().find(|(field, _)| field.name() == logical).map_or(logical, |(_, field)| field.name()).to_owned()
+        let finder = Finder { mapping: self.text.column_mapping };
+        self.text.schema.field(logical).map_or(logical, |field| finder.stored_name(field)).to_owned()
     }
 
     /// Where a path of the log lies: decoded once, and under the root.
     pub(crate) fn locate(&self, path: &str) -> Result<(Url, ObjectPath), DeltaError> {
-        let outside = || DeltaError::OutsideRoot { root: self.text.root.to_string(), path: path.to_owned() };
-        let mut url = self.text.root.join(path).map_err(|_| outside())?;
-        if url.scheme() != self.text.root.scheme() || url.authority() != self.text.root.authority() {
-            // The same place under another of its names, as wasbs for abfss.
-            let parse = |text: &str| StorageLocation::parse(text, LocalFiles::Allowed).map_err(|_| outside());
-            let (there, here) = (parse(url.as_str())?, parse(self.text.root.as_str())?);
-            if !there.same_store(&here) {
-                return Err(outside());
-            }
-            url = there.url();
-            let trimmed = url.path().trim_end_matches('/').to_owned();
-            url.set_path(&trimmed);
-        }
-        let root = ObjectPath::from_url_path(self.text.root.path()).map_err(|_| outside())?;
-        let object = ObjectPath::from_url_path(url.path()).map_err(|_| outside())?;
-        let below = object.prefix_match(&root).is_some_and(|mut rest| rest.next().is_some());
-        if !below || url.query().is_some() || url.fragment().is_some() {
-            return Err(outside());
-        }
-        Ok((url, object))
+        let outside = |_| DeltaError::OutsideRoot { root: self.text.root.to_string(), path: decoded(path) };
+        self.places.locate(path).map_err(outside)
     }
 }
 

@@ -1,27 +1,20 @@
 //! One version of one table, pinned. Opening it checks that this reader can read it at all: what it cannot is refused
 //! here, before anything is planned.
 
-use std::collections::BTreeMap;
-use std::num::NonZero;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::SchemaRef as ArrowSchemaRef;
 use delta_kernel::schema::SchemaRef;
 use delta_kernel::snapshot::SnapshotRef;
 use delta_kernel::table_features::Operation;
-use delta_kernel::{Engine, Snapshot as KernelSnapshot};
-use delta_kernel_default_engine::DefaultEngineBuilder;
-use delta_kernel_default_engine::executor::tokio::TokioMultiThreadExecutor;
+use delta_kernel::{Engine, KernelError, Snapshot as KernelSnapshot};
 use object_store::ObjectStore;
 use url::Url;
 
-use crate::drive::{ask, io};
-use crate::{DeltaError, TableShape};
-
-/// Log files read ahead. The kernel's own figure is a thousand, which no stated bound of memory bears.
-const LOG_READ_AHEAD: NonZero<usize> = NonZero::new(8).expect("eight is not zero");
-/// Log entries in one piece.
-const LOG_BATCH_ROWS: NonZero<usize> = NonZero::new(1000).expect("a thousand is not zero");
+use crate::drive::ask;
+use crate::log::{self, LogNote, LogReading, SchemaText, Trouble, UnreadableColumn, Without};
+use crate::{ColumnMapping, DeltaError, TableShape};
 
 /// A Delta table by its place.
 #[derive(Debug)]
@@ -45,48 +38,153 @@ impl DeltaTable {
 /// One version of one table.
 #[derive(Clone)]
 pub struct Snapshot {
-    inner: SnapshotRef,
-    engine: Arc<dyn Engine>,
+    opened: Opened,
+    store: Arc<dyn ObjectStore>,
     shape: TableShape,
+    schema: SchemaText,
     timestamp_ms: Option<i64>,
+    /// What came up while the log was read, at its opening and in any replay since.
+    notes: Arc<Mutex<BTreeSet<LogNote>>>,
 }
+
+/// A log that was read, and how.
+#[derive(Clone)]
+pub(crate) struct Opened {
+    pub inner: SnapshotRef,
+    pub engine: Arc<dyn Engine>,
+    pub reading: Arc<LogReading>,
+}
+
+/// Most times that a log is read anew without something of it: a table keeps a few checkpoints.
+const ATTEMPTS: usize = 20;
 
 fn open(store: Arc<dyn ObjectStore>, root: Url, version: Option<u64>) -> Result<Snapshot, DeltaError> {
-    let engine = engine(store, LOG_READ_AHEAD, LOG_BATCH_ROWS)?;
+    let mut notes = BTreeSet::new();
+    let opened = open_log(&store, &root, version, Without::default(), &mut notes)?;
     let of_log = |e| DeltaError::of_log(e, &root, version);
-    let mut builder = KernelSnapshot::builder_for(root.as_str());
-    if let Some(version) = version {
-        builder = builder.at_version(version);
-    }
-    let inner = builder.build(engine.as_ref()).map_err(of_log)?;
-    let table = inner.table_configuration();
+    let table = opened.inner.table_configuration();
     table.ensure_operation_supported(Operation::Scan).map_err(of_log)?;
-    let shape = TableShape::new(
-        root.clone(),
-        inner.schema(),
-        table.logical_partition_columns().to_vec(),
-        table.column_mapping_mode().into(),
-    )?;
+    let schema = opened.reading.schema().unwrap_or_else(|| SchemaText::of(table.metadata().schema_string()));
+    let mapping = column_mapping(&opened.inner, &root)?;
+    let partition_columns = table.logical_partition_columns().to_vec();
+    let shape = TableShape::new(root, opened.inner.schema(), partition_columns, mapping)?;
     // A commit file may be gone while a checkpoint still carries its version: then only the time is unknown.
-    let timestamp_ms = inner.get_timestamp(engine.as_ref()).ok();
-    Ok(Snapshot { inner, engine, shape, timestamp_ms })
+    let timestamp_ms = opened.inner.get_timestamp(opened.engine.as_ref()).ok();
+    Ok(Snapshot { opened, store, shape, schema, timestamp_ms, notes: Arc::new(Mutex::new(notes)) })
 }
 
-/// The kernel's engine over `store`, its I/O on the runtime of this crate.
-pub(crate) fn engine(
-    store: Arc<dyn ObjectStore>,
-    read_ahead: NonZero<usize>,
-    batch_rows: NonZero<usize>,
-) -> Result<Arc<dyn Engine>, DeltaError> {
-    let executor = Arc::new(TokioMultiThreadExecutor::new(io()?));
-    let builder = DefaultEngineBuilder::new(store).with_task_executor(executor);
-    Ok(Arc::new(builder.with_buffer_size(read_ahead).with_batch_size(batch_rows).build()))
+/// Reads a log, without the checkpoints that cannot be read as long as its commits say the same.
+pub(crate) fn open_log(
+    store: &Arc<dyn ObjectStore>,
+    root: &Url,
+    version: Option<u64>,
+    without: Without,
+    notes: &mut BTreeSet<LogNote>,
+) -> Result<Opened, DeltaError> {
+    let mut without = without;
+    let mut first: Option<DeltaError> = None;
+    for _ in 0..ATTEMPTS {
+        let reading = LogReading::new(store.clone(), root, without.clone());
+        let engine = log::engine(reading.clone())?;
+        let mut builder = KernelSnapshot::builder_for(root.as_str());
+        if let Some(version) = version {
+            builder = builder.at_version(version);
+        }
+        let error = match builder.build(engine.as_ref()) {
+            Ok(inner) if is_whole(&inner) => return Ok(Opened { inner, engine, reading }),
+            Ok(inner) => {
+                let version = version.unwrap_or_else(|| inner.version());
+                let reason = "its oldest commits are gone, and no checkpoint stands in for them".to_owned();
+                let gone = DeltaError::VersionGone { root: root.to_string(), version, reason };
+                return Err(first.unwrap_or(gone));
+            }
+            Err(error) => error,
+        };
+        match reading.trouble() {
+            Some(trouble) => {
+                let error = unreadable(root, &trouble);
+                let Some(checkpoint) = trouble.checkpoint.filter(|version| !without.checkpoints.contains(version))
+                else {
+                    return Err(first.unwrap_or(error));
+                };
+                first.get_or_insert(error);
+                notes.insert(passed_by(&trouble));
+                without.checkpoints.insert(checkpoint);
+            }
+            // `_last_checkpoint` names a checkpoint that is not there (any more).
+            None if is_about_hint(&error) && !without.hint => {
+                without.hint = true;
+                notes.insert(LogNote {
+                    file: "_last_checkpoint".to_owned(),
+                    message:
+                        "it names a checkpoint that is not there or has no bytes; the log was read from what is there"
+                            .to_owned(),
+                });
+            }
+            None => return Err(first.unwrap_or_else(|| DeltaError::of_log(error, root, version))),
+        }
+    }
+    Err(first.unwrap_or_else(|| DeltaError::Internal("the log was read in vain".into())))
+}
+
+/// Whether the commits that were read begin where nothing was before them.
+fn is_whole(inner: &KernelSnapshot) -> bool {
+    let segment = inner.log_segment();
+    let first = segment.listed.ascending_commit_files.first().map(|commit| commit.version);
+    segment.checkpoint_version.is_some() || first == Some(0)
+}
+
+fn is_about_hint(error: &KernelError) -> bool {
+    match error {
+        KernelError::Backtraced { source, .. } => is_about_hint(source),
+        other => other.to_string().contains("_last_checkpoint"),
+    }
+}
+
+pub(crate) fn unreadable(root: &Url, trouble: &Trouble) -> DeltaError {
+    DeltaError::UnreadableLog { root: root.to_string(), file: trouble.file.clone(), reason: trouble.reason.clone() }
+}
+
+pub(crate) fn passed_by(trouble: &Trouble) -> LogNote {
+    let message = format!("it cannot be read ({}); the commits before it were read instead", trouble.reason);
+    LogNote { file: trouble.file.clone(), message }
+}
+
+/// The table's column mapping, from the property as it was typed: the kernel takes what it cannot parse for none.
+fn column_mapping(inner: &KernelSnapshot, root: &Url) -> Result<ColumnMapping, DeltaError> {
+    let table = inner.table_configuration();
+    let refuse = |reason: String| Err(DeltaError::Unsupported { root: root.to_string(), reason });
+    let Some(text) = inner.metadata_configuration().get("delta.columnMapping.mode") else {
+        return Ok(ColumnMapping::None);
+    };
+    let mode = match text.to_lowercase().as_str() {
+        "none" => return Ok(ColumnMapping::None),
+        "name" => ColumnMapping::Name,
+        "id" => ColumnMapping::Id,
+        _ => {
+            return refuse(format!(
+                "its property delta.columnMapping.mode is {text:?}, which is none of none, name and id: set the column \
+                 mapping mode that its files were written in"
+            ));
+        }
+    };
+    let protocol = table.protocol();
+    let features = protocol.reader_features().unwrap_or_default();
+    let named = features.iter().any(|feature| feature.to_string() == "columnMapping");
+    if protocol.min_reader_version() == 2 || named {
+        return Ok(mode);
+    }
+    refuse(format!(
+        "its property delta.columnMapping.mode is {text:?}, and its protocol (reader version {}) has no column mapping: \
+         upgrade the protocol or take the property away",
+        protocol.min_reader_version()
+    ))
 }
 
 impl Snapshot {
     /// The version that is pinned.
     pub fn version(&self) -> u64 {
-        self.inner.version()
+        self.opened.inner.version()
     }
 
     /// When it was committed, in milliseconds since 1970, where the log still says so.
@@ -116,23 +214,38 @@ impl Snapshot {
 
     /// The id that the table keeps for life.
     pub fn table_id(&self) -> &str {
-        self.inner.table_configuration().metadata().id()
+        self.opened.inner.table_configuration().metadata().id()
+    }
+
+    /// The schema's text as the log has it, with the types that this reader cannot parse.
+    pub fn schema_json(&self) -> &str {
+        &self.schema.whole
+    }
+
+    /// Columns of types that cannot be read at all. A plan must refuse them: their values are not there.
+    pub fn unreadable_columns(&self) -> &[UnreadableColumn] {
+        &self.schema.unreadable
+    }
+
+    /// What of the log was passed by, as far as it was read until now.
+    pub fn notes(&self) -> Vec<LogNote> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// The properties set on the table.
     pub fn properties(&self) -> BTreeMap<String, String> {
-        self.inner.metadata_configuration().iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+        self.opened.inner.metadata_configuration().iter().map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
     /// The lowest reader version that may read the table.
     pub fn min_reader_version(&self) -> i32 {
-        self.inner.table_configuration().protocol().min_reader_version()
+        self.opened.inner.table_configuration().protocol().min_reader_version()
     }
 
     /// The features a reader must have, by their names in the protocol, sorted. Column mapping is named for tables of
     /// reader version 2 as well, where it is implied.
     pub fn reader_features(&self) -> Vec<String> {
-        let protocol = self.inner.table_configuration().protocol();
+        let protocol = self.opened.inner.table_configuration().protocol();
         let mut names: Vec<String> =
             protocol.reader_features().unwrap_or_default().iter().map(ToString::to_string).collect();
         if protocol.min_reader_version() == 2 {
@@ -142,12 +255,28 @@ impl Snapshot {
         names
     }
 
-    pub(crate) fn inner(&self) -> &SnapshotRef {
-        &self.inner
+    pub(crate) fn opened(&self) -> &Opened {
+        &self.opened
     }
 
-    pub(crate) fn engine(&self) -> &Arc<dyn Engine> {
-        &self.engine
+    pub(crate) fn note(&self, note: LogNote) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).insert(note);
+    }
+
+    /// The same version, read without something of its log.
+    pub(crate) fn reopened(&self, without: Without) -> Result<Opened, DeltaError> {
+        let mut notes = BTreeSet::new();
+        let opened = open_log(&self.store, self.shape.root(), Some(self.version()), without, &mut notes)?;
+        let same = opened.inner.table_configuration().metadata() == self.opened.inner.table_configuration().metadata()
+            && opened.inner.table_configuration().protocol() == self.opened.inner.table_configuration().protocol();
+        if !same {
+            return Err(DeltaError::InvalidLog {
+                root: self.shape.root().to_string(),
+                reason: "its commits and its checkpoint say different things of its schema or protocol".to_owned(),
+            });
+        }
+        notes.into_iter().for_each(|note| self.note(note));
+        Ok(opened)
     }
 }
 

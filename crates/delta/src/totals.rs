@@ -91,6 +91,7 @@ mod tests {
                 rows,
                 partition_values: vec![("p".into(), p)],
                 deletion_vector: None,
+                statistics: None,
             },
         )
     }

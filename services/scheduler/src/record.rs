@@ -7,6 +7,9 @@ mod task;
 mod worker;
 
 pub use job::{Counts, Job, JobTable, Reason, Spec};
-pub use plan::{Column, Deletion, Finding, ManifestChunk, PartitionValue, SourceFile, Target, TargetName, Version};
+pub use plan::{
+    Column, ColumnStatistics, Deletion, FileStatistics, Finding, ManifestChunk, PartitionValue, SourceFile, Target,
+    TargetName, Version,
+};
 pub use task::{Check, Log, Task, Unit, Verification};
 pub use worker::{Intent, IntentUnit, Lineage, Notice, Request, Sequence, TableClaim, UnitClaim, Worker};

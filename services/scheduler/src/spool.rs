@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use catalog::pin_table_response::Part;
 use mms_proto::catalog::v1 as catalog;
+use prost::Message as _;
 
 use crate::convert::{file_from, value_from};
 use crate::core::Core;
@@ -16,6 +17,7 @@ use crate::store::{ChunkKey, JobKey, TableKey};
 /// Pieces of manifests, and their files, after which they are stored together: each commit waits for the disk.
 const CHUNKS_AT_ONCE: usize = 256;
 const FILES_AT_ONCE: usize = 5_000;
+const BYTES_AT_ONCE: usize = 8 << 20;
 
 /// What the catalog did wrong.
 pub fn broken(text: &str) -> SchedulerError {
@@ -32,7 +34,8 @@ pub async fn units(
 ) -> Result<Option<Vec<Unit>>> {
     let mut units: Vec<Unit> = Vec::new();
     let mut chunk = 0;
-    let mut spool = Spool { job: (key.0.clone(), key.1.clone()), uid: uid.to_owned(), chunks: Vec::new(), files: 0 };
+    let mut spool =
+        Spool { job: (key.0.clone(), key.1.clone()), uid: uid.to_owned(), chunks: Vec::new(), files: 0, bytes: 0 };
     // Of the last unit; the log has them in any order.
     let mut seen: HashSet<String> = HashSet::new();
     loop {
@@ -68,7 +71,9 @@ pub async fn units(
         let at = (key.0.clone(), key.1.clone(), (key.2.clone(), key.3.clone()), unit.number, chunk);
         chunk += 1;
         spool.files += files.len();
-        spool.chunks.push((at, ManifestChunk { files }));
+        let chunk_of_files = ManifestChunk { files };
+        spool.bytes += chunk_of_files.encoded_len();
+        spool.chunks.push((at, chunk_of_files));
         if spool.is_full() && !spool.store(core).await? {
             return Ok(None);
         }
@@ -87,15 +92,16 @@ struct Spool {
     uid: String,
     chunks: Vec<(ChunkKey, ManifestChunk)>,
     files: usize,
+    bytes: usize,
 }
 
 impl Spool {
     fn is_full(&self) -> bool {
-        self.chunks.len() >= CHUNKS_AT_ONCE || self.files >= FILES_AT_ONCE
+        self.chunks.len() >= CHUNKS_AT_ONCE || self.files >= FILES_AT_ONCE || self.bytes >= BYTES_AT_ONCE
     }
 
     async fn store(&mut self, core: &Core) -> Result<bool> {
-        self.files = 0;
+        (self.files, self.bytes) = (0, 0);
         let (chunks, job, uid) = (std::mem::take(&mut self.chunks), self.job.clone(), self.uid.clone());
         core.store.commit(move |tx| plan::keep_manifest(tx, &job, &uid, &chunks)).await
     }

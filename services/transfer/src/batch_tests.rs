@@ -72,6 +72,7 @@ fn source(a: Vec<Option<i64>>, b: Vec<Option<i64>>, t: Vec<String>) -> FileBatch
         rows: None,
         partition_values: Vec::new(),
         deletion_vector: None,
+        statistics: None,
     };
     FileBatch {
         index: 0,

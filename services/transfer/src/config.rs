@@ -22,6 +22,9 @@ pub struct Config {
     pub codec: BlockCodec,
     /// Bytes of Arrow data after which a block ends. A service takes at most 20,000 blocks a session and 10 MB/s a block.
     pub block_bytes: u64,
+    /// Bytes that one task may hold of the file it reads: a row group of up to a quarter of it is fetched whole, larger ones
+    /// page by page, and a file with a page of more than half of it is refused. Besides that a task holds a few batches.
+    pub slot_memory_bytes: u64,
     /// Whether tables may lie on this machine. For the sandbox: everything else refuses them.
     pub allow_local_files: bool,
 }
@@ -58,6 +61,7 @@ impl Default for Config {
             slots: 2,
             codec: BlockCodec::Lz4,
             block_bytes: 256 << 20,
+            slot_memory_bytes: 512 << 20,
             allow_local_files: false,
         }
     }
@@ -80,6 +84,9 @@ impl ServiceConfig for Config {
         }
         if !((1 << 20)..=(16 << 30)).contains(&self.block_bytes) {
             faults.add("transfer.block_bytes", "must be from 1 MiB to 16 GiB");
+        }
+        if !((64 << 20)..=(64 << 30)).contains(&self.slot_memory_bytes) {
+            faults.add("transfer.slot_memory_bytes", "must be from 64 MiB to 64 GiB");
         }
     }
 }

@@ -44,6 +44,7 @@ pub async fn run(
         let written = upload::write(run, &source, target, unit, before).await?;
         if lines.len() < 90 {
             lines.push(describe(unit, &written));
+            lines.extend(written.notes.iter().map(|note| format!("unit {}: {note}", unit.index)));
         }
         let done = publish::publish(run, target, unit, written).await?;
         published.insert(unit.index, done);

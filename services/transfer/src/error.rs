@@ -128,8 +128,8 @@ impl TransferError {
             Self::Source(DeltaError::Unsupported { .. } | DeltaError::CatalogManaged { .. }) => {
                 ErrorReason::SourceUnsupported
             }
+            Self::Value { .. } | Self::Source(DeltaError::Column { .. }) => ErrorReason::ValueUnsupported,
             Self::Source(_) | Self::Storage(_) => ErrorReason::SourceFailed,
-            Self::Value { .. } => ErrorReason::ValueUnsupported,
             Self::Conflict { .. } => ErrorReason::TargetConflict,
             Self::Differs { .. } => ErrorReason::VerificationFailed,
         }

@@ -56,6 +56,7 @@ pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
     let settings = run::Settings {
         codec: config.codec.into(),
         block_bytes: config.block_bytes,
+        slot_memory_bytes: config.slot_memory_bytes,
         allow_local_files: config.allow_local_files,
     };
     let worker = worker::Worker::new(peers, register, settings, transfers.clone(), CancellationToken::new());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
-use mms_delta::SourceFile;
+use mms_delta::{ColumnStatistics, FileStatistics, SourceFile};
 use mms_http::retry::{Attempts, RetryBudget, RetryClass, RetryPolicy};
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1 as types;
@@ -118,7 +118,23 @@ fn file(file: types::SourceFile) -> Result<SourceFile> {
         rows: file.row_count.map(|rows| rows.max(0).unsigned_abs()),
         deletion_vector,
         path: file.path,
+        statistics: file.statistics.map(statistics),
     })
+}
+
+fn statistics(told: types::FileStatistics) -> FileStatistics {
+    let some = |text: String| Some(text).filter(|text| !text.is_empty());
+    let column = |column: types::ColumnStatistics| ColumnStatistics {
+        path: column.path,
+        nulls: column.null_count.map(|nulls| nulls.max(0).unsigned_abs()),
+        least: some(column.min_value),
+        most: some(column.max_value),
+    };
+    FileStatistics {
+        rows: told.row_count.map(|rows| rows.max(0).unsigned_abs()),
+        tight: told.tight_bounds,
+        columns: told.columns.into_iter().map(column).collect(),
+    }
 }
 
 #[cfg(test)]

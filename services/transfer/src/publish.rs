@@ -36,6 +36,8 @@ pub struct Written {
     pub blocks: Vec<BlockReceipt>,
     /// Rows read.
     pub rows: i64,
+    /// What is worth knowing of the files that were read.
+    pub notes: Vec<String>,
 }
 
 fn table(target: &Target) -> TargetTable {

@@ -3,7 +3,7 @@
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use mms_delta::{DeltaError, FileBatch, ReadOptions, read_files};
+use mms_delta::{DeltaError, FileBatch, ReadNotes, ReadOptions, read_files};
 
 use crate::data::Source;
 use crate::error::Result;
@@ -64,12 +64,27 @@ pub struct Rows<'a> {
     ahead: Option<FileBatch>,
     /// Where the stream began, which counts files from there.
     base: usize,
+    notes: ReadNotes,
 }
 
 impl<'a> Rows<'a> {
     /// From the unit's first row on.
     pub fn new(run: &'a Run, source: &'a Source, unit: i32) -> Self {
-        Self { run, source, unit, at: Place::default(), stream: None, ahead: None, base: 0 }
+        Self {
+            run,
+            source,
+            unit,
+            at: Place::default(),
+            stream: None,
+            ahead: None,
+            base: 0,
+            notes: ReadNotes::default(),
+        }
+    }
+
+    /// What is worth knowing of the files that were read, for the task's log.
+    pub fn notes(&self) -> Vec<String> {
+        self.notes.take()
     }
 
     /// Before the batch that [`Rows::take`] gives.
@@ -90,7 +105,12 @@ impl<'a> Rows<'a> {
                 Some(stream) => stream,
                 None => {
                     let files = manifest::files(self.run, self.unit, self.at.file);
-                    let options = ReadOptions { first_row: self.at.row, ..ReadOptions::default() };
+                    let options = ReadOptions {
+                        first_row: self.at.row,
+                        memory_bytes: self.run.settings.slot_memory_bytes,
+                        notes: self.notes.clone(),
+                        ..ReadOptions::default()
+                    };
                     self.base = self.at.file;
                     self.stream.insert(read_files(&self.source.shape, self.source.store.clone(), files, options))
                 }
@@ -123,7 +143,14 @@ mod tests {
     fn read(index: usize, size: u64, rows: std::ops::Range<u64>, file_rows: u64) -> FileBatch {
         let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..(rows.end - rows.start).cast_signed()));
         let path = format!("{index}.parquet");
-        let file = SourceFile { path, size, rows: None, partition_values: Vec::new(), deletion_vector: None };
+        let file = SourceFile {
+            path,
+            size,
+            rows: None,
+            partition_values: Vec::new(),
+            deletion_vector: None,
+            statistics: None,
+        };
         let batch = RecordBatch::try_from_iter([("id", ids)]).expect("one column");
         FileBatch { index, file: Arc::new(file), rows, file_rows, kept: None, batch }
     }

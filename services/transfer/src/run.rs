@@ -34,6 +34,8 @@ pub struct Settings {
     pub codec: mms_maxcompute::tunnel::Codec,
     /// Bytes after which a block ends.
     pub block_bytes: u64,
+    /// Bytes that may be held of a file that is read.
+    pub slot_memory_bytes: u64,
     /// Whether tables may lie on this machine.
     pub allow_local_files: bool,
 }

@@ -46,7 +46,7 @@ pub async fn write(
     } else {
         upload.session.check_blocks(&blocks).await.map_err(TransferError::from)?;
     }
-    Ok(Written { session: upload.session, blocks, rows: rows.place().rows })
+    Ok(Written { session: upload.session, blocks, rows: rows.place().rows, notes: rows.notes() })
 }
 
 struct Upload<'a> {

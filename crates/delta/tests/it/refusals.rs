@@ -152,7 +152,7 @@ async fn the_same_files_give_the_same_batches_in_their_order() {
     let mut reads = Vec::new();
     for _ in 0..2 {
         let list = stream::iter(files(&snapshot).await).map(Ok::<_, DeltaError>);
-        let batches: Vec<_> = read_files(snapshot.shape(), store(), list, options).try_collect().await.unwrap();
+        let batches: Vec<_> = read_files(snapshot.shape(), store(), list, options.clone()).try_collect().await.unwrap();
         assert!(batches.is_sorted_by_key(|b| b.index));
         assert!(batches.iter().all(|b| (1..=300).contains(&b.batch.num_rows())));
         reads.push(batches.into_iter().map(|b| (b.index, b.batch)).collect::<Vec<_>>());
@@ -162,7 +162,7 @@ async fn the_same_files_give_the_same_batches_in_their_order() {
     let list = files(&snapshot).await;
     for (skip, first_row) in [(0, 0), (0, 250), (1, 400), (1, 501), (1, 999)] {
         let rest = stream::iter(list.clone().into_iter().skip(skip)).map(Ok::<_, DeltaError>);
-        let from = ReadOptions { first_row, ..options };
+        let from = ReadOptions { first_row, ..options.clone() };
         let batches: Vec<_> = read_files(snapshot.shape(), store(), rest, from).try_collect().await.unwrap();
         let place = |b: &mms_delta::FileBatch| (0..b.batch.num_rows()).map(|i| b.row_in_file(i)).collect::<Vec<_>>();
         let of_first: Vec<u64> = batches.iter().filter(|b| b.index == 0).flat_map(place).collect();

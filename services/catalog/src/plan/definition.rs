@@ -20,8 +20,6 @@ pub fn source_table(
     snapshot: &Snapshot,
     partitions: &[PartitionTotals],
 ) -> std::result::Result<SourceTable, MappingError> {
-    let schema = serde_json::to_string(snapshot.schema().as_ref())
-        .map_err(|error| MappingError::Schema { path: String::new(), problem: error.to_string() })?;
     let mut nulls: BTreeMap<String, bool> =
         snapshot.partition_columns().iter().map(|column| (column.clone(), false)).collect();
     for (column, value) in partitions.iter().flat_map(|partition| &partition.values) {
@@ -35,7 +33,7 @@ pub fn source_table(
         schema: key.1.clone(),
         table: key.2.clone(),
         comment: info.comment.clone(),
-        columns: parse_schema(&schema)?,
+        columns: parse_schema(snapshot.schema_json())?,
         partition_columns: snapshot.partition_columns().to_vec(),
         primary_key: facts::primary_key(info),
         properties: snapshot.properties(),

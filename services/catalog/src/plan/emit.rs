@@ -3,10 +3,11 @@
 
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
-use mms_delta::{DeltaError, PartitionValues, SourceFile};
+use mms_delta::{ColumnStatistics, DeltaError, FileStatistics, PartitionValues, SourceFile};
 use mms_proto::catalog::v1 as pb;
 use mms_proto::types::v1 as types;
 use pb::pin_table_response::Part;
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tonic::Status;
 
@@ -15,8 +16,9 @@ use crate::error::{CatalogError, Result};
 use crate::key;
 use crate::scan::facts::count;
 
-/// Files in one message.
+/// Files in one message, and their bytes: statistics make files of wide tables long.
 const FILES_MAX: usize = 1000;
+const BYTES_MAX: usize = 1 << 20;
 
 /// Where answers go.
 pub type Out = mpsc::Sender<std::result::Result<pb::PinTableResponse, Status>>;
@@ -72,6 +74,7 @@ struct Message {
     unit: usize,
     partition: PartitionValues,
     files: Vec<types::SourceFile>,
+    bytes: usize,
 }
 
 impl Message {
@@ -84,7 +87,10 @@ impl Message {
         out: &Out,
         end: &mut pb::PinEnd,
     ) -> Result<bool> {
-        let fits = self.unit == unit && self.partition == file.partition_values && self.files.len() < FILES_MAX;
+        let fits = self.unit == unit
+            && self.partition == file.partition_values
+            && self.files.len() < FILES_MAX
+            && self.bytes < BYTES_MAX;
         if !self.files.is_empty() && !fits && !self.send(units, out).await? {
             return Ok(false);
         }
@@ -92,7 +98,9 @@ impl Message {
         self.partition.clone_from(&file.partition_values);
         end.file_count += 1;
         end.size_bytes += count(file.size);
-        self.files.push(file_to(file)?);
+        let file = file_to(file)?;
+        self.bytes += file.encoded_len();
+        self.files.push(file);
         Ok(true)
     }
 
@@ -100,6 +108,7 @@ impl Message {
         if self.files.is_empty() {
             return Ok(!out.is_closed());
         }
+        self.bytes = 0;
         let target = units.units().get(self.unit).map(|unit| unit.target.as_slice()).unwrap_or_default();
         let value = |(column, value): &(String, String)| types::PartitionValue {
             column: column.clone(),
@@ -132,7 +141,22 @@ fn file_to(file: SourceFile) -> Result<types::SourceFile> {
         row_count: file.rows.map(count),
         partition_values: file.partition_values.into_iter().map(value).collect(),
         deletion_vector: vector,
+        statistics: file.statistics.map(statistics_to),
     })
+}
+
+fn statistics_to(told: FileStatistics) -> types::FileStatistics {
+    let column = |column: ColumnStatistics| types::ColumnStatistics {
+        path: column.path,
+        null_count: column.nulls.map(count),
+        min_value: column.least.unwrap_or_default(),
+        max_value: column.most.unwrap_or_default(),
+    };
+    types::FileStatistics {
+        row_count: told.rows.map(count),
+        tight_bounds: told.tight,
+        columns: told.columns.into_iter().map(column).collect(),
+    }
 }
 
 #[cfg(test)]

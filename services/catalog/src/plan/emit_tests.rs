@@ -28,6 +28,7 @@ fn files(spec: &[(u8, u8)]) -> Vec<SourceFile> {
             ("q".to_owned(), Some(q.to_string())),
         ],
         deletion_vector: None,
+        statistics: None,
     };
     spec.iter().enumerate().map(file).collect()
 }
@@ -118,6 +119,7 @@ fn values_that_fall_together_are_a_blocker() {
         rows: None,
         partition_values: vec![("p".to_owned(), Some(value.to_owned()))],
         deletion_vector: None,
+        statistics: None,
     };
     let totals: TableTotals = [file("a/b"), file("a_b"), file("a=c")].iter().collect();
     let partitions: Vec<_> = totals.partitions().collect();

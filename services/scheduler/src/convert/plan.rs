@@ -120,7 +120,22 @@ pub fn file_from(file: pb::SourceFile) -> record::SourceFile {
         row_count: file.row_count,
         partition_values: file.partition_values.into_iter().map(value_from).collect(),
         deletion: (!file.deletion_vector.is_empty()).then_some(record::Deletion { descriptor: file.deletion_vector }),
+        statistics: file.statistics.map(|told| record::FileStatistics {
+            row_count: told.row_count,
+            tight_bounds: told.tight_bounds,
+            columns: told.columns.into_iter().map(column_from).collect(),
+        }),
     }
+}
+
+fn column_from(told: pb::ColumnStatistics) -> record::ColumnStatistics {
+    let pb::ColumnStatistics { path, null_count, min_value, max_value } = told;
+    record::ColumnStatistics { path, null_count, min_value, max_value }
+}
+
+fn column_to(told: record::ColumnStatistics) -> pb::ColumnStatistics {
+    let record::ColumnStatistics { path, null_count, min_value, max_value } = told;
+    pb::ColumnStatistics { path, null_count, min_value, max_value }
 }
 
 pub fn file_to(file: record::SourceFile) -> pb::SourceFile {
@@ -130,5 +145,10 @@ pub fn file_to(file: record::SourceFile) -> pb::SourceFile {
         row_count: file.row_count,
         partition_values: file.partition_values.iter().map(value_to).collect(),
         deletion_vector: file.deletion.map(|deletion| deletion.descriptor).unwrap_or_default(),
+        statistics: file.statistics.map(|told| pb::FileStatistics {
+            row_count: told.row_count,
+            tight_bounds: told.tight_bounds,
+            columns: told.columns.into_iter().map(column_to).collect(),
+        }),
     }
 }

@@ -122,6 +122,32 @@ pub struct SourceFile {
     pub partition_values: Vec<PartitionValue>,
     #[prost(message, optional, tag = "5")]
     pub deletion: Option<Deletion>,
+    #[prost(message, optional, tag = "6")]
+    pub statistics: Option<FileStatistics>,
+}
+
+/// What the log tells of a file.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct FileStatistics {
+    #[prost(int64, optional, tag = "1")]
+    pub row_count: Option<i64>,
+    #[prost(bool, tag = "2")]
+    pub tight_bounds: bool,
+    #[prost(message, repeated, tag = "3")]
+    pub columns: Vec<ColumnStatistics>,
+}
+
+/// What the log tells of a column of a file.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ColumnStatistics {
+    #[prost(string, repeated, tag = "1")]
+    pub path: Vec<String>,
+    #[prost(int64, optional, tag = "2")]
+    pub null_count: Option<i64>,
+    #[prost(string, tag = "3")]
+    pub min_value: String,
+    #[prost(string, tag = "4")]
+    pub max_value: String,
 }
 
 /// Files of one unit of a table; a unit has as many chunks as it needs.

@@ -1,15 +1,20 @@
 //! How many rows are read at once, by what Parquet files tell of themselves.
 
-use arrow::array::{ArrayRef, Int64Array, StringArray};
-use object_store::ObjectStoreExt;
-use object_store::memory::InMemory;
+use std::num::NonZero;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::*;
 
-const GOAL: Goal = Goal { rows: NonZero::new(8192).expect("no zero"), bytes: NonZero::new(1 << 20).expect("no zero") };
+const GOAL: Goal = Goal {
+    rows: NonZero::new(8192).expect("no zero"),
+    bytes: NonZero::new(1 << 20).expect("no zero"),
+    memory: 512 << 20,
+};
 
 fn file(batch: &RecordBatch, properties: WriterProperties) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -21,7 +26,7 @@ fn file(batch: &RecordBatch, properties: WriterProperties) -> Vec<u8> {
 
 fn rows_at_once(batch: &RecordBatch, properties: WriterProperties) -> Vec<usize> {
     let reader = SerializedFileReader::new(bytes::Bytes::from(file(batch, properties))).expect("a file");
-    reader.metadata().row_groups().iter().map(|group| batch_rows(group, GOAL)).collect()
+    reader.metadata().row_groups().iter().map(|group| batch_rows(group, &[0], GOAL)).collect()
 }
 
 fn texts(rows: usize, text: impl Fn(usize) -> String) -> RecordBatch {
@@ -61,36 +66,23 @@ fn a_dictionary_does_not_hide_how_long_its_texts_are() {
         SerializedFileReader::new(bytes::Bytes::from(file(&few, WriterProperties::default()))).expect("a file");
     let group = reader.metadata().row_group(0);
     assert!(group.column(0).uncompressed_size() < 1_000_000);
-    assert!((19..=22).contains(&batch_rows(group, GOAL)), "{}", batch_rows(group, GOAL));
-    assert_eq!(batch_rows(&untold(group), GOAL) as u64, GUESSED_ROWS_MIN);
+    assert!((19..=22).contains(&batch_rows(group, &[0], GOAL)), "{}", batch_rows(group, &[0], GOAL));
+    assert_eq!(batch_rows(&untold(group), &[0], GOAL) as u64, GUESSED_ROWS_MIN);
     // Few short texts are read by thousands, told or not.
     let short = texts(20_000, |i| format!("{}", i / 5_000));
     let reader =
         SerializedFileReader::new(bytes::Bytes::from(file(&short, WriterProperties::default()))).expect("a file");
-    assert_eq!(batch_rows(&untold(reader.metadata().row_group(0)), GOAL), 8192);
+    assert_eq!(batch_rows(&untold(reader.metadata().row_group(0)), &[0], GOAL), 8192);
 }
 
-#[tokio::test]
-async fn a_file_is_read_from_any_row_on() {
-    let batch = texts(1_000, |i| i.to_string());
-    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(300)).build();
-    let bytes = file(&batch, properties);
-    let (store, path) = (Arc::new(InMemory::new()), ObjectPath::from("f.parquet"));
-    let size = bytes.len() as u64;
-    store.put(&path, bytes.into()).await.expect("kept");
-    let field = delta_kernel::schema::StructField::nullable("t", delta_kernel::schema::DataType::STRING);
-    let schema = Arc::new(delta_kernel::schema::StructType::try_new([field]).expect("a schema"));
-    for first in [0_u64, 1, 299, 300, 650, 999, 1_000] {
-        let goal = Goal { rows: NonZero::new(64).expect("no zero"), ..GOAL };
-        let opened = open(store.clone(), path.clone(), size, schema.clone(), goal, first).await.expect("opens");
-        assert_eq!(opened.rows, 1_000);
-        let batches: Vec<RecordBatch> = opened.batches.try_collect().await.expect("reads");
-        assert!(batches.iter().all(|batch| batch.num_rows() <= 64));
-        let found: Vec<String> = batches
-            .iter()
-            .flat_map(|b| b.column(0).as_any().downcast_ref::<StringArray>().expect("texts").iter().flatten())
-            .map(str::to_owned)
-            .collect();
-        assert_eq!(found, (first..1_000).map(|i| i.to_string()).collect::<Vec<_>>(), "from {first}");
-    }
+#[test]
+fn a_group_that_does_not_fit_is_read_a_few_rows_at_a_time() {
+    let long = texts(500, |i| format!("{i}{}", "x".repeat(100_000)));
+    let reader = SerializedFileReader::new(bytes::Bytes::from(file(&long, plain()))).expect("a file");
+    let group = reader.metadata().row_group(0);
+    assert_eq!(pace(group, &[0], GOAL), (batch_rows(group, &[0], GOAL), batch_rows(group, &[0], GOAL)));
+    let narrow = Goal { memory: 64 << 20, ..GOAL };
+    let (at_once, handed_on) = pace(group, &[0], narrow);
+    assert!(at_once == 2 && handed_on > at_once, "{at_once} {handed_on}");
+    assert_eq!(pace(group, &[], narrow), (8192, 8192), "what is not read does not count");
 }

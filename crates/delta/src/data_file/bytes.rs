@@ -1,0 +1,235 @@
+//! The bytes of one Parquet file, as its reader asks for them, from an object store. What is held at once is bounded: a
+//! row group that is small comes whole, a larger one page by page, and a page beyond the bound is refused before it is
+//! fetched or unpacked. It runs on threads that may block.
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use object_store::path::Path as ObjectPath;
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::reader::{ChunkReader, Length};
+use tokio::runtime::Handle;
+
+/// Bytes at the end of a file that are fetched first: most footers are smaller.
+const TAIL_BYTES: u64 = 64 << 10;
+/// Most and least bytes of a column that are fetched ahead.
+const WINDOW_BYTES: Range<u64> = (64 << 10)..(4 << 20);
+
+/// A file in a store.
+#[derive(Clone)]
+pub(crate) struct FileBytes(Arc<Inner>);
+
+struct Inner {
+    store: Arc<dyn ObjectStore>,
+    object: ObjectPath,
+    size: u64,
+    io: Handle,
+    /// Bytes that may be held for pages.
+    memory: u64,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    /// Parts of the file, by where they begin: its tail, and the columns of a small row group.
+    parts: Vec<(u64, Bytes)>,
+    /// Of a larger row group: where each column ends, and what is held of it.
+    windows: HashMap<u64, (u64, Bytes)>,
+    columns: Vec<Range<u64>>,
+    window: u64,
+}
+
+impl FileBytes {
+    /// Looks at the file; `told` is its size by the log, which may be wrong.
+    pub(crate) async fn open(
+        store: Arc<dyn ObjectStore>,
+        object: ObjectPath,
+        told: u64,
+        memory: u64,
+        io: Handle,
+    ) -> Result<Self, object_store::Error> {
+        let wanted = told.saturating_sub(TAIL_BYTES)..told;
+        let options = GetOptions { range: Some(GetRange::Bounded(wanted.clone())), ..GetOptions::default() };
+        let first = if told == 0 { None } else { store.get_opts(&object, options).await.ok() };
+        let (size, tail) = match first {
+            Some(found) if found.meta.size == told => (told, (wanted.start, found.bytes().await?)),
+            _ => {
+                // Not as told: what is true of it says the store.
+                let size = store.head(&object).await?.size;
+                let wanted = size.saturating_sub(TAIL_BYTES)..size;
+                let tail = if size == 0 { Bytes::new() } else { store.get_range(&object, wanted.clone()).await? };
+                (size, (wanted.start, tail))
+            }
+        };
+        let held = Mutex::new(Held { parts: vec![tail], ..Held::default() });
+        Ok(Self(Arc::new(Inner { store, object, size, io, memory, held })))
+    }
+
+    /// How long it really is.
+    pub(crate) fn size(&self) -> u64 {
+        self.0.size
+    }
+
+    /// Gets ready to read these columns of a row group, and lets go of what was held for another.
+    pub(crate) fn begin_group(&self, group: &RowGroupMetaData, leaves: &[usize]) -> Result<(), ParquetError> {
+        let columns: Vec<Range<u64>> = leaves
+            .iter()
+            .filter_map(|leaf| group.columns().get(*leaf))
+            .map(|column| {
+                let (start, length) = column.byte_range();
+                start..start.saturating_add(length).min(self.0.size)
+            })
+            .collect();
+        let all: u64 = columns.iter().map(|range| range.end.saturating_sub(range.start)).sum();
+        let whole = all <= self.0.memory / 4;
+        let parts = if whole && !columns.is_empty() {
+            let fetched = self.0.io.block_on(self.0.store.get_ranges(&self.0.object, &columns)).map_err(external)?;
+            columns.iter().map(|range| range.start).zip(fetched).collect()
+        } else {
+            Vec::new()
+        };
+        let window = (self.0.memory / 8 / (columns.len().max(1) as u64)).clamp(WINDOW_BYTES.start, WINDOW_BYTES.end);
+        *self.held() = Held { parts, windows: HashMap::new(), columns, window };
+        Ok(())
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Held> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `length` bytes from `start`, from what is held or from the store.
+    fn range(&self, start: u64, length: u64) -> Result<Bytes, ParquetError> {
+        let beyond =
+            || ParquetError::EOF(format!("{length} bytes from {start} are asked of a file of {}", self.0.size));
+        let end = start.checked_add(length).filter(|end| *end <= self.0.size).ok_or_else(beyond)?;
+        let slice = |(at, bytes): &(u64, Bytes)| {
+            let from = usize::try_from(start.checked_sub(*at)?).ok()?;
+            let to = from.checked_add(usize::try_from(length).ok()?)?;
+            (to <= bytes.len()).then(|| bytes.slice(from..to))
+        };
+        let (column, ahead) = {
+            let held = self.held();
+            let column = held.columns.iter().find(|column| column.contains(&start)).cloned();
+            let window = column.as_ref().and_then(|column| held.windows.get(&column.start));
+            if let Some(found) = held.parts.iter().chain(window).find_map(slice) {
+                return Ok(found);
+            }
+            (column, held.window)
+        };
+        let end = match &column {
+            Some(column) => end.max((start + ahead).min(column.end)),
+            None => end,
+        };
+        let fetched = self.0.io.block_on(self.0.store.get_range(&self.0.object, start..end)).map_err(external)?;
+        if let Some(column) = column
+            && end - start <= ahead.max(length.min(WINDOW_BYTES.end))
+        {
+            self.held().windows.insert(column.start, (start, fetched.clone()));
+        }
+        let length = usize::try_from(length).map_err(|_| beyond())?;
+        if fetched.len() < length { Err(beyond()) } else { Ok(fetched.slice(..length)) }
+    }
+
+    /// Refuses a page by its header, before anything of it is fetched or unpacked.
+    fn check_page(&self, start: u64) -> Result<(), ParquetError> {
+        let few = self.range(start, 24.min(self.0.size.saturating_sub(start)))?;
+        let Some((unpacked, packed)) = page_sizes(&few) else { return Ok(()) };
+        let (needs, bound) = (unpacked.saturating_add(packed), self.0.memory / 2);
+        if needs > bound {
+            return Err(ParquetError::General(format!(
+                "one page takes {needs} bytes ({packed} stored, {unpacked} unpacked), where a slot may hold {bound} for it: \
+                 raise transfer.slot_memory_bytes above {}, or rewrite the file with smaller pages",
+                needs.saturating_mul(2)
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn external(error: object_store::Error) -> ParquetError {
+    ParquetError::External(Box::new(error))
+}
+
+/// Bytes unpacked and stored, from the first fields of a page's header (Thrift's compact protocol: kind, then both sizes).
+/// None where it begins otherwise; then the reader will say what is wrong with it.
+fn page_sizes(header: &[u8]) -> Option<(u64, u64)> {
+    const I32_FIELD_NEXT: u8 = 0x15;
+    let mut at = 0;
+    let mut number = || {
+        (*header.get(at)? == I32_FIELD_NEXT).then_some(())?;
+        at += 1;
+        let (mut value, mut shift) = (0_u64, 0);
+        loop {
+            let byte = *header.get(at)?;
+            at += 1;
+            value |= u64::from(byte & 0x7f).checked_shl(shift)?;
+            if byte & 0x80 == 0 {
+                break;
+            }
+            shift += 7;
+        }
+        // Zigzag: sizes are not negative, and odd numbers are.
+        (value & 1 == 0).then_some(value >> 1)
+    };
+    let _kind = number()?;
+    Some((number()?, number()?))
+}
+
+impl Length for FileBytes {
+    fn len(&self) -> u64 {
+        self.0.size
+    }
+}
+
+impl ChunkReader for FileBytes {
+    type T = Cursor;
+
+    /// The Parquet reader asks so at the beginning of each page.
+    fn get_read(&self, start: u64) -> Result<Cursor, ParquetError> {
+        self.check_page(start)?;
+        Ok(Cursor { file: self.clone(), at: start })
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        self.range(start, length as u64)
+    }
+}
+
+/// Reads on from a place.
+pub(crate) struct Cursor {
+    file: FileBytes,
+    at: u64,
+}
+
+impl Read for Cursor {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.file.0.size.saturating_sub(self.at);
+        let wanted = left.min(buffer.len() as u64);
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let bytes = self.file.range(self.at, wanted).map_err(io::Error::other)?;
+        buffer[..bytes.len()].copy_from_slice(&bytes);
+        self.at += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_tells_the_sizes_of_its_page() {
+        // DATA_PAGE, 300 bytes unpacked, 130 stored.
+        assert_eq!(page_sizes(&[0x15, 0x00, 0x15, 0xd8, 0x04, 0x15, 0x84, 0x02, 0x2c]), Some((300, 130)));
+        for broken in [&[][..], &[0x15], &[0x16, 0x00], &[0x15, 0x00, 0x15, 0x01], &[0x15, 0x00, 0x15, 0xff, 0xff]] {
+            assert_eq!(page_sizes(broken), None, "{broken:?}");
+        }
+    }
+}

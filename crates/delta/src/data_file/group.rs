@@ -1,0 +1,84 @@
+//! How many rows of a row group are read at once, by what the file tells of it. Pure. An estimate must never make a batch
+//! larger than its goal by more than what the file hides.
+
+use parquet::basic::Type as PhysicalType;
+use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
+
+use super::Goal;
+
+/// Fewest rows of a batch where the bytes of a row are only guessed, so that a bad guess does not make reading crawl.
+const GUESSED_ROWS_MIN: u64 = 256;
+
+/// Most bytes that a value may have at the target; larger ones are refused later, and must not fill the memory before.
+const VALUE_BYTES: u64 = 8 << 20;
+
+/// Rows of a row group.
+pub(crate) fn rows(group: &RowGroupMetaData) -> u64 {
+    u64::try_from(group.num_rows()).unwrap_or(0)
+}
+
+/// Rows whose values are about as many bytes as the goal.
+///
+/// Gives how many to read at once, and how many to hand on at once: where the whole group would not fit, its rows are read
+/// a few at a time, since nothing tells how unevenly their bytes lie.
+pub(crate) fn pace(group: &RowGroupMetaData, leaves: &[usize], goal: Goal) -> (usize, usize) {
+    let wanted = batch_rows(group, leaves, goal);
+    let columns = leaves.iter().filter_map(|leaf| group.columns().get(*leaf));
+    let stored: u64 = columns.map(|column| u64::try_from(column.uncompressed_size()).unwrap_or(0)).sum();
+    if stored <= goal.memory / 2 {
+        return (wanted, wanted);
+    }
+    let few = usize::try_from(goal.memory / 4 / VALUE_BYTES).unwrap_or(usize::MAX).max(1);
+    (wanted.min(few), wanted)
+}
+
+fn batch_rows(group: &RowGroupMetaData, leaves: &[usize], goal: Goal) -> usize {
+    let rows = rows(group).max(1);
+    let columns = leaves.iter().filter_map(|leaf| group.columns().get(*leaf));
+    let sizes: Vec<(u64, bool)> = columns.map(|column| value_bytes(column, rows)).collect();
+    let bytes: u64 = sizes.iter().map(|(bytes, _)| *bytes).fold(0, u64::saturating_add);
+    let known: u64 = sizes.iter().filter(|(_, guess)| !guess).map(|(bytes, _)| *bytes).fold(0, u64::saturating_add);
+    let fit = |bytes: u64| (goal.bytes.get() as u128 * u128::from(rows) / u128::from(bytes.max(1))).max(1);
+    // What is known bounds the batch however small; what is guessed only down to a decent number of rows.
+    let wanted = fit(bytes).max(u128::from(GUESSED_ROWS_MIN)).min(fit(known));
+    usize::try_from(wanted).unwrap_or(usize::MAX).min(goal.rows.get())
+}
+
+/// Bytes of a column's values in memory, and whether that is a guess. A dictionary makes the stored size say little of it:
+/// a few long texts stand for many rows.
+fn value_bytes(column: &ColumnChunkMetaData, rows: u64) -> (u64, bool) {
+    let positive = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
+    let values = positive(column.num_values());
+    let stored = positive(column.uncompressed_size());
+    let (width, variable) = match column.column_type() {
+        PhysicalType::BOOLEAN => (1, false),
+        PhysicalType::INT32 | PhysicalType::FLOAT => (4, false),
+        PhysicalType::INT64 | PhysicalType::DOUBLE => (8, false),
+        PhysicalType::INT96 => (12, false),
+        PhysicalType::FIXED_LEN_BYTE_ARRAY => (positive(i64::from(column.column_descr().type_length())).max(16), false),
+        PhysicalType::BYTE_ARRAY => (4, true),
+    };
+    let fixed = values.max(rows).saturating_mul(width);
+    if !variable {
+        return (fixed, false);
+    }
+    if let Some(told) = column.unencoded_byte_array_data_bytes() {
+        return (fixed.saturating_add(positive(told)), false);
+    }
+    let dictionary = column.dictionary_page_offset().map(|at| positive(column.data_page_offset().saturating_sub(at)));
+    let Some(packed) = dictionary else { return (fixed.saturating_add(stored), false) };
+    // The dictionary's share of the stored bytes, unpacked like the rest.
+    let share = |bytes: u64| {
+        let all = u128::from(positive(column.compressed_size()).max(1));
+        u64::try_from(u128::from(stored) * u128::from(bytes) / all).unwrap_or(stored).min(stored)
+    };
+    let (entries, codes) = (share(packed), stored - share(packed));
+    // A code of b bits tells 2^b entries apart; runs make codes shorter, and then the entries seem longer than they are.
+    let bits = codes.saturating_mul(8) / values.max(1);
+    let average = entries >> bits.min(40);
+    (fixed.saturating_add(stored.max(average.saturating_mul(values))), true)
+}
+
+#[cfg(test)]
+#[path = "group_tests.rs"]
+mod tests;

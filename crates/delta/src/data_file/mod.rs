@@ -1,0 +1,214 @@
+//! How one Parquet file of a table is read: its footer, the plan of its columns, its row groups a bounded piece at a time.
+//! What comes out are the table's stored columns with the table's types, deleted rows included. Nothing here knows of
+//! partition values or deletion vectors.
+
+mod bare;
+mod bytes;
+mod find;
+mod group;
+mod leaf;
+mod nested;
+mod plan;
+
+use std::num::NonZero;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
+use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{FileMetaData, ParquetMetaData, ParquetMetaDataBuilder, ParquetMetaDataReader};
+
+pub(crate) use bytes::FileBytes;
+pub(crate) use find::Finder;
+use plan::{FilePlan, Refusal};
+
+use crate::TableShape;
+use crate::values::calendar::Calendars;
+use crate::values::{self, Fault};
+
+/// How much is read at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Goal {
+    pub rows: NonZero<usize>,
+    pub bytes: NonZero<usize>,
+    /// Bytes that a slot may take for the pages of a file.
+    pub memory: u64,
+}
+
+/// What went wrong in a file.
+#[derive(Debug)]
+pub(crate) enum FileFault {
+    /// The file, or the way to it.
+    Parquet(ParquetError),
+    /// A column of the table cannot be read from it; none for the file's schema as such.
+    Column { path: Vec<String>, reason: String, row: Option<u64> },
+}
+
+impl From<ParquetError> for FileFault {
+    fn from(error: ParquetError) -> Self {
+        Self::Parquet(error)
+    }
+}
+
+impl From<Refusal> for FileFault {
+    fn from(refusal: Refusal) -> Self {
+        Self::Column { path: refusal.path, reason: refusal.reason, row: None }
+    }
+}
+
+/// A file that is being read.
+pub(crate) struct DataFile {
+    /// Rows that it holds, deleted ones included.
+    pub rows: u64,
+    bytes: FileBytes,
+    metadata: ArrowReaderMetadata,
+    plan: FilePlan,
+    calendars: Calendars,
+    /// The stored columns' schema.
+    schema: SchemaRef,
+    goal: Goal,
+}
+
+impl DataFile {
+    /// Reads the footer and finds the table's columns. `schema` has those that are stored.
+    pub(crate) fn open(bytes: FileBytes, shape: &TableShape, schema: SchemaRef, goal: Goal) -> Result<Self, FileFault> {
+        let footer = ParquetMetaDataReader::new().parse_and_finish(&bytes)?;
+        let file = footer.file_metadata();
+        let stored = shape.schema().fields().filter(|field| !shape.is_partition_column(field.name()));
+        let plan = plan::plan(stored, shape.column_mapping(), file.schema_descr())?;
+        let calendars = Calendars::of(file.key_value_metadata());
+        let rows = footer.row_groups().iter().map(group::rows).sum();
+        let found = Self { rows, bytes, metadata: stripped(&footer, &plan)?, plan, calendars, schema, goal };
+        if rows > 0 {
+            found.check()?;
+        }
+        Ok(found)
+    }
+
+    /// What the file lacks altogether.
+    fn check(&self) -> Result<(), FileFault> {
+        if !self.plan.found_any && !self.plan.columns.is_empty() {
+            let reason =
+                "it has none of the table's columns: is it a file of another table, or of another column mapping?";
+            return Err(FileFault::Column { path: Vec::new(), reason: reason.to_owned(), row: None });
+        }
+        match self.plan.columns.iter().find(|column| column.at.is_none() && !column.nullable) {
+            Some(column) => {
+                let reason = "the file does not have it, and the table says that it is NOT NULL".to_owned();
+                Err(FileFault::Column { path: vec![column.name.clone()], reason, row: None })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Hands over its rows in their order.
+    pub(crate) fn read<E: From<FileFault>>(&self, mut take: impl FnMut(RecordBatch) -> Result<(), E>) -> Result<(), E> {
+        let mut begin = 0_u64;
+        for (index, group) in self.metadata.metadata().row_groups().iter().enumerate() {
+            self.bytes.begin_group(group, &self.plan.leaves).map_err(FileFault::from)?;
+            let (at_once, handed_on) = group::pace(group, &self.plan.leaves, self.goal);
+            let batches = ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone())
+                .with_row_groups(vec![index])
+                .with_projection(self.plan.mask())
+                .with_batch_size(at_once)
+                .build()
+                .map_err(FileFault::from)?;
+            let mut waiting = Waiting::default();
+            for batch in batches {
+                let batch = batch.map_err(|e| FileFault::Parquet(e.into()))?;
+                waiting.add(batch);
+                if waiting.rows >= handed_on || waiting.bytes >= self.goal.bytes.get() {
+                    begin += self.hand_on(&mut waiting, begin, &mut take)?;
+                }
+            }
+            begin += self.hand_on(&mut waiting, begin, &mut take)?;
+        }
+        Ok(())
+    }
+
+    fn hand_on<E: From<FileFault>>(
+        &self,
+        waiting: &mut Waiting,
+        begin: u64,
+        take: &mut impl FnMut(RecordBatch) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        let Waiting { batches, rows, .. } = std::mem::take(waiting);
+        if let Some(first) = batches.first() {
+            let batch = concat_batches(&first.schema(), &batches);
+            drop(batches);
+            let batch = batch.map_err(|e| FileFault::Parquet(e.into()))?;
+            take(self.carried(&batch, begin)?)?;
+        }
+        Ok(rows as u64)
+    }
+
+    fn carried(&self, stored: &RecordBatch, first_row: u64) -> Result<RecordBatch, FileFault> {
+        let rows = stored.num_rows();
+        let mut columns = Vec::with_capacity(self.plan.columns.len());
+        for (member, field) in self.plan.columns.iter().zip(self.schema.fields()) {
+            let to = field.data_type();
+            let Some(at) = member.at else {
+                columns.push(new_null_array(to, rows));
+                continue;
+            };
+            let array = stored.columns().get(at).ok_or_else(|| missing(&member.name))?;
+            let carry = |array: &ArrayRef| {
+                let made = values::carry(array, &member.node, to, &self.calendars)?;
+                let null = !member.nullable && made.null_count() > 0;
+                if null { Err(values::not_null(member)) } else { Ok(made) }
+            };
+            columns.push(carry(array).map_err(|fault: Fault| {
+                let row = first_bad(rows, |rows| carry(&array.slice(0, rows)).is_ok());
+                let path = std::iter::once(member.name.clone()).chain(fault.path).collect();
+                FileFault::Column { path, reason: fault.why, row: Some(first_row + row as u64) }
+            })?);
+        }
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(self.schema.clone(), columns, &options).map_err(|e| FileFault::Column {
+            path: Vec::new(),
+            reason: e.to_string(),
+            row: Some(first_row),
+        })
+    }
+}
+
+/// What was read and not yet handed on.
+#[derive(Default)]
+struct Waiting {
+    batches: Vec<RecordBatch>,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Waiting {
+    fn add(&mut self, batch: RecordBatch) {
+        self.rows += batch.num_rows();
+        self.bytes += batch.get_array_memory_size();
+        self.batches.push(batch);
+    }
+}
+
+fn missing(column: &str) -> FileFault {
+    let reason = "the Parquet reader left it out".to_owned();
+    FileFault::Column { path: vec![column.to_owned()], reason, row: None }
+}
+
+/// The footer with the schema by which values are read as they lie.
+fn stripped(footer: &ParquetMetaData, plan: &FilePlan) -> Result<ArrowReaderMetadata, ParquetError> {
+    let file = footer.file_metadata();
+    let file = FileMetaData::new(file.version(), file.num_rows(), None, None, plan.schema.clone(), None);
+    let metadata = ParquetMetaDataBuilder::new(file).set_row_groups(footer.row_groups().to_vec()).build();
+    ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new().with_skip_arrow_metadata(true))
+}
+
+/// The first row that makes the first rows bad, found by halving.
+fn first_bad(rows: usize, good: impl Fn(usize) -> bool) -> usize {
+    let (mut fine, mut bad) = (0, rows);
+    while bad - fine > 1 {
+        let middle = fine + (bad - fine) / 2;
+        if good(middle) { fine = middle } else { bad = middle }
+    }
+    fine
+}

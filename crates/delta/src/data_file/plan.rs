@@ -1,0 +1,210 @@
+//! Where each column of a table lies in one Parquet file, and how its values are carried. Pure: a schema of the file and the
+//! schema of the table in, a plan or a refusal out.
+//!
+//! Columns are found by name or by field id, as the table's column mapping says, never by both. What the file annotates is
+//! judged here ([`super::leaf`]) and taken off the schema that the Parquet reader gets: it then gives the numbers and bytes
+//! as they lie, and every step from there to the table's type is ours (`crate::values`). A library that ignores, guesses or
+//! rounds has nothing left to do that with.
+
+use std::sync::Arc;
+
+use delta_kernel::schema::{DataType, StructField, StructType};
+use parquet::arrow::ProjectionMask;
+use parquet::basic::Repetition;
+use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
+
+use super::find::{Finder, Missing};
+use super::nested::{self, Element};
+use super::{bare, leaf};
+use crate::ColumnMapping;
+use crate::error::shown_type;
+use crate::values::{Carry, Member, Node};
+
+/// How a file is read.
+#[derive(Debug)]
+pub(crate) struct FilePlan {
+    /// The table's stored columns in its order.
+    pub columns: Vec<Member>,
+    /// The leaves to read.
+    pub leaves: Vec<usize>,
+    /// The schema to read them with: the file's own, without what it says of its values.
+    pub schema: Arc<SchemaDescriptor>,
+    /// Whether the file has any of the table's columns.
+    pub found_any: bool,
+}
+
+impl FilePlan {
+    pub(crate) fn mask(&self) -> ProjectionMask {
+        ProjectionMask::leaves(&self.schema, self.leaves.iter().copied())
+    }
+}
+
+/// Why a column of the table cannot be read from this file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// The column and what leads to the part of it, by the table's names.
+    pub path: Vec<String>,
+    pub reason: String,
+}
+
+/// Plans the table's stored columns, given as fields of its logical schema.
+pub(crate) fn plan<'a>(
+    fields: impl Iterator<Item = &'a StructField>,
+    mapping: ColumnMapping,
+    file: &SchemaDescriptor,
+) -> Result<FilePlan, Refusal> {
+    let root = file.root_schema();
+    let leaves = file.num_columns();
+    let mut planner = Planner { finder: Finder { mapping }, wanted: vec![false; leaves], path: Vec::new() };
+    let fields: Vec<&StructField> = fields.collect();
+    let silent = planner.finder.has_ids(&fields, root.get_fields());
+    silent.map_err(|Missing(reason)| Refusal { path: Vec::new(), reason })?;
+    let (columns, rewritten) = planner.members(&fields, root.get_fields(), 0)?;
+    let found_any = columns.iter().any(|column| column.at.is_some());
+    let schema = Type::group_type_builder(root.name()).with_fields(rewritten).build();
+    let schema = schema.map_err(|e| Refusal { path: Vec::new(), reason: format!("its schema cannot be read: {e}") })?;
+    let leaves = (0..leaves).filter(|leaf| planner.wanted[*leaf]).collect();
+    Ok(FilePlan { columns, leaves, schema: Arc::new(SchemaDescriptor::new(Arc::new(schema))), found_any })
+}
+
+struct Planner {
+    finder: Finder,
+    /// Which leaves are read.
+    wanted: Vec<bool>,
+    /// Where we are, for refusals.
+    path: Vec<String>,
+}
+
+impl Planner {
+    /// The fields of a struct (or of the table): each with its place among the children that are read.
+    fn members(
+        &mut self,
+        fields: &[&StructField],
+        there: &[TypePtr],
+        first_leaf: usize,
+    ) -> Result<(Vec<Member>, Vec<TypePtr>), Refusal> {
+        let mut found: Vec<Option<usize>> = Vec::with_capacity(fields.len());
+        for field in fields {
+            self.path.push(field.name().clone());
+            let place = self.finder.find(field, there).map_err(|why| self.refuse(why))?;
+            if let Some(other) = place.and_then(|place| found.iter().position(|taken| *taken == Some(place))) {
+                let (name, other) = (there[place.unwrap_or_default()].name(), fields[other].name());
+                return Err(self.refuse(format!("the file's field `{name}` is also that of `{other}`")));
+            }
+            found.push(place);
+            self.path.pop();
+        }
+        let mut rewritten = Vec::with_capacity(there.len());
+        let mut nodes: Vec<Option<Node>> = fields.iter().map(|_| None).collect();
+        let mut places = vec![None; fields.len()];
+        let (mut leaf, mut read) = (first_leaf, 0);
+        for (at, file_field) in there.iter().enumerate() {
+            let count = bare::leaves(file_field);
+            match found.iter().position(|place| *place == Some(at)) {
+                None => rewritten.push(bare::strip(file_field)),
+                Some(field) => {
+                    self.path.push(fields[field].name().clone());
+                    let (node, stripped) = self.field(fields[field].data_type(), file_field, leaf)?;
+                    self.path.pop();
+                    rewritten.push(stripped);
+                    nodes[field] = Some(node);
+                    places[field] = Some(read);
+                    read += 1;
+                }
+            }
+            leaf += count;
+        }
+        let members = fields.iter().zip(nodes).zip(places);
+        let members = members.map(|((field, node), at)| Member {
+            name: field.name().clone(),
+            nullable: field.is_nullable(),
+            at,
+            node: node.unwrap_or(Node::Absent),
+        });
+        Ok((members.collect(), rewritten))
+    }
+
+    /// A value of this type, stored in this field, which may be repeated by itself (a list without a group around it).
+    fn field(&mut self, wanted: &DataType, there: &TypePtr, leaf: usize) -> Result<(Node, TypePtr), Refusal> {
+        if bare::repetition(there) != Repetition::REPEATED {
+            return self.value(wanted, there, leaf);
+        }
+        let DataType::Array(array) = wanted else {
+            return Err(self.refuse(format!("it is repeated in the file, which is no {}", shown_type(wanted))));
+        };
+        if bare::is_list(there) || bare::is_map(there) {
+            return Err(self.refuse("it is a repeated list or map in the file, which is no list of Parquet".to_owned()));
+        }
+        self.path.push("element".to_owned());
+        let (element, stripped) = self.value(array.element_type(), there, leaf)?;
+        self.path.pop();
+        Ok((Node::List(Box::new(nested::element(array, element))), stripped))
+    }
+
+    fn value(&mut self, wanted: &DataType, there: &TypePtr, leaf: usize) -> Result<(Node, TypePtr), Refusal> {
+        match wanted {
+            DataType::Struct(fields) => self.group(fields, there, leaf),
+            DataType::Array(array) => {
+                let element = nested::list(array, there, &self.finder).map_err(|why| self.refuse(why))?;
+                self.path.push("element".to_owned());
+                let (node, repeated) = match element {
+                    Element::Repeated(repeated) => {
+                        let (node, stripped) = self.value(array.element_type(), repeated, leaf)?;
+                        // A name by which the reader knows that the repeated field is the element.
+                        (node, bare::renamed(&stripped, "array"))
+                    }
+                    Element::Inner(inner) => {
+                        let (node, stripped) = self.field(array.element_type(), inner, leaf)?;
+                        (node, bare::group("list", Repetition::REPEATED, bare::Kind::Plain, vec![stripped]))
+                    }
+                };
+                self.path.pop();
+                let rewritten = bare::group(there.name(), bare::repetition(there), bare::Kind::List, vec![repeated]);
+                Ok((Node::List(Box::new(nested::element(array, node))), rewritten))
+            }
+            DataType::Map(map) => {
+                let (entries, key, value) = nested::map(there).map_err(|why| self.refuse(why))?;
+                self.path.push("key".to_owned());
+                let (key_node, key_field) = self.value(map.key_type(), key, leaf)?;
+                self.path.pop();
+                self.path.push("value".to_owned());
+                let (value_node, value_field) = self.value(map.value_type(), value, leaf + bare::leaves(key))?;
+                self.path.pop();
+                let entries =
+                    bare::group(entries.name(), Repetition::REPEATED, bare::Kind::Plain, vec![key_field, value_field]);
+                let rewritten = bare::group(there.name(), bare::repetition(there), bare::Kind::Map, vec![entries]);
+                let (key, value) = nested::entries(map, key_node, value_node);
+                Ok((Node::Map(Box::new(key), Box::new(value)), rewritten))
+            }
+            DataType::Primitive(primitive) => {
+                let carry = leaf::carry(primitive, there).map_err(|why| self.refuse(why))?;
+                self.wanted[leaf] = true;
+                Ok((Node::Leaf(carry), bare::raw_leaf(there, carry == Carry::Int96)))
+            }
+            other => Err(self.refuse(format!("{} cannot be read from files", shown_type(other)))),
+        }
+    }
+
+    fn group(&mut self, fields: &StructType, there: &TypePtr, leaf: usize) -> Result<(Node, TypePtr), Refusal> {
+        if there.is_primitive() || bare::is_list(there) || bare::is_map(there) {
+            return Err(self.refuse(format!("it is stored as {}, which is no STRUCT", bare::shown(there))));
+        }
+        let wanted: Vec<&StructField> = fields.fields().collect();
+        self.finder.has_ids(&wanted, there.get_fields()).map_err(|Missing(why)| self.refuse(why))?;
+        let (members, rewritten) = self.members(&wanted, there.get_fields(), leaf)?;
+        if members.iter().all(|member| member.at.is_none()) {
+            // One leaf all the same: it tells which rows have this struct.
+            self.wanted[leaf] = true;
+        }
+        let rewritten = bare::group(there.name(), bare::repetition(there), bare::Kind::Plain, rewritten);
+        Ok((Node::Struct(members), rewritten))
+    }
+
+    fn refuse(&self, reason: String) -> Refusal {
+        Refusal { path: self.path.clone(), reason }
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -1,0 +1,78 @@
+//! The deleted rows of one data file, by its deletion vector.
+
+use std::ops::Range;
+
+use arrow::array::BooleanArray;
+use delta_kernel::actions::deletion_vector::DeletionVectorDescriptor;
+use delta_kernel::{Engine, KernelError};
+use roaring::RoaringTreemap;
+
+use crate::error::kernel_text;
+use crate::place::decoded;
+use crate::{DeletionVector, DeltaError, SourceFile, TableShape};
+
+/// The deleted rows of one file.
+pub(crate) struct Deleted {
+    rows: RoaringTreemap,
+}
+
+impl Deleted {
+    /// Reads the vector, checking that it lies under the root and has as many rows as the log says.
+    pub(crate) fn read(
+        engine: &dyn Engine,
+        shape: &TableShape,
+        vector: &DeletionVector,
+        file: &SourceFile,
+    ) -> Result<Self, DeltaError> {
+        let invalid = |e: KernelError| DeltaError::InvalidLog {
+            root: shape.root().to_string(),
+            reason: format!("the deletion vector of {} cannot be read: {}", decoded(&file.path), kernel_text(&e)),
+        };
+        let cardinality = i64::try_from(vector.cardinality).unwrap_or(i64::MAX);
+        let descriptor = DeletionVectorDescriptor::try_new(
+            vector.storage_type.parse().map_err(invalid)?,
+            vector.path_or_inline.clone(),
+            vector.offset,
+            vector.size_in_bytes,
+            cardinality,
+        )
+        .map_err(invalid)?;
+        if let Some(url) = descriptor.absolute_path(shape.root()).map_err(invalid)? {
+            shape.locate(url.as_str())?;
+        }
+        let rows = descriptor.read(engine.storage_handler(), shape.root()).map_err(|e| match e {
+            KernelError::FileNotFound(path) => {
+                DeltaError::SourceChanged { path, reason: "its deletion vector is no longer there".into() }
+            }
+            other => match crate::error::store_error(&other) {
+                Some(store) => DeltaError::of_store(store, file.path.clone()),
+                None => invalid(other),
+            },
+        })?;
+        if rows.len() != vector.cardinality {
+            return Err(DeltaError::RowCount {
+                path: file.path.clone(),
+                what: "deleted rows",
+                expected: vector.cardinality,
+                found: rows.len(),
+            });
+        }
+        Ok(Self { rows })
+    }
+
+    /// Which rows of this range are left; none if all are.
+    pub(crate) fn kept(&self, range: Range<u64>) -> Option<BooleanArray> {
+        let some = self.within(range.clone()) > 0;
+        some.then(|| range.map(|row| Some(!self.rows.contains(row))).collect())
+    }
+
+    /// How many rows of this range are deleted.
+    pub(crate) fn within(&self, range: Range<u64>) -> u64 {
+        self.rows.range_cardinality(range)
+    }
+
+    /// The highest deleted row, to be compared with the rows there are.
+    pub(crate) fn last(&self) -> Option<u64> {
+        self.rows.max()
+    }
+}

@@ -1,0 +1,123 @@
+//! Where a path of a log lies: decoded once, under the table's root, and with one spelling, however the log spells it. A
+//! log compares files by their paths; places are what it means.
+
+use mms_storage::{LocalFiles, StorageLocation};
+use object_store::path::Path as ObjectPath;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use url::Url;
+
+/// Places of one table.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    root: Url,
+    /// The root as the store has it.
+    folder: Option<ObjectPath>,
+}
+
+/// The path leads out of the table.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Outside;
+
+impl Places {
+    pub(crate) fn new(root: Url) -> Self {
+        let folder = ObjectPath::from_url_path(root.path()).ok();
+        Self { root, folder }
+    }
+
+    /// Where a path of the log lies.
+    pub(crate) fn locate(&self, path: &str) -> Result<(Url, ObjectPath), Outside> {
+        let mut url = self.root.join(path).map_err(|_| Outside)?;
+        if url.scheme() != self.root.scheme() || url.authority() != self.root.authority() {
+            // The same place under another of its names, as wasbs for abfss.
+            let parse = |text: &str| StorageLocation::parse(text, LocalFiles::Allowed).map_err(|_| Outside);
+            let (there, here) = (parse(url.as_str())?, parse(self.root.as_str())?);
+            if !there.same_store(&here) {
+                return Err(Outside);
+            }
+            url = there.url();
+            let trimmed = url.path().trim_end_matches('/').to_owned();
+            url.set_path(&trimmed);
+        }
+        let object = ObjectPath::from_url_path(url.path()).map_err(|_| Outside)?;
+        let below = self
+            .folder
+            .as_ref()
+            .is_some_and(|root| object.prefix_match(root).is_some_and(|mut rest| rest.next().is_some()));
+        if !below || url.query().is_some() || url.fragment().is_some() {
+            return Err(Outside);
+        }
+        Ok((url, object))
+    }
+
+    /// The one spelling of a path: relative to the root and encoded by one rule. A path that leads out of the table stays as
+    /// it is, and is refused where its file is to be read.
+    pub(crate) fn normal(&self, path: &str) -> String {
+        let (Ok((_, object)), Some(root)) = (self.locate(path), &self.folder) else { return path.to_owned() };
+        let Some(parts) = object.prefix_match(root) else { return path.to_owned() };
+        let parts: Vec<String> = parts.map(|part| utf8_percent_encode(part.as_ref(), KEPT).to_string()).collect();
+        parts.join("/")
+    }
+}
+
+/// What a segment keeps; everything else is encoded.
+const KEPT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b'=')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b'@');
+
+/// A path as people write it.
+pub(crate) fn decoded(path: &str) -> String {
+    percent_decode_str(path).decode_utf8().map_or_else(|_| path.to_owned(), std::borrow::Cow::into_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(root: &str) -> Places {
+        Places::new(Url::parse(root).expect("a root"))
+    }
+
+    #[test]
+    fn one_place_has_one_spelling() {
+        let lake = places("abfss://lake@acct.dfs.core.windows.net/s/t/");
+        for path in [
+            "p=a%20b/f.parquet",
+            "p=a%20b/./f.parquet",
+            "x/../p=a%20b/f%2Eparquet",
+            "/s/t/p=a%20b/f.parquet",
+            "abfss://lake@acct.dfs.core.windows.net/s/t/p=a%20b/f.parquet",
+            "wasbs://lake@acct.blob.core.windows.net/s/t/p=a%20b/f.parquet",
+        ] {
+            assert_eq!(lake.normal(path), "p=a%20b/f.parquet", "{path}");
+        }
+        let here = places("file:///d/t/");
+        for path in ["a.parquet", "/d/t/a.parquet", "file:/d/t/a.parquet", "file:///d/t/a.parquet"] {
+            assert_eq!(here.normal(path), "a.parquet", "{path}");
+        }
+    }
+
+    #[test]
+    fn the_normal_spelling_leads_to_the_same_place() {
+        let lake = places("abfss://lake@acct.dfs.core.windows.net/s/t/");
+        for path in ["a.parquet", "p=%C3%A9/a%2525b", "c%3Ad/e", "k=%7B1%7D/x%20y", "%23/%3F"] {
+            let normal = lake.normal(path);
+            assert_eq!(lake.locate(&normal).expect("below"), lake.locate(&normal).expect("below"));
+            assert_eq!(lake.locate(&normal).map(|found| found.1), lake.locate(path).map(|found| found.1), "{path}");
+            assert_eq!(lake.normal(&normal), normal, "{path}");
+        }
+        assert_eq!(lake.normal("../t2/a"), "../t2/a");
+    }
+
+    #[test]
+    fn names_are_shown_decoded() {
+        assert_eq!(decoded("p=a%20b/f%C3%A9.parquet"), "p=a b/fé.parquet");
+        assert_eq!(decoded("100%"), "100%");
+        assert_eq!(decoded("%ff"), "%ff");
+    }
+}

@@ -1,0 +1,180 @@
+//! Compares what was read of a file with what its log says. Pure. Lenient only where writers may differ: texts are cut,
+//! timestamps have milliseconds, decimals pass through floating point, NaN has no place in an order.
+
+use std::cmp::Ordering;
+
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+use serde_json::Value;
+
+use super::observe::{Observed, Observer, Seen, Watched};
+use super::{ColumnStatistics, FileStatistics};
+
+/// A column of which the log says something else than the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Difference {
+    /// The table's names that lead to it.
+    pub column: Vec<String>,
+    /// NULLs, or a bound.
+    pub what: &'static str,
+    pub told: String,
+    pub found: String,
+}
+
+/// How far a stored timestamp may lie from its bound, in microseconds.
+const TIME_TOLERANCE: i64 = 1_000;
+
+/// The first difference, if there is one.
+pub(crate) fn judge(observer: &Observer<'_>, statistics: &FileStatistics) -> Option<Difference> {
+    observer.watched().iter().find_map(|watched| column(watched, statistics))
+}
+
+fn column(watched: &Watched<'_>, statistics: &FileStatistics) -> Option<Difference> {
+    let Watched { told, seen, .. } = watched;
+    let differs =
+        |what, told: String, found: String| Some(Difference { column: watched.name.clone(), what, told, found });
+    if let Some(nulls) = told.nulls.filter(|nulls| !nulls_agree(*nulls, seen, statistics)) {
+        return differs("NULLs", nulls.to_string(), seen.nulls.to_string());
+    }
+    if seen.unordered || seen.rows == 0 {
+        return None;
+    }
+    let shown = |value: &Option<Observed>| value.as_ref().map_or("no value".to_owned(), show);
+    let ends =
+        [("least value", &told.least, &seen.least, End::Least), ("greatest value", &told.most, &seen.most, End::Most)];
+    ends.into_iter().find_map(|(what, bound, found, end)| {
+        let text = bound.as_ref()?;
+        let agrees = match found {
+            Some(value) => holds(text, value, end, statistics.tight).unwrap_or(true),
+            None => !statistics.tight || !has_value(told, seen),
+        };
+        if agrees { None } else { differs(what, text.clone(), shown(found)) }
+    })
+}
+
+/// Whether the log says that there is a value, where only NULLs were read.
+fn has_value(told: &ColumnStatistics, seen: &Seen) -> bool {
+    told.nulls.is_none_or(|nulls| nulls < seen.rows)
+}
+
+fn nulls_agree(told: u64, seen: &Seen, statistics: &FileStatistics) -> bool {
+    if statistics.tight {
+        return told == seen.nulls;
+    }
+    // Rows were deleted since: only "none" and "all" still say something.
+    match told {
+        0 => seen.nulls == 0,
+        all if Some(all) == statistics.rows => seen.nulls == seen.rows,
+        _ => true,
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Least,
+    Most,
+}
+
+/// Whether a bound holds for the least or greatest value that was read. None where it cannot be told.
+fn holds(bound: &str, found: &Observed, end: End, tight: bool) -> Option<bool> {
+    let bound: Value = serde_json::from_str(bound).ok()?;
+    if let (Observed::Text(text), Value::String(bound)) = (found, &bound) {
+        return Some(text_holds(bound, text, end, tight));
+    }
+    // How the value lies to its bound, within what writers may leave out.
+    let order = match (found, &bound) {
+        (Observed::Integer(value), Value::Number(number)) => match number.as_i64() {
+            Some(bound) => value.cmp(&bound),
+            None => near(*value as f64, number.as_f64()?)?,
+        },
+        (Observed::Double(value), Value::Number(number)) => value.partial_cmp(&number.as_f64()?)?,
+        (Observed::Float(value), Value::Number(number)) => {
+            let bound = number.as_f64()?;
+            // Written with the digits of a float or of the double that it is.
+            if f64::from(*value) == bound { Ordering::Equal } else { value.partial_cmp(&(bound as f32))? }
+        }
+        (Observed::Decimal(value, scale), Value::Number(number)) => {
+            near(*value as f64 / 10_f64.powi((*scale).into()), number.as_f64()?)?
+        }
+        (Observed::Decimal(value, scale), Value::String(text)) => {
+            near(*value as f64 / 10_f64.powi((*scale).into()), text.parse().ok()?)?
+        }
+        (Observed::Date(days), Value::String(text)) => {
+            let date: Date = text.get(..10).filter(|_| text.len() == 10)?.parse().ok()?;
+            let midnight = date.to_zoned(TimeZone::UTC).ok()?.timestamp().as_second();
+            i64::from(*days).cmp(&midnight.div_euclid(86_400))
+        }
+        (Observed::Time(micros, instant), Value::String(text)) => {
+            let bound = time(text, *instant)?;
+            if micros.abs_diff(bound) <= TIME_TOLERANCE.unsigned_abs() { Ordering::Equal } else { micros.cmp(&bound) }
+        }
+        _ => return None,
+    };
+    Some(match (tight, end) {
+        (true, _) => order == Ordering::Equal,
+        (false, End::Least) => order != Ordering::Less,
+        (false, End::Most) => order != Ordering::Greater,
+    })
+}
+
+/// Equal, but for the digits that a double does not have.
+fn near(value: f64, bound: f64) -> Option<Ordering> {
+    let close = (value - bound).abs() <= 1e-9 * value.abs().max(bound.abs());
+    if close { Some(Ordering::Equal) } else { value.partial_cmp(&bound) }
+}
+
+/// Microseconds since 1970. An instant without a zone says nothing that can be relied on.
+fn time(text: &str, instant: bool) -> Option<i64> {
+    let micros = |timestamp: jiff::Timestamp| timestamp.as_microsecond();
+    if let Ok(found) = text.parse::<jiff::Timestamp>() {
+        return Some(micros(found));
+    }
+    let clock: DateTime = text.parse().ok()?;
+    (!instant).then(|| clock.to_zoned(TimeZone::UTC).ok()).flatten().map(|zoned| micros(zoned.timestamp()))
+}
+
+/// Bounds of texts may be cut: the least to its beginning, the greatest to its beginning with a last character that is
+/// greater than what was cut off.
+fn text_holds(bound: &str, found: &str, end: End, tight: bool) -> bool {
+    match (end, tight) {
+        (End::Least, true) => found.starts_with(bound),
+        (End::Least, false) => found >= bound || found.starts_with(bound),
+        (End::Most, true) => {
+            found == bound
+                || (is_cut(bound)
+                    && (found.starts_with(bound) || (found <= bound && found.starts_with(without_last(bound)))))
+        }
+        (End::Most, false) => found <= bound || found.starts_with(bound) || found.starts_with(without_last(bound)),
+    }
+}
+
+/// Whether a greatest text may be the beginning of a longer one: it is as long as writers leave it, or ends in what they put
+/// behind the beginning.
+fn is_cut(bound: &str) -> bool {
+    const LEFT: usize = 32;
+    bound.chars().count() >= LEFT || bound.ends_with(['\u{7f}', '\u{7fff}', '\u{ffff}', '\u{10ffff}'])
+}
+
+fn without_last(text: &str) -> &str {
+    let mut characters = text.chars();
+    characters.next_back();
+    characters.as_str()
+}
+
+fn show(value: &Observed) -> String {
+    match value {
+        Observed::Integer(value) => value.to_string(),
+        Observed::Float(value) => value.to_string(),
+        Observed::Double(value) => value.to_string(),
+        Observed::Decimal(value, scale) => format!("{value}E-{scale}"),
+        Observed::Date(days) => {
+            let date = jiff::civil::date(1970, 1, 1).checked_add(jiff::Span::new().days(i64::from(*days)));
+            date.map_or_else(|_| format!("day {days} since 1970"), |date| date.to_string())
+        }
+        Observed::Time(micros, _) => {
+            let at = jiff::Timestamp::from_microsecond(*micros);
+            at.map_or_else(|_| format!("{micros} us since 1970"), |at| at.to_string())
+        }
+        Observed::Text(text) => format!("{:?}", text.chars().take(64).collect::<String>()),
+    }
+}

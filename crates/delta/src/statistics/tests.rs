@@ -1,0 +1,152 @@
+//! What statistics say, and when they disagree with what was read.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, Date32Array, Decimal128Array, Float32Array, Float64Array, Int64Array, RecordBatch, StringArray,
+    StructArray, TimestampMicrosecondArray,
+};
+use delta_kernel::schema::{DataType, StructField, StructType};
+use url::Url;
+
+use super::*;
+use crate::{ColumnMapping, TableShape};
+
+fn shape() -> TableShape {
+    let decimal = DataType::decimal(10, 2).expect("a type");
+    let inner = StructType::try_new([StructField::nullable("x", DataType::LONG)]).expect("a struct");
+    let fields = [
+        StructField::nullable("n", DataType::LONG),
+        StructField::nullable("t", DataType::STRING),
+        StructField::nullable("at", DataType::TIMESTAMP),
+        StructField::nullable("day", DataType::DATE),
+        StructField::nullable("price", decimal),
+        StructField::nullable("f", DataType::FLOAT),
+        StructField::nullable("d", DataType::DOUBLE),
+        StructField::nullable("s", DataType::from(inner)),
+    ];
+    let schema = Arc::new(StructType::try_new(fields).expect("a schema"));
+    let root = Url::parse("file:///t/").expect("a root");
+    TableShape::new(root, schema, Vec::new(), ColumnMapping::None).expect("a shape")
+}
+
+fn batch(n: Vec<Option<i64>>, text: Vec<Option<&str>>) -> RecordBatch {
+    let shape = shape();
+    let rows = n.len();
+    let numbers: ArrayRef = Arc::new(Int64Array::from(n));
+    let arrow::datatypes::DataType::Struct(inner) = shape.stored_schema().field(7).data_type().clone() else {
+        panic!("a struct")
+    };
+    let columns: Vec<ArrayRef> = vec![
+        numbers.clone(),
+        Arc::new(StringArray::from(text)),
+        Arc::new(TimestampMicrosecondArray::from(vec![1_500_000_123_456; rows]).with_timezone("UTC")),
+        Arc::new(Date32Array::from(vec![-1; rows])),
+        Arc::new(Decimal128Array::from(vec![12_345; rows]).with_precision_and_scale(10, 2).expect("fits")),
+        Arc::new(Float32Array::from(vec![0.1; rows])),
+        Arc::new(Float64Array::from(vec![f64::NAN; rows])),
+        Arc::new(StructArray::new(inner, vec![numbers], None)),
+    ];
+    RecordBatch::try_new(shape.stored_schema().clone(), columns).expect("a batch")
+}
+
+/// The first difference of two rows, 7 and NULL in numbers, from these statistics.
+fn difference(statistics: &str, text: Vec<Option<&str>>) -> Option<(String, &'static str)> {
+    let (shape, told) = (shape(), FileStatistics::parse(statistics));
+    let mut observer = Observer::new(&shape, Some(&told));
+    let rows = batch(vec![Some(7), None], text);
+    for at in 0..rows.num_rows() {
+        observer.see(&rows.slice(at, 1));
+    }
+    judge(&observer, &told).map(|found| (found.column.join("."), found.what))
+}
+
+fn differs(statistics: &str) -> Option<(String, &'static str)> {
+    difference(statistics, vec![Some("b"), Some("a")])
+}
+
+#[test]
+fn statistics_are_read_with_their_structs_and_bounds_of_any_kind() {
+    let told = FileStatistics::parse(
+        r#"{"numRecords":3,"tightBounds":false,"minValues":{"a":1,"s":{"x":"y"}},"maxValues":{"a":2},"nullCount":{"a":0,"s":{"x":1,"z":2}}}"#,
+    );
+    assert_eq!((told.rows, told.tight), (Some(3), false));
+    let shown: Vec<_> = told
+        .columns
+        .iter()
+        .map(|c| format!("{} {:?} {:?} {:?}", c.path.join("."), c.nulls, c.least.as_deref(), c.most.as_deref()))
+        .collect();
+    assert_eq!(
+        shown,
+        [r#"a Some(0) Some("1") Some("2")"#, r#"s.x Some(1) Some("\"y\"") None"#, "s.z Some(2) None None"]
+    );
+    assert!(FileStatistics::parse(r#"{"numRecords":1}"#).tight, "exact unless it says otherwise");
+    for none in ["", "no json", r#"{"maxValues":{"b":"\ud800"}}"#, "[1]"] {
+        assert_eq!(FileStatistics::parse(none), FileStatistics::default(), "{none}");
+    }
+    let wide = FileStatistics::parse(&format!(r#"{{"minValues":{{"t":"{}"}}}}"#, "x".repeat(600)));
+    assert!(wide.columns.is_empty(), "a bound that long is not kept");
+}
+
+#[test]
+fn nulls_must_be_as_many_as_the_log_counts() {
+    assert_eq!(differs(r#"{"numRecords":2,"nullCount":{"n":1,"s":{"x":1},"t":0}}"#), None);
+    for (wrong, column) in [(r#"{"n":0}"#, "n"), (r#"{"n":2}"#, "n"), (r#"{"s":{"x":0}}"#, "s.x"), (r#"{"T":1}"#, "t")]
+    {
+        let told = format!(r#"{{"numRecords":2,"nullCount":{wrong}}}"#);
+        assert_eq!(differs(&told), Some((column.to_owned(), "NULLs")), "{wrong}");
+    }
+    // Where rows were deleted since, only none and all say something.
+    let wide = |nulls: u64| format!(r#"{{"numRecords":5,"tightBounds":false,"nullCount":{{"n":{nulls}}}}}"#);
+    assert_eq!(differs(&wide(3)), None);
+    assert!(differs(&wide(0)).is_some() && differs(&wide(5)).is_some());
+    assert_eq!(differs(r#"{"nullCount":{"unknown":7}}"#), None);
+}
+
+#[test]
+fn bounds_must_be_those_that_were_read() {
+    for right in [
+        r#"{"minValues":{"n":7},"maxValues":{"n":7}}"#,
+        r#"{"minValues":{"at":"1970-01-18T08:40:00.123Z"},"maxValues":{"at":"1970-01-18T08:40:00.124Z"}}"#,
+        r#"{"minValues":{"at":"1970-01-18T00:40:00.123-08:00","day":"1969-12-31"}}"#,
+        r#"{"minValues":{"at":"1970-01-18 08:40:00"}}"#,
+        r#"{"minValues":{"price":123.45},"maxValues":{"price":"123.45"}}"#,
+        r#"{"minValues":{"f":0.1},"maxValues":{"f":0.10000000149011612}}"#,
+        r#"{"minValues":{"d":5.0}}"#,
+        r#"{"minValues":{"n":"not a number","day":"+12345-01-01"}}"#,
+        r#"{"tightBounds":false,"minValues":{"n":-3},"maxValues":{"n":100}}"#,
+    ] {
+        assert_eq!(differs(right), None, "{right}");
+    }
+    for (wrong, column) in [
+        (r#"{"minValues":{"n":6}}"#, "n"),
+        (r#"{"maxValues":{"n":8}}"#, "n"),
+        (r#"{"minValues":{"at":"1970-01-18T08:40:00.121Z"}}"#, "at"),
+        (r#"{"maxValues":{"day":"1970-01-01"}}"#, "day"),
+        (r#"{"maxValues":{"price":123.46}}"#, "price"),
+        (r#"{"maxValues":{"f":0.2}}"#, "f"),
+        (r#"{"tightBounds":false,"maxValues":{"n":6}}"#, "n"),
+        (r#"{"tightBounds":false,"minValues":{"n":8}}"#, "n"),
+    ] {
+        assert_eq!(differs(wrong).map(|found| found.0), Some(column.to_owned()), "{wrong}");
+    }
+    assert_eq!(difference(r#"{"numRecords":2,"nullCount":{"t":2},"minValues":{}}"#, vec![None, None]), None);
+    assert!(difference(r#"{"minValues":{"t":"a"}}"#, vec![None, None]).is_some(), "a value where only NULLs are");
+}
+
+#[test]
+fn bounds_of_texts_may_be_cut() {
+    let long = "abcdefghijklmnopqrstuvwxyz0123456789";
+    let cut = &long[..32];
+    let texts = || vec![Some("abc"), Some(long)];
+    for right in [
+        format!(r#"{{"minValues":{{"t":"abc"}},"maxValues":{{"t":"{cut}\uDBFF\uDFFF"}}}}"#),
+        format!(r#"{{"minValues":{{"t":"ab"}},"maxValues":{{"t":"{cut}\u007f"}}}}"#),
+        format!(r#"{{"maxValues":{{"t":"{long}"}}}}"#),
+    ] {
+        assert_eq!(difference(&right, texts()), None, "{right}");
+    }
+    for wrong in [r#"{"minValues":{"t":"b"}}"#, r#"{"maxValues":{"t":"abd"}}"#, r#"{"maxValues":{"t":"abb"}}"#] {
+        assert!(difference(wrong, texts()).is_some(), "{wrong}");
+    }
+}
