@@ -13,6 +13,7 @@ use object_store::ObjectStore;
 use url::Url;
 
 use crate::drive::ask;
+use crate::features::lacking;
 use crate::log::{self, LogNote, LogReading, SchemaText, Trouble, UnreadableColumn, Without};
 use crate::{ColumnMapping, DeltaError, TableShape};
 
@@ -70,7 +71,14 @@ fn open(store: Arc<dyn ObjectStore>, root: Url, version: Option<u64>) -> Result<
     let shape = TableShape::new(root, opened.inner.schema(), partition_columns, mapping)?;
     // A commit file may be gone while a checkpoint still carries its version: then only the time is unknown.
     let timestamp_ms = opened.inner.get_timestamp(opened.engine.as_ref()).ok();
-    Ok(Snapshot { opened, store, shape, schema, timestamp_ms, notes: Arc::new(Mutex::new(notes)) })
+    let snapshot = Snapshot { opened, store, shape, schema, timestamp_ms, notes: Arc::new(Mutex::new(notes)) };
+    let features = snapshot.reader_features();
+    let lacking = lacking(&features);
+    if !lacking.is_empty() {
+        let reason = format!("it asks for what this reader does not have: {}", lacking.join(", "));
+        return Err(DeltaError::Unsupported { root: snapshot.shape.root().to_string(), reason });
+    }
+    Ok(snapshot)
 }
 
 /// Reads a log, without the checkpoints that cannot be read as long as its commits say the same.
@@ -90,8 +98,20 @@ pub(crate) fn open_log(
         if let Some(version) = version {
             builder = builder.at_version(version);
         }
-        let error = match builder.build(engine.as_ref()) {
-            Ok(inner) if is_whole(&inner) => return Ok(Opened { inner, engine, reading }),
+        let built = builder.build(engine.as_ref());
+        let empty = reading.empty_checkpoints();
+        if let Some(file) = empty.last() {
+            let (root, reason) = (root.to_string(), "it has no bytes, and commits before it are gone".to_owned());
+            first.get_or_insert(DeltaError::UnreadableLog { root, file: file.clone(), reason });
+        }
+        let error = match built {
+            Ok(inner) if is_whole(&inner) => {
+                notes.extend(empty.into_iter().map(|file| LogNote {
+                    file,
+                    message: "it has no bytes; the commits before it were read instead".to_owned(),
+                }));
+                return Ok(Opened { inner, engine, reading });
+            }
             Ok(inner) => {
                 let version = version.unwrap_or_else(|| inner.version());
                 let reason = "its oldest commits are gone, and no checkpoint stands in for them".to_owned();

@@ -138,6 +138,7 @@ fn timestamp(raw: &str, zoned: bool) -> Option<String> {
     let local: DateTime = format!("{clock}{fraction}").parse().ok()?;
     let utc = match zone {
         "" => local,
+        "Z" if zoned => local,
         _ if zoned && zone_shaped => raw.parse::<jiff::Timestamp>().ok()?.to_zoned(TimeZone::UTC).datetime(),
         _ => return None,
     };

@@ -97,6 +97,8 @@ reasons! {
     ColumnUnknown Blocker "COLUMN_UNKNOWN",
     /// The type has no counterpart.
     TypeUnsupported Blocker "TYPE_UNSUPPORTED",
+    /// Lists, maps and structs inside each other, deeper than the target holds.
+    NestingTooDeep Blocker "NESTING_TOO_DEEP",
     /// More digits after the point than the target holds.
     DecimalScaleTooLarge Blocker "DECIMAL_SCALE_TOO_LARGE",
     /// Values of this partition column have no text form.

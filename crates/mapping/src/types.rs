@@ -12,6 +12,8 @@ use crate::source::{SparkField, SparkType};
 const CHAR_MAX: u32 = 255;
 const VARCHAR_MAX: u32 = 65_535;
 const SCALE_MAX: u8 = 18;
+/// Types inside each other, the outermost counted.
+const NESTING_MAX: usize = 20;
 
 const REFUSED_REMEDY: &str =
     "move a view of the table that casts this column to a type the target has, or leave the table out";
@@ -42,9 +44,28 @@ pub(crate) fn map_type(
     field_characters: &CharacterMap,
 ) -> (Option<DataType>, Vec<Finding>) {
     let mut mapper = TypeMapper { column, field_characters, findings: Vec::new(), lost: Lost::default() };
+    let levels = levels(source);
+    if levels > NESTING_MAX {
+        let message =
+            format!("`{column}` nests {levels} levels deep (at least), and the target takes at most {NESTING_MAX}");
+        let remedy =
+            "move a view of the table that flattens this column or turns it into a text (to_json), or leave it out";
+        mapper.refuse(Reason::NestingTooDeep, message, remedy);
+        return (None, mapper.finish());
+    }
     let target = mapper.map(source, column);
     let findings = mapper.finish();
     (target, findings)
+}
+
+/// Levels of a type: 1 for one that has nothing inside.
+fn levels(source: &SparkType) -> usize {
+    1 + match source {
+        SparkType::Array { element, .. } => levels(element),
+        SparkType::Map { key, value, .. } => levels(key).max(levels(value)),
+        SparkType::Struct(fields) => fields.iter().map(|field| levels(&field.data_type)).max().unwrap_or(0),
+        _ => 0,
+    }
 }
 
 impl TypeMapper<'_> {

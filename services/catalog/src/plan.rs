@@ -5,15 +5,14 @@ mod definition;
 mod emit;
 mod finding;
 mod rules;
+mod survey;
 mod target;
 mod units;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures::TryStreamExt;
 use mms_databricks::TableInfo;
-use mms_delta::{PartitionTotals, PartitionValues, Snapshot, Totals};
+use mms_delta::{PartitionTotals, Snapshot};
 use mms_maxcompute::name::ProjectName;
 use mms_proto::catalog::v1 as pb;
 use mms_store::Read;
@@ -73,9 +72,9 @@ pub async fn plan(core: &Core, table_key: &TableKey, ask: &Ask, claim: Claim) ->
         return Ok(Planned { table, files: None });
     }
     let snapshot = source.open(&info, ask.version).await?;
-    let (all, partitions) = survey(&snapshot).await?;
+    let survey = survey::files(&snapshot).await?;
     let work = Work { core, name, key: table_key, table, schema, source, info, ask, claim };
-    Box::pin(work.finish(snapshot, all, partitions)).await
+    Box::pin(work.finish(snapshot, survey)).await
 }
 
 fn known(core: &Core, table_key: &TableKey) -> Result<(Table, Schema)> {
@@ -128,24 +127,6 @@ fn refuse(info: &TableInfo, source: &Source) -> Vec<Note> {
     notes
 }
 
-/// Adds up the files. Memory grows with partitions, which are bounded.
-async fn survey(snapshot: &Snapshot) -> Result<(Totals, Vec<PartitionTotals>)> {
-    let mut all = Totals::EMPTY;
-    let mut partitions: BTreeMap<PartitionValues, Totals> = BTreeMap::new();
-    let mut files = snapshot.scan_files();
-    while let Some(file) = files.try_next().await? {
-        all.add(&file);
-        if !file.partition_values.is_empty() {
-            partitions.entry(file.partition_values.clone()).or_insert(Totals::EMPTY).add(&file);
-        }
-        if partitions.len() > facts::PARTITIONS_MAX {
-            let limit = facts::PARTITIONS_MAX as u64;
-            return Err(CatalogError::TooLarge { what: format!("the table has more than {limit} partitions"), limit });
-        }
-    }
-    Ok((all, partitions.into_iter().map(|(values, totals)| PartitionTotals { values, totals }).collect()))
-}
-
 /// One plan being made.
 struct Work<'a> {
     core: &'a Core,
@@ -160,8 +141,8 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    async fn finish(self, snapshot: Snapshot, all: Totals, partitions: Vec<PartitionTotals>) -> Result<Planned> {
-        let mut notes = Vec::new();
+    async fn finish(self, snapshot: Snapshot, survey: survey::Survey) -> Result<Planned> {
+        let survey::Survey { all, partitions, mut notes } = survey;
         let mapped = self.map(&snapshot, &partitions, &mut notes).await?;
         let units = mapped.partitions.as_ref().map(|mapping| Units::of(mapping, &partitions, all.files, &mut notes));
         let mut findings: Vec<_> = mapped.findings.iter().map(|found| finding::mapped(found, &self.name)).collect();

@@ -81,6 +81,9 @@ impl Shaper {
 
 /// A column's values with the tunnel's type, each exactly what it was.
 fn carried(source: &ArrayRef, data_type: &DataType, field: &Field) -> Result<ArrayRef, String> {
+    if values::has_nanoseconds(field.data_type()) {
+        values::reachable(source)?;
+    }
     let array = cast_with_options(source, field.data_type(), &EXACT).map_err(|error| error.to_string())?;
     if array.null_count() != source.null_count() {
         return Err(format!("a value cannot be carried exactly as {}", field.data_type()));

@@ -2,8 +2,11 @@
 //!
 //! -2^63 passes: the service's newer documents allow it in a BIGINT, and what it does with it is what a reader gets.
 
-use arrow::array::{Array, AsArray, OffsetSizeTrait};
-use arrow::datatypes::{ArrowNativeType, ArrowPrimitiveType, Date32Type, Decimal128Type, TimestampMillisecondType};
+use arrow::array::{Array, ArrayRef, AsArray, OffsetSizeTrait};
+use arrow::datatypes::{
+    ArrowNativeType, ArrowPrimitiveType, DataType as ArrowType, Date32Type, Decimal128Type, TimeUnit,
+    TimestampMicrosecondType, TimestampMillisecondType,
+};
 use mms_maxcompute::types::DataType;
 
 /// Most bytes of a text or a binary.
@@ -54,6 +57,48 @@ pub fn check(array: &dyn Array, data_type: &DataType) -> Result<(), String> {
         | DataType::Boolean
         | DataType::Timestamp
         | DataType::TimestampNtz => Ok(()),
+    }
+}
+
+/// Whether the tunnel has timestamps of this type in nanoseconds, at any depth.
+pub fn has_nanoseconds(target: &ArrowType) -> bool {
+    match target {
+        ArrowType::Timestamp(unit, _) => *unit == TimeUnit::Nanosecond,
+        ArrowType::Struct(fields) => fields.iter().any(|field| has_nanoseconds(field.data_type())),
+        ArrowType::List(item) | ArrowType::Map(item, _) => has_nanoseconds(item.data_type()),
+        _ => false,
+    }
+}
+
+/// Says which timestamp of the source, at any depth, lies outside the years that the tunnel's nanoseconds in 64 bits reach.
+/// What has another unit at the target is judged by [`check`].
+pub fn reachable(source: &ArrayRef) -> Result<(), String> {
+    match source.data_type() {
+        ArrowType::Timestamp(TimeUnit::Microsecond, _) => {
+            let found = source.as_primitive::<TimestampMicrosecondType>().iter().flatten();
+            let far = found.into_iter().find(|micros| micros.checked_mul(1_000).is_none());
+            far.map_or(Ok(()), |micros| {
+                let at = jiff::civil::DateTime::constant(1970, 1, 1, 0, 0, 0, 0)
+                    .checked_add(jiff::SignedDuration::from_micros(micros));
+                let at = at.map_or_else(|_| format!("{micros} us since 1970"), |at| at.to_string());
+                Err(format!(
+                    "{at} lies outside 1677-09-21 to 2262-04-11, the years that the upload's nanoseconds reach"
+                ))
+            })
+        }
+        ArrowType::Struct(_) => source.as_struct().columns().iter().try_for_each(reachable),
+        ArrowType::List(_) => {
+            let list = source.as_list::<i32>();
+            let (first, length) = span(list.value_offsets());
+            reachable(&list.values().slice(first, length))
+        }
+        ArrowType::Map(..) => {
+            let map = source.as_map();
+            let (first, length) = span(map.value_offsets());
+            reachable(&map.keys().slice(first, length))?;
+            reachable(&map.values().slice(first, length))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -28,19 +28,6 @@ const LEASE_WAIT: Duration = Duration::from_secs(10);
 /// Pause after a failed call to the scheduler.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Delta reader features that the reader here applies.
-const READER_FEATURES: [&str; 9] = [
-    "columnMapping",
-    "deletionVectors",
-    "timestampNtz",
-    "typeWidening",
-    "typeWidening-preview",
-    "v2Checkpoint",
-    "vacuumProtocolCheck",
-    "inCommitTimestamp",
-    "domainMetadata",
-];
-
 /// A lease's term before the scheduler has said it.
 const TERM: Duration = Duration::from_secs(30);
 
@@ -87,7 +74,7 @@ pub fn registration(
         steps: vec![pb::TaskStep::Schema as i32, pb::TaskStep::Data as i32, pb::TaskStep::Verification as i32],
         read_paths: vec![ReadPath::Storage as i32],
         target_kinds: vec![TargetKind::Ordinary as i32, TargetKind::AppendDelta as i32],
-        reader_features: READER_FEATURES.iter().map(|feature| (*feature).to_owned()).collect(),
+        reader_features: mms_delta::READER_FEATURES.iter().map(|feature| (*feature).to_owned()).collect(),
         engine: pb::Engine::BuiltIn as i32,
         roles: vec![pb::TaskRole::Single as i32],
     };

@@ -62,6 +62,8 @@ pub(crate) struct LogReading {
 #[derive(Default)]
 struct Seen {
     trouble: Option<Trouble>,
+    /// Checkpoints of no bytes, which were left out.
+    empty: BTreeSet<String>,
     schema: Option<SchemaText>,
 }
 
@@ -97,6 +99,15 @@ impl LogReading {
     /// What was wrong with a file, if that is why the log could not be read.
     pub(crate) fn trouble(&self) -> Option<Trouble> {
         self.seen().trouble.take()
+    }
+
+    /// Checkpoints that have no bytes: they were never written to their end.
+    pub(crate) fn empty_checkpoints(&self) -> Vec<String> {
+        self.seen().empty.iter().cloned().collect()
+    }
+
+    fn saw_empty(&self, file: String) {
+        self.seen().empty.insert(file);
     }
 
     /// The newest schema that went by, as the log has it.

@@ -21,6 +21,9 @@ impl StorageHandler for LogStorage {
             let left_out = log_file.checkpoint.is_some_and(|version| reading.without.checkpoints.contains(&version));
             // A checkpoint of no bytes was never written to its end.
             let empty = log_file.checkpoint.is_some() && file.size == 0;
+            if empty {
+                reading.saw_empty(log_file.name.clone());
+            }
             !(left_out || empty || log_file.repeats())
         };
         Ok(Box::new(self.inner.list_from(path)?.filter(move |file| file.as_ref().map_or(true, &shown))))

@@ -4,7 +4,6 @@
 use std::cmp::Ordering;
 
 use jiff::civil::{Date, DateTime};
-use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use super::observe::{Observed, Observer, Seen, Watched};
@@ -23,6 +22,8 @@ pub(crate) struct Difference {
 
 /// How far a stored timestamp may lie from its bound, in microseconds.
 const TIME_TOLERANCE: i64 = 1_000;
+
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 /// The first difference, if there is one.
 pub(crate) fn judge(observer: &Observer<'_>, statistics: &FileStatistics) -> Option<Difference> {
@@ -101,8 +102,8 @@ fn holds(bound: &str, found: &Observed, end: End, tight: bool) -> Option<bool> {
         }
         (Observed::Date(days), Value::String(text)) => {
             let date: Date = text.get(..10).filter(|_| text.len() == 10)?.parse().ok()?;
-            let midnight = date.to_zoned(TimeZone::UTC).ok()?.timestamp().as_second();
-            i64::from(*days).cmp(&midnight.div_euclid(86_400))
+            i64::from(*days)
+                .cmp(&(date.to_datetime(jiff::civil::Time::midnight()).duration_since(EPOCH).as_hours() / 24))
         }
         (Observed::Time(micros, instant), Value::String(text)) => {
             let bound = time(text, *instant)?;
@@ -124,13 +125,21 @@ fn near(value: f64, bound: f64) -> Option<Ordering> {
 }
 
 /// Microseconds since 1970. An instant without a zone says nothing that can be relied on.
-fn time(text: &str, instant: bool) -> Option<i64> {
-    let micros = |timestamp: jiff::Timestamp| timestamp.as_microsecond();
-    if let Ok(found) = text.parse::<jiff::Timestamp>() {
-        return Some(micros(found));
-    }
-    let clock: DateTime = text.parse().ok()?;
-    (!instant).then(|| clock.to_zoned(TimeZone::UTC).ok()).flatten().map(|zoned| micros(zoned.timestamp()))
+pub(super) fn time(text: &str, instant: bool) -> Option<i64> {
+    let zone_at = text.get(19..)?.find(['Z', '+', '-']).map_or(text.len(), |at| at + 19);
+    let (clock, zone) = text.split_at_checked(zone_at)?;
+    let offset = match zone {
+        "" if instant => return None,
+        "" | "Z" => 0,
+        other => {
+            let (hours, minutes) = other.get(1..)?.split_once(':')?;
+            let minutes = hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?;
+            if other.starts_with('-') { -minutes } else { minutes }
+        }
+    };
+    let clock: DateTime = clock.parse().ok()?;
+    let micros = i64::try_from(clock.duration_since(EPOCH).as_micros()).ok()?;
+    Some(micros - offset * 60_000_000)
 }
 
 /// Bounds of texts may be cut: the least to its beginning, the greatest to its beginning with a last character that is
@@ -172,7 +181,7 @@ fn show(value: &Observed) -> String {
             date.map_or_else(|_| format!("day {days} since 1970"), |date| date.to_string())
         }
         Observed::Time(micros, _) => {
-            let at = jiff::Timestamp::from_microsecond(*micros);
+            let at = EPOCH.checked_add(jiff::SignedDuration::from_micros(*micros));
             at.map_or_else(|_| format!("{micros} us since 1970"), |at| at.to_string())
         }
         Observed::Text(text) => format!("{:?}", text.chars().take(64).collect::<String>()),

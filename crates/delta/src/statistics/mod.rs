@@ -5,11 +5,13 @@
 mod judge;
 mod observe;
 mod parse;
+mod times;
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use judge::judge;
 pub(crate) use observe::Observer;
+pub use times::TimeColumn;
 
 /// Statistics of one file, as its `add` action has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -56,7 +56,7 @@ fn an_instant_keeps_its_clock() {
             assert_eq!(calendar.instant(same), Ok(same));
         }
     }
-    assert!(julian().instant(i64::MIN).is_err());
+    assert!(Calendar::Julian(Zone::Fixed(-1)).instant(i64::MIN).is_err());
 }
 
 #[test]

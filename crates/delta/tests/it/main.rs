@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod common;
+mod handmade;
+mod odd_files;
+mod odd_logs;
 mod real_tables;
 mod refusals;
 mod sample_tables;

@@ -8,6 +8,7 @@ use mms_proto::types::v1 as pb;
 pub struct Note {
     severity: pb::Severity,
     reason: &'static str,
+    column: String,
     message: String,
     remedy: String,
 }
@@ -20,7 +21,13 @@ impl Note {
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { severity, reason, message: message.into(), remedy: remedy.into() }
+        Self { severity, reason, column: String::new(), message: message.into(), remedy: remedy.into() }
+    }
+
+    /// The same, about one column.
+    pub fn of_column(mut self, column: impl Into<String>) -> Self {
+        self.column = column.into();
+        self
     }
 
     /// A finding that forbids the move.
@@ -34,7 +41,7 @@ impl Note {
             severity: self.severity as i32,
             reason: self.reason.to_owned(),
             table: table.to_owned(),
-            column: String::new(),
+            column: self.column.clone(),
             message: self.message.clone(),
             remedy: self.remedy.clone(),
         }

@@ -1,0 +1,168 @@
+//! Tables written by hand, as odd as a test needs them: commits as lines of JSON, files by Arrow's writer.
+
+use std::fs;
+use std::path::PathBuf;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use futures::{StreamExt, TryStreamExt};
+use mms_delta::{DeltaError, FileBatch, ReadOptions, SourceFile, TableShape, read_files};
+use parquet::arrow::ArrowWriter;
+use parquet::file::properties::WriterProperties;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::common::{cell, files, open, store};
+
+/// A table that is being made.
+pub struct Table {
+    _folder: TempDir,
+    pub dir: PathBuf,
+    version: u64,
+}
+
+/// A field of a schema.
+pub fn field(name: &str, data_type: impl Into<Value>) -> Value {
+    json!({ "name": name, "type": data_type.into(), "nullable": true, "metadata": {} })
+}
+
+/// A field that the table's column mapping names otherwise in files.
+pub fn mapped(name: &str, data_type: impl Into<Value>, id: i64, stored: &str) -> Value {
+    let metadata = json!({ "delta.columnMapping.id": id, "delta.columnMapping.physicalName": stored });
+    json!({ "name": name, "type": data_type.into(), "nullable": true, "metadata": metadata })
+}
+
+/// A column of numbers.
+pub fn longs(values: &[i64]) -> ArrayRef {
+    std::sync::Arc::new(Int64Array::from(values.to_vec()))
+}
+
+/// A column of texts.
+pub fn texts(values: &[&str]) -> ArrayRef {
+    std::sync::Arc::new(StringArray::from(values.to_vec()))
+}
+
+/// Columns as a batch.
+pub fn batch(columns: &[(&str, ArrayRef)]) -> RecordBatch {
+    RecordBatch::try_from_iter_with_nullable(columns.iter().map(|(name, column)| (*name, column.clone(), true)))
+        .unwrap()
+}
+
+impl Table {
+    /// An empty folder with a log.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().canonicalize().unwrap().join("t");
+        fs::create_dir_all(dir.join("_delta_log")).unwrap();
+        Self { _folder: folder, dir, version: 0 }
+    }
+
+    /// The first commit: protocol, schema, properties and files.
+    pub fn create(fields: &[Value], configuration: Value, adds: &[Value]) -> Self {
+        Self::of_protocol(json!({ "minReaderVersion": 1, "minWriterVersion": 2 }), fields, configuration, adds)
+    }
+
+    /// The same with another protocol.
+    pub fn of_protocol(protocol: Value, fields: &[Value], configuration: Value, adds: &[Value]) -> Self {
+        let mut table = Self::new();
+        table.begin(protocol, fields, &[], configuration, adds);
+        table
+    }
+
+    /// The first commit of a table whose files are written already.
+    pub fn begin(
+        &mut self,
+        protocol: Value,
+        fields: &[Value],
+        partitions: &[&str],
+        configuration: Value,
+        adds: &[Value],
+    ) {
+        let schema = json!({ "type": "struct", "fields": fields }).to_string();
+        let metadata = json!({ "id": "00000000-0000-4000-8000-000000000001", "format": { "provider": "parquet", "options": {} },
+            "schemaString": schema, "partitionColumns": partitions, "configuration": configuration, "createdTime": 0 });
+        let mut actions = vec![json!({ "protocol": protocol }), json!({ "metaData": metadata })];
+        actions.extend_from_slice(adds);
+        self.commit(&actions);
+    }
+
+    /// One more commit.
+    pub fn commit(&mut self, actions: &[Value]) -> PathBuf {
+        let lines: Vec<String> = actions.iter().map(Value::to_string).collect();
+        let path = self.log(&format!("{:020}.json", self.version));
+        fs::write(&path, lines.join("\n") + "\n").unwrap();
+        self.version += 1;
+        path
+    }
+
+    /// A file of the log.
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.dir.join("_delta_log").join(name)
+    }
+
+    /// Writes a data file and gives its `add`, without statistics.
+    pub fn file(&self, name: &str, batch: &RecordBatch) -> Value {
+        self.file_with(name, batch, WriterProperties::default())
+    }
+
+    /// The same with properties of the writer.
+    pub fn file_with(&self, name: &str, batch: &RecordBatch, properties: WriterProperties) -> Value {
+        let path = self.dir.join(name);
+        let mut writer =
+            ArrowWriter::try_new(fs::File::create(&path).unwrap(), batch.schema(), Some(properties)).unwrap();
+        writer.write(batch).unwrap();
+        writer.close().unwrap();
+        self.add(name, json!({ "numRecords": batch.num_rows() }))
+    }
+
+    /// The `add` of a file that is there.
+    pub fn add(&self, name: &str, statistics: Value) -> Value {
+        let size = fs::metadata(self.dir.join(name)).unwrap().len();
+        json!({ "add": { "path": name, "partitionValues": {}, "size": size, "modificationTime": 0, "dataChange": true,
+            "stats": statistics.to_string() } })
+    }
+
+    /// The table's folder as a URL of one slash.
+    pub fn place(&self) -> String {
+        format!("file:{}", self.dir.display())
+    }
+
+    /// The rows of the newest version as texts, sorted, or why there are none; and what was noted on the way.
+    pub async fn read(&self) -> Result<(Vec<String>, Vec<String>), DeltaError> {
+        self.read_with(ReadOptions::default()).await
+    }
+
+    /// The same with options.
+    pub async fn read_with(&self, options: ReadOptions) -> Result<(Vec<String>, Vec<String>), DeltaError> {
+        let snapshot = open(&self.dir, None).await?;
+        let listed: Vec<SourceFile> = snapshot.scan_files().try_collect().await?;
+        let shape = TableShape::from_json(&snapshot.shape().to_json())?;
+        let notes = options.notes.clone();
+        let listed = futures::stream::iter(listed).map(Ok::<_, DeltaError>);
+        let batches: Vec<FileBatch> = read_files(&shape, store(), listed, options).try_collect().await?;
+        let mut rows = Vec::new();
+        for read in batches {
+            for row in 0..read.batch.num_rows() {
+                let cells: Vec<String> = read.batch.columns().iter().map(|column| cell(column, row)).collect();
+                rows.push(cells.join(" "));
+            }
+        }
+        rows.sort();
+        let mut told: Vec<String> =
+            snapshot.notes().into_iter().map(|note| format!("{}: {}", note.file, note.message)).collect();
+        told.extend(notes.take());
+        Ok((rows, told))
+    }
+
+    /// The text of the refusal.
+    pub async fn refusal(&self) -> String {
+        let error = self.read().await.expect_err("this table must be refused");
+        let text = error.to_string();
+        assert!(text.len() <= 2_048, "{} bytes: {text}", text.len());
+        text
+    }
+
+    /// Files of the newest version.
+    pub async fn files(&self) -> Vec<SourceFile> {
+        files(&open(&self.dir, None).await.unwrap()).await
+    }
+}
