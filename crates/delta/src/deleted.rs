@@ -25,7 +25,7 @@ impl Deleted {
         file: &SourceFile,
     ) -> Result<Self, DeltaError> {
         let invalid = |e: KernelError| DeltaError::InvalidLog {
-            root: shape.root().to_string(),
+            root: shape.shown_root(),
             reason: format!("the deletion vector of {} cannot be read: {}", decoded(&file.path), kernel_text(&e)),
         };
         let cardinality = i64::try_from(vector.cardinality).unwrap_or(i64::MAX);
@@ -45,13 +45,13 @@ impl Deleted {
                 DeltaError::SourceChanged { path, reason: "its deletion vector is no longer there".into() }
             }
             other => match crate::error::store_error(&other) {
-                Some(store) => DeltaError::of_store(store, file.path.clone()),
+                Some(store) => DeltaError::of_store(store, shape.shown_file(&file.path)),
                 None => invalid(other),
             },
         })?;
         if rows.len() != vector.cardinality {
             return Err(DeltaError::RowCount {
-                path: file.path.clone(),
+                path: shape.shown_file(&file.path),
                 what: "deleted rows",
                 expected: vector.cardinality,
                 found: rows.len(),

@@ -169,7 +169,7 @@ impl DeltaError {
             KernelError::Backtraced { source, .. } => return Self::of_log(*source, root, version),
             error => error,
         };
-        let root = root.to_string();
+        let root = crate::place::decoded(root.as_str());
         if let Some(store) = store_error(&error) {
             return Self::of_store(store, root);
         }

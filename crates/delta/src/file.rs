@@ -26,6 +26,14 @@ pub struct SourceFile {
     pub statistics: Option<FileStatistics>,
 }
 
+impl SourceFile {
+    /// The path as people write it.
+    #[must_use]
+    pub fn shown_path(&self) -> String {
+        crate::place::decoded(&self.path)
+    }
+}
+
 /// Which rows of a file are deleted, as the Delta protocol describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeletionVector {

@@ -8,7 +8,6 @@ use arrow::datatypes::{DataType as ArrowType, Field};
 use delta_kernel::schema::DataType;
 use mms_mapping::{SparkType, canonical_text};
 
-use crate::place::decoded;
 use crate::{DeltaError, SourceFile, TableShape};
 
 /// The partition columns of one file, each with its one value.
@@ -19,7 +18,7 @@ impl Constants {
     pub(crate) fn of(shape: &TableShape, file: &SourceFile) -> Result<Self, DeltaError> {
         let columns = shape.partition_columns().iter().map(|column| {
             let refuse = |reason: String| DeltaError::Column {
-                file: decoded(&file.path),
+                file: shape.shown_file(&file.path),
                 column: column.clone(),
                 row: None,
                 reason,

@@ -22,7 +22,6 @@ use crate::drive::{Gone, Out, Stop, drive, io};
 use crate::error::{dotted, store_error};
 use crate::log::plain_engine;
 use crate::partition::Constants;
-use crate::place::decoded;
 use crate::statistics::{Observer, judge};
 use crate::{DeltaError, Difference, SourceFile, TableShape};
 
@@ -150,7 +149,7 @@ where
             let read = catch_unwind(AssertUnwindSafe(|| reader.read(index, &file, first_row, out)));
             read.unwrap_or_else(|_| {
                 let reason = "the Parquet decoder gave up on it: the file is damaged".to_owned();
-                Err(Stop::Failed(DeltaError::UnreadableFile { path: decoded(&file.path), reason }))
+                Err(Stop::Failed(DeltaError::UnreadableFile { path: reader.named(&file), reason }))
             })?;
             index += 1;
         }
@@ -203,6 +202,11 @@ struct Reading<'a> {
 }
 
 impl Reader {
+    /// A file with its table, for texts.
+    fn named(&self, file: &SourceFile) -> String {
+        self.shape.shown_file(&file.path)
+    }
+
     fn read(&self, index: usize, file: &Arc<SourceFile>, first_row: u64, out: &Out<FileBatch>) -> Result<(), Stop> {
         let (_, object) = self.shape.locate(&file.path)?;
         let deleted = match &file.deletion_vector {
@@ -220,7 +224,7 @@ impl Reader {
         };
         let opened =
             FileBytes::open(self.store.clone(), object.clone(), file.size, self.options.memory_bytes, self.io.clone());
-        let bytes = self.io.block_on(opened).map_err(|e| DeltaError::of_store(&e, decoded(&file.path)))?;
+        let bytes = self.io.block_on(opened).map_err(|e| DeltaError::of_store(&e, self.named(file)))?;
         let size = bytes.size();
         if size != file.size && file.rows.is_none() {
             // Nothing else could tell that it is the file that was planned.
@@ -236,7 +240,7 @@ impl Reader {
         if size != file.size {
             self.options.notes.add(format!(
                 "file {} has {size} bytes, its log says {}; it was read whole and has the rows that the log counts",
-                decoded(&file.path),
+                self.named(file),
                 file.size
             ));
         }
@@ -306,7 +310,7 @@ impl Reader {
 
     /// The log's own count is the first witness that the file is the one that was planned.
     fn check(&self, reading: &Reading<'_>) -> Result<(), DeltaError> {
-        let path = decoded(&reading.file.path);
+        let path = self.named(reading.file);
         let wrong = |what, expected, found| Err(DeltaError::RowCount { path: path.clone(), what, expected, found });
         match (reading.file.rows, reading.deleted.as_ref().and_then(Deleted::last)) {
             (_, Some(last)) if last >= reading.stored => {
@@ -324,7 +328,7 @@ impl Reader {
             return Ok(());
         };
         let difference = Difference {
-            file: decoded(&file.path),
+            file: self.named(file),
             column: dotted(&difference.column),
             what: difference.what,
             told: difference.told,
@@ -341,12 +345,12 @@ impl Reader {
 
     fn changed(&self, file: &SourceFile, size: u64) -> DeltaError {
         let reason = format!("it has {size} bytes, its log says {} bytes", file.size);
-        DeltaError::SourceChanged { path: decoded(&file.path), reason }
+        DeltaError::SourceChanged { path: self.named(file), reason }
     }
 
     /// What a fault in a file means: the file's, a column's, or the store's.
     fn classify(&self, fault: FileFault, file: &SourceFile, object: &ObjectPath) -> DeltaError {
-        let path = decoded(&file.path);
+        let path = self.named(file);
         let error = match fault {
             FileFault::Column { path: column, reason, row } if !column.is_empty() => {
                 return DeltaError::Column { file: path, column: dotted(&column), row, reason };

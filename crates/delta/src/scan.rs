@@ -92,7 +92,7 @@ fn replay_log(
         for file in &files {
             if !live.places.insert(file.path.clone()) {
                 return Err(Stop::Failed(DeltaError::InvalidLog {
-                    root: snapshot.shape().root().to_string(),
+                    root: snapshot.shape().shown_root(),
                     reason: format!(
                         "two live entries of it name {} (with different deletion vectors, or spelled differently): its rows \
                          would be read twice",
@@ -125,10 +125,19 @@ impl PartitionColumns {
         Self(shape.partition_columns().iter().map(column).collect())
     }
 
-    fn values(&self, mut raw: HashMap<&str, Option<&str>>) -> PartitionValues {
+    /// A partition column that the log does not name for a file is NULL in it, as Spark has it. One that it names in another
+    /// case only is an error: it would be NULL without a word.
+    fn values(&self, mut raw: HashMap<&str, Option<&str>>) -> Result<PartitionValues, String> {
         let value = |(logical, physical, textual): &(String, String, bool)| {
-            let raw = raw.remove(physical.as_str()).flatten();
-            (logical.clone(), raw.filter(|text| *textual || !text.is_empty()).map(str::to_owned))
+            let told = raw.remove(physical.as_str());
+            let folded = physical.to_lowercase();
+            if told.is_none()
+                && let Some(other) = raw.keys().find(|name| name.to_lowercase() == folded)
+            {
+                return Err(format!("a value of partition column `{other}`, and none of `{physical}`"));
+            }
+            let text = told.flatten().filter(|text| *textual || !text.is_empty());
+            Ok((logical.clone(), text.map(str::to_owned)))
         };
         self.0.iter().map(value).collect()
     }
@@ -233,7 +242,7 @@ fn source_file(
 ) -> Result<SourceFile, DeltaError> {
     let path = rows.path.value(row);
     let invalid = |reason: String| DeltaError::InvalidLog {
-        root: shape.root().to_string(),
+        root: shape.shown_root(),
         reason: format!("file {} has {reason}", decoded(path)),
     };
     shape.locate(path)?;
@@ -251,7 +260,7 @@ fn source_file(
                 .ok_or_else(|| invalid(format!("{stored} rows, of which {deleted} are deleted")))?,
         ),
     };
-    let partition_values = columns.values(rows.partition_values(row)?);
+    let partition_values = columns.values(rows.partition_values(row)?).map_err(invalid)?;
     let statistics = statistics.filter(|told| *told != FileStatistics::default());
     Ok(SourceFile { path: path.to_owned(), size, rows: rows_left, partition_values, deletion_vector, statistics })
 }

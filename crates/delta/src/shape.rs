@@ -99,6 +99,16 @@ impl TableShape {
         &self.text.root
     }
 
+    /// The table's root as people write it, for texts.
+    pub(crate) fn shown_root(&self) -> String {
+        decoded(self.text.root.as_str())
+    }
+
+    /// A file of the table as people write it, with the table that it is of.
+    pub(crate) fn shown_file(&self, path: &str) -> String {
+        format!("{} of {}", decoded(path), self.shown_root())
+    }
+
     /// The logical schema with all its metadata.
     pub fn schema(&self) -> &SchemaRef {
         &self.text.schema
@@ -137,7 +147,7 @@ impl TableShape {
 
     /// Where a path of the log lies: decoded once, and under the root.
     pub(crate) fn locate(&self, path: &str) -> Result<(Url, ObjectPath), DeltaError> {
-        let outside = |_| DeltaError::OutsideRoot { root: self.text.root.to_string(), path: decoded(path) };
+        let outside = |_| DeltaError::OutsideRoot { root: self.shown_root(), path: decoded(path) };
         self.places.locate(path).map_err(outside)
     }
 }

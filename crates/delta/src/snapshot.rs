@@ -15,6 +15,7 @@ use url::Url;
 use crate::drive::ask;
 use crate::features::lacking;
 use crate::log::{self, LogNote, LogReading, SchemaText, Trouble, UnreadableColumn, Without};
+use crate::place::decoded;
 use crate::{ColumnMapping, DeltaError, TableShape};
 
 /// A Delta table by its place.
@@ -76,7 +77,7 @@ fn open(store: Arc<dyn ObjectStore>, root: Url, version: Option<u64>) -> Result<
     let lacking = lacking(&features);
     if !lacking.is_empty() {
         let reason = format!("it asks for what this reader does not have: {}", lacking.join(", "));
-        return Err(DeltaError::Unsupported { root: snapshot.shape.root().to_string(), reason });
+        return Err(DeltaError::Unsupported { root: snapshot.shape.shown_root(), reason });
     }
     Ok(snapshot)
 }
@@ -101,7 +102,7 @@ pub(crate) fn open_log(
         let built = builder.build(engine.as_ref());
         let empty = reading.empty_checkpoints();
         if let Some(file) = empty.last() {
-            let (root, reason) = (root.to_string(), "it has no bytes, and commits before it are gone".to_owned());
+            let (root, reason) = (decoded(root.as_str()), "it has no bytes, and commits before it are gone".to_owned());
             first.get_or_insert(DeltaError::UnreadableLog { root, file: file.clone(), reason });
         }
         let error = match built {
@@ -115,7 +116,7 @@ pub(crate) fn open_log(
             Ok(inner) => {
                 let version = version.unwrap_or_else(|| inner.version());
                 let reason = "its oldest commits are gone, and no checkpoint stands in for them".to_owned();
-                let gone = DeltaError::VersionGone { root: root.to_string(), version, reason };
+                let gone = DeltaError::VersionGone { root: decoded(root.as_str()), version, reason };
                 return Err(first.unwrap_or(gone));
             }
             Err(error) => error,
@@ -162,7 +163,11 @@ fn is_about_hint(error: &KernelError) -> bool {
 }
 
 pub(crate) fn unreadable(root: &Url, trouble: &Trouble) -> DeltaError {
-    DeltaError::UnreadableLog { root: root.to_string(), file: trouble.file.clone(), reason: trouble.reason.clone() }
+    DeltaError::UnreadableLog {
+        root: decoded(root.as_str()),
+        file: trouble.file.clone(),
+        reason: trouble.reason.clone(),
+    }
 }
 
 pub(crate) fn passed_by(trouble: &Trouble) -> LogNote {
@@ -173,7 +178,7 @@ pub(crate) fn passed_by(trouble: &Trouble) -> LogNote {
 /// The table's column mapping, from the property as it was typed: the kernel takes what it cannot parse for none.
 fn column_mapping(inner: &KernelSnapshot, root: &Url) -> Result<ColumnMapping, DeltaError> {
     let table = inner.table_configuration();
-    let refuse = |reason: String| Err(DeltaError::Unsupported { root: root.to_string(), reason });
+    let refuse = |reason: String| Err(DeltaError::Unsupported { root: decoded(root.as_str()), reason });
     let Some(text) = inner.metadata_configuration().get("delta.columnMapping.mode") else {
         return Ok(ColumnMapping::None);
     };
@@ -291,7 +296,7 @@ impl Snapshot {
             && opened.inner.table_configuration().protocol() == self.opened.inner.table_configuration().protocol();
         if !same {
             return Err(DeltaError::InvalidLog {
-                root: self.shape.root().to_string(),
+                root: self.shape.shown_root(),
                 reason: "its commits and its checkpoint say different things of its schema or protocol".to_owned(),
             });
         }

@@ -71,7 +71,7 @@ impl Shaper {
             };
             arrays.push(carried(source, data_type, field).map_err(|why| {
                 let row = first_bad(source.len(), |rows| carried(&source.slice(0, rows), data_type, field).is_ok());
-                value(format!("{why} (row {} of {})", read.row_in_file(row), read.file.path))
+                value(format!("{why} (row {} of {})", read.row_in_file(row), read.file.shown_path()))
             })?);
         }
         RecordBatch::try_new(self.target.clone(), arrays)

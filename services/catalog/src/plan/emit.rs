@@ -37,8 +37,8 @@ pub async fn emit(replay: impl Fn() -> Files, units: &Units, memory: usize, out:
         while let Some(file) = files.try_next().await? {
             let Some(unit) = units.unit_of(&file.partition_values) else {
                 return Err(CatalogError::Delta(DeltaError::Internal(format!(
-                    "{:?} was not there when the table was looked at first",
-                    file.path
+                    "{} was not there when the table was looked at first",
+                    file.shown_path()
                 ))));
             };
             if !batch.contains(&unit) {

@@ -68,7 +68,7 @@ impl Times {
                 "`{}` reaches {} in file {}, and the target's upload carries timestamps from 1677-09-21 to 2262-04-11 only",
                 column.name,
                 bound.trim_matches('"'),
-                file.path
+                file.shown_path()
             );
             let remedy = "move a view of the table in which such values are NULL, within these years, or a text";
             notes.push(Note::blocker("TIMESTAMP_OUT_OF_RANGE", message, remedy).of_column(&column.column));

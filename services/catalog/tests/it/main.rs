@@ -6,6 +6,7 @@ mod existing_target;
 mod filters;
 mod pin;
 mod places;
+mod plan_of_odd_tables;
 mod real_tables;
 mod reports;
 mod scan;
