@@ -139,6 +139,16 @@ impl ApiError {
         Self::unavailable(service, text).retry_after(Duration::from_secs(1))
     }
 
+    /// The disk of this service's store is full; nothing was written.
+    pub fn storage_full(service: &str) -> Self {
+        let text = format!(
+            "the disk of the {service}'s store is full: nothing was written, reading goes on; its operator makes room"
+        );
+        Self::new(Code::ResourceExhausted, ErrorReason::StorageFull, text)
+            .with("service", service)
+            .retry_after(Duration::from_secs(10))
+    }
+
     /// A fault of ours. The message goes to the caller: what only the operator may read belongs in the log.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(Code::Internal, ErrorReason::Internal, message)

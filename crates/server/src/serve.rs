@@ -14,10 +14,10 @@ use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
-use tonic_health::ServingStatus;
 
 use crate::audit::Audit;
-use crate::config::{FrameConfig, Recover};
+use crate::config::FrameConfig;
+use crate::health::Health;
 use crate::layer::{self, Shared};
 use crate::rights::Rights;
 use crate::supervise::{Critical, Supervisor, chain};
@@ -96,6 +96,8 @@ pub struct Context<C> {
     pub drained: CancellationToken,
     /// Runs the service's background tasks.
     pub supervisor: Supervisor,
+    /// Where parts that can fail alone say so.
+    pub health: Health,
 }
 
 impl<C> Context<C> {
@@ -107,11 +109,6 @@ impl<C> Context<C> {
     /// The address that others may be told. None when it listens on all of its machine's: 0.0.0.0 leads nowhere.
     pub fn endpoint(&self) -> Option<String> {
         (!self.local_addr.ip().is_unspecified()).then(|| self.local_addr.to_string())
-    }
-
-    /// Whether durable state that cannot be read is to be restored from its newest export.
-    pub fn recovers(&self) -> bool {
-        self.frame.recover == Recover::NewestExport
     }
 
     /// The largest message, for [`sized!`](crate::sized).
@@ -225,6 +222,8 @@ impl BoundServer {
         let service = self.service;
         let supervisor = Supervisor::new(shutdown.clone());
         let drained = CancellationToken::new();
+        let (reporter, health_service) = tonic_health::server::health_reporter();
+        let health = Health::new(reporter);
         let context = Context {
             config,
             frame: self.frame.clone(),
@@ -233,9 +232,13 @@ impl BoundServer {
             shutdown: shutdown.clone(),
             drained: drained.clone(),
             supervisor: supervisor.clone(),
+            health: health.clone(),
         };
         let served = match start(context).await {
-            Ok(services) => Box::pin(self.serve_calls(services, &shutdown)).await,
+            Ok(services) => {
+                let services = Services { routes: services.routes.add_service(health_service), ..services };
+                Box::pin(self.serve_calls(services, &health, &shutdown)).await
+            }
             Err(source) => Err(FrameError::Start { service, source }),
         };
         shutdown.cancel();
@@ -254,18 +257,22 @@ impl BoundServer {
     }
 
     /// Serves until `shutdown` and the end of the calls in flight, or of their grace time; when that ends.
-    async fn serve_calls(self, services: Services, shutdown: &CancellationToken) -> Result<Instant, FrameError> {
+    async fn serve_calls(
+        self,
+        services: Services,
+        health: &Health,
+        shutdown: &CancellationToken,
+    ) -> Result<Instant, FrameError> {
         let (service, grace) = (self.service, self.frame.shutdown_grace());
         if let Some(path) = services.waiting.iter().find(|path| mms_proto::descriptor::method(path).is_none()) {
             return Err(FrameError::Serve(format!("{path} waits, but no contract has it")));
         }
         let services = services.add(crate::sized!(AuditServiceServer::new(Audit), self.frame.limits.max_message_bytes));
-        let (health, health_service) = tonic_health::server::health_reporter();
-        for name in &services.names {
-            health.set_service_status(name, ServingStatus::Serving).await;
+        for name in services.names.iter().copied() {
+            health.set(name, true).await;
         }
-        let routes = reflect::add(services.routes.add_service(health_service), &services.names)
-            .map_err(|error| FrameError::Serve(chain(&error)))?;
+        let routes =
+            reflect::add(services.routes, &services.names).map_err(|error| FrameError::Serve(chain(&error)))?;
         let drain = CancellationToken::new();
         let shared = Shared::new(service, self.rights, &self.frame.limits, services.waiting, drain.clone());
         let routes = Routes::from(layer::wrap(routes, shared));
@@ -276,7 +283,7 @@ impl BoundServer {
         let stop = async {
             shutdown.cancelled().await;
             for name in services.names.iter().copied().chain([""]) {
-                health.set_service_status(name, ServingStatus::NotServing).await;
+                health.set(name, false).await;
             }
             tracing::info!(service, "draining");
             drain.cancel();

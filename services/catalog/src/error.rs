@@ -130,6 +130,7 @@ impl From<CatalogError> for ApiError {
                 "this changes too much at once: split the call",
             )
             .with("limit", limit),
+            E::Store(StoreError::DiskFull { .. }) => Self::storage_full("catalog"),
             // What it says names files of this machine: it is for the log.
             E::Store(store) => {
                 tracing::error!(error = %store, "the store failed");
