@@ -110,6 +110,15 @@ impl Suite {
         let token_file = data_dir.join("service.token");
         private::ensure(&token_file, private::random)?;
         let key_file = data_dir.join("encryption.key");
+        let store = data_dir.join("registry/store");
+        if !key_file.exists() && store.exists() {
+            anyhow::bail!(
+                "{} is gone, and {} holds secrets that only it opens: put it back from your backup; if it is lost, see \
+                 \"The encryption key is lost\" in deploy/README.md",
+                key_file.display(),
+                store.display()
+            );
+        }
         mms_registry::ensure_key_file(&key_file)?;
 
         let port = |offset: u16| match config.port_base {
