@@ -55,7 +55,8 @@ pub struct FrameConfig {
     pub shutdown_grace_seconds: u64,
 }
 
-/// What to do when the durable state is missing or cannot be read. A healthy one is left as it is.
+/// What to do when the durable state is missing, cannot be read, or is not what was left here. A healthy one is left as it
+/// is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Recover {
@@ -63,6 +64,9 @@ pub enum Recover {
     Refuse,
     /// Restore the newest export that is whole; what was acknowledged after it is lost.
     NewestExport,
+    /// Take a copy, a restored backup, or one whose manifest is gone, as a new incarnation. What has less than an export
+    /// or its manifest knows is refused all the same.
+    AcceptCopy,
 }
 
 /// The section `[server.tls]`.
@@ -83,12 +87,30 @@ pub struct TlsConfig {
 pub struct LimitsConfig {
     /// Largest message, in and out.
     pub max_message_bytes: usize,
-    /// Plain calls handled at once.
+    /// Plain calls handled at once: of people, and as many of the suite's services.
     pub concurrent_calls: usize,
-    /// Streams open at once.
+    /// Streams open at once: of people, and as many of the suite's services.
     pub concurrent_streams: usize,
-    /// Calls at once that mostly wait, as those of idle workers for a task.
+    /// Calls at once that mostly wait, as those of idle workers for a task: of people, and as many of services.
     pub concurrent_waits: usize,
+    /// Calls and streams at once of what is open to all: of health, and as many of reflection.
+    pub concurrent_open_calls: usize,
+    /// Bytes of requests in memory at once, on their way or being handled: of people, and as many of services.
+    pub body_bytes: usize,
+    /// Seconds that a request's body may take to arrive.
+    pub body_seconds: u64,
+    /// Largest metadata of a call: names, values and 32 bytes for each.
+    pub max_metadata_bytes: usize,
+    /// Connections at once. No more are ever accepted than the process may open files, less a reserve of 256.
+    pub connections: usize,
+    /// Connections at once from one address.
+    pub connections_per_address: usize,
+    /// Calls and streams at once on one connection.
+    pub streams_per_connection: u32,
+    /// Seconds that the TLS handshake and the first bytes of HTTP/2 may take.
+    pub handshake_seconds: u64,
+    /// Seconds after which a connection without a call is closed.
+    pub idle_seconds: u64,
     /// Deadline of a plain call that brings none. Streams without one have none.
     pub default_deadline_seconds: u64,
     /// The longest deadline of a plain call, whatever it asks for.
@@ -140,6 +162,15 @@ impl Default for LimitsConfig {
             concurrent_calls: 1024,
             concurrent_streams: 1024,
             concurrent_waits: 1024,
+            concurrent_open_calls: 256,
+            body_bytes: 256 << 20,
+            body_seconds: 30,
+            max_metadata_bytes: 16 << 10,
+            connections: 4096,
+            connections_per_address: 1024,
+            streams_per_connection: 256,
+            handshake_seconds: 10,
+            idle_seconds: 900,
             default_deadline_seconds: 120,
             max_deadline_seconds: 900,
         }
@@ -197,6 +228,10 @@ impl FrameConfig {
             ("concurrent_calls", limits.concurrent_calls),
             ("concurrent_streams", limits.concurrent_streams),
             ("concurrent_waits", limits.concurrent_waits),
+            ("concurrent_open_calls", limits.concurrent_open_calls),
+            ("connections", limits.connections),
+            ("connections_per_address", limits.connections_per_address),
+            ("streams_per_connection", limits.streams_per_connection as usize),
         ] {
             if !(1..=1_000_000).contains(&value) {
                 faults.add(&format!("server.limits.{key}"), "must be from 1 to 1000000");
@@ -205,6 +240,9 @@ impl FrameConfig {
         for (key, value) in [
             ("server.limits.default_deadline_seconds", limits.default_deadline_seconds),
             ("server.limits.max_deadline_seconds", limits.max_deadline_seconds),
+            ("server.limits.body_seconds", limits.body_seconds),
+            ("server.limits.handshake_seconds", limits.handshake_seconds),
+            ("server.limits.idle_seconds", limits.idle_seconds),
         ] {
             if !(1..=86_400).contains(&value) {
                 faults.add(key, "must be from 1 to 86400 (a day)");

@@ -92,11 +92,26 @@ pub fn allows(role: Role, least: Role) -> bool {
     }
 }
 
-/// Health and reflection tell nothing that the contracts do not.
+/// What is open to all: health and reflection tell nothing that the contracts do not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Open {
+    Health,
+    Reflection,
+}
+
+impl Open {
+    pub fn of(path: &str) -> Option<Self> {
+        let reflection = ["/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alpha.ServerReflection/"];
+        match path {
+            _ if path.starts_with("/grpc.health.v1.Health/") => Some(Self::Health),
+            _ if reflection.iter().any(|open| path.starts_with(open)) => Some(Self::Reflection),
+            _ => None,
+        }
+    }
+}
+
 pub(crate) fn is_open(path: &str) -> bool {
-    ["/grpc.health.v1.Health/", "/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alpha.ServerReflection/"]
-        .iter()
-        .any(|open| path.starts_with(open))
+    Open::of(path).is_some()
 }
 
 fn name(role: Role) -> &'static str {
