@@ -6,6 +6,7 @@ mod common;
 mod conformance;
 mod crash;
 mod damage;
+mod descriptors;
 mod durable_before_ack;
 mod export_restore;
 mod failed_apply;
