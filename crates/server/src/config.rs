@@ -7,10 +7,12 @@ mod faults;
 mod load;
 mod secret;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mms_proto::Role;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +81,33 @@ pub struct TlsConfig {
     pub key_file: Option<PathBuf>,
     /// Authority whose client certificates are demanded, PEM. Unset: none are.
     pub client_ca_file: Option<PathBuf>,
+    /// What a client certificate may be, by a DNS name of it: a role. One with role SERVICE is nothing else; one that is
+    /// not listed may be a person with a token, never SERVICE. Empty: the services of the suite that call this one, by the
+    /// names that `deploy/make-secrets` gives them.
+    pub clients: BTreeMap<String, String>,
+}
+
+impl TlsConfig {
+    /// The table as it applies to a service.
+    pub(crate) fn clients_of(&self, service: &str) -> BTreeMap<String, Role> {
+        let callers: &[&str] = match service {
+            "registry" => &["catalog", "scheduler", "transfer"],
+            "catalog" => &["scheduler"],
+            "scheduler" => &["transfer"],
+            _ => &[],
+        };
+        let own = |name: &&str| ((*name).to_owned(), Role::Service);
+        if self.clients.is_empty() {
+            return callers.iter().map(own).collect();
+        }
+        let given = self.clients.iter().filter_map(|(name, role)| Some((name.clone(), role_of(role)?)));
+        given.collect()
+    }
+}
+
+/// A role as a configuration writes it.
+pub(crate) fn role_of(name: &str) -> Option<Role> {
+    Role::from_str_name(&format!("ROLE_{name}")).filter(|role| *role != Role::Unspecified)
 }
 
 /// The section `[server.limits]`.
@@ -218,6 +247,12 @@ impl FrameConfig {
                 self.listen
             );
             faults.add("server.listen", text);
+        }
+        for (name, role) in &self.tls.clients {
+            if role_of(role).is_none() {
+                let text = format!("{role:?} is not one of VIEWER, OPERATOR, EDITOR, ADMIN, SERVICE");
+                faults.add(&format!("server.tls.clients.{name}"), text);
+            }
         }
         let limits = &self.limits;
         if !(64 << 10..=1 << 30).contains(&limits.max_message_bytes) {

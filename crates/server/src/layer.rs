@@ -24,7 +24,7 @@ use crate::rights::Rights;
 /// What the layers of one process share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub rights: Rights,
+    pub rights: Arc<Rights>,
     pub places: Places,
     /// Turns of the requests that are large.
     pub large: Semaphore,
@@ -44,7 +44,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub fn new(
         service: &'static str,
-        rights: Rights,
+        rights: Arc<Rights>,
         limits: &LimitsConfig,
         waiting: Vec<&'static str>,
         drain: CancellationToken,

@@ -15,6 +15,7 @@ use super::body::CallBody;
 use super::outcome::Outcome;
 use super::{Shared, answer};
 use crate::context::{CallContext, REQUEST_ID};
+use crate::listen::Connection;
 use crate::{propagate, rights};
 
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
@@ -61,6 +62,7 @@ pub(super) async fn call(State(shared): State<Arc<Shared>>, mut request: Request
     let call = Call { streams, context: context.clone() };
     request.extensions_mut().insert(call.clone());
 
+    let busy = request.extensions().get::<Connection>().map(Connection::busy);
     let outcome = Outcome::new(path, span.clone());
     let response = context.clone().scope(next.run(request)).instrument(span).await;
     let (mut head, body) = response.into_parts();
@@ -72,7 +74,7 @@ pub(super) async fn call(State(shared): State<Arc<Shared>>, mut request: Request
         return Response::from_parts(head, body);
     }
     let permit = head.extensions.remove::<super::guard::Permit>();
-    let body = CallBody::new(body, call, outcome, permit, shared.drain.clone());
+    let body = CallBody::new(body, call, outcome, (permit, busy), shared.drain.clone());
     Response::from_parts(head, Body::new(body))
 }
 

@@ -17,6 +17,7 @@ use tonic::{Code, Status};
 use super::Shared;
 use super::call::Call;
 use super::places::{Class, Kind, Place};
+use crate::listen::Connection;
 use crate::rights::{Caller, is_open};
 
 /// The place that a stream holds until it ends; it travels with the answer to its body.
@@ -40,7 +41,8 @@ pub(super) async fn rights(State(shared): State<Arc<Shared>>, mut request: Reque
         return refuse(draining(shared.service));
     }
     let authorization = request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
-    match shared.rights.admit(request.uri().path(), authorization) {
+    let peer = request.extensions().get::<Connection>().and_then(|connection| connection.peer.clone());
+    match shared.rights.admit(request.uri().path(), authorization, peer.as_deref()) {
         Ok(caller) => {
             // The token has done its work: no handler and no log needs to see it.
             request.headers_mut().remove(AUTHORIZATION);
