@@ -121,7 +121,8 @@ impl CatalogError {
 impl From<CatalogError> for ApiError {
     fn from(error: CatalogError) -> Self {
         use CatalogError as E;
-        let text = error.to_string();
+        // Pieces of it are a far end's own words.
+        let text = mms_http::redact::redact_text(&error.to_string());
         let failed = |reason| Self::new(Code::FailedPrecondition, reason, text.clone());
         match error {
             E::Store(StoreError::TransactionTooLarge { limit }) => Self::new(

@@ -30,6 +30,9 @@ pub struct Config {
     pub secret_variable_prefixes: Vec<String>,
     /// Whether a data source may read files of this machine: for the sandbox.
     pub allow_local_files: bool,
+    /// Whether far ends may lie on this machine's loopback: for the sandbox. Metadata and link-local addresses are denied
+    /// whatever this says, private ones unless the data source's network connection names the host.
+    pub allow_loopback: bool,
     /// Seconds that a session lasts unless it is renewed. Transfers live on so long without the registry.
     pub session_term_seconds: u64,
     /// Seconds that a use lasts unless it is prolonged.
@@ -51,6 +54,7 @@ impl Default for Config {
                 .map(str::to_owned)
                 .to_vec(),
             allow_local_files: false,
+            allow_loopback: false,
             session_term_seconds: 900,
             use_term_seconds: 300,
             max_sessions: 10_000,
