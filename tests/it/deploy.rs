@@ -14,7 +14,7 @@ use mms_proto::registry::v1::data_source_service_client::DataSourceServiceClient
 use mms_proto::registry::v1::{CreateDataSourceRequest, StartDataSourceRequest};
 use mms_proto::scheduler::v1::job_service_client::JobServiceClient;
 use mms_proto::scheduler::v1::worker_service_client::WorkerServiceClient;
-use mms_proto::scheduler::v1::{CreateJobRequest, GetJobRequest, Job, JobState, ListWorkersRequest};
+use mms_proto::scheduler::v1::{CreateJobRequest, GetJobRequest, Job, JobState, LeaseTasksRequest, ListWorkersRequest};
 use mms_server::{Client, ClientConfig};
 use mms_tests::peers;
 use mms_tests::process::{Process, program};
@@ -87,7 +87,7 @@ fn compose() -> anyhow::Result<Value> {
 /// The containers' addresses and paths as this machine's.
 fn here(text: &str, service: &str, folder: &Path, ports: &BTreeMap<&str, u16>) -> String {
     let mut text = text
-        .replace("/etc/mms", &folder.join("secrets").display().to_string())
+        .replace("/etc/mms", &folder.join("secrets").join(service).display().to_string())
         .replace("/var/lib/mms", &folder.join("data").display().to_string());
     for (at, name) in SERVICES.iter().enumerate() {
         let port = ports[name];
@@ -128,17 +128,20 @@ async fn the_compose_files_processes_make_a_suite() -> anyhow::Result<()> {
         for (key, value) in described["environment"].as_object().context("an environment")? {
             command.env(key, here(value.as_str().context("text")?, service, folder.path(), &ports));
         }
+        // The far ends of this test lie on this machine.
+        if service != "scheduler" {
+            let upper = service.to_uppercase();
+            command.env(format!("MMS_{upper}__{upper}__ALLOW_LOOPBACK"), "true");
+        }
         processes.push(Process::start(service, &mut command, folder.path())?);
     }
-    let token = std::fs::read_to_string(secrets.join("tokens.toml"))?;
-    let token =
-        token.lines().find_map(|line| line.strip_prefix("token = ")).context("a token")?.trim_matches('"').to_owned();
-    let token_file = folder.path().join("admin.token");
-    std::fs::write(&token_file, token)?;
-    std::fs::set_permissions(&token_file, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    let own = secrets.join("administrator");
+    let token_file = own.join("token");
     let config = |service: &str| ClientConfig {
         endpoint: format!("https://localhost:{}", ports[service]),
-        ca_file: Some(secrets.join("ca.crt")),
+        ca_file: Some(own.join("ca.crt")),
+        cert_file: Some(own.join("administrator.crt")),
+        key_file: Some(own.join("administrator.key")),
         token_file: Some(token_file.clone()),
         ..ClientConfig::default()
     };
@@ -183,6 +186,26 @@ async fn the_compose_files_processes_make_a_suite() -> anyhow::Result<()> {
     let mut stranger = WorkerServiceClient::new(Client::new(&nobody, None)?);
     let refused = stranger.list_workers(ListWorkersRequest::default()).await;
     assert_eq!(refused.map(drop).map_err(|status| status.code()), Err(tonic::Code::Unauthenticated));
+    // Who is a service by its token alone, or by the certificate of another service, is none.
+    let by_another = |name: &str| ClientConfig {
+        cert_file: Some(secrets.join(name).join(format!("{name}.crt"))),
+        key_file: Some(secrets.join(name).join(format!("{name}.key"))),
+        token_file: Some(secrets.join("catalog/service.token")),
+        ..config("scheduler")
+    };
+    for (name, code) in [("catalog", tonic::Code::PermissionDenied), ("administrator", tonic::Code::PermissionDenied)] {
+        let mut catalog = WorkerServiceClient::new(Client::new(&by_another(name), None)?);
+        let refused = catalog.lease_tasks(LeaseTasksRequest::default()).await;
+        assert_eq!(refused.map(drop).map_err(|status| status.code()), Err(code), "{name}");
+    }
+    let without = ClientConfig { cert_file: None, key_file: None, ..config("scheduler") };
+    let refused =
+        WorkerServiceClient::new(Client::new(&without, None)?).list_workers(ListWorkersRequest::default()).await;
+    assert!(refused.is_err(), "a client certificate is demanded");
+    // Renewed certificates are taken while all run.
+    peers::run(Command::new(peers::root().join("deploy/make-secrets")).arg("--renew").arg(&secrets))?;
+    let mut renewed = WorkerServiceClient::new(channel("scheduler")?);
+    renewed.list_workers(ListWorkersRequest::default()).await?;
     for mut process in processes {
         assert!(process.terminate()?.success(), "{}: {}", process.name, process.log());
     }

@@ -7,6 +7,7 @@ mod databricks_sdk;
 mod demo;
 mod deploy;
 mod drain_worker;
+mod hostile;
 mod kills;
 mod line;
 mod lineage;

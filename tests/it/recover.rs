@@ -84,7 +84,7 @@ async fn a_disk_that_fails_ends_the_process_and_nothing_refused_is_shown_again()
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(process.wait()?.code(), Some(1), "{}", process.log());
-    assert!(process.log().contains("task registry-store: store stopped"), "{}", process.log());
+    assert!(process.log().contains("task store: store stopped"), "{}", process.log());
 
     std::fs::remove_file(&fail)?;
     let mut process = Process::start("second", &mut registry(folder, port)?, folder)?;

@@ -9,6 +9,7 @@ pub mod calls;
 pub mod faults;
 pub mod peers;
 pub mod process;
+pub mod raw;
 pub mod sandbox;
 pub mod suite;
 pub mod tables;

@@ -119,8 +119,12 @@ impl Suite {
             "registry" => {
                 set("REGISTRY__ENCRYPTION_KEY_FILE", self.folder.join("key").display().to_string());
                 set("REGISTRY__ALLOW_LOCAL_FILES", "true".to_owned());
+                set("REGISTRY__ALLOW_LOOPBACK", "true".to_owned());
             }
-            "catalog" => set("CATALOG__REGISTRY__ENDPOINT", self.endpoint("registry")),
+            "catalog" => {
+                set("CATALOG__REGISTRY__ENDPOINT", self.endpoint("registry"));
+                set("CATALOG__ALLOW_LOOPBACK", "true".to_owned());
+            }
             "scheduler" => {
                 set("SCHEDULER__REGISTRY__ENDPOINT", self.endpoint("registry"));
                 set("SCHEDULER__CATALOG__ENDPOINT", self.endpoint("catalog"));
@@ -130,6 +134,7 @@ impl Suite {
                 set("TRANSFER__REGISTRY__ENDPOINT", self.endpoint("registry"));
                 set("TRANSFER__SCHEDULER__ENDPOINT", self.endpoint("scheduler"));
                 set("TRANSFER__ALLOW_LOCAL_FILES", "true".to_owned());
+                set("TRANSFER__ALLOW_LOOPBACK", "true".to_owned());
                 for (key, value) in &self.transfer {
                     set(&format!("TRANSFER__{key}"), value.clone());
                 }

@@ -9,7 +9,8 @@ mod project;
 mod storage;
 mod workspace;
 
-pub use network::{connection, host_override};
+pub use mms_http::AddressGuard;
+pub use network::{connection, guard_addresses, host_override};
 pub use project::project;
 pub use storage::{Storage, storage};
 pub use workspace::workspace;

@@ -1,10 +1,20 @@
 //! The settings of the outgoing client.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{PoisonError, RwLock};
 
-use mms_http::{HostPattern, HttpError, NetworkConnection, ProxyUrl, Url};
+use mms_http::redact::remember;
+use mms_http::{AddressGuard, HostPattern, HttpError, NetworkConnection, ProxyUrl, Url};
 use mms_proto::registry::v1 as pb;
 use secrecy::SecretString;
+
+/// What the operator lets this process connect to; none until a service has said so.
+static GUARD: RwLock<Option<AddressGuard>> = RwLock::new(None);
+
+/// Has every client that is made from now on keep to this.
+pub fn guard_addresses(guard: AddressGuard) {
+    *GUARD.write().unwrap_or_else(PoisonError::into_inner) = Some(guard);
+}
 
 /// An address of `host_overrides`: "ip:port", or "ip", with which the port of the URL is used.
 pub fn host_override(text: &str) -> Option<SocketAddr> {
@@ -16,7 +26,8 @@ pub fn host_override(text: &str) -> Option<SocketAddr> {
 /// # Errors
 /// `Config`: a field that is none of what the contract allows.
 pub fn connection(network: Option<&pb::NetworkConnection>) -> Result<NetworkConnection, HttpError> {
-    let mut connection = NetworkConnection::default();
+    let guard = *GUARD.read().unwrap_or_else(PoisonError::into_inner);
+    let mut connection = NetworkConnection { guard, ..NetworkConnection::default() };
     let Some(network) = network else { return Ok(connection) };
     if !network.proxy_url.is_empty() {
         connection.proxy = Some(proxy(network)?);
@@ -41,6 +52,7 @@ fn proxy(network: &pb::NetworkConnection) -> Result<ProxyUrl, HttpError> {
     let plain: ProxyUrl = network.proxy_url.parse()?;
     let Some((user, password)) = network.proxy_authorization.split_once(':') else { return Ok(plain) };
     let refuse = || HttpError::Config { what: "the proxy cannot take a user and password".to_owned() };
+    remember(password);
     let mut url = Url::parse(&network.proxy_url).map_err(|_| refuse())?;
     url.set_username(user).map_err(|()| refuse())?;
     url.set_password(Some(password)).map_err(|()| refuse())?;

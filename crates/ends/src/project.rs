@@ -1,6 +1,7 @@
 //! The MaxCompute project.
 
 use mms_http::Url;
+use mms_http::redact::remember;
 use mms_maxcompute::name::ProjectName;
 use mms_maxcompute::{Account, ProjectConfig};
 use mms_proto::registry::v1 as pb;
@@ -24,6 +25,8 @@ pub fn project(config: &pb::MaxComputeConfig) -> Result<ProjectConfig, EndError>
     let Some(pb::max_compute_config::Account::AccessKey(key)) = &config.account else {
         return Err(EndError::of("max_compute.account")("this version knows access_key only".to_owned()));
     };
+    remember(&key.access_key_secret);
+    remember(&key.security_token);
     let secret = SecretString::from(key.access_key_secret.as_str());
     let account = match key.security_token.as_str() {
         "" => Account::new(&key.access_key_id, secret),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use mms_http::redact::{remember, remember_encoded};
 use mms_proto::registry::v1 as pb;
 use mms_storage::StorageCredential;
 use pb::databricks_config::StorageAccess;
@@ -22,11 +23,19 @@ pub enum Storage {
 pub fn storage(config: &pb::DatabricksConfig) -> Option<Storage> {
     let secret = |text: &String| SecretString::from(text.as_str());
     Some(match config.storage_access.as_ref()? {
-        StorageAccess::Sas(sas) => Storage::With(StorageCredential::Sas(secret(&sas.sas))),
+        StorageAccess::Sas(sas) => {
+            // What is secret in it is the signature; the rest may be shown.
+            let pairs = sas.sas.trim_start_matches('?').split('&').filter_map(|pair| pair.split_once('='));
+            pairs.filter(|(name, _)| *name == "sig").for_each(|(_, signature)| remember_encoded(signature));
+            Storage::With(StorageCredential::Sas(secret(&sas.sas)))
+        }
         StorageAccess::ServicePrincipal(principal) => Storage::With(StorageCredential::ServicePrincipal {
             tenant: principal.tenant_id.clone(),
             client_id: principal.client_id.clone(),
-            client_secret: secret(&principal.client_secret),
+            client_secret: {
+                remember(&principal.client_secret);
+                secret(&principal.client_secret)
+            },
             authority_host: (!principal.authority_host.is_empty()).then(|| principal.authority_host.clone()),
         }),
         StorageAccess::Vended(_) => Storage::Vended,

@@ -2,6 +2,7 @@
 
 use mms_databricks::{Workspace, WorkspaceUrl};
 use mms_http::HttpClient;
+use mms_http::redact::remember;
 use mms_proto::registry::v1 as pb;
 use pb::databricks_config::WorkspaceAuth;
 use secrecy::SecretString;
@@ -17,6 +18,7 @@ pub fn workspace(config: &pb::DatabricksConfig, http: &HttpClient) -> Result<Wor
     let url = url.map_err(|error| EndError::of("databricks.workspace_url")(format!("{error}")))?;
     match &config.workspace_auth {
         Some(WorkspaceAuth::AccessToken(token)) => {
+            remember(&token.token);
             Ok(Workspace::new(http.clone(), url, SecretString::from(token.token.as_str())))
         }
         _ => Err(EndError::of("databricks.workspace_auth")("this version knows access_token only".to_owned())),

@@ -8,6 +8,7 @@ use reqwest::{Certificate, ClientBuilder, Identity, Method, Proxy};
 use secrecy::ExposeSecret;
 use url::Url;
 
+use crate::guard::Guarded;
 use crate::redact::redact_url;
 use crate::retry::RetryBudget;
 use crate::stall::Watch;
@@ -75,6 +76,9 @@ impl HttpClient {
         let Shared { client, streaming, connection, .. } = &*self.shared;
         if !connection.allows(&url) {
             return Err(HttpError::RefusedHost { url: redact_url(&url) });
+        }
+        if connection.guard.is_some_and(|guard| guard.judge_url(&url, connection).is_err()) {
+            return Err(HttpError::DeniedAddress { url: redact_url(&url) });
         }
         let method = request.method().clone();
         let answer = match &watch {
@@ -164,6 +168,9 @@ fn build(
             what: "client identity: not a PEM certificate chain with its private key".to_owned(),
         })?;
         builder = builder.identity(identity);
+    }
+    if let Some(guard) = connection.guard {
+        builder = builder.dns_resolver(Guarded { guard, connection: Arc::new(connection.clone()) });
     }
     for (name, address) in &connection.host_overrides {
         builder = builder.resolve(name, *address);

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::redact::redact_url;
-use crate::{HostPattern, HttpError};
+use crate::{AddressGuard, HostPattern, HttpError};
 
 /// How to reach a far end. The default is direct: no proxy, the machine's own certificate authorities, every host allowed.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub struct NetworkConnection {
     pub host_overrides: BTreeMap<String, SocketAddr>,
     /// Hosts that may be reached; empty allows every host.
     pub allowed_hosts: Vec<HostPattern>,
+    /// Which addresses may be connected to; none: every one.
+    pub guard: Option<AddressGuard>,
     /// Limit for making one connection, TLS handshake included.
     pub connect_timeout: Duration,
     /// Limit for silence while waiting for a response or for its next bytes. While a body is streamed: for the time in
@@ -40,6 +42,7 @@ impl Default for NetworkConnection {
             client_identity_pem: None,
             host_overrides: BTreeMap::new(),
             allowed_hosts: Vec::new(),
+            guard: None,
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(120),
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use url::Url;
 
+use crate::guard::Denied;
 use crate::redact::{redact_text, redact_url};
 use crate::retry::{Classify, RetryClass};
 
@@ -22,6 +23,14 @@ pub enum HttpError {
     /// The host is not among the allowed hosts.
     #[error("host of {url} is not among the allowed hosts of the network connection; add it there if it is meant")]
     RefusedHost {
+        /// The redacted URL.
+        url: String,
+    },
+    /// The address is not one that may be connected to. What is there is not asked, and not told.
+    #[error(
+        "the address of {url} is denied: metadata, link-local and loopback addresses always are, private ones unless the network connection names the host"
+    )]
+    DeniedAddress {
         /// The redacted URL.
         url: String,
     },
@@ -126,7 +135,7 @@ impl HttpError {
     pub fn kind(&self) -> HttpErrorKind {
         match self {
             Self::Config { .. } => HttpErrorKind::Config,
-            Self::RefusedHost { .. } => HttpErrorKind::RefusedHost,
+            Self::RefusedHost { .. } | Self::DeniedAddress { .. } => HttpErrorKind::RefusedHost,
             Self::Request { .. } => HttpErrorKind::Request,
             Self::Connect { .. } => HttpErrorKind::Connect,
             Self::Tls { .. } => HttpErrorKind::Tls,
@@ -142,6 +151,7 @@ impl HttpError {
         match self {
             Self::Config { .. }
             | Self::RefusedHost { .. }
+            | Self::DeniedAddress { .. }
             | Self::Request { .. }
             | Self::Connect { .. }
             | Self::Tls { .. } => false,
@@ -152,7 +162,9 @@ impl HttpError {
 
     pub(crate) fn from_reqwest(url: &Url, error: &reqwest::Error) -> Self {
         let (url, what) = (redact_url(url), causes(error));
-        if is_tls(error) {
+        if is_denied(error) {
+            Self::DeniedAddress { url }
+        } else if is_tls(error) {
             Self::Tls { url, what }
         } else if error.is_timeout() {
             Self::Timeout { url, what, sent: !error.is_connect() }
@@ -177,6 +189,7 @@ impl Classify for HttpError {
             },
             Self::Config { .. }
             | Self::RefusedHost { .. }
+            | Self::DeniedAddress { .. }
             | Self::Request { .. }
             | Self::Tls { .. }
             | Self::TooLarge { .. } => RetryClass::Permanent,
@@ -199,6 +212,17 @@ fn causes(error: &reqwest::Error) -> String {
         parts.push(if error.is_timeout() { "timed out".to_owned() } else { "no cause given".to_owned() });
     }
     redact_text(&parts.join(": "))
+}
+
+fn is_denied(error: &reqwest::Error) -> bool {
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if cause.is::<Denied>() {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
 }
 
 fn is_tls(error: &reqwest::Error) -> bool {

@@ -26,16 +26,24 @@ impl HostPattern {
     /// Whether this pattern allows the host (and port) of `url`.
     pub fn matches(&self, url: &Url) -> bool {
         let Some(host) = url.host_str() else { return false };
+        self.fits(host) && self.port.is_none_or(|port| url.port_or_known_default() == Some(port))
+    }
+
+    /// Whether this pattern is about this host, and not about every one.
+    pub(crate) fn names(&self, host: &str) -> bool {
+        self.host != HostRule::Any && self.fits(host)
+    }
+
+    fn fits(&self, host: &str) -> bool {
         // A trailing dot names the same host: without this, "evil.example." and "evil.example" would be two rules.
         let host = host.trim_end_matches('.').to_ascii_lowercase();
-        let host_fits = match &self.host {
+        match &self.host {
             HostRule::Any => true,
             HostRule::Exact(name) => host == *name,
             HostRule::Below(suffix) => {
                 host.strip_suffix(suffix.as_str()).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
             }
-        };
-        host_fits && self.port.is_none_or(|port| url.port_or_known_default() == Some(port))
+        }
     }
 }
 

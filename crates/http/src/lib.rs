@@ -8,6 +8,7 @@
 mod client;
 mod connection;
 mod error;
+mod guard;
 mod host;
 pub mod redact;
 pub mod retry;
@@ -17,6 +18,7 @@ mod wire;
 pub use client::{HttpClient, install_crypto_provider};
 pub use connection::{NetworkConnection, ProxyUrl};
 pub use error::{HttpError, HttpErrorKind};
+pub use guard::AddressGuard;
 pub use host::HostPattern;
 pub use reqwest::{Body, Method, StatusCode, header};
 pub use url::Url;

@@ -1,7 +1,14 @@
-//! Owns redaction: what must not appear in an error, a log line or a trace is replaced by [`MASK`]. Pure functions; they may
-//! hide too much, never too little.
+//! Owns redaction: what must not appear in an error, a log line or a trace is replaced by [`MASK`]. Two ways on top of each
+//! other: by value, every secret that this process uses ([`remember`]), and by the patterns of secrets that it does not know.
+//! They may hide too much, never too little.
+
+mod known;
+
+use std::borrow::Cow;
 
 use url::Url;
+
+pub use known::{remember, remember_encoded};
 
 /// What stands where a secret was.
 pub const MASK: &str = "***";
@@ -44,13 +51,13 @@ pub fn redact_url(url: &Url) -> String {
         let shown: Vec<String> = query
             .split('&')
             .map(|pair| match pair.split_once('=') {
-                Some((name, _)) if is_secret_name(name) => format!("{name}={MASK}"),
+                Some((name, _)) if is_secret_name(&unescaped(name)) => format!("{name}={MASK}"),
                 _ => pair.to_owned(),
             })
             .collect();
         out.set_query(Some(&shown.join("&")));
     }
-    out.to_string()
+    known::mask(out.as_str())
 }
 
 /// Whether a field, parameter or key of this name holds a secret.
@@ -59,11 +66,15 @@ pub fn is_secret_name(name: &str) -> bool {
     SECRET_NAMES.contains(&plain.as_str()) || SECRET_ENDS.iter().any(|end| plain.ends_with(end))
 }
 
-/// Free text (a body, an error message) with secrets masked: `name=value`, `name: value` and `"name":"value"` for secret
-/// names, credentials after an authentication scheme, and tokens known by their prefix.
+/// Free text (a body, an error message) with secrets masked: those that this process uses, whatever they look like;
+/// `name=value`, `name: value` and `"name":"value"` for secret names; credentials after an authentication scheme; user and
+/// password of a URL; and tokens known by their prefix. Text of a far end enters nothing of ours but through here.
 pub fn redact_text(text: &str) -> String {
+    let text = known::mask(text);
+    let text = unescaped(&text);
+    let text = without_users(&text);
     let mut out = String::with_capacity(text.len());
-    let mut rest = text;
+    let mut rest = &*text;
     while let Some(first) = rest.chars().next() {
         let word_len = rest.find(|c: char| !is_word(c)).unwrap_or(rest.len());
         if word_len == 0 {
@@ -84,6 +95,37 @@ pub fn redact_text(text: &str) -> String {
         } else {
             out.push_str(word);
             rest = after;
+        }
+    }
+    out
+}
+
+/// The text with those characters as they are that nobody has to write percent-encoded: `%73ig=` says `sig=`.
+fn unescaped(text: &str) -> Cow<'_, str> {
+    let mut out = Cow::Borrowed(text);
+    let mut from = 0;
+    while let Some(at) = out.get(from..).and_then(|rest| rest.find('%')).map(|at| from + at) {
+        let byte = out.get(at + 1..at + 3).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match byte.map(char::from).filter(|c| c.is_ascii_alphanumeric() || "-._~".contains(*c)) {
+            Some(c) => out.to_mut().replace_range(at..at + 3, c.encode_utf8(&mut [0; 4])),
+            None => from = at + 1,
+        }
+    }
+    out
+}
+
+/// The text with user and password of its URLs masked.
+fn without_users(text: &str) -> Cow<'_, str> {
+    const SCHEME_END: &str = "://";
+    let mut out = Cow::Borrowed(text);
+    let mut from = 0;
+    while let Some(at) = out[from..].find(SCHEME_END).map(|at| from + at + SCHEME_END.len()) {
+        let ends = |c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\'' | '<' | '>');
+        let authority = out[at..].find(ends).unwrap_or(out.len() - at);
+        from = at;
+        if let Some(user) = out[at..at + authority].rfind('@') {
+            out.to_mut().replace_range(at..at + user, MASK);
+            from = at + MASK.len();
         }
     }
     out
@@ -186,6 +228,9 @@ mod tests {
             ("AccountName=a;AccountKey=k3y==;X=1", "AccountName=a;AccountKey=***;X=1"),
             ("GET /x?sig=abc%3D&se=1", "GET /x?sig=***&se=1"),
             ("bad token dapi0123456789abcdef01-3 given", "bad token *** given"),
+            ("at https://me:hunter2@h.example/x?y=1 no", "at https://***@h.example/x?y=1 no"),
+            ("GET /x?%73ig=abc%3D&se=1", "GET /x?sig=***&se=1"),
+            ("GET /x?%73%69%67=abc", "GET /x?sig=***"),
             ("the token is expired", "the token is expired"),
             ("Spalte größe: 5", "Spalte größe: 5"),
         ] {

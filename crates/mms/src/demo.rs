@@ -72,6 +72,8 @@ impl Demo {
             secret_variable_prefixes: Vec::new(),
             slots: None,
             lease_seconds: None,
+            encryption_key_id: None,
+            lost_encryption_keys: Vec::new(),
             recover: mms_server::Recover::Refuse,
         })
         .await?;

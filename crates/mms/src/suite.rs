@@ -41,6 +41,10 @@ pub struct SuiteConfig {
     pub secret_file_roots: Vec<PathBuf>,
     /// What the variables of such secrets may begin with; none: the registry's default.
     pub secret_variable_prefixes: Vec<String>,
+    /// Name of the key that wraps secrets from now on; none: the registry's default.
+    pub encryption_key_id: Option<String>,
+    /// Names of keys that are lost.
+    pub lost_encryption_keys: Vec<String>,
     /// Tasks at once; none: the worker's default.
     pub slots: Option<usize>,
     /// Seconds that a lease lasts without a heartbeat.
@@ -103,6 +107,7 @@ pub struct Suite {
 impl Suite {
     /// Starts all four and waits until they answer.
     pub async fn start(config: SuiteConfig) -> anyhow::Result<Self> {
+        mms_server::harden()?;
         // The transport of the far ends and of our own channels must agree on one provider before the first is used.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         std::fs::create_dir_all(&config.data_dir).with_context(|| format!("making {}", config.data_dir.display()))?;
@@ -110,6 +115,15 @@ impl Suite {
         let token_file = data_dir.join("service.token");
         private::ensure(&token_file, private::random)?;
         let key_file = data_dir.join("encryption.key");
+        let store = data_dir.join("registry/store");
+        if !key_file.exists() && store.exists() {
+            anyhow::bail!(
+                "{} is gone, and {} holds secrets that only it opens: put it back from your backup; if it is lost, see \
+                 \"The encryption key is lost\" in deploy/README.md",
+                key_file.display(),
+                store.display()
+            );
+        }
         mms_registry::ensure_key_file(&key_file)?;
 
         let port = |offset: u16| match config.port_base {
@@ -145,12 +159,20 @@ impl Suite {
         let roots = config.secret_file_roots.iter().map(std::path::absolute).collect::<Result<Vec<_>, _>>()?;
         let of_registry = mms_registry::Config {
             encryption_key_file: Some(key_file),
+            encryption_key_id: config.encryption_key_id.unwrap_or(given.encryption_key_id),
+            lost_encryption_keys: config.lost_encryption_keys,
             allow_local_files: config.allow_local_files,
+            // On the machine of whoever runs it; the sandbox lies there.
+            allow_loopback: true,
             secret_file_roots: or(roots, given.secret_file_roots),
             secret_variable_prefixes: or(config.secret_variable_prefixes, given.secret_variable_prefixes),
             ..mms_registry::Config::default()
         };
-        let of_catalog = mms_catalog::Config { registry: to(&endpoints.registry), ..mms_catalog::Config::default() };
+        let of_catalog = mms_catalog::Config {
+            registry: to(&endpoints.registry),
+            allow_loopback: true,
+            ..mms_catalog::Config::default()
+        };
         let of_scheduler = mms_scheduler::Config {
             registry: to(&endpoints.registry),
             catalog: to(&endpoints.catalog),
@@ -160,6 +182,8 @@ impl Suite {
             registry: to(&endpoints.registry),
             scheduler: to(&endpoints.scheduler),
             allow_local_files: config.allow_local_files,
+            // On the machine of whoever runs it; the sandbox lies there.
+            allow_loopback: true,
             slots: config.slots.unwrap_or(mms_transfer::Config::default().slots),
             ..mms_transfer::Config::default()
         };

@@ -34,6 +34,12 @@ pub struct Up {
     /// DATABRICKS_, AZURE_, ALIBABA_CLOUD_ and MAXCOMPUTE_.
     #[arg(long = "secret-variable-prefix", value_name = "PREFIX")]
     secret_variable_prefixes: Vec<String>,
+    /// Name of the encryption key that wraps secrets from now on; a lost key's successor needs another one. Default main.
+    #[arg(long, value_name = "ID")]
+    encryption_key_id: Option<String>,
+    /// Name of an encryption key that is lost: the secrets it wraps are given up; can be repeated.
+    #[arg(long = "lost-encryption-key", value_name = "ID")]
+    lost_encryption_keys: Vec<String>,
     /// Tasks that the worker of this process does at once. Default 2.
     #[arg(long, value_name = "N")]
     slots: Option<usize>,
@@ -59,6 +65,8 @@ impl Up {
             allow_local_files: self.allow_local_files,
             secret_file_roots: self.secret_file_roots,
             secret_variable_prefixes: self.secret_variable_prefixes,
+            encryption_key_id: self.encryption_key_id,
+            lost_encryption_keys: self.lost_encryption_keys,
             slots: self.slots,
             lease_seconds: self.lease_seconds,
             recover: self.recover,

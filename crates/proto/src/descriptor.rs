@@ -32,6 +32,7 @@ static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
                     least_role: Role::try_from(number).unwrap_or(Role::Unspecified),
                     not_yet: method.options().get_extension(&not_yet).as_bool().unwrap_or_default(),
                     streams: method.is_server_streaming() || method.is_client_streaming(),
+                    input: method.input(),
                 },
             );
         }
@@ -50,6 +51,8 @@ pub struct Method {
     pub not_yet: bool,
     /// Whether the request or the answer is a stream.
     pub streams: bool,
+    /// The request.
+    pub input: MessageDescriptor,
 }
 
 /// The descriptors of all contracts.

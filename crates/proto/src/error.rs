@@ -1,6 +1,8 @@
 //! The one error shape on the wire: a canonical code, `google.rpc.ErrorInfo` with a stable reason, all field violations,
 //! and when to try again. Services make it from their own errors; clients read it back.
 
+mod fit;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
@@ -9,6 +11,8 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use crate::types::v1::ErrorReason;
+
+pub use fit::MORE;
 
 /// The domain of every reason.
 pub const DOMAIN: &str = "mms";
@@ -70,11 +74,10 @@ impl ApiError {
     pub fn invalid(violations: Vec<FieldViolation>) -> Self {
         let message = match violations.as_slice() {
             [one] => format!("{} {}", one.field, one.description),
-            many => format!(
-                "{} fields are not valid: {}",
-                many.len(),
-                many.iter().map(|v| format!("{} {}", v.field, v.description)).collect::<Vec<_>>().join("; ")
-            ),
+            many => {
+                let listed = many.iter().take(fit::LISTED).map(|v| format!("{} {}", v.field, v.description));
+                format!("{} fields are not valid: {}", many.len(), listed.collect::<Vec<_>>().join("; "))
+            }
         };
         Self { violations, ..Self::new(Code::InvalidArgument, ErrorReason::InvalidField, message) }
     }
@@ -139,6 +142,16 @@ impl ApiError {
         Self::unavailable(service, text).retry_after(Duration::from_secs(1))
     }
 
+    /// The disk of this service's store is full; nothing was written.
+    pub fn storage_full(service: &str) -> Self {
+        let text = format!(
+            "the disk of the {service}'s store is full: nothing was written, reading goes on; its operator makes room"
+        );
+        Self::new(Code::ResourceExhausted, ErrorReason::StorageFull, text)
+            .with("service", service)
+            .retry_after(Duration::from_secs(10))
+    }
+
     /// A fault of ours. The message goes to the caller: what only the operator may read belongs in the log.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(Code::Internal, ErrorReason::Internal, message)
@@ -169,6 +182,7 @@ pub fn reason_text(reason: ErrorReason) -> &'static str {
 
 impl From<ApiError> for Status {
     fn from(error: ApiError) -> Self {
+        let error = fit::fit(error);
         let mut details = ErrorDetails::with_error_info(reason_text(error.reason), DOMAIN, error.metadata);
         if !error.violations.is_empty() {
             details.set_bad_request(error.violations);

@@ -4,6 +4,7 @@
 //! It owns no behaviour of any service, does no I/O and depends on no other crate of ours. Whatever the contracts say
 //! in options (least roles, field rules, secrets) is read from the descriptors here and nowhere else.
 
+pub mod bounds;
 pub mod descriptor;
 pub mod error;
 pub mod json;

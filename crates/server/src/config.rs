@@ -7,10 +7,12 @@ mod faults;
 mod load;
 mod secret;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mms_proto::Role;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +57,8 @@ pub struct FrameConfig {
     pub shutdown_grace_seconds: u64,
 }
 
-/// What to do when the durable state is missing or cannot be read. A healthy one is left as it is.
+/// What to do when the durable state is missing, cannot be read, or is not what was left here. A healthy one is left as it
+/// is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Recover {
@@ -63,6 +66,9 @@ pub enum Recover {
     Refuse,
     /// Restore the newest export that is whole; what was acknowledged after it is lost.
     NewestExport,
+    /// Take a copy, a restored backup, or one whose manifest is gone, as a new incarnation. What has less than an export
+    /// or its manifest knows is refused all the same.
+    AcceptCopy,
 }
 
 /// The section `[server.tls]`.
@@ -75,6 +81,33 @@ pub struct TlsConfig {
     pub key_file: Option<PathBuf>,
     /// Authority whose client certificates are demanded, PEM. Unset: none are.
     pub client_ca_file: Option<PathBuf>,
+    /// What a client certificate may be, by a DNS name of it: a role. One with role SERVICE is nothing else; one that is
+    /// not listed may be a person with a token, never SERVICE. Empty: the services of the suite that call this one, by the
+    /// names that `deploy/make-secrets` gives them.
+    pub clients: BTreeMap<String, String>,
+}
+
+impl TlsConfig {
+    /// The table as it applies to a service.
+    pub(crate) fn clients_of(&self, service: &str) -> BTreeMap<String, Role> {
+        let callers: &[&str] = match service {
+            "registry" => &["catalog", "scheduler", "transfer"],
+            "catalog" => &["scheduler"],
+            "scheduler" => &["transfer"],
+            _ => &[],
+        };
+        let own = |name: &&str| ((*name).to_owned(), Role::Service);
+        if self.clients.is_empty() {
+            return callers.iter().map(own).collect();
+        }
+        let given = self.clients.iter().filter_map(|(name, role)| Some((name.clone(), role_of(role)?)));
+        given.collect()
+    }
+}
+
+/// A role as a configuration writes it.
+pub(crate) fn role_of(name: &str) -> Option<Role> {
+    Role::from_str_name(&format!("ROLE_{name}")).filter(|role| *role != Role::Unspecified)
 }
 
 /// The section `[server.limits]`.
@@ -83,12 +116,30 @@ pub struct TlsConfig {
 pub struct LimitsConfig {
     /// Largest message, in and out.
     pub max_message_bytes: usize,
-    /// Plain calls handled at once.
+    /// Plain calls handled at once: of people, and as many of the suite's services.
     pub concurrent_calls: usize,
-    /// Streams open at once.
+    /// Streams open at once: of people, and as many of the suite's services.
     pub concurrent_streams: usize,
-    /// Calls at once that mostly wait, as those of idle workers for a task.
+    /// Calls at once that mostly wait, as those of idle workers for a task: of people, and as many of services.
     pub concurrent_waits: usize,
+    /// Calls and streams at once of what is open to all: of health, and as many of reflection.
+    pub concurrent_open_calls: usize,
+    /// Bytes of requests in memory at once, on their way or being handled: of people, and as many of services.
+    pub body_bytes: usize,
+    /// Seconds that a request's body may take to arrive.
+    pub body_seconds: u64,
+    /// Largest metadata of a call: names, values and 32 bytes for each.
+    pub max_metadata_bytes: usize,
+    /// Connections at once. No more are ever accepted than the process may open files, less a reserve of 256.
+    pub connections: usize,
+    /// Connections at once from one address.
+    pub connections_per_address: usize,
+    /// Calls and streams at once on one connection.
+    pub streams_per_connection: u32,
+    /// Seconds that the TLS handshake and the first bytes of HTTP/2 may take.
+    pub handshake_seconds: u64,
+    /// Seconds after which a connection without a call is closed.
+    pub idle_seconds: u64,
     /// Deadline of a plain call that brings none. Streams without one have none.
     pub default_deadline_seconds: u64,
     /// The longest deadline of a plain call, whatever it asks for.
@@ -140,6 +191,15 @@ impl Default for LimitsConfig {
             concurrent_calls: 1024,
             concurrent_streams: 1024,
             concurrent_waits: 1024,
+            concurrent_open_calls: 256,
+            body_bytes: 256 << 20,
+            body_seconds: 30,
+            max_metadata_bytes: 16 << 10,
+            connections: 4096,
+            connections_per_address: 1024,
+            streams_per_connection: 256,
+            handshake_seconds: 10,
+            idle_seconds: 900,
             default_deadline_seconds: 120,
             max_deadline_seconds: 900,
         }
@@ -188,6 +248,12 @@ impl FrameConfig {
             );
             faults.add("server.listen", text);
         }
+        for (name, role) in &self.tls.clients {
+            if role_of(role).is_none() {
+                let text = format!("{role:?} is not one of VIEWER, OPERATOR, EDITOR, ADMIN, SERVICE");
+                faults.add(&format!("server.tls.clients.{name}"), text);
+            }
+        }
         let limits = &self.limits;
         if !(64 << 10..=1 << 30).contains(&limits.max_message_bytes) {
             faults.add("server.limits.max_message_bytes", "must be from 65536 (64 KiB) to 1073741824 (1 GiB)");
@@ -197,6 +263,10 @@ impl FrameConfig {
             ("concurrent_calls", limits.concurrent_calls),
             ("concurrent_streams", limits.concurrent_streams),
             ("concurrent_waits", limits.concurrent_waits),
+            ("concurrent_open_calls", limits.concurrent_open_calls),
+            ("connections", limits.connections),
+            ("connections_per_address", limits.connections_per_address),
+            ("streams_per_connection", limits.streams_per_connection as usize),
         ] {
             if !(1..=1_000_000).contains(&value) {
                 faults.add(&format!("server.limits.{key}"), "must be from 1 to 1000000");
@@ -205,6 +275,9 @@ impl FrameConfig {
         for (key, value) in [
             ("server.limits.default_deadline_seconds", limits.default_deadline_seconds),
             ("server.limits.max_deadline_seconds", limits.max_deadline_seconds),
+            ("server.limits.body_seconds", limits.body_seconds),
+            ("server.limits.handshake_seconds", limits.handshake_seconds),
+            ("server.limits.idle_seconds", limits.idle_seconds),
         ] {
             if !(1..=86_400).contains(&value) {
                 faults.add(key, "must be from 1 to 86400 (a day)");

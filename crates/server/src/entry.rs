@@ -91,6 +91,9 @@ where
     if flags.check_config {
         return print("the configuration is valid\n");
     }
+    if let Err(error) = harden() {
+        return fail(EXIT_START, &error);
+    }
     match run(loaded, version, start) {
         Ok(()) => ExitCode::SUCCESS,
         Err(
@@ -98,6 +101,17 @@ where
         ) => fail(EXIT_CONFIG, &error),
         Err(error) => fail(EXIT_START, &error),
     }
+}
+
+/// What a process makes is its owner's only, and its memory, which holds secrets, is written to no core file.
+///
+/// # Errors
+/// The system refuses.
+pub fn harden() -> std::io::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
+    umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: getrlimit(Resource::Core).maximum })?;
+    Ok(())
 }
 
 fn flags<C: ServiceConfig>(version: &'static str) -> Result<Flags, clap::Error> {

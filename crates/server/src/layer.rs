@@ -1,11 +1,13 @@
 //! What happens to every call before and after its handler, the same in all services. From the outside in: id, trace
-//! and outcome; panics; rights; deadline; limits.
+//! and outcome; panics; metadata; rights; deadline; the request's arrival and bounds; limits.
 
 mod answer;
 mod body;
 mod call;
 mod guard;
+mod intake;
 mod outcome;
+mod places;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,16 +17,21 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::guard::panicked;
+use self::places::Places;
 use crate::config::LimitsConfig;
 use crate::rights::Rights;
 
 /// What the layers of one process share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub rights: Rights,
-    pub calls: Arc<Semaphore>,
-    pub streams: Arc<Semaphore>,
-    pub waits: Arc<Semaphore>,
+    pub rights: Arc<Rights>,
+    pub places: Places,
+    /// Turns of the requests that are large.
+    pub large: Semaphore,
+    /// How long a request's body may take to arrive.
+    pub body_time: Duration,
+    pub max_message_bytes: usize,
+    pub max_metadata_bytes: usize,
     /// Paths of the plain methods whose calls have their places there.
     pub waiting: Vec<&'static str>,
     pub default_deadline: Duration,
@@ -37,16 +44,18 @@ pub(crate) struct Shared {
 impl Shared {
     pub fn new(
         service: &'static str,
-        rights: Rights,
+        rights: Arc<Rights>,
         limits: &LimitsConfig,
         waiting: Vec<&'static str>,
         drain: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
             rights,
-            calls: Arc::new(Semaphore::new(limits.concurrent_calls)),
-            streams: Arc::new(Semaphore::new(limits.concurrent_streams)),
-            waits: Arc::new(Semaphore::new(limits.concurrent_waits)),
+            places: Places::new(limits),
+            large: Semaphore::new(large_at_once()),
+            body_time: Duration::from_secs(limits.body_seconds),
+            max_message_bytes: limits.max_message_bytes,
+            max_metadata_bytes: limits.max_metadata_bytes,
             waiting,
             default_deadline: Duration::from_secs(limits.default_deadline_seconds),
             max_deadline: Duration::from_secs(limits.max_deadline_seconds),
@@ -56,12 +65,19 @@ impl Shared {
     }
 }
 
+/// Large requests that are worked on at once: all processors but one, and at least one.
+fn large_at_once() -> usize {
+    std::thread::available_parallelism().map_or(1, |count| count.get().saturating_sub(1).max(1))
+}
+
 /// Puts the layers around all routes. The one added last is the outermost.
 pub(crate) fn wrap(routes: axum::Router, shared: Arc<Shared>) -> axum::Router {
     routes
         .layer(from_fn_with_state(shared.clone(), guard::limits))
+        .layer(from_fn_with_state(shared.clone(), intake::intake))
         .layer(from_fn_with_state(shared.clone(), guard::deadline))
         .layer(from_fn_with_state(shared.clone(), guard::rights))
+        .layer(from_fn_with_state(shared.clone(), guard::metadata))
         .layer(axum::middleware::from_fn(guard::panics))
         .layer(from_fn_with_state(shared, call::call))
 }

@@ -3,13 +3,16 @@
 //! VIEWER, OPERATOR, EDITOR and ADMIN hold the rights of those before them. SERVICE stands apart: it may call the
 //! methods that name it and those of VIEWER, and no others. A method that the contract does not have is refused.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use mms_proto::types::v1::ErrorReason;
 use mms_proto::{ApiError, Role, descriptor};
 use tonic::Code;
 
-use crate::tokens::Tokens;
+use crate::tls::Peer;
+use crate::tokens::{Sources, Tokens, TokensError};
 
 /// Who calls, in the extensions of every request that a handler sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,18 +46,41 @@ pub fn caller<T>(request: &tonic::Request<T>) -> Caller {
 /// The rights of one process.
 #[derive(Debug)]
 pub struct Rights {
-    tokens: Tokens,
+    tokens: RwLock<Arc<Tokens>>,
+    sources: Sources,
     anonymous: Option<Role>,
+    /// What a client certificate may be, by its DNS names.
+    clients: BTreeMap<String, Role>,
 }
 
 impl Rights {
     /// Rights by these tokens; `anonymous` is the role of callers without one.
-    pub fn new(tokens: Tokens, anonymous: Option<Role>) -> Self {
-        Self { tokens, anonymous }
+    pub fn new(sources: Sources, anonymous: Option<Role>) -> Result<Self, TokensError> {
+        let tokens = RwLock::new(Arc::new(sources.read()?));
+        Ok(Self { tokens, sources, anonymous, clients: BTreeMap::new() })
+    }
+
+    /// And what client certificates may be.
+    #[must_use]
+    pub fn with_clients(mut self, clients: BTreeMap<String, Role>) -> Self {
+        self.clients = clients;
+        self
+    }
+
+    /// Reads the tokens again. What is wrong leaves the ones before in place.
+    pub fn reload(&self) -> Result<(), TokensError> {
+        let fresh = Arc::new(self.sources.read()?);
+        *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(())
     }
 
     /// Lets a caller through or says why not. `None` for methods that are open to all: health and reflection.
-    pub fn admit(&self, path: &str, authorization: Option<&str>) -> Result<Option<Caller>, ApiError> {
+    pub(crate) fn admit(
+        &self,
+        path: &str,
+        authorization: Option<&str>,
+        peer: Option<&Peer>,
+    ) -> Result<Option<Caller>, ApiError> {
         if is_open(path) {
             return Ok(None);
         }
@@ -64,7 +90,33 @@ impl Rights {
         };
         let caller = self.caller(authorization, least)?;
         caller.needs(least, path)?;
+        if let Some(peer) = peer {
+            self.fits(&caller, peer, path)?;
+        }
         Ok(Some(caller))
+    }
+
+    /// A certificate of the table may be what stands there and nothing else; any other may be a person, never SERVICE.
+    fn fits(&self, caller: &Caller, peer: &Peer, path: &str) -> Result<(), ApiError> {
+        let listed = peer.names.iter().find_map(|name| self.clients.get(name)).copied();
+        let fits = match (listed, caller.role) {
+            (Some(Role::Service), role) => role == Role::Service,
+            (_, Role::Service) => false,
+            (Some(most), role) => allows(most, role),
+            (None, _) => true,
+        };
+        if fits {
+            return Ok(());
+        }
+        let names = peer.names.join(", ");
+        let text = format!(
+            "the certificate of {names} may not act as {} here: see server.tls.clients of this service",
+            name(caller.role)
+        );
+        Err(ApiError::new(Code::PermissionDenied, ErrorReason::RoleTooLow, text)
+            .with("method", path)
+            .with("role", listed.map_or("none", name))
+            .with("least_role", name(caller.role)))
     }
 
     fn caller(&self, authorization: Option<&str>, least: Role) -> Result<Caller, ApiError> {
@@ -72,7 +124,9 @@ impl Rights {
         match (authorization, self.anonymous) {
             (Some(header), _) => match header.split_once(' ') {
                 Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
-                    self.tokens.find(token.trim()).ok_or_else(|| unauthenticated("the bearer token is not known"))
+                    let tokens = Arc::clone(&self.tokens.read().unwrap_or_else(PoisonError::into_inner));
+                    let found = tokens.find(token.trim(), jiff::Timestamp::now());
+                    found.ok_or_else(|| unauthenticated("the bearer token is not known, or it has expired"))
                 }
                 _ => Err(unauthenticated("the header authorization must be \"Bearer TOKEN\"")),
             },
@@ -92,11 +146,26 @@ pub fn allows(role: Role, least: Role) -> bool {
     }
 }
 
-/// Health and reflection tell nothing that the contracts do not.
+/// What is open to all: health and reflection tell nothing that the contracts do not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Open {
+    Health,
+    Reflection,
+}
+
+impl Open {
+    pub fn of(path: &str) -> Option<Self> {
+        let reflection = ["/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alpha.ServerReflection/"];
+        match path {
+            _ if path.starts_with("/grpc.health.v1.Health/") => Some(Self::Health),
+            _ if reflection.iter().any(|open| path.starts_with(open)) => Some(Self::Reflection),
+            _ => None,
+        }
+    }
+}
+
 pub(crate) fn is_open(path: &str) -> bool {
-    ["/grpc.health.v1.Health/", "/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alpha.ServerReflection/"]
-        .iter()
-        .any(|open| path.starts_with(open))
+    Open::of(path).is_some()
 }
 
 fn name(role: Role) -> &'static str {
@@ -124,10 +193,31 @@ mod tests {
 
     #[test]
     fn a_method_that_no_contract_has_is_refused() {
-        let rights = Rights::new(Tokens::default(), Some(Role::Admin));
-        let error = rights.admit("/mms.registry.v1.DataSourceService/NoSuchMethod", None).unwrap_err();
+        let rights = Rights::new(Sources::default(), Some(Role::Admin)).unwrap();
+        let error = rights.admit("/mms.registry.v1.DataSourceService/NoSuchMethod", None, None).unwrap_err();
         assert_eq!((error.code, error.reason), (Code::Unimplemented, ErrorReason::Malformed));
-        assert_eq!(rights.admit("/grpc.health.v1.Health/Check", None).unwrap(), None);
-        assert!(rights.admit("/grpc.health.v1.HealthX/Check", None).is_err());
+        assert_eq!(rights.admit("/grpc.health.v1.Health/Check", None, None).unwrap(), None);
+        assert!(rights.admit("/grpc.health.v1.HealthX/Check", None, None).is_err());
+    }
+
+    #[test]
+    fn a_service_s_certificate_is_that_service_and_no_other() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "the-token-of-the-suite").unwrap();
+        let sources = Sources { service: Some(file.path().to_owned()), ..Sources::default() };
+        let clients = BTreeMap::from([("transfer".to_owned(), Role::Service), ("desk".to_owned(), Role::Viewer)]);
+        let rights = Rights::new(sources, Some(Role::Admin)).unwrap().with_clients(clients);
+        let peer = |name: &str| Peer { names: vec!["localhost".into(), name.into()] };
+        let (lease, list) = ("/mms.scheduler.v1.WorkerService/LeaseTasks", "/mms.scheduler.v1.JobService/CreateJob");
+        let suite = Some("Bearer the-token-of-the-suite");
+        assert!(rights.admit(lease, suite, Some(&peer("transfer"))).is_ok());
+        assert!(rights.admit(lease, suite, None).is_ok(), "no certificate is demanded");
+        for (path, token, name) in
+            [(lease, suite, "catalog"), (lease, suite, "desk"), (list, None, "transfer"), (list, None, "desk")]
+        {
+            let error = rights.admit(path, token, Some(&peer(name))).unwrap_err();
+            assert_eq!(error.code, Code::PermissionDenied, "{name} at {path}: {error}");
+        }
+        assert!(rights.admit(list, None, Some(&peer("somebody"))).is_ok());
     }
 }

@@ -12,20 +12,24 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::service::Routes;
-use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
-use tonic_health::ServingStatus;
+use tonic::transport::Server;
 
 use crate::audit::Audit;
-use crate::config::{FrameConfig, Recover};
+use crate::config::{FrameConfig, LimitsConfig};
+use crate::health::Health;
 use crate::layer::{self, Shared};
+use crate::reload::Reload;
 use crate::rights::Rights;
 use crate::supervise::{Critical, Supervisor, chain};
-use crate::tokens::{Tokens, TokensError};
-use crate::{BoxError, Faults, Secret, reflect};
+use crate::tls::Certificates;
+use crate::tokens::{Sources, TokensError};
+use crate::{BoxError, Faults, Secret, listen, reflect};
 
 /// The least time that background tasks get to close what they hold, also when calls used up the grace time.
 const CLOSE_AT_LEAST: Duration = Duration::from_secs(5);
+
+/// Metadata that the transport lets in, so that the frame can say what is wrong with it.
+const TRANSPORT_METADATA_BYTES: u32 = 256 << 10;
 
 /// Why a process did not start or did not run to its end.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +100,8 @@ pub struct Context<C> {
     pub drained: CancellationToken,
     /// Runs the service's background tasks.
     pub supervisor: Supervisor,
+    /// Where parts that can fail alone say so.
+    pub health: Health,
 }
 
 impl<C> Context<C> {
@@ -107,11 +113,6 @@ impl<C> Context<C> {
     /// The address that others may be told. None when it listens on all of its machine's: 0.0.0.0 leads nowhere.
     pub fn endpoint(&self) -> Option<String> {
         (!self.local_addr.ip().is_unspecified()).then(|| self.local_addr.to_string())
-    }
-
-    /// Whether durable state that cannot be read is to be restored from its newest export.
-    pub fn recovers(&self) -> bool {
-        self.frame.recover == Recover::NewestExport
     }
 
     /// The largest message, for [`sized!`](crate::sized).
@@ -177,9 +178,9 @@ pub struct BoundServer {
     frame: Arc<FrameConfig>,
     listener: TcpListener,
     local_addr: SocketAddr,
-    rights: Rights,
+    rights: Arc<Rights>,
     service_token: Option<Secret>,
-    transport: Server,
+    certificates: Option<Arc<Certificates>>,
 }
 
 impl BoundServer {
@@ -190,23 +191,16 @@ impl BoundServer {
         if !faults.is_empty() {
             return Err(faults.into());
         }
-        let mut tokens = Tokens::default();
-        if let Some(file) = &frame.tokens_file {
-            tokens.add_file(file)?;
-        }
-        let mut service_token = None;
-        if let Some(file) = &frame.service_token_file {
-            tokens.add_service(file)?;
-            service_token = Some(crate::tokens::read_token(file)?);
-        }
+        let service_token = frame.service_token_file.as_deref().map(crate::tokens::read_token).transpose()?;
         // Without tokens for people, whoever reaches the port is trusted: check() let that pass on loopback only.
         let anonymous = frame.tokens_file.is_none().then_some(Role::Admin);
-        let transport = transport(&frame)?;
+        let sources = Sources { entries: frame.tokens_file.clone(), service: frame.service_token_file.clone() };
+        let rights = Arc::new(Rights::new(sources, anonymous)?.with_clients(frame.tls.clients_of(service)));
+        let certificates = Certificates::read(&frame.tls)?.map(Arc::new);
         let bind = |source| FrameError::Bind { listen: frame.listen, source };
         let listener = TcpListener::bind(frame.listen).await.map_err(bind)?;
         let local_addr = listener.local_addr().map_err(bind)?;
-        let rights = Rights::new(tokens, anonymous);
-        Ok(Self { service, frame: Arc::new(frame), listener, local_addr, rights, service_token, transport })
+        Ok(Self { service, frame: Arc::new(frame), listener, local_addr, rights, service_token, certificates })
     }
 
     /// Where it listens.
@@ -225,6 +219,8 @@ impl BoundServer {
         let service = self.service;
         let supervisor = Supervisor::new(shutdown.clone());
         let drained = CancellationToken::new();
+        let (reporter, health_service) = tonic_health::server::health_reporter();
+        let health = Health::new(reporter);
         let context = Context {
             config,
             frame: self.frame.clone(),
@@ -233,9 +229,15 @@ impl BoundServer {
             shutdown: shutdown.clone(),
             drained: drained.clone(),
             supervisor: supervisor.clone(),
+            health: health.clone(),
         };
+        let reload = Reload::new(&self.frame, self.certificates.clone(), Arc::clone(&self.rights));
+        supervisor.spawn("reload", Critical::No, reload.run(health.clone(), shutdown.clone()));
         let served = match start(context).await {
-            Ok(services) => Box::pin(self.serve_calls(services, &shutdown)).await,
+            Ok(services) => {
+                let services = Services { routes: services.routes.add_service(health_service), ..services };
+                Box::pin(self.serve_calls(services, &health, &shutdown)).await
+            }
             Err(source) => Err(FrameError::Start { service, source }),
         };
         shutdown.cancel();
@@ -254,29 +256,33 @@ impl BoundServer {
     }
 
     /// Serves until `shutdown` and the end of the calls in flight, or of their grace time; when that ends.
-    async fn serve_calls(self, services: Services, shutdown: &CancellationToken) -> Result<Instant, FrameError> {
+    async fn serve_calls(
+        self,
+        services: Services,
+        health: &Health,
+        shutdown: &CancellationToken,
+    ) -> Result<Instant, FrameError> {
         let (service, grace) = (self.service, self.frame.shutdown_grace());
         if let Some(path) = services.waiting.iter().find(|path| mms_proto::descriptor::method(path).is_none()) {
             return Err(FrameError::Serve(format!("{path} waits, but no contract has it")));
         }
         let services = services.add(crate::sized!(AuditServiceServer::new(Audit), self.frame.limits.max_message_bytes));
-        let (health, health_service) = tonic_health::server::health_reporter();
-        for name in &services.names {
-            health.set_service_status(name, ServingStatus::Serving).await;
+        for name in services.names.iter().copied() {
+            health.set(name, true).await;
         }
-        let routes = reflect::add(services.routes.add_service(health_service), &services.names)
-            .map_err(|error| FrameError::Serve(chain(&error)))?;
+        let routes =
+            reflect::add(services.routes, &services.names).map_err(|error| FrameError::Serve(chain(&error)))?;
         let drain = CancellationToken::new();
         let shared = Shared::new(service, self.rights, &self.frame.limits, services.waiting, drain.clone());
         let routes = Routes::from(layer::wrap(routes, shared));
-        let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));
+        let incoming = listen::incoming(self.listener, self.certificates, &self.frame.limits);
         tracing::info!(service, listen = %self.local_addr, "serving");
 
         let (begun, mut drain_begun) = tokio::sync::oneshot::channel();
         let stop = async {
             shutdown.cancelled().await;
             for name in services.names.iter().copied().chain([""]) {
-                health.set_service_status(name, ServingStatus::NotServing).await;
+                health.set(name, false).await;
             }
             tracing::info!(service, "draining");
             drain.cancel();
@@ -286,7 +292,7 @@ impl BoundServer {
             drain.cancelled().await;
             tokio::time::sleep(grace).await;
         };
-        let mut transport = self.transport;
+        let mut transport = transport(&self.frame.limits);
         tokio::select! {
             served = transport.add_routes(routes).serve_with_incoming_shutdown(incoming, stop) => {
                 served.map_err(|error| FrameError::Serve(chain(&error)))?;
@@ -297,26 +303,14 @@ impl BoundServer {
     }
 }
 
-/// The transport with its certificates, which are judged here: before anything is bound or started.
-fn transport(frame: &FrameConfig) -> Result<Server, FrameError> {
-    let server = Server::builder()
+/// HTTP/2 as every process speaks it.
+fn transport(limits: &LimitsConfig) -> Server {
+    Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))
         .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(4 << 20);
-    let (Some(cert), Some(key)) = (&frame.tls.cert_file, &frame.tls.key_file) else { return Ok(server) };
-    let read = |file: &PathBuf| std::fs::read(file).map_err(|source| FrameError::File { file: file.clone(), source });
-    let mut tls = ServerTlsConfig::new().identity(Identity::from_pem(read(cert)?, read(key)?));
-    if let Some(ca) = &frame.tls.client_ca_file {
-        tls = tls.client_ca_root(Certificate::from_pem(read(ca)?));
-    }
-    server.tls_config(tls).map_err(|error| {
-        let mut files = format!("certificate {} with key {}", cert.display(), key.display());
-        if let Some(ca) = &frame.tls.client_ca_file {
-            files += &format!(" and authority {}", ca.display());
-        }
-        FrameError::Tls {
-            text: format!("{files}: {}; each must be PEM, and certificate and key a pair", chain(&error)),
-        }
-    })
+        .initial_connection_window_size(4 << 20)
+        .max_concurrent_streams(limits.streams_per_connection)
+        // Beyond it the transport answers without a status; what the frame allows is far below.
+        .http2_max_header_list_size(TRANSPORT_METADATA_BYTES)
 }

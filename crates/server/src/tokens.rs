@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::{constant_time, digest};
+use jiff::Timestamp;
 use mms_proto::Role;
 use serde::Deserialize;
 
@@ -49,6 +50,31 @@ pub struct Tokens(Vec<Known>);
 struct Known {
     digest: digest::Digest,
     caller: Caller,
+    /// From when on it is not accepted any more.
+    expires: Option<Timestamp>,
+}
+
+/// The files that tokens are read from.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// `[[tokens]]` entries.
+    pub entries: Option<PathBuf>,
+    /// The token of the suite's own services.
+    pub service: Option<PathBuf>,
+}
+
+impl Sources {
+    /// The tokens as the files have them now.
+    pub fn read(&self) -> Result<Tokens, TokensError> {
+        let mut tokens = Tokens::default();
+        if let Some(file) = &self.entries {
+            tokens.add_file(file)?;
+        }
+        if let Some(file) = &self.service {
+            tokens.add_service(file)?;
+        }
+        Ok(tokens)
+    }
 }
 
 #[derive(Deserialize)]
@@ -64,11 +90,17 @@ struct Entry {
     token: Secret,
     role: String,
     subject: String,
+    /// Tells tokens of one subject apart, in the log of what was read.
+    #[serde(default)]
+    name: String,
+    /// RFC 3339.
+    #[serde(default)]
+    expires: Option<String>,
 }
 
 impl Tokens {
-    /// Adds the entries of a file: `[[tokens]]` with `token`, `role` (VIEWER, OPERATOR, EDITOR, ADMIN or SERVICE) and
-    /// `subject`.
+    /// Adds the entries of a file: `[[tokens]]` with `token`, `role` (VIEWER, OPERATOR, EDITOR, ADMIN or SERVICE),
+    /// `subject`, and if wished `name` and `expires` (as "2027-01-31T00:00:00Z").
     pub fn add_file(&mut self, file: &Path) -> Result<(), TokensError> {
         let form = |text: String| TokensError::Form { file: file.to_owned(), text };
         // The parser's own text repeats the line, and with it a token; where it is suffices.
@@ -77,12 +109,19 @@ impl Tokens {
             form(format!("not the TOML of a tokens file{at}: [[tokens]] with token, role and subject"))
         })?;
         for (at, entry) in read.tokens.iter().enumerate() {
-            let role = Role::from_str_name(&format!("ROLE_{}", entry.role)).filter(|role| *role != Role::Unspecified);
-            let Some(role) = role else {
+            let Some(role) = crate::config::role_of(&entry.role) else {
                 let text = "is not one of VIEWER, OPERATOR, EDITOR, ADMIN, SERVICE";
                 return Err(form(format!("entry {}: role {:?} {text}", at + 1, entry.role)));
             };
-            self.add(entry.token.expose(), role, &entry.subject)
+            let expires = entry.expires.as_deref().map(str::parse::<Timestamp>).transpose();
+            let Ok(expires) = expires else {
+                return Err(form(format!("entry {}: expires is no time such as \"2027-01-31T00:00:00Z\"", at + 1)));
+            };
+            if expires.is_some_and(|expires| expires <= Timestamp::now()) {
+                let (subject, name) = (&entry.subject, &entry.name);
+                tracing::warn!(subject, name, "a token has expired: remove it from the tokens file, or renew it");
+            }
+            self.add(entry.token.expose(), role, &entry.subject, expires)
                 .map_err(|text| form(format!("entry {}: {text}", at + 1)))?;
         }
         Ok(())
@@ -91,32 +130,32 @@ impl Tokens {
     /// Adds the token of the suite's own services, read by [`read_token`].
     pub fn add_service(&mut self, file: &Path) -> Result<(), TokensError> {
         let token = read_token(file)?;
-        self.add(token.expose(), Role::Service, "suite")
+        self.add(token.expose(), Role::Service, "suite", None)
             .map_err(|text| TokensError::Form { file: file.to_owned(), text })
     }
 
-    fn add(&mut self, token: &str, role: Role, subject: &str) -> Result<(), String> {
+    fn add(&mut self, token: &str, role: Role, subject: &str, expires: Option<Timestamp>) -> Result<(), String> {
         if token.chars().count() < MIN_TOKEN || !token.bytes().all(|c| c.is_ascii_graphic()) {
             return Err(format!("a token has at least {MIN_TOKEN} characters, printable ASCII without spaces"));
         }
-        if self.find(token).is_some() {
+        if self.find(token, Timestamp::MIN).is_some() {
             return Err("the token stands there twice".into());
         }
         let caller = Caller { subject: subject.to_owned(), role };
-        self.0.push(Known { digest: sha256(token), caller });
+        self.0.push(Known { digest: sha256(token), caller, expires });
         Ok(())
     }
 
     /// The caller with this token. Every token is looked at, so the time taken tells nothing.
-    pub fn find(&self, token: &str) -> Option<Caller> {
+    pub fn find(&self, token: &str, now: Timestamp) -> Option<Caller> {
         let digest = sha256(token);
         let mut found = None;
         for known in &self.0 {
             if constant_time::verify_slices_are_equal(known.digest.as_ref(), digest.as_ref()).is_ok() {
-                found = Some(&known.caller);
+                found = Some(known);
             }
         }
-        found.cloned()
+        found.filter(|known| known.expires.is_none_or(|expires| now < expires)).map(|known| known.caller.clone())
     }
 }
 

@@ -2,7 +2,6 @@
 //! answered before its group is on the disk. It must never retry a closure, and never go on after a failed write: from then
 //! on nothing is read either.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -11,12 +10,16 @@ use std::time::{Duration, Instant};
 use parking_lot::RwLock;
 use tokio::sync::{oneshot, watch};
 
-use crate::backend::{Backend, Batch, panic_message};
-use crate::dir::Directory;
+use crate::backend::{Backend, Batch, guarded, panic_message};
+use crate::dir::{Directory, Manifest, Space, Summary};
 use crate::error::{Result, StoreError};
 use crate::layout::REVISION_KEY;
 use crate::sentinel::Sentinel;
+use crate::tally::Tally;
 use crate::tx::{MAX_TX_BYTES, Tx};
+
+/// How often a full disk is looked at again.
+const LOOK_FOR_SPACE_EVERY: Duration = Duration::from_secs(1);
 
 /// What the committer shares with readers.
 pub(crate) struct Shared {
@@ -65,12 +68,20 @@ pub(crate) struct Committer {
     durable: Option<watch::Sender<u64>>,
     applied: u64,
     failed: Option<Arc<StoreError>>,
+    /// Whether the disk is full: commits are refused, all else goes on.
+    full: watch::Sender<bool>,
+    /// Bytes of the commit that was refused last.
+    refused: u64,
 }
 
-/// A directory and what is exported into it.
+/// A directory, and what is written into it besides the database.
 pub(crate) struct Home {
     pub directory: Directory,
     pub sentinel: Sentinel,
+    /// What the database holds, all that is applied included.
+    pub summary: Summary,
+    pub manifest: Manifest,
+    pub space: Space,
     pub export_every: Duration,
     pub exports_kept: usize,
     pub exported: u64,
@@ -82,17 +93,22 @@ impl Committer {
         backend: Arc<dyn Backend>,
         home: Option<Home>,
         durable: watch::Sender<u64>,
+        full: watch::Sender<bool>,
     ) -> Self {
         let applied = *durable.borrow();
-        Self { shared, backend, home, durable: Some(durable), applied, failed: None }
+        Self { shared, backend, home, durable: Some(durable), applied, failed: None, full, refused: 0 }
     }
 
     /// Runs until the store is closed or its last handle is gone.
     pub fn run(mut self, inbox: &Receiver<Message>, group: usize) {
         let mut last_export = Instant::now();
+        // A start on a full disk says so at once; nobody waits for the answer.
+        self.room(0).ok();
         loop {
+            self.look_for_space();
             let due = self.home.as_ref().map(|home| home.export_every.saturating_sub(last_export.elapsed()));
             let first = match due {
+                _ if *self.full.borrow() => inbox.recv_timeout(LOOK_FOR_SPACE_EVERY),
                 // Nothing new to export: wait for work, however long.
                 Some(due) if self.export_is_due() => inbox.recv_timeout(due),
                 _ => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -145,7 +161,7 @@ impl Committer {
         }
         // Refusals wait for the flush too: they may rest on what an earlier commit of this group wrote.
         if self.failed.is_none() && before.is_some_and(|before| self.applied > before) {
-            match guarded(|| self.backend.flush()) {
+            match guarded(|| self.backend.flush()).and_then(|()| self.note()) {
                 Ok(()) => {
                     if let Some(durable) = &self.durable {
                         durable.send_replace(self.applied);
@@ -173,8 +189,9 @@ impl Committer {
         // What a panicking closure wrote is dropped with its transaction, so nothing half-done is observable.
         let outcome = catch_unwind(AssertUnwindSafe(|| closure(&mut tx)));
         let value = outcome.map_err(|panic| StoreError::ClosurePanicked { message: panic_message(&*panic) })??;
-        let writes = tx.into_writes();
+        let (bytes, writes) = (tx.bytes(), tx.into_writes());
         if !writes.is_empty() {
+            self.room(bytes as u64)?;
             self.apply(writes)?;
         }
         Ok(value)
@@ -182,6 +199,17 @@ impl Committer {
 
     fn apply(&mut self, mut writes: Batch) -> Result<()> {
         let revision = self.applied + 1;
+        if let Some(home) = &mut self.home
+            && let Some(tally) = &mut home.summary.tally
+        {
+            // An old value that cannot be read: whatever else is read cannot be relied upon either.
+            let followed = guarded(|| tally.follow(&*self.backend, &writes));
+            home.summary.revision = revision;
+            if let Err(error) = followed {
+                self.fail(error.clone());
+                return Err(error);
+            }
+        }
         writes.insert(REVISION_KEY.to_vec(), Some(revision.to_be_bytes().to_vec()));
         let shared = Arc::clone(&self.shared);
         let mut state = shared.state.write();
@@ -197,6 +225,46 @@ impl Committer {
             *applied = revision;
         }
         Ok(())
+    }
+
+    /// Writes down what the disk has since the last flush.
+    fn note(&mut self) -> Result<()> {
+        match &mut self.home {
+            Some(home) => home.manifest.write(&home.summary),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses what the disk has no room for, and says so to whoever watches.
+    fn room(&mut self, bytes: u64) -> Result<()> {
+        let Some(home) = &self.home else { return Ok(()) };
+        let room = home.space.room(bytes);
+        match &room {
+            Ok(()) => self.has_room(),
+            Err(error) => {
+                self.refused = bytes;
+                if !self.full.send_replace(true) {
+                    tracing::error!(%error, "commits are refused until there is room");
+                }
+            }
+        }
+        room
+    }
+
+    /// Looks whether a disk that was full has room again.
+    fn look_for_space(&self) {
+        if *self.full.borrow() && self.home.as_ref().is_some_and(|home| home.space.room(self.refused).is_ok()) {
+            self.has_room();
+        }
+    }
+
+    fn has_room(&self) {
+        if let Some(home) = &self.home
+            && self.full.send_replace(false)
+        {
+            home.space.reserve(home.summary.tally.as_ref().map_or(0, Tally::bytes));
+            tracing::info!("the disk has room again: commits go on");
+        }
     }
 
     /// The end of all promises: no commit, no read, and nobody waits for the disk any more.
@@ -226,17 +294,19 @@ impl Committer {
 
     fn export(&mut self) -> Result<()> {
         let Some(home) = &mut self.home else { return Ok(()) };
-        let written = catch_unwind(AssertUnwindSafe(|| {
-            home.directory.export(&*self.backend, &home.sentinel, self.applied, home.exports_kept)
-        }));
+        // An export must not take the space that commits need.
+        home.space.room(home.summary.tally.as_ref().map_or(0, Tally::bytes))?;
+        let written = guarded(|| {
+            home.directory.export(&*self.backend, &home.sentinel, &home.summary, home.exports_kept)?;
+            home.manifest.sync()
+        });
         match written {
-            Ok(written) => written?,
             // Not the file but the database: what it holds cannot be relied upon.
-            Err(panic) => {
-                let error = panicked(&*panic);
+            Err(error @ StoreError::Corrupt { .. }) => {
                 self.fail(error.clone());
                 return Err(error);
             }
+            other => other?,
         }
         home.exported = self.applied;
         Ok(())
@@ -244,7 +314,14 @@ impl Committer {
 
     /// The clean end: a last export, then the database and the lock are let go.
     fn close(mut self) -> Result<()> {
-        let exported = if self.export_is_due() { self.export() } else { Ok(()) };
+        let exported = match if self.export_is_due() { self.export() } else { Ok(()) } {
+            // All is durable without it.
+            Err(error @ StoreError::DiskFull { .. }) => {
+                tracing::warn!(%error, "closed without a last export");
+                Ok(())
+            }
+            other => other,
+        };
         exported.and_then(|()| self.healthy())
     }
 }
@@ -257,13 +334,4 @@ impl Drop for Committer {
             *state = State::Closed;
         }
     }
-}
-
-/// sled panics where others return an error.
-fn guarded(call: impl FnOnce() -> Result<()>) -> Result<()> {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(panicked(&*panic)))
-}
-
-fn panicked(panic: &(dyn Any + Send)) -> StoreError {
-    StoreError::corrupt(format!("the database panicked: {}", panic_message(panic)))
 }

@@ -43,6 +43,28 @@ pub enum StoreError {
         /// The directory.
         dir: PathBuf,
     },
+    /// The database may be whole, but it is not known to be the one that was left here.
+    #[error(
+        "store directory {dir}: {what}; if you put it there (a copy, a restored backup), start once with --recover accept-copy, which begins a new incarnation; if not, start once with --recover newest-export (what was acknowledged after the newest of its exports/ is lost), or put a backup in its place"
+    )]
+    Doubtful {
+        /// The directory.
+        dir: PathBuf,
+        /// What speaks against it.
+        what: String,
+    },
+    /// A write was refused before anything was touched; reading goes on, and so does writing once there is room.
+    #[error(
+        "the disk of {dir} is full: {free} bytes are free, {needed} are needed to write safely; free some, writing goes on by itself"
+    )]
+    DiskFull {
+        /// The directory of the store.
+        dir: PathBuf,
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that must be.
+        needed: u64,
+    },
     /// Recovery was asked for, and no export is complete.
     #[error("no usable export under {dir}: {detail}")]
     NoUsableExport {
@@ -151,6 +173,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether there is a way back with [`Recovery::NewestExport`](crate::Recovery::NewestExport).
+    pub(crate) fn is_about_the_database(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::Missing { .. } | Self::Doubtful { .. })
+    }
+
     /// Whether the store answers nothing any more, so that the same call may succeed after a restart.
     pub fn has_ended(&self) -> bool {
         matches!(self, Self::Stopped { .. } | Self::Closed)

@@ -61,13 +61,22 @@
 //! many, because they share it; a disk that takes long to sync costs a lone writer more and many writers little.
 //!
 //! When a write fails, nobody knows what the disk has: from then on the store refuses commits and reads,
-//! [`Store::keep`] returns the cause so that the process ends, and the next open writes the database anew.
+//! [`Store::keep`] returns the cause so that the process ends, and the next open writes the database anew. A full disk is
+//! no failed write: a commit is refused ([`StoreError::DiskFull`]) before anything is written, and reading goes on.
+//!
+//! # What a start compares
+//!
+//! Beside the database lies a manifest, written after every flush: revision, incarnation, counts and a digest per table. It
+//! and the newest export are compared with the database at every start, whatever the identity says, so a database that
+//! has less than was acknowledged is refused and never served. What this costs: one walk over all data at the start, and a
+//! look at the old value of each key that is written.
 //!
 //! # Copies and restored backups
 //!
-//! [`Incarnation`] grows when the store finds that its directory is not the one it was last opened in (a copy, a moved
-//! backup) and whenever it is restored from an export, so that fencing epochs handed out by the other copy never beat
-//! the ones from this copy. See [`Incarnation`] for what this can and cannot notice.
+//! A directory that is not the one the store was last opened in (a copy, a moved backup) is refused until it is accepted
+//! as a copy ([`Recovery::AcceptCopy`]). [`Incarnation`] grows then, and whenever the store is restored from an export, so
+//! that fencing epochs handed out by the other copy never beat the ones from this copy. See [`Incarnation`] for what this
+//! can and cannot notice.
 
 mod backend;
 mod commit;
@@ -83,6 +92,7 @@ mod scope;
 mod sentinel;
 mod store;
 mod table;
+mod tally;
 mod tx;
 mod value;
 

@@ -7,7 +7,7 @@ use crate::backend::DiskSync;
 /// Puts something around a [`DiskSync`].
 pub type WrapSync = Arc<dyn Fn(Box<dyn DiskSync>) -> Box<dyn DiskSync> + Send + Sync>;
 
-/// What to do when the database is missing or cannot be read.
+/// What to do when the database is missing, cannot be read, or is not the one that was left here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Recovery {
     /// Stop with the reason.
@@ -16,6 +16,10 @@ pub enum Recovery {
     /// Build it anew from the newest complete export: what was acknowledged after that export is lost, and the
     /// incarnation grows. Does nothing to a healthy store.
     NewestExport,
+    /// Take a database whose directory is not the one it was last opened in, or that has lost its manifest, as a new
+    /// incarnation. One that has less than an export or its manifest knows is refused all the same. Does nothing to a
+    /// healthy store.
+    AcceptCopy,
 }
 
 /// How a store is opened.
@@ -33,6 +37,8 @@ pub struct Options {
     pub exports_kept: usize,
     /// Above this size, and above eight times its live data, a store is rebuilt when it is opened.
     pub rebuild_above: u64,
+    /// Commits are refused while the disk has less free space than this; reading goes on.
+    pub min_free_bytes: u64,
     /// What to do when the database is missing or cannot be read.
     pub recovery: Recovery,
     /// See [`around_disk_sync`](Options::around_disk_sync).
@@ -48,6 +54,7 @@ impl Default for Options {
             export_every: Duration::from_secs(600),
             exports_kept: 3,
             rebuild_above: 64 << 20,
+            min_free_bytes: 32 << 20,
             recovery: Recovery::Refuse,
             disk_sync: None,
         }
@@ -55,10 +62,10 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Restores the newest export when the database is missing or cannot be read, if `yes`.
+    /// Chooses what to do about a database that is not as it was left.
     #[must_use]
-    pub fn recovering(mut self, yes: bool) -> Self {
-        self.recovery = if yes { Recovery::NewestExport } else { Recovery::Refuse };
+    pub fn recovering(mut self, recovery: Recovery) -> Self {
+        self.recovery = recovery;
         self
     }
 

@@ -15,12 +15,12 @@ pub(crate) const FORMAT: u32 = 1;
 /// Which life of the store this is. Greater means later: a scheduler uses `number` as the high half of its fencing
 /// epochs.
 ///
-/// A new incarnation begins when the store is restored from an export, and when its directory is found to be a copy:
-/// on every open the store makes an identity file with a new name and remembers its inode and birth time; a copy
-/// (`cp -a`, `rsync`, `tar`) of a **stopped** store cannot have both, whether it is used elsewhere or copied back over
-/// the original. Moving the directory within one file system changes neither. On a file system that keeps no birth
-/// time the inode's change time stands in, so a `chown` of the file begins a new incarnation too: harmless, leases are
-/// only fenced once more.
+/// A new incarnation begins when the store is restored from an export, and when its directory is a copy and was
+/// accepted as one: on every open the store makes an identity file with a new name and remembers its inode and birth
+/// time; a copy (`cp -a`, `rsync`, `tar`) of a **stopped** store cannot have both, whether it is used elsewhere or copied
+/// back over the original. Moving the directory within one file system changes neither. On a file system that keeps no birth
+/// time the inode's change time stands in, so after a `chown` of the file the store has to be accepted as a copy too:
+/// harmless, leases are only fenced once more.
 ///
 /// What it cannot notice: a snapshot of the whole file system or disk that is rolled back, and a copy taken while the
 /// store was open (which sled does not support anyway) put back over the original before it was opened again. After
@@ -49,6 +49,9 @@ pub(crate) struct Sentinel {
     /// Where it was last opened; none in a store just created or restored, and in an export.
     #[prost(message, optional, tag = "6")]
     pub identity: Option<Identity>,
+    /// Whether a manifest lies beside it: a release before those wrote none.
+    #[prost(bool, tag = "7")]
+    pub has_manifest: bool,
 }
 
 /// The identity file of the directory that a store was last opened in.
@@ -72,6 +75,7 @@ impl Sentinel {
             incarnation,
             incarnation_id: id.as_bytes().to_vec(),
             identity: None,
+            has_manifest: false,
         }
     }
 

@@ -32,6 +32,7 @@ struct Handle {
     inbox: mpsc::Sender<Message>,
     places: Arc<Semaphore>,
     revisions: watch::Receiver<Revision>,
+    full: watch::Receiver<bool>,
     incarnation: Incarnation,
 }
 
@@ -62,6 +63,9 @@ impl Store {
         let home = Home {
             directory: opened.directory,
             sentinel: opened.sentinel.clone(),
+            summary: opened.summary,
+            manifest: opened.manifest,
+            space: opened.space,
             export_every: options.export_every,
             exports_kept: options.exports_kept.max(1),
             exported: opened.exported,
@@ -85,15 +89,16 @@ impl Store {
         let applied = read_revision(&*backend)?;
         let shared = Arc::new(Shared { state: RwLock::new(State::Open { backend: Arc::clone(&backend), applied }) });
         let (durable, revisions) = watch::channel(applied);
+        let (full, told_full) = watch::channel(false);
         let (inbox, messages) = mpsc::channel();
-        let committer = Committer::new(Arc::clone(&shared), backend, home, durable);
+        let committer = Committer::new(Arc::clone(&shared), backend, home, durable, full);
         let group = options.group.max(1);
         std::thread::Builder::new()
             .name(format!("store-{}", sentinel.kind))
             .spawn(move || committer.run(&messages, group))
             .map_err(StoreError::io("start the committer of", Path::new(&sentinel.kind)))?;
         let places = Arc::new(Semaphore::new(options.queue.max(1)));
-        let handle = Handle { shared, inbox, places, revisions, incarnation: sentinel.incarnation()? };
+        let handle = Handle { shared, inbox, places, revisions, full: told_full, incarnation: sentinel.incarnation()? };
         Ok(Self { handle: Arc::new(handle) })
     }
 
@@ -180,6 +185,11 @@ impl Store {
         let mut revisions = self.handle.revisions.clone();
         revisions.mark_unchanged();
         revisions
+    }
+
+    /// Watches whether the disk is full: then commits are refused, and reads go on.
+    pub fn full(&self) -> watch::Receiver<bool> {
+        self.handle.full.clone()
     }
 
     /// Which life of the data this is.

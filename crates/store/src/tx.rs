@@ -40,6 +40,11 @@ impl<'a> Tx<'a> {
         self.revision
     }
 
+    /// Bytes that it writes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(crate) fn into_writes(self) -> Batch {
         self.writes
     }

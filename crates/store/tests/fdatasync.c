@@ -1,5 +1,6 @@
 /* Preloaded into a process that has a store. Tells of every fdatasync, when it begins and when it returned, in the order of
- * the file that MMS_SYNC_LOG names; the real call is made. Once a file is there that MMS_SYNC_FAIL names, it fails instead. */
+ * the file that MMS_SYNC_LOG names; the real call is made. Once a file is there that MMS_SYNC_FAIL names, it fails instead,
+ * and so does once one is there that MMS_WRITE_FAIL names every write at an offset: with EIO, which is told too. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -28,6 +29,7 @@ int fdatasync(int fd) {
     const char *fail = getenv("MMS_SYNC_FAIL");
     if (!real) abort();
     if (fail && access(fail, F_OK) == 0) {
+        tell("failed", -1, fd);
         errno = EIO;
         return -1;
     }
@@ -37,4 +39,17 @@ int fdatasync(int fd) {
     tell("synced", result, fd);
     errno = error;
     return result;
+}
+
+ssize_t pwrite64(int fd, const void *bytes, size_t length, off64_t offset) {
+    static ssize_t (*real)(int, const void *, size_t, off64_t);
+    if (!real) real = (ssize_t(*)(int, const void *, size_t, off64_t))dlsym(RTLD_NEXT, "pwrite64");
+    const char *fail = getenv("MMS_WRITE_FAIL");
+    if (!real) abort();
+    if (fail && access(fail, F_OK) == 0) {
+        tell("unwritten", -1, fd);
+        errno = EIO;
+        return -1;
+    }
+    return real(fd, bytes, length, offset);
 }

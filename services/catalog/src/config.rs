@@ -13,6 +13,9 @@ pub struct Config {
     pub scan: ScanConfig,
     /// Bounds of plans.
     pub plan: PlanConfig,
+    /// Whether far ends may lie on this machine's loopback: for the sandbox. Metadata and link-local addresses are denied
+    /// whatever this says, private ones unless the data source's network connection names the host.
+    pub allow_loopback: bool,
 }
 
 /// The section `[catalog.scan]`.
@@ -39,6 +42,7 @@ impl Default for Config {
             registry: ClientConfig::to("http://127.0.0.1:7401"),
             scan: ScanConfig::default(),
             plan: PlanConfig::default(),
+            allow_loopback: false,
         }
     }
 }

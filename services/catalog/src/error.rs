@@ -121,7 +121,8 @@ impl CatalogError {
 impl From<CatalogError> for ApiError {
     fn from(error: CatalogError) -> Self {
         use CatalogError as E;
-        let text = error.to_string();
+        // Pieces of it are a far end's own words.
+        let text = mms_http::redact::redact_text(&error.to_string());
         let failed = |reason| Self::new(Code::FailedPrecondition, reason, text.clone());
         match error {
             E::Store(StoreError::TransactionTooLarge { limit }) => Self::new(
@@ -130,6 +131,7 @@ impl From<CatalogError> for ApiError {
                 "this changes too much at once: split the call",
             )
             .with("limit", limit),
+            E::Store(StoreError::DiskFull { .. }) => Self::storage_full("catalog"),
             // What it says names files of this machine: it is for the log.
             E::Store(store) => {
                 tracing::error!(error = %store, "the store failed");

@@ -28,16 +28,12 @@ use mms_proto::catalog::v1::catalog_service_server::CatalogServiceServer;
 use mms_proto::catalog::v1::planning_service_server::PlanningServiceServer;
 use mms_proto::catalog::v1::scan_service_server::ScanServiceServer;
 use mms_server::{BoxError, Client, Context, Critical, Services, sized};
-use mms_store::{Options, Store};
 
 pub use config::{Config, PlanConfig, ScanConfig};
 
 use crate::api::Api;
 use crate::core::{Bounds, Core};
 use crate::peers::Peers;
-
-/// Folder of the store in the data directory.
-const STORE: &str = "store";
 
 fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
@@ -48,8 +44,8 @@ fn now_ms() -> i64 {
 /// # Errors
 /// The store cannot be opened, or the channel to the registry cannot be made.
 pub async fn start(context: Context<Config>) -> Result<Services, BoxError> {
-    let (folder, options) = (context.data_dir().join(STORE), Options::default().recovering(context.recovers()));
-    let store = tokio::task::spawn_blocking(move || Store::open(folder, store::schema(), options)).await??;
+    mms_ends::guard_addresses(mms_ends::AddressGuard { allow_loopback: context.config.allow_loopback });
+    let store = context.open_store(store::schema()).await?;
     let registry = Client::new(&context.config.registry, context.service_token.as_ref())?;
     let bounds = Bounds {
         metadata_concurrency: context.config.scan.metadata_concurrency,
@@ -70,9 +66,6 @@ pub async fn start(context: Context<Config>) -> Result<Services, BoxError> {
         house::keep(keeper).await;
         Ok(())
     });
-    let (store, drained) = (core.store.clone(), context.drained.clone());
-    // Calls that are being answered still write. A store that failed ends the process.
-    context.spawn("store", Critical::Yes, async move { Ok(store.keep(drained.cancelled()).await?) });
     let api = Api::new(core);
     let max = context.max_message_bytes();
     Ok(Services::new()

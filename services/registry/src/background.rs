@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use mms_server::BoxError;
-use mms_store::{Read, Scope, Tx};
+use mms_store::{Read, Scope, StoreError, Tx};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -45,7 +45,11 @@ pub async fn adopt(core: &Core) -> Result<()> {
     })?;
     for id in left {
         let message = "the registry ended while it was being started; start it again";
-        core.store.commit(move |tx| source::step(tx, &id, Event::Abandoned, message)).await?;
+        match core.store.commit(move |tx| source::step(tx, &id, Event::Abandoned, message)).await {
+            // Serving what is there matters more; the next start does it.
+            Err(RegistryError::Store(StoreError::DiskFull { .. })) => break,
+            other => other?,
+        };
     }
     Ok(())
 }

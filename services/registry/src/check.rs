@@ -10,6 +10,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use mms_http::HttpClient;
+use mms_http::redact::redact_text;
 use mms_proto::registry::v1 as pb;
 use pb::CheckState;
 use tokio::sync::mpsc;
@@ -94,7 +95,8 @@ impl Steps {
         let step = pb::CheckStep {
             id: id.to_owned(),
             state: state as i32,
-            message: finding.message,
+            // Pieces of it are a far end's own words.
+            message: redact_text(&finding.message),
             remedy: finding.remedy,
             duration: duration(took),
         };
@@ -172,6 +174,6 @@ pub async fn try_ends(source: &pb::DataSource, network: Option<&pb::NetworkConne
 }
 
 fn failed(end: End, step: &str, text: &str) -> RegistryError {
-    let message = format!("{text}; CheckDataSource tells more");
+    let message = format!("{}; CheckDataSource tells more", redact_text(text));
     RegistryError::EndFailed { end, step: step.to_owned(), message }
 }

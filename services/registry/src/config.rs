@@ -22,12 +22,17 @@ pub struct Config {
     pub encryption_key_variable: Option<String>,
     /// Further keys, each "id=FILE": for what was wrapped with them before, and to rotate to.
     pub other_encryption_keys: Vec<String>,
+    /// Ids of keys that are lost: what they wrap is given up at the next start, and has to be sent again.
+    pub lost_encryption_keys: Vec<String>,
     /// Folders below which secrets given as "file:PATH" may lie; empty: no such secrets.
     pub secret_file_roots: Vec<PathBuf>,
     /// What the variables of secrets given as "env:NAME" may begin with; empty: no such secrets.
     pub secret_variable_prefixes: Vec<String>,
     /// Whether a data source may read files of this machine: for the sandbox.
     pub allow_local_files: bool,
+    /// Whether far ends may lie on this machine's loopback: for the sandbox. Metadata and link-local addresses are denied
+    /// whatever this says, private ones unless the data source's network connection names the host.
+    pub allow_loopback: bool,
     /// Seconds that a session lasts unless it is renewed. Transfers live on so long without the registry.
     pub session_term_seconds: u64,
     /// Seconds that a use lasts unless it is prolonged.
@@ -43,11 +48,13 @@ impl Default for Config {
             encryption_key_file: None,
             encryption_key_variable: None,
             other_encryption_keys: Vec::new(),
+            lost_encryption_keys: Vec::new(),
             secret_file_roots: ["/run/secrets", "/etc/mms/secrets"].map(PathBuf::from).to_vec(),
             secret_variable_prefixes: ["MMS_SECRET_", "DATABRICKS_", "AZURE_", "ALIBABA_CLOUD_", "MAXCOMPUTE_"]
                 .map(str::to_owned)
                 .to_vec(),
             allow_local_files: false,
+            allow_loopback: false,
             session_term_seconds: 900,
             use_term_seconds: 300,
             max_sessions: 10_000,
@@ -80,6 +87,12 @@ impl ServiceConfig for Config {
                     faults.add("registry.other_encryption_keys", format!("{id:?} is the id of the key in use"));
                 }
                 _ => faults.add("registry.other_encryption_keys", format!("{entry:?} is not of the form id=FILE")),
+            }
+        }
+        for id in &self.lost_encryption_keys {
+            if *id == self.encryption_key_id || self.other_keys().any(|(known, _)| known == id) {
+                faults
+                    .add("registry.lost_encryption_keys", format!("{id:?} is configured: a key is lost or it is not"));
             }
         }
         if self.secret_file_roots.iter().any(|root| !root.is_absolute()) {

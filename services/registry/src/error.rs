@@ -115,6 +115,7 @@ impl From<RegistryError> for ApiError {
         let precondition = |reason| Self::new(Code::FailedPrecondition, reason, text.clone());
         match error {
             // What these say names files and keys of this machine: it is for the log.
+            E::Store(StoreError::DiskFull { .. }) => Self::storage_full("registry"),
             E::Store(store) => {
                 tracing::error!(error = text, "the store failed");
                 Self::store_failed("registry", store.has_ended())

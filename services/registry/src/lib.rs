@@ -7,6 +7,7 @@
 mod access;
 mod api;
 mod background;
+mod canary;
 mod check;
 pub mod config;
 mod convert;
@@ -35,7 +36,6 @@ use mms_proto::registry::v1::data_source_service_server::DataSourceServiceServer
 use mms_proto::registry::v1::network_connection_service_server::NetworkConnectionServiceServer;
 use mms_proto::registry::v1::session_service_server::SessionServiceServer;
 use mms_server::{BoxError, Context, Critical, Services, sized};
-use mms_store::{Options, Store};
 
 pub use config::Config;
 pub use key_file::{KeyError, ensure_key_file};
@@ -43,30 +43,20 @@ pub use key_file::{KeyError, ensure_key_file};
 use crate::api::Api;
 use crate::core::Core;
 
-/// Folder of the store in the data directory.
-const STORE: &str = "store";
-
 /// Assembles the service for the frame: reads the keys, opens the store, takes over what an earlier process left.
 ///
 /// # Errors
 /// A key that cannot be read, or a store that does not open.
 pub async fn start(context: Context<Config>) -> Result<Services, BoxError> {
-    let (config, frame) = (context.config.clone(), context.frame.clone());
-    let options = Options::default().recovering(context.recovers());
-    // Both read files.
-    let (keys, store) = tokio::task::spawn_blocking(move || {
-        let keys = config.key_ring()?;
-        let store = Store::open(frame.data_dir.join(STORE), store::schema(), options)?;
-        Ok::<_, BoxError>((keys, store))
-    })
-    .await??;
+    let config = context.config.clone();
+    mms_ends::guard_addresses(mms_ends::AddressGuard { allow_loopback: config.allow_loopback });
+    let keys = tokio::task::spawn_blocking(move || config.key_ring()).await??;
+    let store = context.open_store(store::schema()).await?;
+    canary::check(&store, &keys, &context.config.lost_encryption_keys).await?;
     let guard = context.config.guard(&context.frame);
     let core = Core::new(store, keys, guard, &context.config, now_ms);
     background::adopt(&core).await?;
     context.spawn("registry-house", Critical::Yes, background::keep_house(core.clone(), context.shutdown.clone()));
-    let (store, drained) = (core.store.clone(), context.drained.clone());
-    // Calls that are being answered still write. A store that failed ends the process.
-    context.spawn("registry-store", Critical::Yes, async move { Ok(store.keep(drained.cancelled()).await?) });
     let (api, size) = (Api::new(core), context.max_message_bytes());
     Ok(Services::new()
         .add(sized!(DataSourceServiceServer::new(api.clone()), size))

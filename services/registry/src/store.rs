@@ -47,6 +47,8 @@ pub static NETWORK_NAMES: Index<String, String, record::NetworkConnection> =
 
 /// Secrets, encrypted.
 pub static SECRETS: Table<SecretKey, record::Sealed> = Table::new("secrets", 1);
+/// A known text sealed with each key, by the id of the key.
+pub static CANARIES: Table<String, record::Sealed> = Table::new("canaries", 1);
 /// Who uses which data source.
 pub static USES: Table<UseKey, record::Use> = Table::new("uses", 1);
 /// What request ids did.

@@ -72,6 +72,11 @@ impl KeyRing {
         self.keys.contains_key(id)
     }
 
+    /// The id of the key that wraps what is sealed from now on.
+    pub fn active(&self) -> &str {
+        &self.active
+    }
+
     /// Encrypts the secrets of `whose`.
     pub fn seal(&self, whose: &str, version: u64, plain: &[u8]) -> Result<Sealed, VaultError> {
         let mut data_key = Zeroizing::new([0; KEY_BYTES]);

@@ -89,6 +89,7 @@ impl From<SchedulerError> for ApiError {
         use SchedulerError as E;
         let text = error.to_string();
         match error {
+            E::Store(StoreError::DiskFull { .. }) => Self::storage_full("scheduler"),
             E::Store(store) => {
                 tracing::error!(error = %store, "the store failed");
                 Self::store_failed("scheduler", store.has_ended())

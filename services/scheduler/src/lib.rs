@@ -48,7 +48,6 @@ use mms_proto::scheduler::v1::lineage_service_server::LineageServiceServer;
 use mms_proto::scheduler::v1::timer_service_server::TimerServiceServer;
 use mms_proto::scheduler::v1::worker_service_server::WorkerServiceServer;
 use mms_server::{BoxError, Client, Context, Critical, Services, sized};
-use mms_store::{Options, Store};
 
 pub use config::Config;
 
@@ -59,8 +58,7 @@ pub use config::Config;
 pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
     let token = ctx.service_token.as_ref();
     let peers = peers::Peers::new(Client::new(&ctx.config.catalog, token)?, Client::new(&ctx.config.registry, token)?);
-    let (dir, options) = (ctx.data_dir().join("store"), Options::default().recovering(ctx.recovers()));
-    let store = tokio::task::spawn_blocking(move || Store::open(dir, store::schema(), options)).await??;
+    let store = ctx.open_store(store::schema()).await?;
     let leases = clock::Leases::new(ctx.config.lease_term());
     let core = core::Core::new(store, leases, peers, now_ms, fastrand::f64);
     background::adopt(&core)?;
@@ -69,9 +67,6 @@ pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
     run(&ctx, "notices", background::tell(core.clone(), ctx.shutdown.clone()));
     run(&ctx, "uses", house::hold_sources(core.clone(), ctx.shutdown.clone()));
     run(&ctx, "house", house::tidy(core.clone(), ctx.shutdown.clone()));
-    let (store, drained) = (core.store.clone(), ctx.drained.clone());
-    // Calls that are being answered still write. A store that failed ends the process.
-    ctx.spawn("store", Critical::Yes, async move { Ok(store.keep(drained.cancelled()).await?) });
     let api = api::Api::new(core, ctx.shutdown.clone());
     let max = ctx.max_message_bytes();
     Ok(Services::new()

@@ -27,6 +27,9 @@ pub struct Config {
     pub slot_memory_bytes: u64,
     /// Whether tables may lie on this machine. For the sandbox: everything else refuses them.
     pub allow_local_files: bool,
+    /// Whether far ends may lie on this machine's loopback: for the sandbox. Metadata and link-local addresses are denied
+    /// whatever this says, private ones unless the data source's network connection names the host.
+    pub allow_loopback: bool,
 }
 
 /// Compression of blocks.
@@ -63,6 +66,7 @@ impl Default for Config {
             block_bytes: 256 << 20,
             slot_memory_bytes: 512 << 20,
             allow_local_files: false,
+            allow_loopback: false,
         }
     }
 }

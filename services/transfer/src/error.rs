@@ -171,7 +171,10 @@ impl TransferError {
         }
         let step = if matches!(self, Self::TargetGone(_)) { pb::TaskStep::Schema } else { step };
         let class = if self.passes() { pb::FailureClass::Transient } else { pb::FailureClass::Permanent };
-        let reason = pb::JobReason { reason: reason_text(self.reason()).to_owned(), message: self.to_string() };
+        let reason = pb::JobReason {
+            reason: reason_text(self.reason()).to_owned(),
+            message: mms_http::redact::redact_text(&self.to_string()),
+        };
         let verification = match self {
             Self::Differs { result, .. } => Some(*result),
             _ => None,

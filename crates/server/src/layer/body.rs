@@ -17,13 +17,15 @@ use tonic::Status;
 use super::call::Call;
 use super::guard::{self, Permit};
 use super::{answer, outcome::Outcome};
+use crate::listen::Busy;
 
 /// The body of an answer, watched.
 pub(super) struct CallBody {
     inner: Body,
     call: Call,
     outcome: Option<Outcome>,
-    _permit: Option<Permit>,
+    /// What the call holds until its end: its place, and its connection's being busy.
+    _held: (Option<Permit>, Option<Busy>),
     cuts: Option<Cuts>,
 }
 
@@ -34,12 +36,18 @@ struct Cuts {
 }
 
 impl CallBody {
-    pub fn new(inner: Body, call: Call, outcome: Outcome, permit: Option<Permit>, drain: CancellationToken) -> Self {
+    pub fn new(
+        inner: Body,
+        call: Call,
+        outcome: Outcome,
+        held: (Option<Permit>, Option<Busy>),
+        drain: CancellationToken,
+    ) -> Self {
         let cuts = call.streams.then(|| Cuts {
             deadline: call.context.deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline))),
             drain: Box::pin(drain.cancelled_owned()),
         });
-        Self { inner, call, outcome: Some(outcome), _permit: permit, cuts }
+        Self { inner, call, outcome: Some(outcome), _held: held, cuts }
     }
 
     /// The last frame: trailers with this failure.

@@ -15,7 +15,12 @@ use super::body::CallBody;
 use super::outcome::Outcome;
 use super::{Shared, answer};
 use crate::context::{CallContext, REQUEST_ID};
+use crate::listen::Connection;
 use crate::{propagate, rights};
+
+const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
+/// How long a stream of reflection may stay open.
+const REFLECTION_TIME: Duration = Duration::from_secs(60);
 
 /// What the layers further in need to know of a call.
 #[derive(Debug, Clone)]
@@ -28,10 +33,15 @@ pub(super) async fn call(State(shared): State<Arc<Shared>>, mut request: Request
     let path: Arc<str> = request.uri().path().into();
     let method = descriptor::method(&path);
     // Health and reflection can stream, and nobody else is outside the contracts.
-    let streams = method.map_or_else(|| rights::is_open(&path), |method| method.streams);
+    let open = rights::Open::of(&path);
+    let streams = method.map_or(open.is_some() && path.as_ref() != HEALTH_CHECK, |method| method.streams);
     let request_id = request_id(request.headers());
     let asked = timeout(request.headers());
     let allowed = match (asked, streams) {
+        // Whoever reads descriptors is done soon.
+        (asked, true) if open == Some(rights::Open::Reflection) => {
+            Some(asked.unwrap_or(REFLECTION_TIME).min(REFLECTION_TIME))
+        }
         (asked, true) => asked,
         (asked, false) => Some(asked.unwrap_or(shared.default_deadline).min(shared.max_deadline)),
     };
@@ -52,6 +62,7 @@ pub(super) async fn call(State(shared): State<Arc<Shared>>, mut request: Request
     let call = Call { streams, context: context.clone() };
     request.extensions_mut().insert(call.clone());
 
+    let busy = request.extensions().get::<Connection>().map(Connection::busy);
     let outcome = Outcome::new(path, span.clone());
     let response = context.clone().scope(next.run(request)).instrument(span).await;
     let (mut head, body) = response.into_parts();
@@ -63,7 +74,7 @@ pub(super) async fn call(State(shared): State<Arc<Shared>>, mut request: Request
         return Response::from_parts(head, body);
     }
     let permit = head.extensions.remove::<super::guard::Permit>();
-    let body = CallBody::new(body, call, outcome, permit, shared.drain.clone());
+    let body = CallBody::new(body, call, outcome, (permit, busy), shared.drain.clone());
     Response::from_parts(head, Body::new(body))
 }
 

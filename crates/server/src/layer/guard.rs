@@ -12,16 +12,17 @@ use http::Response;
 use http::header::AUTHORIZATION;
 use mms_proto::ApiError;
 use mms_proto::types::v1::ErrorReason;
-use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Code, Status};
 
 use super::Shared;
 use super::call::Call;
-use crate::rights::is_open;
+use super::places::{Class, Kind, Place};
+use crate::listen::Connection;
+use crate::rights::{Caller, is_open};
 
 /// The place that a stream holds until it ends; it travels with the answer to its body.
 #[derive(Debug, Clone)]
-pub(super) struct Permit(#[allow(dead_code)] Arc<OwnedSemaphorePermit>);
+pub(super) struct Permit(#[allow(dead_code)] Arc<Place>);
 
 pub(super) async fn panics(request: Request, next: Next) -> Response<Body> {
     match AssertUnwindSafe(next.run(request)).catch_unwind().await {
@@ -40,7 +41,8 @@ pub(super) async fn rights(State(shared): State<Arc<Shared>>, mut request: Reque
         return refuse(draining(shared.service));
     }
     let authorization = request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
-    match shared.rights.admit(request.uri().path(), authorization) {
+    let peer = request.extensions().get::<Connection>().and_then(|connection| connection.peer.clone());
+    match shared.rights.admit(request.uri().path(), authorization, peer.as_deref()) {
         Ok(caller) => {
             // The token has done its work: no handler and no log needs to see it.
             request.headers_mut().remove(AUTHORIZATION);
@@ -78,28 +80,38 @@ pub(super) fn expired(service: &'static str) -> ApiError {
 
 pub(super) async fn limits(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response<Body> {
     let streams = request.extensions().get::<Call>().is_some_and(|call| call.streams);
-    // A process at its limit still says that it lives: its supervisor must not kill it for being busy.
     let path = request.uri().path();
-    if is_open(path) {
-        return next.run(request).await;
-    }
-    let places = match streams {
-        true => &shared.streams,
-        false if shared.waiting.contains(&path) => &shared.waits,
-        false => &shared.calls,
+    let class = Class::of(path, request.extensions().get::<Caller>());
+    let kind = match streams {
+        true => Kind::Stream,
+        false if shared.waiting.contains(&path) => Kind::Wait,
+        false => Kind::Call,
     };
-    let Ok(permit) = places.clone().try_acquire_owned() else {
-        let text = format!("{} handles as many calls as it may; try again", shared.service);
-        let error = ApiError::new(Code::ResourceExhausted, ErrorReason::TooManyCalls, text);
-        return refuse(error.retry_after(Duration::from_secs(1)));
-    };
+    let Some(place) = shared.places.take(class, kind) else { return refuse(crowded(shared.service)) };
     let mut response = next.run(request).await;
     if streams {
-        response.extensions_mut().insert(Permit(Arc::new(permit)));
+        response.extensions_mut().insert(Permit(Arc::new(place)));
     }
     response
 }
 
-fn refuse(error: ApiError) -> Response<Body> {
+/// The answer when all places of a class are taken.
+pub(super) fn crowded(service: &'static str) -> ApiError {
+    let text = format!("{service} handles as many calls as it may; try again");
+    ApiError::new(Code::ResourceExhausted, ErrorReason::TooManyCalls, text).retry_after(Duration::from_secs(1))
+}
+
+/// Metadata beyond the limit is refused here and not by the transport, which would answer without a status.
+pub(super) async fn metadata(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response<Body> {
+    let bytes: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+    if bytes > shared.max_metadata_bytes {
+        let most = shared.max_metadata_bytes;
+        let text = format!("the metadata of the call takes {bytes} bytes: at most {most} are allowed");
+        return refuse(ApiError::new(Code::ResourceExhausted, ErrorReason::TooLarge, text).with("limit", most));
+    }
+    next.run(request).await
+}
+
+pub(super) fn refuse(error: ApiError) -> Response<Body> {
     Status::from(error).into_http()
 }

@@ -5,6 +5,7 @@
 mod config;
 mod drain;
 mod faults;
+mod hostile;
 mod process;
 mod reflection;
 mod rights;

@@ -2,9 +2,10 @@
 //! what sled wrote before.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
@@ -19,33 +20,50 @@ pub trait DiskSync: Send + Sync {
 ///
 /// sled moves a page over 128 KiB into a file of its own, which it never syncs. Only a page of many keys beyond 4 KiB is
 /// that large, so normally there are none.
-#[derive(Debug)]
 pub struct Fdatasync {
     log: File,
-    blobs: PathBuf,
+    blobs: Mutex<Blobs>,
+}
+
+/// The folder of the blob files, held open: a process that has no descriptor left must still make durable what it
+/// acknowledges. (Opening a new blob file takes one, as sled itself does to write it; the frame leaves a reserve.)
+struct Blobs {
+    path: PathBuf,
+    folder: File,
+    entries: rustix::fs::Dir,
     /// Blob files are written once, so each is synced once.
-    synced: Mutex<BTreeSet<OsString>>,
+    synced: BTreeSet<OsString>,
+}
+
+impl std::fmt::Debug for Fdatasync {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fdatasync").field("log", &self.log).finish_non_exhaustive()
+    }
 }
 
 impl Fdatasync {
     /// For the sled directory `dir`, which exists.
     pub fn open(dir: &Path) -> io::Result<Self> {
-        Ok(Self { log: File::open(dir.join("db"))?, blobs: dir.join("blobs"), synced: Mutex::default() })
+        let path = dir.join("blobs");
+        fs::create_dir_all(&path)?;
+        let folder = File::open(&path)?;
+        let entries = rustix::fs::Dir::new(folder.try_clone()?)?;
+        let blobs = Blobs { path, folder, entries, synced: BTreeSet::new() };
+        Ok(Self { log: File::open(dir.join("db"))?, blobs: Mutex::new(blobs) })
     }
+}
 
-    fn sync_blobs(&self) -> io::Result<()> {
-        let entries = match fs::read_dir(&self.blobs) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        let mut synced = self.synced.lock();
+impl Blobs {
+    fn sync(&mut self) -> io::Result<()> {
         let mut present = BTreeSet::new();
-        for entry in entries {
-            let entry = entry?;
-            let name = entry.file_name();
-            if !synced.contains(&name) {
-                match File::open(entry.path()).and_then(|file| file.sync_data()) {
+        self.entries.rewind();
+        while let Some(entry) = self.entries.read() {
+            let name = OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned();
+            if name == "." || name == ".." {
+                continue;
+            }
+            if !self.synced.contains(&name) {
+                match File::open(self.path.join(&name)).and_then(|file| file.sync_data()) {
                     // Its page was rewritten meanwhile, so nothing points at it any more.
                     Err(error) if error.kind() == ErrorKind::NotFound => continue,
                     other => other?,
@@ -53,9 +71,9 @@ impl Fdatasync {
             }
             present.insert(name);
         }
-        if present != *synced {
-            File::open(&self.blobs)?.sync_all()?;
-            *synced = present;
+        if present != self.synced {
+            self.folder.sync_all()?;
+            self.synced = present;
         }
         Ok(())
     }
@@ -63,7 +81,7 @@ impl Fdatasync {
 
 impl DiskSync for Fdatasync {
     fn sync(&self) -> io::Result<()> {
-        self.sync_blobs()?;
+        self.blobs.lock().sync()?;
         self.log.sync_data()
     }
 }

@@ -5,13 +5,15 @@ mod disk_sync;
 mod memory;
 mod sled;
 
-use std::{collections::BTreeMap, ops::ControlFlow};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use self::disk_sync::{DiskSync, Fdatasync};
 pub use self::memory::MemoryBackend;
 pub use self::sled::SledBackend;
 pub(crate) use self::sled::{OpenFailure, open_database, panic_message};
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 
 /// The writes of one commit: `None` deletes.
 pub type Batch = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -33,4 +35,10 @@ pub trait Backend: View + Send + Sync + 'static {
     fn apply(&self, batch: Batch) -> Result<()>;
     /// Returns once everything applied before is on the disk.
     fn flush(&self) -> Result<()>;
+}
+
+/// Runs a call of the database; sled panics where others return an error.
+pub(crate) fn guarded<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(call))
+        .unwrap_or_else(|panic| Err(StoreError::corrupt(format!("the database panicked: {}", panic_message(&*panic)))))
 }

@@ -4,7 +4,7 @@
 //! store's own record and the revision), `B` (keys and values) or `E` (the count of rows; nothing follows). A file
 //! without its `E` is not complete.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -12,17 +12,20 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 
 use super::END;
-use super::files::{Directory, names, remove_matching, rename, sync_dir};
+use super::compare::Summary;
+use super::files::{Directory, make_dir, names, remove_matching, rename, sync_dir};
 use crate::backend::View;
 use crate::error::{Result, StoreError};
 use crate::layout::SENTINEL_KEY;
 use crate::sentinel::Sentinel;
+use crate::tally::Tally;
 
 const MAGIC: &[u8] = b"MMSEXP1\n";
 const BLOCK_BYTES: usize = 256 << 10;
 /// No block is larger: a row has at most a few KiB.
 const MAX_FRAME_BYTES: u32 = 1 << 20;
 const SUFFIX: &str = ".mmsexport";
+const PARTIAL: &str = "partial";
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Head {
@@ -30,6 +33,9 @@ pub(crate) struct Head {
     pub sentinel: Option<Sentinel>,
     #[prost(uint64, tag = "2")]
     pub revision: u64,
+    /// What the rows come to; none in exports of a release that did not count.
+    #[prost(message, optional, tag = "3")]
+    pub tally: Option<Tally>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -62,24 +68,54 @@ fn parse_name(name: &str) -> Option<(u64, u64)> {
 }
 
 impl Directory {
-    /// Writes an export and drops the oldest beyond `keep`.
-    pub fn export(&self, view: &dyn View, sentinel: &Sentinel, revision: u64, keep: usize) -> Result<()> {
+    /// Writes an export and drops the oldest of this incarnation beyond `keep`; those of earlier ones are only ever
+    /// removed by an operator. One that fails leaves nothing behind: it may have taken the last free space.
+    pub fn export(&self, view: &dyn View, sentinel: &Sentinel, found: &Summary, keep: usize) -> Result<()> {
         let dir = self.exports();
-        fs::create_dir_all(&dir).map_err(StoreError::io("create directory", &dir))?;
+        make_dir(&dir)?;
         sync_dir(self.path())?;
-        let partial = dir.join("partial");
-        let head = Head { sentinel: Some(Sentinel { identity: None, ..sentinel.clone() }), revision };
-        write(&partial, view, &head)?;
-        rename(&partial, &dir.join(file_name(sentinel.incarnation, revision)))?;
+        let partial = dir.join(PARTIAL);
+        let head = Head {
+            sentinel: Some(Sentinel { identity: None, ..sentinel.clone() }),
+            revision: found.revision,
+            tally: found.tally.clone(),
+        };
+        if let Err(error) = write(&partial, view, &head) {
+            self.clear_partial()?;
+            return Err(error);
+        }
+        rename(&partial, &dir.join(file_name(sentinel.incarnation, found.revision)))?;
         sync_dir(&dir)?;
-        let old: Vec<_> = self.export_names()?.into_iter().skip(keep).map(|(_, name)| name).collect();
+        let own = self.export_names()?.into_iter().filter(|((number, _), _)| *number == sentinel.incarnation);
+        let old: Vec<_> = own.skip(keep).map(|(_, name)| name).collect();
         remove_matching(&dir, |name| old.iter().any(|old| old == name))
+    }
+
+    /// Removes what an export that did not end left behind.
+    pub fn clear_partial(&self) -> Result<()> {
+        remove_matching(&self.exports(), |name| name == PARTIAL)
     }
 
     /// Revision of the newest export of an incarnation; 0 without one.
     pub fn newest_export(&self, incarnation: u64) -> Result<u64> {
         let found = self.export_names()?.into_iter().find(|((number, _), _)| *number == incarnation);
         Ok(found.map_or(0, |((_, revision), _)| revision))
+    }
+
+    /// What the newest export knows, and its file's name. Its name alone tells when it was made, should its head be
+    /// harmed.
+    pub fn newest_known(&self) -> Result<Option<(String, Summary)>> {
+        let Some(((incarnation, revision), name)) = self.export_names()?.into_iter().next() else { return Ok(None) };
+        let mut known = Summary { incarnation, revision, ..Summary::default() };
+        match read_head(&self.exports().join(&name)) {
+            Ok(Head { sentinel: Some(sentinel), revision: told, tally }) if told == revision => {
+                known.incarnation_id = sentinel.incarnation_id;
+                known.tally = tally;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "the newest export is harmed; only its name is compared"),
+        }
+        Ok(Some((name, known)))
     }
 
     /// Files, newest first.
@@ -105,10 +141,11 @@ fn write(path: &Path, view: &dyn View, head: &Head) -> Result<()> {
         out.write_all(&head).and_then(|()| out.write_all(&payload)).map_err(StoreError::io("write", path))
     };
     frame(b'H', head.encode_to_vec())?;
-    let (mut rows, mut block, mut bytes) = (0, Block::default(), 0);
+    let (mut rows, mut block, mut bytes, mut tally) = (0, Block::default(), 0, Tally::default());
     view.visit(&[], END, false, &mut |key, value| {
         if key != SENTINEL_KEY {
             rows += 1;
+            tally.add(key, value);
             bytes += key.len() + value.len();
             block.rows.push(Row { key: key.to_vec(), value: value.to_vec() });
         }
@@ -119,49 +156,84 @@ fn write(path: &Path, view: &dyn View, head: &Head) -> Result<()> {
         }
         Ok(ControlFlow::Continue(()))
     })?;
+    if let Some(difference) = head.tally.as_ref().and_then(|written| tally.difference(written)) {
+        return Err(StoreError::corrupt(format!("the database reads otherwise than it was written: {difference}")));
+    }
     frame(b'B', block.encode_to_vec())?;
     frame(b'E', End { rows }.encode_to_vec())?;
     let file = out.into_inner().map_err(|error| StoreError::io("write", path)(error.into_error()))?;
     file.sync_all().map_err(StoreError::io("sync", path))
 }
 
-/// Reads an export, giving each row to `each`. Fails on anything but a complete, unharmed file.
-pub(crate) fn read(path: &Path, each: &mut dyn FnMut(Vec<u8>, Vec<u8>) -> Result<()>) -> Result<Head> {
-    let bad = |what: &str| StoreError::corrupt(format!("export {}: {what}", path.display()));
-    let mut file = BufReader::new(File::open(path).map_err(StoreError::io("open", path))?);
-    let mut magic = [0; 8];
-    file.read_exact(&mut magic).map_err(|_| bad("too short"))?;
-    if magic != MAGIC {
-        return Err(bad("not an export, or of another release"));
+/// The frames of an export.
+struct Frames<'a> {
+    path: &'a Path,
+    file: BufReader<File>,
+}
+
+impl<'a> Frames<'a> {
+    fn open(path: &'a Path) -> Result<Self> {
+        let file = BufReader::new(File::open(path).map_err(StoreError::io("open", path))?);
+        let mut frames = Self { path, file };
+        let mut magic = [0; 8];
+        frames.file.read_exact(&mut magic).map_err(|_| frames.bad("too short"))?;
+        if magic == MAGIC { Ok(frames) } else { Err(frames.bad("not an export, or of another release")) }
     }
-    let (mut head, mut rows) = (None, 0);
-    loop {
+
+    fn bad(&self, what: &str) -> StoreError {
+        StoreError::corrupt(format!("export {}: {what}", self.path.display()))
+    }
+
+    /// The payload of the next frame.
+    fn next(&mut self) -> Result<Vec<u8>> {
         let mut frame = [0; 8];
-        file.read_exact(&mut frame).map_err(|_| bad("it breaks off"))?;
+        self.file.read_exact(&mut frame).map_err(|_| self.bad("it breaks off"))?;
         let [a, b, c, d, crc @ ..] = frame;
         let length = u32::from_be_bytes([a, b, c, d]);
         if length > MAX_FRAME_BYTES {
-            return Err(bad("a frame is too long"));
+            return Err(self.bad("a frame is too long"));
         }
         let mut payload = vec![0; length as usize];
-        file.read_exact(&mut payload).map_err(|_| bad("it breaks off"))?;
+        self.file.read_exact(&mut payload).map_err(|_| self.bad("it breaks off"))?;
         if crc32c::crc32c(&payload) != u32::from_be_bytes(crc) {
-            return Err(bad("a frame fails its checksum"));
+            return Err(self.bad("a frame fails its checksum"));
         }
-        let unreadable = |_| bad("a frame cannot be decoded");
-        match (payload.split_first(), &head) {
-            (Some((b'H', body)), None) => head = Some(Head::decode(body).map_err(unreadable)?),
-            (Some((b'B', body)), Some(_)) => {
-                for row in Block::decode(body).map_err(unreadable)?.rows {
+        Ok(payload)
+    }
+
+    fn head(&mut self) -> Result<Head> {
+        match self.next()?.split_first() {
+            Some((b'H', body)) => Head::decode(body).map_err(|_| self.bad("a frame cannot be decoded")),
+            _ => Err(self.bad("no head")),
+        }
+    }
+}
+
+fn read_head(path: &Path) -> Result<Head> {
+    Frames::open(path)?.head()
+}
+
+/// Reads an export, giving each row to `each`. Fails on anything but a complete, unharmed file.
+pub(crate) fn read(path: &Path, each: &mut dyn FnMut(Vec<u8>, Vec<u8>) -> Result<()>) -> Result<Head> {
+    let mut frames = Frames::open(path)?;
+    let head = frames.head()?;
+    let (mut rows, mut tally) = (0, Tally::default());
+    loop {
+        let payload = frames.next()?;
+        match payload.split_first() {
+            Some((b'B', body)) => {
+                for row in Block::decode(body).map_err(|_| frames.bad("a frame cannot be decoded"))?.rows {
                     rows += 1;
+                    tally.add(&row.key, &row.value);
                     each(row.key, row.value)?;
                 }
             }
-            (Some((b'E', body)), Some(_)) => {
-                let complete = End::decode(body).map_err(unreadable)?.rows == rows;
-                return if complete { head.ok_or_else(|| bad("no head")) } else { Err(bad("rows are missing")) };
+            Some((b'E', body)) => {
+                let end = End::decode(body).map_err(|_| frames.bad("a frame cannot be decoded"))?;
+                let whole = head.tally.as_ref().is_none_or(|written| tally == *written);
+                return if end.rows == rows && whole { Ok(head) } else { Err(frames.bad("rows are missing")) };
             }
-            _ => return Err(bad("a frame out of place")),
+            _ => return Err(frames.bad("a frame out of place")),
         }
     }
 }

@@ -1,10 +1,18 @@
 //! Files of a data directory. Owns the lock and the habit of syncing a directory after changing its entries.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Result, StoreError};
+
+/// Makes a directory that only its owner may enter, whoever made it before.
+pub(crate) fn make_dir(path: &Path) -> Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(StoreError::io("create directory", path))?;
+    fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(StoreError::io("close to others", path))
+}
 
 /// A data directory that this process holds the lock of.
 pub(crate) struct Directory {
@@ -16,7 +24,7 @@ pub(crate) struct Directory {
 impl Directory {
     /// Makes the directory if need be and takes its lock.
     pub fn lock(path: &Path) -> Result<Self> {
-        fs::create_dir_all(path).map_err(StoreError::io("create directory", path))?;
+        make_dir(path)?;
         let path = path.canonicalize().map_err(StoreError::io("resolve", path))?;
         if let Some(parent) = path.parent() {
             sync_dir(parent)?;
@@ -55,7 +63,9 @@ impl Directory {
 
     /// True where no store has ever been: only then may an empty one be made.
     pub fn is_unused(&self) -> Result<bool> {
-        let ours = |name: &String| name.starts_with("sled") || name.starts_with("identity.") || name == "exports";
+        let ours = |name: &String| {
+            ["sled", "identity.", "manifest"].iter().any(|ours| name.starts_with(ours)) || name == "exports"
+        };
         Ok(!names(&self.path)?.iter().any(ours))
     }
 }

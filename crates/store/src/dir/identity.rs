@@ -36,15 +36,15 @@ impl Directory {
         })
     }
 
-    /// Begins a new incarnation if the directory is a copy, and marks it as this store's in any case.
-    pub fn adopt(&self, backend: &dyn Backend, sentinel: &mut Sentinel) -> Result<()> {
-        if !self.is_home_of(sentinel) {
+    /// Marks the directory as this store's, and begins a new incarnation if it was another's.
+    pub fn adopt(&self, backend: &dyn Backend, sentinel: &mut Sentinel, as_copy: bool) -> Result<()> {
+        if as_copy {
             sentinel.incarnation = self.known_incarnation()?.max(sentinel.incarnation) + 1;
             sentinel.incarnation_id = Uuid::new_v4().as_bytes().to_vec();
             tracing::warn!(
                 dir = %self.path().display(),
                 incarnation = sentinel.incarnation,
-                "this directory is a copy of the one the store was last opened in: a new incarnation begins"
+                "the directory was accepted as a copy: a new incarnation begins"
             );
         }
         // A new name on every open: a copy put back later brings its own name, and so a file of its own.
@@ -59,6 +59,7 @@ impl Directory {
             .map_err(StoreError::io("create", &file))?;
         sync_dir(self.path())?;
         sentinel.identity = Some(observe(&file, nonce).map_err(StoreError::io("inspect", &file))?);
+        sentinel.has_manifest = true;
         sentinel.write(backend)?;
         remove_matching(self.path(), |other| other.starts_with("identity.") && other != name)
     }

@@ -1,36 +1,46 @@
 //! Opening a data directory. Owns the order of precautions: lock, finish an interrupted swap, open around sled's
-//! defects, check whose data it is, rebuild, notice a copy, migrate. It must never start empty where data was before.
+//! defects, check whose data it is and that nothing of it is missing, rebuild, notice a copy, migrate. It must never start
+//! with less than was acknowledged.
 //!
 //! ```text
 //! lock                      held while the store is open
 //! sled/                     the database; sled.new, sled.old, sled.building, sled.suspect: see `build`
 //! sled.broken/              the one that was replaced by an export: see `restore`
+//! manifest                  what the database holds: see `manifest` and `compare`
 //! identity.<number>.<nonce> which directory this is: see `identity`
 //! exports/                  whole copies: see `export`
+//! reserve                   space to open with when the disk is full: see `space`
 //! ```
 
 mod build;
+mod compare;
 mod export;
 mod files;
 mod identity;
+mod manifest;
 mod restore;
+mod space;
 
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
 use self::build::Builder;
+pub(crate) use self::compare::Summary;
 pub(crate) use self::files::Directory;
-use crate::backend::{Backend, OpenFailure, SledBackend, View, open_database};
+pub(crate) use self::manifest::Manifest;
+pub(crate) use self::space::Space;
+use crate::backend::{Backend, OpenFailure, SledBackend, View, guarded, open_database};
 use crate::error::{Result, StoreError};
 use crate::layout::{REVISION_KEY, SENTINEL_KEY};
 use crate::options::{Options, Recovery};
 use crate::schema::Schema;
 use crate::sentinel::{FORMAT, Sentinel, read_revision};
+use crate::tally::Tally;
 use crate::tx::{MAX_MIGRATION_BYTES, Tx};
 
 /// Above every key: table names are ASCII.
-const END: &[u8] = &[0xFF];
+pub(crate) const END: &[u8] = &[0xFF];
 /// A database this many times larger than its live data is rebuilt.
 const REBUILD_FACTOR: u64 = 8;
 
@@ -38,12 +48,29 @@ pub(crate) struct Opened {
     pub directory: Directory,
     pub backend: Arc<dyn Backend>,
     pub sentinel: Sentinel,
+    /// What the database holds.
+    pub summary: Summary,
+    pub manifest: Manifest,
+    pub space: Space,
     /// Revision of the newest export of this incarnation.
     pub exported: u64,
 }
 
+/// A database that opens and whose data is ours.
+struct Found {
+    backend: SledBackend,
+    sentinel: Sentinel,
+    summary: Summary,
+    manifest: Option<Manifest>,
+    /// Whether it is to begin a new incarnation.
+    as_copy: bool,
+}
+
 pub(crate) fn open(dir: &Path, schema: &Schema, options: &Options) -> Result<Opened> {
     let directory = Directory::lock(dir)?;
+    let space = Space::of(directory.path(), options.min_free_bytes);
+    directory.clear_partial()?;
+    space.release()?;
     directory.finish_swap()?;
     if directory.is_unused()? {
         let first = Sentinel::new(schema.kind, schema.version(), 1, uuid::Uuid::new_v4());
@@ -52,28 +79,81 @@ pub(crate) fn open(dir: &Path, schema: &Schema, options: &Options) -> Result<Ope
         builder.finish()?;
         directory.finish_swap()?;
     }
-    let (mut backend, mut sentinel) = match open_live(&directory, options) {
-        Err(error @ (StoreError::Corrupt { .. } | StoreError::Missing { .. }))
-            if options.recovery == Recovery::NewestExport =>
-        {
+    let found = match find(&directory, schema, options) {
+        Err(error) if error.is_about_the_database() && options.recovery == Recovery::NewestExport => {
             tracing::warn!(%error, "the database cannot be used, restoring the newest export");
             directory.restore(schema.kind, options)?;
-            open_live(&directory, options)?
+            find(&directory, schema, options)?
         }
         other => other?,
     };
-    check(&sentinel, schema)?;
-    let suspect = directory.is_suspect();
-    if suspect || needs_rebuild(&backend, options)? {
-        let before = backend.size_on_disk()?;
+    let Found { mut backend, mut sentinel, mut summary, manifest, as_copy } = found;
+    let (suspect, before) = (directory.is_suspect(), backend.size_on_disk()?);
+    let bloated = before > options.rebuild_above && before > tally_bytes(&summary) * REBUILD_FACTOR;
+    if suspect || (bloated && space.room(tally_bytes(&summary)).is_ok()) {
         backend = rebuild(&directory, backend, options)?;
         directory.trust()?;
         tracing::info!(before, after = backend.size_on_disk()?, suspect, "rebuilt the database");
     }
-    directory.adopt(&backend, &mut sentinel)?;
-    migrate(&directory, &backend, &mut sentinel, schema, options)?;
+    // What the database has now is written down before its record says that there is such a file, and again after a new
+    // incarnation began: at no moment is the file missing, or newer than the database.
+    let mut manifest = match manifest {
+        Some(manifest) => manifest,
+        None => Manifest::create(&directory, &summary)?,
+    };
+    directory.adopt(&backend, &mut sentinel, as_copy)?;
+    if migrate(&directory, &backend, &mut sentinel, schema, options, &summary)? {
+        summary.tally = Some(guarded(|| Tally::of(&backend))?);
+        summary.revision = read_revision(&backend)?;
+    }
+    (summary.incarnation, summary.incarnation_id) = (sentinel.incarnation, sentinel.incarnation_id.clone());
+    manifest.write(&summary)?;
+    manifest.sync()?;
+    space.reserve(backend.size_on_disk()?);
     let exported = directory.newest_export(sentinel.incarnation)?;
-    Ok(Opened { directory, backend: Arc::new(backend), sentinel, exported })
+    Ok(Opened { directory, backend: Arc::new(backend), sentinel, summary, manifest, space, exported })
+}
+
+fn tally_bytes(summary: &Summary) -> u64 {
+    summary.tally.as_ref().map_or(0, Tally::bytes)
+}
+
+/// Opens the database and compares it with what its manifest and the newest export know.
+fn find(directory: &Directory, schema: &Schema, options: &Options) -> Result<Found> {
+    let (backend, sentinel) = open_live(directory, options)?;
+    check(&sentinel, schema)?;
+    let (revision, tally) = guarded(|| Ok((read_revision(&backend)?, Tally::of(&backend)?)))?;
+    let summary = Summary {
+        incarnation: sentinel.incarnation,
+        incarnation_id: sentinel.incarnation_id.clone(),
+        revision,
+        tally: Some(tally),
+    };
+    let opened = Manifest::open(directory)?;
+    let told = opened.as_ref().and_then(|(_, told)| told.clone());
+    let export = directory.newest_known()?;
+    let export = export.map(|(name, known)| (format!("the export {name}"), known));
+    let witnesses = told.clone().map(|known| ("its manifest".to_owned(), known)).into_iter().chain(export);
+    for (witness, known) in witnesses {
+        if let Some(fault) = compare::fault(&summary, &known, &witness) {
+            return Err(StoreError::corrupt(fault));
+        }
+    }
+    let doubt = match &opened {
+        None if sentinel.has_manifest => {
+            Some("its manifest is missing, so nobody can tell whether the database is whole")
+        }
+        Some((_, None)) => Some("its manifest is damaged, so nobody can tell whether the database is whole"),
+        _ if !directory.is_home_of(&sentinel) => Some("it is not the one that the database was last opened in"),
+        _ => None,
+    };
+    let as_copy = doubt.is_some();
+    if let Some(what) = doubt.filter(|_| options.recovery != Recovery::AcceptCopy) {
+        return Err(StoreError::Doubtful { dir: directory.path().to_owned(), what: what.to_owned() });
+    }
+    // One without a whole slot is made anew.
+    let manifest = opened.filter(|(_, told)| told.is_some()).map(|(manifest, _)| manifest);
+    Ok(Found { backend, sentinel, summary, manifest, as_copy })
 }
 
 /// Opens the database that is there.
@@ -98,14 +178,7 @@ fn open_live(directory: &Directory, options: &Options) -> Result<(SledBackend, S
         OpenFailure::Corrupt(what) => StoreError::corrupt(format!("database in {}: {what}", live.display())),
         OpenFailure::Other(error) => error,
     })?;
-    let sentinel = Sentinel::read(&backend)?;
-    // sled cuts its log at the first thing it cannot read and opens with what is left.
-    let (revision, exported) = (read_revision(&backend)?, directory.newest_export(sentinel.incarnation)?);
-    if revision < exported && directory.is_home_of(&sentinel) {
-        let what =
-            format!("it is at revision {revision}, but revision {exported} was exported before: its log lost its end");
-        return Err(StoreError::corrupt(what));
-    }
+    let sentinel = guarded(|| Sentinel::read(&backend))?;
     Ok((backend, sentinel))
 }
 
@@ -122,24 +195,13 @@ fn check(sentinel: &Sentinel, schema: &Schema) -> Result<()> {
     Ok(())
 }
 
-fn needs_rebuild(backend: &SledBackend, options: &Options) -> Result<bool> {
-    let size = backend.size_on_disk()?;
-    if size <= options.rebuild_above {
-        return Ok(false);
-    }
-    let mut live = 0;
-    backend.visit(&[], END, false, &mut |key, value| {
-        live += (key.len() + value.len()) as u64;
-        Ok(ControlFlow::Continue(()))
-    })?;
-    Ok(size > live * REBUILD_FACTOR)
-}
-
 fn rebuild(directory: &Directory, backend: SledBackend, options: &Options) -> Result<SledBackend> {
     let mut builder = Builder::start(directory, options)?;
-    backend.visit(&[], END, false, &mut |key, value| {
-        builder.put(key.to_vec(), value.to_vec())?;
-        Ok(ControlFlow::Continue(()))
+    guarded(|| {
+        backend.visit(&[], END, false, &mut |key, value| {
+            builder.put(key.to_vec(), value.to_vec())?;
+            Ok(ControlFlow::Continue(()))
+        })
     })?;
     builder.finish()?;
     drop(backend);
@@ -147,19 +209,21 @@ fn rebuild(directory: &Directory, backend: SledBackend, options: &Options) -> Re
     Ok(open_live(directory, options)?.0)
 }
 
+/// Takes the data to the version of the schema; whether it had to.
 fn migrate(
     directory: &Directory,
     backend: &SledBackend,
     sentinel: &mut Sentinel,
     schema: &Schema,
     options: &Options,
-) -> Result<()> {
-    let mut revision = read_revision(backend)?;
+    found: &Summary,
+) -> Result<bool> {
+    let mut revision = found.revision;
     let done = sentinel.schema_version.max(1) as usize - 1;
     let steps = schema.migrations.get(done..).unwrap_or_default();
     if !steps.is_empty() && revision > 0 {
         // The way back to the release before is this export: data never migrates backwards.
-        directory.export(backend, sentinel, revision, options.exports_kept.max(1))?;
+        directory.export(backend, sentinel, found, options.exports_kept.max(1))?;
     }
     for step in steps {
         let from = sentinel.schema_version;
@@ -174,5 +238,5 @@ fn migrate(
         backend.flush()?;
         tracing::info!(kind = schema.kind, version = sentinel.schema_version, "migrated the store");
     }
-    Ok(())
+    Ok(!steps.is_empty())
 }

@@ -4,8 +4,9 @@
 use uuid::Uuid;
 
 use super::build::Builder;
-use super::export;
+use super::export::{self, Head};
 use super::files::{Directory, remove_tree, rename, sync_dir};
+use super::{Manifest, Summary};
 use crate::error::{Result, StoreError};
 use crate::layout::SENTINEL_KEY;
 use crate::options::Options;
@@ -25,7 +26,7 @@ impl Directory {
                     continue;
                 }
             };
-            let old = head.sentinel.unwrap_or_default();
+            let old = head.sentinel.clone().unwrap_or_default();
             if old.kind != kind {
                 return Err(StoreError::WrongKind { expected: kind.into(), found: old.kind });
             }
@@ -42,10 +43,27 @@ impl Directory {
                 rename(&self.live(), &broken)?;
                 sync_dir(self.path())?;
             }
-            tracing::warn!(export = %path.display(), revision = head.revision, incarnation = number, "restored");
+            let lost = lost(&head, Manifest::open(self)?.and_then(|(_, told)| told));
+            tracing::warn!(export = %path.display(), revision = head.revision, incarnation = number, lost, "restored");
             return self.finish_swap();
         }
         let detail = if refused.is_empty() { "there is none".to_owned() } else { refused.join("; ") };
         Err(StoreError::NoUsableExport { dir: self.exports(), detail })
     }
+}
+
+/// What the export does not have of what the manifest knows, for the operator.
+fn lost(head: &Head, told: Option<Summary>) -> String {
+    let Some(told) = told else {
+        return format!("what was acknowledged after revision {}; how much that is, nobody can tell", head.revision);
+    };
+    let commits = told.revision.saturating_sub(head.revision);
+    if commits == 0 {
+        return "nothing".to_owned();
+    }
+    let tables = match (&head.tally, &told.tally) {
+        (Some(is), Some(was)) => is.difference(was),
+        _ => None,
+    };
+    format!("the last {commits} commits, up to revision {}: {}", told.revision, tables.unwrap_or_default())
 }

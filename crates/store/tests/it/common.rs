@@ -1,5 +1,9 @@
 //! Tables that the tests share.
 
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
 use mms_store::{Index, Table};
 use prost::Message;
 
@@ -28,4 +32,20 @@ pub static NOTES: Table<String, Note> = Table::new("notes", 1);
 
 pub fn doc(owner: &str, tags: &[&str], body: &str) -> Doc {
     Doc { owner: owner.into(), tags: tags.iter().map(|tag| (*tag).to_owned()).collect(), body: body.into() }
+}
+
+/// The shared object of `fdatasync.c`, or why there is none.
+#[cfg(target_os = "linux")]
+pub fn shim(folder: &Path) -> Result<PathBuf, String> {
+    let (source, object) = (Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fdatasync.c"), folder.join("shim.so"));
+    let compiler = env::var_os("CC").unwrap_or_else(|| "cc".into());
+    let made =
+        Command::new(&compiler).args(["-shared", "-fPIC", "-O1", "-o"]).args([&object, &source]).arg("-ldl").output();
+    match made {
+        Err(error) => Err(format!("no C compiler ({}: {error})", compiler.display())),
+        Ok(output) => {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            Ok(object)
+        }
+    }
 }

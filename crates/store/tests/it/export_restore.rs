@@ -41,6 +41,15 @@ async fn session(dir: &Path, written: &str) -> Incarnation {
     incarnation
 }
 
+/// The same, of a directory that was put there on purpose.
+async fn accepted(dir: &Path, written: &str) -> Incarnation {
+    let store = open(dir, Options { recovery: Recovery::AcceptCopy, ..Options::default() }).unwrap();
+    put(&store, written).await;
+    let incarnation = store.incarnation();
+    store.close().await.unwrap();
+    incarnation
+}
+
 fn copy(from: &Path, to: &Path) {
     let from = from.join(".");
     fs::create_dir_all(to).unwrap();
@@ -161,7 +170,9 @@ async fn a_copy_is_a_new_incarnation_and_the_original_is_not() {
     let (home, copied) = (root.path().join("home"), root.path().join("copied"));
     let first = session(&home, "1").await;
     copy(&home, &copied);
-    let second = session(&copied, "2").await;
+    let Err(StoreError::Doubtful { what, .. }) = open(&copied, Options::default()) else { panic!("unasked") };
+    assert!(what.contains("last opened in"), "{what}");
+    let second = accepted(&copied, "2").await;
     assert!(second.number > first.number && second.id != first.id);
     assert_eq!(session(&copied, "3").await, second);
     assert_eq!(session(&home, "4").await, first);
@@ -179,12 +190,86 @@ async fn a_backup_copied_back_over_the_original_is_a_new_incarnation() {
         fs::remove_dir_all(home.join(name)).unwrap();
     }
     copy(&backup, &home);
-    let restored = session(&home, "newer").await;
+    assert!(matches!(open(&home, Options::default()), Err(StoreError::Doubtful { .. })));
+    let restored = accepted(&home, "newer").await;
     assert!(restored.number > first.number);
     // And back once more: greater than whatever this directory has seen.
     for name in ["sled", "exports"] {
         fs::remove_dir_all(home.join(name)).unwrap();
     }
     copy(&backup, &home);
-    assert!(session(&home, "newest").await.number > restored.number);
+    assert!(accepted(&home, "newest").await.number > restored.number);
+}
+
+#[tokio::test]
+async fn a_database_behind_its_manifest_is_refused_and_the_loss_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    session(dir.path(), "exported").await;
+    let (older, newer) = (dir.path().join("sled"), dir.path().join("elsewhere"));
+    copy(&older, &newer);
+    let store = open(dir.path(), Options::default()).unwrap();
+    put(&store, "acknowledged").await;
+    // As a process that is killed: no export knows the last commit.
+    let exported = exports(dir.path());
+    store.close().await.unwrap();
+    for file in exports(dir.path()).into_iter().filter(|file| !exported.contains(file)) {
+        fs::remove_file(file).unwrap();
+    }
+    fs::remove_dir_all(&older).unwrap();
+    fs::rename(&newer, &older).unwrap();
+    for recovery in [Recovery::Refuse, Recovery::AcceptCopy] {
+        let Err(StoreError::Corrupt { what }) = open(dir.path(), Options { recovery, ..Options::default() }) else {
+            panic!("less than was acknowledged is served")
+        };
+        assert!(what.contains("its manifest knows revision 2"), "{what}");
+    }
+    assert_eq!(text(&open(dir.path(), recovering()).unwrap()).as_deref(), Some("exported"));
+}
+
+#[tokio::test]
+async fn a_lost_or_damaged_manifest_is_refused_until_the_database_is_accepted() {
+    for damage in [None, Some(vec![0xA5; 32 << 10])] {
+        let dir = tempfile::tempdir().unwrap();
+        let before = session(dir.path(), "kept").await;
+        let file = dir.path().join("manifest");
+        match damage {
+            None => fs::remove_file(&file).unwrap(),
+            Some(bytes) => fs::write(&file, bytes).unwrap(),
+        }
+        let Err(error) = open(dir.path(), Options::default()) else { panic!("unasked") };
+        assert!(
+            error.to_string().contains("manifest") && error.to_string().contains("--recover accept-copy"),
+            "{error}"
+        );
+        let after = accepted(dir.path(), "goes on").await;
+        assert!(after.number > before.number);
+        assert_eq!(text(&open(dir.path(), Options::default()).unwrap()).as_deref(), Some("goes on"));
+    }
+}
+
+#[tokio::test]
+async fn exports_of_an_earlier_incarnation_are_never_pruned() {
+    let dir = tempfile::tempdir().unwrap();
+    session(dir.path(), "one").await;
+    let old = exports(dir.path());
+    fs::remove_dir_all(dir.path().join("sled")).unwrap();
+    open(dir.path(), recovering()).unwrap().close().await.unwrap();
+    for number in 0..6 {
+        session(dir.path(), &number.to_string()).await;
+    }
+    let kept = exports(dir.path());
+    assert!(old.iter().all(|file| kept.contains(file)) && kept.len() == old.len() + 3, "{kept:?}");
+}
+
+#[tokio::test]
+async fn nobody_else_can_look_into_a_store() {
+    use std::os::unix::fs::PermissionsExt;
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("store");
+    fs::create_dir(&dir).unwrap();
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
+    session(&dir, "one").await;
+    for folder in [dir.clone(), dir.join("exports")] {
+        assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700, "{}", folder.display());
+    }
 }

@@ -5,9 +5,13 @@
 mod common;
 mod conformance;
 mod crash;
+mod damage;
+mod descriptors;
 mod durable_before_ack;
 mod export_restore;
 mod failed_apply;
+mod failing_disk;
+mod full_disk;
 mod migration;
 mod model;
 mod opening;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use crate::common::{NOTES, Note};
+use crate::common::{NOTES, Note, shim};
 use mms_store::{DiskSync, Options, Schema, Store};
 
 const DIR: &str = "MMS_STORE_SYNC_CHILD_DIR";
@@ -60,21 +60,6 @@ async fn child() {
     }
 }
 
-/// The shared object, or why there is none.
-fn built(folder: &Path) -> Result<PathBuf, String> {
-    let (source, object) = (Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fdatasync.c"), folder.join("shim.so"));
-    let compiler = env::var_os("CC").unwrap_or_else(|| "cc".into());
-    let made =
-        Command::new(&compiler).args(["-shared", "-fPIC", "-O1", "-o"]).args([&object, &source]).arg("-ldl").output();
-    match made {
-        Err(error) => Err(format!("no C compiler ({}: {error})", compiler.display())),
-        Ok(output) => {
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            Ok(object)
-        }
-    }
-}
-
 /// What a writer process and its system calls did, in order.
 fn journal(shim: &Path, without: bool) -> (PathBuf, String) {
     let dir = tempfile::tempdir().unwrap();
@@ -116,7 +101,7 @@ fn judge(db: &Path, journal: &str) -> (u64, Option<String>) {
 #[test]
 fn the_system_call_returns_before_every_acknowledgement() {
     let folder = tempfile::tempdir().unwrap();
-    let shim = match built(folder.path()) {
+    let shim = match shim(folder.path()) {
         Ok(shim) => shim,
         Err(why) => return println!("SKIPPED the_system_call_returns_before_every_acknowledgement: {why}"),
     };

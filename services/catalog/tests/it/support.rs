@@ -120,6 +120,7 @@ impl Stand {
         let config = mms_registry::Config {
             encryption_key_file: Some(root.join("key")),
             allow_local_files: true,
+            allow_loopback: true,
             ..mms_registry::Config::default()
         };
         let registry = Process::start(&root, config, mms_registry::start).await;
@@ -130,6 +131,7 @@ impl Stand {
     async fn catalog_process(root: &Path, registry: &Process) -> Process {
         let config = mms_catalog::Config {
             registry: ClientConfig::to(registry.client.endpoint()),
+            allow_loopback: true,
             ..mms_catalog::Config::default()
         };
         Process::start(root, config, mms_catalog::start).await

@@ -1,5 +1,7 @@
 //! What a request to create or change something comes to: the public part, the secrets, and every violation.
 
+use std::collections::HashSet;
+
 use mms_proto::registry::v1 as pb;
 use mms_proto::validate::{clear_output_only, not_yet, violations};
 use mms_proto::{ApiError, FieldViolation, Role};
@@ -24,8 +26,8 @@ impl Api {
         request: &T,
         given: &pb::DataSource,
     ) -> Result<(pb::DataSource, Secrets), Status> {
-        let (mut public, secrets) = split(&clear_output_only(given));
         let mut found = violations(request);
+        let (mut public, secrets) = split(&clear_output_only(given));
         found.extend(judge(&public, self.offline(&secrets)));
         refuse(found)?;
         refuse_not_yet(&public, "data_source")?;
@@ -35,6 +37,7 @@ impl Api {
 
     /// Works out a change of a data source against what is stored now.
     pub(super) fn changed_source(&self, id: &str, request: &pb::UpdateDataSourceRequest) -> Result<Update, Status> {
+        let mut found = violations(request);
         let (record, old) = self.core.store.read(|read| {
             let record = source::living(read, id)?;
             Ok::<_, RegistryError>((record, sealed::read(read, &self.core.vault, sealed::SOURCE, id)?))
@@ -50,7 +53,6 @@ impl Api {
         }
         let secrets = sent.clone().over(&old, &places(&public));
 
-        let mut found = violations(request);
         found.extend(immutables(&current, &public, "data_source"));
         found.extend(redirected("data_source", destination::of_source(&current, &public), &sent, &secrets));
         found.extend(judge(&public, self.offline(&secrets)));
@@ -67,6 +69,7 @@ impl Api {
         id: &str,
         request: &pb::UpdateNetworkConnectionRequest,
     ) -> Result<network::Update, Status> {
+        let mut found = violations(request);
         let (record, user, old) = self.core.store.read(|read| {
             let (record, user) = (network::get(read, id)?, network::user(read, id)?);
             Ok::<_, RegistryError>((record, user, sealed::read(read, &self.core.vault, sealed::NETWORK, id)?))
@@ -79,7 +82,6 @@ impl Api {
         let (mut public, sent) = split(&masked);
         public.display_name = super::default_display_name(public.display_name, id);
         let secrets = sent.clone().over(&old, &stays(&public));
-        let mut found = violations(request);
         found.extend(redirected("network_connection", destination::of_network(&current, &public), &sent, &secrets));
         found.extend(judge_network(&public, &secrets, &self.core.guard, "network_connection"));
         refuse(found)?;
@@ -147,12 +149,11 @@ fn refuse_not_yet(public: &pb::DataSource, at: &str) -> Result<(), Status> {
 
 /// Everything that is wrong, once for each field and fault.
 pub(super) fn refuse(found: Vec<FieldViolation>) -> Result<(), Status> {
-    let mut each: Vec<FieldViolation> = Vec::new();
-    for violation in found {
-        if !each.iter().any(|seen| seen.field == violation.field && seen.description == violation.description) {
-            each.push(violation);
-        }
-    }
+    let mut seen = HashSet::new();
+    let first = found.iter().map(|violation| seen.insert((&*violation.field, &*violation.description)));
+    let first: Vec<bool> = first.collect();
+    let each: Vec<_> =
+        found.into_iter().zip(first).filter_map(|(violation, first)| first.then_some(violation)).collect();
     if each.is_empty() { Ok(()) } else { Err(ApiError::invalid(each).into()) }
 }
 

@@ -34,6 +34,7 @@ pub fn config(dir: &Path) -> Config {
         secret_file_roots: vec![std::env::temp_dir()],
         secret_variable_prefixes: vec!["MMS_TEST_".into()],
         allow_local_files: true,
+        allow_loopback: true,
         ..Config::default()
     }
 }

@@ -1,0 +1,92 @@
+//! Reads certificates, keys and tokens again when their files change, and on SIGHUP, which ends no process. What is wrong is
+//! said and leaves what was before in place; no connection and no call notices.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::FrameConfig;
+use crate::health::{self, Health};
+use crate::rights::Rights;
+use crate::tls::{Certificates, WARN_DAYS};
+use crate::{BoxError, supervise::chain};
+
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often an end of the certificate that is near is said again.
+const WARN_EVERY: u64 = 12 * 60 * 60 / LOOK_EVERY.as_secs();
+
+/// What is read again.
+pub(crate) struct Reload {
+    files: Vec<PathBuf>,
+    certificates: Option<Arc<Certificates>>,
+    rights: Arc<Rights>,
+}
+
+impl Reload {
+    pub fn new(frame: &FrameConfig, certificates: Option<Arc<Certificates>>, rights: Arc<Rights>) -> Self {
+        let tls = &frame.tls;
+        let files = [&tls.cert_file, &tls.key_file, &tls.client_ca_file, &frame.tokens_file, &frame.service_token_file];
+        Self { files: files.into_iter().flatten().cloned().collect(), certificates, rights }
+    }
+
+    /// Runs until it is told to stop.
+    pub async fn run(self, health: Health, stop: CancellationToken) -> Result<(), BoxError> {
+        let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
+        let mut tick = tokio::time::interval(LOOK_EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut seen = self.stamps();
+        for round in 0_u64.. {
+            let asked = tokio::select! {
+                () = stop.cancelled() => break,
+                _ = tick.tick() => false,
+                _ = hangup.recv() => true,
+            };
+            let now = self.stamps();
+            if asked || now != seen {
+                seen = now;
+                self.read();
+            }
+            self.say_end(&health, round % WARN_EVERY == 0).await;
+        }
+        Ok(())
+    }
+
+    fn stamps(&self) -> Vec<Option<(SystemTime, u64)>> {
+        let stamp = |file: &PathBuf| {
+            let found = std::fs::metadata(file).ok()?;
+            Some((found.modified().ok()?, found.len()))
+        };
+        self.files.iter().map(stamp).collect()
+    }
+
+    fn read(&self) {
+        let certificates = self.certificates.as_ref().map_or(Ok(()), |certificates| certificates.reload());
+        if let Err(error) = &certificates {
+            tracing::error!(error = chain(error), "the certificates were not taken; those before stay in use");
+        }
+        let tokens = self.rights.reload();
+        if let Err(error) = &tokens {
+            tracing::error!(error = chain(error), "the tokens were not taken; those before stay in use");
+        }
+        if certificates.is_ok() && tokens.is_ok() {
+            tracing::info!("certificates and tokens were read again");
+        }
+    }
+
+    async fn say_end(&self, health: &Health, aloud: bool) {
+        let now = jiff::Timestamp::now().as_second();
+        let Some(days) = self.certificates.as_ref().and_then(|certificates| certificates.days_left(now)) else {
+            return;
+        };
+        health.set(health::CERTIFICATE, days >= WARN_DAYS).await;
+        match days {
+            _ if !aloud => {}
+            ..0 => tracing::error!(days, "the certificate of this process has expired: renew it"),
+            _ if days < WARN_DAYS => tracing::warn!(days, "the certificate of this process runs out: renew it"),
+            _ => {}
+        }
+    }
+}

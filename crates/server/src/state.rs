@@ -1,0 +1,35 @@
+//! The durable state of a service: opened as the configuration says, watched while the process lives, closed when no call is
+//! in flight any more. It knows no table.
+
+use mms_store::{Options, Recovery, Schema, Store};
+
+use crate::config::Recover;
+use crate::{BoxError, Context, Critical, health};
+
+/// Folder of the store in the data directory.
+const FOLDER: &str = "store";
+
+impl<C> Context<C> {
+    /// Opens the store of this service. A store that fails ends the process; one whose disk is full is said in the health.
+    ///
+    /// # Errors
+    /// It does not open; the text says what to do.
+    pub async fn open_store(&self, schema: Schema) -> Result<Store, BoxError> {
+        let recovery = match self.frame.recover {
+            Recover::Refuse => Recovery::Refuse,
+            Recover::NewestExport => Recovery::NewestExport,
+            Recover::AcceptCopy => Recovery::AcceptCopy,
+        };
+        let (folder, options) = (self.data_dir().join(FOLDER), Options::default().recovering(recovery));
+        let store = tokio::task::spawn_blocking(move || Store::open(folder, schema, options)).await??;
+        let (health, full) = (self.health.clone(), store.full());
+        self.spawn("space", Critical::No, async move {
+            health.follow(health::STORE, full).await;
+            Ok(())
+        });
+        let (kept, drained) = (store.clone(), self.drained.clone());
+        // Calls that are being answered still write.
+        self.spawn("store", Critical::Yes, async move { Ok(kept.keep(drained.cancelled()).await?) });
+        Ok(store)
+    }
+}

@@ -1,0 +1,170 @@
+//! Callers who mean harm: bodies that never come, places taken, connections held, metadata without end. What they may take is
+//! bounded, they are told so, and nobody else notices.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::Request;
+use mms_proto::transfer::v1::transfer_service_client::TransferServiceClient;
+use mms_proto::{ApiError, ErrorReason};
+use mms_server::config::LimitsConfig;
+use mms_server::{Client, FrameConfig, Secret};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpSocket, TcpStream};
+use tonic::Code;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::support::{get, private, serve};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const GET: &str = "/mms.transfer.v1.TransferService/GetTransfer";
+const REFLECT: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+
+fn limits(change: impl FnOnce(&mut LimitsConfig)) -> FrameConfig {
+    let mut frame = FrameConfig::default();
+    change(&mut frame.limits);
+    frame
+}
+
+/// A connection that says what it likes.
+async fn raw(addr: SocketAddr) -> SendRequest<Bytes> {
+    let (send, connection) = h2::client::handshake(TcpStream::connect(addr).await.unwrap()).await.unwrap();
+    tokio::spawn(connection);
+    send
+}
+
+fn post(addr: SocketAddr, path: &str) -> http::request::Builder {
+    Request::post(format!("http://{addr}{path}")).header("content-type", "application/grpc").header("te", "trailers")
+}
+
+/// The status of an answer that has no body.
+async fn status(answer: h2::client::ResponseFuture) -> ApiError {
+    let answer = tokio::time::timeout(PATIENCE, answer).await.expect("no answer").unwrap();
+    assert_eq!(answer.status(), 200, "no gRPC answer");
+    ApiError::from_status(&tonic::Status::from_header_map(answer.headers()).expect("a status"))
+}
+
+#[tokio::test]
+async fn bodies_that_never_come_take_no_place_and_are_given_up() {
+    let running = serve(limits(|limits| (limits.concurrent_calls, limits.body_seconds) = (2, 1))).await;
+    let mut send = raw(running.addr).await;
+    let mut open = Vec::new();
+    for _ in 0..50 {
+        send = send.ready().await.unwrap();
+        let (answer, body) = send.send_request(post(running.addr, GET).body(()).unwrap(), false).unwrap();
+        open.push((answer, body));
+    }
+    // More than there are places, and none is taken.
+    running.client().get_transfer(get("fine")).await.unwrap();
+    for (answer, _body) in open {
+        let error = status(answer).await;
+        assert_eq!((error.code, error.reason), (Code::DeadlineExceeded, ErrorReason::Deadline), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_longer_than_the_limit_is_refused_by_its_first_bytes() {
+    let running = serve(limits(|limits| limits.max_message_bytes = 64 << 10)).await;
+    let mut send = raw(running.addr).await.ready().await.unwrap();
+    let (answer, mut body) = send.send_request(post(running.addr, GET).body(()).unwrap(), false).unwrap();
+    body.send_data(Bytes::from_static(&[0, 0x7F, 0xFF, 0xFF, 0xFF]), false).unwrap();
+    let error = status(answer).await;
+    assert_eq!((error.code, error.reason), (Code::ResourceExhausted, ErrorReason::TooLarge), "{error}");
+}
+
+#[tokio::test]
+async fn people_cannot_take_the_places_of_services_nor_of_health() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = private(folder.path(), "token", "the-token-of-the-suite");
+    let frame = FrameConfig { service_token_file: Some(file), ..limits(|limits| limits.concurrent_calls = 1) };
+    let running = serve(frame).await;
+    let mut busy = running.client();
+    let held = tokio::spawn(async move { busy.get_transfer(get("wait")).await });
+    running.chosen.entered.notified().await;
+    let refused = running.client().get_transfer(get("fine")).await.unwrap_err();
+    assert_eq!(ApiError::from_status(&refused).reason, ErrorReason::TooManyCalls);
+    let suite = Secret::new("the-token-of-the-suite");
+    let mut service = TransferServiceClient::new(Client::new(&running.config(), Some(&suite)).unwrap());
+    service.get_transfer(get("fine")).await.unwrap();
+    let mut health = HealthClient::new(Client::new(&running.config(), None).unwrap());
+    health.check(HealthCheckRequest::default()).await.unwrap();
+    running.chosen.gate.notify_one();
+    held.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn reflection_and_health_have_bounds_of_their_own() {
+    let running = serve(limits(|limits| limits.concurrent_open_calls = 3)).await;
+    let mut send = raw(running.addr).await;
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        send = send.ready().await.unwrap();
+        let (answer, body) = send.send_request(post(running.addr, REFLECT).body(()).unwrap(), false).unwrap();
+        // Its headers come at once: it has its place.
+        open.push((answer.await.unwrap(), body));
+    }
+    let (answer, _body) = send.send_request(post(running.addr, REFLECT).body(()).unwrap(), false).unwrap();
+    assert_eq!(status(answer).await.reason, ErrorReason::TooManyCalls);
+    let mut health = HealthClient::new(Client::new(&running.config(), None).unwrap());
+    health.check(HealthCheckRequest::default()).await.unwrap();
+    running.client().get_transfer(get("fine")).await.unwrap();
+}
+
+#[tokio::test]
+async fn metadata_beyond_the_limit_gets_a_status() {
+    let running = serve(FrameConfig::default()).await;
+    let mut send = raw(running.addr).await.ready().await.unwrap();
+    let request = post(running.addr, GET).header("x-much", "y".repeat(60_000)).body(()).unwrap();
+    let (answer, _body) = send.send_request(request, true).unwrap();
+    let error = status(answer).await;
+    assert_eq!((error.code, error.reason), (Code::ResourceExhausted, ErrorReason::TooLarge), "{error}");
+}
+
+/// Whether the other end closes a connection within some time.
+async fn closes(stream: &mut TcpStream) -> bool {
+    tokio::time::timeout(PATIENCE, async {
+        let mut bytes = [0; 1024];
+        while stream.read(&mut bytes).await.is_ok_and(|read| read > 0) {}
+    })
+    .await
+    .is_ok()
+}
+
+#[tokio::test]
+async fn one_address_has_so_many_connections_and_others_have_theirs() {
+    let running = serve(limits(|limits| (limits.connections_per_address, limits.handshake_seconds) = (4, 30))).await;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(raw(running.addr).await);
+    }
+    assert!(closes(&mut TcpStream::connect(running.addr).await.unwrap()).await);
+    let socket = TcpSocket::new_v4().unwrap();
+    if socket.bind("127.0.0.2:0".parse().unwrap()).is_ok() {
+        let stream = socket.connect(running.addr).await.unwrap();
+        let (send, connection) = h2::client::handshake(stream).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let (answer, _body) =
+            send.ready().await.unwrap().send_request(post(running.addr, GET).body(()).unwrap(), true).unwrap();
+        assert_eq!(answer.await.unwrap().status(), 200);
+        connection.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_does_nothing_is_closed_and_one_with_a_call_is_not() {
+    let running = serve(limits(|limits| (limits.handshake_seconds, limits.idle_seconds) = (1, 1))).await;
+    let mut silent = TcpStream::connect(running.addr).await.unwrap();
+    let mut busy = running.client();
+    let call = tokio::spawn(async move { busy.get_transfer(get("wait")).await });
+    running.chosen.entered.notified().await;
+    assert!(closes(&mut silent).await, "it never said a word");
+    let (send, connection) = h2::client::handshake(TcpStream::connect(running.addr).await.unwrap()).await.unwrap();
+    tokio::time::timeout(PATIENCE, connection).await.expect("an idle connection stays open").ok();
+    drop(send);
+    // All the while.
+    running.chosen.gate.notify_one();
+    call.await.unwrap().unwrap();
+}

@@ -1,0 +1,130 @@
+//! A disk that is full: writes are refused and nothing acknowledged is lost, reads go on, writing resumes by itself, and a
+//! start on a full disk serves reads. The disk is a small tmpfs in a mount namespace of its own.
+#![allow(clippy::print_stdout, reason = "a test that cannot run says so")]
+#![cfg(target_os = "linux")]
+
+use std::env;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::common::{NOTES, Note};
+use mms_store::{Options, Read, Schema, Store, StoreError};
+
+const DIR: &str = "MMS_STORE_FULL_CHILD_DIR";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn open(dir: &Path) -> Store {
+    let options = Options { min_free_bytes: 4 << 20, ..Options::default() };
+    Store::open(dir.join("store"), Schema::new("full"), options).unwrap()
+}
+
+async fn put(store: &Store, number: u64) -> Result<(), StoreError> {
+    let note = Note { text: number.to_string().repeat(20_000) };
+    store.commit(move |tx| tx.put(&NOTES, &number.to_string(), &note)).await
+}
+
+fn assert_has(store: &Store, upto: u64) {
+    for number in 0..upto {
+        let found = store.read(|r| r.get(&NOTES, &number.to_string())).unwrap();
+        assert_eq!(found.map(|note| note.text.len()), Some(number.to_string().len() * 20_000), "{number}");
+    }
+}
+
+/// Takes all the space that is left.
+fn fill(dir: &Path) {
+    let mut file = File::create(dir.join("filler")).unwrap();
+    while file.write_all(&[7; 4096]).is_ok() {}
+    while file.write_all(&[7]).is_ok() {}
+}
+
+async fn room_again(store: &Store) {
+    let mut full = store.full();
+    tokio::time::timeout(PATIENCE, full.wait_for(|full| !full)).await.expect("it does not see the space").unwrap();
+}
+
+/// All of it; only in the child, whose directory is the small disk.
+#[tokio::test]
+async fn child() {
+    let Some(dir) = env::var_os(DIR) else { return };
+    let dir = Path::new(&dir);
+    fs::write(dir.join("filler"), vec![7; 8 << 20]).unwrap();
+    let store = open(dir);
+    let (mut number, begun) = (0, Instant::now());
+    let error = loop {
+        assert!(begun.elapsed() < PATIENCE, "the disk does not fill");
+        match put(&store, number).await {
+            Ok(()) => number += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, StoreError::DiskFull { .. }), "{error}");
+    assert!(*store.full().borrow() && number > 10, "{number}");
+    assert_has(&store, number);
+
+    fs::remove_file(dir.join("filler")).unwrap();
+    room_again(&store).await;
+    put(&store, number).await.unwrap();
+    number += 1;
+
+    // Not a byte is left, which an export would need.
+    fill(dir);
+    assert!(matches!(put(&store, number).await, Err(StoreError::DiskFull { .. })));
+    store.close().await.unwrap();
+    for _ in 0..3 {
+        let store = open(dir);
+        assert_has(&store, number);
+        assert!(matches!(put(&store, number).await, Err(StoreError::DiskFull { .. })));
+        assert!(!dir.join("store/exports/partial").exists());
+        // What it gave up to open goes to others at once.
+        store.close().await.unwrap();
+    }
+    let store = open(dir);
+    fs::remove_file(dir.join("filler")).unwrap();
+    room_again(&store).await;
+    put(&store, number).await.unwrap();
+    store.close().await.unwrap();
+    assert_has(&open(dir), number + 1);
+    println!("\nDONE {number}");
+}
+
+#[test]
+fn it_loses_nothing_serves_reads_and_resumes() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "mount -t tmpfs -o size=40m none \"$1\" && exec \"$2\" --exact full_disk::child --nocapture";
+    let mut command = Command::new("unshare");
+    command.args(["-Urm", "sh", "-c", script, "sh"]).arg(dir.path()).arg(env::current_exe().unwrap());
+    let output = match command.env(DIR, dir.path()).output() {
+        Ok(output) if !String::from_utf8_lossy(&output.stdout).contains("running 1 test") => {
+            return println!(
+                "SKIPPED full_disk: no mount namespace: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        Ok(output) => output,
+        Err(error) => return println!("SKIPPED full_disk: no unshare: {error}"),
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("\nDONE "), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// An export that fails, for whatever reason, leaves nothing behind, and what one left is gone after the next start.
+#[tokio::test]
+async fn a_failed_export_leaves_no_partial_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), Schema::new("full"), Options::default()).unwrap();
+    put(&store, 1).await.unwrap();
+    let exports = dir.path().join("exports");
+    fs::create_dir(&exports).unwrap();
+    // What it is to be renamed to is taken.
+    fs::create_dir_all(exports.join("partial")).unwrap();
+    assert!(store.close().await.is_err());
+    fs::remove_dir(exports.join("partial")).unwrap();
+    fs::write(exports.join("partial"), "half").unwrap();
+    let store = Store::open(dir.path(), Schema::new("full"), Options::default()).unwrap();
+    assert!(!exports.join("partial").exists());
+    store.close().await.unwrap();
+    assert_eq!(fs::read_dir(exports).unwrap().count(), 1);
+}
