@@ -98,7 +98,8 @@ pub fn assert_same_rows(table: &str, found: &[Vec<String>], expected: &[Vec<Stri
     assert_eq!(found.len(), expected.len(), "{table}: number of rows");
 }
 
-/// One value with its type, exact: what is equal as text is equal as value.
+/// One value with its type, exact: what is equal as text is equal as value. `tests/interop/differential_reader.py` gives
+/// the same texts.
 pub fn cell(array: &ArrayRef, row: usize) -> String {
     if array.is_null(row) {
         return "NULL".into();
@@ -116,7 +117,7 @@ pub fn cell(array: &ArrayRef, row: usize) -> String {
         }
         DataType::Date32 => format!("{}date", array.as_primitive::<Date32Type>().value(row)),
         DataType::Timestamp(unit, zone) => timestamp(array, row, *unit, zone.is_some()),
-        DataType::Utf8 => format!("{:?}", array.as_string::<i32>().value(row)),
+        DataType::Utf8 => serde_json::to_string(array.as_string::<i32>().value(row)).unwrap(),
         DataType::Binary => format!("{:02x?}", array.as_binary::<i32>().value(row)),
         DataType::List(_) => {
             let items = array.as_list::<i32>().value(row);

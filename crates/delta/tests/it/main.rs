@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod common;
+mod differential;
 mod handmade;
 mod odd_files;
 mod odd_logs;
