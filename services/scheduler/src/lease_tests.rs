@@ -1,5 +1,6 @@
 //! Leases, reports and intents together, over a store of memory.
 
+use mms_proto::ErrorReason;
 use mms_proto::scheduler::v1::{CommitOutcome, MigrationContent};
 use mms_proto::types::v1::Verdict;
 use mms_store::Read;
@@ -11,18 +12,19 @@ use crate::fixture::{Fixture, holder, intent, job_key, task_key};
 use crate::job::JobState;
 use crate::lease::{self, Epoch, LeaseEnd};
 use crate::record::{Job, Reason, Spec, Verification};
-use crate::report::Event;
+use crate::report::{Event, Found};
 use crate::store::TASKS;
 use crate::task::{Step, TaskState};
 
 pub fn done(step: Step) -> Event {
     let equal = Verification { verdict: Verdict::Equal as i32, ..Verification::default() };
+    let equal = Found { summary: equal, checks: Vec::new() };
     let verification = (step == Step::Verification).then_some(equal);
     Event::Done { step, rows: 7, bytes: 70, verification }
 }
 
 pub fn failed(step: Step, permanent: bool) -> Event {
-    let reason = Reason { reason: "TARGET_FAILED".to_owned(), message: "it broke".to_owned() };
+    let reason = Reason { reason: ErrorReason::TargetFailed as i32, message: "it broke".to_owned() };
     Event::Failed { step, permanent, reason, verification: None }
 }
 

@@ -18,6 +18,8 @@ pub type TaskKey = (String, String, u32);
 pub type ChunkKey = (String, String, (String, String), u32, u32);
 /// (task key, sequence)
 pub type LogKey = (String, String, u32, u64);
+/// (task key, number): a check of the last verification of a task.
+pub type CheckKey = (String, String, u32, u32);
 /// (target table's key, partition text): one target unit.
 pub type UnitKey = (String, String);
 /// (target table's key, data source, job)
@@ -69,6 +71,8 @@ pub static DOING_TASKS: Index<TaskKey, TaskKey, record::Task> =
 
 pub static MANIFESTS: Table<ChunkKey, record::ManifestChunk> = Table::new("manifests", 1);
 pub static LOGS: Table<LogKey, record::Log> = Table::new("logs", 1);
+/// What the last verification of each task compared.
+pub static CHECKS: Table<CheckKey, record::Check> = Table::new("checks", 1);
 pub static UNITS: Table<UnitKey, record::UnitClaim> = Table::new("units", 1);
 pub static TABLE_CLAIMS: Table<TableClaimKey, record::TableClaim> = Table::new("table_claims", 1);
 /// Open intents by their id; a resolved one is removed with its claim.

@@ -83,7 +83,12 @@ impl TransferService for Api {
         let last = page.last().filter(|_| more);
         let next_page_token = last.map(|(place, _)| page::token(&["transfers"], &place.text())).unwrap_or_default();
         let transfers = page.into_iter().map(|(_, transfer)| transfer).collect();
-        Ok(Response::new(pb::ListTransfersResponse { transfers, next_page_token }))
+        Ok(Response::new(pb::ListTransfersResponse {
+            transfers,
+            worker: self.transfers.worker().to_owned(),
+            next_page_token,
+            total_size: None,
+        }))
     }
 
     async fn watch_transfer(

@@ -25,6 +25,7 @@ fn every_resource_shape_of_the_contracts_has_a_name_type() {
         name::ScanName::COLLECTIONS,
         name::JobName::COLLECTIONS,
         name::TaskName::COLLECTIONS,
+        name::JobTableName::COLLECTIONS,
         name::TimerName::COLLECTIONS,
         name::RunName::COLLECTIONS,
         name::WorkerName::COLLECTIONS,

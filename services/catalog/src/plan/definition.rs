@@ -9,7 +9,6 @@ use mms_maxcompute::table::{TableDefinition, TableKind};
 use mms_maxcompute::{ddl, quote};
 use mms_proto::types::v1 as pb;
 
-use crate::error::{CatalogError, Result};
 use crate::scan::facts;
 use crate::store::TableKey;
 
@@ -19,7 +18,7 @@ pub fn source_table(
     info: &TableInfo,
     snapshot: &Snapshot,
     partitions: &[PartitionTotals],
-) -> std::result::Result<SourceTable, MappingError> {
+) -> Result<SourceTable, MappingError> {
     let schema = serde_json::to_string(snapshot.schema().as_ref())
         .map_err(|error| MappingError::Schema { path: String::new(), problem: error.to_string() })?;
     let mut nulls: BTreeMap<String, bool> =
@@ -45,15 +44,14 @@ pub fn source_table(
 }
 
 /// What is made at the target.
-pub fn target(definition: &TableDefinition, plan: &TablePlan) -> Result<pb::TargetDefinition> {
+pub fn target(definition: &TableDefinition, plan: &TablePlan) -> pb::TargetDefinition {
     let table = &definition.target;
     let kind = match definition.kind {
         TableKind::Ordinary => pb::TargetKind::Ordinary,
         TableKind::AppendDelta => pb::TargetKind::AppendDelta,
         TableKind::PkDelta => pb::TargetKind::PkDelta,
     };
-    let broken = |error: serde_json::Error| CatalogError::Target(format!("its definition cannot be written: {error}"));
-    Ok(pb::TargetDefinition {
+    pb::TargetDefinition {
         table: Some(pb::TargetTable {
             project: table.project.to_string(),
             schema: table.schema.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -67,9 +65,10 @@ pub fn target(definition: &TableDefinition, plan: &TablePlan) -> Result<pb::Targ
             format!("CREATE SCHEMA IF NOT EXISTS {project}.{schema};")
         }),
         primary_key: definition.primary_key.iter().map(ToString::to_string).collect(),
-        definition_json: serde_json::to_string(definition).map_err(broken)?,
         ownership: definition.properties.get(OWNER_PROPERTY).cloned().unwrap_or_default(),
-    })
+        comment: definition.comment.clone().unwrap_or_default(),
+        lifecycle_days: definition.lifecycle_days.map_or(0, |days| i32::try_from(days).unwrap_or(i32::MAX)),
+    }
 }
 
 /// Ordinary columns in the target's order, then partition columns by level.

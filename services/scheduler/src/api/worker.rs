@@ -156,7 +156,12 @@ impl Api {
 
     async fn take(&self, holder: &Holder, key: TaskKey, report: pb::TaskReport) -> Result<pb::TaskReportAnswer> {
         let (epoch, at) = (epoch(report.epoch), self.core.moment());
-        let (event, lines) = (event_from(report.event), report.log_lines);
+        let event = event_from(report.event);
+        let line = |line: pb::LogLine| match line.level() {
+            pb::LogLevel::Unspecified => (pb::LogLevel::Info, line.message),
+            level => (level, line.message),
+        };
+        let lines: Vec<_> = report.lines.into_iter().map(line).collect();
         let (task, by) = (key.clone(), holder.clone());
         let taken = move |tx: &mut mms_store::Tx<'_>| {
             let accepted = report::take(tx, &at, &task, &by, epoch, event, &lines)?;
@@ -218,6 +223,21 @@ impl Api {
         self.core.store.commit(resolve).await
     }
 
+    /// Workers as callers see them now.
+    fn show_workers(&self, workers: Vec<(String, Worker)>) -> Result<Vec<pb::Worker>> {
+        let holders: Vec<String> = self.core.store.read(|read| {
+            let leased = lease::all(read, None)?;
+            let held = leased.into_iter().map(|(key, _)| Ok(read.get(&TASKS, &key)?.map(|task| task.worker)));
+            held.filter_map(Result::transpose).collect::<Result<_>>()
+        })?;
+        let show = |(id, worker): (String, Worker)| {
+            let held = holders.iter().filter(|holder| **holder == id).count();
+            let seen = self.core.leases.seen(&id).unwrap_or(worker.seen_time_ms);
+            worker_to(&id, worker, held, seen)
+        };
+        Ok(workers.into_iter().map(show).collect())
+    }
+
     fn known(&self, holder: &Holder) -> Result<()> {
         self.core.leases.saw(&holder.worker, self.core.moment().now_ms);
         self.core.store.read(|read| lease::worker(read, holder)).map(drop)
@@ -254,6 +274,7 @@ impl WorkerService for Api {
             endpoint: request.endpoint,
             seen_time_ms: at.now_ms,
             roles: abilities.roles,
+            uid: uuid::Uuid::now_v7().to_string(),
         };
         let id = request.worker_id.clone();
         let ended = self.core.store.commit(move |tx| lease::register(tx, &at, &id, worker)).await?;
@@ -410,23 +431,26 @@ impl WorkerService for Api {
         check(&request)?;
         let after = page::after(&["workers"], &request.page_token)?;
         let size = page::size(request.page_size);
-        let (found, leases) = self.core.store.read(|read| {
-            let found = read.page(&WORKERS, &Scope::all(), after.as_ref(), size)?;
-            let held: Vec<String> = lease::all(read, None)?
-                .into_iter()
-                .filter_map(|(key, _)| read.get(&TASKS, &key).ok().flatten().map(|task| task.worker))
-                .collect();
-            Ok::<_, SchedulerError>((found, held))
-        })?;
-        let workers = found.items.into_iter().map(|(id, worker)| {
-            let held = leases.iter().filter(|holder| **holder == id).count();
-            let seen = self.core.leases.seen(&id).unwrap_or(worker.seen_time_ms);
-            worker_to(&id, worker, held, seen)
-        });
+        let found = self.core.store.read(|read| read.page(&WORKERS, &Scope::all(), after.as_ref(), size));
+        let found = found.map_err(SchedulerError::from)?;
         Ok(Response::new(pb::ListWorkersResponse {
-            workers: workers.collect(),
+            workers: self.show_workers(found.items)?,
             next_page_token: found.next.map(|id| page::token(&["workers"], &id)).unwrap_or_default(),
+            total_size: None,
         }))
+    }
+
+    async fn get_worker(
+        &self,
+        request: Request<pb::GetWorkerRequest>,
+    ) -> Result<Response<pb::GetWorkerResponse>, Status> {
+        check(request.get_ref())?;
+        let name: WorkerName = name("name", &request.get_ref().name)?;
+        let id = name.id().as_str().to_owned();
+        let worker = self.core.store.read(|read| read.get(&WORKERS, &id)).map_err(SchedulerError::from)?;
+        let worker = worker.ok_or_else(|| SchedulerError::NotFound(name.to_string()))?;
+        let worker = self.show_workers(vec![(id, worker)])?.pop();
+        Ok(Response::new(pb::GetWorkerResponse { worker }))
     }
 }
 

@@ -53,8 +53,9 @@ pub fn target_from(target: pb::TargetDefinition) -> record::Target {
         create_sql: target.create_sql,
         create_schema_sql: target.create_schema_sql,
         primary_key: target.primary_key,
-        definition_json: target.definition_json,
         ownership: target.ownership,
+        comment: target.comment,
+        lifecycle_days: target.lifecycle_days,
     }
 }
 
@@ -75,8 +76,9 @@ pub fn target_to(target: &record::Target) -> pb::TargetDefinition {
         create_sql: target.create_sql.clone(),
         create_schema_sql: target.create_schema_sql.clone(),
         primary_key: target.primary_key.clone(),
-        definition_json: target.definition_json.clone(),
         ownership: target.ownership.clone(),
+        comment: target.comment.clone(),
+        lifecycle_days: target.lifecycle_days,
     }
 }
 
@@ -93,7 +95,7 @@ pub fn finding_from(finding: pb::Finding) -> record::Finding {
 pub fn finding_to(finding: &record::Finding, table: &str) -> pb::Finding {
     pb::Finding {
         severity: finding.severity,
-        reason: finding.reason.clone(),
+        reason: finding.reason,
         table: table.to_owned(),
         column: finding.column.clone(),
         message: finding.message.clone(),

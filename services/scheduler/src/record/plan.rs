@@ -70,10 +70,12 @@ pub struct Target {
     pub create_schema_sql: String,
     #[prost(string, repeated, tag = "6")]
     pub primary_key: Vec<String>,
-    #[prost(string, tag = "7")]
-    pub definition_json: String,
     #[prost(string, tag = "8")]
     pub ownership: String,
+    #[prost(string, tag = "9")]
+    pub comment: String,
+    #[prost(int32, tag = "10")]
+    pub lifecycle_days: i32,
 }
 
 /// Something the plan found.
@@ -82,8 +84,9 @@ pub struct Finding {
     /// Number of the contract's Severity.
     #[prost(int32, tag = "1")]
     pub severity: i32,
-    #[prost(string, tag = "2")]
-    pub reason: String,
+    /// Number of the contract's FindingReason.
+    #[prost(int32, tag = "6")]
+    pub reason: i32,
     #[prost(string, tag = "3")]
     pub column: String,
     #[prost(string, tag = "4")]
