@@ -128,7 +128,10 @@ pub fn target_action(
     let Some(existing) = existing else { return TargetAction::Create };
     let differences = check_existing(definition, existing);
     match policy {
-        TargetPolicy::FailIfExists => TargetAction::Refuse(vec![Difference::Exists]),
+        // With the differences, which say whose it is.
+        TargetPolicy::FailIfExists => {
+            TargetAction::Refuse(std::iter::once(Difference::Exists).chain(differences).collect())
+        }
         // Also one of ours that fits: its partitions that the source no longer has would stay.
         TargetPolicy::Replace => TargetAction::Recreate,
         TargetPolicy::CreateOrOwn | TargetPolicy::Adopt if differences.is_empty() => TargetAction::UseOwn,

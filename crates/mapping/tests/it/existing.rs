@@ -69,6 +69,8 @@ fn another_table_is_refused_or_replaced() {
     let owner = Difference::Owner { expected: "ds/s/t".into(), found: None };
     assert_eq!(refused, TargetAction::Refuse(vec![owner.clone()]));
     assert!(owner.to_string().contains("was not made by mms"));
+    let refused = target_action(TargetPolicy::FailIfExists, Some(&existing), &definition);
+    assert_eq!(refused, TargetAction::Refuse(vec![Difference::Exists, owner]), "it says whose it is");
     assert_eq!(target_action(TargetPolicy::Replace, Some(&existing), &definition), TargetAction::Recreate);
 }
 

@@ -51,7 +51,7 @@ fn what_failed_runs_again() {
     assert_eq!(watch(), Some(1));
     let second = data_task();
     for failed in [&first, &second] {
-        assert_eq!(failed["reason"]["reason"], "SOURCE_CHANGED", "{failed}");
+        assert_eq!(failed["reason"]["reason"], "ERROR_REASON_SOURCE_CHANGED", "{failed}");
     }
     assert_eq!(name(&second), name(&first));
     assert_ne!(second["attempt"], first["attempt"], "it ran again");
