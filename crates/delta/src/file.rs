@@ -1,13 +1,11 @@
 //! One data file of a pinned version, in plain fields so that a manifest can store it in any format.
 
-use serde::{Deserialize, Serialize};
-
 /// The partition a file belongs to: logical column names in the table's order, with the text of the Delta log. `None` is
 /// NULL. The empty text of a column that is neither string nor binary is NULL too, and is given as `None`.
 pub type PartitionValues = Vec<(String, Option<String>)>;
 
 /// One data file of a pinned version.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceFile {
     /// The path as the log has it, percent-encoded, relative to the table's root or absolute below it. It is decoded
     /// once, when the file is opened, and nowhere else.
@@ -23,7 +21,7 @@ pub struct SourceFile {
 }
 
 /// Which rows of a file are deleted, as the Delta protocol describes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeletionVector {
     /// `u` (a file under the root, named by a UUID), `p` (an absolute path) or `i` (inline).
     pub storage_type: String,

@@ -25,6 +25,6 @@ pub use delta_kernel::schema;
 pub use error::DeltaError;
 pub use file::{DeletionVector, PartitionValues, SourceFile};
 pub use read::{FileBatch, ReadOptions, read_files};
-pub use shape::{ColumnMapping, TableShape};
+pub use shape::{ColumnMapping, ShapeText, TableShape};
 pub use snapshot::{DeltaTable, Snapshot};
 pub use totals::{PartitionTotals, TableTotals, Totals};

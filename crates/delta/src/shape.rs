@@ -1,5 +1,5 @@
-//! What a worker must know of a table to read its files: schema, partition columns, column mapping and root, as a text
-//! that planning writes once. It holds no credential and nothing of the log.
+//! What a worker must know of a table to read its files: schema, partition columns, column mapping and root, in plain
+//! fields that planning writes once. It holds no credential and nothing of the log.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,17 +10,12 @@ use delta_kernel::schema::{ArrayType, DataType, MapType, SchemaRef, StructField,
 use delta_kernel::table_features::ColumnMappingMode;
 use mms_storage::{LocalFiles, StorageLocation};
 use object_store::path::Path as ObjectPath;
-use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::DeltaError;
 
-/// The format of the text. A reader refuses any other.
-const FORMAT: u32 = 1;
-
 /// How the columns of the data files are found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnMapping {
     /// By their logical names.
     None,
@@ -50,19 +45,31 @@ impl From<ColumnMappingMode> for ColumnMapping {
     }
 }
 
+/// A shape in plain fields, so that a manifest can store it in any format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShapeText {
+    /// The table's root, ending in `/`.
+    pub root: String,
+    /// How the columns of the data files are found.
+    pub column_mapping: ColumnMapping,
+    /// Logical names of the partition columns, in the table's order.
+    pub partition_columns: Vec<String>,
+    /// The schema as the Delta protocol writes it.
+    pub schema: String,
+}
+
 /// All that is needed to read the files of a pinned version.
 #[derive(Clone)]
 pub struct TableShape {
-    text: ShapeText,
+    parts: Parts,
     arrow: ArrowSchemaRef,
     /// The logical schema without metadata: batches are shaped by it, so that none of them carries traces of Delta.
     output: SchemaRef,
     physical: StructType,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct ShapeText {
-    format: u32,
+#[derive(Clone, Debug)]
+struct Parts {
     root: Url,
     column_mapping: ColumnMapping,
     partition_columns: Vec<String>,
@@ -76,49 +83,53 @@ impl TableShape {
         partition_columns: Vec<String>,
         column_mapping: ColumnMapping,
     ) -> Result<Self, DeltaError> {
-        Self::derive(ShapeText { format: FORMAT, root, column_mapping, partition_columns, schema })
+        Self::derive(Parts { root, column_mapping, partition_columns, schema })
     }
 
-    /// Reads the text of [`TableShape::to_json`].
+    /// The shape that plain fields describe.
     ///
     /// # Errors
-    /// Refuses what this version did not write.
-    pub fn from_json(text: &str) -> Result<Self, DeltaError> {
-        let text: ShapeText = serde_json::from_str(text).map_err(|e| DeltaError::InvalidShape(e.to_string()))?;
-        if text.format != FORMAT {
-            return Err(DeltaError::InvalidShape(format!("format {} is not {FORMAT}", text.format)));
+    /// Refuses a root or a schema that is none, and partition columns that the schema does not have.
+    pub fn read(text: ShapeText) -> Result<Self, DeltaError> {
+        let root =
+            Url::parse(&text.root).map_err(|e| DeltaError::InvalidShape(format!("root {:?}: {e}", text.root)))?;
+        let schema = serde_json::from_str(&text.schema).map_err(|e| DeltaError::InvalidShape(e.to_string()))?;
+        Self::new(root, schema, text.partition_columns, text.column_mapping)
+    }
+
+    /// The shape in plain fields, for the manifest of the table.
+    pub fn text(&self) -> ShapeText {
+        ShapeText {
+            root: self.parts.root.to_string(),
+            column_mapping: self.parts.column_mapping,
+            partition_columns: self.parts.partition_columns.clone(),
+            schema: serde_json::to_string(&self.parts.schema).expect("a schema that was parsed can be written"),
         }
-        Self::derive(text)
     }
 
-    /// The shape as text, for the manifest of the table.
-    pub fn to_json(&self) -> String {
-        serde_json::to_string(&self.text).expect("a schema that was parsed can be written")
-    }
-
-    fn derive(text: ShapeText) -> Result<Self, DeltaError> {
+    fn derive(parts: Parts) -> Result<Self, DeltaError> {
         let invalid = |e: delta_kernel::KernelError| DeltaError::InvalidShape(e.to_string());
-        if !text.root.path().ends_with('/') {
-            return Err(DeltaError::InvalidShape(format!("root {} does not end in /", text.root)));
+        if !parts.root.path().ends_with('/') {
+            return Err(DeltaError::InvalidShape(format!("root {} does not end in /", parts.root)));
         }
-        if let Some(name) = text.partition_columns.iter().find(|name| text.schema.field(name.as_str()).is_none()) {
+        if let Some(name) = parts.partition_columns.iter().find(|name| parts.schema.field(name.as_str()).is_none()) {
             return Err(DeltaError::InvalidShape(format!("partition column {name:?} is not in the schema")));
         }
-        let output = Arc::new(bare_struct(&text.schema).map_err(invalid)?);
+        let output = Arc::new(bare_struct(&parts.schema).map_err(invalid)?);
         let arrow: ArrowSchema =
             output.as_ref().try_into_arrow().map_err(|e| DeltaError::InvalidShape(e.to_string()))?;
-        let physical = text.schema.make_physical(text.column_mapping.mode()).map_err(invalid)?;
-        Ok(Self { text, arrow: Arc::new(arrow), output, physical })
+        let physical = parts.schema.make_physical(parts.column_mapping.mode()).map_err(invalid)?;
+        Ok(Self { parts, arrow: Arc::new(arrow), output, physical })
     }
 
     /// The table's root, ending in `/`.
     pub fn root(&self) -> &Url {
-        &self.text.root
+        &self.parts.root
     }
 
     /// The logical schema with all its metadata.
     pub fn schema(&self) -> &SchemaRef {
-        &self.text.schema
+        &self.parts.schema
     }
 
     /// The schema of every batch: the logical columns in order, partition columns among them.
@@ -128,17 +139,17 @@ impl TableShape {
 
     /// Logical names of the partition columns, in the table's order.
     pub fn partition_columns(&self) -> &[String] {
-        &self.text.partition_columns
+        &self.parts.partition_columns
     }
 
     /// How the columns of the data files are found.
     pub fn column_mapping(&self) -> ColumnMapping {
-        self.text.column_mapping
+        self.parts.column_mapping
     }
 
     /// Whether the logical column is a partition column.
     pub(crate) fn is_partition_column(&self, name: &str) -> bool {
-        self.text.partition_columns.iter().any(|column| column == name)
+        self.parts.partition_columns.iter().any(|column| column == name)
     }
 
     pub(crate) fn output(&self) -> &SchemaRef {
@@ -147,7 +158,7 @@ impl TableShape {
 
     /// Each logical field beside the physical one, in order.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&StructField, &StructField)> {
-        self.text.schema.fields().zip(self.physical.fields())
+        self.parts.schema.fields().zip(self.physical.fields())
     }
 
     /// The name by which the log knows a partition column.
@@ -157,12 +168,12 @@ impl TableShape {
 
     /// Where a path of the log lies: decoded once, and under the root.
     pub(crate) fn locate(&self, path: &str) -> Result<(Url, ObjectPath), DeltaError> {
-        let outside = || DeltaError::OutsideRoot { root: self.text.root.to_string(), path: path.to_owned() };
-        let mut url = self.text.root.join(path).map_err(|_| outside())?;
-        if url.scheme() != self.text.root.scheme() || url.authority() != self.text.root.authority() {
+        let outside = || DeltaError::OutsideRoot { root: self.parts.root.to_string(), path: path.to_owned() };
+        let mut url = self.parts.root.join(path).map_err(|_| outside())?;
+        if url.scheme() != self.parts.root.scheme() || url.authority() != self.parts.root.authority() {
             // The same place under another of its names, as wasbs for abfss.
             let parse = |text: &str| StorageLocation::parse(text, LocalFiles::Allowed).map_err(|_| outside());
-            let (there, here) = (parse(url.as_str())?, parse(self.text.root.as_str())?);
+            let (there, here) = (parse(url.as_str())?, parse(self.parts.root.as_str())?);
             if !there.same_store(&here) {
                 return Err(outside());
             }
@@ -170,7 +181,7 @@ impl TableShape {
             let trimmed = url.path().trim_end_matches('/').to_owned();
             url.set_path(&trimmed);
         }
-        let root = ObjectPath::from_url_path(self.text.root.path()).map_err(|_| outside())?;
+        let root = ObjectPath::from_url_path(self.parts.root.path()).map_err(|_| outside())?;
         let object = ObjectPath::from_url_path(url.path()).map_err(|_| outside())?;
         let below = object.prefix_match(&root).is_some_and(|mut rest| rest.next().is_some());
         if !below || url.query().is_some() || url.fragment().is_some() {
@@ -182,7 +193,7 @@ impl TableShape {
 
 impl fmt::Debug for TableShape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.text.fmt(f)
+        self.parts.fmt(f)
     }
 }
 

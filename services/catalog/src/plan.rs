@@ -116,6 +116,7 @@ fn refuse(info: &TableInfo, source: &Source) -> Vec<Note> {
             "convert it (CONVERT TO DELTA, or CREATE TABLE ... AS SELECT), or leave it out",
         ));
     }
+    let by_files = notes.is_empty();
     if info.is_governed_by_row() {
         notes.push(Note::blocker(
             FindingReason::RowFilterOrMask,
@@ -123,7 +124,7 @@ fn refuse(info: &TableInfo, source: &Source) -> Vec<Note> {
             "move a table made from what may be seen, or take the filter and masks off",
         ));
     }
-    if let Err(why) = source.can_read(info) {
+    if by_files && let Err(why) = source.can_read(info) {
         let text = format!("the table's files cannot be read: {why}");
         let remedy = "add a storage access to the data source for the location, or one without a prefix";
         notes.push(Note::blocker(FindingReason::StorageUnreadable, text, remedy));
@@ -195,8 +196,7 @@ impl Work<'_> {
         let table = pb::PinnedTable {
             plan: Some(plan),
             location: snapshot.shape().root().to_string(),
-            shape_json: snapshot.shape().to_json(),
-            reader_features: snapshot.reader_features(),
+            format: Some(pb::pinned_table::Format::Delta(definition::delta(&snapshot))),
         };
         Ok(Planned { table, files: units.filter(|_| free).map(|units| (snapshot, units)) })
     }

@@ -1,7 +1,7 @@
 //! What people do to jobs, and what becomes of their tasks, targets and reports, over a store of memory.
 
 use mms_proto::ErrorReason;
-use mms_proto::scheduler::v1::{MigrationContent, TableDecision};
+use mms_proto::scheduler::v1::{DecisionReason, MigrationContent, TableDecision};
 use mms_proto::types::v1::{MigrationState, TargetPolicy};
 use mms_store::{Read, Scope};
 
@@ -172,6 +172,7 @@ async fn a_table_is_shared_by_jobs_that_make_the_same_and_drop_nothing() {
     for id in ["drops", "differs"] {
         let table = table(&fixture, &other_key(id));
         assert_eq!(table.decision, TableDecision::Blocked as i32, "{id}");
+        assert_eq!(table.decision_reason, DecisionReason::TargetOwned as i32, "{id}");
         let reason = table.reason.expect("it says why");
         assert_eq!(reason.reason, ErrorReason::TargetOwned as i32);
         assert!(reason.message.contains("jobs/j") || reason.message.contains("jobs/same"), "{}", reason.message);

@@ -214,7 +214,11 @@ fn able(read: &impl Read, worker: &Worker, key: &TaskKey, task: &Task) -> Result
     let kind = table.target.as_ref().map_or(TargetKind::Unspecified as i32, |target| target.kind);
     Ok(worker.read_paths.contains(&(ReadPath::Storage as i32))
         && worker.target_kinds.contains(&kind)
-        && table.reader_features.iter().all(|feature| worker.reader_features.contains(feature)))
+        && table
+            .delta
+            .iter()
+            .flat_map(|delta| &delta.reader_features)
+            .all(|feature| worker.reader_features.contains(feature)))
 }
 
 /// Why a lease ends before its task does.

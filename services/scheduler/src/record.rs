@@ -7,6 +7,8 @@ mod task;
 mod worker;
 
 pub use job::{Counts, Job, JobTable, Reason, SourceTable, Spec, TableOptions};
-pub use plan::{Column, Deletion, Finding, ManifestChunk, PartitionValue, SourceFile, Target, TargetName, Version};
+pub use plan::{
+    Column, Deletion, DeltaTable, Finding, ManifestChunk, PartitionValue, SourceFile, Target, TargetName, Version,
+};
 pub use task::{Check, Log, Sample, Task, Unit, Verification};
 pub use worker::{Intent, IntentUnit, Lineage, Notice, Request, Sequence, TableClaim, UnitClaim, Worker};

@@ -231,6 +231,22 @@ mod tests {
     }
 
     #[test]
+    fn each_failure_has_its_reason() {
+        let text = |text: &str| text.to_owned();
+        let unsupported = DeltaError::CatalogManaged { root: text("t") };
+        for (error, reason) in [
+            (TransferError::GivenUp, ErrorReason::Stopped),
+            (TransferError::IntentOpen { intent: text("i"), why: text("w") }, ErrorReason::IntentOpen),
+            (unsupported.into(), ErrorReason::SourceUnsupported),
+            (TransferError::Value { column: text("c"), why: text("w") }, ErrorReason::ValueUnsupported),
+            (TransferError::Conflict { target: text("t"), differences: text("d") }, ErrorReason::TargetConflict),
+            (refused(404, "NoSuchUpload").into(), ErrorReason::TargetFailed),
+        ] {
+            assert_eq!(error.reason(), reason, "{error}");
+        }
+    }
+
+    #[test]
     fn a_target_that_went_is_a_failure_of_schema() {
         assert!(TransferError::from(refused(404, "NoSuchPartition")).target_is_gone());
         assert!(!TransferError::from(refused(404, "NoSuchUpload")).target_is_gone());

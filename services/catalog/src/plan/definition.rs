@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mms_databricks::TableInfo;
-use mms_delta::{PartitionTotals, Snapshot};
+use mms_delta::{ColumnMapping, PartitionTotals, Snapshot};
 use mms_mapping::{ColumnRole, MappingError, OWNER_PROPERTY, SourceTable, TablePlan, parse_schema};
 use mms_maxcompute::table::{TableDefinition, TableKind};
 use mms_maxcompute::{ddl, quote};
@@ -41,6 +41,22 @@ pub fn source_table(
         partition_nulls: nulls,
         partition_count: Some(partitions.len() as u64),
     })
+}
+
+/// How the files of a pinned version are read.
+pub fn delta(snapshot: &Snapshot) -> pb::DeltaTable {
+    let text = snapshot.shape().text();
+    let column_mapping = match text.column_mapping {
+        ColumnMapping::None => pb::ColumnMappingMode::None,
+        ColumnMapping::Name => pb::ColumnMappingMode::Name,
+        ColumnMapping::Id => pb::ColumnMappingMode::Id,
+    };
+    pb::DeltaTable {
+        schema_json: text.schema,
+        column_mapping: column_mapping as i32,
+        partition_columns: text.partition_columns,
+        reader_features: snapshot.reader_features(),
+    }
 }
 
 /// What is made at the target.

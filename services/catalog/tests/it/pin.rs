@@ -1,9 +1,10 @@
 //! PinTable: a plan of a pinned version, then its files, target unit by target unit.
 
 use crate::support::{SOURCE, Stand, append, create_table};
-use mms_delta::TableShape;
 use mms_proto::catalog::v1 as pb;
-use mms_proto::types::v1::{self as types, ColumnRole, FindingReason, Severity, TargetKind, source_version::Version};
+use mms_proto::types::v1::{
+    self as types, ColumnMappingMode, ColumnRole, FindingReason, Severity, TargetKind, source_version::Version,
+};
 
 fn version(pinned: &pb::PinnedTable) -> i64 {
     match pinned.plan.clone().unwrap().version.unwrap().version.unwrap() {
@@ -55,8 +56,13 @@ async fn a_partitioned_table_comes_unit_by_unit_at_its_pinned_version() {
     assert_eq!(target.create_schema_sql, "CREATE SCHEMA IF NOT EXISTS `target_project`.`s`;");
     let partitions = target.columns.iter().filter(|column| column.role() == ColumnRole::Partition);
     assert_eq!(partitions.count(), 1);
-    let shape = TableShape::from_json(&pinned.shape_json).unwrap();
-    assert_eq!(shape.root().as_str(), pinned.location);
+    let Some(pb::pinned_table::Format::Delta(delta)) = &pinned.format else { panic!("{pinned:?}") };
+    assert_eq!(
+        (delta.column_mapping(), delta.partition_columns.as_slice()),
+        (ColumnMappingMode::None, &["p".to_owned()][..])
+    );
+    assert!(delta.schema_json.starts_with(r#"{"type":"struct","fields":[{"name":"id","type":"long""#), "{delta:?}");
+    assert!(pinned.location.ends_with("/s/parts/"), "{}", pinned.location);
 
     let (pinned, files) = stand.pin_table("s", "parts").await;
     assert_eq!((version(&pinned), files.len()), (second as i64 + 1, 4), "without a version: the newest");

@@ -115,13 +115,37 @@ pub fn value_to(value: &record::PartitionValue) -> pb::PartitionValue {
     }
 }
 
+pub fn delta_from(table: pb::DeltaTable) -> record::DeltaTable {
+    record::DeltaTable {
+        schema_json: table.schema_json,
+        column_mapping: table.column_mapping,
+        partition_columns: table.partition_columns,
+        reader_features: table.reader_features,
+    }
+}
+
+pub fn delta_to(table: &record::DeltaTable) -> pb::DeltaTable {
+    pb::DeltaTable {
+        schema_json: table.schema_json.clone(),
+        column_mapping: table.column_mapping,
+        partition_columns: table.partition_columns.clone(),
+        reader_features: table.reader_features.clone(),
+    }
+}
+
 pub fn file_from(file: pb::SourceFile) -> record::SourceFile {
     record::SourceFile {
         path: file.path,
         size_bytes: file.size_bytes,
         row_count: file.row_count,
         partition_values: file.partition_values.into_iter().map(value_from).collect(),
-        deletion: (!file.deletion_vector.is_empty()).then_some(record::Deletion { descriptor: file.deletion_vector }),
+        deletion: file.deletion_vector.map(|vector| record::Deletion {
+            storage: vector.storage,
+            path_or_inline: vector.path_or_inline,
+            offset: vector.offset,
+            size_bytes: vector.size_bytes,
+            cardinality: vector.cardinality,
+        }),
     }
 }
 
@@ -131,6 +155,12 @@ pub fn file_to(file: record::SourceFile) -> pb::SourceFile {
         size_bytes: file.size_bytes,
         row_count: file.row_count,
         partition_values: file.partition_values.iter().map(value_to).collect(),
-        deletion_vector: file.deletion.map(|deletion| deletion.descriptor).unwrap_or_default(),
+        deletion_vector: file.deletion.map(|deletion| pb::DeletionVector {
+            storage: deletion.storage,
+            path_or_inline: deletion.path_or_inline,
+            offset: deletion.offset,
+            size_bytes: deletion.size_bytes,
+            cardinality: deletion.cardinality,
+        }),
     }
 }

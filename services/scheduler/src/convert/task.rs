@@ -6,7 +6,7 @@ use mms_proto::uid::derived;
 use pb::task_report::Event as PbEvent;
 
 use super::job::{reason_from, reason_to};
-use super::plan::{target_name_to, target_to, value_to, version_to};
+use super::plan::{delta_to, target_name_to, target_to, value_to, version_to};
 use super::time;
 use crate::clock::Progress;
 use crate::key;
@@ -148,7 +148,7 @@ pub fn spec_to(granted: &Granted) -> crate::error::Result<pb::TaskSpec> {
         table: key::table_name(&key.0, &task.schema, &task.table)?,
         version: table.version.as_ref().map(version_to),
         location: table.location.clone(),
-        shape_json: table.shape_json.clone(),
+        format: table.delta.as_ref().map(|delta| pb::task_spec::Format::Delta(delta_to(delta))),
         read_path: types::ReadPath::Storage as i32,
         target: table.target.as_ref().map(target_to),
         target_policy: job.spec.target_policy,

@@ -1,6 +1,6 @@
 //! Jobs and their tables.
 
-use super::plan::{Finding, Target, TargetName, Version};
+use super::plan::{DeltaTable, Finding, Target, TargetName, Version};
 use std::collections::BTreeMap;
 
 /// Why something is in its state.
@@ -243,10 +243,9 @@ pub struct JobTable {
     pub end_time_ms: i64,
     #[prost(string, tag = "19")]
     pub location: String,
-    #[prost(string, tag = "20")]
-    pub shape_json: String,
-    #[prost(string, repeated, tag = "21")]
-    pub reader_features: Vec<String>,
+    /// None: it was not planned.
+    #[prost(message, optional, tag = "20")]
+    pub delta: Option<DeltaTable>,
     #[prost(uint64, tag = "22")]
     pub revision: u64,
     /// Number of the first task.
