@@ -33,6 +33,7 @@ from mms.registry.v1 import session_service_pb2_grpc as sessions_grpc
 from mms.scheduler.v1 import commit_pb2 as commit
 from mms.scheduler.v1 import job_pb2 as job
 from mms.scheduler.v1 import job_spec_pb2 as spec
+from mms.scheduler.v1 import lease_pb2 as leases
 from mms.scheduler.v1 import task_pb2 as tasks
 from mms.scheduler.v1 import worker_pb2 as workers
 from mms.scheduler.v1 import worker_service_pb2 as work
@@ -179,10 +180,14 @@ class Worker:
 
     def publish(self, tunnel, lease, unit):
         task = lease.task
-        if unit.partition or task.WhichOneof("format") != "delta" or task.delta.column_mapping != delta.COLUMN_MAPPING_MODE_NONE:
+        by_name = task.WhichOneof("format") == "delta" and task.delta.column_mapping == delta.COLUMN_MAPPING_MODE_NONE
+        if unit.partition or not by_name:
             raise Conflict(f"unit {unit.index} of {task.table} is not of an unpartitioned table without column mapping")
         session, rows = self.session(tunnel, task, overwrite=True), 0
-        names = [field["name"] for field in json.loads(task.delta.schema_json)["fields"]]
+        names = [column.source_column for column in task.target.columns]
+        missing = set(names) - {field["name"] for field in json.loads(task.delta.schema_json)["fields"]}
+        if missing:
+            raise Conflict(f"{task.table} has no column {missing}")
         with session.open_record_writer(0) as writer:
             for file in self.files(lease, unit):
                 if file.HasField("deletion_vector"):
@@ -201,7 +206,7 @@ class Worker:
         self.begin(tunnel, lease, intent)
         session.commit([0])
         self.resolve(lease, intent, commit.COMMIT_OUTCOME_COMMITTED)
-        return work.UnitResult(unit_index=unit.index, rows=rows, bytes=unit.source_bytes)
+        return leases.UnitResult(unit_index=unit.index, rows=rows, bytes=unit.source_bytes)
 
     def files(self, lease, unit):
         request = work.ReadTaskManifestRequest(

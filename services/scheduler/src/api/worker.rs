@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures::Stream;
 use mms_proto::name::{TaskName, WorkerName};
 use mms_proto::scheduler::v1 as pb;
-use mms_proto::{ApiError, FieldViolation, page};
-use mms_store::{Read, Scope};
+use mms_proto::{ApiError, FieldViolation};
+use mms_store::Read;
 use pb::worker_service_server::WorkerService;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
@@ -15,12 +15,12 @@ use tonic::{Request, Response, Status};
 use super::{Api, check, name};
 use crate::clock::Progress;
 use crate::commit::{self, Answer};
-use crate::convert::{duration, event_from, intent_from, intent_to, spec_to, worker_to};
+use crate::convert::{duration, event_from, intent_from, intent_to, spec_to};
 use crate::error::{Result, SchedulerError};
 use crate::key;
 use crate::lease::{self, Epoch, Granted, Holder, LeaseEnd};
 use crate::record::Worker;
-use crate::store::{TASKS, TaskKey, WORKERS};
+use crate::store::{TASKS, TaskKey};
 use crate::{manifest, report};
 
 /// The version of the lease contract that is spoken here.
@@ -223,21 +223,6 @@ impl Api {
         self.core.store.commit(resolve).await
     }
 
-    /// Workers as callers see them now.
-    fn show_workers(&self, workers: Vec<(String, Worker)>) -> Result<Vec<pb::Worker>> {
-        let holders: Vec<String> = self.core.store.read(|read| {
-            let leased = lease::all(read, None)?;
-            let held = leased.into_iter().map(|(key, _)| Ok(read.get(&TASKS, &key)?.map(|task| task.worker)));
-            held.filter_map(Result::transpose).collect::<Result<_>>()
-        })?;
-        let show = |(id, worker): (String, Worker)| {
-            let held = holders.iter().filter(|holder| **holder == id).count();
-            let seen = self.core.leases.seen(&id).unwrap_or(worker.seen_time_ms);
-            worker_to(&id, worker, held, seen)
-        };
-        Ok(workers.into_iter().map(show).collect())
-    }
-
     fn known(&self, holder: &Holder) -> Result<()> {
         self.core.leases.saw(&holder.worker, self.core.moment().now_ms);
         self.core.store.read(|read| lease::worker(read, holder)).map(drop)
@@ -427,30 +412,14 @@ impl WorkerService for Api {
         &self,
         request: Request<pb::ListWorkersRequest>,
     ) -> Result<Response<pb::ListWorkersResponse>, Status> {
-        let request = request.into_inner();
-        check(&request)?;
-        let after = page::after(&["workers"], &request.page_token)?;
-        let size = page::size(request.page_size);
-        let found = self.core.store.read(|read| read.page(&WORKERS, &Scope::all(), after.as_ref(), size));
-        let found = found.map_err(SchedulerError::from)?;
-        Ok(Response::new(pb::ListWorkersResponse {
-            workers: self.show_workers(found.items)?,
-            next_page_token: found.next.map(|id| page::token(&["workers"], &id)).unwrap_or_default(),
-            total_size: None,
-        }))
+        self.workers_page(request.get_ref()).map(Response::new)
     }
 
     async fn get_worker(
         &self,
         request: Request<pb::GetWorkerRequest>,
     ) -> Result<Response<pb::GetWorkerResponse>, Status> {
-        check(request.get_ref())?;
-        let name: WorkerName = name("name", &request.get_ref().name)?;
-        let id = name.id().as_str().to_owned();
-        let worker = self.core.store.read(|read| read.get(&WORKERS, &id)).map_err(SchedulerError::from)?;
-        let worker = worker.ok_or_else(|| SchedulerError::NotFound(name.to_string()))?;
-        let worker = self.show_workers(vec![(id, worker)])?.pop();
-        Ok(Response::new(pb::GetWorkerResponse { worker }))
+        self.worker_now(request.get_ref()).map(Response::new)
     }
 }
 
