@@ -27,10 +27,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut compiler = protox::Compiler::new([&root])?;
     compiler.include_imports(true).include_source_info(true).open_files(&files)?;
-    // The encoded form, not `file_descriptor_set()`: only that keeps our own options.
+    // The encoded form, not `file_descriptor_set()`: only that keeps our own options. The comments go along: reflection serves
+    // them, so that whoever describes a contract reads the manual.
     let with_comments = compiler.encode_file_descriptor_set();
-    let embedded = compiler.include_source_info(false).encode_file_descriptor_set();
-    std::fs::write(out.join("mms.binpb"), &embedded)?;
+    std::fs::write(out.join("mms.binpb"), &with_comments)?;
 
     let pool = DescriptorPool::decode(with_comments.as_slice())?;
     check::contracts(&pool)?;

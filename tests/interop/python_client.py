@@ -17,9 +17,13 @@ import mms_stubs
 mms_stubs.generate()
 from mms.catalog.v1 import scan_service_pb2 as scans
 from mms.catalog.v1 import scan_service_pb2_grpc as scans_grpc
+from mms.registry.v1 import check_pb2 as checks
 from mms.registry.v1 import data_source_service_pb2 as sources
 from mms.registry.v1 import data_source_service_pb2_grpc as sources_grpc
 from mms.scheduler.v1 import job_pb2 as job
+from mms.scheduler.v1 import job_table_pb2 as job_table
+from mms.scheduler.v1 import task_pb2 as jobs_task
+from mms.type.v1 import verification_pb2 as verification
 from mms.scheduler.v1 import job_service_pb2 as jobs
 from mms.scheduler.v1 import job_service_pb2_grpc as jobs_grpc
 
@@ -54,7 +58,7 @@ def main():
     assert not source.max_compute.access_key.access_key_secret, "a secret came back"
     for answer in client.CheckDataSource(sources.CheckDataSourceRequest(name=source.name)):
         if answer.HasField("step"):
-            print("check", answer.step.id, answer.step.state)
+            print("check", checks.CheckStepId.Name(answer.step.id).removeprefix("CHECK_STEP_ID_"), answer.step.state)
     client.StartDataSource(sources.StartDataSourceRequest(name=source.name))
 
     scanner = scans_grpc.ScanServiceStub(catalog)
@@ -73,7 +77,10 @@ def main():
     for answer in worker.WatchJob(jobs.WatchJobRequest(name=made.name)):
         last = answer.job
     print("job", job.JobState.Name(last.state), last.progress.rows_done)
-    for table in worker.ListJobTables(jobs.ListJobTablesRequest(parent=made.name, page_size=100)).job_tables:
+    found = worker.ListVerificationChecks(jobs_task.ListVerificationChecksRequest(parent=made.name + "/tasks/-", page_size=1000))
+    equal = [check for check in found.checks if check.verdict == verification.VERDICT_EQUAL]
+    print("checks", len(equal) == len(found.checks) > 0)
+    for table in worker.ListJobTables(job_table.ListJobTablesRequest(parent=made.name, page_size=100)).job_tables:
         print("table", table.table, table.source_rows, table.target_rows)
 
 

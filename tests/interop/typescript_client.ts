@@ -8,7 +8,7 @@ import { create, fromJson, type JsonValue } from "@bufbuild/protobuf";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { ScanService, ScanState } from "./gen/ts/mms/catalog/v1/scan_service_pb.js";
-import { CheckState } from "./gen/ts/mms/registry/v1/data_source_pb.js";
+import { CheckState, CheckStepId } from "./gen/ts/mms/registry/v1/check_pb.js";
 import {
   CreateDataSourceRequestSchema,
   DataSourceService,
@@ -61,7 +61,7 @@ try {
   await sources.createDataSource(
     create(CreateDataSourceRequestSchema, {
       dataSourceId: "Not An Id",
-      dataSource: { databricks: { workspaceUrl: "ftp://nowhere" } },
+      dataSource: { source: { case: "databricks", value: { workspaceUrl: "ftp://nowhere" } } },
     }),
   );
   throw new Error("an invalid request was taken");
@@ -74,7 +74,7 @@ const request = fromJson(CreateDataSourceRequestSchema, JSON.parse(readFileSync(
 const source = (await sources.createDataSource(request)).dataSource!;
 console.log("created", source.name);
 for await (const { event } of sources.checkDataSource({ target: { case: "name", value: source.name } })) {
-  if (event.case === "step") console.log("check", event.value.id, CheckState[event.value.state]);
+  if (event.case === "step") console.log("check", CheckStepId[event.value.id], CheckState[event.value.state]);
   if (event.case === "report") console.log("report", CheckState[event.value.state]);
 }
 await sources.startDataSource({ name: source.name });

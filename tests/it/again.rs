@@ -8,7 +8,7 @@ use mms_proto::catalog::v1 as catalog;
 use mms_proto::catalog::v1::catalog_service_client::CatalogServiceClient;
 use mms_proto::scheduler::v1 as scheduler;
 use mms_proto::scheduler::v1::job_service_client::JobServiceClient;
-use mms_proto::types::v1::{MigrationState, TargetTable};
+use mms_proto::types::v1::{MigrationState, SourceTable, TableOptions, TargetTable};
 use mms_tests::sandbox::Sandbox;
 use mms_tests::suite::{Suite, everything};
 use mms_tests::tables;
@@ -80,7 +80,7 @@ fn make_anew(folder: &Path) -> anyhow::Result<()> {
 
 /// What WatchJob tells of a job that has ended: each table once.
 async fn watched(suite: &Suite, job: &str) -> anyhow::Result<usize> {
-    let request = scheduler::WatchJobRequest { name: job.to_owned(), position: String::new() };
+    let request = scheduler::WatchJobRequest { name: job.to_owned(), ..Default::default() };
     let mut stream = JobServiceClient::new(suite.channel("scheduler")?).watch_job(request).await?.into_inner();
     let mut tables = 0;
     while let Some(answer) = stream.message().await? {
@@ -120,9 +120,16 @@ async fn what_is_not_at_its_place_is_moved_and_nothing_else() -> anyhow::Result<
     let fourth = Box::pin(run(&suite, &source, everything())).await?;
     anyhow::ensure!(moved(&fourth) == [name.as_str()], "what was made anew is moved: {fourth:?}");
 
-    let full = format!("{}.{}", table.source_schema, table.source_name);
-    let there = TargetTable { table: "of_one_job".to_owned(), ..TargetTable::default() };
-    let spec = JobSpec { table_mapping: [(full, there)].into(), ..everything() };
+    // A whole catalog, and of this table alone that it goes elsewhere; whoever names it need not mind its case.
+    let options = TableOptions {
+        table: Some(SourceTable {
+            schema: table.source_schema.to_uppercase(),
+            table: table.source_name.to_uppercase(),
+        }),
+        target: Some(TargetTable { table: "of_one_job".to_owned(), ..TargetTable::default() }),
+        ..TableOptions::default()
+    };
+    let spec = JobSpec { table_options: vec![options], ..everything() };
     let fifth = Box::pin(run(&suite, &source, spec)).await?;
     anyhow::ensure!(moved(&fifth) == [name.as_str()], "what one job sends elsewhere is moved: {fifth:?}");
     Ok(())

@@ -49,7 +49,10 @@ async fn grpcurl_describes_every_service() -> anyhow::Result<()> {
         let listed = listed["listServicesResponse"]["service"].as_array().context("services")?.clone();
         assert_eq!(ours(listed.iter().filter_map(|found| found["name"].as_str())), all);
         for name in &all {
-            peers::run(Command::new(&grpcurl).args(["-plaintext", &address, "describe", name]))?;
+            let shown = peers::run(Command::new(&grpcurl).args(["-plaintext", &address, "describe", name]))?;
+            let shown = String::from_utf8(shown.stdout)?;
+            let (methods, comments) = (shown.matches("  rpc ").count(), shown.matches("  // ").count());
+            assert!(methods > 0 && comments >= methods, "{name} comes without its comments: {shown}");
             let answer = old(&grpcurl, &address, &json!({ "file_containing_symbol": name }))?;
             assert!(answer["fileDescriptorResponse"]["fileDescriptorProto"].is_array(), "{name}: {answer}");
         }

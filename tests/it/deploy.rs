@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use mms_proto::ErrorReason;
 use mms_proto::catalog::v1::CreateScanRequest;
 use mms_proto::catalog::v1::scan_service_client::ScanServiceClient;
 use mms_proto::registry::v1::data_source_service_client::DataSourceServiceClient;
@@ -177,10 +178,11 @@ async fn the_compose_files_processes_make_a_suite() -> anyhow::Result<()> {
     while job.end_time.is_none() {
         anyhow::ensure!(Instant::now() < until, "{job:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
-        job = jobs.get_job(GetJobRequest { name: job.name.clone() }).await?.into_inner().job.context("a job")?;
+        let request = GetJobRequest { name: job.name.clone(), ..Default::default() };
+        job = jobs.get_job(request).await?.into_inner().job.context("a job")?;
     }
-    let reason = job.reason.as_ref().map(|reason| reason.reason.as_str());
-    anyhow::ensure!((job.state(), reason) == (JobState::Failed, Some("EMPTY_SCOPE")), "{job:?}");
+    let reason = job.reason.as_ref().map(|reason| reason.reason());
+    anyhow::ensure!((job.state(), reason) == (JobState::Failed, Some(ErrorReason::EmptyScope)), "{job:?}");
 
     let nobody = ClientConfig { token_file: None, ..config("scheduler") };
     let mut stranger = WorkerServiceClient::new(Client::new(&nobody, None)?);

@@ -43,7 +43,7 @@ async fn agrees(suite: &Suite, job: &str, entries: &[LineageEntry]) -> anyhow::R
     let mut told = BTreeMap::new();
     for table in suite.job_tables(job).await? {
         let written = Written {
-            target: table.target.and_then(|target| target.table),
+            target: table.target,
             version: table.version,
             units: usize::try_from(table.unit_count)?,
             rows: table.target_rows.unwrap_or_default(),

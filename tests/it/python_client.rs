@@ -32,6 +32,7 @@ async fn python_walks_the_line() -> anyhow::Result<()> {
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
+    assert!(text.contains("check WORKSPACE_REACHABLE") && text.contains("checks True"), "{text}");
     assert!(text.contains("scan SCAN_STATE_DONE") && text.contains("job JOB_STATE_DONE"), "{text}");
     assert_eq!(text.matches("table dataSources/lake/").count(), moved.cases.len(), "{text}");
     moved.compare(&sandbox.project())

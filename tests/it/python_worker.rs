@@ -1,4 +1,5 @@
-//! A worker in Python does SCHEMA-only tasks beside the Rust worker, and what it held when it is killed passes on.
+//! A worker in Python does tasks beside the Rust worker, and what it held when it is killed passes on: SCHEMA-only ones, and
+//! whole ones, whose rows it moves by nothing but the contract.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -7,9 +8,12 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use mms_proto::scheduler::v1::{JobSpec, JobState, MigrationContent};
+use mms_proto::scheduler::v1::{JobSpec, JobState, MigrationContent, TablesScope, job_spec};
+use mms_proto::types::v1::{SourceTable, Verdict};
 use mms_tests::suite::{PATIENCE, Suite, everything};
-use mms_tests::{peers, sandbox::Sandbox, tables};
+use mms_tests::tables::{self, Tables};
+use mms_tests::{peers, sandbox::Sandbox};
+use serde_json::json;
 
 /// Jobs after which both workers have had a task, and the one that holds has one.
 const JOBS_MAX: usize = 20;
@@ -112,5 +116,61 @@ async fn both_workers_finish_tasks_and_a_lease_passes_on() -> anyhow::Result<()>
     suite.done(&job).await?;
     let after = holders(&suite, &task).await?;
     assert!(after.len() > 1 && after.last().is_some_and(|last| !last.starts_with("python-")), "{after:?}");
+    Ok(())
+}
+
+/// Small unpartitioned tables of TPC-H: integers, texts and decimals.
+fn small(folder: &Path) -> anyhow::Result<Tables> {
+    const KEPT: [&str; 3] = ["region", "nation", "supplier"];
+    let delta_root = folder.join("delta-root");
+    let written = mms_sandbox::samples::tpch(&delta_root, 0.001, 1_700_000_000_000)?;
+    let tpch = delta_root.join("tpch");
+    for other in written.iter().filter(|other| !KEPT.contains(&other.name.as_str())) {
+        std::fs::remove_dir_all(tpch.join(&other.name))?;
+    }
+    let kept = written.iter().filter(|table| KEPT.contains(&table.name.as_str()));
+    let case = |table: &mms_sandbox::samples::SampleTable| {
+        json!({
+            "schema": "tpch", "table": table.name, "rows": table.rows, "partition_columns": [],
+            "expected": tpch.join(&table.name),
+        })
+    };
+    Ok(Tables { cases: kept.map(case).collect(), delta_root })
+}
+
+/// A job for one pool of workers.
+fn of(pool: &str, tables: &[&str]) -> JobSpec {
+    let table = |table: &&str| SourceTable { schema: "tpch".to_owned(), table: (*table).to_owned() };
+    let tables = TablesScope { tables: tables.iter().map(table).collect() };
+    JobSpec { scope: Some(job_spec::Scope::Tables(tables)), pool: pool.to_owned(), force: true, ..everything() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_moved_by_the_contract_alone() -> anyhow::Result<()> {
+    let Some(python) = peers::python() else { return Ok(()) };
+    let folder = tempfile::tempdir()?;
+    let moved = small(folder.path())?;
+    let sandbox = Sandbox::start(folder.path(), &moved.delta_root)?;
+    let suite = Suite::processes(folder.path(), 2).await?;
+    let source = Box::pin(suite.source(&sandbox.data_source("lake"))).await?;
+    let scan = suite.begin_scan(&source).await?;
+    suite.scanned(&scan).await?;
+    let _works = PythonWorker::start(&python, &suite, "python-rows", &["--rows", "--pool", "python"])?;
+
+    // One table by each at the same time; then all by Python, over what either wrote.
+    let ours = suite.begin_job(&source, of("", &["nation"])).await?;
+    let theirs = suite.begin_job(&source, of("python", &["region", "supplier"])).await?;
+    suite.done(&ours).await?;
+    suite.done(&theirs).await?;
+    moved.compare(&sandbox.project())?;
+    let all = suite.begin_job(&source, of("python", &["region", "nation", "supplier"])).await?;
+    suite.done(&all).await?;
+    moved.compare(&sandbox.project())?;
+    for (job, tasks) in [(&theirs, 2), (&all, 3)] {
+        assert_eq!(finishers(&suite, job).await?, vec!["python-rows"; tasks]);
+        let checks = suite.checks(job).await?;
+        assert!(checks.len() == tasks && checks.iter().all(|check| check.verdict() == Verdict::Equal), "{checks:?}");
+    }
+    assert!(finishers(&suite, &ours).await?.iter().all(|worker| worker != "python-rows"));
     Ok(())
 }

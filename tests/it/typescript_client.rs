@@ -48,7 +48,7 @@ async fn typescript_walks_the_line() -> anyhow::Result<()> {
         "violation data_source_id",
         "violation data_source.databricks.catalog",
         "violation data_source.max_compute",
-        "check workspace.reachable OK",
+        "check WORKSPACE_REACHABLE OK",
         "report OK",
         "scan DONE",
         "job DONE",

@@ -10,12 +10,16 @@ use mms_proto::registry::v1 as registry;
 use mms_proto::registry::v1::data_source_service_client::DataSourceServiceClient;
 use mms_proto::scheduler::v1 as scheduler;
 use mms_proto::scheduler::v1::job_service_client::JobServiceClient;
+use mms_proto::types::v1::{VerificationCheck, View};
 use mms_server::Client;
 use scheduler::{JobState, job_spec};
 use serde_json::Value;
 
 use crate::process::PATIENCE;
 use crate::suite::Suite;
+
+/// Everything that there is of a resource.
+const FULL: i32 = View::Full as i32;
 
 /// What the catalog holds of a source.
 #[derive(Debug)]
@@ -151,7 +155,7 @@ impl Suite {
         let answer = self
             .through("GetJob", || {
                 let (mut client, name) = (client.clone(), name.to_owned());
-                async move { client.get_job(scheduler::GetJobRequest { name }).await }
+                async move { client.get_job(scheduler::GetJobRequest { name, view: FULL }).await }
             })
             .await?;
         answer.job.context("a job")
@@ -166,6 +170,7 @@ impl Suite {
                 let request = scheduler::ListJobTablesRequest {
                     parent,
                     page_size: 1000,
+                    view: FULL,
                     ..scheduler::ListJobTablesRequest::default()
                 };
                 async move { client.list_job_tables(request).await }
@@ -180,8 +185,7 @@ impl Suite {
         let answer = self
             .through("ListTasks", || {
                 let (mut client, parent) = (client.clone(), name.to_owned());
-                let request =
-                    scheduler::ListTasksRequest { parent, page_size: 1000, ..scheduler::ListTasksRequest::default() };
+                let request = scheduler::ListTasksRequest { parent, page_size: 1000, view: FULL, ..Default::default() };
                 async move { client.list_tasks(request).await }
             })
             .await?;
@@ -197,10 +201,39 @@ impl Suite {
         let answer = self
             .through("GetTask", || {
                 let (mut client, name) = (client.clone(), name.to_owned());
-                async move { client.get_task(scheduler::GetTaskRequest { name }).await }
+                async move { client.get_task(scheduler::GetTaskRequest { name, view: FULL }).await }
             })
             .await?;
         answer.task.context("a task")
+    }
+
+    /// What the last verifications of a job's tasks compared.
+    ///
+    /// # Errors
+    /// The scheduler does not answer in time.
+    pub async fn checks(&self, job: &str) -> anyhow::Result<Vec<VerificationCheck>> {
+        let client = JobServiceClient::new(self.channel("scheduler")?);
+        let (mut request, mut checks) = (
+            scheduler::ListVerificationChecksRequest {
+                parent: format!("{job}/tasks/-"),
+                page_size: 1000,
+                ..Default::default()
+            },
+            Vec::new(),
+        );
+        loop {
+            let page = self
+                .through("ListVerificationChecks", || {
+                    let (mut client, request) = (client.clone(), request.clone());
+                    async move { client.list_verification_checks(request).await }
+                })
+                .await?;
+            checks.extend(page.checks);
+            if page.next_page_token.is_empty() {
+                return Ok(checks);
+            }
+            request.page_token = page.next_page_token;
+        }
     }
 
     /// The log of a task.
@@ -239,7 +272,7 @@ impl Suite {
         let tables = self
             .through("ListTables", || {
                 let (mut client, parent) = (client.clone(), format!("{source}/schemas/-"));
-                let request = catalog::ListTablesRequest { parent, page_size: 1000, ..Default::default() };
+                let request = catalog::ListTablesRequest { parent, page_size: 1000, view: FULL, ..Default::default() };
                 async move { client.list_tables(request).await }
             })
             .await?;

@@ -108,7 +108,7 @@ impl Sandbox {
                     "workspace_url": self.told("/workspace/url"),
                     "catalog": self.told("/workspace/catalog"),
                     "access_token": { "token": self.told("/workspace/token") },
-                    "local_files": { "root": self.delta_root },
+                    "storage": [{ "local_files": { "root": self.delta_root } }],
                 },
                 "max_compute": {
                     "endpoint": self.told("/project/endpoint"),

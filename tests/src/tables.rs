@@ -160,7 +160,11 @@ pub fn own_and_large(folder: &Path) -> anyhow::Result<(Tables, &'static str)> {
     Ok((tables, table))
 }
 
-fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+/// Copies a folder.
+///
+/// # Errors
+/// A file cannot be read or written.
+pub fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;

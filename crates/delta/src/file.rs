@@ -1,7 +1,5 @@
 //! One data file of a pinned version, in plain fields so that a manifest can store it in any format.
 
-use serde::{Deserialize, Serialize};
-
 use crate::FileStatistics;
 
 /// The partition a file belongs to: logical column names in the table's order, with the text of the Delta log. `None` is
@@ -9,7 +7,7 @@ use crate::FileStatistics;
 pub type PartitionValues = Vec<(String, Option<String>)>;
 
 /// One data file of a pinned version.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceFile {
     /// The path, percent-encoded and relative to the table's root: one spelling for one place, however the log spells it.
     /// It is decoded once, when the file is opened, and nowhere else.
@@ -35,7 +33,7 @@ impl SourceFile {
 }
 
 /// Which rows of a file are deleted, as the Delta protocol describes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeletionVector {
     /// `u` (a file under the root, named by a UUID), `p` (an absolute path) or `i` (inline).
     pub storage_type: String,

@@ -32,7 +32,7 @@ pub use features::READER_FEATURES;
 pub use file::{DeletionVector, PartitionValues, SourceFile};
 pub use log::{LogNote, UnreadableColumn};
 pub use read::{Differences, FileBatch, ReadNotes, ReadOptions, read_files};
-pub use shape::{ColumnMapping, TableShape};
+pub use shape::{ColumnMapping, ShapeText, TableShape};
 pub use snapshot::{DeltaTable, Snapshot};
 pub use statistics::{ColumnStatistics, FileStatistics, TimeColumn};
 pub use totals::{PartitionTotals, TableTotals, Totals};

@@ -1,5 +1,5 @@
-//! What a worker must know of a table to read its files: schema, partition columns, column mapping and root, as a text
-//! that planning writes once. It holds no credential and nothing of the log.
+//! What a worker must know of a table to read its files: schema, partition columns, column mapping and root, in plain
+//! fields that planning writes once. It holds no credential and nothing of the log.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,6 @@ use arrow::datatypes::{Fields, Schema as ArrowSchema, SchemaRef as ArrowSchemaRe
 use delta_kernel::engine::arrow_conversion::TryIntoArrow;
 use delta_kernel::schema::{ArrayType, DataType, MapType, SchemaRef, StructField, StructType};
 use object_store::path::Path as ObjectPath;
-use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::DeltaError;
@@ -16,12 +15,8 @@ use crate::data_file::Finder;
 use crate::error::kernel_text;
 use crate::place::{Places, decoded};
 
-/// The format of the text. A reader refuses any other.
-const FORMAT: u32 = 1;
-
 /// How the columns of the data files are found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnMapping {
     /// By their logical names.
     None,
@@ -31,10 +26,23 @@ pub enum ColumnMapping {
     Id,
 }
 
+/// A shape in plain fields, so that a manifest can store it in any format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShapeText {
+    /// The table's root, ending in `/`.
+    pub root: String,
+    /// How the columns of the data files are found.
+    pub column_mapping: ColumnMapping,
+    /// Logical names of the partition columns, in the table's order.
+    pub partition_columns: Vec<String>,
+    /// The schema as the Delta protocol writes it.
+    pub schema: String,
+}
+
 /// All that is needed to read the files of a pinned version.
 #[derive(Clone)]
 pub struct TableShape {
-    text: ShapeText,
+    parts: Parts,
     /// The logical schema without metadata: batches are shaped by it, so that none of them carries traces of Delta.
     arrow: ArrowSchemaRef,
     /// The same without partition columns: what data files are read for.
@@ -42,9 +50,8 @@ pub struct TableShape {
     places: Places,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct ShapeText {
-    format: u32,
+#[derive(Clone, Debug)]
+struct Parts {
     root: Url,
     column_mapping: ColumnMapping,
     partition_columns: Vec<String>,
@@ -58,50 +65,54 @@ impl TableShape {
         partition_columns: Vec<String>,
         column_mapping: ColumnMapping,
     ) -> Result<Self, DeltaError> {
-        Self::derive(ShapeText { format: FORMAT, root, column_mapping, partition_columns, schema })
+        Self::derive(Parts { root, column_mapping, partition_columns, schema })
     }
 
-    /// Reads the text of [`TableShape::to_json`].
+    /// The shape that plain fields describe.
     ///
     /// # Errors
-    /// Refuses what this version did not write.
-    pub fn from_json(text: &str) -> Result<Self, DeltaError> {
-        let text: ShapeText = serde_json::from_str(text).map_err(|e| DeltaError::InvalidShape(e.to_string()))?;
-        if text.format != FORMAT {
-            return Err(DeltaError::InvalidShape(format!("format {} is not {FORMAT}", text.format)));
+    /// Refuses a root or a schema that is none, and partition columns that the schema does not have.
+    pub fn read(text: ShapeText) -> Result<Self, DeltaError> {
+        let root =
+            Url::parse(&text.root).map_err(|e| DeltaError::InvalidShape(format!("root {:?}: {e}", text.root)))?;
+        let schema = serde_json::from_str(&text.schema).map_err(|e| DeltaError::InvalidShape(e.to_string()))?;
+        Self::new(root, schema, text.partition_columns, text.column_mapping)
+    }
+
+    /// The shape in plain fields, for the manifest of the table.
+    pub fn text(&self) -> ShapeText {
+        ShapeText {
+            root: self.parts.root.to_string(),
+            column_mapping: self.parts.column_mapping,
+            partition_columns: self.parts.partition_columns.clone(),
+            schema: serde_json::to_string(&self.parts.schema).expect("a schema that was parsed can be written"),
         }
-        Self::derive(text)
     }
 
-    /// The shape as text, for the manifest of the table.
-    pub fn to_json(&self) -> String {
-        serde_json::to_string(&self.text).expect("a schema that was parsed can be written")
-    }
-
-    fn derive(text: ShapeText) -> Result<Self, DeltaError> {
+    fn derive(parts: Parts) -> Result<Self, DeltaError> {
         let invalid = |e: delta_kernel::KernelError| DeltaError::InvalidShape(kernel_text(&e));
-        if !text.root.path().ends_with('/') {
-            return Err(DeltaError::InvalidShape(format!("root {} does not end in /", text.root)));
+        if !parts.root.path().ends_with('/') {
+            return Err(DeltaError::InvalidShape(format!("root {} does not end in /", parts.root)));
         }
-        if let Some(name) = text.partition_columns.iter().find(|name| text.schema.field(name.as_str()).is_none()) {
+        if let Some(name) = parts.partition_columns.iter().find(|name| parts.schema.field(name.as_str()).is_none()) {
             return Err(DeltaError::InvalidShape(format!("partition column {name:?} is not in the schema")));
         }
-        let bare = bare_struct(&text.schema).map_err(invalid)?;
+        let bare = bare_struct(&parts.schema).map_err(invalid)?;
         let arrow: ArrowSchema = (&bare).try_into_arrow().map_err(|e| DeltaError::InvalidShape(e.to_string()))?;
-        let is_stored = |name: &str| !text.partition_columns.iter().any(|column| column == name);
+        let is_stored = |name: &str| !parts.partition_columns.iter().any(|column| column == name);
         let stored = arrow.fields().iter().filter(|field| is_stored(field.name())).cloned().collect::<Fields>();
-        let places = Places::new(text.root.clone());
-        Ok(Self { text, arrow: Arc::new(arrow), stored: Arc::new(ArrowSchema::new(stored)), places })
+        let places = Places::new(parts.root.clone());
+        Ok(Self { parts, arrow: Arc::new(arrow), stored: Arc::new(ArrowSchema::new(stored)), places })
     }
 
     /// The table's root, ending in `/`.
     pub fn root(&self) -> &Url {
-        &self.text.root
+        &self.parts.root
     }
 
     /// The table's root as people write it, for texts.
     pub(crate) fn shown_root(&self) -> String {
-        decoded(self.text.root.as_str())
+        decoded(self.parts.root.as_str())
     }
 
     /// A file of the table as people write it, with the table that it is of.
@@ -111,7 +122,7 @@ impl TableShape {
 
     /// The logical schema with all its metadata.
     pub fn schema(&self) -> &SchemaRef {
-        &self.text.schema
+        &self.parts.schema
     }
 
     /// The schema of every batch: the logical columns in order, partition columns among them.
@@ -121,17 +132,17 @@ impl TableShape {
 
     /// Logical names of the partition columns, in the table's order.
     pub fn partition_columns(&self) -> &[String] {
-        &self.text.partition_columns
+        &self.parts.partition_columns
     }
 
     /// How the columns of the data files are found.
     pub fn column_mapping(&self) -> ColumnMapping {
-        self.text.column_mapping
+        self.parts.column_mapping
     }
 
     /// Whether the logical column is a partition column.
     pub(crate) fn is_partition_column(&self, name: &str) -> bool {
-        self.text.partition_columns.iter().any(|column| column == name)
+        self.parts.partition_columns.iter().any(|column| column == name)
     }
 
     /// The columns that data files are read for.
@@ -141,8 +152,8 @@ impl TableShape {
 
     /// The name by which the log knows a partition column.
     pub(crate) fn physical_name(&self, logical: &str) -> String {
-        let finder = Finder { mapping: self.text.column_mapping };
-        self.text.schema.field(logical).map_or(logical, |field| finder.stored_name(field)).to_owned()
+        let finder = Finder { mapping: self.parts.column_mapping };
+        self.parts.schema.field(logical).map_or(logical, |field| finder.stored_name(field)).to_owned()
     }
 
     /// Where a path of the log lies: decoded once, and under the root.
@@ -154,7 +165,7 @@ impl TableShape {
 
 impl fmt::Debug for TableShape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.text.fmt(f)
+        self.parts.fmt(f)
     }
 }
 

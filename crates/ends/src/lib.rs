@@ -12,7 +12,7 @@ mod workspace;
 pub use mms_http::AddressGuard;
 pub use network::{connection, guard_addresses, host_override};
 pub use project::project;
-pub use storage::{Storage, storage};
+pub use storage::{Storage, Storages, location_prefix, storage};
 pub use workspace::workspace;
 
 /// Why there can be no client of an end.

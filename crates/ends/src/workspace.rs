@@ -4,7 +4,7 @@ use mms_databricks::{Workspace, WorkspaceUrl};
 use mms_http::HttpClient;
 use mms_http::redact::remember;
 use mms_proto::registry::v1 as pb;
-use pb::databricks_config::WorkspaceAuth;
+use pb::databricks_source::WorkspaceAuth;
 use secrecy::SecretString;
 
 use crate::EndError;
@@ -13,7 +13,7 @@ use crate::EndError;
 ///
 /// # Errors
 /// The field that no workspace can be reached with.
-pub fn workspace(config: &pb::DatabricksConfig, http: &HttpClient) -> Result<Workspace, EndError> {
+pub fn workspace(config: &pb::DatabricksSource, http: &HttpClient) -> Result<Workspace, EndError> {
     let url: Result<WorkspaceUrl, _> = config.workspace_url.parse();
     let url = url.map_err(|error| EndError::of("databricks.workspace_url")(format!("{error}")))?;
     match &config.workspace_auth {

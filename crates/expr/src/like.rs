@@ -1,4 +1,4 @@
-//! LIKE patterns. Time is at most pattern × text, whatever the pattern.
+//! LIKE patterns, and globs of `*` and `?`. Time is at most pattern × text, whatever the pattern.
 
 enum Part {
     AnyText,
@@ -20,9 +20,22 @@ fn parts(pattern: &str) -> Vec<Part> {
     parts
 }
 
-/// Whether the whole text follows the pattern.
+/// Whether the whole text follows the LIKE pattern.
 pub(crate) fn matches(pattern: &str, text: &str) -> bool {
-    let parts = parts(pattern);
+    follows(&parts(pattern), text)
+}
+
+/// Whether the whole text follows a pattern of `*` (any characters) and `?` (one character).
+pub(crate) fn glob(pattern: &str, text: &str) -> bool {
+    let part = |c| match c {
+        '*' => Part::AnyText,
+        '?' => Part::AnyChar,
+        c => Part::Char(c),
+    };
+    follows(&pattern.chars().map(part).collect::<Vec<_>>(), text)
+}
+
+fn follows(parts: &[Part], text: &str) -> bool {
     let text: Vec<char> = text.chars().collect();
     let (mut p, mut t) = (0, 0);
     // Where the last `%` stood and how much it has taken so far: only that one is ever tried again.

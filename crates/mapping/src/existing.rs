@@ -33,6 +33,8 @@ pub enum TargetPolicy {
     Replace,
     /// Create it; it must not be there.
     FailIfExists,
+    /// Create it, or use it if it is as planned, whoever's it is.
+    Adopt,
 }
 
 /// What is to be done about the target table.
@@ -44,6 +46,8 @@ pub enum TargetAction {
     UseOwn,
     /// Drop the one that is there and create it.
     Recreate,
+    /// Put our mark on the one that is there, then write into it: it is as planned, and its mark is this other, or none.
+    Adopt(Option<String>),
     /// Nothing; the job must not go on. At least one difference.
     Refuse(Vec<Difference>),
 }
@@ -124,10 +128,17 @@ pub fn target_action(
     let Some(existing) = existing else { return TargetAction::Create };
     let differences = check_existing(definition, existing);
     match policy {
-        TargetPolicy::FailIfExists => TargetAction::Refuse(vec![Difference::Exists]),
+        // With the differences, which say whose it is.
+        TargetPolicy::FailIfExists => {
+            TargetAction::Refuse(std::iter::once(Difference::Exists).chain(differences).collect())
+        }
         // Also one of ours that fits: its partitions that the source no longer has would stay.
         TargetPolicy::Replace => TargetAction::Recreate,
-        TargetPolicy::CreateOrOwn if differences.is_empty() => TargetAction::UseOwn,
+        TargetPolicy::CreateOrOwn | TargetPolicy::Adopt if differences.is_empty() => TargetAction::UseOwn,
+        TargetPolicy::Adopt => match differences.as_slice() {
+            [Difference::Owner { found, .. }] => TargetAction::Adopt(found.clone()),
+            _ => TargetAction::Refuse(differences),
+        },
         TargetPolicy::CreateOrOwn => TargetAction::Refuse(differences),
     }
 }
@@ -203,7 +214,10 @@ impl fmt::Display for Difference {
         match self {
             Self::Exists => f.write_str("the table exists already"),
             Self::Owner { expected, found: Some(found) } => {
-                write!(f, "the table belongs to `{found}`, not to `{expected}`")
+                // Marks began with the data source's id then, which another suite may have too.
+                let uid = found.split('/').next().is_some_and(|first| first.len() == 36);
+                let old = if uid { "" } else { " (a mark of a version before 0.1.0)" };
+                write!(f, "the table belongs to `{found}`{old}, not to `{expected}`")
             }
             Self::Owner { expected, found: None } => {
                 write!(f, "the table was not made by mms for `{expected}`: it has no property `{OWNER_PROPERTY}`")

@@ -131,7 +131,7 @@ pub fn plan_table(source: &SourceTable, rules: &MappingRules) -> TablePlan {
         levels: partition_columns.values().map(|(column, target)| level_of(column, target)).collect(),
         characters: rules.partition_value_characters.clone(),
     });
-    let owner = owner_of(&rules.data_source, &source.schema, &source.table);
+    let owner = owner_of(&rules.source_uid, &source.schema, &source.table);
     let definition = target.map(|target| TableDefinition {
         target,
         kind,
@@ -139,7 +139,7 @@ pub fn plan_table(source: &SourceTable, rules: &MappingRules) -> TablePlan {
         partition_columns: partition_columns.into_values().map(|(_, column)| column).collect(),
         primary_key,
         comment,
-        lifecycle_days: None,
+        lifecycle_days: rules.lifecycle_days,
         properties: BTreeMap::from([(OWNER_PROPERTY.to_owned(), owner)]),
     });
     TablePlan { definition, partitions, columns: mappings, findings }

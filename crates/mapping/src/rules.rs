@@ -38,8 +38,10 @@ pub struct MappingRules {
     pub partition_types: BTreeMap<String, DataType>,
     /// The kind of table to make. Default: with a key a PK delta table, else an append delta table.
     pub table_kind: Option<TableKind>,
-    /// The data source this table belongs to: with the table's names it is the ownership mark of the target table.
-    pub data_source: String,
+    /// Days after which the target drops what was not changed since.
+    pub lifecycle_days: Option<u32>,
+    /// Uid of the data source this table belongs to: with the table's names it is the ownership mark of the target table.
+    pub source_uid: String,
 }
 
 /// Which schema of the project a table goes to.
@@ -56,7 +58,7 @@ pub enum SchemaRule {
 impl MappingRules {
     /// Rules that map every name to itself.
     #[must_use]
-    pub fn plain(target_project: ProjectName, target_schema: SchemaRule, data_source: impl Into<String>) -> Self {
+    pub fn plain(target_project: ProjectName, target_schema: SchemaRule, source_uid: impl Into<String>) -> Self {
         Self {
             target_project,
             target_schema,
@@ -68,7 +70,8 @@ impl MappingRules {
             partition_value_characters: CharacterMap::default(),
             partition_types: BTreeMap::new(),
             table_kind: None,
-            data_source: data_source.into(),
+            lifecycle_days: None,
+            source_uid: source_uid.into(),
         }
     }
 }
@@ -76,10 +79,11 @@ impl MappingRules {
 /// RFC 3986's unreserved characters stay as they are.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The ownership mark, `<data source>/<schema>/<table>`, each part percent-encoded.
+/// The ownership mark, `<uid of the data source>/<schema>/<table>`, each part percent-encoded. A uid is never used again, while
+/// two suites may have data sources of one id.
 #[must_use]
-pub fn owner_of(data_source: &str, schema: &str, table: &str) -> String {
-    [data_source, schema, table].map(|part| utf8_percent_encode(part, SEGMENT).to_string()).join("/")
+pub fn owner_of(source_uid: &str, schema: &str, table: &str) -> String {
+    [source_uid, schema, table].map(|part| utf8_percent_encode(part, SEGMENT).to_string()).join("/")
 }
 
 #[cfg(test)]

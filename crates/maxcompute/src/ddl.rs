@@ -52,6 +52,13 @@ pub fn drop_table(target: &TableRef) -> String {
     format!("DROP TABLE IF EXISTS {};", table(target))
 }
 
+/// `ALTER TABLE … SET TBLPROPERTIES`: other properties stay as they are.
+#[must_use]
+pub fn set_properties(target: &TableRef, properties: &[(&str, &str)]) -> String {
+    let pairs = list(properties, |(key, value)| format!("{}={}", literal(key), literal(value)));
+    format!("ALTER TABLE {} SET TBLPROPERTIES ({pairs});", table(target))
+}
+
 /// `ALTER TABLE … ADD IF NOT EXISTS PARTITION`, as many statements as the limits ask for; none for no partitions.
 #[must_use]
 pub fn add_partitions(target: &TableRef, specs: &[PartitionSpec]) -> Vec<String> {

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use mms_proto::registry::v1::databricks_config::{StorageAccess, WorkspaceAuth};
+use mms_proto::registry::v1::databricks_source::WorkspaceAuth;
 use mms_proto::registry::v1::max_compute_config::Account;
+use mms_proto::registry::v1::storage_access::Access;
 use mms_proto::registry::v1::{
-    AccessKey, AccessToken, CharacterMapping, CreateDataSourceRequest, DataSource, DatabricksConfig, LocalFiles,
-    MaxComputeConfig, MigrationSettings,
+    AccessKey, AccessToken, CharacterMapping, CreateDataSourceRequest, DataSource, DatabricksSource, LocalFiles,
+    MaxComputeConfig, MigrationSettings, StorageAccess,
 };
 use mms_proto::scheduler::v1::Job;
 use mms_server::{CancellationToken, cancel_on_signal};
@@ -120,20 +121,22 @@ fn request(ends: &Ends, delta_root: &Path) -> CreateDataSourceRequest {
     // Whatever names at the target cannot have becomes "_"; a table starts with a letter. Values are left as they are: a
     // table with a partition value that the target does not take is refused, with that value.
     let mapping = |prefix: &str| CharacterMapping { other: "_".into(), prefix: prefix.into(), ..Default::default() };
+    let files = LocalFiles { root: delta_root.display().to_string() };
+    let databricks = DatabricksSource {
+        workspace_url: ends.workspace_url(),
+        catalog: ends.catalog().to_owned(),
+        cluster_id: mms_sandbox::workspace::CLUSTER_ID.into(),
+        workspace_auth: Some(WorkspaceAuth::AccessToken(AccessToken {
+            token: keys.token.clone(),
+            ..Default::default()
+        })),
+        storage: vec![StorageAccess { access: Some(Access::LocalFiles(files)), ..Default::default() }],
+        ..Default::default()
+    };
     CreateDataSourceRequest {
         data_source_id: SOURCE.into(),
         data_source: Some(DataSource {
-            databricks: Some(DatabricksConfig {
-                workspace_url: ends.workspace_url(),
-                catalog: ends.catalog().to_owned(),
-                cluster_id: mms_sandbox::workspace::CLUSTER_ID.into(),
-                workspace_auth: Some(WorkspaceAuth::AccessToken(AccessToken {
-                    token: keys.token.clone(),
-                    ..Default::default()
-                })),
-                storage_access: Some(StorageAccess::LocalFiles(LocalFiles { root: delta_root.display().to_string() })),
-                ..Default::default()
-            }),
+            source: Some(databricks.into()),
             max_compute: Some(MaxComputeConfig {
                 endpoint: ends.endpoint().to_owned(),
                 account: Some(Account::AccessKey(AccessKey {

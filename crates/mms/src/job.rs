@@ -6,6 +6,7 @@ use mms_proto::scheduler::v1::{
     self as pb, ApproveJobRequest, CreateJobRequest, DeleteJobRequest, GetJobRequest, JobSpec, JobState,
     ListFindingsRequest, ListJobsRequest, RetryJobRequest, SchemasScope, StartJobRequest, StopJobRequest, TablesScope,
 };
+use mms_proto::types::v1::{SourceTable, View};
 
 use crate::client::{Clients, source_name};
 use crate::command::Talk;
@@ -40,9 +41,9 @@ Examples:
         /// Only this schema; can be repeated.
         #[arg(long = "schema", value_name = "SCHEMA", conflicts_with = "tables")]
         schemas: Vec<String>,
-        /// Only this table, SCHEMA.TABLE; can be repeated.
-        #[arg(long = "table", value_name = "TABLE")]
-        tables: Vec<String>,
+        /// Only this table, SCHEMA.TABLE, the schema up to the first dot; can be repeated.
+        #[arg(long = "table", value_name = "TABLE", value_parser = source_table)]
+        tables: Vec<SourceTable>,
         /// Plan, then wait for approval.
         #[arg(long)]
         review: bool,
@@ -71,6 +72,9 @@ Examples:
         /// Start although some tables are blocked.
         #[arg(long)]
         accept_blocked: bool,
+        /// The etag that the job had when its plan was read; without it the plan that is there now is started.
+        #[arg(long, value_name = "ETAG")]
+        etag: Option<String>,
     },
     /// Stop it.
     #[command(after_help = "Example: mms job stop dataSources/azure-sales/jobs/j1")]
@@ -133,10 +137,21 @@ impl Job {
                 show(&jobs, json);
                 return Ok(true);
             }
-            Action::Get(Named { job: name }) => client.get_job(GetJobRequest { name }).await?.into_inner().job,
+            Action::Get(Named { job: name }) => {
+                let request = GetJobRequest { name, view: View::Full as i32 };
+                client.get_job(request).await?.into_inner().job
+            }
             Action::Watch(Named { job: name }) => return follow(&clients, &name, json).await,
-            Action::Approve { named, accept_blocked } => {
-                let request = ApproveJobRequest { name: named.job, accept_blocked, ..Default::default() };
+            Action::Approve { named, accept_blocked, etag } => {
+                let name = named.job;
+                let etag = match etag {
+                    Some(etag) => etag,
+                    None => {
+                        let request = GetJobRequest { name: name.clone(), ..Default::default() };
+                        client.get_job(request).await?.into_inner().job.unwrap_or_default().etag
+                    }
+                };
+                let request = ApproveJobRequest { name, accept_blocked, etag, ..Default::default() };
                 client.approve_job(request).await?.into_inner().job
             }
             Action::Stop(Named { job: name }) => client.stop_job(StopJobRequest { name }).await?.into_inner().job,
@@ -207,12 +222,18 @@ pub async fn findings(clients: &Clients, job: &str, json: bool) -> anyhow::Resul
     Ok(())
 }
 
+/// Reads `SCHEMA.TABLE`.
+fn source_table(text: &str) -> Result<SourceTable, String> {
+    let (schema, table) = text.split_once('.').ok_or("write SCHEMA.TABLE")?;
+    Ok(SourceTable { schema: schema.to_owned(), table: table.to_owned() })
+}
+
 fn show(jobs: &[pb::Job], json: bool) {
     if json {
         return jobs.iter().for_each(output::json);
     }
     output::table(
-        ["name", "state", "tables", "blocked", "tasks", "failed", "rows", "made", "reason"],
+        ["name", "state", "tables", "blocked", "skipped", "tasks", "failed", "rows", "made", "reason"],
         jobs.iter().map(|job| {
             let counts = job.progress.unwrap_or_default();
             [
@@ -220,6 +241,7 @@ fn show(jobs: &[pb::Job], json: bool) {
                 output::word(job.state().as_str_name(), "JOB_STATE_"),
                 format!("{}/{}", counts.tables_done, counts.tables_total),
                 counts.tables_blocked.to_string(),
+                counts.tables_skipped.to_string(),
                 format!("{}/{}", counts.tasks_done, counts.tasks_total),
                 counts.tasks_failed.to_string(),
                 output::count(counts.rows_done),

@@ -25,7 +25,7 @@ Examples:
   mms migrate -f azure-databricks.yaml --schema sales --schema hr
   mms migrate -f azure-databricks.yaml --review      plan only; approve it with mms job approve
 
-Exit code 0 only if every table is at the target; a table or schema that could not be read counts as failed. With --json
+Exit code 0 only if every table is at the target, but for those of kinds that cannot be moved, which are skipped; a table or schema that could not be read counts as failed. With --json
 each is one line of JSON, as in mms demo.
 
 The file is the CreateDataSourceRequest; its dataSourceId is required, so that a second run takes up the same source.")]
@@ -69,7 +69,8 @@ impl Migrate {
         let job = line.job(&self.schemas, self.review).await?;
         if job.state() == JobState::PendingReview {
             job::findings(&clients, &job.name, self.talk.json).await?;
-            output::note(&format!("{} waits for review; start it with: mms job approve {}", job.name, job.name));
+            let command = format!("mms job approve {} --etag {}", job.name, job.etag);
+            output::note(&format!("{} waits for review; start it with: {command}", job.name));
             return Ok(job.progress.unwrap_or_default().tables_blocked == 0);
         }
         let results = result::of_job(&clients, &source, &self.schemas, &job.name).await?;

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use mms_proto::catalog::v1::{ListSchemasRequest, ListTablesRequest, Schema, Table};
+use mms_proto::error::{finding_text, reason_text};
 use mms_proto::name::{ResourceName, TableName};
 use mms_proto::scheduler::v1::{Job, JobState, JobTable, ListJobTablesRequest, TableDecision};
 use mms_proto::types::v1::source_version::Version;
-use mms_proto::types::v1::{ColumnRole, MigrationState, Severity, TargetTable};
+use mms_proto::types::v1::{ColumnRole, MigrationState, Severity, TargetTable, View};
 use serde::Serialize;
 
 use crate::client::Clients;
@@ -21,6 +22,8 @@ const PAGE: i32 = 200;
 pub enum Outcome {
     /// All of it is at the target.
     Done,
+    /// It is of a kind that cannot be moved.
+    Skipped,
     /// It is not.
     Failed,
 }
@@ -61,7 +64,8 @@ pub struct TableResult {
 
 /// The tables of a job, by name.
 pub async fn job_tables(clients: &Clients, job: &str) -> anyhow::Result<Vec<JobTable>> {
-    let mut request = ListJobTablesRequest { parent: job.to_owned(), page_size: PAGE, ..Default::default() };
+    let view = View::Full as i32;
+    let mut request = ListJobTablesRequest { parent: job.to_owned(), page_size: PAGE, view, ..Default::default() };
     let mut tables = Vec::new();
     loop {
         let page = clients.jobs.clone().list_job_tables(request.clone()).await?.into_inner();
@@ -141,8 +145,12 @@ impl TableResult {
             Err(_) => (String::new(), table.table.clone()),
         };
         let there = table.state() == MigrationState::Done || table.decision() == TableDecision::Unchanged;
-        let (state, error) = if there { (Outcome::Done, None) } else { (Outcome::Failed, Some(why(table))) };
-        let mut columns = table.target.iter().flat_map(|target| &target.columns);
+        let (state, error) = match table.decision() {
+            _ if there => (Outcome::Done, None),
+            TableDecision::Skipped => (Outcome::Skipped, Some(why(table))),
+            _ => (Outcome::Failed, Some(why(table))),
+        };
+        let mut columns = table.definition.iter().flat_map(|target| &target.columns);
         let partitioned = columns.any(|column| column.role() == ColumnRole::Partition);
         let seconds = |time: &prost_types::Timestamp| time.seconds as f64 + f64::from(time.nanos) / 1e9;
         Self {
@@ -159,8 +167,8 @@ impl TableResult {
             partitions: partitioned.then_some(table.unit_count),
             rows_read: table.rows_done,
             seconds: table.start_time.as_ref().zip(table.end_time.as_ref()).map(|(a, b)| seconds(b) - seconds(a)),
-            create_sql: table.target.as_ref().map(|target| target.create_sql.clone()).unwrap_or_default(),
-            target: table.target.as_ref().and_then(|target| target.table.clone()).unwrap_or_default(),
+            create_sql: table.definition.as_ref().map(|target| target.create_sql.clone()).unwrap_or_default(),
+            target: table.target.clone().unwrap_or_default(),
         }
     }
 }
@@ -173,30 +181,29 @@ fn why(table: &JobTable) -> String {
         .filter(|finding| finding.severity() == Severity::Blocker)
         .map(|finding| {
             let column = if finding.column.is_empty() { String::new() } else { format!(" {}", finding.column) };
-            format!("{}{column}: {}", finding.reason, finding.message)
+            format!("{}{column}: {}", finding_text(finding.reason()), finding.message)
         })
         .collect();
     if !blockers.is_empty() {
         return blockers.join("; ");
     }
     match &table.reason {
-        Some(reason) => format!("{}: {}", reason.reason, reason.message),
-        None if !table.decision_reason.is_empty() => table.decision_reason.clone(),
+        Some(reason) => format!("{}: {}", reason_text(reason.reason()), reason.message),
+        None if !table.decision_message.is_empty() => table.decision_message.clone(),
         None => format!("its state is {}", output::word(table.state().as_str_name(), "MIGRATION_STATE_")),
     }
 }
 
 /// Tells the results, as JSON one a line, or as a table with the reasons of failures below; and why a job is not done.
-/// True when everything is at the target.
+/// True when everything is at the target that can be moved.
 pub fn tell(results: &[TableResult], job: &Job, json: bool) -> anyhow::Result<bool> {
     list(results, json)?;
     let done = job.state() == JobState::Done;
-    if !done {
-        let reason = job.reason.clone().unwrap_or_default();
+    if let Some(reason) = job.reason.clone().or_else(|| (!done).then(Default::default)) {
         let state = output::word(job.state().as_str_name(), "JOB_STATE_");
         output::note(&format!("{} is {state}: {}", job.name, reason.message));
     }
-    Ok(done && results.iter().all(|result| result.state == Outcome::Done))
+    Ok(done && results.iter().all(|result| result.state != Outcome::Failed))
 }
 
 /// Lists results: as JSON one a line, or as a table with the reasons of failures below.
@@ -273,6 +280,21 @@ mod tests {
         // Only what was asked for.
         let wanted = ["a".to_owned()];
         assert_eq!(gathered(vec![of_job("t")], vec![unread("b", "v")], vec![unlisted("c")], &wanted).len(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_moved_because_of_its_kind_is_skipped_and_no_failure() {
+        let done = Job { state: JobState::Done.into(), ..Job::default() };
+        let view = JobTable {
+            decision: TableDecision::Skipped.into(),
+            state: MigrationState::Init.into(),
+            decision_message: "KIND_UNSUPPORTED: the table is a VIEW".into(),
+            ..of_job("v")
+        };
+        let all = gathered(vec![of_job("t"), view], vec![], vec![], &[]);
+        assert_eq!(all.iter().map(|row| row.state).collect::<Vec<_>>(), [Outcome::Done, Outcome::Skipped]);
+        assert!(all[1].error.as_deref().is_some_and(|error| error.contains("VIEW")));
+        assert!(tell(&all, &done, true).unwrap());
     }
 
     #[test]

@@ -175,7 +175,7 @@ fn show(sources: &[DataSource], json: bool) {
     output::table(
         ["name", "state", "catalog", "project", "checked", "updated"],
         sources.iter().map(|source| {
-            let databricks = source.databricks.clone().unwrap_or_default();
+            let databricks = source.databricks().cloned().unwrap_or_default();
             let target = source.max_compute.clone().unwrap_or_default();
             let checked = source.last_check.as_ref().map(|check| check.state().as_str_name());
             [

@@ -33,7 +33,7 @@ mod tests {
         let request = parse(EXAMPLE).unwrap();
         assert!(validate::violations(&request).is_empty(), "{:?}", validate::violations(&request));
         let source = request.data_source.unwrap();
-        assert!(source.databricks.is_some() && source.max_compute.is_some() && source.settings.is_some());
+        assert!(source.databricks().is_some() && source.max_compute.is_some() && source.settings.is_some());
     }
 
     /// The lines under which a line of this indent stands, outermost first: the nearest before it that are less indented.

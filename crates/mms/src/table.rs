@@ -2,7 +2,8 @@
 
 use clap::{Args, Subcommand};
 use mms_proto::catalog::v1::{self as pb, GetTableRequest, ListTablesRequest, PlanTableRequest};
-use mms_proto::types::v1::Severity;
+use mms_proto::error::finding_text;
+use mms_proto::types::v1::{Severity, View};
 
 use crate::client::source_name;
 use crate::command::Talk;
@@ -73,7 +74,8 @@ impl Table {
                 list(&tables, json);
             }
             Action::Get { table } => {
-                let answer = client.get_table(GetTableRequest { name: table }).await?.into_inner();
+                let answer =
+                    client.get_table(GetTableRequest { name: table, view: View::Full as i32 }).await?.into_inner();
                 let table = answer.table.unwrap_or_default();
                 list(std::slice::from_ref(&table), json);
                 if !json {
@@ -127,7 +129,7 @@ pub fn findings(findings: &[mms_proto::types::v1::Finding]) {
         findings.iter().map(|finding| {
             [
                 output::word(finding.severity().as_str_name(), "SEVERITY_"),
-                finding.reason.clone(),
+                finding_text(finding.reason()).to_owned(),
                 finding.table.clone(),
                 finding.column.clone(),
                 format!("{} {}", finding.message, finding.remedy).trim().to_owned(),

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use mms_proto::scheduler::v1::{
     self as pb, GetTaskRequest, ListTaskLogsRequest, ListTasksRequest, RetryTaskRequest, TaskState,
 };
+use mms_proto::types::v1::View;
 
 use crate::command::Talk;
 use crate::{output, watch};
@@ -68,7 +69,8 @@ impl Task {
                 }
             }
             Action::Get(Named { task: name }) => {
-                client.get_task(GetTaskRequest { name }).await?.into_inner().task.into_iter().collect()
+                let request = GetTaskRequest { name, view: View::Full as i32 };
+                client.get_task(request).await?.into_inner().task.into_iter().collect()
             }
             Action::Watch(Named { task: name }) => {
                 let task = watch::task(&clients, &name, |answer| {
@@ -114,7 +116,8 @@ impl Task {
 
 fn log_text(log: &pb::TaskLog) -> String {
     let state = output::word(log.state().as_str_name(), "TASK_STATE_");
-    format!("{} attempt {} {state}: {}", output::time(log.time.as_ref()), log.attempt, log.message)
+    let level = output::word(log.level().as_str_name(), "LOG_LEVEL_");
+    format!("{} {level} attempt {} {state}: {}", output::time(log.time.as_ref()), log.attempt, log.message)
 }
 
 fn show(tasks: &[pb::Task], json: bool) {
@@ -129,7 +132,7 @@ fn show(tasks: &[pb::Task], json: bool) {
                 task.table.clone(),
                 output::word(task.state().as_str_name(), "TASK_STATE_"),
                 task.attempt.to_string(),
-                format!("{}/{}", task.units_done, task.units.len()),
+                format!("{}/{}", task.units_done, task.units_total),
                 output::count(task.rows_done),
                 task.worker.clone(),
                 task.reason.clone().unwrap_or_default().message,

@@ -51,7 +51,7 @@ pub async fn scan(clients: &Clients, name: &str, mut each: impl FnMut(&WatchScan
 pub async fn job(clients: &Clients, name: &str, mut each: impl FnMut(&WatchJobResponse)) -> anyhow::Result<Job> {
     let watch = |position| {
         let (mut client, name) = (clients.jobs.clone(), name.to_owned());
-        async move { client.watch_job(WatchJobRequest { name, position }).await }
+        async move { client.watch_job(WatchJobRequest { name, position, ..Default::default() }).await }
     };
     follow(watch, |answer: WatchJobResponse| {
         each(&answer);
@@ -64,7 +64,7 @@ pub async fn job(clients: &Clients, name: &str, mut each: impl FnMut(&WatchJobRe
 pub async fn task(clients: &Clients, name: &str, mut each: impl FnMut(&WatchTaskResponse)) -> anyhow::Result<Task> {
     let watch = |position| {
         let (mut client, name) = (clients.jobs.clone(), name.to_owned());
-        async move { client.watch_task(WatchTaskRequest { name, position }).await }
+        async move { client.watch_task(WatchTaskRequest { name, position, ..Default::default() }).await }
     };
     follow(watch, |answer: WatchTaskResponse| {
         each(&answer);

@@ -61,6 +61,7 @@ fn rule_faults(on: &Subject, rule: &DynamicMessage) -> Vec<String> {
         let fits = match set.name() {
             "pattern" | "resource" => text,
             "min_len" | "max_len" => sized,
+            "max_bytes" => on.many || matches!(kind, Kind::Message(_)),
             "min" | "max" => number,
             "defined_only" | "not_yet_values" => matches!(kind, Kind::Enum(_)),
             "required" | "output_only" | "immutable" | "not_yet" => true,

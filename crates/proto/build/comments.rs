@@ -8,6 +8,7 @@ pub fn untold(field: &FieldDescriptor, rule: &DynamicMessage) -> Option<String> 
     let comment = comment(&field.parent_file(), field.path());
     let bounds = [
         rule.get_field_by_name("max_len").and_then(|bound| bound.as_u64()),
+        rule.get_field_by_name("max_bytes").and_then(|bound| bound.as_u64()),
         // No bound of a contract is a fraction or beyond what a double holds exactly.
         rule.get_field_by_name("max").and_then(|bound| bound.as_f64()).map(|bound| bound as u64),
     ];

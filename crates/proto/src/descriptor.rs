@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use prost_reflect::{DescriptorPool, MessageDescriptor};
+use prost_reflect::{DescriptorPool, FileDescriptor, MessageDescriptor};
 
 use crate::types::v1::Role;
 
@@ -39,6 +39,14 @@ static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
     }
     methods
 });
+
+/// The comment above what stands at a path of a file, on one line; empty when there is none.
+pub fn comment(file: &FileDescriptor, path: &[i32]) -> String {
+    let locations = file.file_descriptor_proto().source_code_info.iter().flat_map(|info| &info.location);
+    let own = locations.filter(|location| location.path == path);
+    let text: String = own.map(|location| location.leading_comments()).collect();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
 
 /// What the contracts say about one method.
 #[derive(Debug, Clone)]

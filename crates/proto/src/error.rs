@@ -10,7 +10,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
-use crate::types::v1::ErrorReason;
+use crate::types::v1::{ErrorReason, FindingReason};
 
 pub use fit::MORE;
 
@@ -18,6 +18,7 @@ pub use fit::MORE;
 pub const DOMAIN: &str = "mms";
 
 const PREFIX: &str = "ERROR_REASON_";
+const FINDING_PREFIX: &str = "FINDING_REASON_";
 
 /// A failure as callers see it.
 #[derive(Debug, Clone)]
@@ -178,6 +179,17 @@ impl ApiError {
 pub fn reason_text(reason: ErrorReason) -> &'static str {
     let name = reason.as_str_name();
     name.strip_prefix(PREFIX).unwrap_or(name)
+}
+
+/// The reason of a finding, likewise.
+pub fn finding_text(reason: FindingReason) -> &'static str {
+    let name = reason.as_str_name();
+    name.strip_prefix(FINDING_PREFIX).unwrap_or(name)
+}
+
+/// The reason of a finding that has this text.
+pub fn finding_reason(text: &str) -> Option<FindingReason> {
+    FindingReason::from_str_name(&format!("{FINDING_PREFIX}{text}"))
 }
 
 impl From<ApiError> for Status {

@@ -12,6 +12,8 @@ pub mod name;
 pub mod page;
 pub mod redact;
 pub mod rules;
+mod source;
+pub mod uid;
 pub mod validate;
 
 /// The generated code, module for module as prost lays it out.
@@ -30,5 +32,5 @@ pub use generated::mms::{audit, catalog, registry, scheduler, transfer};
 
 pub use error::ApiError;
 pub use tonic_types::FieldViolation;
-pub use types::v1::{ErrorReason, Role};
+pub use types::v1::{ErrorReason, FindingReason, Role};
 pub use validate::validate;

@@ -182,6 +182,16 @@ name!(
     TaskName(JobName, ResourceId) "dataSources/{data_source}/jobs/{job}/tasks/{task}", "dataSources", "jobs" => "tasks"
 );
 name!(
+    /// A schema of a source, as a job has it. Only the tables below it are resources.
+    JobSchemaName(JobName, SourceId) "dataSources/{data_source}/jobs/{job}/schemas/{schema}",
+    "dataSources", "jobs" => "schemas"
+);
+name!(
+    /// A table of a source, as a job has it.
+    JobTableName(JobSchemaName, SourceId) "dataSources/{data_source}/jobs/{job}/schemas/{schema}/tables/{table}",
+    "dataSources", "jobs", "schemas" => "tables"
+);
+name!(
     /// A timer.
     TimerName(DataSourceName, ResourceId) "dataSources/{data_source}/timers/{timer}", "dataSources" => "timers"
 );
@@ -216,4 +226,15 @@ impl DataSourceName {
         self
     }
 }
-under_data_source!(SchemaName, TableName, PartitionName, ScanName, JobName, TaskName, TimerName, RunName);
+under_data_source!(
+    SchemaName,
+    TableName,
+    PartitionName,
+    ScanName,
+    JobName,
+    TaskName,
+    JobSchemaName,
+    JobTableName,
+    TimerName,
+    RunName
+);

@@ -178,7 +178,7 @@ mod tests {
             }
         }
         // Secrets of messages inside messages were looked at too: through a oneof, and through messages around it.
-        for name in ["mms.registry.v1.DatabricksConfig", "mms.registry.v1.CreateDataSourceRequest"] {
+        for name in ["mms.registry.v1.DatabricksSource", "mms.registry.v1.CreateDataSourceRequest"] {
             assert!(carried.contains(name), "{name} carried no canary");
         }
         assert!(with_secrets > 0, "the contracts have secrets, so some message must have carried the canary");

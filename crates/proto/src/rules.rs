@@ -43,6 +43,8 @@ pub struct Rules {
     pub not_yet: bool,
     /// Values of the enum that this version refuses.
     pub not_yet_values: Vec<String>,
+    /// Greatest size of the value as it is sent; 0 for no rule.
+    pub max_bytes: u64,
 }
 
 fn extension(name: &str) -> ExtensionDescriptor {
@@ -126,5 +128,6 @@ fn parse(rules: &DynamicMessage) -> Rules {
         values: inner("values"),
         not_yet: flag("not_yet"),
         not_yet_values: texts("not_yet_values"),
+        max_bytes: count("max_bytes"),
     }
 }

@@ -6,6 +6,7 @@
 mod mask;
 mod not_yet;
 
+use prost_reflect::prost::Message as _;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, ReflectMessage, Value};
 use tonic_types::FieldViolation;
 
@@ -189,6 +190,11 @@ impl Walk {
             self.add(path, format!("has {length} {unit}: at most {} are allowed", rules.max_len));
             return false;
         }
+        let bytes = if rules.max_bytes > 0 { size(value) } else { 0 };
+        if bytes > rules.max_bytes {
+            self.add(path, format!("has {bytes} bytes: at most {} are allowed", rules.max_bytes));
+            return false;
+        }
         true
     }
 
@@ -254,6 +260,22 @@ fn is_empty(message: &DynamicMessage, field: &FieldDescriptor, value: &Value) ->
         Value::EnumNumber(number) => *number == 0,
         _ => !message.has_field(field),
     }
+}
+
+/// The size of a value as it is sent, tags and lengths included, about.
+fn size(value: &Value) -> u64 {
+    const TAG_AND_LENGTH: u64 = 4;
+    let inner = match value {
+        Value::String(text) => text.len() as u64,
+        Value::Bytes(bytes) => bytes.len() as u64,
+        Value::Message(message) => message.encoded_len() as u64,
+        Value::List(items) => return items.iter().map(size).sum(),
+        Value::Map(entries) => {
+            return entries.iter().map(|(key, value)| TAG_AND_LENGTH + size(&key.clone().into()) + size(value)).sum();
+        }
+        _ => 0,
+    };
+    TAG_AND_LENGTH + inner
 }
 
 /// Whether 0 counts although it is how "not set" looks: only a field with presence can really be unset.

@@ -8,7 +8,7 @@ fn source() -> pb::DataSource {
         display_name: "Lake".into(),
         state: pb::DataSourceState::Started as i32,
         create_time: Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 500_000_000 }),
-        databricks: Some(pb::DatabricksConfig { catalog: "main".into(), ..pb::DatabricksConfig::default() }),
+        source: Some(pb::DatabricksSource { catalog: "main".into(), ..pb::DatabricksSource::default() }.into()),
         settings: Some(pb::MigrationSettings { max_concurrent_tasks: 7, ..pb::MigrationSettings::default() }),
         ..pb::DataSource::default()
     }

@@ -81,6 +81,12 @@ pub enum StoreError {
         /// The kind that is stored.
         found: String,
     },
+    /// The data was written by a release whose data this one does not take.
+    #[error("{why}")]
+    OlderData {
+        /// What whoever starts the program is to do.
+        why: &'static str,
+    },
     /// The data was written by a newer release.
     #[error(
         "store has schema version {found}, this program knows up to {known}: run a newer release, data is never migrated backwards"

@@ -2,12 +2,13 @@
 
 use mms_proto::catalog::v1 as pb;
 use mms_proto::types::v1 as types;
+use mms_proto::uid::derived;
 use prost_types::Timestamp;
 use types::source_version::Version as Which;
 
 use crate::error::Result;
 use crate::key;
-use crate::record::{Counts, Migrated, Partition, Progress, Scan, Schema, Summary, Table, Target, Version};
+use crate::record::{Counts, Migrated, Partition, Progress, Scan, Schema, Summary, Table, TableFacts, Target, Version};
 use crate::rollup;
 use crate::scan::ScanState;
 use crate::status::State;
@@ -59,10 +60,11 @@ fn counts_to(counts: &Counts) -> types::StateCounts {
     }
 }
 
-/// A schema.
-pub fn schema_to(key: &SchemaKey, schema: Schema) -> Result<pb::Schema> {
+/// A schema of the data source with this uid.
+pub fn schema_to(source_uid: &str, key: &SchemaKey, schema: Schema) -> Result<pb::Schema> {
     Ok(pb::Schema {
         name: key::schema_name(key)?.to_string(),
+        uid: derived(&[source_uid, "schema", &key.1]),
         source_name: key.1.clone(),
         etag: schema.revision.to_string(),
         comment: schema.comment,
@@ -93,8 +95,13 @@ pub fn target_from(target: Option<types::TargetTable>) -> Target {
     target.map(|types::TargetTable { project, schema, table }| Target { project, schema, table }).unwrap_or_default()
 }
 
-/// A table.
-pub fn table_to(key: &TableKey, table: Table) -> Result<pb::Table> {
+/// What tells a table apart among those of the data source with this uid.
+fn table_uid(source_uid: &str, schema: &str, table: &str, source_id: &str) -> String {
+    derived(&[source_uid, "table", schema, table, source_id])
+}
+
+/// A table of the data source with this uid, in view FULL.
+pub fn table_to(source_uid: &str, key: &TableKey, table: Table) -> Result<pb::Table> {
     let changed = rollup::table_changed(&table);
     let facts = table.facts;
     let column = |column: crate::record::Column| pb::Column {
@@ -106,6 +113,7 @@ pub fn table_to(key: &TableKey, table: Table) -> Result<pb::Table> {
     };
     Ok(pb::Table {
         name: key::table_name(key)?.to_string(),
+        uid: table_uid(source_uid, &key.1, &key.2, &facts.source_id),
         source_schema: key.1.clone(),
         source_name: key.2.clone(),
         source_id: facts.source_id,
@@ -138,17 +146,33 @@ pub fn table_to(key: &TableKey, table: Table) -> Result<pb::Table> {
     })
 }
 
-/// A partition of a table whose id was seen last.
-pub fn partition_to(key: &PartitionKey, partition: Partition, table_id: &str) -> Result<pb::Partition> {
+/// A table as the view has it.
+pub fn in_view(mut table: pb::Table, view: types::View) -> pb::Table {
+    if view != types::View::Full {
+        table.columns.clear();
+        table.properties.clear();
+    }
+    table
+}
+
+/// A partition of a table, as that was seen last.
+pub fn partition_to(
+    source_uid: &str,
+    key: &PartitionKey,
+    partition: Partition,
+    of: &TableFacts,
+) -> Result<pb::Partition> {
     let name = key::partition_name(key)?;
     let value = |(column, value): &(String, Option<String>)| types::PartitionValue {
         column: column.clone(),
         value: value.clone().unwrap_or_default(),
         is_null: value.is_none(),
     };
-    let changed = rollup::partition_changed(&partition, table_id);
+    let changed = rollup::partition_changed(&partition, &of.delta_id);
+    let table_uid = table_uid(source_uid, &key.1, &key.2, &of.source_id);
     Ok(pb::Partition {
         values: name.id().levels().iter().map(value).collect(),
+        uid: derived(&[&table_uid, "partition", &name.id().to_string()]),
         name: name.to_string(),
         file_count: partition.file_count,
         size_bytes: partition.size_bytes,
@@ -172,6 +196,7 @@ fn progress_to(progress: &Progress) -> pb::ScanProgress {
         partitions_found: progress.partitions_found,
         vanished: progress.vanished,
         listing_done: progress.listing_done,
+        schemas_failed: progress.schemas_failed,
     }
 }
 
@@ -179,9 +204,10 @@ fn progress_to(progress: &Progress) -> pb::ScanProgress {
 pub fn scan_to(key: &ScanKey, scan: Scan) -> pb::Scan {
     pb::Scan {
         name: key::scan_name(key),
+        uid: scan.uid.clone(),
         state: ScanState::of(&scan) as i32,
         schemas: scan.schemas,
-        tables: scan.tables,
+        tables: scan.tables.into_iter().map(|t| types::SourceTable { schema: t.schema, table: t.table }).collect(),
         error: scan.error,
         create_time: time_to(scan.create_time_ms),
         start_time: time_to(scan.start_time_ms),

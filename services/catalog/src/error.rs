@@ -190,4 +190,12 @@ mod tests {
             assert!(!told.message.contains("/var"), "{}", told.message);
         }
     }
+
+    #[test]
+    fn a_full_disk_is_said_as_what_it_is() {
+        let full = StoreError::DiskFull { dir: "/var/lib/mms".into(), free: 1, needed: 2 };
+        let told = ApiError::from(CatalogError::from(full));
+        assert_eq!((told.code, told.reason), (Code::ResourceExhausted, ErrorReason::StorageFull));
+        assert!(told.retry_after.is_some() && !told.message.contains("/var"), "{}", told.message);
+    }
 }

@@ -72,7 +72,11 @@ impl Peers {
 
     /// Opens a session.
     pub async fn open(&self, source: &str, holder: &str) -> Result<pb::Session> {
-        let request = pb::OpenSessionRequest { data_source: key::source_name(source), holder: holder.to_owned() };
+        let request = pb::OpenSessionRequest {
+            data_source: key::source_name(source),
+            holder: holder.to_owned(),
+            purposes: vec![pb::SessionPurpose::Metadata as i32],
+        };
         let answer = self.sessions.clone().open_session(request).await.map_err(refused)?.into_inner();
         let nothing = || CatalogError::Peer {
             service: "registry",

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use mms_databricks::TableInfo;
 use mms_delta::{PartitionTotals, Snapshot};
 use mms_maxcompute::name::ProjectName;
+use mms_proto::FindingReason;
 use mms_proto::catalog::v1 as pb;
 use mms_store::Read;
 
@@ -96,12 +97,12 @@ fn refuse(info: &TableInfo, source: &Source) -> Vec<Note> {
     match kind {
         K::Managed | K::External => {}
         K::ShallowClone => notes.push(Note::blocker(
-            "SHALLOW_CLONE_UNSUPPORTED",
+            FindingReason::ShallowCloneUnsupported,
             format!("the table is a {word}: its files lie in other tables' folders"),
             "make a deep clone of it and move that",
         )),
         _ => notes.push(Note::blocker(
-            "KIND_UNSUPPORTED",
+            FindingReason::KindUnsupported,
             format!("the table is a {word}, which has no files of its own to read"),
             "create a Delta table from it (CREATE TABLE ... AS SELECT) and move that, or leave it out",
         )),
@@ -109,20 +110,23 @@ fn refuse(info: &TableInfo, source: &Source) -> Vec<Note> {
     let format = info.data_source_format.as_deref().unwrap_or("of no known format");
     if notes.is_empty() && !format.eq_ignore_ascii_case("delta") {
         notes.push(Note::blocker(
-            "FORMAT_UNSUPPORTED",
+            FindingReason::FormatUnsupported,
             format!("the table is {format}, and this version reads DELTA"),
             "convert it (CONVERT TO DELTA, or CREATE TABLE ... AS SELECT), or leave it out",
         ));
     }
+    let by_files = notes.is_empty();
     if info.is_governed_by_row() {
         notes.push(Note::blocker(
-            "ROW_FILTER_OR_MASK",
+            FindingReason::RowFilterOrMask,
             "the table has a row filter or a column mask, which reading its files would pass by",
             "move a table made from what may be seen, or take the filter and masks off",
         ));
     }
-    if let Some(why) = source.cannot_read() {
-        notes.push(Note::blocker("STORAGE_UNREADABLE", format!("the data source's files cannot be read: {why}"), ""));
+    if by_files && let Err(why) = source.can_read(info) {
+        let text = format!("the table's files cannot be read: {why}");
+        let remedy = "add a storage access to the data source for the location, or one without a prefix";
+        notes.push(Note::blocker(FindingReason::StorageUnreadable, text, remedy));
     }
     notes
 }
@@ -152,14 +156,13 @@ impl Work<'_> {
         {
             let other = key::table_name(&other)?;
             let note = Note::blocker(
-                "TARGET_TAKEN",
+                FindingReason::TargetTaken,
                 format!("{other} goes to {} too, and rows of two tables must not meet in one", definition.target),
                 "give one of them another target",
             );
             findings.push(note.to_pb(&self.name));
         }
-        let target =
-            mapped.definition.as_ref().map(|definition| definition::target(definition, &mapped)).transpose()?;
+        let target = mapped.definition.as_ref().map(|definition| definition::target(definition, &mapped));
         let free = !blocks(&findings) && target.is_some();
         let plan = pb::TablePlan {
             table: self.name.clone(),
@@ -174,8 +177,7 @@ impl Work<'_> {
         let table = pb::PinnedTable {
             plan: Some(plan),
             location: snapshot.shape().root().to_string(),
-            shape_json: snapshot.shape().to_json(),
-            reader_features: snapshot.reader_features(),
+            format: Some(pb::pinned_table::Format::Delta(definition::delta(&snapshot))),
         };
         Ok(Planned { table, files: units.filter(|_| free).map(|units| (snapshot, units)) })
     }
@@ -197,7 +199,7 @@ impl Work<'_> {
         let allowed = rules::may_use(project, target);
         if !allowed {
             notes.push(Note::blocker(
-                "PROJECT_NOT_ALLOWED",
+                FindingReason::ProjectNotAllowed,
                 format!("project {project} is not one of the data source"),
                 "name it among the data source's projects, or choose another target",
             ));
@@ -207,16 +209,13 @@ impl Work<'_> {
         let project = ProjectName::new(project).map_err(|error| unusable(error.to_string()))?;
         let source = definition::source_table(self.key, &self.info, snapshot, partitions)
             .map_err(|error| unusable(error.to_string()))?;
-        // A column mapping of a job is meant for all its tables, and names columns of some.
-        let mut ask = self.ask.clone();
-        ask.columns.retain(|column, _| source.columns.iter().any(|known| known.name == *column));
         let settings = &self.source.settings;
         let mut rules = rules::rules(
-            &self.key.0,
+            &self.source.uid,
             &self.key.1,
             project,
             has_schemas,
-            &ask,
+            self.ask,
             &self.table.target,
             &schema,
             settings,
@@ -227,11 +226,11 @@ impl Work<'_> {
         if let Some(definition) = plan.definition.as_ref().filter(|_| allowed)
             && let Some(there) = self.source.target(&definition.target).await?
         {
-            if target::keep_types(&mut rules, definition, &there) {
+            if target::keep_types(&mut rules, definition, &there, self.ask.policy) {
                 plan = mms_mapping::plan_table(&source, &rules);
             }
             if let Some(definition) = &plan.definition {
-                target::judge(definition, &there, notes);
+                target::judge(definition, &there, self.ask.policy, notes);
             }
         }
         Ok(plan)

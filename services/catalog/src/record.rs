@@ -250,8 +250,8 @@ pub struct Scan {
     pub number: u64,
     #[prost(string, repeated, tag = "2")]
     pub schemas: Vec<String>,
-    #[prost(string, repeated, tag = "3")]
-    pub tables: Vec<String>,
+    #[prost(message, repeated, tag = "3")]
+    pub tables: Vec<SourceTable>,
     /// Number of a [`crate::scan::ScanState`].
     #[prost(int32, tag = "4")]
     pub state: i32,
@@ -267,6 +267,17 @@ pub struct Scan {
     pub progress: Progress,
     #[prost(uint64, tag = "10")]
     pub revision: u64,
+    #[prost(string, tag = "11")]
+    pub uid: String,
+}
+
+/// A table that somebody named.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct SourceTable {
+    #[prost(string, tag = "1")]
+    pub schema: String,
+    #[prost(string, tag = "2")]
+    pub table: String,
 }
 
 /// Counters of a data source.

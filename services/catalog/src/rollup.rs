@@ -1,8 +1,6 @@
 //! Writing partitions, tables and schemas so that the states and counters above them are right in the same commit.
 //! Whoever changes one of these records goes through here; nothing else writes them.
 
-use std::ops::ControlFlow;
-
 use mms_store::{Read, Scope, StoreError, Tx};
 
 use crate::error::Result;
@@ -139,18 +137,6 @@ fn oldest_version(tx: &Tx<'_>, key: &TableKey) -> Result<Option<Migrated>> {
     let one_place = last.is_some_and(|(last, _)| last.1 == first.1);
     let (table_id, target) = if one_place { (first.1.0, count.target) } else { (String::new(), None) };
     Ok(Some(Migrated { number: first.2, commit_time_ms: count.commit_time_ms, table_id, target }))
-}
-
-/// Counts the versions of all partitions, for stores that counted them without table and target.
-pub fn count_versions(tx: &mut Tx<'_>) -> Result<(), StoreError> {
-    let mut migrated = Vec::new();
-    tx.scan(&PARTITIONS, &Scope::all(), |key, partition| {
-        if partition.delete_time_ms == 0 && partition.migrated.is_some() {
-            migrated.push((key, partition.migrated));
-        }
-        ControlFlow::Continue(())
-    })?;
-    migrated.iter().try_for_each(|(key, migrated)| shift_version(tx, key, migrated.as_ref(), 1))
 }
 
 /// Whether the files of a partition differ from those at the target. `table_id` is that of its table, as seen last.

@@ -10,15 +10,14 @@ use std::time::Duration;
 
 use mms_databricks::{StorageSecret, TableInfo, Workspace};
 use mms_delta::{DeltaTable, Snapshot};
-use mms_ends::Storage;
+use mms_ends::{Storage, Storages};
 use mms_http::HttpClient;
 use mms_maxcompute::Project;
 use mms_maxcompute::metadata::TableInfo as TargetInfo;
 use mms_maxcompute::name::ProjectName;
 use mms_maxcompute::table::TableRef;
 use mms_proto::registry::v1 as pb;
-use mms_proto::types::v1::ReadPath;
-use mms_storage::{LocalFiles, StorageCredential, StorageLocation, StorageSettings};
+use mms_storage::{StorageCredential, StorageLocation, StorageSettings};
 use parking_lot::Mutex;
 
 pub use sessions::Sources;
@@ -38,8 +37,8 @@ pub struct Source {
     pub target: pb::MaxComputeConfig,
     /// Its workspace.
     pub workspace: Workspace,
-    /// How its files are read, or why they cannot be.
-    storage: Result<Storage, &'static str>,
+    /// How its files are read.
+    storage: Storages,
     http: HttpClient,
     project: Result<Project, String>,
     /// By project: whether it has schemas, as it said itself.
@@ -51,10 +50,10 @@ impl Source {
     pub fn of(id: &str, session: pb::Session) -> Result<Self> {
         let unusable = |what: String| CatalogError::Unusable { data_source: crate::key::source_name(id), what };
         let source = session.data_source.unwrap_or_default();
+        let databricks = source.databricks().cloned().unwrap_or_default();
         let http = mms_ends::connection(session.network_connection.as_ref())
             .and_then(|connection| HttpClient::new(&connection))
             .map_err(|error| unusable(error.to_string()))?;
-        let databricks = source.databricks.unwrap_or_default();
         let target = source.max_compute.unwrap_or_default();
         let workspace = mms_ends::workspace(&databricks, &http).map_err(|error| unusable(error.to_string()))?;
         let project = project(&target, &http);
@@ -67,16 +66,28 @@ impl Source {
             settings: source.settings.unwrap_or_default(),
             target,
             workspace,
-            storage: storage(&databricks),
+            storage: mms_ends::storage(&databricks).map_err(|error| unusable(error.to_string()))?,
             http,
             project,
             schemas: Mutex::default(),
         })
     }
 
-    /// Why no file can be read at all, if that is so.
-    pub fn cannot_read(&self) -> Option<&str> {
-        self.storage.as_ref().err().copied()
+    /// Whether there is a way to read the files of a table, or why there is none.
+    pub fn can_read(&self, info: &TableInfo) -> std::result::Result<(), String> {
+        let location = self.location(info).map_err(|error| error.to_string())?;
+        match self.storage.of(&location) {
+            Some(_) => Ok(()),
+            None => Err(format!("no storage access of the data source is for {location}")),
+        }
+    }
+
+    fn location(&self, info: &TableInfo) -> Result<StorageLocation> {
+        let text = info.storage_location.as_deref().unwrap_or_default();
+        if text.is_empty() {
+            return Err(self.unusable("the workspace names no location of this table: the token may only browse it"));
+        }
+        StorageLocation::parse(text, self.storage.local_files()).map_err(|error| self.unusable(error))
     }
 
     fn unusable(&self, what: impl fmt::Display) -> CatalogError {
@@ -85,13 +96,7 @@ impl Source {
 
     /// Opens a version of a table, or its newest.
     pub async fn open(&self, info: &TableInfo, version: Option<u64>) -> Result<Snapshot> {
-        let text = info.storage_location.as_deref().unwrap_or_default();
-        if text.is_empty() {
-            return Err(self.unusable("the workspace names no location of this table: the token may only browse it"));
-        }
-        let allowed =
-            if matches!(self.storage, Ok(Storage::Local(_))) { LocalFiles::Allowed } else { LocalFiles::Refused };
-        let location = StorageLocation::parse(text, allowed).map_err(|error| self.unusable(error))?;
+        let location = self.location(info)?;
         let credential = self.credential(info, &location).await?;
         let settings = StorageSettings::new(self.http.clone());
         let store = mms_storage::open(&location, &credential, &settings).map_err(|error| self.unusable(error))?;
@@ -99,14 +104,14 @@ impl Source {
     }
 
     async fn credential(&self, info: &TableInfo, location: &StorageLocation) -> Result<StorageCredential> {
-        match &self.storage {
-            Err(why) => Err(self.unusable(why)),
-            Ok(Storage::With(credential)) => Ok(credential.clone()),
-            Ok(Storage::Local(root)) => {
+        match self.storage.of(location) {
+            None => Err(self.unusable(format!("no storage access of it is for {location}"))),
+            Some(Storage::With(credential)) => Ok(credential.clone()),
+            Some(Storage::Local(root)) => {
                 self.below(root, location).await?;
                 Ok(StorageCredential::None)
             }
-            Ok(Storage::Vended) => {
+            Some(Storage::Vended) => {
                 let id = info.table_id.as_ref();
                 let id = id.ok_or_else(|| self.unusable("the workspace names no id of this table to vend for"))?;
                 match self.workspace.table_credentials(id).await?.secret {
@@ -160,13 +165,6 @@ impl Source {
         self.schemas.lock().insert(project.to_owned(), has);
         Ok(has)
     }
-}
-
-fn storage(config: &pb::DatabricksConfig) -> Result<Storage, &'static str> {
-    if config.read_path() == ReadPath::Jdbc {
-        return Err("it is read through JDBC, which this version does not do yet: use read_path STORAGE");
-    }
-    mms_ends::storage(config).ok_or("it has no storage access: set one of sas, service_principal, vended")
 }
 
 fn project(config: &pb::MaxComputeConfig, http: &HttpClient) -> Result<Project, String> {

@@ -1,6 +1,6 @@
 //! This service's tables. Owns keys and indexes; decides nothing.
 
-use mms_store::{Index, Schema, Table};
+use mms_store::{Index, Schema, StoreError, Table, Tx};
 
 use crate::record;
 use crate::scan::ScanState;
@@ -51,7 +51,14 @@ pub static CLAIMS_BY_TABLE: Index<TableKey, String, record::Claim> =
 /// By (method, request id).
 pub static REQUESTS: Table<(String, String), record::Request> = Table::new("requests", 1);
 
+/// What a version before 0.1.0 wrote.
+fn too_old(_: &mut Tx<'_>) -> Result<(), StoreError> {
+    let why = "the catalog was stored by a version before 0.1.0, in another form: start with an empty data folder, and scan again";
+    Err(StoreError::OlderData { why })
+}
+
 /// The schema of this service's store.
 pub fn schema() -> Schema {
-    Schema::new("catalog").migration(crate::rollup::count_versions)
+    // One refusal for each version that there was.
+    Schema::new("catalog").migration(too_old).migration(too_old)
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use mms_http::HttpClient;
 use mms_http::redact::redact_text;
 use mms_proto::registry::v1 as pb;
-use pb::CheckState;
+use pb::{CheckState, CheckStepId};
 use tokio::sync::mpsc;
 
 use crate::access::Access;
@@ -66,8 +66,18 @@ impl Steps {
     }
 
     /// One step; `Ok(true)` when it did not fail.
-    async fn step(&mut self, id: &str, work: impl Future<Output = Finding>) -> Result<bool, Gone> {
-        self.tell(id, CheckState::Running, Finding::ok(""), Duration::ZERO).await?;
+    async fn step(&mut self, id: CheckStepId, work: impl Future<Output = Finding>) -> Result<bool, Gone> {
+        self.step_of(id, "", work).await
+    }
+
+    /// The same, of a step that looks at several things: this one.
+    async fn step_of(
+        &mut self,
+        id: CheckStepId,
+        subject: &str,
+        work: impl Future<Output = Finding>,
+    ) -> Result<bool, Gone> {
+        self.tell((id, subject), CheckState::Running, Finding::ok(""), Duration::ZERO).await?;
         let begun = Instant::now();
         let late = || {
             let text = format!("no answer within {} s", STEP_LIMIT.as_secs());
@@ -75,25 +85,32 @@ impl Steps {
         };
         let finding = tokio::time::timeout(STEP_LIMIT, Box::pin(work)).await.unwrap_or_else(|_| late());
         let state = finding.state;
-        self.tell(id, state, finding, begun.elapsed()).await?;
+        self.tell((id, subject), state, finding, begun.elapsed()).await?;
         Ok(state != CheckState::Failed)
     }
 
     /// A step whose outcome is known.
-    async fn note(&mut self, id: &str, finding: Finding) -> Result<bool, Gone> {
+    async fn note(&mut self, id: CheckStepId, finding: Finding) -> Result<bool, Gone> {
         self.step(id, async { finding }).await
     }
 
-    async fn skip(&mut self, ids: &[&str], why: &str) -> Result<(), Gone> {
+    async fn skip(&mut self, ids: &[CheckStepId], why: &str) -> Result<(), Gone> {
         for id in ids {
-            self.tell(id, CheckState::Skipped, Finding::skipped(why), Duration::ZERO).await?;
+            self.tell((*id, ""), CheckState::Skipped, Finding::skipped(why), Duration::ZERO).await?;
         }
         Ok(())
     }
 
-    async fn tell(&mut self, id: &str, state: CheckState, finding: Finding, took: Duration) -> Result<(), Gone> {
+    async fn tell(
+        &mut self,
+        (id, subject): (CheckStepId, &str),
+        state: CheckState,
+        finding: Finding,
+        took: Duration,
+    ) -> Result<(), Gone> {
         let step = pb::CheckStep {
-            id: id.to_owned(),
+            id: id as i32,
+            subject: subject.to_owned(),
             state: state as i32,
             // Pieces of it are a far end's own words.
             message: redact_text(&finding.message),
@@ -132,13 +149,14 @@ pub async fn run(
     };
     match ready {
         Ok((source, http)) => {
-            steps.note("credentials.resolved", Finding::ok("every secret is there and readable")).await?;
+            steps.note(CheckStepId::CredentialsResolved, Finding::ok("every secret is there and readable")).await?;
             all(&source, &http, start_cluster, &mut steps, now_ms).await?;
         }
         Err(text) => {
             let remedy = "mend the reference or the network connection that the message names";
-            steps.note("credentials.resolved", Finding::failed(text, remedy)).await?;
-            let rest: Vec<&str> = workspace::STEPS.iter().chain(project::STEPS).chain(clock::STEPS).copied().collect();
+            steps.note(CheckStepId::CredentialsResolved, Finding::failed(text, remedy)).await?;
+            let rest: Vec<CheckStepId> =
+                workspace::STEPS.iter().chain(project::STEPS).chain(clock::STEPS).copied().collect();
             steps.skip(&rest, "nothing can be tried without credentials").await?;
         }
     }
@@ -152,28 +170,29 @@ async fn all(
     steps: &mut Steps,
     now_ms: fn() -> i64,
 ) -> Result<(), Gone> {
-    let databricks = source.databricks.clone().unwrap_or_default();
+    let databricks = source.databricks().cloned().unwrap_or_default();
     let max_compute = source.max_compute.clone().unwrap_or_default();
     let visible = workspace::check(&databricks, http, start_cluster, steps).await?;
-    steps.step("storage.readable", storage::check(&databricks, http, visible, now_ms())).await?;
+    steps.step(CheckStepId::StorageReadable, storage::check(&databricks, http, visible, now_ms())).await?;
     project::check(&max_compute, http, steps).await?;
-    steps.step("clock.source", clock::check(&databricks.workspace_url, http, clock::SOURCE)).await?;
-    steps.step("clock.target", clock::check(&max_compute.endpoint, http, clock::TARGET)).await?;
+    steps.step(CheckStepId::ClockSource, clock::check(&databricks.workspace_url, http, clock::SOURCE)).await?;
+    steps.step(CheckStepId::ClockTarget, clock::check(&max_compute.endpoint, http, clock::TARGET)).await?;
     Ok(())
 }
 
 /// The short try that a start makes: the catalog is visible with these credentials, and the project reachable.
 pub async fn try_ends(source: &pb::DataSource, network: Option<&pb::NetworkConnection>) -> Result<()> {
-    let databricks = source.databricks.clone().unwrap_or_default();
+    let databricks = source.databricks().cloned().unwrap_or_default();
     let max_compute = source.max_compute.clone().unwrap_or_default();
-    let http = far::http(network).map_err(|error| failed(End::Source, "workspace.reachable", &error.to_string()))?;
+    let http =
+        far::http(network).map_err(|error| failed(End::Source, CheckStepId::WorkspaceReachable, &error.to_string()))?;
     let (workspace, project) =
         tokio::join!(workspace::try_catalog(&databricks, &http), project::try_project(&max_compute, &http));
     workspace.map_err(|(step, text)| failed(End::Source, step, &text))?;
     project.map_err(|(step, text)| failed(End::Target, step, &text))
 }
 
-fn failed(end: End, step: &str, text: &str) -> RegistryError {
+fn failed(end: End, step: CheckStepId, text: &str) -> RegistryError {
     let message = format!("{}; CheckDataSource tells more", redact_text(text));
-    RegistryError::EndFailed { end, step: step.to_owned(), message }
+    RegistryError::EndFailed { end, step, message }
 }

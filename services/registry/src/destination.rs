@@ -2,20 +2,24 @@
 //! among those who know the secret, so a change of it does not take a stored one along. Pure.
 
 use mms_proto::registry::v1 as pb;
-use pb::databricks_config::StorageAccess;
+use pb::storage_access::Access;
+
+use crate::secrets::item_path;
 
 /// Secrets that a change would take elsewhere.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Moved {
     /// What their paths begin with.
-    pub secrets: &'static str,
+    pub secrets: String,
     /// The field that moves them.
     pub by: &'static str,
 }
 
-fn authority(config: &pb::DatabricksConfig) -> &str {
-    match &config.storage_access {
-        Some(StorageAccess::ServicePrincipal(principal)) => &principal.authority_host,
+/// Who is asked for tokens of the storage below a prefix.
+fn authority<'a>(config: &'a pb::DatabricksSource, prefix: &str) -> &'a str {
+    let access = config.storage.iter().find(|storage| storage.location_prefix == prefix);
+    match access.and_then(|storage| storage.access.as_ref()) {
+        Some(Access::AzureServicePrincipal(principal)) => &principal.authority_host,
         _ => "",
     }
 }
@@ -28,20 +32,23 @@ fn same(before: &str, after: &str) -> bool {
 /// What a change of a data source takes elsewhere.
 pub fn of_source(before: &pb::DataSource, after: &pb::DataSource) -> Vec<Moved> {
     let mut moved = Vec::new();
-    let mut note = |changed: bool, secrets, by| {
+    let mut note = |changed: bool, secrets: &str, by| {
         if changed {
-            moved.push(Moved { secrets, by });
+            moved.push(Moved { secrets: secrets.to_owned(), by });
         }
     };
     // A connection may name other addresses for hosts and other authorities for certificates; none may not.
     let network = !after.network_connection.is_empty() && before.network_connection != after.network_connection;
     note(network, "", "network_connection");
-    if let (Some(before), Some(after)) = (&before.databricks, &after.databricks) {
+    if let (Some(before), Some(after)) = (before.databricks(), after.databricks()) {
         // The workspace says where tables lie, and so whom the storage's credentials are shown.
         let changed = !same(&before.workspace_url, &after.workspace_url);
         note(changed, "databricks.", "databricks.workspace_url");
-        let changed = !same(authority(before), authority(after));
-        note(changed, "databricks.service_principal.", "databricks.service_principal.authority_host");
+        for storage in &after.storage {
+            let prefix = &storage.location_prefix;
+            let changed = !same(authority(before, prefix), authority(after, prefix));
+            note(changed, &item_path("databricks.storage", prefix), "azure_service_principal.authority_host");
+        }
     }
     if let (Some(before), Some(after)) = (&before.max_compute, &after.max_compute) {
         note(!same(&before.endpoint, &after.endpoint), "max_compute.", "max_compute.endpoint");
@@ -54,7 +61,7 @@ pub fn of_source(before: &pb::DataSource, after: &pb::DataSource) -> Vec<Moved> 
 /// What a change of a network connection takes elsewhere. The key of a client certificate is sent to nobody.
 pub fn of_network(before: &pb::NetworkConnection, after: &pb::NetworkConnection) -> Vec<Moved> {
     let changed = !same(&before.proxy_url, &after.proxy_url);
-    changed.then_some(Moved { secrets: "proxy_authorization", by: "proxy_url" }).into_iter().collect()
+    changed.then_some(Moved { secrets: "proxy_authorization".to_owned(), by: "proxy_url" }).into_iter().collect()
 }
 
 /// The fields of a network connection by whose change the sources that name it would reach other hosts, or trust others, with
@@ -97,13 +104,18 @@ mod tests {
 
     fn source(workspace: &str, authority: &str, endpoint: &str, network: &str) -> pb::DataSource {
         let principal =
-            pb::ServicePrincipal { authority_host: authority.to_owned(), ..pb::ServicePrincipal::default() };
+            pb::AzureServicePrincipal { authority_host: authority.to_owned(), ..pb::AzureServicePrincipal::default() };
+        let storage = pb::StorageAccess {
+            location_prefix: "abfss://a@b".to_owned(),
+            access: Some(Access::AzureServicePrincipal(principal)),
+        };
+        let databricks = pb::DatabricksSource {
+            workspace_url: workspace.to_owned(),
+            storage: vec![storage],
+            ..pb::DatabricksSource::default()
+        };
         pb::DataSource {
-            databricks: Some(pb::DatabricksConfig {
-                workspace_url: workspace.to_owned(),
-                storage_access: Some(StorageAccess::ServicePrincipal(principal)),
-                ..pb::DatabricksConfig::default()
-            }),
+            source: Some(databricks.into()),
             max_compute: Some(pb::MaxComputeConfig {
                 endpoint: endpoint.to_owned(),
                 ..pb::MaxComputeConfig::default()
@@ -119,10 +131,7 @@ mod tests {
         let by = |after: &pb::DataSource| of_source(&before, after).iter().map(|m| m.by).collect::<Vec<_>>();
         assert!(by(&source("https://a/", "", "https://m", "")).is_empty(), "to go without a connection is safe");
         assert_eq!(by(&source("https://b", "", "https://m", "")), ["databricks.workspace_url"]);
-        assert_eq!(
-            by(&source("https://a", "https://x", "https://m", "")),
-            ["databricks.service_principal.authority_host"]
-        );
+        assert_eq!(by(&source("https://a", "https://x", "https://m", "")), ["azure_service_principal.authority_host"]);
         assert_eq!(by(&source("https://a", "", "https://n", "")), ["max_compute.endpoint"]);
         assert_eq!(by(&source("https://a", "", "https://m", "networkConnections/o")), ["network_connection"]);
     }

@@ -1,5 +1,6 @@
 //! What can go wrong in this service, and the one place that says how a caller hears of it.
 
+use mms_proto::registry::v1::CheckStepId;
 use mms_proto::{ApiError, ErrorReason, FieldViolation};
 use mms_store::StoreError;
 use tonic::Code;
@@ -84,7 +85,7 @@ pub enum RegistryError {
         /// Which end.
         end: End,
         /// The step of a check that finds the same.
-        step: String,
+        step: CheckStepId,
         /// What was found and what to do.
         message: String,
     },
@@ -103,6 +104,12 @@ pub enum End {
     Source,
     /// MaxCompute.
     Target,
+}
+
+/// A step of a check as metadata has it: the value's name without its prefix.
+fn step_text(step: CheckStepId) -> &'static str {
+    let name = step.as_str_name();
+    name.strip_prefix("CHECK_STEP_ID_").unwrap_or(name)
 }
 
 /// One answer of this service.
@@ -124,7 +131,9 @@ impl From<RegistryError> for ApiError {
                 tracing::error!(error = text, "the vault failed");
                 Self::store_failed("registry", false)
             }
-            E::Reference(_) => precondition(ErrorReason::SourceFailed).with("step", "credentials"),
+            E::Reference(_) => {
+                precondition(ErrorReason::SourceFailed).with("step", step_text(CheckStepId::CredentialsResolved))
+            }
             E::NotFound(resource) => Self::not_found(resource),
             E::IdTaken(resource) => Self::already_exists(resource, text),
             E::NameTaken { holder, .. } => Self::already_exists(holder, text),
@@ -146,7 +155,7 @@ impl From<RegistryError> for ApiError {
                 End::Source => ErrorReason::SourceFailed,
                 End::Target => ErrorReason::TargetFailed,
             })
-            .with("step", step),
+            .with("step", step_text(step)),
             E::Invalid(violations) => Self::invalid(violations),
             E::CutOff => Self::unavailable("registry", text),
         }

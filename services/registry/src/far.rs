@@ -27,7 +27,7 @@ pub fn http(network: Option<&pb::NetworkConnection>) -> Result<HttpClient, HttpE
 }
 
 /// The workspace of a data source, or why there can be none.
-pub fn workspace(config: &pb::DatabricksConfig, http: &HttpClient) -> Result<Workspace, String> {
+pub fn workspace(config: &pb::DatabricksSource, http: &HttpClient) -> Result<Workspace, String> {
     let workspace = mms_ends::workspace(config, http).map_err(|error| error.to_string())?;
     Ok(workspace.with_policy(short()))
 }

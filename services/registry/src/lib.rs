@@ -20,6 +20,7 @@ pub mod key_file;
 mod lease;
 mod mask;
 mod network;
+mod purpose;
 mod record;
 mod reference;
 mod request;

@@ -67,11 +67,14 @@ mod tests {
 
     fn source(url: &str, catalog: &str, tasks: i32) -> pb::DataSource {
         pb::DataSource {
-            databricks: Some(pb::DatabricksConfig {
-                workspace_url: url.into(),
-                catalog: catalog.into(),
-                ..pb::DatabricksConfig::default()
-            }),
+            source: Some(
+                pb::DatabricksSource {
+                    workspace_url: url.into(),
+                    catalog: catalog.into(),
+                    ..pb::DatabricksSource::default()
+                }
+                .into(),
+            ),
             settings: Some(pb::MigrationSettings { max_concurrent_tasks: tasks, ..pb::MigrationSettings::default() }),
             ..pb::DataSource::default()
         }

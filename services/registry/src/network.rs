@@ -28,6 +28,8 @@ fn put(tx: &mut Tx<'_>, vault: &KeyRing, id: &str, record: &mut NetworkConnectio
         return Err(RegistryError::NameTaken { name: record.display_name.clone(), holder: name(holder) });
     }
     record.revision = tx.revision();
+    record.proxy_authorization = secrets.get("proxy_authorization").is_some();
+    record.client_key = secrets.get("client_key_pem").is_some();
     sealed::write(tx, vault, sealed::NETWORK, id, secrets)?;
     Ok(tx.put(&NETWORKS, &id.to_owned(), record)?)
 }

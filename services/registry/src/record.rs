@@ -11,10 +11,10 @@ mod seal;
 mod settings;
 mod source;
 
-pub use databricks::{Databricks, ServicePrincipal, StorageAccess, WorkspaceAuth};
+pub use databricks::{Databricks, ServicePrincipal, Storage, StorageAccess, WorkspaceAuth};
 pub use max_compute::{Account, MaxCompute};
 pub use network::NetworkConnection;
 pub use report::{CheckReport, CheckStep};
 pub use seal::{Request, Sealed};
-pub use settings::{CharacterMapping, Clock, Rate, Schedule, Settings, Window};
+pub use settings::{CharacterMapping, Clock, Rate, Schedule, Settings};
 pub use source::{Change, DataSource, Trim, Use};

@@ -47,10 +47,19 @@ impl Judge<'_> {
 
     /// A secret that must be there, sent or stored.
     fn secret(&mut self, field: &str) {
-        if self.secrets.get(field).is_none() {
-            self.add(field, "is required: none is stored and none was sent");
+        self.secret_at(field, field);
+    }
+
+    /// The same where the request shows another path than that under which the secret lies.
+    fn secret_at(&mut self, path: &str, shown: &str) {
+        match self.secrets.get(path) {
+            None => self.add(shown, "is required: none is stored and none was sent"),
+            Some(secret) => {
+                if let Some(fault) = self.guard.fault(secret) {
+                    self.add(shown, fault);
+                }
+            }
         }
-        self.optional_secret(field);
     }
 
     fn optional_secret(&mut self, field: &str) {
@@ -88,7 +97,7 @@ impl Judge<'_> {
 /// All violations of a data source that are judged here.
 pub fn judge(source: &pb::DataSource, offline: Offline<'_>) -> Vec<FieldViolation> {
     let mut judge = Judge { at: offline.at, secrets: offline.secrets, guard: offline.guard, found: Vec::new() };
-    if let Some(config) = &source.databricks {
+    if let Some(config) = source.databricks() {
         databricks::judge(config, offline, &mut judge);
     }
     if let Some(config) = &source.max_compute {

@@ -17,7 +17,7 @@ use crate::record::{DataSource, Use};
 use crate::state::{Event, State};
 use crate::store::USES;
 use crate::vault::VaultError;
-use crate::{check, network, source};
+use crate::{check, network, purpose, source};
 
 /// Longest try of both ends together.
 const TRY_LIMIT: Duration = Duration::from_secs(60);
@@ -42,7 +42,7 @@ async fn start_now(core: &Core, id: &str) -> Result<DataSource> {
         Ok(tried) => tried,
         Err(_) => Err(RegistryError::EndFailed {
             end: crate::error::End::Source,
-            step: "workspace.reachable".into(),
+            step: pb::CheckStepId::WorkspaceReachable,
             message: format!("the ends did not answer within {} s", TRY_LIMIT.as_secs()),
         }),
     };
@@ -87,7 +87,7 @@ pub async fn delete(core: &Core, id: &str, etag: &str, force: bool) -> Result<Da
 }
 
 /// Opens a session: the only way by which secrets leave this process.
-pub async fn open_session(core: &Core, id: &str, holder: &str) -> Result<pb::Session> {
+pub async fn open_session(core: &Core, id: &str, holder: &str, purposes: &[pb::SessionPurpose]) -> Result<pb::Session> {
     core.store.read(|read| source::started(read, id))?;
     let Access { source, network, network_revision } = access::stored(core, id).await?;
     let token = random_token()?;
@@ -97,7 +97,8 @@ pub async fn open_session(core: &Core, id: &str, holder: &str) -> Result<pb::Ses
     if !core.leases.open(&token, id, holder, network_revision, Instant::now()) {
         return Err(RegistryError::TooManySessions);
     }
-    tracing::info!(data_source = source.name, holder, "session opened");
+    let source = purpose::limited(source, purposes);
+    tracing::info!(data_source = source.name, holder, ?purposes, "session opened");
     Ok(pb::Session {
         session_token: token,
         expire_after: crate::convert::duration(core.leases.session_term()),

@@ -1,11 +1,13 @@
 //! Takes the secrets out of a message and puts them back, by the contract's own marks. What is stored, watched or shown
-//! is what is left without them. Secrets lie under the path of their field, as in `databricks.access_token.token`.
+//! is what is left without them. Secrets lie under the path of their field, as in `databricks.access_token.token`; an item of a
+//! list of messages is told apart by its first field, which is its key, as in `databricks.storage["abfss://…"].azure_sas.sas`:
+//! so a secret stays with its item when others come and go.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use mms_proto::{descriptor, redact};
-use prost_reflect::{DynamicMessage, ReflectMessage, Value};
+use prost_reflect::{DynamicMessage, Kind, ReflectMessage, Value};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -43,6 +45,13 @@ impl Secrets {
                 self.0.insert(path.clone(), secret.clone());
             }
         }
+        self
+    }
+
+    /// Those at the paths that are wanted.
+    #[must_use]
+    pub fn only(mut self, wanted: impl Fn(&str) -> bool) -> Self {
+        self.0.retain(|path, _| wanted(path));
         self
     }
 
@@ -110,7 +119,13 @@ pub fn places<T: prost::Message + prost::Name>(message: &T) -> Vec<String> {
 fn walk(message: &mut DynamicMessage, at: &str, each: &mut impl FnMut(&str, &mut Option<SecretString>)) {
     for field in message.descriptor().fields() {
         let path = if at.is_empty() { field.name().to_owned() } else { format!("{at}.{}", field.name()) };
-        if redact::is_secret(&field) {
+        if field.is_list() && matches!(field.kind(), Kind::Message(_)) {
+            if let Value::List(items) = message.get_field_mut(&field) {
+                for item in items.iter_mut().filter_map(Value::as_message_mut) {
+                    walk(item, &item_path(&path, &key_of(item)), each);
+                }
+            }
+        } else if redact::is_secret(&field) {
             let mut slot = match message.get_field(&field).as_ref() {
                 Value::String(text) if !text.is_empty() => Some(SecretString::from(text.as_str())),
                 _ => None,
@@ -128,18 +143,41 @@ fn walk(message: &mut DynamicMessage, at: &str, each: &mut impl FnMut(&str, &mut
     }
 }
 
+/// The path of an item of a list of messages.
+pub fn item_path(list: &str, key: &str) -> String {
+    format!("{list}[{key:?}]")
+}
+
+fn key_of(item: &DynamicMessage) -> String {
+    let first = item.descriptor().fields().next();
+    first.and_then(|field| item.get_field(&field).as_str().map(str::to_owned)).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use mms_proto::registry::v1 as pb;
 
     fn source() -> pb::DataSource {
-        let auth = pb::databricks_config::WorkspaceAuth::AccessToken(pb::AccessToken {
+        let auth = pb::databricks_source::WorkspaceAuth::AccessToken(pb::AccessToken {
             token: "canary-token".into(),
             is_set: false,
         });
-        let databricks = pb::DatabricksConfig { workspace_auth: Some(auth), ..pb::DatabricksConfig::default() };
-        pb::DataSource { databricks: Some(databricks), ..pb::DataSource::default() }
+        let databricks = pb::DatabricksSource { workspace_auth: Some(auth), ..pb::DatabricksSource::default() };
+        pb::DataSource { source: Some(databricks.into()), ..pb::DataSource::default() }
+    }
+
+    fn with_storage(accesses: &[(&str, &str)]) -> pb::DataSource {
+        let access = |(prefix, sas): &(&str, &str)| pb::StorageAccess {
+            location_prefix: (*prefix).into(),
+            access: Some(pb::storage_access::Access::AzureSas(pb::AzureSas {
+                sas: (*sas).into(),
+                ..pb::AzureSas::default()
+            })),
+        };
+        let mut source = source();
+        source.databricks_mut().unwrap().storage = accesses.iter().map(access).collect();
+        source
     }
 
     #[test]
@@ -160,7 +198,24 @@ mod tests {
         let (mut public, old) = split(&source());
         let kept = Secrets::default().over(&old, &places(&public));
         assert_eq!(kept.get("databricks.access_token.token").unwrap().expose_secret(), "canary-token");
-        public.databricks = Some(pb::DatabricksConfig::default());
+        public.source = Some(pb::DatabricksSource::default().into());
         assert!(Secrets::default().over(&old, &places(&public)).is_empty());
+    }
+
+    #[test]
+    fn a_secret_stays_with_the_item_that_has_its_key() {
+        let (_, old) = split(&with_storage(&[("", "canary-all"), ("abfss://a@b", "canary-a")]));
+        // Turned around, one sent anew, one of a place that is new.
+        let (public, sent) = split(&with_storage(&[("abfss://a@b", ""), ("abfss://c@d", ""), ("", "canary-new")]));
+        let kept = sent.over(&old, &places(&public));
+        let texts: Vec<_> = kept.iter().map(|(path, secret)| (path, secret.expose_secret())).collect();
+        assert_eq!(
+            texts,
+            [
+                ("databricks.access_token.token", "canary-token"),
+                ("databricks.storage[\"\"].azure_sas.sas", "canary-new"),
+                ("databricks.storage[\"abfss://a@b\"].azure_sas.sas", "canary-a"),
+            ]
+        );
     }
 }

@@ -61,9 +61,15 @@ pub fn create(
     fits(tx, id, &record)?;
     record.state = State::Stopped.wire() as i32;
     record.config_revision = tx.revision();
+    tell_secrets(&mut record, secrets);
     sealed::write(tx, vault, sealed::SOURCE, id, secrets)?;
     put(tx, id, &record)?;
     Ok(record)
+}
+
+/// Notes which of the secrets that may be left out are there: callers are told that, and no more.
+fn tell_secrets(record: &mut DataSource, secrets: &Secrets) {
+    record.max_compute.security_token = secrets.get("max_compute.access_key.security_token").is_some();
 }
 
 /// Whether its display name is free and its network connection exists.
@@ -102,6 +108,7 @@ pub fn update(tx: &mut Tx<'_>, vault: &KeyRing, id: &str, update: Update) -> Res
     fits(tx, id, &record)?;
     record.update_ms = update.now_ms;
     record.config_revision = tx.revision();
+    tell_secrets(&mut record, &update.secrets);
     sealed::write(tx, vault, sealed::SOURCE, id, &update.secrets)?;
     put(tx, id, &record)?;
     Ok(Some(record))

@@ -1,6 +1,6 @@
 //! This service's tables. Owns keys and indexes; decides nothing.
 
-use mms_store::{Index, Schema, Table};
+use mms_store::{Index, Schema, StoreError, Table, Tx};
 
 use crate::record;
 use crate::state::State;
@@ -54,7 +54,14 @@ pub static USES: Table<UseKey, record::Use> = Table::new("uses", 1);
 /// What request ids did.
 pub static REQUESTS: Table<RequestKey, record::Request> = Table::new("requests", 1);
 
+/// What a version before 0.1.0 wrote.
+fn too_old(_: &mut Tx<'_>) -> Result<(), StoreError> {
+    let why = "the data sources were stored by a version before 0.1.0, in another form: start with an empty data folder, and make the data sources again (mms source create)";
+    Err(StoreError::OlderData { why })
+}
+
 /// The schema of this service's store.
 pub fn schema() -> Schema {
-    Schema::new("registry")
+    // One refusal for each version that there was.
+    Schema::new("registry").migration(too_old)
 }

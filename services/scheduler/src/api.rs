@@ -7,6 +7,7 @@ mod lineage;
 mod timer;
 mod watch;
 mod worker;
+mod worker_reads;
 
 use mms_proto::ApiError;
 use prost::{Message, Name};

@@ -3,7 +3,7 @@
 //! the middle goes on after its restart. [`crate::control`] says what is to be done; [`step`] does a piece of it, inside a
 //! commit.
 
-use mms_proto::scheduler::v1::TableDecision;
+use mms_proto::scheduler::v1::{DecisionReason, TableDecision};
 use mms_store::{Read, Scope, Tx};
 use prost::Message;
 
@@ -15,9 +15,9 @@ use crate::key;
 use crate::lease::{self, Epoch, LeaseEnd};
 use crate::notice;
 use crate::record::{Job, JobTable, Target, Task};
-use crate::rollup::{self, Moment, Roll};
+use crate::rollup::{self, Line, Moment, Roll};
 use crate::store::{
-    DOING_TASKS, INTENTS, JOB_TABLES, JOBS, JobKey, LINEAGE, LOGS, MANIFESTS, TASKS, TableKey, TaskKey, UNITS,
+    CHECKS, DOING_TASKS, INTENTS, JOB_TABLES, JOBS, JobKey, LINEAGE, LOGS, MANIFESTS, TASKS, TableKey, TaskKey, UNITS,
 };
 use crate::task::TaskState;
 
@@ -120,7 +120,7 @@ fn stop(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, mut job: Job) -> Result<Step
             ended.push((task_key, before.epoch()));
         } else {
             let mut task = Task { parked: true, ..before.clone() };
-            rollup::log(tx, at, &task_key, &mut task, "", "the job was stopped")?;
+            rollup::log(tx, at, &task_key, &mut task, &Line::own("the job was stopped"))?;
             rollup::save(tx, at, &task_key, &before, task)?;
         }
     }
@@ -173,7 +173,7 @@ fn rework_some(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, job: &Job, mut cursor
         };
         if let Some((mut task, line)) = rework(tx, &task_key, &before, job, roll.target(), chosen)? {
             bytes += 2 * task.encoded_len();
-            rollup::log(tx, at, &task_key, &mut task, "", line)?;
+            rollup::log(tx, at, &task_key, &mut task, &Line::own(line))?;
             roll.take(tx, at, &task_key, &before, task)?;
         }
         if bytes > BYTES_AT_ONCE {
@@ -244,7 +244,8 @@ fn unplan_some(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, mut job: Job, mut cur
         if table.decision == TableDecision::Blocked as i32 && table.planned {
             let fresh = JobTable {
                 decision: TableDecision::Move as i32,
-                decision_reason: "tried again by hand".to_owned(),
+                decision_reason: DecisionReason::Retried as i32,
+                decision_message: "tried again by hand".to_owned(),
                 revision: tx.revision(),
                 ..JobTable::default()
             };
@@ -271,6 +272,8 @@ fn come_back(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, mut job: Job) -> Result
     if of(&job) == Some(Change::Retry) && !planned {
         // What is planned anew is looked at anew.
         job.approved = false;
+        job.approver.clear();
+        job.approve_time_ms = 0;
     }
     job.state = control::after(key, &job, event)? as i32;
     (job.change, job.change_task) = (0, None);
@@ -307,7 +310,8 @@ fn delete(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, job: &Job) -> Result<Step>
         }
         tx.delete(&JOB_TABLES, table_key)?;
     }
-    if !tables.is_empty() || clear_some(tx, &MANIFESTS, &own(key))? || clear_some(tx, &LOGS, &own(key))? {
+    let cleared = clear_some(tx, &MANIFESTS, &own(key))? || clear_some(tx, &CHECKS, &own(key))?;
+    if !tables.is_empty() || cleared || clear_some(tx, &LOGS, &own(key))? {
         return Ok(more(Cursor::default()));
     }
     tx.delete(&JOBS, key)?;

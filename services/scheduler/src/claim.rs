@@ -67,7 +67,7 @@ fn table(
 fn same_table(read: &impl Read, job: &JobKey, claim: &TableClaim, target: &Target) -> Result<bool> {
     let key: TableKey = (job.0.clone(), job.1.clone(), claim.schema.clone(), claim.table.clone());
     let other = read.get(&JOB_TABLES, &key)?.and_then(|table| table.target);
-    Ok(other.is_none_or(|other| other.kind == target.kind && other.definition_json == target.definition_json))
+    Ok(other.is_none_or(|other| other == *target))
 }
 
 /// Claims a target table and some of its units: all of them, or on an error nothing.

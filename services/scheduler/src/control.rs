@@ -10,7 +10,7 @@ use crate::error::{Result, SchedulerError};
 use crate::job::{JobEvent, JobState};
 use crate::key;
 use crate::record::{Job, Request, Task};
-use crate::rollup::{self, Moment};
+use crate::rollup::{self, Line, Moment};
 use crate::store::{JOB_TABLES, JOBS, JobKey, REQUESTS, TASKS, TaskKey};
 use crate::task::TaskState;
 
@@ -94,15 +94,35 @@ fn put(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, mut job: Job) -> Result<Job> 
     Ok(job)
 }
 
-/// Starts exactly the plan that waits.
-pub fn approve(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, accept_blocked: bool) -> Result<Job> {
+/// What approves a plan.
+#[derive(Debug, Clone)]
+pub struct Approval {
+    /// The etag of the job as the caller read it with its plan.
+    pub etag: String,
+    /// Blocked tables are no hindrance.
+    pub accept_blocked: bool,
+    /// The caller.
+    pub approver: String,
+}
+
+/// Starts exactly the plan that waits, if it is the one that the caller read.
+pub fn approve(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, approval: Approval) -> Result<Job> {
     let mut job = job(tx, key)?;
+    let before = JobState::of(&job);
     let state = after(key, &job, JobEvent::Approved)?;
-    if job.counts.tables_blocked > 0 && !accept_blocked {
+    if before == Some(state) {
+        return Ok(job);
+    }
+    if approval.etag != job.revision.to_string() {
+        return Err(SchedulerError::EtagMismatch(key::job_name(key)));
+    }
+    if job.counts.tables_blocked > 0 && !approval.accept_blocked {
         return Err(SchedulerError::Blocked { resource: key::job_name(key), count: job.counts.tables_blocked });
     }
     job.state = state as i32;
     job.approved = true;
+    job.approver = approval.approver;
+    job.approve_time_ms = at.now_ms;
     put(tx, at, key, job)
 }
 
@@ -174,7 +194,7 @@ fn reset(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey) -> Result<()> {
     let Some(before) = tx.get(&TASKS, key)? else { return Ok(()) };
     let Some(state) = TaskState::of(&before).filter(|state| state.is_failed()) else { return Ok(()) };
     let mut task = again(before.clone(), state.rest());
-    rollup::log(tx, at, key, &mut task, "", "tried again by hand")?;
+    rollup::log(tx, at, key, &mut task, &Line::own("tried again by hand"))?;
     rollup::save(tx, at, key, &before, task)
 }
 

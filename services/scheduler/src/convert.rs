@@ -7,12 +7,12 @@ mod task;
 mod worker;
 
 pub use intent::{intent_from, intent_to};
-pub use job::{job_from, job_table_to, job_to};
+pub use job::{job_from, job_table_to, job_to, table_options_to};
 pub use plan::{
-    file_from, file_to, finding_from, finding_to, target_from, target_name_from, target_name_to, value_from, value_to,
-    version_from, version_to,
+    delta_from, file_from, file_to, finding_from, finding_to, target_from, target_name_from, target_name_to,
+    value_from, value_to, version_from, version_to,
 };
-pub use task::{event_from, log_to, spec_to, task_to};
+pub use task::{check_to, event_from, log_to, spec_to, task_to};
 pub use worker::worker_to;
 
 /// A moment of the store as the contract has it; 0 is unset.

@@ -188,7 +188,8 @@ impl Fixture {
                     publish(tx, &at, &task, &holder, epoch)?;
                 }
                 let verification = (step == crate::task::Step::Verification)
-                    .then(|| Verification { verdict: Verdict::Equal as i32, ..Verification::default() });
+                    .then(|| Verification { verdict: Verdict::Equal as i32, ..Verification::default() })
+                    .map(|summary| crate::report::Found { summary, checks: Vec::new() });
                 let event = Event::Done { step, rows: 7, bytes: 70, verification };
                 assert!(crate::report::take(tx, &at, &task, &holder, epoch, Some(event), &[])?);
                 Ok(())
@@ -270,7 +271,7 @@ pub fn plan_table(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, units: Range<usize
         target: Some(Target {
             name: Some(target()),
             kind: TargetKind::Ordinary as i32,
-            definition_json: definition.to_owned(),
+            create_sql: definition.to_owned(),
             ..Target::default()
         }),
         ..JobTable::default()

@@ -1,6 +1,7 @@
 //! What people do to jobs, and what becomes of their tasks, targets and reports, over a store of memory.
 
-use mms_proto::scheduler::v1::{MigrationContent, TableDecision};
+use mms_proto::ErrorReason;
+use mms_proto::scheduler::v1::{DecisionReason, MigrationContent, TableDecision};
 use mms_proto::types::v1::{MigrationState, TargetPolicy};
 use mms_store::{Read, Scope};
 
@@ -25,7 +26,7 @@ fn told(notices: &[Notice]) -> Vec<(String, MigrationState)> {
 }
 
 fn failed(permanent: bool) -> Event {
-    let reason = Reason { reason: "TARGET_FAILED".to_owned(), message: "it broke".to_owned() };
+    let reason = Reason { reason: ErrorReason::TargetFailed as i32, message: "it broke".to_owned() };
     Event::Failed { step: Step::Schema, permanent, reason, verification: None }
 }
 
@@ -92,7 +93,9 @@ async fn a_stop_and_a_start_approve_nothing() {
     start(&fixture, &key).await;
     assert_eq!(state(&fixture.job_of(&key)), JobState::PendingReview);
     let (at, own) = (fixture.at(), key.clone());
-    fixture.commit(move |tx| control::approve(tx, &at, &own, false)).await.expect("it waits for that");
+    let etag = fixture.job_of(&key).revision.to_string();
+    let approval = control::Approval { etag, accept_blocked: false, approver: "somebody".to_owned() };
+    fixture.commit(move |tx| control::approve(tx, &at, &own, approval)).await.expect("it waits for that");
     stop(&fixture, &key).await;
     start(&fixture, &key).await;
     assert_eq!(state(&fixture.job_of(&key)), JobState::Waiting);
@@ -169,8 +172,9 @@ async fn a_table_is_shared_by_jobs_that_make_the_same_and_drop_nothing() {
     for id in ["drops", "differs"] {
         let table = table(&fixture, &other_key(id));
         assert_eq!(table.decision, TableDecision::Blocked as i32, "{id}");
+        assert_eq!(table.decision_reason, DecisionReason::TargetOwned as i32, "{id}");
         let reason = table.reason.expect("it says why");
-        assert_eq!(reason.reason, "TARGET_OWNED");
+        assert_eq!(reason.reason, ErrorReason::TargetOwned as i32);
         assert!(reason.message.contains("jobs/j") || reason.message.contains("jobs/same"), "{}", reason.message);
     }
     for id in ["j", "same"] {
@@ -203,7 +207,7 @@ async fn a_table_that_another_job_owns_in_part_claims_nothing() {
     };
     let before = claims(&fixture);
     fixture.another("k", Job::default(), 3..6, "").await;
-    assert_eq!(table(&fixture, &other_key("k")).reason.expect("it says why").reason, "TARGET_OWNED");
+    assert_eq!(table(&fixture, &other_key("k")).reason.expect("it says why").reason, ErrorReason::TargetOwned as i32);
     assert_eq!(claims(&fixture), before);
 }
 

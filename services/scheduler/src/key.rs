@@ -1,6 +1,8 @@
 //! From keys of the store to resource names and back. The one place that knows both.
 
-use mms_proto::name::{DataSourceName, JobName, PartitionId, ResourceId, SchemaName, SourceId, TableName, TaskName};
+use mms_proto::name::{
+    DataSourceName, JobName, JobTableName, PartitionId, ResourceId, SchemaName, SourceId, TableName, TaskName,
+};
 
 use crate::error::{Result, SchedulerError};
 use crate::record::{PartitionValue, TargetName};
@@ -40,6 +42,13 @@ pub fn parse_task(name: &str) -> Result<TaskKey> {
     task_key(&name.parse::<TaskName>().map_err(|_| SchedulerError::NotFound(name.to_owned()))?)
 }
 
+/// The key of the job of `dataSources/*/jobs/*/tasks/-`.
+pub fn job_of_tasks(parent: &str) -> Result<JobKey> {
+    let job = parent.strip_suffix("/tasks/-").unwrap_or(parent);
+    let name: JobName = job.parse().map_err(|_| SchedulerError::NotFound(job.to_owned()))?;
+    Ok(job_key(&name))
+}
+
 /// The job a task belongs to.
 pub fn job_of(key: &TaskKey) -> JobKey {
     (key.0.clone(), key.1.clone())
@@ -51,6 +60,19 @@ pub fn table_name(source: &str, schema: &str, table: &str) -> Result<String> {
     let source = DataSourceName::new(ResourceId::new(source).map_err(bad)?);
     let schema = SchemaName::new(source, SourceId::new(schema).map_err(bad)?);
     Ok(TableName::new(schema, SourceId::new(table).map_err(bad)?).to_string())
+}
+
+/// The name of a source table as a job has it.
+pub fn job_table_name(key: &TableKey) -> Result<String> {
+    let table = table_name(&key.0, &key.2, &key.3)?;
+    let below = table.split('/').skip(2).collect::<Vec<_>>().join("/");
+    Ok(format!("{}/{below}", job_name(&(key.0.clone(), key.1.clone()))))
+}
+
+/// The key of a source table as a job has it.
+pub fn job_table_key(name: &JobTableName) -> TableKey {
+    let (source, job) = job_key(name.parent().parent());
+    (source, job, name.parent().id().as_str().to_owned(), name.id().as_str().to_owned())
 }
 
 /// The table record that a task belongs to.
@@ -79,5 +101,13 @@ mod tests {
         assert_eq!(task_name(&key), "dataSources/lake/jobs/j1/tasks/t000042");
         assert_eq!(parse_task(&task_name(&key)).unwrap(), key);
         assert!(parse_task("dataSources/lake/jobs/j1/tasks/t42").is_err());
+    }
+
+    #[test]
+    fn a_table_of_a_job_has_one_name() {
+        let key: TableKey = ("lake".into(), "j1".into(), "a b".into(), "t/1".into());
+        let name = job_table_name(&key).unwrap();
+        assert_eq!(name, "dataSources/lake/jobs/j1/schemas/a%20b/tables/t%2F1");
+        assert_eq!(job_table_key(&name.parse().unwrap()), key);
     }
 }

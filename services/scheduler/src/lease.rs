@@ -1,16 +1,18 @@
 //! Giving tasks to workers and taking them back, inside a commit. A lease is an epoch on the task's own record: whoever
 //! names another epoch is fenced. How long a lease lasts is told by [`crate::clock`], never by the record.
 
-use mms_proto::scheduler::v1::{Engine, TaskRole};
+use mms_proto::ErrorReason;
+use mms_proto::scheduler::v1::{Engine, LogLevel, TaskRole};
 use mms_proto::types::v1::{ReadPath, TargetKind};
 use mms_store::{Read, Scope, Tx};
 use prost::Message;
 
+use crate::commit;
 use crate::error::{Result, SchedulerError};
 use crate::job::JobState;
 use crate::key;
 use crate::record::{Job, JobTable, Task, Worker};
-use crate::rollup::{self, Moment};
+use crate::rollup::{self, Line, Moment};
 use crate::store::{JOB_TABLES, JOBS, JobKey, LEASED_TASKS, LIVE_JOBS, READY_TASKS, TASKS, TaskKey, WORKERS};
 use crate::task::{EXPIRIES_MAX, Step, TaskState};
 
@@ -57,8 +59,11 @@ impl Task {
     }
 }
 
-/// Stores a worker; leases of an earlier process of it end.
-pub fn register(tx: &mut Tx<'_>, at: &Moment, id: &str, worker: Worker) -> Result<Vec<(TaskKey, Epoch)>> {
+/// Stores a worker, which keeps the uid that it was first given; leases of an earlier process of it end.
+pub fn register(tx: &mut Tx<'_>, at: &Moment, id: &str, mut worker: Worker) -> Result<Vec<(TaskKey, Epoch)>> {
+    if let Some(known) = tx.get(&WORKERS, &id.to_owned())? {
+        worker.uid = known.uid;
+    }
     let mut ended = Vec::new();
     for (key, epoch) in all(tx, Some(id))? {
         let same = tx.get(&TASKS, &key)?.is_some_and(|task| task.instance == worker.instance);
@@ -88,7 +93,7 @@ pub fn held(read: &impl Read, at: &Moment, key: &TaskKey, holder: &Holder, epoch
     if holds { Ok(task) } else { Err(fenced()) }
 }
 
-/// Bytes of tasks and their tables that are leased at once, so that an answer stays far below what a message may have.
+/// Bytes of tasks, their tables and open intents that are leased at once, so that an answer stays far below what a message may have.
 const BYTES_AT_ONCE: usize = 6 << 20;
 
 /// Leases up to `max` tasks that the worker can do: jobs by deadline, priority and age, tasks of a job in their order.
@@ -100,7 +105,8 @@ pub fn grant(tx: &mut Tx<'_>, at: &Moment, holder: &Holder, max: usize) -> Resul
     for (job_key, key) in candidates(tx, at, &known, max)? {
         let Some(before) = tx.get(&TASKS, &key)? else { continue };
         let Some(table) = tx.get(&JOB_TABLES, &key::table_of(&key, &before))? else { continue };
-        bytes += before.encoded_len() + table.encoded_len();
+        let open: usize = commit::open_of(tx, &key, &before)?.iter().map(|(_, intent)| intent.encoded_len()).sum();
+        bytes += before.encoded_len() + table.encoded_len() + open;
         if bytes > BYTES_AT_ONCE && !granted.is_empty() {
             break;
         }
@@ -116,7 +122,7 @@ pub fn grant(tx: &mut Tx<'_>, at: &Moment, holder: &Holder, max: usize) -> Resul
             task.start_time_ms = at.now_ms;
         }
         let line = format!("leased to workers/{}, attempt {}", holder.worker, task.attempt);
-        rollup::log(tx, at, &key, &mut task, "", &line)?;
+        rollup::log(tx, at, &key, &mut task, &Line::own(line))?;
         rollup::save(tx, at, &key, &before, task)?;
         // Read again: saving the first lease of a table or job changed them.
         let stored =
@@ -208,7 +214,11 @@ fn able(read: &impl Read, worker: &Worker, key: &TaskKey, task: &Task) -> Result
     let kind = table.target.as_ref().map_or(TargetKind::Unspecified as i32, |target| target.kind);
     Ok(worker.read_paths.contains(&(ReadPath::Storage as i32))
         && worker.target_kinds.contains(&kind)
-        && table.reader_features.iter().all(|feature| worker.reader_features.contains(feature)))
+        && table
+            .delta
+            .iter()
+            .flat_map(|delta| &delta.reader_features)
+            .all(|feature| worker.reader_features.contains(feature)))
 }
 
 /// Why a lease ends before its task does.
@@ -242,8 +252,10 @@ pub fn end(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, epoch: Epoch, why: Lease
         LeaseEnd::Restarted => "the worker restarted",
         LeaseEnd::Stopped => "the job was stopped",
     };
-    rollup::log(tx, at, key, &mut task, "", &format!("{text} (workers/{worker})"))?;
-    if matches!(why, LeaseEnd::Expired | LeaseEnd::Restarted) {
+    let lost = matches!(why, LeaseEnd::Expired | LeaseEnd::Restarted);
+    let level = if lost { LogLevel::Warning } else { LogLevel::Info };
+    rollup::log(tx, at, key, &mut task, &Line { level, ..Line::own(format!("{text} (workers/{worker})")) })?;
+    if lost {
         task.expiries += 1;
         if task.expiries >= EXPIRIES_MAX {
             give_up(&mut task, state);
@@ -261,7 +273,7 @@ fn give_up(task: &mut Task, state: TaskState) {
     };
     task.state = failed as i32;
     task.reason = Some(crate::record::Reason {
-        reason: "LEASE_EXPIRED".to_owned(),
+        reason: ErrorReason::LeaseExpired as i32,
         message: format!(
             "{EXPIRIES_MAX} leases ran out: look into the logs of the workers that held it, then RetryTask"
         ),

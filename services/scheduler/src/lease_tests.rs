@@ -1,8 +1,9 @@
 //! Leases, reports and intents together, over a store of memory.
 
+use mms_proto::ErrorReason;
 use mms_proto::scheduler::v1::{CommitOutcome, MigrationContent};
 use mms_proto::types::v1::Verdict;
-use mms_store::Read;
+use mms_store::{Read, Tx};
 use proptest::prelude::*;
 
 use crate::commit::{self, Answer};
@@ -11,18 +12,19 @@ use crate::fixture::{Fixture, holder, intent, job_key, task_key};
 use crate::job::JobState;
 use crate::lease::{self, Epoch, LeaseEnd};
 use crate::record::{Job, Reason, Spec, Verification};
-use crate::report::Event;
+use crate::report::{Event, Found};
 use crate::store::TASKS;
-use crate::task::{Step, TaskState};
+use crate::task::{EXPIRIES_MAX, Step, TaskState};
 
 pub fn done(step: Step) -> Event {
     let equal = Verification { verdict: Verdict::Equal as i32, ..Verification::default() };
+    let equal = Found { summary: equal, checks: Vec::new() };
     let verification = (step == Step::Verification).then_some(equal);
     Event::Done { step, rows: 7, bytes: 70, verification }
 }
 
 pub fn failed(step: Step, permanent: bool) -> Event {
-    let reason = Reason { reason: "TARGET_FAILED".to_owned(), message: "it broke".to_owned() };
+    let reason = Reason { reason: ErrorReason::TargetFailed as i32, message: "it broke".to_owned() };
     Event::Failed { step, permanent, reason, verification: None }
 }
 
@@ -140,6 +142,22 @@ async fn attempts_are_counted_with_pauses_and_then_it_is_over() {
     }
     assert_eq!(TaskState::of(&fixture.task(0)), Some(TaskState::SchemaFailed));
     assert_eq!(JobState::of(&fixture.job()), Some(JobState::Failed));
+}
+
+#[tokio::test]
+async fn a_task_whose_leases_keep_running_out_is_given_up() {
+    let fixture = Fixture::new(1).await;
+    for expiry in 1..=EXPIRIES_MAX {
+        let epoch = fixture.lease("a", 1).await[0].task.epoch();
+        let at = fixture.at();
+        let end = move |tx: &mut Tx<'_>| lease::end(tx, &at, &task_key(0), epoch, LeaseEnd::Expired);
+        assert!(fixture.commit(end).await.expect("answered"));
+        assert_eq!(fixture.task(0).expiries, expiry);
+    }
+    let task = fixture.task(0);
+    assert_eq!(TaskState::of(&task), Some(TaskState::SchemaFailed));
+    assert_eq!(task.reason.expect("it says why").reason, ErrorReason::LeaseExpired as i32);
+    assert!(fixture.lease("a", 1).await.is_empty());
 }
 
 #[tokio::test]

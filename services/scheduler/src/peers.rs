@@ -76,7 +76,7 @@ impl Peers {
 
     /// One table.
     pub async fn table(&self, name: &str) -> Result<catalog::Table> {
-        let request = catalog::GetTableRequest { name: name.to_owned() };
+        let request = catalog::GetTableRequest { name: name.to_owned(), ..catalog::GetTableRequest::default() };
         let answer = self.catalog.clone().get_table(request).await.map_err(peer(CATALOG))?.into_inner();
         Ok(answer.table.unwrap_or_default())
     }

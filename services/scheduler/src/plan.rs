@@ -1,6 +1,7 @@
 //! Turning a planned table into tasks, inside a commit. [`crate::planner`] fetches; this decides and writes.
 
-use mms_proto::scheduler::v1::{MigrationContent, TableDecision};
+use mms_proto::ErrorReason;
+use mms_proto::scheduler::v1::{DecisionReason, MigrationContent, TableDecision};
 use mms_proto::types::v1::VerificationLevel;
 use mms_store::{Read, Scope, Tx};
 
@@ -10,7 +11,7 @@ use crate::control;
 use crate::error::{Result, SchedulerError};
 use crate::job::{JobEvent, JobState};
 use crate::record::{Job, JobTable, ManifestChunk, Reason, Task, Unit};
-use crate::rollup::{self, Moment};
+use crate::rollup::{self, Line, Moment};
 use crate::split::{Bounds, split};
 use crate::store::{ChunkKey, JOB_TABLES, JOBS, JobKey, LIVE_JOBS, MANIFESTS, TASKS, TableKey};
 use crate::task::{Step, TaskState};
@@ -134,13 +135,15 @@ pub fn table(
         && let Err(owned) = claim_all(tx, &job, key, &table, &units)?
     {
         table.decision = TableDecision::Blocked as i32;
-        table.decision_reason = owned.to_string();
-        table.reason = Some(Reason { reason: "TARGET_OWNED".to_owned(), message: owned.to_string() });
+        table.decision_reason = DecisionReason::TargetOwned as i32;
+        table.decision_message = owned.to_string();
+        table.reason = Some(Reason { reason: ErrorReason::TargetOwned as i32, message: owned.to_string() });
     }
     if table.decision == TableDecision::Move as i32 {
         make_tasks(tx, at, &mut job, key, &mut table, units)?;
     }
     job.counts.tables_blocked += i32::from(table.decision == TableDecision::Blocked as i32);
+    job.counts.tables_skipped += i32::from(table.decision == TableDecision::Skipped as i32);
     job.counts.tables_done += i32::from(table.decision == TableDecision::Unchanged as i32);
     job.counts.tables_planned += 1;
     table.planned = true;
@@ -203,7 +206,7 @@ fn make_tasks(
         job.counts.bytes_total += task.bytes_total();
         let task_key = (key.0.clone(), key.1.clone(), job.next_task);
         let line = format!("planned: {}", describe(&task));
-        rollup::log(tx, at, &task_key, &mut task, "", &line)?;
+        rollup::log(tx, at, &task_key, &mut task, &Line::own(line))?;
         task.revision = tx.revision();
         tx.put(&TASKS, &task_key, &task)?;
         job.next_task += 1;

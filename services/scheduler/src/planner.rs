@@ -1,23 +1,23 @@
 //! Plans jobs: turns a scope into tables, has each table pinned by the catalog, has its files spooled ([`crate::spool`]), and hands the rest to
 //! [`crate::plan`]. A plan that was interrupted goes on with the first table that is not planned.
 
-use std::collections::HashSet;
-
 use catalog::pin_table_response::Part;
 use mms_proto::catalog::v1 as catalog;
+use mms_proto::error::finding_text;
 use mms_proto::registry::v1 as registry;
-use mms_proto::scheduler::v1::TableDecision;
-use mms_proto::types::v1::{MigrationState, Severity, TargetPolicy};
-use mms_store::{Read, Scope, Store};
+use mms_proto::scheduler::v1::{DecisionReason, TableDecision, UnsupportedTables};
+use mms_proto::types::v1::{MigrationState, Severity};
+use mms_proto::{ErrorReason, FindingReason};
+use mms_store::{Read, Scope as Rows, Store};
 use tokio_util::sync::CancellationToken;
 
-use crate::convert::{finding_from, target_from, target_name_from, version_from};
+use crate::convert::{delta_from, finding_from, table_options_to, target_from, target_name_from, version_from};
 use crate::core::Core;
 use crate::error::{Result, SchedulerError};
 use crate::key;
 use crate::plan;
-use crate::record::{self, Job, JobTable, Reason, Unit};
-use crate::scope::{Chosen, choose};
+use crate::record::{self, Job, JobTable, Reason, Spec, Unit};
+use crate::scope::{self, Chosen, Scope};
 use crate::spool::{self, broken};
 use crate::store::{JOB_TABLES, JobKey, TableKey};
 use crate::task;
@@ -26,8 +26,9 @@ use crate::task;
 const MAX_CONCURRENT_TASKS: i32 = 20;
 const MAX_PARTITIONS_PER_TASK: i32 = 50;
 const MAX_BYTES_PER_TASK: i64 = 5 << 30;
-/// The catalog's finding that another table than the planned one is at the target.
-const TARGET_DIFFERS: &str = "TARGET_DIFFERS";
+/// Findings by which a table is of a kind that cannot be read: see JobSpec.unsupported_tables.
+const OF_KIND: [FindingReason; 3] =
+    [FindingReason::KindUnsupported, FindingReason::ShallowCloneUnsupported, FindingReason::FormatUnsupported];
 /// Most tables of one job.
 const TABLES_MAX: usize = 100_000;
 /// Tables of the scope that one commit stores.
@@ -100,7 +101,7 @@ async fn plan_job(core: &Core, stop: &CancellationToken, key: &JobKey, job: &Job
 fn unplanned(store: &Store, key: &JobKey) -> Result<Vec<TableKey>> {
     let mut tables = Vec::new();
     store.read(|read| {
-        read.scan(&JOB_TABLES, &Scope::prefix(&(key.0.clone(), key.1.clone())), |key, table| {
+        read.scan(&JOB_TABLES, &Rows::prefix(&(key.0.clone(), key.1.clone())), |key, table| {
             if table.decision == TableDecision::Move as i32 && !table.planned {
                 tables.push(key);
             }
@@ -113,16 +114,22 @@ fn unplanned(store: &Store, key: &JobKey) -> Result<Vec<TableKey>> {
 /// Turns the scope into tables.
 async fn list(core: &Core, key: &JobKey, job: &Job, settings: registry::MigrationSettings) -> Result<()> {
     let mut tables = Vec::new();
+    let mut scope = Scope::of(&job.spec);
     let mut token = String::new();
     loop {
         let page = core.peers.tables(&key.0, token).await?;
         for table in page.tables {
-            let (decision, reason) = match choose(&job.spec, &table.source_schema, &table.source_name) {
-                Chosen::Taken(reason) => (TableDecision::Move, reason),
-                Chosen::Left(reason) => (TableDecision::Excluded, reason),
+            let (decision, reason, message) = match scope.choose(&table.source_schema, &table.source_name) {
+                Chosen::Taken(reason, message) => (TableDecision::Move, reason, message),
+                Chosen::Left(reason, message) => (TableDecision::Excluded, reason, message),
                 Chosen::Outside => continue,
             };
-            let record = JobTable { decision: decision as i32, decision_reason: reason, ..JobTable::default() };
+            let record = JobTable {
+                decision: decision as i32,
+                decision_reason: reason as i32,
+                decision_message: message,
+                ..JobTable::default()
+            };
             tables.push((table.source_schema, table.source_name, record));
         }
         if page.next_page_token.is_empty() || tables.len() > TABLES_MAX {
@@ -131,10 +138,7 @@ async fn list(core: &Core, key: &JobKey, job: &Job, settings: registry::Migratio
         token = page.next_page_token;
     }
     let taken = tables.iter().filter(|(_, _, table)| table.decision == TableDecision::Move as i32).count();
-    let known: HashSet<String> = tables.iter().map(|(schema, table, _)| format!("{schema}.{table}")).collect();
-    let missing: Vec<&String> = job.spec.tables.iter().filter(|name| !known.contains(*name)).collect();
-    if taken == 0 || tables.len() > TABLES_MAX || !missing.is_empty() {
-        let reason = Reason { reason: "EMPTY_SCOPE".to_owned(), message: scope_message(taken, tables.len(), &missing) };
+    if let Some(reason) = unusable(&scope, taken, tables.len()) {
         let (key, uid, at) = (key.clone(), job.uid.clone(), core.moment());
         return core.store.commit(move |tx| plan::fail(tx, &at, &key, &uid, reason)).await;
     }
@@ -155,22 +159,30 @@ async fn list(core: &Core, key: &JobKey, job: &Job, settings: registry::Migratio
     core.store.commit(move |tx| plan::listed(tx, &key, &uid, |job| limits(job, settings))).await
 }
 
-fn scope_message(taken: usize, listed: usize, missing: &[&String]) -> String {
-    if listed > TABLES_MAX {
-        return format!(
+/// Why nothing can be planned with a scope, if that is so.
+fn unusable(scope: &Scope, taken: usize, listed: usize) -> Option<Reason> {
+    let (reason, message) = if listed > TABLES_MAX {
+        let text = format!(
             "the scope has more than {TABLES_MAX} tables, {taken} of them to be moved among the first {listed}, and one \
              job looks at {TABLES_MAX}: name schemas or tables, and make several jobs"
         );
-    }
-    match missing {
-        [] => {
-            "the scope keeps no table: look at the lists of the job, and at ListTables for what was scanned".to_owned()
-        }
-        missing => {
-            let names = missing.iter().take(10).map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-            format!("not in the catalog: {names}; scan the source, and write them as schema.table")
-        }
-    }
+        (ErrorReason::ScopeTooLarge, text)
+    } else if scope.missing().len() > 0 {
+        let names: Vec<String> =
+            scope.missing().take(10).map(|table| format!("{}.{}", table.schema, table.table)).collect();
+        let text = format!(
+            "the job names {}, and no table of that name is in the catalog and in the scope: scan the source, or mend the \
+             names",
+            names.join(", ")
+        );
+        (ErrorReason::TableUnknown, text)
+    } else if taken == 0 {
+        let text = "the scope keeps no table: look at the lists of the job, and at ListTables for what was scanned";
+        (ErrorReason::EmptyScope, text.to_owned())
+    } else {
+        return None;
+    };
+    Some(Reason { reason: reason as i32, message })
 }
 
 /// The data source's settings, with the job's over them. The source's bound of tasks stays beside the job's: it holds
@@ -200,7 +212,8 @@ async fn plan_table(core: &Core, key: &TableKey, job: &Job) -> Result<bool> {
             let reason = reason_of(&error);
             let table = JobTable {
                 decision: TableDecision::Blocked as i32,
-                decision_reason: reason.message.clone(),
+                decision_reason: DecisionReason::PlanFailed as i32,
+                decision_message: reason.message.clone(),
                 reason: Some(reason),
                 ..JobTable::default()
             };
@@ -234,23 +247,23 @@ async fn clear_manifest(core: &Core, key: &TableKey) -> Result<()> {
 async fn spool(core: &Core, key: &TableKey, job: &Job) -> Result<Option<(JobTable, Vec<Unit>)>> {
     clear_manifest(core, key).await?;
     let name = key::table_name(&key.0, &key.2, &key.3)?;
-    let target = job.spec.table_mapping.get(&format!("{}.{}", key.2, key.3));
     let mut parts = core
         .peers
         .pin(catalog::PinTableRequest {
             name,
             version: None,
-            target: target.map(crate::convert::target_name_to),
-            column_mapping: job.spec.column_mapping.clone().into_iter().collect(),
+            options: scope::options(&job.spec, &key.2, &key.3).map(table_options_to),
+            target_policy: job.spec.target_policy,
         })
         .await?;
     let Some(Part::Table(pinned)) = parts.next().await? else {
         return Err(broken("the catalog sent no plan"));
     };
-    let mut table = planned(pinned, &decided(core, key)?, job.spec.target_policy);
+    let mut table = planned(pinned, decided(core, key)?, &job.spec);
     if table.decision == TableDecision::Move as i32 && !job.spec.force && unchanged(core, key, &table).await? {
         table.decision = TableDecision::Unchanged as i32;
-        table.decision_reason = "this version is at the target already; set force to move it again".to_owned();
+        table.decision_reason = DecisionReason::AtTarget as i32;
+        table.decision_message = "this version is at the target already; set force to move it again".to_owned();
     }
     if table.decision != TableDecision::Move as i32 {
         return Ok(Some((table, Vec::new())));
@@ -262,40 +275,42 @@ async fn spool(core: &Core, key: &TableKey, job: &Job) -> Result<Option<(JobTabl
     Ok(Some((table, units)))
 }
 
-fn decided(core: &Core, key: &TableKey) -> Result<String> {
-    Ok(core.store.read(|read| read.get(&JOB_TABLES, key))?.map(|table| table.decision_reason).unwrap_or_default())
+/// Why the table was chosen.
+fn decided(core: &Core, key: &TableKey) -> Result<(i32, String)> {
+    let stored = core.store.read(|read| read.get(&JOB_TABLES, key))?.unwrap_or_default();
+    Ok((stored.decision_reason, stored.decision_message))
 }
 
-fn planned(pinned: catalog::PinnedTable, why: &str, policy: i32) -> JobTable {
-    let mut plan = pinned.plan.unwrap_or_default();
-    if policy != TargetPolicy::Replace as i32 {
-        // The catalog says what is there; only the job says whether that may be dropped.
-        for finding in plan.findings.iter_mut().filter(|finding| finding.reason == TARGET_DIFFERS) {
-            finding.set_severity(Severity::Blocker);
-        }
-    }
-    let blocked = plan.findings.iter().any(|finding| finding.severity() == Severity::Blocker) || plan.target.is_none();
-    let reason = blocked.then(|| {
-        let blocker = plan.findings.iter().find(|finding| finding.severity() == Severity::Blocker);
-        let message = blocker.map_or_else(
-            || "the catalog could not plan it".to_owned(),
-            |finding| format!("{}: {} {}", finding.reason, finding.message, finding.remedy),
-        );
-        Reason { reason: "BLOCKED".to_owned(), message }
-    });
-    let decision = if blocked { TableDecision::Blocked } else { TableDecision::Move };
+/// What the catalog's plan makes of a table that was chosen for a reason.
+fn planned(pinned: catalog::PinnedTable, why: (i32, String), spec: &Spec) -> JobTable {
+    let plan = pinned.plan.unwrap_or_default();
+    let blocker = plan.findings.iter().find(|finding| finding.severity() == Severity::Blocker);
+    let message = blocker.map_or_else(
+        || "the catalog could not plan it".to_owned(),
+        |found| format!("{}: {} {}", finding_text(found.reason()), found.message, found.remedy),
+    );
+    let of_kind = plan.findings.iter().any(|finding| OF_KIND.contains(&finding.reason()));
+    let skips = of_kind && spec.unsupported_tables != UnsupportedTables::Fail as i32;
+    let blocked = blocker.is_some() || plan.target.is_none();
+    let (decision, (reason, text)) = match (blocked, of_kind, skips) {
+        (false, _, _) => (TableDecision::Move, why),
+        (true, _, true) => (TableDecision::Skipped, (DecisionReason::KindUnsupported as i32, message.clone())),
+        (true, true, false) => (TableDecision::Blocked, (DecisionReason::KindUnsupported as i32, message.clone())),
+        (true, false, false) => (TableDecision::Blocked, (DecisionReason::Finding as i32, message.clone())),
+    };
+    let failed = (decision == TableDecision::Blocked).then_some(ErrorReason::Blocked);
     JobTable {
         decision: decision as i32,
-        decision_reason: reason.as_ref().map_or_else(|| why.to_owned(), |reason| reason.message.clone()),
+        decision_reason: reason,
+        decision_message: text,
         version: Some(version_from(plan.version)),
         target: plan.target.map(target_from),
         findings: plan.findings.into_iter().map(finding_from).collect(),
-        reason,
+        reason: failed.map(|reason| Reason { reason: reason as i32, message }),
         source_rows: plan.row_count,
         source_bytes: plan.size_bytes,
         location: pinned.location,
-        shape_json: pinned.shape_json,
-        reader_features: pinned.reader_features,
+        delta: pinned.format.map(|catalog::pinned_table::Format::Delta(delta)| delta_from(delta)),
         ..JobTable::default()
     }
 }
@@ -304,7 +319,7 @@ fn planned(pinned: catalog::PinnedTable, why: &str, policy: i32) -> JobTable {
 fn no_partition_left() -> record::Finding {
     record::Finding {
         severity: Severity::Note as i32,
-        reason: "NO_PARTITION".to_owned(),
+        reason: FindingReason::NoPartition as i32,
         message: "the source has no partition at this version; partitions that are at the target stay there".to_owned(),
         remedy: "drop at the target what must not stay".to_owned(),
         ..record::Finding::default()
@@ -334,88 +349,14 @@ fn is_at_target(stored: catalog::Table, table: &JobTable) -> bool {
 fn reason_of(error: &SchedulerError) -> Reason {
     match error {
         SchedulerError::Peer { error, .. } => {
-            Reason { reason: mms_proto::error::reason_text(error.reason).to_owned(), message: error.message.clone() }
+            // A far end that says no reason of ours is no fault of this service.
+            let reason = if error.reason == ErrorReason::Unspecified { ErrorReason::Internal } else { error.reason };
+            Reason { reason: reason as i32, message: error.message.clone() }
         }
-        other => Reason { reason: "INTERNAL".to_owned(), message: other.to_string() },
+        other => Reason { reason: ErrorReason::Internal as i32, message: other.to_string() },
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::record::{Target, TargetName, Version};
-    use mms_proto::types::v1 as types;
-
-    fn planned() -> JobTable {
-        let name = TargetName { project: "P".to_owned(), schema: "s".to_owned(), table: "t".to_owned() };
-        JobTable {
-            version: Some(Version { delta: Some(0), table_id: "id".to_owned(), ..Version::default() }),
-            target: Some(Target { name: Some(name), ..Target::default() }),
-            ..JobTable::default()
-        }
-    }
-
-    fn stored(version: i64, table_id: &str, schema: Option<&str>, state: MigrationState) -> catalog::Table {
-        let delta = types::DeltaVersion { version, table_id: table_id.to_owned(), commit_time: None };
-        let target = |schema: &str| types::TargetTable {
-            project: "p".to_owned(),
-            schema: schema.to_owned(),
-            table: "T".to_owned(),
-        };
-        catalog::Table {
-            state: state as i32,
-            migrated_version: Some(types::SourceVersion {
-                version: Some(types::source_version::Version::Delta(delta)),
-            }),
-            migrated_target: schema.map(target),
-            ..catalog::Table::default()
-        }
-    }
-
-    #[test]
-    fn another_table_at_the_target_blocks_unless_it_may_be_dropped() {
-        let finding = types::Finding { reason: TARGET_DIFFERS.to_owned(), ..types::Finding::default() };
-        let plan = catalog::TablePlan {
-            target: Some(types::TargetDefinition::default()),
-            findings: vec![finding],
-            ..catalog::TablePlan::default()
-        };
-        let pinned = catalog::PinnedTable { plan: Some(plan), ..catalog::PinnedTable::default() };
-        let decision = |policy: TargetPolicy| super::planned(pinned.clone(), "", policy as i32).decision;
-        assert_eq!(decision(TargetPolicy::CreateOrOwn), TableDecision::Blocked as i32);
-        assert_eq!(decision(TargetPolicy::FailIfExists), TableDecision::Blocked as i32);
-        assert_eq!(decision(TargetPolicy::Replace), TableDecision::Move as i32);
-    }
-
-    #[test]
-    fn a_table_is_unchanged_only_as_the_same_version_of_the_same_table_at_the_same_place() {
-        use MigrationState::{Done, Init};
-        assert!(is_at_target(stored(0, "id", Some("s"), Done), &planned()));
-        assert!(is_at_target(stored(0, "id", None, Done), &planned()), "set by hand");
-        for (stored, why) in [
-            (stored(1, "id", Some("s"), Done), "another version"),
-            (stored(0, "made anew", Some("s"), Done), "another table"),
-            (stored(0, "", Some("s"), Done), "nobody knows which table"),
-            (stored(0, "id", Some("elsewhere"), Done), "another place"),
-            (stored(0, "id", Some("s"), Init), "not said to be there"),
-            (catalog::Table { state: Done as i32, ..catalog::Table::default() }, "no version"),
-        ] {
-            assert!(!is_at_target(stored, &planned()), "{why}");
-        }
-    }
-
-    #[test]
-    fn a_job_bounds_itself_and_never_its_source() {
-        let bounds = |own: i32, source: i32| {
-            let mut job = Job::default();
-            job.spec.max_concurrent_tasks = own;
-            let settings = registry::MigrationSettings { max_concurrent_tasks: source, ..Default::default() };
-            limits(&mut job, settings);
-            (job.max_concurrent_tasks, job.source_max_concurrent_tasks)
-        };
-        assert_eq!(bounds(0, 0), (20, 20));
-        assert_eq!(bounds(100, 5), (100, 5));
-        assert_eq!(bounds(3, 5), (3, 5));
-        assert_eq!(bounds(0, 5), (5, 5));
-    }
-}
+#[path = "planner_tests.rs"]
+mod tests;

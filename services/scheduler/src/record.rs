@@ -6,10 +6,10 @@ mod plan;
 mod task;
 mod worker;
 
-pub use job::{Counts, Job, JobTable, Reason, Spec};
+pub use job::{Counts, Job, JobTable, Reason, SourceTable, Spec, TableOptions};
 pub use plan::{
-    Column, ColumnStatistics, Deletion, FileStatistics, Finding, ManifestChunk, PartitionValue, SourceFile, Target,
-    TargetName, Version,
+    Column, ColumnStatistics, Deletion, DeltaTable, FileStatistics, Finding, ManifestChunk, PartitionValue, SourceFile,
+    Target, TargetName, Version,
 };
-pub use task::{Check, Log, Task, Unit, Verification};
+pub use task::{Check, Log, Sample, Task, Unit, Verification};
 pub use worker::{Intent, IntentUnit, Lineage, Notice, Request, Sequence, TableClaim, UnitClaim, Worker};

@@ -1,18 +1,28 @@
 //! Taking a worker's reports, inside a commit: steps begun and done, attempts failed.
 
+use mms_proto::ErrorReason;
+use mms_proto::error::reason_text;
+use mms_proto::scheduler::v1::LogLevel;
 use mms_proto::types::v1::Verdict;
-use mms_store::{Read, Tx};
+use mms_store::{Read, Scope, Tx};
 
+use crate::change;
 use crate::error::{Result, SchedulerError};
 use crate::key;
 use crate::lease::{self, Epoch, Holder};
-use crate::record::{Reason, Task, Verification};
-use crate::rollup::{self, Moment};
-use crate::store::{TASKS, TaskKey};
+use crate::record::{Check, Reason, Task, Verification};
+use crate::rollup::{self, Line, Moment};
+use crate::store::{CHECKS, TASKS, TaskKey};
 use crate::task::{self, AfterFailure, Step, TaskState};
 
-/// The reason of a comparison that did not find both sides equal.
-const VERIFICATION_FAILED: &str = "VERIFICATION_FAILED";
+/// What a verification found.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// What it came to.
+    pub summary: Verification,
+    /// What was compared.
+    pub checks: Vec<Check>,
+}
 
 /// What a worker says of a task it holds.
 #[derive(Debug, Clone)]
@@ -28,7 +38,7 @@ pub enum Event {
         /// Of DATA: bytes read.
         bytes: i64,
         /// Of VERIFICATION: what it found.
-        verification: Option<Verification>,
+        verification: Option<Found>,
     },
     /// The attempt failed.
     Failed {
@@ -39,7 +49,7 @@ pub enum Event {
         /// Why.
         reason: Reason,
         /// Of VERIFICATION: what it found.
-        verification: Option<Verification>,
+        verification: Option<Found>,
     },
 }
 
@@ -52,7 +62,7 @@ pub fn take(
     holder: &Holder,
     epoch: Epoch,
     event: Option<Event>,
-    lines: &[String],
+    lines: &[(LogLevel, String)],
 ) -> Result<bool> {
     let before = match lease::held(tx, at, key, holder, epoch) {
         Ok(task) => task,
@@ -68,8 +78,9 @@ pub fn take(
         Some(Event::Begun(step)) if task::begin(state, step, &steps).is_none() => return Ok(false),
         event => event.map(|event| judged(&task, event)),
     };
-    for line in lines {
-        rollup::log(tx, at, key, &mut task, &holder.worker, line)?;
+    let line = |level, message: String| Line { level, worker: holder.worker.clone(), message };
+    for (level, text) in lines {
+        rollup::log(tx, at, key, &mut task, &line(*level, text.clone()))?;
     }
     match event {
         None => {}
@@ -79,21 +90,42 @@ pub fn take(
         }
         Some(Event::Done { step, rows, bytes, verification }) => {
             let Some(next) = task::finish(state, step, &steps) else { return Ok(false) };
+            let verification = verification.map(|found| keep_checks(tx, key, found)).transpose()?;
             done(&mut task, at, step, next, (rows, bytes), verification);
         }
         Some(Event::Failed { step, permanent, reason, verification }) => {
             let max_attempts = max_attempts(tx, key)?;
             // A step that was not reached is not what failed: those before it are still to be done.
             let step = state.next_step(&steps).map_or(step, |next| step.min(next));
-            let compared = verification.is_some() || reason.reason == VERIFICATION_FAILED;
+            let compared = verification.is_some() || reason.reason == ErrorReason::VerificationFailed as i32;
+            let text = format!("{}: {}", reason_name(reason.reason), reason.message);
             failed(&mut task, at, step, (permanent, compared), max_attempts, reason);
-            task.verification = verification.or(task.verification);
-            let text = task.reason.as_ref().map(|r| format!("{}: {}", r.reason, r.message)).unwrap_or_default();
-            rollup::log(tx, at, key, &mut task, &holder.worker, &text)?;
+            if let Some(found) = verification {
+                task.verification = Some(keep_checks(tx, key, found)?);
+            }
+            let given_up = TaskState::of(&task).is_some_and(TaskState::is_failed);
+            let level = if given_up { LogLevel::Error } else { LogLevel::Warning };
+            rollup::log(tx, at, key, &mut task, &line(level, text))?;
         }
     }
     rollup::save(tx, at, key, &before, task)?;
     Ok(true)
+}
+
+/// The reason's name, as errors have it.
+fn reason_name(number: i32) -> &'static str {
+    reason_text(ErrorReason::try_from(number).unwrap_or_default())
+}
+
+/// Stores what a verification compared in place of what the one before did.
+pub(crate) fn keep_checks(tx: &mut Tx<'_>, key: &TaskKey, found: Found) -> Result<Verification> {
+    while change::clear_some(tx, &CHECKS, &Scope::prefix(key))? {}
+    let mut total = 0;
+    for check in &found.checks {
+        tx.put(&CHECKS, &(key.0.clone(), key.1.clone(), key.2, total), check)?;
+        total += 1;
+    }
+    Ok(Verification { checks_total: total, ..found.summary })
 }
 
 /// Whether this very report ended the lease: its answer was lost, and the worker asks again. No other lease was given
@@ -113,10 +145,10 @@ fn ended_by(tx: &Tx<'_>, at: &Moment, key: &TaskKey, epoch: Epoch, event: Option
 
 /// What a report comes to: a step that is said to be done and cannot be is a failure of it.
 fn judged(task: &Task, event: Event) -> Event {
-    let failed = |step, reason: &str, message: String, verification| Event::Failed {
+    let failed = |step, reason: ErrorReason, message: String, verification| Event::Failed {
         step,
         permanent: false,
-        reason: Reason { reason: reason.to_owned(), message },
+        reason: Reason { reason: reason as i32, message },
         verification,
     };
     match event {
@@ -126,16 +158,16 @@ fn judged(task: &Task, event: Event) -> Event {
                 return event;
             }
             let message = format!("the worker says that DATA is done, but {left} units were not published by a commit");
-            failed(Step::Data, "INTERNAL", message, None)
+            failed(Step::Data, ErrorReason::Internal, message, None)
         }
         Event::Done { step: Step::Verification, verification, .. }
-            if verification.as_ref().is_none_or(|found| found.verdict != Verdict::Equal as i32) =>
+            if verification.as_ref().is_none_or(|found| found.summary.verdict != Verdict::Equal as i32) =>
         {
             let message = match &verification {
                 Some(_) => "both sides were not found equal: the checks of the task say what differs",
                 None => "the worker says that VERIFICATION is done, but not what it found",
             };
-            failed(Step::Verification, VERIFICATION_FAILED, message.to_owned(), verification)
+            failed(Step::Verification, ErrorReason::VerificationFailed, message.to_owned(), verification)
         }
         event => event,
     }

@@ -1,14 +1,17 @@
 //! Reports over a store of memory: what is believed, and what is taken again.
 
+use mms_proto::ErrorReason;
 use mms_proto::scheduler::v1::CommitOutcome;
 use mms_proto::types::v1::Verdict;
+use mms_store::{Read, Scope, Tx};
 
 use crate::commit;
 use crate::fixture::{Fixture, holder, intent, task_key};
 use crate::lease::Epoch;
 use crate::lease_tests::{done, failed};
-use crate::record::{Reason, Verification};
-use crate::report::Event;
+use crate::record::{Check, Reason, Verification};
+use crate::report::{Event, Found};
+use crate::store::CHECKS;
 use crate::task::{Step, TaskState};
 
 fn state(fixture: &Fixture) -> Option<TaskState> {
@@ -18,7 +21,7 @@ fn state(fixture: &Fixture) -> Option<TaskState> {
 /// Publishes the only unit of task 0.
 async fn publish(fixture: &Fixture, epoch: Epoch) {
     let at = fixture.at();
-    let apply = move |tx: &mut mms_store::Tx<'_>| {
+    let apply = move |tx: &mut Tx<'_>| {
         commit::begin(tx, &at, &task_key(0), &holder("a"), epoch, "i", intent(&[0]))?;
         commit::resolve(tx, &at, &task_key(0), &holder("a"), epoch, "i", CommitOutcome::Committed)
     };
@@ -50,14 +53,15 @@ async fn data_is_done_when_all_units_are_published() {
 #[tokio::test]
 async fn only_equal_sides_end_a_task_well() {
     let different = Verification { verdict: Verdict::Different as i32, ..Verification::default() };
-    for found in [None, Some(different), Some(Verification::default())] {
+    let different = Found { summary: different, checks: Vec::new() };
+    for found in [None, Some(different), Some(Found::default())] {
         let (fixture, epoch) = with_schema().await;
         publish(&fixture, epoch).await;
         assert!(fixture.report(0, "a", epoch, done(Step::Data)).await);
         let said = Event::Done { step: Step::Verification, rows: 0, bytes: 0, verification: found };
         assert!(fixture.report(0, "a", epoch, said).await);
         assert_eq!((state(&fixture), fixture.task(0).leased()), (Some(TaskState::SchemaDone), false));
-        assert_eq!(fixture.task(0).reason.expect("it failed").reason, "VERIFICATION_FAILED");
+        assert_eq!(fixture.task(0).reason.expect("it failed").reason, ErrorReason::VerificationFailed as i32);
         assert!(!fixture.task(0).units[0].published, "its rows are moved again");
     }
 }
@@ -67,7 +71,7 @@ async fn a_count_that_could_not_be_had_moves_nothing_again() {
     let (fixture, epoch) = with_schema().await;
     publish(&fixture, epoch).await;
     assert!(fixture.report(0, "a", epoch, done(Step::Data)).await);
-    let reason = Reason { reason: "TARGET_FAILED".to_owned(), message: "the count did not end".to_owned() };
+    let reason = Reason { reason: ErrorReason::TargetFailed as i32, message: "the count did not end".to_owned() };
     let said = Event::Failed { step: Step::Verification, permanent: false, reason, verification: None };
     assert!(fixture.report(0, "a", epoch, said).await);
     assert_eq!((state(&fixture), fixture.task(0).leased()), (Some(TaskState::DataDone), false));
@@ -127,4 +131,25 @@ async fn no_report_carries_a_task_past_a_step() {
     let epoch = fixture.lease("a", 1).await[0].task.epoch();
     assert!(fixture.report(0, "a", epoch, failed(Step::Verification, false)).await);
     assert_eq!(state(&fixture), Some(TaskState::Init));
+}
+
+#[tokio::test]
+async fn the_checks_of_the_last_verification_are_kept_and_no_others() {
+    let (fixture, epoch) = with_schema().await;
+    publish(&fixture, epoch).await;
+    assert!(fixture.report(0, "a", epoch, done(Step::Data)).await);
+    let check = |unit_index| Check { unit_index, verdict: Verdict::Different as i32, ..Check::default() };
+    let summary = Verification { verdict: Verdict::Different as i32, checks_different: 3, ..Verification::default() };
+    let found = move |units: std::ops::Range<i32>| Found { summary, checks: units.map(check).collect() };
+    let said = Event::Done { step: Step::Verification, rows: 0, bytes: 0, verification: Some(found(0..3)) };
+    assert!(fixture.report(0, "a", epoch, said).await);
+    assert_eq!(fixture.task(0).verification.expect("kept").checks_total, 3);
+    assert_eq!(kept(&fixture), 3);
+    let again = move |tx: &mut Tx<'_>| crate::report::keep_checks(tx, &task_key(0), found(0..1)).map(drop);
+    fixture.commit(again).await.expect("stored");
+    assert_eq!(kept(&fixture), 1);
+}
+
+fn kept(fixture: &Fixture) -> usize {
+    fixture.store.read(|read| read.page(&CHECKS, &Scope::prefix(&task_key(0)), None, 10)).expect("read").items.len()
 }

@@ -1,6 +1,8 @@
 //! Keeps what hangs on a task in step with it, in the same commit: its table, its job, its log, and what the catalog is
 //! to be told. Every change of a task goes through [`save`], or through a [`Roll`] when tasks of one table change together.
 
+use mms_proto::ErrorReason;
+use mms_proto::scheduler::v1::LogLevel;
 use mms_proto::types::v1::Verdict;
 use mms_store::{Incarnation, Read, Tx};
 
@@ -28,18 +30,38 @@ pub struct Moment {
     pub incarnation: Incarnation,
 }
 
+/// A line for a task's log.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// How grave it is.
+    pub level: LogLevel,
+    /// Who says it; empty: this service.
+    pub worker: String,
+    /// What was done or found.
+    pub message: String,
+}
+
+impl Line {
+    /// A line of this service, of something that is as it should be.
+    pub fn own(message: impl Into<String>) -> Self {
+        Self { level: LogLevel::Info, worker: String::new(), message: message.into() }
+    }
+}
+
 /// Writes a line into a task's log; the oldest goes when there are too many.
-pub fn log(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &mut Task, worker: &str, message: &str) -> Result<()> {
+pub fn log(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &mut Task, line: &Line) -> Result<()> {
     task.next_log += 1;
     let sequence = task.next_log;
-    let line = Log {
+    let stored = Log {
         time_ms: at.now_ms,
-        attempt: if worker.is_empty() { 0 } else { task.attempt },
-        worker: worker.to_owned(),
+        attempt: if line.worker.is_empty() { 0 } else { task.attempt },
+        worker: line.worker.clone(),
         state: task.state,
-        message: message.chars().take(LOG_CHARS_MAX).collect(),
+        message: line.message.chars().take(LOG_CHARS_MAX).collect(),
+        step: TaskState::of(task).and_then(TaskState::step).map_or(0, |step| step as i32),
+        level: line.level as i32,
     };
-    tx.put(&LOGS, &(key.0.clone(), key.1.clone(), key.2, sequence), &line)?;
+    tx.put(&LOGS, &(key.0.clone(), key.1.clone(), key.2, sequence), &stored)?;
     if let Some(oldest) = sequence.checked_sub(LOGS_MAX).filter(|n| *n > 0) {
         tx.delete(&LOGS, &(key.0.clone(), key.1.clone(), key.2, oldest))?;
     }
@@ -118,13 +140,14 @@ impl Roll {
 
     /// The table cannot be made: the tasks that wait for it cannot go either.
     fn fail_blocked(&mut self, tx: &mut Tx<'_>, at: &Moment, maker: &TaskKey, cause: &Task) -> Result<()> {
-        let line = format!("failed, as {} could not make the table", key::task_name(maker));
+        let message = format!("failed, as {} could not make the table", key::task_name(maker));
+        let line = Line { level: LogLevel::Error, ..Line::own(message) };
         for (key, before) in self.others(tx, maker)? {
             if before.blocked && is(&before, TaskState::Init) {
                 let state = TaskState::SchemaFailed as i32;
                 let reason = cause.reason.clone();
                 let mut after = Task { state, reason, end_time_ms: at.now_ms, ..before.clone() };
-                log(tx, at, &key, &mut after, "", &line)?;
+                log(tx, at, &key, &mut after, &line)?;
                 self.take(tx, at, &key, &before, after)?;
             }
         }
@@ -205,12 +228,8 @@ fn roll_table(table: &mut JobTable, before: &Task, after: &Task, now_ms: i64) {
 
 /// Rows that verification counted in the target.
 fn counted_rows(task: &Task) -> Option<i64> {
-    let found = task.verification.as_ref()?;
-    if found.verdict != Verdict::Equal as i32 {
-        return None;
-    }
-    let counts = found.checks.iter().filter(|check| check.kind == "row_count");
-    counts.map(|check| check.target_value.parse::<i64>().ok()).sum()
+    let found = task.verification.filter(|found| found.verdict == Verdict::Equal as i32)?;
+    found.target_rows
 }
 
 fn roll_job(job: &mut Job, before: &Task, after: &Task, now_ms: i64) {
@@ -242,17 +261,28 @@ pub fn settle(tx: &Tx<'_>, at: &Moment, job: &mut Job) {
     if let Some(next) = JobState::of(job).and_then(|state| state.after(JobEvent::Ended { failed }).ok()) {
         job.state = next as i32;
         job.end_time_ms = at.now_ms;
-        job.reason = failed.then(|| failure(counts));
+        job.reason = outcome(counts);
     }
 }
 
-fn failure(counts: &record::Counts) -> record::Reason {
-    let (reason, message) = match (counts.tasks_failed, counts.tables_blocked) {
-        (0, blocked) => ("BLOCKED", format!("{blocked} tables cannot be carried: ListFindings says why")),
-        (failed, 0) => ("INTERNAL", format!("{failed} tasks failed: ListTasks says why; RetryJob runs them again")),
+/// Why a job that has come to an end is not simply done.
+fn outcome(counts: &record::Counts) -> Option<record::Reason> {
+    let (failed, blocked, skipped) = (counts.tasks_failed, counts.tables_blocked, counts.tables_skipped);
+    let (reason, message) = match (failed, blocked) {
+        (0, 0) if skipped > 0 => {
+            let text = format!("{skipped} skipped: tables of kinds that cannot be moved; ListJobTables says which");
+            (ErrorReason::TablesSkipped, text)
+        }
+        (0, 0) => return None,
+        (0, blocked) => (ErrorReason::Blocked, format!("{blocked} tables cannot be carried: ListFindings says why")),
+        (failed, 0) => {
+            let text = format!("{failed} tasks failed: ListTasks says why; RetryJob runs them again");
+            (ErrorReason::TasksFailed, text)
+        }
         (failed, blocked) => {
-            ("INTERNAL", format!("{failed} tasks failed, {blocked} tables cannot be carried: see ListJobTables"))
+            let text = format!("{failed} tasks failed, {blocked} tables cannot be carried: see ListJobTables");
+            (ErrorReason::TasksFailed, text)
         }
     };
-    record::Reason { reason: reason.to_owned(), message }
+    Some(record::Reason { reason: reason as i32, message })
 }

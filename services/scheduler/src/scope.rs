@@ -1,106 +1,158 @@
 //! Which tables a job takes. Pure: names in, decisions out.
 
-use crate::record::Spec;
+use std::collections::BTreeSet;
+
+use mms_expr::{Patterns, folded};
+use mms_proto::scheduler::v1::DecisionReason;
+
+use crate::record::{SourceTable, Spec, TableOptions};
 
 /// What the scope says of one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Chosen {
     /// It is taken, for this reason.
-    Taken(String),
+    Taken(DecisionReason, String),
     /// It is in scope, but a list leaves it out, for this reason.
-    Left(String),
+    Left(DecisionReason, String),
     /// It is not in scope.
     Outside,
 }
 
-/// Decides about one table, in source names. White lists first, then what the black lists name is taken away.
-pub fn choose(spec: &Spec, schema: &str, table: &str) -> Chosen {
-    let full = format!("{schema}.{table}");
-    if spec.tables_scope {
-        return if spec.tables.contains(&full) {
-            Chosen::Taken("named in the job's tables".to_owned())
-        } else {
-            Chosen::Outside
-        };
+/// A table as names are compared.
+type Folded = (String, String);
+
+fn fold(schema: &str, table: &str) -> Folded {
+    (folded(schema), folded(table))
+}
+
+/// What a job asks for, ready to be asked about many tables.
+#[derive(Debug)]
+pub struct Scope {
+    /// The tables of a tables scope.
+    named: Option<BTreeSet<Folded>>,
+    schemas: BTreeSet<String>,
+    white: Patterns,
+    black: Patterns,
+    /// Tables that the job names and that were not taken so far, as it spells them.
+    missing: Vec<(Folded, SourceTable)>,
+}
+
+impl Scope {
+    /// The scope of a job.
+    pub fn of(spec: &Spec) -> Self {
+        let of = |table: &SourceTable| (fold(&table.schema, &table.table), table.clone());
+        let options = spec.table_options.iter().map(|options| &options.table);
+        Self {
+            named: spec.tables_scope.then(|| spec.tables.iter().map(|table| of(table).0).collect()),
+            schemas: spec.schemas.iter().map(|schema| folded(schema)).collect(),
+            white: Patterns::new(&spec.table_whitelist),
+            black: Patterns::new(&spec.table_blacklist),
+            missing: spec.tables.iter().chain(options).map(of).collect(),
+        }
     }
-    if !spec.schemas.is_empty() && !spec.schemas.iter().any(|name| name == schema) {
-        return Chosen::Outside;
+
+    /// Decides about one table, in source names. White lists first, then what the black lists name is taken away.
+    pub fn choose(&mut self, schema: &str, table: &str) -> Chosen {
+        let chosen = self.judge(schema, table);
+        if let Chosen::Taken(..) = chosen {
+            let own = fold(schema, table);
+            self.missing.retain(|(name, _)| *name != own);
+        }
+        chosen
     }
-    let names = |pattern: &String| {
-        if pattern.contains('.') { matches(pattern, &full) } else { matches(pattern, table) }
-    };
-    if !spec.table_whitelist.is_empty() && !spec.table_whitelist.iter().any(names) {
-        return Chosen::Left("not in the job's table_whitelist".to_owned());
+
+    fn judge(&self, schema: &str, table: &str) -> Chosen {
+        if let Some(named) = &self.named {
+            return if named.contains(&fold(schema, table)) {
+                Chosen::Taken(DecisionReason::Named, "named in the job's tables".to_owned())
+            } else {
+                Chosen::Outside
+            };
+        }
+        if !self.schemas.is_empty() && !self.schemas.contains(&folded(schema)) {
+            return Chosen::Outside;
+        }
+        if !self.white.is_empty() && self.white.fitting_table(schema, table).is_none() {
+            return Chosen::Left(DecisionReason::NotInWhitelist, "not in the job's table_whitelist".to_owned());
+        }
+        match self.black.fitting_table(schema, table) {
+            Some(pattern) => {
+                Chosen::Left(DecisionReason::InBlacklist, format!("`{pattern}` of the job's table_blacklist"))
+            }
+            None => Chosen::Taken(DecisionReason::InSchema, format!("in schema `{schema}`")),
+        }
     }
-    match spec.table_blacklist.iter().find(|pattern| names(pattern)) {
-        Some(pattern) => Chosen::Left(format!("`{pattern}` of the job's table_blacklist")),
-        None => Chosen::Taken(format!("in schema `{schema}`")),
+
+    /// Tables that the job names, and that none of those it was asked about so far and took is.
+    pub fn missing(&self) -> impl ExactSizeIterator<Item = &SourceTable> {
+        self.missing.iter().map(|(_, table)| table)
     }
 }
 
-/// Whether a name matches a glob of `*` and `?`. Linear in pattern times name.
-fn matches(pattern: &str, name: &str) -> bool {
-    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
-    let (mut p, mut n) = (0, 0);
-    // Where to go on after the last star has taken one more character.
-    let mut star: Option<(usize, usize)> = None;
-    while n < name.len() {
-        match pattern.get(p) {
-            Some('*') => {
-                star = Some((p, n));
-                p += 1;
-            }
-            Some(c) if *c == '?' || *c == name[n] => {
-                p += 1;
-                n += 1;
-            }
-            _ => match star {
-                Some((at, taken)) => {
-                    star = Some((at, taken + 1));
-                    (p, n) = (at + 1, taken + 1);
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|c| *c == '*')
+/// What a job says of one table.
+pub fn options<'a>(spec: &'a Spec, schema: &str, table: &str) -> Option<&'a TableOptions> {
+    let own = fold(schema, table);
+    spec.table_options.iter().find(|options| fold(&options.table.schema, &options.table.table) == own)
+}
+
+/// The positions of options that name a table which others before them name.
+pub fn doubled(options: &[SourceTable]) -> Vec<usize> {
+    let mut seen = BTreeSet::new();
+    let again = |(_, table): &(usize, &SourceTable)| !seen.insert(fold(&table.schema, &table.table));
+    options.iter().enumerate().filter(again).map(|(at, _)| at).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+
+    fn table(schema: &str, table: &str) -> SourceTable {
+        SourceTable { schema: schema.to_owned(), table: table.to_owned() }
+    }
 
     fn spec(white: &[&str], black: &[&str]) -> Spec {
         let own = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
         Spec { table_whitelist: own(white), table_blacklist: own(black), ..Spec::default() }
     }
 
-    #[test]
-    fn white_minus_black() {
-        let spec = spec(&["sales.*"], &["*_tmp"]);
-        assert!(matches!(choose(&spec, "sales", "orders"), Chosen::Taken(_)));
-        assert!(matches!(choose(&spec, "sales", "orders_tmp"), Chosen::Left(_)));
-        assert!(matches!(choose(&spec, "hr", "people"), Chosen::Left(_)));
-    }
-
-    #[test]
-    fn tables_scope_takes_exactly_what_it_names() {
-        let spec = Spec { tables_scope: true, tables: vec!["s.t".to_owned()], ..Spec::default() };
-        assert!(matches!(choose(&spec, "s", "t"), Chosen::Taken(_)));
-        assert_eq!(choose(&spec, "s", "t2"), Chosen::Outside);
-    }
-
-    proptest! {
-        #[test]
-        fn a_name_matches_itself_and_every_star(name in "[a-z_]{0,12}", cut in 0..12_usize) {
-            prop_assert!(matches(&name, &name));
-            let cut = cut.min(name.len());
-            let (head, tail) = (&name[..cut], &name[cut..]);
-            let globs = [format!("{head}*"), format!("*{tail}"), format!("{head}*{tail}")];
-            for glob in &globs {
-                prop_assert!(matches(glob, &name));
-            }
+    fn reason(chosen: Chosen) -> Option<DecisionReason> {
+        match chosen {
+            Chosen::Taken(reason, _) | Chosen::Left(reason, _) => Some(reason),
+            Chosen::Outside => None,
         }
+    }
+
+    #[test]
+    fn white_minus_black_and_case_makes_no_difference() {
+        let mut scope = Scope::of(&spec(&["Sales.*"], &["*_TMP"]));
+        assert_eq!(reason(scope.choose("sales", "orders")), Some(DecisionReason::InSchema));
+        assert_eq!(reason(scope.choose("SALES", "orders_tmp")), Some(DecisionReason::InBlacklist));
+        assert_eq!(reason(scope.choose("hr", "people")), Some(DecisionReason::NotInWhitelist));
+        let mut schemas = Scope::of(&Spec { schemas: vec!["Sales".to_owned()], ..Spec::default() });
+        assert_eq!(reason(schemas.choose("sAles", "t")), Some(DecisionReason::InSchema));
+        assert_eq!(schemas.choose("hr", "t"), Chosen::Outside);
+    }
+
+    #[test]
+    fn a_tables_scope_takes_exactly_what_it_names() {
+        let tables = vec![table("S", "t"), table("a.b", "c")];
+        let mut scope = Scope::of(&Spec { tables_scope: true, tables, ..Spec::default() });
+        assert_eq!(reason(scope.choose("s", "T")), Some(DecisionReason::Named));
+        assert_eq!(scope.choose("s", "t2"), Chosen::Outside);
+        assert_eq!(scope.choose("a", "b.c"), Chosen::Outside, "a name may have dots");
+        assert_eq!(scope.missing().collect::<Vec<_>>(), [&table("a.b", "c")]);
+    }
+
+    #[test]
+    fn what_is_said_of_a_table_that_is_not_taken_is_missing() {
+        let said = |name: &str| TableOptions { table: table("s", name), ..TableOptions::default() };
+        let spec = Spec { table_options: vec![said("T"), said("left"), said("none")], ..spec(&[], &["left"]) };
+        let mut scope = Scope::of(&spec);
+        scope.choose("s", "t");
+        scope.choose("s", "left");
+        assert_eq!(scope.missing().map(|table| table.table.as_str()).collect::<Vec<_>>(), ["left", "none"]);
+        assert_eq!(options(&spec, "S", "t").map(|options| options.table.table.as_str()), Some("T"));
+        assert!(options(&spec, "s", "u").is_none());
+        assert_eq!(doubled(&[table("s", "t"), table("s", "u"), table("S", "T")]), [2]);
     }
 }

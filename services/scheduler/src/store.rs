@@ -1,6 +1,6 @@
 //! This service's tables. Owns keys and indexes; decides nothing.
 
-use mms_store::{Index, Schema, Table};
+use mms_store::{Index, Schema, StoreError, Table, Tx};
 
 use crate::change;
 use crate::job::JobState;
@@ -18,17 +18,14 @@ pub type TaskKey = (String, String, u32);
 pub type ChunkKey = (String, String, (String, String), u32, u32);
 /// (task key, sequence)
 pub type LogKey = (String, String, u32, u64);
+/// (task key, number): a check of the last verification of a task.
+pub type CheckKey = (String, String, u32, u32);
 /// (target table's key, partition text): one target unit.
 pub type UnitKey = (String, String);
 /// (target table's key, data source, job)
 pub type TableClaimKey = (String, String, String);
 
-pub static JOBS: Table<JobKey, record::Job> =
-    Table::new("jobs", 2).indexed(&[&LIVE_JOBS, &OPEN_JOBS, &ENDED_JOBS]).upgrade(|_, job| record::Job {
-        // Version 1 knew one bound, which was the lower of both.
-        source_max_concurrent_tasks: job.max_concurrent_tasks,
-        ..job
-    });
+pub static JOBS: Table<JobKey, record::Job> = Table::new("jobs", 1).indexed(&[&LIVE_JOBS, &OPEN_JOBS, &ENDED_JOBS]);
 /// Jobs that are not at rest, in the order in which their tasks go: deadline, then priority, then age.
 pub static LIVE_JOBS: Index<(i64, i64, i64), JobKey, record::Job> = Index::new("live", |_, job| {
     let live = JobState::of(job).is_some_and(JobState::is_live);
@@ -69,6 +66,8 @@ pub static DOING_TASKS: Index<TaskKey, TaskKey, record::Task> =
 
 pub static MANIFESTS: Table<ChunkKey, record::ManifestChunk> = Table::new("manifests", 1);
 pub static LOGS: Table<LogKey, record::Log> = Table::new("logs", 1);
+/// What the last verification of each task compared.
+pub static CHECKS: Table<CheckKey, record::Check> = Table::new("checks", 1);
 pub static UNITS: Table<UnitKey, record::UnitClaim> = Table::new("units", 1);
 pub static TABLE_CLAIMS: Table<TableClaimKey, record::TableClaim> = Table::new("table_claims", 1);
 /// Open intents by their id; a resolved one is removed with its claim.
@@ -85,11 +84,14 @@ pub static NOTICES: Table<u64, record::Notice> = Table::new("notices", 1);
 pub static NOTICE_SEQUENCE: Table<u32, record::Sequence> = Table::new("notice_sequence", 1);
 pub static REQUESTS: Table<(String, String), record::Request> = Table::new("requests", 1);
 
+/// What a version before 0.1.0 wrote.
+fn too_old(_: &mut Tx<'_>) -> Result<(), StoreError> {
+    let why = "the jobs were stored by a version before 0.1.0, in another form: start with an empty data folder; tables that older versions made are taken over by a job with target_policy ADOPT";
+    Err(StoreError::OlderData { why })
+}
+
 /// The schema of this service's store.
 pub fn schema() -> Schema {
-    Schema::new("scheduler").migration(|tx| {
-        tx.reindex(&JOBS)?;
-        tx.reindex(&JOB_TABLES)?;
-        tx.reindex(&TASKS)
-    })
+    // One refusal for each version that there was.
+    Schema::new("scheduler").migration(too_old).migration(too_old)
 }

@@ -88,6 +88,16 @@ impl TaskState {
         Self::ALL.into_iter().find(|state| *state as i32 == task.state)
     }
 
+    /// The step that it is in; none while it waits or when it is at an end.
+    pub fn step(self) -> Option<Step> {
+        match self {
+            Self::SchemaDoing | Self::SchemaFailed => Some(Step::Schema),
+            Self::DataDoing | Self::DataFailed => Some(Step::Data),
+            Self::VerificationDoing | Self::VerificationFailed => Some(Step::Verification),
+            _ => None,
+        }
+    }
+
     /// Whether it could be leased.
     pub fn is_ready(self) -> bool {
         matches!(self, Self::Init | Self::SchemaDone | Self::DataDone)

@@ -32,7 +32,7 @@ impl Api {
     }
 
     fn ours(&self, name: &str) -> Result<(), Status> {
-        if name == "workers/-" || name == self.transfers.worker() {
+        if name == self.transfers.worker() {
             return Ok(());
         }
         Err(ApiError::not_found(format!("{name} (this process is {})", self.transfers.worker())).into())
@@ -71,7 +71,9 @@ impl TransferService for Api {
     ) -> Result<Response<pb::ListTransfersResponse>, Status> {
         let request = request.into_inner();
         mms_proto::validate(&request)?;
-        self.ours(&request.parent)?;
+        if request.parent != "workers/-" {
+            self.ours(&request.parent)?;
+        }
         let after = match page::after(&["transfers"], &request.page_token)? {
             Some(text) => Some(Place::of(&text).ok_or_else(ApiError::invalid_page_token)?),
             None => None,
@@ -83,7 +85,12 @@ impl TransferService for Api {
         let last = page.last().filter(|_| more);
         let next_page_token = last.map(|(place, _)| page::token(&["transfers"], &place.text())).unwrap_or_default();
         let transfers = page.into_iter().map(|(_, transfer)| transfer).collect();
-        Ok(Response::new(pb::ListTransfersResponse { transfers, next_page_token }))
+        Ok(Response::new(pb::ListTransfersResponse {
+            transfers,
+            worker: self.transfers.worker().to_owned(),
+            next_page_token,
+            total_size: None,
+        }))
     }
 
     async fn watch_transfer(

@@ -2,11 +2,11 @@
 //! session lives, and built anew when the registry says that the configuration has changed.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mms_ends::Storage;
+use mms_ends::{Storage, Storages};
 use mms_http::HttpClient;
 use mms_maxcompute::project::{Project, ProjectConfig};
 use mms_proto::registry::v1 as registry;
@@ -21,8 +21,7 @@ use crate::peers::Peers;
 pub struct Ends {
     http: HttpClient,
     project: ProjectConfig,
-    credential: StorageCredential,
-    local_root: Option<PathBuf>,
+    storages: Storages,
 }
 
 impl std::fmt::Debug for Ends {
@@ -38,19 +37,14 @@ fn plan(what: &str, error: impl std::fmt::Display) -> TransferError {
 impl Ends {
     fn new(session: &registry::Session) -> Result<Self> {
         let source = session.data_source.clone().unwrap_or_default();
+        let databricks = source.databricks().cloned().unwrap_or_default();
         let target = source.max_compute.unwrap_or_default();
-        let databricks = source.databricks.unwrap_or_default();
         let http = HttpClient::new(&mms_ends::connection(session.network_connection.as_ref())?)?;
         let mut project = mms_ends::project(&target).map_err(|error| TransferError::Plan(error.to_string()))?;
         // What fails longer than this is reported, so that the scheduler sees it and another worker can try.
         project.retry.total = Duration::from_secs(300);
-        let (credential, local_root) = match mms_ends::storage(&databricks) {
-            Some(Storage::With(credential)) => (credential, None),
-            Some(Storage::Local(root)) => (StorageCredential::None, Some(root)),
-            Some(Storage::Vended) => return Err(plan("storage_access", "vended credentials are not read yet")),
-            None => return Err(plan("storage_access", "the data source has none")),
-        };
-        Ok(Self { http, project, credential, local_root })
+        let storages = mms_ends::storage(&databricks).map_err(|error| TransferError::Plan(error.to_string()))?;
+        Ok(Self { http, project, storages })
     }
 
     /// The project that statements run in, with the tunnel quota of a task.
@@ -64,14 +58,26 @@ impl Ends {
 
     /// The store that a table lies in.
     pub fn store(&self, location: &str, allow_local: bool) -> Result<Arc<dyn ObjectStore>> {
-        let local = if allow_local && self.local_root.is_some() { LocalFiles::Allowed } else { LocalFiles::Refused };
+        let local = if allow_local { self.storages.local_files() } else { LocalFiles::Refused };
         let location = StorageLocation::parse(location, local)?;
-        if let (StorageLocation::Local(path), Some(root)) = (&location, &self.local_root)
-            && !lies_below(path, root)?
-        {
-            return Err(TransferError::Plan(format!("{} does not lie below {}", path.display(), root.display())));
-        }
-        Ok(mms_storage::open(&location, &self.credential, &StorageSettings::new(self.http.clone()))?)
+        let credential = match self.storages.of(&location) {
+            Some(Storage::With(credential)) => credential.clone(),
+            Some(Storage::Local(root)) => {
+                let StorageLocation::Local(path) = &location else {
+                    return Err(TransferError::Plan(format!(
+                        "{location} is no folder, and only local files may be read"
+                    )));
+                };
+                if !lies_below(path, root)? {
+                    let text = format!("{} does not lie below {}", path.display(), root.display());
+                    return Err(TransferError::Plan(text));
+                }
+                StorageCredential::None
+            }
+            Some(Storage::Vended) => return Err(plan("storage", "vended credentials are not read yet")),
+            None => return Err(plan("storage", format!("no access of the data source is for {location}"))),
+        };
+        Ok(mms_storage::open(&location, &credential, &StorageSettings::new(self.http.clone()))?)
     }
 }
 
@@ -166,6 +172,8 @@ fn term(given: Option<prost_types::Duration>) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     #[test]

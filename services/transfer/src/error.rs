@@ -5,12 +5,14 @@ use mms_http::HttpError;
 use mms_http::retry::{Classify, RetryClass};
 use mms_maxcompute::error::{MaxComputeError, RefusalKind};
 use mms_maxcompute::tunnel::{BlockAdvice, BlockError};
-use mms_proto::error::reason_text;
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1::VerificationResult;
 use mms_proto::{ApiError, ErrorReason};
 use mms_storage::StorageError;
 use tonic::Status;
+
+/// Characters of a reason's message that are told.
+const MESSAGE_CHARS_MAX: usize = 16_384;
 
 /// The end of an attempt that did not do its task.
 #[derive(Debug, thiserror::Error)]
@@ -171,10 +173,8 @@ impl TransferError {
         }
         let step = if matches!(self, Self::TargetGone(_)) { pb::TaskStep::Schema } else { step };
         let class = if self.passes() { pb::FailureClass::Transient } else { pb::FailureClass::Permanent };
-        let reason = pb::JobReason {
-            reason: reason_text(self.reason()).to_owned(),
-            message: mms_http::redact::redact_text(&self.to_string()),
-        };
+        let message = mms_http::redact::redact_text(&self.to_string()).chars().take(MESSAGE_CHARS_MAX).collect();
+        let reason = pb::JobReason { reason: self.reason() as i32, message };
         let verification = match self {
             Self::Differs { result, .. } => Some(*result),
             _ => None,
@@ -228,6 +228,22 @@ mod tests {
             assert_eq!(error.report(pb::TaskStep::Data).expect("told").failure_class(), class, "{text}");
         }
         assert!(TransferError::GivenUp.report(pb::TaskStep::Data).is_none());
+    }
+
+    #[test]
+    fn each_failure_has_its_reason() {
+        let text = |text: &str| text.to_owned();
+        let unsupported = DeltaError::CatalogManaged { root: text("t") };
+        for (error, reason) in [
+            (TransferError::GivenUp, ErrorReason::Stopped),
+            (TransferError::IntentOpen { intent: text("i"), why: text("w") }, ErrorReason::IntentOpen),
+            (unsupported.into(), ErrorReason::SourceUnsupported),
+            (TransferError::Value { column: text("c"), why: text("w") }, ErrorReason::ValueUnsupported),
+            (TransferError::Conflict { target: text("t"), differences: text("d") }, ErrorReason::TargetConflict),
+            (refused(404, "NoSuchUpload").into(), ErrorReason::TargetFailed),
+        ] {
+            assert_eq!(error.reason(), reason, "{error}");
+        }
     }
 
     #[test]

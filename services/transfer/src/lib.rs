@@ -8,6 +8,7 @@ mod api;
 mod batch;
 mod config;
 mod data;
+mod definition;
 mod ends;
 mod error;
 mod manifest;

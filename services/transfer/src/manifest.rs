@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
-use mms_delta::{ColumnStatistics, FileStatistics, SourceFile};
+use mms_delta::{ColumnStatistics, DeletionVector, FileStatistics, SourceFile};
 use mms_http::retry::{Attempts, RetryBudget, RetryClass, RetryPolicy};
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1 as types;
@@ -104,13 +104,7 @@ pub fn files(run: &Run, unit_index: i32, skip: usize) -> BoxStream<'static, Resu
 }
 
 fn file(file: types::SourceFile) -> Result<SourceFile> {
-    let deletion_vector = match file.deletion_vector.as_str() {
-        "" => None,
-        json => Some(
-            serde_json::from_str(json)
-                .map_err(|error| TransferError::Plan(format!("deletion vector of {}: {error}", file.path)))?,
-        ),
-    };
+    let deletion_vector = file.deletion_vector.as_ref().map(|found| vector(&file.path, found)).transpose()?;
     let values = file.partition_values.into_iter().map(|v| (v.column, (!v.is_null).then_some(v.value)));
     Ok(SourceFile {
         partition_values: values.collect(),
@@ -135,6 +129,27 @@ fn statistics(told: types::FileStatistics) -> FileStatistics {
         tight: told.tight_bounds,
         columns: told.columns.into_iter().map(column).collect(),
     }
+}
+
+fn vector(path: &str, vector: &types::DeletionVector) -> Result<DeletionVector> {
+    use types::DeletionVectorStorage as Storage;
+    let storage_type = match vector.storage() {
+        Storage::Relative => "u",
+        Storage::Absolute => "p",
+        Storage::Inline => "i",
+        Storage::Unspecified => {
+            return Err(TransferError::Plan(format!(
+                "the manifest does not say where the deletion vector of {path} is"
+            )));
+        }
+    };
+    Ok(DeletionVector {
+        storage_type: storage_type.to_owned(),
+        path_or_inline: vector.path_or_inline.clone(),
+        offset: vector.offset,
+        size_in_bytes: vector.size_bytes,
+        cardinality: vector.cardinality.max(0).unsigned_abs(),
+    })
 }
 
 #[cfg(test)]

@@ -139,7 +139,12 @@ impl Peers {
 
     /// Opens a session of a data source.
     pub async fn open_session(&self, source: &str, holder: &str) -> Result<registry::Session> {
-        let request = registry::OpenSessionRequest { data_source: source.to_owned(), holder: holder.to_owned() };
+        use registry::SessionPurpose::{ReadRows, WriteRows};
+        let request = registry::OpenSessionRequest {
+            data_source: source.to_owned(),
+            holder: holder.to_owned(),
+            purposes: vec![ReadRows as i32, WriteRows as i32],
+        };
         let answer = through(REGISTRY, || {
             let (mut client, request) = (self.sessions.clone(), request.clone());
             async move { client.open_session(request).await }

@@ -3,7 +3,9 @@
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use mms_delta::{DeltaError, FileBatch, ReadNotes, ReadOptions, read_files};
+use mms_delta::{DeltaError, Differences, FileBatch, ReadNotes, ReadOptions, read_files};
+
+use mms_proto::types::v1::StatisticsMismatch;
 
 use crate::data::Source;
 use crate::error::Result;
@@ -109,6 +111,10 @@ impl<'a> Rows<'a> {
                         first_row: self.at.row,
                         memory_bytes: self.run.settings.slot_memory_bytes,
                         notes: self.notes.clone(),
+                        differences: match self.run.spec.statistics_mismatch() {
+                            StatisticsMismatch::Note => Differences::Note,
+                            StatisticsMismatch::Unspecified | StatisticsMismatch::Refuse => Differences::Refuse,
+                        },
                         ..ReadOptions::default()
                     };
                     self.base = self.at.file;

@@ -12,6 +12,7 @@ use pb::TaskStep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::definition::definition;
 use crate::ends::{Ends, Sessions};
 use crate::error::{Result, TransferError};
 use crate::peers::Peers;
@@ -77,6 +78,9 @@ pub enum End {
     WoundDown,
 }
 
+/// Characters of a line for a task's log.
+const LINE_CHARS_MAX: usize = 4_000;
+
 /// Units that are published, by their index, with rows.
 pub type Published = std::collections::BTreeMap<i32, pb::UnitResult>;
 
@@ -120,16 +124,23 @@ impl Run {
 
     fn target(&self, ends: &Ends) -> Result<Target> {
         let planned = self.spec.target.as_ref().ok_or_else(|| TransferError::Plan("it has no target".to_owned()))?;
-        let definition = serde_json::from_str(&planned.definition_json)
-            .map_err(|error| TransferError::Plan(format!("definition_json: {error}")))?;
+        let definition = definition(planned)?;
         let settings = self.spec.sql_parameters.clone().into_iter().collect();
         Ok(Target { definition, project: ends.project(&self.spec.tunnel_quota)?, settings })
     }
 
     /// Reports on this task.
     pub async fn report(&self, event: pb::task_report::Event, log_lines: Vec<String>) -> Result<()> {
-        let report =
-            pb::TaskReport { task: self.spec.name.clone(), epoch: Some(self.epoch), event: Some(event), log_lines };
+        let line = |text: String| pb::LogLine {
+            level: pb::LogLevel::Info as i32,
+            message: text.chars().take(LINE_CHARS_MAX).collect(),
+        };
+        let report = pb::TaskReport {
+            task: self.spec.name.clone(),
+            epoch: Some(self.epoch),
+            event: Some(event),
+            lines: log_lines.into_iter().map(line).collect(),
+        };
         self.peers
             .report(&pb::ReportTasksRequest {
                 worker: self.me.worker.clone(),

@@ -2,7 +2,7 @@
 //! the drop of a table that is to be replaced, which is [`publish::drop_table`]'s business. And, for whoever writes rows:
 //! whether the table that is there is ours.
 
-use mms_mapping::{Difference, ExistingTable, TargetAction, TargetPolicy, target_action};
+use mms_mapping::{Difference, ExistingTable, OWNER_PROPERTY, TargetAction, TargetPolicy, target_action};
 use mms_maxcompute::ddl;
 use mms_maxcompute::metadata::TableInfo;
 use mms_maxcompute::name::SchemaName;
@@ -43,7 +43,8 @@ async fn make_table(run: &Run, target: &Target) -> Result<String> {
     let policy = match run.spec.target_policy() {
         types::TargetPolicy::Replace => TargetPolicy::Replace,
         types::TargetPolicy::FailIfExists => TargetPolicy::FailIfExists,
-        _ => TargetPolicy::CreateOrOwn,
+        types::TargetPolicy::Adopt => TargetPolicy::Adopt,
+        types::TargetPolicy::CreateOrOwn | types::TargetPolicy::Unspecified => TargetPolicy::CreateOrOwn,
     };
     // An earlier attempt of this very job made it: then it is as it must be, whatever the policy says of other tables.
     let policy =
@@ -52,6 +53,7 @@ async fn make_table(run: &Run, target: &Target) -> Result<String> {
         TargetAction::UseOwn => Ok(format!("{} is there and ours", definition.target)),
         TargetAction::Create => create(run, target, false).await,
         TargetAction::Recreate => create(run, target, true).await,
+        TargetAction::Adopt(mark) => adopt(target, mark).await,
         TargetAction::Refuse(differences) => Err(different(target, &differences)),
     }
 }
@@ -74,7 +76,7 @@ pub async fn check_ours(run: &Run, target: &Target) -> Result<()> {
     match action(target, TargetPolicy::CreateOrOwn, found.as_ref())? {
         TargetAction::UseOwn => Ok(()),
         TargetAction::Refuse(differences) => Err(different(target, &differences)),
-        TargetAction::Create | TargetAction::Recreate => {
+        TargetAction::Create | TargetAction::Recreate | TargetAction::Adopt(_) => {
             let text = format!("{} does not exist", target.definition.target);
             if run.spec.steps.contains(&(pb::TaskStep::Schema as i32)) {
                 return Err(TransferError::TargetGone(text));
@@ -104,6 +106,22 @@ async fn make_schema(target: &Target, schema: &SchemaName) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Puts our mark on a table that is as planned; who wrote it before is refused from then on.
+async fn adopt(target: &Target, mark: Option<String>) -> Result<String> {
+    let (table, properties) = (&target.definition.target, &target.definition.properties);
+    let ours = properties.get(OWNER_PROPERTY).map(String::as_str).unwrap_or_default();
+    target.run(ddl::set_properties(table, &[(OWNER_PROPERTY, ours)])).await?;
+    let found = target.project.table(table).await?;
+    match action(target, TargetPolicy::CreateOrOwn, found.as_ref())? {
+        TargetAction::UseOwn => {
+            let whose = mark.map_or("had no mark".to_owned(), |mark| format!("belonged to `{mark}`"));
+            Ok(format!("{table} was there, {whose}, and is ours now"))
+        }
+        TargetAction::Refuse(differences) => Err(different(target, &differences)),
+        _ => Err(conflict(target, "somebody else dropped it at the same time".to_owned())),
+    }
 }
 
 async fn create(run: &Run, target: &Target, replace: bool) -> Result<String> {

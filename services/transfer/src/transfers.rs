@@ -100,6 +100,7 @@ impl Transfers {
         let rows: Option<i64> = spec.units.iter().map(|unit| unit.source_rows).sum();
         let transfer = Transfer {
             name: name.clone(),
+            uid: uuid::Uuid::new_v4().to_string(),
             task: spec.name.clone(),
             attempt: spec.attempt,
             table: spec.table.clone(),

@@ -6,7 +6,9 @@ use mms_maxcompute::SqlRows;
 use mms_maxcompute::ddl;
 use mms_maxcompute::table::PartitionSpec;
 use mms_proto::scheduler::v1 as pb;
-use mms_proto::types::v1::{TargetUnit, Verdict, VerificationCheck, VerificationLevel, VerificationResult};
+use mms_proto::types::v1::{
+    TargetUnit, ValueOrigin, Verdict, VerificationCheck, VerificationKind, VerificationLevel, VerificationResult,
+};
 
 use crate::error::{Result, TransferError};
 use crate::run::{Published, Run, Target};
@@ -32,7 +34,7 @@ fn judge(checks: Vec<VerificationCheck>) -> Result<VerificationResult> {
     let message = different
         .iter()
         .take(10)
-        .map(|c| format!("unit {}: source {}, target {}", c.unit_index, c.source_value, c.target_value))
+        .map(|c| format!("unit {}: source {}, target {}", c.unit_index, shown(&c.source_value), shown(&c.target_value)))
         .collect::<Vec<_>>()
         .join("; ");
     let verdict = if different.is_empty() { Verdict::Equal } else { Verdict::Different };
@@ -44,6 +46,10 @@ fn judge(checks: Vec<VerificationCheck>) -> Result<VerificationResult> {
     Ok(result)
 }
 
+fn shown(value: &Option<String>) -> &str {
+    value.as_deref().unwrap_or("unknown")
+}
+
 /// The source's rows are those that the log of the pinned version records; where it records none, those that were read.
 fn check(unit: &TargetUnit, published: &Published, counted: Option<&u64>) -> VerificationCheck {
     let read = published.get(&unit.index).map(|done| done.rows);
@@ -53,13 +59,19 @@ fn check(unit: &TargetUnit, published: &Published, counted: Option<&u64>) -> Ver
         (Some(_), Some(_)) => Verdict::Different,
         _ => Verdict::Unknown,
     };
-    let text = |value: Option<String>| value.unwrap_or_else(|| "unknown".to_owned());
+    let origin = match (unit.source_rows, read) {
+        (Some(_), _) => ValueOrigin::Log,
+        (None, Some(_)) => ValueOrigin::Read,
+        (None, None) => ValueOrigin::Unspecified,
+    };
     VerificationCheck {
         unit_index: unit.index,
-        kind: "row_count".to_owned(),
-        source_value: text(source.map(|rows| rows.to_string())),
-        target_value: text(counted.map(ToString::to_string)),
+        kind: VerificationKind::RowCount as i32,
+        source_value: source.map(|rows| rows.to_string()),
+        source_origin: origin as i32,
+        target_value: counted.map(ToString::to_string),
         verdict: verdict as i32,
+        ..VerificationCheck::default()
     }
 }
 
@@ -117,6 +129,8 @@ mod tests {
     fn the_log_is_believed_before_what_was_read() {
         let read: Published = [(3, pb::UnitResult { unit_index: 3, rows: 5, bytes: 0 })].into();
         assert_eq!(check(&unit(Some(6)), &read, Some(&5)).verdict(), Verdict::Different);
+        assert_eq!(check(&unit(Some(6)), &read, Some(&5)).source_origin(), ValueOrigin::Log);
+        assert_eq!(check(&unit(None), &read, Some(&5)).source_origin(), ValueOrigin::Read);
         assert_eq!(check(&unit(None), &read, Some(&5)).verdict(), Verdict::Equal);
         assert_eq!(check(&unit(None), &Published::new(), Some(&5)).verdict(), Verdict::Unknown);
         assert_eq!(check(&unit(Some(5)), &read, None).verdict(), Verdict::Unknown);

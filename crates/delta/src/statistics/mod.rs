@@ -7,14 +7,12 @@ mod observe;
 mod parse;
 mod times;
 
-use serde::{Deserialize, Serialize};
-
 pub(crate) use judge::judge;
 pub(crate) use observe::Observer;
 pub use times::TimeColumn;
 
 /// Statistics of one file, as its `add` action has them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileStatistics {
     /// Rows that the file stores, deleted ones included.
     pub rows: Option<u64>,
@@ -26,7 +24,7 @@ pub struct FileStatistics {
 }
 
 /// Statistics of one column, or of one field of a struct. Never of what lies inside lists or maps.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnStatistics {
     /// Names that lead to it, as files have them (physical names).
     pub path: Vec<String>,

@@ -45,7 +45,7 @@ pub async fn read(shape: &TableShape, files: Vec<SourceFile>) -> Result<Vec<File
 
 /// Every row of a version, through the text of its shape as a worker gets it.
 pub async fn rows(snapshot: &Snapshot) -> Vec<RecordBatch> {
-    let shape = TableShape::from_json(&snapshot.shape().to_json()).unwrap();
+    let shape = TableShape::read(snapshot.shape().text()).unwrap();
     let batches = read(&shape, files(snapshot).await).await.unwrap();
     for batch in &batches {
         assert_eq!(batch.batch.schema(), *snapshot.arrow_schema());

@@ -160,7 +160,7 @@ type Rows = (Vec<String>, Vec<Vec<String>>);
 async fn rows(table: &Path) -> Result<Rows, DeltaError> {
     let snapshot = open(table, None).await?;
     let files: Vec<SourceFile> = snapshot.scan_files().try_collect().await?;
-    let shape = TableShape::from_json(&snapshot.shape().to_json())?;
+    let shape = TableShape::read(snapshot.shape().text())?;
     let batches: Vec<RecordBatch> = read(&shape, files).await?.into_iter().map(|batch| batch.batch).collect();
     let columns: Vec<String> = snapshot.arrow_schema().fields().iter().map(|field| field.name().clone()).collect();
     let names: Vec<&str> = columns.iter().map(String::as_str).collect();

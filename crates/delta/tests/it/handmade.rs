@@ -135,7 +135,7 @@ impl Table {
     pub async fn read_with(&self, options: ReadOptions) -> Result<(Vec<String>, Vec<String>), DeltaError> {
         let snapshot = open(&self.dir, None).await?;
         let listed: Vec<SourceFile> = snapshot.scan_files().try_collect().await?;
-        let shape = TableShape::from_json(&snapshot.shape().to_json())?;
+        let shape = TableShape::read(snapshot.shape().text())?;
         let notes = options.notes.clone();
         let listed = futures::stream::iter(listed).map(Ok::<_, DeltaError>);
         let batches: Vec<FileBatch> = read_files(&shape, store(), listed, options).try_collect().await?;

@@ -53,6 +53,7 @@ fn our_own_table_is_used_where_the_policy_says_so() {
         (TargetPolicy::CreateOrOwn, TargetAction::UseOwn),
         (TargetPolicy::Replace, TargetAction::Recreate),
         (TargetPolicy::FailIfExists, TargetAction::Refuse(vec![Difference::Exists])),
+        (TargetPolicy::Adopt, TargetAction::UseOwn),
     ] {
         assert_eq!(target_action(policy, Some(&existing), &definition), action);
         assert_eq!(target_action(policy, None, &definition), TargetAction::Create);
@@ -68,7 +69,29 @@ fn another_table_is_refused_or_replaced() {
     let owner = Difference::Owner { expected: "ds/s/t".into(), found: None };
     assert_eq!(refused, TargetAction::Refuse(vec![owner.clone()]));
     assert!(owner.to_string().contains("was not made by mms"));
+    let refused = target_action(TargetPolicy::FailIfExists, Some(&existing), &definition);
+    assert_eq!(refused, TargetAction::Refuse(vec![Difference::Exists, owner]), "it says whose it is");
     assert_eq!(target_action(TargetPolicy::Replace, Some(&existing), &definition), TargetAction::Recreate);
+}
+
+#[test]
+fn a_table_that_fits_is_adopted_and_no_other() {
+    let definition = planned();
+    for mark in [None, Some("0190b6f5-0000-7000-8000-000000000000/s/t".to_owned())] {
+        let mut existing = made(&definition);
+        existing.properties = mark.iter().map(|mark| (OWNER_PROPERTY.to_owned(), mark.clone())).collect();
+        let adopt = |existing: &ExistingTable| target_action(TargetPolicy::Adopt, Some(existing), &definition);
+        assert_eq!(adopt(&existing), TargetAction::Adopt(mark));
+        existing.columns.swap(0, 1);
+        assert!(matches!(adopt(&existing), TargetAction::Refuse(all) if all.len() == 2), "it is another table");
+    }
+}
+
+#[test]
+fn a_mark_of_the_time_before_uids_says_so() {
+    let owner = |found: &str| Difference::Owner { expected: "u/s/t".into(), found: Some(found.into()) }.to_string();
+    assert!(owner("lake/s/t").contains("before 0.1.0"));
+    assert!(!owner("0190b6f5-0000-7000-8000-000000000000/s/t").contains("before"));
 }
 
 #[test]

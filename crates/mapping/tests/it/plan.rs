@@ -203,7 +203,8 @@ fn names_are_mapped_checked_and_told_apart() {
     source.table = "1st-table".into();
     let plan = plan_table(&source, &demo_rules());
     let clash: Vec<_> = plan.blockers().collect();
-    assert_eq!(clash.len(), 1);
+    assert_eq!(clash.iter().map(|finding| finding.reason).collect::<Vec<_>>(), [Reason::ColumnNameCollision]);
+    assert!(reasons(&plan).contains("COLUMN_RENAMED"));
     assert!(clash[0].message.contains("`a-b` → `a_b`, `A_B` → `A_B`"), "{}", clash[0].message);
 
     let mut explicit = demo_rules();

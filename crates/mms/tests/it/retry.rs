@@ -40,7 +40,9 @@ fn what_failed_runs_again() {
         failed.into_iter().next().unwrap()
     };
     assert_eq!(watch(), Some(1));
-    assert_eq!(mms.one(&["job", "get", job])["state"], "JOB_STATE_FAILED");
+    let failed = mms.one(&["job", "get", job]);
+    assert_eq!(failed["state"], "JOB_STATE_FAILED");
+    assert_eq!(failed["reason"]["reason"], "ERROR_REASON_TASKS_FAILED", "{failed}");
     assert_eq!(of("nested")["state"], "MIGRATION_STATE_FAILED");
     let done = of("every_type");
     assert_eq!((&done["state"], &done["targetRows"]), (&json!("MIGRATION_STATE_DONE"), &json!(rows("every_type"))));
@@ -51,7 +53,7 @@ fn what_failed_runs_again() {
     assert_eq!(watch(), Some(1));
     let second = data_task();
     for failed in [&first, &second] {
-        assert_eq!(failed["reason"]["reason"], "SOURCE_CHANGED", "{failed}");
+        assert_eq!(failed["reason"]["reason"], "ERROR_REASON_SOURCE_CHANGED", "{failed}");
     }
     assert_eq!(name(&second), name(&first));
     assert_ne!(second["attempt"], first["attempt"], "it ran again");

@@ -97,7 +97,7 @@ pub fn source(id: &str, sandbox: &Running, delta_root: &Path, settings: &Value) 
                 "workspaceUrl": sandbox.told("/workspace/url"),
                 "catalog": sandbox.told("/workspace/catalog"),
                 "accessToken": {"token": sandbox.told("/workspace/token")},
-                "localFiles": {"root": delta_root},
+                "storage": [{"localFiles": {"root": delta_root}}],
             },
             "maxCompute": {
                 "endpoint": sandbox.told("/project/endpoint"),

@@ -1,7 +1,7 @@
 //! Canonical proto JSON both ways: unknown fields are refused by path, secrets are never printed.
 
 use mms_proto::json::{self, Fields, JsonError};
-use mms_proto::registry::v1::databricks_config::WorkspaceAuth;
+use mms_proto::registry::v1::databricks_source::WorkspaceAuth;
 use mms_proto::registry::v1::{CreateDataSourceRequest, DataSource};
 
 const REQUEST: &str = r#"{
@@ -20,7 +20,7 @@ const REQUEST: &str = r#"{
 #[test]
 fn what_is_read_is_printed_without_secrets() {
     let request: CreateDataSourceRequest = json::from_str(REQUEST).unwrap();
-    let databricks = request.data_source.clone().and_then(|source| source.databricks).unwrap();
+    let databricks = request.data_source.clone().and_then(|source| source.databricks().cloned()).unwrap();
     assert!(
         matches!(&databricks.workspace_auth, Some(WorkspaceAuth::AccessToken(token)) if token.token == "dapi-canary")
     );

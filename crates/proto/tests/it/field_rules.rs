@@ -2,13 +2,13 @@
 
 use mms_proto::ErrorReason;
 use mms_proto::catalog::v1::{BatchUpdateTablesRequest, Table, UpdateTableRequest};
-use mms_proto::registry::v1::databricks_config::WorkspaceAuth;
+use mms_proto::registry::v1::databricks_source::WorkspaceAuth;
 use mms_proto::registry::v1::{
-    AccessToken, CreateDataSourceRequest, DataSource, DatabricksConfig, GetDataSourceRequest, MaxComputeConfig,
+    AccessToken, CreateDataSourceRequest, DataSource, DatabricksSource, GetDataSourceRequest, MaxComputeConfig,
     UpdateDataSourceRequest,
 };
 use mms_proto::scheduler::v1 as scheduler;
-use mms_proto::types::v1::{Concurrency, RateLimit, TargetTable};
+use mms_proto::types::v1::{Concurrency, RateLimit, SourceTable, TableOptions, TargetTable};
 use mms_proto::validate::{clear_output_only, not_yet, validate, violations};
 use scheduler::job_spec::Scope;
 
@@ -23,15 +23,18 @@ fn every_violation_is_named_at_once() {
         data_source: Some(DataSource {
             display_name: "not allowed!".into(),
             network_connection: "dataSources/a".into(),
-            databricks: Some(DatabricksConfig {
-                workspace_url: "ftp://x".into(),
-                read_path: 99,
-                workspace_auth: Some(WorkspaceAuth::AccessToken(AccessToken {
-                    token: "s3cret".repeat(1000),
-                    ..AccessToken::default()
-                })),
-                ..DatabricksConfig::default()
-            }),
+            source: Some(
+                DatabricksSource {
+                    workspace_url: "ftp://x".into(),
+                    read_path: 99,
+                    workspace_auth: Some(WorkspaceAuth::AccessToken(AccessToken {
+                        token: "s3cret".repeat(1000),
+                        ..AccessToken::default()
+                    })),
+                    ..DatabricksSource::default()
+                }
+                .into(),
+            ),
             ..DataSource::default()
         }),
         ..CreateDataSourceRequest::default()
@@ -65,14 +68,18 @@ fn a_name_must_have_its_shape() {
 
 #[test]
 fn an_update_is_judged_where_its_mask_goes() {
-    let update = |mask: &[&str], databricks: Option<DatabricksConfig>| UpdateDataSourceRequest {
+    let update = |mask: &[&str], databricks: Option<DatabricksSource>| UpdateDataSourceRequest {
         name: "dataSources/a".into(),
-        data_source: Some(DataSource { display_name: "new".into(), databricks, ..DataSource::default() }),
+        data_source: Some(DataSource {
+            display_name: "new".into(),
+            source: databricks.map(Into::into),
+            ..DataSource::default()
+        }),
         update_mask: Some(prost_types::FieldMask { paths: mask.iter().map(|path| (*path).to_owned()).collect() }),
         ..UpdateDataSourceRequest::default()
     };
     assert!(paths(&update(&["display_name"], None)).is_empty());
-    let touched = paths(&update(&["databricks.workspace_url"], Some(DatabricksConfig::default())));
+    let touched = paths(&update(&["databricks.workspace_url"], Some(DatabricksSource::default())));
     assert_eq!(touched, ["data_source.databricks.workspace_url"]);
     let mask = update(&["state", "no_such", "databricks.catalog", "display_name"], None);
     let found = paths(&mask);
@@ -88,16 +95,19 @@ fn what_the_service_sets_is_ignored_and_cleared() {
         uid: "mine".into(),
         state: 3,
         display_name: "kept".into(),
-        databricks: Some(DatabricksConfig {
-            workspace_auth: Some(WorkspaceAuth::AccessToken(AccessToken { token: "t".into(), is_set: true })),
-            ..DatabricksConfig::default()
-        }),
+        source: Some(
+            DatabricksSource {
+                workspace_auth: Some(WorkspaceAuth::AccessToken(AccessToken { token: "t".into(), is_set: true })),
+                ..DatabricksSource::default()
+            }
+            .into(),
+        ),
         max_compute: Some(MaxComputeConfig::default()),
         ..DataSource::default()
     };
     let cleared = clear_output_only(&source);
     assert_eq!((cleared.uid.as_str(), cleared.state, cleared.display_name.as_str()), ("", 0, "kept"));
-    let auth = cleared.databricks.and_then(|databricks| databricks.workspace_auth);
+    let auth = cleared.databricks().and_then(|databricks| databricks.workspace_auth.clone());
     assert_eq!(auth, Some(WorkspaceAuth::AccessToken(AccessToken { token: "t".into(), is_set: false })));
 }
 
@@ -118,35 +128,63 @@ fn job(spec: scheduler::JobSpec) -> scheduler::CreateJobRequest {
     scheduler::CreateJobRequest { parent: "dataSources/a".into(), job: Some(job), ..Default::default() }
 }
 
-fn tables(tables: &[&str]) -> Option<Scope> {
-    Some(Scope::Tables(scheduler::TablesScope { tables: tables.iter().map(|name| (*name).to_owned()).collect() }))
+fn table(schema: &str, table: &str) -> SourceTable {
+    SourceTable { schema: schema.to_owned(), table: table.to_owned() }
+}
+
+fn tables() -> Option<Scope> {
+    Some(Scope::Tables(scheduler::TablesScope { tables: vec![table("s", "t")] }))
 }
 
 #[test]
 fn items_keys_and_values_have_rules_of_their_own() {
     let long = "x".repeat(600);
+    let options = TableOptions {
+        table: Some(table("s", "t")),
+        target: Some(TargetTable { project: "1".into(), ..TargetTable::default() }),
+        column_names: [("a".to_owned(), String::new()), (String::new(), "b".to_owned())].into(),
+        ..TableOptions::default()
+    };
+    let named = vec![table("s", "t"), table("s", ""), table("s", &long)];
     let spec = scheduler::JobSpec {
-        scope: tables(&["s.t", "", &long]),
-        table_mapping: [("t".to_owned(), TargetTable { project: "1".into(), ..TargetTable::default() })].into(),
-        column_mapping: [("a".to_owned(), String::new()), (String::new(), "b".to_owned())].into(),
+        scope: Some(Scope::Tables(scheduler::TablesScope { tables: named })),
+        table_options: vec![TableOptions::default(), options],
         ..scheduler::JobSpec::default()
     };
     let mut found = paths(&job(spec));
     found.sort();
     let mut expected = [
-        "job.spec.column_mapping[\"\"]",
-        "job.spec.column_mapping[\"a\"]",
-        "job.spec.table_mapping[\"t\"]",
-        "job.spec.table_mapping[\"t\"].project",
-        "job.spec.tables.tables[1]",
-        "job.spec.tables.tables[2]",
+        "job.spec.table_options[0].table",
+        "job.spec.table_options[1].column_names[\"\"]",
+        "job.spec.table_options[1].column_names[\"a\"]",
+        "job.spec.table_options[1].target.project",
+        "job.spec.tables.tables[1].table",
+        "job.spec.tables.tables[2].table",
     ];
     expected.sort_unstable();
     assert_eq!(found, expected);
     let bounds = Concurrency { schemas: [("s".to_owned(), 0)].into(), ..Concurrency::default() };
-    let spec =
-        scheduler::JobSpec { scope: tables(&["s.t"]), concurrency: Some(bounds), ..scheduler::JobSpec::default() };
+    let spec = scheduler::JobSpec { scope: tables(), concurrency: Some(bounds), ..scheduler::JobSpec::default() };
     assert_eq!(paths(&job(spec)), ["job.spec.concurrency.schemas[\"s\"]"]);
+}
+
+#[test]
+fn what_bounds_multiply_to_is_bounded_in_bytes() {
+    let beat = |bytes: usize| scheduler::LeaseBeat {
+        task: "t".to_owned(),
+        epoch: Some(scheduler::Epoch::default()),
+        checkpoint: vec![7; bytes].into(),
+        ..scheduler::LeaseBeat::default()
+    };
+    let heartbeat = |beats: Vec<scheduler::LeaseBeat>| scheduler::HeartbeatRequest {
+        worker: "workers/w".to_owned(),
+        instance: "i".to_owned(),
+        beats,
+    };
+    assert!(paths(&heartbeat(vec![beat(65_536); 190])).is_empty());
+    let found = violations(&heartbeat(vec![beat(65_536); 200]));
+    let [one] = found.as_slice() else { panic!("{found:?}") };
+    assert!(one.field == "beats" && one.description.contains("at most 12582912"), "{one:?}");
 }
 
 #[test]
@@ -178,7 +216,7 @@ fn each_update_of_a_batch_is_judged_by_its_own_mask() {
 #[test]
 fn all_that_this_version_has_not_is_named_at_once_and_after_what_is_wrong() {
     let spec = scheduler::JobSpec {
-        scope: tables(&["s.t"]),
+        scope: tables(),
         incremental: scheduler::IncrementalMode::ChangedUnits as i32,
         engine: scheduler::Engine::BuiltIn as i32,
         rate_limit: Some(RateLimit { rows_per_second: 5, ..RateLimit::default() }),
@@ -197,11 +235,8 @@ fn all_that_this_version_has_not_is_named_at_once_and_after_what_is_wrong() {
     assert_eq!(error.metadata["feature"], expected.join(", "));
     let wrong = validate(&job(scheduler::JobSpec { scope: None, ..spec })).unwrap_err();
     assert_eq!(wrong.reason, ErrorReason::InvalidField);
-    let zeros = scheduler::JobSpec {
-        scope: tables(&["s.t"]),
-        rate_limit: Some(RateLimit::default()),
-        ..scheduler::JobSpec::default()
-    };
+    let zeros =
+        scheduler::JobSpec { scope: tables(), rate_limit: Some(RateLimit::default()), ..scheduler::JobSpec::default() };
     assert!(not_yet(&job(zeros)).is_empty());
 }
 

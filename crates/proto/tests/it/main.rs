@@ -9,3 +9,4 @@ mod field_rules;
 mod name_examples;
 mod names;
 mod not_yet;
+mod reasons_page;

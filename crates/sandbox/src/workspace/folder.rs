@@ -1,8 +1,11 @@
-//! The folder `<root>/<schema>/<table>/_delta_log`, read anew for each request.
+//! The folder `<root>/<schema>/<table>/_delta_log`, read anew for each request. A table that has `_object.json` shows the
+//! members in that file in place of its own: so it becomes a view, a foreign table, or one with a row filter.
 
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
+
+use serde_json::{Map, Value};
 
 /// A folder of schemas.
 #[derive(Debug)]
@@ -53,8 +56,20 @@ impl Folder {
     }
 }
 
+/// What a table shows of itself in place of what its log says; null takes a member away.
+const OBJECT: &str = "_object.json";
+
 fn is_table(path: &Path) -> bool {
-    path.join("_delta_log").is_dir()
+    path.join("_delta_log").is_dir() || path.join(OBJECT).is_file()
+}
+
+/// The members in a table's `_object.json`; none if it has no such file.
+pub fn shown(path: &Path) -> io::Result<Map<String, Value>> {
+    match fs::read(path.join(OBJECT)) {
+        Ok(text) => Ok(serde_json::from_slice(&text)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Map::new()),
+        Err(error) => Err(error),
+    }
 }
 
 /// One plain step in a path: not empty, no `..`, no separator; and not hidden.
@@ -88,11 +103,15 @@ mod tests {
             fs::create_dir_all(dir.path().join("root").join(table).join("_delta_log")).unwrap();
         }
         fs::create_dir_all(dir.path().join("root/s/no_table")).unwrap();
+        fs::create_dir_all(dir.path().join("root/s/view")).unwrap();
+        fs::write(dir.path().join("root/s/view/_object.json"), r#"{ "table_type": "VIEW" }"#).unwrap();
         fs::create_dir_all(dir.path().join("outside/t/_delta_log")).unwrap();
         let folder = Folder::open(&dir.path().join("root")).unwrap();
         let mut tables = folder.tables("s").unwrap();
         tables.sort();
-        assert_eq!(tables, ["a b%20ü", "t"]);
+        assert_eq!(tables, ["a b%20ü", "t", "view"]);
+        assert_eq!(shown(&folder.table("s", "view").unwrap()).unwrap()["table_type"], "VIEW");
+        assert!(shown(&folder.table("s", "t").unwrap()).unwrap().is_empty());
         assert!(folder.table("../outside", "t").is_none() && folder.table("s", "../s/t").is_none());
         assert!(folder.table("", "s").is_none() && folder.table("s", "no_table").is_none());
         let (schema, table, _) = folder.find("s.1.t.2").unwrap();

@@ -10,6 +10,7 @@ use super::USER_NAME;
 use super::answer::{Answer, Refusal};
 use super::columns::columns;
 use super::delta_log;
+use super::folder;
 use super::ids::uuid_of;
 use super::objects::{Query, State, list, required};
 use super::paging::{cut, like};
@@ -18,7 +19,7 @@ use super::paging::{cut, like};
 const SUMMARY_PAGE: usize = 10_000;
 
 impl State {
-    fn table_object(&self, schema: &str, name: &str, path: &Path) -> Value {
+    fn table_object(&self, schema: &str, name: &str, path: &Path) -> Answer {
         let log = delta_log::read(path);
         let metadata = log.metadata.as_ref();
         let id = metadata.map_or("", |metadata| metadata.id.as_str());
@@ -57,7 +58,11 @@ impl State {
                 table[key] = value;
             }
         }
-        table
+        for (key, value) in folder::shown(path)? {
+            table[key] = value;
+        }
+        let members = table.as_object_mut().into_iter().flatten();
+        Ok(members.filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.clone(), value.take())).collect())
     }
 
     pub fn tables(&self, query: &Query) -> Answer {
@@ -68,23 +73,22 @@ impl State {
         }
         let page = cut(&format!("tables of {schema}"), self.folder.tables(schema)?, query, self.page_size)?;
         let omitted = |key: &str| query.get(&format!("omit_{key}")).is_some_and(|value| value == "true");
-        let objects = page.names.iter().filter_map(|name| {
+        let mut objects = Vec::new();
+        for name in &page.names {
             // A table that went away meanwhile is simply no longer there.
-            let mut table = self.table_object(schema, name, &self.folder.table(schema, name)?);
-            for key in ["columns", "properties"] {
-                if omitted(key) {
-                    table.as_object_mut()?.remove(key);
-                }
+            let Some(path) = self.folder.table(schema, name) else { continue };
+            let mut table = self.table_object(schema, name, &path)?;
+            for key in ["columns", "properties"].into_iter().filter(|key| omitted(key)) {
+                table.as_object_mut().map(|table| table.remove(key));
             }
-            Some(table)
-        });
-        let objects = objects.collect();
+            objects.push(table);
+        }
         Ok(list("tables", objects, page.next))
     }
 
     pub fn table(&self, full_name: &str) -> Answer {
         let (schema, name, path) = self.find_table(full_name)?;
-        Ok(self.table_object(&schema, &name, &path))
+        self.table_object(&schema, &name, &path)
     }
 
     pub fn find_table(&self, full_name: &str) -> Result<(String, String, std::path::PathBuf), Refusal> {
@@ -120,8 +124,14 @@ impl State {
             names.extend(of_schema.map(|table| format!("{}.{schema}.{table}", self.catalog)));
         }
         let page = cut(&format!("summaries {schemas} {tables}"), names, query, SUMMARY_PAGE)?;
-        let summary = |name: &String| json!({ "full_name": name, "table_type": "EXTERNAL" });
-        Ok(list("tables", page.names.iter().map(summary).collect(), page.next))
+        let mut summaries = Vec::new();
+        for name in &page.names {
+            let Ok((_, _, path)) = self.find_table(name) else { continue };
+            let shown = folder::shown(&path)?;
+            let kind = shown.get("table_type").cloned().unwrap_or_else(|| "EXTERNAL".into());
+            summaries.push(json!({ "full_name": name, "table_type": kind }));
+        }
+        Ok(list("tables", summaries, page.next))
     }
 
     /// Credentials are vended for cloud storage only, and this metastore has external access off.
@@ -138,7 +148,7 @@ impl State {
         for schema in self.folder.schemas()? {
             for name in self.folder.tables(&schema)? {
                 let Some(path) = self.folder.table(&schema, &name) else { continue };
-                if self.table_object(&schema, &name, &path)["table_id"] == wanted {
+                if self.table_object(&schema, &name, &path)?["table_id"] == wanted {
                     let message =
                         format!("User does not have EXTERNAL USE SCHEMA on Schema '{}.{schema}'.", self.catalog);
                     return Err(Refusal::new(StatusCode::FORBIDDEN, "PERMISSION_DENIED", message));

@@ -93,6 +93,7 @@ mod tests {
             (Status::out_of_range("too large"), Code::ResourceExhausted, ErrorReason::TooLarge),
             (Status::internal("failed to decode Protobuf message: X"), Code::InvalidArgument, ErrorReason::Malformed),
             (Status::deadline_exceeded("x"), Code::DeadlineExceeded, ErrorReason::Deadline),
+            (Status::cancelled("x"), Code::Cancelled, ErrorReason::Cancelled),
         ];
         for (bare, code, reason) in cases {
             let (error, _) = settled(bare);

@@ -47,7 +47,8 @@ impl CatalogService for Api {
         let name: SchemaName = name("name", &request.get_ref().name)?;
         let key = key::schema_key(&name);
         let found = self.core.store.read(|read| read.get(&SCHEMAS, &key)).map_err(CatalogError::from)?;
-        let schema = convert::schema_to(&key, found.ok_or_else(|| missing(name))?)?;
+        let uid = self.source_uid(&key.0)?;
+        let schema = convert::schema_to(&uid, &key, found.ok_or_else(|| missing(name))?)?;
         Ok(Response::new(pb::GetSchemaResponse { schema: Some(schema) }))
     }
 
@@ -77,7 +78,9 @@ impl CatalogService for Api {
         let name: TableName = name("name", &request.get_ref().name)?;
         let key = key::table_key(&name);
         let found = self.core.store.read(|read| read.get(&TABLES, &key)).map_err(CatalogError::from)?;
-        let table = convert::table_to(&key, found.ok_or_else(|| missing(name))?)?;
+        let uid = self.source_uid(&key.0)?;
+        let table = convert::table_to(&uid, &key, found.ok_or_else(|| missing(name))?)?;
+        let table = convert::in_view(table, request.get_ref().view());
         Ok(Response::new(pb::GetTableResponse { table: Some(table) }))
     }
 
@@ -127,7 +130,8 @@ impl CatalogService for Api {
             Ok::<_, CatalogError>((read.get(&PARTITIONS, &key)?, table.unwrap_or_default()))
         })?;
         let found = found.ok_or_else(|| missing(name))?;
-        let partition = convert::partition_to(&key, found, &table.facts.delta_id)?;
+        let uid = self.source_uid(&key.0)?;
+        let partition = convert::partition_to(&uid, &key, found, &table.facts)?;
         Ok(Response::new(pb::GetPartitionResponse { partition: Some(partition) }))
     }
 

@@ -13,7 +13,7 @@ use crate::convert;
 use crate::error::{CatalogError, Result};
 use crate::key;
 use crate::record::Scan;
-use crate::store::{PARTITIONS, SCANS, SCANS_BY_AGE, SCHEMAS, ScanKey, TABLES};
+use crate::store::{PARTITIONS, SCANS, SCANS_BY_AGE, SCHEMAS, SUMMARIES, ScanKey, TABLES};
 
 /// A page ends after the item with which it reaches this many bytes, well below the size of a message.
 const BYTES_MAX: usize = 6 << 20;
@@ -52,6 +52,24 @@ fn flag(on: bool) -> &'static str {
 }
 
 impl Api {
+    /// The uid of the data source that the catalog has under this id; empty before its first scan.
+    pub(super) fn source_uid(&self, source: &str) -> Result<String> {
+        let summary = self.core.store.read(|read| read.get(&SUMMARIES, &source.to_owned()))?;
+        Ok(summary.unwrap_or_default().uid)
+    }
+
+    /// How many tables a schema has, or all of a data source have.
+    fn tables_counted(&self, source: &str, schema: Option<SchemaName>) -> Result<Option<i64>> {
+        let counts = self.core.store.read(|read| match schema {
+            Some(schema) => {
+                let stored = read.get(&SCHEMAS, &key::schema_key(&schema))?;
+                Ok::<_, CatalogError>(stored.map(|schema| schema.tables))
+            }
+            None => Ok(read.get(&SUMMARIES, &source.to_owned())?.map(|summary| summary.tables)),
+        })?;
+        Ok(counts.map(|counts| counts.total()))
+    }
+
     pub(super) fn schemas(&self, request: &pb::ListSchemasRequest) -> Result<pb::ListSchemasResponse, Status> {
         let source: DataSourceName = name("parent", &request.parent)?;
         let want = Want {
@@ -59,14 +77,15 @@ impl Api {
             size: page::size(request.page_size),
             filter: filter(&request.filter, &request.order_by)?,
         };
+        let uid = self.source_uid(source.id().as_str())?;
         let arguments = ["schemas", request.parent.as_str(), flag(request.show_deleted), request.filter.as_str()];
         let from = after::<SchemaName>(&arguments, &request.page_token)?.map(|name| key::schema_key(&name));
         let (schemas, next) = pick(&self.core.store, &SCHEMAS, &want, from, |key, schema| {
             let shown = request.show_deleted || schema.delete_time_ms == 0;
-            shown.then(|| convert::schema_to(key, schema)).transpose()
+            shown.then(|| convert::schema_to(&uid, key, schema)).transpose()
         })?;
         let next_page_token = next_token(&arguments, next.map(|key| key::schema_name(&key)))?;
-        Ok(pb::ListSchemasResponse { schemas, next_page_token })
+        Ok(pb::ListSchemasResponse { schemas, next_page_token, total_size: None })
     }
 
     pub(super) fn tables(&self, request: &pb::ListTablesRequest) -> Result<pb::ListTablesResponse, Status> {
@@ -75,22 +94,29 @@ impl Api {
         let source = parent.data_source().map(|source| source.id().as_str().to_owned()).unwrap_or_default();
         let scope = match parent.exact() {
             Some(schema) => Scope::prefix(&key::schema_key(&schema)),
-            None => Scope::prefix(&(source,)),
+            None => Scope::prefix(&(source.clone(),)),
         };
+        let uid = self.source_uid(&source)?;
         let filter = filter(&request.filter, &request.order_by)?;
         let want = Want { scope, size: page::size(request.page_size), filter };
         let arguments = ["tables", request.parent.as_str(), flag(request.show_deleted), request.filter.as_str()];
         let from = after::<TableName>(&arguments, &request.page_token)?.map(|name| key::table_key(&name));
         let (tables, next) = pick(&self.core.store, &TABLES, &want, from, |key, table| {
             let shown = request.show_deleted || table.delete_time_ms == 0;
-            shown.then(|| convert::table_to(key, table)).transpose()
+            let table = shown.then(|| convert::table_to(&uid, key, table)).transpose()?;
+            // Before the page is filled: what is not shown takes no room in it.
+            Ok(table.map(|table| convert::in_view(table, request.view())))
         })?;
         let next_page_token = next_token(&arguments, next.map(|key| key::table_name(&key)))?;
-        Ok(pb::ListTablesResponse { tables, next_page_token })
+        // Only what the source has was counted.
+        let counted = !request.show_deleted && request.filter.is_empty();
+        let total_size = if counted { self.tables_counted(&source, parent.exact())? } else { None };
+        Ok(pb::ListTablesResponse { tables, next_page_token, total_size })
     }
 
     pub(super) fn partitions(&self, request: &pb::ListPartitionsRequest) -> Result<pb::ListPartitionsResponse, Status> {
         let table: TableName = name("parent", &request.parent)?;
+        let uid = self.source_uid(table.data_source().id().as_str())?;
         let want = Want {
             scope: Scope::prefix(&key::table_key(&table)),
             size: page::size(request.page_size),
@@ -105,10 +131,12 @@ impl Api {
             .unwrap_or_default();
         let (partitions, next) = pick(&self.core.store, &PARTITIONS, &want, from, |key, partition| {
             let shown = request.show_deleted || partition.delete_time_ms == 0;
-            shown.then(|| convert::partition_to(key, partition, &table.facts.delta_id)).transpose()
+            shown.then(|| convert::partition_to(&uid, key, partition, &table.facts)).transpose()
         })?;
         let next_page_token = next_token(&arguments, next.map(|key| key::partition_name(&key)))?;
-        Ok(pb::ListPartitionsResponse { partitions, next_page_token })
+        let counted = !request.show_deleted && request.filter.is_empty();
+        let total_size = counted.then(|| table.partitions.total());
+        Ok(pb::ListPartitionsResponse { partitions, next_page_token, total_size })
     }
 
     pub(super) fn scans(&self, request: &pb::ListScansRequest) -> Result<pb::ListScansResponse, Status> {
@@ -133,6 +161,7 @@ impl Api {
         Ok(pb::ListScansResponse {
             scans,
             next_page_token: next.map(|next| page::token(&arguments, &next)).unwrap_or_default(),
+            total_size: None,
         })
     }
 }

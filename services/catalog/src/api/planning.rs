@@ -1,9 +1,10 @@
 //! PlanningService: what a scheduler asks of the catalog.
 
+use mms_mapping::TargetPolicy;
 use mms_proto::ApiError;
 use mms_proto::catalog::v1 as pb;
 use mms_proto::name::{ResourceName, TableName, TaskName};
-use mms_proto::types::v1::MigrationState;
+use mms_proto::types::v1::{self as types, MigrationState};
 use mms_server::stream::Answers;
 use pb::pin_table_response::Part;
 use pb::planning_service_server::PlanningService;
@@ -30,8 +31,22 @@ fn ask(request: pb::PinTableRequest) -> Result<Ask, Status> {
             Some(number.map_err(|_| ApiError::invalid_field("version.delta.version", "must not be negative"))?)
         }
     };
-    let columns = request.column_mapping.into_iter().collect();
-    Ok(Ask { version, target: convert::target_from(request.target), columns })
+    let policy = match request.target_policy() {
+        types::TargetPolicy::Unspecified => None,
+        types::TargetPolicy::CreateOrOwn => Some(TargetPolicy::CreateOrOwn),
+        types::TargetPolicy::Replace => Some(TargetPolicy::Replace),
+        types::TargetPolicy::FailIfExists => Some(TargetPolicy::FailIfExists),
+        types::TargetPolicy::Adopt => Some(TargetPolicy::Adopt),
+    };
+    let options = request.options.unwrap_or_default();
+    Ok(Ask {
+        version,
+        kind: options.target_kind(),
+        lifecycle_days: u32::try_from(options.lifecycle_days).ok().filter(|days| *days > 0),
+        target: convert::target_from(options.target),
+        columns: options.column_names.into_iter().collect(),
+        policy,
+    })
 }
 
 fn report(at: usize, report: &pb::MigrationReport) -> Result<Report, Status> {

@@ -3,6 +3,7 @@
 use mms_proto::ApiError;
 use mms_proto::catalog::v1 as pb;
 use mms_proto::name::{DataSourceName, ResourceId, ResourceName, ScanName};
+use mms_proto::types::v1 as types;
 use pb::scan_service_server::ScanService;
 use prost::Message;
 use tonic::{Request, Response, Status};
@@ -10,7 +11,7 @@ use tonic::{Request, Response, Status};
 use super::{Api, check, name};
 use crate::convert;
 use crate::error::{CatalogError, Result};
-use crate::record::Scan;
+use crate::record::{Scan, SourceTable};
 use crate::scan::{self, control};
 use crate::store::ScanKey;
 use crate::{forget, key};
@@ -55,7 +56,14 @@ impl Api {
         forget::adopt(&self.core.store, &key.0, &uid).await?;
         let asked = request.scan.unwrap_or_default();
         let (own, now, request_id) = (key.clone(), self.core.now_ms(), request.request_id);
-        let scan = Scan { schemas: asked.schemas, tables: asked.tables, create_time_ms: now, ..Scan::default() };
+        let named = |table: types::SourceTable| SourceTable { schema: table.schema, table: table.table };
+        let scan = Scan {
+            uid: uuid::Uuid::now_v7().to_string(),
+            schemas: asked.schemas,
+            tables: asked.tables.into_iter().map(named).collect(),
+            create_time_ms: now,
+            ..Scan::default()
+        };
         let made = self
             .core
             .store

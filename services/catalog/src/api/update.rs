@@ -2,6 +2,7 @@
 
 use mms_proto::catalog::v1 as pb;
 use mms_proto::name::{ResourceName, TableName};
+use mms_proto::types::v1::View;
 use mms_proto::{ApiError, FieldViolation};
 use mms_store::{Read, Scope};
 use tonic::Status;
@@ -108,8 +109,12 @@ impl Api {
         for key in &moved {
             self.reset(key).await?;
         }
+        let uid = keys.first().map(|key| self.source_uid(&key.0)).transpose()?.unwrap_or_default();
         let shown = self.core.store.read(|read| {
-            let show = |key: &TableKey| convert::table_to(key, read.get(&TABLES, key)?.unwrap_or_default());
+            let show = |key: &TableKey| {
+                let table = convert::table_to(&uid, key, read.get(&TABLES, key)?.unwrap_or_default())?;
+                Ok(convert::in_view(table, View::Basic))
+            };
             keys.iter().map(show).collect::<crate::error::Result<Vec<_>>>()
         })?;
         Ok(shown)
@@ -128,7 +133,8 @@ impl Api {
             self.reset_tables(&key).await?;
         }
         let schema = self.core.store.read(|read| read.get(&SCHEMAS, &key)).map_err(CatalogError::from)?;
-        Ok(convert::schema_to(&key, schema.unwrap_or_default())?)
+        let uid = self.source_uid(&key.0)?;
+        Ok(convert::schema_to(&uid, &key, schema.unwrap_or_default())?)
     }
 
     /// Takes back what was said of the tables of a schema that goes elsewhere now.

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use mms_databricks::TableInfo;
-use mms_delta::{PartitionTotals, Snapshot};
+use mms_delta::{ColumnMapping, PartitionTotals, Snapshot};
 use mms_mapping::{ColumnRole, MappingError, OWNER_PROPERTY, SourceTable, TablePlan, parse_schema};
 use mms_maxcompute::table::{TableDefinition, TableKind};
 use mms_maxcompute::{ddl, quote};
 use mms_proto::types::v1 as pb;
 
-use crate::error::{CatalogError, Result};
 use crate::scan::facts;
 use crate::store::TableKey;
 
@@ -19,7 +18,7 @@ pub fn source_table(
     info: &TableInfo,
     snapshot: &Snapshot,
     partitions: &[PartitionTotals],
-) -> std::result::Result<SourceTable, MappingError> {
+) -> Result<SourceTable, MappingError> {
     let mut nulls: BTreeMap<String, bool> =
         snapshot.partition_columns().iter().map(|column| (column.clone(), false)).collect();
     for (column, value) in partitions.iter().flat_map(|partition| &partition.values) {
@@ -42,16 +41,31 @@ pub fn source_table(
     })
 }
 
+/// How the files of a pinned version are read.
+pub fn delta(snapshot: &Snapshot) -> pb::DeltaTable {
+    let text = snapshot.shape().text();
+    let column_mapping = match text.column_mapping {
+        ColumnMapping::None => pb::ColumnMappingMode::None,
+        ColumnMapping::Name => pb::ColumnMappingMode::Name,
+        ColumnMapping::Id => pb::ColumnMappingMode::Id,
+    };
+    pb::DeltaTable {
+        schema_json: text.schema,
+        column_mapping: column_mapping as i32,
+        partition_columns: text.partition_columns,
+        reader_features: snapshot.reader_features(),
+    }
+}
+
 /// What is made at the target.
-pub fn target(definition: &TableDefinition, plan: &TablePlan) -> Result<pb::TargetDefinition> {
+pub fn target(definition: &TableDefinition, plan: &TablePlan) -> pb::TargetDefinition {
     let table = &definition.target;
     let kind = match definition.kind {
         TableKind::Ordinary => pb::TargetKind::Ordinary,
         TableKind::AppendDelta => pb::TargetKind::AppendDelta,
         TableKind::PkDelta => pb::TargetKind::PkDelta,
     };
-    let broken = |error: serde_json::Error| CatalogError::Target(format!("its definition cannot be written: {error}"));
-    Ok(pb::TargetDefinition {
+    pb::TargetDefinition {
         table: Some(pb::TargetTable {
             project: table.project.to_string(),
             schema: table.schema.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -65,9 +79,10 @@ pub fn target(definition: &TableDefinition, plan: &TablePlan) -> Result<pb::Targ
             format!("CREATE SCHEMA IF NOT EXISTS {project}.{schema};")
         }),
         primary_key: definition.primary_key.iter().map(ToString::to_string).collect(),
-        definition_json: serde_json::to_string(definition).map_err(broken)?,
         ownership: definition.properties.get(OWNER_PROPERTY).cloned().unwrap_or_default(),
-    })
+        comment: definition.comment.clone().unwrap_or_default(),
+        lifecycle_days: definition.lifecycle_days.map_or(0, |days| i32::try_from(days).unwrap_or(i32::MAX)),
+    }
 }
 
 /// Ordinary columns in the target's order, then partition columns by level.

@@ -3,7 +3,7 @@
 
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
-use mms_delta::{ColumnStatistics, DeltaError, FileStatistics, PartitionValues, SourceFile};
+use mms_delta::{ColumnStatistics, DeletionVector, DeltaError, FileStatistics, PartitionValues, SourceFile};
 use mms_proto::catalog::v1 as pb;
 use mms_proto::types::v1 as types;
 use pb::pin_table_response::Part;
@@ -126,10 +126,6 @@ impl Message {
 }
 
 fn file_to(file: SourceFile) -> Result<types::SourceFile> {
-    let broken = |error: serde_json::Error| CatalogError::Delta(DeltaError::Internal(error.to_string()));
-    // The form of the reader's own type, which is what workers make it into again.
-    let vector =
-        file.deletion_vector.as_ref().map(serde_json::to_string).transpose().map_err(broken)?.unwrap_or_default();
     let value = |(column, value): (String, Option<String>)| types::PartitionValue {
         column,
         is_null: value.is_none(),
@@ -140,8 +136,28 @@ fn file_to(file: SourceFile) -> Result<types::SourceFile> {
         size_bytes: count(file.size),
         row_count: file.rows.map(count),
         partition_values: file.partition_values.into_iter().map(value).collect(),
-        deletion_vector: vector,
+        deletion_vector: file.deletion_vector.map(vector_to).transpose()?,
         statistics: file.statistics.map(statistics_to),
+    })
+}
+
+fn vector_to(vector: DeletionVector) -> Result<types::DeletionVector> {
+    use types::DeletionVectorStorage as Storage;
+    let storage = match vector.storage_type.as_str() {
+        "u" => Storage::Relative,
+        "p" => Storage::Absolute,
+        "i" => Storage::Inline,
+        other => {
+            let what = format!("a deletion vector of storage type {other:?} is in no version of the Delta protocol");
+            return Err(CatalogError::Delta(DeltaError::Internal(what)));
+        }
+    };
+    Ok(types::DeletionVector {
+        storage: storage as i32,
+        path_or_inline: vector.path_or_inline,
+        offset: vector.offset,
+        size_bytes: vector.size_in_bytes,
+        cardinality: count(vector.cardinality),
     })
 }
 

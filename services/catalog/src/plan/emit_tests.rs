@@ -125,8 +125,10 @@ fn values_that_fall_together_are_a_blocker() {
     let partitions: Vec<_> = totals.partitions().collect();
     let mut notes = Vec::new();
     Units::of(&clashing, &partitions, 3, &mut notes);
-    let found: Vec<_> = notes.iter().map(|note| note.to_pb("t").reason).collect();
-    assert_eq!(found, ["PARTITION_VALUE_UNSUPPORTED", "PARTITION_VALUE_RENAMED", "PARTITION_CLASH"]);
+    let found: Vec<_> = notes.iter().map(|note| note.to_pb("t").reason()).collect();
+    use types::FindingReason as Reason;
+    let expected = [Reason::PartitionValueUnsupported, Reason::PartitionValueRenamed, Reason::PartitionClash];
+    assert_eq!(found, expected);
     let told = notes[1].to_pb("t");
     assert_eq!(told.severity(), types::Severity::Note);
     assert!(told.message.contains("rewrites 1 partition values: p: `a/b` becomes `a_b`"), "{}", told.message);

@@ -1,13 +1,15 @@
 //! What a plan found, whoever found it: the mapping, or this service.
 
 use mms_mapping::Finding;
+use mms_proto::FindingReason;
+use mms_proto::error::finding_reason;
 use mms_proto::types::v1 as pb;
 
 /// A finding of this service itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
     severity: pb::Severity,
-    reason: &'static str,
+    reason: FindingReason,
     column: String,
     message: String,
     remedy: String,
@@ -17,7 +19,7 @@ impl Note {
     /// A finding about the whole table.
     pub fn new(
         severity: pb::Severity,
-        reason: &'static str,
+        reason: FindingReason,
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
@@ -31,7 +33,7 @@ impl Note {
     }
 
     /// A finding that forbids the move.
-    pub fn blocker(reason: &'static str, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub fn blocker(reason: FindingReason, message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::new(pb::Severity::Blocker, reason, message, remedy)
     }
 
@@ -39,7 +41,7 @@ impl Note {
     pub fn to_pb(&self, table: &str) -> pb::Finding {
         pb::Finding {
             severity: self.severity as i32,
-            reason: self.reason.to_owned(),
+            reason: self.reason as i32,
             table: table.to_owned(),
             column: self.column.clone(),
             message: self.message.clone(),
@@ -57,7 +59,8 @@ pub fn mapped(finding: &Finding, table: &str) -> pb::Finding {
     };
     pb::Finding {
         severity: severity as i32,
-        reason: finding.reason.code().to_owned(),
+        // A test of this crate knows that the contract has all of the mapping's.
+        reason: finding_reason(finding.reason.code()).unwrap_or(FindingReason::Unspecified) as i32,
         table: table.to_owned(),
         column: finding.column.clone().unwrap_or_default(),
         message: finding.message.clone(),
@@ -68,4 +71,24 @@ pub fn mapped(finding: &Finding, table: &str) -> pb::Finding {
 /// Whether any of them forbids the move.
 pub fn blocks(findings: &[pb::Finding]) -> bool {
     findings.iter().any(|finding| finding.severity == pb::Severity::Blocker as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use mms_proto::descriptor;
+
+    use super::*;
+
+    #[test]
+    fn the_contract_has_every_reason_of_the_mapping_with_its_severity() {
+        let comment = |reason: FindingReason| {
+            let kind = descriptor::pool().get_enum_by_name("mms.type.v1.FindingReason").unwrap();
+            descriptor::comment(&kind.parent_file(), kind.get_value(reason as i32).unwrap().path())
+        };
+        for reason in mms_mapping::Reason::ALL {
+            let told = finding_reason(reason.code()).unwrap_or_else(|| panic!("{}", reason.code()));
+            let severity = format!("{:?}.", reason.severity()).to_uppercase();
+            assert!(comment(told).starts_with(&severity), "{}: {}", reason.code(), comment(told));
+        }
+    }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use mms_mapping::{CharacterMap, MappingError, MappingRules, Others, SchemaRule};
+use mms_mapping::{CharacterMap, MappingError, MappingRules, Others, SchemaRule, TargetPolicy};
 use mms_maxcompute::name::{ProjectName, SchemaName};
 use mms_maxcompute::table::TableKind;
+use mms_proto::FindingReason;
 use mms_proto::registry::v1 as pb;
 use mms_proto::types::v1::{Severity, TargetKind};
 
@@ -20,6 +21,12 @@ pub struct Ask {
     pub target: Target,
     /// Columns by name, source to target.
     pub columns: BTreeMap<String, String>,
+    /// Kind of the target table; unset: as the data source says.
+    pub kind: TargetKind,
+    /// Days after which the target drops what was not changed since.
+    pub lifecycle_days: Option<u32>,
+    /// What the job may do with a table that is there; none when there is no job.
+    pub policy: Option<TargetPolicy>,
 }
 
 /// The parts of a target, the first set one wins.
@@ -43,20 +50,12 @@ fn characters(mapping: Option<&pb::CharacterMapping>, others: Others) -> Result<
     if mapping.other.is_empty() { Ok(map) } else { map.with_fallback(others, mapping.other.clone()) }
 }
 
-/// The kind to make. Rows reach a table with a key by merging, which overwriting cannot do.
-fn kind(wanted: TargetKind, notes: &mut Vec<Note>) -> TableKind {
-    match wanted {
+/// The kind to make: what the job says, else what the data source says. The contract refuses what this version does not make.
+fn kind(asked: TargetKind, settings: TargetKind) -> TableKind {
+    match if asked == TargetKind::Unspecified { settings } else { asked } {
         TargetKind::Ordinary => TableKind::Ordinary,
         TargetKind::Unspecified | TargetKind::AppendDelta => TableKind::AppendDelta,
-        TargetKind::PkDelta => {
-            notes.push(Note::new(
-                Severity::Blocker,
-                "TARGET_KIND_NOT_YET",
-                "target_kind PK_DELTA is not implemented in this version",
-                "leave target_kind unset, or set APPEND_DELTA or ORDINARY: the key is then not carried",
-            ));
-            TableKind::PkDelta
-        }
+        TargetKind::PkDelta => TableKind::PkDelta,
     }
 }
 
@@ -66,7 +65,7 @@ fn kind(wanted: TargetKind, notes: &mut Vec<Note>) -> TableKind {
 /// A character mapping that is none.
 #[allow(clippy::too_many_arguments, reason = "each is one place where an operator decides")]
 pub fn rules(
-    data_source: &str,
+    source_uid: &str,
     source_schema: &str,
     project: ProjectName,
     has_schemas: bool,
@@ -82,7 +81,7 @@ pub fn rules(
         let mapped = if named.is_empty() { table_characters.apply(source_schema) } else { named.to_owned() };
         if mapped != source_schema && named.is_empty() {
             let text = format!("schema `{source_schema}` becomes `{mapped}`");
-            notes.push(Note::new(Severity::Note, "SCHEMA_RENAMED", text, ""));
+            notes.push(Note::new(Severity::Note, FindingReason::SchemaRenamed, text, ""));
         }
         // An illegal name is left to the plan, which says so.
         SchemaName::new(mapped).map_or(SchemaRule::LikeSource, SchemaRule::Named)
@@ -91,13 +90,14 @@ pub fn rules(
     };
     let name = first(&[&ask.target.table, &table.table]);
     let prefix = settings.table_names.as_ref().map(|mapping| mapping.prefix.clone());
-    let mut rules = MappingRules::plain(project, target_schema, data_source);
+    let mut rules = MappingRules::plain(project, target_schema, source_uid);
     rules.table_name = (!name.is_empty()).then(|| name.to_owned());
     rules.table_characters = table_characters;
     rules.table_name_prefix = prefix.filter(|prefix| !prefix.is_empty());
     rules.column_characters = characters(settings.column_names.as_ref(), Others::OutsideWords)?;
     rules.column_names.clone_from(&ask.columns);
     rules.partition_value_characters = characters(settings.partition_values.as_ref(), Others::OutsidePartitionValues)?;
-    rules.table_kind = Some(kind(settings.target_kind(), notes));
+    rules.table_kind = Some(kind(ask.kind, settings.target_kind()));
+    rules.lifecycle_days = ask.lifecycle_days;
     Ok(rules)
 }

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 
 use futures::TryStreamExt;
 use mms_delta::{PartitionTotals, PartitionValues, Snapshot, SourceFile, TimeColumn, Totals};
+use mms_proto::FindingReason;
 use mms_proto::types::v1::Severity;
 
 use super::finding::Note;
@@ -47,7 +48,7 @@ pub async fn files(snapshot: &Snapshot) -> Result<Survey> {
     // The log is read to its end now, so that all of it was looked at.
     notes.extend(snapshot.notes().into_iter().map(|note| {
         let message = format!("file {} of the log was passed by: {}", note.file, note.message);
-        Note::new(Severity::Note, "LOG_FILE_UNREADABLE", message, "write a new checkpoint of the table")
+        Note::new(Severity::Note, FindingReason::LogFileUnreadable, message, "write a new checkpoint of the table")
     }));
     Ok(Survey { all, partitions, notes })
 }
@@ -71,7 +72,7 @@ impl Times {
                 file.shown_path()
             );
             let remedy = "move a view of the table in which such values are NULL, within these years, or a text";
-            notes.push(Note::blocker("TIMESTAMP_OUT_OF_RANGE", message, remedy).of_column(&column.column));
+            notes.push(Note::blocker(FindingReason::TimestampOutOfRange, message, remedy).of_column(&column.column));
             false
         });
     }

@@ -3,16 +3,26 @@
 
 use std::collections::BTreeMap;
 
-use mms_mapping::{ExistingTable, MappingRules, OWNER_PROPERTY, check_existing};
+use mms_mapping::{
+    ExistingTable, MappingRules, OWNER_PROPERTY, TargetAction, TargetPolicy, check_existing, target_action,
+};
 use mms_maxcompute::metadata::TableInfo;
 use mms_maxcompute::table::TableDefinition;
+use mms_proto::FindingReason;
 use mms_proto::types::v1::Severity;
 
 use super::finding::Note;
 
-/// Gives the rules the types of partition columns that a table of ours has; whether that may change the plan.
-pub fn keep_types(rules: &mut MappingRules, planned: &TableDefinition, there: &TableInfo) -> bool {
-    if there.is_view || there.properties.get(OWNER_PROPERTY) != planned.properties.get(OWNER_PROPERTY) {
+/// Gives the rules the types of partition columns that a table has which is ours or may become so; whether that may change the
+/// plan.
+pub fn keep_types(
+    rules: &mut MappingRules,
+    planned: &TableDefinition,
+    there: &TableInfo,
+    policy: Option<TargetPolicy>,
+) -> bool {
+    let ours = there.properties.get(OWNER_PROPERTY) == planned.properties.get(OWNER_PROPERTY);
+    if there.is_view || !(ours || policy == Some(TargetPolicy::Adopt)) {
         return false;
     }
     let types = there.partition_columns.iter().map(|column| (column.name.key(), column.data_type.clone()));
@@ -23,11 +33,13 @@ pub fn keep_types(rules: &mut MappingRules, planned: &TableDefinition, there: &T
     differs
 }
 
-/// Says in what a table that is there is not the planned one.
-pub fn judge(planned: &TableDefinition, there: &TableInfo, notes: &mut Vec<Note>) {
+/// Says in what a table that is there is not the planned one, and whether that forbids the move: that is for the policy of the
+/// job to say, so without a job (`None`) it forbids nothing.
+pub fn judge(planned: &TableDefinition, there: &TableInfo, policy: Option<TargetPolicy>, notes: &mut Vec<Note>) {
     if there.is_view {
         let text = format!("{} is a view", planned.target);
-        notes.push(Note::blocker("TARGET_IS_VIEW", text, "drop the view, or give the table another target"));
+        let remedy = "drop the view, or give the table another target";
+        notes.push(Note::blocker(FindingReason::TargetIsView, text, remedy));
         return;
     }
     let existing = ExistingTable {
@@ -37,14 +49,26 @@ pub fn judge(planned: &TableDefinition, there: &TableInfo, notes: &mut Vec<Note>
         primary_key: there.primary_key.clone(),
         properties: there.properties.clone(),
     };
-    let differences: Vec<String> = check_existing(planned, &existing).iter().map(ToString::to_string).collect();
+    let (differences, severity) = match policy.map(|policy| target_action(policy, Some(&existing), planned)) {
+        Some(TargetAction::Create | TargetAction::UseOwn) => return,
+        Some(TargetAction::Adopt(mark)) => {
+            let whose = mark.map_or("without a mark of mms".to_owned(), |mark| format!("of `{mark}`"));
+            let text = format!("{} is there, {whose}, and as planned: the job takes it over", planned.target);
+            let remedy = "make sure that nobody else writes it";
+            notes.push(Note::new(Severity::Note, FindingReason::TargetAdopted, text, remedy));
+            return;
+        }
+        Some(TargetAction::Refuse(differences)) => (differences, Severity::Blocker),
+        Some(TargetAction::Recreate) | None => (check_existing(planned, &existing), Severity::Note),
+    };
+    let differences: Vec<String> = differences.iter().map(ToString::to_string).collect();
     if !differences.is_empty() {
-        // Whether that forbids the move is for the job's target_policy to say.
         notes.push(Note::new(
-            Severity::Note,
-            "TARGET_DIFFERS",
+            severity,
+            FindingReason::TargetDiffers,
             format!("{} is there, and not the planned table: {}", planned.target, differences.join("; ")),
-            "jobs with target_policy CREATE_OR_OWN refuse it, REPLACE drops it: choose, or give the table another target",
+            "jobs with target_policy ADOPT take it over if only its mark differs, with REPLACE they drop it, and with others \
+             they refuse it: choose, or give the table another target",
         ));
     }
 }
@@ -85,8 +109,8 @@ mod tests {
         }
     }
 
-    fn reasons(notes: &[Note]) -> Vec<String> {
-        notes.iter().map(|note| note.to_pb("t").reason).collect()
+    fn reasons(notes: &[Note]) -> Vec<(FindingReason, Severity)> {
+        notes.iter().map(|note| note.to_pb("t")).map(|found| (found.reason(), found.severity())).collect()
     }
 
     #[test]
@@ -96,12 +120,12 @@ mod tests {
         assert_ne!(integer.partition_columns, text.partition_columns);
         for (had, now) in [(&integer, &text), (&text, &integer)] {
             let mut rules = rules.clone();
-            assert!(keep_types(&mut rules, now, &there(had)));
+            assert!(keep_types(&mut rules, now, &there(had), None));
             for nulls in [false, true] {
                 assert_eq!(planned(nulls, &rules).partition_columns, had.partition_columns);
             }
         }
-        assert!(!keep_types(&mut rules, &integer, &there(&integer)), "nothing to plan anew");
+        assert!(!keep_types(&mut rules, &integer, &there(&integer), None), "nothing to plan anew");
     }
 
     #[test]
@@ -110,12 +134,37 @@ mod tests {
         let (integer, text) = (planned(false, &rules), planned(true, &rules));
         let mut foreign = there(&integer);
         foreign.properties = BTreeMap::from([("x".to_owned(), "y".to_owned())]);
-        assert!(!keep_types(&mut rules, &text, &foreign) && rules.partition_types.is_empty());
+        assert!(!keep_types(&mut rules, &text, &foreign, None) && rules.partition_types.is_empty());
         let mut notes = Vec::new();
-        judge(&text, &foreign, &mut notes);
-        assert_eq!(reasons(&notes), ["TARGET_DIFFERS"]);
+        judge(&text, &foreign, None, &mut notes);
+        assert_eq!(reasons(&notes), [(FindingReason::TargetDiffers, Severity::Note)]);
         notes.clear();
-        judge(&text, &TableInfo { is_view: true, ..there(&text) }, &mut notes);
-        assert_eq!(reasons(&notes), ["TARGET_IS_VIEW"]);
+        judge(&text, &TableInfo { is_view: true, ..there(&text) }, None, &mut notes);
+        assert_eq!(reasons(&notes), [(FindingReason::TargetIsView, Severity::Blocker)]);
+    }
+
+    #[test]
+    fn the_policy_of_the_job_says_what_a_table_that_is_there_means() {
+        use TargetPolicy::{Adopt, CreateOrOwn, FailIfExists, Replace};
+        let mut rules = MappingRules::plain(ProjectName::new("p").unwrap(), SchemaRule::LikeSource, "ds");
+        let planned = planned(true, &rules);
+        let ours = there(&planned);
+        let mut theirs = ours.clone();
+        theirs.properties = BTreeMap::from([(OWNER_PROPERTY.to_owned(), "u/s/t".to_owned())]);
+        let found = |there: &TableInfo, policy| {
+            let mut notes = Vec::new();
+            judge(&planned, there, Some(policy), &mut notes);
+            reasons(&notes)
+        };
+        let (differs, adopted) = (FindingReason::TargetDiffers, FindingReason::TargetAdopted);
+        for policy in [CreateOrOwn, Replace, Adopt] {
+            assert_eq!(found(&ours, policy), [], "{policy:?}");
+        }
+        assert_eq!(found(&ours, FailIfExists), [(differs, Severity::Blocker)]);
+        assert_eq!(found(&theirs, FailIfExists), [(differs, Severity::Blocker)]);
+        assert_eq!(found(&theirs, CreateOrOwn), [(differs, Severity::Blocker)]);
+        assert_eq!(found(&theirs, Replace), [(differs, Severity::Note)]);
+        assert_eq!(found(&theirs, Adopt), [(adopted, Severity::Note)]);
+        assert!(keep_types(&mut rules, &planned, &theirs, Some(Adopt)) || !rules.partition_types.is_empty());
     }
 }

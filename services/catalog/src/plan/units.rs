@@ -6,6 +6,7 @@ use std::ops::Range;
 use mms_delta::{PartitionTotals, PartitionValues};
 use mms_mapping::{MappedPartition, PARTITIONS_MAX, PartitionMapping, partition_clashes};
 
+use mms_proto::FindingReason;
 use mms_proto::types::v1::Severity;
 
 use super::finding::Note;
@@ -45,14 +46,14 @@ impl Units {
             }
         }
         let remedy = "map the characters of partition values, or leave these partitions out";
-        tell("PARTITION_VALUE_UNSUPPORTED", refused, remedy, notes);
+        tell(FindingReason::PartitionValueUnsupported, refused, remedy, notes);
         tell_rewritten(mapping, &mapped, notes);
         let clashes = partition_clashes(mapped.iter().map(|(target, _)| target));
         let clashes = clashes
             .iter()
             .map(|clash| format!("different partitions would become {}: {:?}", clash.target, clash.sources));
         let remedy = "map the characters of partition values so that different values stay different";
-        tell("PARTITION_CLASH", clashes.collect(), remedy, notes);
+        tell(FindingReason::PartitionClash, clashes.collect(), remedy, notes);
         let mut grouped: BTreeMap<_, Vec<&PartitionTotals>> = BTreeMap::new();
         for (target, partition) in mapped {
             grouped.entry(target.target).or_default().push(partition);
@@ -67,7 +68,7 @@ impl Units {
         }
         if all.units.len() as u64 > PARTITIONS_MAX {
             notes.push(Note::blocker(
-                "TOO_MANY_PARTITIONS",
+                FindingReason::TooManyPartitions,
                 format!("the target would have {} partitions, the limit is {PARTITIONS_MAX}", all.units.len()),
                 "move a view with coarser partitions",
             ));
@@ -119,10 +120,10 @@ fn tell_rewritten(mapping: &PartitionMapping, mapped: &[(MappedPartition, &Parti
     let told = told.collect::<Vec<_>>().join(", ");
     let more = if all.len() > TOLD { ", and so on" } else { "" };
     let text = format!("the character mapping rewrites {} partition values: {told}{more}", all.len());
-    notes.push(Note::new(Severity::Note, "PARTITION_VALUE_RENAMED", text, ""));
+    notes.push(Note::new(Severity::Note, FindingReason::PartitionValueRenamed, text, ""));
 }
 
-fn tell(reason: &'static str, texts: Vec<String>, remedy: &str, notes: &mut Vec<Note>) {
+fn tell(reason: FindingReason, texts: Vec<String>, remedy: &str, notes: &mut Vec<Note>) {
     let more = texts.len().saturating_sub(TOLD);
     notes.extend(texts.into_iter().take(TOLD).map(|text| Note::blocker(reason, text, remedy)));
     if more > 0 {

@@ -11,7 +11,7 @@ use mms_maxcompute::name::ProjectName;
 use mms_maxcompute::sql::Statement;
 use mms_maxcompute::{Account, Project, ProjectConfig};
 use mms_proto::catalog::v1 as pb;
-use mms_proto::types::v1::Severity;
+use mms_proto::types::v1::{FindingReason, Severity};
 use mms_sandbox::samples::{DeltaWriter, TableSpec};
 
 fn project(stand: &Stand) -> Project {
@@ -61,7 +61,7 @@ async fn a_table_of_ours_keeps_its_partition_types_and_a_foreign_one_is_told() {
     let plan = stand.pin_table("s", "days").await.0.plan.unwrap();
     let blockers: Vec<_> = plan.findings.iter().filter(|found| found.severity() == Severity::Blocker).collect();
     assert_eq!(blockers.len(), 1, "{:?}", plan.findings);
-    assert_eq!(blockers[0].reason, "PARTITION_VALUE_UNSUPPORTED");
+    assert_eq!(blockers[0].reason(), FindingReason::PartitionValueUnsupported);
     assert!(blockers[0].message.contains("the value NULL cannot stand in the INT"), "{}", blockers[0].message);
 
     // Without the table the type follows from the snapshot again; and a table of another is no guide.
@@ -71,6 +71,6 @@ async fn a_table_of_ours_keeps_its_partition_types_and_a_foreign_one_is_told() {
     run(&project, "CREATE TABLE `target_project`.`s`.`days` (`id` BIGINT) PARTITIONED BY (`day` INT);").await;
     let plan = stand.pin_table("s", "days").await.0.plan.unwrap();
     assert_eq!(day_type(&plan), "STRING");
-    let told = plan.findings.iter().find(|found| found.reason == "TARGET_DIFFERS").unwrap();
+    let told = plan.findings.iter().find(|found| found.reason() == FindingReason::TargetDiffers).unwrap();
     assert!(told.message.contains("day") && told.remedy.contains("target_policy"), "{told:?}");
 }

@@ -14,3 +14,4 @@ mod scan_life;
 mod scan_wide;
 mod support;
 mod targets;
+mod unreadable;

@@ -1,10 +1,10 @@
 //! PinTable: a plan of a pinned version, then its files, target unit by target unit.
 
 use crate::support::{SOURCE, Stand, append, create_table};
-use mms_delta::TableShape;
-use mms_maxcompute::table::TableDefinition;
 use mms_proto::catalog::v1 as pb;
-use mms_proto::types::v1::{self as types, Severity, TargetKind, source_version::Version};
+use mms_proto::types::v1::{
+    self as types, ColumnMappingMode, ColumnRole, FindingReason, Severity, TargetKind, source_version::Version,
+};
 
 fn version(pinned: &pb::PinnedTable) -> i64 {
     match pinned.plan.clone().unwrap().version.unwrap().version.unwrap() {
@@ -46,13 +46,23 @@ async fn a_partitioned_table_comes_unit_by_unit_at_its_pinned_version() {
 
     let target = plan.target.unwrap();
     assert_eq!(target.kind(), TargetKind::AppendDelta);
-    assert_eq!(target.ownership, "lake/s/parts");
+    let uid = stand.source_uid().await;
+    assert_eq!(
+        target.ownership,
+        format!("{uid}/s/parts"),
+        "two suites may have sources of one id, and none of one uid"
+    );
     assert!(target.create_sql.starts_with("CREATE TABLE IF NOT EXISTS"), "{}", target.create_sql);
     assert_eq!(target.create_schema_sql, "CREATE SCHEMA IF NOT EXISTS `target_project`.`s`;");
-    let definition: TableDefinition = serde_json::from_str(&target.definition_json).unwrap();
-    assert_eq!(definition.partition_columns.len(), 1);
-    let shape = TableShape::from_json(&pinned.shape_json).unwrap();
-    assert_eq!(shape.root().as_str(), pinned.location);
+    let partitions = target.columns.iter().filter(|column| column.role() == ColumnRole::Partition);
+    assert_eq!(partitions.count(), 1);
+    let Some(pb::pinned_table::Format::Delta(delta)) = &pinned.format else { panic!("{pinned:?}") };
+    assert_eq!(
+        (delta.column_mapping(), delta.partition_columns.as_slice()),
+        (ColumnMappingMode::None, &["p".to_owned()][..])
+    );
+    assert!(delta.schema_json.starts_with(r#"{"type":"struct","fields":[{"name":"id","type":"long""#), "{delta:?}");
+    assert!(pinned.location.ends_with("/s/parts/"), "{}", pinned.location);
 
     let (pinned, files) = stand.pin_table("s", "parts").await;
     assert_eq!((version(&pinned), files.len()), (second as i64 + 1, 4), "without a version: the newest");
@@ -85,7 +95,7 @@ async fn a_value_that_the_target_cannot_hold_is_a_blocker_and_nothing_follows() 
     let (pinned, files) = stand.pin_table("s", "bad").await;
     let plan = pinned.plan.unwrap();
     let blocker = plan.findings.iter().find(|finding| finding.severity() == Severity::Blocker).unwrap();
-    assert_eq!(blocker.reason, "PARTITION_VALUE_UNSUPPORTED");
+    assert_eq!(blocker.reason(), FindingReason::PartitionValueUnsupported);
     assert!(blocker.message.contains("a/b") && !blocker.remedy.is_empty(), "{blocker:?}");
     assert!(plan.target.is_none() && files.is_empty());
     let name = format!("{SOURCE}/schemas/s/tables/nowhere");

@@ -33,7 +33,12 @@ fn field(name: &str, data_type: Value) -> Value {
 
 fn codes(pinned: &pb::PinnedTable) -> Vec<(String, String, Severity)> {
     let findings = pinned.plan.clone().unwrap_or_default().findings;
-    findings.iter().map(|f| (f.reason.clone(), f.column.clone(), f.severity())).collect()
+    findings
+        .iter()
+        .map(|f| {
+            (f.reason().as_str_name().trim_start_matches("FINDING_REASON_").to_owned(), f.column.clone(), f.severity())
+        })
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use crate::support::{SOURCE, Stand, append, create_table};
 use mms_proto::catalog::v1 as pb;
 use mms_proto::registry::v1::MigrationSettings;
+use mms_proto::types::v1::SourceTable;
 use mms_proto::{ApiError, ErrorReason};
 use pb::ScanState;
 
@@ -89,16 +90,20 @@ async fn lists_and_scope_narrow_what_is_read() {
     };
     stand.create_source(settings).await;
     stand.start_source().await;
-    let scope = pb::Scan { tables: vec!["A.x".to_owned()], ..Default::default() };
+    let scope = pb::Scan { tables: vec![named("A", "x")], ..Default::default() };
     assert_eq!(stand.scan(scope).await.state(), ScanState::Done);
     assert_eq!(stand.table_names().await, ["a.x"]);
     assert_eq!(stand.scan(pb::Scan::default()).await.state(), ScanState::Done);
     assert_eq!(stand.table_names().await, ["a.x", "a.y", "b.x"]);
-    let scope = pb::Scan { tables: vec!["a.nowhere".to_owned()], ..Default::default() };
+    let scope = pb::Scan { tables: vec![named("a", "nowhere")], ..Default::default() };
     let scan = stand.scan(scope).await;
     assert_eq!(scan.state(), ScanState::Failed);
     assert!(scan.error.contains("a.nowhere"), "{}", scan.error);
     assert_eq!(stand.table_names().await.len(), 3, "a scan of one table says nothing of others");
+}
+
+fn named(schema: &str, table: &str) -> SourceTable {
+    SourceTable { schema: schema.to_owned(), table: table.to_owned() }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,7 @@ use mms_proto::catalog::v1::planning_service_client::PlanningServiceClient;
 use mms_proto::catalog::v1::scan_service_client::ScanServiceClient;
 use mms_proto::registry::v1 as registry;
 use mms_proto::registry::v1::data_source_service_client::DataSourceServiceClient;
+use mms_proto::types::v1::View;
 use mms_sandbox::project::{Project, ProjectConfig};
 use mms_sandbox::samples::{DeltaWriter, TableSpec};
 use mms_sandbox::workspace::{Workspace, WorkspaceConfig};
@@ -181,18 +182,21 @@ impl Stand {
 
     /// A data source whose workspace is reached at this address, not started.
     pub async fn create_source_at(&self, workspace_url: &str, settings: registry::MigrationSettings) {
-        use registry::databricks_config::{StorageAccess, WorkspaceAuth};
-        let databricks = registry::DatabricksConfig {
+        use registry::databricks_source::WorkspaceAuth;
+        use registry::storage_access::Access;
+        let root = self.delta_root().to_string_lossy().into_owned();
+        let databricks = registry::DatabricksSource {
             workspace_url: workspace_url.to_owned(),
             catalog: "main".to_owned(),
             workspace_auth: Some(WorkspaceAuth::AccessToken(registry::AccessToken {
                 token: WORKSPACE_TOKEN.to_owned(),
                 is_set: false,
             })),
-            storage_access: Some(StorageAccess::LocalFiles(registry::LocalFiles {
-                root: self.delta_root().to_string_lossy().into_owned(),
-            })),
-            ..registry::DatabricksConfig::default()
+            storage: vec![registry::StorageAccess {
+                location_prefix: String::new(),
+                access: Some(Access::LocalFiles(registry::LocalFiles { root })),
+            }],
+            ..registry::DatabricksSource::default()
         };
         let max_compute = registry::MaxComputeConfig {
             endpoint: self.project.endpoint().to_owned(),
@@ -207,7 +211,7 @@ impl Stand {
         let request = registry::CreateDataSourceRequest {
             data_source_id: "lake".to_owned(),
             data_source: Some(registry::DataSource {
-                databricks: Some(databricks),
+                source: Some(databricks.into()),
                 max_compute: Some(max_compute),
                 settings: Some(settings),
                 ..registry::DataSource::default()
@@ -215,6 +219,12 @@ impl Stand {
             ..registry::CreateDataSourceRequest::default()
         };
         self.sources().create_data_source(request).await.unwrap();
+    }
+
+    /// The uid of the data source.
+    pub async fn source_uid(&self) -> String {
+        let request = registry::GetDataSourceRequest { name: SOURCE.to_owned() };
+        self.sources().get_data_source(request).await.unwrap().into_inner().data_source.unwrap().uid
     }
 
     pub async fn start_source(&self) {
@@ -263,7 +273,7 @@ impl Stand {
 
     pub async fn table(&self, schema: &str, table: &str) -> pb::Table {
         let name = format!("{SOURCE}/schemas/{schema}/tables/{table}");
-        let answer = self.browse().get_table(pb::GetTableRequest { name }).await.unwrap();
+        let answer = self.browse().get_table(pb::GetTableRequest { name, view: View::Full as i32 }).await.unwrap();
         answer.into_inner().table.unwrap()
     }
 

@@ -2,7 +2,7 @@
 
 use crate::support::{SOURCE, Stand, create_table};
 use mms_proto::catalog::v1 as pb;
-use mms_proto::types::v1::TargetTable;
+use mms_proto::types::v1::{FindingReason, SourceTable, TableOptions, TargetKind, TargetTable};
 use mms_proto::{ApiError, ErrorReason};
 use prost_types::FieldMask;
 
@@ -39,7 +39,7 @@ async fn a_target_belongs_to_one_table_until_it_is_sent_elsewhere() {
     let (pinned, files) = stand.pin_table("s", "two").await;
     let plan = pinned.plan.unwrap();
     assert!(plan.target.is_none() && files.is_empty());
-    let blocker = plan.findings.iter().find(|finding| finding.reason == "TARGET_TAKEN").unwrap();
+    let blocker = plan.findings.iter().find(|finding| finding.reason() == FindingReason::TargetTaken).unwrap();
     assert!(blocker.message.contains("schemas/s/tables/one"), "{}", blocker.message);
 
     let one = stand.table("s", "one").await;
@@ -69,19 +69,36 @@ async fn schema_table_and_job_each_win_over_the_one_before() {
     let refused = stand.browse().update_schema(wrong).await.unwrap_err();
     assert_eq!(ApiError::from_status(&refused).reason, ErrorReason::InvalidField);
 
+    let options = TableOptions {
+        table: Some(SourceTable { schema: "s-1".to_owned(), table: "2 t".to_owned() }),
+        target: Some(TargetTable { schema: "job_schema".to_owned(), ..Default::default() }),
+        column_names: [("id".to_owned(), "key".to_owned())].into(),
+        lifecycle_days: 30,
+        target_kind: TargetKind::Ordinary as i32,
+        ..Default::default()
+    };
     let pin = pb::PinTableRequest {
         name: format!("{SOURCE}/schemas/s-1/tables/2%20t"),
-        target: Some(TargetTable { schema: "job_schema".to_owned(), ..Default::default() }),
-        column_mapping: [("id".to_owned(), "key".to_owned()), ("other".to_owned(), "x".to_owned())].into(),
+        options: Some(options.clone()),
         ..Default::default()
     };
     let (pinned, _) = stand.pin(pin.clone()).await;
     assert_eq!(target(&pinned).schema, "job_schema");
-    let columns = pinned.plan.unwrap().target.unwrap().columns;
-    assert_eq!(columns[0].target_column, "key");
+    let made = pinned.plan.unwrap().target.unwrap();
+    assert_eq!(made.columns[0].target_column, "key");
+    assert_eq!((made.kind(), made.lifecycle_days), (TargetKind::Ordinary, 30));
+    assert!(made.create_sql.contains("LIFECYCLE 30"), "{}", made.create_sql);
+    let unknown = TableOptions { column_names: [("other".to_owned(), "x".to_owned())].into(), ..options.clone() };
+    let (pinned, _) = stand.pin(pb::PinTableRequest { options: Some(unknown), ..pin.clone() }).await;
+    assert_eq!(pinned.plan.unwrap().findings[0].reason(), FindingReason::ColumnUnknown);
     let elsewhere = TargetTable { project: "foreign".to_owned(), ..Default::default() };
-    let (pinned, _) = stand.pin(pb::PinTableRequest { target: Some(elsewhere), ..pin }).await;
-    assert_eq!(pinned.plan.unwrap().findings.iter().filter(|f| f.reason == "PROJECT_NOT_ALLOWED").count(), 1);
+    let (pinned, _) = stand
+        .pin(pb::PinTableRequest { options: Some(TableOptions { target: Some(elsewhere), ..options }), ..pin })
+        .await;
+    assert_eq!(
+        pinned.plan.unwrap().findings.iter().filter(|f| f.reason() == FindingReason::ProjectNotAllowed).count(),
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use mms_proto::registry::v1 as pb;
 use mms_proto::validate::{clear_output_only, not_yet, violations};
 use mms_proto::{ApiError, FieldViolation, Role};
 use mms_server::Caller;
-use pb::databricks_config::StorageAccess;
+use pb::storage_access::Access;
 use tonic::Status;
 
 use super::Api;
@@ -15,7 +15,7 @@ use crate::destination::{self, Moved};
 use crate::error::{RegistryError, Result};
 use crate::record;
 use crate::rules::{Offline, judge, judge_network, sas_expiry_ms};
-use crate::secrets::{Secrets, join, places, split};
+use crate::secrets::{Secrets, item_path, join, places, split};
 use crate::source::Update;
 use crate::{mask, network, sealed, source};
 
@@ -109,7 +109,7 @@ impl Api {
 fn redirected(at: &str, moved: Vec<Moved>, sent: &Secrets, secrets: &Secrets) -> Vec<FieldViolation> {
     let mut found = Vec::new();
     for (path, _) in secrets.iter().filter(|(path, _)| sent.get(path).is_none()) {
-        if let Some(moved) = moved.iter().find(|moved| path.starts_with(moved.secrets)) {
+        if let Some(moved) = moved.iter().find(|moved| path.starts_with(&moved.secrets)) {
             let text = format!("must be sent with this change of {}: the stored one was not given for there", moved.by);
             found.push(FieldViolation::new(format!("{at}.{path}"), text));
         }
@@ -129,10 +129,11 @@ fn stays(network: &pb::NetworkConnection) -> Vec<String> {
 
 /// When a signature that was sent ends is public; of one that stays it is stored already.
 fn note_expiry(public: &mut pb::DataSource, sent: &Secrets) {
-    if let Some(StorageAccess::Sas(sas)) = public.databricks.as_mut().and_then(|config| config.storage_access.as_mut())
-        && let Some(secret) = sent.get("databricks.sas.sas")
-    {
-        sas.expire_time = sas_expiry_ms(secret).and_then(time);
+    for storage in public.databricks_mut().into_iter().flat_map(|databricks| &mut databricks.storage) {
+        let path = format!("{}.azure_sas.sas", item_path("databricks.storage", &storage.location_prefix));
+        if let (Some(Access::AzureSas(sas)), Some(secret)) = (&mut storage.access, sent.get(&path)) {
+            sas.expire_time = sas_expiry_ms(secret).and_then(time);
+        }
     }
 }
 

@@ -104,13 +104,13 @@ impl Api {
         let network = access::network(&self.core, &id(&request.name)).await?;
         let http = far::http(Some(&network)).map_err(|error| RegistryError::EndFailed {
             end: crate::error::End::Source,
-            step: "network".into(),
+            step: pb::CheckStepId::Url,
             message: error.to_string(),
         })?;
         Ok(mms_server::stream(QUEUE, move |send| async move {
             let mut report = pb::CheckReport { state: pb::CheckState::Ok as i32, ..pb::CheckReport::default() };
-            for (at, url) in urls.into_iter().enumerate() {
-                let step = connect(&http, at, url).await;
+            for url in urls {
+                let step = connect(&http, url).await;
                 if step.state == pb::CheckState::Failed as i32 {
                     report.state = step.state;
                 }
@@ -137,7 +137,7 @@ fn may_refer(caller: &Caller, secrets: &Secrets) -> Result<(), ApiError> {
 }
 
 /// HEAD, so that nothing is fetched; whatever status comes, the connection stands.
-async fn connect(http: &HttpClient, at: usize, url: Url) -> pb::CheckStep {
+async fn connect(http: &HttpClient, url: Url) -> pb::CheckStep {
     let begun = Instant::now();
     let shown = mms_http::redact::redact_url(&url);
     let (state, message, remedy) = match http.request(Method::HEAD, url).timeout(URL_LIMIT).send().await {
@@ -147,5 +147,12 @@ async fn connect(http: &HttpClient, at: usize, url: Url) -> pb::CheckStep {
             (pb::CheckState::Failed, error.to_string(), remedy.to_owned())
         }
     };
-    pb::CheckStep { id: format!("url.{at}"), state: state as i32, message, remedy, duration: duration(begun.elapsed()) }
+    pb::CheckStep {
+        id: pb::CheckStepId::Url as i32,
+        subject: shown,
+        state: state as i32,
+        message,
+        remedy,
+        duration: duration(begun.elapsed()),
+    }
 }

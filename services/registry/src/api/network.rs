@@ -34,9 +34,14 @@ impl Api {
         found.extend(judge_network(&public, &secrets, &self.core.guard, "network_connection"));
         refuse(found)?;
         let now_ms = self.core.now_ms();
-        let id = chosen_id("network_connection_id", &request.network_connection_id, 'n', uuid::Uuid::now_v7())?;
-        let mut record =
-            record::NetworkConnection { create_ms: now_ms, update_ms: now_ms, ..record::NetworkConnection::default() };
+        let uid = uuid::Uuid::now_v7();
+        let id = chosen_id("network_connection_id", &request.network_connection_id, 'n', uid)?;
+        let mut record = record::NetworkConnection {
+            uid: uid.to_string(),
+            create_ms: now_ms,
+            update_ms: now_ms,
+            ..record::NetworkConnection::default()
+        };
         network_from(&mut record, public);
         record.display_name = default_display_name(record.display_name, &id);
         if request.validate_only {
@@ -119,7 +124,7 @@ impl NetworkConnectionService for Api {
         let show = |id: &String, record| Ok(Some(network_to(id, &record)).filter(|shown| filter.passes(shown)));
         let (network_connections, last) = fill(page::size(request.page_size), BYTES_MAX, after, records, show)?;
         let next_page_token = last.map(|id| page::token(&arguments, &id)).unwrap_or_default();
-        Ok(Response::new(pb::ListNetworkConnectionsResponse { network_connections, next_page_token }))
+        Ok(Response::new(pb::ListNetworkConnectionsResponse { network_connections, next_page_token, total_size: None }))
     }
 
     async fn update_network_connection(

@@ -1,7 +1,7 @@
 //! SessionService: the only one that hands out secrets.
 
-use mms_proto::page;
 use mms_proto::registry::v1 as pb;
+use mms_proto::{ApiError, page};
 use mms_store::{Read, Scope};
 use pb::session_service_server::SessionService;
 use tokio::time::Instant;
@@ -21,7 +21,8 @@ impl SessionService for Api {
     ) -> Result<Response<pb::OpenSessionResponse>, Status> {
         check(request.get_ref())?;
         let request = request.into_inner();
-        let session = run::open_session(&self.core, &id(&request.data_source), &request.holder).await?;
+        let purposes: Vec<pb::SessionPurpose> = request.purposes().collect();
+        let session = run::open_session(&self.core, &id(&request.data_source), &request.holder, &purposes).await?;
         Ok(Response::new(pb::OpenSessionResponse { session: Some(session) }))
     }
 
@@ -43,6 +44,13 @@ impl SessionService for Api {
         check(request.get_ref())?;
         self.core.leases.close(&request.get_ref().session_token, Instant::now());
         Ok(Response::new(pb::CloseSessionResponse {}))
+    }
+
+    async fn vend_credentials(
+        &self,
+        _: Request<pb::VendCredentialsRequest>,
+    ) -> Result<Response<pb::VendCredentialsResponse>, Status> {
+        Err(ApiError::not_yet("VendCredentials").into())
     }
 
     async fn acquire_use(
@@ -92,6 +100,7 @@ impl SessionService for Api {
         Ok(Response::new(pb::ListUsesResponse {
             uses: uses.collect(),
             next_page_token: found.next.map(|(_, holder)| page::token(&arguments, &holder)).unwrap_or_default(),
+            total_size: None,
         }))
     }
 }

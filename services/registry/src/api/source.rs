@@ -96,7 +96,7 @@ impl Api {
         let show = |id: &String, record| Ok(Some(source_to(id, &record)).filter(|source| filter.passes(source)));
         let (data_sources, last) = fill(page::size(request.page_size), BYTES_MAX, after, records, show)?;
         let next_page_token = last.map(|id| page::token(&arguments, &id)).unwrap_or_default();
-        Ok(pb::ListDataSourcesResponse { data_sources, next_page_token })
+        Ok(pb::ListDataSourcesResponse { data_sources, next_page_token, total_size: None })
     }
 
     async fn start(&self, request: pb::StartDataSourceRequest) -> Result<pb::DataSource, Status> {
@@ -150,22 +150,20 @@ impl Api {
 
 /// A page of the parameters; all of them unless the caller wants fewer.
 fn config_items(request: &pb::ListConfigItemsRequest) -> Result<pb::ListConfigItemsResponse, Status> {
-    if !matches!(request.source_type.as_str(), "" | "DATABRICKS") {
-        let text = format!("value {:?} is not a type of source; there is only DATABRICKS", request.source_type);
-        return Err(ApiError::invalid_field("source_type", text).into());
-    }
-    let arguments = ["configItems", request.source_type.as_str()];
+    // There is one type, so what is not set means the same.
+    let arguments = ["configItems"];
     let all = items::all();
     let from = match page::after(&arguments, &request.page_token)? {
         None => 0,
         Some(key) => all.iter().position(|item| item.key == key).ok_or_else(ApiError::invalid_page_token)? + 1,
     };
+    let total_size = i64::try_from(all.len()).ok();
     let size = if request.page_size == 0 { page::MAX_PAGE_SIZE } else { page::size(request.page_size) };
     let mut items = all.get(from..).unwrap_or_default().to_vec();
     let more = items.len() > size;
     items.truncate(size);
     let last = items.last().filter(|_| more).map(|item| page::token(&arguments, &item.key));
-    Ok(pb::ListConfigItemsResponse { items, next_page_token: last.unwrap_or_default() })
+    Ok(pb::ListConfigItemsResponse { items, next_page_token: last.unwrap_or_default(), total_size })
 }
 
 #[tonic::async_trait]

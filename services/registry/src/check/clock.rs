@@ -3,11 +3,12 @@
 use std::time::{Duration, SystemTime};
 
 use mms_http::{HttpClient, Method, Url};
+use mms_proto::registry::v1::CheckStepId;
 
 use super::Finding;
 
 /// The steps of this module.
-pub const STEPS: &[&str] = &["clock.source", "clock.target"];
+pub const STEPS: &[CheckStepId] = &[CheckStepId::ClockSource, CheckStepId::ClockTarget];
 
 /// How far apart clocks may be.
 #[derive(Debug, Clone, Copy)]

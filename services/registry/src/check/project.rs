@@ -7,13 +7,13 @@ use mms_maxcompute::name::ProjectName;
 use mms_maxcompute::project::ProjectInfo;
 use mms_maxcompute::{MaxComputeError, RefusalKind};
 use mms_proto::registry::v1 as pb;
-use pb::NamespaceModel;
+use pb::{CheckStepId, NamespaceModel};
 
 use super::{Finding, Gone, Steps};
 use crate::far;
 
 /// The steps of this end.
-pub const STEPS: &[&str] = &["project.reachable", "project.schemas"];
+pub const STEPS: &[CheckStepId] = &[CheckStepId::ProjectReachable, CheckStepId::ProjectSchemas];
 
 /// The projects of a configuration, the default one first, each once.
 fn projects(config: &pb::MaxComputeConfig) -> Vec<ProjectName> {
@@ -23,11 +23,8 @@ fn projects(config: &pb::MaxComputeConfig) -> Vec<ProjectName> {
     names.filter(|name| seen.insert(name.key())).collect()
 }
 
-pub(super) async fn try_project(
-    config: &pb::MaxComputeConfig,
-    http: &HttpClient,
-) -> Result<(), (&'static str, String)> {
-    let fail = |text: String| ("project.reachable", text);
+pub(super) async fn try_project(config: &pb::MaxComputeConfig, http: &HttpClient) -> Result<(), (CheckStepId, String)> {
+    let fail = |text: String| (CheckStepId::ProjectReachable, text);
     let project = far::project(config, http).map_err(fail)?;
     let name = ProjectName::new(config.default_project.as_str()).map_err(|error| fail(error.to_string()))?;
     project.info_of(&name).await.map(drop).map_err(|error| fail(error.to_string()))
@@ -35,7 +32,7 @@ pub(super) async fn try_project(
 
 pub(super) async fn check(config: &pb::MaxComputeConfig, http: &HttpClient, steps: &mut Steps) -> Result<(), Gone> {
     let mut default = None;
-    let reached = steps.step("project.reachable", async {
+    let reached = steps.step(CheckStepId::ProjectReachable, async {
         let project = match far::project(config, http) {
             Ok(project) => project,
             Err(text) => return Finding::failed(text, "mend max_compute"),
@@ -55,7 +52,7 @@ pub(super) async fn check(config: &pb::MaxComputeConfig, http: &HttpClient, step
     let reached = reached.await?;
     match default {
         Some(info) if reached => {
-            steps.note("project.schemas", schemas(config.namespace_model(), &info)).await.map(drop)
+            steps.note(CheckStepId::ProjectSchemas, schemas(config.namespace_model(), &info)).await.map(drop)
         }
         _ => steps.skip(&STEPS[1..], "the project was not reached").await,
     }

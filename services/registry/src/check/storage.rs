@@ -4,11 +4,11 @@
 use std::path::PathBuf;
 
 use mms_databricks::{DatabricksError, TableInfo, TableKind, Workspace};
-use mms_ends::Storage;
+use mms_ends::{Storage, Storages};
 use mms_http::HttpClient;
 use mms_proto::registry::v1 as pb;
 use mms_storage::{LocalFiles, StorageCredential, StorageLocation, StorageSettings, Unreadable};
-use pb::databricks_config::StorageAccess;
+use pb::storage_access::Access;
 
 use super::Finding;
 use crate::convert::millis;
@@ -25,20 +25,28 @@ const PAGES_MAX: usize = 3;
 /// Folder of a table's log.
 const LOG: &str = "_delta_log";
 
-pub(super) async fn check(config: &pb::DatabricksConfig, http: &HttpClient, visible: bool, now_ms: i64) -> Finding {
-    let credential = match mms_ends::storage(config) {
-        Some(Storage::Local(root)) => return folder(root).await,
-        Some(Storage::Vended) => {
-            return Finding::skipped("credentials are vended table by table; the first read of each asks for them");
-        }
-        None => return Finding::skipped("nothing is read from storage"),
-        Some(Storage::With(credential)) => credential,
+pub(super) async fn check(config: &pb::DatabricksSource, http: &HttpClient, visible: bool, now_ms: i64) -> Finding {
+    let storages = match mms_ends::storage(config) {
+        Ok(storages) if storages.is_empty() => return Finding::skipped("nothing is read from storage"),
+        Ok(storages) => storages,
+        Err(error) => return Finding::failed(error.to_string(), "mend the location prefix"),
     };
-    if let Some(StorageAccess::Sas(sas)) = &config.storage_access
-        && let Some(over) = signature(millis(sas.expire_time), now_ms)
-        && over.state == pb::CheckState::Failed
-    {
-        return over;
+    let signatures: Vec<Finding> = config
+        .storage
+        .iter()
+        .filter_map(|storage| sas(storage))
+        .filter_map(|sas| signature(millis(sas.expire_time), now_ms))
+        .collect();
+    if let Some(over) = signatures.iter().find(|finding| finding.state == pb::CheckState::Failed) {
+        return over.clone();
+    }
+    for storage in &config.storage {
+        if let Some(Access::LocalFiles(files)) = &storage.access {
+            let found = folder(PathBuf::from(&files.root)).await;
+            if found.state != pb::CheckState::Ok || config.storage.len() == 1 {
+                return found;
+            }
+        }
     }
     let workspace = match far::workspace(config, http) {
         Ok(workspace) if visible => workspace,
@@ -49,12 +57,15 @@ pub(super) async fn check(config: &pb::DatabricksConfig, http: &HttpClient, visi
         Err(error) => return Finding::failed(error.to_string(), "let the token's owner list schemas and tables"),
     };
     let settings = StorageSettings { max_retries: 1, ..StorageSettings::new(http.clone()) };
-    let found = tried(&tables, &credential, &settings).await;
-    match &config.storage_access {
-        Some(StorageAccess::Sas(sas)) if found.state == pb::CheckState::Ok => {
-            signature(millis(sas.expire_time), now_ms).unwrap_or(found)
-        }
-        _ => found,
+    let found = tried(&tables, &storages, &settings).await;
+    let soon = signatures.into_iter().next().filter(|_| found.state == pb::CheckState::Ok);
+    soon.unwrap_or(found)
+}
+
+fn sas(storage: &pb::StorageAccess) -> Option<&pb::AzureSas> {
+    match &storage.access {
+        Some(Access::AzureSas(sas)) => Some(sas),
+        _ => None,
     }
 }
 
@@ -91,11 +102,12 @@ fn placed(schema: &str, table: &TableInfo) -> Option<(String, String)> {
 }
 
 /// Tries the tables: good if all can be read, worth a warning if some can.
-async fn tried(tables: &[(String, String)], credential: &StorageCredential, settings: &StorageSettings) -> Finding {
+async fn tried(tables: &[(String, String)], storages: &Storages, settings: &StorageSettings) -> Finding {
     let (mut read, mut failed) = (Vec::new(), Vec::new());
     for (table, place) in tables {
-        match look(place, credential, settings).await {
-            Ok(()) => read.push(table.as_str()),
+        match look(place, storages, settings).await {
+            Ok(false) => {}
+            Ok(true) => read.push(table.as_str()),
             Err((why, remedy)) => failed.push((format!("table {table}: {why}"), remedy)),
         }
     }
@@ -107,18 +119,24 @@ async fn tried(tables: &[(String, String)], credential: &StorageCredential, sett
     }
 }
 
-async fn look(
-    place: &str,
-    credential: &StorageCredential,
-    settings: &StorageSettings,
-) -> Result<(), (String, &'static str)> {
+/// Whether the log at a place can be read; false when only a worker can tell.
+async fn look(place: &str, storages: &Storages, settings: &StorageSettings) -> Result<bool, (String, &'static str)> {
     let odd = "look at the table's location in the workspace; only Azure storage can be read";
     let location = StorageLocation::parse(place, LocalFiles::Refused).map_err(|error| (error.to_string(), odd))?;
+    let credential = match storages.of(&location) {
+        Some(Storage::With(credential)) => credential,
+        // Vended table by table, at the first read of each; and files of this machine are looked at by themselves.
+        Some(Storage::Vended | Storage::Local(_)) => return Ok(false),
+        None => {
+            let text = format!("no storage access is for {location}");
+            return Err((text, "add one to databricks.storage for its prefix, or one without a prefix"));
+        }
+    };
     let folder = location.object_path().map_err(|error| (error.to_string(), odd))?.join(LOG);
     let store = mms_storage::open(&location, credential, settings)
-        .map_err(|error| (error.to_string(), "mend databricks.sas or databricks.service_principal"))?;
+        .map_err(|error| (error.to_string(), "mend the storage access in databricks.storage"))?;
     match mms_storage::probe(store.as_ref(), &folder).await {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(true),
         Err(error) => Err((format!("{}: {location}: {}", error.why, error.words), remedy(error.why, credential))),
     }
 }
@@ -126,12 +144,12 @@ async fn look(
 fn remedy(why: Unreadable, credential: &StorageCredential) -> &'static str {
     let sas = matches!(credential, StorageCredential::Sas(_));
     match why {
-        Unreadable::Expired if sas => "make a new signature with Read and List and set databricks.sas",
-        Unreadable::Expired => "make a new client secret and set databricks.service_principal.client_secret",
+        Unreadable::Expired if sas => "make a new signature with Read and List and set azure_sas",
+        Unreadable::Expired => "make a new client secret and set azure_service_principal.client_secret",
         Unreadable::Unauthenticated if sas => {
-            "make a signature of this storage account, with Read and List, and set databricks.sas to its query string"
+            "make a signature of this storage account, with Read and List, and set azure_sas to its query string"
         }
-        Unreadable::Unauthenticated => "check tenant_id, client_id and client_secret of databricks.service_principal",
+        Unreadable::Unauthenticated => "check tenant_id, client_id and client_secret of azure_service_principal",
         Unreadable::ListDenied if sas => {
             "make the signature with List as well as Read, for containers and objects; and see that the account's firewall lets this machine in"
         }
@@ -155,7 +173,7 @@ async fn folder(root: PathBuf) -> Finding {
         }
         Ok(Err(error)) => Finding::failed(
             format!("{shown}: {error}"),
-            "give databricks.local_files.root a folder that the registry and every worker can read",
+            "give local_files.root a folder that the registry and every worker can read",
         ),
         Err(error) => Finding::failed(format!("{shown}: {error}"), "check again"),
     }
@@ -163,7 +181,7 @@ async fn folder(root: PathBuf) -> Finding {
 
 /// What the end of a signature alone says, if anything.
 fn signature(expire_ms: i64, now_ms: i64) -> Option<Finding> {
-    let remedy = "make a new signature with Read and List and set databricks.sas";
+    let remedy = "make a new signature with Read and List and set azure_sas";
     match expire_ms {
         0 => None,
         end if end <= now_ms => Some(Finding::failed("the shared access signature has expired", remedy)),

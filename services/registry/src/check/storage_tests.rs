@@ -39,9 +39,16 @@ async fn judged(tables: &[&str], sas: &str) -> Finding {
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
     let client = HttpClient::new(&NetworkConnection::default()).unwrap();
     let settings = StorageSettings { endpoint: Some(endpoint), max_retries: 0, ..StorageSettings::new(client) };
-    let place = |name: &&str| (format!("s.{name}"), format!("abfss://lake@acct.dfs.core.windows.net/{name}"));
+    let place = |name: &&str| match *name {
+        "elsewhere" => ("s.elsewhere".to_owned(), "abfss://sea@acct.dfs.core.windows.net/t".to_owned()),
+        name => (format!("s.{name}"), format!("abfss://lake@acct.dfs.core.windows.net/{name}")),
+    };
     let tables: Vec<_> = tables.iter().map(place).collect();
-    tried(&tables, &StorageCredential::Sas(sas.into()), &settings).await
+    let access = Access::AzureSas(pb::AzureSas { sas: sas.into(), ..pb::AzureSas::default() });
+    let storage =
+        pb::StorageAccess { location_prefix: "abfss://lake@acct.dfs.core.windows.net".into(), access: Some(access) };
+    let config = pb::DatabricksSource { storage: vec![storage], ..pb::DatabricksSource::default() };
+    tried(&tables, &mms_ends::storage(&config).unwrap(), &settings).await
 }
 
 #[tokio::test]
@@ -56,6 +63,9 @@ async fn a_table_is_read_where_the_workspace_says_that_it_lies() {
     assert!(denied.message.contains("may not list") && denied.remedy.contains("List as well"), "{denied:?}");
     assert_eq!(judged(&["t", "secret"], "sig=good").await.state, CheckState::Warning);
     assert_eq!(judged(&[], "sig=good").await.state, CheckState::Skipped);
+    let elsewhere = judged(&["elsewhere"], "sig=good").await;
+    assert_eq!(elsewhere.state, CheckState::Failed);
+    assert!(elsewhere.message.contains("no storage access is for"), "{elsewhere:?}");
     let broken = judged(&["t"], "no signature").await;
     assert_eq!(broken.state, CheckState::Failed);
 }

@@ -3,20 +3,20 @@
 use mms_databricks::{CatalogInfo, ClusterState, DatabricksError, RefusalKind, Securable, Workspace};
 use mms_http::HttpClient;
 use mms_proto::registry::v1 as pb;
+use pb::CheckStepId;
 
 use super::{Finding, Gone, Steps};
 use crate::far;
 
 /// The steps of this end, in order; the grants and the cluster only where there is something to say.
-pub const STEPS: &[&str] = &["workspace.reachable", "workspace.token", "catalog.visible", "storage.readable"];
-/// What the token's owner needs, as the contract says at `access_token`.
-const GRANTS: &[(&str, &str)] = &[
-    ("grant.browse", "BROWSE"),
-    ("grant.execute", "EXECUTE"),
-    ("grant.select", "SELECT"),
-    ("grant.use_catalog", "USE_CATALOG"),
-    ("grant.use_schema", "USE_SCHEMA"),
+pub const STEPS: &[CheckStepId] = &[
+    CheckStepId::WorkspaceReachable,
+    CheckStepId::WorkspaceToken,
+    CheckStepId::CatalogVisible,
+    CheckStepId::StorageReadable,
 ];
+/// What the token's owner needs, as the contract says at `access_token`.
+const GRANTS: &[&str] = &["BROWSE", "EXECUTE", "SELECT", "USE_CATALOG", "USE_SCHEMA"];
 const NO_TOKEN: &str = "make a new token in the workspace and set databricks.access_token";
 
 /// Whether the workspace answered but did not take the token. For a token it does not know it says either.
@@ -24,20 +24,17 @@ fn refuses_token(error: &DatabricksError) -> bool {
     matches!(error.refusal(), Some(RefusalKind::Unauthenticated | RefusalKind::PermissionDenied))
 }
 
-pub(super) async fn try_catalog(
-    config: &pb::DatabricksConfig,
-    http: &HttpClient,
-) -> Result<(), (&'static str, String)> {
-    let workspace = far::workspace(config, http).map_err(|text| ("workspace.reachable", text))?;
+pub(super) async fn try_catalog(config: &pb::DatabricksSource, http: &HttpClient) -> Result<(), (CheckStepId, String)> {
+    let workspace = far::workspace(config, http).map_err(|text| (CheckStepId::WorkspaceReachable, text))?;
     match workspace.get_catalog(&config.catalog).await {
         Ok(_) => Ok(()),
         Err(error) => {
             let step = if refuses_token(&error) {
-                "workspace.token"
+                CheckStepId::WorkspaceToken
             } else if error.refusal().is_some() {
-                "catalog.visible"
+                CheckStepId::CatalogVisible
             } else {
-                "workspace.reachable"
+                CheckStepId::WorkspaceReachable
             };
             Err((step, error.to_string()))
         }
@@ -46,7 +43,7 @@ pub(super) async fn try_catalog(
 
 /// Whether the catalog is visible in the end.
 pub(super) async fn check(
-    config: &pb::DatabricksConfig,
+    config: &pb::DatabricksSource,
     http: &HttpClient,
     start_cluster: bool,
     steps: &mut Steps,
@@ -54,14 +51,14 @@ pub(super) async fn check(
     let workspace = match far::workspace(config, http) {
         Ok(workspace) => workspace,
         Err(text) => {
-            steps.note("workspace.reachable", Finding::failed(text, "mend databricks.workspace_url")).await?;
+            steps.note(CheckStepId::WorkspaceReachable, Finding::failed(text, "mend databricks.workspace_url")).await?;
             steps.skip(&STEPS[1..3], "the workspace was not reached").await?;
             return Ok(false);
         }
     };
     // One call answers both questions.
     let mut user = None;
-    let reached = steps.step("workspace.reachable", async {
+    let reached = steps.step(CheckStepId::WorkspaceReachable, async {
         let asked = workspace.current_user().await;
         let finding = match &asked {
             Err(error) if !refuses_token(error) => Finding::failed(
@@ -82,14 +79,14 @@ pub(super) async fn check(
         Some(Err(error)) => (Finding::failed(error.to_string(), NO_TOKEN), None),
         None => (Finding::failed("no answer", NO_TOKEN), None),
     };
-    steps.note("workspace.token", token).await?;
+    steps.note(CheckStepId::WorkspaceToken, token).await?;
     let Some(user) = user else {
         steps.skip(&STEPS[2..3], "the token is not accepted").await?;
         return Ok(false);
     };
 
     let mut catalog = None;
-    let visible = steps.step("catalog.visible", async {
+    let visible = steps.step(CheckStepId::CatalogVisible, async {
         match workspace.get_catalog(&config.catalog).await {
             Ok(found) => {
                 let finding = visible(&found);
@@ -107,7 +104,7 @@ pub(super) async fn check(
         grants(&workspace, &catalog, &user, steps).await?;
     }
     if !config.cluster_id.is_empty() {
-        steps.step("cluster.usable", cluster(&workspace, &config.cluster_id, start_cluster)).await?;
+        steps.step(CheckStepId::ClusterUsable, cluster(&workspace, &config.cluster_id, start_cluster)).await?;
     }
     Ok(visible)
 }
@@ -125,7 +122,7 @@ fn visible(catalog: &CatalogInfo) -> Finding {
 async fn grants(workspace: &Workspace, catalog: &CatalogInfo, user: &str, steps: &mut Steps) -> Result<(), Gone> {
     let owner = catalog.owner.as_deref() == Some(user);
     let rights = workspace.effective_privileges(Securable::Catalog(&catalog.name), Some(user)).await;
-    for (id, right) in GRANTS {
+    for right in GRANTS {
         let finding = match &rights {
             _ if owner => Finding::ok(format!("{user} owns the catalog")),
             Ok(rights) if rights.iter().any(|has| has.privilege == *right || has.privilege == "ALL_PRIVILEGES") => {
@@ -140,7 +137,7 @@ async fn grants(workspace: &Workspace, catalog: &CatalogInfo, user: &str, steps:
                 format!("make sure that {user} has {right} on what is to be migrated"),
             ),
         };
-        steps.note(id, finding).await?;
+        steps.step_of(CheckStepId::Grant, right, async { finding }).await?;
     }
     Ok(())
 }

@@ -20,6 +20,8 @@ pub(super) fn max_compute_from(config: pb::MaxComputeConfig) -> MaxCompute {
         tunnel_quota: config.tunnel_quota,
         compute_quota: config.compute_quota,
         namespace_model: config.namespace_model,
+        // Told by whoever has the secrets.
+        security_token: false,
     }
 }
 
@@ -31,9 +33,12 @@ pub(super) fn max_compute_to(record: &MaxCompute) -> pb::MaxComputeConfig {
         region: record.region,
         tunnel_endpoint: record.tunnel_endpoint,
         account: record.account.map(|account| match account {
-            Account::AccessKey(access_key_id) => {
-                wire::Account::AccessKey(pb::AccessKey { access_key_id, is_set: true, ..pb::AccessKey::default() })
-            }
+            Account::AccessKey(access_key_id) => wire::Account::AccessKey(pb::AccessKey {
+                access_key_id,
+                is_set: true,
+                security_token_is_set: record.security_token,
+                ..pb::AccessKey::default()
+            }),
             Account::BearerToken(_) => {
                 wire::Account::BearerToken(pb::BearerToken { is_set: true, ..pb::BearerToken::default() })
             }

@@ -20,6 +20,7 @@ pub fn network_to(id: &str, record: &NetworkConnection) -> pb::NetworkConnection
     let record = record.clone();
     pb::NetworkConnection {
         name: format!("networkConnections/{id}"),
+        uid: record.uid,
         display_name: record.display_name,
         etag: etag(record.revision),
         create_time: time(record.create_ms),
@@ -29,6 +30,8 @@ pub fn network_to(id: &str, record: &NetworkConnection) -> pb::NetworkConnection
         client_certificate_pem: record.client_certificate_pem,
         host_overrides: record.host_overrides.into_iter().collect(),
         allowed_hosts: record.allowed_hosts,
+        proxy_authorization_is_set: record.proxy_authorization,
+        client_key_is_set: record.client_key,
         ..pb::NetworkConnection::default()
     }
 }

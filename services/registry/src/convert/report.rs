@@ -8,7 +8,8 @@ use crate::record::{CheckReport, CheckStep};
 /// A report to be stored.
 pub fn report_from(report: &pb::CheckReport) -> CheckReport {
     let steps = report.steps.iter().map(|step| CheckStep {
-        id: step.id.clone(),
+        id: step.id,
+        subject: step.subject.clone(),
         state: step.state,
         message: step.message.clone(),
         remedy: step.remedy.clone(),
@@ -20,7 +21,8 @@ pub fn report_from(report: &pb::CheckReport) -> CheckReport {
 /// A stored report.
 pub fn report_to(record: &CheckReport) -> pb::CheckReport {
     let steps = record.steps.iter().map(|step| pb::CheckStep {
-        id: step.id.clone(),
+        id: step.id,
+        subject: step.subject.clone(),
         state: step.state,
         message: step.message.clone(),
         remedy: step.remedy.clone(),

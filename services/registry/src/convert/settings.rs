@@ -4,7 +4,7 @@ use mms_proto::registry::v1 as pb;
 use mms_proto::types::v1::{self as types, schedule};
 
 use super::duration_of;
-use crate::record::{CharacterMapping, Clock, Rate, Schedule, Settings, Window};
+use crate::record::{CharacterMapping, Clock, Rate, Schedule, Settings};
 
 pub(super) fn settings_from(settings: pb::MigrationSettings) -> Settings {
     Settings {
@@ -21,13 +21,6 @@ pub(super) fn settings_from(settings: pb::MigrationSettings) -> Settings {
         partition_values: settings.partition_values.map(mapping_from),
         max_partitions_per_task: settings.max_partitions_per_task,
         max_bytes_per_task: settings.max_bytes_per_task,
-        time_window: settings.time_window.map(|window| Window {
-            start: window.start,
-            end: window.end,
-            days: window.days,
-            time_zone: window.time_zone,
-            at_end: window.at_end,
-        }),
         target_kind: settings.target_kind,
         rate_limit: settings
             .rate_limit
@@ -55,13 +48,8 @@ pub(super) fn settings_to(settings: &Settings) -> pb::MigrationSettings {
         partition_values: settings.partition_values.map(mapping_to),
         max_partitions_per_task: settings.max_partitions_per_task,
         max_bytes_per_task: settings.max_bytes_per_task,
-        time_window: settings.time_window.map(|window| types::TimeWindow {
-            start: window.start,
-            end: window.end,
-            days: window.days,
-            time_zone: window.time_zone,
-            at_end: window.at_end,
-        }),
+        // Refused when set, so there is none.
+        time_windows: Vec::new(),
         target_kind: settings.target_kind,
         rate_limit: settings.rate_limit.map(|rate| types::RateLimit {
             bytes_per_second: rate.bytes_per_second,
@@ -77,7 +65,9 @@ pub(super) fn settings_to(settings: &Settings) -> pb::MigrationSettings {
 fn schedule_from(schedule: types::Schedule) -> Schedule {
     let mut record = Schedule { time_zone: schedule.time_zone, ..Schedule::default() };
     match schedule.schedule {
-        Some(schedule::Schedule::Daily(at)) => record.daily = Some(Clock { hour: at.hour, minute: at.minute }),
+        Some(schedule::Schedule::Daily(at)) => {
+            record.daily = at.time.map(|time| Clock { hour: time.hour, minute: time.minute });
+        }
         Some(schedule::Schedule::Hourly(at)) => record.hourly = Some(at.minute),
         Some(schedule::Schedule::Cron(cron)) => record.cron = Some(cron.expression),
         None => {}
@@ -86,7 +76,8 @@ fn schedule_from(schedule: types::Schedule) -> Schedule {
 }
 
 fn schedule_to(record: Schedule) -> types::Schedule {
-    let daily = record.daily.map(|at| schedule::Schedule::Daily(types::Daily { hour: at.hour, minute: at.minute }));
+    let daily = |at: Clock| types::Daily { time: Some(types::TimeOfDay { hour: at.hour, minute: at.minute }) };
+    let daily = record.daily.map(|at| schedule::Schedule::Daily(daily(at)));
     let hourly = record.hourly.map(|minute| schedule::Schedule::Hourly(types::Hourly { minute }));
     let cron = record.cron.map(|expression| schedule::Schedule::Cron(types::Cron { expression }));
     types::Schedule { schedule: daily.or(hourly).or(cron), time_zone: record.time_zone }

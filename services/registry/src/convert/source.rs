@@ -13,10 +13,10 @@ const NETWORKS: &str = "networkConnections/";
 
 /// Puts what a caller configures into a record; the rest of it stays.
 pub fn configure(record: &mut DataSource, source: pb::DataSource) {
+    record.databricks = databricks_from(source.databricks().cloned().unwrap_or_default());
     record.display_name = source.display_name;
     let network = source.network_connection;
     record.network_connection = network.strip_prefix(NETWORKS).unwrap_or(&network).to_owned();
-    record.databricks = databricks_from(source.databricks.unwrap_or_default());
     record.max_compute = max_compute_from(source.max_compute.unwrap_or_default());
     record.settings = source.settings.map(settings_from);
 }
@@ -35,7 +35,8 @@ pub fn source_to(id: &str, record: &DataSource) -> pb::DataSource {
         state: record.state,
         state_message: record.state_message.clone(),
         network_connection: if network.is_empty() { String::new() } else { format!("{NETWORKS}{network}") },
-        databricks: Some(databricks_to(&record.databricks)),
+        source: Some(databricks_to(&record.databricks).into()),
+        r#type: pb::SourceType::Databricks as i32,
         max_compute: Some(max_compute_to(&record.max_compute)),
         settings: record.settings.as_ref().map(settings_to),
         last_check: record.last_check.as_ref().map(report_to),

@@ -15,8 +15,18 @@ pub struct Databricks {
     pub jdbc_url: String,
     #[prost(oneof = "WorkspaceAuth", tags = "6, 7")]
     pub auth: Option<WorkspaceAuth>,
+    #[prost(message, repeated, tag = "12")]
+    pub storage: Vec<Storage>,
+}
+
+/// How the files below one place are read.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Storage {
+    /// Empty: everywhere.
+    #[prost(string, tag = "1")]
+    pub location_prefix: String,
     #[prost(oneof = "StorageAccess", tags = "8, 9, 10, 11")]
-    pub storage: Option<StorageAccess>,
+    pub access: Option<StorageAccess>,
 }
 
 /// How the workspace knows us; the secret itself is sealed elsewhere.

@@ -23,6 +23,9 @@ pub struct MaxCompute {
     pub compute_quota: String,
     #[prost(int32, tag = "11")]
     pub namespace_model: i32,
+    /// The access key has a security token.
+    #[prost(bool, tag = "12")]
+    pub security_token: bool,
 }
 
 /// Who we are to MaxCompute; the secret itself is sealed elsewhere.

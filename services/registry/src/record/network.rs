@@ -24,4 +24,12 @@ pub struct NetworkConnection {
     pub host_overrides: BTreeMap<String, String>,
     #[prost(string, repeated, tag = "9")]
     pub allowed_hosts: Vec<String>,
+    #[prost(string, tag = "10")]
+    pub uid: String,
+    /// There is a user and password for the proxy.
+    #[prost(bool, tag = "11")]
+    pub proxy_authorization: bool,
+    /// There is a key of the client certificate.
+    #[prost(bool, tag = "12")]
+    pub client_key: bool,
 }

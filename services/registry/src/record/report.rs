@@ -14,8 +14,11 @@ pub struct CheckReport {
 /// One step of it.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct CheckStep {
-    #[prost(string, tag = "1")]
-    pub id: String,
+    /// Number of the contract's CheckStepId.
+    #[prost(int32, tag = "6")]
+    pub id: i32,
+    #[prost(string, tag = "7")]
+    pub subject: String,
     #[prost(int32, tag = "2")]
     pub state: i32,
     #[prost(string, tag = "3")]

@@ -31,8 +31,6 @@ pub struct Settings {
     pub max_partitions_per_task: i32,
     #[prost(int64, tag = "13")]
     pub max_bytes_per_task: i64,
-    #[prost(message, optional, tag = "14")]
-    pub time_window: Option<Window>,
     #[prost(int32, tag = "15")]
     pub target_kind: i32,
     #[prost(message, optional, tag = "16")]
@@ -65,21 +63,6 @@ pub struct Clock {
     pub hour: i32,
     #[prost(int32, tag = "2")]
     pub minute: i32,
-}
-
-/// The hours in which tasks may start.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Window {
-    #[prost(string, tag = "1")]
-    pub start: String,
-    #[prost(string, tag = "2")]
-    pub end: String,
-    #[prost(int32, repeated, tag = "3")]
-    pub days: Vec<i32>,
-    #[prost(string, tag = "4")]
-    pub time_zone: String,
-    #[prost(int32, tag = "5")]
-    pub at_end: i32,
 }
 
 /// What becomes of characters that the target does not take.

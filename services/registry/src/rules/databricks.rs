@@ -4,15 +4,18 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use mms_databricks::WorkspaceUrl;
+use mms_ends::location_prefix;
 use mms_http::Url;
 use mms_proto::registry::v1 as pb;
 use mms_proto::types::v1::ReadPath;
-use pb::databricks_config::{StorageAccess, WorkspaceAuth};
+use pb::databricks_source::WorkspaceAuth;
+use pb::storage_access::Access;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Judge, Offline};
+use crate::secrets::item_path;
 
-pub(super) fn judge(config: &pb::DatabricksConfig, offline: Offline<'_>, judge: &mut Judge<'_>) {
+pub(super) fn judge(config: &pb::DatabricksSource, offline: Offline<'_>, judge: &mut Judge<'_>) {
     if !config.workspace_url.is_empty()
         && let Err(error) = config.workspace_url.parse::<WorkspaceUrl>()
     {
@@ -34,13 +37,22 @@ pub(super) fn judge(config: &pb::DatabricksConfig, offline: Offline<'_>, judge: 
         judge.add("databricks.cluster_id", "is required for read path JDBC unless jdbc_url names a warehouse");
     }
     jdbc_url(&config.jdbc_url, judge);
-    match &config.storage_access {
-        Some(access) => storage(access, offline, judge),
-        None if jdbc => {}
-        None => judge.add(
-            "databricks.storage_access",
-            "is required for read path STORAGE: set sas, service_principal, vended or local_files",
-        ),
+    if config.storage.is_empty() && !jdbc {
+        judge.add("databricks.storage", "is required for read path STORAGE: say how files are read");
+    }
+    let mut seen = Vec::new();
+    for (at, storage) in config.storage.iter().enumerate() {
+        let shown = format!("databricks.storage[{at}]");
+        match location_prefix(&storage.location_prefix) {
+            Ok(prefix) if seen.contains(&prefix) => {
+                judge.add(&format!("{shown}.location_prefix"), "is the same place as that of an access before");
+            }
+            Ok(prefix) => seen.push(prefix),
+            Err(error) => judge.add(&format!("{shown}.location_prefix"), error),
+        }
+        if let Some(access) = &storage.access {
+            storage_access(access, &shown, &item_path("databricks.storage", &storage.location_prefix), offline, judge);
+        }
     }
 }
 
@@ -60,39 +72,42 @@ fn jdbc_url(text: &str, judge: &mut Judge<'_>) {
     }
 }
 
-fn storage(access: &StorageAccess, offline: Offline<'_>, judge: &mut Judge<'_>) {
+/// One way to read files: `shown` is where it stands in the request, `stored` where its secrets lie.
+fn storage_access(access: &Access, shown: &str, stored: &str, offline: Offline<'_>, judge: &mut Judge<'_>) {
     match access {
-        StorageAccess::Sas(_) => {
-            let field = "databricks.sas.sas";
-            judge.secret(field);
-            let Some(sas) = judge.literal(field) else { return };
+        Access::AzureSas(_) => {
+            let field = format!("{shown}.azure_sas.sas");
+            let secret = format!("{stored}.azure_sas.sas");
+            judge.secret_at(&secret, &field);
+            let Some(sas) = judge.literal(&secret) else { return };
             let signed = sas_pairs(sas).any(|(key, value)| key == "sig" && !value.is_empty());
             let expired = sas_expiry_ms(sas).is_some_and(|at| at <= offline.now_ms);
             if !signed {
-                judge.add(field, "is not a shared access signature: it has no sig=; give the query string alone");
+                judge.add(&field, "is not a shared access signature: it has no sig=; give the query string alone");
             } else if expired {
-                judge.add(field, "has expired: its se= lies in the past");
+                judge.add(&field, "has expired: its se= lies in the past");
             }
         }
-        StorageAccess::ServicePrincipal(principal) => {
-            judge.secret("databricks.service_principal.client_secret");
+        Access::AzureServicePrincipal(principal) => {
+            let at = format!("{shown}.azure_service_principal");
+            judge.secret_at(&format!("{stored}.azure_service_principal.client_secret"), &format!("{at}.client_secret"));
             let host = &principal.authority_host;
             if !host.is_empty() {
-                let field = "databricks.service_principal.authority_host";
-                let plain = judge.url(field, host).is_some_and(|url| url.scheme() != "https" && !is_loopback(&url));
+                let field = format!("{at}.authority_host");
+                let plain = judge.url(&field, host).is_some_and(|url| url.scheme() != "https" && !is_loopback(&url));
                 if plain {
-                    judge.add(field, "must be https: the client secret is sent there");
+                    judge.add(&field, "must be https: the client secret is sent there");
                 }
             }
         }
-        StorageAccess::Vended(_) => {}
-        StorageAccess::LocalFiles(_) if !offline.allow_local_files => judge.add(
-            "databricks.local_files",
+        Access::Vended(_) => {}
+        Access::LocalFiles(_) if !offline.allow_local_files => judge.add(
+            &format!("{shown}.local_files"),
             "is not allowed here: set registry.allow_local_files in the registry's configuration",
         ),
-        StorageAccess::LocalFiles(local) => {
+        Access::LocalFiles(local) => {
             if local.root.split('/').any(|step| step == "..") {
-                judge.add("databricks.local_files.root", "must not have \"..\" in it");
+                judge.add(&format!("{shown}.local_files.root"), "must not have \"..\" in it");
             }
         }
     }

@@ -18,11 +18,8 @@ pub(super) fn judge(settings: &pb::MigrationSettings, judge: &mut Judge<'_>) {
         }
         time_zone("settings.scan_schedule.time_zone", &schedule.time_zone, judge);
     }
-    if let Some(window) = &settings.time_window {
-        time_zone("settings.time_window.time_zone", &window.time_zone, judge);
-        if !window.start.is_empty() && window.start == window.end {
-            judge.add("settings.time_window.end", "is the same as start: leave the window out for \"always\"");
-        }
+    for (at, window) in settings.time_windows.iter().enumerate() {
+        time_zone(&format!("settings.time_windows[{at}].time_zone"), &window.time_zone, judge);
     }
     for (field, list, dots) in [
         ("schema_whitelist", &settings.schema_whitelist, 0),

@@ -23,8 +23,14 @@ async fn check(registry: &Registry, target: Target) -> (Vec<pb::CheckStep>, pb::
     (steps, report.unwrap())
 }
 
-fn states(report: &pb::CheckReport) -> BTreeMap<&str, State> {
-    report.steps.iter().map(|step| (step.id.as_str(), step.state())).collect()
+/// A step as a text: its id, and what it looked at if there are several.
+fn id_of(step: &pb::CheckStep) -> String {
+    let id = step.id().as_str_name().trim_start_matches("CHECK_STEP_ID_").to_owned();
+    if step.subject.is_empty() { id } else { format!("{id} {}", step.subject) }
+}
+
+fn states(report: &pb::CheckReport) -> BTreeMap<String, State> {
+    report.steps.iter().map(|step| (id_of(step), step.state())).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,26 +38,29 @@ async fn a_good_source_passes_and_keeps_its_report() {
     let dir = tempfile::tempdir().unwrap();
     let (registry, ends) = (Registry::open(dir.path()).await, Ends::start().await);
     let mut source = ends.source();
-    source.databricks.as_mut().unwrap().cluster_id = mms_sandbox::workspace::CLUSTER_ID.into();
+    source.databricks_mut().unwrap().cluster_id = mms_sandbox::workspace::CLUSTER_ID.into();
     let etag = registry.create("lake", source).await.etag;
     let (steps, report) = check(&registry, Target::Name("dataSources/lake".into())).await;
     assert_eq!(report.state(), State::Ok, "{report:?}");
     for id in [
-        "credentials.resolved",
-        "workspace.reachable",
-        "workspace.token",
-        "catalog.visible",
-        "grant.select",
-        "grant.use_catalog",
-        "cluster.usable",
-        "storage.readable",
-        "project.reachable",
-        "project.schemas",
-        "clock.source",
-        "clock.target",
+        "CREDENTIALS_RESOLVED",
+        "WORKSPACE_REACHABLE",
+        "WORKSPACE_TOKEN",
+        "CATALOG_VISIBLE",
+        "GRANT SELECT",
+        "GRANT USE_CATALOG",
+        "CLUSTER_USABLE",
+        "STORAGE_READABLE",
+        "PROJECT_REACHABLE",
+        "PROJECT_SCHEMAS",
+        "CLOCK_SOURCE",
+        "CLOCK_TARGET",
     ] {
         assert_eq!(states(&report).get(id), Some(&State::Ok), "{id} in {report:?}");
-        assert!(steps.iter().any(|step| step.id == id && step.state() == State::Running), "{id} was not told to run");
+        assert!(
+            steps.iter().any(|step| id_of(step) == id && step.state() == State::Running),
+            "{id} was not told to run"
+        );
     }
     let stored = registry.get("lake").await;
     assert_eq!(stored.last_check.unwrap().steps.len(), report.steps.len());
@@ -63,38 +72,38 @@ async fn each_fault_is_found_at_its_step() {
     let dir = tempfile::tempdir().unwrap();
     let (registry, ends) = (Registry::open(dir.path()).await, Ends::start().await);
     let mut wrong = ends.source();
-    wrong.databricks.as_mut().unwrap().workspace_auth = token("dapi-wrong-token");
+    wrong.databricks_mut().unwrap().workspace_auth = token("dapi-wrong-token");
     wrong.max_compute.as_mut().unwrap().account = access_key("wrong-key");
     let (_, report) = check(&registry, Target::DataSource(wrong)).await;
     let found = states(&report);
     assert_eq!(report.state(), State::Failed);
-    assert_eq!(found["workspace.reachable"], State::Ok);
-    assert_eq!(found["workspace.token"], State::Failed);
-    assert_eq!(found["catalog.visible"], State::Skipped);
-    assert_eq!(found["project.reachable"], State::Failed);
-    assert_eq!(found["project.schemas"], State::Skipped);
+    assert_eq!(found["WORKSPACE_REACHABLE"], State::Ok);
+    assert_eq!(found["WORKSPACE_TOKEN"], State::Failed);
+    assert_eq!(found["CATALOG_VISIBLE"], State::Skipped);
+    assert_eq!(found["PROJECT_REACHABLE"], State::Failed);
+    assert_eq!(found["PROJECT_SCHEMAS"], State::Skipped);
     let text = format!("{report:?}");
     assert!(!text.contains("dapi-wrong-token") && !text.contains("wrong-key"), "{text}");
     assert!(report.steps.iter().filter(|step| step.state() == State::Failed).all(|step| !step.remedy.is_empty()));
 
     let mut wrong = ends.source();
-    let databricks = wrong.databricks.as_mut().unwrap();
+    let databricks = wrong.databricks_mut().unwrap();
     databricks.catalog = "absent".into();
-    databricks.storage_access = local("/no/such/folder");
+    databricks.storage = local("/no/such/folder");
     wrong.max_compute.as_mut().unwrap().default_project = "nosuchproject".into();
     let (_, report) = check(&registry, Target::DataSource(wrong)).await;
     let found = states(&report);
-    assert_eq!(found["workspace.token"], State::Ok);
-    assert_eq!(found["catalog.visible"], State::Failed);
-    assert_eq!(found["storage.readable"], State::Failed);
-    assert_eq!(found["project.reachable"], State::Failed);
+    assert_eq!(found["WORKSPACE_TOKEN"], State::Ok);
+    assert_eq!(found["CATALOG_VISIBLE"], State::Failed);
+    assert_eq!(found["STORAGE_READABLE"], State::Failed);
+    assert_eq!(found["PROJECT_REACHABLE"], State::Failed);
 
     // Nobody listens there.
     let mut wrong = ends.source();
-    wrong.databricks.as_mut().unwrap().workspace_url = "http://127.0.0.1:1".into();
+    wrong.databricks_mut().unwrap().workspace_url = "http://127.0.0.1:1".into();
     let (_, report) = check(&registry, Target::DataSource(wrong)).await;
-    assert_eq!(states(&report)["workspace.reachable"], State::Failed);
-    assert_eq!(states(&report)["workspace.token"], State::Skipped);
+    assert_eq!(states(&report)["WORKSPACE_REACHABLE"], State::Failed);
+    assert_eq!(states(&report)["WORKSPACE_TOKEN"], State::Skipped);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,7 +118,7 @@ async fn a_check_of_nothing_or_of_nonsense_is_refused() {
     assert_eq!(refusal(&status).0, Reason::NotFound);
     let empty = Target::DataSource(pb::DataSource::default());
     let status = registry.sources().check_data_source(request(Some(empty))).await.unwrap_err();
-    assert!(refusal(&status).1.contains(&"data_source.databricks".to_owned()), "{status}");
+    assert!(refusal(&status).1.contains(&"data_source.source".to_owned()), "{status}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,9 +126,9 @@ async fn a_reference_that_leads_nowhere_is_a_finding_not_a_failure_of_the_call()
     let dir = tempfile::tempdir().unwrap();
     let (registry, ends) = (Registry::open(dir.path()).await, Ends::start().await);
     let mut source = ends.source();
-    source.databricks.as_mut().unwrap().workspace_auth = token("env:MMS_TEST_VARIABLE_THAT_IS_NOT_SET");
+    source.databricks_mut().unwrap().workspace_auth = token("env:MMS_TEST_VARIABLE_THAT_IS_NOT_SET");
     registry.create("lake", source).await;
     let (_, report) = check(&registry, Target::Name("dataSources/lake".into())).await;
-    assert_eq!(states(&report)["credentials.resolved"], State::Failed);
-    assert_eq!(states(&report)["workspace.reachable"], State::Skipped);
+    assert_eq!(states(&report)["CREDENTIALS_RESOLVED"], State::Failed);
+    assert_eq!(states(&report)["WORKSPACE_REACHABLE"], State::Skipped);
 }

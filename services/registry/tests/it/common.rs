@@ -190,21 +190,31 @@ impl Ends {
 
     pub fn source(&self) -> pb::DataSource {
         let mut source = source();
-        let databricks = source.databricks.as_mut().unwrap();
+        let databricks = source.databricks_mut().unwrap();
         databricks.workspace_url = self.workspace.url();
-        databricks.storage_access = local(self.dir.path().join("tables").to_str().unwrap());
+        databricks.storage = local(self.dir.path().join("tables").to_str().unwrap());
         source.max_compute.as_mut().unwrap().endpoint = self.project.endpoint().to_owned();
         source
     }
 }
 
-pub fn local(root: &str) -> Option<pb::databricks_config::StorageAccess> {
-    Some(pb::databricks_config::StorageAccess::LocalFiles(pb::LocalFiles { root: root.into() }))
+pub fn local(root: &str) -> Vec<pb::StorageAccess> {
+    let access = pb::storage_access::Access::LocalFiles(pb::LocalFiles { root: root.into() });
+    vec![pb::StorageAccess { location_prefix: String::new(), access: Some(access) }]
 }
 
-pub fn token(token: &str) -> Option<pb::databricks_config::WorkspaceAuth> {
+/// A session for all that there is.
+pub fn open_session(holder: &str) -> pb::OpenSessionRequest {
+    pb::OpenSessionRequest {
+        data_source: "dataSources/lake".into(),
+        holder: holder.into(),
+        purposes: vec![pb::SessionPurpose::Metadata as i32],
+    }
+}
+
+pub fn token(token: &str) -> Option<pb::databricks_source::WorkspaceAuth> {
     let token = pb::AccessToken { token: token.into(), is_set: false };
-    Some(pb::databricks_config::WorkspaceAuth::AccessToken(token))
+    Some(pb::databricks_source::WorkspaceAuth::AccessToken(token))
 }
 
 pub fn access_key(secret: &str) -> Option<pb::max_compute_config::Account> {
@@ -218,13 +228,13 @@ pub fn access_key(secret: &str) -> Option<pb::max_compute_config::Account> {
 /// A data source that is valid offline.
 pub fn source() -> pb::DataSource {
     pb::DataSource {
-        databricks: Some(pb::DatabricksConfig {
+        source: Some(pb::data_source::Source::Databricks(pb::DatabricksSource {
             workspace_url: "https://adb-1.2.azuredatabricks.net".into(),
             catalog: "main".into(),
             workspace_auth: token(TOKEN),
-            storage_access: local("/"),
-            ..pb::DatabricksConfig::default()
-        }),
+            storage: local("/"),
+            ..pb::DatabricksSource::default()
+        })),
         max_compute: Some(pb::MaxComputeConfig {
             endpoint: "https://service.cn-shanghai.maxcompute.aliyun.com/api".into(),
             account: access_key(KEY),

@@ -95,7 +95,10 @@ async fn a_check_connects_to_each_url() {
     let mut states = Vec::new();
     while let Some(answer) = stream.message().await.unwrap() {
         states.push(match answer.event.unwrap() {
-            Event::Step(step) => step.state(),
+            Event::Step(step) => {
+                assert_eq!(step.id(), pb::CheckStepId::Url, "{step:?}");
+                step.state()
+            }
             Event::Report(report) => report.state(),
         });
     }

@@ -3,6 +3,7 @@
 use crate::common::{Registry, access_key, refusal, source, token, update};
 use mms_proto::ErrorReason as Reason;
 use mms_proto::registry::v1 as pb;
+use mms_proto::types::v1::{TimeOfDay, TimeWindow};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_goes_through_its_whole_life() {
@@ -83,7 +84,7 @@ async fn a_repeated_request_answers_as_the_first_did() {
     assert_eq!(list(&registry, true).await.len(), 1);
 
     let mut other = request;
-    other.data_source.as_mut().unwrap().databricks.as_mut().unwrap().workspace_auth = token("another");
+    other.data_source.as_mut().unwrap().databricks_mut().unwrap().workspace_auth = token("another");
     let status = registry.sources().create_data_source(other).await.unwrap_err();
     assert_eq!(refusal(&status).0, Reason::RequestIdReused, "only the secret differs");
 }
@@ -101,14 +102,14 @@ async fn an_update_changes_what_the_mask_names_and_nothing_else() {
     let settings = changed.settings.clone().unwrap();
     assert_eq!((settings.max_concurrent_tasks, settings.auto_start), (7, false));
     assert_eq!(changed.display_name, "lake");
-    assert_eq!(changed.databricks, made.databricks);
+    assert_eq!(changed.source, made.source);
     assert_ne!(changed.etag, made.etag);
     let status = registry.sources().update_data_source(request).await.unwrap_err();
     assert_eq!(refusal(&status).0, Reason::EtagMismatch, "the etag is that of before");
 
     let mut new = source();
-    new.databricks.as_mut().unwrap().catalog = "other".into();
-    new.databricks.as_mut().unwrap().workspace_url = "ftp://nowhere".into();
+    new.databricks_mut().unwrap().catalog = "other".into();
+    new.databricks_mut().unwrap().workspace_url = "ftp://nowhere".into();
     let status = registry.sources().update_data_source(update("lake", new, &["databricks"])).await.unwrap_err();
     let (reason, fields) = refusal(&status);
     assert_eq!(reason, Reason::InvalidField);
@@ -125,10 +126,10 @@ async fn everything_that_is_wrong_is_told_at_once_and_nothing_is_stored() {
     let mut wrong = source();
     wrong.display_name = "not valid!".into();
     wrong.network_connection = "networks/x".into();
-    let databricks = wrong.databricks.as_mut().unwrap();
+    let databricks = wrong.databricks_mut().unwrap();
     databricks.workspace_url = "http://adb-1.azuredatabricks.net".into();
     databricks.workspace_auth = token("env:not a name");
-    databricks.storage_access = None;
+    databricks.storage = Vec::new();
     let max_compute = wrong.max_compute.as_mut().unwrap();
     max_compute.endpoint = "https://service.cn-shanghai.maxcompute.aliyun.com".into();
     max_compute.account = access_key("");
@@ -141,12 +142,12 @@ async fn everything_that_is_wrong_is_told_at_once_and_nothing_is_stored() {
             prefix: "1".into(),
         }),
         table_whitelist: vec!["a.b.c".into()],
-        time_window: Some(mms_proto::types::v1::TimeWindow {
-            start: "25:00".into(),
-            end: "06:00".into(),
-            time_zone: "Nowhere/Land".into(),
-            ..Default::default()
-        }),
+        time_windows: vec![TimeWindow {
+            start: Some(TimeOfDay { hour: 25, minute: 0 }),
+            end: Some(TimeOfDay { hour: 6, minute: 0 }),
+            time_zone: "Moon/Base".into(),
+            ..TimeWindow::default()
+        }],
         ..Default::default()
     });
     let request =
@@ -160,7 +161,7 @@ async fn everything_that_is_wrong_is_told_at_once_and_nothing_is_stored() {
         "data_source.network_connection",
         "data_source.databricks.workspace_url",
         "data_source.databricks.access_token.token",
-        "data_source.databricks.storage_access",
+        "data_source.databricks.storage",
         "data_source.max_compute.endpoint",
         "data_source.max_compute.access_key.access_key_secret",
         "data_source.max_compute.projects[0]",
@@ -170,7 +171,8 @@ async fn everything_that_is_wrong_is_told_at_once_and_nothing_is_stored() {
         "data_source.settings.table_names.characters[\"%\"]",
         "data_source.settings.table_names.prefix",
         "data_source.settings.table_whitelist[0]",
-        "data_source.settings.time_window.start",
+        "data_source.settings.time_windows[0].start.hour",
+        "data_source.settings.time_windows[0].time_zone",
     ] {
         assert!(fields.iter().any(|found| found == field), "{field} is not in {fields:?}");
     }
@@ -184,11 +186,11 @@ async fn what_is_not_done_yet_or_not_allowed_is_refused() {
     let registry = Registry::with(dir.path(), config).await;
     let create = |source| pb::CreateDataSourceRequest { data_source: Some(source), ..Default::default() };
     let status = registry.sources().create_data_source(create(source())).await.unwrap_err();
-    assert_eq!(refusal(&status).1, ["data_source.databricks.local_files"]);
+    assert_eq!(refusal(&status).1, ["data_source.databricks.storage[0].local_files"]);
 
     let mut jdbc = source();
-    let databricks = jdbc.databricks.as_mut().unwrap();
-    databricks.storage_access = None;
+    let databricks = jdbc.databricks_mut().unwrap();
+    databricks.storage = Vec::new();
     databricks.cluster_id = "c1".into();
     databricks.jdbc_url = "jdbc:databricks://adb-1.2.azuredatabricks.net:443/default".into();
     databricks.set_read_path(mms_proto::types::v1::ReadPath::Jdbc);

@@ -1,6 +1,6 @@
 //! Starting, stopping, using: what is durable, what holds a source, and what stops by itself.
 
-use crate::common::{Ends, Registry, access_key, refusal, token};
+use crate::common::{Ends, Registry, access_key, open_session, refusal, token};
 use mms_proto::ErrorReason as Reason;
 use mms_proto::registry::v1 as pb;
 use pb::DataSourceState as State;
@@ -33,7 +33,7 @@ async fn a_started_source_stays_started_over_a_restart() {
     let uses = registry.sessions_of_people().list_uses(uses).await.unwrap().into_inner().uses;
     assert_eq!(uses.iter().map(|each| each.holder.as_str()).collect::<Vec<_>>(), ["dataSources/lake/jobs/j1"]);
     assert!(uses[0].expire_time.is_some());
-    let open = pb::OpenSessionRequest { data_source: "dataSources/lake".into(), holder: "w".into() };
+    let open = open_session("w");
     registry.sessions().open_session(open).await.unwrap();
 }
 
@@ -42,12 +42,12 @@ async fn an_end_that_refuses_fails_the_start_and_says_which() {
     let dir = tempfile::tempdir().unwrap();
     let (registry, ends) = (Registry::open(dir.path()).await, Ends::start().await);
     let mut wrong = ends.source();
-    wrong.databricks.as_mut().unwrap().workspace_auth = token("dapi-wrong");
+    wrong.databricks_mut().unwrap().workspace_auth = token("dapi-wrong");
     registry.create("token", wrong).await;
     let status = registry.start("token").await.unwrap_err();
     assert_eq!(refusal(&status).0, Reason::SourceFailed);
     let error = mms_proto::ApiError::from_status(&status);
-    assert_eq!(error.metadata["step"], "workspace.token");
+    assert_eq!(error.metadata["step"], "WORKSPACE_TOKEN");
     let failed = registry.get("token").await;
     assert_eq!(failed.state(), State::StartFailed);
     assert_eq!(failed.state_message, status.message());
@@ -100,7 +100,7 @@ async fn force_ends_uses_and_sessions() {
     registry.create("lake", ends.source()).await;
     registry.start("lake").await.unwrap();
     registry.sessions().acquire_use(acquire("j")).await.unwrap();
-    let open = pb::OpenSessionRequest { data_source: "dataSources/lake".into(), holder: "w".into() };
+    let open = open_session("w");
     let session = registry.sessions().open_session(open).await.unwrap().into_inner().session.unwrap();
     registry.sources().stop_data_source(stop(true)).await.unwrap();
     let renew = pb::RenewSessionRequest { session_token: session.session_token, etag: String::new() };

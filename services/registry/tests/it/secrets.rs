@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use crate::common::{Ends, KEY, Registry, TOKEN, refusal, source, token, update};
+use crate::common::{Ends, KEY, Registry, TOKEN, open_session, refusal, source, token, update};
 use mms_proto::ErrorReason as Reason;
 use mms_proto::registry::v1 as pb;
-use pb::databricks_config::WorkspaceAuth;
+use pb::databricks_source::WorkspaceAuth;
 
 fn grep(dir: &Path, needle: &[u8], found: &mut Vec<String>) {
     for entry in std::fs::read_dir(dir).unwrap() {
@@ -19,7 +19,7 @@ fn grep(dir: &Path, needle: &[u8], found: &mut Vec<String>) {
 }
 
 fn session_token(session: &pb::Session) -> String {
-    match session.data_source.as_ref().unwrap().databricks.as_ref().unwrap().workspace_auth.clone().unwrap() {
+    match session.data_source.as_ref().unwrap().databricks().unwrap().workspace_auth.clone().unwrap() {
         WorkspaceAuth::AccessToken(token) => token.token,
         WorkspaceAuth::ClientCredentials(_) => panic!("another kind of access"),
     }
@@ -39,7 +39,7 @@ async fn no_answer_and_no_file_shows_a_secret() {
     let bytes = String::from_utf8_lossy(&prost::Message::encode_to_vec(&made)).into_owned();
     assert!(!bytes.contains(TOKEN) && !bytes.contains(KEY));
     assert!(matches!(
-        made.databricks.unwrap().workspace_auth,
+        made.databricks().unwrap().workspace_auth.clone(),
         Some(WorkspaceAuth::AccessToken(pb::AccessToken { is_set: true, .. }))
     ));
     registry.shut().await;
@@ -60,7 +60,7 @@ async fn a_session_hands_out_what_was_sent_last_and_only_to_services() {
     let dir = tempfile::tempdir().unwrap();
     let (registry, ends) = (Registry::open(dir.path()).await, Ends::start().await);
     registry.create("lake", ends.source()).await;
-    let open = pb::OpenSessionRequest { data_source: "dataSources/lake".into(), holder: "workers/w1".into() };
+    let open = open_session("workers/w1");
     let status = registry.sessions().open_session(open.clone()).await.unwrap_err();
     assert_eq!(refusal(&status).0, Reason::SourceNotStarted);
     registry.start("lake").await.unwrap();
@@ -75,13 +75,13 @@ async fn a_session_hands_out_what_was_sent_last_and_only_to_services() {
 
     // An update that does not send the token keeps it; one that does, replaces it, and sessions hear of both.
     let mut new = ends.source();
-    new.databricks.as_mut().unwrap().workspace_auth = token("");
-    new.databricks.as_mut().unwrap().cluster_id = "c1".into();
+    new.databricks_mut().unwrap().workspace_auth = token("");
+    new.databricks_mut().unwrap().cluster_id = "c1".into();
     registry.sources().update_data_source(update("lake", new.clone(), &["databricks"])).await.unwrap();
     assert!(registry.sessions().renew_session(renew.clone()).await.unwrap().into_inner().changed);
     let session = registry.sessions().open_session(open.clone()).await.unwrap().into_inner().session.unwrap();
     assert_eq!(session_token(&session), TOKEN);
-    new.databricks.as_mut().unwrap().workspace_auth = token("dapi-newer");
+    new.databricks_mut().unwrap().workspace_auth = token("dapi-newer");
     let request = update("lake", new, &["databricks.access_token.token"]);
     registry.sources().update_data_source(request).await.unwrap();
     let newer = registry.sessions().open_session(open).await.unwrap().into_inner().session.unwrap();
@@ -101,7 +101,7 @@ async fn references_are_resolved_when_they_are_used() {
     let (registry, ends) = (Registry::open(dir.path()).await, Ends::start().await);
     let file = ends.dir.path().join("token");
     let mut given = ends.source();
-    given.databricks.as_mut().unwrap().workspace_auth = token(&format!("file:{}", file.display()));
+    given.databricks_mut().unwrap().workspace_auth = token(&format!("file:{}", file.display()));
     registry.create("lake", given.clone()).await;
     let status = registry.start("lake").await.unwrap_err();
     assert_eq!(refusal(&status).0, Reason::SourceFailed);
@@ -110,9 +110,9 @@ async fn references_are_resolved_when_they_are_used() {
     registry.start("lake").await.unwrap();
 
     let own = format!("file:{}", dir.path().join("main.key").display());
-    given.databricks.as_mut().unwrap().workspace_auth = token(&own);
+    given.databricks_mut().unwrap().workspace_auth = token(&own);
     registry.sources().update_data_source(update("lake", given, &["databricks"])).await.unwrap();
-    let open = pb::OpenSessionRequest { data_source: "dataSources/lake".into(), holder: "w".into() };
+    let open = open_session("w");
     let status = registry.sessions().open_session(open).await.unwrap_err();
     assert!(status.message().contains("belongs to the registry itself"), "{status}");
 }
@@ -154,7 +154,7 @@ async fn a_stored_secret_does_not_follow_a_change_of_where_it_is_sent() {
     let (registry, ends) = (Registry::open(dir.path()).await, Ends::start().await);
     registry.create("lake", ends.source()).await;
     let mut new = ends.source();
-    new.databricks.as_mut().unwrap().workspace_url = "https://elsewhere.azuredatabricks.net".into();
+    new.databricks_mut().unwrap().workspace_url = "https://elsewhere.azuredatabricks.net".into();
     new.max_compute.as_mut().unwrap().endpoint = "https://elsewhere.example/api".into();
     for (path, secret) in [
         ("databricks.workspace_url", "data_source.databricks.access_token.token"),
@@ -165,7 +165,7 @@ async fn a_stored_secret_does_not_follow_a_change_of_where_it_is_sent() {
     }
     let whole = ["databricks.workspace_url", "databricks.access_token.token"];
     let changed = registry.sources().update_data_source(update("lake", new, &whole)).await.unwrap();
-    let url = changed.into_inner().data_source.unwrap().databricks.unwrap().workspace_url;
+    let url = changed.into_inner().data_source.unwrap().databricks().unwrap().workspace_url.clone();
     assert_eq!(url, "https://elsewhere.azuredatabricks.net");
 }
 
@@ -187,12 +187,12 @@ async fn an_operator_checks_what_is_stored_and_sends_no_file_of_the_registry_any
         start_cluster: false,
     };
     operator.clone().check_data_source(ask(&given)).await.unwrap();
-    given.databricks.as_mut().unwrap().workspace_auth = token(&format!("file:{}", file.display()));
+    given.databricks_mut().unwrap().workspace_auth = token(&format!("file:{}", file.display()));
     let status = operator.clone().check_data_source(ask(&given)).await.unwrap_err();
     assert_eq!(refusal(&status).0, Reason::RoleTooLow);
     editor.clone().check_data_source(ask(&given)).await.unwrap();
     for stray in ["file:/etc/hostname", "env:HOME"] {
-        given.databricks.as_mut().unwrap().workspace_auth = token(stray);
+        given.databricks_mut().unwrap().workspace_auth = token(stray);
         let status = editor.clone().check_data_source(ask(&given)).await.unwrap_err();
         assert_eq!(refusal(&status).1, ["data_source.databricks.access_token.token"], "{stray}");
     }

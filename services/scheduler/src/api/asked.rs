@@ -2,6 +2,7 @@
 
 use mms_proto::ApiError;
 use mms_proto::scheduler::v1 as pb;
+use mms_proto::types::v1::View;
 use mms_server::CallContext;
 use mms_store::{Read, Tx};
 use tonic::Status;
@@ -93,6 +94,6 @@ impl Api {
         B: FnOnce(&mut Tx<'_>, &Moment) -> Result<Job> + Send + 'static,
     {
         let job = self.change(asked, key.clone(), begin).await?;
-        Ok(job.map(|job| self.show(&key, &job)))
+        Ok(job.map(|job| self.show(&key, &job, View::Basic)))
     }
 }

@@ -1,9 +1,9 @@
 //! JobService: what changes jobs; how a change is carried through is in [`super::asked`]. Reading them is in
 //! [`super::job_reads`], watching them in [`super::watch`].
 
-use mms_proto::name::{DataSourceName, JobName, Parent, ResourceId, TaskName};
+use mms_proto::name::{DataSourceName, JobName, JobTableName, Parent, ResourceId, TaskName};
 use mms_proto::scheduler::v1 as pb;
-use mms_proto::types::v1::TargetPolicy;
+use mms_proto::types::v1::{TargetPolicy, View};
 use mms_proto::{ApiError, Role};
 use mms_server::Caller;
 use mms_store::Tx;
@@ -33,18 +33,18 @@ fn digest(request: &pb::CreateJobRequest) -> Vec<u8> {
 
 impl Api {
     /// A job as callers see it now.
-    pub(super) fn show(&self, key: &JobKey, job: &Job) -> pb::Job {
+    pub(super) fn show(&self, key: &JobKey, job: &Job, view: View) -> pb::Job {
         let running = self.core.leases.sum(key, |_| true);
         let done = job.counts.bytes_done + running.bytes;
         // Kept only for jobs that move something: it is forgotten when they end.
         let ended = JobState::of(job).is_none_or(JobState::is_ended);
         let speed = if ended { 0 } else { self.core.leases.speed(key, done, tokio::time::Instant::now()) };
-        crate::convert::job_to(key, job, running, speed)
+        crate::convert::job_to(key, job, running, speed, view)
     }
 
-    fn shown(&self, key: &JobKey) -> Result<Option<pb::Job>> {
+    fn shown(&self, key: &JobKey, view: View) -> Result<Option<pb::Job>> {
         let job = self.core.store.read(|read| control::job(read, key))?;
-        Ok(Some(self.show(key, &job)))
+        Ok(Some(self.show(key, &job, view)))
     }
 
     pub(super) async fn create(
@@ -56,8 +56,11 @@ impl Api {
         let source: DataSourceName = name("parent", &request.parent)?;
         let given = request.job.clone().unwrap_or_default();
         let spec = job_from(given.spec.unwrap_or_default())?;
-        if spec.target_policy == TargetPolicy::Replace as i32 {
-            caller.needs(Role::Admin, "target_policy REPLACE")?;
+        // They take what somebody else made.
+        for (policy, name) in [(TargetPolicy::Replace, "REPLACE"), (TargetPolicy::Adopt, "ADOPT")] {
+            if spec.target_policy == policy as i32 {
+                caller.needs(Role::Admin, format!("target_policy {name}"))?;
+            }
         }
         let asked = Asked { method: "CreateJob", id: request.request_id.clone(), digest: digest(&request) };
         let uid = uuid::Uuid::now_v7();
@@ -75,12 +78,12 @@ impl Api {
             ..Job::default()
         };
         if request.validate_only {
-            return Ok(Some(crate::convert::job_to(&key, &job, crate::clock::Progress::default(), 0)));
+            return Ok(Some(crate::convert::job_to(&key, &job, crate::clock::Progress::default(), 0, View::Full)));
         }
         // In a commit, though nothing is written: what a repeat is answered from is on the disk.
         let again = asked.clone();
         if let Some((key, job)) = self.core.store.commit(move |tx| again.made(tx, &at)).await? {
-            return Ok(Some(self.show(&key, &job)));
+            return Ok(Some(self.show(&key, &job, View::Full)));
         }
         // Refuses a job of a source that is not there or not started, and holds the source from now on.
         self.core.peers.acquire(&key.0, &key::job_name(&key)).await?;
@@ -94,7 +97,7 @@ impl Api {
             Ok::<_, SchedulerError>((key, job))
         };
         let (key, job) = self.core.store.commit(create).await?;
-        Ok(Some(self.show(&key, &job)))
+        Ok(Some(self.show(&key, &job, View::Full)))
     }
 
     /// Refuses to bring back a job whose source is not there or not started, and holds the source from now on.
@@ -126,7 +129,7 @@ impl JobService for Api {
 
     async fn get_job(&self, request: Request<pb::GetJobRequest>) -> Result<Response<pb::GetJobResponse>, Status> {
         check(request.get_ref())?;
-        let job = self.shown(&Self::job_key(&request.get_ref().name)?)?;
+        let job = self.shown(&Self::job_key(&request.get_ref().name)?, request.get_ref().view())?;
         Ok(Response::new(pb::GetJobResponse { job }))
     }
 
@@ -141,13 +144,15 @@ impl JobService for Api {
         &self,
         request: Request<pb::ApproveJobRequest>,
     ) -> Result<Response<pb::ApproveJobResponse>, Status> {
+        let approver = mms_server::caller(&request).subject;
         let request = request.into_inner();
         check(&request)?;
-        let (key, accept) = (Self::job_key(&request.name)?, request.accept_blocked);
-        let digest = format!("{}\n{accept}", request.name).into_bytes();
+        let (key, accept_blocked) = (Self::job_key(&request.name)?, request.accept_blocked);
+        let digest = format!("{}\n{accept_blocked}\n{}", request.name, request.etag).into_bytes();
         let asked = Asked { method: "ApproveJob", id: request.request_id, digest };
+        let approval = control::Approval { etag: request.etag, accept_blocked, approver };
         let own = key.clone();
-        let job = self.changed(asked, key, move |tx, at| control::approve(tx, at, &own, accept)).await?;
+        let job = self.changed(asked, key, move |tx, at| control::approve(tx, at, &own, approval)).await?;
         Ok(Response::new(pb::ApproveJobResponse { job }))
     }
 
@@ -201,7 +206,7 @@ impl JobService for Api {
         check(&request)?;
         let key = Self::job_key(&request.name)?;
         self.core.store.read(|read| control::job(read, &key))?;
-        Ok(Response::new(self.watch_job_stream(key, &request.position)?))
+        Ok(Response::new(self.watch_job_stream(key, &request.position, request.view())?))
     }
 
     async fn list_job_tables(
@@ -211,6 +216,24 @@ impl JobService for Api {
         check(request.get_ref())?;
         let key = key::job_key(&name::<JobName>("parent", &request.get_ref().parent)?);
         self.job_tables(&key, request.get_ref()).map(Response::new)
+    }
+
+    async fn get_job_table(
+        &self,
+        request: Request<pb::GetJobTableRequest>,
+    ) -> Result<Response<pb::GetJobTableResponse>, Status> {
+        check(request.get_ref())?;
+        let key = key::job_table_key(&name::<JobTableName>("name", &request.get_ref().name)?);
+        let job_table = self.job_table(&key, request.get_ref().view())?;
+        Ok(Response::new(pb::GetJobTableResponse { job_table: Some(job_table) }))
+    }
+
+    async fn list_verification_checks(
+        &self,
+        request: Request<pb::ListVerificationChecksRequest>,
+    ) -> Result<Response<pb::ListVerificationChecksResponse>, Status> {
+        check(request.get_ref())?;
+        self.checks(request.get_ref()).map(Response::new)
     }
 
     async fn list_findings(
@@ -225,7 +248,7 @@ impl JobService for Api {
     async fn get_task(&self, request: Request<pb::GetTaskRequest>) -> Result<Response<pb::GetTaskResponse>, Status> {
         check(request.get_ref())?;
         let key = key::task_key(&name::<TaskName>("name", &request.get_ref().name)?)?;
-        Ok(Response::new(pb::GetTaskResponse { task: Some(self.task(&key)?) }))
+        Ok(Response::new(pb::GetTaskResponse { task: Some(self.task(&key, request.get_ref().view())?) }))
     }
 
     async fn list_tasks(
@@ -247,7 +270,7 @@ impl JobService for Api {
         let asked = Asked { method: "RetryTask", id: request.request_id, digest: request.name.into_bytes() };
         let own = key.clone();
         self.change(asked, key::job_of(&key), move |tx, at| control::retry_task(tx, at, &own)).await?;
-        Ok(Response::new(pb::RetryTaskResponse { task: Some(self.task(&key)?) }))
+        Ok(Response::new(pb::RetryTaskResponse { task: Some(self.task(&key, View::Basic)?) }))
     }
 
     async fn watch_task(
@@ -257,8 +280,8 @@ impl JobService for Api {
         let request = request.into_inner();
         check(&request)?;
         let key = key::task_key(&name::<TaskName>("name", &request.name)?)?;
-        self.task(&key)?;
-        Ok(Response::new(self.watch_task_stream(key, &request.position)?))
+        self.task(&key, View::Basic)?;
+        Ok(Response::new(self.watch_task_stream(key, &request.position, request.view())?))
     }
 
     async fn list_task_logs(
@@ -267,7 +290,7 @@ impl JobService for Api {
     ) -> Result<Response<pb::ListTaskLogsResponse>, Status> {
         check(request.get_ref())?;
         let key = key::task_key(&name::<TaskName>("parent", &request.get_ref().parent)?)?;
-        self.task(&key)?;
+        self.task(&key, View::Basic)?;
         self.logs(&key, request.get_ref()).map(Response::new)
     }
 

@@ -1,9 +1,9 @@
 //! Reading jobs, their tables, tasks, findings and logs, page by page.
 
-use mms_proto::name::{DataSourceName, Parent};
-use mms_proto::page;
+use mms_proto::name::{DataSourceName, Parent, TaskName};
 use mms_proto::scheduler::v1 as pb;
-use mms_proto::types::v1 as types;
+use mms_proto::types::v1::{self as types, View};
+use mms_proto::{ApiError, page};
 use mms_store::{Read, Scope};
 use prost::Message;
 use tonic::Status;
@@ -11,12 +11,12 @@ use tonic::Status;
 use super::Api;
 use crate::change::{self, Change};
 use crate::control;
-use crate::convert::{finding_to, job_table_to, log_to, task_to};
+use crate::convert::{check_to, finding_to, job_table_to, log_to, task_to};
 use crate::error::{Result, SchedulerError};
 use crate::job::JobState;
 use crate::key;
-use crate::record::{Job, JobTable};
-use crate::store::{JOB_TABLES, JOBS, JobKey, LOGS, TASKS, TableKey, TaskKey};
+use crate::record::{Job, JobTable, Task};
+use crate::store::{CHECKS, CheckKey, JOB_TABLES, JOBS, JobKey, LOGS, TASKS, TableKey, TaskKey};
 
 /// A page of findings ends with the table with which it reaches this many bytes. Other pages are bounded by the store's.
 const BYTES_MAX: usize = 6 << 20;
@@ -26,6 +26,11 @@ const LOOKED_AT_MAX: usize = 1_000;
 /// Keys in page tokens are joined by a character that no id of ours has.
 fn split(text: &str) -> Option<(String, String)> {
     text.split_once('\n').map(|(a, b)| (a.to_owned(), b.to_owned()))
+}
+
+fn numbers(text: &str) -> Option<(u32, u32)> {
+    let (task, check) = text.split_once('-')?;
+    Some((task.parse().ok()?, check.parse().ok()?))
 }
 
 /// A job, some of its tables, and the token of the next page.
@@ -46,8 +51,14 @@ impl Api {
         let size = page::size(request.page_size);
         let found = self.core.store.read(|read| read.page(&JOBS, &scope, after.as_ref(), size)).map_err(store)?;
         Ok(pb::ListJobsResponse {
-            jobs: found.items.iter().filter(|(_, job)| !deleting(job)).map(|(key, job)| self.show(key, job)).collect(),
+            jobs: found
+                .items
+                .iter()
+                .filter(|(_, job)| !deleting(job))
+                .map(|(key, job)| self.show(key, job, request.view()))
+                .collect(),
             next_page_token: next(&arguments, found.next),
+            total_size: None,
         })
     }
 
@@ -70,10 +81,20 @@ impl Api {
     }
 
     /// A table of a job with what its running tasks say of themselves.
-    pub(super) fn show_table(&self, job: &Job, key: &TableKey, table: &JobTable) -> Result<pb::JobTable> {
+    pub(super) fn show_table(&self, job: &Job, key: &TableKey, table: &JobTable, view: View) -> Result<pb::JobTable> {
         let own = table.first_task..table.first_task + table.task_count.unsigned_abs();
         let running = self.core.leases.sum(&(key.0.clone(), key.1.clone()), |number| own.contains(&number));
-        job_table_to(key, table, running, halted(job))
+        job_table_to(key, &job.uid, table, running, halted(job), view)
+    }
+
+    /// One table of a job.
+    pub(super) fn job_table(&self, key: &TableKey, view: View) -> Result<pb::JobTable> {
+        let (job, table) = self.core.store.read(|read| {
+            let job = control::job(read, &(key.0.clone(), key.1.clone()))?;
+            Ok::<_, SchedulerError>((job, read.get(&JOB_TABLES, key)?))
+        })?;
+        let table = table.map_or_else(|| Err(SchedulerError::NotFound(key::job_table_name(key)?)), Ok)?;
+        self.show_table(&job, key, &table, view)
     }
 
     pub(super) fn job_tables(
@@ -84,8 +105,9 @@ impl Api {
         let arguments = ["job tables", request.parent.as_str()];
         let (job, tables, next_page_token) =
             self.table_page(job, &arguments, request.page_size, &request.page_token)?;
-        let job_tables = tables.iter().map(|(key, table)| self.show_table(&job, key, table)).collect::<Result<_>>()?;
-        Ok(pb::ListJobTablesResponse { job_tables, next_page_token })
+        let show = |(key, table): &(TableKey, JobTable)| self.show_table(&job, key, table, request.view());
+        let job_tables = tables.iter().map(show).collect::<Result<_>>()?;
+        Ok(pb::ListJobTablesResponse { job_tables, next_page_token, total_size: None })
     }
 
     pub(super) fn findings(
@@ -108,14 +130,14 @@ impl Api {
             looked_at += 1;
             let full = findings.len() >= wanted || bytes >= BYTES_MAX || looked_at >= LOOKED_AT_MAX;
             if full || next_page_token.is_empty() {
-                return Ok(pb::ListFindingsResponse { findings, next_page_token });
+                return Ok(pb::ListFindingsResponse { findings, next_page_token, total_size: None });
             }
             token = next_page_token;
         }
     }
 
     /// One task as callers see it now.
-    pub(super) fn task(&self, key: &TaskKey) -> Result<pb::Task> {
+    pub(super) fn task(&self, key: &TaskKey, view: View) -> Result<pb::Task> {
         let (job, task, table) = self.core.store.read(|read| {
             let not_found = |_| SchedulerError::NotFound(key::task_name(key));
             let job = control::job(read, &key::job_of(key)).map_err(not_found)?;
@@ -123,7 +145,8 @@ impl Api {
             let table = read.get(&JOB_TABLES, &key::table_of(key, &task))?;
             Ok::<_, SchedulerError>((job, task, table))
         })?;
-        task_to(key, &task, table.as_ref(), self.core.leases.progress(key), halted(&job))
+        let running = self.core.leases.progress(key);
+        task_to(key, &task, table.as_ref(), running, (&job.uid, halted(&job)), view)
     }
 
     pub(super) fn tasks(&self, job: &JobKey, request: &pb::ListTasksRequest) -> Result<pb::ListTasksResponse, Status> {
@@ -132,7 +155,8 @@ impl Api {
         let after: Option<TaskKey> = after.map(|number| (job.0.clone(), job.1.clone(), number));
         let scope = Scope::prefix(&(job.0.clone(), job.1.clone()));
         let found = self.core.store.read(|read| {
-            let halted = halted(&control::job(read, job)?);
+            let job = control::job(read, job)?;
+            let of = (job.uid.as_str(), halted(&job));
             let found = read.page(&TASKS, &scope, after.as_ref(), page::size(request.page_size))?;
             let mut tasks = Vec::with_capacity(found.items.len());
             // Tasks of one table follow each other.
@@ -144,12 +168,12 @@ impl Api {
                     known = Some((table_key, table));
                 }
                 let table = known.as_ref().and_then(|(_, table)| table.as_ref());
-                tasks.push(task_to(key, task, table, self.core.leases.progress(key), halted)?);
+                tasks.push(task_to(key, task, table, self.core.leases.progress(key), of, request.view())?);
             }
-            Ok::<_, SchedulerError>((tasks, found.next))
+            Ok::<_, SchedulerError>((tasks, found.next, job.counts.tasks_total))
         })?;
         let token = found.1.map(|key| page::token(&arguments, &key.2.to_string())).unwrap_or_default();
-        Ok(pb::ListTasksResponse { tasks: found.0, next_page_token: token })
+        Ok(pb::ListTasksResponse { tasks: found.0, next_page_token: token, total_size: Some(found.2.into()) })
     }
 
     pub(super) fn logs(
@@ -166,7 +190,53 @@ impl Api {
         Ok(pb::ListTaskLogsResponse {
             logs: found.items.into_iter().map(|(key, log)| log_to(key.3, log)).collect(),
             next_page_token: found.next.map(|key| page::token(&arguments, &key.3.to_string())).unwrap_or_default(),
+            total_size: None,
         })
+    }
+
+    /// What the last verifications of a task, or of all tasks of a job, compared.
+    pub(super) fn checks(
+        &self,
+        request: &pb::ListVerificationChecksRequest,
+    ) -> Result<pb::ListVerificationChecksResponse, Status> {
+        let parent = Parent::<TaskName>::parse(&request.parent)
+            .map_err(|error| ApiError::invalid_field("parent", error.reason))?;
+        let (job, only) = match parent.exact() {
+            Some(task) => (key::job_key(task.parent()), Some(key::task_key(&task)?)),
+            None => (key::job_of_tasks(&request.parent)?, None),
+        };
+        let arguments = ["checks", request.parent.as_str()];
+        let after = page::after(&arguments, &request.page_token)?.and_then(|text| numbers(&text));
+        let after: Option<CheckKey> = after.map(|(task, check)| (job.0.clone(), job.1.clone(), task, check));
+        let scope = match &only {
+            Some(task) => Scope::prefix(task),
+            None => Scope::prefix(&job),
+        };
+        let (checks, next, total_size) = self.core.store.read(|read| {
+            control::job(read, &job)?;
+            let total = match &only {
+                None => None,
+                Some(key) => {
+                    let task = read.get(&TASKS, key)?.ok_or_else(|| SchedulerError::NotFound(key::task_name(key)))?;
+                    Some(task.verification.map_or(0, |found| found.checks_total.into()))
+                }
+            };
+            let found = read.page(&CHECKS, &scope, after.as_ref(), page::size(request.page_size))?;
+            let mut checks = Vec::with_capacity(found.items.len());
+            // Checks of one task follow each other.
+            let mut task: Option<(TaskKey, Task)> = None;
+            for (key, check) in found.items {
+                let own: TaskKey = (key.0, key.1, key.2);
+                if task.as_ref().is_none_or(|(known, _)| *known != own) {
+                    task = read.get(&TASKS, &own)?.map(|task| (own, task));
+                }
+                checks.extend(task.as_ref().map(|(key, task)| check_to(key, task, check)));
+            }
+            Ok::<_, SchedulerError>((checks, found.next, total))
+        })?;
+        let next_page_token = next.map(|key| page::token(&arguments, &format!("{}-{}", key.2, key.3)));
+        let next_page_token = next_page_token.unwrap_or_default();
+        Ok(pb::ListVerificationChecksResponse { checks, next_page_token, total_size })
     }
 }
 

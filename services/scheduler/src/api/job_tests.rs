@@ -57,18 +57,25 @@ async fn an_approval_that_comes_twice_is_one_and_its_id_serves_no_other() {
     let fixture = Fixture::new(1).await;
     fixture.another("r", Job { review: true, ..Job::default() }, 5..6, "").await;
     let api = api(&fixture);
-    let approve = |accept_blocked| {
+    let etag = fixture.job_of(&other_key("r")).revision.to_string();
+    let approve = |accept_blocked, etag: &str, request_id: &str| {
         api.approve_job(Request::new(pb::ApproveJobRequest {
             name: key::job_name(&other_key("r")),
+            etag: etag.to_owned(),
             accept_blocked,
-            request_id: "once".to_owned(),
+            request_id: request_id.to_owned(),
         }))
     };
+    let refused = approve(false, "another", "").await.expect_err("a plan that was not read");
+    assert_eq!(reason(&refused), ErrorReason::EtagMismatch);
+    assert_eq!(reason(&approve(false, "", "").await.expect_err("no etag")), ErrorReason::InvalidField);
     for _ in 0..2 {
-        let job = approve(false).await.expect("well").into_inner().job.expect("shown");
+        let job = approve(false, &etag, "once").await.expect("well").into_inner().job.expect("shown");
         assert_eq!(job.state(), pb::JobState::Waiting);
+        let review = job.review.expect("told");
+        assert_eq!((review.state(), review.approve_time.is_some()), (pb::ReviewState::Approved, true));
     }
-    assert_eq!(reason(&approve(true).await.expect_err("other content")), ErrorReason::RequestIdReused);
+    assert_eq!(reason(&approve(true, &etag, "once").await.expect_err("other content")), ErrorReason::RequestIdReused);
 }
 
 #[tokio::test]
@@ -110,6 +117,9 @@ async fn a_deletion_wants_the_job_as_it_was_read_and_ended() {
     let etag = stopped.into_inner().job.expect("shown").etag;
     assert_eq!(reason(&delete("another").await.expect_err("it changed")), ErrorReason::EtagMismatch);
     delete(&etag).await.expect("well");
-    let refused = api.get_job(Request::new(pb::GetJobRequest { name: name.clone() })).await.expect_err("gone");
+    let refused = api
+        .get_job(Request::new(pb::GetJobRequest { name: name.clone(), ..Default::default() }))
+        .await
+        .expect_err("gone");
     assert_eq!(reason(&refused), ErrorReason::NotFound);
 }

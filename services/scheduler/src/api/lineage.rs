@@ -52,6 +52,7 @@ impl LineageService for Api {
         Ok(Response::new(pb::ListLineageResponse {
             entries: own.map(entry).collect(),
             next_page_token: found.next.map(|(a, b)| page::token(&arguments, &format!("{a}\n{b}"))).unwrap_or_default(),
+            total_size: None,
         }))
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mms_proto::ApiError;
 use mms_proto::scheduler::v1 as pb;
+use mms_proto::types::v1::View;
 use mms_server::stream::Answers;
 use mms_store::{Read, Scope, Store};
 use tonic::Status;
@@ -74,16 +75,16 @@ struct Look {
 }
 
 impl Api {
-    pub(super) fn watch_job_stream(&self, key: JobKey, from: &str) -> Result<JobStream, Status> {
+    pub(super) fn watch_job_stream(&self, key: JobKey, from: &str, view: View) -> Result<JobStream, Status> {
         let (mut seen, api) = (Seen::parse(&self.core.store, from)?, self.clone());
         Ok(mms_server::stream(QUEUE, move |send| async move {
             let mut last = None;
             loop {
-                let look = match api.look_at_job(&key, &seen).await {
+                let look = match api.look_at_job(&key, &seen, view).await {
                     Ok(found) => found,
                     Err(error) => return drop(send.send(Err(error.into())).await),
                 };
-                let job = Some(api.show(&key, &look.job));
+                let job = Some(api.show(&key, &look.job, view));
                 let ends = watch_ends(&look.job) && !look.more;
                 seen = look.seen;
                 // Running tasks' progress changes without a revision.
@@ -109,7 +110,7 @@ impl Api {
     }
 
     /// The job, and as many of the tables that have changed as one answer holds, those that changed first first.
-    async fn look_at_job(&self, key: &JobKey, seen: &Seen) -> Result<Look> {
+    async fn look_at_job(&self, key: &JobKey, seen: &Seen, view: View) -> Result<Look> {
         let own = |revision: u64| (key.0.clone(), key.1.clone(), revision);
         let scope = Scope::range(own(seen.revision.saturating_add(1))..=own(u64::MAX));
         let after = seen.within.clone().map(|(of, schema, table)| {
@@ -122,7 +123,8 @@ impl Api {
             Ok::<_, SchedulerError>((job, page, read.revision()))
         });
         let (job, page, revision) = look.await?;
-        let tables = page.items.iter().map(|(key, table)| self.show_table(&job, key, table)).collect::<Result<_>>()?;
+        let tables =
+            page.items.iter().map(|(key, table)| self.show_table(&job, key, table, view)).collect::<Result<_>>()?;
         let more = page.next.is_some();
         let seen = match page.next {
             None => Seen { revision, within: None },
@@ -131,12 +133,12 @@ impl Api {
         Ok(Look { job, tables, seen, more })
     }
 
-    pub(super) fn watch_task_stream(&self, key: TaskKey, from: &str) -> Result<TaskStream, Status> {
+    pub(super) fn watch_task_stream(&self, key: TaskKey, from: &str, view: View) -> Result<TaskStream, Status> {
         let (seen, api) = (revision_at(&self.core.store, from)?, self.clone());
         Ok(mms_server::stream(QUEUE, move |send| async move {
             let mut last = None;
             loop {
-                let (task, revision, ends) = match api.look_at_task(&key).await {
+                let (task, revision, ends) = match api.look_at_task(&key, view).await {
                     Ok(found) => found,
                     Err(error) => return drop(send.send(Err(error.into())).await),
                 };
@@ -160,10 +162,10 @@ impl Api {
         }))
     }
 
-    async fn look_at_task(&self, key: &TaskKey) -> Result<(pb::Task, u64, bool)> {
+    async fn look_at_task(&self, key: &TaskKey, view: View) -> Result<(pb::Task, u64, bool)> {
         let record = self.core.store.read_durable(|read| read.get(&TASKS, key)).await?;
         let revision = record.map_or(0, |task| task.revision);
-        let task = self.task(key)?;
+        let task = self.task(key, view)?;
         let ended = match task.state() {
             pb::TaskState::SchemaFailed | pb::TaskState::DataFailed | pb::TaskState::VerificationFailed => true,
             state => matches!(state, pb::TaskState::Done | pb::TaskState::Stopped),
@@ -204,7 +206,7 @@ mod tests {
     }
 
     async fn answers(api: &Api, from: &str) -> Vec<pb::WatchJobResponse> {
-        let stream = api.watch_job_stream(job_key(), from).expect("a position");
+        let stream = api.watch_job_stream(job_key(), from, View::Basic).expect("a position");
         stream.map(|answer| answer.expect("an answer")).collect().await
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures::Stream;
 use mms_proto::name::{TaskName, WorkerName};
 use mms_proto::scheduler::v1 as pb;
-use mms_proto::{ApiError, FieldViolation, page};
-use mms_store::{Read, Scope};
+use mms_proto::{ApiError, FieldViolation};
+use mms_store::Read;
 use pb::worker_service_server::WorkerService;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
@@ -15,12 +15,12 @@ use tonic::{Request, Response, Status};
 use super::{Api, check, name};
 use crate::clock::Progress;
 use crate::commit::{self, Answer};
-use crate::convert::{duration, event_from, intent_from, intent_to, spec_to, worker_to};
+use crate::convert::{duration, event_from, intent_from, intent_to, spec_to};
 use crate::error::{Result, SchedulerError};
 use crate::key;
 use crate::lease::{self, Epoch, Granted, Holder, LeaseEnd};
 use crate::record::Worker;
-use crate::store::{TASKS, TaskKey, WORKERS};
+use crate::store::{TASKS, TaskKey};
 use crate::{manifest, report};
 
 /// The version of the lease contract that is spoken here.
@@ -156,7 +156,12 @@ impl Api {
 
     async fn take(&self, holder: &Holder, key: TaskKey, report: pb::TaskReport) -> Result<pb::TaskReportAnswer> {
         let (epoch, at) = (epoch(report.epoch), self.core.moment());
-        let (event, lines) = (event_from(report.event), report.log_lines);
+        let event = event_from(report.event);
+        let line = |line: pb::LogLine| match line.level() {
+            pb::LogLevel::Unspecified => (pb::LogLevel::Info, line.message),
+            level => (level, line.message),
+        };
+        let lines: Vec<_> = report.lines.into_iter().map(line).collect();
         let (task, by) = (key.clone(), holder.clone());
         let taken = move |tx: &mut mms_store::Tx<'_>| {
             let accepted = report::take(tx, &at, &task, &by, epoch, event, &lines)?;
@@ -254,6 +259,7 @@ impl WorkerService for Api {
             endpoint: request.endpoint,
             seen_time_ms: at.now_ms,
             roles: abilities.roles,
+            uid: uuid::Uuid::now_v7().to_string(),
         };
         let id = request.worker_id.clone();
         let ended = self.core.store.commit(move |tx| lease::register(tx, &at, &id, worker)).await?;
@@ -406,27 +412,14 @@ impl WorkerService for Api {
         &self,
         request: Request<pb::ListWorkersRequest>,
     ) -> Result<Response<pb::ListWorkersResponse>, Status> {
-        let request = request.into_inner();
-        check(&request)?;
-        let after = page::after(&["workers"], &request.page_token)?;
-        let size = page::size(request.page_size);
-        let (found, leases) = self.core.store.read(|read| {
-            let found = read.page(&WORKERS, &Scope::all(), after.as_ref(), size)?;
-            let held: Vec<String> = lease::all(read, None)?
-                .into_iter()
-                .filter_map(|(key, _)| read.get(&TASKS, &key).ok().flatten().map(|task| task.worker))
-                .collect();
-            Ok::<_, SchedulerError>((found, held))
-        })?;
-        let workers = found.items.into_iter().map(|(id, worker)| {
-            let held = leases.iter().filter(|holder| **holder == id).count();
-            let seen = self.core.leases.seen(&id).unwrap_or(worker.seen_time_ms);
-            worker_to(&id, worker, held, seen)
-        });
-        Ok(Response::new(pb::ListWorkersResponse {
-            workers: workers.collect(),
-            next_page_token: found.next.map(|id| page::token(&["workers"], &id)).unwrap_or_default(),
-        }))
+        self.workers_page(request.get_ref()).map(Response::new)
+    }
+
+    async fn get_worker(
+        &self,
+        request: Request<pb::GetWorkerRequest>,
+    ) -> Result<Response<pb::GetWorkerResponse>, Status> {
+        self.worker_now(request.get_ref()).map(Response::new)
     }
 }
 

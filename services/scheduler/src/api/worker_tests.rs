@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mms_proto::ErrorReason;
 use mms_proto::scheduler::v1 as pb;
 use mms_store::{Read, Scope};
 use pb::worker_service_server::WorkerService;
@@ -37,6 +38,31 @@ async fn whoever_waits_for_a_task_is_answered_when_the_process_stops() {
     let waiting = api.lease_tasks(Request::new(request));
     let (answer, ()) = tokio::join!(tokio::time::timeout(Duration::from_secs(10), waiting), async { stop.cancel() });
     assert!(answer.expect("answered at once").expect("well").into_inner().leases.is_empty());
+}
+
+#[tokio::test]
+async fn a_process_that_did_not_register_is_told_to() {
+    let fixture = Fixture::new(1).await;
+    let (api, _) = api(&fixture);
+    for (worker, instance) in [("workers/nobody", "nobody-1"), ("workers/a", "an earlier process")] {
+        let (worker, instance) = (worker.to_owned(), instance.to_owned());
+        let request = pb::LeaseTasksRequest { worker, instance, max_tasks: 1, wait: None };
+        let refused = api.lease_tasks(Request::new(request)).await.expect_err("it is unknown");
+        assert_eq!(mms_proto::ApiError::from_status(&refused).reason, ErrorReason::WorkerUnknown);
+    }
+}
+
+#[tokio::test]
+async fn a_held_task_belongs_to_one_epoch() {
+    let fixture = Fixture::new(1).await;
+    let (api, _) = api(&fixture);
+    let held = fixture.lease("a", 1).await[0].task.epoch();
+    let other = Epoch { counter: held.counter + 1, ..held };
+    let task = key::task_name(&task_key(0));
+    let request =
+        pb::ReadTaskManifestRequest { worker: "workers/a".to_owned(), task, epoch: epoch(other), unit_index: None };
+    let refused = api.read_task_manifest(Request::new(request)).await.err().expect("not its epoch");
+    assert_eq!(mms_proto::ApiError::from_status(&refused).reason, ErrorReason::Fenced);
 }
 
 #[tokio::test]

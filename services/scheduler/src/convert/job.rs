@@ -2,7 +2,8 @@
 
 use mms_proto::FieldViolation;
 use mms_proto::scheduler::v1 as pb;
-use mms_proto::types::v1::{MigrationState, TargetPolicy, Verification, VerificationLevel};
+use mms_proto::types::v1::{self as types, MigrationState, TargetPolicy, Verification, VerificationLevel, View};
+use mms_proto::uid::derived;
 use pb::job_spec::Scope;
 use prost_types::Timestamp;
 
@@ -11,7 +12,8 @@ use super::{duration, millis, time};
 use crate::clock::Progress;
 use crate::error::{Result, SchedulerError};
 use crate::key;
-use crate::record::{Job, JobTable, Reason, Spec};
+use crate::record::{Job, JobTable, Reason, SourceTable, Spec, TableOptions};
+use crate::scope;
 use crate::store::{JobKey, TableKey};
 
 /// Attempts of a task when the caller does not say.
@@ -22,7 +24,7 @@ pub fn reason_from(reason: pb::JobReason) -> Reason {
 }
 
 pub fn reason_to(reason: &Reason) -> pb::JobReason {
-    pb::JobReason { reason: reason.reason.clone(), message: reason.message.clone() }
+    pb::JobReason { reason: reason.reason, message: reason.message.clone() }
 }
 
 /// The spec of a request with defaults filled in. What the contract's options refuse was refused before.
@@ -35,8 +37,8 @@ pub fn job_from(spec: pb::JobSpec) -> Result<Spec> {
         deadline_ms: millis(spec.deadline),
         priority: spec.priority,
         pool: spec.pool,
-        table_mapping: spec.table_mapping.into_iter().map(|(k, v)| (k, target_name_from(v))).collect(),
-        column_mapping: spec.column_mapping.into_iter().collect(),
+        table_options: spec.table_options.into_iter().map(table_options_from).collect(),
+        unsupported_tables: or(spec.unsupported_tables, pb::UnsupportedTables::Skip as i32),
         max_concurrent_tasks: spec.max_concurrent_tasks,
         max_partitions_per_task: spec.max_partitions_per_task,
         max_bytes_per_task: spec.max_bytes_per_task,
@@ -53,7 +55,7 @@ pub fn job_from(spec: pb::JobSpec) -> Result<Spec> {
         }
         Some(Scope::Tables(tables)) => {
             own.tables_scope = true;
-            own.tables = tables.tables;
+            own.tables = tables.tables.into_iter().map(source_table_from).collect();
         }
         Some(Scope::Partitions(_)) => return Err(SchedulerError::NotYet("JobSpec.partitions")),
         None => {
@@ -61,7 +63,55 @@ pub fn job_from(spec: pb::JobSpec) -> Result<Spec> {
             return Err(SchedulerError::Invalid(vec![field]));
         }
     }
-    Ok(own)
+    let named: Vec<SourceTable> = own.table_options.iter().map(|options| options.table.clone()).collect();
+    let doubled = scope::doubled(&named).into_iter().map(|at| {
+        let text = format!("names {}.{}, of which something is said before", named[at].schema, named[at].table);
+        FieldViolation::new(format!("job.spec.table_options[{at}].table"), text)
+    });
+    let doubled: Vec<FieldViolation> = doubled.collect();
+    if doubled.is_empty() { Ok(own) } else { Err(SchedulerError::Invalid(doubled)) }
+}
+
+fn source_table_from(table: types::SourceTable) -> SourceTable {
+    SourceTable { schema: table.schema, table: table.table }
+}
+
+fn source_table_to(table: &SourceTable) -> types::SourceTable {
+    types::SourceTable { schema: table.schema.clone(), table: table.table.clone() }
+}
+
+fn table_options_from(options: types::TableOptions) -> TableOptions {
+    let types = options.type_options.unwrap_or_default();
+    TableOptions {
+        table: options.table.map(source_table_from).unwrap_or_default(),
+        target: options.target.map(target_name_from),
+        target_kind: options.target_kind,
+        column_names: options.column_names.into_iter().collect(),
+        lifecycle_days: options.lifecycle_days,
+        large_decimals: types.large_decimals,
+        variant: types.variant,
+        interval: types.interval,
+        statistics_mismatch: options.statistics_mismatch,
+    }
+}
+
+/// What a job says of a table, as the catalog is told it.
+pub fn table_options_to(options: &TableOptions) -> types::TableOptions {
+    let said = types::TypeOptions {
+        large_decimals: options.large_decimals,
+        variant: options.variant,
+        interval: options.interval,
+    };
+    types::TableOptions {
+        table: Some(source_table_to(&options.table)),
+        target: options.target.as_ref().map(target_name_to),
+        target_kind: options.target_kind,
+        column_names: options.column_names.clone().into_iter().collect(),
+        lifecycle_days: options.lifecycle_days,
+        type_options: (said != types::TypeOptions::default()).then_some(said),
+        statistics_mismatch: options.statistics_mismatch,
+        ..types::TableOptions::default()
+    }
 }
 
 fn or(given: i32, default: i32) -> i32 {
@@ -70,7 +120,7 @@ fn or(given: i32, default: i32) -> i32 {
 
 fn spec_to(spec: &Spec) -> pb::JobSpec {
     let scope = if spec.tables_scope {
-        Scope::Tables(pb::TablesScope { tables: spec.tables.clone() })
+        Scope::Tables(pb::TablesScope { tables: spec.tables.iter().map(source_table_to).collect() })
     } else {
         Scope::Schemas(pb::SchemasScope {
             schemas: spec.schemas.clone(),
@@ -88,8 +138,8 @@ fn spec_to(spec: &Spec) -> pb::JobSpec {
         priority: spec.priority,
         engine: pb::Engine::BuiltIn as i32,
         pool: spec.pool.clone(),
-        table_mapping: spec.table_mapping.iter().map(|(k, v)| (k.clone(), target_name_to(v))).collect(),
-        column_mapping: spec.column_mapping.clone().into_iter().collect(),
+        table_options: spec.table_options.iter().map(table_options_to).collect(),
+        unsupported_tables: spec.unsupported_tables,
         max_concurrent_tasks: spec.max_concurrent_tasks,
         max_partitions_per_task: spec.max_partitions_per_task,
         max_bytes_per_task: spec.max_bytes_per_task,
@@ -103,7 +153,7 @@ fn spec_to(spec: &Spec) -> pb::JobSpec {
 }
 
 /// A job as callers see it, with what its running tasks say of themselves and its present speed.
-pub fn job_to(key: &JobKey, job: &Job, running: Progress, bytes_per_second: i64) -> pb::Job {
+pub fn job_to(key: &JobKey, job: &Job, running: Progress, bytes_per_second: i64, view: View) -> pb::Job {
     let counts = &job.counts;
     let bytes_done = (counts.bytes_done + running.bytes).min(counts.bytes_total.max(counts.bytes_done));
     let left = counts.bytes_total - bytes_done;
@@ -114,6 +164,7 @@ pub fn job_to(key: &JobKey, job: &Job, running: Progress, bytes_per_second: i64)
         tables_total: counts.tables_total,
         tables_planned: counts.tables_planned,
         tables_blocked: counts.tables_blocked,
+        tables_skipped: counts.tables_skipped,
         tables_done: counts.tables_done,
         tasks_total: counts.tasks_total,
         tasks_running: counts.tasks_running,
@@ -131,7 +182,7 @@ pub fn job_to(key: &JobKey, job: &Job, running: Progress, bytes_per_second: i64)
         uid: job.uid.clone(),
         display_name: job.display_name.clone(),
         etag: job.revision.to_string(),
-        spec: Some(spec_to(&job.spec)),
+        spec: (view == View::Full).then(|| spec_to(&job.spec)),
         state: job.state,
         reason: job.reason.as_ref().map(reason_to),
         progress: Some(progress),
@@ -141,7 +192,17 @@ pub fn job_to(key: &JobKey, job: &Job, running: Progress, bytes_per_second: i64)
         start_time: time(job.start_time_ms),
         end_time: time(job.end_time_ms),
         estimate: estimate(job),
+        review: Some(review(job)),
     }
+}
+
+fn review(job: &Job) -> pb::JobReview {
+    let state = match (job.review, job.approved) {
+        (false, _) => pb::ReviewState::NotNeeded,
+        (true, false) => pb::ReviewState::Pending,
+        (true, true) => pb::ReviewState::Approved,
+    };
+    pb::JobReview { state: state as i32, approver: job.approver.clone(), approve_time: time(job.approve_time_ms) }
 }
 
 /// What the whole plan will take, once it is there. Nothing knows yet how long.
@@ -152,16 +213,31 @@ fn estimate(job: &Job) -> Option<pb::JobEstimate> {
     planned.then_some(pb::JobEstimate { duration: None, egress_bytes: Some(egress_bytes) })
 }
 
-/// A table of a job as callers see it. `halted`: the job was stopped.
-pub fn job_table_to(key: &TableKey, table: &JobTable, running: Progress, halted: bool) -> Result<pb::JobTable> {
+/// A table of the job with this uid as callers see it. `halted`: the job was stopped.
+pub fn job_table_to(
+    key: &TableKey,
+    job_uid: &str,
+    table: &JobTable,
+    running: Progress,
+    halted: bool,
+    view: View,
+) -> Result<pb::JobTable> {
     let name = key::table_name(&key.0, &key.2, &key.3)?;
     let end_time: Option<Timestamp> = time(table.end_time_ms);
+    let full = view == View::Full;
+    let target = table.target.as_ref();
+    let findings = table.findings.iter().filter(|_| full).map(|finding| finding_to(finding, &name));
     Ok(pb::JobTable {
+        name: key::job_table_name(key)?,
+        uid: derived(&[job_uid, "table", &key.2, &key.3]),
         decision: table.decision,
-        decision_reason: table.decision_reason.clone(),
+        decision_reason: table.decision_reason,
+        decision_message: table.decision_message.clone(),
         version: table.version.as_ref().map(version_to),
-        target: table.target.as_ref().map(target_to),
-        findings: table.findings.iter().map(|finding| finding_to(finding, &name)).collect(),
+        target: target.and_then(|target| target.name.as_ref()).map(target_name_to),
+        definition: target.filter(|_| full).map(target_to),
+        findings: findings.collect(),
+        finding_counts: Some(finding_counts(table)),
         state: table_state(table, halted) as i32,
         reason: table.reason.as_ref().map(reason_to),
         task_count: table.task_count,
@@ -175,6 +251,18 @@ pub fn job_table_to(key: &TableKey, table: &JobTable, running: Progress, halted:
         end_time,
         table: name,
     })
+}
+
+fn finding_counts(table: &JobTable) -> types::FindingCounts {
+    let of = |severity: types::Severity| {
+        let count = table.findings.iter().filter(|finding| finding.severity == severity as i32).count();
+        i32::try_from(count).unwrap_or(i32::MAX)
+    };
+    types::FindingCounts {
+        notes: of(types::Severity::Note),
+        lossy: of(types::Severity::Lossy),
+        blockers: of(types::Severity::Blocker),
+    }
 }
 
 fn table_state(table: &JobTable, halted: bool) -> MigrationState {

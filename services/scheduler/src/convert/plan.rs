@@ -53,8 +53,9 @@ pub fn target_from(target: pb::TargetDefinition) -> record::Target {
         create_sql: target.create_sql,
         create_schema_sql: target.create_schema_sql,
         primary_key: target.primary_key,
-        definition_json: target.definition_json,
         ownership: target.ownership,
+        comment: target.comment,
+        lifecycle_days: target.lifecycle_days,
     }
 }
 
@@ -75,8 +76,9 @@ pub fn target_to(target: &record::Target) -> pb::TargetDefinition {
         create_sql: target.create_sql.clone(),
         create_schema_sql: target.create_schema_sql.clone(),
         primary_key: target.primary_key.clone(),
-        definition_json: target.definition_json.clone(),
         ownership: target.ownership.clone(),
+        comment: target.comment.clone(),
+        lifecycle_days: target.lifecycle_days,
     }
 }
 
@@ -93,7 +95,7 @@ pub fn finding_from(finding: pb::Finding) -> record::Finding {
 pub fn finding_to(finding: &record::Finding, table: &str) -> pb::Finding {
     pb::Finding {
         severity: finding.severity,
-        reason: finding.reason.clone(),
+        reason: finding.reason,
         table: table.to_owned(),
         column: finding.column.clone(),
         message: finding.message.clone(),
@@ -113,13 +115,37 @@ pub fn value_to(value: &record::PartitionValue) -> pb::PartitionValue {
     }
 }
 
+pub fn delta_from(table: pb::DeltaTable) -> record::DeltaTable {
+    record::DeltaTable {
+        schema_json: table.schema_json,
+        column_mapping: table.column_mapping,
+        partition_columns: table.partition_columns,
+        reader_features: table.reader_features,
+    }
+}
+
+pub fn delta_to(table: &record::DeltaTable) -> pb::DeltaTable {
+    pb::DeltaTable {
+        schema_json: table.schema_json.clone(),
+        column_mapping: table.column_mapping,
+        partition_columns: table.partition_columns.clone(),
+        reader_features: table.reader_features.clone(),
+    }
+}
+
 pub fn file_from(file: pb::SourceFile) -> record::SourceFile {
     record::SourceFile {
         path: file.path,
         size_bytes: file.size_bytes,
         row_count: file.row_count,
         partition_values: file.partition_values.into_iter().map(value_from).collect(),
-        deletion: (!file.deletion_vector.is_empty()).then_some(record::Deletion { descriptor: file.deletion_vector }),
+        deletion: file.deletion_vector.map(|vector| record::Deletion {
+            storage: vector.storage,
+            path_or_inline: vector.path_or_inline,
+            offset: vector.offset,
+            size_bytes: vector.size_bytes,
+            cardinality: vector.cardinality,
+        }),
         statistics: file.statistics.map(|told| record::FileStatistics {
             row_count: told.row_count,
             tight_bounds: told.tight_bounds,
@@ -144,7 +170,13 @@ pub fn file_to(file: record::SourceFile) -> pb::SourceFile {
         size_bytes: file.size_bytes,
         row_count: file.row_count,
         partition_values: file.partition_values.iter().map(value_to).collect(),
-        deletion_vector: file.deletion.map(|deletion| deletion.descriptor).unwrap_or_default(),
+        deletion_vector: file.deletion.map(|deletion| pb::DeletionVector {
+            storage: deletion.storage,
+            path_or_inline: deletion.path_or_inline,
+            offset: deletion.offset,
+            size_bytes: deletion.size_bytes,
+            cardinality: deletion.cardinality,
+        }),
         statistics: file.statistics.map(|told| pb::FileStatistics {
             row_count: told.row_count,
             tight_bounds: told.tight_bounds,

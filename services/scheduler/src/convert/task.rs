@@ -2,16 +2,18 @@
 
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1 as types;
+use mms_proto::uid::derived;
 use pb::task_report::Event as PbEvent;
 
 use super::job::{reason_from, reason_to};
-use super::plan::{target_name_to, target_to, value_to, version_to};
+use super::plan::{delta_to, target_name_to, target_to, value_to, version_to};
 use super::time;
 use crate::clock::Progress;
 use crate::key;
 use crate::lease::Granted;
-use crate::record::{Check, JobTable, Log, Task, Unit, Verification};
-use crate::report::Event;
+use crate::record::{Check, JobTable, Log, Sample, Task, Unit, Verification};
+use crate::report::{Event, Found};
+use crate::scope;
 use crate::store::TaskKey;
 use crate::task::{Step, TaskState};
 
@@ -30,30 +32,71 @@ fn units_to(task: &Task) -> Vec<types::TargetUnit> {
     task.units.iter().enumerate().map(|(index, unit)| unit_to(index, unit)).collect()
 }
 
-fn verification_to(found: &Verification) -> types::VerificationResult {
-    let check = |check: &Check| types::VerificationCheck {
-        unit_index: check.unit_index,
-        kind: check.kind.clone(),
-        source_value: check.source_value.clone(),
-        target_value: check.target_value.clone(),
-        verdict: check.verdict,
-    };
-    types::VerificationResult {
+fn verification_to(found: Verification) -> types::VerificationSummary {
+    let count = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+    types::VerificationSummary {
         level: found.level,
-        checks: found.checks.iter().map(check).collect(),
         verdict: found.verdict,
+        checks_total: count(found.checks_total),
+        checks_different: count(found.checks_different),
+        checks_unknown: count(found.checks_unknown),
     }
 }
 
-fn verification_from(found: types::VerificationResult) -> Verification {
+/// A check of a task's unit, as callers see it.
+pub fn check_to(key: &TaskKey, task: &Task, check: Check) -> types::VerificationCheck {
+    let unit = usize::try_from(check.unit_index).ok().and_then(|index| task.units.get(index));
+    let sample = |sample: Sample| types::VerificationSample {
+        row: sample.row,
+        source_value: sample.source_value,
+        target_value: sample.target_value,
+    };
+    types::VerificationCheck {
+        task: key::task_name(key),
+        unit_index: check.unit_index,
+        target_partition: unit.map(|unit| unit.partition.iter().map(value_to).collect()).unwrap_or_default(),
+        source_partitions: unit.map(|unit| unit.source_partitions.clone()).unwrap_or_default(),
+        kind: check.kind,
+        column: check.column,
+        source_value: check.source_value,
+        source_origin: check.source_origin,
+        target_value: check.target_value,
+        verdict: check.verdict,
+        samples: check.samples.into_iter().map(sample).collect(),
+    }
+}
+
+fn found_from(found: types::VerificationResult) -> Found {
+    let sample = |sample: types::VerificationSample| Sample {
+        row: sample.row,
+        source_value: sample.source_value,
+        target_value: sample.target_value,
+    };
     let check = |check: types::VerificationCheck| Check {
         unit_index: check.unit_index,
         kind: check.kind,
+        column: check.column,
         source_value: check.source_value,
+        source_origin: check.source_origin,
         target_value: check.target_value,
         verdict: check.verdict,
+        samples: check.samples.into_iter().map(sample).collect(),
     };
-    Verification { level: found.level, checks: found.checks.into_iter().map(check).collect(), verdict: found.verdict }
+    let checks: Vec<Check> = found.checks.into_iter().map(check).collect();
+    let of = |verdict: types::Verdict| {
+        u32::try_from(checks.iter().filter(|check| check.verdict == verdict as i32).count()).unwrap_or(u32::MAX)
+    };
+    let counts = checks.iter().filter(|check| check.kind == types::VerificationKind::RowCount as i32);
+    let rows = counts.map(|check| check.target_value.as_ref()?.parse::<i64>().ok());
+    let summary = Verification {
+        level: found.level,
+        verdict: found.verdict,
+        checks_different: of(types::Verdict::Different),
+        checks_unknown: of(types::Verdict::Unknown),
+        target_rows: rows.sum(),
+        ..Verification::default()
+    };
+    Found { summary, checks }
 }
 
 /// A task as callers see it.
@@ -62,13 +105,15 @@ pub fn task_to(
     task: &Task,
     table: Option<&JobTable>,
     running: Progress,
-    halted: bool,
+    (job_uid, halted): (&str, bool),
+    view: types::View,
 ) -> crate::error::Result<pb::Task> {
     let ended = TaskState::of(task).is_some_and(|state| state.is_failed() || state == TaskState::Done);
     let target = table.and_then(|table| table.target.as_ref()).and_then(|target| target.name.as_ref());
     let worker = if task.leased() { format!("workers/{}", task.worker) } else { String::new() };
     Ok(pb::Task {
         name: key::task_name(key),
+        uid: derived(&[job_uid, "task", &key.2.to_string()]),
         table: key::table_name(&key.0, &task.schema, &task.table)?,
         target: target.map(target_name_to),
         version: table.and_then(|table| table.version.as_ref()).map(version_to),
@@ -76,7 +121,8 @@ pub fn task_to(
         reason: task.reason.as_ref().map(reason_to),
         role: pb::TaskRole::Single as i32,
         group: String::new(),
-        units: units_to(task),
+        units: if view == types::View::Full { units_to(task) } else { Vec::new() },
+        units_total: i32::try_from(task.units.len()).unwrap_or(i32::MAX),
         units_done: i32::try_from(task.units.iter().filter(|unit| unit.published).count()).unwrap_or(i32::MAX),
         attempt: task.attempt,
         worker,
@@ -84,7 +130,7 @@ pub fn task_to(
         rows_total: task.rows_total(),
         bytes_done: task.bytes_done.max(running.bytes),
         bytes_total: task.bytes_total(),
-        verification: task.verification.as_ref().map(verification_to),
+        verification: task.verification.map(verification_to),
         create_time: time(task.create_time_ms),
         start_time: time(task.start_time_ms),
         end_time: time(task.end_time_ms),
@@ -103,7 +149,7 @@ pub fn spec_to(granted: &Granted) -> crate::error::Result<pb::TaskSpec> {
         table: key::table_name(&key.0, &task.schema, &task.table)?,
         version: table.version.as_ref().map(version_to),
         location: table.location.clone(),
-        shape_json: table.shape_json.clone(),
+        format: table.delta.as_ref().map(|delta| pb::task_spec::Format::Delta(delta_to(delta))),
         read_path: types::ReadPath::Storage as i32,
         target: table.target.as_ref().map(target_to),
         target_policy: job.spec.target_policy,
@@ -115,6 +161,8 @@ pub fn spec_to(granted: &Granted) -> crate::error::Result<pb::TaskSpec> {
         tunnel_quota: job.tunnel_quota.clone(),
         role: pb::TaskRole::Single as i32,
         group: None,
+        statistics_mismatch: scope::options(&job.spec, &task.schema, &task.table)
+            .map_or(0, |options| options.statistics_mismatch),
     })
 }
 
@@ -126,13 +174,13 @@ pub fn event_from(event: Option<PbEvent>) -> Option<Event> {
             step,
             rows: done.rows,
             bytes: done.bytes,
-            verification: done.verification.map(verification_from),
+            verification: done.verification.map(found_from),
         }),
         PbEvent::Failed(failed) => Step::of(failed.step).map(|step| Event::Failed {
             step,
             permanent: failed.failure_class() == pb::FailureClass::Permanent,
             reason: failed.reason.map(reason_from).unwrap_or_default(),
-            verification: failed.verification.map(verification_from),
+            verification: failed.verification.map(found_from),
         }),
     }
 }
@@ -146,5 +194,7 @@ pub fn log_to(sequence: u64, log: Log) -> pb::TaskLog {
         worker: if log.worker.is_empty() { String::new() } else { format!("workers/{}", log.worker) },
         state: log.state,
         message: log.message,
+        step: log.step,
+        level: log.level,
     }
 }

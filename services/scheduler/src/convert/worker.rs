@@ -9,6 +9,7 @@ use crate::record::Worker;
 pub fn worker_to(id: &str, worker: Worker, held: usize, seen_ms: i64) -> pb::Worker {
     pb::Worker {
         name: format!("workers/{id}"),
+        uid: worker.uid,
         pool: worker.pool,
         slots: worker.slots,
         leased_count: i32::try_from(held).unwrap_or(i32::MAX),

@@ -1,14 +1,14 @@
 //! Jobs and their tables.
 
-use super::plan::{Finding, Target, TargetName, Version};
+use super::plan::{DeltaTable, Finding, Target, TargetName, Version};
 use std::collections::BTreeMap;
 
 /// Why something is in its state.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Reason {
-    /// Name of an ErrorReason without its prefix.
-    #[prost(string, tag = "1")]
-    pub reason: String,
+    /// Number of the contract's ErrorReason.
+    #[prost(int32, tag = "3")]
+    pub reason: i32,
     /// What was wrong, with which value, and what to do next.
     #[prost(string, tag = "2")]
     pub message: String,
@@ -24,9 +24,9 @@ pub struct Spec {
     pub table_whitelist: Vec<String>,
     #[prost(string, repeated, tag = "3")]
     pub table_blacklist: Vec<String>,
-    /// Tables scope: "schema.table".
-    #[prost(string, repeated, tag = "4")]
-    pub tables: Vec<String>,
+    /// Tables scope.
+    #[prost(message, repeated, tag = "21")]
+    pub tables: Vec<SourceTable>,
     #[prost(bool, tag = "5")]
     pub tables_scope: bool,
     #[prost(int32, tag = "6")]
@@ -44,10 +44,12 @@ pub struct Spec {
     pub priority: i32,
     #[prost(string, tag = "12")]
     pub pool: String,
-    #[prost(btree_map = "string, message", tag = "13")]
-    pub table_mapping: BTreeMap<String, TargetName>,
-    #[prost(btree_map = "string, string", tag = "14")]
-    pub column_mapping: BTreeMap<String, String>,
+    /// What is said of single tables, at most once of each.
+    #[prost(message, repeated, tag = "22")]
+    pub table_options: Vec<TableOptions>,
+    /// Number of the contract's UnsupportedTables.
+    #[prost(int32, tag = "23")]
+    pub unsupported_tables: i32,
     /// As asked; 0: as the data source says.
     #[prost(int32, tag = "15")]
     pub max_concurrent_tasks: i32,
@@ -61,6 +63,42 @@ pub struct Spec {
     pub sql_parameters: BTreeMap<String, String>,
     #[prost(string, tag = "20")]
     pub tunnel_quota: String,
+}
+
+/// A table that somebody named.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct SourceTable {
+    #[prost(string, tag = "1")]
+    pub schema: String,
+    #[prost(string, tag = "2")]
+    pub table: String,
+}
+
+/// What a job says of one table.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct TableOptions {
+    #[prost(message, required, tag = "1")]
+    pub table: SourceTable,
+    /// Empty parts: as the catalog says.
+    #[prost(message, optional, tag = "2")]
+    pub target: Option<TargetName>,
+    /// Number of the contract's TargetKind.
+    #[prost(int32, tag = "3")]
+    pub target_kind: i32,
+    #[prost(btree_map = "string, string", tag = "4")]
+    pub column_names: BTreeMap<String, String>,
+    #[prost(int32, tag = "5")]
+    pub lifecycle_days: i32,
+    /// Numbers of the contract's UnsupportedType.
+    #[prost(int32, tag = "6")]
+    pub large_decimals: i32,
+    #[prost(int32, tag = "7")]
+    pub variant: i32,
+    #[prost(int32, tag = "8")]
+    pub interval: i32,
+    /// Number of the contract's StatisticsMismatch.
+    #[prost(int32, tag = "9")]
+    pub statistics_mismatch: i32,
 }
 
 /// Sums over the tables or tasks of a job.
@@ -90,6 +128,8 @@ pub struct Counts {
     pub bytes_total: i64,
     #[prost(int64, tag = "12")]
     pub bytes_done: i64,
+    #[prost(int32, tag = "13")]
+    pub tables_skipped: i32,
 }
 
 /// A job.
@@ -154,6 +194,11 @@ pub struct Job {
     /// The logs of its tasks are gone: their time was up.
     #[prost(bool, tag = "24")]
     pub logs_dropped: bool,
+    /// Who approved the plan, and when.
+    #[prost(string, tag = "25")]
+    pub approver: String,
+    #[prost(int64, tag = "26")]
+    pub approve_time_ms: i64,
 }
 
 /// One table of a job.
@@ -162,8 +207,11 @@ pub struct JobTable {
     /// Number of the contract's TableDecision.
     #[prost(int32, tag = "1")]
     pub decision: i32,
+    /// Number of the contract's DecisionReason.
+    #[prost(int32, tag = "25")]
+    pub decision_reason: i32,
     #[prost(string, tag = "2")]
-    pub decision_reason: String,
+    pub decision_message: String,
     #[prost(message, optional, tag = "3")]
     pub version: Option<Version>,
     #[prost(message, optional, tag = "4")]
@@ -198,10 +246,9 @@ pub struct JobTable {
     pub end_time_ms: i64,
     #[prost(string, tag = "19")]
     pub location: String,
-    #[prost(string, tag = "20")]
-    pub shape_json: String,
-    #[prost(string, repeated, tag = "21")]
-    pub reader_features: Vec<String>,
+    /// None: it was not planned.
+    #[prost(message, optional, tag = "20")]
+    pub delta: Option<DeltaTable>,
     #[prost(uint64, tag = "22")]
     pub revision: u64,
     /// Number of the first task.

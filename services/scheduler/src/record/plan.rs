@@ -70,10 +70,12 @@ pub struct Target {
     pub create_schema_sql: String,
     #[prost(string, repeated, tag = "6")]
     pub primary_key: Vec<String>,
-    #[prost(string, tag = "7")]
-    pub definition_json: String,
     #[prost(string, tag = "8")]
     pub ownership: String,
+    #[prost(string, tag = "9")]
+    pub comment: String,
+    #[prost(int32, tag = "10")]
+    pub lifecycle_days: i32,
 }
 
 /// Something the plan found.
@@ -82,8 +84,9 @@ pub struct Finding {
     /// Number of the contract's Severity.
     #[prost(int32, tag = "1")]
     pub severity: i32,
-    #[prost(string, tag = "2")]
-    pub reason: String,
+    /// Number of the contract's FindingReason.
+    #[prost(int32, tag = "6")]
+    pub reason: i32,
     #[prost(string, tag = "3")]
     pub column: String,
     #[prost(string, tag = "4")]
@@ -102,11 +105,34 @@ pub struct PartitionValue {
     pub value: Option<String>,
 }
 
+/// How the files of a Delta table are read, as its log says.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct DeltaTable {
+    #[prost(string, tag = "1")]
+    pub schema_json: String,
+    /// Number of the contract's ColumnMappingMode.
+    #[prost(int32, tag = "2")]
+    pub column_mapping: i32,
+    #[prost(string, repeated, tag = "3")]
+    pub partition_columns: Vec<String>,
+    #[prost(string, repeated, tag = "4")]
+    pub reader_features: Vec<String>,
+}
+
 /// The rows of a file that are deleted, as the log says it.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Deletion {
-    #[prost(string, tag = "1")]
-    pub descriptor: String,
+    /// Number of the contract's DeletionVectorStorage.
+    #[prost(int32, tag = "1")]
+    pub storage: i32,
+    #[prost(string, tag = "2")]
+    pub path_or_inline: String,
+    #[prost(int32, optional, tag = "3")]
+    pub offset: Option<i32>,
+    #[prost(int32, tag = "4")]
+    pub size_bytes: i32,
+    #[prost(int64, tag = "5")]
+    pub cardinality: i64,
 }
 
 /// A file of a manifest.

@@ -28,31 +28,55 @@ pub struct Unit {
     pub published_bytes: i64,
 }
 
-/// One check of verification.
+/// One check of the last verification of a task.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Check {
     #[prost(int32, tag = "1")]
     pub unit_index: i32,
-    #[prost(string, tag = "2")]
-    pub kind: String,
-    #[prost(string, tag = "3")]
-    pub source_value: String,
-    #[prost(string, tag = "4")]
-    pub target_value: String,
-    /// Number of the contract's Verdict.
+    /// Numbers of the contract's enums.
+    #[prost(int32, tag = "6")]
+    pub kind: i32,
+    #[prost(string, tag = "7")]
+    pub column: String,
+    #[prost(string, optional, tag = "8")]
+    pub source_value: Option<String>,
+    #[prost(int32, tag = "9")]
+    pub source_origin: i32,
+    #[prost(string, optional, tag = "10")]
+    pub target_value: Option<String>,
     #[prost(int32, tag = "5")]
     pub verdict: i32,
+    #[prost(message, repeated, tag = "11")]
+    pub samples: Vec<Sample>,
 }
 
-/// What verification found.
+/// A row that differs.
 #[derive(Clone, PartialEq, prost::Message)]
+pub struct Sample {
+    #[prost(string, tag = "1")]
+    pub row: String,
+    #[prost(string, optional, tag = "2")]
+    pub source_value: Option<String>,
+    #[prost(string, optional, tag = "3")]
+    pub target_value: Option<String>,
+}
+
+/// What the last verification came to; its checks are kept beside the task.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Verification {
     #[prost(int32, tag = "1")]
     pub level: i32,
-    #[prost(message, repeated, tag = "2")]
-    pub checks: Vec<Check>,
     #[prost(int32, tag = "3")]
     pub verdict: i32,
+    #[prost(uint32, tag = "4")]
+    pub checks_total: u32,
+    #[prost(uint32, tag = "5")]
+    pub checks_different: u32,
+    #[prost(uint32, tag = "6")]
+    pub checks_unknown: u32,
+    /// Rows that were counted at the target, if all units were.
+    #[prost(int64, optional, tag = "7")]
+    pub target_rows: Option<i64>,
 }
 
 /// A task.
@@ -154,4 +178,9 @@ pub struct Log {
     pub state: i32,
     #[prost(string, tag = "5")]
     pub message: String,
+    /// Numbers of the contract's TaskStep and LogLevel.
+    #[prost(int32, tag = "6")]
+    pub step: i32,
+    #[prost(int32, tag = "7")]
+    pub level: i32,
 }

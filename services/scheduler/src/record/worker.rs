@@ -29,6 +29,9 @@ pub struct Worker {
     /// Parts in a group that it can take; none: SINGLE only.
     #[prost(int32, repeated, tag = "11")]
     pub roles: Vec<i32>,
+    /// Given when it registered first.
+    #[prost(string, tag = "12")]
+    pub uid: String,
 }
 
 /// One unit that an intent publishes.

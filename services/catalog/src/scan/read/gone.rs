@@ -1,7 +1,9 @@
 //! What was known and is no longer there: marked deleted after everything in scope was listed.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
+use mms_expr::folded;
 use mms_store::{Read, Scope};
 
 use super::Reading;
@@ -72,30 +74,32 @@ impl Reading<'_> {
 
     /// A scope that names what neither the source nor the catalog has is a mistake worth telling.
     async fn all_named(&self) -> Result<()> {
-        let mut missing: Vec<String> = self.lists.named().cloned().collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
+        let mut schemas: BTreeSet<&str> = self.lists.named_schemas().iter().map(String::as_str).collect();
+        let mut tables: BTreeSet<(String, String)> = self.lists.named_tables().iter().cloned().collect();
         let source = self.key.0.clone();
         self.core.store.read(|read| {
-            let mut strike = |name: String| missing.retain(|wanted| *wanted != name.to_lowercase());
             let go_on = std::ops::ControlFlow::Continue(());
             read.scan(&SCHEMAS, &Scope::prefix(&(source.clone(),)), |key, _| {
-                strike(key.1);
+                schemas.remove(folded(&key.1).as_str());
                 go_on
             })?;
+            if tables.is_empty() {
+                return Ok(());
+            }
             read.scan(&TABLES, &Scope::prefix(&(source,)), |key, _| {
-                strike(format!("{}.{}", key.1, key.2));
+                tables.remove(&(folded(&key.1), folded(&key.2)));
                 go_on
             })
         })?;
+        let tables = tables.iter().map(|(schema, table)| format!("table {schema}.{table}"));
+        let missing: Vec<String> = schemas.iter().map(|schema| format!("schema {schema}")).chain(tables).collect();
         if missing.is_empty() {
             return Ok(());
         }
         let names = missing.iter().take(10).map(String::as_str).collect::<Vec<_>>().join(", ");
         Err(CatalogError::Unusable {
             data_source: crate::key::source_name(&self.key.0),
-            what: format!("it has no {names}, or its lists leave it out: name schemas, and tables as schema.table"),
+            what: format!("it has no {names}, or its lists leave it out"),
         })
     }
 }

@@ -94,7 +94,7 @@ impl Reading<'_> {
             }
         };
         let mut facts = facts::of_workspace(&info);
-        if !facts::is_delta(&info) || source.cannot_read().is_some() {
+        if !facts::is_delta(&info) || source.can_read(&info).is_err() {
             return Ok(Some(Found { facts, partitions: None, error: String::new() }));
         }
         match self.read_log(&source, &info, &mut facts, known).await {
