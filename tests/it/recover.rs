@@ -1,4 +1,4 @@
-//! A service whose disk fails, and one whose store is damaged, as an operator meets them.
+//! A service whose disk fails or is full, one whose store is damaged, and one whose key is lost, as an operator meets them.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -14,6 +14,9 @@ use mms_tests::peers;
 use mms_tests::process::{Process, program};
 use mms_tests::sandbox::free_port;
 use mms_tests::suite::PATIENCE;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 fn registry(folder: &Path, port: u16) -> anyhow::Result<Command> {
     let mut command = Command::new(program("mms-registry")?);
@@ -120,6 +123,120 @@ async fn a_damaged_store_is_restored_only_when_asked_for() -> anyhow::Result<()>
     let kept = networks.get_network_connection(get("kept")).await?.into_inner().network_connection.unwrap_or_default();
     assert_eq!(kept.display_name, "kept");
     assert!(folder.join("data/store/sled.broken/db").exists(), "the damaged one is evidence");
+    anyhow::ensure!(process.terminate()?.success(), "{}", process.log());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_key_is_named_and_what_it_wraps_can_be_given_up() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (folder, port) = (folder.path(), free_port()?);
+    write_key(folder)?;
+    let mut process = Process::start("first", &mut registry(folder, port)?, folder)?;
+    let mut networks = client(port, &mut process).await?;
+    networks.create_network_connection(create("kept")).await?;
+    let secret = NetworkConnection {
+        display_name: "secret".into(),
+        proxy_url: "http://proxy.example:3128".into(),
+        proxy_authorization: "me:a-password-of-the-proxy".into(),
+        ..NetworkConnection::default()
+    };
+    let request = CreateNetworkConnectionRequest { network_connection: Some(secret), ..create("secret") };
+    networks.create_network_connection(request).await?;
+    anyhow::ensure!(process.terminate()?.success(), "{}", process.log());
+
+    std::fs::write(folder.join("key"), "OTg3NjU0MzIxMDk4NzY1NDMyMTA5ODc2NTQzMjEwOTg=")?;
+    let Output { status, stderr, .. } = registry(folder, port)?.output()?;
+    let errors = String::from_utf8_lossy(&stderr);
+    assert_eq!(status.code(), Some(1), "{errors}");
+    assert!(errors.contains("\"main\" is not the one") && errors.contains("1 sets of secrets"), "{errors}");
+
+    let mut second = registry(folder, port)?;
+    second.env("MMS_REGISTRY__REGISTRY__ENCRYPTION_KEY_ID", "second");
+    let Output { status, stderr, .. } = second.output()?;
+    let errors = String::from_utf8_lossy(&stderr);
+    assert_eq!(status.code(), Some(1), "{errors}");
+    assert!(errors.contains("\"main\" is not configured") && errors.contains("lost_encryption_keys"), "{errors}");
+
+    second.env("MMS_REGISTRY__REGISTRY__LOST_ENCRYPTION_KEYS", "[\"main\"]");
+    let mut process = Process::start("second", &mut second, folder)?;
+    let mut networks = client(port, &mut process).await?;
+    networks.get_network_connection(get("kept")).await?;
+    assert!(process.log().contains("networkConnections/secret"), "{}", process.log());
+    anyhow::ensure!(process.terminate()?.success(), "{}", process.log());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_writes_says_so_and_writing_resumes_by_itself() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (folder, port) = (folder.path(), free_port()?);
+    write_key(folder)?;
+    let disk = folder.join("disk");
+    std::fs::create_dir(&disk)?;
+    let script = "mount -t tmpfs -o size=80m none \"$1\" && echo ready && exec sleep 600";
+    let mut command = Command::new("unshare");
+    command.args(["-Urm", "sh", "-c", script, "sh"]).arg(&disk);
+    let holder = match Process::start("disk", &mut command, folder) {
+        Ok(mut holder) => holder.says(|line| line.contains("ready").then_some(())).await.map(|()| holder),
+        Err(error) => Err(error),
+    };
+    let holder = match holder {
+        Ok(holder) => holder,
+        Err(error) => {
+            println!("SKIPPED a_full_disk_refuses_writes: no mount namespace: {error:#}");
+            return Ok(());
+        }
+    };
+    let filler =
+        Path::new("/proc").join(holder.id().to_string()).join("root").join(disk.strip_prefix("/")?).join("filler");
+    let start = |name: &str| {
+        let mut command = Command::new("nsenter");
+        command.args(["--preserve-credentials", "-U", "-m", "-t", &holder.id().to_string(), "--"]);
+        command.arg(program("mms-registry")?).args(["--listen", &format!("127.0.0.1:{port}"), "--data-dir"]);
+        command.arg(disk.join("data")).env("MMS_REGISTRY__REGISTRY__ENCRYPTION_KEY_FILE", folder.join("key"));
+        Process::start(name, &mut command, folder)
+    };
+    let refused = |answer: Result<tonic::Response<_>, tonic::Status>| {
+        let status = answer.map(|_: tonic::Response<mms_proto::registry::v1::CreateNetworkConnectionResponse>| ());
+        let error = status.map_err(|status| mms_proto::ApiError::from_status(&status)).expect_err("the disk is full");
+        assert_eq!((error.code, error.reason), (tonic::Code::ResourceExhausted, mms_proto::ErrorReason::StorageFull));
+    };
+
+    let mut process = start("first")?;
+    let mut networks = client(port, &mut process).await?;
+    networks.create_network_connection(create("kept")).await?;
+    std::fs::write(&filler, vec![7; 50 << 20])?;
+    refused(networks.create_network_connection(create("refused")).await);
+    networks.get_network_connection(get("kept")).await?;
+    let mut health = HealthClient::new(Client::new(&ClientConfig::to(format!("http://127.0.0.1:{port}")), None)?);
+    let until = Instant::now() + PATIENCE;
+    let mut ask = async |part: &str| {
+        let answer = health.check(HealthCheckRequest { service: part.to_owned() }).await?;
+        anyhow::Ok(answer.get_ref().status())
+    };
+    while ask("mms.store").await? != ServingStatus::NotServing {
+        anyhow::ensure!(Instant::now() < until, "health does not say it");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(ask("").await?, ServingStatus::Serving);
+
+    // Not a byte is left; it ends well all the same, and starts.
+    let mut rest = std::fs::OpenOptions::new().append(true).open(&filler)?;
+    while std::io::Write::write_all(&mut rest, &[7; 4096]).is_ok() {}
+    anyhow::ensure!(process.terminate()?.success(), "{}", process.log());
+    let mut process = start("second")?;
+    let mut networks = client(port, &mut process).await?;
+    networks.get_network_connection(get("kept")).await?;
+    refused(networks.create_network_connection(create("refused")).await);
+
+    drop(rest);
+    std::fs::remove_file(&filler)?;
+    let until = Instant::now() + PATIENCE;
+    while networks.create_network_connection(create("refused")).await.is_err() {
+        anyhow::ensure!(Instant::now() < until, "writing does not resume\n{}", process.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     anyhow::ensure!(process.terminate()?.success(), "{}", process.log());
     Ok(())
 }

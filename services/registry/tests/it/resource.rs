@@ -150,11 +150,20 @@ async fn everything_that_is_wrong_is_told_at_once_and_nothing_is_stored() {
         }],
         ..Default::default()
     });
-    let request =
-        pb::CreateDataSourceRequest { data_source_id: "Wrong".into(), data_source: Some(wrong), ..Default::default() };
-    let status = registry.sources().create_data_source(request).await.unwrap_err();
-    let (reason, fields) = refusal(&status);
-    assert_eq!(reason, Reason::InvalidField);
+    // As many at once as an answer lists: the ends first, then the settings.
+    let settings = pb::DataSource { settings: wrong.settings.take(), ..source() };
+    let mut fields = Vec::new();
+    for wrong in [wrong, settings] {
+        let request = pb::CreateDataSourceRequest {
+            data_source_id: "Wrong".into(),
+            data_source: Some(wrong),
+            ..Default::default()
+        };
+        let status = registry.sources().create_data_source(request).await.unwrap_err();
+        let (reason, found) = refusal(&status);
+        assert_eq!(reason, Reason::InvalidField);
+        fields.extend(found);
+    }
     for field in [
         "data_source_id",
         "data_source.display_name",
