@@ -17,10 +17,10 @@ TEXTS = ["", "a", "null", "NULL", "é", "漢字", "\U0001f600", "a\"b\\c", "tab\
 
 
 class Ids:
-    """Field ids and physical names of one table."""
+    """Field ids and physical names of one table, and the primitive types it may have."""
 
-    def __init__(self, rng):
-        self.rng, self.last = rng, 0
+    def __init__(self, rng, kinds=PRIMITIVES):
+        self.rng, self.last, self.kinds = rng, 0, kinds
 
     def field(self, name, kind, nullable=True):
         self.last += 1
@@ -29,8 +29,8 @@ class Ids:
         return {"name": name, "type": kind, "nullable": nullable, "metadata": metadata}
 
 
-def primitive(rng):
-    kind = rng.choice(PRIMITIVES)
+def primitive(rng, ids):
+    kind = rng.choice(ids.kinds)
     if kind != "decimal":
         return kind
     precision = rng.choice([1, 4, 9, 10, 18, 19, 28, 38])
@@ -46,7 +46,7 @@ def random_type(rng, ids, depth=2):
     if kind == "map":
         value = random_type(rng, ids, depth - 1)
         return {"type": "map", "keyType": rng.choice(KEYS), "valueType": value, "valueContainsNull": True}
-    return primitive(rng)
+    return primitive(rng, ids)
 
 
 def struct(rng, ids, depth, count):

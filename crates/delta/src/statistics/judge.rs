@@ -144,7 +144,9 @@ fn text_holds(bound: &str, found: &str, end: End, tight: bool) -> bool {
                 || (is_cut(bound)
                     && (found.starts_with(bound) || (found <= bound && found.starts_with(without_last(bound)))))
         }
-        (End::Most, false) => found <= bound || found.starts_with(bound) || found.starts_with(without_last(bound)),
+        (End::Most, false) => {
+            found <= bound || (is_cut(bound) && (found.starts_with(bound) || found.starts_with(without_last(bound))))
+        }
     }
 }
 

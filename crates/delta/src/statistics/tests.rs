@@ -146,7 +146,17 @@ fn bounds_of_texts_may_be_cut() {
     ] {
         assert_eq!(difference(&right, texts()), None, "{right}");
     }
-    for wrong in [r#"{"minValues":{"t":"b"}}"#, r#"{"maxValues":{"t":"abd"}}"#, r#"{"maxValues":{"t":"abb"}}"#] {
+    let wide = format!(r#"{{"tightBounds":false,"minValues":{{"t":"a"}},"maxValues":{{"t":"{cut}\u007f"}}}}"#);
+    assert_eq!(difference(&wide, texts()), None);
+    for wrong in [
+        r#"{"minValues":{"t":"b"}}"#,
+        r#"{"maxValues":{"t":"abd"}}"#,
+        r#"{"maxValues":{"t":"abb"}}"#,
+        // A short text is no cut one, and a beginning of nothing is one of everything.
+        r#"{"tightBounds":false,"maxValues":{"t":"a"}}"#,
+        r#"{"tightBounds":false,"maxValues":{"t":"ab"}}"#,
+        r#"{"tightBounds":false,"maxValues":{"t":""}}"#,
+    ] {
         assert!(difference(wrong, texts()).is_some(), "{wrong}");
     }
 }
