@@ -9,6 +9,8 @@ use arrow::array::{
 use delta_kernel::schema::{DataType, StructField, StructType};
 use url::Url;
 
+use super::judge::{End, holds};
+use super::observe::Observed;
 use super::*;
 use crate::{ColumnMapping, TableShape};
 
@@ -132,6 +134,14 @@ fn bounds_must_be_those_that_were_read() {
     }
     assert_eq!(difference(r#"{"numRecords":2,"nullCount":{"t":2},"minValues":{}}"#, vec![None, None]), None);
     assert!(difference(r#"{"minValues":{"t":"a"}}"#, vec![None, None]).is_some(), "a value where only NULLs are");
+}
+
+#[test]
+fn a_double_may_lie_beside_its_bound_in_the_last_place_and_no_further() {
+    let told = |bound: &str| holds(bound, &Observed::Double(915_758.448_717_535_5), End::Most, true);
+    assert_eq!(told("915758.4487175355"), Some(true), "its own shortest text");
+    assert_eq!(told("915758.4487175356"), Some(true), "what the JSON library makes of it");
+    assert_eq!(told("915758.448718"), Some(false));
 }
 
 #[test]
