@@ -1,5 +1,5 @@
-"""Makes one random Delta table that every right reader reads: random schema, evolution, writers and log. What it draws is
-noted as quirks, for the message of a failure. It remembers no rows: what is right is what `differential_reader` reads.
+"""Makes one random Delta table that every right reader reads: random schema, evolution, writers and log. What it draws
+is noted as quirks, for the message of a failure. It remembers no rows: what is right is what `differential_reader` reads.
 """
 
 import copy
@@ -24,8 +24,8 @@ PARTITION_TEXTS = {
     "double": ["1.5", "1", "1E-7", "NaN", "-Infinity", "0.1", "1.7976931348623157E308", "4.9E-324"],
     "string": ["a", "null", "NULL", "a b", "é/%", "p=1,q", "\U0001f600", "__HIVE_DEFAULT_PARTITION__", "1"],
     "date": ["1970-01-01", "0001-01-01", "9999-12-31", "2024-02-29", "1582-10-10"],
-    "timestamp": ["2024-01-01 00:00:00", "1969-12-31 23:59:59.999999", "2024-01-01T01:02:03.5Z", "2024-01-01T01:02:03+02:00",
-                  "9999-12-31 23:59:59.000001"],
+    "timestamp": ["2024-01-01 00:00:00", "1969-12-31 23:59:59.999999", "2024-01-01T01:02:03.5Z",
+                  "2024-01-01T01:02:03+02:00", "9999-12-31 23:59:59.000001"],
     "timestamp_ntz": ["2024-01-01 00:00:00", "0001-01-01 00:00:00.000001", "1969-12-31 23:59:59.9"],
 }
 
@@ -81,8 +81,8 @@ class TableMaker:
     def protocol(self):
         if self.legacy:
             self.quirks.add("legacy protocol")
-            versions = {"minReaderVersion": 2, "minWriterVersion": 5} if self.mapped else {"minReaderVersion": 1, "minWriterVersion": 2}
-            return {"protocol": versions}
+            reader, writer = (2, 5) if self.mapped else (1, 2)
+            return {"protocol": {"minReaderVersion": reader, "minWriterVersion": writer}}
         return {"protocol": {"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": self.features,
                              "writerFeatures": self.features}}
 
@@ -92,13 +92,15 @@ class TableMaker:
                 return [bare(item) for item in node]
             if not isinstance(node, dict):
                 return node
-            return {key: {} if key == "metadata" and self.mapping == "none" else bare(value) for key, value in node.items()}
+            return {key: {} if key == "metadata" and not self.mapped else bare(part) for key, part in node.items()}
 
         mode = self.mapping
         if mode != "none" and self.rng.random() < 0.3:
             mode = self.rng.choice([mode.upper(), mode.title()])
             self.quirks.add("capitals of the mode")
-        properties = {} if mode == "none" else {"delta.columnMapping.mode": mode, "delta.columnMapping.maxColumnId": str(self.ids.last)}
+        properties = {}
+        if mode != "none":
+            properties = {"delta.columnMapping.mode": mode, "delta.columnMapping.maxColumnId": str(self.ids.last)}
         if not self.legacy:
             properties["delta.enableDeletionVectors"] = "true"
         if self.widening:
@@ -231,18 +233,20 @@ class TableMaker:
 
     def change(self, fields):
         rng = self.rng
-        ways = ["add", "add", "reorder"] + (["rename", "drop"] if self.mapping != "none" else []) + (["widen"] * 3 if self.widening else [])
+        ways = ["add", "add", "reorder"] + (["rename", "drop"] if self.mapped else [])
+        ways += ["widen"] * 3 if self.widening else []
         way = rng.choice(ways)
         free = [field for field in fields if field["name"] != "keeper" and not any(field is p for p in self.partitions)]
         if way == "add":
-            fields.insert(rng.randint(0, len(fields)), self.ids.field(f"new_{self.ids.last}", random_type(rng, self.ids, 1)))
+            added = self.ids.field(f"new_{self.ids.last}", random_type(rng, self.ids, 1))
+            fields.insert(rng.randint(0, len(fields)), added)
         elif way == "reorder":
             rng.shuffle(fields)
         elif way == "rename" and free:
             # Also to a name that another column had before.
             names = {field["name"].lower() for field in fields}
-            name = rng.choice([name for name in ["was_a", "a", "B", "market", "swapped"] if name.lower() not in names] or [f"n{self.ids.last}"])
-            rng.choice(free)["name"] = name
+            others = [name for name in ["was_a", "a", "B", "market", "swapped"] if name.lower() not in names]
+            rng.choice(free)["name"] = rng.choice(others or [f"n{self.ids.last}"])
         elif way == "drop" and len(free) > 1:
             dropped = rng.choice(free)
             fields[:] = [field for field in fields if field is not dropped]
@@ -273,7 +277,8 @@ def reads_back(table, path):
     """Whether pyarrow reads what it wrote: pyarrow 26 loses lists and maps in some files of tiny pages."""
     try:
         back = pq.ParquetFile(path).read()
-        return all(repr(back.column(at).to_pylist()) == repr(table.column(at).to_pylist()) for at in range(table.num_columns))
+        pairs = zip(back.columns, table.columns)
+        return all(repr(found.to_pylist()) == repr(column.to_pylist()) for found, column in pairs)
     except (pa.ArrowException, OSError, ValueError, OverflowError):
         return False
 

@@ -1,5 +1,6 @@
 """Random types, values and stored forms for the differential test. A schema is Delta's own JSON; `stored` chooses how one
-writer would lay a type down in a file, `array` makes values that fit both. Everything is drawn from the given `random.Random`.
+writer would lay a type down in a file, `Writer` makes values that fit both. Everything is drawn from the given
+`random.Random`.
 """
 
 import decimal
@@ -12,8 +13,8 @@ PRIMITIVES = ["byte", "short", "integer", "long", "float", "double", "boolean", 
 KEYS = ["string", "integer", "long", "short", "date", "boolean", "decimal(9,2)"]
 BITS = {"byte": 8, "short": 16, "integer": 32, "long": 64}
 LIMIT_US = (-62_135_596_800_000_000, 253_402_300_799_999_999)
-TEXTS = ["", "a", "null", "NULL", "é", "漢字", "\U0001f600", "a\"b\\c", "tab\t\n", " padded ", "\x00\x1f\x7f", "x" * 40, "日" * 33,
-         "z\U0010ffff", "\ud7ff\uffff"]
+TEXTS = ["", "a", "null", "NULL", "é", "漢字", "\U0001f600", "a\"b\\c", "tab\t\n", " padded ", "\x00\x1f\x7f", "x" * 40,
+         "日" * 33, "z\U0010ffff", "\ud7ff\uffff"]
 
 
 class Ids:
@@ -108,7 +109,8 @@ def leaf(rng, kind, there, count, nulls, distinct=False, old_times=True):
     elif pa.types.is_decimal(there):
         most = 10**there.precision - 1
         exact = decimal.Context(prec=80)
-        draw = lambda: exact.scaleb(decimal.Decimal(rng.choice([0, most, -most, rng.randint(-most, most)])), -there.scale)
+        number = lambda: decimal.Decimal(rng.choice([0, most, -most, rng.randint(-most, most)]))
+        draw = lambda: exact.scaleb(number(), -there.scale)
     elif pa.types.is_date(there):
         draw = lambda: rng.choice([0, -1, 18_000, -719_162, 2_932_896, rng.randint(-719_162, 2_932_896)])
     elif pa.types.is_timestamp(there):
