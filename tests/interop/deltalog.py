@@ -1,5 +1,5 @@
 """A minimal replay of a Delta log: what is live at the newest version. Written for the differential test only, from the
-protocol and not from the reader that it judges. It must never share code with that reader, nor be used outside of tests.
+protocol and not from the reader that it judges. It must never share code with that reader, nor be used elsewhere.
 """
 
 import json

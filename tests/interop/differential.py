@@ -3,8 +3,8 @@
     differential.py make DIR SEED FIRST COUNT   writes random tables and what an independent reader has of each
     differential.py read DIR TABLE...           the same for tables that are there
 
-DIR gets `tables.jsonl`, a line a table ({name, table, verdict, quirks}), and `rows/NAME.jsonl`: the columns, then each row as
-the texts of its cells, in any order.
+DIR gets `tables.jsonl`, a line a table ({name, table, verdict, quirks}), and `rows/NAME.jsonl`: the columns, then each
+row as the texts of its cells, in any order.
 """
 
 import json

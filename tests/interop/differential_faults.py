@@ -23,7 +23,8 @@ class Fault:
         self.reader, self.stats, self.extra, self.vector, self.options = None, None, [], None, {}
         self.path = "part-0.parquet"
         self.fields = [self.ids.field("id", "long"), self.ids.field("t", "string")]
-        self.columns = [("id", pa.array(range(self.rows), pa.int64())), ("t", pa.array([f"t{i}" for i in range(self.rows)]))]
+        texts = pa.array([f"t{i}" for i in range(self.rows)])
+        self.columns = [("id", pa.array(range(self.rows), pa.int64())), ("t", texts)]
 
     def column(self, kind, array, nullable=True):
         """One more column of this type, stored so."""
@@ -68,7 +69,8 @@ def two_names(fault):
 
 def overflow(fault):
     kind, there, bad = fault.rng.choice([
-        ("byte", pa.int32(), 300), ("byte", pa.uint8(), 200), ("short", pa.int32(), -40_000), ("short", pa.uint16(), 65_535),
+        ("byte", pa.int32(), 300), ("byte", pa.uint8(), 200), ("short", pa.int32(), -40_000),
+        ("short", pa.uint16(), 65_535),
         ("integer", pa.int64(), 1 << 31), ("integer", pa.uint32(), 1 << 31), ("long", pa.uint64(), 1 << 63)])
     fault.column(kind, fault.one(there, 1, bad))
     return f"{bad} is no {kind}"
@@ -101,7 +103,8 @@ def wrong_count(fault):
 
 
 def wrong_nulls(fault):
-    fault.stats = {"numRecords": fault.rows, "nullCount": {fault.rng.choice(["id", "t"]): fault.rng.choice([1, fault.rows])}}
+    nulls = {fault.rng.choice(["id", "t"]): fault.rng.choice([1, fault.rows])}
+    fault.stats = {"numRecords": fault.rows, "nullCount": nulls}
     return "the log counts NULLs that are not there"
 
 
@@ -128,19 +131,22 @@ def unknown_mode(fault):
 
 def mode_without_protocol(fault):
     fault.with_ids("name")
-    fault.columns = [(f["metadata"]["delta.columnMapping.physicalName"], a) for f, (_, a) in zip(fault.fields, fault.columns)]
+    names = [field["metadata"]["delta.columnMapping.physicalName"] for field in fault.fields]
+    fault.columns = [(name, array) for name, (_, array) in zip(names, fault.columns)]
     fault.reader = {"minReaderVersion": 1, "minWriterVersion": 2}
     return "the protocol has no column mapping"
 
 
 def added_and_removed(fault):
-    fault.extra = [lambda add: fault.rng.sample([{"add": add}, {"remove": {"path": add["path"], "dataChange": True}}], 2)]
+    remove = {"path": fault.path, "dataChange": True}
+    fault.extra = [lambda add: fault.rng.sample([{"add": add}, {"remove": remove}], 2)]
     return "a commit adds and removes one file"
 
 
 def two_vectors(fault):
     vector = inline([0])
-    fault.extra = [lambda add: [{"add": dict(add, deletionVector=vector, path=fault.rng.choice(["./", ""]) + add["path"])}]]
+    path = fault.rng.choice(["./", ""]) + fault.path
+    fault.extra = [lambda add: [{"add": dict(add, deletionVector=vector, path=path)}]]
     fault.stats = {"numRecords": fault.rows}
     return "one file is live twice, with and without a deletion vector"
 
@@ -195,9 +201,10 @@ def instant_as_clock(fault):
 
 
 def bare_number(fault):
-    kind, there = fault.rng.choice([("timestamp", pa.int64()), ("integer", pa.float64()), ("float", pa.float64()),
-                                    ("double", pa.int64()), ("string", pa.int64()), ("boolean", pa.int32()), ("date", pa.int64()),
-                                    ("long", pa.string()), ("decimal(9,2)", pa.float64()), ("binary", pa.int64())])
+    kind, there = fault.rng.choice([
+        ("timestamp", pa.int64()), ("integer", pa.float64()), ("float", pa.float64()), ("double", pa.int64()),
+        ("string", pa.int64()), ("boolean", pa.int32()), ("date", pa.int64()), ("long", pa.string()),
+        ("decimal(9,2)", pa.float64()), ("binary", pa.int64())])
     fault.column(kind, fault.one(pa.int64(), 1, 0).cast(there))
     return f"{there} lies under {kind}"
 
@@ -218,8 +225,9 @@ def null_in_not_null(fault):
 
 
 def partition_text(fault):
-    kind, text = fault.rng.choice([("integer", "abc"), ("byte", "300"), ("decimal(4,2)", "1.234"), ("decimal(4,2)", "100"),
-                                   ("date", "2024-02-30"), ("boolean", "yes"), ("timestamp", "noon"), ("double", "1,5")])
+    kind, text = fault.rng.choice([
+        ("integer", "abc"), ("byte", "300"), ("decimal(4,2)", "1.234"), ("decimal(4,2)", "100"), ("date", "2024-02-30"),
+        ("boolean", "yes"), ("timestamp", "noon"), ("double", "1,5")])
     fault.fields.append(fault.ids.field("p", kind))
     fault.partitions = {"p": text}
     return f"{text!r} is no {kind}"
@@ -243,8 +251,9 @@ def gap(fault):
 
 
 FAULTS = [two_names, overflow, decimal_digits, finer, double_key, wrong_count, wrong_nulls, wrong_bounds, wrong_nested,
-          unknown_mode, mode_without_protocol, added_and_removed, two_vectors, beyond_the_end, wrong_cardinality, flipped, cut,
-          instant_as_clock, bare_number, ids_missing, nothing_found, null_in_not_null, partition_text, no_text, gap]
+          unknown_mode, mode_without_protocol, added_and_removed, two_vectors, beyond_the_end, wrong_cardinality,
+          flipped, cut, instant_as_clock, bare_number, ids_missing, nothing_found, null_in_not_null, partition_text,
+          no_text, gap]
 
 
 def make_fault(root, rng, at):

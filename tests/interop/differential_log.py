@@ -1,4 +1,4 @@
-"""Writes the log of a random Delta table: commits, statistics, deletion vectors and checkpoints, as different writers do."""
+"""Writes the log of a random Delta table, as different writers do: commits, statistics, deletion vectors, checkpoints."""
 
 import json
 import re
@@ -16,11 +16,11 @@ EPOCH = datetime(1970, 1, 1)
 VECTOR = pa.struct([("storageType", pa.string()), ("pathOrInlineDv", pa.string()), ("offset", pa.int32()),
                     ("sizeInBytes", pa.int32()), ("cardinality", pa.int64())])
 TEXTS = pa.map_(pa.string(), pa.string())
-ADD = pa.struct([("path", pa.string()), ("partitionValues", TEXTS), ("size", pa.int64()), ("modificationTime", pa.int64()),
-                 ("dataChange", pa.bool_()), ("stats", pa.string()), ("deletionVector", VECTOR)])
+ADD = pa.struct([("path", pa.string()), ("partitionValues", TEXTS), ("size", pa.int64()),
+                 ("modificationTime", pa.int64()), ("dataChange", pa.bool_()), ("stats", pa.string()), ("deletionVector", VECTOR)])
 METADATA = pa.struct([("id", pa.string()), ("format", pa.struct([("provider", pa.string()), ("options", TEXTS)])),
-                      ("schemaString", pa.string()), ("partitionColumns", pa.list_(pa.string())), ("configuration", TEXTS),
-                      ("createdTime", pa.int64())])
+                      ("schemaString", pa.string()), ("partitionColumns", pa.list_(pa.string())),
+                      ("configuration", TEXTS), ("createdTime", pa.int64())])
 PROTOCOL = pa.struct([("minReaderVersion", pa.int32()), ("minWriterVersion", pa.int32()),
                       ("readerFeatures", pa.list_(pa.string())), ("writerFeatures", pa.list_(pa.string()))])
 
@@ -70,17 +70,17 @@ def spelled(rng, root, path, quirks):
 
 def deletion_vector(rng, root, rows, quirks):
     data = bitmap(rows)
+    sizes = {"sizeInBytes": len(data), "cardinality": len(rows)}
     if rng.random() < 0.5:
         quirks.add("vector inline")
-        return {"storageType": "i", "pathOrInlineDv": z85_encode(data), "sizeInBytes": len(data), "cardinality": len(rows)}
+        return {"storageType": "i", "pathOrInlineDv": z85_encode(data)} | sizes
     quirks.add("vector in a file")
     name = uuid.UUID(int=rng.getrandbits(128))
     prefix = rng.choice(["", "ab"])
     (root / prefix).mkdir(exist_ok=True)
     framed = b"\1" + len(data).to_bytes(4, "big") + data + zlib.crc32(data).to_bytes(4, "big")
     (root / prefix / f"deletion_vector_{name}.bin").write_bytes(framed)
-    return {"storageType": "u", "pathOrInlineDv": prefix + z85_encode(name.bytes), "offset": 1, "sizeInBytes": len(data),
-            "cardinality": len(rows)}
+    return {"storageType": "u", "pathOrInlineDv": prefix + z85_encode(name.bytes), "offset": 1} | sizes
 
 
 def statistics(writer, fields, table, wide):

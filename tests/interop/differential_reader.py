@@ -1,5 +1,5 @@
-"""Reads a Delta table with pyarrow and the replay of `deltalog`, as canonical texts of cells: the independent half of the
-differential test. Columns are found by rules of its own; where pyarrow cannot give a value exactly, it fails.
+"""Reads a Delta table with pyarrow and the replay of `deltalog`, as canonical texts of cells: the independent half of
+the differential test. Columns are found by rules of its own; where pyarrow cannot give a value exactly, it fails.
 """
 
 import decimal
@@ -25,7 +25,8 @@ def read_table(root):
     for place, add, deleted in log.files():
         table = pq.ParquetFile(place, coerce_int96_timestamp_unit="us", page_checksum_verification=True).read()
         stored = [f for f in fields if f["name"] not in log.partition_columns]
-        columns = iter(part_cells(stored, table.schema, lambda i: table.column(i).combine_chunks(), log.mapping, table.num_rows))
+        child = lambda at: table.column(at).combine_chunks()
+        columns = part_cells(stored, table.schema, child, log.mapping, table.num_rows)
         made = []
         for field in fields:
             if field["name"] in log.partition_columns:

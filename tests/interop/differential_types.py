@@ -1,5 +1,6 @@
 """Random types, values and stored forms for the differential test. A schema is Delta's own JSON; `stored` chooses how one
-writer would lay a type down in a file, `array` makes values that fit both. Everything is drawn from the given `random.Random`.
+writer would lay a type down in a file, `Writer` makes values that fit both. Everything is drawn from the given
+`random.Random`.
 """
 
 import decimal
@@ -12,15 +13,15 @@ PRIMITIVES = ["byte", "short", "integer", "long", "float", "double", "boolean", 
 KEYS = ["string", "integer", "long", "short", "date", "boolean", "decimal(9,2)"]
 BITS = {"byte": 8, "short": 16, "integer": 32, "long": 64}
 LIMIT_US = (-62_135_596_800_000_000, 253_402_300_799_999_999)
-TEXTS = ["", "a", "null", "NULL", "é", "漢字", "\U0001f600", "a\"b\\c", "tab\t\n", " padded ", "\x00\x1f\x7f", "x" * 40, "日" * 33,
-         "z\U0010ffff", "\ud7ff\uffff"]
+TEXTS = ["", "a", "null", "NULL", "é", "漢字", "\U0001f600", "a\"b\\c", "tab\t\n", " padded ", "\x00\x1f\x7f", "x" * 40,
+         "日" * 33, "z\U0010ffff", "\ud7ff\uffff"]
 
 
 class Ids:
-    """Field ids and physical names of one table."""
+    """Field ids and physical names of one table, and the primitive types it may have."""
 
-    def __init__(self, rng):
-        self.rng, self.last = rng, 0
+    def __init__(self, rng, kinds=PRIMITIVES):
+        self.rng, self.last, self.kinds = rng, 0, kinds
 
     def field(self, name, kind, nullable=True):
         self.last += 1
@@ -29,8 +30,8 @@ class Ids:
         return {"name": name, "type": kind, "nullable": nullable, "metadata": metadata}
 
 
-def primitive(rng):
-    kind = rng.choice(PRIMITIVES)
+def primitive(rng, ids):
+    kind = rng.choice(ids.kinds)
     if kind != "decimal":
         return kind
     precision = rng.choice([1, 4, 9, 10, 18, 19, 28, 38])
@@ -46,7 +47,7 @@ def random_type(rng, ids, depth=2):
     if kind == "map":
         value = random_type(rng, ids, depth - 1)
         return {"type": "map", "keyType": rng.choice(KEYS), "valueType": value, "valueContainsNull": True}
-    return primitive(rng)
+    return primitive(rng, ids)
 
 
 def struct(rng, ids, depth, count):
@@ -108,7 +109,8 @@ def leaf(rng, kind, there, count, nulls, distinct=False, old_times=True):
     elif pa.types.is_decimal(there):
         most = 10**there.precision - 1
         exact = decimal.Context(prec=80)
-        draw = lambda: exact.scaleb(decimal.Decimal(rng.choice([0, most, -most, rng.randint(-most, most)])), -there.scale)
+        number = lambda: decimal.Decimal(rng.choice([0, most, -most, rng.randint(-most, most)]))
+        draw = lambda: exact.scaleb(number(), -there.scale)
     elif pa.types.is_date(there):
         draw = lambda: rng.choice([0, -1, 18_000, -719_162, 2_932_896, rng.randint(-719_162, 2_932_896)])
     elif pa.types.is_timestamp(there):

@@ -25,6 +25,10 @@ const TIME_TOLERANCE: i64 = 1_000;
 
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
+/// How far a double may lie from its bound, as a part of it: the JSON library reads a number's digits to the last place or
+/// the one beside it, here and where the log is read.
+const LAST_PLACES: f64 = 4.0 * f64::EPSILON;
+
 /// The first difference, if there is one.
 pub(crate) fn judge(observer: &Observer<'_>, statistics: &FileStatistics) -> Option<Difference> {
     observer.watched().iter().find_map(|watched| column(watched, statistics))
@@ -71,13 +75,13 @@ fn nulls_agree(told: u64, seen: &Seen, statistics: &FileStatistics) -> bool {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     Least,
     Most,
 }
 
 /// Whether a bound holds for the least or greatest value that was read. None where it cannot be told.
-fn holds(bound: &str, found: &Observed, end: End, tight: bool) -> Option<bool> {
+pub(super) fn holds(bound: &str, found: &Observed, end: End, tight: bool) -> Option<bool> {
     let bound: Value = serde_json::from_str(bound).ok()?;
     if let (Observed::Text(text), Value::String(bound)) = (found, &bound) {
         return Some(text_holds(bound, text, end, tight));
@@ -88,7 +92,7 @@ fn holds(bound: &str, found: &Observed, end: End, tight: bool) -> Option<bool> {
             Some(bound) => value.cmp(&bound),
             None => near(*value as f64, number.as_f64()?)?,
         },
-        (Observed::Double(value), Value::Number(number)) => value.partial_cmp(&number.as_f64()?)?,
+        (Observed::Double(value), Value::Number(number)) => within(*value, number.as_f64()?, LAST_PLACES)?,
         (Observed::Float(value), Value::Number(number)) => {
             let bound = number.as_f64()?;
             // Written with the digits of a float or of the double that it is.
@@ -120,7 +124,12 @@ fn holds(bound: &str, found: &Observed, end: End, tight: bool) -> Option<bool> {
 
 /// Equal, but for the digits that a double does not have.
 fn near(value: f64, bound: f64) -> Option<Ordering> {
-    let close = (value - bound).abs() <= 1e-9 * value.abs().max(bound.abs());
+    within(value, bound, 1e-9)
+}
+
+/// Equal within a part of the greater one.
+fn within(value: f64, bound: f64, part: f64) -> Option<Ordering> {
+    let close = (value - bound).abs() <= part * value.abs().max(bound.abs());
     if close { Some(Ordering::Equal) } else { value.partial_cmp(&bound) }
 }
 
@@ -153,7 +162,9 @@ fn text_holds(bound: &str, found: &str, end: End, tight: bool) -> bool {
                 || (is_cut(bound)
                     && (found.starts_with(bound) || (found <= bound && found.starts_with(without_last(bound)))))
         }
-        (End::Most, false) => found <= bound || found.starts_with(bound) || found.starts_with(without_last(bound)),
+        (End::Most, false) => {
+            found <= bound || (is_cut(bound) && (found.starts_with(bound) || found.starts_with(without_last(bound))))
+        }
     }
 }
 

@@ -9,6 +9,8 @@ use arrow::array::{
 use delta_kernel::schema::{DataType, StructField, StructType};
 use url::Url;
 
+use super::judge::{End, holds};
+use super::observe::Observed;
 use super::*;
 use crate::{ColumnMapping, TableShape};
 
@@ -135,6 +137,14 @@ fn bounds_must_be_those_that_were_read() {
 }
 
 #[test]
+fn a_double_may_lie_beside_its_bound_in_the_last_place_and_no_further() {
+    let told = |bound: &str| holds(bound, &Observed::Double(915_758.448_717_535_5), End::Most, true);
+    assert_eq!(told("915758.4487175355"), Some(true), "its own shortest text");
+    assert_eq!(told("915758.4487175356"), Some(true), "what the JSON library makes of it");
+    assert_eq!(told("915758.448718"), Some(false));
+}
+
+#[test]
 fn bounds_of_texts_may_be_cut() {
     let long = "abcdefghijklmnopqrstuvwxyz0123456789";
     let cut = &long[..32];
@@ -146,7 +156,17 @@ fn bounds_of_texts_may_be_cut() {
     ] {
         assert_eq!(difference(&right, texts()), None, "{right}");
     }
-    for wrong in [r#"{"minValues":{"t":"b"}}"#, r#"{"maxValues":{"t":"abd"}}"#, r#"{"maxValues":{"t":"abb"}}"#] {
+    let wide = format!(r#"{{"tightBounds":false,"minValues":{{"t":"a"}},"maxValues":{{"t":"{cut}\u007f"}}}}"#);
+    assert_eq!(difference(&wide, texts()), None);
+    for wrong in [
+        r#"{"minValues":{"t":"b"}}"#,
+        r#"{"maxValues":{"t":"abd"}}"#,
+        r#"{"maxValues":{"t":"abb"}}"#,
+        // A short text is no cut one, and a beginning of nothing is one of everything.
+        r#"{"tightBounds":false,"maxValues":{"t":"a"}}"#,
+        r#"{"tightBounds":false,"maxValues":{"t":"ab"}}"#,
+        r#"{"tightBounds":false,"maxValues":{"t":""}}"#,
+    ] {
         assert!(difference(wrong, texts()).is_some(), "{wrong}");
     }
 }
