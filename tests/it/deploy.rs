@@ -103,9 +103,8 @@ fn here(text: &str, service: &str, folder: &Path, ports: &BTreeMap<&str, u16>) -
 /// A data source of a catalog without tables. The processes were not told that tables may lie on this machine.
 fn lake(ends: &Sandbox) -> Value {
     let mut request = ends.data_source("lake");
-    let databricks = &mut request["data_source"]["databricks"];
-    databricks["local_files"].take();
-    databricks["sas"] = json!({ "sas": "sv=2024-11-04&sp=rl&sig=none" });
+    let sas = json!({ "azure_sas": { "sas": "sv=2024-11-04&sp=rl&sig=none" } });
+    request["data_source"]["databricks"]["storage"] = json!([sas]);
     request
 }
 

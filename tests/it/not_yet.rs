@@ -90,10 +90,10 @@ fn undone(message: &MessageDescriptor, way: &[FieldDescriptor], found: &mut Vec<
     }
 }
 
-/// What services ask for besides the rules, so that nothing is wrong with a request: a JDBC read path needs its address, and
-/// a window an end after its start.
-const BESIDES: [(&str, &str); 3] =
-    [("jdbc_url", "jdbc:databricks://a.example:443/default"), ("cluster_id", "a"), ("end", "11:00")];
+/// What services ask for besides the rules, so that nothing is wrong with a request, and which text if it is one: a JDBC read
+/// path needs its address, and every other the access to its storage.
+const BESIDES: [(&str, Option<&str>); 3] =
+    [("jdbc_url", Some("jdbc:databricks://a.example:443/default")), ("cluster_id", Some("a")), ("storage", None)];
 
 /// The least message that keeps the rules, and has the undone field set if the way to it leads through here.
 fn least(message: &MessageDescriptor, undone: Option<&Undone>) -> DynamicMessage {
@@ -130,7 +130,7 @@ fn value(field: &FieldDescriptor, rules: &Rules, rest: Option<&Undone>) -> Value
         let value = single(&value.kind(), &Rules::default(), rest);
         return Value::Map([(MapKey::String("s.t".into()), value)].into());
     }
-    if let Some((_, text)) = BESIDES.iter().find(|(name, _)| field.name() == *name) {
+    if let Some((_, Some(text))) = BESIDES.iter().find(|(name, _)| field.name() == *name) {
         return Value::String((*text).into());
     }
     let one = single(&field.kind(), rules, rest);
@@ -166,11 +166,11 @@ fn text(rules: &Rules) -> String {
     if let Some(shape) = &rules.resource {
         return shape.replace(['*', '-'], "a");
     }
-    let known = ["a-table", "a", "https://a.example/api", "/a", "10:00"];
+    let known = ["a-table", "a", "https://a.example/api", "/a"];
     let fits = |text: &&str| {
         rules.pattern.as_ref().is_none_or(|(_, regex)| regex.is_match(text)) && rules.min_len <= text.len() as u64
     };
-    // A date or a name: the first that the pattern takes; without one, a name of every kind.
+    // An address or a name: the first that the pattern takes; without one, a name of every kind.
     let known: &[&str] = if rules.pattern.is_none() { &["abc"] } else { &known };
     (*known.iter().find(|text| fits(text)).expect("the test knows a text for every pattern")).to_owned()
 }
