@@ -3,7 +3,7 @@
     differential.py make DIR SEED FIRST COUNT   writes random tables and what an independent reader has of each
     differential.py read DIR TABLE...           the same for tables that are there
 
-DIR gets `tables.jsonl`, a line a table ({name, table, verdict, quirks}), and `rows/NAME.jsonl`: the columns, then each
+DIR gets `tables.jsonl`, a line a table ({name, table, verdict, quirks, says}), and `rows/NAME.jsonl`: the columns, then each
 row as the texts of its cells, in any order.
 """
 
@@ -33,8 +33,8 @@ def make_one(folder, seed, at):
     name = f"t{at:05}"
     table = folder / "diff" / name
     if at % 20 < FAULTY:
-        fault, reason = make_fault(table, rng, at // 20 * FAULTY + at % 20)
-        return {"name": name, "table": str(table), "verdict": "must_refuse", "quirks": [fault, reason]}
+        fault, reason, says = make_fault(table, rng, at // 20 * FAULTY + at % 20)
+        return {"name": name, "table": str(table), "verdict": "must_refuse", "quirks": [fault, reason], "says": says}
     maker = TableMaker(table, rng).make()
     write_rows(folder, name, table)
     return {"name": name, "table": str(table), "verdict": "must_equal", "quirks": sorted(maker.quirks)}

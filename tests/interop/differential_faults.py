@@ -250,16 +250,24 @@ def gap(fault):
     return "a commit of the log is gone"
 
 
-FAULTS = [two_names, overflow, decimal_digits, finer, double_key, wrong_count, wrong_nulls, wrong_bounds, wrong_nested,
-          unknown_mode, mode_without_protocol, added_and_removed, two_vectors, beyond_the_end, wrong_cardinality,
-          flipped, cut, instant_as_clock, bare_number, ids_missing, nothing_found, null_in_not_null, partition_text,
-          no_text, gap]
+# Each with words that its refusal must have.
+FAULTS = [
+    (two_names, "whatever the case"), (overflow, "column `odd`"), (decimal_digits, "does not fit into DECIMAL(9,2)"),
+    (finer, "finer than a microsecond"), (double_key, "a key stands twice"), (wrong_count, "its log says"),
+    (wrong_nulls, "another NULLs"), (wrong_bounds, "st value"), (wrong_nested, "`odd.n`"),
+    (unknown_mode, "delta.columnMapping.mode"), (mode_without_protocol, "has no column mapping"),
+    (added_and_removed, "adds and removes part-0.parquet"), (two_vectors, "two live entries"),
+    (beyond_the_end, "behind its end"), (wrong_cardinality, "deleted rows"), (flipped, "part-0.parquet cannot be read"),
+    (cut, "part-0.parquet"), (instant_as_clock, "an instant is not a clock"), (bare_number, "column `odd`"),
+    (ids_missing, "have no ids"), (nothing_found, "part-0.parquet"), (null_in_not_null, "NOT NULL"),
+    (partition_text, "its partition value"), (no_text, "not UTF-8"), (gap, "version"),
+]
 
 
 def make_fault(root, rng, at):
-    """Writes a table with one fault; its name and why the table must be refused."""
-    draw = FAULTS[at % len(FAULTS)]
+    """Writes a table with one fault; its name, why the table must be refused, and what the refusal must say."""
+    draw, says = FAULTS[at % len(FAULTS)]
     fault = Fault(root, rng)
     reason = draw(fault)
     fault.write()
-    return draw.__name__, reason
+    return draw.__name__, reason, says

@@ -26,6 +26,9 @@ struct Case {
     table: PathBuf,
     verdict: Verdict,
     quirks: Vec<String>,
+    /// What a refusal must say, so that it is for this fault and no other.
+    #[serde(default)]
+    says: String,
 }
 
 #[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
@@ -132,6 +135,9 @@ async fn compare(folder: &Path, tally: &mut Tally) {
         let case: Case = serde_json::from_str(line).unwrap();
         let found = rows(&case.table).await;
         let wrong = match (case.verdict, found) {
+            (Verdict::MustRefuse, Err(error)) if !error.to_string().contains(&case.says) => {
+                format!("it was refused without {:?}: {error}", case.says)
+            }
             (Verdict::MustRefuse, Err(_)) => {
                 tally.refused += 1;
                 *tally.seen.entry(format!("refused: {}", case.quirks[0])).or_default() += 1;
