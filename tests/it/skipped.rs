@@ -168,7 +168,7 @@ async fn a_table_that_cannot_be_planned_is_blocked_and_a_retry_plans_it_again() 
 /// Every unit was compared once: the log's rows with those that the target was asked for. Added up they are the tables'.
 async fn compared(suite: &Suite, job: &str, tables: &[scheduler::JobTable]) -> anyhow::Result<()> {
     let checks = suite.checks(job).await?;
-    let units: i64 = tables.iter().map(|table| i64::from(table.unit_count)).sum();
+    let units: i64 = tables.iter().map(|table| table.unit_count).sum();
     anyhow::ensure!(i64::try_from(checks.len())? == units, "{} checks of {units} units", checks.len());
     let mut rows = 0;
     for check in &checks {

@@ -87,8 +87,7 @@ async fn an_old_epoch_is_fenced() {
     assert!(new > old);
     assert!(!fixture.report(0, "a", old, done(Step::Schema)).await);
     assert!(!fixture.report(0, "b", old, done(Step::Schema)).await);
-    let begun =
-        move |tx: &mut mms_store::Tx<'_>| commit::begin(tx, &at, &task_key(0), &holder("a"), old, "i1", intent(&[0]));
+    let begun = move |tx: &mut Tx<'_>| commit::begin(tx, &at, &task_key(0), &holder("a"), old, "i1", intent(&[0]));
     assert_eq!(fixture.commit(begun).await.expect("answered"), Answer::Fenced);
     assert!(fixture.report(0, "b", new, done(Step::Schema)).await);
 }
@@ -100,7 +99,7 @@ async fn a_successor_must_resolve_what_its_predecessor_left_open() {
     let first = fixture.lease("a", 1).await[0].task.epoch();
     fixture.report(0, "a", first, done(Step::Schema)).await;
     let begin = move |id: &'static str, who: &'static str, epoch: Epoch| {
-        move |tx: &mut mms_store::Tx<'_>| commit::begin(tx, &at, &task_key(0), &holder(who), epoch, id, intent(&[0]))
+        move |tx: &mut Tx<'_>| commit::begin(tx, &at, &task_key(0), &holder(who), epoch, id, intent(&[0]))
     };
     assert_eq!(fixture.commit(begin("i1", "a", first)).await.expect("answered"), Answer::Granted);
     assert_eq!(fixture.commit(begin("i1", "a", first)).await.expect("answered"), Answer::Granted, "asked twice");
@@ -111,7 +110,7 @@ async fn a_successor_must_resolve_what_its_predecessor_left_open() {
     assert_eq!(open.len(), 1);
     let refused = fixture.commit(begin("i2", "b", second)).await.expect("answered");
     assert!(matches!(refused, Answer::Open(id, _) if id == "i1"));
-    let resolve = move |tx: &mut mms_store::Tx<'_>| {
+    let resolve = move |tx: &mut Tx<'_>| {
         commit::resolve(tx, &at, &task_key(0), &holder("b"), second, "i1", CommitOutcome::Committed)
     };
     assert!(fixture.commit(resolve).await.expect("answered"));
@@ -125,8 +124,7 @@ async fn an_intent_names_only_units_of_its_task() {
     let fixture = Fixture::new(2).await;
     let at = fixture.at();
     let epoch = fixture.lease("a", 1).await[0].task.epoch();
-    let begin =
-        move |tx: &mut mms_store::Tx<'_>| commit::begin(tx, &at, &task_key(0), &holder("a"), epoch, "i1", intent(&[1]));
+    let begin = move |tx: &mut Tx<'_>| commit::begin(tx, &at, &task_key(0), &holder("a"), epoch, "i1", intent(&[1]));
     assert!(fixture.commit(begin).await.is_err());
 }
 
@@ -181,7 +179,7 @@ async fn a_stopped_job_fences_and_goes_on_where_it_was() {
 #[tokio::test]
 async fn large_tasks_are_leased_a_few_at_a_time() {
     let fixture = Fixture::new(4).await;
-    let wide = |tx: &mut mms_store::Tx<'_>| {
+    let wide = |tx: &mut Tx<'_>| {
         for number in 0..4 {
             let mut task = tx.get(&TASKS, &task_key(number))?.expect("planned");
             (task.blocked, task.checkpoint) = (false, vec![0; 4 << 20]);
@@ -232,8 +230,7 @@ async fn play(acts: Vec<Act>) {
             }
             Act::Expire(task) => {
                 let epoch = fixture.task(task).epoch();
-                let end =
-                    move |tx: &mut mms_store::Tx<'_>| lease::end(tx, &at, &task_key(task), epoch, LeaseEnd::Expired);
+                let end = move |tx: &mut Tx<'_>| lease::end(tx, &at, &task_key(task), epoch, LeaseEnd::Expired);
                 fixture.commit(end).await.expect("answered");
             }
             Act::Finish(task, first) => {
@@ -251,7 +248,7 @@ async fn play(acts: Vec<Act>) {
                     let (who, epoch, id) = (*who, *epoch, format!("i{number}-{}", epoch.counter));
                     let holds = fixture.task(task).worker == who && fixture.task(task).epoch() == epoch;
                     let own = id.clone();
-                    let begin = move |tx: &mut mms_store::Tx<'_>| {
+                    let begin = move |tx: &mut Tx<'_>| {
                         let units = [usize::try_from(task).expect("small")];
                         let mut wanted = intent(&units);
                         wanted.units[0].unit_index = 0;
@@ -276,9 +273,8 @@ async fn play(acts: Vec<Act>) {
                 let (who, epoch) = (*who, *epoch);
                 let holds = fixture.task(task).worker == who && fixture.task(task).epoch() == epoch;
                 let outcome = if committed { CommitOutcome::Committed } else { CommitOutcome::Expired };
-                let resolve = move |tx: &mut mms_store::Tx<'_>| {
-                    commit::resolve(tx, &at, &task_key(task), &holder(who), epoch, &id, outcome)
-                };
+                let resolve =
+                    move |tx: &mut Tx<'_>| commit::resolve(tx, &at, &task_key(task), &holder(who), epoch, &id, outcome);
                 let taken = fixture.commit(resolve).await.expect("answered");
                 assert_eq!(taken, holds);
                 if taken {

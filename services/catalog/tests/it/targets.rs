@@ -90,7 +90,8 @@ async fn schema_table_and_job_each_win_over_the_one_before() {
     assert!(made.create_sql.contains("LIFECYCLE 30"), "{}", made.create_sql);
     let unknown = TableOptions { column_names: [("other".to_owned(), "x".to_owned())].into(), ..options.clone() };
     let (pinned, _) = stand.pin(pb::PinTableRequest { options: Some(unknown), ..pin.clone() }).await;
-    assert_eq!(pinned.plan.unwrap().findings[0].reason(), FindingReason::ColumnUnknown);
+    let unknown = pinned.plan.unwrap().findings.iter().filter(|f| f.reason() == FindingReason::ColumnUnknown).count();
+    assert_eq!(unknown, 1);
     let elsewhere = TargetTable { project: "foreign".to_owned(), ..Default::default() };
     let (pinned, _) = stand
         .pin(pb::PinTableRequest { options: Some(TableOptions { target: Some(elsewhere), ..options }), ..pin })
