@@ -50,7 +50,8 @@ impl JsonHandler for LogJson {
         let relaxed = super::normal::relaxed(&schema)?;
         let arrow = Arc::new(json_arrow_schema(&relaxed)?);
         let store = self.reading.store.clone();
-        let opened = files.to_owned().into_iter().map(move |file| open(store.clone(), file));
+        let files: Vec<FileMeta> = files.into();
+        let opened = files.into_iter().map(move |file| open(store.clone(), file));
         let reader = Reader {
             files: stream::iter(opened).buffered(LOG_READ_AHEAD.get()).boxed(),
             io: self.io.clone(),
