@@ -56,18 +56,6 @@ impl Table {
         Self { _folder: folder, dir, version: 0 }
     }
 
-    /// The first commit: protocol, schema, properties and files.
-    pub fn create(fields: &[Value], configuration: Value, adds: &[Value]) -> Self {
-        Self::of_protocol(json!({ "minReaderVersion": 1, "minWriterVersion": 2 }), fields, configuration, adds)
-    }
-
-    /// The same with another protocol.
-    pub fn of_protocol(protocol: Value, fields: &[Value], configuration: Value, adds: &[Value]) -> Self {
-        let mut table = Self::new();
-        table.begin(protocol, fields, &[], configuration, adds);
-        table
-    }
-
     /// The first commit of a table whose files are written already.
     pub fn begin(
         &mut self,
