@@ -257,7 +257,7 @@ FAULTS = [
     (wrong_nulls, "another NULLs"), (wrong_bounds, "st value"), (wrong_nested, "`odd.n`"),
     (unknown_mode, "delta.columnMapping.mode"), (mode_without_protocol, "has no column mapping"),
     (added_and_removed, "adds and removes part-0.parquet"), (two_vectors, "two live entries"),
-    (beyond_the_end, "behind its end"), (wrong_cardinality, "deleted rows"), (flipped, "part-0.parquet cannot be read"),
+    (beyond_the_end, "behind its end"), (wrong_cardinality, "deleted rows"), (flipped, "checksum"),
     (cut, "part-0.parquet"), (instant_as_clock, "an instant is not a clock"), (bare_number, "column `odd`"),
     (ids_missing, "have no ids"), (nothing_found, "part-0.parquet"), (null_in_not_null, "NOT NULL"),
     (partition_text, "its partition value"), (no_text, "not UTF-8"), (gap, "version"),

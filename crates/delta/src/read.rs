@@ -8,7 +8,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
-use arrow::compute::filter_record_batch;
 use delta_kernel::Engine;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
@@ -16,7 +15,7 @@ use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::runtime::Handle;
 
-use crate::data_file::{DataFile, FileBytes, FileFault, Goal};
+use crate::data_file::{DataFile, FileBytes, FileFault, Goal, Rows, stored_row};
 use crate::deleted::Deleted;
 use crate::drive::{Gone, Out, Stop, drive, io};
 use crate::error::{dotted, store_error};
@@ -114,11 +113,7 @@ impl FileBatch {
     /// The place in the file of a row of the batch, from 0.
     #[must_use]
     pub fn row_in_file(&self, row: usize) -> u64 {
-        let stored = match &self.kept {
-            None => Some(row),
-            Some(kept) => kept.iter().enumerate().filter(|(_, kept)| *kept == Some(true)).nth(row).map(|(at, _)| at),
-        };
-        self.rows.start + stored.unwrap_or(row) as u64
+        self.rows.start + stored_row(self.kept.as_ref(), row)
     }
 }
 
@@ -257,30 +252,29 @@ impl Reader {
         let ReadOptions { batch_rows, batch_bytes, memory_bytes, .. } = self.options;
         let goal = Goal { rows: batch_rows, bytes: batch_bytes, memory: memory_bytes };
         let opened = DataFile::open(bytes, &self.shape, self.shape.stored_schema().clone(), goal)?;
-        opened.read(|stored| self.hand_on(&stored, opened.rows, reading, first_row, out))
+        let deleted = reading.deleted.take();
+        let kept = |range| deleted.as_ref().and_then(|deleted| deleted.kept(range));
+        let read = opened.read(kept, |rows| self.hand_on(rows, opened.rows, &deleted, reading, first_row, out));
+        reading.deleted = deleted;
+        read
     }
 
     fn hand_on(
         &self,
-        stored: &RecordBatch,
+        read: Rows,
         file_rows: u64,
+        deleted: &Option<Deleted>,
         reading: &mut Reading<'_>,
         first_row: u64,
         out: &Out<FileBatch>,
     ) -> Result<(), End> {
-        let internal = |e: arrow::error::ArrowError| DeltaError::Internal(e.to_string());
-        let rows = reading.stored..reading.stored + stored.num_rows() as u64;
+        let Rows { range: rows, kept, batch: left } = read;
         reading.stored = rows.end;
-        let kept = reading.deleted.as_ref().and_then(|deleted| deleted.kept(rows.clone()));
-        let left = match &kept {
-            Some(kept) => filter_record_batch(stored, kept).map_err(internal)?,
-            None => stored.clone(),
-        };
         reading.left += left.num_rows() as u64;
         reading.observer.see(&left);
         // Only what comes from `first_row` on is wanted.
-        let skip = first_row.saturating_sub(rows.start).min(stored.num_rows() as u64);
-        let gone = reading.deleted.as_ref().map_or(0, |deleted| deleted.within(rows.start..rows.start + skip));
+        let skip = first_row.saturating_sub(rows.start).min(rows.end - rows.start);
+        let gone = deleted.as_ref().map_or(0, |deleted| deleted.within(rows.start..rows.start + skip));
         let cut = |rows: u64| usize::try_from(rows).unwrap_or(usize::MAX);
         let wanted = left.slice(cut(skip - gone), left.num_rows() - cut(skip - gone));
         if wanted.num_rows() == 0 {

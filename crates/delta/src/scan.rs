@@ -1,6 +1,6 @@
 //! The files of a snapshot, replayed from the log and streamed: a table of a million files is never held at once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, MapArray, RecordBatch, StringArray, StructArray};
 use delta_kernel::engine::arrow_data::EngineDataArrowExt;
@@ -34,9 +34,9 @@ impl Snapshot {
 #[derive(Default)]
 struct Live {
     /// Places that this replay has given.
-    places: HashSet<String>,
-    /// Places that an earlier replay gave, which broke off.
-    given: HashSet<String>,
+    places: HashMap<String, Option<DeletionVector>>,
+    /// Files that an earlier replay gave, which broke off.
+    given: HashMap<String, Option<DeletionVector>>,
 }
 
 fn replay(snapshot: &Snapshot, out: &Out<Vec<SourceFile>>) -> Result<(), Stop> {
@@ -45,14 +45,17 @@ fn replay(snapshot: &Snapshot, out: &Out<Vec<SourceFile>>) -> Result<(), Stop> {
     let mut opened = snapshot.opened().clone();
     loop {
         let error = match replay_log(snapshot, &opened, &columns, &mut live, out) {
-            Ok(()) => return Ok(()),
+            Ok(()) => return live.agrees(snapshot).map_err(Stop::from),
             Err(Stop::Failed(error)) => error,
             Err(gone) => return Err(gone),
         };
         let Some(trouble) = opened.reading.trouble() else { return Err(error.into()) };
         let unreadable = unreadable(snapshot.shape().root(), &trouble);
         let mut without = opened.reading.without.clone();
-        let Some(version) = trouble.checkpoint.filter(|version| without.checkpoints.insert(*version)) else {
+        // A sidecar has no version in its name: it is of the checkpoint that was read.
+        let of_sidecar = || if trouble.commit.is_none() { opened.inner.log_segment().checkpoint_version } else { None };
+        let version = trouble.checkpoint.or_else(of_sidecar);
+        let Some(version) = version.filter(|version| without.checkpoints.insert(*version)) else {
             return Err(unreadable.into());
         };
         // A checkpoint that breaks off somewhere in the middle: the commits say the same from the beginning. What was given
@@ -66,6 +69,20 @@ fn replay(snapshot: &Snapshot, out: &Out<Vec<SourceFile>>) -> Result<(), Stop> {
         opened = snapshot.reopened(without).map_err(|_| unreadable)?;
         snapshot.note(passed_by(&trouble));
         live.given.extend(std::mem::take(&mut live.places));
+    }
+}
+
+impl Live {
+    /// Whether what was given before a replay broke off is what the whole log has.
+    fn agrees(&self, snapshot: &Snapshot) -> Result<(), DeltaError> {
+        let other = self.given.iter().find(|(path, vector)| self.places.get(*path) != Some(*vector));
+        match other {
+            None => Ok(()),
+            Some((path, _)) => Err(DeltaError::InvalidLog {
+                root: snapshot.shape().shown_root(),
+                reason: format!("its checkpoint and its commits say different things of {}", decoded(path)),
+            }),
+        }
     }
 }
 
@@ -90,7 +107,7 @@ fn replay_log(
         let rows = page.scan_files.apply_selection_vector().and_then(EngineDataArrowExt::try_into_record_batch);
         let mut files = page_files(snapshot, columns, &rows.map_err(of_log)?)?;
         for file in &files {
-            if !live.places.insert(file.path.clone()) {
+            if live.places.insert(file.path.clone(), file.deletion_vector.clone()).is_some() {
                 return Err(Stop::Failed(DeltaError::InvalidLog {
                     root: snapshot.shape().shown_root(),
                     reason: format!(
@@ -101,7 +118,7 @@ fn replay_log(
                 }));
             }
         }
-        files.retain(|file| !live.given.contains(&file.path));
+        files.retain(|file| !live.given.contains_key(&file.path));
         if !files.is_empty() {
             out.send(files)?;
         }

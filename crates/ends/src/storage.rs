@@ -129,7 +129,7 @@ mod tests {
                 local("", "/all"),
                 local(&format!("{account}/eu"), "/eu"),
                 local(&format!("{account}/eu/2024/"), "/eu-2024"),
-                local("wasbs://hr@acc.blob.core.windows.net", "/hr"),
+                local("wasbs://people@acc.blob.core.windows.net", "/hr"),
             ],
             ..pb::DatabricksSource::default()
         };
@@ -139,7 +139,7 @@ mod tests {
             (format!("{account}/eu"), "/eu"),
             (format!("{account}/europe/orders"), "/all"),
             (format!("{account}/eu/2024/orders"), "/eu-2024"),
-            ("https://acc.blob.core.windows.net/hr/people".to_owned(), "/hr"),
+            ("https://acc.blob.core.windows.net/people/all".to_owned(), "/hr"),
             ("abfss://sales@other.dfs.core.windows.net/eu/x".to_owned(), "/all"),
             ("file:///data/t".to_owned(), "/all"),
         ] {
@@ -154,7 +154,7 @@ mod tests {
             ..pb::DatabricksSource::default()
         };
         let storages = storage(&config).expect("usable");
-        assert_eq!(root_of(&storages, "abfss://hr@acc.dfs.core.windows.net/t"), None);
+        assert_eq!(root_of(&storages, "abfss://people@acc.dfs.core.windows.net/t"), None);
         let bad = pb::DatabricksSource { storage: vec![local("s3://x/y", "/x")], ..pb::DatabricksSource::default() };
         assert_eq!(storage(&bad).expect_err("no location").field, "databricks.storage");
     }

@@ -32,6 +32,8 @@ struct Inner {
     /// Bytes that may be held for pages.
     memory: u64,
     held: Mutex<Held>,
+    /// What the store said last, when it failed.
+    failed: Mutex<Option<object_store::Error>>,
 }
 
 #[derive(Default)]
@@ -67,12 +69,17 @@ impl FileBytes {
             }
         };
         let held = Mutex::new(Held { parts: vec![tail], ..Held::default() });
-        Ok(Self(Arc::new(Inner { store, object, size, io, memory, held })))
+        Ok(Self(Arc::new(Inner { store, object, size, io, memory, held, failed: Mutex::default() })))
     }
 
     /// How long it really is.
     pub(crate) fn size(&self) -> u64 {
         self.0.size
+    }
+
+    /// Holds a part of the file until the first row group is read.
+    pub(crate) fn keep(&self, start: u64, bytes: Bytes) {
+        self.held().parts.push((start, bytes));
     }
 
     /// Gets ready to read these columns of a row group, and lets go of what was held for another.
@@ -96,6 +103,11 @@ impl FileBytes {
         let window = (self.0.memory / 8 / (columns.len().max(1) as u64)).clamp(WINDOW_BYTES.start, WINDOW_BYTES.end);
         *self.held() = Held { parts, windows: HashMap::new(), columns, window };
         Ok(())
+    }
+
+    /// The store's error that the last reading failed with, if it was the store.
+    pub(crate) fn failed(&self) -> Option<object_store::Error> {
+        self.0.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn held(&self) -> std::sync::MutexGuard<'_, Held> {
@@ -125,7 +137,12 @@ impl FileBytes {
             Some(column) => end.max((start + ahead).min(column.end)),
             None => end,
         };
-        let fetched = self.0.io.block_on(self.0.store.get_range(&self.0.object, start..end)).map_err(external)?;
+        let fetched = self.0.io.block_on(self.0.store.get_range(&self.0.object, start..end));
+        let fetched = fetched.map_err(|error| {
+            let text = ParquetError::General(error.to_string());
+            *self.0.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            text
+        })?;
         if let Some(column) = column
             && end - start <= ahead.max(length.min(WINDOW_BYTES.end))
         {
@@ -138,7 +155,11 @@ impl FileBytes {
     /// Refuses a page by its header, before anything of it is fetched or unpacked.
     fn check_page(&self, start: u64) -> Result<(), ParquetError> {
         let few = self.range(start, 24.min(self.0.size.saturating_sub(start)))?;
-        let Some((unpacked, packed)) = page_sizes(&few) else { return Ok(()) };
+        let Some((unpacked, packed)) = page_sizes(&few) else {
+            // Every writer begins a header so; what does not cannot be bounded.
+            let reason = format!("the header of the page at byte {start} does not begin with its kind and sizes");
+            return Err(ParquetError::General(reason));
+        };
         let (needs, bound) = (unpacked.saturating_add(packed), self.0.memory / 2);
         if needs > bound {
             return Err(ParquetError::General(format!(

@@ -12,6 +12,21 @@ const GUESSED_ROWS_MIN: u64 = 256;
 /// Most bytes that a value may have at the target; larger ones are refused later, and must not fill the memory before.
 const VALUE_BYTES: u64 = 8 << 20;
 
+/// Bytes of a dictionary from which on a single entry of it may be long.
+const LONG_DICTIONARY: u64 = 4 << 20;
+
+/// Bytes that a column's dictionary of texts takes unpacked, as far as its stored bytes tell.
+fn dictionary_bytes(column: &ColumnChunkMetaData) -> u64 {
+    let positive = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
+    let Some(begin) = column.dictionary_page_offset().filter(|_| column.column_type() == PhysicalType::BYTE_ARRAY)
+    else {
+        return 0;
+    };
+    let packed = positive(column.data_page_offset().saturating_sub(begin));
+    let (all, unpacked) = (positive(column.compressed_size()).max(1), positive(column.uncompressed_size()));
+    u64::try_from(u128::from(unpacked) * u128::from(packed) / u128::from(all)).unwrap_or(unpacked).min(unpacked)
+}
+
 /// Rows of a row group.
 pub(crate) fn rows(group: &RowGroupMetaData) -> u64 {
     u64::try_from(group.num_rows()).unwrap_or(0)
@@ -23,10 +38,13 @@ pub(crate) fn rows(group: &RowGroupMetaData) -> u64 {
 /// a few at a time, since nothing tells how unevenly their bytes lie.
 pub(crate) fn pace(group: &RowGroupMetaData, leaves: &[usize], goal: Goal) -> (usize, usize) {
     let wanted = batch_rows(group, leaves, goal);
-    let columns = leaves.iter().filter_map(|leaf| group.columns().get(*leaf));
-    let stored: u64 = columns.map(|column| u64::try_from(column.uncompressed_size()).unwrap_or(0)).sum();
+    let columns = || leaves.iter().filter_map(|leaf| group.columns().get(*leaf));
+    let stored: u64 = columns().map(|column| u64::try_from(column.uncompressed_size()).unwrap_or(0)).sum();
+    // One long entry of a dictionary may stand for every row.
+    let entry = columns().map(dictionary_bytes).max().unwrap_or(0);
     if stored <= goal.memory / 2 {
-        return (wanted, wanted);
+        let fit = usize::try_from(goal.memory / 4 / entry.max(1)).unwrap_or(usize::MAX).max(1);
+        return (if entry > LONG_DICTIONARY { wanted.min(fit) } else { wanted }, wanted);
     }
     let few = usize::try_from(goal.memory / 4 / VALUE_BYTES).unwrap_or(usize::MAX).max(1);
     (wanted.min(few), wanted)

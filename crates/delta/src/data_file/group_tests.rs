@@ -76,6 +76,17 @@ fn a_dictionary_does_not_hide_how_long_its_texts_are() {
 }
 
 #[test]
+fn a_long_entry_of_a_dictionary_may_stand_for_every_row() {
+    let long = "x".repeat(8 << 20);
+    let few = texts(200, |_| long.clone());
+    let properties = WriterProperties::builder().set_dictionary_page_size_limit(16 << 20).build();
+    let reader = SerializedFileReader::new(bytes::Bytes::from(file(&few, properties))).expect("a file");
+    let group = untold(reader.metadata().row_group(0));
+    assert!(batch_rows(&group, &[0], GOAL) == 200, "guessed by what is stored");
+    assert!((1..=16).contains(&pace(&group, &[0], GOAL).0), "{:?}", pace(&group, &[0], GOAL));
+}
+
+#[test]
 fn a_group_that_does_not_fit_is_read_a_few_rows_at_a_time() {
     let long = texts(500, |i| format!("{i}{}", "x".repeat(100_000)));
     let reader = SerializedFileReader::new(bytes::Bytes::from(file(&long, plain()))).expect("a file");

@@ -5,17 +5,20 @@
 mod bare;
 mod bytes;
 mod find;
+mod footer;
 mod group;
 mod leaf;
 mod nested;
 mod plan;
 
 use std::num::NonZero;
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
-use arrow::compute::concat_batches;
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, new_null_array};
+use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{FileMetaData, ParquetMetaData, ParquetMetaDataBuilder, ParquetMetaDataReader};
@@ -74,13 +77,19 @@ pub(crate) struct DataFile {
 impl DataFile {
     /// Reads the footer and finds the table's columns. `schema` has those that are stored.
     pub(crate) fn open(bytes: FileBytes, shape: &TableShape, schema: SchemaRef, goal: Goal) -> Result<Self, FileFault> {
+        footer::check(&bytes, goal.memory / 16).map_err(|reason| FileFault::Column {
+            path: Vec::new(),
+            reason,
+            row: None,
+        })?;
         let footer = ParquetMetaDataReader::new().parse_and_finish(&bytes)?;
         let file = footer.file_metadata();
         let stored = shape.schema().fields().filter(|field| !shape.is_partition_column(field.name()));
         let plan = plan::plan(stored, shape.column_mapping(), file.schema_descr())?;
         let calendars = Calendars::of(file.key_value_metadata());
         let rows = footer.row_groups().iter().map(group::rows).sum();
-        let found = Self { rows, bytes, metadata: stripped(&footer, &plan)?, plan, calendars, schema, goal };
+        let metadata = stripped(footer, &plan)?;
+        let found = Self { rows, bytes, metadata, plan, calendars, schema, goal };
         if rows > 0 {
             found.check()?;
         }
@@ -103,8 +112,13 @@ impl DataFile {
         }
     }
 
-    /// Hands over its rows in their order.
-    pub(crate) fn read<E: From<FileFault>>(&self, mut take: impl FnMut(RecordBatch) -> Result<(), E>) -> Result<(), E> {
+    /// Hands over its rows in their order, with which of them are left if some are not: values of deleted rows are not looked
+    /// at. `kept` says which of a range of rows are left; none if all are.
+    pub(crate) fn read<E: From<FileFault>>(
+        &self,
+        kept: impl Fn(Range<u64>) -> Option<BooleanArray>,
+        mut take: impl FnMut(Rows) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut begin = 0_u64;
         for (index, group) in self.metadata.metadata().row_groups().iter().enumerate() {
             self.bytes.begin_group(group, &self.plan.leaves).map_err(FileFault::from)?;
@@ -115,36 +129,63 @@ impl DataFile {
                 .with_batch_size(at_once)
                 .build()
                 .map_err(FileFault::from)?;
+            let (at, told) = (begin, group::rows(group));
             let mut waiting = Waiting::default();
             for batch in batches {
-                let batch = batch.map_err(|e| FileFault::Parquet(e.into()))?;
-                waiting.add(batch);
+                waiting.add(batch.map_err(|e| self.failed(e))?);
                 if waiting.rows >= handed_on || waiting.bytes >= self.goal.bytes.get() {
-                    begin += self.hand_on(&mut waiting, begin, &mut take)?;
+                    begin += self.hand_on(&mut waiting, begin, &kept, &mut take)?;
                 }
             }
-            begin += self.hand_on(&mut waiting, begin, &mut take)?;
+            begin += self.hand_on(&mut waiting, begin, &kept, &mut take)?;
+            if begin - at != told {
+                // The reader takes the first page that ends early for the end of the group.
+                let reason =
+                    format!("row group {index} holds {} rows, its footer says {told}: it is damaged", begin - at);
+                return Err(FileFault::Column { path: Vec::new(), reason, row: None }.into());
+            }
         }
         Ok(())
+    }
+
+    /// The store's own error, which the reader turns into a text.
+    fn failed(&self, error: ArrowError) -> FileFault {
+        match self.bytes.failed() {
+            Some(store) => FileFault::Parquet(ParquetError::External(Box::new(store))),
+            None => FileFault::Parquet(error.into()),
+        }
     }
 
     fn hand_on<E: From<FileFault>>(
         &self,
         waiting: &mut Waiting,
         begin: u64,
-        take: &mut impl FnMut(RecordBatch) -> Result<(), E>,
+        kept: &impl Fn(Range<u64>) -> Option<BooleanArray>,
+        take: &mut impl FnMut(Rows) -> Result<(), E>,
     ) -> Result<u64, E> {
         let Waiting { batches, rows, .. } = std::mem::take(waiting);
         if let Some(first) = batches.first() {
             let batch = concat_batches(&first.schema(), &batches);
             drop(batches);
             let batch = batch.map_err(|e| FileFault::Parquet(e.into()))?;
-            take(self.carried(&batch, begin)?)?;
+            let range = begin..begin + rows as u64;
+            let kept = kept(range.clone());
+            let left = match &kept {
+                Some(kept) => filter_record_batch(&batch, kept).map_err(|e| FileFault::Parquet(e.into()))?,
+                None => batch,
+            };
+            let batch = self.carried(&left, begin, kept.as_ref())?;
+            take(Rows { range, kept, batch })?;
         }
         Ok(rows as u64)
     }
 
-    fn carried(&self, stored: &RecordBatch, first_row: u64) -> Result<RecordBatch, FileFault> {
+    fn carried(
+        &self,
+        stored: &RecordBatch,
+        first_row: u64,
+        kept: Option<&BooleanArray>,
+    ) -> Result<RecordBatch, FileFault> {
         let rows = stored.num_rows();
         let mut columns = Vec::with_capacity(self.plan.columns.len());
         for (member, field) in self.plan.columns.iter().zip(self.schema.fields()) {
@@ -161,8 +202,10 @@ impl DataFile {
             };
             columns.push(carry(array).map_err(|fault: Fault| {
                 let row = first_bad(rows, |rows| carry(&array.slice(0, rows)).is_ok());
+                // Of several faults, that of this row.
+                let fault = carry(&array.slice(0, row + 1)).err().unwrap_or(fault);
                 let path = std::iter::once(member.name.clone()).chain(fault.path).collect();
-                FileFault::Column { path, reason: fault.why, row: Some(first_row + row as u64) }
+                FileFault::Column { path, reason: fault.why, row: Some(first_row + stored_row(kept, row)) }
             })?);
         }
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
@@ -196,11 +239,31 @@ fn missing(column: &str) -> FileFault {
 }
 
 /// The footer with the schema by which values are read as they lie.
-fn stripped(footer: &ParquetMetaData, plan: &FilePlan) -> Result<ArrowReaderMetadata, ParquetError> {
+fn stripped(footer: ParquetMetaData, plan: &FilePlan) -> Result<ArrowReaderMetadata, ParquetError> {
     let file = footer.file_metadata();
     let file = FileMetaData::new(file.version(), file.num_rows(), None, None, plan.schema.clone(), None);
-    let metadata = ParquetMetaDataBuilder::new(file).set_row_groups(footer.row_groups().to_vec()).build();
+    let groups = footer.into_builder().take_row_groups();
+    let metadata = ParquetMetaDataBuilder::new(file).set_row_groups(groups).build();
     ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new().with_skip_arrow_metadata(true))
+}
+
+/// Some rows of a file.
+pub(crate) struct Rows {
+    /// Where they lie in it, those that are deleted included.
+    pub range: Range<u64>,
+    /// Which of them are left, if some are not.
+    pub kept: Option<BooleanArray>,
+    /// Those that are left.
+    pub batch: RecordBatch,
+}
+
+/// The place among all rows of one that is left.
+pub(crate) fn stored_row(kept: Option<&BooleanArray>, row: usize) -> u64 {
+    let stored = match kept {
+        None => Some(row),
+        Some(kept) => kept.iter().enumerate().filter(|(_, kept)| *kept == Some(true)).nth(row).map(|(at, _)| at),
+    };
+    stored.unwrap_or(row) as u64
 }
 
 /// The first row that makes the first rows bad, found by halving.

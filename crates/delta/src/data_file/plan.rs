@@ -189,6 +189,9 @@ impl Planner {
         if there.is_primitive() || bare::is_list(there) || bare::is_map(there) {
             return Err(self.refuse(format!("it is stored as {}, which is no STRUCT", bare::shown(there))));
         }
+        if bare::leaves(there) == 0 {
+            return Err(self.refuse("it is a struct without fields in the file".to_owned()));
+        }
         let wanted: Vec<&StructField> = fields.fields().collect();
         self.finder.has_ids(&wanted, there.get_fields()).map_err(|Missing(why)| self.refuse(why))?;
         let (members, rewritten) = self.members(&wanted, there.get_fields(), leaf)?;

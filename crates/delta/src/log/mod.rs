@@ -74,6 +74,8 @@ pub(crate) struct Trouble {
     pub file: String,
     /// The version, where the file is of a checkpoint.
     pub checkpoint: Option<u64>,
+    /// The version, where it is a commit.
+    pub commit: Option<u64>,
     pub reason: String,
 }
 
@@ -90,7 +92,12 @@ impl LogReading {
     fn failed(&self, file: &LogFile, error: KernelError) -> KernelError {
         let absent = matches!(&error, KernelError::FileNotFound(_));
         if absent || crate::error::store_error(&error).is_none() {
-            let trouble = Trouble { file: file.name.clone(), checkpoint: file.checkpoint, reason: kernel_text(&error) };
+            let trouble = Trouble {
+                file: file.name.clone(),
+                checkpoint: file.checkpoint,
+                commit: file.commit,
+                reason: kernel_text(&error),
+            };
             self.seen().trouble.get_or_insert(trouble);
         }
         error

@@ -61,8 +61,8 @@ impl Normalizer {
         for (column, field) in columns.iter_mut().zip(schema.fields()) {
             let Some(action) = column.as_struct_opt() else { continue };
             let normal = match field.name().as_str() {
-                "metaData" => texts(action, "schemaString", |text| self.schema(text)),
-                "add" | "remove" => texts(action, "path", |path| self.reading.places.normal(path)),
+                "metaData" => texts(action, "schemaString", |text| self.schema(text))?,
+                "add" | "remove" => texts(action, "path", |path| self.reading.places.normal(path))?,
                 _ => None,
             };
             let Some(normal) = normal else { continue };
@@ -145,14 +145,17 @@ fn strings<'a>(array: &'a StructArray, name: &str) -> Option<&'a StringArray> {
 }
 
 /// The struct with one of its text fields changed. None if there is nothing to change.
-fn texts(array: &StructArray, name: &str, change: impl Fn(&str) -> String) -> Option<StructArray> {
-    let at = array.fields().iter().position(|field| field.name() == name)?;
-    let old = array.columns().get(at)?.as_string_opt::<i32>()?;
+fn texts(array: &StructArray, name: &str, change: impl Fn(&str) -> String) -> Result<Option<StructArray>, String> {
+    let Some(at) = array.fields().iter().position(|field| field.name() == name) else { return Ok(None) };
+    let Some(old) = array.columns().get(at).and_then(|column| column.as_string_opt::<i32>()) else { return Ok(None) };
     let changed: StringArray = (0..array.len())
         .map(|row| (array.is_valid(row) && old.is_valid(row)).then(|| change(old.value(row))))
         .collect();
     let mut columns = array.columns().to_vec();
     // NULL exactly where the action is none: the kernel tells actions apart by that.
-    *columns.get_mut(at)? = Arc::new(changed);
-    StructArray::try_new(array.fields().clone(), columns, array.nulls().cloned()).ok()
+    if let Some(column) = columns.get_mut(at) {
+        *column = Arc::new(changed);
+    }
+    let made = StructArray::try_new(array.fields().clone(), columns, array.nulls().cloned());
+    made.map(Some).map_err(|e| format!("an action without a {name}: {e}"))
 }

@@ -23,6 +23,10 @@ pub(crate) struct Difference {
 /// How far a stored timestamp may lie from its bound, in microseconds.
 const TIME_TOLERANCE: i64 = 1_000;
 
+/// Zones had offsets with seconds until 1972, which Spark leaves out of a bound's text.
+const WHOLE_OFFSETS: i64 = 73_000_000_000_000;
+const ODD_OFFSETS: i64 = 60_000_000;
+
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 /// How far a double may lie from its bound, as a part of it: the JSON library reads a number's digits to the last place or
@@ -92,7 +96,11 @@ pub(super) fn holds(bound: &str, found: &Observed, end: End, tight: bool) -> Opt
             Some(bound) => value.cmp(&bound),
             None => near(*value as f64, number.as_f64()?)?,
         },
-        (Observed::Double(value), Value::Number(number)) => within(*value, number.as_f64()?, LAST_PLACES)?,
+        (Observed::Double(value), Value::Number(number)) => {
+            let bound = number.as_f64()?;
+            // A column that was FLOAT when the bound was written has the float's digits in it.
+            if f64::from(bound as f32) == *value { Ordering::Equal } else { within(*value, bound, LAST_PLACES)? }
+        }
         (Observed::Float(value), Value::Number(number)) => {
             let bound = number.as_f64()?;
             // Written with the digits of a float or of the double that it is.
@@ -111,7 +119,8 @@ pub(super) fn holds(bound: &str, found: &Observed, end: End, tight: bool) -> Opt
         }
         (Observed::Time(micros, instant), Value::String(text)) => {
             let bound = time(text, *instant)?;
-            if micros.abs_diff(bound) <= TIME_TOLERANCE.unsigned_abs() { Ordering::Equal } else { micros.cmp(&bound) }
+            let tolerance = if text.ends_with('Z') || bound >= WHOLE_OFFSETS { TIME_TOLERANCE } else { ODD_OFFSETS };
+            if micros.abs_diff(bound) <= tolerance.unsigned_abs() { Ordering::Equal } else { micros.cmp(&bound) }
         }
         _ => return None,
     };
@@ -157,14 +166,8 @@ fn text_holds(bound: &str, found: &str, end: End, tight: bool) -> bool {
     match (end, tight) {
         (End::Least, true) => found.starts_with(bound),
         (End::Least, false) => found >= bound || found.starts_with(bound),
-        (End::Most, true) => {
-            found == bound
-                || (is_cut(bound)
-                    && (found.starts_with(bound) || (found <= bound && found.starts_with(without_last(bound)))))
-        }
-        (End::Most, false) => {
-            found <= bound || (is_cut(bound) && (found.starts_with(bound) || found.starts_with(without_last(bound))))
-        }
+        (End::Most, true) => found == bound || (is_cut(bound) && begins(found, bound)),
+        (End::Most, false) => found <= bound || (is_cut(bound) && begins(found, bound)),
     }
 }
 
@@ -172,7 +175,18 @@ fn text_holds(bound: &str, found: &str, end: End, tight: bool) -> bool {
 /// behind the beginning.
 fn is_cut(bound: &str) -> bool {
     const LEFT: usize = 32;
-    bound.chars().count() >= LEFT || bound.ends_with(['\u{7f}', '\u{7fff}', '\u{ffff}', '\u{10ffff}'])
+    // Arrow's writers leave 64 bytes.
+    bound.chars().count() >= LEFT
+        || bound.len() >= 61
+        || bound.ends_with(['\u{7f}', '\u{7fff}', '\u{fffd}', '\u{ffff}', '\u{10ffff}'])
+}
+
+/// Whether a text begins as a cut bound does, whatever its writer put behind the beginning (or made of half a character).
+fn begins(found: &str, bound: &str) -> bool {
+    let beginning = without_last(bound);
+    found.starts_with(bound)
+        || found.starts_with(beginning)
+        || beginning.strip_suffix('?').is_some_and(|beginning| found.starts_with(beginning))
 }
 
 fn without_last(text: &str) -> &str {

@@ -145,6 +145,40 @@ fn a_double_may_lie_beside_its_bound_in_the_last_place_and_no_further() {
 }
 
 #[test]
+fn bounds_may_have_what_writers_leave_out() {
+    let told = |bound: &str, found: Observed| holds(bound, &found, End::Most, true);
+    // 1900-01-01 by the clocks of Shanghai, which were 8:05:43 ahead; the text has no seconds of an offset.
+    let shanghai = Observed::Time(-2_209_017_943_000_000, true);
+    assert_eq!(told(r#""1900-01-01T00:00:00.000+08:05""#, shanghai.clone()), Some(true));
+    assert_eq!(told(r#""1900-01-01T00:02:00.000+08:05""#, shanghai), Some(false));
+    assert_eq!(told(r#""2020-01-01T00:00:43.000+08:00""#, Observed::Time(1_577_808_000_000_000, true)), Some(false));
+    // Stored as FLOAT, and widened since.
+    assert_eq!(told("1.1", Observed::Double(f64::from(1.1_f32))), Some(true));
+    assert_eq!(told("1.2", Observed::Double(f64::from(1.1_f32))), Some(false));
+    let text = |text: &str| Observed::Text(text.to_owned());
+    let (emojis, letters) = ("\u{1f600}".repeat(20), "a".repeat(32));
+    assert_eq!(told(&format!("\"{}\u{fffd}\"", "\u{1f600}".repeat(16)), text(&emojis)), Some(true));
+    assert_eq!(told(&format!("\"{letters}\u{fffd}\""), text(&format!("{letters}\u{1f600}"))), Some(true));
+    assert_eq!(
+        told(&format!("\"{}?\u{fffd}\"", "a".repeat(31)), text(&format!("{}\u{1f600}", "a".repeat(31)))),
+        Some(true)
+    );
+    assert_eq!(told(&format!("\"b{}\u{fffd}\"", "a".repeat(31)), text(&letters)), Some(false));
+}
+
+#[test]
+fn a_plan_hears_of_timestamps_only_where_bounds_are_exact() {
+    let shape = shape();
+    let columns = shape.time_columns();
+    assert_eq!(columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(), ["at"]);
+    let beyond = |statistics: &str| columns[0].beyond(&FileStatistics::parse(statistics), &(0..=10)).map(str::to_owned);
+    let far = r#""maxValues":{"at":"9999-12-31T23:59:59.999Z"}"#;
+    assert_eq!(beyond(&format!("{{{far}}}")).as_deref(), Some(r#""9999-12-31T23:59:59.999Z""#));
+    assert_eq!(beyond(&format!(r#"{{"tightBounds":false,{far}}}"#)), None, "those rows may be the deleted ones");
+    assert_eq!(beyond(r#"{"maxValues":{"at":"1970-01-01T00:00:00.000Z"}}"#), None);
+}
+
+#[test]
 fn bounds_of_texts_may_be_cut() {
     let long = "abcdefghijklmnopqrstuvwxyz0123456789";
     let cut = &long[..32];

@@ -25,6 +25,10 @@ impl TimeColumn {
     /// The bound of it by these statistics, as the log writes it, that lies outside of a range of microseconds since 1970.
     #[must_use]
     pub fn beyond<'a>(&self, told: &'a FileStatistics, micros: &RangeInclusive<i64>) -> Option<&'a str> {
+        if !told.tight {
+            // Rows were deleted since, and those may be the ones that reach so far.
+            return None;
+        }
         let of_this = |column: &&ColumnStatistics| column.path == self.stored;
         let column = told.columns.iter().find(of_this)?;
         let outside = |bound: &&str| {

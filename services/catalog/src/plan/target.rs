@@ -93,6 +93,13 @@ mod tests {
         plan_table(&source, rules).definition.unwrap()
     }
 
+    /// Its properties as the service tells them, of the kind of the definition.
+    fn told(definition: &TableDefinition) -> BTreeMap<String, String> {
+        let mut properties = definition.properties.clone();
+        properties.insert("table.format.version".to_owned(), "2".to_owned());
+        properties
+    }
+
     fn there(definition: &TableDefinition) -> TableInfo {
         TableInfo {
             target: definition.target.clone(),
@@ -100,7 +107,7 @@ mod tests {
             partition_columns: definition.partition_columns.clone(),
             comment: None,
             lifecycle_days: None,
-            properties: definition.properties.clone(),
+            properties: told(definition),
             primary_key: Vec::new(),
             is_view: false,
             last_modified: None,
@@ -150,7 +157,7 @@ mod tests {
         let planned = planned(true, &rules);
         let ours = there(&planned);
         let mut theirs = ours.clone();
-        theirs.properties = BTreeMap::from([(OWNER_PROPERTY.to_owned(), "u/s/t".to_owned())]);
+        theirs.properties.insert(OWNER_PROPERTY.to_owned(), "u/s/t".to_owned());
         let found = |there: &TableInfo, policy| {
             let mut notes = Vec::new();
             judge(&planned, there, Some(policy), &mut notes);
