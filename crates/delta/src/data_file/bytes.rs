@@ -44,6 +44,8 @@ struct Held {
     windows: HashMap<u64, (u64, Bytes)>,
     columns: Vec<Range<u64>>,
     window: u64,
+    /// Of each column, where its next page begins: behind what was fetched of it last.
+    next_page: HashMap<u64, u64>,
 }
 
 impl FileBytes {
@@ -101,7 +103,7 @@ impl FileBytes {
             Vec::new()
         };
         let window = (self.0.memory / 8 / (columns.len().max(1) as u64)).clamp(WINDOW_BYTES.start, WINDOW_BYTES.end);
-        *self.held() = Held { parts, windows: HashMap::new(), columns, window };
+        *self.held() = Held { parts, columns, window, ..Held::default() };
         Ok(())
     }
 
@@ -154,8 +156,13 @@ impl FileBytes {
 
     /// Refuses a page by its header, before anything of it is fetched or unpacked.
     fn check_page(&self, start: u64) -> Result<(), ParquetError> {
-        if !self.held().columns.iter().any(|column| column.contains(&start)) {
-            // No page: the library reads the footer so, too.
+        let begins = {
+            let held = self.held();
+            let column = held.columns.iter().find(|column| column.contains(&start));
+            column.is_some_and(|column| *held.next_page.get(&column.start).unwrap_or(&column.start) == start)
+        };
+        if !begins {
+            // The library reads the footer so, too, and the rest of a page whose header it has seen.
             return Ok(());
         }
         let few = self.range(start, 24.min(self.0.size.saturating_sub(start)))?;
@@ -220,8 +227,14 @@ impl ChunkReader for FileBytes {
         Ok(Cursor { file: self.clone(), at: start })
     }
 
+    /// And so for the rest of it, behind its header.
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        self.range(start, length as u64)
+        let bytes = self.range(start, length as u64)?;
+        let mut held = self.held();
+        if let Some(column) = held.columns.iter().find(|column| column.contains(&start)).map(|column| column.start) {
+            held.next_page.insert(column, start + length as u64);
+        }
+        Ok(bytes)
     }
 }
 

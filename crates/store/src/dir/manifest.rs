@@ -51,6 +51,13 @@ impl Manifest {
         Ok(Some((Self { file, path, next }, newest.map(|(_, summary)| summary))))
     }
 
+    /// Takes the file away, durably.
+    pub fn discard(directory: &Directory) -> Result<()> {
+        let path = directory.path().join(NAME);
+        std::fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+        sync_dir(directory.path())
+    }
+
     /// A new file that holds this, durable.
     pub fn create(directory: &Directory, summary: &Summary) -> Result<Self> {
         let (fresh, path) = (directory.path().join("manifest.new"), directory.path().join(NAME));

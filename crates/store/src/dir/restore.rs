@@ -43,7 +43,15 @@ impl Directory {
                 rename(&self.live(), &broken)?;
                 sync_dir(self.path())?;
             }
-            let lost = lost(&head, Manifest::open(self)?.and_then(|(_, told)| told));
+            let told = match Manifest::open(self)? {
+                // A manifest that is damaged itself would put the restored database in doubt, too.
+                Some((_, None)) => {
+                    Manifest::discard(self)?;
+                    None
+                }
+                other => other.and_then(|(_, told)| told),
+            };
+            let lost = lost(&head, told);
             tracing::warn!(export = %path.display(), revision = head.revision, incarnation = number, lost, "restored");
             return self.finish_swap();
         }
