@@ -7,6 +7,7 @@
 
 pub mod calls;
 pub mod faults;
+pub mod outsider;
 pub mod peers;
 pub mod process;
 pub mod raw;
