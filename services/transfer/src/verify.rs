@@ -10,8 +10,9 @@ use mms_proto::types::v1::{
     TargetUnit, ValueOrigin, Verdict, VerificationCheck, VerificationKind, VerificationLevel, VerificationResult,
 };
 
+use crate::context::{Published, Run};
 use crate::error::{Result, TransferError};
-use crate::run::{Published, Run, Target};
+use crate::target::Target;
 
 /// Partitions counted by one statement: what a result shows at most, with room.
 const PARTITIONS_AT_ONCE: usize = 500;
