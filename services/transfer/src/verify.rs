@@ -9,7 +9,6 @@ use mms_proto::types::v1::{
 use prost::Message as _;
 
 use crate::context::{Published, Run};
-use crate::count;
 use crate::error::{Result, TransferError};
 use crate::target::Target;
 
