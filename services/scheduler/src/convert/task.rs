@@ -20,16 +20,11 @@ use crate::plan::scope;
 use crate::record::{Check, JobTable, Known, Log, Sample, Step, Task, TaskState, Unit, Verification};
 use crate::report::take::{Found, Said};
 
-/// Source partitions of a unit that are shown in a task and in a check: a unit may have tens of thousands.
-const SHOWN_OF_UNIT: usize = 1_000;
-const SHOWN_OF_CHECK: usize = 100;
-
 fn unit_to(index: usize, unit: &Unit) -> types::TargetUnit {
     types::TargetUnit {
         index: count(index),
         partition: unit.partition.iter().map(value_to).collect(),
-        source_partitions: unit.source_partitions.iter().take(SHOWN_OF_UNIT).cloned().collect(),
-        source_partition_count: count(unit.source_partitions.len()),
+        source_partitions: unit.source_partitions.clone(),
         file_count: unit.file_count,
         source_bytes: unit.source_bytes,
         source_rows: unit.source_rows,
@@ -41,6 +36,7 @@ fn units_to(task: &Task) -> Vec<types::TargetUnit> {
 }
 
 fn verification_to(found: Verification) -> types::VerificationSummary {
+    let count = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     types::VerificationSummary {
         level: found.level.number(),
         verdict: found.verdict.number(),
@@ -50,14 +46,9 @@ fn verification_to(found: Verification) -> types::VerificationSummary {
     }
 }
 
-fn count(number: usize) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
 /// A check of a task's unit, as callers see it.
 pub fn check_to(key: &TaskKey, task: &Task, check: Check) -> types::VerificationCheck {
     let unit = usize::try_from(check.unit_index).ok().and_then(|index| task.units.get(index));
-    let source = unit.map(|unit| unit.source_partitions.as_slice()).unwrap_or_default();
     let sample = |sample: Sample| types::VerificationSample {
         row: sample.row,
         source_value: sample.source_value,
@@ -101,8 +92,6 @@ fn found_from(found: types::VerificationResult) -> Found {
     };
     let counts = checks.iter().filter(|check| check.kind == types::VerificationKind::RowCount);
     let rows = counts.map(|check| check.target_value.as_ref()?.parse::<i64>().ok());
-    // Of checks that were left out, nobody knows what they counted.
-    let target_rows = if total == count(checks.len()) { rows.sum() } else { None };
     let summary = Verification {
         level: level.into(),
         verdict: verdict.into(),
