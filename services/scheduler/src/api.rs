@@ -1,6 +1,7 @@
 //! One file a gRPC service: protobuf in, domain out, domain in, protobuf out. No decisions.
 
 mod change;
+mod intents;
 mod job;
 mod job_reads;
 mod lineage;

@@ -1,8 +1,11 @@
-//! Who may write a target unit, and that of two writers only one commits.
+//! Who may write a target unit, that of two writers only one commits, and what becomes of what was written when the table goes.
 
 pub mod claim;
 pub mod intent;
+pub mod newer;
 pub mod open;
+pub mod sweep;
+pub mod target;
 
 #[cfg(test)]
 mod tests;

@@ -62,6 +62,32 @@ pub enum SchedulerError {
         /// The owner.
         job: String,
     },
+    /// A newer version is at the target.
+    #[error(
+        "version {there} of {table} is at {target}, and this job would write version {own} over it: make a new job, which pins \
+         the newest version, or set older_version to OVERWRITE"
+    )]
+    TargetNewer {
+        /// The source table.
+        table: String,
+        /// Where it goes.
+        target: String,
+        /// The version there.
+        there: i64,
+        /// The job's version.
+        own: i64,
+    },
+    /// An intent is not one that may be dropped.
+    #[error(
+        "{intent} cannot be cancelled: only one that drops a table can be, 20 minutes after it was begun, while nobody works on \
+         {task}; any other is resolved by the next task there"
+    )]
+    IntentStands {
+        /// The intent.
+        intent: String,
+        /// Its task.
+        task: String,
+    },
     /// The lease is lost.
     #[error("the lease of {0} is lost: drop the task")]
     Fenced(String),
@@ -114,6 +140,10 @@ impl From<SchedulerError> for ApiError {
             E::TargetOwned { target, job } => Self::new(Code::FailedPrecondition, ErrorReason::TargetOwned, text)
                 .with("target", target)
                 .with("job", job),
+            E::TargetNewer { target, there, .. } => Self::new(Code::FailedPrecondition, ErrorReason::TargetNewer, text)
+                .with("target", target)
+                .with("version", there.to_string()),
+            E::IntentStands { intent, .. } => Self::wrong_state(intent, "OPEN", text),
             E::Fenced(task) => Self::new(Code::Aborted, ErrorReason::Fenced, text).with("task", task),
             E::WorkerUnknown(worker) => {
                 Self::new(Code::FailedPrecondition, ErrorReason::WorkerUnknown, text).with("worker", worker)

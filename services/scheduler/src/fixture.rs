@@ -20,12 +20,14 @@ use crate::moment::Moment;
 use crate::peers::Peers;
 use crate::plan::tasks;
 use crate::record::{
-    Asked, Commit, Epoch, Holder, Intent, IntentUnit, Job, Known, Limits, Notice, PartitionValue, Reason, Spec,
-    Step as TaskStep, TablePlan, Target, TargetName, Task, TunnelCommit, Unit, Verification, Version, Worker,
+    Asked, AtTarget, Commit, Epoch, Holder, Identity, Intent, IntentUnit, Job, Known, Limits, Notice, PartitionValue,
+    Reason, Spec, Step as TaskStep, TablePlan, Target, TargetEvent, TargetName, Task, TunnelCommit, Unit, Verification,
+    Version, Worker,
 };
-use crate::report::take::{self, Found, Said};
+use crate::report::at_target::Looked;
+use crate::report::take::{self, Found, Said, Taken};
 use crate::scheduler::Scheduler;
-use crate::store::{JOBS, NOTICES, TASKS, WORKERS, schema};
+use crate::store::{JOBS, NOTICES, TARGETS, TASKS, WORKERS, schema};
 
 /// What is not as usual with a job of the fixture.
 #[derive(Debug, Clone, Default)]
@@ -68,6 +70,11 @@ pub fn target() -> TargetName {
     TargetName { project: "p".to_owned(), schema: "s".to_owned(), table: "T".to_owned() }
 }
 
+/// The table that is at the target.
+pub fn there() -> Identity {
+    Identity { nonce: "there".to_owned(), ..Identity::default() }
+}
+
 /// An intent on some units, by their index.
 pub fn intent(units: &[usize]) -> Intent {
     let unit = |index: &usize| IntentUnit {
@@ -80,6 +87,7 @@ pub fn intent(units: &[usize]) -> Intent {
         target: target(),
         units: units.iter().map(unit).collect(),
         commit: Some(Commit::Tunnel(TunnelCommit { session_id: "u".to_owned(), ..TunnelCommit::default() })),
+        identity: Some(there()),
         ..Intent::default()
     }
 }
@@ -201,15 +209,20 @@ impl Fixture {
         let (key, epoch, next) = (granted.key.clone(), granted.task.epoch, granted.task.next_step());
         for step in granted.task.steps().into_iter().filter(|step| Some(*step) >= next) {
             let (at, holder, task) = (self.at(), holder(id), key.clone());
-            self.commit(move |tx| {
-                if step == TaskStep::Data {
-                    publish(tx, &at, &task, &holder, epoch)?;
-                }
-                assert!(take::take(tx, &at, &task, &holder, epoch, Some(done(step)), &[])?);
-                Ok(())
-            })
-            .await
-            .expect("taken");
+            let taken = self
+                .commit(move |tx| {
+                    if step == TaskStep::Data {
+                        publish(tx, &at, &task, &holder, epoch)?;
+                    }
+                    let taken = take::take(tx, &at, &task, &holder, epoch, Some(done(step)), &[])?;
+                    assert_ne!(taken, Taken::No);
+                    Ok(taken)
+                })
+                .await
+                .expect("taken");
+            if taken == Taken::Waits {
+                break;
+            }
         }
         key
     }
@@ -224,7 +237,7 @@ impl Fixture {
     pub async fn report(&self, number: u32, id: &str, epoch: Epoch, said: Said) -> bool {
         let (at, holder) = (self.at(), holder(id));
         let taken = self.commit(move |tx| take::take(tx, &at, &task_key(number), &holder, epoch, Some(said), &[]));
-        taken.await.expect("the store works")
+        taken.await.expect("the store works") != Taken::No
     }
 }
 
@@ -233,13 +246,14 @@ pub fn done(step: TaskStep) -> Said {
     let equal = Verification { verdict: Verdict::Equal.into(), ..Verification::default() };
     let equal = Found { summary: equal, checks: Vec::new() };
     let verification = (step == TaskStep::Verification).then_some(equal);
-    Said::Done { step, rows: 7, bytes: 70, verification }
+    let look = (step == TaskStep::Look).then(|| Box::new(Looked { identity: there(), ..Looked::default() }));
+    Said::Done { step, rows: 7, bytes: 70, verification, identity: (step == TaskStep::Schema).then(there), look }
 }
 
 /// A step that failed, as a worker says it.
 pub fn failed(step: TaskStep, permanent: bool) -> Said {
     let reason = Reason::new(ErrorReason::TargetFailed, "it broke");
-    Said::Failed { step, permanent, reason, verification: None }
+    Said::Failed { step, permanent, reason, verification: None, missed: None, lost: Vec::new() }
 }
 
 /// A fixture whose job was stopped at work.
@@ -254,11 +268,15 @@ pub async fn stopped(units: usize) -> Fixture {
 
 fn seed(tx: &mut Tx<'_>, at: &Moment, given: Given, units: usize) -> Result<()> {
     seed_job(tx, at, &job_key(), given, 0..units, "")?;
-    let all = [TaskStep::Schema, TaskStep::Data, TaskStep::Verification];
+    // The table is there, and known.
+    let mut known = AtTarget::default();
+    known.apply(TargetEvent::Seen(there()));
+    tx.put(&TARGETS, &target().key(), &known)?;
+    let all = [TaskStep::Schema, TaskStep::Data, TaskStep::Verification, TaskStep::Look];
     for id in ["a", "b"] {
         tx.put(&WORKERS, &id.to_owned(), &able(&holder(id).instance, &all))?;
     }
-    tx.put(&WORKERS, &"ddl".to_owned(), &able("ddl-1", &all[..1]))?;
+    tx.put(&WORKERS, &"ddl".to_owned(), &able("ddl-1", &[TaskStep::Schema, TaskStep::Look]))?;
     let part = Worker { roles: vec![TaskRole::Part.into()], ..able("part-1", &all) };
     tx.put(&WORKERS, &"part".to_owned(), &part)?;
     Ok(())

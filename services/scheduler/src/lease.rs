@@ -7,7 +7,9 @@ pub mod end;
 pub mod expire;
 pub mod heartbeat;
 pub mod held;
+pub mod lacks;
 pub mod manifest;
+pub mod published;
 pub mod register;
 pub mod wait;
 

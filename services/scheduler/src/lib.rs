@@ -14,6 +14,8 @@ mod fixture;
 mod job;
 mod key;
 mod lease;
+#[cfg(test)]
+mod model;
 mod moment;
 mod name;
 mod pages;
@@ -49,6 +51,7 @@ pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
     lease::expire::adopt(&scheduler)?;
     run(&ctx, "planner", plan::planner::run(scheduler.clone(), ctx.shutdown.clone()));
     run(&ctx, "leases", lease::expire::expire(scheduler.clone(), ctx.shutdown.clone()));
+    run(&ctx, "lost targets", commit::sweep::run(scheduler.clone(), ctx.shutdown.clone()));
     run(&ctx, "notices", report::tell::tell(scheduler.clone(), ctx.shutdown.clone()));
     run(&ctx, "uses", source_uses::hold(scheduler.clone(), ctx.shutdown.clone()));
     run(&ctx, "retention", retention::run(scheduler.clone(), ctx.shutdown.clone()));

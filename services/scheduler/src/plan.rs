@@ -5,3 +5,4 @@ pub mod scope;
 mod split;
 mod spool;
 pub mod tasks;
+pub mod waits;

@@ -3,6 +3,7 @@
 //! [`UnitClaim`]) shows them to everybody and takes an event from anybody, and only its own file decides what follows; an
 //! [`Intent`] is resolved once. Knows neither the store nor who raises events.
 
+mod at_target;
 mod claim;
 mod counts;
 mod delta;
@@ -26,10 +27,13 @@ mod task_state;
 mod verification;
 mod worker;
 
+pub use at_target::{AtTarget, Identity, TargetEvent};
 pub use claim::{ClaimEvent, Owner, TableClaim, UnitClaim};
 pub use counts::Counts;
 pub use delta::{TaskDelta, flip};
-pub use intent::{Commit, Effect, Intent, IntentUnit, Replacement, SqlCommit, StorageCommit, TunnelCommit};
+pub use intent::{
+    Commit, DroppedPartition, Effect, Intent, IntentUnit, Replacement, SqlCommit, StorageCommit, TunnelCommit,
+};
 pub use job::{Asked, Job};
 pub use job_state::{Change, JobEvent, JobState, WrongState};
 pub use known::{Known, Numbered};

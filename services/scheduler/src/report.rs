@@ -1,5 +1,6 @@
 //! What workers say of tasks, what is written down of it, and what the catalog is told.
 
+pub mod at_target;
 pub mod log;
 pub mod notice;
 pub mod take;

@@ -11,6 +11,7 @@ use crate::key::JobKey;
 use crate::lease::clock::Leases;
 use crate::moment::Moment;
 use crate::peers::Peers;
+use crate::plan::waits::Waits;
 
 /// The shared parts; cheap to clone.
 #[derive(Clone)]
@@ -21,6 +22,8 @@ pub struct Scheduler {
     pub leases: Arc<Leases>,
     /// The other services.
     pub peers: Peers,
+    /// What planning waits for.
+    pub waits: Arc<Waits>,
     turns: Arc<Mutex<HashMap<JobKey, Arc<tokio::sync::Mutex<()>>>>>,
     now_ms: fn() -> i64,
     random: fn() -> f64,
@@ -29,7 +32,7 @@ pub struct Scheduler {
 impl Scheduler {
     /// Parts that read time and chance from these functions.
     pub fn new(store: Store, leases: Leases, peers: Peers, now_ms: fn() -> i64, random: fn() -> f64) -> Self {
-        Self { store, leases: Arc::new(leases), peers, turns: Arc::default(), now_ms, random }
+        Self { store, leases: Arc::new(leases), peers, waits: Arc::default(), turns: Arc::default(), now_ms, random }
     }
 
     /// What a commit needs from outside.

@@ -33,10 +33,13 @@ pub static CHANGED_TABLES: Index<ChangedKey, TableKey, record::JobTable> =
     Index::new("changed", |key, table| vec![ChangedKey { job: key.job.clone(), revision: table.revision }]);
 
 pub static TASKS: Table<TaskKey, record::Task> =
-    Table::new("tasks", 1).indexed(&[&READY_TASKS, &LEASED_TASKS, &DOING_TASKS]);
+    Table::new("tasks", 1).indexed(&[&READY_TASKS, &LOOKS, &LEASED_TASKS, &DOING_TASKS]);
 /// Tasks that could be leased if their job runs and their retry time has come.
 pub static READY_TASKS: Index<TaskKey, TaskKey, record::Task> =
     Index::new("ready", |key, task| if task.is_ready() { vec![key.clone()] } else { Vec::new() });
+/// Tasks that wait to look at their whole table, which they may once every other task of their job has ended.
+pub static LOOKS: Index<TaskKey, TaskKey, record::Task> =
+    Index::new("looks", |key, task| if task.is_ready_to_look() { vec![key.clone()] } else { Vec::new() });
 /// Tasks that somebody holds.
 pub static LEASED_TASKS: Index<TaskKey, TaskKey, record::Task> =
     Index::new("leased", |key, task| if task.leased() { vec![key.clone()] } else { Vec::new() });
@@ -48,6 +51,11 @@ pub static MANIFESTS: Table<ChunkKey, record::ManifestChunk> = Table::new("manif
 pub static LOGS: Table<LogKey, record::Log> = Table::new("logs", 1);
 /// What the last verification of each task compared.
 pub static CHECKS: Table<CheckKey, record::Check> = Table::new("checks", 1);
+/// What is known of the target tables that jobs wrote to.
+pub static TARGETS: Table<TargetKey, record::AtTarget> = Table::new("targets", 1).indexed(&[&STALE_TARGETS]);
+/// Targets of which tasks of live jobs may still count what was published in an earlier generation.
+pub static STALE_TARGETS: Index<TargetKey, TargetKey, record::AtTarget> =
+    Index::new("stale", |key, at| if at.is_stale() { vec![key.clone()] } else { Vec::new() });
 pub static UNITS: Table<UnitKey, record::UnitClaim> = Table::new("units", 1);
 pub static TABLE_CLAIMS: Table<TableClaimKey, record::TableClaim> = Table::new("table_claims", 1);
 /// Open intents by their id; a resolved one is removed with its claim.

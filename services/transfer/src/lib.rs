@@ -8,6 +8,7 @@ mod api;
 mod batch;
 mod config;
 mod context;
+mod count;
 mod data;
 mod definition;
 mod ends;

@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use crate::context::{Published, Run};
 use crate::error::{Result, TransferError};
+use crate::identity;
 use crate::target::Target;
 
 /// How long a commit may be in doubt before the attempt ends; its successor goes on asking.

@@ -9,6 +9,7 @@ use mms_proto::types::v1::{
 use prost::Message as _;
 
 use crate::context::{Published, Run};
+use crate::count;
 use crate::error::{Result, TransferError};
 use crate::target::Target;
 

@@ -18,8 +18,9 @@ use crate::job::request::Call;
 use crate::job::stored;
 use crate::key::JobKey;
 use crate::lease::clock::Progress;
+use crate::lease::lacks;
 use crate::name::{job_key, job_table_key, task_key};
-use crate::record::Job;
+use crate::record::{Job, JobState, Reason};
 
 fn digest(request: &pb::CreateJobRequest) -> Vec<u8> {
     // Canonical JSON has its keys in order; the wire form of a map has not.
@@ -35,7 +36,16 @@ impl Api {
         let done = job.counts.bytes_done + running.bytes;
         // Kept only for jobs that move something: it is forgotten when they end.
         let speed = if job.state.is_ended() { 0 } else { leases.speed(key, done, tokio::time::Instant::now()) };
-        job_to(key, job, running, speed, view)
+        // What cannot be read now is not said; the rest is.
+        let waiting = self.waiting_for(key, job).ok().flatten();
+        job_to(key, job, running, speed, waiting.as_ref(), view)
+    }
+
+    fn waiting_for(&self, key: &JobKey, job: &Job) -> Result<Option<Reason>> {
+        if job.state == JobState::Planning {
+            return Ok(self.scheduler.waits.of(key));
+        }
+        self.scheduler.store.read(|read| lacks::everywhere(read, key, job))
     }
 
     fn shown(&self, key: &JobKey, view: View) -> Result<Option<pb::Job>> {
@@ -57,7 +67,7 @@ impl Api {
         };
         let (key, job) = create::judged(&self.scheduler, wanted, &caller)?;
         if request.validate_only {
-            return Ok(Some(job_to(&key, &job, Progress::default(), 0, View::Full)));
+            return Ok(Some(job_to(&key, &job, Progress::default(), 0, None, View::Full)));
         }
         let (key, job) = create::create(&self.scheduler, call, key, job).await?;
         Ok(Some(self.show(&key, &job, View::Full)))
@@ -144,6 +154,24 @@ impl JobService for Api {
         let own = key.clone();
         let job = self.changed(call, key, move |tx, at| calls::retry(tx, at, &own)).await?;
         Ok(Response::new(pb::RetryJobResponse { job }))
+    }
+
+    async fn list_intents(
+        &self,
+        request: Request<pb::ListIntentsRequest>,
+    ) -> Result<Response<pb::ListIntentsResponse>, Status> {
+        let request = request.into_inner();
+        check(&request)?;
+        self.intents(&request).map(Response::new)
+    }
+
+    async fn cancel_intent(
+        &self,
+        request: Request<pb::CancelIntentRequest>,
+    ) -> Result<Response<pb::CancelIntentResponse>, Status> {
+        let request = request.into_inner();
+        check(&request)?;
+        self.cancel(request.intent_id).await.map(Response::new)
     }
 
     async fn delete_job(

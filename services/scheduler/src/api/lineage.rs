@@ -11,7 +11,8 @@ use super::{Api, check};
 use crate::convert::lineage_to;
 use crate::error::SchedulerError;
 use crate::key::{TargetKey, UnitKey};
-use crate::store::LINEAGE;
+use crate::record::Lineage;
+use crate::store::{LINEAGE, TARGETS};
 
 fn text(unit: &UnitKey) -> String {
     format!("{}\n{}", unit.target, unit.partition)
@@ -42,10 +43,21 @@ impl LineageService for Api {
             .store
             .read(|read| read.page(&LINEAGE, &Scope::all(), after.as_ref(), size))
             .map_err(SchedulerError::from)?;
-        let own = found.items.into_iter().map(|(_, lineage)| lineage);
-        let own = own.filter(|lineage| source.as_ref().is_none_or(|id| *id == lineage.data_source));
+        // What went into a table that is gone is nowhere any more.
+        let there = |unit: &UnitKey, lineage: &Lineage| {
+            let known = self.scheduler.store.read(|read| read.get(&TARGETS, &unit.target));
+            known
+                .map(|known| known.unwrap_or_default().generation() == lineage.generation)
+                .map_err(SchedulerError::from)
+        };
+        let mut own = Vec::new();
+        for (unit, lineage) in found.items {
+            if source.as_ref().is_none_or(|id| *id == lineage.data_source) && there(&unit, &lineage)? {
+                own.push(lineage);
+            }
+        }
         Ok(Response::new(pb::ListLineageResponse {
-            entries: own.map(lineage_to).collect(),
+            entries: own.into_iter().map(lineage_to).collect(),
             next_page_token: found.next.map(|unit| page::token(&arguments, &text(&unit))).unwrap_or_default(),
             total_size: None,
         }))

@@ -17,10 +17,10 @@ use crate::convert::{duration, epoch_from, intent_from, intent_to, lease_to, sai
 use crate::error::{Result, SchedulerError};
 use crate::key::TaskKey;
 use crate::lease::clock::Progress;
-use crate::lease::{heartbeat, held, manifest, register, wait};
+use crate::lease::{heartbeat, held, manifest, published, register, wait};
 use crate::name::{parse_task, task_key};
 use crate::record::Holder;
-use crate::report::take;
+use crate::report::take::{self, Taken};
 
 /// The version of the lease contract that is spoken here.
 const CONTRACT_VERSION: i32 = 1;
@@ -82,8 +82,9 @@ impl Api {
         };
         let lines = report.lines.into_iter().map(line).collect();
         let (epoch, said) = (epoch_from(report.epoch), said_from(report.event));
-        let accepted = take::report(&self.scheduler, key, holder.clone(), epoch, said, lines).await?;
-        Ok(pb::TaskReportAnswer { task: report.task, accepted })
+        let taken = take::report(&self.scheduler, key, holder.clone(), epoch, said, lines).await?;
+        let (accepted, lease_ended) = (taken != Taken::No, taken == Taken::Waits);
+        Ok(pb::TaskReportAnswer { task: report.task, accepted, lease_ended })
     }
 
     /// All intents of a call in one commit: if one is not as it must be, none is stored.
@@ -91,6 +92,7 @@ impl Api {
         use pb::commit_answer::Answer as Said;
         let (at, by) = (self.scheduler.moment(), holder.clone());
         let keys = task_keys("requests", requests.iter().map(|request| &*request.task))?;
+        let epochs: Vec<_> = requests.iter().map(|request| epoch_from(request.epoch)).collect();
         let begin = move |tx: &mut Tx<'_>| {
             let mut answers = Vec::with_capacity(requests.len());
             for (item, (key, asked)) in keys.iter().zip(requests).enumerate() {
@@ -108,9 +110,16 @@ impl Api {
                 };
                 answers.push(pb::CommitAnswer { intent_id: id, answer: Some(answer) });
             }
-            Ok(answers)
+            Ok((keys.into_iter().zip(epochs), answers))
         };
-        self.scheduler.store.commit(begin).await
+        let (asked, answers) = self.scheduler.store.commit(begin).await?;
+        for ((key, epoch), answer) in asked.zip(&answers) {
+            // A lease may have ended with it: then its time has no meaning any more.
+            if matches!(answer.answer, Some(Said::Fenced(_))) {
+                self.scheduler.leases.end(&key, epoch);
+            }
+        }
+        Ok(answers)
     }
 
     /// All outcomes of a call in one commit, likewise.
@@ -135,11 +144,13 @@ impl Api {
     }
 }
 
+type PublishedStream = Pin<Box<dyn Stream<Item = Result<pb::ReadPublishedUnitsResponse, Status>> + Send>>;
 type ManifestStream = Pin<Box<dyn Stream<Item = Result<pb::ReadTaskManifestResponse, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl WorkerService for Api {
     type ReadTaskManifestStream = ManifestStream;
+    type ReadPublishedUnitsStream = PublishedStream;
 
     async fn register_worker(
         &self,
@@ -256,6 +267,19 @@ impl WorkerService for Api {
         let units = task.units.iter().enumerate().map(|(index, unit)| (u32::try_from(index).unwrap_or(0), unit.number));
         let units: Vec<(u32, u32)> = units.filter(|(index, _)| wanted.is_none_or(|only| only == *index)).collect();
         Ok(Response::new(Box::pin(manifest::files(self.scheduler.store.clone(), &key, &task, units))))
+    }
+
+    async fn read_published_units(
+        &self,
+        request: Request<pb::ReadPublishedUnitsRequest>,
+    ) -> Result<Response<Self::ReadPublishedUnitsStream>, Status> {
+        let request = request.into_inner();
+        check(&request)?;
+        let worker: WorkerName = name("worker", &request.worker)?;
+        let key = task_key(&name::<TaskName>("task", &request.task)?)?;
+        let (epoch, at) = (epoch_from(request.epoch), self.scheduler.moment());
+        let task = self.scheduler.store.read(|read| held::held_by(read, &at, &key, worker.id().as_str(), epoch))?;
+        Ok(Response::new(Box::pin(published::units(self.scheduler.store.clone(), &key, &task)?)))
     }
 
     async fn release_tasks(

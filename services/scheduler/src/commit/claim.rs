@@ -14,7 +14,7 @@ use crate::record::{ClaimEvent, Job, Owner, TableClaim, Target, TargetName, Unit
 use crate::store::{JOB_TABLES, JOBS, TABLE_CLAIMS, UNITS};
 
 /// Whether a claim of this job holds.
-fn holds(read: &impl Read, key: &JobKey, uid: &str) -> Result<bool> {
+pub fn holds(read: &impl Read, key: &JobKey, uid: &str) -> Result<bool> {
     Ok(read.get(&JOBS, key)?.is_some_and(|job| job.uid() == uid && job.owns_units()))
 }
 

@@ -2,13 +2,11 @@
 //! replaces a table covers all its units. An intent outlives its lease, its task and its job; only its resolution closes
 //! it. Every check is made before the first write: an answer other than Granted leaves the store as it was.
 
-use std::ops::ControlFlow;
-
 use mms_proto::scheduler::v1::CommitOutcome;
 use mms_proto::types::v1::TargetPolicy;
-use mms_store::{Read, Scope, Tx};
+use mms_store::{Read, Tx};
 
-use super::open;
+use super::{open, sweep, target};
 use crate::error::{Result, SchedulerError};
 use crate::job::rollup;
 use crate::key::TaskKey;
@@ -16,7 +14,8 @@ use crate::lease::held::held;
 use crate::moment::Moment;
 use crate::name;
 use crate::record::{
-    ClaimEvent, Effect, Epoch, Holder, Intent, IntentUnit, Job, Lineage, TargetName, Task, TaskEvent, partition_text,
+    AtTarget, ClaimEvent, Effect, Epoch, Holder, Identity, Intent, IntentUnit, Job, Lineage, Step, TargetEvent, Task,
+    TaskEvent, partition_text,
 };
 use crate::report::notice;
 use crate::store::{INTENTS, JOB_TABLES, JOBS, LINEAGE, TASKS, UNITS};
@@ -50,7 +49,13 @@ pub fn begin(
     };
     let Some(job) = tx.get(&JOBS, &task_key.job)? else { return Ok(Answer::Fenced) };
     may_begin(tx, task_key, &task, &job, &asked)?;
-    let intent = asked.of(task_key, job.uid(), at.now_ms);
+    let known = known(tx, at, task_key, &task, &asked)?;
+    if !asked.replaces() && !counts(&task, &known, asked.identity.as_ref()) {
+        // The session is one of a table that is gone. The lease goes with it: the worker is to drop the task.
+        sweep::lose(tx, at, task_key, &task, &known)?;
+        return Ok(Answer::Fenced);
+    }
+    let intent = Intent { generation: known.generation(), ..asked.of(task_key, job.uid(), at.now_ms) };
     if let Some(stored) = tx.get(&INTENTS, &id.to_owned())? {
         return if stored == (Intent { begin_time_ms: stored.begin_time_ms, ..intent }) {
             Ok(Answer::Granted)
@@ -70,11 +75,28 @@ pub fn begin(
         claim.apply(ClaimEvent::Opened(id))?;
         tx.put(&UNITS, &unit, &claim)?;
     }
-    if intent.replaces() {
+    if intent.drops_table() {
+        // Told before the drop: whoever hears it late has at worst moved too much.
         notice::dropped(tx, at, task_key, &task)?;
     }
     tx.put(&INTENTS, &id.to_owned(), &intent)?;
     Ok(Answer::Granted)
+}
+
+/// What is known of the target. A task whose job makes no tables takes the one that it finds.
+fn known(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &Task, asked: &Intent) -> Result<AtTarget> {
+    match &asked.identity {
+        Some(found) if !task.steps().contains(&Step::Schema) => {
+            target::happened(tx, at, (key, task), &asked.target, TargetEvent::Seen(found.clone()))
+        }
+        _ => target::of(tx, &asked.target),
+    }
+}
+
+/// Whether a session that was made in this table publishes into the one there is, of the generation that the task knows.
+fn counts(task: &Task, known: &AtTarget, session: Option<&Identity>) -> bool {
+    let same = known.identity().zip(session).is_some_and(|(known, session)| known.is(session));
+    same && task.is_of_generation(known.generation())
 }
 
 fn invalid(field: &str, text: impl Into<String>) -> SchedulerError {
@@ -101,6 +123,9 @@ fn may_begin(tx: &Tx<'_>, key: &TaskKey, task: &Task, job: &Job, intent: &Intent
         let own = usize::try_from(unit.unit_index).ok().and_then(|index| task.units.get(index));
         own.is_some_and(|own| partition_text(&own.partition) == partition_text(&unit.partition))
     };
+    if intent.identity.is_none() {
+        return Err(invalid("identity", "is needed: the table that the session was made in"));
+    }
     if intent.units.is_empty() || !intent.units.iter().all(own) {
         return Err(invalid("units", format!("must name one or more units of {name}, and no others")));
     }
@@ -136,12 +161,41 @@ pub fn resolve(
     }
     tx.delete(&INTENTS, &id.to_owned())?;
     match intent.resolve(outcome) {
-        // Nothing of the table is there any more, whoever wrote it: a job that comes back writes its units again.
-        Effect::Dropped(target) => forget(tx, &target)?,
+        // Nothing of the table is there any more, whoever wrote it.
+        Effect::Dropped(target, partitions) if partitions.is_empty() => {
+            target::happened(tx, at, (task_key, &task), &target, TargetEvent::Dropped)?;
+        }
+        Effect::Dropped(target, partitions) => {
+            for partition in partitions {
+                tx.delete(&LINEAGE, &target.unit_key(&partition.values))?;
+            }
+        }
         Effect::Published(intent) => publish(tx, at, id, &intent)?,
         Effect::Nothing => {}
     }
     Ok(true)
+}
+
+/// How old an intent is before it may be cancelled: the date that its statement was signed with holds for 15 minutes, and clocks
+/// differ.
+const CANCEL_AFTER_MS: i64 = 20 * 60 * 1_000;
+
+/// Drops an intent that replaces a table and whose statement cannot start any more, as nobody can say what became of it. Whatever it
+/// did, what was published there counts no more.
+pub fn cancel(tx: &mut Tx<'_>, at: &Moment, id: &str) -> Result<Intent> {
+    let name = || format!("intents/{id}");
+    let intent = tx.get(&INTENTS, &id.to_owned())?.ok_or_else(|| SchedulerError::NotFound(name()))?;
+    let key = intent.task_key();
+    let task = tx.get(&TASKS, &key)?.filter(|task| task.leased());
+    let age = at.now_ms - intent.begin_time_ms;
+    if !intent.replaces() || age < CANCEL_AFTER_MS || task.is_some() {
+        return Err(SchedulerError::IntentStands { intent: name(), task: name::task_name(&key) });
+    }
+    tx.delete(&INTENTS, &id.to_owned())?;
+    if intent.drops_table() {
+        target::doubt(tx, &intent.target)?;
+    }
+    Ok(intent)
 }
 
 /// Whether an intent stands in the way of a task.
@@ -157,22 +211,13 @@ fn concerns(read: &impl Read, key: &TaskKey, task: &Task, intent: &Intent) -> Re
     Ok(intent.units.iter().any(|unit| own.contains(&partition_text(&unit.partition))))
 }
 
-/// Forgets who wrote what into a table that was dropped.
-fn forget(tx: &mut Tx<'_>, target: &TargetName) -> Result<()> {
-    let mut gone = Vec::new();
-    tx.scan(&LINEAGE, &Scope::prefix(&target.key()), |unit, _| {
-        gone.push(unit);
-        ControlFlow::Continue(())
-    })?;
-    for unit in gone {
-        tx.delete(&LINEAGE, &unit)?;
-    }
-    Ok(())
-}
-
 /// Records that an intent was applied: its units are published, if their task still is the one that wrote them.
 fn publish(tx: &mut Tx<'_>, at: &Moment, id: &str, intent: &Intent) -> Result<()> {
     let key = intent.task_key();
+    if target::of(tx, &intent.target)?.generation() != intent.generation {
+        // It went into a table that is gone.
+        return Ok(());
+    }
     let same = tx.get(&JOBS, &key.job)?.is_some_and(|job| job.uid() == intent.job_uid);
     let Some(before) = tx.get(&TASKS, &key)?.filter(|_| same) else {
         // Rows of a job that is gone: whoever wrote the units before has them no more.
@@ -187,7 +232,8 @@ fn publish(tx: &mut Tx<'_>, at: &Moment, id: &str, intent: &Intent) -> Result<()
     for unit in &intent.units {
         let index = usize::try_from(unit.unit_index).ok().filter(|index| *index < task.units.len());
         if let Some(index) = index {
-            task.apply(at, TaskEvent::UnitPublished { index, rows: unit.rows, bytes: unit.bytes })?;
+            let generation = intent.generation;
+            task.apply(at, TaskEvent::UnitPublished { generation, index, rows: unit.rows, bytes: unit.bytes })?;
         }
         let entry = Lineage {
             time_ms: at.now_ms,
@@ -200,6 +246,7 @@ fn publish(tx: &mut Tx<'_>, at: &Moment, id: &str, intent: &Intent) -> Result<()
             rows: unit.rows,
             data_source: key.job.data_source.clone(),
             job_uid: intent.job_uid.clone(),
+            generation: intent.generation,
         };
         tx.put(&LINEAGE, &intent.target.unit_key(&unit.partition), &entry)?;
     }

@@ -8,16 +8,16 @@ use mms_store::{Read, Scope, Tx};
 use proptest::prelude::*;
 
 use super::intent::{self as intents, Answer};
-use super::open;
+use super::{open, target as at_target};
 use crate::error::{Result, SchedulerError};
 use crate::fixture::{Fixture, done, holder, intent, job_key, target, task_key};
 use crate::lease::end;
-use crate::record::{Asked, ClaimEvent, Commit, Epoch, Intent, Job, LeaseEnd, Lineage, Replacement, Spec, Step};
-use crate::store::{INTENTS, JOBS, LINEAGE, UNITS};
+use crate::record::{Asked, ClaimEvent, Commit, Epoch, Intent, Job, LeaseEnd, Replacement, Spec, Step};
+use crate::store::{INTENTS, JOBS, UNITS};
 
 /// An intent that replaces the fixture's table.
 fn replace() -> Intent {
-    let commit = Commit::Replace(Replacement { instance_key: "k".to_owned() });
+    let commit = Commit::Replace(Replacement { instance_key: "k".to_owned(), partitions: Vec::new() });
     Intent { commit: Some(commit), ..intent(&[]) }
 }
 
@@ -98,13 +98,21 @@ async fn a_replacement_covers_every_unit_of_the_table() {
     let open = fixture.store.read(|read| open::of_task(read, &granted.key, &granted.task)).expect("readable");
     assert_eq!(open.iter().map(|(id, _)| &**id).collect::<Vec<_>>(), ["r1"]);
     let second = granted.task.epoch;
-    let unit = target().unit_key(&intent(&[1]).units[0].partition);
-    let written = unit.clone();
-    fixture.commit(move |tx| Ok(tx.put(&LINEAGE, &written, &Lineage::default())?)).await.expect("stored");
+    let known = |fixture: &Fixture| fixture.store.read(|read| at_target::of(read, &target())).expect("readable");
+    let before = known(&fixture);
     assert!(resolve(&fixture, 0, "b", second, "r1", CommitOutcome::Committed).await.expect("taken"));
     assert!(!fixture.task(0).units[0].published);
-    let written = fixture.store.read(|read| read.get(&LINEAGE, &unit)).expect("readable");
-    assert_eq!(written, None, "what was written into the dropped table is gone");
+    let after = known(&fixture);
+    assert!(after.generation() > before.generation() && after.is_stale(), "what was written into it counts no more");
+    assert_eq!(after.identity(), None);
+    let unmade = begin(&fixture, 0, "b", second, "i2", intent(&[0])).await.expect("answered");
+    assert_eq!(unmade, Answer::Fenced, "there is no table that a session could be of");
+}
+
+#[tokio::test]
+async fn a_replacement_waits_for_what_is_open_on_any_unit() {
+    let fixture = Fixture::replacing(2, 1).await;
+    let second = fixture.lease("b", 1).await[0].task.epoch;
     assert_eq!(begin(&fixture, 0, "b", second, "i2", intent(&[0])).await.expect("answered"), Answer::Granted);
     let replaced = begin(&fixture, 0, "b", second, "r3", replace()).await.expect("answered");
     assert!(matches!(replaced, Answer::Open(id, _) if id == "i2"), "and the other way round");

@@ -3,7 +3,8 @@
 use mms_proto::scheduler::v1 as pb;
 use pb::commit_intent::Commit;
 
-use super::plan::{target_name_from, target_name_to, value_from, value_to};
+use super::plan::{identity_from, identity_to, target_name_from, target_name_to, value_from, value_to};
+use super::time::time;
 use crate::name;
 use crate::record;
 
@@ -27,12 +28,16 @@ pub fn intent_from(intent: pb::CommitIntent) -> Option<record::Intent> {
             instance_key: sql.instance_key,
             staging: sql.staging.map(target_name_from),
         }),
-        Commit::Replace(replace) => record::Commit::Replace(record::Replacement { instance_key: replace.instance_key }),
+        Commit::Replace(replace) => record::Commit::Replace(record::Replacement {
+            instance_key: replace.instance_key,
+            partitions: replace.partitions.into_iter().map(dropped_from).collect(),
+        }),
     };
     Some(record::Intent {
         target: target_name_from(intent.target?),
         units: intent.units.into_iter().map(unit).collect(),
         commit: Some(commit),
+        identity: intent.identity.map(identity_from),
         ..record::Intent::default()
     })
 }
@@ -58,7 +63,11 @@ pub fn intent_to(id: &str, intent: &record::Intent) -> pb::CommitIntent {
             staging: sql.staging.as_ref().map(target_name_to),
         }),
         record::Commit::Replace(replace) => {
-            Commit::Replace(pb::TableReplacement { instance_key: replace.instance_key })
+            let partition = |partition: record::DroppedPartition| pb::DroppedPartition {
+                values: partition.values.iter().map(value_to).collect(),
+            };
+            let partitions = replace.partitions.into_iter().map(partition).collect();
+            Commit::Replace(pb::TableReplacement { instance_key: replace.instance_key, partitions })
         }
     };
     pb::CommitIntent {
@@ -68,7 +77,13 @@ pub fn intent_to(id: &str, intent: &record::Intent) -> pb::CommitIntent {
         units: intent.units.iter().map(unit).collect(),
         commit: intent.commit.as_ref().map(commit),
         job_uid: intent.job_uid.clone(),
+        identity: intent.identity.as_ref().map(identity_to),
+        begin_time: time(intent.begin_time_ms),
     }
+}
+
+fn dropped_from(partition: pb::DroppedPartition) -> record::DroppedPartition {
+    record::DroppedPartition { values: partition.values.into_iter().map(value_from).collect() }
 }
 
 #[cfg(test)]
@@ -85,6 +100,8 @@ mod tests {
             units: vec![pb::IntentUnit { unit_index: 2, partition: Vec::new(), rows: 5, bytes: 6 }],
             commit: Some(Commit::Tunnel(pb::TunnelCommit { session_id: "u".into(), block_ids: vec![0, 1] })),
             job_uid: String::new(),
+            identity: Some(mms_proto::types::v1::TargetIdentity { nonce: "n".into(), ..Default::default() }),
+            begin_time: None,
         };
         let stored = intent_from(intent.clone()).expect("complete");
         assert_eq!(intent_to("i", &stored), intent);

@@ -41,6 +41,7 @@ pub fn job_from(spec: pb::JobSpec) -> Result<Spec> {
         priority: spec.priority,
         pool: spec.pool,
         table_options: spec.table_options.into_iter().map(table_options_from).collect::<Result<_>>()?,
+        older_version: or("older_version", spec.older_version, pb::OlderVersion::Refuse)?,
         unsupported_tables: or("unsupported_tables", spec.unsupported_tables, pb::UnsupportedTables::Skip)?,
         max_concurrent_tasks: spec.max_concurrent_tasks,
         max_partitions_per_task: spec.max_partitions_per_task,
@@ -143,6 +144,7 @@ fn spec_to(spec: &Spec) -> pb::JobSpec {
         engine: pb::Engine::BuiltIn as i32,
         pool: spec.pool.clone(),
         table_options: spec.table_options.iter().map(table_options_to).collect(),
+        older_version: spec.older_version.number(),
         unsupported_tables: spec.unsupported_tables.number(),
         max_concurrent_tasks: spec.max_concurrent_tasks,
         max_partitions_per_task: spec.max_partitions_per_task,
@@ -157,7 +159,14 @@ fn spec_to(spec: &Spec) -> pb::JobSpec {
 }
 
 /// A job as callers see it, with what its running tasks say of themselves and its present speed.
-pub fn job_to(key: &JobKey, job: &Job, running: Progress, bytes_per_second: i64, view: View) -> pb::Job {
+pub fn job_to(
+    key: &JobKey,
+    job: &Job,
+    running: Progress,
+    bytes_per_second: i64,
+    waiting_for: Option<&Reason>,
+    view: View,
+) -> pb::Job {
     let counts = &job.counts;
     let bytes_done = (counts.bytes_done + running.bytes).min(counts.bytes_total.max(counts.bytes_done));
     let left = counts.bytes_total - bytes_done;
@@ -170,6 +179,7 @@ pub fn job_to(key: &JobKey, job: &Job, running: Progress, bytes_per_second: i64,
         tables_blocked: counts.tables_blocked,
         tables_skipped: counts.tables_skipped,
         tables_done: counts.tables_done,
+        tables_failed: counts.tables_failed,
         tasks_total: counts.tasks_total,
         tasks_running: counts.tasks_running,
         tasks_done: counts.tasks_done,
@@ -190,6 +200,7 @@ pub fn job_to(key: &JobKey, job: &Job, running: Progress, bytes_per_second: i64,
         spec: (view == View::Full).then(|| spec_to(job.spec())),
         state: job.state.number(),
         reason: job.reason.as_ref().map(reason_to),
+        waiting_for: waiting_for.map(reason_to),
         progress: Some(progress),
         timer: String::new(),
         creator: asked.creator.clone(),

@@ -7,6 +7,7 @@ use super::number::told;
 use super::time::{millis, time};
 use crate::error::Result;
 use crate::record;
+use crate::record::Identity;
 
 pub fn version_from(version: Option<pb::SourceVersion>) -> record::Version {
     match version.and_then(|version| version.version) {
@@ -188,5 +189,23 @@ pub fn file_to(file: record::SourceFile) -> pb::SourceFile {
             tight_bounds: told.tight_bounds,
             columns: told.columns.into_iter().map(column_to).collect(),
         }),
+    }
+}
+
+/// Which table of its name it is.
+pub fn identity_from(identity: pb::TargetIdentity) -> Identity {
+    Identity {
+        table_id: identity.table_id,
+        create_time_s: identity.create_time.map(|time| time.seconds),
+        nonce: identity.nonce,
+    }
+}
+
+/// The contract's form of it.
+pub fn identity_to(identity: &Identity) -> pb::TargetIdentity {
+    pb::TargetIdentity {
+        table_id: identity.table_id.clone(),
+        create_time: identity.create_time_s.map(|seconds| prost_types::Timestamp { seconds, nanos: 0 }),
+        nonce: identity.nonce.clone(),
     }
 }

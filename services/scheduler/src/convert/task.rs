@@ -8,7 +8,7 @@ use pb::task_report::Event as PbEvent;
 use super::intent::intent_to;
 use super::job::{reason_from, reason_to};
 use super::number::{count, numbers};
-use super::plan::{delta_to, target_name_to, target_to, value_to, version_to};
+use super::plan::{delta_to, identity_from, identity_to, target_name_to, target_to, value_from, value_to, version_to};
 use super::time::{duration, time};
 use super::worker::epoch_to;
 use crate::error::Result;
@@ -18,13 +18,19 @@ use crate::lease::dispatch::Granted;
 use crate::name;
 use crate::plan::scope;
 use crate::record::{Check, JobTable, Known, Log, Sample, Step, Task, TaskState, Unit, Verification};
+use crate::report::at_target::{Looked, LookedUnit};
 use crate::report::take::{Found, Said};
+
+/// Source partitions of a unit that are shown in a task and in a check: a unit may have tens of thousands.
+const SHOWN_OF_UNIT: usize = 1_000;
+const SHOWN_OF_CHECK: usize = 100;
 
 fn unit_to(index: usize, unit: &Unit) -> types::TargetUnit {
     types::TargetUnit {
         index: count(index),
         partition: unit.partition.iter().map(value_to).collect(),
-        source_partitions: unit.source_partitions.clone(),
+        source_partitions: unit.source_partitions.iter().take(SHOWN_OF_UNIT).cloned().collect(),
+        source_partition_count: long(unit.source_partitions.len()),
         file_count: unit.file_count,
         source_bytes: unit.source_bytes,
         source_rows: unit.source_rows,
@@ -36,19 +42,23 @@ fn units_to(task: &Task) -> Vec<types::TargetUnit> {
 }
 
 fn verification_to(found: Verification) -> types::VerificationSummary {
-    let count = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     types::VerificationSummary {
         level: found.level.number(),
         verdict: found.verdict.number(),
-        checks_total: count(found.checks_total),
-        checks_different: count(found.checks_different),
-        checks_unknown: count(found.checks_unknown),
+        checks_total: found.checks_total,
+        checks_different: found.checks_different,
+        checks_unknown: found.checks_unknown,
     }
+}
+
+fn long(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// A check of a task's unit, as callers see it.
 pub fn check_to(key: &TaskKey, task: &Task, check: Check) -> types::VerificationCheck {
     let unit = usize::try_from(check.unit_index).ok().and_then(|index| task.units.get(index));
+    let source = unit.map(|unit| unit.source_partitions.as_slice()).unwrap_or_default();
     let sample = |sample: Sample| types::VerificationSample {
         row: sample.row,
         source_value: sample.source_value,
@@ -58,7 +68,8 @@ pub fn check_to(key: &TaskKey, task: &Task, check: Check) -> types::Verification
         task: name::task_name(key),
         unit_index: check.unit_index,
         target_partition: unit.map(|unit| unit.partition.iter().map(value_to).collect()).unwrap_or_default(),
-        source_partitions: unit.map(|unit| unit.source_partitions.clone()).unwrap_or_default(),
+        source_partitions: source.iter().take(SHOWN_OF_CHECK).cloned().collect(),
+        source_partition_count: long(source.len()),
         kind: check.kind.number(),
         column: check.column,
         source_value: check.source_value,
@@ -87,17 +98,19 @@ fn found_from(found: types::VerificationResult) -> Found {
     };
     let (level, verdict) = (found.level(), found.verdict());
     let checks: Vec<Check> = found.checks.into_iter().map(check).collect();
-    let of = |verdict: types::Verdict| {
-        u32::try_from(checks.iter().filter(|check| check.verdict == verdict).count()).unwrap_or(u32::MAX)
-    };
+    let of = |verdict: types::Verdict| long(checks.iter().filter(|check| check.verdict == verdict).count());
+    let total = found.checks_total.max(long(checks.len()));
     let counts = checks.iter().filter(|check| check.kind == types::VerificationKind::RowCount);
     let rows = counts.map(|check| check.target_value.as_ref()?.parse::<i64>().ok());
+    // Of checks that were left out, nobody knows what they counted.
+    let target_rows = if total == long(checks.len()) { rows.sum() } else { None };
     let summary = Verification {
         level: level.into(),
         verdict: verdict.into(),
-        checks_different: of(types::Verdict::Different),
-        checks_unknown: of(types::Verdict::Unknown),
-        target_rows: rows.sum(),
+        checks_total: total,
+        checks_different: found.checks_different.max(of(types::Verdict::Different)),
+        checks_unknown: found.checks_unknown.max(of(types::Verdict::Unknown)),
+        target_rows,
         ..Verification::default()
     };
     Found { summary, checks }
@@ -187,6 +200,7 @@ fn spec_to(granted: &Granted) -> Result<pb::TaskSpec> {
         tunnel_quota: job.limits.tunnel_quota.clone(),
         role: pb::TaskRole::Single as i32,
         group: None,
+        identity: granted.identity.as_ref().map(identity_to),
         statistics_mismatch: scope::options(spec, &planned.schema, &planned.table)
             .map_or(0, |options| options.statistics_mismatch.number()),
     })
@@ -202,13 +216,34 @@ pub fn said_from(event: Option<PbEvent>) -> Option<Said> {
             rows: done.rows,
             bytes: done.bytes,
             verification: done.verification.map(found_from),
+            identity: done.identity.map(identity_from),
+            look: done.look.map(looked_from).map(Box::new),
         }),
         PbEvent::Failed(failed) => step(failed.step).map(|step| Said::Failed {
             step,
             permanent: failed.failure_class() == pb::FailureClass::Permanent,
             reason: failed.reason.map(reason_from).unwrap_or_default(),
             verification: failed.verification.map(found_from),
+            missed: failed.table_gone.then(|| failed.identity.map(identity_from)),
+            lost: Vec::new(),
         }),
+    }
+}
+
+fn looked_from(look: pb::TargetLook) -> Looked {
+    let units = |units: Vec<pb::LookedUnit>| {
+        let unit = |unit: pb::LookedUnit| LookedUnit {
+            partition: unit.partition.into_iter().map(value_from).collect(),
+            rows: unit.rows,
+        };
+        units.into_iter().map(unit).collect()
+    };
+    Looked {
+        identity: look.identity.map(identity_from).unwrap_or_default(),
+        rows: look.rows,
+        different: (look.different_count, units(look.different)),
+        surplus: (look.surplus_count, units(look.surplus)),
+        digest: look.state_digest.to_vec(),
     }
 }
 

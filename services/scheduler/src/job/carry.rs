@@ -109,6 +109,9 @@ pub async fn take_up(scheduler: &Scheduler) -> Result<()> {
                 Err(SchedulerError::TargetOwned { target, job }) => {
                     tracing::warn!(target_table = target, owner = job, "{} does not come back", name::job_name(&key));
                 }
+                Err(error @ SchedulerError::TargetNewer { .. }) => {
+                    tracing::warn!(%error, "{} does not come back", name::job_name(&key));
+                }
                 other => drop(other?),
             }
         }

@@ -8,14 +8,16 @@ use prost::Message;
 
 use super::rollup::{self, Roll};
 use super::stored;
-use crate::commit::claim;
+use crate::commit::{claim, newer, target as targets};
 use crate::error::{Result, SchedulerError};
 use crate::key::{JobKey, TableKey, TaskKey};
 use crate::lease::end;
 use crate::moment::Moment;
 use crate::name;
 use crate::pages::{ROWS_AT_ONCE, clear_some};
-use crate::record::{Change, Epoch, Job, JobEvent, LeaseEnd, TableEvent, Target, Task, TaskEvent};
+use crate::record::{
+    Change, Epoch, Job, JobEvent, JobTable, LeaseEnd, Lineage, TableEvent, Target, Task, TaskEvent, Version,
+};
 use crate::report::log::{self, Line};
 use crate::report::notice;
 use crate::store::{CHECKS, DOING_TASKS, INTENTS, JOB_TABLES, JOBS, LINEAGE, LOGS, MANIFESTS, TASKS, UNITS};
@@ -101,17 +103,17 @@ fn stop(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, job: Job) -> Result<Step> {
 /// Claims the targets of a job that comes back; refused if another live job has taken one meanwhile.
 fn claim_some(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, job: Job, cursor: Cursor) -> Result<Step> {
     let page = tx.page(&TASKS, &own(key), cursor.task.as_ref(), ROWS_AT_ONCE)?;
-    let mut known: Option<(TableKey, Option<Target>)> = None;
+    let mut known: Option<(TableKey, Option<Place>)> = None;
     for (_, task) in &page.items {
         let table_key = task.table_key(key);
         if known.as_ref().is_none_or(|(known, _)| *known != table_key) {
-            let target = tx.get(&JOB_TABLES, &table_key)?.and_then(|table| table.into_plan().target);
-            known = Some((table_key, target));
+            let plan = tx.get(&JOB_TABLES, &table_key)?.map(JobTable::into_plan);
+            known = Some((table_key, plan.and_then(|plan| Some((plan.target?, plan.version)))));
         }
         let Some((table_key, Some(target))) = &known else { continue };
-        match claim::units(tx, table_key, &job, target, &task.units) {
+        match claim_task(tx, table_key, &job, target, task) {
             Ok(()) => {}
-            Err(refused @ SchedulerError::TargetOwned { .. }) => {
+            Err(refused @ (SchedulerError::TargetOwned { .. } | SchedulerError::TargetNewer { .. })) => {
                 stored::change(tx, at, key, job, JobEvent::Refused)?;
                 return Ok(Step::Refused(refused));
             }
@@ -119,6 +121,18 @@ fn claim_some(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, job: Job, cursor: Curs
         }
     }
     Ok(more(Cursor { claimed: page.next.is_none(), task: page.next, ..cursor }))
+}
+
+/// Where a table goes, and which version of it.
+type Place = (Target, Option<Version>);
+
+fn claim_task(tx: &mut Tx<'_>, key: &TableKey, job: &Job, (target, version): &Place, task: &Task) -> Result<()> {
+    if let (Some(name), Some(version)) = (&target.name, version)
+        && let Some(newer) = newer::refusal(tx, job, key, name, version, &task.units)?
+    {
+        return Err(newer);
+    }
+    claim::units(tx, key, job, target, &task.units)
 }
 
 /// Makes tasks ready that have to go again: those whose rows another job has replaced, and, of a retry, those that failed.
@@ -179,7 +193,20 @@ fn rework(
     retry: bool,
 ) -> Result<Option<(Task, &'static str)>> {
     let mut lost = Vec::new();
-    if let Some(name) = target.and_then(|target| target.name.as_ref()) {
+    let name = target.and_then(|target| target.name.as_ref());
+    let known = name.map(|name| targets::of(read, name)).transpose()?.unwrap_or_default();
+    let mut task = before.clone();
+    if !task.is_of_generation(known.generation()) {
+        // Its maker is of the same generation, and makes the table again before anything else.
+        task.apply(at, TaskEvent::TargetLost { blocked: task.needs_maker() })?;
+        if task.state.is_failed() && retry {
+            task.apply(at, TaskEvent::Retried)?;
+        } else if let Some((maker, failed)) = failed_maker(read, key, &task)?.filter(|_| !retry) {
+            task.apply(at, TaskEvent::TableFailed(Some(rollup::because_of(&maker, &failed))))?;
+        }
+        return Ok(Some((task, "the target table is gone or another: what was written there is written again")));
+    }
+    if let Some(name) = name {
         for (index, unit) in before.units.iter().enumerate().filter(|(_, unit)| unit.published) {
             let place = name.unit_key(&unit.partition);
             // An intent of another job that nobody has resolved may have been applied.
@@ -188,12 +215,15 @@ fn rework(
                 None => false,
             };
             let entry = read.get(&LINEAGE, &place)?;
-            if open || entry.is_none_or(|entry| entry.job_uid != job.uid() || entry.task != name::task_name(key)) {
+            let own = |entry: &Lineage| {
+                let here = entry.generation == known.generation() && entry.job_uid == job.uid();
+                here && entry.task == name::task_name(key)
+            };
+            if open || !entry.as_ref().is_some_and(own) {
                 lost.push(index);
             }
         }
     }
-    let mut task = before.clone();
     let line = match (before.state.is_failed() && retry, lost.is_empty()) {
         (true, _) => "tried again by hand",
         (false, false) => "another job has replaced rows of this task: they are moved again",
@@ -204,6 +234,16 @@ fn rework(
         task.apply(at, TaskEvent::Retried)?;
     }
     Ok(Some((task, line)))
+}
+
+/// The task that a task waits for to make its table, if it has failed.
+fn failed_maker(read: &impl Read, key: &TaskKey, task: &Task) -> Result<Option<(TaskKey, Task)>> {
+    if !task.blocked || task.state.is_failed() {
+        return Ok(None);
+    }
+    let Some(table) = read.get(&JOB_TABLES, &task.table_key(&key.job))? else { return Ok(None) };
+    let maker = TaskKey { number: table.first_task, ..key.clone() };
+    Ok(read.get(&TASKS, &maker)?.filter(|task| task.state.is_failed()).map(|task| (maker, task)))
 }
 
 /// Lets tables be planned again that were blocked: what kept them may have passed.

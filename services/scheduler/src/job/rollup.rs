@@ -1,6 +1,7 @@
 //! Keeps what hangs on a task in step with it, in the same commit: its table, its job, and what the catalog is to be told.
 //! Every change of a task goes through [`save`], or through a [`Roll`] when tasks of one table change together.
 
+use mms_proto::ErrorReason;
 use mms_proto::scheduler::v1::LogLevel;
 use mms_store::{Read, Tx};
 
@@ -9,7 +10,7 @@ use crate::error::Result;
 use crate::key::{TableKey, TaskKey};
 use crate::moment::Moment;
 use crate::name;
-use crate::record::{Job, JobEvent, JobTable, TableEvent, Target, Task, TaskDelta, TaskEvent, TaskState, flip};
+use crate::record::{Job, JobEvent, JobTable, Reason, TableEvent, Target, Task, TaskDelta, TaskEvent, TaskState, flip};
 use crate::report::log::{self, Line};
 use crate::report::notice;
 use crate::store::{JOB_TABLES, JOBS, TASKS};
@@ -19,6 +20,29 @@ pub fn save(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, before: &Task, after: T
     let mut roll = Roll::open(tx, &after.table_key(&key.job))?;
     roll.take(tx, at, key, before, after)?;
     roll.close(tx)
+}
+
+/// The same of a task that has looked at its whole table.
+pub fn save_looked(
+    tx: &mut Tx<'_>,
+    at: &Moment,
+    key: &TaskKey,
+    before: &Task,
+    after: Task,
+    looked: TableEvent,
+) -> Result<()> {
+    let mut roll = Roll::open(tx, &after.table_key(&key.job))?;
+    if let Some(table) = &mut roll.table {
+        table.apply(at, looked)?;
+    }
+    roll.take(tx, at, key, before, after)?;
+    roll.close(tx)
+}
+
+/// Why a task failed that waited for another to make its table. Its own reason is that one's, and is not copied.
+pub fn because_of(maker: &TaskKey, task: &Task) -> Reason {
+    let reason = task.reason.as_ref().map_or(ErrorReason::TargetFailed, |reason| *reason.reason);
+    Reason::new(reason, format!("{} could not make the table: see its reason", name::task_name(maker)))
 }
 
 /// A table and its job, while tasks of the table change: read once, written once.
@@ -53,16 +77,16 @@ impl Roll {
     pub fn take(&mut self, tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, before: &Task, mut after: Task) -> Result<()> {
         after.stored_in(tx.revision());
         let delta = TaskDelta::between(before, &after);
-        let mut tables_done = 0;
+        let (mut tables_done, mut tables_failed) = (0, 0);
         if let Some(table) = &mut self.table {
-            let was = table.is_done();
+            let (was, had) = (table.is_done(), table.tasks_failed > 0);
             table.apply(at, TableEvent::TaskChanged(delta.clone()))?;
-            tables_done = flip(was, table.is_done());
+            (tables_done, tables_failed) = (flip(was, table.is_done()), flip(had, table.tasks_failed > 0));
             let content = self.job.as_ref().map(|job| *job.spec().content);
             notice::leave(tx, at, key, content, table, &after, (before.told(), after.told()))?;
         }
         if let Some(job) = &mut self.job {
-            stored::apply(at, &key.job, job, JobEvent::TaskChanged { delta, tables_done })?;
+            stored::apply(at, &key.job, job, JobEvent::TaskChanged { delta, tables_done, tables_failed })?;
         }
         tx.put(&TASKS, key, &after)?;
         let makes_table = after.planned().makes_table;
@@ -92,7 +116,7 @@ impl Roll {
         for (key, before) in self.others(tx, maker)? {
             if before.blocked && before.state == TaskState::Init {
                 let mut after = before.clone();
-                after.apply(at, TaskEvent::TableFailed(cause.reason.clone()))?;
+                after.apply(at, TaskEvent::TableFailed(Some(because_of(maker, cause))))?;
                 log::write(tx, at, &key, &mut after, &line)?;
                 self.take(tx, at, &key, &before, after)?;
             }

@@ -11,11 +11,10 @@ use super::stored;
 use crate::commit::intent::{self as intents, Answer};
 use crate::error::SchedulerError;
 use crate::fixture::{
-    Fixture, Given, failed, holder, intent, job_key, other_key, plan_table, table_key, target, task_key,
+    Fixture, Given, done, failed, holder, intent, job_key, other_key, plan_table, table_key, target, task_key,
 };
 use crate::key::JobKey;
 use crate::record::{Job, JobState, JobTable, Limits, Notice, Spec, Step, Task, TaskState};
-use crate::report::take::Said;
 use crate::store::{JOB_TABLES, LOGS, MANIFESTS, TABLE_CLAIMS, TASKS, UNITS};
 
 fn state(job: &Job) -> JobState {
@@ -25,10 +24,6 @@ fn state(job: &Job) -> JobState {
 fn told(notices: &[Notice]) -> Vec<(String, MigrationState)> {
     let task = |notice: &Notice| notice.task.rsplit('/').next().unwrap_or_default().to_owned();
     notices.iter().map(|notice| (task(notice), *notice.state)).collect()
-}
-
-fn done(step: Step) -> Said {
-    Said::Done { step, rows: 7, bytes: 70, verification: None }
 }
 
 fn with_policy(policy: TargetPolicy) -> Given {
@@ -119,16 +114,16 @@ async fn units_that_another_job_wrote_are_moved_again() {
     assert_eq!(fixture.finish_one("a").await, task_key(0));
     stop(&fixture, &job_key()).await;
     fixture.another("k", Given::default(), 0..2, "").await;
-    for _ in 0..2 {
+    for _ in 0..3 {
         assert_eq!(fixture.finish_one("a").await.job.job, "k");
     }
     assert_eq!(state(&fixture.job_of(&other_key("k"))), JobState::Done);
     start(&fixture, &job_key()).await;
     let task = fixture.task(0);
-    assert!(!task.units[0].published && task.state == TaskState::SchemaDone, "{task:?}");
+    assert!(!task.units[0].published && task.state == TaskState::Init, "{task:?}");
     let job = fixture.job();
     assert_eq!((job.counts.tasks_done, job.counts.tables_done, job.counts.rows_done), (0, 0, 0));
-    for _ in 0..2 {
+    for _ in 0..3 {
         fixture.finish_one("a").await;
     }
     let job = fixture.job();
@@ -142,6 +137,7 @@ async fn units_that_are_still_its_own_are_not_moved_again() {
     stop(&fixture, &job_key()).await;
     start(&fixture, &job_key()).await;
     assert_eq!(fixture.finish_one("a").await, task_key(1));
+    assert_eq!(fixture.finish_one("a").await, task_key(0), "which looks at the whole table");
     assert_eq!(state(&fixture.job()), JobState::Done);
 }
 
@@ -234,6 +230,7 @@ async fn a_task_that_waits_for_a_failed_maker_brings_it_back() {
     assert_eq!(state(&fixture.job()), JobState::Waiting);
     assert_eq!(fixture.finish_one("a").await, task_key(0));
     assert_eq!(fixture.finish_one("a").await, task_key(1));
+    assert_eq!(fixture.finish_one("a").await, task_key(0), "which looks at the whole table");
     let job = fixture.job();
     assert_eq!((state(&job), job.counts.tasks_failed), (JobState::Failed, 1), "the third was not asked for");
 }

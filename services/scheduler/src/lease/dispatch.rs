@@ -1,20 +1,18 @@
 //! Giving tasks to workers, inside a commit. A lease is an epoch on the task's own record: whoever names another epoch is
 //! fenced. How long a lease lasts is told by [`super::clock`], never by the record.
 
-use mms_proto::scheduler::v1::{Engine, TaskRole};
-use mms_proto::types::v1::ReadPath;
-use mms_store::{Read, Scope, Tx};
+use mms_store::{Index, Read, Scope, Tx};
 use prost::Message;
 
-use super::held;
-use crate::commit::open;
+use super::{held, lacks};
+use crate::commit::{open, target};
 use crate::error::Result;
 use crate::job::rollup;
 use crate::key::{DataSourceKey, JobKey, TaskKey};
 use crate::moment::Moment;
-use crate::record::{Holder, Intent, Job, JobTable, Step, Task, TaskEvent, Worker};
+use crate::record::{AtTarget, Holder, Identity, Intent, Job, JobTable, Task, TaskEvent, Worker};
 use crate::report::log::{self, Line};
-use crate::store::{JOB_TABLES, JOBS, LEASED_TASKS, LIVE_JOBS, READY_TASKS, TASKS};
+use crate::store::{JOB_TABLES, JOBS, LEASED_TASKS, LIVE_JOBS, LOOKS, READY_TASKS, TASKS};
 
 /// A task as it was leased.
 #[derive(Debug, Clone)]
@@ -29,6 +27,8 @@ pub struct Granted {
     pub table: JobTable,
     /// Open intents on its units.
     pub open: Vec<(String, Intent)>,
+    /// The target table that there is, as far as it is known.
+    pub identity: Option<Identity>,
 }
 
 /// Bytes of tasks, their tables and open intents that are leased at once, so that an answer stays far below what a
@@ -38,10 +38,10 @@ const BYTES_AT_ONCE: usize = 6 << 20;
 /// Leases up to `max` tasks that the worker can do: jobs by deadline, priority and age, tasks of a job in their order.
 /// Fewer when they are large, but one at least.
 pub fn grant(tx: &mut Tx<'_>, at: &Moment, holder: &Holder, max: usize) -> Result<Vec<Granted>> {
-    let known = held::worker(tx, holder)?;
+    let worker = held::worker(tx, holder)?;
     let mut granted = Vec::new();
     let mut bytes = 0;
-    for key in candidates(tx, at, &known, max)? {
+    for key in candidates(tx, at, &worker, max)? {
         let Some(before) = tx.get(&TASKS, &key)? else { continue };
         let Some(table) = tx.get(&JOB_TABLES, &before.table_key(&key.job))? else { continue };
         let open = open::of_task(tx, &key, &before)?;
@@ -59,7 +59,8 @@ pub fn grant(tx: &mut Tx<'_>, at: &Moment, holder: &Holder, max: usize) -> Resul
         let stored =
             (tx.get(&TASKS, &key)?, tx.get(&JOBS, &key.job)?, tx.get(&JOB_TABLES, &before.table_key(&key.job))?);
         if let (Some(task), Some(job), Some(table)) = stored {
-            granted.push(Granted { key, task, job, table, open });
+            let identity = known(tx, &table)?.identity().cloned();
+            granted.push(Granted { key, task, job, table, open, identity });
         }
     }
     Ok(granted)
@@ -85,7 +86,12 @@ pub fn candidates(read: &impl Read, at: &Moment, worker: &Worker, max: usize) ->
             let room =
                 left(limits.source_max_concurrent_tasks, of_source).min(left(limits.max_concurrent_tasks, of_job));
             let room = room.min(max - found.len());
-            ready_of(read, at, worker, &key, room, &mut found)?;
+            let before = found.len();
+            ready_of(read, at, worker, &key, &READY_TASKS, room, &mut found)?;
+            if job.counts.all_but_looks() {
+                let left = room - (found.len() - before);
+                ready_of(read, at, worker, &key, &LOOKS, left, &mut found)?;
+            }
             if found.len() >= max {
                 return Ok(found);
             }
@@ -106,12 +112,13 @@ fn ready_of(
     at: &Moment,
     worker: &Worker,
     job: &JobKey,
+    index: &Index<TaskKey, TaskKey, Task>,
     mut room: usize,
     found: &mut Vec<TaskKey>,
 ) -> Result<()> {
     let mut next = None;
     while room > 0 {
-        let page = read.index_page(&TASKS, &READY_TASKS, &Scope::prefix(job), next.as_ref(), 100)?;
+        let page = read.index_page(&TASKS, index, &Scope::prefix(job), next.as_ref(), 100)?;
         for (key, task) in page.items {
             if room == 0 {
                 break;
@@ -129,22 +136,19 @@ fn ready_of(
     Ok(())
 }
 
+/// What is known of the target of a table.
+fn known(read: &impl Read, table: &JobTable) -> Result<AtTarget> {
+    let name = table.plan.target.as_ref().and_then(|target| target.name.as_ref());
+    name.map_or_else(|| Ok(AtTarget::default()), |name| target::of(read, name))
+}
+
 /// Whether a worker has all that a task asks.
 fn able(read: &impl Read, worker: &Worker, key: &TaskKey, task: &Task) -> Result<bool> {
-    // Every task is SINGLE yet.
-    if !(worker.roles.is_empty() || worker.roles.contains(&TaskRole::Single.into())) {
-        return Ok(false);
-    }
-    if worker.engine != Engine::BuiltIn || !task.planned().steps.iter().all(|step| worker.steps.contains(step)) {
-        return Ok(false);
-    }
-    if !task.steps().contains(&Step::Data) {
-        return Ok(true);
-    }
     let Some(table) = read.get(&JOB_TABLES, &task.table_key(&key.job))? else { return Ok(false) };
-    let kind = table.plan.target.as_ref().map(|target| target.kind).unwrap_or_default();
-    let features = table.plan.delta.iter().flat_map(|delta| &delta.reader_features);
-    Ok(worker.read_paths.contains(&ReadPath::Storage.into())
-        && worker.target_kinds.contains(&kind)
-        && features.into_iter().all(|feature| worker.reader_features.contains(feature)))
+    let known = known(read, &table)?;
+    if known.is_stale() || !task.is_of_generation(known.generation()) {
+        // What it did, or would begin with, is being taken back.
+        return Ok(false);
+    }
+    Ok(lacks::of(worker, task, &table).is_empty())
 }

@@ -20,6 +20,7 @@ pub fn end(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, epoch: Epoch, why: Lease
         LeaseEnd::Released => "the lease was given back",
         LeaseEnd::Restarted => "the worker restarted",
         LeaseEnd::Stopped => "the job was stopped",
+        LeaseEnd::Waits => "the table is looked at when all other tasks of the job have ended",
     };
     let level = if why.is_loss() { LogLevel::Warning } else { LogLevel::Info };
     let mut task = before.clone();

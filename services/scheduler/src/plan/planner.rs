@@ -8,7 +8,7 @@ use mms_proto::registry::v1 as registry;
 use mms_proto::scheduler::v1::{DecisionReason, TableDecision, UnsupportedTables};
 use mms_proto::types::v1::{MigrationState, Severity};
 use mms_proto::{ErrorReason, FindingReason};
-use mms_store::{Read, Scope as Rows, Store};
+use mms_store::{Read, Scope as Rows, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use super::scope::{self, Chosen, Scope};
@@ -69,8 +69,12 @@ async fn plan_all(scheduler: &Scheduler, stop: &CancellationToken) -> Result<()>
         // One job whose source does not answer must not hold up the others.
         match plan_job(scheduler, stop, &key, &job).await {
             Ok(()) => {}
-            Err(error) if error.is_transient() => first_error = first_error.or(Some(error)),
+            Err(error) if error.is_transient() => {
+                scheduler.waits.job(&key, reason_of(&error));
+                first_error = first_error.or(Some(error));
+            }
             Err(error) => {
+                scheduler.waits.over(&key);
                 let reason = reason_of(&error);
                 let (uid, at) = (job.uid().to_owned(), scheduler.moment());
                 scheduler.store.commit(move |tx| tasks::fail(tx, &at, &key, &uid, reason)).await?;
@@ -86,15 +90,33 @@ async fn plan_job(scheduler: &Scheduler, stop: &CancellationToken, key: &JobKey,
         let settings = used.data_source.and_then(|source| source.settings).unwrap_or_default();
         list(scheduler, key, job, settings).await?;
     }
+    let mut first_error = None;
     for table_key in unplanned(&scheduler.store, key)? {
         if stop.is_cancelled() {
             return Ok(());
         }
         scheduler.peers.acquire(&key.data_source, &name::job_name(key)).await?;
-        if !plan_table(scheduler, &table_key, job).await? {
-            return Ok(());
+        match plan_table(scheduler, &table_key, job).await {
+            Ok(true) => {}
+            Ok(false) => {
+                scheduler.waits.over(key);
+                return Ok(());
+            }
+            // The tables behind it are not its fault.
+            Err(error) if error.is_transient() => {
+                if scheduler.waits.table(&table_key, reason_of(&error)) {
+                    block_table(scheduler, &table_key, job, &error).await?;
+                } else {
+                    first_error = first_error.or(Some(error));
+                }
+            }
+            Err(error) => return Err(error),
         }
     }
+    if let Some(error) = first_error {
+        return Err(error);
+    }
+    scheduler.waits.over(key);
     let (key, uid, at) = (key.clone(), job.uid().to_owned(), scheduler.moment());
     scheduler.store.commit(move |tx| tasks::finish(tx, &at, &key, &uid)).await
 }
@@ -207,14 +229,22 @@ async fn plan_table(scheduler: &Scheduler, key: &TableKey, job: &Job) -> Result<
         Ok(Some((plan, units))) => store_table(scheduler, key, job, plan, units).await,
         Ok(None) => Ok(false),
         Err(error) if error.is_transient() => Err(error),
-        Err(error @ SchedulerError::Store(_)) => Err(error),
-        Err(error) => {
-            // What the catalog refuses for one table is that table's fault, not the job's.
-            let reason = reason_of(&error);
-            let plan = TablePlan::new(TableDecision::Blocked, DecisionReason::PlanFailed, &*reason.message);
-            store_table(scheduler, key, job, TablePlan { reason: Some(reason), ..plan }, Vec::new()).await
-        }
+        Err(error @ SchedulerError::Store(_)) if !is_too_large(&error) => Err(error),
+        // What the catalog refuses for one table is that table's fault, not the job's.
+        Err(error) => block_table(scheduler, key, job, &error).await,
     }
+}
+
+/// Whether the plan of a table is more than the store takes at once: it always will be.
+fn is_too_large(error: &SchedulerError) -> bool {
+    use StoreError::{TransactionTooLarge, ValueTooLarge};
+    matches!(error, SchedulerError::Store(ValueTooLarge { .. } | TransactionTooLarge { .. }))
+}
+
+async fn block_table(scheduler: &Scheduler, key: &TableKey, job: &Job, error: &SchedulerError) -> Result<bool> {
+    let reason = reason_of(error);
+    let plan = TablePlan::new(TableDecision::Blocked, DecisionReason::PlanFailed, &*reason.message);
+    store_table(scheduler, key, job, TablePlan { reason: Some(reason), ..plan }, Vec::new()).await
 }
 
 async fn store_table(
@@ -260,11 +290,17 @@ async fn spool(scheduler: &Scheduler, key: &TableKey, job: &Job) -> Result<Optio
     let Some(Part::Table(pinned)) = parts.next().await? else {
         return Err(broken("the catalog sent no plan"));
     };
+    let untouched = pinned.target_unchanged;
     let mut plan = planned(pinned, decided(scheduler, key)?, spec)?;
     if plan.moves() && !spec.force && unchanged(scheduler, key, &plan).await? {
-        plan.decision = TableDecision::Unchanged.into();
-        plan.decision_reason = DecisionReason::AtTarget.into();
-        plan.decision_message = "this version is at the target already; set force to move it again".to_owned();
+        let (reason, text) = if untouched {
+            plan.decision = TableDecision::Unchanged.into();
+            (DecisionReason::AtTarget, "this version is at the target already; set force to move it again")
+        } else {
+            let text = "this version was moved there, but the target is gone or was changed since: it is moved again";
+            (DecisionReason::TargetChanged, text)
+        };
+        (plan.decision_reason, plan.decision_message) = (reason.into(), text.to_owned());
     }
     if !plan.moves() {
         return Ok(Some((plan, Vec::new())));
@@ -353,6 +389,10 @@ fn reason_of(error: &SchedulerError) -> Reason {
             // A far end that says no reason of ours is no fault of this service.
             let reason = if error.reason == ErrorReason::Unspecified { ErrorReason::Internal } else { error.reason };
             Reason::new(reason, &*error.message)
+        }
+        large if is_too_large(large) => {
+            let text = format!("the plan of this table is more than can be stored at once ({large}): move it in parts");
+            Reason::new(ErrorReason::TooLarge, text)
         }
         other => Reason::new(ErrorReason::Internal, other.to_string()),
     }

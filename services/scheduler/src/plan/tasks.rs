@@ -8,7 +8,7 @@ use mms_proto::types::v1::VerificationLevel;
 use mms_store::{Read, Scope, Tx};
 
 use super::split::{Bounds, split};
-use crate::commit::claim;
+use crate::commit::{claim, newer};
 use crate::error::{Result, SchedulerError};
 use crate::job::stored;
 use crate::key::{ChunkKey, JobKey, TableKey, TaskKey};
@@ -126,13 +126,14 @@ pub fn table(
     let Some(job) = still(tx, &key.job, uid)? else { return Ok(false) };
     let Some(mut table) = tx.get(&JOB_TABLES, key)?.filter(|table| !table.planned) else { return Ok(true) };
     if plan.moves()
+        && let Some(newer) = newer_there(tx, &job, key, &plan, &units)?
+    {
+        block(&mut plan, DecisionReason::TargetNewer, ErrorReason::TargetNewer, &newer);
+    }
+    if plan.moves()
         && let Err(owned) = claim_all(tx, &job, key, &plan, &units)?
     {
-        let text = owned.to_string();
-        plan.decision = TableDecision::Blocked.into();
-        plan.decision_reason = DecisionReason::TargetOwned.into();
-        plan.decision_message.clone_from(&text);
-        plan.reason = Some(Reason::new(ErrorReason::TargetOwned, text));
+        block(&mut plan, DecisionReason::TargetOwned, ErrorReason::TargetOwned, &owned);
     }
     let unit_count = if plan.moves() { i64::try_from(units.len()).unwrap_or(i64::MAX) } else { 0 };
     let mut adds = Counts {
@@ -153,6 +154,27 @@ pub fn table(
     tx.put(&JOB_TABLES, key, &table)?;
     stored::change(tx, at, &key.job, job, JobEvent::TablePlanned(adds))?;
     Ok(true)
+}
+
+fn block(plan: &mut TablePlan, decision: DecisionReason, reason: ErrorReason, why: &SchedulerError) {
+    let text = why.to_string();
+    plan.decision = TableDecision::Blocked.into();
+    plan.decision_reason = decision.into();
+    plan.decision_message.clone_from(&text);
+    plan.reason = Some(Reason::new(reason, text));
+}
+
+/// Why an older version must not be written over the one that is there, if that is so.
+fn newer_there(
+    read: &impl Read,
+    job: &Job,
+    key: &TableKey,
+    plan: &TablePlan,
+    units: &[Unit],
+) -> Result<Option<SchedulerError>> {
+    let target = plan.target.as_ref().and_then(|target| target.name.as_ref());
+    let (Some(target), Some(version)) = (target, &plan.version) else { return Ok(None) };
+    newer::refusal(read, job, key, target, version, units)
 }
 
 fn claim_all(
@@ -193,10 +215,12 @@ fn make_tasks(
     for cut in cuts {
         let first = number == job.next_task;
         let makes_table = steps.contains(&Step::Schema);
+        // One task of each table looks at the whole of it in the end.
+        let looks = first.then_some(Step::Look);
         let planned = TaskPlan {
             schema: key.schema.clone(),
             table: key.table.clone(),
-            steps: steps.iter().map(|step| (*step).into()).collect(),
+            steps: steps.iter().copied().chain(looks).map(Into::into).collect(),
             makes_table: first && makes_table,
             create_time_ms: at.now_ms,
         };

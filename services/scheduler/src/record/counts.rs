@@ -29,6 +29,12 @@ pub struct Counts {
     pub bytes_total: i64,
     #[prost(int64, tag = "13")]
     pub bytes_done: i64,
+    /// Tasks that have done all but the look at their whole table.
+    #[prost(int32, tag = "14")]
+    pub tasks_at_look: i32,
+    /// Tables with failed tasks.
+    #[prost(int32, tag = "15")]
+    pub tables_failed: i32,
 }
 
 impl Counts {
@@ -40,6 +46,11 @@ impl Counts {
     /// Whether every task has come to an end.
     pub fn all_ended(&self) -> bool {
         self.tasks_done + self.tasks_failed >= self.tasks_total
+    }
+
+    /// Whether nothing is left but to look at tables.
+    pub fn all_but_looks(&self) -> bool {
+        self.all_planned() && self.tasks_done + self.tasks_failed + self.tasks_at_look >= self.tasks_total
     }
 }
 
@@ -58,5 +69,7 @@ impl std::ops::AddAssign for Counts {
         self.rows_done += other.rows_done;
         self.bytes_total += other.bytes_total;
         self.bytes_done += other.bytes_done;
+        self.tasks_at_look += other.tasks_at_look;
+        self.tables_failed += other.tables_failed;
     }
 }

@@ -17,6 +17,8 @@ pub struct TaskDelta {
     pub leased: i32,
     /// Tasks that failed.
     pub failed: i32,
+    /// Tasks that wait to look at their table, or do.
+    pub at_look: i32,
     /// Tasks that are done.
     pub done: i32,
     /// Rows of tasks that are done.
@@ -39,6 +41,7 @@ impl TaskDelta {
             failed_for: after.state.is_failed().then(|| after.reason.clone()),
             leased: flip(before.leased(), after.leased()),
             failed: flip(before.state.is_failed(), after.state.is_failed()),
+            at_look: flip(before.is_at_look(), after.is_at_look()),
             done,
             rows: i64::from(done) * task.rows_done,
             bytes: i64::from(done) * task.bytes_done,

@@ -3,6 +3,7 @@
 
 use mms_proto::scheduler::v1::CommitOutcome;
 
+use super::at_target::Identity;
 use super::target::{PartitionValue, TargetName};
 use crate::key::{JobKey, TaskKey};
 
@@ -46,11 +47,21 @@ pub struct SqlCommit {
     pub staging: Option<TargetName>,
 }
 
-/// The drop of the target table, to be made anew.
+/// The drop of the target table, to be made anew, or of some partitions of it.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Replacement {
     #[prost(string, tag = "1")]
     pub instance_key: String,
+    /// Empty: the whole table.
+    #[prost(message, repeated, tag = "2")]
+    pub partitions: Vec<DroppedPartition>,
+}
+
+/// A partition that is dropped.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct DroppedPartition {
+    #[prost(message, repeated, tag = "1")]
+    pub values: Vec<PartitionValue>,
 }
 
 /// What is committed.
@@ -87,15 +98,21 @@ pub struct Intent {
     pub begin_time_ms: i64,
     #[prost(oneof = "Commit", tags = "10, 11, 12, 13")]
     pub commit: Option<Commit>,
+    /// The table that the session was made in.
+    #[prost(message, optional, tag = "8")]
+    pub identity: Option<Identity>,
+    /// Its generation. What is published counts in no other.
+    #[prost(uint64, tag = "9")]
+    pub generation: u64,
 }
 
 /// What follows from the outcome of an intent.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Its units are published.
-    Published(Intent),
-    /// Nothing of its table is there any more.
-    Dropped(TargetName),
+    Published(Box<Intent>),
+    /// Nothing of its table is there any more, or of these partitions of it, if any are named.
+    Dropped(TargetName, Vec<DroppedPartition>),
     /// Nothing was done.
     Nothing,
 }
@@ -124,11 +141,18 @@ impl Intent {
         matches!(self.commit, Some(Commit::Replace(_)))
     }
 
+    /// Whether it drops the table itself.
+    pub fn drops_table(&self) -> bool {
+        matches!(&self.commit, Some(Commit::Replace(replaced)) if replaced.partitions.is_empty())
+    }
+
     /// It is over: what follows.
     pub fn resolve(self, outcome: CommitOutcome) -> Effect {
         match outcome {
-            CommitOutcome::Committed if self.replaces() => Effect::Dropped(self.target),
-            CommitOutcome::Committed => Effect::Published(self),
+            CommitOutcome::Committed => match self.commit {
+                Some(Commit::Replace(replaced)) => Effect::Dropped(self.target, replaced.partitions),
+                _ => Effect::Published(Box::new(self)),
+            },
             _ => Effect::Nothing,
         }
     }

@@ -187,9 +187,11 @@ impl Job {
             E::Approved { approver } if approves => {
                 life.approval = Some(Approval { approver, time_ms: at.now_ms });
             }
-            E::TaskChanged { delta, tables_done } => {
+            E::TaskChanged { delta, tables_done, tables_failed } => {
                 life.counts += Counts {
                     tables_done,
+                    tables_failed,
+                    tasks_at_look: delta.at_look,
                     tasks_running: delta.leased,
                     tasks_done: delta.done,
                     tasks_failed: delta.failed,
@@ -283,7 +285,10 @@ fn outcome(counts: &Counts) -> Option<Reason> {
             (ErrorReason::TablesSkipped, text)
         }
         (0, 0) => return None,
-        (0, blocked) => (ErrorReason::Blocked, format!("{blocked} tables cannot be carried: ListFindings says why")),
+        (0, blocked) => {
+            let text = format!("{blocked} tables could not be moved: ListJobTables says which and why");
+            (ErrorReason::TablesBlocked, text)
+        }
         (failed, 0) => {
             let text = format!("{failed} tasks failed: ListTasks says why; RetryJob runs them again");
             (ErrorReason::TasksFailed, text)

@@ -72,6 +72,8 @@ pub enum JobEvent {
         delta: TaskDelta,
         /// Tables that are done with it, or, if less than 0, are no longer.
         tables_done: i32,
+        /// Tables that have their first failed task with it, or none any more.
+        tables_failed: i32,
     },
     /// Somebody stops it.
     Stop,

@@ -14,7 +14,7 @@ fn at() -> Moment {
 
 fn task(leased: i32, failed: i32, done: i32) -> JobEvent {
     let delta = TaskDelta { is_leased: leased > 0, leased, failed, done, ..TaskDelta::default() };
-    JobEvent::TaskChanged { delta, tables_done: 0 }
+    JobEvent::TaskChanged { delta, tables_done: 0, tables_failed: 0 }
 }
 
 fn table(blocked: bool) -> JobEvent {

@@ -33,6 +33,8 @@ pub enum LeaseEnd {
     Restarted,
     /// The job was stopped.
     Stopped,
+    /// What can be done now is done: the table is looked at later.
+    Waits,
 }
 
 impl LeaseEnd {

@@ -26,4 +26,7 @@ pub struct Lineage {
     /// Uid of the task's job.
     #[prost(string, tag = "10")]
     pub job_uid: String,
+    /// Generation of the target table. Of an earlier one than there is now, nothing is left.
+    #[prost(uint64, tag = "11")]
+    pub generation: u64,
 }

@@ -27,4 +27,7 @@ pub struct Notice {
     pub version: Option<Version>,
     #[prost(message, optional, tag = "6")]
     pub target: Option<TargetName>,
+    /// Of the whole target table, as the job looked at it. Empty: it did not.
+    #[prost(bytes = "vec", tag = "7")]
+    pub target_digest: Vec<u8>,
 }

@@ -17,9 +17,17 @@ pub struct Reason {
 impl Reason {
     /// A reason and its text.
     pub fn new(reason: ErrorReason, message: impl Into<String>) -> Self {
-        Self { reason: reason.into(), message: message.into() }
+        let mut message = message.into();
+        if let Some((cut, _)) = message.char_indices().nth(CHARS_MAX - 1) {
+            message.truncate(cut);
+            message.push('…');
+        }
+        Self { reason: reason.into(), message }
     }
 }
+
+/// Characters of a reason: it is copied into answers, tables and logs.
+const CHARS_MAX: usize = 2_048;
 
 /// An event that a record does not take where it stands: a fault of this program, as whoever raises one has looked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

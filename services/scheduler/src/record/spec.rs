@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mms_proto::scheduler::v1::{MigrationContent, UnsupportedTables};
+use mms_proto::scheduler::v1::{MigrationContent, OlderVersion, UnsupportedTables};
 use mms_proto::types::v1::{StatisticsMismatch, TargetKind, TargetPolicy, UnsupportedType, VerificationLevel};
 
 use super::known::Known;
@@ -56,6 +56,8 @@ pub struct Spec {
     pub sql_parameters: BTreeMap<String, String>,
     #[prost(string, tag = "20")]
     pub tunnel_quota: String,
+    #[prost(message, required, tag = "21")]
+    pub older_version: Known<OlderVersion>,
 }
 
 /// A table that somebody named.
@@ -79,8 +81,9 @@ pub struct TableOptions {
     pub target_kind: Known<TargetKind>,
     #[prost(btree_map = "string, string", tag = "4")]
     pub column_names: BTreeMap<String, String>,
-    #[prost(int32, tag = "5")]
-    pub lifecycle_days: i32,
+    /// 0: never.
+    #[prost(int32, optional, tag = "5")]
+    pub lifecycle_days: Option<i32>,
     #[prost(message, required, tag = "6")]
     pub large_decimals: Known<UnsupportedType>,
     #[prost(message, required, tag = "7")]

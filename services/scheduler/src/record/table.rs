@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use mms_proto::FindingReason;
 use mms_proto::scheduler::v1::{DecisionReason, TableDecision};
 
 use super::delta::TaskDelta;
@@ -91,6 +92,9 @@ pub struct TableLife {
     pub end_time_ms: i64,
     #[prost(uint64, tag = "14")]
     pub revision: u64,
+    /// The target as it was looked at last; empty: it was not, or is not as it was published.
+    #[prost(bytes = "vec", tag = "15")]
+    pub target_digest: Vec<u8>,
 }
 
 /// One table of a job.
@@ -114,6 +118,15 @@ pub enum TableEvent {
     },
     /// A task of it changed.
     TaskChanged(TaskDelta),
+    /// Its target was looked at, and has all that was published.
+    Looked {
+        /// Rows that were counted; none: it moves no rows.
+        rows: Option<i64>,
+        /// What tells whether it is touched from now on.
+        digest: Vec<u8>,
+        /// What is there besides.
+        surplus: Option<Finding>,
+    },
     /// What blocked it may have passed: it is to be planned again.
     Unplanned,
 }
@@ -182,6 +195,13 @@ impl JobTable {
                 self.roll(&delta, at.now_ms);
                 Ok(())
             }
+            TableEvent::Looked { rows, digest, surplus } if self.life.planned => {
+                let life = &mut self.life;
+                (life.target_rows, life.target_digest) = (rows.or(life.target_rows), digest);
+                life.plan.findings.retain(|found| found.reason != FindingReason::TargetPartitionSurplus);
+                life.plan.findings.extend(surplus);
+                Ok(())
+            }
             TableEvent::Unplanned if self.life.planned && self.life.plan.decision == TableDecision::Blocked => {
                 *self = Self::new(TablePlan::new(TableDecision::Move, DecisionReason::Retried, "tried again by hand"));
                 Ok(())
@@ -195,6 +215,7 @@ impl JobTable {
         let event = match event {
             TableEvent::Planned { .. } => "a plan",
             TableEvent::TaskChanged(_) => "a change of a task",
+            TableEvent::Looked { .. } => "a look at its target",
             TableEvent::Unplanned => "to be planned again",
         };
         NotTaken { what: "table", stands: format!("{planned}, {:?}", self.life.plan.decision), event }
@@ -209,6 +230,9 @@ impl JobTable {
         life.tasks_failed += delta.failed;
         life.rows_done += delta.rows;
         life.bytes_done += delta.bytes;
+        if delta.done < 0 {
+            life.target_digest.clear();
+        }
         if let Some(counted) = delta.counted {
             life.target_rows = Some(life.target_rows.unwrap_or(0) + counted);
         }

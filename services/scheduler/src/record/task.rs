@@ -106,6 +106,9 @@ pub struct TaskLife {
     /// Nobody is at work on it though somebody was: its job was stopped, or came back, and it was not leased since.
     #[prost(bool, tag = "19")]
     pub parked: bool,
+    /// The generation of the target table that its SCHEMA found and its units are published in; 0: none yet.
+    #[prost(uint64, tag = "20")]
+    pub generation: u64,
 }
 
 /// A task.
@@ -156,6 +159,21 @@ impl Task {
         task_state::is_done(*self.state, step, &self.steps())
     }
 
+    /// Whether it has done all but the look at the whole table.
+    pub fn is_at_look(&self) -> bool {
+        !self.state.is_failed() && self.next_step() == Some(Step::Look)
+    }
+
+    /// Whether what it did counts in this generation of the target table.
+    pub fn is_of_generation(&self, generation: u64) -> bool {
+        self.generation == 0 || self.generation == generation
+    }
+
+    /// Whether another task makes its table.
+    pub fn needs_maker(&self) -> bool {
+        !self.planned.makes_table && self.steps().contains(&Step::Schema)
+    }
+
     /// Whether somebody holds its lease.
     pub fn leased(&self) -> bool {
         self.holder.is_some()
@@ -168,6 +186,15 @@ impl Task {
 
     /// Whether it could be leased, if its job runs and its retry time has come.
     pub fn is_ready(&self) -> bool {
+        self.is_free() && !self.is_at_look()
+    }
+
+    /// The same, if every other task of its job has ended too.
+    pub fn is_ready_to_look(&self) -> bool {
+        self.is_free() && self.is_at_look()
+    }
+
+    fn is_free(&self) -> bool {
         !self.leased() && !self.blocked && self.state.is_ready()
     }
 
@@ -234,9 +261,10 @@ impl Task {
                 Some(next) => life.state = next.into(),
                 None => return Err(not_taken),
             },
-            E::StepDone { step, rows, bytes, verification } if leased => {
+            E::StepDone { step, rows, bytes, verification, generation } if leased => {
                 let Some(next) = task_state::finish(state, step, &steps) else { return Err(not_taken) };
                 life.finish(at, step, next, (rows, bytes), verification);
+                life.generation = generation.unwrap_or(life.generation);
             }
             E::StepFailed { step, permanent, compared, max_attempts, reason, verification } if leased => {
                 // A step that was not reached is not what failed: those before it are still to be done.
@@ -244,16 +272,22 @@ impl Task {
                 life.fail(at, step, (permanent, compared), max_attempts, reason);
                 life.verification = verification.or(life.verification);
             }
-            E::UnitPublished { index, rows, bytes } => match life.units.get_mut(index) {
-                Some(unit) => (unit.published, unit.published_rows, unit.published_bytes) = (true, rows, bytes),
+            E::UnitPublished { generation, index, rows, bytes } => match life.units.get_mut(index) {
+                Some(unit) => {
+                    (unit.published, unit.published_rows, unit.published_bytes) = (true, rows, bytes);
+                    life.generation = generation;
+                }
                 None => return Err(not_taken),
             },
-            E::UnitsLost(units) => life.lose(&steps, &units),
+            E::UnitsLost(units) => life.lose(&units),
+            E::TargetLost { blocked } => life.lose_target(blocked),
             E::TableMade => life.blocked = false,
             E::TableFailed(reason) if life.blocked && state == TaskState::Init => {
                 life.state = TaskState::SchemaFailed.into();
                 (life.reason, life.end_time_ms) = (reason, at.now_ms);
             }
+            // Of what is gone, SCHEMA is to be done again too.
+            E::Retried if state.is_failed() && life.begins_anew() => life.again(TaskState::Init),
             E::Retried if state.is_failed() => life.again(state.rest()),
             E::JobStopped if !leased => life.parked = true,
             _ => return Err(not_taken),
@@ -330,7 +364,10 @@ impl TaskLife {
         self.reason = Some(reason);
         // A count that could not be had says nothing against what was published.
         let undecided = step == Step::Verification && !compared;
-        if step != Step::Data && !undecided {
+        if step == Step::Schema {
+            self.generation = 0;
+        }
+        if matches!(step, Step::Schema | Step::Verification) && !undecided {
             // What was published did not stand the comparison, or what it was written into is not there any more (a worker
             // that misses it in DATA says that SCHEMA failed): it is moved again.
             self.units.iter_mut().for_each(|unit| unit.published = false);
@@ -344,8 +381,8 @@ impl TaskLife {
         }
     }
 
-    /// Units are not its own any more: what was done with them is to be done again.
-    fn lose(&mut self, steps: &[Step], units: &[usize]) {
+    /// Units are not its own any more: what was done with them is to be done again, from their partitions on.
+    fn lose(&mut self, units: &[usize]) {
         if units.is_empty() {
             return;
         }
@@ -354,9 +391,26 @@ impl TaskLife {
                 unit.published = false;
             }
         }
-        if steps.contains(&Step::Data) && matches!(*self.state, TaskState::DataDone | TaskState::Done) {
-            self.verification = None;
-            self.again(TaskState::SchemaDone);
+        if self.state.is_ready() || self.state == TaskState::Done {
+            (self.state, self.verification) = (TaskState::Init.into(), None);
+            (self.end_time_ms, self.parked) = (0, true);
+        }
+    }
+
+    /// Whether what failed is to be tried again from the table on: it is gone, or units were lost that had been published.
+    fn begins_anew(&self) -> bool {
+        self.generation == 0 || (self.state == TaskState::LookFailed && self.units.iter().any(|unit| !unit.published))
+    }
+
+    /// Nothing that was done at the target counts any more.
+    fn lose_target(&mut self, blocked: bool) {
+        self.units.iter_mut().for_each(|unit| unit.published = false);
+        (self.generation, self.holder, self.verification) = (0, None, None);
+        self.checkpoint.clear();
+        if !self.state.is_failed() {
+            // Tries go on being counted: somebody may drop the table as often as it is made.
+            (self.state, self.blocked, self.parked) = (TaskState::Init.into(), blocked, true);
+            (self.retry_time_ms, self.end_time_ms) = (0, 0);
         }
     }
 

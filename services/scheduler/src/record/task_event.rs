@@ -26,6 +26,8 @@ pub enum TaskEvent {
         bytes: i64,
         /// Of VERIFICATION: what it came to.
         verification: Option<Verification>,
+        /// Of SCHEMA: the generation of the table that is there.
+        generation: Option<u64>,
     },
     /// The attempt failed.
     StepFailed {
@@ -44,6 +46,8 @@ pub enum TaskEvent {
     },
     /// A commit of it was applied to a unit.
     UnitPublished {
+        /// The generation of the table that it was published in.
+        generation: u64,
         /// Which, by its place in the task.
         index: usize,
         /// Rows written.
@@ -51,8 +55,13 @@ pub enum TaskEvent {
         /// Bytes written.
         bytes: i64,
     },
-    /// Another job has, or may have, replaced the rows of these units; of none: nothing happened.
+    /// The rows of these units are gone or replaced, or may be; of none: nothing happened.
     UnitsLost(Vec<usize>),
+    /// The target table is gone, or another: all that was done there is to be done again.
+    TargetLost {
+        /// The table is yet to be made by another task.
+        blocked: bool,
+    },
     /// The table is made, for which it may have waited.
     TableMade,
     /// The table for which it waits cannot be made, for this reason.
@@ -75,6 +84,7 @@ impl TaskEvent {
             Self::StepFailed { .. } => "the failure of a step",
             Self::UnitPublished { .. } => "a unit that was published",
             Self::UnitsLost(_) => "the loss of units",
+            Self::TargetLost { .. } => "the loss of its table",
             Self::TableMade => "a table that was made",
             Self::TableFailed(_) => "a table that cannot be made",
             Self::Retried => "another try",

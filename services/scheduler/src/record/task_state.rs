@@ -29,6 +29,12 @@ pub enum TaskState {
     Done = 10,
     /// Its job was stopped before it was done.
     Stopped = 11,
+    /// Both sides are equal; the table is still to be looked at.
+    VerificationDone = 12,
+    /// The whole table is being looked at.
+    LookDoing = 13,
+    /// It could not be looked at, or is not as it was published.
+    LookFailed = 14,
 }
 
 /// The steps of a task. The numbers are kept on disk and are those of the contract.
@@ -41,6 +47,8 @@ pub enum Step {
     Data = 2,
     /// Compare both sides.
     Verification = 3,
+    /// Look at the whole table, after every other task of the job has ended.
+    Look = 4,
 }
 
 impl Step {
@@ -49,6 +57,7 @@ impl Step {
             Self::Schema => TaskState::SchemaDoing,
             Self::Data => TaskState::DataDoing,
             Self::Verification => TaskState::VerificationDoing,
+            Self::Look => TaskState::LookDoing,
         }
     }
 
@@ -58,6 +67,7 @@ impl Step {
             Self::Schema => TaskState::SchemaFailed,
             Self::Data => TaskState::DataFailed,
             Self::Verification => TaskState::VerificationFailed,
+            Self::Look => TaskState::LookFailed,
         }
     }
 }
@@ -69,18 +79,19 @@ impl TaskState {
             Self::SchemaDoing | Self::SchemaFailed => Some(Step::Schema),
             Self::DataDoing | Self::DataFailed => Some(Step::Data),
             Self::VerificationDoing | Self::VerificationFailed => Some(Step::Verification),
+            Self::LookDoing | Self::LookFailed => Some(Step::Look),
             _ => None,
         }
     }
 
     /// Whether it could be leased.
     pub fn is_ready(self) -> bool {
-        matches!(self, Self::Init | Self::SchemaDone | Self::DataDone)
+        matches!(self, Self::Init | Self::SchemaDone | Self::DataDone | Self::VerificationDone)
     }
 
     /// Whether it ended in failure.
     pub fn is_failed(self) -> bool {
-        matches!(self, Self::SchemaFailed | Self::DataFailed | Self::VerificationFailed)
+        matches!(self, Self::SchemaFailed | Self::DataFailed | Self::VerificationFailed | Self::LookFailed)
     }
 
     /// Whether its table is known to be made.
@@ -93,6 +104,9 @@ impl TaskState {
                 | Self::DataFailed
                 | Self::VerificationDoing
                 | Self::VerificationFailed
+                | Self::VerificationDone
+                | Self::LookDoing
+                | Self::LookFailed
                 | Self::Done
         )
     }
@@ -106,6 +120,8 @@ impl TaskState {
             // What differs is moved again: verification alone would differ again.
             Self::VerificationFailed => Self::SchemaDone,
             Self::VerificationDoing => Self::DataDone,
+            // What was found to differ was taken back already, unit by unit.
+            Self::LookDoing | Self::LookFailed => Self::VerificationDone,
             other => other,
         }
     }
@@ -116,6 +132,7 @@ impl TaskState {
             Self::Init | Self::Stopped => None,
             Self::SchemaDone => Some(Step::Schema),
             Self::DataDone => Some(Step::Data),
+            Self::VerificationDone => Some(Step::Verification),
             _ => return None,
         };
         steps.iter().copied().find(|step| done.is_none_or(|done| *step > done))
@@ -143,7 +160,8 @@ pub fn finish(state: TaskState, step: Step, steps: &[Step]) -> Option<TaskState>
     Some(match step {
         Step::Schema => TaskState::SchemaDone,
         Step::Data => TaskState::DataDone,
-        Step::Verification => TaskState::Done,
+        Step::Verification => TaskState::VerificationDone,
+        Step::Look => TaskState::Done,
     })
 }
 
@@ -183,10 +201,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const STEPS: [Step; 3] = [Step::Schema, Step::Data, Step::Verification];
+    const STEPS: [Step; 4] = [Step::Schema, Step::Data, Step::Verification, Step::Look];
 
     fn any_steps() -> impl Strategy<Value = Vec<Step>> {
-        proptest::sample::subsequence(STEPS.to_vec(), 1..=3)
+        proptest::sample::subsequence(STEPS.to_vec(), 1..=4)
     }
 
     proptest! {
@@ -206,7 +224,7 @@ mod tests {
         }
 
         #[test]
-        fn an_interrupted_step_is_begun_again(steps in any_steps(), at in 0..3_usize) {
+        fn an_interrupted_step_is_begun_again(steps in any_steps(), at in 0..4_usize) {
             let step = steps[at.min(steps.len() - 1)];
             let rest = step.doing().rest();
             prop_assert!(rest.is_ready());

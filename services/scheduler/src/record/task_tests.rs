@@ -11,7 +11,7 @@ fn at() -> Moment {
     Moment { now_ms: 1_000, spread: 0.5, incarnation: store.incarnation() }
 }
 
-const STEPS: [Step; 3] = [Step::Schema, Step::Data, Step::Verification];
+const STEPS: [Step; 4] = [Step::Schema, Step::Data, Step::Verification, Step::Look];
 
 fn planned(steps: &[Step], blocked: bool) -> Task {
     let plan = TaskPlan { steps: steps.iter().map(|step| (*step).into()).collect(), ..TaskPlan::default() };
@@ -23,7 +23,13 @@ fn lease() -> TaskEvent {
 }
 
 fn done(step: Step) -> TaskEvent {
-    TaskEvent::StepDone { step, rows: 7, bytes: 70, verification: None }
+    TaskEvent::StepDone {
+        step,
+        rows: 7,
+        bytes: 70,
+        verification: None,
+        generation: (step == Step::Schema).then_some(1),
+    }
 }
 
 fn failed(step: Step, permanent: bool) -> TaskEvent {
@@ -33,7 +39,7 @@ fn failed(step: Step, permanent: bool) -> TaskEvent {
 
 fn any_event() -> impl Strategy<Value = TaskEvent> {
     let step = || proptest::sample::select(STEPS.to_vec());
-    let end = [LeaseEnd::Expired, LeaseEnd::Released, LeaseEnd::Restarted, LeaseEnd::Stopped];
+    let end = [LeaseEnd::Expired, LeaseEnd::Released, LeaseEnd::Restarted, LeaseEnd::Stopped, LeaseEnd::Waits];
     prop_oneof![
         5 => Just(lease()),
         2 => proptest::sample::select(end.to_vec()).prop_map(TaskEvent::LeaseEnded),
@@ -41,8 +47,9 @@ fn any_event() -> impl Strategy<Value = TaskEvent> {
         3 => step().prop_map(TaskEvent::StepBegun),
         5 => step().prop_map(done),
         2 => (step(), any::<bool>()).prop_map(|(step, permanent)| failed(step, permanent)),
-        2 => (0..3_usize).prop_map(|index| TaskEvent::UnitPublished { index, rows: 7, bytes: 70 }),
+        2 => (0..3_usize).prop_map(|index| TaskEvent::UnitPublished { generation: 1, index, rows: 7, bytes: 70 }),
         1 => proptest::collection::vec(0..3_usize, 0..3).prop_map(TaskEvent::UnitsLost),
+        1 => any::<bool>().prop_map(|blocked| TaskEvent::TargetLost { blocked }),
         2 => Just(TaskEvent::TableMade),
         1 => Just(TaskEvent::TableFailed(None)),
         2 => Just(TaskEvent::Retried),
@@ -55,7 +62,7 @@ proptest! {
     /// table, each lease has an epoch above all before it, and only its holder's word carries it on.
     #[test]
     fn no_order_of_events_breaks_a_rule(
-        steps in proptest::sample::subsequence(STEPS.to_vec(), 1..=3),
+        steps in proptest::sample::subsequence(STEPS.to_vec(), 1..=4),
         blocked: bool,
         events in proptest::collection::vec(any_event(), 0..80),
     ) {
@@ -90,7 +97,7 @@ fn a_failure_lets_go_what_did_not_stand_it() {
         for done_before in STEPS.into_iter().filter(|one| *one < step) {
             task.apply(&at, done(done_before)).expect("in turn");
         }
-        task.apply(&at, TaskEvent::UnitPublished { index: 0, rows: 7, bytes: 70 }).expect("a unit");
+        task.apply(&at, TaskEvent::UnitPublished { generation: 1, index: 0, rows: 7, bytes: 70 }).expect("a unit");
         task
     };
     for (step, permanent, state, published) in [

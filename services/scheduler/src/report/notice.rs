@@ -40,10 +40,16 @@ pub fn leave(
         state: is.into(),
         version: table.plan.version.clone().filter(|_| is != MigrationState::Done || moved),
         target: table.plan.target.as_ref().and_then(|target| target.name.clone()),
+        target_digest: Vec::new(),
     };
-    for partitions in cut(task.units.iter().flat_map(|unit| &unit.source_partitions)) {
+    // Of the whole table: the last notice of the task that looked at it, which is the last of the table.
+    let looked = is == MigrationState::Done && task.steps().contains(&Step::Look);
+    let mut lists = cut(task.units.iter().flat_map(|unit| &unit.source_partitions)).into_iter().peekable();
+    while let Some(partitions) = lists.next() {
         let sequence = next_notice(tx, at)?;
-        tx.put(&NOTICES, &sequence, &Notice { partitions, ..notice.clone() })?;
+        let digest = Some(&table.target_digest).filter(|_| looked && lists.peek().is_none());
+        let target_digest = digest.cloned().unwrap_or_default();
+        tx.put(&NOTICES, &sequence, &Notice { partitions, target_digest, ..notice.clone() })?;
     }
     Ok(())
 }

@@ -7,14 +7,16 @@ use mms_proto::scheduler::v1::LogLevel;
 use mms_proto::types::v1::Verdict;
 use mms_store::{Read, Scope, Tx};
 
+use super::at_target;
+use super::at_target::Looked;
 use super::log::{self, Line};
 use crate::error::{Result, SchedulerError};
 use crate::job::rollup;
 use crate::key::{CheckKey, TaskKey};
-use crate::lease::held;
+use crate::lease::{end, held};
 use crate::moment::Moment;
 use crate::pages::clear_some;
-use crate::record::{Check, Epoch, Holder, Reason, Step, Task, TaskEvent, TaskState, Verification};
+use crate::record::{Check, Epoch, Holder, Identity, LeaseEnd, Reason, Step, Task, TaskEvent, TaskState, Verification};
 use crate::scheduler::Scheduler;
 use crate::store::{CHECKS, JOBS, TASKS};
 
@@ -42,6 +44,10 @@ pub enum Said {
         bytes: i64,
         /// Of VERIFICATION: what it found.
         verification: Option<Found>,
+        /// Of SCHEMA: the table that is there.
+        identity: Option<Identity>,
+        /// Of LOOK: what it saw.
+        look: Option<Box<Looked>>,
     },
     /// The attempt failed.
     Failed {
@@ -53,7 +59,22 @@ pub enum Said {
         reason: Reason,
         /// Of VERIFICATION: what it found.
         verification: Option<Found>,
+        /// The target table is gone; then, what is there in its place.
+        missed: Option<Option<Identity>>,
+        /// Units of the task, by their place in it, that are not as it published them.
+        lost: Vec<usize>,
     },
+}
+
+/// What became of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// The lease is lost, or the step is out of turn; nothing was written.
+    No,
+    /// It was taken.
+    Yes,
+    /// It was taken, and ended the lease although the task has steps left.
+    Waits,
 }
 
 /// Takes a report in a commit of its own, as [`take`] does, and takes the lease from the clock if it has ended with it.
@@ -64,22 +85,21 @@ pub async fn report(
     epoch: Epoch,
     said: Option<Said>,
     lines: Vec<(LogLevel, String)>,
-) -> Result<bool> {
+) -> Result<Taken> {
     let (at, task) = (scheduler.moment(), key.clone());
     let taken = move |tx: &mut Tx<'_>| {
         let accepted = take(tx, &at, &task, &holder, epoch, said, &lines)?;
         let leased = tx.get(&TASKS, &task)?.is_some_and(|task| task.leased());
         Ok::<_, SchedulerError>((accepted, leased))
     };
-    let (accepted, leased) = scheduler.store.commit(taken).await?;
+    let (taken, leased) = scheduler.store.commit(taken).await?;
     if !leased {
         scheduler.leases.end(&key, epoch);
     }
-    Ok(accepted)
+    Ok(taken)
 }
 
-/// Takes a report; one that was taken before is taken again, and changes nothing. False: the lease is lost, or the step is
-/// out of turn; nothing is written.
+/// Takes a report; one that was taken before is taken again, and changes nothing.
 pub fn take(
     tx: &mut Tx<'_>,
     at: &Moment,
@@ -88,50 +108,71 @@ pub fn take(
     epoch: Epoch,
     said: Option<Said>,
     lines: &[(LogLevel, String)],
-) -> Result<bool> {
+) -> Result<Taken> {
     let before = match held::held(tx, at, key, holder, epoch) {
         Ok(task) => task,
         Err(SchedulerError::Fenced(_)) => return ended_by(tx, at, key, epoch, said),
         Err(error) => return Err(error),
     };
     if matches!(&said, Some(Said::Done { step, .. }) if before.has_done(*step)) {
-        return Ok(true);
+        return Ok(Taken::Yes);
     }
     let said = match said {
-        Some(said) if out_of_turn(at, &before, &said) => return Ok(false),
-        said => said.map(|said| judged(&before, said)),
+        Some(said) if out_of_turn(at, &before, &said) => return Ok(Taken::No),
+        Some(said) => Some(at_target::judged(tx, at, key, &before, judged(&before, said))?),
+        None => None,
     };
     let line = |level, message: String| Line { level, worker: holder.worker.clone(), message };
     let mut task = before.clone();
+    let mut looked = None;
     for (level, text) in lines {
         log::write(tx, at, key, &mut task, &line(*level, text.clone()))?;
     }
     match said {
         None => {}
         Some(Said::Begun(step)) => task.apply(at, TaskEvent::StepBegun(step))?,
-        Some(Said::Done { step, rows, bytes, verification }) => {
+        Some(Said::Done { step, rows, bytes, verification, identity, look }) => {
             let verification = verification.map(|found| keep_checks(tx, key, found)).transpose()?;
-            task.apply(at, TaskEvent::StepDone { step, rows, bytes, verification })?;
+            let generation = identity.map(|_| at_target::generation(tx, key, &before)).transpose()?;
+            task.apply(at, TaskEvent::StepDone { step, rows, bytes, verification, generation })?;
+            looked = look.map(|look| at_target::seen(&task, *look));
         }
-        Some(Said::Failed { step, permanent, reason, verification }) => {
+        Some(Said::Failed { step, permanent, reason, verification, lost, .. }) => {
             let compared = verification.is_some() || reason.reason == ErrorReason::VerificationFailed;
             let text = format!("{}: {}", reason_text(*reason.reason), reason.message);
             let verification = verification.map(|found| keep_checks(tx, key, found)).transpose()?;
             let max_attempts = tx.get(&JOBS, &key.job)?.map_or(1, |job| job.spec().max_attempts);
             task.apply(at, TaskEvent::StepFailed { step, permanent, compared, max_attempts, reason, verification })?;
+            task.apply(at, TaskEvent::UnitsLost(lost))?;
             let level = if task.state.is_failed() { LogLevel::Error } else { LogLevel::Warning };
             log::write(tx, at, key, &mut task, &line(level, text))?;
         }
     }
-    rollup::save(tx, at, key, &before, task)?;
-    Ok(true)
+    match looked {
+        Some(looked) => rollup::save_looked(tx, at, key, &before, task, looked)?,
+        None => rollup::save(tx, at, key, &before, task)?,
+    }
+    if waits(tx, at, key)? { Ok(Taken::Waits) } else { Ok(Taken::Yes) }
+}
+
+/// Ends the lease of a task that has nothing left but to look at its table, as long as other tasks of its job have; whether it
+/// did.
+fn waits(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey) -> Result<bool> {
+    let Some(task) = tx.get(&TASKS, key)?.filter(|task| task.leased() && task.state.is_ready() && task.is_at_look())
+    else {
+        return Ok(false);
+    };
+    let now = tx.get(&JOBS, &key.job)?.is_some_and(|job| job.counts.all_but_looks());
+    if now { Ok(false) } else { end::end(tx, at, key, task.epoch, LeaseEnd::Waits) }
 }
 
 /// Whether a task does not take what is said where it stands.
 fn out_of_turn(at: &Moment, task: &Task, said: &Said) -> bool {
     let event = match said {
         Said::Begun(step) => TaskEvent::StepBegun(*step),
-        Said::Done { step, .. } => TaskEvent::StepDone { step: *step, rows: 0, bytes: 0, verification: None },
+        Said::Done { step, .. } => {
+            TaskEvent::StepDone { step: *step, rows: 0, bytes: 0, verification: None, generation: None }
+        }
         Said::Failed { .. } => return false,
     };
     task.clone().apply(at, event).is_err()
@@ -145,27 +186,36 @@ pub(crate) fn keep_checks(tx: &mut Tx<'_>, key: &TaskKey, found: Found) -> Resul
         tx.put(&CHECKS, &CheckKey { task: key.clone(), number: total }, check)?;
         total += 1;
     }
-    Ok(Verification { checks_total: total, ..found.summary })
+    Ok(Verification { checks_kept: total, ..found.summary })
 }
 
 /// Whether this very report ended the lease: its answer was lost, and the worker asks again. No other lease was given
 /// since, so the epoch tells who asks.
-fn ended_by(tx: &Tx<'_>, at: &Moment, key: &TaskKey, epoch: Epoch, said: Option<Said>) -> Result<bool> {
-    let Some(task) = tx.get(&TASKS, key)? else { return Ok(false) };
+fn ended_by(tx: &Tx<'_>, at: &Moment, key: &TaskKey, epoch: Epoch, said: Option<Said>) -> Result<Taken> {
+    let Some(task) = tx.get(&TASKS, key)? else { return Ok(Taken::No) };
     if task.leased() || task.epoch != epoch || !held::is_of(at, epoch) {
-        return Ok(false);
+        return Ok(Taken::No);
     }
     let is_done = task.state == TaskState::Done;
+    let yes = |taken: bool| if taken { Taken::Yes } else { Taken::No };
     Ok(match said.map(|said| judged(&task, said)) {
-        Some(Said::Done { step, .. }) => is_done && task.steps().last() == Some(&step),
-        Some(Said::Failed { reason, .. }) => !is_done && task.reason == Some(reason),
-        Some(Said::Begun(_)) | None => false,
+        Some(Said::Done { step, .. }) if task.is_at_look() && task.has_done(step) => Taken::Waits,
+        Some(Said::Done { step, .. }) => yes(is_done && task.steps().last() == Some(&step)),
+        Some(Said::Failed { reason, .. }) => yes(!is_done && task.reason == Some(reason)),
+        Some(Said::Begun(_)) | None => Taken::No,
     })
 }
 
 /// What a report comes to: a step that is said to be done and cannot be is a failure of it.
 fn judged(task: &Task, said: Said) -> Said {
-    let failed = |step, reason: Reason, verification| Said::Failed { step, permanent: false, reason, verification };
+    let failed = |step, reason: Reason, verification| Said::Failed {
+        step,
+        permanent: false,
+        reason,
+        verification,
+        missed: None,
+        lost: Vec::new(),
+    };
     match said {
         Said::Done { step: Step::Data, .. } if task.state != TaskState::Done => {
             let left = task.units.iter().filter(|unit| !unit.published).count();

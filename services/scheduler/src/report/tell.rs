@@ -88,5 +88,6 @@ fn report_of((sequence, notice): &(u64, Notice)) -> MigrationReport {
         state: notice.state.number(),
         version: notice.version.as_ref().map(version_to),
         target: notice.target.as_ref().map(target_name_to),
+        target_digest: notice.target_digest.clone().into(),
     }
 }

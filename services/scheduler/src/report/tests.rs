@@ -55,7 +55,8 @@ async fn only_equal_sides_end_a_task_well() {
         let (fixture, epoch) = with_schema().await;
         publish(&fixture, epoch).await;
         assert!(fixture.report(0, "a", epoch, done(Step::Data)).await);
-        let said = Said::Done { step: Step::Verification, rows: 0, bytes: 0, verification: found };
+        let said =
+            Said::Done { step: Step::Verification, rows: 0, bytes: 0, verification: found, identity: None, look: None };
         assert!(fixture.report(0, "a", epoch, said).await);
         assert_eq!((state(&fixture), fixture.task(0).leased()), (TaskState::SchemaDone, false));
         assert_eq!(fixture.task(0).reason.as_ref().expect("it failed").reason, ErrorReason::VerificationFailed);
@@ -69,7 +70,14 @@ async fn a_count_that_could_not_be_had_moves_nothing_again() {
     publish(&fixture, epoch).await;
     assert!(fixture.report(0, "a", epoch, done(Step::Data)).await);
     let reason = Reason::new(ErrorReason::TargetFailed, "the count did not end");
-    let said = Said::Failed { step: Step::Verification, permanent: false, reason, verification: None };
+    let said = Said::Failed {
+        step: Step::Verification,
+        permanent: false,
+        reason,
+        verification: None,
+        missed: None,
+        lost: Vec::new(),
+    };
     assert!(fixture.report(0, "a", epoch, said).await);
     assert_eq!((state(&fixture), fixture.task(0).leased()), (TaskState::DataDone, false));
     assert!(fixture.task(0).units[0].published);
@@ -90,8 +98,10 @@ async fn a_report_whose_answer_was_lost_is_taken_again_and_changes_nothing() {
     assert!(fixture.report(0, "a", epoch, done(Step::Data)).await);
     again(&fixture, done(Step::Data)).await;
     assert!(fixture.report(0, "a", epoch, done(Step::Verification)).await);
-    assert_eq!(state(&fixture), TaskState::Done);
     again(&fixture, done(Step::Verification)).await;
+    assert!(fixture.report(0, "a", epoch, done(Step::Look)).await);
+    assert_eq!(state(&fixture), TaskState::Done);
+    again(&fixture, done(Step::Look)).await;
     assert!(!fixture.report(0, "a", epoch, failed(Step::Verification, true)).await, "it did not end so");
 
     let (fixture, epoch) = with_schema().await;
@@ -138,9 +148,16 @@ async fn the_checks_of_the_last_verification_are_kept_and_no_others() {
     let check = |unit_index| Check { unit_index, verdict: Verdict::Different.into(), ..Check::default() };
     let summary = Verification { verdict: Verdict::Different.into(), checks_different: 3, ..Verification::default() };
     let found = move |units: std::ops::Range<i32>| Found { summary, checks: units.map(check).collect() };
-    let said = Said::Done { step: Step::Verification, rows: 0, bytes: 0, verification: Some(found(0..3)) };
+    let said = Said::Done {
+        step: Step::Verification,
+        rows: 0,
+        bytes: 0,
+        verification: Some(found(0..3)),
+        identity: None,
+        look: None,
+    };
     assert!(fixture.report(0, "a", epoch, said).await);
-    assert_eq!(fixture.task(0).verification.expect("kept").checks_total, 3);
+    assert_eq!(fixture.task(0).verification.expect("kept").checks_kept, 3);
     assert_eq!(kept(&fixture), 3);
     let again = move |tx: &mut Tx<'_>| take::keep_checks(tx, &task_key(0), found(0..1)).map(drop);
     fixture.commit(again).await.expect("stored");

@@ -1,0 +1,45 @@
+//! Whether a newer version of a source table is at its target than a job would write. Reads only.
+
+use mms_proto::scheduler::v1::OlderVersion;
+use mms_store::Read;
+
+use super::target;
+use crate::error::{Result, SchedulerError};
+use crate::key::TableKey;
+use crate::record::{Job, TargetName, Unit, Version};
+use crate::store::LINEAGE;
+
+/// Why these units must not be written by a job, if that is so: it would write an older version over a newer one, and was not
+/// asked to.
+pub fn refusal(
+    read: &impl Read,
+    job: &Job,
+    key: &TableKey,
+    target: &TargetName,
+    version: &Version,
+    units: &[Unit],
+) -> Result<Option<SchedulerError>> {
+    if job.spec().older_version == OlderVersion::Overwrite {
+        return Ok(None);
+    }
+    let found = than(read, target, version, units)?.zip(version.delta);
+    Ok(found.map(|(there, own)| SchedulerError::TargetNewer {
+        table: format!("{}.{}", key.schema, key.table),
+        target: target.key().to_string(),
+        there,
+        own,
+    }))
+}
+
+/// The newest version of the same table that is in one of these units, if it is newer than this one.
+fn than(read: &impl Read, target: &TargetName, version: &Version, units: &[Unit]) -> Result<Option<i64>> {
+    let Some(own) = version.delta else { return Ok(None) };
+    let generation = target::of(read, target)?.generation();
+    let mut newest = None;
+    for unit in units {
+        let Some(entry) = read.get(&LINEAGE, &target.unit_key(&unit.partition))? else { continue };
+        let there = entry.version.filter(|there| entry.generation == generation && there.table_id == version.table_id);
+        newest = newest.max(there.and_then(|there| there.delta).filter(|there| *there > own));
+    }
+    Ok(newest)
+}

@@ -1,0 +1,76 @@
+//! What a worker lacks for a task, and whether nobody has it. Pure but for one look at what is stored.
+
+use std::collections::BTreeSet;
+
+use mms_proto::ErrorReason;
+use mms_proto::scheduler::v1::{Engine, TaskRole};
+use mms_proto::types::v1::ReadPath;
+use mms_store::{Read, Scope};
+
+use crate::error::Result;
+use crate::key::JobKey;
+use crate::name;
+use crate::record::{Job, JobTable, Reason, Step, Task, Worker};
+use crate::store::{JOB_TABLES, LEASED_TASKS, READY_TASKS, TASKS, WORKERS};
+
+/// Workers that are looked at.
+const WORKERS_MAX: usize = 1_000;
+
+/// What a worker lacks for a task, in words; nothing if it can do it.
+pub fn of(worker: &Worker, task: &Task, table: &JobTable) -> Vec<String> {
+    let mut lacks = Vec::new();
+    // Every task is SINGLE yet.
+    if !(worker.roles.is_empty() || worker.roles.contains(&TaskRole::Single.into())) {
+        lacks.push("role SINGLE".to_owned());
+    }
+    if worker.engine != Engine::BuiltIn {
+        lacks.push("engine BUILT_IN".to_owned());
+    }
+    let steps = task.planned().steps.iter().filter(|step| !worker.steps.contains(step));
+    lacks.extend(steps.map(|step| format!("step {:?}", **step)));
+    if !task.steps().contains(&Step::Data) {
+        return lacks;
+    }
+    if !worker.read_paths.contains(&ReadPath::Storage.into()) {
+        lacks.push("read path STORAGE".to_owned());
+    }
+    let kind = table.plan.target.as_ref().map(|target| target.kind).unwrap_or_default();
+    if !worker.target_kinds.contains(&kind) {
+        lacks.push(format!("target kind {:?}", *kind));
+    }
+    let features = table.plan.delta.iter().flat_map(|delta| &delta.reader_features);
+    let features = features.filter(|feature| !worker.reader_features.contains(feature));
+    lacks.extend(features.map(|feature| format!("reader feature {feature}")));
+    lacks
+}
+
+/// Why nothing of a job that has tasks to be leased is leased, if that is so because no worker can.
+pub fn everywhere(read: &impl Read, key: &JobKey, job: &Job) -> Result<Option<Reason>> {
+    if !job.state.dispatches()
+        || !read.index_keys(&TASKS, &LEASED_TASKS, &Scope::prefix(key), None, 1)?.items.is_empty()
+    {
+        return Ok(None);
+    }
+    let Some((task_key, task)) = read.index_page(&TASKS, &READY_TASKS, &Scope::prefix(key), None, 1)?.items.pop()
+    else {
+        return Ok(None);
+    };
+    let Some(table) = read.get(&JOB_TABLES, &task.table_key(key))? else { return Ok(None) };
+    let workers = read.page(&WORKERS, &Scope::all(), None, WORKERS_MAX)?.items;
+    let of_pool: Vec<_> = workers.iter().filter(|(_, worker)| worker.pool == job.spec().pool).collect();
+    let lacking: Vec<Vec<String>> = of_pool.iter().map(|(_, worker)| of(worker, &task, &table)).collect();
+    if lacking.iter().any(Vec::is_empty) {
+        return Ok(None);
+    }
+    let pool =
+        if job.spec().pool.is_empty() { "the default pool".to_owned() } else { format!("pool {}", job.spec().pool) };
+    let text = if lacking.is_empty() {
+        format!("no worker of {pool} is registered: start one, or name another pool in a new job")
+    } else {
+        let missing: BTreeSet<String> = lacking.into_iter().flatten().collect();
+        let missing: Vec<String> = missing.into_iter().collect();
+        let name = name::task_name(&task_key);
+        format!("no worker of {pool} can do {name}: they lack {}; start one that has it", missing.join(", "))
+    };
+    Ok(Some(Reason::new(ErrorReason::NoWorker, text)))
+}

@@ -1,0 +1,177 @@
+//! What a report says of the target table, held against what is known of it: whether a table that was made is the one that
+//! counts, and what a look at the whole of it comes to.
+
+use std::collections::BTreeSet;
+
+use mms_proto::types::v1::Severity;
+use mms_proto::{ErrorReason, FindingReason};
+use mms_store::{Read, Tx};
+
+use super::log::{self, Line};
+use super::take::Said;
+use crate::commit::target;
+use crate::error::Result;
+use crate::job::rollup;
+use crate::key::TaskKey;
+use crate::moment::Moment;
+use crate::record::{
+    AtTarget, Finding, Identity, PartitionValue, Reason, Step, TableEvent, TargetEvent, TargetName, Task, TaskEvent,
+    partition_text,
+};
+use crate::store::{JOB_TABLES, TASKS};
+
+/// One unit as a look saw it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LookedUnit {
+    /// Its partition.
+    pub partition: Vec<PartitionValue>,
+    /// Its rows; none: it is gone, or was not counted.
+    pub rows: Option<i64>,
+}
+
+/// What a look at a whole table saw.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Looked {
+    /// The table that is there.
+    pub identity: Identity,
+    /// Rows of all published units.
+    pub rows: i64,
+    /// Published units that are gone or have other rows: how many, and the first of them.
+    pub different: (i64, Vec<LookedUnit>),
+    /// Partitions beyond the plan, likewise.
+    pub surplus: (i64, Vec<LookedUnit>),
+    /// What tells whether it is touched from now on.
+    pub digest: Vec<u8>,
+}
+
+fn of(read: &impl Read, key: &TaskKey, task: &Task) -> Result<Option<TargetName>> {
+    let table = read.get(&JOB_TABLES, &task.table_key(&key.job))?;
+    Ok(table.and_then(|table| table.into_plan().target).and_then(|target| target.name))
+}
+
+/// The generation that a task's target has now.
+pub fn generation(read: &impl Read, key: &TaskKey, task: &Task) -> Result<u64> {
+    let Some(name) = of(read, key, task)? else { return Ok(0) };
+    Ok(target::of(read, &name)?.generation())
+}
+
+/// What a report comes to at the target. What it tells of the table is kept, whatever becomes of the task.
+pub fn judged(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &Task, said: Said) -> Result<Said> {
+    let Some(name) = of(tx, key, task)? else { return Ok(said) };
+    let happened = |tx: &mut Tx<'_>, event| target::happened(tx, at, (key, task), &name, event);
+    Ok(match said {
+        Said::Failed { missed: Some(ref found), .. } => {
+            happened(tx, TargetEvent::Missed(found.clone()))?;
+            said
+        }
+        Said::Done { step: Step::Schema, identity: Some(ref found), .. } if task.planned().makes_table => {
+            happened(tx, TargetEvent::Seen(found.clone()))?;
+            said
+        }
+        Said::Done { step: Step::Schema, identity: Some(ref found), .. } => {
+            let known = target::of(tx, &name)?;
+            if is(&known, found) { said } else { gone(Step::Schema) }
+        }
+        Said::Done { step: Step::Schema, identity: None, .. } => {
+            let text = "the worker says that SCHEMA is done, but not which table is there";
+            failed(Step::Schema, ErrorReason::Internal, text)
+        }
+        Said::Done { step: Step::Look, look: Some(ref look), .. } => {
+            let known = target::of(tx, &name)?;
+            if !is(&known, &look.identity) {
+                happened(tx, TargetEvent::Missed(Some(look.identity.clone())))?;
+                gone(Step::Look)
+            } else if known.is_stale() || !task.is_of_generation(known.generation()) {
+                gone(Step::Look)
+            } else if look.different.0 > 0 {
+                differs(tx, at, key, task, &name, look)?
+            } else {
+                said
+            }
+        }
+        Said::Done { step: Step::Look, look: None, .. } => {
+            failed(Step::Look, ErrorReason::Internal, "the worker says that LOOK is done, but not what it saw")
+        }
+        said => said,
+    })
+}
+
+fn is(known: &AtTarget, found: &Identity) -> bool {
+    known.identity().is_some_and(|known| known.is(found))
+}
+
+fn failed(step: Step, reason: ErrorReason, text: impl Into<String>) -> Said {
+    let reason = Reason::new(reason, text);
+    Said::Failed { step, permanent: false, reason, verification: None, missed: None, lost: Vec::new() }
+}
+
+fn gone(step: Step) -> Said {
+    failed(step, ErrorReason::TargetGone, "the target table was made anew meanwhile: it is written again")
+}
+
+/// Takes back units that are not as they were published: those that are named, or, if not all are, the whole table.
+fn differs(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &Task, name: &TargetName, look: &Looked) -> Result<Said> {
+    let (count, named) = &look.different;
+    let mut lost = Vec::new();
+    if i64::try_from(named.len()) == Ok(*count) {
+        let places: BTreeSet<String> = named.iter().map(|unit| partition_text(&unit.partition)).collect();
+        lost = own(task, &places);
+        take_back(tx, at, key, task, &places)?;
+    } else {
+        target::happened(tx, at, (key, task), name, TargetEvent::Doubted)?;
+    }
+    let shown: Vec<String> = named.iter().take(10).map(shown).collect();
+    let text = format!(
+        "{count} units of the target are not as they were published ({}): they are written again; find out who else writes there",
+        shown.join("; ")
+    );
+    let reason = Reason::new(ErrorReason::TargetChanged, text);
+    Ok(Said::Failed { step: Step::Look, permanent: false, reason, verification: None, missed: None, lost })
+}
+
+fn shown(unit: &LookedUnit) -> String {
+    let place = if unit.partition.is_empty() { "the table".to_owned() } else { partition_text(&unit.partition) };
+    unit.rows.map_or_else(|| format!("{place} is gone"), |rows| format!("{place} has {rows} rows"))
+}
+
+/// Has the other tasks of a table write these units again.
+fn take_back(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &Task, lost: &BTreeSet<String>) -> Result<()> {
+    let Some(table) = tx.get(&JOB_TABLES, &task.table_key(&key.job))? else { return Ok(()) };
+    for number in table.tasks().filter(|number| *number != key.number) {
+        let other = TaskKey { number, ..key.clone() };
+        let Some(before) = tx.get(&TASKS, &other)? else { continue };
+        let units = own(&before, lost);
+        if units.is_empty() {
+            continue;
+        }
+        let mut after = before.clone();
+        after.apply(at, TaskEvent::UnitsLost(units))?;
+        let text = "rows of this task are gone from the target, or others are there: they are written again";
+        log::write(tx, at, &other, &mut after, &Line::own(text))?;
+        rollup::save(tx, at, &other, &before, after)?;
+    }
+    Ok(())
+}
+
+/// The units of a task that are among these, by their place in it.
+fn own(task: &Task, lost: &BTreeSet<String>) -> Vec<usize> {
+    let units = task.units.iter().enumerate();
+    units.filter(|(_, unit)| lost.contains(&partition_text(&unit.partition))).map(|(index, _)| index).collect()
+}
+
+/// What a look that found all as it was published means for its table.
+pub fn seen(task: &Task, look: Looked) -> TableEvent {
+    let (count, named) = &look.surplus;
+    let surplus = (*count > 0).then(|| {
+        let shown: Vec<String> = named.iter().take(10).map(|unit| partition_text(&unit.partition)).collect();
+        Finding {
+            severity: Severity::Note.into(),
+            reason: FindingReason::TargetPartitionSurplus.into(),
+            message: format!("the target has {count} partitions that the plan does not have: {}", shown.join(", ")),
+            remedy: "drop there what must not stay, or move the table with target_policy REPLACE".to_owned(),
+            ..Finding::default()
+        }
+    });
+    let rows = task.steps().contains(&Step::Data).then_some(look.rows);
+    TableEvent::Looked { rows, digest: look.digest, surplus }
+}
