@@ -23,3 +23,4 @@ mod recover;
 mod replace;
 mod skipped;
 mod typescript_client;
+mod use_edges;

@@ -8,9 +8,10 @@ use types::source_version::Version as Which;
 
 use crate::error::Result;
 use crate::key;
-use crate::record::{Counts, Migrated, Partition, Progress, Scan, Schema, Summary, Table, TableFacts, Target, Version};
+use crate::record::{
+    Counts, Migrated, Partition, Progress, Scan, ScanState, Schema, Summary, Table, TableFacts, Target, Version,
+};
 use crate::rollup;
-use crate::scan::ScanState;
 use crate::status::State;
 use crate::store::{PartitionKey, ScanKey, SchemaKey, TableKey};
 

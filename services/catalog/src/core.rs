@@ -6,7 +6,7 @@ use mms_server::{CancellationToken, Supervisor};
 use mms_store::Store;
 
 use crate::peers::Peers;
-use crate::scan::Runner;
+use crate::scan::runner::Runner;
 use crate::source::Sources;
 
 /// The shared parts; cheap to clone.

@@ -1,7 +1,11 @@
 //! What this service keeps: its own prost messages, never those of the contract. Shapes only. Times are milliseconds
 //! since 1970; 0 stands for "never".
 
+mod scan_state;
+
 use std::collections::HashMap;
+
+pub use scan_state::ScanState;
 
 /// Numbers of parts by state.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -255,7 +259,7 @@ pub struct Scan {
     pub schemas: Vec<String>,
     #[prost(message, repeated, tag = "3")]
     pub tables: Vec<SourceTable>,
-    /// Number of a [`crate::scan::ScanState`].
+    /// Number of a [`ScanState`].
     #[prost(int32, tag = "4")]
     pub state: i32,
     #[prost(string, tag = "5")]

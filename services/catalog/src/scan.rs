@@ -1,4 +1,4 @@
-//! Scans: their states, and running them in the background. What they read is in [`read`], what they write in [`apply`].
+//! Scans: running them in the background. What they read is in [`read`], what they write in [`apply`].
 //!
 //! A scan that a restart interrupted goes on: schemas and tables are listed again, and tables that it had read already
 //! are passed over.
@@ -6,80 +6,24 @@
 pub mod apply;
 pub mod control;
 pub mod facts;
+mod patience;
 mod read;
+pub mod runner;
 
-use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures::FutureExt;
-use mms_server::{CancellationToken, Critical};
-use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use mms_server::Critical;
 
+use self::patience::patiently;
 use crate::core::Core;
 use crate::error::{CatalogError, Result};
 use crate::key;
-use crate::record;
 use crate::store::ScanKey;
-
-/// The states of a scan; the numbers are those of the contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
-#[repr(i32)]
-pub enum ScanState {
-    /// Waits for its turn.
-    Pending = 1,
-    /// Reads.
-    Running = 2,
-    /// Everything in scope was read.
-    Done = 3,
-    /// Some objects could not be read.
-    Partial = 4,
-    /// Could not be done at all.
-    Failed = 5,
-    /// Somebody cancelled it.
-    Cancelled = 6,
-}
-
-impl ScanState {
-    /// The state of a scan; a number of a newer release is taken for an end.
-    pub fn of(scan: &record::Scan) -> Self {
-        Self::try_from(scan.state).unwrap_or(Self::Failed)
-    }
-
-    /// Whether it has not ended.
-    pub fn is_live(self) -> bool {
-        matches!(self, Self::Pending | Self::Running)
-    }
-}
 
 /// How often the use of a data source is prolonged while it is scanned.
 const PROLONG: Duration = Duration::from_secs(20);
-/// Waits between attempts while the registry or the storage does not answer, growing up to the second figure.
-const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
-/// After so many attempts in a row that failed so, a scan fails.
-const RETRIES: u32 = 40;
-
-/// The scans that run in this process.
-pub struct Runner {
-    turns: Semaphore,
-    running: Mutex<HashMap<ScanKey, CancellationToken>>,
-}
-
-impl Runner {
-    /// A runner of so many scans at once.
-    pub fn new(at_once: usize) -> Self {
-        Self { turns: Semaphore::new(at_once.max(1)), running: Mutex::default() }
-    }
-
-    /// Tells a running scan to stop.
-    pub fn cancel(&self, key: &ScanKey) {
-        if let Some(token) = self.running.lock().get(key) {
-            token.cancel();
-        }
-    }
-}
-
 /// Starts every scan that a restart interrupted.
 pub fn resume(core: &Core) -> Result<()> {
     for (key, scan) in core.store.read(|read| control::live(read))? {
@@ -92,7 +36,7 @@ pub fn resume(core: &Core) -> Result<()> {
 /// Runs a scan in the background.
 pub fn start(core: &Core, key: ScanKey, number: u64) {
     let token = core.shutdown.child_token();
-    core.scans.running.lock().insert(key.clone(), token.clone());
+    core.scans.began(key.clone(), token.clone());
     let core = core.clone();
     let supervisor = core.supervisor.clone();
     supervisor.spawn("scan", Critical::No, async move {
@@ -100,7 +44,7 @@ pub fn start(core: &Core, key: ScanKey, number: u64) {
             () = token.cancelled() => None,
             outcome = guarded(run(&core, &key, number)) => Some(outcome),
         };
-        core.scans.running.lock().remove(&key);
+        core.scans.ended(&key);
         // Told to stop, by a caller who has ended it in the store or by the process, which goes on with it later.
         let Some(outcome) = outcome else { return Ok(()) };
         if let Err(error) = settle(&core, &key, number, outcome).await {
@@ -123,7 +67,7 @@ async fn guarded(scan: impl Future<Output = Result<()>>) -> Result<()> {
 /// The whole of a scan. An error ends it as FAILED.
 async fn run(core: &Core, key: &ScanKey, number: u64) -> Result<()> {
     let holder = key::scan_name(key);
-    let Ok(_turn) = core.scans.turns.acquire().await else { return Ok(()) };
+    let Some(_turn) = core.scans.turn().await else { return Ok(()) };
     drop(patiently(|| core.peers.acquire(&key.0, &holder)).await?);
     let (own, at) = (key.clone(), core.now_ms());
     let scan = core.store.commit(move |tx| apply::begin(tx, &own, number, at)).await?;
@@ -143,22 +87,6 @@ async fn prolong(core: &Core, source: &str, holder: &str) -> Result<()> {
         tokio::time::sleep(PROLONG).await;
         drop(patiently(|| core.peers.acquire(source, holder)).await?);
     }
-}
-
-/// Tries again while the failure may pass by itself.
-async fn patiently<T, F: Future<Output = Result<T>>>(mut call: impl FnMut() -> F) -> Result<T> {
-    let mut wait = RETRY.0;
-    for _ in 1..RETRIES {
-        match call().await {
-            Err(error) if error.is_transient() => {
-                tracing::debug!(%error, "trying again");
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(RETRY.1);
-            }
-            other => return other,
-        }
-    }
-    call().await
 }
 
 async fn settle(core: &Core, key: &ScanKey, number: u64, outcome: Result<()>) -> Result<()> {

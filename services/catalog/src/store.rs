@@ -2,8 +2,7 @@
 
 use mms_store::{Index, Schema, StoreError, Table, Tx};
 
-use crate::record;
-use crate::scan::ScanState;
+use crate::record::{self, ScanState};
 
 /// (data source, schema)
 pub type SchemaKey = (String, String);

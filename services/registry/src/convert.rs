@@ -7,37 +7,9 @@ mod network;
 mod report;
 mod settings;
 mod source;
+mod value;
 
 pub use network::{network_from, network_to};
 pub use report::report_from;
 pub use source::{configure, source_to};
-
-use std::time::Duration;
-
-/// A moment of the store as the contract has it; 0 is unset.
-pub fn time(ms: i64) -> Option<prost_types::Timestamp> {
-    (ms != 0).then(|| prost_types::Timestamp {
-        seconds: ms.div_euclid(1000),
-        nanos: i32::try_from(ms.rem_euclid(1000)).unwrap_or(0) * 1_000_000,
-    })
-}
-
-/// The other way.
-pub fn millis(time: Option<prost_types::Timestamp>) -> i64 {
-    time.map_or(0, |t| t.seconds.saturating_mul(1000).saturating_add(i64::from(t.nanos) / 1_000_000))
-}
-
-/// A duration as the contract has it.
-pub fn duration(time: Duration) -> Option<prost_types::Duration> {
-    prost_types::Duration::try_from(time).ok()
-}
-
-/// Milliseconds as a duration of the contract.
-pub fn duration_of(ms: i64) -> Option<prost_types::Duration> {
-    duration(Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
-}
-
-/// An etag.
-pub fn etag(revision: u64) -> String {
-    format!("{revision:x}")
-}
+pub use value::{duration, etag, millis, time};

@@ -9,7 +9,8 @@ use tonic::Status;
 
 use super::Api;
 use crate::convert;
-use crate::scan::{ScanState, control};
+use crate::record::ScanState;
+use crate::scan::control;
 use crate::store::ScanKey;
 
 pub type ScanStream = Answers<pb::WatchScanResponse>;

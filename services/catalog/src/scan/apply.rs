@@ -3,11 +3,10 @@
 
 use mms_store::{Read, Tx};
 
-use super::ScanState;
 use super::facts::FoundPartition;
 use crate::error::{CatalogError, Result};
 use crate::key;
-use crate::record::{Progress, Scan, Schema, Table, TableFacts};
+use crate::record::{Progress, Scan, ScanState, Schema, Table, TableFacts};
 use crate::rollup;
 use crate::store::{PARTITIONS, SCANS, SCHEMAS, SUMMARIES, ScanKey, SchemaKey, TABLES, TableKey};
 

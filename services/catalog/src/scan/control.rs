@@ -4,10 +4,9 @@ use std::ops::ControlFlow;
 
 use mms_store::{Read, Scope, Tx};
 
-use super::ScanState;
 use crate::error::{CatalogError, Result};
 use crate::key;
-use crate::record::{Request, Scan};
+use crate::record::{Request, Scan, ScanState};
 use crate::store::{LIVE_SCANS, REQUESTS, SCANS, SCANS_BY_AGE, SUMMARIES, ScanKey};
 
 /// Scans of a source that are kept.

@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::apply::Writer;
-use super::patiently;
+use super::patience::patiently;
 use crate::core::Core;
 use crate::error::{CatalogError, Result};
 use crate::lists::Lists;

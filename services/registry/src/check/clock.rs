@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use mms_http::{HttpClient, Method, Url};
 use mms_proto::registry::v1::CheckStepId;
 
-use super::Finding;
+use super::steps::Finding;
 
 /// The steps of this module.
 pub const STEPS: &[CheckStepId] = &[CheckStepId::ClockSource, CheckStepId::ClockTarget];

@@ -9,7 +9,7 @@ use mms_maxcompute::{MaxComputeError, RefusalKind};
 use mms_proto::registry::v1 as pb;
 use pb::{CheckStepId, NamespaceModel};
 
-use super::{Finding, Gone, Steps};
+use super::steps::{Finding, Gone, Steps};
 use crate::far;
 
 /// The steps of this end.

@@ -10,7 +10,7 @@ use mms_proto::registry::v1 as pb;
 use mms_storage::{LocalFiles, StorageCredential, StorageLocation, StorageSettings, Unreadable};
 use pb::storage_access::Access;
 
-use super::Finding;
+use super::steps::Finding;
 use crate::convert::millis;
 use crate::far;
 

@@ -5,7 +5,7 @@ use mms_http::HttpClient;
 use mms_proto::registry::v1 as pb;
 use pb::CheckStepId;
 
-use super::{Finding, Gone, Steps};
+use super::steps::{Finding, Gone, Steps};
 use crate::far;
 
 /// The steps of this end, in order; the grants and the cluster only where there is something to say.

@@ -4,7 +4,7 @@ use mms_proto::registry::v1 as pb;
 use pb::databricks_source::WorkspaceAuth as WireAuth;
 use pb::storage_access::Access;
 
-use super::{millis, time};
+use super::value::{millis, time};
 use crate::record::{Databricks, ServicePrincipal, Storage, StorageAccess, WorkspaceAuth};
 
 pub(super) fn databricks_from(config: pb::DatabricksSource) -> Databricks {

@@ -2,7 +2,7 @@
 
 use mms_proto::registry::v1 as pb;
 
-use super::{etag, time};
+use super::value::{etag, time};
 use crate::record::NetworkConnection;
 
 /// Puts what a caller configures into a record; the rest of it stays.

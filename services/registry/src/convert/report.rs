@@ -2,7 +2,7 @@
 
 use mms_proto::registry::v1 as pb;
 
-use super::{duration_of, millis, time};
+use super::value::{duration_of, millis, time};
 use crate::record::{CheckReport, CheckStep};
 
 /// A report to be stored.

@@ -3,7 +3,7 @@
 use mms_proto::registry::v1 as pb;
 use mms_proto::types::v1::{self as types, schedule};
 
-use super::duration_of;
+use super::value::duration_of;
 use crate::record::{CharacterMapping, Clock, Rate, Schedule, Settings};
 
 pub(super) fn settings_from(settings: pb::MigrationSettings) -> Settings {

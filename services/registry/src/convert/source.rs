@@ -6,7 +6,7 @@ use super::databricks::{databricks_from, databricks_to};
 use super::max_compute::{max_compute_from, max_compute_to};
 use super::report::report_to;
 use super::settings::{settings_from, settings_to};
-use super::{etag, time};
+use super::value::{etag, time};
 use crate::record::DataSource;
 
 const NETWORKS: &str = "networkConnections/";

@@ -12,7 +12,7 @@ use pb::databricks_source::WorkspaceAuth;
 use pb::storage_access::Access;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Judge, Offline};
+use super::judge::{Judge, Offline};
 use crate::secrets::item_path;
 
 pub(super) fn judge(config: &pb::DatabricksSource, offline: Offline<'_>, judge: &mut Judge<'_>) {

@@ -6,7 +6,7 @@ use mms_maxcompute::name::ProjectName;
 use mms_proto::registry::v1 as pb;
 use pb::max_compute_config::Account;
 
-use super::Judge;
+use super::judge::Judge;
 
 pub(super) fn judge(config: &pb::MaxComputeConfig, judge: &mut Judge<'_>) {
     if !config.endpoint.is_empty()

@@ -6,7 +6,7 @@ use mms_proto::FieldViolation;
 use mms_proto::registry::v1 as pb;
 use secrecy::ExposeSecret;
 
-use super::Judge;
+use super::judge::Judge;
 use crate::reference::Guard;
 use crate::secrets::{Secrets, join};
 

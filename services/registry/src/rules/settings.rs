@@ -4,7 +4,7 @@ use jiff::tz::{self, TimeZone};
 use mms_proto::registry::v1 as pb;
 use mms_proto::types::v1::schedule;
 
-use super::Judge;
+use super::judge::Judge;
 
 pub(super) fn judge(settings: &pb::MigrationSettings, judge: &mut Judge<'_>) {
     if let Some(schedule) = &settings.scan_schedule {
