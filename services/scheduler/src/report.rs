@@ -125,7 +125,7 @@ pub(crate) fn keep_checks(tx: &mut Tx<'_>, key: &TaskKey, found: Found) -> Resul
         tx.put(&CHECKS, &(key.0.clone(), key.1.clone(), key.2, total), check)?;
         total += 1;
     }
-    Ok(Verification { checks_total: total, ..found.summary })
+    Ok(Verification { checks_kept: total, ..found.summary })
 }
 
 /// Whether this very report ended the lease: its answer was lost, and the worker asks again. No other lease was given

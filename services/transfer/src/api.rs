@@ -128,7 +128,7 @@ impl TransferService for Api {
         let request = request.into_inner();
         mms_proto::validate(&request)?;
         self.ours(&request.name)?;
-        let deadline = request.deadline.and_then(|d| Duration::try_from(d).ok()).unwrap_or(DRAIN);
+        let deadline = request.grace_period.and_then(|d| Duration::try_from(d).ok()).unwrap_or(DRAIN);
         // In a task of its own: what was begun keeps its deadline when the caller leaves.
         let worker = self.worker.clone();
         let drained = tokio::spawn(async move { worker.drain(deadline).await }).await;

@@ -7,6 +7,7 @@
 mod api;
 mod batch;
 mod config;
+mod context;
 mod data;
 mod definition;
 mod ends;
@@ -18,6 +19,8 @@ mod publish;
 mod rows;
 mod run;
 mod schema;
+mod source;
+mod target;
 mod term;
 mod transfers;
 mod upload;
@@ -55,7 +58,7 @@ pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
     let endpoint = ctx.endpoint().unwrap_or_default();
     let register = worker::registration(id, instance, config.pool.clone(), config.slots, endpoint);
     let transfers = Arc::new(transfers::Transfers::new(format!("workers/{}", register.worker_id)));
-    let settings = run::Settings {
+    let settings = context::Settings {
         codec: config.codec.into(),
         block_bytes: config.block_bytes,
         slot_memory_bytes: config.slot_memory_bytes,

@@ -11,9 +11,9 @@ use mms_proto::types::v1 as types;
 use mms_server::is_retryable;
 use tonic::Status;
 
+use crate::context::Run;
 use crate::error::{Result, TransferError, peer};
 use crate::peers::SCHEDULER;
-use crate::run::Run;
 
 /// How a stream that breaks off is taken up again: whenever it went on in between, this begins anew. Opening it waits for
 /// the scheduler by itself, for as long as the lease lives.

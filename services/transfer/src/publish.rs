@@ -20,8 +20,9 @@ use pb::{CommitOutcome, IntentUnit};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::context::{Published, Run};
 use crate::error::{Result, TransferError};
-use crate::run::{Published, Run, Target};
+use crate::target::Target;
 
 /// How long a commit may be in doubt before the attempt ends; its successor goes on asking.
 const COMMIT_LIMIT: Duration = Duration::from_secs(300);

@@ -7,10 +7,10 @@ use mms_delta::{DeltaError, Differences, FileBatch, ReadNotes, ReadOptions, read
 
 use mms_proto::types::v1::StatisticsMismatch;
 
-use crate::data::Source;
+use crate::context::Run;
 use crate::error::Result;
 use crate::manifest;
-use crate::run::Run;
+use crate::source::Source;
 
 /// A place between two batches of a unit.
 #[derive(Debug, Clone, Copy, Default)]

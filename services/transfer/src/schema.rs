@@ -9,9 +9,10 @@ use mms_maxcompute::name::SchemaName;
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1 as types;
 
+use crate::context::Run;
 use crate::error::{Result, TransferError};
 use crate::publish;
-use crate::run::{Run, Target};
+use crate::target::Target;
 
 /// The table property that names the job which made a table, so that REPLACE replaces once a job and not once a task.
 const JOB_PROPERTY: &str = "mms.job";

@@ -10,11 +10,12 @@ use mms_proto::types::v1::TargetUnit;
 use tokio::time::{Instant, timeout_at};
 
 use crate::batch::{Shaper, bytes, pieces};
-use crate::data::Source;
+use crate::context::Run;
 use crate::error::{Result, TransferError};
 use crate::publish::Written;
 use crate::rows::{Place, Rows};
-use crate::run::{Run, Target};
+use crate::source::Source;
+use crate::target::Target;
 
 /// How long a block takes rows. The service cuts a connection that is silent for 120 s, as one is while the source is slow.
 const BLOCK_TIME: Duration = Duration::from_secs(60);

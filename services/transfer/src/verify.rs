@@ -9,12 +9,18 @@ use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1::{
     TargetUnit, ValueOrigin, Verdict, VerificationCheck, VerificationKind, VerificationLevel, VerificationResult,
 };
+use prost::Message as _;
 
+use crate::context::{Published, Run};
 use crate::error::{Result, TransferError};
-use crate::run::{Published, Run, Target};
+use crate::target::Target;
 
 /// Partitions counted by one statement: what a result shows at most, with room.
 const PARTITIONS_AT_ONCE: usize = 500;
+/// What a report may have of checks, in number and in bytes, and what one has about it on the wire.
+const CHECKS_MAX: usize = 10_000;
+const CHECKS_BYTES_MAX: usize = 4 << 20;
+const FRAME_BYTES: usize = 6;
 
 /// Counts and compares.
 pub async fn run(run: &Run, target: &Target, published: &Published) -> Result<(pb::StepDone, Vec<String>)> {
@@ -22,7 +28,7 @@ pub async fn run(run: &Run, target: &Target, published: &Published) -> Result<(p
     let checks: Vec<VerificationCheck> =
         run.spec.units.iter().map(|unit| check(unit, published, counted.get(&unit.index))).collect();
     let result = judge(checks)?;
-    let line = format!("row counts of {} units are equal", result.checks.len());
+    let line = format!("row counts of {} units are equal", result.checks_total);
     let done =
         pb::StepDone { step: pb::TaskStep::Verification as i32, verification: Some(result), ..pb::StepDone::default() };
     Ok((done, vec![line]))
@@ -38,12 +44,37 @@ fn judge(checks: Vec<VerificationCheck>) -> Result<VerificationResult> {
         .collect::<Vec<_>>()
         .join("; ");
     let verdict = if different.is_empty() { Verdict::Equal } else { Verdict::Different };
-    let result = VerificationResult { level: VerificationLevel::RowCount as i32, checks, verdict: verdict as i32 };
+    let number = |checks: usize| i64::try_from(checks).unwrap_or(i64::MAX);
+    let of = |verdict| number(different.iter().filter(|check| check.verdict() == verdict).count());
+    let (checks_different, checks_unknown) = (of(Verdict::Different), of(Verdict::Unknown));
+    let checks_total = number(checks.len());
+    let result = VerificationResult {
+        level: VerificationLevel::RowCount as i32,
+        checks: fitting(checks),
+        verdict: verdict as i32,
+        checks_total,
+        checks_different,
+        checks_unknown,
+    };
     if verdict != Verdict::Equal {
         let message = format!("row counts differ: {message}");
         return Err(TransferError::Differs { message, result: Box::new(result) });
     }
     Ok(result)
+}
+
+/// The checks that one report has room for: those that are not equal before others.
+fn fitting(mut checks: Vec<VerificationCheck>) -> Vec<VerificationCheck> {
+    checks.sort_by_key(|check| check.verdict() == Verdict::Equal);
+    let mut bytes = 0;
+    let room = checks.iter().take(CHECKS_MAX).take_while(|check| {
+        bytes += check.encoded_len() + FRAME_BYTES;
+        bytes <= CHECKS_BYTES_MAX
+    });
+    let room = room.count();
+    checks.truncate(room);
+    checks.sort_by_key(|check| check.unit_index);
+    checks
 }
 
 fn shown(value: &Option<String>) -> &str {
@@ -143,6 +174,20 @@ mod tests {
         assert!(judge(vec![equal(), equal()]).is_ok());
         let error = judge(vec![equal(), check(&unit(Some(5)), &read, None)]).expect_err("one is not known");
         assert!(error.to_string().contains("unit 3: source 5, target unknown"), "{error}");
+    }
+
+    #[test]
+    fn what_a_report_leaves_out_is_equal_and_counted() {
+        let read: Published = [(3, pb::UnitResult { unit_index: 3, rows: 5, bytes: 0 })].into();
+        let mut checks = vec![check(&unit(Some(5)), &read, Some(&5)); CHECKS_MAX];
+        checks.push(check(&unit(Some(6)), &read, Some(&5)));
+        let Err(TransferError::Differs { result, .. }) = judge(checks) else { panic!("one differs") };
+        assert_eq!(result.checks.len(), CHECKS_MAX);
+        assert_eq!((result.checks_total, result.checks_different), (10_001, 1));
+        assert!(result.checks.iter().any(|check| check.verdict() == Verdict::Different));
+        let mut wide = check(&unit(Some(5)), &read, Some(&5));
+        wide.column = "x".repeat(1 << 20);
+        assert_eq!(judge(vec![wide; 8]).expect("equal").checks.len(), 3);
     }
 
     #[test]

@@ -15,11 +15,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::context::{Me, Run, Settings};
 use crate::ends::Sessions;
 use crate::error::TransferError;
 use crate::peers::Peers;
 use crate::progress::Progress;
-use crate::run::{End, Me, Run, Settings};
+use crate::run::{self, End};
 use crate::term::Term;
 use crate::transfers::{Ending, Transfers};
 
@@ -265,7 +266,7 @@ impl Worker {
             let _slot = slot;
             let outcome = tokio::select! {
                 () = drop_it.cancelled() => Err((pb::TaskStep::Unspecified, TransferError::GivenUp)),
-                outcome = term.run(run.attempt(&worker.sessions, &lease)) => outcome.unwrap_or_else(|lost| {
+                outcome = term.run(run::attempt(&run, &worker.sessions, &lease)) => outcome.unwrap_or_else(|lost| {
                     tracing::info!(task = run.spec.name, "the lease may have run out: the task is dropped");
                     Err((pb::TaskStep::Unspecified, lost))
                 }),

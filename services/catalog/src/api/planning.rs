@@ -42,7 +42,7 @@ fn ask(request: pb::PinTableRequest) -> Result<Ask, Status> {
     Ok(Ask {
         version,
         kind: options.target_kind(),
-        lifecycle_days: u32::try_from(options.lifecycle_days).ok().filter(|days| *days > 0),
+        lifecycle_days: options.lifecycle_days.and_then(|days| u32::try_from(days).ok()).filter(|days| *days > 0),
         target: convert::target_from(options.target),
         columns: options.column_names.into_iter().collect(),
         policy,

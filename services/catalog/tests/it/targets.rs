@@ -73,7 +73,7 @@ async fn schema_table_and_job_each_win_over_the_one_before() {
         table: Some(SourceTable { schema: "s-1".to_owned(), table: "2 t".to_owned() }),
         target: Some(TargetTable { schema: "job_schema".to_owned(), ..Default::default() }),
         column_names: [("id".to_owned(), "key".to_owned())].into(),
-        lifecycle_days: 30,
+        lifecycle_days: Some(30),
         target_kind: TargetKind::Ordinary as i32,
         ..Default::default()
     };

@@ -51,7 +51,7 @@ impl Api {
         if public.display_name.is_empty() {
             public.display_name = super::default_display_name(String::new(), id);
         }
-        let secrets = sent.clone().over(&old, &places(&public));
+        let secrets = sent.clone().over(&old, &kept(places(&public), paths));
 
         found.extend(immutables(&current, &public, "data_source"));
         found.extend(redirected("data_source", destination::of_source(&current, &public), &sent, &secrets));
@@ -81,7 +81,7 @@ impl Api {
         let masked = mask::apply(&current, &clear_output_only(&given), paths);
         let (mut public, sent) = split(&masked);
         public.display_name = super::default_display_name(public.display_name, id);
-        let secrets = sent.clone().over(&old, &stays(&public));
+        let secrets = sent.clone().over(&old, &kept(stays(&public), paths));
         found.extend(redirected("network_connection", destination::of_network(&current, &public), &sent, &secrets));
         found.extend(judge_network(&public, &secrets, &self.core.guard, "network_connection"));
         refuse(found)?;
@@ -125,6 +125,13 @@ fn stays(network: &pb::NetworkConnection) -> Vec<String> {
         _ => !network.client_certificate_pem.is_empty(),
     });
     stays
+}
+
+/// The places whose secrets stay when none is sent: a mask that names the secret's own field removes it.
+fn kept(mut places: Vec<String>, paths: &[String]) -> Vec<String> {
+    let named: HashSet<&str> = paths.iter().map(String::as_str).collect();
+    places.retain(|place| !named.contains(place.as_str()));
+    places
 }
 
 /// When a signature that was sent ends is public; of one that stays it is stored already.

@@ -170,6 +170,35 @@ async fn a_stored_secret_does_not_follow_a_change_of_where_it_is_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_mask_that_names_a_secret_removes_it_and_one_that_names_what_is_around_it_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let (registry, ends) = (Registry::open(dir.path()).await, Ends::start().await);
+    let mut given = ends.source();
+    let Some(pb::max_compute_config::Account::AccessKey(key)) =
+        given.max_compute.as_mut().and_then(|config| config.account.as_mut())
+    else {
+        panic!("an access key")
+    };
+    key.security_token = "the-security-token".into();
+    let key = pb::AccessKey { access_key_secret: String::new(), security_token: String::new(), ..key.clone() };
+    registry.create("lake", given.clone()).await;
+    let mut new = given;
+    new.max_compute.as_mut().unwrap().account = Some(pb::max_compute_config::Account::AccessKey(key));
+    let mut change = async |path: &str| {
+        let answer = registry.sources().update_data_source(update("lake", new.clone(), &[path])).await;
+        answer.map(|answer| match answer.into_inner().data_source.unwrap().max_compute.unwrap().account.unwrap() {
+            pb::max_compute_config::Account::AccessKey(key) => (key.is_set, key.security_token_is_set),
+            other => panic!("{other:?}"),
+        })
+    };
+    assert_eq!(change("max_compute.access_key").await.unwrap(), (true, true));
+    assert_eq!(change("max_compute.access_key.security_token").await.unwrap(), (true, false));
+    let status = change("max_compute.access_key.access_key_secret").await.unwrap_err();
+    let missing = "data_source.max_compute.access_key.access_key_secret".to_owned();
+    assert_eq!(refusal(&status), (Reason::InvalidField, vec![missing]), "what is needed cannot be removed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_operator_checks_what_is_stored_and_sends_no_file_of_the_registry_anywhere() {
     use mms_proto::registry::v1::check_data_source_request::Target;
     let dir = tempfile::tempdir().unwrap();

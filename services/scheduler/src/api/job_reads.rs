@@ -218,7 +218,7 @@ impl Api {
                 None => None,
                 Some(key) => {
                     let task = read.get(&TASKS, key)?.ok_or_else(|| SchedulerError::NotFound(key::task_name(key)))?;
-                    Some(task.verification.map_or(0, |found| found.checks_total.into()))
+                    Some(task.verification.map_or(0, |found| found.checks_kept.into()))
                 }
             };
             let found = read.page(&CHECKS, &scope, after.as_ref(), page::size(request.page_size))?;

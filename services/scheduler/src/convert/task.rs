@@ -17,11 +17,16 @@ use crate::scope;
 use crate::store::TaskKey;
 use crate::task::{Step, TaskState};
 
+/// Source partitions of a unit that are shown in a task and in a check: a unit may have tens of thousands.
+const SHOWN_OF_UNIT: usize = 1_000;
+const SHOWN_OF_CHECK: usize = 100;
+
 fn unit_to(index: usize, unit: &Unit) -> types::TargetUnit {
     types::TargetUnit {
         index: i32::try_from(index).unwrap_or(i32::MAX),
         partition: unit.partition.iter().map(value_to).collect(),
-        source_partitions: unit.source_partitions.clone(),
+        source_partitions: unit.source_partitions.iter().take(SHOWN_OF_UNIT).cloned().collect(),
+        source_partition_count: count(unit.source_partitions.len()),
         file_count: unit.file_count,
         source_bytes: unit.source_bytes,
         source_rows: unit.source_rows,
@@ -33,19 +38,23 @@ fn units_to(task: &Task) -> Vec<types::TargetUnit> {
 }
 
 fn verification_to(found: Verification) -> types::VerificationSummary {
-    let count = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     types::VerificationSummary {
         level: found.level,
         verdict: found.verdict,
-        checks_total: count(found.checks_total),
-        checks_different: count(found.checks_different),
-        checks_unknown: count(found.checks_unknown),
+        checks_total: found.checks_total,
+        checks_different: found.checks_different,
+        checks_unknown: found.checks_unknown,
     }
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// A check of a task's unit, as callers see it.
 pub fn check_to(key: &TaskKey, task: &Task, check: Check) -> types::VerificationCheck {
     let unit = usize::try_from(check.unit_index).ok().and_then(|index| task.units.get(index));
+    let source = unit.map(|unit| unit.source_partitions.as_slice()).unwrap_or_default();
     let sample = |sample: Sample| types::VerificationSample {
         row: sample.row,
         source_value: sample.source_value,
@@ -55,7 +64,8 @@ pub fn check_to(key: &TaskKey, task: &Task, check: Check) -> types::Verification
         task: key::task_name(key),
         unit_index: check.unit_index,
         target_partition: unit.map(|unit| unit.partition.iter().map(value_to).collect()).unwrap_or_default(),
-        source_partitions: unit.map(|unit| unit.source_partitions.clone()).unwrap_or_default(),
+        source_partitions: source.iter().take(SHOWN_OF_CHECK).cloned().collect(),
+        source_partition_count: count(source.len()),
         kind: check.kind,
         column: check.column,
         source_value: check.source_value,
@@ -83,17 +93,19 @@ fn found_from(found: types::VerificationResult) -> Found {
         samples: check.samples.into_iter().map(sample).collect(),
     };
     let checks: Vec<Check> = found.checks.into_iter().map(check).collect();
-    let of = |verdict: types::Verdict| {
-        u32::try_from(checks.iter().filter(|check| check.verdict == verdict as i32).count()).unwrap_or(u32::MAX)
-    };
+    let of = |verdict: types::Verdict| count(checks.iter().filter(|check| check.verdict == verdict as i32).count());
+    let total = found.checks_total.max(count(checks.len()));
     let counts = checks.iter().filter(|check| check.kind == types::VerificationKind::RowCount as i32);
     let rows = counts.map(|check| check.target_value.as_ref()?.parse::<i64>().ok());
+    // Of checks that were left out, nobody knows what they counted.
+    let target_rows = if total == count(checks.len()) { rows.sum() } else { None };
     let summary = Verification {
         level: found.level,
         verdict: found.verdict,
-        checks_different: of(types::Verdict::Different),
-        checks_unknown: of(types::Verdict::Unknown),
-        target_rows: rows.sum(),
+        checks_total: total,
+        checks_different: found.checks_different.max(of(types::Verdict::Different)),
+        checks_unknown: found.checks_unknown.max(of(types::Verdict::Unknown)),
+        target_rows,
         ..Verification::default()
     };
     Found { summary, checks }

@@ -87,8 +87,9 @@ pub struct TableOptions {
     pub target_kind: i32,
     #[prost(btree_map = "string, string", tag = "4")]
     pub column_names: BTreeMap<String, String>,
-    #[prost(int32, tag = "5")]
-    pub lifecycle_days: i32,
+    /// 0: never.
+    #[prost(int32, optional, tag = "5")]
+    pub lifecycle_days: Option<i32>,
     /// Numbers of the contract's UnsupportedType.
     #[prost(int32, tag = "6")]
     pub large_decimals: i32,

@@ -68,12 +68,16 @@ pub struct Verification {
     pub level: i32,
     #[prost(int32, tag = "3")]
     pub verdict: i32,
-    #[prost(uint32, tag = "4")]
-    pub checks_total: u32,
-    #[prost(uint32, tag = "5")]
-    pub checks_different: u32,
-    #[prost(uint32, tag = "6")]
-    pub checks_unknown: u32,
+    /// Checks that were made, those that are not kept included.
+    #[prost(int64, tag = "4")]
+    pub checks_total: i64,
+    #[prost(int64, tag = "5")]
+    pub checks_different: i64,
+    #[prost(int64, tag = "6")]
+    pub checks_unknown: i64,
+    /// Checks that are kept.
+    #[prost(uint32, tag = "8")]
+    pub checks_kept: u32,
     /// Rows that were counted at the target, if all units were.
     #[prost(int64, optional, tag = "7")]
     pub target_rows: Option<i64>,
