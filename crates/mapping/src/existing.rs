@@ -29,7 +29,7 @@ pub enum TargetPolicy {
     /// Create it, or use it if it is ours and as planned.
     #[default]
     CreateOrOwn,
-    /// Create it, and drop whatever is there.
+    /// Put it in the place of whatever is there, which is dropped unless it is as planned.
     Replace,
     /// Create it; it must not be there.
     FailIfExists,
@@ -132,11 +132,12 @@ pub fn target_action(
         TargetPolicy::FailIfExists => {
             TargetAction::Refuse(std::iter::once(Difference::Exists).chain(differences).collect())
         }
-        // Also one of ours that fits: its partitions that the source no longer has would stay.
-        TargetPolicy::Replace => TargetAction::Recreate,
         TargetPolicy::CreateOrOwn | TargetPolicy::Adopt if differences.is_empty() => TargetAction::UseOwn,
-        TargetPolicy::Adopt => match differences.as_slice() {
+        // What fits is written over unit by unit, so that nobody sees it empty; the job marks it as its own first.
+        TargetPolicy::Adopt | TargetPolicy::Replace => match differences.as_slice() {
+            [] => TargetAction::Adopt(existing.properties.get(OWNER_PROPERTY).cloned()),
             [Difference::Owner { found, .. }] => TargetAction::Adopt(found.clone()),
+            _ if policy == TargetPolicy::Replace => TargetAction::Recreate,
             _ => TargetAction::Refuse(differences),
         },
         TargetPolicy::CreateOrOwn => TargetAction::Refuse(differences),

@@ -29,7 +29,7 @@ pub use existing::{Difference, ExistingTable, TargetAction, TargetPolicy, check_
 pub use finding::{Finding, Reason, Severity};
 pub use partition::{MappedPartition, PartitionClash, PartitionLevel, PartitionMapping, partition_clashes};
 pub use plan::{ColumnMapping, ColumnRole, TablePlan, ValueConversion, plan_table};
-pub use rules::{MappingRules, OWNER_PROPERTY, SchemaRule, owner_of};
+pub use rules::{MappingRules, NONCE_PROPERTY, OWNER_PROPERTY, SchemaRule, owner_of};
 pub use schema_json::parse_schema;
 pub use source::{ColumnExtra, SourceColumn, SourceTable, SparkField, SparkType};
 

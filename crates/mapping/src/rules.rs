@@ -13,6 +13,9 @@ use crate::characters::CharacterMap;
 
 /// The table property that says whose table a target table is; its value is made by [`owner_of`].
 pub const OWNER_PROPERTY: &str = "mms.source";
+/// The table property that whoever makes a table, or takes one over, sets to a new UUID: it tells the table from the next of its
+/// name.
+pub const NONCE_PROPERTY: &str = "mms.nonce";
 
 /// Where a table goes, and how its names and values are mapped.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

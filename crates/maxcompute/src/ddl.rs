@@ -82,6 +82,12 @@ pub fn add_partitions(target: &TableRef, specs: &[PartitionSpec]) -> Vec<String>
     statements
 }
 
+/// `ALTER TABLE … DROP IF EXISTS PARTITION`. Only under one id for good, as [`drop_table`].
+#[must_use]
+pub fn drop_partitions(target: &TableRef, specs: &[PartitionSpec]) -> String {
+    format!("ALTER TABLE {} DROP IF EXISTS {};", table(target), list(specs, partition_clause))
+}
+
 /// `SELECT COUNT(*)` over the whole table, or over these partitions when there are any.
 /// `partition_columns` tells the types, so that integers are compared as integers.
 #[must_use]

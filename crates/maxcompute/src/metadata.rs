@@ -6,6 +6,7 @@ use mms_http::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::error::MaxComputeError;
 use crate::name::{ColumnName, SchemaName};
@@ -33,6 +34,10 @@ pub struct TableInfo {
     pub primary_key: Vec<String>,
     /// Whether it is a view of any kind.
     pub is_view: bool,
+    /// The service's own id of it, where it tells one. A table that is dropped and made anew has another.
+    pub id: Option<String>,
+    /// When it was made.
+    pub created: Option<jiff::Timestamp>,
     /// When its data last changed.
     pub last_modified: Option<jiff::Timestamp>,
     /// Rows, where the service keeps count.
@@ -59,8 +64,51 @@ impl TableInfo {
 pub struct PartitionInfo {
     /// Its address.
     pub spec: PartitionSpec,
+    /// When it was made.
+    pub created: Option<jiff::Timestamp>,
     /// When its data last changed.
     pub last_modified: Option<jiff::Timestamp>,
+    /// Rows, where the service keeps count.
+    pub record_count: Option<u64>,
+    /// Stored bytes.
+    pub size_bytes: Option<u64>,
+}
+
+/// What tells a table from another of its name, in one question: less than [`TableInfo`] has.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TableMarks {
+    /// As in [`TableInfo`].
+    pub id: Option<String>,
+    /// As in [`TableInfo`].
+    pub created: Option<jiff::Timestamp>,
+    /// As in [`TableInfo`].
+    pub properties: BTreeMap<String, String>,
+}
+
+/// A digest of a table and its partitions as the service describes them: two that are equal mean that nobody wrote in between, as
+/// far as times of a second and the service's counts tell. `salt` is whatever else is to be equal.
+pub fn state_digest(table: &TableInfo, partitions: &[PartitionInfo], salt: &[&str]) -> [u8; 32] {
+    let time = |time: Option<jiff::Timestamp>| time.map(jiff::Timestamp::as_second);
+    let mut lines: Vec<String> = partitions
+        .iter()
+        .map(|part| {
+            let (made, changed) = (time(part.created), time(part.last_modified));
+            format!("{:?} {made:?} {changed:?} {:?} {:?}", part.spec.0, part.record_count, part.size_bytes)
+        })
+        .collect();
+    lines.sort_unstable();
+    let mut hash = Sha256::new();
+    hash.update(format!("{salt:?} {:?} {:?}\n", table.id, time(table.created)));
+    if table.partition_columns.is_empty() {
+        // Of a partitioned table its partitions tell; what counts as a change of the table itself is the service's own business.
+        let changed = time(table.last_modified);
+        hash.update(format!("{changed:?} {:?} {:?}\n", table.record_count, table.size_bytes));
+    }
+    for line in lines {
+        hash.update(line);
+        hash.update("\n");
+    }
+    hash.finalize().into()
 }
 
 impl Project {
@@ -92,6 +140,20 @@ impl Project {
             read_extended(&mut table, &root).map_err(|why| answer(&call, why))?;
         }
         Ok(Some(table))
+    }
+
+    /// What tells a table from another of its name, or none if there is no table.
+    ///
+    /// # Errors
+    /// Refusals, and an answer that cannot be read.
+    pub async fn table_marks(&self, target: &TableRef) -> Result<Option<TableMarks>, MaxComputeError> {
+        let call = self.table_call(target).param("extended", "");
+        let root = match self.shared.service.xml(&call).await {
+            Ok(root) => root,
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        read_marks(&root).map(Some).map_err(|why| answer(&call, why))
     }
 
     /// All partitions of a table.
@@ -132,6 +194,7 @@ struct TableJson {
     is_virtual_view: bool,
     #[serde(default)]
     is_materialized_view: bool,
+    create_time: Option<i64>,
     last_modified_time: Option<i64>,
     record_num: Option<i64>,
     size: Option<i64>,
@@ -174,6 +237,24 @@ fn schema_json<T: DeserializeOwned>(root: &Element) -> Result<T, String> {
     serde_json::from_str(text).map_err(|error| format!("its Schema: {error}"))
 }
 
+fn seconds(seconds: Option<i64>) -> Option<jiff::Timestamp> {
+    seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
+}
+
+fn table_id(root: &Element) -> Option<String> {
+    root.text_of("TableId").filter(|id| !id.is_empty()).map(str::to_owned)
+}
+
+fn read_marks(root: &Element) -> Result<TableMarks, String> {
+    let json: ExtendedJson = schema_json(root)?;
+    let created = seconds(json.create_time);
+    let mut properties = BTreeMap::new();
+    json.each_property(|key, value| {
+        properties.insert(key, text_of(value));
+    })?;
+    Ok(TableMarks { id: table_id(root), created, properties })
+}
+
 fn read_table(target: &TableRef, root: &Element) -> Result<TableInfo, String> {
     let json: TableJson = schema_json(root)?;
     let columns = |list: &[ColumnJson]| list.iter().map(ColumnJson::read).collect::<Result<Vec<_>, _>>();
@@ -187,7 +268,9 @@ fn read_table(target: &TableRef, root: &Element) -> Result<TableInfo, String> {
         properties: BTreeMap::new(),
         primary_key: Vec::new(),
         is_view: json.is_virtual_view || json.is_materialized_view,
-        last_modified: json.last_modified_time.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok()),
+        id: table_id(root),
+        created: seconds(json.create_time),
+        last_modified: seconds(json.last_modified_time),
         record_count: json.record_num.and_then(|count| u64::try_from(count).ok()),
         size_bytes: json.size.and_then(|size| u64::try_from(size).ok()),
     })
@@ -199,31 +282,42 @@ struct ExtendedJson {
     reserved: Option<Value>,
     #[serde(rename = "tableProperties")]
     table_properties: Option<Value>,
+    #[serde(rename = "createTime")]
+    create_time: Option<i64>,
 }
 
-/// Properties stand in `Reserved` and `tableProperties`, each an object or the text of one.
+impl ExtendedJson {
+    /// Properties stand in `Reserved` and `tableProperties`, each an object or the text of one.
+    fn each_property(self, mut each: impl FnMut(String, Value)) -> Result<(), String> {
+        for value in [self.reserved, self.table_properties].into_iter().flatten() {
+            let object = match value {
+                Value::String(text) if text.trim().is_empty() => continue,
+                Value::String(text) => serde_json::from_str(&text).map_err(|error| format!("its Reserved: {error}"))?,
+                value => value,
+            };
+            let Value::Object(object) = object else { continue };
+            object.into_iter().for_each(|(key, value)| each(key, value));
+        }
+        Ok(())
+    }
+}
+
+fn text_of(value: Value) -> String {
+    match value {
+        Value::String(text) => text,
+        value => value.to_string(),
+    }
+}
+
 fn read_extended(table: &mut TableInfo, root: &Element) -> Result<(), String> {
     let json: ExtendedJson = schema_json(root)?;
-    for value in [json.reserved, json.table_properties].into_iter().flatten() {
-        let object = match value {
-            Value::String(text) if text.trim().is_empty() => continue,
-            Value::String(text) => serde_json::from_str(&text).map_err(|error| format!("its Reserved: {error}"))?,
-            value => value,
-        };
-        let Value::Object(object) = object else { continue };
-        for (key, value) in object {
-            if key == "PrimaryKey" {
-                let names = value.as_array().map(Vec::as_slice).unwrap_or_default();
-                table.primary_key = names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect();
-            }
-            let text = match value {
-                Value::String(text) => text,
-                value => value.to_string(),
-            };
-            table.properties.insert(key, text);
+    json.each_property(|key, value| {
+        if key == "PrimaryKey" {
+            let names = value.as_array().map(Vec::as_slice).unwrap_or_default();
+            table.primary_key = names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect();
         }
-    }
-    Ok(())
+        table.properties.insert(key, text_of(value));
+    })
 }
 
 fn read_partition(item: &Element) -> Result<PartitionInfo, String> {
@@ -237,9 +331,15 @@ fn read_partition(item: &Element) -> Result<PartitionInfo, String> {
     if spec.is_empty() {
         return Err("a partition without columns".to_owned());
     }
-    let seconds = item.text_of("LastModifiedTime").and_then(|text| text.parse().ok());
-    let last_modified = seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-    Ok(PartitionInfo { spec: PartitionSpec(spec), last_modified })
+    let number = |name: &str| item.text_of(name).and_then(|text| text.parse::<i64>().ok());
+    let count = |name: &str| number(name).and_then(|count| u64::try_from(count).ok());
+    Ok(PartitionInfo {
+        spec: PartitionSpec(spec),
+        created: seconds(number("CreationTime")),
+        last_modified: seconds(number("LastModifiedTime")),
+        record_count: count("PartitionRecordCount"),
+        size_bytes: count("PartitionSize"),
+    })
 }
 
 #[cfg(test)]
@@ -254,11 +354,11 @@ mod tests {
     #[test]
     fn a_table_is_read_from_its_json() {
         let root = Element::parse(
-            r#"<Table><Name>t</Name><Schema format="Json"><![CDATA[{"columns":[
+            r#"<Table><Name>t</Name><TableId>4f0a</TableId><Schema format="Json"><![CDATA[{"columns":[
                 {"name":"a","type":"array<struct<x:bigint>>","comment":"","label":"","isNullable":false},
                 {"name":"b","type":"decimal(10,2)","comment":"money"}],
                 "partitionKeys":[{"name":"pt","type":"string"}],"comment":"hi","lifecycle":-1,"isVirtualView":false,
-                "lastModifiedTime":1709210096,"recordNum":7,"size":100}]]></Schema></Table>"#,
+                "createTime":1709210000,"lastModifiedTime":1709210096,"recordNum":7,"size":100}]]></Schema></Table>"#,
         )
         .unwrap();
         let mut table = read_table(&target(), &root).unwrap();
@@ -268,6 +368,7 @@ mod tests {
         assert_eq!(table.columns[1].comment.as_deref(), Some("money"));
         assert_eq!((table.comment.as_deref(), table.lifecycle_days, table.record_count), (Some("hi"), None, Some(7)));
         assert_eq!(table.last_modified.unwrap().to_string(), "2024-02-29T12:34:56Z");
+        assert_eq!((table.id.as_deref(), table.created.unwrap().as_second()), (Some("4f0a"), 1_709_210_000));
         let extended = Element::parse(
             r#"<Table><Schema format="Json"><![CDATA[{"IsArchived":false,"Reserved":"{\"Transactional\":\"true\",\"PrimaryKey\":[\"a\"],\"mms.source\":\"ds\"}"}]]></Schema></Table>"#,
         )
@@ -275,6 +376,41 @@ mod tests {
         read_extended(&mut table, &extended).unwrap();
         assert_eq!(table.primary_key, ["a"]);
         assert_eq!(table.properties.get("mms.source").map(String::as_str), Some("ds"));
+        let marks = read_marks(&extended).unwrap();
+        assert_eq!((marks.id, marks.created, marks.properties), (None, None, table.properties));
+    }
+
+    #[test]
+    fn whatever_is_written_to_a_table_changes_its_digest() {
+        let root = Element::parse(
+            r#"<Table><TableId>4f0a</TableId><Schema><![CDATA[{"columns":[{"name":"a","type":"bigint"}],"createTime":1,"lastModifiedTime":2,"recordNum":7}]]></Schema></Table>"#,
+        );
+        let plain = read_table(&target(), &root.unwrap()).unwrap();
+        let part = |value: &str, changed: i64, rows: u64| PartitionInfo {
+            spec: PartitionSpec(vec![(ColumnName::new("pt").unwrap(), value.to_owned())]),
+            created: None,
+            last_modified: jiff::Timestamp::from_second(changed).ok(),
+            record_count: Some(rows),
+            size_bytes: None,
+        };
+        let partitioned = TableInfo { partition_columns: plain.columns.clone(), ..plain.clone() };
+        let digest = |table: &TableInfo, parts: &[PartitionInfo]| state_digest(table, parts, &["n"]);
+        let (a, b) = (part("a", 1, 1), part("b", 1, 1));
+        assert_eq!(digest(&partitioned, &[a.clone(), b.clone()]), digest(&partitioned, &[b.clone(), a.clone()]));
+        let states = [
+            digest(&plain, &[]),
+            digest(&TableInfo { id: Some("other".to_owned()), ..plain.clone() }, &[]),
+            digest(&TableInfo { created: None, ..plain.clone() }, &[]),
+            digest(&TableInfo { last_modified: None, ..plain.clone() }, &[]),
+            digest(&TableInfo { record_count: Some(8), ..plain.clone() }, &[]),
+            state_digest(&plain, &[], &["m"]),
+            digest(&partitioned, &[]),
+            digest(&partitioned, &[a.clone()]),
+            digest(&partitioned, &[a.clone(), b]),
+            digest(&partitioned, &[part("a", 2, 1)]),
+            digest(&partitioned, &[part("a", 1, 2)]),
+        ];
+        assert_eq!(states.iter().collect::<std::collections::HashSet<_>>().len(), states.len());
     }
 
     #[test]

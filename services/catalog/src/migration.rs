@@ -31,6 +31,8 @@ pub struct Report {
     pub state: State,
     /// What the task moves, and where to. With DONE: what is there now; none if it moved no rows.
     pub migrated: Option<Migrated>,
+    /// With DONE of a whole table: the digest of its target as it was looked at. Empty: it was not.
+    pub target_digest: Vec<u8>,
 }
 
 /// Applies a report, unless it or a later one of its task was applied already. False: passed over.
@@ -45,6 +47,8 @@ pub fn report(tx: &mut Tx<'_>, now_ms: i64, report: &Report) -> Result<bool> {
         return Ok(false);
     };
     table.task.clone_from(&report.task);
+    // Whatever a task does there makes it another; the last of a job looks at the whole again.
+    table.target_digest.clone_from(&report.target_digest);
     let moved = report.migrated.as_ref().filter(|_| report.state == State::Done);
     let state = match (report.state, moved) {
         // Tables and partitions were made and no rows moved; or the table was sent elsewhere meanwhile.
@@ -174,6 +178,7 @@ fn set_table(tx: &mut Tx<'_>, key: &TableKey, state: State) -> Result<i64> {
         return Err(CatalogError::Doing(key::table_name(key)?.to_string()));
     }
     let own_changed = State::of(table.own_state) != state;
+    table.target_digest.clear();
     table.own_state = state as i32;
     if state == State::Done {
         table.own_migrated = seen(&table);

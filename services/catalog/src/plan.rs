@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 use mms_databricks::TableInfo;
 use mms_delta::{PartitionTotals, Snapshot};
+use mms_mapping::NONCE_PROPERTY;
+use mms_maxcompute::metadata::{TableInfo as TargetInfo, state_digest};
 use mms_maxcompute::name::ProjectName;
 use mms_proto::FindingReason;
 use mms_proto::catalog::v1 as pb;
@@ -147,7 +149,7 @@ struct Work<'a> {
 impl Work<'_> {
     async fn finish(self, snapshot: Snapshot, survey: survey::Survey) -> Result<Planned> {
         let survey::Survey { all, partitions, mut notes } = survey;
-        let mapped = self.map(&snapshot, &partitions, &mut notes).await?;
+        let (mapped, there) = self.map(&snapshot, &partitions, &mut notes).await?;
         let units = mapped.partitions.as_ref().map(|mapping| Units::of(mapping, &partitions, all.files, &mut notes));
         let mut findings: Vec<_> = mapped.findings.iter().map(|found| finding::mapped(found, &self.name)).collect();
         findings.extend(notes.iter().map(|note| note.to_pb(&self.name)));
@@ -164,6 +166,7 @@ impl Work<'_> {
         }
         let target = mapped.definition.as_ref().map(|definition| definition::target(definition, &mapped));
         let free = !blocks(&findings) && target.is_some();
+        let target_unchanged = free && self.unchanged(there.as_ref()).await?;
         let plan = pb::TablePlan {
             table: self.name.clone(),
             version: Some(convert::version_to(&facts::version_of(&snapshot), snapshot.table_id())),
@@ -178,6 +181,7 @@ impl Work<'_> {
             plan: Some(plan),
             location: snapshot.shape().root().to_string(),
             format: Some(pb::pinned_table::Format::Delta(definition::delta(&snapshot))),
+            target_unchanged,
         };
         Ok(Planned { table, files: units.filter(|_| free).map(|units| (snapshot, units)) })
     }
@@ -187,7 +191,7 @@ impl Work<'_> {
         snapshot: &Snapshot,
         partitions: &[PartitionTotals],
         notes: &mut Vec<Note>,
-    ) -> Result<mms_mapping::TablePlan> {
+    ) -> Result<(mms_mapping::TablePlan, Option<TargetInfo>)> {
         let unusable = |what: String| CatalogError::Unusable { data_source: key::source_name(&self.key.0), what };
         let target = &self.source.target;
         let schema = Target {
@@ -223,17 +227,30 @@ impl Work<'_> {
         )
         .map_err(|error| unusable(error.to_string()))?;
         let mut plan = mms_mapping::plan_table(&source, &rules);
-        if let Some(definition) = plan.definition.as_ref().filter(|_| allowed)
-            && let Some(there) = self.source.target(&definition.target).await?
-        {
-            if target::keep_types(&mut rules, definition, &there, self.ask.policy) {
+        let Some(definition) = plan.definition.as_ref().filter(|_| allowed) else { return Ok((plan, None)) };
+        let there = self.source.target(&definition.target).await?;
+        if let Some(there) = &there {
+            if target::keep_types(&mut rules, definition, there, self.ask.policy) {
                 plan = mms_mapping::plan_table(&source, &rules);
             }
             if let Some(definition) = &plan.definition {
-                target::judge(definition, &there, self.ask.policy, notes);
+                target::judge(definition, there, self.ask.policy, notes);
             }
         }
-        Ok(plan)
+        Ok((plan, there))
+    }
+
+    /// Whether the target table is as a job saw it last. What somebody said by hand to be migrated is believed as long as the
+    /// table is there.
+    async fn unchanged(&self, there: Option<&TargetInfo>) -> Result<bool> {
+        let Some(there) = there else { return Ok(false) };
+        let looked = &self.table.target_digest;
+        if looked.is_empty() {
+            return Ok(self.table.migrated.as_ref().is_some_and(|migrated| migrated.target.is_none()));
+        }
+        let partitions = self.source.target_partitions(there).await?;
+        let nonce = there.properties.get(NONCE_PROPERTY).map(String::as_str).unwrap_or_default();
+        Ok(state_digest(there, &partitions, &[nonce]) == looked.as_slice())
     }
 
     async fn taken(&self, target: &str) -> Result<Option<TableKey>> {

@@ -161,6 +161,9 @@ pub struct Table {
     /// What was moved of the whole table; counts when it has no partition.
     #[prost(message, optional, tag = "7")]
     pub own_migrated: Option<Migrated>,
+    /// Of the target table as a job looked at it last. Empty: something was written since, or no job looked.
+    #[prost(bytes = "vec", tag = "30")]
+    pub target_digest: Vec<u8>,
     /// As callers see it.
     #[prost(int32, tag = "8")]
     pub state: i32,

@@ -13,7 +13,7 @@ use mms_delta::{DeltaTable, Snapshot};
 use mms_ends::{Storage, Storages};
 use mms_http::HttpClient;
 use mms_maxcompute::Project;
-use mms_maxcompute::metadata::TableInfo as TargetInfo;
+use mms_maxcompute::metadata::{PartitionInfo, TableInfo as TargetInfo};
 use mms_maxcompute::name::ProjectName;
 use mms_maxcompute::table::TableRef;
 use mms_proto::registry::v1 as pb;
@@ -146,6 +146,14 @@ impl Source {
     /// What is at the place that a table is to go to; nothing when that is free.
     pub async fn target(&self, place: &TableRef) -> Result<Option<TargetInfo>> {
         self.client()?.table(place).await.map_err(|error| CatalogError::Target(error.to_string()))
+    }
+
+    /// The partitions of a table at the target; none where it has no partition columns.
+    pub async fn target_partitions(&self, table: &TargetInfo) -> Result<Vec<PartitionInfo>> {
+        if table.partition_columns.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.client()?.partitions(&table.target).await.map_err(|error| CatalogError::Target(error.to_string()))
     }
 
     /// Whether a project has schemas: as configured, else as it says itself, asked once a session.

@@ -1,7 +1,7 @@
 //! DATA: every unit that is not published yet is read from its files, written to a session of its own, and published.
 
 use mms_proto::scheduler::v1 as pb;
-use mms_proto::types::v1::TargetUnit;
+use mms_proto::types::v1::{TargetIdentity, TargetUnit};
 
 use crate::context::{Published, Run};
 use crate::ends::Ends;
@@ -11,11 +11,12 @@ use crate::source::{Source, shape};
 use crate::target::Target;
 use crate::upload;
 
-/// Moves the units that are left. None: it stopped between two units, as it was told.
+/// Moves the units that are left into the table of this identity. None: it stopped between two units, as it was told.
 pub async fn run(
     run: &Run,
     ends: &Ends,
     target: &Target,
+    identity: &TargetIdentity,
     published: &mut Published,
 ) -> Result<Option<(pb::StepDone, Vec<String>)>> {
     let source = Source {
@@ -37,12 +38,12 @@ pub async fn run(
         let before = totals(published);
         run.progress.set(before.rows, before.bytes);
         run.progress.set_units(published.len());
-        let written = upload::write(run, &source, target, unit, before).await?;
+        let written = upload::write(run, &source, target, identity, unit, before).await?;
         if lines.len() < 90 {
             lines.push(describe(unit, &written));
             lines.extend(written.notes.iter().map(|note| format!("unit {}: {note}", unit.index)));
         }
-        let done = publish::publish(run, target, unit, written).await?;
+        let done = publish::publish(run, target, identity, unit, written).await?;
         published.insert(unit.index, done);
     }
     let all = totals(published);

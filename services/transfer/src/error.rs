@@ -6,13 +6,13 @@ use mms_http::retry::{Classify, RetryClass};
 use mms_maxcompute::error::{MaxComputeError, RefusalKind};
 use mms_maxcompute::tunnel::{BlockAdvice, BlockError};
 use mms_proto::scheduler::v1 as pb;
-use mms_proto::types::v1::VerificationResult;
+use mms_proto::types::v1::{TargetIdentity, VerificationResult};
 use mms_proto::{ApiError, ErrorReason};
 use mms_storage::StorageError;
 use tonic::Status;
 
 /// Characters of a reason's message that are told.
-const MESSAGE_CHARS_MAX: usize = 16_384;
+const MESSAGE_CHARS_MAX: usize = 2_048;
 
 /// The end of an attempt that did not do its task.
 #[derive(Debug, thiserror::Error)]
@@ -74,8 +74,15 @@ pub enum TransferError {
         why: String,
     },
     /// What SCHEMA had made is not there any more.
-    #[error("the target is not as SCHEMA left it, so that step is done again: {0}")]
-    TargetGone(String),
+    #[error("the target is not as it was written, so it is made and written again: {what}")]
+    TargetGone {
+        /// What is missing.
+        what: String,
+        /// Whether it is the table itself, and not only a partition.
+        whole: bool,
+        /// The table that is there in its place.
+        found: Option<Box<TargetIdentity>>,
+    },
     /// Both sides differ.
     #[error("{message}")]
     Differs {
@@ -122,9 +129,8 @@ impl TransferError {
             Self::Peer { error, .. } if error.reason != ErrorReason::Unspecified => error.reason,
             Self::Peer { .. } => ErrorReason::Unavailable,
             Self::Plan(_) => ErrorReason::Internal,
-            Self::Target(_) | Self::Block(_) | Self::Network(_) | Self::SessionLost(_) | Self::TargetGone(_) => {
-                ErrorReason::TargetFailed
-            }
+            Self::Target(_) | Self::Block(_) | Self::Network(_) | Self::SessionLost(_) => ErrorReason::TargetFailed,
+            Self::TargetGone { .. } => ErrorReason::TargetGone,
             Self::IntentOpen { .. } => ErrorReason::IntentOpen,
             Self::Source(DeltaError::SourceChanged { .. } | DeltaError::RowCount { .. }) => ErrorReason::SourceChanged,
             Self::Source(DeltaError::Unsupported { .. } | DeltaError::CatalogManaged { .. }) => {
@@ -144,7 +150,7 @@ impl TransferError {
             | Self::Peer { .. }
             | Self::SessionLost(_)
             | Self::IntentOpen { .. }
-            | Self::TargetGone(_)
+            | Self::TargetGone { .. }
             | Self::Differs { .. } => true,
             Self::Plan(_) | Self::Value { .. } | Self::Conflict { .. } | Self::Storage(_) | Self::Network(_) => false,
             Self::Target(error) => target_passes(error),
@@ -171,15 +177,19 @@ impl TransferError {
         if matches!(self, Self::GivenUp) {
             return None;
         }
-        let step = if matches!(self, Self::TargetGone(_)) { pb::TaskStep::Schema } else { step };
+        let step = if matches!(self, Self::TargetGone { .. }) { pb::TaskStep::Schema } else { step };
         let class = if self.passes() { pb::FailureClass::Transient } else { pb::FailureClass::Permanent };
         let message = mms_http::redact::redact_text(&self.to_string()).chars().take(MESSAGE_CHARS_MAX).collect();
         let reason = pb::JobReason { reason: self.reason() as i32, message };
-        let verification = match self {
-            Self::Differs { result, .. } => Some(*result),
-            _ => None,
-        };
-        Some(pb::AttemptFailed { step: step as i32, failure_class: class as i32, reason: Some(reason), verification })
+        let (step, failure_class, reason) = (step as i32, class as i32, Some(reason));
+        let failed = pb::AttemptFailed { step, failure_class, reason, ..pb::AttemptFailed::default() };
+        Some(match self {
+            Self::Differs { result, .. } => pb::AttemptFailed { verification: Some(*result), ..failed },
+            Self::TargetGone { whole, found, .. } => {
+                pb::AttemptFailed { table_gone: whole, identity: found.map(|found| *found), ..failed }
+            }
+            _ => failed,
+        })
     }
 }
 
@@ -250,7 +260,10 @@ mod tests {
     fn a_target_that_went_is_a_failure_of_schema() {
         assert!(TransferError::from(refused(404, "NoSuchPartition")).target_is_gone());
         assert!(!TransferError::from(refused(404, "NoSuchUpload")).target_is_gone());
-        let told = TransferError::TargetGone("t".to_owned()).report(pb::TaskStep::Data).expect("told");
+        let gone = TransferError::TargetGone { what: "t".to_owned(), whole: true, found: None };
+        let told = gone.report(pb::TaskStep::Data).expect("told");
         assert_eq!((told.step(), told.failure_class()), (pb::TaskStep::Schema, pb::FailureClass::Transient));
+        assert!(told.table_gone && told.identity.is_none());
+        assert_eq!(told.reason.expect("with a reason").reason(), ErrorReason::TargetGone);
     }
 }

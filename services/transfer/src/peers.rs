@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use mms_proto::registry::v1 as registry;
 use mms_proto::registry::v1::session_service_client::SessionServiceClient;
 use mms_proto::scheduler::v1 as pb;
@@ -85,15 +85,29 @@ impl Peers {
         Ok(self.worker.clone().heartbeat(request).await.map_err(peer(SCHEDULER))?.into_inner().answers)
     }
 
-    /// Reports on a task. GivenUp when the lease is lost.
-    pub async fn report(&self, request: &pb::ReportTasksRequest) -> Result<()> {
+    /// Reports on a task, and answers whether that ended the lease although steps are left. GivenUp when the lease is lost.
+    pub async fn report(&self, request: &pb::ReportTasksRequest) -> Result<bool> {
         let answer = through(SCHEDULER, || {
             let (mut client, request) = (self.worker.clone(), request.clone());
             async move { client.report_tasks(request).await }
         })
         .await?;
         let accepted = answer.answers.iter().all(|answer| answer.accepted);
-        if accepted { Ok(()) } else { Err(TransferError::GivenUp) }
+        let ended = answer.answers.iter().any(|answer| answer.lease_ended);
+        if accepted { Ok(ended) } else { Err(TransferError::GivenUp) }
+    }
+
+    /// What the tasks of the leased task's table have published, all of it.
+    pub async fn published_units(&self, request: &pb::ReadPublishedUnitsRequest) -> Result<Vec<pb::PublishedUnit>> {
+        through(SCHEDULER, || {
+            let (mut client, request) = (self.worker.clone(), request.clone());
+            async move {
+                let answer = client.read_published_units(request).await?;
+                let pages: Vec<pb::ReadPublishedUnitsResponse> = answer.into_inner().try_collect().await?;
+                Ok(tonic::Response::new(pages.into_iter().flat_map(|page| page.units).collect()))
+            }
+        })
+        .await
     }
 
     /// Asks to publish one intent.

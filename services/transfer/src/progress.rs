@@ -22,6 +22,7 @@ impl Progress {
         self.show(match step {
             TaskStep::Data => TransferStep::Data,
             TaskStep::Verification => TransferStep::Verification,
+            TaskStep::Look => TransferStep::Look,
             _ => TransferStep::Schema,
         });
     }

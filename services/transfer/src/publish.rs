@@ -10,10 +10,11 @@ use std::time::Duration;
 use mms_maxcompute::error::MaxComputeError;
 use mms_maxcompute::instance::{InstanceId, InstanceState};
 use mms_maxcompute::session::{Resolution, SessionState, resolve};
+use mms_maxcompute::table::PartitionSpec;
 use mms_maxcompute::tunnel::{BlockReceipt, UploadSession};
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::transfer::v1::TransferStep;
-use mms_proto::types::v1::{TargetTable, TargetUnit};
+use mms_proto::types::v1::{PartitionValue, TargetIdentity, TargetPolicy, TargetTable, TargetUnit};
 use pb::commit_answer::Answer;
 use pb::commit_intent::Commit;
 use pb::{CommitOutcome, IntentUnit};
@@ -22,6 +23,7 @@ use uuid::Uuid;
 
 use crate::context::{Published, Run};
 use crate::error::{Result, TransferError};
+use crate::identity;
 use crate::target::Target;
 
 /// How long a commit may be in doubt before the attempt ends; its successor goes on asking.
@@ -50,9 +52,27 @@ fn table(target: &Target) -> TargetTable {
     }
 }
 
-/// Publishes a unit. Its old rows are replaced by exactly those written, which may be none.
-pub async fn publish(run: &Run, target: &Target, unit: &TargetUnit, written: Written) -> Result<pb::UnitResult> {
+/// The values of a partition of the target, by level.
+pub fn values(spec: &PartitionSpec) -> Vec<PartitionValue> {
+    let level = |(column, value): &(mms_maxcompute::name::ColumnName, String)| PartitionValue {
+        column: column.to_string(),
+        value: value.clone(),
+        ..PartitionValue::default()
+    };
+    spec.0.iter().map(level).collect()
+}
+
+/// Publishes a unit into the table of this identity. Its old rows are replaced by exactly those written, which may be none.
+pub async fn publish(
+    run: &Run,
+    target: &Target,
+    table: &TargetIdentity,
+    unit: &TargetUnit,
+    written: Written,
+) -> Result<pb::UnitResult> {
     run.progress.show(TransferStep::Commit);
+    // A session may outlive the table that it was made for, and publish into the next of its name.
+    identity::still(target, table).await?;
     let commit = Commit::Tunnel(pb::TunnelCommit {
         session_id: written.session.id().to_owned(),
         block_ids: written.blocks.iter().map(|block| i64::from(block.block_id)).collect(),
@@ -63,7 +83,8 @@ pub async fn publish(run: &Run, target: &Target, unit: &TargetUnit, written: Wri
         rows: written.rows,
         bytes: unit.source_bytes,
     };
-    let intent = intent(target, Uuid::new_v4(), vec![covered], commit);
+    let mut intent = intent(target, Uuid::new_v4(), vec![covered], commit);
+    intent.identity = Some(table.clone());
     begin(run, target, &intent).await?;
     if let Err(error) = written.session.commit(COMMIT_LIMIT).await {
         return Err(not_committed(run, &intent, &written.session, error).await?);
@@ -76,11 +97,21 @@ pub async fn publish(run: &Run, target: &Target, unit: &TargetUnit, written: Wri
 /// Drops the target table, if it is there, to be made anew. The statement's id is stored with the intent, and it is never
 /// sent under another: one that is sent again, or comes late, finds its instance and does nothing.
 pub async fn drop_table(run: &Run, target: &Target) -> Result<()> {
+    drop(run, target, &[]).await
+}
+
+/// Drops partitions that the plan does not have, in the same way.
+pub async fn drop_partitions(run: &Run, target: &Target, partitions: &[PartitionSpec]) -> Result<()> {
+    if partitions.is_empty() { Ok(()) } else { drop(run, target, partitions).await }
+}
+
+async fn drop(run: &Run, target: &Target, partitions: &[PartitionSpec]) -> Result<()> {
     let id = Uuid::new_v4();
-    let replace = Commit::Replace(pb::TableReplacement { instance_key: id.to_string() });
-    let intent = intent(target, id, Vec::new(), replace);
+    let dropped_partitions = partitions.iter().map(|spec| pb::DroppedPartition { values: values(spec) }).collect();
+    let replace = pb::TableReplacement { instance_key: id.to_string(), partitions: dropped_partitions };
+    let intent = intent(target, id, Vec::new(), Commit::Replace(replace));
     begin(run, target, &intent).await?;
-    let (outcome, error) = match target.send_drop(id).await {
+    let (outcome, error) = match target.send_drop(id, partitions).await {
         Ok(instance) => dropped(target, &instance).await.map_err(|error| still_open(&intent, &error))?,
         // Refused each time that it was sent, and only this attempt ever sent it: it never ran and never will.
         Err(error) if error.refusal().is_some() && !error.may_have_acted() => (CommitOutcome::Cancelled, Some(error)),
@@ -135,7 +166,7 @@ async fn begin(run: &Run, target: &Target, intent: &pb::CommitIntent) -> Result<
             Answer::Granted(_) => return Ok(()),
             Answer::Fenced(_) => return Err(TransferError::GivenUp),
             Answer::OpenIntent(open) => {
-                let outcome = ask(target, &open).await?;
+                let outcome = ask(run, target, &open).await?;
                 settle(run, &open, outcome).await?;
             }
         }
@@ -200,7 +231,7 @@ pub async fn resolve_open(
     published: &mut Published,
 ) -> Result<()> {
     for intent in open {
-        let outcome = ask(target, intent).await?;
+        let outcome = ask(run, target, intent).await?;
         tracing::info!(task = run.spec.name, intent = intent.intent_id, outcome = outcome.as_str_name(), "resolved");
         settle(run, intent, outcome).await?;
         // A job's name can be used again: the same task of another job published other rows.
@@ -216,7 +247,7 @@ pub async fn resolve_open(
 }
 
 /// Finds out what became of an intent: a session that still can is committed, so that it cannot be later.
-async fn ask(target: &Target, intent: &pb::CommitIntent) -> Result<CommitOutcome> {
+async fn ask(run: &Run, target: &Target, intent: &pb::CommitIntent) -> Result<CommitOutcome> {
     let open = |why: &dyn std::fmt::Display| still_open(intent, &why);
     match &intent.commit {
         Some(Commit::Tunnel(tunnel)) => {
@@ -224,12 +255,32 @@ async fn ask(target: &Target, intent: &pb::CommitIntent) -> Result<CommitOutcome
             let partition = target.partition(&unit.partition)?;
             let client = target.project.tunnel().await?;
             let session = client.upload_session(&target.definition.target, partition.as_ref(), &*tunnel.session_id);
-            ask_session(&session).await.map_err(|error| open(&error))
+            match identity::still(target, intent.identity.as_ref().unwrap_or(&TargetIdentity::default())).await {
+                Ok(()) => ask_session(&session).await.map_err(|error| open(&error)),
+                // The table it was for is gone. To commit it now could only put old rows into another table.
+                Err(TransferError::TargetGone { .. }) => Ok(match session.status().await.map(resolve) {
+                    Ok(Resolution::Committed) => CommitOutcome::Committed,
+                    _ => CommitOutcome::UnknownToServer,
+                }),
+                Err(error) => Err(open(&error)),
+            }
+        }
+        // To find out is to send the statement again, which may drop the table now: not for a job that was not asked to.
+        Some(Commit::Replace(_)) if run.spec.target_policy() != TargetPolicy::Replace => {
+            let why = "it drops the table, and this job's target policy is not REPLACE: start the job that began it again, move the \
+                       table with REPLACE, or have an administrator call CancelIntent once it is 20 minutes old";
+            Err(open(&format!("{why} (it was begun by {})", intent.task)))
         }
         Some(Commit::Replace(replace)) => {
             let id = Uuid::parse_str(&replace.instance_key)
                 .map_err(|error| open(&format!("instance_key `{}`: {error}", replace.instance_key)))?;
-            let instance = target.send_drop(id).await.map_err(|error| open(&error))?;
+            let partitions = replace.partitions.iter().map(|partition| target.partition(&partition.values));
+            let partitions: Vec<PartitionSpec> =
+                partitions.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+            if partitions.len() != replace.partitions.len() {
+                return Err(open(&"it names a partition without values"));
+            }
+            let instance = target.send_drop(id, &partitions).await.map_err(|error| open(&error))?;
             Ok(dropped(target, &instance).await.map_err(|error| open(&error))?.0)
         }
         // What these staged is not known here: whatever was sent in their place could undo them.

@@ -2,29 +2,32 @@
 //! the drop of a table that is to be replaced, which is [`publish::drop_table`]'s business. And, for whoever writes rows:
 //! whether the table that is there is ours.
 
-use mms_mapping::{Difference, ExistingTable, OWNER_PROPERTY, TargetAction, TargetPolicy, target_action};
+use mms_mapping::{
+    Difference, ExistingTable, NONCE_PROPERTY, OWNER_PROPERTY, TargetAction, TargetPolicy, target_action,
+};
 use mms_maxcompute::ddl;
 use mms_maxcompute::metadata::TableInfo;
 use mms_maxcompute::name::SchemaName;
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1 as types;
+use mms_proto::types::v1::TargetIdentity;
+use uuid::Uuid;
 
 use crate::context::Run;
 use crate::error::{Result, TransferError};
+use crate::identity::{self, JOB_PROPERTY};
 use crate::publish;
 use crate::target::Target;
-
-/// The table property that names the job which made a table, so that REPLACE replaces once a job and not once a task.
-const JOB_PROPERTY: &str = "mms.job";
 
 /// Makes what is missing. Answers with the step's report and lines for the log.
 pub async fn run(run: &Run, target: &Target) -> Result<(pb::StepDone, Vec<String>)> {
     let mut lines = Vec::new();
     if run.spec.makes_table {
         lines.push(make_table(run, target).await?);
-    } else {
-        check_ours(run, target).await?;
     }
+    // Who made the table says which it is now; all others hold on to that one.
+    let wanted = run.spec.identity.as_ref().filter(|_| !run.spec.makes_table);
+    let identity = check_ours(run, target, wanted).await?;
     let partitions = target.partitions(&run.spec.units)?;
     for sql in ddl::add_partitions(&target.definition.target, &partitions) {
         target.run(sql).await?;
@@ -32,7 +35,8 @@ pub async fn run(run: &Run, target: &Target) -> Result<(pb::StepDone, Vec<String
     if !partitions.is_empty() {
         lines.push(format!("{} partitions are there", partitions.len()));
     }
-    Ok((pb::StepDone { step: pb::TaskStep::Schema as i32, ..pb::StepDone::default() }, lines))
+    let step = pb::TaskStep::Schema as i32;
+    Ok((pb::StepDone { step, identity: Some(identity), ..pb::StepDone::default() }, lines))
 }
 
 async fn make_table(run: &Run, target: &Target) -> Result<String> {
@@ -51,10 +55,16 @@ async fn make_table(run: &Run, target: &Target) -> Result<String> {
     let policy =
         if found.as_ref().is_some_and(|table| made_by(run, table)) { TargetPolicy::CreateOrOwn } else { policy };
     match action(target, policy, found.as_ref())? {
-        TargetAction::UseOwn => Ok(format!("{} is there and ours", definition.target)),
+        TargetAction::UseOwn if found.is_some_and(|table| table.properties.contains_key(NONCE_PROPERTY)) => {
+            Ok(format!("{} is there and ours", definition.target))
+        }
+        TargetAction::UseOwn => mark(run, target, "was ours already").await,
         TargetAction::Create => create(run, target, false).await,
         TargetAction::Recreate => create(run, target, true).await,
-        TargetAction::Adopt(mark) => adopt(target, mark).await,
+        TargetAction::Adopt(mark) => {
+            let whose = mark.map_or("had no mark".to_owned(), |mark| format!("belonged to `{mark}`"));
+            self::mark(run, target, &whose).await
+        }
         TargetAction::Refuse(differences) => Err(different(target, &differences)),
     }
 }
@@ -71,19 +81,28 @@ fn action(target: &Target, policy: TargetPolicy, found: Option<&TableInfo>) -> R
     Ok(target_action(policy, found.map(existing).as_ref(), &target.definition))
 }
 
-/// Makes sure that rows are written into our own table, as planned, and into no other of its name.
-pub async fn check_ours(run: &Run, target: &Target) -> Result<()> {
-    let found = target.project.table(&target.definition.target).await?;
-    match action(target, TargetPolicy::CreateOrOwn, found.as_ref())? {
-        TargetAction::UseOwn => Ok(()),
+/// Makes sure that rows are written into our own table, as planned, into the one that is wanted, and into no other of its name.
+/// Answers which it is.
+pub async fn check_ours(run: &Run, target: &Target, wanted: Option<&TargetIdentity>) -> Result<TargetIdentity> {
+    let makes = run.spec.steps.contains(&(pb::TaskStep::Schema as i32));
+    let Some(found) = target.project.table(&target.definition.target).await? else {
+        return Err(if makes {
+            identity::gone(target, None)
+        } else {
+            conflict(target, "it does not exist, and this job does not make it".to_owned())
+        });
+    };
+    let known = identity::of(&found);
+    if makes && wanted.is_some_and(|wanted| !identity::same(wanted, &known)) {
+        return Err(identity::gone(target, Some(known)));
+    }
+    match action(target, TargetPolicy::CreateOrOwn, Some(&found))? {
         TargetAction::Refuse(differences) => Err(different(target, &differences)),
-        TargetAction::Create | TargetAction::Recreate | TargetAction::Adopt(_) => {
-            let text = format!("{} does not exist", target.definition.target);
-            if run.spec.steps.contains(&(pb::TaskStep::Schema as i32)) {
-                return Err(TransferError::TargetGone(text));
-            }
-            Err(conflict(target, "it does not exist, and this job does not make it".to_owned()))
+        _ if run.spec.target_policy() == types::TargetPolicy::Replace && makes && !made_by(run, &found) => {
+            let by = found.properties.get(JOB_PROPERTY).map_or("no job", String::as_str);
+            Err(conflict(target, format!("it was put there by {by}, and not by this job, which replaces tables")))
         }
+        _ => Ok(known),
     }
 }
 
@@ -109,17 +128,16 @@ async fn make_schema(target: &Target, schema: &SchemaName) -> Result<()> {
     Ok(())
 }
 
-/// Puts our mark on a table that is as planned; who wrote it before is refused from then on.
-async fn adopt(target: &Target, mark: Option<String>) -> Result<String> {
+/// Puts our marks on a table that is as planned; who wrote it before is refused from then on.
+async fn mark(run: &Run, target: &Target, whose: &str) -> Result<String> {
     let (table, properties) = (&target.definition.target, &target.definition.properties);
     let ours = properties.get(OWNER_PROPERTY).map(String::as_str).unwrap_or_default();
-    target.run(ddl::set_properties(table, &[(OWNER_PROPERTY, ours)])).await?;
+    let nonce = Uuid::new_v4().to_string();
+    let marks = [(OWNER_PROPERTY, ours), (JOB_PROPERTY, run.spec.job_uid.as_str()), (NONCE_PROPERTY, nonce.as_str())];
+    target.run(ddl::set_properties(table, &marks)).await?;
     let found = target.project.table(table).await?;
     match action(target, TargetPolicy::CreateOrOwn, found.as_ref())? {
-        TargetAction::UseOwn => {
-            let whose = mark.map_or("had no mark".to_owned(), |mark| format!("belonged to `{mark}`"));
-            Ok(format!("{table} was there, {whose}, and is ours now"))
-        }
+        TargetAction::UseOwn => Ok(format!("{table} was there, {whose}, and is marked as this job's")),
         TargetAction::Refuse(differences) => Err(different(target, &differences)),
         _ => Err(conflict(target, "somebody else dropped it at the same time".to_owned())),
     }
@@ -128,6 +146,7 @@ async fn adopt(target: &Target, mark: Option<String>) -> Result<String> {
 async fn create(run: &Run, target: &Target, replace: bool) -> Result<String> {
     let mut definition = target.definition.clone();
     definition.properties.insert(JOB_PROPERTY.to_owned(), run.spec.job_uid.clone());
+    definition.properties.insert(NONCE_PROPERTY.to_owned(), Uuid::new_v4().to_string());
     if replace {
         publish::drop_table(run, target).await?;
     }

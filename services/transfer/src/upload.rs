@@ -6,7 +6,7 @@ use std::time::Duration;
 use mms_delta::DeltaError;
 use mms_maxcompute::tunnel::{BlockReceipt, PartitionMode, UploadSession, WriteMode};
 use mms_proto::scheduler::v1 as pb;
-use mms_proto::types::v1::TargetUnit;
+use mms_proto::types::v1::{TargetIdentity, TargetUnit};
 use tokio::time::{Instant, timeout_at};
 
 use crate::batch::{Shaper, bytes, pieces};
@@ -27,6 +27,7 @@ pub async fn write(
     run: &Run,
     source: &Source,
     target: &Target,
+    identity: &TargetIdentity,
     unit: &TargetUnit,
     before: pb::UnitResult,
 ) -> Result<Written> {
@@ -34,6 +35,8 @@ pub async fn write(
     let (table, partition) = (&target.definition.target, target.partition(&unit.partition)?);
     let (write, partition_mode) = (WriteMode::Overwrite, PartitionMode::MustExist);
     let session = source.tunnel.create_upload(table, partition.as_ref(), write, partition_mode).await?;
+    // From here on the session is one of this table, whatever becomes of it.
+    identity::still(target, identity).await?;
     let mapping = run.spec.target.as_ref().map(|target| target.columns.as_slice()).unwrap_or_default();
     let shaper = Shaper::new(mapping, &target.definition, session.columns().await?, session.schema().await?)?;
     let upload = Upload { run, session, shaper, before };

@@ -12,11 +12,10 @@ use mms_proto::types::v1::{
 use prost::Message as _;
 
 use crate::context::{Published, Run};
+use crate::count;
 use crate::error::{Result, TransferError};
 use crate::target::Target;
 
-/// Partitions counted by one statement: what a result shows at most, with room.
-const PARTITIONS_AT_ONCE: usize = 500;
 /// What a report may have of checks, in number and in bytes, and what one has about it on the wire.
 const CHECKS_MAX: usize = 10_000;
 const CHECKS_BYTES_MAX: usize = 4 << 20;
@@ -24,7 +23,7 @@ const FRAME_BYTES: usize = 6;
 
 /// Counts and compares.
 pub async fn run(run: &Run, target: &Target, published: &Published) -> Result<(pb::StepDone, Vec<String>)> {
-    let counted = count(run, target).await?;
+    let counted = counted(run, target).await?;
     let checks: Vec<VerificationCheck> =
         run.spec.units.iter().map(|unit| check(unit, published, counted.get(&unit.index))).collect();
     let result = judge(checks)?;
@@ -107,45 +106,16 @@ fn check(unit: &TargetUnit, published: &Published, counted: Option<&u64>) -> Ver
 }
 
 /// Rows at the target by unit.
-async fn count(run: &Run, target: &Target) -> Result<BTreeMap<i32, u64>> {
-    let (table, columns) = (&target.definition.target, &target.definition.partition_columns);
-    let mut counted = BTreeMap::new();
-    if columns.is_empty() {
-        let rows = target.run(ddl::count(table, columns, &[])).await?;
-        let number = rows.single_number().ok_or_else(|| unreadable(&rows))?;
-        return Ok(run.spec.units.iter().map(|unit| (unit.index, number)).collect());
+async fn counted(run: &Run, target: &Target) -> Result<BTreeMap<i32, u64>> {
+    if target.definition.partition_columns.is_empty() {
+        let rows = count::table(target).await?;
+        return Ok(run.spec.units.iter().map(|unit| (unit.index, rows)).collect());
     }
-    for units in run.spec.units.chunks(PARTITIONS_AT_ONCE) {
-        let specs = target.partitions(units)?;
-        let rows = target.run(ddl::count_by_partition(table, columns, &specs)).await?;
-        let found = by_partition(&rows)?;
-        for (unit, spec) in units.iter().zip(&specs) {
-            // A partition without rows does not show in the result.
-            counted.insert(unit.index, found.get(&values(spec)).copied().unwrap_or(0));
-        }
-    }
-    Ok(counted)
-}
-
-fn values(spec: &PartitionSpec) -> Vec<String> {
-    spec.0.iter().map(|(_, value)| value.clone()).collect()
-}
-
-fn by_partition(rows: &SqlRows) -> Result<BTreeMap<Vec<String>, u64>> {
-    let mut found = BTreeMap::new();
-    for row in &rows.rows {
-        let read = row.split_last().and_then(|(count, levels)| {
-            let levels: Option<Vec<String>> = levels.iter().cloned().collect();
-            Some((levels?, count.as_ref()?.trim().parse().ok()?))
-        });
-        let (levels, count) = read.ok_or_else(|| unreadable(rows))?;
-        found.insert(levels, count);
-    }
-    Ok(found)
-}
-
-fn unreadable(rows: &SqlRows) -> TransferError {
-    TransferError::Plan(format!("the target's answer to a count cannot be read: columns {:?}", rows.columns))
+    let specs = target.partitions(&run.spec.units)?;
+    let found = count::partitions(target, &specs).await?;
+    // A partition without rows does not show in the result.
+    let rows = |spec| found.get(&count::levels(spec)).copied().unwrap_or(0);
+    Ok(run.spec.units.iter().zip(&specs).map(|(unit, spec)| (unit.index, rows(spec))).collect())
 }
 
 #[cfg(test)]
@@ -188,15 +158,5 @@ mod tests {
         let mut wide = check(&unit(Some(5)), &read, Some(&5));
         wide.column = "x".repeat(1 << 20);
         assert_eq!(judge(vec![wide; 8]).expect("equal").checks.len(), 3);
-    }
-
-    #[test]
-    fn counts_are_found_by_all_levels() {
-        let row = |a: &str, b: &str, n: &str| vec![Some(a.to_owned()), Some(b.to_owned()), Some(n.to_owned())];
-        let rows = SqlRows { columns: vec![], rows: vec![row("1", "x", "10"), row("1", "y", "20")] };
-        let found = by_partition(&rows).expect("readable");
-        assert_eq!(found.get(&vec!["1".to_owned(), "y".to_owned()]), Some(&20));
-        let bad = SqlRows { columns: vec![], rows: vec![vec![Some("1".into()), Some("many".into())]] };
-        assert!(by_partition(&bad).is_err());
     }
 }

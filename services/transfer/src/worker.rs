@@ -72,7 +72,9 @@ pub fn registration(
 ) -> pb::RegisterWorkerRequest {
     use types::{ReadPath, TargetKind};
     let capabilities = pb::Capabilities {
-        steps: vec![pb::TaskStep::Schema as i32, pb::TaskStep::Data as i32, pb::TaskStep::Verification as i32],
+        steps: [pb::TaskStep::Schema, pb::TaskStep::Data, pb::TaskStep::Verification, pb::TaskStep::Look]
+            .map(|step| step as i32)
+            .into(),
         read_paths: vec![ReadPath::Storage as i32],
         target_kinds: vec![TargetKind::Ordinary as i32, TargetKind::AppendDelta as i32],
         reader_features: mms_delta::READER_FEATURES.iter().map(|feature| (*feature).to_owned()).collect(),
@@ -287,7 +289,7 @@ impl Worker {
     /// Tells the scheduler how an attempt ended.
     async fn finish(&self, run: &Run, outcome: Result<End, (pb::TaskStep, TransferError)>, term: &Term) -> Ending {
         match outcome {
-            Ok(End::Done) => Ending::Done,
+            Ok(End::Done | End::Later) => Ending::Done,
             Ok(End::WoundDown) => {
                 self.release(run.spec.name.clone(), Some(run.epoch)).await;
                 Ending::GivenUp("stopped at a checkpoint".to_owned())

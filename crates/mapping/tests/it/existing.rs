@@ -51,7 +51,7 @@ fn our_own_table_is_used_where_the_policy_says_so() {
     let existing = made(&definition);
     for (policy, action) in [
         (TargetPolicy::CreateOrOwn, TargetAction::UseOwn),
-        (TargetPolicy::Replace, TargetAction::Recreate),
+        (TargetPolicy::Replace, TargetAction::Adopt(Some("ds/s/t".to_owned()))),
         (TargetPolicy::FailIfExists, TargetAction::Refuse(vec![Difference::Exists])),
         (TargetPolicy::Adopt, TargetAction::UseOwn),
     ] {
@@ -71,7 +71,10 @@ fn another_table_is_refused_or_replaced() {
     assert!(owner.to_string().contains("was not made by mms"));
     let refused = target_action(TargetPolicy::FailIfExists, Some(&existing), &definition);
     assert_eq!(refused, TargetAction::Refuse(vec![Difference::Exists, owner]), "it says whose it is");
-    assert_eq!(target_action(TargetPolicy::Replace, Some(&existing), &definition), TargetAction::Recreate);
+    let replaced = |existing: &ExistingTable| target_action(TargetPolicy::Replace, Some(existing), &definition);
+    assert_eq!(replaced(&existing), TargetAction::Adopt(None), "what fits stays in its place");
+    existing.columns.pop();
+    assert_eq!(replaced(&existing), TargetAction::Recreate);
 }
 
 #[test]

@@ -76,6 +76,7 @@ fn report(at: usize, report: &pb::MigrationReport) -> Result<Report, Status> {
         partitions: report.partitions.clone(),
         state,
         migrated: report.version.as_ref().and_then(|version| convert::migrated_from(version, report.target.clone())),
+        target_digest: report.target_digest.to_vec(),
     })
 }
 

@@ -52,6 +52,9 @@ pub fn judge(planned: &TableDefinition, there: &TableInfo, policy: Option<Target
     let (differences, severity) = match policy.map(|policy| target_action(policy, Some(&existing), planned)) {
         Some(TargetAction::Create | TargetAction::UseOwn) => return,
         Some(TargetAction::Adopt(mark)) => {
+            if mark.as_ref() == planned.properties.get(OWNER_PROPERTY) {
+                return;
+            }
             let whose = mark.map_or("without a mark of mms".to_owned(), |mark| format!("of `{mark}`"));
             let text = format!("{} is there, {whose}, and as planned: the job takes it over", planned.target);
             let remedy = "make sure that nobody else writes it";
@@ -59,7 +62,14 @@ pub fn judge(planned: &TableDefinition, there: &TableInfo, policy: Option<Target
             return;
         }
         Some(TargetAction::Refuse(differences)) => (differences, Severity::Blocker),
-        Some(TargetAction::Recreate) | None => (check_existing(planned, &existing), Severity::Note),
+        Some(TargetAction::Recreate) => {
+            let text =
+                format!("{} is there, and another than planned: the job drops it and makes it anew", planned.target);
+            let remedy = "readers see no table meanwhile, and then one that fills: move at a time when nobody reads";
+            notes.push(Note::new(Severity::Note, FindingReason::ReadersSeeGap, text, remedy));
+            (check_existing(planned, &existing), Severity::Note)
+        }
+        None => (check_existing(planned, &existing), Severity::Note),
     };
     let differences: Vec<String> = differences.iter().map(ToString::to_string).collect();
     if !differences.is_empty() {
@@ -67,8 +77,8 @@ pub fn judge(planned: &TableDefinition, there: &TableInfo, policy: Option<Target
             severity,
             FindingReason::TargetDiffers,
             format!("{} is there, and not the planned table: {}", planned.target, differences.join("; ")),
-            "jobs with target_policy ADOPT take it over if only its mark differs, with REPLACE they drop it, and with others \
-             they refuse it: choose, or give the table another target",
+            "jobs with target_policy ADOPT and REPLACE take it over if only its mark differs, else REPLACE drops it, and all others \
+             refuse it: choose, or give the table another target",
         ));
     }
 }
@@ -110,6 +120,8 @@ mod tests {
             properties: told(definition),
             primary_key: Vec::new(),
             is_view: false,
+            id: None,
+            created: None,
             last_modified: None,
             record_count: None,
             size_bytes: None,
@@ -170,8 +182,12 @@ mod tests {
         assert_eq!(found(&ours, FailIfExists), [(differs, Severity::Blocker)]);
         assert_eq!(found(&theirs, FailIfExists), [(differs, Severity::Blocker)]);
         assert_eq!(found(&theirs, CreateOrOwn), [(differs, Severity::Blocker)]);
-        assert_eq!(found(&theirs, Replace), [(differs, Severity::Note)]);
+        assert_eq!(found(&theirs, Replace), [(adopted, Severity::Note)]);
         assert_eq!(found(&theirs, Adopt), [(adopted, Severity::Note)]);
+        let mut other = ours.clone();
+        other.columns.pop();
+        let gap = (FindingReason::ReadersSeeGap, Severity::Note);
+        assert_eq!(found(&other, Replace), [gap, (differs, Severity::Note)]);
         assert!(keep_types(&mut rules, &planned, &theirs, Some(Adopt)) || !rules.partition_types.is_empty());
     }
 }
