@@ -19,7 +19,7 @@ import uuid
 
 import grpc
 import pyarrow.parquet
-from google.protobuf import duration_pb2
+from google.protobuf import duration_pb2, timestamp_pb2
 from odps import ODPS
 from odps.errors import NoSuchObject
 from odps.tunnel import TableTunnel
@@ -76,7 +76,8 @@ class Worker:
         return {"worker": f"workers/{self.id}", "instance": self.instance}
 
     def register(self):
-        abilities = workers.Capabilities(steps=[tasks.TASK_STEP_SCHEMA], engine=spec.ENGINE_BUILT_IN)
+        steps = [tasks.TASK_STEP_SCHEMA, tasks.TASK_STEP_LOOK]
+        abilities = workers.Capabilities(steps=steps, engine=spec.ENGINE_BUILT_IN)
         if self.rows:
             # No reader feature: what needs one is another worker's.
             abilities.steps.extend([tasks.TASK_STEP_DATA, tasks.TASK_STEP_VERIFICATION])
@@ -114,6 +115,7 @@ class Worker:
         answer = self.call(self.scheduler.ReportTasks, work.ReportTasksRequest(reports=[report], **self.me()))
         if not answer.answers[0].accepted:
             raise Fenced
+        return answer.answers[0]
 
     def project(self, task):
         purposes = [sessions.SESSION_PURPOSE_WRITE_ROWS] + [sessions.SESSION_PURPOSE_READ_ROWS] * self.rows
@@ -130,6 +132,7 @@ class Worker:
             tasks.TASK_STEP_SCHEMA: self.make,
             tasks.TASK_STEP_DATA: self.move,
             tasks.TASK_STEP_VERIFICATION: self.verify,
+            tasks.TASK_STEP_LOOK: self.look,
         }
         odps = self.project(lease.task)
         for step in [step for step in lease.task.steps if step >= lease.first_step]:
@@ -144,7 +147,9 @@ class Worker:
                 why = job.JobReason(reason=reason, message=str(error) or repr(error))
                 self.report(lease, failed=work.AttemptFailed(step=step, reason=why))
                 return False
-            self.report(lease, step_done=work.StepDone(step=step, **done))
+            if self.report(lease, step_done=work.StepDone(step=step, **done)).lease_ended:
+                # What is left comes later, with a lease of its own.
+                return False
         return True
 
     def make(self, odps, lease):
@@ -153,7 +158,9 @@ class Worker:
         table = task.target.table
         hints = {"odps.namespace.schema": "true", "odps.sql.type.system.odps2": "true", **task.sql_parameters}
         if task.makes_table:
-            for sql in filter(None, [task.target.create_schema_sql, task.target.create_sql]):
+            marks = f"TBLPROPERTIES ('mms.job'='{task.job_uid}', 'mms.nonce'='{uuid.uuid4()}', "
+            create = marks.join(task.target.create_sql.rsplit("TBLPROPERTIES (", 1))
+            for sql in filter(None, [task.target.create_schema_sql, create]):
                 odps.execute_sql(sql, hints=hints)
         for unit in task.units:
             if unit.partition:
@@ -163,7 +170,15 @@ class Worker:
         planned = [c.target_column.lower() for c in task.target.columns]
         if found != planned:
             raise Conflict(f"{table.table} has columns {found}, the plan {planned}")
-        return {}
+        return {"identity": self.identity(odps, task)}
+
+    def identity(self, odps, task):
+        """Which table of its name is at the target. One made anew has another id, time and nonce."""
+        table = odps.get_table(task.target.table.table, schema=task.target.table.schema)
+        table.reload()
+        nonce = (table.reserved or {}).get("mms.nonce", "")
+        made = timestamp_pb2.Timestamp(seconds=int(table.creation_time.timestamp()))
+        return targets.TargetIdentity(table_id=table.table_id or "", create_time=made, nonce=nonce)
 
     def move(self, odps, lease):
         """DATA: each unit's files into a session of its own, which replaces the rows that the unit had."""
@@ -172,18 +187,19 @@ class Worker:
             self.resolve(lease, intent, self.ask(tunnel, task, intent))
         done = {unit.unit_index: unit for unit in lease.units_done}
         for unit in [unit for unit in task.units if unit.index not in done]:
-            done[unit.index] = self.publish(tunnel, lease, unit)
+            done[unit.index] = self.publish(odps, tunnel, lease, unit)
         return {"rows": sum(unit.rows for unit in done.values()), "bytes": sum(unit.bytes for unit in done.values())}
 
     def session(self, tunnel, task, **which):
         return tunnel.create_upload_session(task.target.table.table, schema=task.target.table.schema or None, **which)
 
-    def publish(self, tunnel, lease, unit):
+    def publish(self, odps, tunnel, lease, unit):
         task = lease.task
         by_name = task.WhichOneof("format") == "delta" and task.delta.column_mapping == delta.COLUMN_MAPPING_MODE_NONE
         if unit.partition or not by_name:
             raise Conflict(f"unit {unit.index} of {task.table} is not of an unpartitioned table without column mapping")
         session, rows = self.session(tunnel, task, overwrite=True), 0
+        identity = self.identity(odps, task)
         names = [column.source_column for column in task.target.columns]
         missing = set(names) - {field["name"] for field in json.loads(task.delta.schema_json)["fields"]}
         if missing:
@@ -200,7 +216,9 @@ class Worker:
                     writer.write(session.new_record(list(row)))
                 rows += read.num_rows
         covered = commit.IntentUnit(unit_index=unit.index, rows=rows, bytes=unit.source_bytes)
-        intent = commit.CommitIntent(intent_id=str(uuid.uuid4()), target=task.target.table, units=[covered])
+        intent = commit.CommitIntent(
+            intent_id=str(uuid.uuid4()), target=task.target.table, units=[covered], identity=identity
+        )
         intent.tunnel.session_id = session.id
         intent.tunnel.block_ids.append(0)
         self.begin(tunnel, lease, intent)
@@ -274,6 +292,29 @@ class Worker:
         verdict = max((check.verdict for check in checks), default=verification.VERDICT_EQUAL)
         level = verification.VERIFICATION_LEVEL_ROW_COUNT
         return {"verification": verification.VerificationResult(level=level, checks=checks, verdict=verdict)}
+
+
+    def look(self, odps, lease):
+        """LOOK: the whole table, against all that the tasks of the job published."""
+        task, expected, rows, different = lease.task, [], 0, []
+        request = work.ReadPublishedUnitsRequest(worker=f"workers/{self.id}", task=task.name, epoch=lease.epoch)
+        for part in self.scheduler.ReadPublishedUnits(request, metadata=self.token, timeout=60):
+            expected.extend(part.units)
+        identity, name = self.identity(odps, task), task.target.table
+        table = odps.get_table(name.table, schema=name.schema)
+        for unit in expected:
+            spec_text = ",".join(f"{value.column}='{value.value}'" for value in unit.partition)
+            if spec_text and not table.exist_partition(spec_text):
+                different.append(work.LookedUnit(partition=unit.partition))
+            elif unit.HasField("rows"):
+                session = TableTunnel(odps).create_download_session(
+                    name.table, schema=name.schema or None, partition_spec=spec_text or None
+                )
+                rows += session.count
+                if session.count != unit.rows:
+                    different.append(work.LookedUnit(partition=unit.partition, rows=session.count))
+        seen = work.TargetLook(identity=identity, rows=rows, different_count=len(different), different=different[:1000])
+        return {"look": seen}
 
 
 def main():

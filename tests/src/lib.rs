@@ -9,6 +9,7 @@ pub mod calls;
 pub mod collector;
 pub mod echo;
 pub mod faults;
+pub mod outsider;
 pub mod peers;
 pub mod process;
 pub mod raw;

@@ -405,7 +405,7 @@ mod tests {
             digest(&TableInfo { record_count: Some(8), ..plain.clone() }, &[]),
             state_digest(&plain, &[], &["m"]),
             digest(&partitioned, &[]),
-            digest(&partitioned, &[a.clone()]),
+            digest(&partitioned, std::slice::from_ref(&a)),
             digest(&partitioned, &[a.clone(), b]),
             digest(&partitioned, &[part("a", 2, 1)]),
             digest(&partitioned, &[part("a", 1, 2)]),

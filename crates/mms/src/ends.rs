@@ -94,6 +94,11 @@ impl Ends {
         Ok(Self { workspace, project, credentials })
     }
 
+    /// Whether upload sessions outlive the table that they were made for.
+    pub fn let_sessions_outlive_tables(&self, outlive: bool) {
+        self.project.let_sessions_outlive_tables(outlive);
+    }
+
     /// The workspace's URL.
     pub fn workspace_url(&self) -> String {
         self.workspace.url()

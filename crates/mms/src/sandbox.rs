@@ -31,6 +31,9 @@ pub struct Sandbox {
     /// Port of the project. Default: a free one.
     #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
     project_port: u16,
+    /// Upload sessions outlive the table that they were made for, and publish into the next of its name.
+    #[arg(long)]
+    sessions_outlive_tables: bool,
     /// Print endpoints and credentials as one line of JSON.
     #[arg(long)]
     json: bool,
@@ -55,6 +58,7 @@ impl Sandbox {
         let config =
             EndsConfig { delta_root, dir, workspace_port: self.workspace_port, project_port: self.project_port };
         let ends = Ends::start(config).await?;
+        ends.let_sessions_outlive_tables(self.sessions_outlive_tables);
         let keys = &ends.credentials;
         if self.json {
             let told = serde_json::json!({

@@ -124,6 +124,12 @@ impl Project {
         &self.state.endpoint
     }
 
+    /// Lets upload sessions outlive the table that they were made for, and publish into the next of its name. What the service
+    /// does then nobody documents: a client must lose nothing either way.
+    pub fn let_sessions_outlive_tables(&self, outlive: bool) {
+        self.state.catalog.let_sessions_outlive_tables(outlive);
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {

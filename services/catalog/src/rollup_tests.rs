@@ -104,6 +104,7 @@ fn apply(tx: &mut Tx<'_>, at: usize, step: &Step) -> Result<()> {
                 partitions: partitions.iter().map(|number| format!("p={number}")).collect(),
                 state: *state,
                 migrated: Some(migrated(*number, *place)),
+                target_digest: Vec::new(),
             };
             migration::report(tx, 1, &report)?;
             assert!(!migration::report(tx, 1, &report)?, "a report is applied once");

@@ -1,6 +1,6 @@
 //! One file a gRPC service: protobuf in, domain out, domain in, protobuf out. No decisions.
 
-mod asked;
+mod change;
 mod job;
 mod job_reads;
 mod lineage;
@@ -14,20 +14,20 @@ use prost::{Message, Name};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::core::Core;
+use crate::scheduler::Scheduler;
 
 /// All gRPC services of the scheduler.
 #[derive(Clone)]
 pub struct Api {
-    core: Core,
+    scheduler: Scheduler,
     /// Cancelled when the process is told to stop: calls that wait end.
     stop: CancellationToken,
 }
 
 impl Api {
     /// Services over the shared parts, which stop waiting when `stop` is cancelled.
-    pub fn new(core: Core, stop: CancellationToken) -> Self {
-        Self { core, stop }
+    pub fn new(scheduler: Scheduler, stop: CancellationToken) -> Self {
+        Self { scheduler, stop }
     }
 }
 

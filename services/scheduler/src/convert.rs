@@ -2,33 +2,22 @@
 
 mod intent;
 mod job;
+mod lineage;
+mod number;
 mod plan;
 mod task;
+mod time;
 mod worker;
 
 pub use intent::{intent_from, intent_to};
 pub use job::{job_from, job_table_to, job_to, table_options_to};
+pub use lineage::lineage_to;
 pub use plan::{
     delta_from, file_from, file_to, finding_from, finding_to, target_from, target_name_from, target_name_to,
-    value_from, value_to, version_from, version_to,
+    value_from, version_from, version_to,
 };
-pub use task::{check_to, event_from, log_to, spec_to, task_to};
-pub use worker::worker_to;
-
-/// A moment of the store as the contract has it; 0 is unset.
-pub fn time(ms: i64) -> Option<prost_types::Timestamp> {
-    (ms != 0).then(|| prost_types::Timestamp {
-        seconds: ms.div_euclid(1000),
-        nanos: i32::try_from(ms.rem_euclid(1000)).unwrap_or(0) * 1_000_000,
-    })
-}
-
-/// The other way.
-pub fn millis(time: Option<prost_types::Timestamp>) -> i64 {
-    time.map_or(0, |t| t.seconds.saturating_mul(1000).saturating_add(i64::from(t.nanos) / 1_000_000))
-}
-
-/// A duration as the contract has it.
-pub fn duration(time: std::time::Duration) -> Option<prost_types::Duration> {
-    prost_types::Duration::try_from(time).ok()
-}
+pub use task::{check_to, lease_to, log_to, said_from, task_to};
+pub use time::duration;
+#[cfg(test)]
+pub use worker::epoch_to;
+pub use worker::{epoch_from, worker_from, worker_to};

@@ -4,7 +4,7 @@ use mms_proto::{ApiError, ErrorReason, FieldViolation};
 use mms_store::StoreError;
 use tonic::Code;
 
-use crate::job::{JobState, WrongState};
+use crate::record::{JobState, NotTaken, WrongState};
 
 /// A failure of the scheduler.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,9 @@ pub enum SchedulerError {
         /// What it refused.
         source: WrongState,
     },
+    /// A record was to change in a way that it does not: a fault of this service.
+    #[error(transparent)]
+    NotTaken(#[from] NotTaken),
     /// The task is in a state that does not take this.
     #[error("{resource} is {state}, and only a failed task can be tried again")]
     TaskNotFailed {
@@ -99,6 +102,10 @@ impl From<SchedulerError> for ApiError {
             E::EtagMismatch(resource) => Self::etag_mismatch(resource),
             E::RequestIdReused(id) => Self::request_id_reused(id),
             E::WrongState { resource, source } => Self::wrong_state(resource, source.state, text),
+            E::NotTaken(fault) => {
+                tracing::error!(%fault, "a record was to change in a way that it does not");
+                Self::internal(text)
+            }
             E::TaskNotFailed { resource, state } => Self::wrong_state(resource, state, text),
             E::Overtaken(resource, state) => Self::wrong_state(resource, state, text),
             E::Blocked { resource, count } => Self::new(Code::FailedPrecondition, ErrorReason::Blocked, text)

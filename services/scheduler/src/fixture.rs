@@ -2,42 +2,60 @@
 
 use std::ops::Range;
 
-use mms_proto::scheduler::v1::{CommitOutcome, Engine, MigrationContent, TableDecision, TaskRole};
+use mms_proto::ErrorReason;
+use mms_proto::scheduler::v1::{CommitOutcome, DecisionReason, Engine, MigrationContent, TableDecision, TaskRole};
 use mms_proto::types::v1::{ReadPath, TargetKind, TargetPolicy, Verdict, VerificationLevel};
 use mms_server::{Client, ClientConfig};
 use mms_store::{Read, Scope, Store, Tx};
 
-use crate::change::{self, Cursor, Step};
-use crate::clock::Leases;
-use crate::commit;
-use crate::control;
-use crate::core::Core;
+use crate::commit::intent;
 use crate::error::{Result, SchedulerError};
-use crate::lease::Holder;
+use crate::job::calls;
+use crate::job::change::{self, Cursor, Step};
+use crate::job::stored;
+use crate::key::{JobKey, TableKey, TaskKey};
+use crate::lease::clock::Leases;
+use crate::lease::dispatch::{self, Granted};
+use crate::moment::Moment;
 use crate::peers::Peers;
-use crate::plan;
+use crate::plan::tasks;
 use crate::record::{
-    Counts, Intent, IntentUnit, Job, JobTable, Notice, PartitionValue, Spec, Target, TargetName, Task, Unit,
-    Verification, Version, Worker,
+    Asked, Commit, Epoch, Holder, Intent, IntentUnit, Job, Known, Limits, Notice, PartitionValue, Reason, Spec,
+    Step as TaskStep, TablePlan, Target, TargetName, Task, TunnelCommit, Unit, Verification, Version, Worker,
 };
-use crate::report::Event;
-use crate::rollup::Moment;
-use crate::store::{JOBS, JobKey, NOTICES, TASKS, TableKey, TaskKey, WORKERS, schema};
-use crate::task::TaskState;
+use crate::report::take::{self, Found, Said};
+use crate::scheduler::Scheduler;
+use crate::store::{JOBS, NOTICES, TASKS, WORKERS, schema};
+
+/// What is not as usual with a job of the fixture.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    /// Its spec; what is not set is as usual.
+    pub spec: Spec,
+    /// Somebody is to look at its plan.
+    pub review: bool,
+    /// Its limits; 0: as usual.
+    pub limits: Limits,
+}
 
 /// The job's key.
 pub fn job_key() -> JobKey {
-    ("lake".to_owned(), "j".to_owned())
+    other_key("j")
 }
 
 /// The key of another job.
 pub fn other_key(id: &str) -> JobKey {
-    ("lake".to_owned(), id.to_owned())
+    JobKey { data_source: "lake".to_owned(), job: id.to_owned() }
 }
 
 /// The key of a task of it.
 pub fn task_key(number: u32) -> TaskKey {
-    ("lake".to_owned(), "j".to_owned(), number)
+    TaskKey { job: job_key(), number }
+}
+
+/// The key of a job's table.
+pub fn table_key(job: &JobKey) -> TableKey {
+    TableKey { job: job.clone(), schema: "s".to_owned(), table: "t".to_owned() }
 }
 
 /// A worker that can do everything, or only some steps.
@@ -61,7 +79,7 @@ pub fn intent(units: &[usize]) -> Intent {
     Intent {
         target: target(),
         units: units.iter().map(unit).collect(),
-        session_id: "u".to_owned(),
+        commit: Some(Commit::Tunnel(TunnelCommit { session_id: "u".to_owned(), ..TunnelCommit::default() })),
         ..Intent::default()
     }
 }
@@ -71,14 +89,14 @@ fn partition(index: usize) -> Vec<PartitionValue> {
 }
 
 /// The shared parts over a store, at a time, with peers that nobody calls.
-pub fn core(store: Store, now_ms: fn() -> i64) -> Core {
+pub fn scheduler(store: Store, now_ms: fn() -> i64) -> Scheduler {
     let nobody = || Client::new(&ClientConfig::to("http://127.0.0.1:1"), None).expect("a channel that connects later");
     let leases = Leases::new(std::time::Duration::from_secs(30));
-    Core::new(store, leases, Peers::new(nobody(), nobody()), now_ms, || 0.5)
+    Scheduler::new(store, leases, Peers::new(nobody(), nobody()), now_ms, || 0.5)
 }
 
 /// Publishes all units of a task that are not.
-fn publish(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, holder: &Holder, epoch: crate::lease::Epoch) -> Result<()> {
+fn publish(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, holder: &Holder, epoch: Epoch) -> Result<()> {
     let task = tx.get(&TASKS, key)?.expect("there");
     let own = task.units.iter().enumerate().map(|(index, unit)| IntentUnit {
         unit_index: i32::try_from(index).expect("small"),
@@ -86,10 +104,10 @@ fn publish(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, holder: &Holder, epoch: 
         rows: 7,
         bytes: 70,
     });
-    let id = format!("{}-{}-{}", key.1, key.2, epoch.counter);
+    let id = format!("{}-{}-{}", key.job.job, key.number, epoch.counter);
     let wanted = Intent { units: own.collect(), ..intent(&[]) };
-    assert_eq!(commit::begin(tx, at, key, holder, epoch, &id, wanted)?, commit::Answer::Granted);
-    assert!(commit::resolve(tx, at, key, holder, epoch, &id, CommitOutcome::Committed)?);
+    assert_eq!(intent::begin(tx, at, key, holder, epoch, &id, wanted)?, intent::Answer::Granted);
+    assert!(intent::resolve(tx, at, key, holder, epoch, &id, CommitOutcome::Committed)?);
     Ok(())
 }
 
@@ -102,20 +120,21 @@ pub struct Fixture {
 impl Fixture {
     /// The store, planned.
     pub async fn new(units: usize) -> Self {
-        Self::of(units, Job::default()).await
+        Self::of(units, Given::default()).await
     }
 
     /// The same of a job that may replace its table, with so many units in a task.
     pub async fn replacing(units: usize, units_in_task: i32) -> Self {
-        let spec = Spec { target_policy: TargetPolicy::Replace as i32, ..Spec::default() };
-        Self::of(units, Job { spec, max_partitions_per_task: units_in_task, ..Job::default() }).await
+        let spec = Spec { target_policy: TargetPolicy::Replace.into(), ..Spec::default() };
+        let limits = Limits { max_partitions_per_task: units_in_task, ..Limits::default() };
+        Self::of(units, Given { spec, limits, ..Given::default() }).await
     }
 
-    async fn of(units: usize, job: Job) -> Self {
+    async fn of(units: usize, given: Given) -> Self {
         let store = Store::in_memory(schema()).expect("a store of memory");
         let fixture = Self { store, now_ms: 1_000 };
         let at = fixture.at();
-        fixture.commit(move |tx| seed(tx, &at, job, units)).await.expect("planned");
+        fixture.commit(move |tx| seed(tx, &at, given, units)).await.expect("planned");
         fixture
     }
 
@@ -148,14 +167,14 @@ impl Fixture {
     }
 
     /// Another job of the same table, planned.
-    pub async fn another(&self, id: &'static str, job: Job, units: Range<usize>, definition: &'static str) {
+    pub async fn another(&self, id: &'static str, given: Given, units: Range<usize>, definition: &'static str) {
         let at = self.at();
-        self.commit(move |tx| seed_job(tx, &at, &other_key(id), job, units, definition)).await.expect("planned");
+        self.commit(move |tx| seed_job(tx, &at, &other_key(id), given, units, definition)).await.expect("planned");
     }
 
     /// A job as stored.
     pub fn job_of(&self, key: &JobKey) -> Job {
-        self.store.read(|read| control::job(read, key)).expect("there")
+        self.store.read(|read| stored::find(read, key)).expect("there")
     }
 
     /// Carries through what is under way with a job; how it ended.
@@ -179,19 +198,14 @@ impl Fixture {
     /// Takes a job's first ready task through all its steps, its units published.
     pub async fn finish_one(&self, id: &str) -> TaskKey {
         let granted = self.lease(id, 1).await.remove(0);
-        let (key, epoch, steps) = (granted.key.clone(), granted.task.epoch(), granted.task.steps());
-        let next = TaskState::of(&granted.task).and_then(|state| state.next_step(&steps));
-        for step in steps.into_iter().filter(|step| Some(*step) >= next) {
+        let (key, epoch, next) = (granted.key.clone(), granted.task.epoch, granted.task.next_step());
+        for step in granted.task.steps().into_iter().filter(|step| Some(*step) >= next) {
             let (at, holder, task) = (self.at(), holder(id), key.clone());
             self.commit(move |tx| {
-                if step == crate::task::Step::Data {
+                if step == TaskStep::Data {
                     publish(tx, &at, &task, &holder, epoch)?;
                 }
-                let verification = (step == crate::task::Step::Verification)
-                    .then(|| Verification { verdict: Verdict::Equal as i32, ..Verification::default() })
-                    .map(|summary| crate::report::Found { summary, checks: Vec::new() });
-                let event = Event::Done { step, rows: 7, bytes: 70, verification };
-                assert!(crate::report::take(tx, &at, &task, &holder, epoch, Some(event), &[])?);
+                assert!(take::take(tx, &at, &task, &holder, epoch, Some(done(step)), &[])?);
                 Ok(())
             })
             .await
@@ -201,80 +215,103 @@ impl Fixture {
     }
 
     /// Leases tasks to a worker.
-    pub async fn lease(&self, id: &str, max: usize) -> Vec<crate::lease::Granted> {
+    pub async fn lease(&self, id: &str, max: usize) -> Vec<Granted> {
         let (at, holder) = (self.at(), holder(id));
-        self.commit(move |tx| crate::lease::grant(tx, &at, &holder, max)).await.expect("a registered worker")
+        self.commit(move |tx| dispatch::grant(tx, &at, &holder, max)).await.expect("a registered worker")
     }
 
     /// Sends a report; whether it was taken.
-    pub async fn report(&self, number: u32, id: &str, epoch: crate::lease::Epoch, event: Event) -> bool {
+    pub async fn report(&self, number: u32, id: &str, epoch: Epoch, said: Said) -> bool {
         let (at, holder) = (self.at(), holder(id));
-        let taken =
-            self.commit(move |tx| crate::report::take(tx, &at, &task_key(number), &holder, epoch, Some(event), &[]));
+        let taken = self.commit(move |tx| take::take(tx, &at, &task_key(number), &holder, epoch, Some(said), &[]));
         taken.await.expect("the store works")
     }
 }
 
-fn seed(tx: &mut Tx<'_>, at: &Moment, job: Job, units: usize) -> Result<()> {
-    seed_job(tx, at, &job_key(), job, 0..units, "")?;
+/// A step that is done, as a worker says it.
+pub fn done(step: TaskStep) -> Said {
+    let equal = Verification { verdict: Verdict::Equal.into(), ..Verification::default() };
+    let equal = Found { summary: equal, checks: Vec::new() };
+    let verification = (step == TaskStep::Verification).then_some(equal);
+    Said::Done { step, rows: 7, bytes: 70, verification }
+}
+
+/// A step that failed, as a worker says it.
+pub fn failed(step: TaskStep, permanent: bool) -> Said {
+    let reason = Reason::new(ErrorReason::TargetFailed, "it broke");
+    Said::Failed { step, permanent, reason, verification: None }
+}
+
+/// A fixture whose job was stopped at work.
+pub async fn stopped(units: usize) -> Fixture {
+    let fixture = Fixture::new(units).await;
+    fixture.lease("a", 1).await;
+    let at = fixture.at();
+    fixture.commit(move |tx| calls::stop(tx, &at, &job_key())).await.expect("it can be stopped");
+    assert!(matches!(fixture.carry(&job_key()).await, Step::Done(Some(_))));
+    fixture
+}
+
+fn seed(tx: &mut Tx<'_>, at: &Moment, given: Given, units: usize) -> Result<()> {
+    seed_job(tx, at, &job_key(), given, 0..units, "")?;
+    let all = [TaskStep::Schema, TaskStep::Data, TaskStep::Verification];
     for id in ["a", "b"] {
-        tx.put(&WORKERS, &id.to_owned(), &able(&holder(id).instance, vec![1, 2, 3]))?;
+        tx.put(&WORKERS, &id.to_owned(), &able(&holder(id).instance, &all))?;
     }
-    tx.put(&WORKERS, &"ddl".to_owned(), &able("ddl-1", vec![1]))?;
-    let part = Worker { roles: vec![TaskRole::Part as i32], ..able("part-1", vec![1, 2, 3]) };
+    tx.put(&WORKERS, &"ddl".to_owned(), &able("ddl-1", &all[..1]))?;
+    let part = Worker { roles: vec![TaskRole::Part.into()], ..able("part-1", &all) };
     tx.put(&WORKERS, &"part".to_owned(), &part)?;
     Ok(())
 }
 
-/// A job of some units of the fixture's table, planned. `job` says what is not as usual; its uid is its id. `definition`
-/// is that of the target.
+/// A job of some units of the fixture's table, planned. Its uid is its id. `definition` is that of the target.
 pub fn seed_job(
     tx: &mut Tx<'_>,
     at: &Moment,
     key: &JobKey,
-    job: Job,
+    given: Given,
     units: Range<usize>,
     definition: &str,
 ) -> Result<()> {
-    let given = job.spec.clone();
+    let content = match *given.spec.content {
+        MigrationContent::Unspecified => MigrationContent::SchemaAndData,
+        content => content,
+    };
     let spec = Spec {
-        content: if given.content == 0 { MigrationContent::SchemaAndData as i32 } else { given.content },
-        verification_level: VerificationLevel::RowCount as i32,
+        content: content.into(),
+        verification_level: VerificationLevel::RowCount.into(),
         max_attempts: 3,
-        ..given
+        ..given.spec
     };
     let or = |given: i32| if given == 0 { 100 } else { given };
-    let job = Job {
-        uid: key.1.clone(),
-        spec,
-        create_time_ms: at.now_ms,
-        max_concurrent_tasks: or(job.max_concurrent_tasks),
-        source_max_concurrent_tasks: or(job.source_max_concurrent_tasks),
-        max_partitions_per_task: job.max_partitions_per_task.max(1),
+    let limits = Limits {
+        max_concurrent_tasks: or(given.limits.max_concurrent_tasks),
+        source_max_concurrent_tasks: or(given.limits.source_max_concurrent_tasks),
+        max_partitions_per_task: given.limits.max_partitions_per_task.max(1),
         max_bytes_per_task: 1 << 30,
-        counts: Counts::default(),
-        ..job
+        ..given.limits
     };
-    control::create(tx, key, job)?;
-    let chosen = JobTable { decision: TableDecision::Move as i32, ..JobTable::default() };
-    plan::list(tx, key, &key.1, vec![("s".to_owned(), "t".to_owned(), chosen)])?;
-    plan::listed(tx, key, &key.1, |_| {})?;
+    let asked =
+        Asked { uid: key.job.clone(), spec, review: given.review, create_time_ms: at.now_ms, ..Asked::default() };
+    calls::create(tx, key, Job::new(asked))?;
+    let chosen = TablePlan::new(TableDecision::Move, DecisionReason::InSchema, "");
+    tasks::list(tx, at, key, &key.job, vec![("s".to_owned(), "t".to_owned(), chosen)])?;
+    tasks::listed(tx, at, key, &key.job, limits)?;
     plan_table(tx, at, key, units, definition)?;
-    plan::finish(tx, at, key, &key.1)
+    tasks::finish(tx, at, key, &key.job)
 }
 
 /// Plans the table of a job.
 pub fn plan_table(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, units: Range<usize>, definition: &str) -> Result<()> {
-    let planned = JobTable {
-        decision: TableDecision::Move as i32,
+    let planned = TablePlan {
         version: Some(Version { delta: Some(5), table_id: "id".to_owned(), ..Version::default() }),
         target: Some(Target {
             name: Some(target()),
-            kind: TargetKind::Ordinary as i32,
+            kind: TargetKind::Ordinary.into(),
             create_sql: definition.to_owned(),
             ..Target::default()
         }),
-        ..JobTable::default()
+        ..TablePlan::new(TableDecision::Move, DecisionReason::InSchema, "")
     };
     let unit = |index: usize| Unit {
         number: u32::try_from(index).expect("small"),
@@ -284,19 +321,18 @@ pub fn plan_table(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, units: Range<usize
         source_rows: Some(7),
         ..Unit::default()
     };
-    let table: TableKey = (key.0.clone(), key.1.clone(), "s".to_owned(), "t".to_owned());
-    plan::table(tx, at, &table, &key.1, planned, units.map(unit).collect())?;
+    tasks::table(tx, at, &table_key(key), &key.job, planned, units.map(unit).collect())?;
     Ok(())
 }
 
-fn able(instance: &str, steps: Vec<i32>) -> Worker {
+fn able(instance: &str, steps: &[TaskStep]) -> Worker {
     Worker {
         instance: instance.to_owned(),
         slots: 10,
-        steps,
-        read_paths: vec![ReadPath::Storage as i32],
-        target_kinds: vec![TargetKind::Ordinary as i32],
-        engine: Engine::BuiltIn as i32,
+        steps: steps.iter().map(|step| Known::from(*step)).collect(),
+        read_paths: vec![ReadPath::Storage.into()],
+        target_kinds: vec![TargetKind::Ordinary.into()],
+        engine: Engine::BuiltIn.into(),
         ..Worker::default()
     }
 }

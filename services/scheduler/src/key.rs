@@ -1,113 +1,131 @@
-//! From keys of the store to resource names and back. The one place that knows both.
+//! The keys of this service's tables and indexes, with named parts. Owns which key begins with which other: those are what
+//! scans ask for. The bytes are the store's business; knows neither records nor names of resources.
 
-use mms_proto::name::{
-    DataSourceName, JobName, JobTableName, PartitionId, ResourceId, SchemaName, SourceId, TableName, TaskName,
-};
+use mms_store::{Key, KeyPrefix};
 
-use crate::error::{Result, SchedulerError};
-use crate::record::{PartitionValue, TargetName};
-use crate::store::{JobKey, TableKey, TaskKey, UnitKey};
+/// Declares keys: a key is stored as its parts in their order. Behind `under` stand the keys that it begins with.
+macro_rules! keys {
+    ($($(#[$about:meta])* $name:ident { $($(#[$part_about:meta])* $part:ident: $type:ty),+ $(,)? }
+        $(under $($prefix:ident),+)?;)+) => {$(
+        $(#[$about])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name {
+            $($(#[$part_about])* pub $part: $type,)+
+        }
 
-/// Task ids are their numbers, padded so that they sort as text.
-fn task_id(number: u32) -> String {
-    format!("t{number:06}")
+        impl Key for $name {
+            fn encode(&self, out: &mut Vec<u8>) {
+                $(self.$part.encode(out);)+
+            }
+
+            fn decode(input: &mut &[u8]) -> Option<Self> {
+                Some(Self { $($part: Key::decode(input)?,)+ })
+            }
+        }
+
+        $($(impl KeyPrefix<$name> for $prefix {
+            fn encode_prefix(&self, out: &mut Vec<u8>) {
+                self.encode(out);
+            }
+        })+)?
+    )+};
 }
 
-/// The name of a job.
-pub fn job_name(key: &JobKey) -> String {
-    format!("dataSources/{}/jobs/{}", key.0, key.1)
+keys! {
+    /// A data source: the jobs and tasks that it has.
+    DataSourceKey { data_source: String };
+    /// A job.
+    JobKey { data_source: String, job: String } under DataSourceKey;
+    /// A source table of a job.
+    TableKey { job: JobKey, schema: String, table: String } under JobKey;
+    /// A task of a job.
+    TaskKey { job: JobKey, number: u32 } under JobKey, DataSourceKey;
+    /// A piece of the files of one unit of a table.
+    ChunkKey { table: TableKey, unit: u32, chunk: u32 } under TableKey, JobKey;
+    /// A line of a task's log.
+    LogKey { task: TaskKey, sequence: u64 } under TaskKey, JobKey;
+    /// A check of the last verification of a task.
+    CheckKey { task: TaskKey, number: u32 } under TaskKey, JobKey;
+    /// A target table, as the target itself knows it: without case.
+    TargetKey { name: String };
+    /// A target unit.
+    UnitKey {
+        target: TargetKey,
+        /// Empty for a table without partitions.
+        partition: String,
+    } under TargetKey;
+    /// That a job writes a target table.
+    TableClaimKey { target: TargetKey, job: JobKey } under TargetKey;
+    /// A request id of a method.
+    RequestKey { method: String, id: String };
+
+    /// The order in which the tasks of jobs go: deadline, then priority, then age.
+    LiveKey {
+        deadline_ms: i64,
+        /// Less for what is to go earlier.
+        rank: i64,
+        create_time_ms: i64,
+    };
+    /// Jobs that have ended, by whether their logs are gone and by the time of their end.
+    EndedKey { logs_dropped: bool, end_time_ms: i64 };
+    /// Tables of a job by the revision of their last change.
+    ChangedKey { job: JobKey, revision: u64 };
 }
 
-/// The key of a job.
-pub fn job_key(name: &JobName) -> JobKey {
-    (name.parent().id().as_str().to_owned(), name.id().as_str().to_owned())
-}
-
-/// The name of a task.
-pub fn task_name(key: &TaskKey) -> String {
-    format!("dataSources/{}/jobs/{}/tasks/{}", key.0, key.1, task_id(key.2))
-}
-
-/// The key of a task. An id that is no number of ours names nothing.
-pub fn task_key(name: &TaskName) -> Result<TaskKey> {
-    let id = name.id().as_str();
-    let number = id.strip_prefix('t').and_then(|digits| digits.parse().ok()).filter(|n| task_id(*n) == id);
-    let number = number.ok_or_else(|| SchedulerError::NotFound(name.to_string()))?;
-    let (source, job) = job_key(name.parent());
-    Ok((source, job, number))
-}
-
-/// The key of a task named in a message of a worker.
-pub fn parse_task(name: &str) -> Result<TaskKey> {
-    task_key(&name.parse::<TaskName>().map_err(|_| SchedulerError::NotFound(name.to_owned()))?)
-}
-
-/// The key of the job of `dataSources/*/jobs/*/tasks/-`.
-pub fn job_of_tasks(parent: &str) -> Result<JobKey> {
-    let job = parent.strip_suffix("/tasks/-").unwrap_or(parent);
-    let name: JobName = job.parse().map_err(|_| SchedulerError::NotFound(job.to_owned()))?;
-    Ok(job_key(&name))
-}
-
-/// The job a task belongs to.
-pub fn job_of(key: &TaskKey) -> JobKey {
-    (key.0.clone(), key.1.clone())
-}
-
-/// The name of a source table.
-pub fn table_name(source: &str, schema: &str, table: &str) -> Result<String> {
-    let bad = |error: String| SchedulerError::NotFound(error);
-    let source = DataSourceName::new(ResourceId::new(source).map_err(bad)?);
-    let schema = SchemaName::new(source, SourceId::new(schema).map_err(bad)?);
-    Ok(TableName::new(schema, SourceId::new(table).map_err(bad)?).to_string())
-}
-
-/// The name of a source table as a job has it.
-pub fn job_table_name(key: &TableKey) -> Result<String> {
-    let table = table_name(&key.0, &key.2, &key.3)?;
-    let below = table.split('/').skip(2).collect::<Vec<_>>().join("/");
-    Ok(format!("{}/{below}", job_name(&(key.0.clone(), key.1.clone()))))
-}
-
-/// The key of a source table as a job has it.
-pub fn job_table_key(name: &JobTableName) -> TableKey {
-    let (source, job) = job_key(name.parent().parent());
-    (source, job, name.parent().id().as_str().to_owned(), name.id().as_str().to_owned())
-}
-
-/// The table record that a task belongs to.
-pub fn table_of(key: &TaskKey, task: &crate::record::Task) -> TableKey {
-    (key.0.clone(), key.1.clone(), task.schema.clone(), task.table.clone())
-}
-
-/// The text of a target partition, one spelling for one partition; empty for an unpartitioned table.
-pub fn partition_text(partition: &[PartitionValue]) -> String {
-    let levels = partition.iter().map(|level| (level.column.to_lowercase(), level.value.clone())).collect();
-    PartitionId::new(levels).map_or_else(|_| String::new(), |id| id.to_string())
-}
-
-/// The key of a target unit.
-pub fn unit_key(target: &TargetName, partition: &[PartitionValue]) -> UnitKey {
-    (target.key(), partition_text(partition))
+impl std::fmt::Display for TargetKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    #[test]
-    fn a_task_has_one_name() {
-        let key: TaskKey = ("lake".into(), "j1".into(), 42);
-        assert_eq!(task_name(&key), "dataSources/lake/jobs/j1/tasks/t000042");
-        assert_eq!(parse_task(&task_name(&key)).unwrap(), key);
-        assert!(parse_task("dataSources/lake/jobs/j1/tasks/t42").is_err());
+    fn bytes(key: &impl Key) -> Vec<u8> {
+        let mut out = Vec::new();
+        key.encode(&mut out);
+        out
     }
 
-    #[test]
-    fn a_table_of_a_job_has_one_name() {
-        let key: TableKey = ("lake".into(), "j1".into(), "a b".into(), "t/1".into());
-        let name = job_table_name(&key).unwrap();
-        assert_eq!(name, "dataSources/lake/jobs/j1/schemas/a%20b/tables/t%2F1");
-        assert_eq!(job_table_key(&name.parse().unwrap()), key);
+    fn prefix<K>(key: &impl KeyPrefix<K>) -> Vec<u8> {
+        let mut out = Vec::new();
+        key.encode_prefix(&mut out);
+        out
+    }
+
+    proptest! {
+        /// What a key is said to be under begins it, and its bytes have its order.
+        #[test]
+        fn keys_begin_with_what_they_are_under(parts: [String; 4], numbers: [u32; 2], other: [String; 4]) {
+            let [data_source, job, schema, name] = parts;
+            let source = DataSourceKey { data_source: data_source.clone() };
+            let job = JobKey { data_source, job };
+            let table = TableKey { job: job.clone(), schema, table: name.clone() };
+            let task = TaskKey { job: job.clone(), number: numbers[0] };
+            let chunk = ChunkKey { table: table.clone(), unit: numbers[0], chunk: numbers[1] };
+            let log = LogKey { task: task.clone(), sequence: numbers[1].into() };
+            let check = CheckKey { task: task.clone(), number: numbers[1] };
+            let target = TargetKey { name };
+            let unit = UnitKey { target: target.clone(), partition: job.job.clone() };
+            let claim = TableClaimKey { target: target.clone(), job: job.clone() };
+            prop_assert!(bytes(&job).starts_with(&prefix::<JobKey>(&source)));
+            prop_assert!(bytes(&task).starts_with(&prefix::<TaskKey>(&source)));
+            prop_assert!(bytes(&table).starts_with(&prefix::<TableKey>(&job)));
+            prop_assert!(bytes(&task).starts_with(&prefix::<TaskKey>(&job)));
+            prop_assert!(bytes(&chunk).starts_with(&prefix::<ChunkKey>(&job)));
+            prop_assert!(bytes(&chunk).starts_with(&prefix::<ChunkKey>(&table)));
+            prop_assert!(bytes(&log).starts_with(&prefix::<LogKey>(&job)));
+            prop_assert!(bytes(&log).starts_with(&prefix::<LogKey>(&task)));
+            prop_assert!(bytes(&check).starts_with(&prefix::<CheckKey>(&job)));
+            prop_assert!(bytes(&check).starts_with(&prefix::<CheckKey>(&task)));
+            prop_assert!(bytes(&unit).starts_with(&prefix::<UnitKey>(&target)));
+            prop_assert!(bytes(&claim).starts_with(&prefix::<TableClaimKey>(&target)));
+            prop_assert_eq!(ChunkKey::decode(&mut &*bytes(&chunk)), Some(chunk));
+            let [data_source, of, schema, name] = other;
+            let other = TableKey { job: JobKey { data_source, job: of }, schema, table: name };
+            prop_assert_eq!(bytes(&table).cmp(&bytes(&other)), table.cmp(&other));
+        }
     }
 }

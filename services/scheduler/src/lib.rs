@@ -5,43 +5,28 @@
 //! knows nothing of Arrow.
 
 mod api;
-mod background;
-mod change;
-mod claim;
-mod clock;
 mod commit;
-#[cfg(test)]
-mod commit_tests;
 mod config;
-mod control;
 mod convert;
-mod core;
 mod error;
 #[cfg(test)]
 mod fixture;
-mod house;
 mod job;
-#[cfg(test)]
-mod job_tests;
 mod key;
 mod lease;
-#[cfg(test)]
-mod lease_tests;
-mod manifest;
-mod notice;
+mod moment;
+mod name;
+mod pages;
 mod peers;
 mod plan;
-mod planner;
 mod record;
 mod report;
+mod retention;
 #[cfg(test)]
-mod report_tests;
-mod rollup;
-mod scope;
-mod split;
-mod spool;
+mod rules;
+mod scheduler;
+mod source_uses;
 mod store;
-mod task;
 
 use mms_proto::scheduler::v1::job_service_server::JobServiceServer;
 use mms_proto::scheduler::v1::lineage_service_server::LineageServiceServer;
@@ -59,15 +44,15 @@ pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
     let token = ctx.service_token.as_ref();
     let peers = peers::Peers::new(Client::new(&ctx.config.catalog, token)?, Client::new(&ctx.config.registry, token)?);
     let store = ctx.open_store(store::schema()).await?;
-    let leases = clock::Leases::new(ctx.config.lease_term());
-    let core = core::Core::new(store, leases, peers, now_ms, fastrand::f64);
-    background::adopt(&core)?;
-    run(&ctx, "planner", planner::run(core.clone(), ctx.shutdown.clone()));
-    run(&ctx, "leases", background::expire(core.clone(), ctx.shutdown.clone()));
-    run(&ctx, "notices", background::tell(core.clone(), ctx.shutdown.clone()));
-    run(&ctx, "uses", house::hold_sources(core.clone(), ctx.shutdown.clone()));
-    run(&ctx, "house", house::tidy(core.clone(), ctx.shutdown.clone()));
-    let api = api::Api::new(core, ctx.shutdown.clone());
+    let leases = lease::clock::Leases::new(ctx.config.lease_term());
+    let scheduler = scheduler::Scheduler::new(store, leases, peers, now_ms, fastrand::f64);
+    lease::expire::adopt(&scheduler)?;
+    run(&ctx, "planner", plan::planner::run(scheduler.clone(), ctx.shutdown.clone()));
+    run(&ctx, "leases", lease::expire::expire(scheduler.clone(), ctx.shutdown.clone()));
+    run(&ctx, "notices", report::tell::tell(scheduler.clone(), ctx.shutdown.clone()));
+    run(&ctx, "uses", source_uses::hold(scheduler.clone(), ctx.shutdown.clone()));
+    run(&ctx, "retention", retention::run(scheduler.clone(), ctx.shutdown.clone()));
+    let api = api::Api::new(scheduler, ctx.shutdown.clone());
     let max = ctx.max_message_bytes();
     Ok(Services::new()
         .add(sized!(JobServiceServer::new(api.clone()), max))

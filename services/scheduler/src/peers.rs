@@ -29,6 +29,11 @@ fn peer(service: &'static str) -> impl Fn(Status) -> SchedulerError {
     move |status| SchedulerError::Peer { service, error: Box::new(ApiError::from_status(&status)) }
 }
 
+/// What the catalog did wrong.
+pub fn broken(text: &str) -> SchedulerError {
+    SchedulerError::Peer { service: CATALOG, error: Box::new(ApiError::internal(text)) }
+}
+
 impl SchedulerError {
     /// Whether the same call may succeed later without anybody doing anything.
     pub fn is_transient(&self) -> bool {

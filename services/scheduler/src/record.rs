@@ -1,15 +1,52 @@
 //! What this service keeps: its own prost messages, never those of the contract, so that the contract and the disk can
-//! change apart from each other. Shapes only; the decisions stand in [`crate::job`], [`crate::task`] and [`crate::commit`].
+//! change apart from each other, and the only ways in which these change. What has states ([`Job`], [`JobTable`], [`Task`],
+//! [`UnitClaim`]) shows them to everybody and takes an event from anybody, and only its own file decides what follows; an
+//! [`Intent`] is resolved once. Knows neither the store nor who raises events.
 
+mod claim;
+mod counts;
+mod delta;
+mod intent;
 mod job;
-mod plan;
+mod job_state;
+mod known;
+mod lease;
+mod lineage;
+mod log;
+mod manifest;
+mod notice;
+mod reason;
+mod request;
+mod spec;
+mod table;
+mod target;
 mod task;
+mod task_event;
+mod task_state;
+mod verification;
 mod worker;
 
-pub use job::{Counts, Job, JobTable, Reason, SourceTable, Spec, TableOptions};
-pub use plan::{
-    Column, ColumnStatistics, Deletion, DeltaTable, FileStatistics, Finding, ManifestChunk, PartitionValue, SourceFile,
-    Target, TargetName, Version,
-};
-pub use task::{Check, Log, Sample, Task, Unit, Verification};
-pub use worker::{Intent, IntentUnit, Lineage, Notice, Request, Sequence, TableClaim, UnitClaim, Worker};
+pub use claim::{ClaimEvent, Owner, TableClaim, UnitClaim};
+pub use counts::Counts;
+pub use delta::{TaskDelta, flip};
+pub use intent::{Commit, Effect, Intent, IntentUnit, Replacement, SqlCommit, StorageCommit, TunnelCommit};
+pub use job::{Asked, Job};
+pub use job_state::{Change, JobEvent, JobState, WrongState};
+pub use known::{Known, Numbered};
+pub use lease::{Epoch, Holder, LeaseEnd};
+pub use lineage::Lineage;
+pub use log::Log;
+pub use manifest::{ColumnStatistics, Deletion, FileStatistics, ManifestChunk, SourceFile};
+pub use notice::{Notice, Sequence};
+pub use reason::{NotTaken, Reason};
+pub use request::Request;
+pub use spec::{Limits, SourceTable, Spec, TableOptions};
+pub use table::{JobTable, TableEvent, TablePlan};
+pub use target::{Column, DeltaTable, Finding, PartitionValue, Target, TargetName, Version, partition_text};
+pub use task::{Task, TaskPlan, Unit};
+pub use task_event::TaskEvent;
+#[cfg(test)]
+pub use task_state::EXPIRIES_MAX;
+pub use task_state::{Step, TaskState, backoff};
+pub use verification::{Check, Sample, Verification};
+pub use worker::Worker;

@@ -57,8 +57,8 @@ const LINE_CHARS_MAX: usize = 4_000;
 pub type Published = std::collections::BTreeMap<i32, pb::UnitResult>;
 
 impl Run {
-    /// Reports on this task, and answers whether that ended the lease although steps are left.
-    pub async fn report(&self, event: pb::task_report::Event, log_lines: Vec<String>) -> Result<bool> {
+    /// Reports on this task.
+    pub async fn report(&self, event: pb::task_report::Event, log_lines: Vec<String>) -> Result<()> {
         let line = |text: String| pb::LogLine {
             level: pb::LogLevel::Info as i32,
             message: text.chars().take(LINE_CHARS_MAX).collect(),

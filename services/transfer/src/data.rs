@@ -1,7 +1,7 @@
 //! DATA: every unit that is not published yet is read from its files, written to a session of its own, and published.
 
 use mms_proto::scheduler::v1 as pb;
-use mms_proto::types::v1::{TargetIdentity, TargetUnit};
+use mms_proto::types::v1::TargetUnit;
 
 use crate::context::{Published, Run};
 use crate::ends::Ends;

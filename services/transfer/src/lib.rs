@@ -8,7 +8,6 @@ mod api;
 mod batch;
 mod config;
 mod context;
-mod count;
 mod data;
 mod definition;
 mod ends;

@@ -23,7 +23,6 @@ use uuid::Uuid;
 
 use crate::context::{Published, Run};
 use crate::error::{Result, TransferError};
-use crate::identity;
 use crate::target::Target;
 
 /// How long a commit may be in doubt before the attempt ends; its successor goes on asking.
@@ -166,7 +165,7 @@ async fn begin(run: &Run, target: &Target, intent: &pb::CommitIntent) -> Result<
             Answer::Granted(_) => return Ok(()),
             Answer::Fenced(_) => return Err(TransferError::GivenUp),
             Answer::OpenIntent(open) => {
-                let outcome = ask(run, target, &open).await?;
+                let outcome = ask(target, run.spec.target_policy(), &open).await?;
                 settle(run, &open, outcome).await?;
             }
         }
@@ -231,7 +230,7 @@ pub async fn resolve_open(
     published: &mut Published,
 ) -> Result<()> {
     for intent in open {
-        let outcome = ask(run, target, intent).await?;
+        let outcome = ask(target, run.spec.target_policy(), intent).await?;
         tracing::info!(task = run.spec.name, intent = intent.intent_id, outcome = outcome.as_str_name(), "resolved");
         settle(run, intent, outcome).await?;
         // A job's name can be used again: the same task of another job published other rows.
@@ -247,7 +246,7 @@ pub async fn resolve_open(
 }
 
 /// Finds out what became of an intent: a session that still can is committed, so that it cannot be later.
-async fn ask(run: &Run, target: &Target, intent: &pb::CommitIntent) -> Result<CommitOutcome> {
+async fn ask(target: &Target, policy: TargetPolicy, intent: &pb::CommitIntent) -> Result<CommitOutcome> {
     let open = |why: &dyn std::fmt::Display| still_open(intent, &why);
     match &intent.commit {
         Some(Commit::Tunnel(tunnel)) => {
@@ -266,7 +265,7 @@ async fn ask(run: &Run, target: &Target, intent: &pb::CommitIntent) -> Result<Co
             }
         }
         // To find out is to send the statement again, which may drop the table now: not for a job that was not asked to.
-        Some(Commit::Replace(_)) if run.spec.target_policy() != TargetPolicy::Replace => {
+        Some(Commit::Replace(_)) if policy != TargetPolicy::Replace => {
             let why = "it drops the table, and this job's target policy is not REPLACE: start the job that began it again, move the \
                        table with REPLACE, or have an administrator call CancelIntent once it is 20 minutes old";
             Err(open(&format!("{why} (it was begun by {})", intent.task)))

@@ -16,7 +16,7 @@ use super::*;
 
 struct Setting {
     _dir: tempfile::TempDir,
-    _far_end: sandbox::Project,
+    far_end: sandbox::Project,
     target: Target,
 }
 
@@ -60,7 +60,7 @@ async fn setting() -> Setting {
     let project = Project::new(http, config).expect("a client");
     let target = Target { definition, project, settings: std::collections::BTreeMap::new() };
     make(&target).await;
-    Setting { _dir: dir, _far_end: far_end, target }
+    Setting { _dir: dir, far_end, target }
 }
 
 async fn make(target: &Target) {
@@ -86,62 +86,114 @@ async fn session(target: &Target) -> (UploadSession, pb::CommitIntent) {
     let session = tunnel.create_upload(table, partition.as_ref(), write, exists).await.expect("a session");
     session.write_no_rows().await.expect("written");
     let commit = Commit::Tunnel(pb::TunnelCommit { session_id: session.id().to_owned(), block_ids: vec![0] });
-    let intent = intent(target, Uuid::new_v4(), vec![unit()], commit);
+    let mut intent = intent(target, Uuid::new_v4(), vec![unit()], commit);
+    intent.identity = target.project.table(table).await.expect("told").as_ref().map(identity::of);
     (session, intent)
 }
 
 async fn drop_now(target: &Target) {
-    let instance = target.send_drop(Uuid::new_v4()).await.expect("sent");
+    let instance = target.send_drop(Uuid::new_v4(), &[]).await.expect("sent");
     assert_eq!(target.ended(&instance).await.expect("told"), InstanceState::Succeeded);
 }
 
 #[tokio::test]
 async fn a_session_that_still_can_is_committed() {
-    let Setting { target, _far_end, _dir } = setting().await;
+    let Setting { target, far_end: _far_end, _dir } = setting().await;
     let (session, intent) = session(&target).await;
     for _ in 0..2 {
-        assert_eq!(ask(&target, &intent).await.expect("told"), CommitOutcome::Committed);
+        assert_eq!(ask(&target, TargetPolicy::Replace, &intent).await.expect("told"), CommitOutcome::Committed);
     }
     assert_eq!(session.status().await.expect("told"), SessionState::Closed);
 }
 
 #[tokio::test]
 async fn a_session_whose_table_went_or_was_made_anew_never_publishes() {
-    let Setting { target, _far_end, _dir } = setting().await;
+    let Setting { target, far_end: _far_end, _dir } = setting().await;
     let (_, dropped) = session(&target).await;
     drop_now(&target).await;
-    assert_eq!(ask(&target, &dropped).await.expect("told"), CommitOutcome::UnknownToServer);
+    assert_eq!(ask(&target, TargetPolicy::Replace, &dropped).await.expect("told"), CommitOutcome::UnknownToServer);
     make(&target).await;
-    assert_eq!(ask(&target, &dropped).await.expect("told"), CommitOutcome::UnknownToServer);
+    assert_eq!(ask(&target, TargetPolicy::Replace, &dropped).await.expect("told"), CommitOutcome::UnknownToServer);
     let mut foreign = dropped.clone();
     foreign.commit = Some(Commit::Tunnel(pb::TunnelCommit { session_id: "nobody's".to_owned(), block_ids: vec![] }));
-    assert_eq!(ask(&target, &foreign).await.expect("told"), CommitOutcome::UnknownToServer);
+    assert_eq!(ask(&target, TargetPolicy::Replace, &foreign).await.expect("told"), CommitOutcome::UnknownToServer);
+}
+
+/// Whether a session of the table before can still publish is the service's secret.
+#[tokio::test]
+async fn a_session_of_the_table_before_is_not_committed_where_it_could_be() {
+    let Setting { target, far_end, _dir } = setting().await;
+    far_end.let_sessions_outlive_tables(true);
+    let (session, intent) = session(&target).await;
+    drop_now(&target).await;
+    make(&target).await;
+    assert_eq!(session.status().await.expect("it lives on"), SessionState::Normal);
+    let seen = identity::still(&target, intent.identity.as_ref().expect("seen")).await;
+    assert!(matches!(seen, Err(TransferError::TargetGone { whole: true, found: Some(_), .. })), "{seen:?}");
+    let outcome = ask(&target, TargetPolicy::CreateOrOwn, &intent).await.expect("told");
+    assert_eq!(outcome, CommitOutcome::UnknownToServer);
+    assert_eq!(session.status().await.expect("it lives on"), SessionState::Normal, "nobody committed it");
+}
+
+#[tokio::test]
+async fn a_job_that_replaces_nothing_sends_no_drop() {
+    let Setting { target, far_end: _far_end, _dir } = setting().await;
+    let id = Uuid::new_v4();
+    let commit = Commit::Replace(pb::TableReplacement { instance_key: id.to_string(), partitions: Vec::new() });
+    let replace = intent(&target, id, Vec::new(), commit);
+    for policy in [TargetPolicy::CreateOrOwn, TargetPolicy::Adopt, TargetPolicy::FailIfExists] {
+        let why = ask(&target, policy, &replace).await.expect_err("stays open").to_string();
+        assert!(why.contains("CancelIntent"), "{why}");
+    }
+    assert!(target.project.table(&target.definition.target).await.expect("told").is_some());
+}
+
+#[tokio::test]
+async fn partitions_beyond_the_plan_are_dropped_and_nothing_else() {
+    let Setting { target, far_end: _far_end, _dir } = setting().await;
+    let table = &target.definition.target;
+    let other =
+        target.partition(&[PartitionValue { column: "pt".to_owned(), value: "b".to_owned(), ..Default::default() }]);
+    let other = other.expect("a partition").into_iter().collect::<Vec<_>>();
+    for sql in ddl::add_partitions(table, &other) {
+        target.run(sql).await.expect("made");
+    }
+    let partitions = other.iter().map(|spec| pb::DroppedPartition { values: values(spec) }).collect();
+    let commit = Commit::Replace(pb::TableReplacement { instance_key: Uuid::new_v4().to_string(), partitions });
+    let intent = intent(&target, Uuid::new_v4(), Vec::new(), commit);
+    for _ in 0..2 {
+        let outcome = ask(&target, TargetPolicy::Replace, &intent).await.expect("told");
+        assert_eq!(outcome, CommitOutcome::Committed);
+    }
+    let left: Vec<String> =
+        target.project.partitions(table).await.expect("told").iter().map(|part| part.spec.to_string()).collect();
+    assert_eq!(left, ["pt=a"]);
 }
 
 #[tokio::test]
 async fn a_replacement_is_settled_by_the_one_statement_that_it_names() {
-    let Setting { target, _far_end, _dir } = setting().await;
+    let Setting { target, far_end: _far_end, _dir } = setting().await;
     let id = Uuid::new_v4();
-    let commit = Commit::Replace(pb::TableReplacement { instance_key: id.to_string() });
+    let commit = Commit::Replace(pb::TableReplacement { instance_key: id.to_string(), partitions: Vec::new() });
     let replace = intent(&target, id, Vec::new(), commit);
     // Its maker died before it sent the drop: that is done now, and is the end of it.
-    assert_eq!(ask(&target, &replace).await.expect("told"), CommitOutcome::Committed);
+    assert_eq!(ask(&target, TargetPolicy::Replace, &replace).await.expect("told"), CommitOutcome::Committed);
     assert!(target.project.table(&target.definition.target).await.expect("told").is_none());
     make(&target).await;
     // It had sent it after all, or another successor asks too.
-    assert_eq!(ask(&target, &replace).await.expect("told"), CommitOutcome::Committed);
+    assert_eq!(ask(&target, TargetPolicy::Replace, &replace).await.expect("told"), CommitOutcome::Committed);
     assert!(target.project.table(&target.definition.target).await.expect("told").is_some());
 }
 
 #[tokio::test]
 async fn a_statement_that_failed_settles_its_replacement() {
-    let Setting { target, _far_end, _dir } = setting().await;
+    let Setting { target, far_end: _far_end, _dir } = setting().await;
     // The id was used up by a statement that could not do it.
     let id = Uuid::new_v4();
     let statement = Statement::new("DROP TABLE `demo`.`default`.`none`;", id, true);
     let failed = target.project.run(&statement, Duration::from_secs(20)).await;
     assert!(failed.expect_err("there is none").is_not_found());
-    let instance = target.send_drop(id).await.expect("found");
+    let instance = target.send_drop(id, &[]).await.expect("found");
     let (outcome, error) = dropped(&target, &instance).await.expect("told");
     assert_eq!(outcome, CommitOutcome::Expired);
     assert!(error.expect("why").is_not_found());
@@ -150,9 +202,9 @@ async fn a_statement_that_failed_settles_its_replacement() {
 
 #[tokio::test]
 async fn an_intent_of_another_kind_is_left_to_whoever_makes_them() {
-    let Setting { target, _far_end, _dir } = setting().await;
+    let Setting { target, far_end: _far_end, _dir } = setting().await;
     let commit = Commit::Sql(pb::SqlCommit { instance_key: Uuid::new_v4().to_string(), staging: None });
     let sql = intent(&target, Uuid::new_v4(), vec![unit()], commit);
-    let refused = ask(&target, &sql).await.expect_err("not known here").to_string();
+    let refused = ask(&target, TargetPolicy::Replace, &sql).await.expect_err("not known here").to_string();
     assert!(refused.contains(&sql.intent_id) && refused.contains("stays open"), "{refused}");
 }

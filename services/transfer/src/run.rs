@@ -2,14 +2,13 @@
 //! [`Run`]'s; how a step is done is the step's.
 
 use mms_proto::scheduler::v1 as pb;
-use mms_proto::types::v1::TargetIdentity;
 use pb::TaskStep;
 
 use crate::context::{Published, Run};
 use crate::ends::Sessions;
 use crate::error::TransferError;
 use crate::target::Target;
-use crate::{data, identity, look, publish, schema, verify};
+use crate::{data, publish, schema, verify};
 
 /// How an attempt ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,12 +29,10 @@ pub async fn attempt(run: &Run, sessions: &Sessions, lease: &pb::Lease) -> Resul
     let mut published: Published = lease.units_done.iter().map(|unit| (unit.unit_index, *unit)).collect();
     publish::resolve_open(run, &target, &lease.open_intents, &mut published).await.map_err(|e| (first, e))?;
     let makes_schema = run.spec.steps.contains(&(TaskStep::Schema as i32));
-    let mut identity = match first {
-        // They look for themselves.
-        TaskStep::Schema | TaskStep::Look => TargetIdentity::default(),
+    if first == TaskStep::Data {
         // Another attempt's SCHEMA, or nobody's: what is there now may be somebody else's.
-        _ => schema::check_ours(run, &target, run.spec.identity.as_ref()).await.map_err(|error| (first, error))?,
-    };
+        schema::check_ours(run, &target).await.map_err(|error| (first, error))?;
+    }
     let left = run.spec.steps.iter().filter_map(|step| TaskStep::try_from(*step).ok());
     for step in left.filter(|step| *step as i32 >= first as i32) {
         let fail = |error| (step, error);
@@ -44,36 +41,19 @@ pub async fn attempt(run: &Run, sessions: &Sessions, lease: &pb::Lease) -> Resul
             .await
             .map_err(fail)?;
         let (done, lines) = match step {
-            TaskStep::Data => match data::run(run, &ends, &target, &identity, &mut published).await {
+            TaskStep::Data => match data::run(run, &ends, &target, &mut published).await {
                 Ok(Some(done)) => done,
                 Ok(None) => return Ok(End::WoundDown),
                 Err(error) if makes_schema && error.target_is_gone() => {
-                    return Err(fail(what_is_gone(&target, &identity, error).await));
+                    return Err(fail(TransferError::TargetGone(error.to_string())));
                 }
                 Err(error) => return Err(fail(error)),
             },
             TaskStep::Verification => verify::run(run, &target, &published).await.map_err(fail)?,
-            TaskStep::Look => look::run(run, &target).await.map_err(fail)?,
-            TaskStep::Schema | TaskStep::Unspecified => {
-                let (done, lines) = schema::run(run, &target).await.map_err(fail)?;
-                identity = done.identity.clone().unwrap_or_default();
-                (done, lines)
-            }
+            _ => schema::run(run, &target).await.map_err(fail)?,
         };
-        if run.report(pb::task_report::Event::StepDone(done), lines).await.map_err(fail)? {
-            return Ok(End::Later);
-        }
+        run.report(pb::task_report::Event::StepDone(done), lines).await.map_err(fail)?;
     }
     run.progress.finish();
     Ok(End::Done)
-}
-
-/// Whether the table is gone, or only something of it, when the target says that it does not know what rows are sent to.
-async fn what_is_gone(target: &Target, identity: &TargetIdentity, error: TransferError) -> TransferError {
-    match identity::still(target, identity).await {
-        Ok(()) => TransferError::TargetGone { what: error.to_string(), whole: false, found: None },
-        Err(gone @ (TransferError::TargetGone { .. } | TransferError::Conflict { .. })) => gone,
-        // It cannot be asked now: the next attempt will.
-        Err(_) => error,
-    }
 }

@@ -19,6 +19,9 @@ use crate::identity::{self, JOB_PROPERTY};
 use crate::publish;
 use crate::target::Target;
 
+/// The table property that names the job which made a table, so that REPLACE replaces once a job and not once a task.
+const JOB_PROPERTY: &str = "mms.job";
+
 /// Makes what is missing. Answers with the step's report and lines for the log.
 pub async fn run(run: &Run, target: &Target) -> Result<(pb::StepDone, Vec<String>)> {
     let mut lines = Vec::new();

@@ -63,12 +63,10 @@ impl Target {
         Ok(self.project.run(&self.statement(sql, Uuid::new_v4()), STATEMENT_LIMIT).await?)
     }
 
-    /// Sends the drop of the table, or of some of its partitions, as the one statement that has this id, or finds the instance
-    /// that it has. For [`crate::publish`] alone.
-    pub async fn send_drop(&self, id: Uuid, partitions: &[PartitionSpec]) -> Result<InstanceId, MaxComputeError> {
-        let table = &self.definition.target;
-        let sql = if partitions.is_empty() { ddl::drop_table(table) } else { ddl::drop_partitions(table, partitions) };
-        self.project.submit(&self.statement(sql, id)).await
+    /// Sends the drop of the table as the one statement that has this id, or finds the instance that it has. For
+    /// [`crate::publish`] alone.
+    pub async fn send_drop(&self, id: Uuid) -> Result<InstanceId, MaxComputeError> {
+        self.project.submit(&self.statement(ddl::drop_table(&self.definition.target), id)).await
     }
 
     /// Waits for an instance's end.

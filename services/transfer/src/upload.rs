@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::batch::{Shaper, bytes, pieces};
 use crate::context::Run;
 use crate::error::{Result, TransferError};
+use crate::identity;
 use crate::publish::Written;
 use crate::rows::{Place, Rows};
 use crate::source::Source;

@@ -2,9 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use mms_maxcompute::SqlRows;
-use mms_maxcompute::ddl;
-use mms_maxcompute::table::PartitionSpec;
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1::{
     TargetUnit, ValueOrigin, Verdict, VerificationCheck, VerificationKind, VerificationLevel, VerificationResult,
@@ -12,7 +9,6 @@ use mms_proto::types::v1::{
 use prost::Message as _;
 
 use crate::context::{Published, Run};
-use crate::count;
 use crate::error::{Result, TransferError};
 use crate::target::Target;
 

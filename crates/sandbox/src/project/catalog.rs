@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,7 @@ pub struct Catalog {
     data: PathBuf,
     trash: PathBuf,
     schemas: RwLock<BTreeMap<String, Schema>>,
+    sessions_outlive_tables: AtomicBool,
 }
 
 fn no_schema(name: &str) -> ApiError {
@@ -54,6 +56,16 @@ fn names_in(dir: &Path) -> Result<Vec<String>, ProjectError> {
 }
 
 impl Catalog {
+    /// Whether upload sessions outlive the table that they were made for.
+    pub fn sessions_outlive_tables(&self) -> bool {
+        self.sessions_outlive_tables.load(Ordering::Relaxed)
+    }
+
+    /// From now on they do, or do not.
+    pub fn let_sessions_outlive_tables(&self, outlive: bool) {
+        self.sessions_outlive_tables.store(outlive, Ordering::Relaxed);
+    }
+
     /// Opens what lies under `dir`, or begins there. `in_use` are the files of open sessions.
     pub fn open(dir: &Path, in_use: &HashSet<String>, now: i64) -> Result<Self, ProjectError> {
         let (data, trash) = (dir.join("data"), dir.join("trash"));
@@ -78,7 +90,8 @@ impl Catalog {
             }
             schemas.insert(name, Schema { meta: disk::read_json(&schema_dir.join("schema.json"))?, tables });
         }
-        let catalog = Self { data, trash, schemas: RwLock::new(schemas) };
+        let sessions_outlive_tables = AtomicBool::new(false);
+        let catalog = Self { data, trash, schemas: RwLock::new(schemas), sessions_outlive_tables };
         catalog.create_schema(DEFAULT_SCHEMA, true, now).map_err(|error| ProjectError::Damaged {
             path: catalog.data.display().to_string(),
             reason: error.message,

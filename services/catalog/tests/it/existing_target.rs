@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::Stand;
+use crate::support::{SOURCE, Stand};
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use mms_http::{HttpClient, NetworkConnection, Url};
@@ -11,7 +11,7 @@ use mms_maxcompute::name::ProjectName;
 use mms_maxcompute::sql::Statement;
 use mms_maxcompute::{Account, Project, ProjectConfig};
 use mms_proto::catalog::v1 as pb;
-use mms_proto::types::v1::{FindingReason, Severity};
+use mms_proto::types::v1::{FindingReason, MigrationState, Severity};
 use mms_sandbox::samples::{DeltaWriter, TableSpec};
 
 fn project(stand: &Stand) -> Project {
@@ -73,4 +73,69 @@ async fn a_table_of_ours_keeps_its_partition_types_and_a_foreign_one_is_told() {
     assert_eq!(day_type(&plan), "STRING");
     let told = plan.findings.iter().find(|found| found.reason() == FindingReason::TargetDiffers).unwrap();
     assert!(told.message.contains("day") && told.remedy.contains("target_policy"), "{told:?}");
+}
+
+/// Tells that all of a table is at its target, which a job looked at as it is now.
+async fn looked_at(stand: &Stand, project: &Project, sequence: i64, plan: &pb::TablePlan) {
+    let target = plan.target.as_ref().unwrap();
+    let name = mms_maxcompute::table::TableRef {
+        project: ProjectName::new("target_project").unwrap(),
+        schema: Some(mms_maxcompute::name::SchemaName::new("s").unwrap()),
+        table: mms_maxcompute::name::TableName::new("days").unwrap(),
+    };
+    let table = project.table(&name).await.unwrap().unwrap();
+    let partitions = project.partitions(&name).await.unwrap();
+    let report = pb::MigrationReport {
+        task: format!("{SOURCE}/jobs/j1/tasks/t000000"),
+        sequence,
+        table: plan.table.clone(),
+        state: MigrationState::Done as i32,
+        version: plan.version.clone(),
+        target: target.table.clone(),
+        target_digest: mms_maxcompute::metadata::state_digest(&table, &partitions, &[""]).to_vec().into(),
+        ..pb::MigrationReport::default()
+    };
+    let request = pb::ReportMigrationRequest { reports: vec![report] };
+    stand.planning().report_migration(request).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_is_unchanged_until_somebody_touches_it() {
+    let stand = Stand::with_source().await;
+    let mut spec = TableSpec::new(
+        Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, true), Field::new("day", DataType::Int32, true)])),
+        1_700_000_000_000,
+    );
+    spec.partition_columns = vec!["day".to_owned()];
+    let mut table = DeltaWriter::create(&stand.delta_root().join("s/days"), spec).unwrap();
+    append(&mut table, &[Some(1), Some(2)]);
+    stand.scan(pb::Scan::default()).await;
+    let (pinned, _) = stand.pin_table("s", "days").await;
+    assert!(!pinned.target_unchanged, "there is no table");
+    let plan = pinned.plan.unwrap();
+    let project = project(&stand);
+    let target = plan.target.as_ref().unwrap();
+    run(&project, &target.create_schema_sql).await;
+    let make = async || {
+        run(&project, &target.create_sql).await;
+        run(&project, "ALTER TABLE `target_project`.`s`.`days` ADD PARTITION (`day`=1) PARTITION (`day`=2);").await;
+    };
+    make().await;
+    let unchanged = async || stand.pin_table("s", "days").await.0.target_unchanged;
+    assert!(!unchanged().await, "no job looked at it");
+    for (sequence, touch) in [
+        "ALTER TABLE `target_project`.`s`.`days` ADD PARTITION (`day`=3);",
+        "ALTER TABLE `target_project`.`s`.`days` DROP PARTITION (`day`=1);",
+        "DROP TABLE `target_project`.`s`.`days`;",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        looked_at(&stand, &project, i64::try_from(sequence).unwrap() + 1, &plan).await;
+        assert!(unchanged().await, "before {touch}");
+        run(&project, touch).await;
+        assert!(!unchanged().await, "after {touch}");
+    }
+    make().await;
+    assert!(!unchanged().await, "a table made anew is another, whatever it holds");
 }

@@ -23,6 +23,7 @@ async fn tell(stand: &Stand, sequence: i64, plan: pb::TablePlan, partitions: &[&
         state: MigrationState::Done as i32,
         version: plan.version.filter(|_| rows),
         target: plan.target.and_then(|target| target.table),
+        ..pb::MigrationReport::default()
     };
     let request = pb::ReportMigrationRequest { reports: vec![report] };
     stand.planning().report_migration(request).await.unwrap();

@@ -24,6 +24,7 @@ fn report(
         state: state as i32,
         version: Some(SourceVersion { version: Some(Version::Delta(DeltaVersion { version, ..seen })) }),
         target: None,
+        ..pb::MigrationReport::default()
     }
 }
 

@@ -184,7 +184,7 @@ async fn a_mask_that_names_a_secret_removes_it_and_one_that_names_what_is_around
     registry.create("lake", given.clone()).await;
     let mut new = given;
     new.max_compute.as_mut().unwrap().account = Some(pb::max_compute_config::Account::AccessKey(key));
-    let mut change = async |path: &str| {
+    let change = async |path: &str| {
         let answer = registry.sources().update_data_source(update("lake", new.clone(), &[path])).await;
         answer.map(|answer| match answer.into_inner().data_source.unwrap().max_compute.unwrap().account.unwrap() {
             pb::max_compute_config::Account::AccessKey(key) => (key.is_set, key.security_token_is_set),

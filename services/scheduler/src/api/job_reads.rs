@@ -9,14 +9,13 @@ use prost::Message;
 use tonic::Status;
 
 use super::Api;
-use crate::change::{self, Change};
-use crate::control;
 use crate::convert::{check_to, finding_to, job_table_to, log_to, task_to};
 use crate::error::{Result, SchedulerError};
-use crate::job::JobState;
-use crate::key;
+use crate::job::stored;
+use crate::key::{CheckKey, DataSourceKey, JobKey, LogKey, TableKey, TaskKey};
+use crate::name;
 use crate::record::{Job, JobTable, Task};
-use crate::store::{CHECKS, CheckKey, JOB_TABLES, JOBS, JobKey, LOGS, TASKS, TableKey, TaskKey};
+use crate::store::{CHECKS, JOB_TABLES, JOBS, LOGS, TASKS};
 
 /// A page of findings ends with the table with which it reaches this many bytes. Other pages are bounded by the store's.
 const BYTES_MAX: usize = 6 << 20;
@@ -44,20 +43,21 @@ impl Api {
     ) -> Result<pb::ListJobsResponse, Status> {
         let arguments = ["jobs", request.parent.as_str()];
         let after = page::after(&arguments, &request.page_token)?.and_then(|text| split(&text));
+        let after = after.map(|(data_source, job)| JobKey { data_source, job });
         let scope = match parent.exact() {
-            Some(source) => Scope::prefix(&(source.id().as_str().to_owned(),)),
+            Some(source) => Scope::prefix(&DataSourceKey { data_source: source.id().as_str().to_owned() }),
             None => Scope::all(),
         };
         let size = page::size(request.page_size);
-        let found = self.core.store.read(|read| read.page(&JOBS, &scope, after.as_ref(), size)).map_err(store)?;
+        let found = self.scheduler.store.read(|read| read.page(&JOBS, &scope, after.as_ref(), size)).map_err(store)?;
         Ok(pb::ListJobsResponse {
             jobs: found
                 .items
                 .iter()
-                .filter(|(_, job)| !deleting(job))
+                .filter(|(_, job)| !job.goes_away())
                 .map(|(key, job)| self.show(key, job, request.view()))
                 .collect(),
-            next_page_token: next(&arguments, found.next),
+            next_page_token: next(&arguments, found.next.map(|key| (key.data_source, key.job))),
             total_size: None,
         })
     }
@@ -70,30 +70,29 @@ impl Api {
         page_token: &str,
     ) -> Result<TablePage, Status> {
         let after = page::after(arguments, page_token)?.and_then(|text| split(&text));
-        let after: Option<TableKey> = after.map(|(schema, table)| (job.0.clone(), job.1.clone(), schema, table));
-        let scope = Scope::prefix(&(job.0.clone(), job.1.clone()));
-        let (record, found) = self.core.store.read(|read| {
-            let found = read.page(&JOB_TABLES, &scope, after.as_ref(), page::size(page_size))?;
-            Ok::<_, SchedulerError>((control::job(read, job)?, found))
+        let after = after.map(|(schema, table)| TableKey { job: job.clone(), schema, table });
+        let (record, found) = self.scheduler.store.read(|read| {
+            let found = read.page(&JOB_TABLES, &Scope::prefix(job), after.as_ref(), page::size(page_size))?;
+            Ok::<_, SchedulerError>((stored::find(read, job)?, found))
         })?;
-        let token = next(arguments, found.next.map(|key| (key.2, key.3)));
+        let token = next(arguments, found.next.map(|key| (key.schema, key.table)));
         Ok((record, found.items, token))
     }
 
     /// A table of a job with what its running tasks say of themselves.
     pub(super) fn show_table(&self, job: &Job, key: &TableKey, table: &JobTable, view: View) -> Result<pb::JobTable> {
-        let own = table.first_task..table.first_task + table.task_count.unsigned_abs();
-        let running = self.core.leases.sum(&(key.0.clone(), key.1.clone()), |number| own.contains(&number));
-        job_table_to(key, &job.uid, table, running, halted(job), view)
+        let own = table.tasks();
+        let running = self.scheduler.leases.sum(&key.job, |number| own.contains(&number));
+        job_table_to(key, job.uid(), table, running, job.is_halted(), view)
     }
 
     /// One table of a job.
     pub(super) fn job_table(&self, key: &TableKey, view: View) -> Result<pb::JobTable> {
-        let (job, table) = self.core.store.read(|read| {
-            let job = control::job(read, &(key.0.clone(), key.1.clone()))?;
+        let (job, table) = self.scheduler.store.read(|read| {
+            let job = stored::find(read, &key.job)?;
             Ok::<_, SchedulerError>((job, read.get(&JOB_TABLES, key)?))
         })?;
-        let table = table.map_or_else(|| Err(SchedulerError::NotFound(key::job_table_name(key)?)), Ok)?;
+        let table = table.map_or_else(|| Err(SchedulerError::NotFound(name::job_table_name(key)?)), Ok)?;
         self.show_table(&job, key, &table, view)
     }
 
@@ -123,8 +122,8 @@ impl Api {
             // One table at a time: a page ends with a whole table.
             let (_, tables, next_page_token) = self.table_page(job, &arguments, 1, &token)?;
             for (key, table) in &tables {
-                let name = key::table_name(&key.0, &key.2, &key.3)?;
-                let found = table.findings.iter().map(|finding| finding_to(finding, &name));
+                let name = name::source_table_name(key)?;
+                let found = table.plan.findings.iter().map(|finding| finding_to(finding, &name));
                 findings.extend(found.inspect(|finding| bytes += finding.encoded_len()));
             }
             looked_at += 1;
@@ -138,41 +137,41 @@ impl Api {
 
     /// One task as callers see it now.
     pub(super) fn task(&self, key: &TaskKey, view: View) -> Result<pb::Task> {
-        let (job, task, table) = self.core.store.read(|read| {
-            let not_found = |_| SchedulerError::NotFound(key::task_name(key));
-            let job = control::job(read, &key::job_of(key)).map_err(not_found)?;
-            let task = read.get(&TASKS, key)?.ok_or_else(|| SchedulerError::NotFound(key::task_name(key)))?;
-            let table = read.get(&JOB_TABLES, &key::table_of(key, &task))?;
+        let (job, task, table) = self.scheduler.store.read(|read| {
+            let not_found = |_| SchedulerError::NotFound(name::task_name(key));
+            let job = stored::find(read, &key.job).map_err(not_found)?;
+            let task = read.get(&TASKS, key)?.ok_or_else(|| SchedulerError::NotFound(name::task_name(key)))?;
+            let table = read.get(&JOB_TABLES, &task.table_key(&key.job))?;
             Ok::<_, SchedulerError>((job, task, table))
         })?;
-        let running = self.core.leases.progress(key);
-        task_to(key, &task, table.as_ref(), running, (&job.uid, halted(&job)), view)
+        let running = self.scheduler.leases.progress(key);
+        task_to(key, &task, table.as_ref(), running, (job.uid(), job.is_halted()), view)
     }
 
     pub(super) fn tasks(&self, job: &JobKey, request: &pb::ListTasksRequest) -> Result<pb::ListTasksResponse, Status> {
         let arguments = ["tasks", request.parent.as_str()];
         let after = page::after(&arguments, &request.page_token)?.and_then(|text| text.parse::<u32>().ok());
-        let after: Option<TaskKey> = after.map(|number| (job.0.clone(), job.1.clone(), number));
-        let scope = Scope::prefix(&(job.0.clone(), job.1.clone()));
-        let found = self.core.store.read(|read| {
-            let job = control::job(read, job)?;
-            let of = (job.uid.as_str(), halted(&job));
-            let found = read.page(&TASKS, &scope, after.as_ref(), page::size(request.page_size))?;
+        let after = after.map(|number| TaskKey { job: job.clone(), number });
+        let own = job;
+        let found = self.scheduler.store.read(|read| {
+            let job = stored::find(read, own)?;
+            let of = (job.uid(), job.is_halted());
+            let found = read.page(&TASKS, &Scope::prefix(own), after.as_ref(), page::size(request.page_size))?;
             let mut tasks = Vec::with_capacity(found.items.len());
             // Tasks of one table follow each other.
             let mut known: Option<(TableKey, Option<JobTable>)> = None;
             for (key, task) in &found.items {
-                let table_key = key::table_of(key, task);
+                let table_key = task.table_key(own);
                 if known.as_ref().is_none_or(|(known, _)| *known != table_key) {
                     let table = read.get(&JOB_TABLES, &table_key)?;
                     known = Some((table_key, table));
                 }
                 let table = known.as_ref().and_then(|(_, table)| table.as_ref());
-                tasks.push(task_to(key, task, table, self.core.leases.progress(key), of, request.view())?);
+                tasks.push(task_to(key, task, table, self.scheduler.leases.progress(key), of, request.view())?);
             }
             Ok::<_, SchedulerError>((tasks, found.next, job.counts.tasks_total))
         })?;
-        let token = found.1.map(|key| page::token(&arguments, &key.2.to_string())).unwrap_or_default();
+        let token = found.1.map(|key| page::token(&arguments, &key.number.to_string())).unwrap_or_default();
         Ok(pb::ListTasksResponse { tasks: found.0, next_page_token: token, total_size: Some(found.2.into()) })
     }
 
@@ -183,13 +182,19 @@ impl Api {
     ) -> Result<pb::ListTaskLogsResponse, Status> {
         let arguments = ["logs", request.parent.as_str()];
         let after = page::after(&arguments, &request.page_token)?.and_then(|text| text.parse::<u64>().ok());
-        let after = after.map(|sequence| (task.0.clone(), task.1.clone(), task.2, sequence));
-        let scope = Scope::prefix(&(task.0.clone(), task.1.clone(), task.2));
+        let after = after.map(|sequence| LogKey { task: task.clone(), sequence });
         let size = page::size(request.page_size);
-        let found = self.core.store.read(|read| read.page(&LOGS, &scope, after.as_ref(), size)).map_err(store)?;
+        let found = self
+            .scheduler
+            .store
+            .read(|read| read.page(&LOGS, &Scope::prefix(task), after.as_ref(), size))
+            .map_err(store)?;
         Ok(pb::ListTaskLogsResponse {
-            logs: found.items.into_iter().map(|(key, log)| log_to(key.3, log)).collect(),
-            next_page_token: found.next.map(|key| page::token(&arguments, &key.3.to_string())).unwrap_or_default(),
+            logs: found.items.into_iter().map(|(key, log)| log_to(key.sequence, log)).collect(),
+            next_page_token: found
+                .next
+                .map(|key| page::token(&arguments, &key.sequence.to_string()))
+                .unwrap_or_default(),
             total_size: None,
         })
     }
@@ -202,23 +207,23 @@ impl Api {
         let parent = Parent::<TaskName>::parse(&request.parent)
             .map_err(|error| ApiError::invalid_field("parent", error.reason))?;
         let (job, only) = match parent.exact() {
-            Some(task) => (key::job_key(task.parent()), Some(key::task_key(&task)?)),
-            None => (key::job_of_tasks(&request.parent)?, None),
+            Some(task) => (name::job_key(task.parent()), Some(name::task_key(&task)?)),
+            None => (name::job_of_tasks(&request.parent)?, None),
         };
         let arguments = ["checks", request.parent.as_str()];
         let after = page::after(&arguments, &request.page_token)?.and_then(|text| numbers(&text));
-        let after: Option<CheckKey> = after.map(|(task, check)| (job.0.clone(), job.1.clone(), task, check));
+        let after = after.map(|(task, number)| CheckKey { task: TaskKey { job: job.clone(), number: task }, number });
         let scope = match &only {
             Some(task) => Scope::prefix(task),
             None => Scope::prefix(&job),
         };
-        let (checks, next, total_size) = self.core.store.read(|read| {
-            control::job(read, &job)?;
+        let (checks, next, total_size) = self.scheduler.store.read(|read| {
+            stored::find(read, &job)?;
             let total = match &only {
                 None => None,
                 Some(key) => {
-                    let task = read.get(&TASKS, key)?.ok_or_else(|| SchedulerError::NotFound(key::task_name(key)))?;
-                    Some(task.verification.map_or(0, |found| found.checks_kept.into()))
+                    let task = read.get(&TASKS, key)?.ok_or_else(|| SchedulerError::NotFound(name::task_name(key)))?;
+                    Some(task.verification.map_or(0, |found| found.checks_total.into()))
                 }
             };
             let found = read.page(&CHECKS, &scope, after.as_ref(), page::size(request.page_size))?;
@@ -226,7 +231,7 @@ impl Api {
             // Checks of one task follow each other.
             let mut task: Option<(TaskKey, Task)> = None;
             for (key, check) in found.items {
-                let own: TaskKey = (key.0, key.1, key.2);
+                let own = key.task;
                 if task.as_ref().is_none_or(|(known, _)| *known != own) {
                     task = read.get(&TASKS, &own)?.map(|task| (own, task));
                 }
@@ -234,19 +239,10 @@ impl Api {
             }
             Ok::<_, SchedulerError>((checks, found.next, total))
         })?;
-        let next_page_token = next.map(|key| page::token(&arguments, &format!("{}-{}", key.2, key.3)));
+        let next_page_token = next.map(|key| page::token(&arguments, &format!("{}-{}", key.task.number, key.number)));
         let next_page_token = next_page_token.unwrap_or_default();
         Ok(pb::ListVerificationChecksResponse { checks, next_page_token, total_size })
     }
-}
-
-/// Whether what is not done of a job is not to be done for now.
-pub(super) fn halted(job: &Job) -> bool {
-    JobState::of(job) == Some(JobState::Stopped)
-}
-
-fn deleting(job: &Job) -> bool {
-    change::of(job) == Some(Change::Delete)
 }
 
 fn store(error: mms_store::StoreError) -> Status {

@@ -9,12 +9,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
 use super::super::Api;
-use crate::fixture::{Fixture, core, other_key};
-use crate::key;
-use crate::record::Job;
+use crate::fixture::{Fixture, Given, other_key, scheduler};
+use crate::name;
 
 fn api(fixture: &Fixture) -> Api {
-    Api::new(core(fixture.store.clone(), || 1_000), CancellationToken::new())
+    Api::new(scheduler(fixture.store.clone(), || 1_000), CancellationToken::new())
 }
 
 fn reason(refused: &Status) -> ErrorReason {
@@ -25,7 +24,7 @@ fn reason(refused: &Status) -> ErrorReason {
 fn judged(policy: TargetPolicy, role: Role) -> Request<pb::CreateJobRequest> {
     let spec = pb::JobSpec {
         scope: Some(pb::job_spec::Scope::Schemas(pb::SchemasScope::default())),
-        target_policy: policy as i32,
+        target_policy: policy.into(),
         ..pb::JobSpec::default()
     };
     let mut request = Request::new(pb::CreateJobRequest {
@@ -55,12 +54,12 @@ async fn only_an_admin_makes_a_job_that_may_drop_tables() {
 #[tokio::test]
 async fn an_approval_that_comes_twice_is_one_and_its_id_serves_no_other() {
     let fixture = Fixture::new(1).await;
-    fixture.another("r", Job { review: true, ..Job::default() }, 5..6, "").await;
+    fixture.another("r", Given { review: true, ..Given::default() }, 5..6, "").await;
     let api = api(&fixture);
     let etag = fixture.job_of(&other_key("r")).revision.to_string();
     let approve = |accept_blocked, etag: &str, request_id: &str| {
         api.approve_job(Request::new(pb::ApproveJobRequest {
-            name: key::job_name(&other_key("r")),
+            name: name::job_name(&other_key("r")),
             etag: etag.to_owned(),
             accept_blocked,
             request_id: request_id.to_owned(),
@@ -81,7 +80,7 @@ async fn an_approval_that_comes_twice_is_one_and_its_id_serves_no_other() {
 #[tokio::test]
 async fn pages_of_jobs_join_and_take_no_token_of_another_list() {
     let fixture = Fixture::new(1).await;
-    fixture.another("k", Job::default(), 3..4, "").await;
+    fixture.another("k", Given::default(), 3..4, "").await;
     let api = api(&fixture);
     let list = |parent: &str, page_token: String| {
         api.list_jobs(Request::new(pb::ListJobsRequest {

@@ -8,22 +8,13 @@ use pb::lineage_service_server::LineageService;
 use tonic::{Request, Response, Status};
 
 use super::{Api, check};
-use crate::convert::{target_name_to, time, value_to, version_to};
+use crate::convert::lineage_to;
 use crate::error::SchedulerError;
-use crate::record::Lineage;
+use crate::key::{TargetKey, UnitKey};
 use crate::store::LINEAGE;
 
-fn entry(lineage: Lineage) -> pb::LineageEntry {
-    pb::LineageEntry {
-        time: time(lineage.time_ms),
-        target: Some(target_name_to(&lineage.target)),
-        partition: lineage.partition.iter().map(value_to).collect(),
-        table: lineage.table,
-        version: lineage.version.as_ref().map(version_to),
-        task: lineage.task,
-        intent_id: lineage.intent_id,
-        rows: lineage.rows,
-    }
+fn text(unit: &UnitKey) -> String {
+    format!("{}\n{}", unit.target, unit.partition)
 }
 
 #[tonic::async_trait]
@@ -39,19 +30,23 @@ impl LineageService for Api {
         let source = parent.exact().map(|name| name.id().as_str().to_owned());
         let arguments = ["lineage", request.parent.as_str()];
         let after = page::after(&arguments, &request.page_token)?;
-        let after = after.and_then(|text| text.split_once('\n').map(|(a, b)| (a.to_owned(), b.to_owned())));
+        let unit = |(target, partition): (&str, &str)| UnitKey {
+            target: TargetKey { name: target.to_owned() },
+            partition: partition.to_owned(),
+        };
+        let after = after.and_then(|text| text.split_once('\n').map(unit));
         let size = page::size(request.page_size);
         // Units of other sources are passed over, so a page can be short; the token says whether more follows.
         let found = self
-            .core
+            .scheduler
             .store
             .read(|read| read.page(&LINEAGE, &Scope::all(), after.as_ref(), size))
             .map_err(SchedulerError::from)?;
         let own = found.items.into_iter().map(|(_, lineage)| lineage);
         let own = own.filter(|lineage| source.as_ref().is_none_or(|id| *id == lineage.data_source));
         Ok(Response::new(pb::ListLineageResponse {
-            entries: own.map(entry).collect(),
-            next_page_token: found.next.map(|(a, b)| page::token(&arguments, &format!("{a}\n{b}"))).unwrap_or_default(),
+            entries: own.map(lineage_to).collect(),
+            next_page_token: found.next.map(|unit| page::token(&arguments, &text(&unit))).unwrap_or_default(),
             total_size: None,
         }))
     }

@@ -11,11 +11,11 @@ use mms_store::{Read, Scope, Store};
 use tonic::Status;
 
 use super::Api;
-use super::job::watch_ends;
-use crate::control;
 use crate::error::{Result, SchedulerError};
-use crate::record::Job;
-use crate::store::{CHANGED_TABLES, JOB_TABLES, JobKey, TASKS, TableKey, TaskKey};
+use crate::job::stored;
+use crate::key::{ChangedKey, JobKey, TableKey, TaskKey};
+use crate::record::{Job, JobState};
+use crate::store::{CHANGED_TABLES, JOB_TABLES, TASKS};
 
 pub type JobStream = Answers<pb::WatchJobResponse>;
 pub type TaskStream = Answers<pb::WatchTaskResponse>;
@@ -76,7 +76,7 @@ struct Look {
 
 impl Api {
     pub(super) fn watch_job_stream(&self, key: JobKey, from: &str, view: View) -> Result<JobStream, Status> {
-        let (mut seen, api) = (Seen::parse(&self.core.store, from)?, self.clone());
+        let (mut seen, api) = (Seen::parse(&self.scheduler.store, from)?, self.clone());
         Ok(mms_server::stream(QUEUE, move |send| async move {
             let mut last = None;
             loop {
@@ -91,7 +91,7 @@ impl Api {
                 if last != job || !look.tables.is_empty() {
                     last.clone_from(&job);
                     let answer =
-                        pb::WatchJobResponse { job, tables: look.tables, position: seen.text(&api.core.store) };
+                        pb::WatchJobResponse { job, tables: look.tables, position: seen.text(&api.scheduler.store) };
                     if send.send(Ok(answer)).await.is_err() {
                         return;
                     }
@@ -111,14 +111,14 @@ impl Api {
 
     /// The job, and as many of the tables that have changed as one answer holds, those that changed first first.
     async fn look_at_job(&self, key: &JobKey, seen: &Seen, view: View) -> Result<Look> {
-        let own = |revision: u64| (key.0.clone(), key.1.clone(), revision);
+        let own = |revision: u64| ChangedKey { job: key.clone(), revision };
         let scope = Scope::range(own(seen.revision.saturating_add(1))..=own(u64::MAX));
         let after = seen.within.clone().map(|(of, schema, table)| {
-            let table: TableKey = (key.0.clone(), key.1.clone(), schema, table);
+            let table = TableKey { job: key.clone(), schema, table };
             (own(of), table)
         });
-        let look = self.core.store.read_durable(|read| {
-            let job = control::job(read, key)?;
+        let look = self.scheduler.store.read_durable(|read| {
+            let job = stored::find(read, key)?;
             let page = read.index_page(&JOB_TABLES, &CHANGED_TABLES, &scope, after.as_ref(), TABLES_AT_ONCE)?;
             Ok::<_, SchedulerError>((job, page, read.revision()))
         });
@@ -128,13 +128,15 @@ impl Api {
         let more = page.next.is_some();
         let seen = match page.next {
             None => Seen { revision, within: None },
-            Some(((_, _, of), table)) => Seen { revision: of - 1, within: Some((of, table.2, table.3)) },
+            Some((ChangedKey { revision: of, .. }, table)) => {
+                Seen { revision: of - 1, within: Some((of, table.schema, table.table)) }
+            }
         };
         Ok(Look { job, tables, seen, more })
     }
 
     pub(super) fn watch_task_stream(&self, key: TaskKey, from: &str, view: View) -> Result<TaskStream, Status> {
-        let (seen, api) = (revision_at(&self.core.store, from)?, self.clone());
+        let (seen, api) = (revision_at(&self.scheduler.store, from)?, self.clone());
         Ok(mms_server::stream(QUEUE, move |send| async move {
             let mut last = None;
             loop {
@@ -146,7 +148,7 @@ impl Api {
                 if fresh && last.as_ref() != Some(&task) {
                     last = Some(task.clone());
                     let answer =
-                        pb::WatchTaskResponse { task: Some(task), position: api.core.store.position(revision) };
+                        pb::WatchTaskResponse { task: Some(task), position: api.scheduler.store.position(revision) };
                     if send.send(Ok(answer)).await.is_err() {
                         return;
                     }
@@ -163,7 +165,7 @@ impl Api {
     }
 
     async fn look_at_task(&self, key: &TaskKey, view: View) -> Result<(pb::Task, u64, bool)> {
-        let record = self.core.store.read_durable(|read| read.get(&TASKS, key)).await?;
+        let record = self.scheduler.store.read_durable(|read| read.get(&TASKS, key)).await?;
         let revision = record.map_or(0, |task| task.revision);
         let task = self.task(key, view)?;
         let ended = match task.state() {
@@ -174,16 +176,22 @@ impl Api {
     }
 }
 
+/// Whether nothing more happens to a job until somebody does something.
+fn watch_ends(job: &Job) -> bool {
+    job.state.is_ended() || job.state == JobState::PendingReview
+}
+
 #[cfg(test)]
 mod tests {
     use futures::StreamExt;
     use mms_store::Store;
 
     use super::*;
-    use crate::change::{self, Cursor};
-    use crate::fixture::{core, job_key};
-    use crate::plan;
-    use crate::record::JobTable;
+    use crate::fixture::{job_key, scheduler};
+    use crate::job::calls;
+    use crate::job::change::{self, Cursor};
+    use crate::plan::tasks;
+    use crate::record::{Asked, TablePlan};
     use crate::store::schema;
 
     const TABLES: usize = 1_234;
@@ -191,18 +199,18 @@ mod tests {
     /// A stopped job of many tables, listed all at once.
     async fn large() -> Api {
         let store = Store::in_memory(schema()).expect("a store of memory");
-        let core = core(store, || 1_000);
-        let at = core.moment();
+        let scheduler = scheduler(store, || 1_000);
+        let at = scheduler.moment();
         let seed = move |tx: &mut mms_store::Tx<'_>| {
-            let job = Job { uid: "j".to_owned(), ..Job::default() };
-            control::create(tx, &job_key(), job)?;
-            let tables = (0..TABLES).map(|number| ("s".to_owned(), format!("t{number}"), JobTable::default()));
-            plan::list(tx, &job_key(), "j", tables.collect())?;
-            control::stop(tx, &job_key())?;
+            let job = Job::new(Asked { uid: "j".to_owned(), ..Asked::default() });
+            calls::create(tx, &job_key(), job)?;
+            let tables = (0..TABLES).map(|number| ("s".to_owned(), format!("t{number}"), TablePlan::default()));
+            tasks::list(tx, &at, &job_key(), "j", tables.collect())?;
+            calls::stop(tx, &at, &job_key())?;
             change::step(tx, &at, &job_key(), Cursor::default())
         };
-        core.store.commit(seed).await.expect("seeded");
-        Api::new(core, tokio_util::sync::CancellationToken::new())
+        scheduler.store.commit(seed).await.expect("seeded");
+        Api::new(scheduler, tokio_util::sync::CancellationToken::new())
     }
 
     async fn answers(api: &Api, from: &str) -> Vec<pb::WatchJobResponse> {

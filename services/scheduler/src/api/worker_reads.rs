@@ -9,16 +9,16 @@ use tonic::Status;
 use super::{Api, check, name};
 use crate::convert::worker_to;
 use crate::error::{Result, SchedulerError};
-use crate::lease;
+use crate::lease::held;
 use crate::record::Worker;
-use crate::store::{TASKS, WORKERS};
+use crate::store::WORKERS;
 
 impl Api {
     pub(super) fn workers_page(&self, request: &pb::ListWorkersRequest) -> Result<pb::ListWorkersResponse, Status> {
         check(request)?;
         let after = page::after(&["workers"], &request.page_token)?;
         let size = page::size(request.page_size);
-        let found = self.core.store.read(|read| read.page(&WORKERS, &Scope::all(), after.as_ref(), size));
+        let found = self.scheduler.store.read(|read| read.page(&WORKERS, &Scope::all(), after.as_ref(), size));
         let found = found.map_err(SchedulerError::from)?;
         Ok(pb::ListWorkersResponse {
             workers: self.show_workers(found.items)?,
@@ -31,21 +31,17 @@ impl Api {
         check(request)?;
         let name: WorkerName = name("name", &request.name)?;
         let id = name.id().as_str().to_owned();
-        let worker = self.core.store.read(|read| read.get(&WORKERS, &id)).map_err(SchedulerError::from)?;
+        let worker = self.scheduler.store.read(|read| read.get(&WORKERS, &id)).map_err(SchedulerError::from)?;
         let worker = worker.ok_or_else(|| SchedulerError::NotFound(name.to_string()))?;
         Ok(pb::GetWorkerResponse { worker: self.show_workers(vec![(id, worker)])?.pop() })
     }
 
     /// Workers as callers see them now.
     fn show_workers(&self, workers: Vec<(String, Worker)>) -> Result<Vec<pb::Worker>> {
-        let holders: Vec<String> = self.core.store.read(|read| {
-            let leased = lease::all(read, None)?;
-            let held = leased.into_iter().map(|(key, _)| Ok(read.get(&TASKS, &key)?.map(|task| task.worker)));
-            held.filter_map(Result::transpose).collect::<Result<_>>()
-        })?;
+        let leased = self.scheduler.store.read(|read| held::all(read, None))?;
         let show = |(id, worker): (String, Worker)| {
-            let held = holders.iter().filter(|holder| **holder == id).count();
-            let seen = self.core.leases.seen(&id).unwrap_or(worker.seen_time_ms);
+            let held = leased.iter().filter(|(_, task)| task.worker() == Some(&id)).count();
+            let seen = self.scheduler.leases.seen(&id).unwrap_or(worker.seen_time_ms);
             worker_to(&id, worker, held, seen)
         };
         Ok(workers.into_iter().map(show).collect())

@@ -10,19 +10,19 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request};
 
 use super::super::Api;
-use crate::convert::intent_to;
-use crate::fixture::{Fixture, core, holder, intent, task_key};
-use crate::key;
-use crate::lease::Epoch;
+use crate::convert::{epoch_to, intent_to};
+use crate::fixture::{Fixture, holder, intent, scheduler, task_key};
+use crate::name;
+use crate::record::Epoch;
 use crate::store::INTENTS;
 
 fn api(fixture: &Fixture) -> (Api, CancellationToken) {
     let stop = CancellationToken::new();
-    (Api::new(core(fixture.store.clone(), || 1_000), stop.clone()), stop)
+    (Api::new(scheduler(fixture.store.clone(), || 1_000), stop.clone()), stop)
 }
 
 fn epoch(epoch: Epoch) -> Option<pb::Epoch> {
-    Some(super::epoch_to(epoch))
+    Some(epoch_to(epoch))
 }
 
 #[tokio::test]
@@ -56,9 +56,9 @@ async fn a_process_that_did_not_register_is_told_to() {
 async fn a_held_task_belongs_to_one_epoch() {
     let fixture = Fixture::new(1).await;
     let (api, _) = api(&fixture);
-    let held = fixture.lease("a", 1).await[0].task.epoch();
+    let held = fixture.lease("a", 1).await[0].task.epoch;
     let other = Epoch { counter: held.counter + 1, ..held };
-    let task = key::task_name(&task_key(0));
+    let task = name::task_name(&task_key(0));
     let request =
         pb::ReadTaskManifestRequest { worker: "workers/a".to_owned(), task, epoch: epoch(other), unit_index: None };
     let refused = api.read_task_manifest(Request::new(request)).await.err().expect("not its epoch");
@@ -69,13 +69,13 @@ async fn a_held_task_belongs_to_one_epoch() {
 async fn a_batch_with_one_bad_intent_stores_none_and_names_it() {
     let fixture = Fixture::replacing(2, 2).await;
     let (api, _) = api(&fixture);
-    let held = fixture.lease("a", 1).await[0].task.epoch();
+    let held = fixture.lease("a", 1).await[0].task.epoch;
     let request = |id: &str, units: &[usize], partition_of: usize| {
         let mut wanted = intent(units);
         wanted.units[0].partition = intent(&[partition_of]).units[0].partition.clone();
         let mut wanted = intent_to(id, &wanted);
         (wanted.task, wanted.job_uid) = (String::new(), String::new());
-        pb::CommitRequest { task: key::task_name(&task_key(0)), epoch: epoch(held), intent: Some(wanted) }
+        pb::CommitRequest { task: name::task_name(&task_key(0)), epoch: epoch(held), intent: Some(wanted) }
     };
     let begin = |requests| {
         let (worker, instance) = ("workers/a".to_owned(), holder("a").instance);
@@ -95,11 +95,11 @@ async fn a_batch_with_one_bad_intent_stores_none_and_names_it() {
 async fn a_manifest_is_read_by_its_holder_and_of_a_unit_that_there_is() {
     let fixture = Fixture::replacing(2, 2).await;
     let (api, _) = api(&fixture);
-    let held = fixture.lease("a", 1).await[0].task.epoch();
+    let held = fixture.lease("a", 1).await[0].task.epoch;
     let read = |of: Epoch, unit_index: i32| {
         api.read_task_manifest(Request::new(pb::ReadTaskManifestRequest {
             worker: "workers/a".to_owned(),
-            task: key::task_name(&task_key(0)),
+            task: name::task_name(&task_key(0)),
             epoch: epoch(of),
             unit_index: Some(unit_index),
         }))

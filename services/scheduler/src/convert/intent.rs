@@ -4,12 +4,8 @@ use mms_proto::scheduler::v1 as pb;
 use pb::commit_intent::Commit;
 
 use super::plan::{target_name_from, target_name_to, value_from, value_to};
+use crate::name;
 use crate::record;
-
-const TUNNEL: i32 = 1;
-const STORAGE: i32 = 2;
-const SQL: i32 = 3;
-const REPLACE: i32 = record::Intent::REPLACE;
 
 /// The record of an intent, without the task that the scheduler adds. None when it does not say what is committed.
 pub fn intent_from(intent: pb::CommitIntent) -> Option<record::Intent> {
@@ -19,33 +15,26 @@ pub fn intent_from(intent: pb::CommitIntent) -> Option<record::Intent> {
         rows: unit.rows,
         bytes: unit.bytes,
     };
-    let mut stored = record::Intent {
+    let commit = match intent.commit? {
+        Commit::Tunnel(tunnel) => {
+            record::Commit::Tunnel(record::TunnelCommit { session_id: tunnel.session_id, block_ids: tunnel.block_ids })
+        }
+        Commit::Storage(storage) => record::Commit::Storage(record::StorageCommit {
+            session_id: storage.session_id,
+            commit_messages: storage.commit_messages,
+        }),
+        Commit::Sql(sql) => record::Commit::Sql(record::SqlCommit {
+            instance_key: sql.instance_key,
+            staging: sql.staging.map(target_name_from),
+        }),
+        Commit::Replace(replace) => record::Commit::Replace(record::Replacement { instance_key: replace.instance_key }),
+    };
+    Some(record::Intent {
         target: target_name_from(intent.target?),
         units: intent.units.into_iter().map(unit).collect(),
+        commit: Some(commit),
         ..record::Intent::default()
-    };
-    match intent.commit? {
-        Commit::Tunnel(tunnel) => {
-            stored.path = TUNNEL;
-            stored.session_id = tunnel.session_id;
-            stored.block_ids = tunnel.block_ids;
-        }
-        Commit::Storage(storage) => {
-            stored.path = STORAGE;
-            stored.session_id = storage.session_id;
-            stored.commit_messages = storage.commit_messages;
-        }
-        Commit::Sql(sql) => {
-            stored.path = SQL;
-            stored.instance_key = sql.instance_key;
-            stored.staging = sql.staging.map(target_name_from);
-        }
-        Commit::Replace(replace) => {
-            stored.path = REPLACE;
-            stored.instance_key = replace.instance_key;
-        }
-    }
-    Some(stored)
+    })
 }
 
 /// The contract's form of a stored intent.
@@ -56,28 +45,28 @@ pub fn intent_to(id: &str, intent: &record::Intent) -> pb::CommitIntent {
         rows: unit.rows,
         bytes: unit.bytes,
     };
-    let commit = match intent.path {
-        STORAGE => Commit::Storage(pb::StorageCommit {
-            session_id: intent.session_id.clone(),
-            commit_messages: intent.commit_messages.clone(),
+    let commit = |commit: &record::Commit| match commit.clone() {
+        record::Commit::Tunnel(tunnel) => {
+            Commit::Tunnel(pb::TunnelCommit { session_id: tunnel.session_id, block_ids: tunnel.block_ids })
+        }
+        record::Commit::Storage(storage) => Commit::Storage(pb::StorageCommit {
+            session_id: storage.session_id,
+            commit_messages: storage.commit_messages,
         }),
-        SQL => Commit::Sql(pb::SqlCommit {
-            instance_key: intent.instance_key.clone(),
-            staging: intent.staging.as_ref().map(target_name_to),
+        record::Commit::Sql(sql) => Commit::Sql(pb::SqlCommit {
+            instance_key: sql.instance_key,
+            staging: sql.staging.as_ref().map(target_name_to),
         }),
-        REPLACE => Commit::Replace(pb::TableReplacement { instance_key: intent.instance_key.clone() }),
-        _ => Commit::Tunnel(pb::TunnelCommit {
-            session_id: intent.session_id.clone(),
-            block_ids: intent.block_ids.clone(),
-        }),
+        record::Commit::Replace(replace) => {
+            Commit::Replace(pb::TableReplacement { instance_key: replace.instance_key })
+        }
     };
-    let key = (intent.data_source.clone(), intent.job.clone(), intent.task);
     pb::CommitIntent {
         intent_id: id.to_owned(),
-        task: crate::key::task_name(&key),
+        task: name::task_name(&intent.task_key()),
         target: Some(target_name_to(&intent.target)),
         units: intent.units.iter().map(unit).collect(),
-        commit: Some(commit),
+        commit: intent.commit.as_ref().map(commit),
         job_uid: intent.job_uid.clone(),
     }
 }

@@ -7,42 +7,45 @@ use mms_proto::uid::derived;
 use pb::job_spec::Scope;
 use prost_types::Timestamp;
 
+use super::number::asked;
 use super::plan::{finding_to, target_name_from, target_name_to, target_to, version_to};
-use super::{duration, millis, time};
-use crate::clock::Progress;
+use super::time::{duration, millis, time};
 use crate::error::{Result, SchedulerError};
-use crate::key;
-use crate::record::{Job, JobTable, Reason, SourceTable, Spec, TableOptions};
-use crate::scope;
-use crate::store::{JobKey, TableKey};
+use crate::key::{JobKey, TableKey};
+use crate::lease::clock::Progress;
+use crate::name;
+use crate::plan::scope;
+use crate::record::{Job, JobTable, Known, Numbered, Reason, SourceTable, Spec, TableOptions};
 
 /// Attempts of a task when the caller does not say.
 const MAX_ATTEMPTS: i32 = 5;
 
+/// A reason that a worker says; one that this version does not know has its text left.
 pub fn reason_from(reason: pb::JobReason) -> Reason {
-    Reason { reason: reason.reason, message: reason.message }
+    Reason::new(reason.reason(), reason.message)
 }
 
 pub fn reason_to(reason: &Reason) -> pb::JobReason {
-    pb::JobReason { reason: reason.reason, message: reason.message.clone() }
+    pb::JobReason { reason: reason.reason.number(), message: reason.message.clone() }
 }
 
 /// The spec of a request with defaults filled in. What the contract's options refuse was refused before.
 pub fn job_from(spec: pb::JobSpec) -> Result<Spec> {
+    let level = spec.verification.map_or(0, |verification| verification.level);
     let mut own = Spec {
-        content: or(spec.content, pb::MigrationContent::SchemaAndData as i32),
-        verification_level: or(spec.verification.map_or(0, |v| v.level), VerificationLevel::RowCount as i32),
-        target_policy: or(spec.target_policy, TargetPolicy::CreateOrOwn as i32),
+        content: or("content", spec.content, pb::MigrationContent::SchemaAndData)?,
+        verification_level: or("verification.level", level, VerificationLevel::RowCount)?,
+        target_policy: or("target_policy", spec.target_policy, TargetPolicy::CreateOrOwn)?,
         force: spec.force,
         deadline_ms: millis(spec.deadline),
         priority: spec.priority,
         pool: spec.pool,
-        table_options: spec.table_options.into_iter().map(table_options_from).collect(),
-        unsupported_tables: or(spec.unsupported_tables, pb::UnsupportedTables::Skip as i32),
+        table_options: spec.table_options.into_iter().map(table_options_from).collect::<Result<_>>()?,
+        unsupported_tables: or("unsupported_tables", spec.unsupported_tables, pb::UnsupportedTables::Skip)?,
         max_concurrent_tasks: spec.max_concurrent_tasks,
         max_partitions_per_task: spec.max_partitions_per_task,
         max_bytes_per_task: spec.max_bytes_per_task,
-        max_attempts: or(spec.max_attempts, MAX_ATTEMPTS),
+        max_attempts: if spec.max_attempts == 0 { MAX_ATTEMPTS } else { spec.max_attempts },
         sql_parameters: spec.sql_parameters.into_iter().collect(),
         tunnel_quota: spec.tunnel_quota,
         ..Spec::default()
@@ -80,42 +83,43 @@ fn source_table_to(table: &SourceTable) -> types::SourceTable {
     types::SourceTable { schema: table.schema.clone(), table: table.table.clone() }
 }
 
-fn table_options_from(options: types::TableOptions) -> TableOptions {
+fn table_options_from(options: types::TableOptions) -> Result<TableOptions> {
+    const FIELD: &str = "job.spec.table_options";
     let types = options.type_options.unwrap_or_default();
-    TableOptions {
+    Ok(TableOptions {
         table: options.table.map(source_table_from).unwrap_or_default(),
         target: options.target.map(target_name_from),
-        target_kind: options.target_kind,
+        target_kind: asked(FIELD, options.target_kind)?,
         column_names: options.column_names.into_iter().collect(),
         lifecycle_days: options.lifecycle_days,
-        large_decimals: types.large_decimals,
-        variant: types.variant,
-        interval: types.interval,
-        statistics_mismatch: options.statistics_mismatch,
-    }
+        large_decimals: asked(FIELD, types.large_decimals)?,
+        variant: asked(FIELD, types.variant)?,
+        interval: asked(FIELD, types.interval)?,
+        statistics_mismatch: asked(FIELD, options.statistics_mismatch)?,
+    })
 }
 
 /// What a job says of a table, as the catalog is told it.
 pub fn table_options_to(options: &TableOptions) -> types::TableOptions {
     let said = types::TypeOptions {
-        large_decimals: options.large_decimals,
-        variant: options.variant,
-        interval: options.interval,
+        large_decimals: options.large_decimals.number(),
+        variant: options.variant.number(),
+        interval: options.interval.number(),
     };
     types::TableOptions {
         table: Some(source_table_to(&options.table)),
         target: options.target.as_ref().map(target_name_to),
-        target_kind: options.target_kind,
+        target_kind: options.target_kind.number(),
         column_names: options.column_names.clone().into_iter().collect(),
         lifecycle_days: options.lifecycle_days,
         type_options: (said != types::TypeOptions::default()).then_some(said),
-        statistics_mismatch: options.statistics_mismatch,
+        statistics_mismatch: options.statistics_mismatch.number(),
         ..types::TableOptions::default()
     }
 }
 
-fn or(given: i32, default: i32) -> i32 {
-    if given == 0 { default } else { given }
+fn or<E: Numbered>(field: &str, given: i32, default: E) -> Result<Known<E>> {
+    if given == 0 { Ok(Known::from(default)) } else { asked(&format!("job.spec.{field}"), given) }
 }
 
 fn spec_to(spec: &Spec) -> pb::JobSpec {
@@ -130,16 +134,16 @@ fn spec_to(spec: &Spec) -> pb::JobSpec {
     };
     pb::JobSpec {
         scope: Some(scope),
-        content: spec.content,
-        verification: Some(Verification { level: spec.verification_level }),
-        target_policy: spec.target_policy,
+        content: spec.content.number(),
+        verification: Some(Verification { level: spec.verification_level.number() }),
+        target_policy: spec.target_policy.number(),
         force: spec.force,
         deadline: time(spec.deadline_ms),
         priority: spec.priority,
         engine: pb::Engine::BuiltIn as i32,
         pool: spec.pool.clone(),
         table_options: spec.table_options.iter().map(table_options_to).collect(),
-        unsupported_tables: spec.unsupported_tables,
+        unsupported_tables: spec.unsupported_tables.number(),
         max_concurrent_tasks: spec.max_concurrent_tasks,
         max_partitions_per_task: spec.max_partitions_per_task,
         max_bytes_per_task: spec.max_bytes_per_task,
@@ -177,18 +181,19 @@ pub fn job_to(key: &JobKey, job: &Job, running: Progress, bytes_per_second: i64,
         bytes_per_second,
         time_left,
     };
+    let asked = job.asked();
     pb::Job {
-        name: key::job_name(key),
-        uid: job.uid.clone(),
-        display_name: job.display_name.clone(),
+        name: name::job_name(key),
+        uid: asked.uid.clone(),
+        display_name: asked.display_name.clone(),
         etag: job.revision.to_string(),
-        spec: (view == View::Full).then(|| spec_to(&job.spec)),
-        state: job.state,
+        spec: (view == View::Full).then(|| spec_to(job.spec())),
+        state: job.state.number(),
         reason: job.reason.as_ref().map(reason_to),
         progress: Some(progress),
         timer: String::new(),
-        creator: job.creator.clone(),
-        create_time: time(job.create_time_ms),
+        creator: asked.creator.clone(),
+        create_time: time(asked.create_time_ms),
         start_time: time(job.start_time_ms),
         end_time: time(job.end_time_ms),
         estimate: estimate(job),
@@ -197,20 +202,20 @@ pub fn job_to(key: &JobKey, job: &Job, running: Progress, bytes_per_second: i64,
 }
 
 fn review(job: &Job) -> pb::JobReview {
-    let state = match (job.review, job.approved) {
+    let state = match (job.asked().review, &job.approval) {
         (false, _) => pb::ReviewState::NotNeeded,
-        (true, false) => pb::ReviewState::Pending,
-        (true, true) => pb::ReviewState::Approved,
+        (true, None) => pb::ReviewState::Pending,
+        (true, Some(_)) => pb::ReviewState::Approved,
     };
-    pb::JobReview { state: state as i32, approver: job.approver.clone(), approve_time: time(job.approve_time_ms) }
+    let approval = job.approval.clone().unwrap_or_default();
+    pb::JobReview { state: state as i32, approver: approval.approver, approve_time: time(approval.time_ms) }
 }
 
 /// What the whole plan will take, once it is there. Nothing knows yet how long.
 fn estimate(job: &Job) -> Option<pb::JobEstimate> {
-    let planned = job.scope_listed && job.counts.tables_planned >= job.counts.tables_total;
-    let reads = job.spec.content != pb::MigrationContent::SchemaOnly as i32;
+    let reads = job.spec().content != pb::MigrationContent::SchemaOnly;
     let egress_bytes = if reads { job.counts.bytes_total } else { 0 };
-    planned.then_some(pb::JobEstimate { duration: None, egress_bytes: Some(egress_bytes) })
+    job.is_planned().then_some(pb::JobEstimate { duration: None, egress_bytes: Some(egress_bytes) })
 }
 
 /// A table of the job with this uid as callers see it. `halted`: the job was stopped.
@@ -222,18 +227,19 @@ pub fn job_table_to(
     halted: bool,
     view: View,
 ) -> Result<pb::JobTable> {
-    let name = key::table_name(&key.0, &key.2, &key.3)?;
+    let name = name::source_table_name(key)?;
     let end_time: Option<Timestamp> = time(table.end_time_ms);
     let full = view == View::Full;
-    let target = table.target.as_ref();
-    let findings = table.findings.iter().filter(|_| full).map(|finding| finding_to(finding, &name));
+    let plan = &table.plan;
+    let target = plan.target.as_ref();
+    let findings = plan.findings.iter().filter(|_| full).map(|finding| finding_to(finding, &name));
     Ok(pb::JobTable {
-        name: key::job_table_name(key)?,
-        uid: derived(&[job_uid, "table", &key.2, &key.3]),
-        decision: table.decision,
-        decision_reason: table.decision_reason,
-        decision_message: table.decision_message.clone(),
-        version: table.version.as_ref().map(version_to),
+        name: name::job_table_name(key)?,
+        uid: derived(&[job_uid, "table", &key.schema, &key.table]),
+        decision: plan.decision.number(),
+        decision_reason: plan.decision_reason.number(),
+        decision_message: plan.decision_message.clone(),
+        version: plan.version.as_ref().map(version_to),
         target: target.and_then(|target| target.name.as_ref()).map(target_name_to),
         definition: target.filter(|_| full).map(target_to),
         findings: findings.collect(),
@@ -242,9 +248,9 @@ pub fn job_table_to(
         reason: table.reason.as_ref().map(reason_to),
         task_count: table.task_count,
         unit_count: table.unit_count,
-        source_rows: table.source_rows,
-        target_rows: (table.verified && table.tasks_done == table.task_count).then_some(table.target_rows),
-        source_bytes: table.source_bytes,
+        source_rows: plan.source_rows,
+        target_rows: table.target_rows.filter(|_| table.is_done()),
+        source_bytes: plan.source_bytes,
         bytes_done: table.bytes_done + running.bytes,
         rows_done: table.rows_done + running.rows,
         start_time: time(table.start_time_ms),
@@ -255,7 +261,7 @@ pub fn job_table_to(
 
 fn finding_counts(table: &JobTable) -> types::FindingCounts {
     let of = |severity: types::Severity| {
-        let count = table.findings.iter().filter(|finding| finding.severity == severity as i32).count();
+        let count = table.plan.findings.iter().filter(|finding| finding.severity == severity).count();
         i32::try_from(count).unwrap_or(i32::MAX)
     };
     types::FindingCounts {
@@ -266,12 +272,12 @@ fn finding_counts(table: &JobTable) -> types::FindingCounts {
 }
 
 fn table_state(table: &JobTable, halted: bool) -> MigrationState {
-    match pb::TableDecision::try_from(table.decision).unwrap_or(pb::TableDecision::Unspecified) {
+    match *table.plan.decision {
         pb::TableDecision::Blocked => MigrationState::Failed,
         pb::TableDecision::Unchanged => MigrationState::Done,
         pb::TableDecision::Move if !table.planned => MigrationState::Init,
-        pb::TableDecision::Move if table.tasks_done == table.task_count => MigrationState::Done,
-        pb::TableDecision::Move if table.tasks_done + table.tasks_failed == table.task_count => MigrationState::Failed,
+        pb::TableDecision::Move if table.is_done() => MigrationState::Done,
+        pb::TableDecision::Move if table.is_ended() => MigrationState::Failed,
         pb::TableDecision::Move if halted && table.tasks_done > 0 => MigrationState::PartDone,
         pb::TableDecision::Move if !halted && table.start_time_ms > 0 => MigrationState::Doing,
         _ => MigrationState::Init,

@@ -3,13 +3,16 @@
 use mms_proto::types::v1 as pb;
 use mms_proto::types::v1::source_version::Version as PbVersion;
 
+use super::number::told;
+use super::time::{millis, time};
+use crate::error::Result;
 use crate::record;
 
 pub fn version_from(version: Option<pb::SourceVersion>) -> record::Version {
     match version.and_then(|version| version.version) {
         Some(PbVersion::Delta(delta)) => record::Version {
             delta: Some(delta.version),
-            commit_time_ms: super::millis(delta.commit_time),
+            commit_time_ms: millis(delta.commit_time),
             table_id: delta.table_id,
         },
         _ => record::Version::default(),
@@ -20,7 +23,7 @@ pub fn version_to(version: &record::Version) -> pb::SourceVersion {
     let version = match version.delta {
         Some(number) => PbVersion::Delta(pb::DeltaVersion {
             version: number,
-            commit_time: super::time(version.commit_time_ms),
+            commit_time: time(version.commit_time_ms),
             table_id: version.table_id.clone(),
         }),
         None => PbVersion::Unpinned(pb::Unpinned { plan_time: None }),
@@ -36,7 +39,7 @@ pub fn target_name_to(name: &record::TargetName) -> pb::TargetTable {
     pb::TargetTable { project: name.project.clone(), schema: name.schema.clone(), table: name.table.clone() }
 }
 
-pub fn target_from(target: pb::TargetDefinition) -> record::Target {
+pub fn target_from(target: pb::TargetDefinition) -> Result<record::Target> {
     let column = |column: pb::ColumnMapping| record::Column {
         partition: column.role() == pb::ColumnRole::Partition,
         source_column: column.source_column,
@@ -46,9 +49,9 @@ pub fn target_from(target: pb::TargetDefinition) -> record::Target {
         nullable: column.nullable,
         comment: column.comment,
     };
-    record::Target {
+    Ok(record::Target {
         name: target.table.map(target_name_from),
-        kind: target.kind,
+        kind: told(target.kind)?,
         columns: target.columns.into_iter().map(column).collect(),
         create_sql: target.create_sql,
         create_schema_sql: target.create_schema_sql,
@@ -56,7 +59,7 @@ pub fn target_from(target: pb::TargetDefinition) -> record::Target {
         ownership: target.ownership,
         comment: target.comment,
         lifecycle_days: target.lifecycle_days,
-    }
+    })
 }
 
 pub fn target_to(target: &record::Target) -> pb::TargetDefinition {
@@ -71,7 +74,7 @@ pub fn target_to(target: &record::Target) -> pb::TargetDefinition {
     };
     pb::TargetDefinition {
         table: target.name.as_ref().map(target_name_to),
-        kind: target.kind,
+        kind: target.kind.number(),
         columns: target.columns.iter().map(column).collect(),
         create_sql: target.create_sql.clone(),
         create_schema_sql: target.create_schema_sql.clone(),
@@ -82,20 +85,20 @@ pub fn target_to(target: &record::Target) -> pb::TargetDefinition {
     }
 }
 
-pub fn finding_from(finding: pb::Finding) -> record::Finding {
-    record::Finding {
-        severity: finding.severity,
-        reason: finding.reason,
+pub fn finding_from(finding: pb::Finding) -> Result<record::Finding> {
+    Ok(record::Finding {
+        severity: told(finding.severity)?,
+        reason: told(finding.reason)?,
         column: finding.column,
         message: finding.message,
         remedy: finding.remedy,
-    }
+    })
 }
 
 pub fn finding_to(finding: &record::Finding, table: &str) -> pb::Finding {
     pb::Finding {
-        severity: finding.severity,
-        reason: finding.reason,
+        severity: finding.severity.number(),
+        reason: finding.reason.number(),
         table: table.to_owned(),
         column: finding.column.clone(),
         message: finding.message.clone(),
@@ -115,43 +118,46 @@ pub fn value_to(value: &record::PartitionValue) -> pb::PartitionValue {
     }
 }
 
-pub fn delta_from(table: pb::DeltaTable) -> record::DeltaTable {
-    record::DeltaTable {
+pub fn delta_from(table: pb::DeltaTable) -> Result<record::DeltaTable> {
+    Ok(record::DeltaTable {
         schema_json: table.schema_json,
-        column_mapping: table.column_mapping,
+        column_mapping: told(table.column_mapping)?,
         partition_columns: table.partition_columns,
         reader_features: table.reader_features,
-    }
+    })
 }
 
 pub fn delta_to(table: &record::DeltaTable) -> pb::DeltaTable {
     pb::DeltaTable {
         schema_json: table.schema_json.clone(),
-        column_mapping: table.column_mapping,
+        column_mapping: table.column_mapping.number(),
         partition_columns: table.partition_columns.clone(),
         reader_features: table.reader_features.clone(),
     }
 }
 
-pub fn file_from(file: pb::SourceFile) -> record::SourceFile {
-    record::SourceFile {
-        path: file.path,
-        size_bytes: file.size_bytes,
-        row_count: file.row_count,
-        partition_values: file.partition_values.into_iter().map(value_from).collect(),
-        deletion: file.deletion_vector.map(|vector| record::Deletion {
-            storage: vector.storage,
+pub fn file_from(file: pb::SourceFile) -> Result<record::SourceFile> {
+    let deletion = |vector: pb::DeletionVector| {
+        Ok::<_, crate::error::SchedulerError>(record::Deletion {
+            storage: told(vector.storage)?,
             path_or_inline: vector.path_or_inline,
             offset: vector.offset,
             size_bytes: vector.size_bytes,
             cardinality: vector.cardinality,
-        }),
+        })
+    };
+    Ok(record::SourceFile {
+        path: file.path,
+        size_bytes: file.size_bytes,
+        row_count: file.row_count,
+        partition_values: file.partition_values.into_iter().map(value_from).collect(),
+        deletion: file.deletion_vector.map(deletion).transpose()?,
         statistics: file.statistics.map(|told| record::FileStatistics {
             row_count: told.row_count,
             tight_bounds: told.tight_bounds,
             columns: told.columns.into_iter().map(column_from).collect(),
         }),
-    }
+    })
 }
 
 fn column_from(told: pb::ColumnStatistics) -> record::ColumnStatistics {
@@ -171,7 +177,7 @@ pub fn file_to(file: record::SourceFile) -> pb::SourceFile {
         row_count: file.row_count,
         partition_values: file.partition_values.iter().map(value_to).collect(),
         deletion_vector: file.deletion.map(|deletion| pb::DeletionVector {
-            storage: deletion.storage,
+            storage: deletion.storage.number(),
             path_or_inline: deletion.path_or_inline,
             offset: deletion.offset,
             size_bytes: deletion.size_bytes,

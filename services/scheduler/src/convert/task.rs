@@ -5,28 +5,26 @@ use mms_proto::types::v1 as types;
 use mms_proto::uid::derived;
 use pb::task_report::Event as PbEvent;
 
+use super::intent::intent_to;
 use super::job::{reason_from, reason_to};
+use super::number::{count, numbers};
 use super::plan::{delta_to, target_name_to, target_to, value_to, version_to};
-use super::time;
-use crate::clock::Progress;
-use crate::key;
-use crate::lease::Granted;
-use crate::record::{Check, JobTable, Log, Sample, Task, Unit, Verification};
-use crate::report::{Event, Found};
-use crate::scope;
-use crate::store::TaskKey;
-use crate::task::{Step, TaskState};
-
-/// Source partitions of a unit that are shown in a task and in a check: a unit may have tens of thousands.
-const SHOWN_OF_UNIT: usize = 1_000;
-const SHOWN_OF_CHECK: usize = 100;
+use super::time::{duration, time};
+use super::worker::epoch_to;
+use crate::error::Result;
+use crate::key::TaskKey;
+use crate::lease::clock::Progress;
+use crate::lease::dispatch::Granted;
+use crate::name;
+use crate::plan::scope;
+use crate::record::{Check, JobTable, Known, Log, Sample, Step, Task, TaskState, Unit, Verification};
+use crate::report::take::{Found, Said};
 
 fn unit_to(index: usize, unit: &Unit) -> types::TargetUnit {
     types::TargetUnit {
-        index: i32::try_from(index).unwrap_or(i32::MAX),
+        index: count(index),
         partition: unit.partition.iter().map(value_to).collect(),
-        source_partitions: unit.source_partitions.iter().take(SHOWN_OF_UNIT).cloned().collect(),
-        source_partition_count: count(unit.source_partitions.len()),
+        source_partitions: unit.source_partitions.clone(),
         file_count: unit.file_count,
         source_bytes: unit.source_bytes,
         source_rows: unit.source_rows,
@@ -38,40 +36,35 @@ fn units_to(task: &Task) -> Vec<types::TargetUnit> {
 }
 
 fn verification_to(found: Verification) -> types::VerificationSummary {
+    let count = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     types::VerificationSummary {
-        level: found.level,
-        verdict: found.verdict,
-        checks_total: found.checks_total,
-        checks_different: found.checks_different,
-        checks_unknown: found.checks_unknown,
+        level: found.level.number(),
+        verdict: found.verdict.number(),
+        checks_total: count(found.checks_total),
+        checks_different: count(found.checks_different),
+        checks_unknown: count(found.checks_unknown),
     }
-}
-
-fn count(number: usize) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// A check of a task's unit, as callers see it.
 pub fn check_to(key: &TaskKey, task: &Task, check: Check) -> types::VerificationCheck {
     let unit = usize::try_from(check.unit_index).ok().and_then(|index| task.units.get(index));
-    let source = unit.map(|unit| unit.source_partitions.as_slice()).unwrap_or_default();
     let sample = |sample: Sample| types::VerificationSample {
         row: sample.row,
         source_value: sample.source_value,
         target_value: sample.target_value,
     };
     types::VerificationCheck {
-        task: key::task_name(key),
+        task: name::task_name(key),
         unit_index: check.unit_index,
         target_partition: unit.map(|unit| unit.partition.iter().map(value_to).collect()).unwrap_or_default(),
-        source_partitions: source.iter().take(SHOWN_OF_CHECK).cloned().collect(),
-        source_partition_count: count(source.len()),
-        kind: check.kind,
+        source_partitions: unit.map(|unit| unit.source_partitions.clone()).unwrap_or_default(),
+        kind: check.kind.number(),
         column: check.column,
         source_value: check.source_value,
-        source_origin: check.source_origin,
+        source_origin: check.source_origin.number(),
         target_value: check.target_value,
-        verdict: check.verdict,
+        verdict: check.verdict.number(),
         samples: check.samples.into_iter().map(sample).collect(),
     }
 }
@@ -84,28 +77,27 @@ fn found_from(found: types::VerificationResult) -> Found {
     };
     let check = |check: types::VerificationCheck| Check {
         unit_index: check.unit_index,
-        kind: check.kind,
+        kind: check.kind().into(),
+        source_origin: check.source_origin().into(),
+        verdict: check.verdict().into(),
         column: check.column,
         source_value: check.source_value,
-        source_origin: check.source_origin,
         target_value: check.target_value,
-        verdict: check.verdict,
         samples: check.samples.into_iter().map(sample).collect(),
     };
+    let (level, verdict) = (found.level(), found.verdict());
     let checks: Vec<Check> = found.checks.into_iter().map(check).collect();
-    let of = |verdict: types::Verdict| count(checks.iter().filter(|check| check.verdict == verdict as i32).count());
-    let total = found.checks_total.max(count(checks.len()));
-    let counts = checks.iter().filter(|check| check.kind == types::VerificationKind::RowCount as i32);
+    let of = |verdict: types::Verdict| {
+        u32::try_from(checks.iter().filter(|check| check.verdict == verdict).count()).unwrap_or(u32::MAX)
+    };
+    let counts = checks.iter().filter(|check| check.kind == types::VerificationKind::RowCount);
     let rows = counts.map(|check| check.target_value.as_ref()?.parse::<i64>().ok());
-    // Of checks that were left out, nobody knows what they counted.
-    let target_rows = if total == count(checks.len()) { rows.sum() } else { None };
     let summary = Verification {
-        level: found.level,
-        verdict: found.verdict,
-        checks_total: total,
-        checks_different: found.checks_different.max(of(types::Verdict::Different)),
-        checks_unknown: found.checks_unknown.max(of(types::Verdict::Unknown)),
-        target_rows,
+        level: level.into(),
+        verdict: verdict.into(),
+        checks_different: of(types::Verdict::Different),
+        checks_unknown: of(types::Verdict::Unknown),
+        target_rows: rows.sum(),
         ..Verification::default()
     };
     Found { summary, checks }
@@ -119,23 +111,25 @@ pub fn task_to(
     running: Progress,
     (job_uid, halted): (&str, bool),
     view: types::View,
-) -> crate::error::Result<pb::Task> {
-    let ended = TaskState::of(task).is_some_and(|state| state.is_failed() || state == TaskState::Done);
-    let target = table.and_then(|table| table.target.as_ref()).and_then(|target| target.name.as_ref());
-    let worker = if task.leased() { format!("workers/{}", task.worker) } else { String::new() };
+) -> Result<pb::Task> {
+    let ended = task.state.is_failed() || task.state == TaskState::Done;
+    let state = if halted && !ended { TaskState::Stopped } else { *task.state };
+    let plan = table.map(|table| &table.plan);
+    let target = plan.and_then(|plan| plan.target.as_ref()).and_then(|target| target.name.as_ref());
+    let worker = task.worker().map(|worker| format!("workers/{worker}")).unwrap_or_default();
     Ok(pb::Task {
-        name: key::task_name(key),
-        uid: derived(&[job_uid, "task", &key.2.to_string()]),
-        table: key::table_name(&key.0, &task.schema, &task.table)?,
+        name: name::task_name(key),
+        uid: derived(&[job_uid, "task", &key.number.to_string()]),
+        table: name::source_table_name(&task.table_key(&key.job))?,
         target: target.map(target_name_to),
-        version: table.and_then(|table| table.version.as_ref()).map(version_to),
-        state: if halted && !ended { TaskState::Stopped as i32 } else { task.state },
+        version: plan.and_then(|plan| plan.version.as_ref()).map(version_to),
+        state: state.into(),
         reason: task.reason.as_ref().map(reason_to),
         role: pb::TaskRole::Single as i32,
         group: String::new(),
         units: if view == types::View::Full { units_to(task) } else { Vec::new() },
-        units_total: i32::try_from(task.units.len()).unwrap_or(i32::MAX),
-        units_done: i32::try_from(task.units.iter().filter(|unit| unit.published).count()).unwrap_or(i32::MAX),
+        units_total: count(task.units.len()),
+        units_done: count(task.units.iter().filter(|unit| unit.published).count()),
         attempt: task.attempt,
         worker,
         rows_done: task.rows_done.max(running.rows),
@@ -143,52 +137,73 @@ pub fn task_to(
         bytes_done: task.bytes_done.max(running.bytes),
         bytes_total: task.bytes_total(),
         verification: task.verification.map(verification_to),
-        create_time: time(task.create_time_ms),
+        create_time: time(task.planned().create_time_ms),
         start_time: time(task.start_time_ms),
         end_time: time(task.end_time_ms),
         retry_time: time(task.retry_time_ms),
     })
 }
 
+/// A lease as the worker gets it, which lasts so long without a heartbeat.
+pub fn lease_to(granted: &Granted, term: std::time::Duration) -> Result<pb::Lease> {
+    let task = &granted.task;
+    let done = |(index, unit): (usize, &Unit)| pb::UnitResult {
+        unit_index: count(index),
+        rows: unit.published_rows,
+        bytes: unit.published_bytes,
+    };
+    Ok(pb::Lease {
+        task: Some(spec_to(granted)?),
+        epoch: Some(epoch_to(task.epoch)),
+        expire_after: duration(term),
+        first_step: task.next_step().map_or(0, Into::into),
+        units_done: task.units.iter().enumerate().filter(|(_, unit)| unit.published).map(done).collect(),
+        open_intents: granted.open.iter().map(|(id, intent)| intent_to(id, intent)).collect(),
+        checkpoint: task.checkpoint.clone().into(),
+    })
+}
+
 /// All that a worker is told of a task it leased.
-pub fn spec_to(granted: &Granted) -> crate::error::Result<pb::TaskSpec> {
-    let Granted { key, task, job, table } = granted;
+fn spec_to(granted: &Granted) -> Result<pb::TaskSpec> {
+    let Granted { key, task, job, table, .. } = granted;
+    let (planned, plan, spec) = (task.planned(), &table.plan, job.spec());
     Ok(pb::TaskSpec {
-        name: key::task_name(key),
-        job_uid: job.uid.clone(),
+        name: name::task_name(key),
+        job_uid: job.uid().to_owned(),
         attempt: task.attempt,
-        data_source: format!("dataSources/{}", key.0),
-        table: key::table_name(&key.0, &task.schema, &task.table)?,
-        version: table.version.as_ref().map(version_to),
-        location: table.location.clone(),
-        format: table.delta.as_ref().map(|delta| pb::task_spec::Format::Delta(delta_to(delta))),
+        data_source: format!("dataSources/{}", key.job.data_source),
+        table: name::source_table_name(&task.table_key(&key.job))?,
+        version: plan.version.as_ref().map(version_to),
+        location: plan.location.clone(),
+        format: plan.delta.as_ref().map(|delta| pb::task_spec::Format::Delta(delta_to(delta))),
         read_path: types::ReadPath::Storage as i32,
-        target: table.target.as_ref().map(target_to),
-        target_policy: job.spec.target_policy,
-        makes_table: task.makes_table,
-        steps: task.steps.clone(),
+        target: plan.target.as_ref().map(target_to),
+        target_policy: spec.target_policy.number(),
+        makes_table: planned.makes_table,
+        steps: numbers(&planned.steps),
         units: units_to(task),
-        verification: Some(types::Verification { level: job.spec.verification_level }),
-        sql_parameters: job.sql_parameters.clone().into_iter().collect(),
-        tunnel_quota: job.tunnel_quota.clone(),
+        verification: Some(types::Verification { level: spec.verification_level.number() }),
+        sql_parameters: job.limits.sql_parameters.clone().into_iter().collect(),
+        tunnel_quota: job.limits.tunnel_quota.clone(),
         role: pb::TaskRole::Single as i32,
         group: None,
-        statistics_mismatch: scope::options(&job.spec, &task.schema, &task.table)
-            .map_or(0, |options| options.statistics_mismatch),
+        statistics_mismatch: scope::options(spec, &planned.schema, &planned.table)
+            .map_or(0, |options| options.statistics_mismatch.number()),
     })
 }
 
 /// What a report says; None when it only carries log lines.
-pub fn event_from(event: Option<PbEvent>) -> Option<Event> {
+pub fn said_from(event: Option<PbEvent>) -> Option<Said> {
+    let step = |number: i32| Step::try_from(number).ok();
     match event? {
-        PbEvent::StepBegun(begun) => Step::of(begun.step).map(Event::Begun),
-        PbEvent::StepDone(done) => Step::of(done.step).map(|step| Event::Done {
+        PbEvent::StepBegun(begun) => step(begun.step).map(Said::Begun),
+        PbEvent::StepDone(done) => step(done.step).map(|step| Said::Done {
             step,
             rows: done.rows,
             bytes: done.bytes,
             verification: done.verification.map(found_from),
         }),
-        PbEvent::Failed(failed) => Step::of(failed.step).map(|step| Event::Failed {
+        PbEvent::Failed(failed) => step(failed.step).map(|step| Said::Failed {
             step,
             permanent: failed.failure_class() == pb::FailureClass::Permanent,
             reason: failed.reason.map(reason_from).unwrap_or_default(),
@@ -204,9 +219,9 @@ pub fn log_to(sequence: u64, log: Log) -> pb::TaskLog {
         time: time(log.time_ms),
         attempt: log.attempt,
         worker: if log.worker.is_empty() { String::new() } else { format!("workers/{}", log.worker) },
-        state: log.state,
+        state: log.state.number(),
         message: log.message,
-        step: log.step,
-        level: log.level,
+        step: log.step.map_or(0, Known::number),
+        level: log.level.number(),
     }
 }

@@ -1,261 +1,301 @@
-//! Jobs and their tables.
+//! Jobs, and the one way in which a job changes: [`Job::apply`]. What it keeps of its life can be read as if it were the
+//! job's own, and nothing but this file can write it. Pure: no store.
 
-use super::plan::{DeltaTable, Finding, Target, TargetName, Version};
-use std::collections::BTreeMap;
+use mms_proto::ErrorReason;
 
-/// Why something is in its state.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct Reason {
-    /// Number of the contract's ErrorReason.
-    #[prost(int32, tag = "3")]
-    pub reason: i32,
-    /// What was wrong, with which value, and what to do next.
-    #[prost(string, tag = "2")]
-    pub message: String,
-}
+use super::counts::Counts;
+use super::job_state::{Change, JobEvent, JobState, WrongState};
+use super::known::Known;
+use super::reason::Reason;
+use super::spec::{Limits, Spec};
+use crate::moment::Moment;
 
-/// What a job was asked to do, defaults filled in. Numbers of enums are the contract's.
+/// What a job is from its first moment on.
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Spec {
-    /// Schemas scope: names; empty with `tables` empty: all schemas.
-    #[prost(string, repeated, tag = "1")]
-    pub schemas: Vec<String>,
-    #[prost(string, repeated, tag = "2")]
-    pub table_whitelist: Vec<String>,
-    #[prost(string, repeated, tag = "3")]
-    pub table_blacklist: Vec<String>,
-    /// Tables scope.
-    #[prost(message, repeated, tag = "21")]
-    pub tables: Vec<SourceTable>,
-    #[prost(bool, tag = "5")]
-    pub tables_scope: bool,
-    #[prost(int32, tag = "6")]
-    pub content: i32,
-    #[prost(int32, tag = "7")]
-    pub verification_level: i32,
-    #[prost(int32, tag = "8")]
-    pub target_policy: i32,
-    #[prost(bool, tag = "9")]
-    pub force: bool,
-    /// 0: none.
-    #[prost(int64, tag = "10")]
-    pub deadline_ms: i64,
-    #[prost(int32, tag = "11")]
-    pub priority: i32,
-    #[prost(string, tag = "12")]
-    pub pool: String,
-    /// What is said of single tables, at most once of each.
-    #[prost(message, repeated, tag = "22")]
-    pub table_options: Vec<TableOptions>,
-    /// Number of the contract's UnsupportedTables.
-    #[prost(int32, tag = "23")]
-    pub unsupported_tables: i32,
-    /// As asked; 0: as the data source says.
-    #[prost(int32, tag = "15")]
-    pub max_concurrent_tasks: i32,
-    #[prost(int32, tag = "16")]
-    pub max_partitions_per_task: i32,
-    #[prost(int64, tag = "17")]
-    pub max_bytes_per_task: i64,
-    #[prost(int32, tag = "18")]
-    pub max_attempts: i32,
-    #[prost(btree_map = "string, string", tag = "19")]
-    pub sql_parameters: BTreeMap<String, String>,
-    #[prost(string, tag = "20")]
-    pub tunnel_quota: String,
-}
-
-/// A table that somebody named.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct SourceTable {
-    #[prost(string, tag = "1")]
-    pub schema: String,
-    #[prost(string, tag = "2")]
-    pub table: String,
-}
-
-/// What a job says of one table.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct TableOptions {
-    #[prost(message, required, tag = "1")]
-    pub table: SourceTable,
-    /// Empty parts: as the catalog says.
-    #[prost(message, optional, tag = "2")]
-    pub target: Option<TargetName>,
-    /// Number of the contract's TargetKind.
-    #[prost(int32, tag = "3")]
-    pub target_kind: i32,
-    #[prost(btree_map = "string, string", tag = "4")]
-    pub column_names: BTreeMap<String, String>,
-    /// 0: never.
-    #[prost(int32, optional, tag = "5")]
-    pub lifecycle_days: Option<i32>,
-    /// Numbers of the contract's UnsupportedType.
-    #[prost(int32, tag = "6")]
-    pub large_decimals: i32,
-    #[prost(int32, tag = "7")]
-    pub variant: i32,
-    #[prost(int32, tag = "8")]
-    pub interval: i32,
-    /// Number of the contract's StatisticsMismatch.
-    #[prost(int32, tag = "9")]
-    pub statistics_mismatch: i32,
-}
-
-/// Sums over the tables or tasks of a job.
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-pub struct Counts {
-    #[prost(int32, tag = "1")]
-    pub tables_total: i32,
-    #[prost(int32, tag = "2")]
-    pub tables_planned: i32,
-    #[prost(int32, tag = "3")]
-    pub tables_blocked: i32,
-    #[prost(int32, tag = "4")]
-    pub tables_done: i32,
-    #[prost(int32, tag = "5")]
-    pub tasks_total: i32,
-    #[prost(int32, tag = "6")]
-    pub tasks_running: i32,
-    #[prost(int32, tag = "7")]
-    pub tasks_done: i32,
-    #[prost(int32, tag = "8")]
-    pub tasks_failed: i32,
-    #[prost(int64, tag = "9")]
-    pub rows_total: i64,
-    #[prost(int64, tag = "10")]
-    pub rows_done: i64,
-    #[prost(int64, tag = "11")]
-    pub bytes_total: i64,
-    #[prost(int64, tag = "12")]
-    pub bytes_done: i64,
-    #[prost(int32, tag = "13")]
-    pub tables_skipped: i32,
-}
-
-/// A job.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Job {
+pub struct Asked {
     #[prost(string, tag = "1")]
     pub uid: String,
     #[prost(string, tag = "2")]
     pub display_name: String,
     #[prost(message, required, tag = "3")]
     pub spec: Spec,
-    /// Number of a [`crate::job::JobState`].
-    #[prost(int32, tag = "4")]
-    pub state: i32,
-    #[prost(message, optional, tag = "5")]
-    pub reason: Option<Reason>,
     /// Waits for approval once planned.
-    #[prost(bool, tag = "6")]
+    #[prost(bool, tag = "4")]
     pub review: bool,
-    #[prost(string, tag = "7")]
+    #[prost(string, tag = "5")]
     pub creator: String,
-    #[prost(int64, tag = "8")]
+    #[prost(int64, tag = "6")]
     pub create_time_ms: i64,
-    #[prost(int64, tag = "9")]
-    pub start_time_ms: i64,
-    #[prost(int64, tag = "10")]
-    pub end_time_ms: i64,
-    #[prost(message, required, tag = "11")]
-    pub counts: Counts,
-    /// Revision of the last change; the etag.
-    #[prost(uint64, tag = "12")]
-    pub revision: u64,
-    /// Limits that hold for this job: the data source's settings, with the spec's over them. Set when planning begins.
-    #[prost(int32, tag = "13")]
-    pub max_concurrent_tasks: i32,
-    #[prost(int32, tag = "14")]
-    pub max_partitions_per_task: i32,
-    #[prost(int64, tag = "15")]
-    pub max_bytes_per_task: i64,
-    #[prost(btree_map = "string, string", tag = "16")]
-    pub sql_parameters: BTreeMap<String, String>,
-    #[prost(string, tag = "17")]
-    pub tunnel_quota: String,
-    /// The scope has been turned into tables.
-    #[prost(bool, tag = "18")]
-    pub scope_listed: bool,
-    /// The number of the next task.
-    #[prost(uint32, tag = "19")]
-    pub next_task: u32,
-    /// Somebody approved the plan.
-    #[prost(bool, tag = "20")]
-    pub approved: bool,
-    /// The data source's own bound, over the tasks of all its jobs.
-    #[prost(int32, tag = "21")]
-    pub source_max_concurrent_tasks: i32,
-    /// Number of a [`crate::change::Change`] that is under way; 0: none.
-    #[prost(int32, tag = "22")]
-    pub change: i32,
-    /// The only task that the change is for.
-    #[prost(uint32, optional, tag = "23")]
-    pub change_task: Option<u32>,
-    /// The logs of its tasks are gone: their time was up.
-    #[prost(bool, tag = "24")]
-    pub logs_dropped: bool,
-    /// Who approved the plan, and when.
-    #[prost(string, tag = "25")]
-    pub approver: String,
-    #[prost(int64, tag = "26")]
-    pub approve_time_ms: i64,
 }
 
-/// One table of a job.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct JobTable {
-    /// Number of the contract's TableDecision.
-    #[prost(int32, tag = "1")]
-    pub decision: i32,
-    /// Number of the contract's DecisionReason.
-    #[prost(int32, tag = "25")]
-    pub decision_reason: i32,
-    #[prost(string, tag = "2")]
-    pub decision_message: String,
-    #[prost(message, optional, tag = "3")]
-    pub version: Option<Version>,
-    #[prost(message, optional, tag = "4")]
-    pub target: Option<Target>,
-    #[prost(message, repeated, tag = "5")]
-    pub findings: Vec<Finding>,
-    #[prost(message, optional, tag = "6")]
-    pub reason: Option<Reason>,
-    #[prost(bool, tag = "7")]
-    pub planned: bool,
-    #[prost(int32, tag = "8")]
-    pub task_count: i32,
-    #[prost(int32, tag = "9")]
-    pub tasks_done: i32,
-    #[prost(int32, tag = "10")]
-    pub tasks_failed: i32,
-    #[prost(int64, tag = "11")]
-    pub unit_count: i64,
-    #[prost(int64, optional, tag = "12")]
-    pub source_rows: Option<i64>,
-    #[prost(int64, tag = "13")]
-    pub target_rows: i64,
-    #[prost(int64, tag = "14")]
-    pub source_bytes: i64,
-    #[prost(int64, tag = "15")]
-    pub bytes_done: i64,
-    #[prost(int64, tag = "16")]
-    pub rows_done: i64,
-    #[prost(int64, tag = "17")]
-    pub start_time_ms: i64,
-    #[prost(int64, tag = "18")]
-    pub end_time_ms: i64,
-    #[prost(string, tag = "19")]
-    pub location: String,
-    /// None: it was not planned.
-    #[prost(message, optional, tag = "20")]
-    pub delta: Option<DeltaTable>,
-    #[prost(uint64, tag = "22")]
-    pub revision: u64,
-    /// Number of the first task.
-    #[prost(uint32, tag = "23")]
-    pub first_task: u32,
-    /// Target rows were counted by verification.
-    #[prost(bool, tag = "24")]
-    pub verified: bool,
+/// That somebody approved the plan.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Approval {
+    #[prost(string, tag = "1")]
+    pub approver: String,
+    #[prost(int64, tag = "2")]
+    pub time_ms: i64,
 }
+
+/// A change that is carried through in pieces.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct UnderWay {
+    #[prost(message, required, tag = "1")]
+    pub change: Known<Change>,
+    /// The only task that it is for.
+    #[prost(uint32, optional, tag = "2")]
+    pub task: Option<u32>,
+}
+
+/// What has become of a job so far.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct JobLife {
+    #[prost(message, required, tag = "1")]
+    pub state: Known<JobState>,
+    #[prost(message, optional, tag = "2")]
+    pub reason: Option<Reason>,
+    #[prost(int64, tag = "3")]
+    pub start_time_ms: i64,
+    #[prost(int64, tag = "4")]
+    pub end_time_ms: i64,
+    #[prost(message, required, tag = "5")]
+    pub counts: Counts,
+    /// Revision of the last change; the etag.
+    #[prost(uint64, tag = "6")]
+    pub revision: u64,
+    /// Known when the scope is listed.
+    #[prost(message, required, tag = "7")]
+    pub limits: Limits,
+    /// The scope has been turned into tables.
+    #[prost(bool, tag = "8")]
+    pub scope_listed: bool,
+    /// The number of the next task.
+    #[prost(uint32, tag = "9")]
+    pub next_task: u32,
+    #[prost(message, optional, tag = "10")]
+    pub approval: Option<Approval>,
+    #[prost(message, optional, tag = "11")]
+    pub under_way: Option<UnderWay>,
+    /// The logs of its tasks are gone: their time was up.
+    #[prost(bool, tag = "12")]
+    pub logs_dropped: bool,
+}
+
+/// A job.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Job {
+    #[prost(message, required, tag = "1")]
+    asked: Asked,
+    #[prost(message, required, tag = "2")]
+    life: JobLife,
+}
+
+impl std::ops::Deref for Job {
+    type Target = JobLife;
+
+    fn deref(&self) -> &JobLife {
+        &self.life
+    }
+}
+
+impl Job {
+    /// A job that is to be planned.
+    pub fn new(asked: Asked) -> Self {
+        Self { asked, life: JobLife::default() }
+    }
+
+    /// What it is since it was made.
+    pub fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    /// Its uid, by which it is told from another job of the same id.
+    pub fn uid(&self) -> &str {
+        &self.asked.uid
+    }
+
+    /// What it is to do.
+    pub fn spec(&self) -> &Spec {
+        &self.asked.spec
+    }
+
+    /// The revision in which it is stored, which is its etag.
+    pub fn stored_in(&mut self, revision: u64) {
+        self.life.revision = revision;
+    }
+
+    /// What is under way with it.
+    pub fn change(&self) -> Option<Change> {
+        let stopping = (self.state == JobState::Stopping).then_some(Change::Stop);
+        self.under_way.map(|under_way| *under_way.change).or(stopping)
+    }
+
+    /// Whether it is coming back: it claims its targets though it has ended.
+    pub fn comes_back(&self) -> bool {
+        matches!(self.change(), Some(Change::Start | Change::Retry))
+    }
+
+    /// Whether it is going away: it is gone for everybody.
+    pub fn goes_away(&self) -> bool {
+        self.change() == Some(Change::Delete)
+    }
+
+    /// Whether it claims its target units.
+    pub fn owns_units(&self) -> bool {
+        self.state.owns_units() || self.comes_back()
+    }
+
+    /// Whether it has come to an end, and nothing is under way that would change that.
+    pub fn is_at_rest(&self) -> bool {
+        self.state.is_ended() && self.change().is_none()
+    }
+
+    /// Whether what is not done of it is not to be done for now.
+    pub fn is_halted(&self) -> bool {
+        self.state == JobState::Stopped
+    }
+
+    /// Whether its plan is complete.
+    pub fn is_planned(&self) -> bool {
+        self.scope_listed && self.counts.all_planned()
+    }
+
+    /// Whether its plan may run: nobody is to look at it, or somebody did.
+    pub fn is_approved(&self) -> bool {
+        !self.asked.review || self.approval.is_some()
+    }
+
+    /// What happened to it. On an error nothing has changed.
+    ///
+    /// # Errors
+    /// When it does not take the event where it stands.
+    pub fn apply(&mut self, at: &Moment, event: JobEvent) -> Result<(), WrongState> {
+        use JobEvent as E;
+        let next = self.after(&event)?;
+        let begins = |change: Change, task| Some(UnderWay { change: change.into(), task });
+        let approves = self.state != next;
+        let life = &mut self.life;
+        match event {
+            E::Unlisted => life.counts.tables_total = 0,
+            E::Listed { tables } => life.counts.tables_total += tables,
+            E::ScopeListed(limits) => (life.limits, life.scope_listed) = (*limits, true),
+            E::TablePlanned(adds) => {
+                life.next_task += adds.tasks_total.unsigned_abs();
+                life.counts += adds;
+            }
+            E::PlanFailed(reason) => (life.reason, life.end_time_ms) = (Some(reason), at.now_ms),
+            E::Approved { approver } if approves => {
+                life.approval = Some(Approval { approver, time_ms: at.now_ms });
+            }
+            E::TaskChanged { delta, tables_done } => {
+                life.counts += Counts {
+                    tables_done,
+                    tasks_running: delta.leased,
+                    tasks_done: delta.done,
+                    tasks_failed: delta.failed,
+                    rows_done: delta.rows,
+                    bytes_done: delta.bytes,
+                    ..Counts::default()
+                };
+                if delta.is_leased && life.start_time_ms == 0 {
+                    life.start_time_ms = at.now_ms;
+                }
+            }
+            E::Stop | E::Refused => life.under_way = None,
+            E::Stopped => life.end_time_ms = at.now_ms,
+            E::Start if !life.state.is_live() => life.under_way = begins(Change::Start, None),
+            E::Retry { task } => life.under_way = begins(Change::Retry, task),
+            E::Delete => life.under_way = begins(Change::Delete, None),
+            E::Unplanned { tables } => {
+                life.counts.tables_blocked -= tables;
+                life.counts.tables_planned -= tables;
+            }
+            E::CameBack => {
+                if life.state == JobState::Failed && next == JobState::Planning {
+                    // What is planned anew is looked at anew.
+                    life.approval = None;
+                }
+                (life.under_way, life.reason, life.end_time_ms, life.logs_dropped) = (None, None, 0, false);
+            }
+            E::LogsDropped => life.logs_dropped = true,
+            E::Planned | E::Approved { .. } | E::Start => {}
+        }
+        life.state = next.into();
+        self.settle(at);
+        Ok(())
+    }
+
+    /// The state after an event. Starting, retrying and deleting only begin: what is to be done first is carried through
+    /// in pieces, and then it [comes back](JobEvent::CameBack) or is gone.
+    fn after(&self, event: &JobEvent) -> Result<JobState, WrongState> {
+        use JobEvent as E;
+        use JobState as S;
+        let state = *self.state;
+        let ready = if self.is_approved() { S::Waiting } else { S::PendingReview };
+        let back = if self.is_planned() { ready } else { S::Planning };
+        match (state, event) {
+            (S::Planning, E::Unlisted | E::Listed { .. } | E::ScopeListed(_) | E::TablePlanned(_)) => Ok(state),
+            (S::Planning, E::Planned) if self.is_planned() => Ok(ready),
+            (S::Planning, E::PlanFailed(_)) => Ok(S::Failed),
+            (S::PendingReview, E::Approved { .. }) => Ok(S::Waiting),
+            // Approval and start are idempotent while the job works.
+            (S::Waiting | S::Running, E::Approved { .. }) => Ok(state),
+            (S::Planning | S::Waiting | S::Running, E::Start) => Ok(state),
+            (S::Waiting, E::TaskChanged { delta, .. }) if delta.is_leased => Ok(S::Running),
+            (_, E::TaskChanged { .. }) => Ok(state),
+            // It had ended, and stays so.
+            (_, E::Stop | E::Refused) if self.comes_back() => Ok(state),
+            (S::Planning | S::PendingReview | S::Waiting | S::Running | S::Paused | S::Stopping, E::Stop) => {
+                Ok(S::Stopping)
+            }
+            (S::Stopped, E::Stop) if !self.goes_away() => Ok(state),
+            (S::Stopping, E::Stopped) => Ok(S::Stopped),
+            (S::Stopped | S::Paused, E::Start) if !self.goes_away() => Ok(state),
+            (S::Failed, E::Retry { .. }) if !self.goes_away() => Ok(state),
+            (S::Failed, E::Unplanned { .. }) if self.comes_back() => Ok(state),
+            (S::Stopped | S::Paused | S::Failed, E::CameBack) if self.comes_back() => Ok(back),
+            (S::Stopped | S::Done | S::Failed, E::Delete) if !self.comes_back() => Ok(state),
+            (S::Stopped | S::Done | S::Failed, E::LogsDropped) => Ok(state),
+            _ => Err(WrongState::new(state, event)),
+        }
+    }
+
+    /// Ends it when all its tasks have.
+    fn settle(&mut self, at: &Moment) {
+        let life = &mut self.life;
+        let counts = life.counts;
+        if !life.state.dispatches() || !counts.all_ended() || !counts.all_planned() {
+            return;
+        }
+        let failed = counts.tasks_failed > 0 || counts.tables_blocked > 0;
+        life.state = if failed { JobState::Failed } else { JobState::Done }.into();
+        life.end_time_ms = at.now_ms;
+        life.reason = outcome(&counts);
+    }
+}
+
+/// Why a job that has come to an end is not simply done.
+fn outcome(counts: &Counts) -> Option<Reason> {
+    let (failed, blocked, skipped) = (counts.tasks_failed, counts.tables_blocked, counts.tables_skipped);
+    let (reason, message) = match (failed, blocked) {
+        (0, 0) if skipped > 0 => {
+            let text = format!("{skipped} skipped: tables of kinds that cannot be moved; ListJobTables says which");
+            (ErrorReason::TablesSkipped, text)
+        }
+        (0, 0) => return None,
+        (0, blocked) => (ErrorReason::Blocked, format!("{blocked} tables cannot be carried: ListFindings says why")),
+        (failed, 0) => {
+            let text = format!("{failed} tasks failed: ListTasks says why; RetryJob runs them again");
+            (ErrorReason::TasksFailed, text)
+        }
+        (failed, blocked) => {
+            let text = format!("{failed} tasks failed, {blocked} tables cannot be carried: see ListJobTables");
+            (ErrorReason::TasksFailed, text)
+        }
+    };
+    Some(Reason::new(reason, message))
+}
+
+#[cfg(test)]
+#[path = "job_tests.rs"]
+mod tests;

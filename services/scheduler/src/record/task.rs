@@ -1,7 +1,18 @@
-//! Tasks, their units and their logs.
+//! Tasks, and the one way in which a task changes: [`Task::apply`]. What it keeps of its life can be read as if it were
+//! the task's own, and nothing but this file can write it. Pure: no store.
 
-use super::job::Reason;
-use super::plan::PartitionValue;
+use mms_proto::ErrorReason;
+use mms_proto::types::v1::MigrationState;
+
+use super::known::Known;
+use super::lease::{Epoch, Holder, LeaseEnd};
+use super::reason::{NotTaken, Reason};
+use super::target::PartitionValue;
+use super::task_event::TaskEvent;
+use super::task_state::{self, AfterFailure, EXPIRIES_MAX, Step, TaskState};
+use super::verification::Verification;
+use crate::key::{JobKey, TableKey};
+use crate::moment::Moment;
 
 /// One target unit of a task.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -28,134 +39,136 @@ pub struct Unit {
     pub published_bytes: i64,
 }
 
-/// One check of the last verification of a task.
+/// What a task is from its first moment on.
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Check {
-    #[prost(int32, tag = "1")]
-    pub unit_index: i32,
-    /// Numbers of the contract's enums.
-    #[prost(int32, tag = "6")]
-    pub kind: i32,
-    #[prost(string, tag = "7")]
-    pub column: String,
-    #[prost(string, optional, tag = "8")]
-    pub source_value: Option<String>,
-    #[prost(int32, tag = "9")]
-    pub source_origin: i32,
-    #[prost(string, optional, tag = "10")]
-    pub target_value: Option<String>,
-    #[prost(int32, tag = "5")]
-    pub verdict: i32,
-    #[prost(message, repeated, tag = "11")]
-    pub samples: Vec<Sample>,
-}
-
-/// A row that differs.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Sample {
-    #[prost(string, tag = "1")]
-    pub row: String,
-    #[prost(string, optional, tag = "2")]
-    pub source_value: Option<String>,
-    #[prost(string, optional, tag = "3")]
-    pub target_value: Option<String>,
-}
-
-/// What the last verification came to; its checks are kept beside the task.
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-pub struct Verification {
-    #[prost(int32, tag = "1")]
-    pub level: i32,
-    #[prost(int32, tag = "3")]
-    pub verdict: i32,
-    /// Checks that were made, those that are not kept included.
-    #[prost(int64, tag = "4")]
-    pub checks_total: i64,
-    #[prost(int64, tag = "5")]
-    pub checks_different: i64,
-    #[prost(int64, tag = "6")]
-    pub checks_unknown: i64,
-    /// Checks that are kept.
-    #[prost(uint32, tag = "8")]
-    pub checks_kept: u32,
-    /// Rows that were counted at the target, if all units were.
-    #[prost(int64, optional, tag = "7")]
-    pub target_rows: Option<i64>,
-}
-
-/// A task.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Task {
+pub struct TaskPlan {
     /// Source schema and table, the key of its [`super::JobTable`].
     #[prost(string, tag = "1")]
     pub schema: String,
     #[prost(string, tag = "2")]
     pub table: String,
-    /// Number of a [`crate::task::TaskState`].
-    #[prost(int32, tag = "3")]
-    pub state: i32,
-    #[prost(message, optional, tag = "4")]
-    pub reason: Option<Reason>,
-    #[prost(message, repeated, tag = "5")]
-    pub units: Vec<Unit>,
-    /// Numbers of the contract's TaskStep, in order.
-    #[prost(int32, repeated, tag = "6")]
-    pub steps: Vec<i32>,
-    #[prost(bool, tag = "7")]
+    /// In order.
+    #[prost(message, repeated, tag = "3")]
+    pub steps: Vec<Known<Step>>,
+    #[prost(bool, tag = "4")]
     pub makes_table: bool,
+    #[prost(int64, tag = "5")]
+    pub create_time_ms: i64,
+}
+
+/// What has become of a task so far.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct TaskLife {
+    #[prost(message, required, tag = "1")]
+    pub state: Known<TaskState>,
+    #[prost(message, optional, tag = "2")]
+    pub reason: Option<Reason>,
+    #[prost(message, repeated, tag = "3")]
+    pub units: Vec<Unit>,
     /// Waits for the task that makes the table.
-    #[prost(bool, tag = "8")]
+    #[prost(bool, tag = "4")]
     pub blocked: bool,
     /// Leases so far.
-    #[prost(int32, tag = "9")]
+    #[prost(int32, tag = "5")]
     pub attempt: i32,
     /// Attempts that failed since the last retry by hand.
-    #[prost(int32, tag = "10")]
+    #[prost(int32, tag = "6")]
     pub failures: i32,
     /// Leases that ran out since then.
-    #[prost(int32, tag = "11")]
+    #[prost(int32, tag = "7")]
     pub expiries: i32,
     /// Waits until then; 0: does not wait.
-    #[prost(int64, tag = "12")]
+    #[prost(int64, tag = "8")]
     pub retry_time_ms: i64,
-    /// Holder of the lease; empty: none.
-    #[prost(string, tag = "13")]
-    pub worker: String,
-    /// The holder's process.
-    #[prost(string, tag = "14")]
-    pub instance: String,
-    /// The lease's epoch.
-    #[prost(uint64, tag = "15")]
-    pub incarnation: u64,
-    #[prost(uint64, tag = "16")]
-    pub counter: u64,
-    #[prost(bytes = "vec", tag = "17")]
+    /// Who has its lease.
+    #[prost(message, optional, tag = "9")]
+    pub holder: Option<Holder>,
+    /// That of its present or last lease.
+    #[prost(message, required, tag = "10")]
+    pub epoch: Epoch,
+    #[prost(bytes = "vec", tag = "11")]
     pub checkpoint: Vec<u8>,
-    #[prost(int64, tag = "18")]
+    #[prost(int64, tag = "12")]
     pub rows_done: i64,
-    #[prost(int64, tag = "19")]
+    #[prost(int64, tag = "13")]
     pub bytes_done: i64,
-    #[prost(message, optional, tag = "20")]
+    #[prost(message, optional, tag = "14")]
     pub verification: Option<Verification>,
-    #[prost(int64, tag = "21")]
-    pub create_time_ms: i64,
-    #[prost(int64, tag = "22")]
+    #[prost(int64, tag = "15")]
     pub start_time_ms: i64,
-    #[prost(int64, tag = "23")]
+    #[prost(int64, tag = "16")]
     pub end_time_ms: i64,
-    #[prost(uint64, tag = "24")]
+    /// Lines of its log so far.
+    #[prost(uint64, tag = "17")]
     pub next_log: u64,
-    #[prost(uint64, tag = "25")]
+    #[prost(uint64, tag = "18")]
     pub revision: u64,
     /// Nobody is at work on it though somebody was: its job was stopped, or came back, and it was not leased since.
-    #[prost(bool, tag = "26")]
+    #[prost(bool, tag = "19")]
     pub parked: bool,
 }
 
+/// A task.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Task {
+    #[prost(message, required, tag = "1")]
+    planned: TaskPlan,
+    #[prost(message, required, tag = "2")]
+    life: TaskLife,
+}
+
+impl std::ops::Deref for Task {
+    type Target = TaskLife;
+
+    fn deref(&self) -> &TaskLife {
+        &self.life
+    }
+}
+
 impl Task {
+    /// A task as it was planned. `blocked`: it waits for the one that makes the table.
+    pub fn new(planned: TaskPlan, units: Vec<Unit>, blocked: bool) -> Self {
+        Self { planned, life: TaskLife { units, blocked, ..TaskLife::default() } }
+    }
+
+    /// What it is since it was made.
+    pub fn planned(&self) -> &TaskPlan {
+        &self.planned
+    }
+
+    /// The key of its table, if it is of this job.
+    pub fn table_key(&self, job: &JobKey) -> TableKey {
+        TableKey { job: job.clone(), schema: self.planned.schema.clone(), table: self.planned.table.clone() }
+    }
+
+    /// Its steps in order.
+    pub fn steps(&self) -> Vec<Step> {
+        self.planned.steps.iter().map(|step| **step).collect()
+    }
+
+    /// The first step that is not done; None when all are.
+    pub fn next_step(&self) -> Option<Step> {
+        self.state.next_step(&self.steps())
+    }
+
+    /// Whether it has a step and is past it.
+    pub fn has_done(&self, step: Step) -> bool {
+        task_state::is_done(*self.state, step, &self.steps())
+    }
+
     /// Whether somebody holds its lease.
     pub fn leased(&self) -> bool {
-        !self.worker.is_empty()
+        self.holder.is_some()
+    }
+
+    /// The worker that holds its lease.
+    pub fn worker(&self) -> Option<&str> {
+        self.holder.as_ref().map(|holder| &*holder.worker)
+    }
+
+    /// Whether it could be leased, if its job runs and its retry time has come.
+    pub fn is_ready(&self) -> bool {
+        !self.leased() && !self.blocked && self.state.is_ready()
     }
 
     /// Bytes of its files.
@@ -167,24 +180,194 @@ impl Task {
     pub fn rows_total(&self) -> Option<i64> {
         self.units.iter().map(|unit| unit.source_rows).sum()
     }
+
+    /// What the catalog is told of it.
+    pub fn told(&self) -> MigrationState {
+        let at_work = self.leased() || (self.attempt > 0 && !self.parked);
+        self.told_if(at_work)
+    }
+
+    /// What the catalog is told of it if nobody is at work on it.
+    pub fn told_idle(&self) -> MigrationState {
+        self.told_if(false)
+    }
+
+    /// Whether the catalog believes it to be at work.
+    pub fn is_at_work(&self) -> bool {
+        self.told() == MigrationState::Doing
+    }
+
+    fn told_if(&self, at_work: bool) -> MigrationState {
+        match *self.state {
+            TaskState::Done => MigrationState::Done,
+            state if state.is_failed() => MigrationState::Failed,
+            _ if at_work => MigrationState::Doing,
+            _ => MigrationState::Init,
+        }
+    }
+
+    /// The revision in which it is stored.
+    pub fn stored_in(&mut self, revision: u64) {
+        self.life.revision = revision;
+    }
+
+    /// The number of the next line of its log, which is taken.
+    pub fn take_line(&mut self) -> u64 {
+        self.life.next_log += 1;
+        self.life.next_log
+    }
+
+    /// What happened to it. On an error nothing has changed.
+    ///
+    /// # Errors
+    /// When it does not take the event where it stands.
+    pub fn apply(&mut self, at: &Moment, event: TaskEvent) -> Result<(), NotTaken> {
+        use TaskEvent as E;
+        let (state, steps, leased) = (*self.life.state, self.steps(), self.leased());
+        let not_taken = NotTaken { what: "task", stands: self.stands(), event: event.text() };
+        let life = &mut self.life;
+        match event {
+            E::Leased(holder) if !leased && !life.blocked && state.is_ready() => life.lease(at, holder),
+            E::LeaseEnded(why) if leased => life.end_lease(&steps, why),
+            E::CheckpointKept(checkpoint) if leased => life.checkpoint = checkpoint,
+            E::StepBegun(step) if leased => match task_state::begin(state, step, &steps) {
+                Some(next) => life.state = next.into(),
+                None => return Err(not_taken),
+            },
+            E::StepDone { step, rows, bytes, verification } if leased => {
+                let Some(next) = task_state::finish(state, step, &steps) else { return Err(not_taken) };
+                life.finish(at, step, next, (rows, bytes), verification);
+            }
+            E::StepFailed { step, permanent, compared, max_attempts, reason, verification } if leased => {
+                // A step that was not reached is not what failed: those before it are still to be done.
+                let step = state.next_step(&steps).map_or(step, |next| step.min(next));
+                life.fail(at, step, (permanent, compared), max_attempts, reason);
+                life.verification = verification.or(life.verification);
+            }
+            E::UnitPublished { index, rows, bytes } => match life.units.get_mut(index) {
+                Some(unit) => (unit.published, unit.published_rows, unit.published_bytes) = (true, rows, bytes),
+                None => return Err(not_taken),
+            },
+            E::UnitsLost(units) => life.lose(&steps, &units),
+            E::TableMade => life.blocked = false,
+            E::TableFailed(reason) if life.blocked && state == TaskState::Init => {
+                life.state = TaskState::SchemaFailed.into();
+                (life.reason, life.end_time_ms) = (reason, at.now_ms);
+            }
+            E::Retried if state.is_failed() => life.again(state.rest()),
+            E::JobStopped if !leased => life.parked = true,
+            _ => return Err(not_taken),
+        }
+        Ok(())
+    }
+
+    fn stands(&self) -> String {
+        let held = self.worker().map(|worker| format!(", held by {worker}")).unwrap_or_default();
+        let waits = if self.blocked { ", waiting for its table" } else { "" };
+        format!("{:?}{held}{waits}", self.state)
+    }
 }
 
-/// One line of a task's log.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Log {
-    #[prost(int64, tag = "1")]
-    pub time_ms: i64,
-    #[prost(int32, tag = "2")]
-    pub attempt: i32,
-    #[prost(string, tag = "3")]
-    pub worker: String,
-    #[prost(int32, tag = "4")]
-    pub state: i32,
-    #[prost(string, tag = "5")]
-    pub message: String,
-    /// Numbers of the contract's TaskStep and LogLevel.
-    #[prost(int32, tag = "6")]
-    pub step: i32,
-    #[prost(int32, tag = "7")]
-    pub level: i32,
+impl TaskLife {
+    fn lease(&mut self, at: &Moment, holder: Holder) {
+        self.holder = Some(holder);
+        self.epoch = Epoch { incarnation: at.incarnation.number, counter: self.epoch.counter + 1 };
+        self.attempt += 1;
+        (self.retry_time_ms, self.parked) = (0, false);
+        if self.start_time_ms == 0 {
+            self.start_time_ms = at.now_ms;
+        }
+    }
+
+    /// It goes back to what was done for sure.
+    fn end_lease(&mut self, steps: &[Step], why: LeaseEnd) {
+        self.holder = None;
+        self.state = self.state.rest().into();
+        self.parked = why == LeaseEnd::Stopped;
+        if !why.is_loss() {
+            return;
+        }
+        self.expiries += 1;
+        if self.expiries >= EXPIRIES_MAX {
+            let failed = self.state.next_step(steps).unwrap_or(Step::Schema).failed();
+            let text = format!(
+                "{EXPIRIES_MAX} leases ran out: look into the logs of the workers that held it, then RetryTask"
+            );
+            self.state = failed.into();
+            self.reason = Some(Reason::new(ErrorReason::LeaseExpired, text));
+        }
+    }
+
+    fn finish(
+        &mut self,
+        at: &Moment,
+        step: Step,
+        next: TaskState,
+        (rows, bytes): (i64, i64),
+        verification: Option<Verification>,
+    ) {
+        self.state = next.into();
+        if step == Step::Data {
+            (self.rows_done, self.bytes_done) = (rows, bytes);
+        }
+        self.verification = verification.or(self.verification);
+        if next == TaskState::Done {
+            (self.holder, self.reason, self.end_time_ms) = (None, None, at.now_ms);
+            self.checkpoint.clear();
+        }
+    }
+
+    fn fail(
+        &mut self,
+        at: &Moment,
+        step: Step,
+        (permanent, compared): (bool, bool),
+        max_attempts: i32,
+        reason: Reason,
+    ) {
+        self.holder = None;
+        self.failures += 1;
+        self.reason = Some(reason);
+        // A count that could not be had says nothing against what was published.
+        let undecided = step == Step::Verification && !compared;
+        if step != Step::Data && !undecided {
+            // What was published did not stand the comparison, or what it was written into is not there any more (a worker
+            // that misses it in DATA says that SCHEMA failed): it is moved again.
+            self.units.iter_mut().for_each(|unit| unit.published = false);
+        }
+        match task_state::after_failure(step, permanent, self.failures, max_attempts, at.spread) {
+            AfterFailure::Again(state, pause) => {
+                self.state = if undecided { TaskState::DataDone } else { state }.into();
+                self.retry_time_ms = at.now_ms.saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));
+            }
+            AfterFailure::GivenUp(state) => (self.state, self.end_time_ms) = (state.into(), at.now_ms),
+        }
+    }
+
+    /// Units are not its own any more: what was done with them is to be done again.
+    fn lose(&mut self, steps: &[Step], units: &[usize]) {
+        if units.is_empty() {
+            return;
+        }
+        for index in units {
+            if let Some(unit) = self.units.get_mut(*index) {
+                unit.published = false;
+            }
+        }
+        if steps.contains(&Step::Data) && matches!(*self.state, TaskState::DataDone | TaskState::Done) {
+            self.verification = None;
+            self.again(TaskState::SchemaDone);
+        }
+    }
+
+    /// It goes on from a state as if it had not been tried.
+    fn again(&mut self, state: TaskState) {
+        self.state = state.into();
+        (self.failures, self.expiries, self.retry_time_ms, self.end_time_ms) = (0, 0, 0, 0);
+        self.parked = true;
+    }
 }
+
+#[cfg(test)]
+#[path = "task_tests.rs"]
+mod tests;

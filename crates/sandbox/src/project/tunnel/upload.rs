@@ -161,7 +161,7 @@ impl Upload {
 
     fn table(&self, catalog: &Catalog) -> ApiResult<Arc<Table>> {
         let table = catalog.table(&self.record.purpose.schema, &self.record.purpose.table)?;
-        if table.meta().id == self.record.table_id {
+        if table.meta().id == self.record.table_id || catalog.sessions_outlive_tables() {
             return Ok(table);
         }
         let message = format!("table {} was made again after session {} was opened", table.meta().name, self.record.id);
@@ -182,9 +182,10 @@ impl Upload {
         self.writable(&self.progress.lock(), now)?;
         let meta = table.meta();
         let name = format!("{}.arrow", uuid::Uuid::new_v4().simple());
-        let file = block::receive(&table.dir().join("files"), name, &meta.columns, carrier, encoding, body)?;
+        let dir = if catalog.sessions_outlive_tables() { self.own_files()? } else { table.dir().join("files") };
+        let file = block::receive(&dir, name, &meta.columns, carrier, encoding, body)?;
         let mut progress = self.progress.lock();
-        let path = table.file_path(&file.name);
+        let path = self.block_path(&table, &file.name);
         let event = Event::Block { id: block, file, at: now };
         let kept = self.writable(&progress, now).and_then(|()| self.append(&mut progress, &event));
         if let Err(error) = kept {
@@ -195,9 +196,21 @@ impl Upload {
             return Err(error);
         }
         if let Some(old) = progress.apply(event) {
-            fs::remove_file(table.file_path(&old.name))?;
+            fs::remove_file(self.block_path(&table, &old.name))?;
         }
         Ok(())
+    }
+
+    /// Where blocks lie while sessions outlive their tables: what lies with a table goes with it.
+    fn own_files(&self) -> ApiResult<PathBuf> {
+        let dir = self.dir.join("files");
+        disk::make_dir(&dir)?;
+        Ok(dir)
+    }
+
+    fn block_path(&self, table: &Table, name: &str) -> PathBuf {
+        let own = self.dir.join("files").join(name);
+        if own.exists() { own } else { table.file_path(name) }
     }
 
     /// Publishes the blocks. A session that is already closed says so again, as success.
@@ -215,7 +228,14 @@ impl Upload {
             create: purpose.create_partition,
             files: progress.blocks.values().map(|(file, _)| file.clone()).collect(),
         };
-        self.table(catalog)?.publish(publish, now)?;
+        let table = self.table(catalog)?;
+        for file in &publish.files {
+            let (from, to) = (self.block_path(&table, &file.name), table.file_path(&file.name));
+            if from != to {
+                fs::rename(from, to)?;
+            }
+        }
+        table.publish(publish, now)?;
         // From here on it is committed, whatever happens: the manifest remembers the session.
         progress.closed = true;
         self.append(&mut progress, &Event::Closed)
@@ -248,7 +268,7 @@ impl Upload {
         }
         progress.discarded = true;
         for (file, _) in std::mem::take(&mut progress.blocks).into_values() {
-            if let Err(error) = fs::remove_file(table.file_path(&file.name)) {
+            if let Err(error) = fs::remove_file(self.block_path(&table, &file.name)) {
                 tracing::debug!(session = self.record.id, %error, "a block of an expired session was not removed");
             }
         }

@@ -1,0 +1,207 @@
+//! Commit intents, inside a commit of the store: of one target unit at most one is open, whoever asks, and one that
+//! replaces a table covers all its units. An intent outlives its lease, its task and its job; only its resolution closes
+//! it. Every check is made before the first write: an answer other than Granted leaves the store as it was.
+
+use std::ops::ControlFlow;
+
+use mms_proto::scheduler::v1::CommitOutcome;
+use mms_proto::types::v1::TargetPolicy;
+use mms_store::{Read, Scope, Tx};
+
+use super::open;
+use crate::error::{Result, SchedulerError};
+use crate::job::rollup;
+use crate::key::TaskKey;
+use crate::lease::held::held;
+use crate::moment::Moment;
+use crate::name;
+use crate::record::{
+    ClaimEvent, Effect, Epoch, Holder, Intent, IntentUnit, Job, Lineage, TargetName, Task, TaskEvent, partition_text,
+};
+use crate::report::notice;
+use crate::store::{INTENTS, JOB_TABLES, JOBS, LINEAGE, TASKS, UNITS};
+
+/// What is said to a worker that wants to publish.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// The intent is stored.
+    Granted,
+    /// The lease is lost.
+    Fenced,
+    /// Another intent on one of its units, or on its table, is open.
+    Open(String, Box<Intent>),
+}
+
+/// Stores an intent if the worker holds the task and no other intent on what it covers is open. Asked again for the same
+/// intent, it grants again. Nothing is written unless it is granted.
+pub fn begin(
+    tx: &mut Tx<'_>,
+    at: &Moment,
+    task_key: &TaskKey,
+    holder: &Holder,
+    epoch: Epoch,
+    id: &str,
+    asked: Intent,
+) -> Result<Answer> {
+    let task = match held(tx, at, task_key, holder, epoch) {
+        Ok(task) => task,
+        Err(SchedulerError::Fenced(_)) => return Ok(Answer::Fenced),
+        Err(error) => return Err(error),
+    };
+    let Some(job) = tx.get(&JOBS, &task_key.job)? else { return Ok(Answer::Fenced) };
+    may_begin(tx, task_key, &task, &job, &asked)?;
+    let intent = asked.of(task_key, job.uid(), at.now_ms);
+    if let Some(stored) = tx.get(&INTENTS, &id.to_owned())? {
+        return if stored == (Intent { begin_time_ms: stored.begin_time_ms, ..intent }) {
+            Ok(Answer::Granted)
+        } else {
+            Err(invalid("intent_id", "is that of another intent"))
+        };
+    }
+    if let Some((open_id, open)) = open::other(tx, &intent)? {
+        return Ok(Answer::Open(open_id, Box::new(open)));
+    }
+    for unit in open::units(&intent) {
+        let mut claim = tx.get(&UNITS, &unit)?.unwrap_or_default();
+        if let Some(gone) = claim.open_intent().map(str::to_owned) {
+            // No such intent is stored, or it would stand in the way.
+            claim.apply(ClaimEvent::Closed(&gone))?;
+        }
+        claim.apply(ClaimEvent::Opened(id))?;
+        tx.put(&UNITS, &unit, &claim)?;
+    }
+    if intent.replaces() {
+        notice::dropped(tx, at, task_key, &task)?;
+    }
+    tx.put(&INTENTS, &id.to_owned(), &intent)?;
+    Ok(Answer::Granted)
+}
+
+fn invalid(field: &str, text: impl Into<String>) -> SchedulerError {
+    SchedulerError::Invalid(vec![mms_proto::FieldViolation::new(format!("intent.{field}"), text)])
+}
+
+/// Refuses an intent that is not this task's to have.
+fn may_begin(tx: &Tx<'_>, key: &TaskKey, task: &Task, job: &Job, intent: &Intent) -> Result<()> {
+    let name = name::task_name(key);
+    if open::target_of(tx, key, task)?.is_none_or(|target| target.key() != intent.target.key()) {
+        return Err(invalid("target", format!("is not the target of {name}")));
+    }
+    if intent.replaces() {
+        if !task.planned().makes_table || job.spec().target_policy != TargetPolicy::Replace {
+            let text = "is for the task that makes the table, of a job with policy REPLACE";
+            return Err(invalid("replace", format!("{text}: {name} is no such task")));
+        }
+        if !intent.units.is_empty() {
+            return Err(invalid("units", "must be empty with replace, which covers the whole table"));
+        }
+        return Ok(());
+    }
+    let own = |unit: &IntentUnit| {
+        let own = usize::try_from(unit.unit_index).ok().and_then(|index| task.units.get(index));
+        own.is_some_and(|own| partition_text(&own.partition) == partition_text(&unit.partition))
+    };
+    if intent.units.is_empty() || !intent.units.iter().all(own) {
+        return Err(invalid("units", format!("must name one or more units of {name}, and no others")));
+    }
+    Ok(())
+}
+
+/// Takes the outcome of an intent from a worker that holds a task of its target which owns one of its units. False: it
+/// holds none. An intent that is resolved already is taken again.
+pub fn resolve(
+    tx: &mut Tx<'_>,
+    at: &Moment,
+    task_key: &TaskKey,
+    holder: &Holder,
+    epoch: Epoch,
+    id: &str,
+    outcome: CommitOutcome,
+) -> Result<bool> {
+    let task = match held(tx, at, task_key, holder, epoch) {
+        Ok(task) => task,
+        Err(SchedulerError::Fenced(_)) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let Some(intent) = tx.get(&INTENTS, &id.to_owned())? else { return Ok(true) };
+    if !concerns(tx, task_key, &task, &intent)? {
+        return Err(invalid("intent_id", format!("`{id}` is on no unit of {}", name::task_name(task_key))));
+    }
+    for unit in open::units(&intent) {
+        if let Some(mut claim) = tx.get(&UNITS, &unit)?
+            && claim.apply(ClaimEvent::Closed(id)).is_ok()
+        {
+            tx.put(&UNITS, &unit, &claim)?;
+        }
+    }
+    tx.delete(&INTENTS, &id.to_owned())?;
+    match intent.resolve(outcome) {
+        // Nothing of the table is there any more, whoever wrote it: a job that comes back writes its units again.
+        Effect::Dropped(target) => forget(tx, &target)?,
+        Effect::Published(intent) => publish(tx, at, id, &intent)?,
+        Effect::Nothing => {}
+    }
+    Ok(true)
+}
+
+/// Whether an intent stands in the way of a task.
+fn concerns(read: &impl Read, key: &TaskKey, task: &Task, intent: &Intent) -> Result<bool> {
+    if open::target_of(read, key, task)?.is_none_or(|target| target.key() != intent.target.key()) {
+        return Ok(false);
+    }
+    // A task that replaces the table is stopped by an intent on any unit of it, also one that no plan names any more.
+    if intent.replaces() || task.planned().makes_table {
+        return Ok(true);
+    }
+    let own: Vec<String> = task.units.iter().map(|unit| partition_text(&unit.partition)).collect();
+    Ok(intent.units.iter().any(|unit| own.contains(&partition_text(&unit.partition))))
+}
+
+/// Forgets who wrote what into a table that was dropped.
+fn forget(tx: &mut Tx<'_>, target: &TargetName) -> Result<()> {
+    let mut gone = Vec::new();
+    tx.scan(&LINEAGE, &Scope::prefix(&target.key()), |unit, _| {
+        gone.push(unit);
+        ControlFlow::Continue(())
+    })?;
+    for unit in gone {
+        tx.delete(&LINEAGE, &unit)?;
+    }
+    Ok(())
+}
+
+/// Records that an intent was applied: its units are published, if their task still is the one that wrote them.
+fn publish(tx: &mut Tx<'_>, at: &Moment, id: &str, intent: &Intent) -> Result<()> {
+    let key = intent.task_key();
+    let same = tx.get(&JOBS, &key.job)?.is_some_and(|job| job.uid() == intent.job_uid);
+    let Some(before) = tx.get(&TASKS, &key)?.filter(|_| same) else {
+        // Rows of a job that is gone: whoever wrote the units before has them no more.
+        for unit in open::units(intent) {
+            tx.delete(&LINEAGE, &unit)?;
+        }
+        return Ok(());
+    };
+    let table_key = before.table_key(&key.job);
+    let version = tx.get(&JOB_TABLES, &table_key)?.and_then(|table| table.into_plan().version);
+    let mut task = before.clone();
+    for unit in &intent.units {
+        let index = usize::try_from(unit.unit_index).ok().filter(|index| *index < task.units.len());
+        if let Some(index) = index {
+            task.apply(at, TaskEvent::UnitPublished { index, rows: unit.rows, bytes: unit.bytes })?;
+        }
+        let entry = Lineage {
+            time_ms: at.now_ms,
+            target: intent.target.clone(),
+            partition: unit.partition.clone(),
+            table: name::source_table_name(&table_key)?,
+            version: version.clone(),
+            task: name::task_name(&key),
+            intent_id: id.to_owned(),
+            rows: unit.rows,
+            data_source: key.job.data_source.clone(),
+            job_uid: intent.job_uid.clone(),
+        };
+        tx.put(&LINEAGE, &intent.target.unit_key(&unit.partition), &entry)?;
+    }
+    rollup::save(tx, at, &key, &before, task)
+}

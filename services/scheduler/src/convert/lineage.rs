@@ -1,0 +1,21 @@
+//! Lineage.
+
+use mms_proto::scheduler::v1 as pb;
+
+use super::plan::{target_name_to, value_to, version_to};
+use super::time::time;
+use crate::record::Lineage;
+
+/// Where the rows of a unit came from, as callers see it.
+pub fn lineage_to(lineage: Lineage) -> pb::LineageEntry {
+    pb::LineageEntry {
+        time: time(lineage.time_ms),
+        target: Some(target_name_to(&lineage.target)),
+        partition: lineage.partition.iter().map(value_to).collect(),
+        table: lineage.table,
+        version: lineage.version.as_ref().map(version_to),
+        task: lineage.task,
+        intent_id: lineage.intent_id,
+        rows: lineage.rows,
+    }
+}

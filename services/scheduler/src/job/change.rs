@@ -1,0 +1,266 @@
+//! Changes of a job that concern all its tasks, or take them away: stop, start, retry, delete. A job may have a hundred
+//! thousand tables, so each is done in many small commits, and what is under way is written down: a process that dies in
+//! the middle goes on after its restart. [`super::calls`] says what is to be done; [`step`] does a piece of it, inside a
+//! commit.
+
+use mms_store::{KeyPrefix, Read, Scope, Tx};
+use prost::Message;
+
+use super::rollup::{self, Roll};
+use super::stored;
+use crate::commit::claim;
+use crate::error::{Result, SchedulerError};
+use crate::key::{JobKey, TableKey, TaskKey};
+use crate::lease::end;
+use crate::moment::Moment;
+use crate::name;
+use crate::pages::{ROWS_AT_ONCE, clear_some};
+use crate::record::{Change, Epoch, Job, JobEvent, LeaseEnd, TableEvent, Target, Task, TaskEvent};
+use crate::report::log::{self, Line};
+use crate::report::notice;
+use crate::store::{CHECKS, DOING_TASKS, INTENTS, JOB_TABLES, JOBS, LINEAGE, LOGS, MANIFESTS, TASKS, UNITS};
+
+/// Bytes after which a commit is large enough: a quarter of what the store takes.
+const BYTES_AT_ONCE: usize = 16 << 20;
+
+/// How far a change has come. Kept in memory only: from the beginning on is always right too.
+#[derive(Debug, Clone, Default)]
+pub struct Cursor {
+    claimed: bool,
+    task: Option<TaskKey>,
+    reworked: bool,
+    table: Option<TableKey>,
+}
+
+/// What came of a piece of a change.
+#[derive(Debug)]
+pub enum Step {
+    /// There is more to do, from here. These leases have ended.
+    More(Cursor, Vec<(TaskKey, Epoch)>),
+    /// It is done; None: the job is gone.
+    Done(Option<Box<Job>>),
+    /// Nothing is under way, any more.
+    Idle(Box<Job>),
+    /// It cannot be done, and the job is what it was.
+    Refused(SchedulerError),
+}
+
+/// Does a piece of what is under way with a job.
+pub fn step(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, cursor: Cursor) -> Result<Step> {
+    let Some(job) = tx.get(&JOBS, key)? else { return Ok(Step::Done(None)) };
+    let only = job.under_way.and_then(|under_way| under_way.task);
+    match job.change() {
+        None => Ok(Step::Idle(Box::new(job))),
+        Some(Change::Stop) => stop(tx, at, key, job),
+        Some(Change::Delete) => delete(tx, at, key, &job),
+        Some(Change::Start | Change::Retry) if !cursor.claimed => claim_some(tx, at, key, job, cursor),
+        Some(Change::Start | Change::Retry) if !cursor.reworked => rework_some(tx, at, key, &job, cursor),
+        Some(Change::Retry) if only.is_none() => unplan_some(tx, at, key, job, cursor),
+        Some(Change::Start | Change::Retry) => come_back(tx, at, key, job),
+    }
+}
+
+fn more(cursor: Cursor) -> Step {
+    Step::More(cursor, Vec::new())
+}
+
+fn own<K: mms_store::Key>(key: &JobKey) -> Scope<K>
+where
+    JobKey: KeyPrefix<K>,
+{
+    Scope::prefix(key)
+}
+
+/// Ends leases, and tells of tasks that somebody was at work on.
+fn stop(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, job: Job) -> Result<Step> {
+    let page = tx.index_page(&TASKS, &DOING_TASKS, &own(key), None, ROWS_AT_ONCE)?;
+    if page.items.is_empty() {
+        let job = stored::change(tx, at, key, job, JobEvent::Stopped)?;
+        return Ok(Step::Done(Some(Box::new(job))));
+    }
+    let (mut ended, mut bytes) = (Vec::new(), 0);
+    for (task_key, before) in page.items {
+        if bytes > BYTES_AT_ONCE {
+            break;
+        }
+        let table = tx.get(&JOB_TABLES, &before.table_key(key))?;
+        bytes += table.map_or(0, |table| table.encoded_len()) + 2 * before.encoded_len();
+        if before.leased() {
+            end::end(tx, at, &task_key, before.epoch, LeaseEnd::Stopped)?;
+            ended.push((task_key, before.epoch));
+        } else {
+            let mut task = before.clone();
+            task.apply(at, TaskEvent::JobStopped)?;
+            log::write(tx, at, &task_key, &mut task, &Line::own("the job was stopped"))?;
+            rollup::save(tx, at, &task_key, &before, task)?;
+        }
+    }
+    Ok(Step::More(Cursor::default(), ended))
+}
+
+/// Claims the targets of a job that comes back; refused if another live job has taken one meanwhile.
+fn claim_some(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, job: Job, cursor: Cursor) -> Result<Step> {
+    let page = tx.page(&TASKS, &own(key), cursor.task.as_ref(), ROWS_AT_ONCE)?;
+    let mut known: Option<(TableKey, Option<Target>)> = None;
+    for (_, task) in &page.items {
+        let table_key = task.table_key(key);
+        if known.as_ref().is_none_or(|(known, _)| *known != table_key) {
+            let target = tx.get(&JOB_TABLES, &table_key)?.and_then(|table| table.into_plan().target);
+            known = Some((table_key, target));
+        }
+        let Some((table_key, Some(target))) = &known else { continue };
+        match claim::units(tx, table_key, &job, target, &task.units) {
+            Ok(()) => {}
+            Err(refused @ SchedulerError::TargetOwned { .. }) => {
+                stored::change(tx, at, key, job, JobEvent::Refused)?;
+                return Ok(Step::Refused(refused));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(more(Cursor { claimed: page.next.is_none(), task: page.next, ..cursor }))
+}
+
+/// Makes tasks ready that have to go again: those whose rows another job has replaced, and, of a retry, those that failed.
+fn rework_some(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, job: &Job, mut cursor: Cursor) -> Result<Step> {
+    let page = tx.page(&TASKS, &own(key), cursor.task.as_ref(), ROWS_AT_ONCE)?;
+    cursor.task.clone_from(&page.next);
+    let only = job.under_way.and_then(|under_way| under_way.task);
+    let mut roll: Option<Roll> = None;
+    let mut bytes = 0;
+    for (task_key, before) in page.items {
+        if !roll.as_ref().is_some_and(|roll| roll.is_of(&task_key, &before)) {
+            if let Some(done) = roll.take() {
+                bytes += done.weight();
+                done.close(tx)?;
+            }
+            roll = Some(Roll::open(tx, &before.table_key(key))?);
+        }
+        let Some(roll) = &mut roll else { continue };
+        let chosen = match (job.change(), only) {
+            (Some(Change::Retry), Some(only)) => is_for(tx, &task_key, &before, only)?,
+            (change, _) => change == Some(Change::Retry),
+        };
+        if let Some((mut task, line)) = rework(tx, at, &task_key, &before, job, roll.target(), chosen)? {
+            bytes += 2 * task.encoded_len();
+            log::write(tx, at, &task_key, &mut task, &Line::own(line))?;
+            roll.take(tx, at, &task_key, &before, task)?;
+        }
+        if bytes > BYTES_AT_ONCE {
+            cursor.task = Some(task_key);
+            break;
+        }
+    }
+    if let Some(roll) = roll {
+        roll.close(tx)?;
+    }
+    cursor.reworked = cursor.task.is_none();
+    Ok(more(cursor))
+}
+
+/// Whether a retry of one task concerns this one: it is that task, or makes the table that the task waits for.
+fn is_for(read: &impl Read, key: &TaskKey, task: &Task, only: u32) -> Result<bool> {
+    if key.number == only {
+        return Ok(true);
+    }
+    let other = read.get(&TASKS, &TaskKey { number: only, ..key.clone() })?;
+    let waits = other.is_some_and(|other| other.blocked && other.table_key(&key.job) == task.table_key(&key.job));
+    Ok(task.planned().makes_table && waits)
+}
+
+/// The task as it has to go again, and why; None if it is right as it is.
+fn rework(
+    read: &impl Read,
+    at: &Moment,
+    key: &TaskKey,
+    before: &Task,
+    job: &Job,
+    target: Option<&Target>,
+    retry: bool,
+) -> Result<Option<(Task, &'static str)>> {
+    let mut lost = Vec::new();
+    if let Some(name) = target.and_then(|target| target.name.as_ref()) {
+        for (index, unit) in before.units.iter().enumerate().filter(|(_, unit)| unit.published) {
+            let place = name.unit_key(&unit.partition);
+            // An intent of another job that nobody has resolved may have been applied.
+            let open = match read.get(&UNITS, &place)?.unwrap_or_default().open_intent() {
+                Some(id) => read.get(&INTENTS, &id.to_owned())?.is_some_and(|intent| intent.job_uid != job.uid()),
+                None => false,
+            };
+            let entry = read.get(&LINEAGE, &place)?;
+            if open || entry.is_none_or(|entry| entry.job_uid != job.uid() || entry.task != name::task_name(key)) {
+                lost.push(index);
+            }
+        }
+    }
+    let mut task = before.clone();
+    let line = match (before.state.is_failed() && retry, lost.is_empty()) {
+        (true, _) => "tried again by hand",
+        (false, false) => "another job has replaced rows of this task: they are moved again",
+        (false, true) => return Ok(None),
+    };
+    task.apply(at, TaskEvent::UnitsLost(lost))?;
+    if before.state.is_failed() && retry {
+        task.apply(at, TaskEvent::Retried)?;
+    }
+    Ok(Some((task, line)))
+}
+
+/// Lets tables be planned again that were blocked: what kept them may have passed.
+fn unplan_some(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, mut job: Job, mut cursor: Cursor) -> Result<Step> {
+    let page = tx.page(&JOB_TABLES, &own(key), cursor.table.as_ref(), ROWS_AT_ONCE)?;
+    let mut tables = 0;
+    for (table_key, mut table) in page.items {
+        if table.planned && table.apply(at, TableEvent::Unplanned).is_ok() {
+            table.stored_in(tx.revision());
+            tx.put(&JOB_TABLES, &table_key, &table)?;
+            tables += 1;
+        }
+    }
+    if page.next.is_none() {
+        stored::apply(at, key, &mut job, JobEvent::Unplanned { tables })?;
+        return come_back(tx, at, key, job);
+    }
+    stored::change_unseen(tx, at, key, job, JobEvent::Unplanned { tables })?;
+    cursor.table = page.next;
+    Ok(more(cursor))
+}
+
+/// The last piece of a start or a retry.
+fn come_back(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, job: Job) -> Result<Step> {
+    let job = stored::change(tx, at, key, job, JobEvent::CameBack)?;
+    Ok(Step::Done(Some(Box::new(job))))
+}
+
+/// Takes away a page of what a job has, and with the last of it the job. Its open intents stay.
+fn delete(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, job: &Job) -> Result<Step> {
+    let tasks = tx.page(&TASKS, &own(key), None, ROWS_AT_ONCE)?.items;
+    for (task_key, task) in &tasks {
+        if task.is_at_work() {
+            notice::gone(tx, at, task_key, task)?;
+        }
+        let table = tx.get(&JOB_TABLES, &task.table_key(key))?;
+        if let Some(name) = table.and_then(|table| table.into_plan().target).and_then(|target| target.name) {
+            for unit in &task.units {
+                claim::release(tx, job.uid(), &name.unit_key(&unit.partition))?;
+            }
+        }
+        tx.delete(&TASKS, task_key)?;
+    }
+    if !tasks.is_empty() {
+        return Ok(more(Cursor::default()));
+    }
+    let tables = tx.page(&JOB_TABLES, &own(key), None, ROWS_AT_ONCE)?.items;
+    for (table_key, table) in &tables {
+        if let Some(name) = table.plan.target.as_ref().and_then(|target| target.name.as_ref()) {
+            claim::release_table(tx, key, job.uid(), name)?;
+        }
+        tx.delete(&JOB_TABLES, table_key)?;
+    }
+    let cleared = clear_some(tx, &MANIFESTS, &own(key))? || clear_some(tx, &CHECKS, &own(key))?;
+    if !tables.is_empty() || cleared || clear_some(tx, &LOGS, &own(key))? {
+        return Ok(more(Cursor::default()));
+    }
+    tx.delete(&JOBS, key)?;
+    Ok(Step::Done(None))
+}

@@ -1,0 +1,124 @@
+//! Keeps what hangs on a task in step with it, in the same commit: its table, its job, and what the catalog is to be told.
+//! Every change of a task goes through [`save`], or through a [`Roll`] when tasks of one table change together.
+
+use mms_proto::scheduler::v1::LogLevel;
+use mms_store::{Read, Tx};
+
+use super::stored;
+use crate::error::Result;
+use crate::key::{TableKey, TaskKey};
+use crate::moment::Moment;
+use crate::name;
+use crate::record::{Job, JobEvent, JobTable, TableEvent, Target, Task, TaskDelta, TaskEvent, TaskState, flip};
+use crate::report::log::{self, Line};
+use crate::report::notice;
+use crate::store::{JOB_TABLES, JOBS, TASKS};
+
+/// Stores a task that changed, with all that follows for its table and job. `before` is the task as it was stored.
+pub fn save(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, before: &Task, after: Task) -> Result<()> {
+    let mut roll = Roll::open(tx, &after.table_key(&key.job))?;
+    roll.take(tx, at, key, before, after)?;
+    roll.close(tx)
+}
+
+/// A table and its job, while tasks of the table change: read once, written once.
+pub struct Roll {
+    key: TableKey,
+    table: Option<JobTable>,
+    job: Option<Job>,
+}
+
+impl Roll {
+    /// The table and its job as stored.
+    pub fn open(tx: &Tx<'_>, key: &TableKey) -> Result<Self> {
+        Ok(Self { table: tx.get(&JOB_TABLES, key)?, job: tx.get(&JOBS, &key.job)?, key: key.clone() })
+    }
+
+    /// Whether this is the table of a task.
+    pub fn is_of(&self, key: &TaskKey, task: &Task) -> bool {
+        task.table_key(&key.job) == self.key
+    }
+
+    /// Where the table goes.
+    pub fn target(&self) -> Option<&Target> {
+        self.table.as_ref().and_then(|table| table.plan.target.as_ref())
+    }
+
+    /// Bytes that [`close`](Self::close) writes, about.
+    pub fn weight(&self) -> usize {
+        self.table.as_ref().map_or(0, prost::Message::encoded_len)
+    }
+
+    /// A task of the table changed.
+    pub fn take(&mut self, tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, before: &Task, mut after: Task) -> Result<()> {
+        after.stored_in(tx.revision());
+        let delta = TaskDelta::between(before, &after);
+        let mut tables_done = 0;
+        if let Some(table) = &mut self.table {
+            let was = table.is_done();
+            table.apply(at, TableEvent::TaskChanged(delta.clone()))?;
+            tables_done = flip(was, table.is_done());
+            let content = self.job.as_ref().map(|job| *job.spec().content);
+            notice::leave(tx, at, key, content, table, &after, (before.told(), after.told()))?;
+        }
+        if let Some(job) = &mut self.job {
+            stored::apply(at, &key.job, job, JobEvent::TaskChanged { delta, tables_done })?;
+        }
+        tx.put(&TASKS, key, &after)?;
+        let makes_table = after.planned().makes_table;
+        if makes_table && !before.state.table_made() && after.state.table_made() {
+            self.unblock(tx, at, key)?;
+        }
+        if makes_table && before.state != TaskState::SchemaFailed && after.state == TaskState::SchemaFailed {
+            self.fail_blocked(tx, at, key, &after)?;
+        }
+        Ok(())
+    }
+
+    /// The table is made: its other tasks may go.
+    fn unblock(&mut self, tx: &mut Tx<'_>, at: &Moment, maker: &TaskKey) -> Result<()> {
+        for (key, before) in self.others(tx, maker)? {
+            let mut after = before.clone();
+            after.apply(at, TaskEvent::TableMade)?;
+            self.take(tx, at, &key, &before, after)?;
+        }
+        Ok(())
+    }
+
+    /// The table cannot be made: the tasks that wait for it cannot go either.
+    fn fail_blocked(&mut self, tx: &mut Tx<'_>, at: &Moment, maker: &TaskKey, cause: &Task) -> Result<()> {
+        let message = format!("failed, as {} could not make the table", name::task_name(maker));
+        let line = Line { level: LogLevel::Error, ..Line::own(message) };
+        for (key, before) in self.others(tx, maker)? {
+            if before.blocked && before.state == TaskState::Init {
+                let mut after = before.clone();
+                after.apply(at, TaskEvent::TableFailed(cause.reason.clone()))?;
+                log::write(tx, at, &key, &mut after, &line)?;
+                self.take(tx, at, &key, &before, after)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn others(&self, tx: &Tx<'_>, maker: &TaskKey) -> Result<Vec<(TaskKey, Task)>> {
+        let Some(table) = &self.table else { return Ok(Vec::new()) };
+        let mut others = Vec::new();
+        for number in table.tasks().filter(|number| *number != maker.number) {
+            let key = TaskKey { number, ..maker.clone() };
+            others.extend(tx.get(&TASKS, &key)?.map(|task| (key, task)));
+        }
+        Ok(others)
+    }
+
+    /// Writes table and job.
+    pub fn close(self, tx: &mut Tx<'_>) -> Result<()> {
+        if let Some(mut table) = self.table {
+            table.stored_in(tx.revision());
+            tx.put(&JOB_TABLES, &self.key, &table)?;
+        }
+        if let Some(job) = self.job {
+            stored::keep(tx, &self.key.job, job)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,185 @@
+//! What is known of leases only while this process lives: when they run out, and how far their holders say they are.
+//! Losing it costs nothing but time: after a restart every lease gets one full term of grace.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::key::{JobKey, TaskKey};
+use crate::record::Epoch;
+
+/// How far a holder says it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Rows read.
+    pub rows: i64,
+    /// Bytes of source files read.
+    pub bytes: i64,
+}
+
+struct Held {
+    epoch: Epoch,
+    expires: Instant,
+    progress: Progress,
+}
+
+/// Time over which speed is measured.
+const SPEED_WINDOW: Duration = Duration::from_secs(60);
+/// Samples of one job that are kept.
+const SAMPLES_MAX: usize = 240;
+
+#[derive(Default)]
+struct Inner {
+    held: HashMap<TaskKey, Held>,
+    seen: HashMap<String, i64>,
+    speed: HashMap<JobKey, VecDeque<(Instant, i64)>>,
+}
+
+/// The leases' clock.
+pub struct Leases {
+    term: Duration,
+    inner: Mutex<Inner>,
+}
+
+impl Leases {
+    /// Leases of this term.
+    pub fn new(term: Duration) -> Self {
+        Self { term, inner: Mutex::default() }
+    }
+
+    /// How long a lease lasts without a heartbeat.
+    pub fn term(&self) -> Duration {
+        self.term
+    }
+
+    /// A lease was given, or found at start.
+    pub fn begin(&self, key: TaskKey, epoch: Epoch, now: Instant) {
+        let held = Held { epoch, expires: now + self.term, progress: Progress::default() };
+        self.inner.lock().held.insert(key, held);
+    }
+
+    /// Lets a lease that is in the store, but that nobody here was told of, run out like any other: whoever asked for it
+    /// may have gone away before the answer.
+    pub fn adopt(&self, key: TaskKey, epoch: Epoch, now: Instant) {
+        let known = self.inner.lock().held.get(&key).is_some_and(|held| held.epoch == epoch);
+        if !known {
+            self.begin(key, epoch, now);
+        }
+    }
+
+    /// Whether a lease of a task is on the clock.
+    pub fn knows(&self, key: &TaskKey) -> bool {
+        self.inner.lock().held.contains_key(key)
+    }
+
+    /// A heartbeat came for a lease that holds.
+    pub fn beat(&self, key: &TaskKey, epoch: Epoch, progress: Progress, now: Instant) {
+        if let Some(held) = self.inner.lock().held.get_mut(key)
+            && held.epoch == epoch
+        {
+            held.expires = now + self.term;
+            held.progress = progress;
+        }
+    }
+
+    /// A lease ended.
+    pub fn end(&self, key: &TaskKey, epoch: Epoch) {
+        let held = &mut self.inner.lock().held;
+        if held.get(key).is_some_and(|h| h.epoch == epoch) {
+            held.remove(key);
+        }
+    }
+
+    /// Leases whose time is up.
+    pub fn due(&self, now: Instant) -> Vec<(TaskKey, Epoch)> {
+        let inner = self.inner.lock();
+        inner.held.iter().filter(|(_, h)| h.expires <= now).map(|(key, h)| (key.clone(), h.epoch)).collect()
+    }
+
+    /// How far the holder of a task says it is.
+    pub fn progress(&self, key: &TaskKey) -> Progress {
+        self.inner.lock().held.get(key).map(|held| held.progress).unwrap_or_default()
+    }
+
+    /// The same, summed over the tasks of a job, by source table's tasks if a filter says so.
+    pub fn sum(&self, job: &JobKey, takes: impl Fn(u32) -> bool) -> Progress {
+        let inner = self.inner.lock();
+        let own = inner.held.iter().filter(|(key, _)| key.job == *job && takes(key.number));
+        own.fold(Progress::default(), |sum, (_, held)| Progress {
+            rows: sum.rows + held.progress.rows,
+            bytes: sum.bytes + held.progress.bytes,
+        })
+    }
+
+    /// Notes that a worker was heard of.
+    pub fn saw(&self, worker: &str, now_ms: i64) {
+        self.inner.lock().seen.insert(worker.to_owned(), now_ms);
+    }
+
+    /// When a worker was last heard of, if this process did.
+    pub fn seen(&self, worker: &str) -> Option<i64> {
+        self.inner.lock().seen.get(worker).copied()
+    }
+
+    /// Forgets a worker.
+    pub fn unsee(&self, worker: &str) {
+        self.inner.lock().seen.remove(worker);
+    }
+
+    /// Bytes a second of a job over the last minute, given how many are done now.
+    pub fn speed(&self, job: &JobKey, bytes_done: i64, now: Instant) -> i64 {
+        let inner = &mut *self.inner.lock();
+        let samples = inner.speed.entry(job.clone()).or_default();
+        while samples.front().is_some_and(|(at, _)| now.duration_since(*at) > SPEED_WINDOW)
+            || samples.len() >= SAMPLES_MAX
+        {
+            samples.pop_front();
+        }
+        samples.push_back((now, bytes_done));
+        let Some((first, bytes)) = samples.front() else { return 0 };
+        let seconds = now.duration_since(*first).as_secs_f64();
+        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // a rate for people
+        if seconds > 0.5 { ((bytes_done - bytes).max(0) as f64 / seconds) as i64 } else { 0 }
+    }
+
+    /// Forgets a job that ended.
+    pub fn forget(&self, job: &JobKey) {
+        self.inner.lock().speed.remove(job);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task() -> TaskKey {
+        TaskKey { job: JobKey { data_source: "s".to_owned(), job: "j".to_owned() }, number: 1 }
+    }
+
+    #[test]
+    fn a_lease_that_nobody_was_told_of_runs_out_too() {
+        let leases = Leases::new(Duration::from_secs(10));
+        let (start, key) = (Instant::now(), task());
+        let epoch = Epoch { incarnation: 1, counter: 1 };
+        leases.adopt(key.clone(), epoch, start);
+        leases.adopt(key.clone(), epoch, start + Duration::from_secs(9));
+        assert_eq!(leases.due(start + Duration::from_secs(10)), vec![(key, epoch)]);
+    }
+
+    #[test]
+    fn a_heartbeat_of_an_old_epoch_prolongs_nothing() {
+        let leases = Leases::new(Duration::from_secs(10));
+        let (start, key) = (Instant::now(), task());
+        let (old, new) = (Epoch { incarnation: 1, counter: 1 }, Epoch { incarnation: 1, counter: 2 });
+        leases.begin(key.clone(), new, start);
+        leases.beat(&key, old, Progress::default(), start + Duration::from_secs(9));
+        assert_eq!(leases.due(start + Duration::from_secs(10)), vec![(key.clone(), new)]);
+        leases.end(&key, old);
+        assert_eq!(leases.due(start + Duration::from_secs(10)).len(), 1);
+        leases.beat(&key, new, Progress { rows: 5, bytes: 7 }, start + Duration::from_secs(9));
+        assert!(leases.due(start + Duration::from_secs(10)).is_empty());
+        assert_eq!(leases.progress(&key).rows, 5);
+    }
+}

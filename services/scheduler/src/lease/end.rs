@@ -1,0 +1,30 @@
+//! Taking tasks back, inside a commit.
+
+use mms_proto::scheduler::v1::LogLevel;
+use mms_store::{Read, Tx};
+
+use crate::error::Result;
+use crate::job::rollup;
+use crate::key::TaskKey;
+use crate::moment::Moment;
+use crate::record::{Epoch, LeaseEnd, TaskEvent};
+use crate::report::log::{self, Line};
+use crate::store::TASKS;
+
+/// Ends a lease; the task goes back to what was done for sure. Nothing happens if the epoch is not the present one.
+pub fn end(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, epoch: Epoch, why: LeaseEnd) -> Result<bool> {
+    let Some(before) = tx.get(&TASKS, key)?.filter(|task| task.epoch == epoch) else { return Ok(false) };
+    let Some(worker) = before.worker() else { return Ok(false) };
+    let text = match why {
+        LeaseEnd::Expired => "the lease ran out",
+        LeaseEnd::Released => "the lease was given back",
+        LeaseEnd::Restarted => "the worker restarted",
+        LeaseEnd::Stopped => "the job was stopped",
+    };
+    let level = if why.is_loss() { LogLevel::Warning } else { LogLevel::Info };
+    let mut task = before.clone();
+    task.apply(at, TaskEvent::LeaseEnded(why))?;
+    log::write(tx, at, key, &mut task, &Line { level, ..Line::own(format!("{text} (workers/{worker})")) })?;
+    rollup::save(tx, at, key, &before, task)?;
+    Ok(true)
+}

@@ -1,0 +1,68 @@
+//! Leases run out: the background task that ends those whose holders were not heard of in time.
+
+use std::time::Duration;
+
+use mms_store::{Read, Scope};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::end;
+use crate::error::{Result, SchedulerError};
+use crate::key::TaskKey;
+use crate::name;
+use crate::record::LeaseEnd;
+use crate::scheduler::Scheduler;
+use crate::store::{LEASED_TASKS, TASKS};
+
+/// How often leases are looked at; well below any term.
+const LEASE_TICK: Duration = Duration::from_millis(250);
+
+/// Gives every lease that is in the store and not on the clock one full term: at start all of them, later those whose
+/// worker went away before it heard of them. Reads no task that is on the clock: this is done often.
+pub fn adopt(scheduler: &Scheduler) -> Result<()> {
+    let mut next = None;
+    loop {
+        let found = scheduler.store.read(|read| {
+            let page = read.index_keys(&TASKS, &LEASED_TASKS, &Scope::all(), next.as_ref(), 1000)?;
+            let unknown = page.items.iter().filter(|key| !scheduler.leases.knows(key));
+            let read_one =
+                |key: &TaskKey| Ok::<_, SchedulerError>(read.get(&TASKS, key)?.map(|task| (key.clone(), task)));
+            let unknown = unknown.map(read_one).collect::<Result<Vec<_>>>()?;
+            Ok::<_, SchedulerError>((unknown, page.next))
+        })?;
+        for (key, task) in found.0.into_iter().flatten() {
+            scheduler.leases.adopt(key, task.epoch, Instant::now());
+        }
+        next = found.1;
+        if next.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// Ends leases whose holders were not heard of in time.
+pub async fn expire(scheduler: Scheduler, stop: CancellationToken) {
+    let mut tick = tokio::time::interval(LEASE_TICK);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        if let Err(error) = adopt(&scheduler) {
+            tracing::error!(%error, "the leases could not be read");
+        }
+        for (key, epoch) in scheduler.leases.due(Instant::now()) {
+            let at = scheduler.moment();
+            let task = key.clone();
+            match scheduler.store.commit(move |tx| end::end(tx, &at, &task, epoch, LeaseEnd::Expired)).await {
+                Ok(ended) => {
+                    scheduler.leases.end(&key, epoch);
+                    if ended {
+                        tracing::info!(task = name::task_name(&key), "the lease ran out");
+                    }
+                }
+                Err(error) => tracing::error!(%error, task = name::task_name(&key), "a lease could not be ended"),
+            }
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What a worker says of its leases between their begin and their end: heartbeats, and that it gives them back.
+
+use mms_store::Tx;
+use tokio::time::Instant;
+
+use super::clock::Progress;
+use super::{end, held};
+use crate::error::{Result, SchedulerError};
+use crate::key::TaskKey;
+use crate::record::{Epoch, Holder, LeaseEnd, TaskEvent};
+use crate::scheduler::Scheduler;
+use crate::store::TASKS;
+
+/// Prolongs a lease, if the worker holds it; whether it does. A checkpoint that is not empty is kept for a successor.
+pub async fn beat(
+    scheduler: &Scheduler,
+    holder: &Holder,
+    key: &TaskKey,
+    epoch: Epoch,
+    progress: Progress,
+    checkpoint: Vec<u8>,
+) -> Result<bool> {
+    let at = scheduler.moment();
+    let holds = if checkpoint.is_empty() {
+        scheduler.store.read(|read| held::held(read, &at, key, holder, epoch)).map(drop)
+    } else {
+        let (key, holder) = (key.clone(), holder.clone());
+        let keep = move |tx: &mut Tx<'_>| {
+            let mut task = held::held(tx, &at, &key, &holder, epoch)?;
+            task.apply(&at, TaskEvent::CheckpointKept(checkpoint))?;
+            tx.put(&TASKS, &key, &task)?;
+            Ok::<_, SchedulerError>(())
+        };
+        scheduler.store.commit(keep).await
+    };
+    match holds {
+        Ok(()) => {
+            scheduler.leases.beat(key, epoch, progress, Instant::now());
+            Ok(true)
+        }
+        Err(SchedulerError::Fenced(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes a lease back that its holder gives; one that it has no more is left alone.
+pub async fn give_back(scheduler: &Scheduler, holder: &Holder, key: &TaskKey, epoch: Epoch) -> Result<()> {
+    let (at, task, by) = (scheduler.moment(), key.clone(), holder.clone());
+    let give_back = move |tx: &mut Tx<'_>| match held::held(tx, &at, &task, &by, epoch) {
+        Ok(_) => end::end(tx, &at, &task, epoch, LeaseEnd::Released).map(drop),
+        Err(SchedulerError::Fenced(_)) => Ok(()),
+        Err(error) => Err(error),
+    };
+    scheduler.store.commit(give_back).await?;
+    scheduler.leases.end(key, epoch);
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! Who holds what: the fence that everything passes which a worker says of a task. Reads only.
+
+use mms_store::{Read, Scope};
+
+use crate::error::{Result, SchedulerError};
+use crate::key::TaskKey;
+use crate::moment::Moment;
+use crate::name;
+use crate::record::{Epoch, Holder, Task, Worker};
+use crate::store::{LEASED_TASKS, TASKS, WORKERS};
+
+/// The registered worker, if this is its present process.
+pub fn worker(read: &impl Read, holder: &Holder) -> Result<Worker> {
+    let unknown = || SchedulerError::WorkerUnknown(holder.worker.clone());
+    read.get(&WORKERS, &holder.worker)?.filter(|known| known.instance == holder.instance).ok_or_else(unknown)
+}
+
+/// The task, if this worker holds it in this epoch. A store that was restored from a copy has another incarnation, so
+/// that no lease of the copy holds here.
+pub fn held(read: &impl Read, at: &Moment, key: &TaskKey, holder: &Holder, epoch: Epoch) -> Result<Task> {
+    let fenced = || SchedulerError::Fenced(name::task_name(key));
+    let task = read.get(&TASKS, key)?.ok_or_else(fenced)?;
+    let holds = task.holder.as_ref() == Some(holder) && task.epoch == epoch && is_of(at, epoch);
+    if holds { Ok(task) } else { Err(fenced()) }
+}
+
+/// The same of a worker that says no process: the epoch is of one lease, and so of one process.
+pub fn held_by(read: &impl Read, at: &Moment, key: &TaskKey, worker: &str, epoch: Epoch) -> Result<Task> {
+    let task = read.get(&TASKS, key)?.ok_or_else(|| SchedulerError::NotFound(name::task_name(key)))?;
+    let holds = task.worker() == Some(worker) && task.epoch == epoch && is_of(at, epoch);
+    if holds { Ok(task) } else { Err(SchedulerError::Fenced(name::task_name(key))) }
+}
+
+/// Whether an epoch is of this life of the store.
+pub fn is_of(at: &Moment, epoch: Epoch) -> bool {
+    epoch.incarnation == at.incarnation.number
+}
+
+/// All leases there are, or those of one worker.
+pub fn all(read: &impl Read, worker: Option<&str>) -> Result<Vec<(TaskKey, Task)>> {
+    let mut leases = Vec::new();
+    let mut next = None;
+    loop {
+        let page = read.index_page(&TASKS, &LEASED_TASKS, &Scope::all(), next.as_ref(), 1000)?;
+        leases.extend(page.items.into_iter().filter(|(_, task)| worker.is_none_or(|id| task.worker() == Some(id))));
+        match page.next {
+            Some(cursor) => next = Some(cursor),
+            None => return Ok(leases),
+        }
+    }
+}

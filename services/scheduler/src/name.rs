@@ -1,0 +1,95 @@
+//! From keys of the store to resource names and back. The one place that knows both.
+
+use mms_proto::name::{DataSourceName, JobName, JobTableName, ResourceId, SchemaName, SourceId, TableName, TaskName};
+
+use crate::error::{Result, SchedulerError};
+use crate::key::{JobKey, TableKey, TaskKey};
+
+/// Task ids are their numbers, padded so that they sort as text.
+fn task_id(number: u32) -> String {
+    format!("t{number:06}")
+}
+
+/// The name of a job.
+pub fn job_name(key: &JobKey) -> String {
+    format!("dataSources/{}/jobs/{}", key.data_source, key.job)
+}
+
+/// The key of a job.
+pub fn job_key(name: &JobName) -> JobKey {
+    JobKey { data_source: name.parent().id().as_str().to_owned(), job: name.id().as_str().to_owned() }
+}
+
+/// The name of a task.
+pub fn task_name(key: &TaskKey) -> String {
+    format!("{}/tasks/{}", job_name(&key.job), task_id(key.number))
+}
+
+/// The key of a task. An id that is no number of ours names nothing.
+pub fn task_key(name: &TaskName) -> Result<TaskKey> {
+    let id = name.id().as_str();
+    let number = id.strip_prefix('t').and_then(|digits| digits.parse().ok()).filter(|n| task_id(*n) == id);
+    let number = number.ok_or_else(|| SchedulerError::NotFound(name.to_string()))?;
+    Ok(TaskKey { job: job_key(name.parent()), number })
+}
+
+/// The key of a task named in a message of a worker.
+pub fn parse_task(name: &str) -> Result<TaskKey> {
+    task_key(&name.parse::<TaskName>().map_err(|_| SchedulerError::NotFound(name.to_owned()))?)
+}
+
+/// The key of the job of `dataSources/*/jobs/*/tasks/-`.
+pub fn job_of_tasks(parent: &str) -> Result<JobKey> {
+    let job = parent.strip_suffix("/tasks/-").unwrap_or(parent);
+    let name: JobName = job.parse().map_err(|_| SchedulerError::NotFound(job.to_owned()))?;
+    Ok(job_key(&name))
+}
+
+/// The name of the source table of a table of a job.
+pub fn source_table_name(key: &TableKey) -> Result<String> {
+    let bad = |error: String| SchedulerError::NotFound(error);
+    let source = DataSourceName::new(ResourceId::new(&*key.job.data_source).map_err(bad)?);
+    let schema = SchemaName::new(source, SourceId::new(&*key.schema).map_err(bad)?);
+    Ok(TableName::new(schema, SourceId::new(&*key.table).map_err(bad)?).to_string())
+}
+
+/// The name of a source table as a job has it.
+pub fn job_table_name(key: &TableKey) -> Result<String> {
+    let table = source_table_name(key)?;
+    let below = table.split('/').skip(2).collect::<Vec<_>>().join("/");
+    Ok(format!("{}/{below}", job_name(&key.job)))
+}
+
+/// The key of a source table as a job has it.
+pub fn job_table_key(name: &JobTableName) -> TableKey {
+    TableKey {
+        job: job_key(name.parent().parent()),
+        schema: name.parent().id().as_str().to_owned(),
+        table: name.id().as_str().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job() -> JobKey {
+        JobKey { data_source: "lake".into(), job: "j1".into() }
+    }
+
+    #[test]
+    fn a_task_has_one_name() {
+        let key = TaskKey { job: job(), number: 42 };
+        assert_eq!(task_name(&key), "dataSources/lake/jobs/j1/tasks/t000042");
+        assert_eq!(parse_task(&task_name(&key)).unwrap(), key);
+        assert!(parse_task("dataSources/lake/jobs/j1/tasks/t42").is_err());
+    }
+
+    #[test]
+    fn a_table_of_a_job_has_one_name() {
+        let key = TableKey { job: job(), schema: "a b".into(), table: "t/1".into() };
+        let name = job_table_name(&key).unwrap();
+        assert_eq!(name, "dataSources/lake/jobs/j1/schemas/a%20b/tables/t%2F1");
+        assert_eq!(job_table_key(&name.parse().unwrap()), key);
+    }
+}

@@ -1,0 +1,126 @@
+//! Who may write where. What a unit's claim says changes by [`UnitClaim::apply`] alone: at most one intent is open on it.
+//! Pure: no store.
+
+use super::reason::NotTaken;
+use crate::key::JobKey;
+
+/// The job that a claim is of. It holds as long as that very job lives.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Owner {
+    #[prost(string, tag = "1")]
+    pub data_source: String,
+    #[prost(string, tag = "2")]
+    pub job: String,
+    #[prost(string, tag = "3")]
+    pub job_uid: String,
+    /// The source table it is for, as "schema.table".
+    #[prost(string, tag = "4")]
+    pub table: String,
+}
+
+impl Owner {
+    /// The job's key.
+    pub fn key(&self) -> JobKey {
+        JobKey { data_source: self.data_source.clone(), job: self.job.clone() }
+    }
+}
+
+/// Who may write a target unit, and whether a commit of it is open.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct UnitClaim {
+    /// Who claimed it last.
+    #[prost(message, optional, tag = "1")]
+    owner: Option<Owner>,
+    /// The open intent.
+    #[prost(string, optional, tag = "2")]
+    open: Option<String>,
+}
+
+/// What can happen to the claim of a unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClaimEvent<'a> {
+    /// A job claims it, as nobody's claim on it holds.
+    Taken(Owner),
+    /// An intent on it is opened.
+    Opened(&'a str),
+    /// That intent is open no longer.
+    Closed(&'a str),
+}
+
+impl UnitClaim {
+    /// Who claimed it last.
+    pub fn owner(&self) -> Option<&Owner> {
+        self.owner.as_ref()
+    }
+
+    /// The intent that is open on it.
+    pub fn open_intent(&self) -> Option<&str> {
+        self.open.as_deref()
+    }
+
+    /// What happened to it. On an error nothing has changed.
+    ///
+    /// # Errors
+    /// When another intent is open.
+    pub fn apply(&mut self, event: ClaimEvent<'_>) -> Result<(), NotTaken> {
+        let open = self.open_intent();
+        match event {
+            ClaimEvent::Taken(owner) => self.owner = Some(owner),
+            ClaimEvent::Opened(id) if open.is_none_or(|open| open == id) => self.open = Some(id.to_owned()),
+            ClaimEvent::Closed(id) if open == Some(id) => self.open = None,
+            ClaimEvent::Opened(_) => return Err(self.not_taken("another intent")),
+            ClaimEvent::Closed(_) => return Err(self.not_taken("the end of another intent")),
+        }
+        Ok(())
+    }
+
+    fn not_taken(&self, event: &'static str) -> NotTaken {
+        let stands = self.open_intent().map_or_else(|| "free".to_owned(), |open| format!("open for intent {open}"));
+        NotTaken { what: "claim of a unit", stands, event }
+    }
+}
+
+/// That a job writes a target table, whichever of its units.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct TableClaim {
+    /// A claim holds as long as that very job lives.
+    #[prost(string, tag = "1")]
+    pub job_uid: String,
+    /// The source table it is for.
+    #[prost(string, tag = "2")]
+    pub schema: String,
+    #[prost(string, tag = "3")]
+    pub table: String,
+    /// The job may drop the table.
+    #[prost(bool, tag = "4")]
+    pub replaces: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn one_intent_is_open_at_most(acts in proptest::collection::vec((0..3_u8, 0..3_u8), 0..40)) {
+            let (mut claim, mut open) = (UnitClaim::default(), None);
+            for (act, intent) in acts {
+                let id = intent.to_string();
+                let (event, taken) = match act {
+                    0 => (ClaimEvent::Opened(&id), open.is_none_or(|open| open == intent)),
+                    1 => (ClaimEvent::Closed(&id), open == Some(intent)),
+                    _ => (ClaimEvent::Taken(Owner { job: id.clone(), ..Owner::default() }), true),
+                };
+                let before = claim.clone();
+                match claim.apply(event) {
+                    Ok(()) => prop_assert!(taken),
+                    Err(_) => prop_assert!(!taken && claim == before),
+                }
+                open = match (act, taken) { (0, true) => Some(intent), (1, true) => None, _ => open };
+                let open = open.map(|open| open.to_string());
+                prop_assert_eq!(claim.open_intent(), open.as_deref());
+            }
+        }
+    }
+}

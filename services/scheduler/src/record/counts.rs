@@ -1,0 +1,62 @@
+//! Sums over the tables or tasks of a job.
+
+/// Sums over the tables or tasks of a job.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Counts {
+    #[prost(int32, tag = "1")]
+    pub tables_total: i32,
+    #[prost(int32, tag = "2")]
+    pub tables_planned: i32,
+    #[prost(int32, tag = "3")]
+    pub tables_blocked: i32,
+    #[prost(int32, tag = "4")]
+    pub tables_skipped: i32,
+    #[prost(int32, tag = "5")]
+    pub tables_done: i32,
+    #[prost(int32, tag = "6")]
+    pub tasks_total: i32,
+    #[prost(int32, tag = "7")]
+    pub tasks_running: i32,
+    #[prost(int32, tag = "8")]
+    pub tasks_done: i32,
+    #[prost(int32, tag = "9")]
+    pub tasks_failed: i32,
+    #[prost(int64, tag = "10")]
+    pub rows_total: i64,
+    #[prost(int64, tag = "11")]
+    pub rows_done: i64,
+    #[prost(int64, tag = "12")]
+    pub bytes_total: i64,
+    #[prost(int64, tag = "13")]
+    pub bytes_done: i64,
+}
+
+impl Counts {
+    /// Whether every table is planned.
+    pub fn all_planned(&self) -> bool {
+        self.tables_planned >= self.tables_total
+    }
+
+    /// Whether every task has come to an end.
+    pub fn all_ended(&self) -> bool {
+        self.tasks_done + self.tasks_failed >= self.tasks_total
+    }
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.tables_total += other.tables_total;
+        self.tables_planned += other.tables_planned;
+        self.tables_blocked += other.tables_blocked;
+        self.tables_skipped += other.tables_skipped;
+        self.tables_done += other.tables_done;
+        self.tasks_total += other.tasks_total;
+        self.tasks_running += other.tasks_running;
+        self.tasks_done += other.tasks_done;
+        self.tasks_failed += other.tasks_failed;
+        self.rows_total += other.rows_total;
+        self.rows_done += other.rows_done;
+        self.bytes_total += other.bytes_total;
+        self.bytes_done += other.bytes_done;
+    }
+}

@@ -1,0 +1,58 @@
+//! What a change of a task means for its table and its job. Pure sums.
+
+use mms_proto::types::v1::Verdict;
+
+use super::reason::Reason;
+use super::task::Task;
+use super::task_state::TaskState;
+
+/// What a change of a task means for its table and its job. Numbers below 0 take away.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TaskDelta {
+    /// Somebody holds the task now.
+    pub is_leased: bool,
+    /// Why it failed, if it has.
+    pub failed_for: Option<Option<Reason>>,
+    /// Tasks that are leased.
+    pub leased: i32,
+    /// Tasks that failed.
+    pub failed: i32,
+    /// Tasks that are done.
+    pub done: i32,
+    /// Rows of tasks that are done.
+    pub rows: i64,
+    /// Their bytes.
+    pub bytes: i64,
+    /// Rows of them that verification counted in the target, if it counted them.
+    pub counted: Option<i64>,
+}
+
+impl TaskDelta {
+    /// What lies between two states of a task.
+    pub fn between(before: &Task, after: &Task) -> Self {
+        let is_done = |task: &Task| task.state == TaskState::Done;
+        let done = flip(is_done(before), is_done(after));
+        let task = if done < 0 { before } else { after };
+        let counted = counted_rows(task).filter(|_| done != 0);
+        Self {
+            is_leased: after.leased(),
+            failed_for: after.state.is_failed().then(|| after.reason.clone()),
+            leased: flip(before.leased(), after.leased()),
+            failed: flip(before.state.is_failed(), after.state.is_failed()),
+            done,
+            rows: i64::from(done) * task.rows_done,
+            bytes: i64::from(done) * task.bytes_done,
+            counted: counted.map(|rows| i64::from(done) * rows),
+        }
+    }
+}
+
+/// What is added when something becomes true, and taken away when it is true no longer.
+pub fn flip(before: bool, after: bool) -> i32 {
+    i32::from(after) - i32::from(before)
+}
+
+/// Rows that verification counted in the target.
+fn counted_rows(task: &Task) -> Option<i64> {
+    task.verification.filter(|found| found.verdict == Verdict::Equal)?.target_rows
+}

@@ -1,0 +1,30 @@
+//! What the catalog is to be told.
+
+use mms_proto::types::v1::MigrationState;
+
+use super::known::Known;
+use super::target::{TargetName, Version};
+
+/// The last number that was given out.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Sequence {
+    #[prost(uint64, tag = "1")]
+    pub last: u64,
+}
+
+/// Something the catalog is to be told.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Notice {
+    #[prost(string, tag = "1")]
+    pub task: String,
+    #[prost(string, tag = "2")]
+    pub table: String,
+    #[prost(string, repeated, tag = "3")]
+    pub partitions: Vec<String>,
+    #[prost(message, required, tag = "4")]
+    pub state: Known<MigrationState>,
+    #[prost(message, optional, tag = "5")]
+    pub version: Option<Version>,
+    #[prost(message, optional, tag = "6")]
+    pub target: Option<TargetName>,
+}

@@ -1,0 +1,110 @@
+//! What a job was asked to do.
+
+use std::collections::BTreeMap;
+
+use mms_proto::scheduler::v1::{MigrationContent, UnsupportedTables};
+use mms_proto::types::v1::{StatisticsMismatch, TargetKind, TargetPolicy, UnsupportedType, VerificationLevel};
+
+use super::known::Known;
+use super::target::TargetName;
+
+/// What a job was asked to do, defaults filled in.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Spec {
+    /// Schemas scope: names; empty with `tables` empty: all schemas.
+    #[prost(string, repeated, tag = "1")]
+    pub schemas: Vec<String>,
+    #[prost(string, repeated, tag = "2")]
+    pub table_whitelist: Vec<String>,
+    #[prost(string, repeated, tag = "3")]
+    pub table_blacklist: Vec<String>,
+    /// Tables scope.
+    #[prost(message, repeated, tag = "4")]
+    pub tables: Vec<SourceTable>,
+    #[prost(bool, tag = "5")]
+    pub tables_scope: bool,
+    #[prost(message, required, tag = "6")]
+    pub content: Known<MigrationContent>,
+    #[prost(message, required, tag = "7")]
+    pub verification_level: Known<VerificationLevel>,
+    #[prost(message, required, tag = "8")]
+    pub target_policy: Known<TargetPolicy>,
+    #[prost(bool, tag = "9")]
+    pub force: bool,
+    /// 0: none.
+    #[prost(int64, tag = "10")]
+    pub deadline_ms: i64,
+    #[prost(int32, tag = "11")]
+    pub priority: i32,
+    #[prost(string, tag = "12")]
+    pub pool: String,
+    /// What is said of single tables, at most once of each.
+    #[prost(message, repeated, tag = "13")]
+    pub table_options: Vec<TableOptions>,
+    #[prost(message, required, tag = "14")]
+    pub unsupported_tables: Known<UnsupportedTables>,
+    /// As asked; 0: as the data source says.
+    #[prost(int32, tag = "15")]
+    pub max_concurrent_tasks: i32,
+    #[prost(int32, tag = "16")]
+    pub max_partitions_per_task: i32,
+    #[prost(int64, tag = "17")]
+    pub max_bytes_per_task: i64,
+    #[prost(int32, tag = "18")]
+    pub max_attempts: i32,
+    #[prost(btree_map = "string, string", tag = "19")]
+    pub sql_parameters: BTreeMap<String, String>,
+    #[prost(string, tag = "20")]
+    pub tunnel_quota: String,
+}
+
+/// A table that somebody named.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct SourceTable {
+    #[prost(string, tag = "1")]
+    pub schema: String,
+    #[prost(string, tag = "2")]
+    pub table: String,
+}
+
+/// What a job says of one table.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct TableOptions {
+    #[prost(message, required, tag = "1")]
+    pub table: SourceTable,
+    /// Empty parts: as the catalog says.
+    #[prost(message, optional, tag = "2")]
+    pub target: Option<TargetName>,
+    #[prost(message, required, tag = "3")]
+    pub target_kind: Known<TargetKind>,
+    #[prost(btree_map = "string, string", tag = "4")]
+    pub column_names: BTreeMap<String, String>,
+    #[prost(int32, tag = "5")]
+    pub lifecycle_days: i32,
+    #[prost(message, required, tag = "6")]
+    pub large_decimals: Known<UnsupportedType>,
+    #[prost(message, required, tag = "7")]
+    pub variant: Known<UnsupportedType>,
+    #[prost(message, required, tag = "8")]
+    pub interval: Known<UnsupportedType>,
+    #[prost(message, required, tag = "9")]
+    pub statistics_mismatch: Known<StatisticsMismatch>,
+}
+
+/// Limits that hold for a job: the data source's settings, with the job's own over them.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Limits {
+    #[prost(int32, tag = "1")]
+    pub max_concurrent_tasks: i32,
+    /// The data source's own bound, over the tasks of all its jobs.
+    #[prost(int32, tag = "2")]
+    pub source_max_concurrent_tasks: i32,
+    #[prost(int32, tag = "3")]
+    pub max_partitions_per_task: i32,
+    #[prost(int64, tag = "4")]
+    pub max_bytes_per_task: i64,
+    #[prost(btree_map = "string, string", tag = "5")]
+    pub sql_parameters: BTreeMap<String, String>,
+    #[prost(string, tag = "6")]
+    pub tunnel_quota: String,
+}

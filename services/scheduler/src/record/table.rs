@@ -1,0 +1,251 @@
+//! Tables of jobs, and the one way in which such a table changes: [`JobTable::apply`]. What it keeps can be read as if it
+//! were the table's own, and nothing but this file can write it. Pure: no store.
+
+use std::ops::Range;
+
+use mms_proto::scheduler::v1::{DecisionReason, TableDecision};
+
+use super::delta::TaskDelta;
+use super::known::Known;
+use super::reason::{NotTaken, Reason};
+use super::target::{DeltaTable, Finding, Target, Version};
+use crate::moment::Moment;
+
+/// What is decided about a table, and what its plan found.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct TablePlan {
+    #[prost(message, required, tag = "1")]
+    pub decision: Known<TableDecision>,
+    #[prost(message, required, tag = "2")]
+    pub decision_reason: Known<DecisionReason>,
+    #[prost(string, tag = "3")]
+    pub decision_message: String,
+    #[prost(message, optional, tag = "4")]
+    pub version: Option<Version>,
+    #[prost(message, optional, tag = "5")]
+    pub target: Option<Target>,
+    #[prost(message, repeated, tag = "6")]
+    pub findings: Vec<Finding>,
+    /// Why it cannot be moved.
+    #[prost(message, optional, tag = "7")]
+    pub reason: Option<Reason>,
+    #[prost(int64, optional, tag = "8")]
+    pub source_rows: Option<i64>,
+    #[prost(int64, tag = "9")]
+    pub source_bytes: i64,
+    #[prost(string, tag = "10")]
+    pub location: String,
+    /// None: it was not planned.
+    #[prost(message, optional, tag = "11")]
+    pub delta: Option<DeltaTable>,
+}
+
+impl TablePlan {
+    /// A decision, why, and in words.
+    pub fn new(decision: TableDecision, reason: DecisionReason, message: impl Into<String>) -> Self {
+        Self {
+            decision: decision.into(),
+            decision_reason: reason.into(),
+            decision_message: message.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether the table is to be moved.
+    pub fn moves(&self) -> bool {
+        self.decision == TableDecision::Move
+    }
+}
+
+/// What has become of a table so far.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct TableLife {
+    #[prost(message, required, tag = "1")]
+    pub plan: TablePlan,
+    #[prost(bool, tag = "2")]
+    pub planned: bool,
+    /// Number of the first task; those of a table follow each other.
+    #[prost(uint32, tag = "3")]
+    pub first_task: u32,
+    #[prost(int32, tag = "4")]
+    pub task_count: i32,
+    #[prost(int64, tag = "5")]
+    pub unit_count: i64,
+    #[prost(int32, tag = "6")]
+    pub tasks_done: i32,
+    #[prost(int32, tag = "7")]
+    pub tasks_failed: i32,
+    #[prost(int64, tag = "8")]
+    pub rows_done: i64,
+    #[prost(int64, tag = "9")]
+    pub bytes_done: i64,
+    /// Rows that verification counted in the target, of tasks that are done; none: it counted none.
+    #[prost(int64, optional, tag = "10")]
+    pub target_rows: Option<i64>,
+    /// Why it cannot be moved, or why the last of its tasks failed.
+    #[prost(message, optional, tag = "11")]
+    pub reason: Option<Reason>,
+    #[prost(int64, tag = "12")]
+    pub start_time_ms: i64,
+    #[prost(int64, tag = "13")]
+    pub end_time_ms: i64,
+    #[prost(uint64, tag = "14")]
+    pub revision: u64,
+}
+
+/// One table of a job.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct JobTable {
+    #[prost(message, required, tag = "1")]
+    life: TableLife,
+}
+
+/// What can happen to a table of a job.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TableEvent {
+    /// It is planned.
+    Planned {
+        /// What was decided and found.
+        plan: Box<TablePlan>,
+        /// Its tasks.
+        tasks: Range<u32>,
+        /// Its target units.
+        units: i64,
+    },
+    /// A task of it changed.
+    TaskChanged(TaskDelta),
+    /// What blocked it may have passed: it is to be planned again.
+    Unplanned,
+}
+
+impl std::ops::Deref for JobTable {
+    type Target = TableLife;
+
+    fn deref(&self) -> &TableLife {
+        &self.life
+    }
+}
+
+impl JobTable {
+    /// A table of a job's scope that is not planned yet.
+    pub fn new(plan: TablePlan) -> Self {
+        Self { life: TableLife { plan, ..TableLife::default() } }
+    }
+
+    /// What was decided and found.
+    pub fn into_plan(self) -> TablePlan {
+        self.life.plan
+    }
+
+    /// The revision in which it is stored.
+    pub fn stored_in(&mut self, revision: u64) {
+        self.life.revision = revision;
+    }
+
+    /// The numbers of its tasks.
+    pub fn tasks(&self) -> Range<u32> {
+        self.first_task..self.first_task + self.task_count.unsigned_abs()
+    }
+
+    /// Whether all its tasks are done.
+    pub fn is_done(&self) -> bool {
+        self.tasks_done == self.task_count
+    }
+
+    /// Whether all its tasks have come to an end.
+    pub fn is_ended(&self) -> bool {
+        self.tasks_done + self.tasks_failed == self.task_count
+    }
+
+    /// What happened to it. On an error nothing has changed.
+    ///
+    /// # Errors
+    /// When it does not take the event where it stands.
+    pub fn apply(&mut self, at: &Moment, event: TableEvent) -> Result<(), NotTaken> {
+        match event {
+            TableEvent::Planned { plan, tasks, units } if !self.life.planned => {
+                let task_count = i32::try_from(tasks.len()).unwrap_or(i32::MAX);
+                let (reason, revision) = (plan.reason.clone(), self.life.revision);
+                self.life = TableLife {
+                    plan: *plan,
+                    planned: true,
+                    first_task: tasks.start,
+                    task_count,
+                    unit_count: units,
+                    reason,
+                    revision,
+                    ..TableLife::default()
+                };
+                Ok(())
+            }
+            TableEvent::TaskChanged(delta) if self.life.planned => {
+                self.roll(&delta, at.now_ms);
+                Ok(())
+            }
+            TableEvent::Unplanned if self.life.planned && self.life.plan.decision == TableDecision::Blocked => {
+                *self = Self::new(TablePlan::new(TableDecision::Move, DecisionReason::Retried, "tried again by hand"));
+                Ok(())
+            }
+            event => Err(self.not_taken(&event)),
+        }
+    }
+
+    fn not_taken(&self, event: &TableEvent) -> NotTaken {
+        let planned = if self.life.planned { "planned" } else { "not planned" };
+        let event = match event {
+            TableEvent::Planned { .. } => "a plan",
+            TableEvent::TaskChanged(_) => "a change of a task",
+            TableEvent::Unplanned => "to be planned again",
+        };
+        NotTaken { what: "table", stands: format!("{planned}, {:?}", self.life.plan.decision), event }
+    }
+
+    fn roll(&mut self, delta: &TaskDelta, now_ms: i64) {
+        let life = &mut self.life;
+        if life.start_time_ms == 0 && delta.is_leased {
+            life.start_time_ms = now_ms;
+        }
+        life.tasks_done += delta.done;
+        life.tasks_failed += delta.failed;
+        life.rows_done += delta.rows;
+        life.bytes_done += delta.bytes;
+        if let Some(counted) = delta.counted {
+            life.target_rows = Some(life.target_rows.unwrap_or(0) + counted);
+        }
+        life.reason = match (&delta.failed_for, life.tasks_failed) {
+            (Some(reason), _) => reason.clone(),
+            (None, 0) => None,
+            (None, _) => life.reason.take(),
+        };
+        self.life.end_time_ms = if self.is_ended() { now_ms } else { 0 };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::schema;
+
+    #[test]
+    fn a_table_is_planned_once_and_again_only_when_it_was_blocked() {
+        let store = mms_store::Store::in_memory(schema()).expect("a store of memory");
+        let at = Moment { now_ms: 5, spread: 0.5, incarnation: store.incarnation() };
+        let plan = |decision| TableEvent::Planned {
+            plan: Box::new(TablePlan::new(decision, DecisionReason::Named, "")),
+            tasks: 3..5,
+            units: 2,
+        };
+        let task = |done| TableEvent::TaskChanged(TaskDelta { done, ..TaskDelta::default() });
+        let mut table = JobTable::new(TablePlan::new(TableDecision::Move, DecisionReason::Named, ""));
+        table.apply(&at, task(1)).expect_err("it has no tasks");
+        table.apply(&at, TableEvent::Unplanned).expect_err("it is not planned");
+        table.apply(&at, plan(TableDecision::Blocked)).expect("listed");
+        table.apply(&at, plan(TableDecision::Move)).expect_err("planned twice");
+        table.apply(&at, TableEvent::Unplanned).expect("it was blocked");
+        table.apply(&at, plan(TableDecision::Move)).expect("to be planned again");
+        table.apply(&at, TableEvent::Unplanned).expect_err("it is moved");
+        assert_eq!((table.tasks(), table.is_done(), table.end_time_ms), (3..5, false, 0));
+        table.apply(&at, task(2)).expect("its tasks");
+        assert_eq!((table.is_done(), table.end_time_ms), (true, 5));
+    }
+}

@@ -1,0 +1,241 @@
+//! Where a task can stand, which step comes next, and what a failure means. What happens to a task is in [`super::task`],
+//! which alone sets states. Pure: no clock, no store.
+
+use std::time::Duration;
+
+/// Where a task stands. The numbers are kept on disk and are those of the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub enum TaskState {
+    /// Waits for a worker.
+    Init = 1,
+    /// Table and partitions are being made.
+    SchemaDoing = 2,
+    /// They are made.
+    SchemaDone = 3,
+    /// They could not be made.
+    SchemaFailed = 4,
+    /// Rows are being moved.
+    DataDoing = 5,
+    /// All units are published.
+    DataDone = 6,
+    /// Rows could not be moved.
+    DataFailed = 7,
+    /// Both sides are being compared.
+    VerificationDoing = 8,
+    /// They differ, or could not be compared.
+    VerificationFailed = 9,
+    /// All steps are done.
+    Done = 10,
+    /// Its job was stopped before it was done.
+    Stopped = 11,
+}
+
+/// The steps of a task. The numbers are kept on disk and are those of the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum Step {
+    /// Make the table and its partitions.
+    Schema = 1,
+    /// Move the rows.
+    Data = 2,
+    /// Compare both sides.
+    Verification = 3,
+}
+
+impl Step {
+    fn doing(self) -> TaskState {
+        match self {
+            Self::Schema => TaskState::SchemaDoing,
+            Self::Data => TaskState::DataDoing,
+            Self::Verification => TaskState::VerificationDoing,
+        }
+    }
+
+    /// The state of a task that was given up in it.
+    pub fn failed(self) -> TaskState {
+        match self {
+            Self::Schema => TaskState::SchemaFailed,
+            Self::Data => TaskState::DataFailed,
+            Self::Verification => TaskState::VerificationFailed,
+        }
+    }
+}
+
+impl TaskState {
+    /// The step that it is in; none while it waits or when it is at an end.
+    pub fn step(self) -> Option<Step> {
+        match self {
+            Self::SchemaDoing | Self::SchemaFailed => Some(Step::Schema),
+            Self::DataDoing | Self::DataFailed => Some(Step::Data),
+            Self::VerificationDoing | Self::VerificationFailed => Some(Step::Verification),
+            _ => None,
+        }
+    }
+
+    /// Whether it could be leased.
+    pub fn is_ready(self) -> bool {
+        matches!(self, Self::Init | Self::SchemaDone | Self::DataDone)
+    }
+
+    /// Whether it ended in failure.
+    pub fn is_failed(self) -> bool {
+        matches!(self, Self::SchemaFailed | Self::DataFailed | Self::VerificationFailed)
+    }
+
+    /// Whether its table is known to be made.
+    pub fn table_made(self) -> bool {
+        matches!(
+            self,
+            Self::SchemaDone
+                | Self::DataDoing
+                | Self::DataDone
+                | Self::DataFailed
+                | Self::VerificationDoing
+                | Self::VerificationFailed
+                | Self::Done
+        )
+    }
+
+    /// The last state in which something was known to be done: where a task goes whose lease ended early, so that its
+    /// next holder begins with the step that was interrupted.
+    pub fn rest(self) -> Self {
+        match self {
+            Self::SchemaDoing | Self::SchemaFailed => Self::Init,
+            Self::DataDoing | Self::DataFailed => Self::SchemaDone,
+            // What differs is moved again: verification alone would differ again.
+            Self::VerificationFailed => Self::SchemaDone,
+            Self::VerificationDoing => Self::DataDone,
+            other => other,
+        }
+    }
+
+    /// The first step that is not done, of those the task has; None when all are.
+    pub fn next_step(self, steps: &[Step]) -> Option<Step> {
+        let done = match self.rest() {
+            Self::Init | Self::Stopped => None,
+            Self::SchemaDone => Some(Step::Schema),
+            Self::DataDone => Some(Step::Data),
+            _ => return None,
+        };
+        steps.iter().copied().find(|step| done.is_none_or(|done| *step > done))
+    }
+}
+
+/// The state of a leased task that begins a step; None if that is not its next one.
+pub fn begin(state: TaskState, step: Step, steps: &[Step]) -> Option<TaskState> {
+    (state == step.doing() || (state.is_ready() && state.next_step(steps) == Some(step))).then(|| step.doing())
+}
+
+/// Whether a task has a step and is past it.
+pub fn is_done(state: TaskState, step: Step, steps: &[Step]) -> bool {
+    steps.contains(&step) && state.next_step(steps).is_none_or(|next| step < next)
+}
+
+/// The state after a step is done; None if it is not the next one.
+pub fn finish(state: TaskState, step: Step, steps: &[Step]) -> Option<TaskState> {
+    if !(state == step.doing() || (state.is_ready() && state.next_step(steps) == Some(step))) {
+        return None;
+    }
+    if steps.last() == Some(&step) {
+        return Some(TaskState::Done);
+    }
+    Some(match step {
+        Step::Schema => TaskState::SchemaDone,
+        Step::Data => TaskState::DataDone,
+        Step::Verification => TaskState::Done,
+    })
+}
+
+/// Leases of one task that may run out before it is given up: a task that kills its workers must end.
+pub const EXPIRIES_MAX: i32 = 100;
+
+/// What becomes of a task whose attempt failed in `step`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterFailure {
+    /// Tried again after this time, from this state.
+    Again(TaskState, Duration),
+    /// Given up, in this state.
+    GivenUp(TaskState),
+}
+
+/// Decides what a failure means. `failures` counts this one; `spread` is a random number in 0.0..1.0.
+pub fn after_failure(step: Step, permanent: bool, failures: i32, max_attempts: i32, spread: f64) -> AfterFailure {
+    if permanent || failures >= max_attempts {
+        return AfterFailure::GivenUp(step.failed());
+    }
+    AfterFailure::Again(step.failed().rest(), backoff(failures, spread))
+}
+
+const BACKOFF_FIRST: Duration = Duration::from_secs(1);
+const BACKOFF_MAX: Duration = Duration::from_secs(300);
+
+/// Pause before the attempt after `failures` failures: doubling from 1 s to 5 min, and half of it random, so that tasks
+/// that failed together do not come back together.
+pub fn backoff(failures: i32, spread: f64) -> Duration {
+    let doublings = failures.clamp(1, 20).unsigned_abs() - 1;
+    let full = BACKOFF_FIRST.saturating_mul(1 << doublings).min(BACKOFF_MAX);
+    full.mul_f64(0.5 + 0.5 * spread.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const STEPS: [Step; 3] = [Step::Schema, Step::Data, Step::Verification];
+
+    fn any_steps() -> impl Strategy<Value = Vec<Step>> {
+        proptest::sample::subsequence(STEPS.to_vec(), 1..=3)
+    }
+
+    proptest! {
+        #[test]
+        fn doing_each_next_step_ends_in_done(steps in any_steps()) {
+            let mut state = TaskState::Init;
+            let mut walked = Vec::new();
+            while let Some(step) = state.next_step(&steps) {
+                prop_assert_eq!(begin(state, step, &steps), Some(step.doing()));
+                prop_assert!(!is_done(step.doing(), step, &steps));
+                state = finish(step.doing(), step, &steps).expect("the step that was begun can be finished");
+                prop_assert!(is_done(state, step, &steps));
+                walked.push(step);
+            }
+            prop_assert_eq!(state, TaskState::Done);
+            prop_assert_eq!(walked, steps);
+        }
+
+        #[test]
+        fn an_interrupted_step_is_begun_again(steps in any_steps(), at in 0..3_usize) {
+            let step = steps[at.min(steps.len() - 1)];
+            let rest = step.doing().rest();
+            prop_assert!(rest.is_ready());
+            prop_assert_eq!(rest.next_step(&steps), Some(step));
+        }
+
+        #[test]
+        fn pauses_grow_and_are_bounded(failures in 1..1000, spread in 0.0..1.0_f64) {
+            let pause = backoff(failures, spread);
+            prop_assert!(pause >= Duration::from_millis(500) && pause <= BACKOFF_MAX);
+            prop_assert!(backoff(failures + 1, spread) >= pause);
+        }
+
+        #[test]
+        fn attempts_are_bounded(step in proptest::sample::select(STEPS.to_vec()), max in 1..10) {
+            let ended = after_failure(step, false, max, max, 0.5);
+            prop_assert_eq!(ended, AfterFailure::GivenUp(step.failed()));
+            prop_assert!(matches!(after_failure(step, true, 1, max, 0.5), AfterFailure::GivenUp(_)));
+        }
+    }
+
+    #[test]
+    fn rows_that_differ_are_moved_again() {
+        assert_eq!(TaskState::VerificationFailed.rest().next_step(&STEPS), Some(Step::Data));
+    }
+
+    #[test]
+    fn a_step_out_of_turn_is_refused() {
+        assert_eq!(finish(TaskState::SchemaDoing, Step::Data, &STEPS), None);
+        assert_eq!(begin(TaskState::Init, Step::Verification, &STEPS), None);
+    }
+}

@@ -1,0 +1,126 @@
+//! What the catalog is to be told of tasks: written down in the commit that changes the task, told later by
+//! [`super::tell`]. Decides what is said, never when.
+
+use mms_proto::scheduler::v1::MigrationContent;
+use mms_proto::types::v1::MigrationState;
+use mms_store::{Read, Tx};
+
+use crate::error::Result;
+use crate::key::TaskKey;
+use crate::moment::Moment;
+use crate::name;
+use crate::record::{JobTable, Notice, Sequence, Step, Task};
+use crate::store::{JOB_TABLES, NOTICE_SEQUENCE, NOTICES};
+
+/// Partitions that one notice names: reports are bounded, in number and in bytes.
+const PARTITIONS_AT_ONCE: usize = 5_000;
+const PARTITION_BYTES_AT_ONCE: usize = 512 << 10;
+
+/// Leaves a notice, or several, if what the catalog is told of a task changes with it, from what it was to what it is.
+/// `content` is what the job moves.
+pub fn leave(
+    tx: &mut Tx<'_>,
+    at: &Moment,
+    key: &TaskKey,
+    content: Option<MigrationContent>,
+    table: &JobTable,
+    task: &Task,
+    (was, is): (MigrationState, MigrationState),
+) -> Result<()> {
+    if was == is {
+        return Ok(());
+    }
+    // Without rows that were moved, nothing is at the target that a version could be told of. What has no unit has no rows.
+    let schema_only = content == Some(MigrationContent::SchemaOnly);
+    let moved = task.steps().contains(&Step::Data) || (task.units.is_empty() && !schema_only);
+    let notice = Notice {
+        task: name::task_name(key),
+        table: name::source_table_name(&task.table_key(&key.job))?,
+        partitions: Vec::new(),
+        state: is.into(),
+        version: table.plan.version.clone().filter(|_| is != MigrationState::Done || moved),
+        target: table.plan.target.as_ref().and_then(|target| target.name.clone()),
+    };
+    for partitions in cut(task.units.iter().flat_map(|unit| &unit.source_partitions)) {
+        let sequence = next_notice(tx, at)?;
+        tx.put(&NOTICES, &sequence, &Notice { partitions, ..notice.clone() })?;
+    }
+    Ok(())
+}
+
+/// Cuts names into lists of bounded length; no name is one empty list.
+fn cut<'a>(names: impl Iterator<Item = &'a String>) -> Vec<Vec<String>> {
+    let mut lists: Vec<Vec<String>> = vec![Vec::new()];
+    let mut bytes = 0;
+    for name in names {
+        let full = lists.last().is_some_and(|list| list.len() >= PARTITIONS_AT_ONCE)
+            || (bytes > 0 && bytes + name.len() > PARTITION_BYTES_AT_ONCE);
+        if full {
+            lists.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += name.len();
+        if let Some(list) = lists.last_mut() {
+            list.push(name.clone());
+        }
+    }
+    lists
+}
+
+/// Tells that a task is at work no more, as it goes away with its job.
+pub fn gone(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &Task) -> Result<()> {
+    let Some(table) = tx.get(&JOB_TABLES, &task.table_key(&key.job))? else { return Ok(()) };
+    leave(tx, at, key, None, &table, task, (task.told(), task.told_idle()))
+}
+
+/// Tells that nothing of a table is at the target any more, as it is about to be dropped; then again that this task is at
+/// work. Told before the drop: whoever hears it late has at worst moved too much.
+pub fn dropped(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &Task) -> Result<()> {
+    let table_key = task.table_key(&key.job);
+    let Some(table) = tx.get(&JOB_TABLES, &table_key)? else { return Ok(()) };
+    let nothing = Notice {
+        task: name::task_name(key),
+        table: name::source_table_name(&table_key)?,
+        state: MigrationState::Init.into(),
+        ..Notice::default()
+    };
+    let sequence = next_notice(tx, at)?;
+    tx.put(&NOTICES, &sequence, &nothing)?;
+    leave(tx, at, key, None, &table, task, (task.told_idle(), task.told()))
+}
+
+/// A sequence number above all before it, also above those that a copy of this store gave out before it was restored:
+/// the incarnation makes its upper bits.
+fn next_notice(tx: &mut Tx<'_>, at: &Moment) -> Result<u64> {
+    let base = (at.incarnation.number << 40) | (tx.revision() << 8);
+    let last = tx.get(&NOTICE_SEQUENCE, &())?.unwrap_or_default().last;
+    let last = base.max(last + 1);
+    tx.put(&NOTICE_SEQUENCE, &(), &Sequence { last })?;
+    Ok(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_name_is_lost_and_lists_are_bounded(sizes in proptest::collection::vec(0..2_000_usize, 0..2_000)) {
+            let names: Vec<String> = sizes.iter().map(|size| "x".repeat(*size)).collect();
+            let lists = cut(names.iter());
+            prop_assert_eq!(lists.concat(), names);
+            for list in &lists {
+                prop_assert!(list.iter().map(String::len).sum::<usize>() <= PARTITION_BYTES_AT_ONCE);
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_cut_by_their_number_too() {
+        let names = vec![String::new(); 2 * PARTITIONS_AT_ONCE + 1];
+        let lists: Vec<usize> = cut(names.iter()).iter().map(Vec::len).collect();
+        assert_eq!(lists, [PARTITIONS_AT_ONCE, PARTITIONS_AT_ONCE, 1]);
+        assert_eq!(cut([].iter()).len(), 1, "the whole table");
+    }
+}

@@ -1,0 +1,92 @@
+//! Tells the catalog what [`super::notice`] left, in order, until it has heard it.
+
+use mms_proto::catalog::v1::MigrationReport;
+use mms_store::{Read, Scope};
+use tokio_util::sync::CancellationToken;
+
+use crate::convert::{target_name_to, version_to};
+use crate::error::Result;
+use crate::record::{Notice, backoff};
+use crate::scheduler::Scheduler;
+use crate::store::NOTICES;
+
+/// Notices told in one call, and the partitions that they name together: the catalog takes a call in one commit.
+const NOTICES_AT_ONCE: usize = 200;
+const PARTITIONS_AT_ONCE: usize = 20_000;
+
+/// Tells the catalog what became of tables, in order, until it has heard it.
+pub async fn tell(scheduler: Scheduler, stop: CancellationToken) {
+    let mut changes = scheduler.store.subscribe();
+    let mut failures = 0;
+    loop {
+        changes.mark_unchanged();
+        let pause = match tell_all(&scheduler).await {
+            Ok(()) => {
+                failures = 0;
+                None
+            }
+            Err(error) => {
+                failures += 1;
+                tracing::warn!(%error, failures, "the catalog could not be told; trying again");
+                Some(backoff(failures.min(6), scheduler.random()))
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
+            changed = changes.changed(), if pause.is_none() => if changed.is_err() { return },
+        }
+    }
+}
+
+async fn tell_all(scheduler: &Scheduler) -> Result<()> {
+    loop {
+        // The store bounds a page's bytes, and a notice is small beside that.
+        let mut notices = scheduler.store.read(|read| read.page(&NOTICES, &Scope::all(), None, NOTICES_AT_ONCE))?.items;
+        let mut partitions = 0;
+        let fits = notices.iter().take_while(|(_, notice)| {
+            partitions += notice.partitions.len();
+            partitions <= PARTITIONS_AT_ONCE
+        });
+        let fits = fits.count().max(1);
+        notices.truncate(fits);
+        if notices.is_empty() {
+            return Ok(());
+        }
+        match scheduler.peers.report(notices.iter().map(report_of).collect()).await {
+            Ok(()) => {}
+            Err(error) if !error.is_refused_for_good() => return Err(error),
+            // One that is refused will be refused again, and must not keep the others from being heard.
+            Err(_) if notices.len() > 1 => {
+                for one in &notices {
+                    tell_one(scheduler, one).await?;
+                }
+            }
+            Err(error) => tracing::error!(%error, notice = ?notices, "the catalog refuses a report, which is dropped"),
+        }
+        let told: Vec<u64> = notices.into_iter().map(|(sequence, _)| sequence).collect();
+        scheduler.store.commit(move |tx| told.iter().try_for_each(|at| tx.delete(&NOTICES, at).map(drop))).await?;
+    }
+}
+
+async fn tell_one(scheduler: &Scheduler, one: &(u64, Notice)) -> Result<()> {
+    match scheduler.peers.report(vec![report_of(one)]).await {
+        Err(error) if error.is_refused_for_good() => {
+            tracing::error!(%error, notice = ?one, "the catalog refuses a report, which is dropped");
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+fn report_of((sequence, notice): &(u64, Notice)) -> MigrationReport {
+    MigrationReport {
+        task: notice.task.clone(),
+        sequence: i64::try_from(*sequence).unwrap_or(i64::MAX),
+        table: notice.table.clone(),
+        partitions: notice.partitions.clone(),
+        state: notice.state.number(),
+        version: notice.version.as_ref().map(version_to),
+        target: notice.target.as_ref().map(target_name_to),
+    }
+}

@@ -1,0 +1,83 @@
+//! Somebody else at the target: drops, makes and counts what it likes, with the project's own keys.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use mms_http::{HttpClient, NetworkConnection, Url};
+use mms_maxcompute::metadata::TableInfo;
+use mms_maxcompute::name::{ProjectName, SchemaName, TableName};
+use mms_maxcompute::sql::Statement;
+use mms_maxcompute::table::TableRef;
+use mms_maxcompute::{Account, Project, ProjectConfig, SqlRows};
+
+use crate::sandbox::Sandbox;
+
+/// How long a statement may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Somebody else at the target.
+pub struct Outsider {
+    project: Project,
+    name: ProjectName,
+}
+
+impl Outsider {
+    /// At a sandbox's project.
+    ///
+    /// # Errors
+    /// What it told is no project.
+    pub fn at(sandbox: &Sandbox) -> anyhow::Result<Self> {
+        mms_http::install_crypto_provider();
+        let [endpoint, name, id, key] = sandbox.project();
+        let name = ProjectName::new(name)?;
+        let http = HttpClient::new(&NetworkConnection::default())?;
+        let account = Account::new(id, key.into());
+        let project = Project::new(http, ProjectConfig::new(Url::parse(&endpoint)?, name.clone(), account))?;
+        Ok(Self { project, name })
+    }
+
+    /// A table's address as statements write it.
+    pub fn table(&self, schema: &str, table: &str) -> String {
+        format!("`{}`.`{schema}`.`{table}`", self.name)
+    }
+
+    /// Runs a statement.
+    ///
+    /// # Errors
+    /// It fails.
+    pub async fn run(&self, sql: &str) -> anyhow::Result<SqlRows> {
+        let statement = Statement::new(sql.to_owned(), uuid::Uuid::new_v4(), true);
+        self.project.run(&statement, PATIENCE).await.with_context(|| sql.to_owned())
+    }
+
+    /// Rows of a table.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn count(&self, schema: &str, table: &str) -> anyhow::Result<u64> {
+        let rows = self.run(&format!("SELECT COUNT(*) FROM {};", self.table(schema, table))).await?;
+        rows.single_number().context("a count")
+    }
+
+    fn reference(&self, schema: &str, table: &str) -> anyhow::Result<TableRef> {
+        let (schema, table) = (Some(SchemaName::new(schema)?), TableName::new(table)?);
+        Ok(TableRef { project: self.name.clone(), schema, table })
+    }
+
+    /// A table as the project describes it; None if there is none.
+    ///
+    /// # Errors
+    /// The project does not answer.
+    pub async fn info(&self, schema: &str, table: &str) -> anyhow::Result<Option<TableInfo>> {
+        Ok(self.project.table(&self.reference(schema, table)?).await?)
+    }
+
+    /// The partitions of a table, as `name=value`.
+    ///
+    /// # Errors
+    /// There is no such table.
+    pub async fn partitions(&self, schema: &str, table: &str) -> anyhow::Result<Vec<String>> {
+        let found = self.project.partitions(&self.reference(schema, table)?).await?;
+        Ok(found.iter().map(|partition| partition.spec.to_string()).collect())
+    }
+}
