@@ -131,6 +131,10 @@ impl Tokens {
     /// Adds the token of the suite's own services, read by [`read_token`].
     pub fn add_service(&mut self, file: &Path) -> Result<(), TokensError> {
         let token = read_token(file)?;
+        // While the token is changed, the entries have it as well.
+        if self.find(token.expose(), Timestamp::MIN).is_some_and(|known| known.role == Role::Service) {
+            return Ok(());
+        }
         self.add(token.expose(), Role::Service, "suite", None)
             .map_err(|text| TokensError::Form { file: file.to_owned(), text })
     }
