@@ -15,7 +15,7 @@ use anyhow::Context;
 use mms_proto::registry::v1::ListNetworkConnectionsRequest;
 use mms_proto::registry::v1::network_connection_service_client::NetworkConnectionServiceClient;
 use mms_proto::{Role, descriptor};
-use mms_server::{Client, ClientConfig, Secret};
+use mms_server::{Client, ClientConfig, SuiteToken};
 use mms_tests::process::Process;
 use mms_tests::raw::Raw;
 use mms_tests::suite::{SERVICES, Suite};
@@ -81,7 +81,7 @@ fn address(suite: &Suite, service: &str) -> anyhow::Result<SocketAddr> {
 
 /// A service of the suite that calls all the time; its p99.
 async fn good(suite: &Suite, lasts: Duration) -> anyhow::Result<Duration> {
-    let channel = Client::new(&ClientConfig::to(suite.endpoint("registry")), Some(&Secret::new(TOKEN)))?;
+    let channel = Client::new(&ClientConfig::to(suite.endpoint("registry")), Some(&SuiteToken::new(TOKEN)))?;
     let mut client = NetworkConnectionServiceClient::new(channel);
     let (until, mut took) = (Instant::now() + lasts, Vec::new());
     while Instant::now() < until {

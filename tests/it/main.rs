@@ -2,6 +2,7 @@
 
 mod again;
 mod blocks;
+mod canary;
 mod contract_is_whole;
 mod databricks_sdk;
 mod demo;

@@ -6,6 +6,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the runner reads what tests print")]
 
 pub mod calls;
+pub mod collector;
+pub mod echo;
 pub mod faults;
 pub mod outsider;
 pub mod peers;

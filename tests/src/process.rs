@@ -116,6 +116,11 @@ impl Process {
         self.child.id()
     }
 
+    /// Where what it says is kept.
+    pub fn log_file(&self) -> PathBuf {
+        self.log.clone()
+    }
+
     /// All that it, and those before it under its name, said.
     #[must_use]
     pub fn whole_log(&self) -> String {

@@ -29,6 +29,8 @@ pub struct Suite {
     lease_seconds: u64,
     /// Further settings of the section `transfer`.
     transfer: Vec<(String, String)>,
+    /// Further settings of all services.
+    all: Vec<(String, String)>,
 }
 
 fn private(path: &Path, text: &str) -> anyhow::Result<()> {
@@ -66,12 +68,23 @@ impl Suite {
 
     /// The same, with settings of the workers.
     pub async fn processes_with(folder: &Path, lease_seconds: u64, transfer: &[(&str, &str)]) -> anyhow::Result<Self> {
-        let transfer = transfer.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let mut suite = Self { transfer, ..Self::new(folder, lease_seconds)? };
-        for service in SERVICES {
-            suite.start(service, service).await?;
-        }
+        let mut suite = Self { transfer: owned(transfer), ..Self::new(folder, lease_seconds)? };
+        suite.start_all().await?;
         Ok(suite)
+    }
+
+    /// The same, with settings that all services get.
+    pub async fn processes_all_with(folder: &Path, all: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let mut suite = Self { all: owned(all), ..Self::new(folder, 30)? };
+        suite.start_all().await?;
+        Ok(suite)
+    }
+
+    async fn start_all(&mut self) -> anyhow::Result<()> {
+        for service in SERVICES {
+            self.start(service, service).await?;
+        }
+        Ok(())
     }
 
     fn new(folder: &Path, lease_seconds: u64) -> anyhow::Result<Self> {
@@ -84,6 +97,7 @@ impl Suite {
             processes: Vec::new(),
             lease_seconds,
             transfer: Vec::new(),
+            all: Vec::new(),
         })
     }
 
@@ -115,6 +129,9 @@ impl Suite {
         set("SERVER__LISTEN", format!("127.0.0.1:{port}"));
         set("SERVER__DATA_DIR", self.folder.join(name).display().to_string());
         set("SERVER__SERVICE_TOKEN_FILE", self.folder.join("service-token").display().to_string());
+        for (key, value) in &self.all {
+            set(key, value.clone());
+        }
         match service {
             "registry" => {
                 set("REGISTRY__ENCRYPTION_KEY_FILE", self.folder.join("key").display().to_string());
@@ -211,6 +228,10 @@ impl Suite {
     pub fn channel(&self, service: &str) -> anyhow::Result<Client> {
         Ok(Client::new(&ClientConfig::to(self.endpoint(service)), None)?)
     }
+}
+
+fn owned(settings: &[(&str, &str)]) -> Vec<(String, String)> {
+    settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
 /// The port at the beginning of `HOST:PORT…`, or of a URL.

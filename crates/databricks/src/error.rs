@@ -111,6 +111,8 @@ impl DatabricksError {
                 source,
                 HttpError::Config { .. }
                     | HttpError::RefusedHost { .. }
+                    | HttpError::DeniedAddress { .. }
+                    | HttpError::PlainHttp { .. }
                     | HttpError::Connect { .. }
                     | HttpError::Tls { .. }
                     | HttpError::Timeout { sent: false, .. }

@@ -9,8 +9,7 @@ mod project;
 mod storage;
 mod workspace;
 
-pub use mms_http::AddressGuard;
-pub use network::{connection, guard_addresses, host_override};
+pub use network::{connection, denied_hosts_fault, guard_addresses, host_override};
 pub use project::project;
 pub use storage::{Storage, Storages, location_prefix, storage};
 pub use workspace::workspace;

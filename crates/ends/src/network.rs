@@ -4,16 +4,30 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{PoisonError, RwLock};
 
 use mms_http::redact::remember;
-use mms_http::{AddressGuard, HostPattern, HttpError, NetworkConnection, ProxyUrl, Url};
+use mms_http::{AddressGuard, DeniedHost, HostPattern, HttpError, NetworkConnection, ProxyUrl, Url};
 use mms_proto::registry::v1 as pb;
 use secrecy::SecretString;
 
 /// What the operator lets this process connect to; none until a service has said so.
 static GUARD: RwLock<Option<AddressGuard>> = RwLock::new(None);
 
-/// Has every client that is made from now on keep to this.
-pub fn guard_addresses(guard: AddressGuard) {
+/// Has every client that is made from now on judge the addresses that it connects to.
+pub fn guard_addresses(allow_loopback: bool) {
+    let guard = AddressGuard { allow_loopback, ..AddressGuard::default() };
     *GUARD.write().unwrap_or_else(PoisonError::into_inner) = Some(guard);
+}
+
+fn denied(hosts: &[String]) -> Result<Vec<DeniedHost>, HttpError> {
+    hosts.iter().map(|entry| entry.parse()).collect()
+}
+
+fn patterns(hosts: &[String]) -> Result<Vec<HostPattern>, HttpError> {
+    hosts.iter().map(|host| host.parse()).collect()
+}
+
+/// What is wrong with a list of `denied_hosts`.
+pub fn denied_hosts_fault(denied_hosts: &[String]) -> Option<String> {
+    denied(denied_hosts).err().map(|error| error.to_string())
 }
 
 /// An address of `host_overrides`: "ip:port", or "ip", with which the port of the URL is used.
@@ -26,7 +40,7 @@ pub fn host_override(text: &str) -> Option<SocketAddr> {
 /// # Errors
 /// `Config`: a field that is none of what the contract allows.
 pub fn connection(network: Option<&pb::NetworkConnection>) -> Result<NetworkConnection, HttpError> {
-    let guard = *GUARD.read().unwrap_or_else(PoisonError::into_inner);
+    let guard = GUARD.read().unwrap_or_else(PoisonError::into_inner).clone();
     let mut connection = NetworkConnection { guard, ..NetworkConnection::default() };
     let Some(network) = network else { return Ok(connection) };
     if !network.proxy_url.is_empty() {
@@ -43,8 +57,11 @@ pub fn connection(network: Option<&pb::NetworkConnection>) -> Result<NetworkConn
         let refuse = || HttpError::Config { what: format!("host override {host}: {text:?} is no address") };
         connection.host_overrides.insert(host.clone(), host_override(text).ok_or_else(refuse)?);
     }
-    connection.allowed_hosts =
-        network.allowed_hosts.iter().map(|host| host.parse::<HostPattern>()).collect::<Result<_, _>>()?;
+    connection.allowed_hosts = patterns(&network.allowed_hosts)?;
+    connection.plain_http_hosts = patterns(&network.plain_http_hosts)?;
+    if let Some(guard) = &mut connection.guard {
+        guard.denied = denied(&network.denied_hosts)?;
+    }
     Ok(connection)
 }
 

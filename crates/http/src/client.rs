@@ -8,7 +8,7 @@ use reqwest::{Certificate, ClientBuilder, Identity, Method, Proxy};
 use secrecy::ExposeSecret;
 use url::Url;
 
-use crate::guard::Guarded;
+use crate::guard::{Guarded, is_bare};
 use crate::redact::redact_url;
 use crate::retry::RetryBudget;
 use crate::stall::Watch;
@@ -77,8 +77,13 @@ impl HttpClient {
         if !connection.allows(&url) {
             return Err(HttpError::RefusedHost { url: redact_url(&url) });
         }
-        if connection.guard.is_some_and(|guard| guard.judge_url(&url, connection).is_err()) {
-            return Err(HttpError::DeniedAddress { url: redact_url(&url) });
+        if let Some(guard) = &connection.guard {
+            if guard.judge_url(&url, connection).is_err() {
+                return Err(HttpError::DeniedAddress { url: redact_url(&url) });
+            }
+            if is_bare(&url, connection) {
+                return Err(HttpError::PlainHttp { url: redact_url(&url) });
+            }
         }
         let method = request.method().clone();
         let answer = match &watch {
@@ -169,7 +174,7 @@ fn build(
         })?;
         builder = builder.identity(identity);
     }
-    if let Some(guard) = connection.guard {
+    if let Some(guard) = connection.guard.clone() {
         builder = builder.dns_resolver(Guarded { guard, connection: Arc::new(connection.clone()) });
     }
     for (name, address) in &connection.host_overrides {

@@ -25,8 +25,10 @@ pub struct NetworkConnection {
     pub host_overrides: BTreeMap<String, SocketAddr>,
     /// Hosts that may be reached; empty allows every host.
     pub allowed_hosts: Vec<HostPattern>,
-    /// Which addresses may be connected to; none: every one.
+    /// Which addresses may be connected to; none: every one, also by plain http.
     pub guard: Option<AddressGuard>,
+    /// Hosts besides loopback that the guard lets plain http out to.
+    pub plain_http_hosts: Vec<HostPattern>,
     /// Limit for making one connection, TLS handshake included.
     pub connect_timeout: Duration,
     /// Limit for silence while waiting for a response or for its next bytes. While a body is streamed: for the time in
@@ -43,6 +45,7 @@ impl Default for NetworkConnection {
             host_overrides: BTreeMap::new(),
             allowed_hosts: Vec::new(),
             guard: None,
+            plain_http_hosts: Vec::new(),
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(120),
         }

@@ -28,9 +28,17 @@ pub enum HttpError {
     },
     /// The address is not one that may be connected to. What is there is not asked, and not told.
     #[error(
-        "the address of {url} is denied: metadata, link-local and loopback addresses always are, private ones unless the network connection names the host"
+        "the address of {url} is denied: metadata, link-local and loopback addresses and the operator's denied_hosts always are, private ones unless the network connection names the host"
     )]
     DeniedAddress {
+        /// The redacted URL.
+        url: String,
+    },
+    /// Tokens and rows would go where others can read them.
+    #[error(
+        "{url} is plain http, where tokens and rows can be read on the way: write https, or name the host among plain_http_hosts of the network connection"
+    )]
+    PlainHttp {
         /// The redacted URL.
         url: String,
     },
@@ -135,7 +143,9 @@ impl HttpError {
     pub fn kind(&self) -> HttpErrorKind {
         match self {
             Self::Config { .. } => HttpErrorKind::Config,
-            Self::RefusedHost { .. } | Self::DeniedAddress { .. } => HttpErrorKind::RefusedHost,
+            Self::RefusedHost { .. } | Self::DeniedAddress { .. } | Self::PlainHttp { .. } => {
+                HttpErrorKind::RefusedHost
+            }
             Self::Request { .. } => HttpErrorKind::Request,
             Self::Connect { .. } => HttpErrorKind::Connect,
             Self::Tls { .. } => HttpErrorKind::Tls,
@@ -152,6 +162,7 @@ impl HttpError {
             Self::Config { .. }
             | Self::RefusedHost { .. }
             | Self::DeniedAddress { .. }
+            | Self::PlainHttp { .. }
             | Self::Request { .. }
             | Self::Connect { .. }
             | Self::Tls { .. } => false,
@@ -190,6 +201,7 @@ impl Classify for HttpError {
             Self::Config { .. }
             | Self::RefusedHost { .. }
             | Self::DeniedAddress { .. }
+            | Self::PlainHttp { .. }
             | Self::Request { .. }
             | Self::Tls { .. }
             | Self::TooLarge { .. } => RetryClass::Permanent,

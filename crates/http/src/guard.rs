@@ -1,6 +1,6 @@
 //! Owns [`AddressGuard`]: which addresses may be connected to, whatever name leads there. Judged after resolution, on the very
 //! addresses that are connected to, so that a name cannot change its mind in between. Behind a proxy, which resolves names
-//! itself, only literal addresses can be judged here.
+//! itself, only names and literal addresses can be judged here, and the proxy's own.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -8,13 +8,15 @@ use std::sync::Arc;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
-use crate::NetworkConnection;
+use crate::{DeniedHost, NetworkConnection};
 
 /// What an operator lets this process connect to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AddressGuard {
     /// Whether this machine's own loopback may be reached: for the sandbox.
     pub allow_loopback: bool,
+    /// What may not be, whatever a network connection names; metadata and link-local addresses never are besides.
+    pub denied: Vec<DeniedHost>,
 }
 
 /// An address that may not be connected to. Tells nothing of what is there.
@@ -24,7 +26,7 @@ pub struct Denied;
 
 impl AddressGuard {
     /// Judges one address. `named`: the network connection names the host itself, so that it may be a private one.
-    pub fn judge(self, address: IpAddr, named: bool) -> Result<(), Denied> {
+    pub fn judge(&self, address: IpAddr, named: bool) -> Result<(), Denied> {
         let address = plain(address);
         let allowed = match kind(address) {
             Kind::Public => true,
@@ -32,22 +34,55 @@ impl AddressGuard {
             Kind::Loopback => self.allow_loopback,
             Kind::Never => false,
         };
-        if allowed { Ok(()) } else { Err(Denied) }
+        if allowed && !self.denied.iter().any(|entry| entry.covers(address)) { Ok(()) } else { Err(Denied) }
     }
 
-    /// Judges a URL as far as that goes before a name is resolved: literal addresses and overrides.
-    pub(crate) fn judge_url(self, url: &Url, connection: &NetworkConnection) -> Result<(), Denied> {
-        let named = url.host_str().is_some_and(|host| names(connection, host));
-        match url.host() {
-            Some(Host::Ipv4(address)) => self.judge(address.into(), named),
-            Some(Host::Ipv6(address)) => self.judge(address.into(), named),
-            Some(Host::Domain(name)) => match connection.host_overrides.get(name) {
-                Some(address) => self.judge(address.ip(), true),
-                None => Ok(()),
-            },
-            None => Err(Denied),
-        }
+    fn judge_name(&self, host: &str) -> Result<(), Denied> {
+        if self.denied.iter().any(|entry| entry.names(host)) { Err(Denied) } else { Ok(()) }
     }
+
+    /// Judges a URL as far as that goes before a name is resolved: names, literal addresses and overrides, also those of the
+    /// proxy, which is what is really connected to.
+    pub(crate) fn judge_url(&self, url: &Url, connection: &NetworkConnection) -> Result<(), Denied> {
+        if let Some(proxy) = proxy(connection) {
+            self.judge_host(&proxy, connection)?;
+        }
+        self.judge_host(url, connection)
+    }
+
+    fn judge_host(&self, url: &Url, connection: &NetworkConnection) -> Result<(), Denied> {
+        let named = url.host_str().is_some_and(|host| names(connection, host));
+        match address(url, connection) {
+            Ok(Some(address)) => self.judge(address, named)?,
+            Ok(None) => {}
+            Err(NoHost) => return Err(Denied),
+        }
+        self.judge_name(url.host_str().unwrap_or_default())
+    }
+}
+
+struct NoHost;
+
+/// The address of a URL's host, where no name has to be resolved for it.
+fn address(url: &Url, connection: &NetworkConnection) -> Result<Option<IpAddr>, NoHost> {
+    match url.host() {
+        Some(Host::Ipv4(address)) => Ok(Some(address.into())),
+        Some(Host::Ipv6(address)) => Ok(Some(address.into())),
+        // In a URL of another scheme, as a proxy's socks5, the parser takes an address for a name.
+        Some(Host::Domain(name)) => {
+            Ok(connection.host_overrides.get(name).map(SocketAddr::ip).or_else(|| name.parse().ok()))
+        }
+        None => Err(NoHost),
+    }
+}
+
+/// Whether a request would go as it is over a network that others listen on, which nobody allowed.
+pub(crate) fn is_bare(url: &Url, connection: &NetworkConnection) -> bool {
+    let loopback = match address(url, connection) {
+        Ok(Some(address)) => plain(address).is_loopback(),
+        _ => url.host_str() == Some("localhost"),
+    };
+    url.scheme() == "http" && !loopback && !connection.plain_http_hosts.iter().any(|host| host.matches(url))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,9 +135,13 @@ fn plain(address: IpAddr) -> IpAddr {
     }
 }
 
+fn proxy(connection: &NetworkConnection) -> Option<Url> {
+    connection.proxy.as_ref().and_then(|proxy| Url::parse(proxy.expose()).ok())
+}
+
 /// Whether a network connection names a host itself, and not only allows every one.
 fn names(connection: &NetworkConnection, host: &str) -> bool {
-    let proxy = connection.proxy.as_ref().and_then(|proxy| Url::parse(proxy.expose()).ok());
+    let proxy = proxy(connection);
     connection.host_overrides.contains_key(host)
         || connection.allowed_hosts.iter().any(|pattern| pattern.names(host))
         || proxy.is_some_and(|proxy| proxy.host_str().is_some_and(|proxy| proxy.eq_ignore_ascii_case(host)))
@@ -116,8 +155,9 @@ pub(crate) struct Guarded {
 
 impl Resolve for Guarded {
     fn resolve(&self, name: Name) -> Resolving {
-        let (guard, named) = (self.guard, names(&self.connection, name.as_str()));
+        let (guard, named) = (self.guard.clone(), names(&self.connection, name.as_str()));
         Box::pin(async move {
+            guard.judge_name(name.as_str())?;
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
             let allowed: Vec<SocketAddr> = found.filter(|address| guard.judge(address.ip(), named).is_ok()).collect();
             if allowed.is_empty() { Err(Denied.into()) } else { Ok(Box::new(allowed.into_iter()) as Addrs) }
@@ -129,7 +169,7 @@ impl Resolve for Guarded {
 mod tests {
     use super::*;
 
-    const STRICT: AddressGuard = AddressGuard { allow_loopback: false };
+    const STRICT: AddressGuard = AddressGuard { allow_loopback: false, denied: Vec::new() };
 
     #[test]
     fn metadata_loopback_and_link_local_are_never_reached_and_private_ones_when_they_are_named() {
@@ -169,7 +209,7 @@ mod tests {
         for public in ["8.8.8.8", "100.63.0.1", "100.128.0.1", "172.32.0.1", "2606:4700::1111"] {
             assert_eq!(STRICT.judge(public.parse().unwrap(), false), Ok(()), "{public}");
         }
-        let sandbox = AddressGuard { allow_loopback: true };
+        let sandbox = AddressGuard { allow_loopback: true, ..STRICT };
         assert_eq!(sandbox.judge("127.0.0.1".parse().unwrap(), false), Ok(()));
         assert_eq!(sandbox.judge("169.254.169.254".parse().unwrap(), false), Err(Denied));
     }
@@ -197,5 +237,68 @@ mod tests {
         let error =
             client.request(reqwest::Method::GET, "http://a.example/".parse().unwrap()).send().await.unwrap_err();
         assert!(matches!(error, crate::HttpError::DeniedAddress { .. }), "{error}");
+    }
+
+    #[test]
+    fn what_the_operator_denies_no_connection_can_allow() {
+        let denied = ["10.1.0.0/16", "203.0.113.7", "*.corp.example"].map(|text| text.parse().unwrap()).to_vec();
+        let guard = AddressGuard { denied, ..STRICT };
+        for (address, expected) in [
+            ("10.1.2.3", Err(Denied)),
+            ("::ffff:10.1.2.3", Err(Denied)),
+            ("10.2.0.1", Ok(())),
+            ("203.0.113.7", Err(Denied)),
+        ] {
+            assert_eq!(guard.judge(address.parse().unwrap(), true), expected, "{address}");
+        }
+        let mut connection = NetworkConnection::default();
+        connection.allowed_hosts = ["*.corp.example", "10.1.2.3"].map(|host| host.parse().unwrap()).to_vec();
+        connection.host_overrides.insert("ok.example".into(), ([10, 1, 2, 3], 443).into());
+        for (url, expected) in [
+            ("https://db.corp.example/", Err(Denied)),
+            ("https://10.1.2.3/", Err(Denied)),
+            ("https://ok.example/", Err(Denied)),
+            ("https://else.example/", Ok(())),
+        ] {
+            assert_eq!(guard.judge_url(&url.parse().unwrap(), &connection), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_connected_to_and_so_judged() {
+        let url: Url = "https://else.example/".parse().unwrap();
+        for (proxy, expected) in [
+            ("http://169.254.169.254", Err(Denied)),
+            ("socks5h://169.254.169.254:80", Err(Denied)),
+            ("http://127.0.0.1:3128", Err(Denied)),
+            ("http://10.0.0.1:3128", Ok(())),
+        ] {
+            let connection = NetworkConnection { proxy: Some(proxy.parse().unwrap()), ..NetworkConnection::default() };
+            assert_eq!(STRICT.judge_url(&url, &connection), expected, "{proxy}");
+        }
+    }
+
+    #[tokio::test]
+    async fn plain_http_needs_leave_but_on_loopback() {
+        let send = async |url: &str, allowed: &[&str]| {
+            let guard = Some(AddressGuard { allow_loopback: true, ..STRICT });
+            let plain_http_hosts = allowed.iter().map(|host| host.parse().unwrap()).collect();
+            let connection = NetworkConnection { guard, plain_http_hosts, ..NetworkConnection::default() };
+            let client = crate::HttpClient::new(&connection).unwrap();
+            let limit = std::time::Duration::from_secs(1);
+            client.request(reqwest::Method::GET, url.parse().unwrap()).timeout(limit).send().await.unwrap_err()
+        };
+        // Nobody listens there: what is let out cannot connect.
+        let cases: [(&str, &[&str], bool); 5] = [
+            ("http://never.invalid/", &[], true),
+            ("http://never.invalid/", &["other.invalid"], true),
+            ("http://never.invalid/", &["*.invalid"], false),
+            ("https://never.invalid/", &[], false),
+            ("http://127.0.0.1:9/", &[], false),
+        ];
+        for (url, allow, refused) in cases {
+            let error = send(url, allow).await;
+            assert_eq!(matches!(error, crate::HttpError::PlainHttp { .. }), refused, "{url} {allow:?}: {error}");
+        }
     }
 }

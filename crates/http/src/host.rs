@@ -34,7 +34,13 @@ impl HostPattern {
         self.host != HostRule::Any && self.fits(host)
     }
 
-    fn fits(&self, host: &str) -> bool {
+    /// Whether it is about a port, too.
+    pub(crate) fn has_port(&self) -> bool {
+        self.port.is_some()
+    }
+
+    /// Whether this host is one of those it is about, on whatever port.
+    pub(crate) fn fits(&self, host: &str) -> bool {
         // A trailing dot names the same host: without this, "evil.example." and "evil.example" would be two rules.
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         match &self.host {

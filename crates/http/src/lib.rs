@@ -7,6 +7,7 @@
 
 mod client;
 mod connection;
+mod deny;
 mod error;
 mod guard;
 mod host;
@@ -17,6 +18,7 @@ mod wire;
 
 pub use client::{HttpClient, install_crypto_provider};
 pub use connection::{NetworkConnection, ProxyUrl};
+pub use deny::DeniedHost;
 pub use error::{HttpError, HttpErrorKind};
 pub use guard::AddressGuard;
 pub use host::HostPattern;

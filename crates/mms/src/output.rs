@@ -4,6 +4,7 @@ use std::io::Write;
 
 use comfy_table::Table;
 use mms_proto::ApiError;
+use mms_proto::error::MORE;
 use mms_proto::error::reason_text;
 
 /// A line of results. A reader that is gone is no fault of ours: the exit code still tells.
@@ -58,9 +59,17 @@ pub fn of_status(status: &tonic::Status) -> String {
         mms_proto::ErrorReason::Unspecified => format!("{:?}: {}", error.code, error.message),
         reason => format!("{}: {}", reason_text(reason), error.message),
     };
-    if error.violations.len() > 1 {
+    if let [first, _, ..] = error.violations.as_slice() {
+        // The message has them as well, in one line.
+        if let Some(at) = text.find(&format!("{} {}", first.field, first.description)) {
+            text.truncate(at);
+            text.truncate(text.trim_end().len());
+        }
         for violation in &error.violations {
             text.push_str(&format!("\n  {} {}", violation.field, violation.description));
+        }
+        if let Some(more) = error.metadata.get(MORE) {
+            text.push_str(&format!("\n  and {more} more"));
         }
     }
     if error.reason == mms_proto::ErrorReason::Unspecified && error.code == tonic::Code::Unavailable {
@@ -122,6 +131,17 @@ mod tests {
         let error = anyhow::Error::from(tonic::Status::from(ApiError::invalid(violations))).context("creating");
         let text = explain(&error);
         assert!(text.starts_with("creating: INVALID_FIELD: "), "{text}");
-        assert!(text.contains("\n  a.b is required\n  c is too long"), "{text}");
+        assert_eq!(text.lines().skip(1).collect::<Vec<_>>(), ["  a.b is required", "  c is too long"]);
+    }
+
+    #[test]
+    fn many_violations_are_told_once_each_and_the_rest_counted() {
+        let violation = |at| mms_proto::FieldViolation::new(format!("tables[{at}].name"), "is required");
+        let status = tonic::Status::from(ApiError::invalid((0..5000).map(violation).collect()));
+        let text = of_status(&status);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!((lines[0], lines.len()), ("INVALID_FIELD: 5000 fields are not valid:", 22), "{text}");
+        assert_eq!((lines[1], lines[20]), ("  tables[0].name is required", "  tables[19].name is required"));
+        assert!(lines[21].contains("4980 more"), "{text}");
     }
 }

@@ -1,25 +1,28 @@
 //! Channels to other services: lazily connected, with the suite's token, the trace, the request id and what is left of
 //! the deadline sent along.
 
+mod files;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, Response};
 use serde::{Deserialize, Serialize};
 use tonic::body::Body;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tower::Service;
 use tracing::Instrument;
 
-use crate::config::{Faults, Secret};
+use self::files::{Files, Made};
+use crate::config::Faults;
 use crate::context::{CallContext, REQUEST_ID};
 use crate::propagate;
-use crate::tokens::{TokensError, read_token};
+use crate::tokens::{SuiteToken, TokensError};
 
 /// How to reach another service.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -122,74 +125,39 @@ impl ClientConfig {
     }
 }
 
-/// A channel for generated clients: `DataSourceServiceClient::new(client.clone())`. Cheap to clone.
+/// A channel for generated clients: `DataSourceServiceClient::new(client.clone())`. Cheap to clone. Its certificates and token
+/// are read again when their files change.
 #[derive(Clone)]
 pub struct Client {
+    made: Arc<Made>,
+    /// Its own handle on the channel: one that was polled ready is good for one call.
     channel: Channel,
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    endpoint: String,
-    authorization: Option<HeaderValue>,
-    deadline: Duration,
+    files: Arc<Files>,
 }
 
 impl Client {
     /// A channel that connects when first used, and again whenever it must. `suite` is the token that is sent when the
     /// configuration names no other.
-    pub fn new(config: &ClientConfig, suite: Option<&Secret>) -> Result<Self, ClientError> {
+    pub fn new(config: &ClientConfig, suite: Option<&SuiteToken>) -> Result<Self, ClientError> {
         let mut faults = Faults::default();
         config.check("client", &mut faults);
         if !faults.is_empty() {
             return Err(faults.into());
         }
-        let transport = |source| ClientError::Transport { endpoint: config.endpoint.clone(), source };
-        let mut endpoint = Endpoint::from_shared(config.endpoint.clone())
-            .map_err(transport)?
-            .connect_timeout(Duration::from_secs(10))
-            .http2_keep_alive_interval(Duration::from_secs(30))
-            .keep_alive_timeout(Duration::from_secs(20))
-            .keep_alive_while_idle(true)
-            .tcp_nodelay(true)
-            .initial_stream_window_size(1 << 20)
-            .initial_connection_window_size(4 << 20);
-        if let Some(file) = &config.ca_file {
-            let read =
-                |file: &PathBuf| std::fs::read(file).map_err(|source| ClientError::File { file: file.clone(), source });
-            let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(file)?));
-            if let (Some(cert), Some(key)) = (&config.cert_file, &config.key_file) {
-                tls = tls.identity(Identity::from_pem(read(cert)?, read(key)?));
-            }
-            if let Some(name) = &config.server_name {
-                tls = tls.domain_name(name);
-            }
-            endpoint = endpoint.tls_config(tls).map_err(transport)?;
-        }
-        let token = match &config.token_file {
-            Some(file) => Some(read_token(file)?),
-            None => suite.cloned(),
-        };
-        // read_token() and Tokens::add() let no token pass that fits no header.
-        let authorization = token.and_then(|token| {
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose())).ok()?;
-            value.set_sensitive(true);
-            Some(value)
-        });
-        let deadline = Duration::from_secs(config.deadline_seconds);
-        let shared = Arc::new(Shared { endpoint: config.endpoint.clone(), authorization, deadline });
-        Ok(Self { channel: endpoint.connect_lazy(), shared })
+        let files = Arc::new(Files::read(config, suite)?);
+        let made = files.current(Instant::now());
+        Ok(Self { channel: made.channel.clone(), made, files })
     }
 
     /// The service's URL.
     pub fn endpoint(&self) -> &str {
-        &self.shared.endpoint
+        self.files.endpoint()
     }
 }
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("endpoint", &self.shared.endpoint).finish_non_exhaustive()
+        f.debug_struct("Client").field("endpoint", &self.endpoint()).finish_non_exhaustive()
     }
 }
 
@@ -199,6 +167,11 @@ impl Service<Request<Body>> for Client {
     type Future = BoxFuture<'static, Result<Response<Body>, tonic::transport::Error>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        let made = self.files.current(Instant::now());
+        if !Arc::ptr_eq(&made, &self.made) {
+            self.channel = made.channel.clone();
+            self.made = made;
+        }
         self.channel.poll_ready(cx)
     }
 
@@ -214,14 +187,14 @@ impl Service<Request<Body>> for Client {
         let context = CallContext::current();
         let streams = mms_proto::descriptor::method(&path).is_some_and(|method| method.streams);
         let headers = request.headers_mut();
-        if let Some(authorization) = &self.shared.authorization {
-            headers.entry(AUTHORIZATION).or_insert_with(|| authorization.clone());
+        if let Some(authorization) = self.files.authorization(&self.made) {
+            headers.entry(AUTHORIZATION).or_insert(authorization);
         }
         if let Some(id) = context.as_ref().and_then(|context| HeaderValue::from_str(&context.request_id).ok()) {
             headers.entry(REQUEST_ID).or_insert(id);
         }
         if !headers.contains_key("grpc-timeout") {
-            let own = (!streams).then_some(self.shared.deadline);
+            let own = (!streams).then_some(self.files.deadline());
             let left = context.as_ref().and_then(CallContext::remaining);
             let timeout = own.into_iter().chain(left).min();
             if let Some(value) = timeout.and_then(|time| HeaderValue::from_str(&format_timeout(time)).ok()) {

@@ -36,6 +36,7 @@ pub use rights::{Caller, caller};
 pub use serve::{BoundServer, Context, FrameError, Services};
 pub use stream::stream;
 pub use supervise::{Critical, Supervisor};
+pub use tokens::SuiteToken;
 pub use tokio_util::sync::CancellationToken;
 
 /// An error of a service that the frame only passes on.

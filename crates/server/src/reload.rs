@@ -11,6 +11,7 @@ use crate::config::FrameConfig;
 use crate::health::{self, Health};
 use crate::rights::Rights;
 use crate::tls::{Certificates, WARN_DAYS};
+use crate::tokens::{SuiteToken, read_token};
 use crate::{BoxError, supervise::chain};
 
 /// How often the files are looked at.
@@ -18,18 +19,37 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How often an end of the certificate that is near is said again.
 const WARN_EVERY: u64 = 12 * 60 * 60 / LOOK_EVERY.as_secs();
 
+/// By what a changed file is known.
+pub(crate) type Stamps = Vec<Option<(SystemTime, u64)>>;
+
+pub(crate) fn stamps<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> Stamps {
+    let stamp = |file: &PathBuf| {
+        let found = std::fs::metadata(file).ok()?;
+        Some((found.modified().ok()?, found.len()))
+    };
+    files.into_iter().map(stamp).collect()
+}
+
 /// What is read again.
 pub(crate) struct Reload {
     files: Vec<PathBuf>,
     certificates: Option<Arc<Certificates>>,
     rights: Arc<Rights>,
+    /// What this process calls the others with, and its file.
+    suite: Option<(SuiteToken, PathBuf)>,
 }
 
 impl Reload {
-    pub fn new(frame: &FrameConfig, certificates: Option<Arc<Certificates>>, rights: Arc<Rights>) -> Self {
+    pub fn new(
+        frame: &FrameConfig,
+        certificates: Option<Arc<Certificates>>,
+        rights: Arc<Rights>,
+        suite: Option<SuiteToken>,
+    ) -> Self {
         let tls = &frame.tls;
         let files = [&tls.cert_file, &tls.key_file, &tls.client_ca_file, &frame.tokens_file, &frame.service_token_file];
-        Self { files: files.into_iter().flatten().cloned().collect(), certificates, rights }
+        let suite = suite.zip(frame.service_token_file.clone());
+        Self { files: files.into_iter().flatten().cloned().collect(), certificates, rights, suite }
     }
 
     /// Runs until it is told to stop.
@@ -37,14 +57,14 @@ impl Reload {
         let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
         let mut tick = tokio::time::interval(LOOK_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut seen = self.stamps();
+        let mut seen = stamps(&self.files);
         for round in 0_u64.. {
             let asked = tokio::select! {
                 () = stop.cancelled() => break,
                 _ = tick.tick() => false,
                 _ = hangup.recv() => true,
             };
-            let now = self.stamps();
+            let now = stamps(&self.files);
             if asked || now != seen {
                 seen = now;
                 self.read();
@@ -54,20 +74,16 @@ impl Reload {
         Ok(())
     }
 
-    fn stamps(&self) -> Vec<Option<(SystemTime, u64)>> {
-        let stamp = |file: &PathBuf| {
-            let found = std::fs::metadata(file).ok()?;
-            Some((found.modified().ok()?, found.len()))
-        };
-        self.files.iter().map(stamp).collect()
-    }
-
     fn read(&self) {
         let certificates = self.certificates.as_ref().map_or(Ok(()), |certificates| certificates.reload());
         if let Err(error) = &certificates {
             tracing::error!(error = chain(error), "the certificates were not taken; those before stay in use");
         }
-        let tokens = self.rights.reload();
+        let tokens = self.rights.reload().and_then(|()| {
+            let Some((suite, file)) = &self.suite else { return Ok(()) };
+            suite.replace(read_token(file)?);
+            Ok(())
+        });
         if let Err(error) = &tokens {
             tracing::error!(error = chain(error), "the tokens were not taken; those before stay in use");
         }

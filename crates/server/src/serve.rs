@@ -22,8 +22,8 @@ use crate::reload::Reload;
 use crate::rights::Rights;
 use crate::supervise::{Critical, Supervisor, chain};
 use crate::tls::Certificates;
-use crate::tokens::{Sources, TokensError};
-use crate::{BoxError, Faults, Secret, listen, reflect};
+use crate::tokens::{Sources, SuiteToken, TokensError, read_token};
+use crate::{BoxError, Faults, listen, reflect};
 
 /// The least time that background tasks get to close what they hold, also when calls used up the grace time.
 const CLOSE_AT_LEAST: Duration = Duration::from_secs(5);
@@ -93,7 +93,7 @@ pub struct Context<C> {
     /// Where the process listens; with port 0 only known now.
     pub local_addr: SocketAddr,
     /// The token of the suite's own services, for calls to the others.
-    pub service_token: Option<Secret>,
+    pub service_token: Option<SuiteToken>,
     /// Cancelled when the process is told to stop. Calls may still be in flight.
     pub shutdown: CancellationToken,
     /// Cancelled when no call is in flight any more: the time to close stores.
@@ -179,7 +179,7 @@ pub struct BoundServer {
     listener: TcpListener,
     local_addr: SocketAddr,
     rights: Arc<Rights>,
-    service_token: Option<Secret>,
+    service_token: Option<SuiteToken>,
     certificates: Option<Arc<Certificates>>,
 }
 
@@ -191,7 +191,8 @@ impl BoundServer {
         if !faults.is_empty() {
             return Err(faults.into());
         }
-        let service_token = frame.service_token_file.as_deref().map(crate::tokens::read_token).transpose()?;
+        let service_token = frame.service_token_file.as_deref().map(read_token).transpose()?;
+        let service_token = service_token.map(|token| SuiteToken::new(token.expose()));
         // Without tokens for people, whoever reaches the port is trusted: check() let that pass on loopback only.
         let anonymous = frame.tokens_file.is_none().then_some(Role::Admin);
         let sources = Sources { entries: frame.tokens_file.clone(), service: frame.service_token_file.clone() };
@@ -231,7 +232,8 @@ impl BoundServer {
             supervisor: supervisor.clone(),
             health: health.clone(),
         };
-        let reload = Reload::new(&self.frame, self.certificates.clone(), Arc::clone(&self.rights));
+        let reload =
+            Reload::new(&self.frame, self.certificates.clone(), Arc::clone(&self.rights), self.service_token.clone());
         supervisor.spawn("reload", Critical::No, reload.run(health.clone(), shutdown.clone()));
         let served = match start(context).await {
             Ok(services) => {

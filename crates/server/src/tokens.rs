@@ -2,6 +2,7 @@
 //! are compared in constant time.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::{constant_time, digest};
 use jiff::Timestamp;
@@ -130,6 +131,10 @@ impl Tokens {
     /// Adds the token of the suite's own services, read by [`read_token`].
     pub fn add_service(&mut self, file: &Path) -> Result<(), TokensError> {
         let token = read_token(file)?;
+        // While the token is changed, the entries have it as well.
+        if self.find(token.expose(), Timestamp::MIN).is_some_and(|known| known.role == Role::Service) {
+            return Ok(());
+        }
         self.add(token.expose(), Role::Service, "suite", None)
             .map_err(|text| TokensError::Form { file: file.to_owned(), text })
     }
@@ -162,6 +167,25 @@ impl Tokens {
 impl std::fmt::Debug for Tokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.0.iter().map(|known| &known.caller)).finish()
+    }
+}
+
+/// The token of the suite's own services, which this process calls the others with. Its clones are one: all are renewed.
+#[derive(Debug, Clone)]
+pub struct SuiteToken(Arc<RwLock<Secret>>);
+
+impl SuiteToken {
+    /// Takes the token.
+    pub fn new(token: impl Into<String>) -> Self {
+        Self(Arc::new(RwLock::new(Secret::new(token))))
+    }
+
+    pub(crate) fn current(&self) -> Secret {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn replace(&self, token: Secret) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = token;
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod credential;
 mod error;
+mod local;
 mod location;
 mod open;
 mod probe;

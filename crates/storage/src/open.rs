@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use mms_http::HttpClient;
 use object_store::azure::{AzureCredential, MicrosoftAzureBuilder};
-use object_store::local::LocalFileSystem;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig, StaticCredentialProvider};
 use secrecy::ExposeSecret;
 use url::Url;
 
 use crate::credential::sas_pairs;
+use crate::local::LocalFolder;
 use crate::transport::Handed;
 use crate::{AzureLocation, StorageCredential, StorageError, StorageLocation};
 
@@ -57,7 +57,7 @@ pub fn open(
     settings: &StorageSettings,
 ) -> Result<Arc<dyn ObjectStore>, StorageError> {
     match (location, credential) {
-        (StorageLocation::Local(_), StorageCredential::None) => Ok(Arc::new(LocalFileSystem::new())),
+        (StorageLocation::Local(folder), StorageCredential::None) => Ok(Arc::new(LocalFolder::new(folder))),
         (StorageLocation::Local(_), other) => Err(StorageError::CredentialMismatch {
             credential: other.kind(),
             location: location.to_string(),

@@ -65,6 +65,18 @@ pub enum StoreError {
         /// Bytes that must be.
         needed: u64,
     },
+    /// A write failed before the last end, and the disk has no room for the database to be written anew.
+    #[error(
+        "a write to {dir} failed before the store ended, so it starts only with its database written anew, and there is no room for that: {free} bytes are free, {needed} are needed; free some on this disk and start again, nothing acknowledged is lost"
+    )]
+    NoRoomToRebuild {
+        /// The directory of the store.
+        dir: PathBuf,
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that must be.
+        needed: u64,
+    },
     /// Recovery was asked for, and no export is complete.
     #[error("no usable export under {dir}: {detail}")]
     NoUsableExport {

@@ -15,7 +15,7 @@ use crate::{network, sealed, source};
 pub struct Access {
     /// The data source with its secrets.
     pub source: pb::DataSource,
-    /// The network connection with its secrets; none: direct.
+    /// The network connection with its secrets and with what the operator denies; none, or one without a name: direct.
     pub network: Option<pb::NetworkConnection>,
     /// The network connection's revision; 0 without one.
     pub network_revision: u64,
@@ -68,14 +68,22 @@ pub async fn network(core: &Core, id: &str) -> Result<pb::NetworkConnection> {
 }
 
 async fn resolve(core: &Core, parts: Parts) -> Result<Access> {
-    let guard = core.guard.clone();
+    let (guard, denied) = (core.guard.clone(), core.denied_hosts.clone());
     // References may lead to files.
     let resolved = tokio::task::spawn_blocking(move || {
         let source = with_secrets(&guard, parts.source)?;
         let network = parts.network.map(|network| with_secrets(&guard, network)).transpose()?;
+        let network = with_denied(network, &denied);
         Ok::<_, ReferenceError>(Access { source, network, network_revision: parts.network_revision })
     });
     Ok(resolved.await.map_err(|_| RegistryError::CutOff)??)
+}
+
+fn with_denied(network: Option<pb::NetworkConnection>, denied: &[String]) -> Option<pb::NetworkConnection> {
+    if denied.is_empty() {
+        return network;
+    }
+    Some(pb::NetworkConnection { denied_hosts: denied.to_vec(), ..network.unwrap_or_default() })
 }
 
 fn with_secrets<T: prost::Message + prost::Name + Default>(

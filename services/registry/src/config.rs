@@ -33,6 +33,9 @@ pub struct Config {
     /// Whether far ends may lie on this machine's loopback: for the sandbox. Metadata and link-local addresses are denied
     /// whatever this says, private ones unless the data source's network connection names the host.
     pub allow_loopback: bool,
+    /// What is never called, whatever a network connection allows: addresses, ranges such as "10.1.0.0/16", host names, globs.
+    /// Catalog and transfer are told with their sessions.
+    pub denied_hosts: Vec<String>,
     /// Seconds that a session lasts unless it is renewed. Transfers live on so long without the registry.
     pub session_term_seconds: u64,
     /// Seconds that a use lasts unless it is prolonged.
@@ -55,6 +58,7 @@ impl Default for Config {
                 .to_vec(),
             allow_local_files: false,
             allow_loopback: false,
+            denied_hosts: Vec::new(),
             session_term_seconds: 900,
             use_term_seconds: 300,
             max_sessions: 10_000,
@@ -67,6 +71,9 @@ impl ServiceConfig for Config {
     const DEFAULT_PORT: u16 = 7401;
 
     fn check(&self, _frame: &FrameConfig, faults: &mut Faults) {
+        if let Some(fault) = mms_ends::denied_hosts_fault(&self.denied_hosts) {
+            faults.add("registry.denied_hosts", fault);
+        }
         match (&self.encryption_key_file, &self.encryption_key_variable) {
             (None, None) => faults.add(
                 "registry.encryption_key_file",

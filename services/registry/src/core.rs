@@ -25,6 +25,8 @@ pub struct Core {
     pub guard: Arc<Guard>,
     /// Whether a data source may read files of this machine.
     pub allow_local_files: bool,
+    /// What is never called, whatever a network connection allows.
+    pub denied_hosts: Arc<[String]>,
     gates: Arc<Mutex<HashMap<String, Arc<Gate<()>>>>>,
     now_ms: fn() -> i64,
 }
@@ -38,6 +40,7 @@ impl Core {
             leases: Arc::new(Leases::new(config.session_term(), config.use_term(), config.max_sessions)),
             guard: Arc::new(guard),
             allow_local_files: config.allow_local_files,
+            denied_hosts: config.denied_hosts.clone().into(),
             gates: Arc::default(),
             now_ms,
         }

@@ -64,14 +64,15 @@ pub fn of_network(before: &pb::NetworkConnection, after: &pb::NetworkConnection)
     changed.then_some(Moved { secrets: "proxy_authorization".to_owned(), by: "proxy_url" }).into_iter().collect()
 }
 
-/// The fields of a network connection by whose change the sources that name it would reach other hosts, or trust others, with
-/// secrets that whoever changes it need not know.
+/// The fields of a network connection by whose change the sources that name it would reach other hosts, trust others, or let
+/// others listen, with secrets that whoever changes it need not know.
 pub fn reroutes(before: &pb::NetworkConnection, after: &pb::NetworkConnection) -> Vec<&'static str> {
     let fields = [
         ("proxy_url", !same(&before.proxy_url, &after.proxy_url)),
         ("ca_certificates_pem", before.ca_certificates_pem != after.ca_certificates_pem),
         ("host_overrides", before.host_overrides != after.host_overrides),
         ("allowed_hosts", before.allowed_hosts != after.allowed_hosts),
+        ("plain_http_hosts", before.plain_http_hosts != after.plain_http_hosts),
     ];
     fields.into_iter().filter(|(_, changed)| *changed).map(|(field, _)| field).collect()
 }
@@ -95,6 +96,7 @@ mod tests {
         );
         assert_eq!(with(|after| after.proxy_url = String::new()), ["proxy_url"]);
         assert_eq!(with(|after| after.ca_certificates_pem = "another".into()), ["ca_certificates_pem"]);
+        assert_eq!(with(|after| after.plain_http_hosts = vec!["*".into()]), ["plain_http_hosts"]);
         let both = with(|after| {
             after.host_overrides.insert("adb-1.azuredatabricks.net".into(), "10.0.0.1".into());
             after.allowed_hosts = vec!["*".into()];

@@ -50,7 +50,7 @@ use crate::core::Core;
 /// A key that cannot be read, or a store that does not open.
 pub async fn start(context: Context<Config>) -> Result<Services, BoxError> {
     let config = context.config.clone();
-    mms_ends::guard_addresses(mms_ends::AddressGuard { allow_loopback: config.allow_loopback });
+    mms_ends::guard_addresses(config.allow_loopback);
     let keys = tokio::task::spawn_blocking(move || config.key_ring()).await??;
     let store = context.open_store(store::schema()).await?;
     canary::check(&store, &keys, &context.config.lost_encryption_keys).await?;

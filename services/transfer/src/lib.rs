@@ -48,7 +48,7 @@ pub use config::{BlockCodec, Config};
 /// kept in it.
 pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
     mms_http::install_crypto_provider();
-    mms_ends::guard_addresses(mms_ends::AddressGuard { allow_loopback: ctx.config.allow_loopback });
+    mms_ends::guard_addresses(ctx.config.allow_loopback);
     let token = ctx.service_token.as_ref();
     let config = &ctx.config;
     let peers = peers::Peers::new(Client::new(&config.scheduler, token)?, Client::new(&config.registry, token)?);

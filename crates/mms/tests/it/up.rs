@@ -65,6 +65,26 @@ fn a_data_folder_serves_one_suite() {
     assert!(support::run(&["source", "list", "--json", "--data-dir", data]).status.success());
 }
 
+/// A new key would start a registry that cannot open one of its secrets.
+#[test]
+fn a_lost_key_is_said_and_no_new_one_is_made_beside_a_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().to_str().unwrap();
+    let args = ["up", "--json", "--port-base", "0", "--data-dir", data];
+    assert_eq!(support::start(&args).stop().0, Some(0));
+    let (key, aside) = (dir.path().join("encryption.key"), dir.path().join("aside"));
+    std::fs::rename(&key, &aside).unwrap();
+    for _ in 0..2 {
+        let refused = support::run(&args);
+        let told = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{told}");
+        assert!(told.contains("encryption.key is gone") && told.contains("put it back"), "{told}");
+        assert!(!key.exists(), "a key was made beside the store of another");
+    }
+    std::fs::rename(&aside, &key).unwrap();
+    assert_eq!(support::start(&args).stop().0, Some(0));
+}
+
 #[test]
 fn exit_codes_tell_usage_from_failure() {
     assert_eq!(support::run(&["no-such-command"]).status.code(), Some(64));

@@ -6,6 +6,7 @@ mod bounds;
 mod canonical_json;
 mod contract;
 mod field_rules;
+mod memory;
 mod name_examples;
 mod names;
 mod not_yet;

@@ -10,7 +10,7 @@ use http::Request;
 use mms_proto::transfer::v1::transfer_service_client::TransferServiceClient;
 use mms_proto::{ApiError, ErrorReason};
 use mms_server::config::LimitsConfig;
-use mms_server::{Client, FrameConfig, Secret};
+use mms_server::{Client, FrameConfig, SuiteToken};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tonic::Code;
@@ -86,7 +86,7 @@ async fn people_cannot_take_the_places_of_services_nor_of_health() {
     running.chosen.entered.notified().await;
     let refused = running.client().get_transfer(get("fine")).await.unwrap_err();
     assert_eq!(ApiError::from_status(&refused).reason, ErrorReason::TooManyCalls);
-    let suite = Secret::new("the-token-of-the-suite");
+    let suite = SuiteToken::new("the-token-of-the-suite");
     let mut service = TransferServiceClient::new(Client::new(&running.config(), Some(&suite)).unwrap());
     service.get_transfer(get("fine")).await.unwrap();
     let mut health = HealthClient::new(Client::new(&running.config(), None).unwrap());

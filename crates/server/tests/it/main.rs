@@ -8,6 +8,7 @@ mod faults;
 mod hostile;
 mod process;
 mod reflection;
+mod renew;
 mod rights;
 mod support;
 mod tls;

@@ -115,7 +115,7 @@ fn a_channel_to_another_machine_needs_tls() {
 }
 
 /// Tells this process to read its files again, as an operator does.
-fn hangup() {
+pub fn hangup() {
     let own = std::process::id().to_string();
     let told = std::process::Command::new("sh").args(["-c", "kill -HUP \"$1\"", "sh", &own]).status();
     assert!(told.unwrap().success());

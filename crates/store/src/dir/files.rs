@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::{Result, StoreError};
 
@@ -32,7 +33,7 @@ impl Directory {
         let file = path.join("lock");
         let opened = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&file);
         let mut lock = opened.map_err(StoreError::io("open", &file))?;
-        match lock.try_lock() {
+        match try_for_a_while(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
@@ -68,6 +69,20 @@ impl Directory {
         };
         Ok(!names(&self.path)?.iter().any(ours))
     }
+}
+
+/// A lock that was just given back can look held for a moment: a process that another thread is starting has copies of all
+/// our descriptors until it becomes the new program. So a held lock is tried again for about a second.
+fn try_for_a_while(lock: &File) -> Result<(), TryLockError> {
+    const TRIES: u32 = 50;
+    const PAUSE: Duration = Duration::from_millis(20);
+    for _ in 1..TRIES {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            answer => return answer,
+        }
+    }
+    lock.try_lock()
 }
 
 /// Makes the directory's entries durable.

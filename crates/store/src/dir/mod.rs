@@ -90,7 +90,11 @@ pub(crate) fn open(dir: &Path, schema: &Schema, options: &Options) -> Result<Ope
     let Found { mut backend, mut sentinel, mut summary, manifest, as_copy } = found;
     let (suspect, before) = (directory.is_suspect(), backend.size_on_disk()?);
     let bloated = before > options.rebuild_above && before > tally_bytes(&summary) * REBUILD_FACTOR;
-    if suspect || (bloated && space.room(tally_bytes(&summary)).is_ok()) {
+    let room = space.room(tally_bytes(&summary));
+    if let (true, Err(StoreError::DiskFull { dir, free, needed })) = (suspect, &room) {
+        return Err(StoreError::NoRoomToRebuild { dir: dir.clone(), free: *free, needed: *needed });
+    }
+    if suspect || (bloated && room.is_ok()) {
         backend = rebuild(&directory, backend, options)?;
         directory.trust()?;
         tracing::info!(before, after = backend.size_on_disk()?, suspect, "rebuilt the database");

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::common::{NOTES, Note};
 use mms_store::{Options, Read, Schema, Scope, SledBackend, Store, StoreError};
@@ -42,6 +43,23 @@ async fn a_second_owner_is_refused_by_name() {
     assert!(matches!(&error, StoreError::InUse { holder, .. } if *holder == format!("process {}", std::process::id())));
     store.close().await.unwrap();
     open(dir.path()).unwrap().close().await.unwrap();
+}
+
+/// Between fork and exec the child of another thread has a copy of the descriptor that the lock hangs on.
+#[tokio::test]
+async fn a_lock_that_a_starting_process_still_has_a_copy_of_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    closed(dir.path()).await;
+    let lock = fs::File::open(dir.path().join("lock")).unwrap();
+    lock.lock().unwrap();
+    let copy = lock.try_clone().unwrap();
+    drop(lock);
+    let child = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(100));
+        drop(copy);
+    });
+    assert_kept(dir.path()).await;
+    child.join().unwrap();
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use mms_proto::types::v1::View;
 use mms_sandbox::project::{Project, ProjectConfig};
 use mms_sandbox::samples::{DeltaWriter, TableSpec};
 use mms_sandbox::workspace::{Workspace, WorkspaceConfig};
-use mms_server::{BoundServer, CancellationToken, Client, ClientConfig, FrameConfig, Secret, ServiceConfig};
+use mms_server::{BoundServer, CancellationToken, Client, ClientConfig, FrameConfig, ServiceConfig, SuiteToken};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
@@ -48,7 +48,7 @@ impl Process {
         };
         let server = BoundServer::bind(C::SERVICE, frame).await.unwrap();
         let endpoint = ClientConfig::to(format!("http://{}", server.local_addr()));
-        let client = Client::new(&endpoint, Some(&Secret::new(SERVICE_TOKEN))).unwrap();
+        let client = Client::new(&endpoint, Some(&SuiteToken::new(SERVICE_TOKEN))).unwrap();
         let stop = CancellationToken::new();
         let token = stop.clone();
         let task = tokio::spawn(async move { Box::pin(server.serve(config, token, start)).await.unwrap() });

@@ -13,6 +13,7 @@ pub fn network_from(record: &mut NetworkConnection, network: pb::NetworkConnecti
     record.client_certificate_pem = network.client_certificate_pem;
     record.host_overrides = network.host_overrides.into_iter().collect();
     record.allowed_hosts = network.allowed_hosts;
+    record.plain_http_hosts = network.plain_http_hosts;
 }
 
 /// A network connection as callers see it: without secrets.
@@ -32,6 +33,7 @@ pub fn network_to(id: &str, record: &NetworkConnection) -> pb::NetworkConnection
         allowed_hosts: record.allowed_hosts,
         proxy_authorization_is_set: record.proxy_authorization,
         client_key_is_set: record.client_key,
+        plain_http_hosts: record.plain_http_hosts,
         ..pb::NetworkConnection::default()
     }
 }

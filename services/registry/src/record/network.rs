@@ -32,4 +32,6 @@ pub struct NetworkConnection {
     /// There is a key of the client certificate.
     #[prost(bool, tag = "12")]
     pub client_key: bool,
+    #[prost(string, repeated, tag = "13")]
+    pub plain_http_hosts: Vec<String>,
 }

@@ -41,9 +41,11 @@ pub fn judge_network(
             judge.add(&format!("host_overrides[{host:?}]"), text);
         }
     }
-    for (at, host) in network.allowed_hosts.iter().enumerate() {
-        if let Err(error) = host.parse::<HostPattern>() {
-            judge.add(&format!("allowed_hosts[{at}]"), error.to_string());
+    for (field, hosts) in [("allowed_hosts", &network.allowed_hosts), ("plain_http_hosts", &network.plain_http_hosts)] {
+        for (at, host) in hosts.iter().enumerate() {
+            if let Err(error) = host.parse::<HostPattern>() {
+                judge.add(&format!("{field}[{at}]"), error.to_string());
+            }
         }
     }
     if judge.found.is_empty() {

@@ -8,7 +8,7 @@ use mms_proto::registry::v1 as pb;
 use mms_registry::Config;
 use mms_sandbox::project::{Project, ProjectConfig};
 use mms_sandbox::workspace::{Workspace, WorkspaceConfig};
-use mms_server::{BoundServer, CancellationToken, Client, ClientConfig, FrameConfig, Secret};
+use mms_server::{BoundServer, CancellationToken, Client, ClientConfig, FrameConfig, SuiteToken};
 use pb::data_source_service_client::DataSourceServiceClient;
 use pb::network_connection_service_client::NetworkConnectionServiceClient;
 use pb::session_service_client::SessionServiceClient;
@@ -77,7 +77,7 @@ impl Registry {
         self.task.take().unwrap().await.unwrap();
     }
 
-    fn client(&self, token: Option<Secret>) -> Client {
+    fn client(&self, token: Option<SuiteToken>) -> Client {
         Client::new(&ClientConfig::to(format!("http://{}", self.address)), token.as_ref()).unwrap()
     }
 
@@ -87,7 +87,7 @@ impl Registry {
 
     /// As whom this token belongs to.
     pub fn sources_as(&self, token: &str) -> DataSourceServiceClient<Client> {
-        DataSourceServiceClient::new(self.client(Some(Secret::new(token))))
+        DataSourceServiceClient::new(self.client(Some(SuiteToken::new(token))))
     }
 
     pub fn networks(&self) -> NetworkConnectionServiceClient<Client> {
@@ -96,12 +96,12 @@ impl Registry {
 
     /// As whom this token belongs to.
     pub fn networks_as(&self, token: &str) -> NetworkConnectionServiceClient<Client> {
-        NetworkConnectionServiceClient::new(self.client(Some(Secret::new(token))))
+        NetworkConnectionServiceClient::new(self.client(Some(SuiteToken::new(token))))
     }
 
     /// As a service of the suite.
     pub fn sessions(&self) -> SessionServiceClient<Client> {
-        SessionServiceClient::new(self.client(Some(Secret::new(SERVICE_TOKEN))))
+        SessionServiceClient::new(self.client(Some(SuiteToken::new(SERVICE_TOKEN))))
     }
 
     /// As a person.

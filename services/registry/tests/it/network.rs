@@ -105,6 +105,71 @@ async fn a_check_connects_to_each_url() {
     assert_eq!(states, [pb::CheckState::Ok, pb::CheckState::Failed, pb::CheckState::Failed]);
 }
 
+/// The messages of a check's steps, without the URLs that were asked.
+async fn told(registry: &Registry, name: &str, urls: &[&str]) -> Vec<String> {
+    let urls: Vec<String> = urls.iter().map(|&url| url.to_owned()).collect();
+    let request = pb::CheckNetworkConnectionRequest { name: format!("networkConnections/{name}"), urls };
+    let mut stream = registry.networks().check_network_connection(request).await.unwrap().into_inner();
+    let mut messages = Vec::new();
+    while let Some(answer) = stream.message().await.unwrap() {
+        if let Some(Event::Step(step)) = answer.event {
+            assert_eq!(step.state(), pb::CheckState::Failed, "{step:?}");
+            messages.push(step.message.replace(&step.subject, "URL"));
+        }
+    }
+    messages
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_denied_address_a_check_tells_that_it_is_denied_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let (dead, alive) = ("http://127.0.0.3:1/", std::net::TcpListener::bind("127.0.0.3:0").unwrap());
+    let alive = format!("http://{}/", alive.local_addr().unwrap());
+    let denied_hosts = vec!["127.0.0.3/32".to_owned(), "*.corp.example".to_owned()];
+    let config = mms_registry::Config { denied_hosts: denied_hosts.clone(), ..crate::common::config(dir.path()) };
+    let (registry, ends) = (Registry::with(dir.path(), config).await, Ends::start().await);
+    // Whatever it allows itself.
+    let all = ["*", "127.0.0.3", "db.corp.example"].map(str::to_owned).to_vec();
+    let network = pb::NetworkConnection { allowed_hosts: all.clone(), plain_http_hosts: all, ..Default::default() };
+    registry.networks().create_network_connection(create("open", network)).await.unwrap();
+    let urls =
+        ["http://169.254.169.254/latest", "https://100.100.100.200:1/", dead, &alive, "https://db.corp.example/"];
+    let mut messages = told(&registry, "open", &urls).await;
+    messages.dedup();
+    let [message] = messages.as_slice() else { panic!("they can be told apart: {messages:?}") };
+    assert!(message.contains("is denied"), "{message}");
+
+    // The list goes to the services with their sessions, also of a source that has no network connection, and to no caller.
+    registry.create("lake", ends.source()).await;
+    registry.start("lake").await.unwrap();
+    let request = pb::OpenSessionRequest {
+        data_source: "dataSources/lake".into(),
+        holder: "a test".into(),
+        purposes: vec![pb::SessionPurpose::Metadata as i32],
+    };
+    let session = registry.sessions().open_session(request).await.unwrap().into_inner().session.unwrap();
+    let network = session.network_connection.unwrap();
+    assert_eq!((network.name.as_str(), network.denied_hosts), ("", denied_hosts));
+    let get = pb::GetNetworkConnectionRequest { name: "networkConnections/open".into() };
+    let shown = registry.networks().get_network_connection(get).await.unwrap().into_inner().network_connection.unwrap();
+    assert!(shown.denied_hosts.is_empty() && shown.plain_http_hosts.len() == 3, "{shown:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_http_reaches_other_machines_only_where_the_connection_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = Registry::open(dir.path()).await;
+    for (id, hosts) in [("tls", vec![]), ("plain", vec!["*.invalid".to_owned()])] {
+        let network = pb::NetworkConnection { plain_http_hosts: hosts, ..Default::default() };
+        registry.networks().create_network_connection(create(id, network)).await.unwrap();
+        let messages = told(&registry, id, &["http://workspace.invalid/"]).await;
+        assert_eq!(messages[0].contains("plain_http_hosts"), id == "tls", "{id}: {messages:?}");
+    }
+    let wrong = pb::NetworkConnection { plain_http_hosts: vec!["a*b".into()], ..Default::default() };
+    let status = registry.networks().create_network_connection(create("n", wrong)).await.unwrap_err();
+    assert_eq!(refusal(&status).1, ["network_connection.plain_http_hosts[0]"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn only_an_admin_leads_the_sources_of_a_connection_elsewhere() {
     let dir = tempfile::tempdir().unwrap();
