@@ -150,7 +150,7 @@ fn answer(head: &str, line: &str, words: &str, at: usize) -> String {
         }
     } else if line.contains("/oauth2/") {
         ("application/json", json!({ "error": "invalid_client", "error_description": words }).to_string())
-    } else if header(head, "host").is_some_and(|host| host.contains(".blob.")) || at % 2 == 0 {
+    } else if header(head, "host").is_some_and(|host| host.contains(".blob.")) || at.is_multiple_of(2) {
         ("application/xml", xml("Error"))
     } else {
         ("application/json", json!({ "Code": words, "Message": words, "RequestId": words }).to_string())
