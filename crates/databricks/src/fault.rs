@@ -9,6 +9,8 @@ use crate::RefusalKind;
 
 /// Most characters of a message that are kept.
 const MESSAGE_CHARS: usize = 1000;
+/// Most characters of a code, a reason, an id.
+const WORD_CHARS: usize = 200;
 
 /// A refusal in one shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +84,10 @@ impl Fault {
             fault.message = "no explanation given".to_owned();
         }
         fault.message = redact_text(&fault.message).chars().take(MESSAGE_CHARS).collect();
+        // These are the workspace's words as well, and are shown.
+        for word in [&mut fault.code, &mut fault.reason, &mut fault.request_id] {
+            *word = word.take().map(|word| redact_text(&word).chars().take(WORD_CHARS).collect());
+        }
         fault
     }
 

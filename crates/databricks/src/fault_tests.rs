@@ -64,6 +64,16 @@ fn messages_lose_their_secrets() {
     assert!(!fault.message.contains("0123456789"), "{}", fault.message);
 }
 
+#[test]
+fn no_word_of_a_fault_repeats_a_secret() {
+    let secret = "Canary/of+a=workspace.token";
+    mms_http::redact::remember(secret);
+    let detail = format!(r#"{{"reason":"{secret}","request_id":"{secret}"}}"#);
+    let body = format!(r#"{{"error_code":"{secret}","message":"was {secret}","details":[{detail}]}}"#);
+    let fault = format!("{:?}", parse(400, &body));
+    assert!(fault.contains("***") && !fault.contains("Canary"), "{fault}");
+}
+
 proptest! {
     #[test]
     fn any_body_gives_a_bounded_message(status in 300_u16..600, body in "\\PC{0,200}", long in 0_usize..3000) {
