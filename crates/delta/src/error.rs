@@ -220,10 +220,11 @@ impl DeltaError {
 /// Longest text of a library that goes into an error, in bytes: an error may have 2 KB in all.
 const REASON_BYTES: usize = 1_200;
 
-/// A text that is not too long.
+/// A text that is not too long. Pieces of it are the storage's own words, which may repeat what it was asked with.
 pub(crate) fn bounded(text: &str) -> String {
+    let text = mms_storage::redact_text(text);
     if text.len() <= REASON_BYTES {
-        return text.to_owned();
+        return text;
     }
     let end = (0..=REASON_BYTES).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     format!("{} ... ({} bytes more)", &text[..end], text.len() - end)

@@ -235,6 +235,7 @@ fn read_result(root: &Element) -> Result<TaskResult, String> {
 
 /// A failed statement's text, such as `ODPS-0130131:[1,15] Table not found - …`, as an error.
 fn statement_error(id: &InstanceId, text: &str) -> MaxComputeError {
+    let text = mms_http::redact::redact_text(text);
     let (code, message) = match text.find("ODPS-") {
         Some(at) => {
             let end =

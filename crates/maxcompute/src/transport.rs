@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use mms_http::redact::redact_text;
 use mms_http::retry::{RetryPolicy, run};
 use mms_http::{HttpClient, Method, Request, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -272,7 +273,7 @@ pub(crate) async fn text(call: &Call, response: Response) -> Result<String, MaxC
 
 /// The id by which the service's operators find a request.
 pub(crate) fn request_id(response: &Response) -> Option<String> {
-    response.header("x-odps-request-id").map(str::to_owned)
+    response.header("x-odps-request-id").map(redact_text)
 }
 
 fn seconds_from_to(from: SystemTime, to: SystemTime) -> i64 {
@@ -306,7 +307,7 @@ struct Told {
 /// Reads both forms of an error, JSON and XML; anything else becomes the message.
 fn read_error(body: &str) -> Told {
     if let Ok(json) = serde_json::from_str::<serde_json::Value>(body) {
-        let text = |name: &str| json.get(name).and_then(|value| value.as_str()).map(str::to_owned);
+        let text = |name: &str| json.get(name).and_then(|value| value.as_str()).map(redact_text);
         let hold =
             json.get("HoldClientMillis").and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok()));
         return Told {
@@ -317,7 +318,7 @@ fn read_error(body: &str) -> Told {
         };
     }
     if let Ok(xml) = Element::parse(body) {
-        let text = |name: &str| xml.text_of(name).map(str::to_owned);
+        let text = |name: &str| xml.text_of(name).map(redact_text);
         return Told {
             code: text("Code"),
             message: text("Message").unwrap_or_default(),
@@ -325,7 +326,7 @@ fn read_error(body: &str) -> Told {
             hold: None,
         };
     }
-    let message: String = mms_http::redact::redact_text(body).chars().take(512).collect();
+    let message: String = redact_text(body).chars().take(512).collect();
     Told { message, ..Told::default() }
 }
 

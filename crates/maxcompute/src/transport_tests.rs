@@ -50,3 +50,16 @@ fn errors_are_read_from_json_and_from_xml() {
     let other = read_error("Bad Gateway");
     assert_eq!((other.code, other.message.as_str()), (None, "Bad Gateway"));
 }
+
+#[test]
+fn no_field_of_an_error_repeats_a_secret() {
+    let secret = "Canary/of+an=STS.token";
+    mms_http::redact::remember(secret);
+    let json = format!(r#"{{"Code":"{secret}","Message":"was {secret}","RequestId":"{secret}"}}"#);
+    let xml =
+        format!("<Error><Code>{secret}</Code><Message>was {secret}</Message><RequestId>{secret}</RequestId></Error>");
+    for body in [json.as_str(), xml.as_str(), secret] {
+        let told = format!("{:?}", read_error(body));
+        assert!(told.contains("***") && !told.contains("Canary"), "{told}");
+    }
+}

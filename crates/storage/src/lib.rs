@@ -15,6 +15,7 @@ mod transport;
 pub use credential::StorageCredential;
 pub use error::StorageError;
 pub use location::{AzureLocation, LocalFiles, StorageLocation};
+pub use mms_http::redact::redact_text;
 pub use object_store::ObjectStore;
 pub use open::{StorageSettings, open};
 pub use probe::{ProbeError, Unreadable, probe};
