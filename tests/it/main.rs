@@ -23,5 +23,6 @@ mod reasons;
 mod recover;
 mod replace;
 mod skipped;
+mod target_changes;
 mod typescript_client;
 mod use_edges;

@@ -126,7 +126,10 @@ async fn a_partition_that_is_dropped_after_its_task_is_found_missing_and_written
     ground.at_work(&job, 3).await?;
     let done = ground.suite.tasks(&job).await?.into_iter().filter(|task| task.units_done > 0).collect::<Vec<_>>();
     let name = &done.first().context("a unit that is published")?.units[0].partition[0].value;
-    ground.outsider.run(&format!("ALTER TABLE {} DROP PARTITION (`pt`='{name}');", ground.outsider.table("s", "parts"))).await?;
+    ground
+        .outsider
+        .run(&format!("ALTER TABLE {} DROP PARTITION (`pt`='{name}');", ground.outsider.table("s", "parts")))
+        .await?;
     let ended = ground.suite.done(&job).await?;
     ground.whole().await?;
     anyhow::ensure!(ended.reason.is_none(), "{ended:?}");
@@ -170,7 +173,8 @@ async fn the_table_of_somebody_else_is_left_as_it_is() -> anyhow::Result<()> {
     let ended = ground.suite.done(&job).await;
     anyhow::ensure!(ended.is_err(), "{ended:?}");
     let tables = ground.suite.job_tables(&job).await?;
-    let reasons: Vec<_> = tables.iter().filter_map(|table| table.reason.clone()).map(|reason| reason.reason()).collect();
+    let reasons: Vec<_> =
+        tables.iter().filter_map(|table| table.reason.clone()).map(|reason| reason.reason()).collect();
     anyhow::ensure!(reasons == [ErrorReason::TargetConflict], "{tables:?}");
     let rows = ground.outsider.count("s", "parts").await?;
     anyhow::ensure!(rows == 0, "{rows} rows are in a table that is not ours");
