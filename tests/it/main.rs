@@ -3,6 +3,7 @@
 mod again;
 mod blocks;
 mod canary;
+mod chaos;
 mod contract_is_whole;
 mod databricks_sdk;
 mod demo;
