@@ -3,6 +3,7 @@
 mod again;
 mod blocks;
 mod canary;
+mod chaos;
 mod contract_is_whole;
 mod databricks_sdk;
 mod demo;
@@ -23,5 +24,6 @@ mod reasons;
 mod recover;
 mod replace;
 mod skipped;
+mod target_changes;
 mod typescript_client;
 mod use_edges;

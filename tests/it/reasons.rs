@@ -141,6 +141,11 @@ const PROVOKED: &[(&str, &str, &[&str])] = &[
         "the_table_of_another_teaches_nothing_and_is_told",
         &["FINDING_REASON_TARGET_IS_VIEW"],
     ),
+    (
+        "services/catalog/src/plan/target.rs",
+        "the_policy_of_the_job_says_what_a_table_that_is_there_means",
+        &["FINDING_REASON_READERS_SEE_GAP"],
+    ),
     ("services/catalog/tests/it/filters.rs", "each_list_shows_what_passes", &["ERROR_REASON_INVALID_PAGE_TOKEN"]),
     ("services/catalog/tests/it/reports.rs", "states_by_hand_are_all_or_none", &["ERROR_REASON_WRONG_STATE"]),
     (
@@ -220,6 +225,21 @@ const PROVOKED: &[(&str, &str, &[&str])] = &[
         &["ERROR_REASON_TARGET_OWNED", "DECISION_REASON_TARGET_OWNED"],
     ),
     (
+        "services/scheduler/src/job/tests.rs",
+        "an_older_version_is_not_written_over_a_newer_one",
+        &["ERROR_REASON_TARGET_NEWER", "DECISION_REASON_TARGET_NEWER", "ERROR_REASON_TABLES_BLOCKED"],
+    ),
+    (
+        "services/scheduler/src/lease/lacks.rs",
+        "a_job_that_nobody_can_do_says_what_is_missing",
+        &["ERROR_REASON_NO_WORKER"],
+    ),
+    (
+        "services/scheduler/src/report/at_target.rs",
+        "units_that_a_look_misses_are_written_again",
+        &["ERROR_REASON_TARGET_CHANGED"],
+    ),
+    (
         "services/scheduler/src/lease/tests.rs",
         "a_task_whose_leases_keep_running_out_is_given_up",
         &["ERROR_REASON_LEASE_EXPIRED"],
@@ -255,6 +275,17 @@ const PROVOKED: &[(&str, &str, &[&str])] = &[
             "ERROR_REASON_VALUE_UNSUPPORTED",
             "ERROR_REASON_STOPPED",
         ],
+    ),
+    ("services/transfer/src/error.rs", "a_target_that_went_is_a_failure_of_schema", &["ERROR_REASON_TARGET_GONE"]),
+    (
+        "tests/it/target_changes.rs",
+        "unchanged_is_said_only_of_what_nobody_touched",
+        &["DECISION_REASON_TARGET_CHANGED"],
+    ),
+    (
+        "tests/it/target_changes.rs",
+        "partitions_that_no_plan_has_are_told_and_replaced_ones_go",
+        &["FINDING_REASON_TARGET_PARTITION_SURPLUS"],
     ),
     (
         "tests/it/owners.rs",

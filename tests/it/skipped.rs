@@ -92,7 +92,7 @@ async fn what_cannot_be_moved_is_skipped_and_the_rest_is_done() -> anyhow::Resul
     anyhow::ensure!(ended.is_err(), "{ended:?}");
     let failed = suite.job(&strict).await?;
     let why = failed.reason.clone().unwrap_or_default().reason();
-    anyhow::ensure!((failed.state(), why) == (JobState::Failed, ErrorReason::Blocked), "{failed:?}");
+    anyhow::ensure!((failed.state(), why) == (JobState::Failed, ErrorReason::TablesBlocked), "{failed:?}");
     let tables = suite.job_tables(&strict).await?;
     let blocked = (TableDecision::Blocked, DecisionReason::KindUnsupported);
     anyhow::ensure!(others(&tables) == BTreeMap::from([("a_view", blocked), ("elsewhere", blocked)]), "{tables:?}");

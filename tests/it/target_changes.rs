@@ -2,56 +2,35 @@
 //! them. No job is DONE over rows that are missing, and nobody else's table is written to.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::scheduler::v1::job_service_client::JobServiceClient;
 use mms_proto::types::v1::TargetPolicy;
 use mms_proto::{ApiError, ErrorReason, FindingReason};
-use mms_sandbox::samples::{DeltaWriter, TableSpec};
 use mms_tests::outsider::Outsider;
+use mms_tests::parts::{Parts, ROWS};
 use mms_tests::sandbox::Sandbox;
 use mms_tests::suite::{PATIENCE, Suite, everything};
 use pb::{DecisionReason, JobSpec, JobState, TableDecision};
 
-/// Partitions of the table, each a task of its own, and rows of each.
+/// Partitions of the table, each a task of its own, and their rows.
 const PARTITIONS: usize = 30;
-const ROWS: usize = 100;
 const ALL: u64 = (PARTITIONS * ROWS) as u64;
-
-/// Adds rows to some partitions of the table.
-fn append(table: &mut DeltaWriter, partitions: std::ops::Range<usize>) -> anyhow::Result<()> {
-    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(partitions.clone().flat_map(|part| {
-        let first = i64::try_from(part * ROWS).unwrap_or_default();
-        first..first + i64::try_from(ROWS).unwrap_or_default()
-    })));
-    let names = partitions.flat_map(|part| std::iter::repeat_n(format!("p{part:02}"), ROWS));
-    let names: ArrayRef = Arc::new(StringArray::from_iter_values(names));
-    let batch = RecordBatch::try_from_iter_with_nullable([("id", ids, true), ("pt", names, true)])?;
-    table.append([Ok::<_, arrow::error::ArrowError>(batch)])?;
-    Ok(())
-}
 
 struct Ground {
     suite: Suite,
     outsider: Outsider,
     source: String,
-    table: DeltaWriter,
+    table: Parts,
     _sandbox: Sandbox,
 }
 
 /// A suite over a source with one table of many partitions.
 async fn ground(folder: &Path) -> anyhow::Result<Ground> {
     let root = folder.join("delta-root");
-    let fields = vec![Field::new("id", DataType::Int64, true), Field::new("pt", DataType::Utf8, true)];
-    let mut spec = TableSpec::new(Arc::new(Schema::new(fields)), 1_700_000_000_000);
-    spec.partition_columns = vec!["pt".to_owned()];
-    let mut table = DeltaWriter::create(&root.join("s/parts"), spec)?;
-    append(&mut table, 0..PARTITIONS)?;
+    let table = Parts::create(&root, PARTITIONS)?;
     let suite = Suite::up(folder).await?;
     let sandbox = Sandbox::start(folder, &root)?;
     let source = Box::pin(suite.source(&sandbox.data_source("lake"))).await?;
@@ -126,7 +105,10 @@ async fn a_partition_that_is_dropped_after_its_task_is_found_missing_and_written
     ground.at_work(&job, 3).await?;
     let done = ground.suite.tasks(&job).await?.into_iter().filter(|task| task.units_done > 0).collect::<Vec<_>>();
     let name = &done.first().context("a unit that is published")?.units[0].partition[0].value;
-    ground.outsider.run(&format!("ALTER TABLE {} DROP PARTITION (`pt`='{name}');", ground.outsider.table("s", "parts"))).await?;
+    ground
+        .outsider
+        .run(&format!("ALTER TABLE {} DROP PARTITION (`pt`='{name}');", ground.outsider.table("s", "parts")))
+        .await?;
     let ended = ground.suite.done(&job).await?;
     ground.whole().await?;
     anyhow::ensure!(ended.reason.is_none(), "{ended:?}");
@@ -170,7 +152,8 @@ async fn the_table_of_somebody_else_is_left_as_it_is() -> anyhow::Result<()> {
     let ended = ground.suite.done(&job).await;
     anyhow::ensure!(ended.is_err(), "{ended:?}");
     let tables = ground.suite.job_tables(&job).await?;
-    let reasons: Vec<_> = tables.iter().filter_map(|table| table.reason.clone()).map(|reason| reason.reason()).collect();
+    let reasons: Vec<_> =
+        tables.iter().filter_map(|table| table.reason.clone()).map(|reason| reason.reason()).collect();
     anyhow::ensure!(reasons == [ErrorReason::TargetConflict], "{tables:?}");
     let rows = ground.outsider.count("s", "parts").await?;
     anyhow::ensure!(rows == 0, "{rows} rows are in a table that is not ours");
@@ -213,7 +196,7 @@ async fn an_older_job_does_not_write_over_a_newer_version() -> anyhow::Result<()
         anyhow::ensure!(Instant::now() < until, "it does not stop");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    append(&mut ground.table, 0..1)?;
+    ground.table.append(0..1)?;
     ground.decided(JobSpec { force: true, ..everything() }).await?;
     let start = pb::StartJobRequest { name: old.clone(), ..pb::StartJobRequest::default() };
     let refused = client.start_job(start).await.err().context("it is older")?;

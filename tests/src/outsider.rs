@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use arrow::array::Int64Array;
 use mms_http::{HttpClient, NetworkConnection, Url};
 use mms_maxcompute::metadata::TableInfo;
 use mms_maxcompute::name::{ProjectName, SchemaName, TableName};
@@ -79,5 +80,24 @@ impl Outsider {
     pub async fn partitions(&self, schema: &str, table: &str) -> anyhow::Result<Vec<String>> {
         let found = self.project.partitions(&self.reference(schema, table)?).await?;
         Ok(found.iter().map(|partition| partition.spec.to_string()).collect())
+    }
+
+    /// The ids of all rows of a partitioned table, sorted: rows that are doubled show twice.
+    ///
+    /// # Errors
+    /// There is no such table, or it cannot be read.
+    pub async fn ids(&self, schema: &str, table: &str) -> anyhow::Result<Vec<i64>> {
+        let table = self.reference(schema, table)?;
+        let tunnel = self.project.tunnel().await?;
+        let mut found = Vec::new();
+        for partition in self.project.partitions(&table).await? {
+            for batch in tunnel.create_download(&table, Some(&partition.spec)).await?.read_all().await? {
+                let ids = batch.column_by_name("id").context("a column")?;
+                let ids = ids.as_any().downcast_ref::<Int64Array>().context("bigint")?;
+                found.extend(ids.iter().flatten());
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
     }
 }

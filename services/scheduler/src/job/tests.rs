@@ -1,7 +1,7 @@
 //! What people do to jobs, and what becomes of their tasks, targets and reports, over a store of memory.
 
 use mms_proto::ErrorReason;
-use mms_proto::scheduler::v1::{DecisionReason, MigrationContent, TableDecision};
+use mms_proto::scheduler::v1::{DecisionReason, MigrationContent, OlderVersion, TableDecision};
 use mms_proto::types::v1::{MigrationState, TargetPolicy};
 use mms_store::{Read, Scope, Tx};
 
@@ -14,8 +14,8 @@ use crate::fixture::{
     Fixture, Given, done, failed, holder, intent, job_key, other_key, plan_table, table_key, target, task_key,
 };
 use crate::key::JobKey;
-use crate::record::{Job, JobState, JobTable, Limits, Notice, Spec, Step, Task, TaskState};
-use crate::store::{JOB_TABLES, LOGS, MANIFESTS, TABLE_CLAIMS, TASKS, UNITS};
+use crate::record::{Job, JobState, JobTable, Limits, Lineage, Notice, Spec, Step, Task, TaskState, Version};
+use crate::store::{JOB_TABLES, LINEAGE, LOGS, MANIFESTS, TABLE_CLAIMS, TASKS, UNITS};
 
 fn state(job: &Job) -> JobState {
     *job.state
@@ -316,4 +316,34 @@ async fn a_large_job_comes_back_in_pieces() {
     assert_eq!((state(&job), job.counts.tasks_failed), (JobState::Waiting, 0));
     let ready = |task: &Task| task.state == TaskState::Init;
     assert!((0..1_200).all(|number| ready(&fixture.task(number))));
+}
+
+#[tokio::test]
+async fn an_older_version_is_not_written_over_a_newer_one() {
+    let fixture = Fixture::new(1).await;
+    stop(&fixture, &job_key()).await;
+    // Another suite of jobs has moved version 6 of the same table there; the fixture's jobs have version 5.
+    let write = |generation| {
+        move |tx: &mut Tx<'_>| {
+            let version = Version { delta: Some(6), table_id: "id".to_owned(), ..Version::default() };
+            let entry = Lineage { version: Some(version), generation, ..Lineage::default() };
+            Ok(tx.put(&LINEAGE, &target().unit_key(&intent(&[0]).units[0].partition), &entry)?)
+        }
+    };
+    fixture.commit(write(1)).await.expect("stored");
+    fixture.another("k", Given::default(), 0..1, "").await;
+    let plan = table(&fixture, &other_key("k"));
+    assert_eq!(plan.plan.decision_reason, DecisionReason::TargetNewer);
+    assert_eq!(plan.reason.as_ref().expect("it says why").reason, ErrorReason::TargetNewer);
+    assert_eq!(fixture.job_of(&other_key("k")).reason.as_ref().expect("why").reason, ErrorReason::TablesBlocked);
+    let refused = start(&fixture, &job_key()).await;
+    assert!(matches!(refused, Piece::Refused(SchedulerError::TargetNewer { there: 6, own: 5, .. })), "{refused:?}");
+    assert_eq!(state(&fixture.job()), JobState::Stopped);
+    let spec = Spec { older_version: OlderVersion::Overwrite.into(), ..Spec::default() };
+    fixture.another("wants", Given { spec, ..Given::default() }, 0..1, "").await;
+    assert_eq!(table(&fixture, &other_key("wants")).plan.decision, TableDecision::Move);
+    stop(&fixture, &other_key("wants")).await;
+    // What went into a table that is gone is in nobody's way.
+    fixture.commit(write(0)).await.expect("stored");
+    assert!(matches!(start(&fixture, &job_key()).await, Piece::Done(Some(_))));
 }

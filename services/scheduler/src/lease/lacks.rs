@@ -74,3 +74,36 @@ pub fn everywhere(read: &impl Read, key: &JobKey, job: &Job) -> Result<Option<Re
     };
     Ok(Some(Reason::new(ErrorReason::NoWorker, text)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{Fixture, job_key};
+
+    #[tokio::test]
+    async fn a_job_that_nobody_can_do_says_what_is_missing() {
+        let fixture = Fixture::new(1).await;
+        let missing = |fixture: &Fixture| {
+            let job = fixture.job();
+            fixture.store.read(|read| everywhere(read, &job_key(), &job)).expect("readable")
+        };
+        assert_eq!(missing(&fixture), None, "two workers can");
+        fixture
+            .commit(|tx| Ok(["a", "b"].iter().try_for_each(|id| tx.delete(&WORKERS, &(*id).to_owned()).map(drop))?))
+            .await
+            .expect("gone");
+        let said = missing(&fixture).expect("it waits");
+        assert_eq!(said.reason, ErrorReason::NoWorker);
+        for lack in ["step Data", "step Verification", "role SINGLE"] {
+            assert!(said.message.contains(lack), "{}", said.message);
+        }
+        fixture
+            .commit(|tx| {
+                Ok(["ddl", "part"].iter().try_for_each(|id| tx.delete(&WORKERS, &(*id).to_owned()).map(drop))?)
+            })
+            .await
+            .expect("gone");
+        let said = missing(&fixture).expect("it waits");
+        assert!(said.message.contains("no worker of the default pool is registered"), "{}", said.message);
+    }
+}

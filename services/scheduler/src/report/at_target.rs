@@ -175,3 +175,72 @@ pub fn seen(task: &Task, look: Looked) -> TableEvent {
     let rows = task.steps().contains(&Step::Data).then_some(look.rows);
     TableEvent::Looked { rows, digest: look.digest, surplus }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{Fixture, done, intent, task_key, there};
+    use crate::record::{JobState, TaskState};
+
+    /// A job of two tasks that has only to look at its table, and the lease of the one that does.
+    async fn at_look() -> (Fixture, crate::record::Epoch) {
+        let fixture = Fixture::new(2).await;
+        fixture.finish_one("a").await;
+        fixture.finish_one("a").await;
+        assert_eq!((*fixture.task(0).state, *fixture.task(1).state), (TaskState::VerificationDone, TaskState::Done));
+        let granted = fixture.lease("a", 9).await;
+        assert_eq!(granted.len(), 1);
+        (fixture, granted[0].task.epoch)
+    }
+
+    fn looked(different: (i64, Vec<LookedUnit>), surplus: (i64, Vec<LookedUnit>)) -> Said {
+        let look = Looked { identity: there(), rows: 14, different, surplus, digest: vec![1] };
+        match done(Step::Look) {
+            Said::Done { step, rows, bytes, verification, identity, .. } => {
+                Said::Done { step, rows, bytes, verification, identity, look: Some(Box::new(look)) }
+            }
+            other => other,
+        }
+    }
+
+    fn unit(index: usize) -> LookedUnit {
+        LookedUnit { partition: intent(&[index]).units[0].partition.clone(), rows: None }
+    }
+
+    #[tokio::test]
+    async fn units_that_a_look_misses_are_written_again() {
+        let (fixture, epoch) = at_look().await;
+        assert!(fixture.report(0, "a", epoch, looked((1, vec![unit(1)]), (0, Vec::new()))).await);
+        let (looker, other) = (fixture.task(0), fixture.task(1));
+        let reason = looker.reason.clone().expect("why");
+        assert_eq!(reason.reason, ErrorReason::TargetChanged);
+        assert!(reason.message.contains("pt=1 is gone"), "{}", reason.message);
+        assert_eq!((*looker.state, looker.units[0].published), (TaskState::VerificationDone, true));
+        assert_eq!((*other.state, other.units[0].published), (TaskState::Init, false));
+        assert_eq!(*fixture.job().state, JobState::Running);
+    }
+
+    #[tokio::test]
+    async fn a_look_that_cannot_name_all_takes_the_whole_table_back() {
+        let (fixture, epoch) = at_look().await;
+        assert!(fixture.report(0, "a", epoch, looked((9, vec![unit(1)]), (0, Vec::new()))).await);
+        let name = crate::fixture::target();
+        let known = fixture.store.read(|read| target::of(read, &name)).expect("readable");
+        assert!(known.is_stale() && known.identity().is_some());
+        assert!(fixture.lease("b", 9).await.is_empty(), "what is being taken back is not leased");
+    }
+
+    #[tokio::test]
+    async fn a_look_that_finds_all_ends_the_job_and_tells_what_is_there_besides() {
+        let (fixture, epoch) = at_look().await;
+        assert!(fixture.report(0, "a", epoch, looked((0, Vec::new()), (1, vec![unit(7)]))).await);
+        assert_eq!((*fixture.task(0).state, *fixture.job().state), (TaskState::Done, JobState::Done));
+        let key = crate::fixture::table_key(&task_key(0).job);
+        let table = fixture.store.read(|read| read.get(&JOB_TABLES, &key)).expect("readable").expect("there");
+        assert_eq!((table.target_rows, &*table.target_digest), (Some(14), &[1][..]));
+        let told = table.plan.findings.last().expect("a finding");
+        assert_eq!(told.reason, FindingReason::TargetPartitionSurplus);
+        let last = fixture.notices().pop().expect("told");
+        assert_eq!(last.target_digest, [1], "the last word on the table");
+    }
+}
