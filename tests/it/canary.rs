@@ -14,7 +14,7 @@ use mms_proto::registry::v1::data_source_service_client::DataSourceServiceClient
 use mms_proto::registry::v1::network_connection_service_client::NetworkConnectionServiceClient;
 use mms_proto::scheduler::v1 as scheduler;
 use mms_tests::collector::Collector;
-use mms_tests::echo::{Behind, Canary, Echo};
+use mms_tests::echo::{Behind, Canary, Echo, Repeats};
 use mms_tests::process::program;
 use mms_tests::sandbox::Sandbox;
 use mms_tests::suite::{SERVICES, Suite, everything};
@@ -327,15 +327,15 @@ async fn what_a_far_end_repeats_comes_to_light_nowhere() -> anyhow::Result<()> {
         } },
     ]);
     ends.repeat(true);
-    asked(&mut light, &suite, &ends, "hostile", &signed).await?;
+    Box::pin(asked(&mut light, &suite, &ends, "hostile", &signed)).await?;
     ends.repeat(false);
     for (id, storage) in [("signed", &signed), ("principal", &principal), ("late", &local)] {
-        asked(&mut light, &suite, &ends, id, storage).await?;
+        Box::pin(asked(&mut light, &suite, &ends, id, storage)).await?;
         scanned(&mut light, &suite, &format!("dataSources/{id}")).await?;
     }
     let source = "dataSources/late";
     // One after the other: what lists, what plans, what makes tables, what writes rows.
-    let ways: [(&Echo, fn(&str) -> bool); 4] = [
+    let ways: [(&Echo, Repeats); 4] = [
         (&ends.workspace, |line| line.contains("/tables")),
         (&ends.project, |_| true),
         (&ends.project, |line| line.starts_with("POST") && line.contains("/instances")),

@@ -62,13 +62,13 @@ async fn a_drained_worker_leaves_the_rest_to_another() -> anyhow::Result<()> {
     let mut worker = TransferServiceClient::new(suite.channel("transfer")?);
     let first = at_work(&mut worker).await?;
     let followed = tokio::spawn(follow(worker.clone(), first.name.clone(), String::new()));
-    let any = pb::DrainWorkerRequest { name: "workers/-".to_owned(), deadline: None };
+    let any = pb::DrainWorkerRequest { name: "workers/-".to_owned(), grace_period: None };
     let refused = worker.drain_worker(any).await.expect_err("nobody drains whichever it is");
     anyhow::ensure!(ApiError::from_status(&refused).reason == ErrorReason::InvalidField, "{refused}");
     let asked = pb::ListTransfersRequest { parent: "workers/-".to_owned(), ..pb::ListTransfersRequest::default() };
     let name = worker.list_transfers(asked).await?.into_inner().worker;
     anyhow::ensure!(first.name.starts_with(&format!("{name}/transfers/")), "{name}: {first:?}");
-    let request = pb::DrainWorkerRequest { name, deadline: None };
+    let request = pb::DrainWorkerRequest { name, grace_period: None };
     let drained = worker.drain_worker(request).await?.into_inner();
     anyhow::ensure!(drained.finished_count + drained.released_count <= 1, "it has one slot: {drained:?}");
     let left = list(&mut worker).await?;

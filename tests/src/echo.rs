@@ -23,7 +23,7 @@ pub struct Behind {
 }
 
 /// Which requests are answered by repeating them, by their first line.
-type Repeats = fn(&str) -> bool;
+pub type Repeats = fn(&str) -> bool;
 
 /// The running far end.
 pub struct Echo {

@@ -251,8 +251,8 @@ mod tests {
         ] {
             assert_eq!(guard.judge(address.parse().unwrap(), true), expected, "{address}");
         }
-        let mut connection = NetworkConnection::default();
-        connection.allowed_hosts = ["*.corp.example", "10.1.2.3"].map(|host| host.parse().unwrap()).to_vec();
+        let allowed_hosts = ["*.corp.example", "10.1.2.3"].map(|host| host.parse().unwrap()).to_vec();
+        let mut connection = NetworkConnection { allowed_hosts, ..NetworkConnection::default() };
         connection.host_overrides.insert("ok.example".into(), ([10, 1, 2, 3], 443).into());
         for (url, expected) in [
             ("https://db.corp.example/", Err(Denied)),

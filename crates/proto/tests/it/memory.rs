@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use mms_proto::{bounds, descriptor, validate};
+use mms_proto::{bounds, descriptor};
 use prost::{Message, Name};
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
@@ -64,7 +64,7 @@ fn handle<T: Message + Name + Default>(bytes: &[u8]) {
         return;
     }
     if let Ok(request) = T::decode(bytes) {
-        drop(validate::validate(&request));
+        drop(mms_proto::validate(&request));
     }
 }
 
