@@ -2,6 +2,10 @@
 //!
 //! What is logged does not decide what is traced: each has its own filter, so a trace is whole at every log level.
 
+use std::borrow::Cow;
+use std::io::{self, Write};
+use std::sync::OnceLock;
+
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
@@ -33,6 +37,39 @@ pub enum TelemetryError {
 #[must_use = "dropping it ends the export of traces"]
 pub struct Telemetry(SdkTracerProvider);
 
+/// Hides in a text the secrets that this process uses.
+pub type Mask = fn(&str) -> String;
+
+static MASK: OnceLock<Mask> = OnceLock::new();
+
+/// Has every log line pass this from now on: libraries log what far ends say as they say it, and far ends repeat what they are
+/// sent. The first one stays.
+pub fn mask_lines(mask: Mask) {
+    MASK.get_or_init(|| mask);
+}
+
+/// Standard error, where no line shows a secret that this process uses.
+struct Lines;
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        io::stderr().write_all(&masked(MASK.get().copied(), line))?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// A whole line, as the formatter writes it, with what a mask may cut off still ended.
+fn masked(mask: Option<Mask>, line: &[u8]) -> Cow<'_, [u8]> {
+    match (mask, std::str::from_utf8(line)) {
+        (Some(mask), Ok(text)) => Cow::Owned(format!("{}\n", mask(text.trim_end_matches('\n'))).into_bytes()),
+        _ => Cow::Borrowed(line),
+    }
+}
+
 /// Installs logs and traces for the whole process. With an OTLP endpoint it must run inside a tokio runtime.
 pub fn init(config: &TelemetryConfig, service: &'static str, version: &str) -> Result<Telemetry, TelemetryError> {
     let resource = Resource::builder()
@@ -46,9 +83,9 @@ pub fn init(config: &TelemetryConfig, service: &'static str, version: &str) -> R
     }
     let provider = provider.build();
     let traces = tracing_opentelemetry::layer().with_tracer(provider.tracer("mms")).with_filter(filter_fn(is_traced));
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_writer(|| Lines);
     let lines = match config.format {
-        LogFormat::Human => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed(),
+        LogFormat::Human => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed(),
     };
     let filter = EnvFilter::try_new(&config.filter)?;
@@ -72,4 +109,17 @@ impl Drop for Telemetry {
 /// Every span of ours, and what happened in it that an operator would read.
 fn is_traced(metadata: &Metadata<'_>) -> bool {
     metadata.target().starts_with("mms") && (metadata.is_span() || *metadata.level() <= Level::INFO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_masked_and_stays_a_line() {
+        let mask: Mask = |text| text.replace("secret", "***").chars().take(12).collect();
+        assert_eq!(&*masked(Some(mask), b"a secret it is\n"), b"a *** it is\n");
+        assert_eq!(&*masked(Some(mask), b"a secret that is cut\n"), b"a *** that i\n");
+        assert_eq!(&*masked(None, b"a secret\n"), b"a secret\n");
+    }
 }

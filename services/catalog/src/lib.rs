@@ -44,6 +44,7 @@ fn now_ms() -> i64 {
 /// # Errors
 /// The store cannot be opened, or the channel to the registry cannot be made.
 pub async fn start(context: Context<Config>) -> Result<Services, BoxError> {
+    mms_server::telemetry::mask_lines(mms_http::redact::redact_known);
     mms_ends::guard_addresses(context.config.allow_loopback);
     let store = context.open_store(store::schema()).await?;
     let registry = Client::new(&context.config.registry, context.service_token.as_ref())?;

@@ -50,6 +50,7 @@ use crate::core::Core;
 /// A key that cannot be read, or a store that does not open.
 pub async fn start(context: Context<Config>) -> Result<Services, BoxError> {
     let config = context.config.clone();
+    mms_server::telemetry::mask_lines(mms_http::redact::redact_known);
     mms_ends::guard_addresses(config.allow_loopback);
     let keys = tokio::task::spawn_blocking(move || config.key_ring()).await??;
     let store = context.open_store(store::schema()).await?;

@@ -48,6 +48,7 @@ pub use config::{BlockCodec, Config};
 /// kept in it.
 pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
     mms_http::install_crypto_provider();
+    mms_server::telemetry::mask_lines(mms_http::redact::redact_known);
     mms_ends::guard_addresses(ctx.config.allow_loopback);
     let token = ctx.service_token.as_ref();
     let config = &ctx.config;

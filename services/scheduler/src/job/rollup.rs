@@ -32,9 +32,7 @@ pub fn save_looked(
     looked: TableEvent,
 ) -> Result<()> {
     let mut roll = Roll::open(tx, &after.table_key(&key.job))?;
-    if let Some(table) = &mut roll.table {
-        table.apply(at, looked)?;
-    }
+    roll.looked = Some(looked);
     roll.take(tx, at, key, before, after)?;
     roll.close(tx)
 }
@@ -50,12 +48,14 @@ pub struct Roll {
     key: TableKey,
     table: Option<JobTable>,
     job: Option<Job>,
+    /// What the task that changes next saw of the whole table.
+    looked: Option<TableEvent>,
 }
 
 impl Roll {
     /// The table and its job as stored.
     pub fn open(tx: &Tx<'_>, key: &TableKey) -> Result<Self> {
-        Ok(Self { table: tx.get(&JOB_TABLES, key)?, job: tx.get(&JOBS, &key.job)?, key: key.clone() })
+        Ok(Self { table: tx.get(&JOB_TABLES, key)?, job: tx.get(&JOBS, &key.job)?, key: key.clone(), looked: None })
     }
 
     /// Whether this is the table of a task.
@@ -81,6 +81,10 @@ impl Roll {
         if let Some(table) = &mut self.table {
             let (was, had) = (table.is_done(), table.tasks_failed > 0);
             table.apply(at, TableEvent::TaskChanged(delta.clone()))?;
+            // After the rows of the task itself, which are among those that it counted.
+            if let Some(looked) = self.looked.take() {
+                table.apply(at, looked)?;
+            }
             (tables_done, tables_failed) = (flip(was, table.is_done()), flip(had, table.tasks_failed > 0));
             let content = self.job.as_ref().map(|job| *job.spec().content);
             notice::leave(tx, at, key, content, table, &after, (before.told(), after.told()))?;
