@@ -20,11 +20,7 @@ async fn replaced(suite: &Suite, job: &str) -> anyhow::Result<Vec<String>> {
             ..scheduler::ListTaskLogsRequest::default()
         };
         let lines = client.list_task_logs(request).await?.into_inner().logs;
-        let drops = lines
-            .iter()
-            .filter(|line| line.message.ends_with("dropped and made anew"))
-            .inspect(|line| println!("{line:?} of {lines:?}"))
-            .count();
+        let drops = lines.iter().filter(|line| line.message.ends_with("dropped and made anew")).count();
         replaced.extend(std::iter::repeat_n(task.table, drops));
     }
     replaced.sort();
@@ -47,11 +43,6 @@ async fn what_is_as_planned_stays_in_its_place_and_anything_else_is_dropped_once
     let second = suite.begin_job(&source, spec.clone()).await?;
     suite.done(&second).await.context("the job that replaces tables by what they are")?;
     let gone = replaced(&suite, &second).await?;
-    for table in suite.job_tables(&second).await? {
-        if table.table.ends_with("widened") {
-            println!("{table:?}");
-        }
-    }
     anyhow::ensure!(gone.is_empty(), "readers never saw them gone: {gone:?}");
     moved.compare(&sandbox.project())?;
 

@@ -7,7 +7,7 @@ use mms_mapping::NONCE_PROPERTY;
 use mms_maxcompute::metadata::{PartitionInfo, TableInfo, state_digest};
 use mms_maxcompute::table::PartitionSpec;
 use mms_proto::scheduler::v1 as pb;
-use mms_proto::types::v1::{PartitionValue, TargetPolicy};
+use mms_proto::types::v1::{PartitionValue, TargetIdentity, TargetPolicy};
 
 use crate::context::Run;
 use crate::count::{self, Levels, levels};
@@ -28,10 +28,11 @@ struct Seen {
     partitions: Vec<PartitionInfo>,
 }
 
-/// Looks, and drops partitions beyond the plan where the policy is to replace the table.
-pub async fn run(run: &Run, target: &Target) -> Result<(pb::StepDone, Vec<String>)> {
+/// Looks whether it is the wanted one, if that is known, and drops partitions beyond the plan where the policy is to replace the
+/// table.
+pub async fn run(run: &Run, target: &Target, wanted: Option<&TargetIdentity>) -> Result<(pb::StepDone, Vec<String>)> {
     let expected = expected(run, target).await?;
-    let mut seen = see(run, target).await?;
+    let mut seen = see(target, wanted).await?;
     let mut beyond = beyond(&expected, &seen.partitions);
     let mut lines = Vec::new();
     if run.spec.target_policy() == TargetPolicy::Replace && !beyond.is_empty() {
@@ -39,7 +40,7 @@ pub async fn run(run: &Run, target: &Target) -> Result<(pb::StepDone, Vec<String
         for specs in beyond.chunks(DROPPED_AT_ONCE) {
             publish::drop_partitions(run, target, specs).await?;
         }
-        seen = see(run, target).await?;
+        seen = see(target, wanted).await?;
         beyond = self::beyond(&expected, &seen.partitions);
     }
     // Taken from what was seen before the rows are counted: whoever writes from now on changes it.
@@ -92,11 +93,11 @@ async fn expected(run: &Run, target: &Target) -> Result<BTreeMap<Levels, Expecte
 }
 
 /// The table as it is, if it is the one that was written.
-async fn see(run: &Run, target: &Target) -> Result<Seen> {
+async fn see(target: &Target, wanted: Option<&TargetIdentity>) -> Result<Seen> {
     let name = &target.definition.target;
     let Some(table) = target.project.table(name).await? else { return Err(identity::gone(target, None)) };
     let found = identity::of(&table);
-    if run.spec.identity.as_ref().is_some_and(|wanted| !identity::same(wanted, &found)) {
+    if wanted.is_some_and(|wanted| !identity::same(wanted, &found)) {
         return Err(identity::gone(target, Some(found)));
     }
     let partitioned = !target.definition.partition_columns.is_empty();

@@ -53,7 +53,11 @@ pub async fn attempt(run: &Run, sessions: &Sessions, lease: &pb::Lease) -> Resul
                 Err(error) => return Err(fail(error)),
             },
             TaskStep::Verification => verify::run(run, &target, &published).await.map_err(fail)?,
-            TaskStep::Look => look::run(run, &target).await.map_err(fail)?,
+            TaskStep::Look => {
+                // What this attempt found or made is newer than what the lease says.
+                let wanted = if first == TaskStep::Look { run.spec.identity.as_ref() } else { Some(&identity) };
+                look::run(run, &target, wanted).await.map_err(fail)?
+            }
             TaskStep::Schema | TaskStep::Unspecified => {
                 let (done, lines) = schema::run(run, &target).await.map_err(fail)?;
                 identity = done.identity.clone().unwrap_or_default();
