@@ -185,6 +185,9 @@ async fn play(acts: Vec<Act>) {
     let name = |first: bool| if first { "a" } else { "b" };
     let mut epochs: BTreeMap<&str, Epoch> = BTreeMap::new();
     let mut open: BTreeMap<String, u8> = BTreeMap::new();
+    let mut drops: Vec<String> = Vec::new();
+    // Once the table is dropped there is none that rows could go to, until SCHEMA says which is there.
+    let mut dropped = false;
     for (number, act) in acts.into_iter().enumerate() {
         match act {
             Act::Lease(first) => {
@@ -203,10 +206,14 @@ async fn play(acts: Vec<Act>) {
                 match begin(&fixture, 0, who, *epoch, &id, wanted).await.expect("answered") {
                     Answer::Granted => {
                         assert!(holds && open.values().all(|other| other & covers == 0));
+                        assert!(!dropped || mask == 0, "rows for a table that is not there");
+                        if mask == 0 {
+                            drops.push(id.clone());
+                        }
                         open.insert(id, covers);
                     }
                     Answer::Open(other, _) => assert!(holds && open[&other] & covers != 0),
-                    Answer::Fenced => assert!(!holds),
+                    Answer::Fenced => assert!(!holds || dropped),
                 }
             }
             Act::Resolve(first, which, committed) => {
@@ -216,6 +223,7 @@ async fn play(acts: Vec<Act>) {
                 let how = if committed { CommitOutcome::Committed } else { CommitOutcome::Expired };
                 assert_eq!(resolve(&fixture, 0, who, *epoch, &id, how).await.expect("answered"), holds);
                 if holds {
+                    dropped |= committed && drops.contains(&id);
                     open.remove(&id);
                 }
             }
