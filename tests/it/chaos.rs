@@ -223,7 +223,7 @@ impl Ground {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_row_is_lost_or_doubled_whatever_happens() -> anyhow::Result<()> {
-    let rounds: usize = std::env::var("MMS_CHAOS").ok().and_then(|text| text.parse().ok()).unwrap_or(4);
+    let rounds: usize = std::env::var("MMS_CHAOS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
     let seed: u64 = std::env::var("MMS_CHAOS_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(7);
     let folder = tempfile::tempdir()?;
     let root = folder.path().join("delta-root");
