@@ -19,8 +19,10 @@ use mms_server::{Client, ClientConfig, SuiteToken};
 use mms_tests::process::Process;
 use mms_tests::raw::Raw;
 use mms_tests::suite::{SERVICES, Suite};
-use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
+use prost_reflect::{FieldDescriptor, Kind};
 use tonic::Code;
+
+use crate::wire::{field, lists};
 
 const TOKEN: &str = "the-token-of-the-suite-under-test";
 const UPDATE: &str = "/mms.registry.v1.DataSourceService/UpdateDataSource";
@@ -226,39 +228,6 @@ async fn a_good_client_goes_on_during_every_attack() -> anyhow::Result<()> {
     }
     table(&rows);
     Ok(())
-}
-
-fn varint(mut value: u64, out: &mut Vec<u8>) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn field(number: u32, content: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    varint(u64::from(number) << 3 | 2, &mut out);
-    varint(content.len() as u64, &mut out);
-    out.extend(content);
-    out
-}
-
-/// Every list that a request can hold, with the fields that lead to it.
-fn lists(message: &MessageDescriptor, way: &mut Vec<FieldDescriptor>, found: &mut Vec<Vec<FieldDescriptor>>) {
-    for field in message.fields() {
-        if way.iter().any(|around| around.full_name() == field.full_name()) {
-            continue;
-        }
-        way.push(field.clone());
-        if field.is_list() || field.is_map() {
-            found.push(way.clone());
-        }
-        if let Kind::Message(inner) = field.kind() {
-            lists(&inner, way, found);
-        }
-        way.pop();
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

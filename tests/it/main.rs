@@ -27,3 +27,6 @@ mod skipped;
 mod target_changes;
 mod typescript_client;
 mod use_edges;
+// Messages made by hand, as the contract's own tests make them.
+#[path = "../../crates/proto/tests/it/wire.rs"]
+mod wire;

@@ -8,21 +8,7 @@ use mms_proto::scheduler::v1::{BeginCommitRequest, CreateJobRequest};
 use mms_proto::{ApiError, ErrorReason, bounds, descriptor};
 use prost::{Message, Name};
 
-fn varint(mut value: u64, out: &mut Vec<u8>) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn field(number: u32, content: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    varint(u64::from(number) << 3 | 2, &mut out);
-    varint(content.len() as u64, &mut out);
-    out.extend(content);
-    out
-}
+use crate::wire::field;
 
 fn check<T: Name>(bytes: &[u8]) -> Result<(), ApiError> {
     bounds::check(&descriptor::message::<T>(), bytes)

@@ -11,3 +11,4 @@ mod name_examples;
 mod names;
 mod not_yet;
 mod reasons_page;
+mod wire;

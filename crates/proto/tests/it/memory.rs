@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mms_proto::{bounds, descriptor};
 use prost::{Message, Name};
-use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
+use prost_reflect::{FieldDescriptor, Kind};
+
+use crate::wire::{field, lists};
 
 const CHILD: &str = "MMS_PROTO_MEMORY_CHILD";
 const BYTES: usize = 15 << 20;
@@ -104,39 +106,6 @@ requests! {
         ReportTasksRequest ResolveCommitsRequest RetryJobRequest RetryTaskRequest StartJobRequest StopJobRequest
         TriggerTimerRequest UpdateTimerRequest WatchJobRequest WatchTaskRequest;
     transfer: DrainWorkerRequest GetTransferRequest ListTransfersRequest WatchTransferRequest;
-}
-
-fn varint(mut value: u64, out: &mut Vec<u8>) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn field(number: u32, content: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(content.len() + 8);
-    varint(u64::from(number) << 3 | 2, &mut out);
-    varint(content.len() as u64, &mut out);
-    out.extend(content);
-    out
-}
-
-/// Every list that a request can hold, with the fields that lead to it.
-fn lists(message: &MessageDescriptor, way: &mut Vec<FieldDescriptor>, found: &mut Vec<Vec<FieldDescriptor>>) {
-    for field in message.fields() {
-        if way.iter().any(|around| around.full_name() == field.full_name()) {
-            continue;
-        }
-        way.push(field.clone());
-        if field.is_list() || field.is_map() {
-            found.push(way.clone());
-        }
-        if let Kind::Message(inner) = field.kind() {
-            lists(&inner, way, found);
-        }
-        way.pop();
-    }
 }
 
 /// The list with items of so many bytes, as often as they fit; once as one item of the lists around, and once with many of

@@ -1,0 +1,30 @@
+//! Messages as they stand on the wire, made by hand: for requests that no client of ours would send.
+
+use prost::encoding::{WireType, encode_key, encode_varint};
+use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
+
+/// A field of text, bytes, a message, or numbers in one piece.
+pub fn field(number: u32, content: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(content.len() + 8);
+    encode_key(number, WireType::LengthDelimited, &mut out);
+    encode_varint(content.len() as u64, &mut out);
+    out.extend(content);
+    out
+}
+
+/// Every list that a request can hold, with the fields that lead to it.
+pub fn lists(message: &MessageDescriptor, way: &mut Vec<FieldDescriptor>, found: &mut Vec<Vec<FieldDescriptor>>) {
+    for field in message.fields() {
+        if way.iter().any(|around| around.full_name() == field.full_name()) {
+            continue;
+        }
+        way.push(field.clone());
+        if field.is_list() || field.is_map() {
+            found.push(way.clone());
+        }
+        if let Kind::Message(inner) = field.kind() {
+            lists(&inner, way, found);
+        }
+        way.pop();
+    }
+}
