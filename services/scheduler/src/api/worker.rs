@@ -19,7 +19,7 @@ use crate::key::TaskKey;
 use crate::lease::clock::Progress;
 use crate::lease::{heartbeat, held, manifest, published, register, wait};
 use crate::name::{parse_task, task_key};
-use crate::record::Holder;
+use crate::record::{Holder, Task};
 use crate::report::take::{self, Taken};
 
 /// The version of the lease contract that is spoken here.
@@ -120,6 +120,15 @@ impl Api {
             }
         }
         Ok(answers)
+    }
+
+    /// The task that a call names, if the worker that it names holds it.
+    fn held_by(&self, worker: &str, task: &str, epoch: Option<pb::Epoch>) -> Result<(TaskKey, Task), Status> {
+        let worker: WorkerName = name("worker", worker)?;
+        let key = task_key(&name::<TaskName>("task", task)?)?;
+        let (epoch, at) = (epoch_from(epoch), self.scheduler.moment());
+        let task = self.scheduler.store.read(|read| held::held_by(read, &at, &key, worker.id().as_str(), epoch))?;
+        Ok((key, task))
     }
 
     /// All outcomes of a call in one commit, likewise.
@@ -252,10 +261,7 @@ impl WorkerService for Api {
     ) -> Result<Response<Self::ReadTaskManifestStream>, Status> {
         let request = request.into_inner();
         check(&request)?;
-        let worker: WorkerName = name("worker", &request.worker)?;
-        let key = task_key(&name::<TaskName>("task", &request.task)?)?;
-        let (epoch, at) = (epoch_from(request.epoch), self.scheduler.moment());
-        let task = self.scheduler.store.read(|read| held::held_by(read, &at, &key, worker.id().as_str(), epoch))?;
+        let (key, task) = self.held_by(&request.worker, &request.task, request.epoch)?;
         let wanted = match request.unit_index.map(u32::try_from) {
             None => None,
             Some(Ok(index)) if task.units.get(index as usize).is_some() => Some(index),
@@ -275,10 +281,7 @@ impl WorkerService for Api {
     ) -> Result<Response<Self::ReadPublishedUnitsStream>, Status> {
         let request = request.into_inner();
         check(&request)?;
-        let worker: WorkerName = name("worker", &request.worker)?;
-        let key = task_key(&name::<TaskName>("task", &request.task)?)?;
-        let (epoch, at) = (epoch_from(request.epoch), self.scheduler.moment());
-        let task = self.scheduler.store.read(|read| held::held_by(read, &at, &key, worker.id().as_str(), epoch))?;
+        let (key, task) = self.held_by(&request.worker, &request.task, request.epoch)?;
         Ok(Response::new(Box::pin(published::units(self.scheduler.store.clone(), &key, &task)?)))
     }
 

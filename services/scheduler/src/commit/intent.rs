@@ -42,11 +42,7 @@ pub fn begin(
     id: &str,
     asked: Intent,
 ) -> Result<Answer> {
-    let task = match held(tx, at, task_key, holder, epoch) {
-        Ok(task) => task,
-        Err(SchedulerError::Fenced(_)) => return Ok(Answer::Fenced),
-        Err(error) => return Err(error),
-    };
+    let Some(task) = held(tx, at, task_key, holder, epoch)? else { return Ok(Answer::Fenced) };
     let Some(job) = tx.get(&JOBS, &task_key.job)? else { return Ok(Answer::Fenced) };
     may_begin(tx, task_key, &task, &job, &asked)?;
     let known = known(tx, at, task_key, &task, &asked)?;
@@ -143,11 +139,7 @@ pub fn resolve(
     id: &str,
     outcome: CommitOutcome,
 ) -> Result<bool> {
-    let task = match held(tx, at, task_key, holder, epoch) {
-        Ok(task) => task,
-        Err(SchedulerError::Fenced(_)) => return Ok(false),
-        Err(error) => return Err(error),
-    };
+    let Some(task) = held(tx, at, task_key, holder, epoch)? else { return Ok(false) };
     let Some(intent) = tx.get(&INTENTS, &id.to_owned())? else { return Ok(true) };
     if !concerns(tx, task_key, &task, &intent)? {
         return Err(invalid("intent_id", format!("`{id}` is on no unit of {}", name::task_name(task_key))));

@@ -22,34 +22,29 @@ pub async fn beat(
 ) -> Result<bool> {
     let at = scheduler.moment();
     let holds = if checkpoint.is_empty() {
-        scheduler.store.read(|read| held::held(read, &at, key, holder, epoch)).map(drop)
+        scheduler.store.read(|read| held::held(read, &at, key, holder, epoch))?.is_some()
     } else {
         let (key, holder) = (key.clone(), holder.clone());
         let keep = move |tx: &mut Tx<'_>| {
-            let mut task = held::held(tx, &at, &key, &holder, epoch)?;
+            let Some(mut task) = held::held(tx, &at, &key, &holder, epoch)? else { return Ok(false) };
             task.apply(&at, TaskEvent::CheckpointKept(checkpoint))?;
             tx.put(&TASKS, &key, &task)?;
-            Ok::<_, SchedulerError>(())
+            Ok::<_, SchedulerError>(true)
         };
-        scheduler.store.commit(keep).await
+        scheduler.store.commit(keep).await?
     };
-    match holds {
-        Ok(()) => {
-            scheduler.leases.beat(key, epoch, progress, Instant::now());
-            Ok(true)
-        }
-        Err(SchedulerError::Fenced(_)) => Ok(false),
-        Err(error) => Err(error),
+    if holds {
+        scheduler.leases.beat(key, epoch, progress, Instant::now());
     }
+    Ok(holds)
 }
 
 /// Takes a lease back that its holder gives; one that it has no more is left alone.
 pub async fn give_back(scheduler: &Scheduler, holder: &Holder, key: &TaskKey, epoch: Epoch) -> Result<()> {
     let (at, task, by) = (scheduler.moment(), key.clone(), holder.clone());
-    let give_back = move |tx: &mut Tx<'_>| match held::held(tx, &at, &task, &by, epoch) {
-        Ok(_) => end::end(tx, &at, &task, epoch, LeaseEnd::Released).map(drop),
-        Err(SchedulerError::Fenced(_)) => Ok(()),
-        Err(error) => Err(error),
+    let give_back = move |tx: &mut Tx<'_>| match held::held(tx, &at, &task, &by, epoch)? {
+        Some(_) => end::end(tx, &at, &task, epoch, LeaseEnd::Released).map(drop),
+        None => Ok(()),
     };
     scheduler.store.commit(give_back).await?;
     scheduler.leases.end(key, epoch);

@@ -15,16 +15,15 @@ pub fn worker(read: &impl Read, holder: &Holder) -> Result<Worker> {
     read.get(&WORKERS, &holder.worker)?.filter(|known| known.instance == holder.instance).ok_or_else(unknown)
 }
 
-/// The task, if this worker holds it in this epoch. A store that was restored from a copy has another incarnation, so
+/// The task, if this worker holds it in this epoch; none: its lease is lost. A store that was restored from a copy has another incarnation, so
 /// that no lease of the copy holds here.
-pub fn held(read: &impl Read, at: &Moment, key: &TaskKey, holder: &Holder, epoch: Epoch) -> Result<Task> {
-    let fenced = || SchedulerError::Fenced(name::task_name(key));
-    let task = read.get(&TASKS, key)?.ok_or_else(fenced)?;
-    let holds = task.holder.as_ref() == Some(holder) && task.epoch == epoch && is_of(at, epoch);
-    if holds { Ok(task) } else { Err(fenced()) }
+pub fn held(read: &impl Read, at: &Moment, key: &TaskKey, holder: &Holder, epoch: Epoch) -> Result<Option<Task>> {
+    let holds = |task: &Task| task.holder.as_ref() == Some(holder) && task.epoch == epoch && is_of(at, epoch);
+    Ok(read.get(&TASKS, key)?.filter(holds))
 }
 
-/// The same of a worker that says no process: the epoch is of one lease, and so of one process.
+/// The same of a worker that says no process: the epoch is of one lease, and so of one process. To ask without a lease is
+/// an error.
 pub fn held_by(read: &impl Read, at: &Moment, key: &TaskKey, worker: &str, epoch: Epoch) -> Result<Task> {
     let task = read.get(&TASKS, key)?.ok_or_else(|| SchedulerError::NotFound(name::task_name(key)))?;
     let holds = task.worker() == Some(worker) && task.epoch == epoch && is_of(at, epoch);

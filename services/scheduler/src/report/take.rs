@@ -109,11 +109,7 @@ pub fn take(
     said: Option<Said>,
     lines: &[(LogLevel, String)],
 ) -> Result<Taken> {
-    let before = match held::held(tx, at, key, holder, epoch) {
-        Ok(task) => task,
-        Err(SchedulerError::Fenced(_)) => return ended_by(tx, at, key, epoch, said),
-        Err(error) => return Err(error),
-    };
+    let Some(before) = held::held(tx, at, key, holder, epoch)? else { return ended_by(tx, at, key, epoch, said) };
     if matches!(&said, Some(Said::Done { step, .. }) if before.has_done(*step)) {
         return Ok(Taken::Yes);
     }
