@@ -86,8 +86,9 @@ pub struct TableMarks {
 }
 
 /// A digest of a table and its partitions as the service describes them: two that are equal mean that nobody wrote in between, as
-/// far as times of a second and the service's counts tell. `salt` is whatever else is to be equal.
-pub fn state_digest(table: &TableInfo, partitions: &[PartitionInfo], salt: &[&str]) -> [u8; 32] {
+/// far as times of a second and the service's counts tell. The property of the name `mark` is to be equal, too.
+pub fn state_digest(table: &TableInfo, partitions: &[PartitionInfo], mark: &str) -> [u8; 32] {
+    let mark = [table.properties.get(mark).map(String::as_str).unwrap_or_default()];
     let time = |time: Option<jiff::Timestamp>| time.map(jiff::Timestamp::as_second);
     let mut lines: Vec<String> = partitions
         .iter()
@@ -98,7 +99,7 @@ pub fn state_digest(table: &TableInfo, partitions: &[PartitionInfo], salt: &[&st
         .collect();
     lines.sort_unstable();
     let mut hash = Sha256::new();
-    hash.update(format!("{salt:?} {:?} {:?}\n", table.id, time(table.created)));
+    hash.update(format!("{mark:?} {:?} {:?}\n", table.id, time(table.created)));
     if table.partition_columns.is_empty() {
         // Of a partitioned table its partitions tell; what counts as a change of the table itself is the service's own business.
         let changed = time(table.last_modified);
@@ -394,7 +395,7 @@ mod tests {
             size_bytes: None,
         };
         let partitioned = TableInfo { partition_columns: plain.columns.clone(), ..plain.clone() };
-        let digest = |table: &TableInfo, parts: &[PartitionInfo]| state_digest(table, parts, &["n"]);
+        let digest = |table: &TableInfo, parts: &[PartitionInfo]| state_digest(table, parts, "mark");
         let (a, b) = (part("a", 1, 1), part("b", 1, 1));
         assert_eq!(digest(&partitioned, &[a.clone(), b.clone()]), digest(&partitioned, &[b.clone(), a.clone()]));
         let states = [
@@ -403,7 +404,7 @@ mod tests {
             digest(&TableInfo { created: None, ..plain.clone() }, &[]),
             digest(&TableInfo { last_modified: None, ..plain.clone() }, &[]),
             digest(&TableInfo { record_count: Some(8), ..plain.clone() }, &[]),
-            state_digest(&plain, &[], &["m"]),
+            digest(&TableInfo { properties: [("mark".to_owned(), "m".to_owned())].into(), ..plain.clone() }, &[]),
             digest(&partitioned, &[]),
             digest(&partitioned, std::slice::from_ref(&a)),
             digest(&partitioned, &[a.clone(), b]),

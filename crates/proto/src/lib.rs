@@ -13,6 +13,7 @@ pub mod page;
 pub mod redact;
 pub mod rules;
 mod source;
+pub mod time;
 pub mod uid;
 pub mod validate;
 

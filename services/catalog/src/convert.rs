@@ -1,9 +1,9 @@
 //! Between this service's records and the contract. Shapes only.
 
 use mms_proto::catalog::v1 as pb;
+use mms_proto::time::{millis, timestamp};
 use mms_proto::types::v1 as types;
 use mms_proto::uid::derived;
-use prost_types::Timestamp;
 use types::source_version::Version as Which;
 
 use crate::error::Result;
@@ -15,19 +15,9 @@ use crate::rollup;
 use crate::status::State;
 use crate::store::{PartitionKey, ScanKey, SchemaKey, TableKey};
 
-/// A time; 0 stands for "never".
-pub fn time_to(ms: i64) -> Option<Timestamp> {
-    let nanos = i32::try_from(ms.rem_euclid(1000) * 1_000_000).unwrap_or(0);
-    (ms != 0).then(|| Timestamp { seconds: ms.div_euclid(1000), nanos })
-}
-
-fn time_from(time: &Timestamp) -> i64 {
-    time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanos / 1_000_000))
-}
-
 /// A version of the table with this id, as the contract has it.
 pub fn version_to(version: &Version, table_id: &str) -> types::SourceVersion {
-    let commit_time = version.commit_time_ms.and_then(time_to);
+    let commit_time = version.commit_time_ms.and_then(timestamp);
     let delta = types::DeltaVersion { version: version.number, commit_time, table_id: table_id.to_owned() };
     types::SourceVersion { version: Some(Which::Delta(delta)) }
 }
@@ -37,7 +27,7 @@ pub fn migrated_from(version: &types::SourceVersion, target: Option<types::Targe
     match &version.version {
         Some(Which::Delta(delta)) => Some(Migrated {
             number: delta.version,
-            commit_time_ms: delta.commit_time.as_ref().map(time_from),
+            commit_time_ms: delta.commit_time.map(|time| millis(Some(time))),
             table_id: delta.table_id.clone(),
             target: target.map(|target| target_from(Some(target))),
         }),
@@ -71,8 +61,8 @@ pub fn schema_to(source_uid: &str, key: &SchemaKey, schema: Schema) -> Result<pb
         comment: schema.comment,
         owner: schema.owner,
         location: String::new(),
-        scan_time: time_to(schema.scan_time_ms),
-        delete_time: time_to(schema.delete_time_ms),
+        scan_time: timestamp(schema.scan_time_ms),
+        delete_time: timestamp(schema.delete_time_ms),
         scan_error: schema.scan_error,
         target_project: schema.target_project,
         target_schema: schema.target_schema,
@@ -133,9 +123,9 @@ pub fn table_to(source_uid: &str, key: &TableKey, table: Table) -> Result<pb::Ta
         version: facts.version.as_ref().map(|version| version_to(version, &facts.delta_id)),
         size_bytes: facts.size_bytes,
         row_count: facts.row_count,
-        source_update_time: time_to(facts.update_time_ms),
-        scan_time: time_to(table.scan_time_ms),
-        delete_time: time_to(table.delete_time_ms),
+        source_update_time: timestamp(facts.update_time_ms),
+        scan_time: timestamp(table.scan_time_ms),
+        delete_time: timestamp(table.delete_time_ms),
         scan_error: table.scan_error,
         target: target_to(table.target),
         state: State::of(table.state) as i32,
@@ -180,7 +170,7 @@ pub fn partition_to(
         row_count: partition.row_count,
         // The reader of the log does not give the times of files.
         source_update_time: None,
-        delete_time: time_to(partition.delete_time_ms),
+        delete_time: timestamp(partition.delete_time_ms),
         state: State::of(partition.state) as i32,
         migrated_version: partition.migrated.as_ref().map(migrated_to),
         task: partition.task,
@@ -210,9 +200,9 @@ pub fn scan_to(key: &ScanKey, scan: Scan) -> pb::Scan {
         schemas: scan.schemas,
         tables: scan.tables.into_iter().map(|t| types::SourceTable { schema: t.schema, table: t.table }).collect(),
         error: scan.error,
-        create_time: time_to(scan.create_time_ms),
-        start_time: time_to(scan.start_time_ms),
-        end_time: time_to(scan.end_time_ms),
+        create_time: timestamp(scan.create_time_ms),
+        start_time: timestamp(scan.start_time_ms),
+        end_time: timestamp(scan.end_time_ms),
         progress: Some(progress_to(&scan.progress)),
     }
 }
@@ -226,6 +216,6 @@ pub fn summary_to(summary: Summary) -> pb::SourceSummary {
         size_bytes: summary.size_bytes,
         row_count: summary.row_count,
         last_scan: summary.last_scan,
-        last_scan_time: time_to(summary.last_scan_time_ms),
+        last_scan_time: timestamp(summary.last_scan_time_ms),
     }
 }

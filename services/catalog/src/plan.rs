@@ -249,8 +249,7 @@ impl Work<'_> {
             return Ok(self.table.migrated.as_ref().is_some_and(|migrated| migrated.target.is_none()));
         }
         let partitions = self.source.target_partitions(there).await?;
-        let nonce = there.properties.get(NONCE_PROPERTY).map(String::as_str).unwrap_or_default();
-        Ok(state_digest(there, &partitions, &[nonce]) == looked.as_slice())
+        Ok(state_digest(there, &partitions, NONCE_PROPERTY) == looked.as_slice())
     }
 
     async fn taken(&self, target: &str) -> Result<Option<TableKey>> {

@@ -12,4 +12,4 @@ mod value;
 pub use network::{network_from, network_to};
 pub use report::report_from;
 pub use source::{configure, source_to};
-pub use value::{duration, etag, millis, time};
+pub use value::etag;

@@ -101,7 +101,7 @@ pub async fn open_session(core: &Core, id: &str, holder: &str, purposes: &[pb::S
     tracing::info!(data_source = source.name, holder, ?purposes, "session opened");
     Ok(pb::Session {
         session_token: token,
-        expire_after: crate::convert::duration(core.leases.session_term()),
+        expire_after: mms_proto::time::duration(core.leases.session_term()),
         data_source: Some(source),
         network_connection: network,
     })

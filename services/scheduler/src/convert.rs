@@ -6,7 +6,6 @@ mod lineage;
 mod number;
 mod plan;
 mod task;
-mod time;
 mod worker;
 
 pub use intent::{intent_from, intent_to};
@@ -17,7 +16,6 @@ pub use plan::{
     value_from, value_to, version_from, version_to,
 };
 pub use task::{check_to, lease_to, log_to, said_from, task_to};
-pub use time::duration;
 #[cfg(test)]
 pub use worker::epoch_to;
 pub use worker::{epoch_from, worker_from, worker_to};

@@ -44,8 +44,7 @@ pub async fn run(run: &Run, target: &Target, wanted: Option<&TargetIdentity>) ->
         beyond = self::beyond(&expected, &seen.partitions);
     }
     // Taken from what was seen before the rows are counted: whoever writes from now on changes it.
-    let nonce = seen.table.properties.get(NONCE_PROPERTY).map(String::as_str).unwrap_or_default();
-    let digest = state_digest(&seen.table, &seen.partitions, &[nonce]);
+    let digest = state_digest(&seen.table, &seen.partitions, NONCE_PROPERTY);
     let counted = counted(target, &expected, &seen.partitions).await?;
     let different: Vec<pb::LookedUnit> = expected
         .values()

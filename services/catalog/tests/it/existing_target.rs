@@ -92,7 +92,9 @@ async fn looked_at(stand: &Stand, project: &Project, sequence: i64, plan: &pb::T
         state: MigrationState::Done as i32,
         version: plan.version.clone(),
         target: target.table.clone(),
-        target_digest: mms_maxcompute::metadata::state_digest(&table, &partitions, &[""]).to_vec().into(),
+        target_digest: mms_maxcompute::metadata::state_digest(&table, &partitions, mms_mapping::NONCE_PROPERTY)
+            .to_vec()
+            .into(),
         ..pb::MigrationReport::default()
     };
     let request = pb::ReportMigrationRequest { reports: vec![report] };

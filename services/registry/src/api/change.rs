@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use mms_proto::registry::v1 as pb;
+use mms_proto::time::timestamp;
 use mms_proto::validate::{clear_output_only, not_yet, violations};
 use mms_proto::{ApiError, FieldViolation, Role};
 use mms_server::Caller;
@@ -10,7 +11,7 @@ use pb::storage_access::Access;
 use tonic::Status;
 
 use super::Api;
-use crate::convert::{network_to, source_to, time};
+use crate::convert::{network_to, source_to};
 use crate::destination::{self, Moved};
 use crate::error::{RegistryError, Result};
 use crate::record;
@@ -139,7 +140,7 @@ fn note_expiry(public: &mut pb::DataSource, sent: &Secrets) {
     for storage in public.databricks_mut().into_iter().flat_map(|databricks| &mut databricks.storage) {
         let path = format!("{}.azure_sas.sas", item_path("databricks.storage", &storage.location_prefix));
         if let (Some(Access::AzureSas(sas)), Some(secret)) = (&mut storage.access, sent.get(&path)) {
-            sas.expire_time = sas_expiry_ms(secret).and_then(time);
+            sas.expire_time = sas_expiry_ms(secret).and_then(timestamp);
         }
     }
 }

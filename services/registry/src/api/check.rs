@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use mms_http::{HttpClient, Method, Url};
 use mms_proto::registry::v1 as pb;
+use mms_proto::time::{duration, timestamp};
 use mms_proto::{ApiError, FieldViolation, Role};
 use mms_server::Caller;
 use pb::check_data_source_request::Target;
@@ -16,7 +17,7 @@ use super::change::refuse;
 use super::{Answers, Api, check, id};
 use crate::access;
 use crate::check::Steps;
-use crate::convert::{duration, report_from, time};
+use crate::convert::report_from;
 use crate::error::{RegistryError, Result};
 use crate::far;
 use crate::reference::is_literal;
@@ -120,7 +121,7 @@ impl Api {
                     return;
                 }
             }
-            report.end_time = time(crate::now_ms());
+            report.end_time = timestamp(crate::now_ms());
             let answer = pb::CheckNetworkConnectionResponse { event: Some(NetworkEvent::Report(report)) };
             drop(send.send(Ok(answer)).await);
         }))

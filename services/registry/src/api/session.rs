@@ -1,6 +1,7 @@
 //! SessionService: the only one that hands out secrets.
 
 use mms_proto::registry::v1 as pb;
+use mms_proto::time::{duration, timestamp};
 use mms_proto::{ApiError, page};
 use mms_store::{Read, Scope};
 use pb::session_service_server::SessionService;
@@ -8,7 +9,7 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use super::{Api, check, id};
-use crate::convert::{duration, source_to, time};
+use crate::convert::source_to;
 use crate::error::{RegistryError, Result};
 use crate::store::USES;
 use crate::{run, source};
@@ -93,8 +94,8 @@ impl SessionService for Api {
             let left = self.core.leases.use_left(key, now).unwrap_or_default();
             pb::Use {
                 holder: key.1.clone(),
-                acquire_time: time(held.acquire_ms),
-                expire_time: time(now_ms.saturating_add(i64::try_from(left.as_millis()).unwrap_or(0))),
+                acquire_time: timestamp(held.acquire_ms),
+                expire_time: timestamp(now_ms.saturating_add(i64::try_from(left.as_millis()).unwrap_or(0))),
             }
         });
         Ok(Response::new(pb::ListUsesResponse {

@@ -8,7 +8,7 @@ use mms_proto::registry::v1 as pb;
 use pb::{CheckState, CheckStepId};
 use tokio::sync::mpsc;
 
-use crate::convert::{duration, time};
+use mms_proto::time::{duration, timestamp};
 
 /// Longest single step.
 const STEP_LIMIT: Duration = Duration::from_secs(30);
@@ -126,6 +126,6 @@ impl Steps {
             (false, true) => CheckState::Warning,
             (false, false) => CheckState::Ok,
         };
-        pb::CheckReport { steps: self.done, state: state as i32, end_time: time(now_ms) }
+        pb::CheckReport { steps: self.done, state: state as i32, end_time: timestamp(now_ms) }
     }
 }

@@ -7,11 +7,11 @@ use mms_databricks::{DatabricksError, TableInfo, TableKind, Workspace};
 use mms_ends::{Storage, Storages};
 use mms_http::HttpClient;
 use mms_proto::registry::v1 as pb;
+use mms_proto::time::millis;
 use mms_storage::{LocalFiles, StorageCredential, StorageLocation, StorageSettings, Unreadable};
 use pb::storage_access::Access;
 
 use super::steps::Finding;
-use crate::convert::millis;
 use crate::far;
 
 /// A signature that ends sooner than this is worth a warning.

@@ -1,10 +1,10 @@
 //! The Databricks end.
 
 use mms_proto::registry::v1 as pb;
+use mms_proto::time::{millis, timestamp};
 use pb::databricks_source::WorkspaceAuth as WireAuth;
 use pb::storage_access::Access;
 
-use super::value::{millis, time};
 use crate::record::{Databricks, ServicePrincipal, Storage, StorageAccess, WorkspaceAuth};
 
 pub(super) fn databricks_from(config: pb::DatabricksSource) -> Databricks {
@@ -41,9 +41,11 @@ pub(super) fn databricks_to(record: &Databricks) -> pb::DatabricksSource {
     let storage = |storage: Storage| pb::StorageAccess {
         location_prefix: storage.location_prefix,
         access: storage.access.map(|access| match access {
-            StorageAccess::Sas(expire_ms) => {
-                Access::AzureSas(pb::AzureSas { is_set: true, expire_time: time(expire_ms), ..pb::AzureSas::default() })
-            }
+            StorageAccess::Sas(expire_ms) => Access::AzureSas(pb::AzureSas {
+                is_set: true,
+                expire_time: timestamp(expire_ms),
+                ..pb::AzureSas::default()
+            }),
             StorageAccess::ServicePrincipal(principal) => Access::AzureServicePrincipal(pb::AzureServicePrincipal {
                 tenant_id: principal.tenant_id,
                 client_id: principal.client_id,

@@ -1,8 +1,9 @@
 //! Network connections.
 
 use mms_proto::registry::v1 as pb;
+use mms_proto::time::timestamp;
 
-use super::value::{etag, time};
+use super::value::etag;
 use crate::record::NetworkConnection;
 
 /// Puts what a caller configures into a record; the rest of it stays.
@@ -24,8 +25,8 @@ pub fn network_to(id: &str, record: &NetworkConnection) -> pb::NetworkConnection
         uid: record.uid,
         display_name: record.display_name,
         etag: etag(record.revision),
-        create_time: time(record.create_ms),
-        update_time: time(record.update_ms),
+        create_time: timestamp(record.create_ms),
+        update_time: timestamp(record.update_ms),
         proxy_url: record.proxy_url,
         ca_certificates_pem: record.ca_certificates_pem,
         client_certificate_pem: record.client_certificate_pem,

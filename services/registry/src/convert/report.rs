@@ -1,8 +1,9 @@
 //! Reports of checks.
 
 use mms_proto::registry::v1 as pb;
+use mms_proto::time::{millis, timestamp};
 
-use super::value::{duration_of, millis, time};
+use super::value::duration_of;
 use crate::record::{CheckReport, CheckStep};
 
 /// A report to be stored.
@@ -28,5 +29,5 @@ pub fn report_to(record: &CheckReport) -> pb::CheckReport {
         remedy: step.remedy.clone(),
         duration: duration_of(step.duration_ms),
     });
-    pb::CheckReport { steps: steps.collect(), state: record.state, end_time: time(record.end_ms) }
+    pb::CheckReport { steps: steps.collect(), state: record.state, end_time: timestamp(record.end_ms) }
 }

@@ -1,12 +1,13 @@
 //! Data sources.
 
 use mms_proto::registry::v1 as pb;
+use mms_proto::time::timestamp;
 
 use super::databricks::{databricks_from, databricks_to};
 use super::max_compute::{max_compute_from, max_compute_to};
 use super::report::report_to;
 use super::settings::{settings_from, settings_to};
-use super::value::{etag, time};
+use super::value::etag;
 use crate::record::DataSource;
 
 const NETWORKS: &str = "networkConnections/";
@@ -29,9 +30,9 @@ pub fn source_to(id: &str, record: &DataSource) -> pb::DataSource {
         uid: record.uid.clone(),
         display_name: record.display_name.clone(),
         etag: etag(record.config_revision),
-        create_time: time(record.create_ms),
-        update_time: time(record.update_ms),
-        delete_time: time(record.delete_ms),
+        create_time: timestamp(record.create_ms),
+        update_time: timestamp(record.update_ms),
+        delete_time: timestamp(record.delete_ms),
         state: record.state,
         state_message: record.state_message.clone(),
         network_connection: if network.is_empty() { String::new() } else { format!("{NETWORKS}{network}") },

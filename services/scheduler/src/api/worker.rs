@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::Stream;
 use mms_proto::name::{TaskName, WorkerName};
 use mms_proto::scheduler::v1 as pb;
+use mms_proto::time::duration;
 use mms_proto::{ApiError, FieldViolation};
 use mms_store::Tx;
 use pb::worker_service_server::WorkerService;
@@ -13,7 +14,7 @@ use tonic::{Request, Response, Status};
 
 use super::{Api, check, name};
 use crate::commit::intent::{self, Answer};
-use crate::convert::{duration, epoch_from, intent_from, intent_to, lease_to, said_from, worker_from};
+use crate::convert::{epoch_from, intent_from, intent_to, lease_to, said_from, worker_from};
 use crate::error::{Result, SchedulerError};
 use crate::key::TaskKey;
 use crate::lease::clock::Progress;

@@ -91,8 +91,7 @@ fn known(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &Task, asked: &Inten
 
 /// Whether a session that was made in this table publishes into the one there is, of the generation that the task knows.
 fn counts(task: &Task, known: &AtTarget, session: Option<&Identity>) -> bool {
-    let same = known.identity().zip(session).is_some_and(|(known, session)| known.is(session));
-    same && task.is_of_generation(known.generation())
+    session.is_some_and(|session| known.is(session)) && task.is_of_generation(known.generation())
 }
 
 fn invalid(field: &str, text: impl Into<String>) -> SchedulerError {

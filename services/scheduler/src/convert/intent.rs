@@ -1,10 +1,10 @@
 //! Commit intents.
 
 use mms_proto::scheduler::v1 as pb;
+use mms_proto::time::timestamp;
 use pb::commit_intent::Commit;
 
 use super::plan::{identity_from, identity_to, target_name_from, target_name_to, value_from, value_to};
-use super::time::time;
 use crate::name;
 use crate::record;
 
@@ -78,7 +78,7 @@ pub fn intent_to(id: &str, intent: &record::Intent) -> pb::CommitIntent {
         commit: intent.commit.as_ref().map(commit),
         job_uid: intent.job_uid.clone(),
         identity: intent.identity.as_ref().map(identity_to),
-        begin_time: time(intent.begin_time_ms),
+        begin_time: timestamp(intent.begin_time_ms),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use mms_proto::FieldViolation;
 use mms_proto::scheduler::v1 as pb;
+use mms_proto::time::{duration, millis, timestamp};
 use mms_proto::types::v1::{self as types, MigrationState, TargetPolicy, Verification, VerificationLevel, View};
 use mms_proto::uid::derived;
 use pb::job_spec::Scope;
@@ -9,7 +10,6 @@ use prost_types::Timestamp;
 
 use super::number::asked;
 use super::plan::{finding_to, target_name_from, target_name_to, target_to, version_to};
-use super::time::{duration, millis, time};
 use crate::error::{Result, SchedulerError};
 use crate::key::{JobKey, TableKey};
 use crate::lease::clock::Progress;
@@ -139,7 +139,7 @@ fn spec_to(spec: &Spec) -> pb::JobSpec {
         verification: Some(Verification { level: spec.verification_level.number() }),
         target_policy: spec.target_policy.number(),
         force: spec.force,
-        deadline: time(spec.deadline_ms),
+        deadline: timestamp(spec.deadline_ms),
         priority: spec.priority,
         engine: pb::Engine::BuiltIn as i32,
         pool: spec.pool.clone(),
@@ -204,9 +204,9 @@ pub fn job_to(
         progress: Some(progress),
         timer: String::new(),
         creator: asked.creator.clone(),
-        create_time: time(asked.create_time_ms),
-        start_time: time(job.start_time_ms),
-        end_time: time(job.end_time_ms),
+        create_time: timestamp(asked.create_time_ms),
+        start_time: timestamp(job.start_time_ms),
+        end_time: timestamp(job.end_time_ms),
         estimate: estimate(job),
         review: Some(review(job)),
     }
@@ -219,7 +219,7 @@ fn review(job: &Job) -> pb::JobReview {
         (true, Some(_)) => pb::ReviewState::Approved,
     };
     let approval = job.approval.clone().unwrap_or_default();
-    pb::JobReview { state: state as i32, approver: approval.approver, approve_time: time(approval.time_ms) }
+    pb::JobReview { state: state as i32, approver: approval.approver, approve_time: timestamp(approval.time_ms) }
 }
 
 /// What the whole plan will take, once it is there. Nothing knows yet how long.
@@ -239,7 +239,7 @@ pub fn job_table_to(
     view: View,
 ) -> Result<pb::JobTable> {
     let name = name::source_table_name(key)?;
-    let end_time: Option<Timestamp> = time(table.end_time_ms);
+    let end_time: Option<Timestamp> = timestamp(table.end_time_ms);
     let full = view == View::Full;
     let plan = &table.plan;
     let target = plan.target.as_ref();
@@ -264,7 +264,7 @@ pub fn job_table_to(
         source_bytes: plan.source_bytes,
         bytes_done: table.bytes_done + running.bytes,
         rows_done: table.rows_done + running.rows,
-        start_time: time(table.start_time_ms),
+        start_time: timestamp(table.start_time_ms),
         end_time,
         table: name,
     })

@@ -1,15 +1,15 @@
 //! Lineage.
 
 use mms_proto::scheduler::v1 as pb;
+use mms_proto::time::timestamp;
 
 use super::plan::{target_name_to, value_to, version_to};
-use super::time::time;
 use crate::record::Lineage;
 
 /// Where the rows of a unit came from, as callers see it.
 pub fn lineage_to(lineage: Lineage) -> pb::LineageEntry {
     pb::LineageEntry {
-        time: time(lineage.time_ms),
+        time: timestamp(lineage.time_ms),
         target: Some(target_name_to(&lineage.target)),
         partition: lineage.partition.iter().map(value_to).collect(),
         table: lineage.table,

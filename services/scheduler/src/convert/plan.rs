@@ -1,10 +1,10 @@
 //! Plans, files and their parts.
 
+use mms_proto::time::{millis, timestamp};
 use mms_proto::types::v1 as pb;
 use mms_proto::types::v1::source_version::Version as PbVersion;
 
 use super::number::told;
-use super::time::{millis, time};
 use crate::error::Result;
 use crate::record;
 use crate::record::Identity;
@@ -24,7 +24,7 @@ pub fn version_to(version: &record::Version) -> pb::SourceVersion {
     let version = match version.delta {
         Some(number) => PbVersion::Delta(pb::DeltaVersion {
             version: number,
-            commit_time: time(version.commit_time_ms),
+            commit_time: timestamp(version.commit_time_ms),
             table_id: version.table_id.clone(),
         }),
         None => PbVersion::Unpinned(pb::Unpinned { plan_time: None }),

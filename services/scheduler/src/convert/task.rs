@@ -1,6 +1,7 @@
 //! Tasks, reports and logs.
 
 use mms_proto::scheduler::v1 as pb;
+use mms_proto::time::{duration, timestamp};
 use mms_proto::types::v1 as types;
 use mms_proto::uid::derived;
 use pb::task_report::Event as PbEvent;
@@ -9,7 +10,6 @@ use super::intent::intent_to;
 use super::job::{reason_from, reason_to};
 use super::number::{count, numbers};
 use super::plan::{delta_to, identity_from, identity_to, target_name_to, target_to, value_from, value_to, version_to};
-use super::time::{duration, time};
 use super::worker::epoch_to;
 use crate::error::Result;
 use crate::key::TaskKey;
@@ -17,7 +17,7 @@ use crate::lease::clock::Progress;
 use crate::lease::dispatch::Granted;
 use crate::name;
 use crate::plan::scope;
-use crate::record::{Check, JobTable, Known, Log, Sample, Step, Task, TaskState, Unit, Verification};
+use crate::record::{Check, JobTable, Known, Log, Sample, Step, TablePlan, Task, TaskState, Unit, Verification};
 use crate::report::at_target::{Looked, LookedUnit};
 use crate::report::take::{Found, Said};
 
@@ -128,7 +128,7 @@ pub fn task_to(
     let ended = task.state.is_failed() || task.state == TaskState::Done;
     let state = if halted && !ended { TaskState::Stopped } else { *task.state };
     let plan = table.map(|table| &table.plan);
-    let target = plan.and_then(|plan| plan.target.as_ref()).and_then(|target| target.name.as_ref());
+    let target = plan.and_then(TablePlan::target_name);
     let worker = task.worker().map(|worker| format!("workers/{worker}")).unwrap_or_default();
     Ok(pb::Task {
         name: name::task_name(key),
@@ -150,10 +150,10 @@ pub fn task_to(
         bytes_done: task.bytes_done.max(running.bytes),
         bytes_total: task.bytes_total(),
         verification: task.verification.map(verification_to),
-        create_time: time(task.planned().create_time_ms),
-        start_time: time(task.start_time_ms),
-        end_time: time(task.end_time_ms),
-        retry_time: time(task.retry_time_ms),
+        create_time: timestamp(task.planned().create_time_ms),
+        start_time: timestamp(task.start_time_ms),
+        end_time: timestamp(task.end_time_ms),
+        retry_time: timestamp(task.retry_time_ms),
     })
 }
 
@@ -251,7 +251,7 @@ fn looked_from(look: pb::TargetLook) -> Looked {
 pub fn log_to(sequence: u64, log: Log) -> pb::TaskLog {
     pb::TaskLog {
         sequence: i64::try_from(sequence).unwrap_or(i64::MAX),
-        time: time(log.time_ms),
+        time: timestamp(log.time_ms),
         attempt: log.attempt,
         worker: if log.worker.is_empty() { String::new() } else { format!("workers/{}", log.worker) },
         state: log.state.number(),

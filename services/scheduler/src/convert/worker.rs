@@ -1,9 +1,9 @@
 //! Workers, and the epochs of their leases.
 
 use mms_proto::scheduler::v1 as pb;
+use mms_proto::time::timestamp;
 
 use super::number::{count, numbers, those_known};
-use super::time::time;
 use crate::record::{Epoch, Worker};
 
 /// A worker that registers now, with a uid for the case that it is new.
@@ -46,7 +46,7 @@ pub fn worker_to(id: &str, worker: Worker, held: usize, seen_ms: i64) -> pb::Wor
             roles: numbers(&worker.roles),
         }),
         endpoint: worker.endpoint,
-        seen_time: time(seen_ms),
+        seen_time: timestamp(seen_ms),
     }
 }
 

@@ -8,7 +8,7 @@ use prost::Message;
 
 use super::rollup::{self, Roll};
 use super::stored;
-use crate::commit::{claim, newer, target as targets};
+use crate::commit::{claim, newer, open, target as targets};
 use crate::error::{Result, SchedulerError};
 use crate::key::{JobKey, TableKey, TaskKey};
 use crate::lease::end;
@@ -279,8 +279,7 @@ fn delete(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, job: &Job) -> Result<Step>
         if task.is_at_work() {
             notice::gone(tx, at, task_key, task)?;
         }
-        let table = tx.get(&JOB_TABLES, &task.table_key(key))?;
-        if let Some(name) = table.and_then(|table| table.into_plan().target).and_then(|target| target.name) {
+        if let Some(name) = open::target_of(tx, task_key, task)? {
             for unit in &task.units {
                 claim::release(tx, job.uid(), &name.unit_key(&unit.partition))?;
             }
@@ -292,7 +291,7 @@ fn delete(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, job: &Job) -> Result<Step>
     }
     let tables = tx.page(&JOB_TABLES, &own(key), None, ROWS_AT_ONCE)?.items;
     for (table_key, table) in &tables {
-        if let Some(name) = table.plan.target.as_ref().and_then(|target| target.name.as_ref()) {
+        if let Some(name) = table.plan.target_name() {
             claim::release_table(tx, key, job.uid(), name)?;
         }
         tx.delete(&JOB_TABLES, table_key)?;

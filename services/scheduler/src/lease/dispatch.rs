@@ -138,7 +138,7 @@ fn ready_of(
 
 /// What is known of the target of a table.
 fn known(read: &impl Read, table: &JobTable) -> Result<AtTarget> {
-    let name = table.plan.target.as_ref().and_then(|target| target.name.as_ref());
+    let name = table.plan.target_name();
     name.map_or_else(|| Ok(AtTarget::default()), |name| target::of(read, name))
 }
 

@@ -375,9 +375,8 @@ fn is_at_target(stored: catalog::Table, plan: &TablePlan) -> bool {
     let moved = version_from(stored.migrated_version);
     let same_version = planned.delta.is_some() && moved.delta == planned.delta;
     let same_table = !planned.table_id.is_empty() && moved.table_id == planned.table_id;
-    let place = plan.target.as_ref().and_then(|target| target.name.as_ref());
     let same_place = match stored.migrated_target.map(target_name_from) {
-        Some(at) => place.is_some_and(|place| place.key() == at.key()),
+        Some(at) => plan.target_name().is_some_and(|place| place.key() == at.key()),
         None => true,
     };
     same_version && same_table && same_place && is_done

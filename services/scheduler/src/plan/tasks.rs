@@ -172,8 +172,7 @@ fn newer_there(
     plan: &TablePlan,
     units: &[Unit],
 ) -> Result<Option<SchedulerError>> {
-    let target = plan.target.as_ref().and_then(|target| target.name.as_ref());
-    let (Some(target), Some(version)) = (target, &plan.version) else { return Ok(None) };
+    let (Some(target), Some(version)) = (plan.target_name(), &plan.version) else { return Ok(None) };
     newer::refusal(read, job, key, target, version, units)
 }
 

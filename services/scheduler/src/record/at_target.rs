@@ -64,6 +64,11 @@ impl AtTarget {
         self.identity.as_ref()
     }
 
+    /// Whether the table that there is is this one.
+    pub fn is(&self, found: &Identity) -> bool {
+        self.identity().is_some_and(|known| known.is(found))
+    }
+
     /// Whether tasks of live jobs may still count what was published in an earlier generation.
     pub fn is_stale(&self) -> bool {
         self.stale

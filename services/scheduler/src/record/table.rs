@@ -9,7 +9,7 @@ use mms_proto::scheduler::v1::{DecisionReason, TableDecision};
 use super::delta::TaskDelta;
 use super::known::Known;
 use super::reason::{NotTaken, Reason};
-use super::target::{DeltaTable, Finding, Target, Version};
+use super::target::{DeltaTable, Finding, Target, TargetName, Version};
 use crate::moment::Moment;
 
 /// What is decided about a table, and what its plan found.
@@ -50,6 +50,11 @@ impl TablePlan {
             decision_message: message.into(),
             ..Self::default()
         }
+    }
+
+    /// Where the table goes, if that is known.
+    pub fn target_name(&self) -> Option<&TargetName> {
+        self.target.as_ref()?.name.as_ref()
     }
 
     /// Whether the table is to be moved.

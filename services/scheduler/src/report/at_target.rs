@@ -9,13 +9,13 @@ use mms_store::{Read, Tx};
 
 use super::log::{self, Line};
 use super::take::Said;
-use crate::commit::target;
+use crate::commit::{open, target};
 use crate::error::Result;
 use crate::job::rollup;
 use crate::key::TaskKey;
 use crate::moment::Moment;
 use crate::record::{
-    AtTarget, Finding, Identity, PartitionValue, Reason, Step, TableEvent, TargetEvent, TargetName, Task, TaskEvent,
+    Finding, Identity, PartitionValue, Reason, Step, TableEvent, TargetEvent, TargetName, Task, TaskEvent,
     partition_text,
 };
 use crate::store::{JOB_TABLES, TASKS};
@@ -44,20 +44,15 @@ pub struct Looked {
     pub digest: Vec<u8>,
 }
 
-fn of(read: &impl Read, key: &TaskKey, task: &Task) -> Result<Option<TargetName>> {
-    let table = read.get(&JOB_TABLES, &task.table_key(&key.job))?;
-    Ok(table.and_then(|table| table.into_plan().target).and_then(|target| target.name))
-}
-
 /// The generation that a task's target has now.
 pub fn generation(read: &impl Read, key: &TaskKey, task: &Task) -> Result<u64> {
-    let Some(name) = of(read, key, task)? else { return Ok(0) };
+    let Some(name) = open::target_of(read, key, task)? else { return Ok(0) };
     Ok(target::of(read, &name)?.generation())
 }
 
 /// What a report comes to at the target. What it tells of the table is kept, whatever becomes of the task.
 pub fn judged(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &Task, said: Said) -> Result<Said> {
-    let Some(name) = of(tx, key, task)? else { return Ok(said) };
+    let Some(name) = open::target_of(tx, key, task)? else { return Ok(said) };
     let happened = |tx: &mut Tx<'_>, event| target::happened(tx, at, (key, task), &name, event);
     Ok(match said {
         Said::Failed { missed: Some(ref found), .. } => {
@@ -70,7 +65,7 @@ pub fn judged(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &Task, said: Sa
         }
         Said::Done { step: Step::Schema, identity: Some(ref found), .. } => {
             let known = target::of(tx, &name)?;
-            if is(&known, found) { said } else { gone(Step::Schema) }
+            if known.is(found) { said } else { gone(Step::Schema) }
         }
         Said::Done { step: Step::Schema, identity: None, .. } => {
             let text = "the worker says that SCHEMA is done, but not which table is there";
@@ -78,7 +73,7 @@ pub fn judged(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &Task, said: Sa
         }
         Said::Done { step: Step::Look, look: Some(ref look), .. } => {
             let known = target::of(tx, &name)?;
-            if !is(&known, &look.identity) {
+            if !known.is(&look.identity) {
                 happened(tx, TargetEvent::Missed(Some(look.identity.clone())))?;
                 gone(Step::Look)
             } else if known.is_stale() || !task.is_of_generation(known.generation()) {
@@ -94,10 +89,6 @@ pub fn judged(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &Task, said: Sa
         }
         said => said,
     })
-}
-
-fn is(known: &AtTarget, found: &Identity) -> bool {
-    known.identity().is_some_and(|known| known.is(found))
 }
 
 fn failed(step: Step, reason: ErrorReason, text: impl Into<String>) -> Said {

@@ -39,7 +39,7 @@ pub fn leave(
         partitions: Vec::new(),
         state: is.into(),
         version: table.plan.version.clone().filter(|_| is != MigrationState::Done || moved),
-        target: table.plan.target.as_ref().and_then(|target| target.name.clone()),
+        target: table.plan.target_name().cloned(),
         target_digest: Vec::new(),
     };
     // Of the whole table: the last notice of the task that looked at it, which is the last of the table.
