@@ -223,7 +223,7 @@ impl Ground {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_row_is_lost_or_doubled_whatever_happens() -> anyhow::Result<()> {
-    let rounds: usize = std::env::var("MMS_CHAOS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
+    let rounds: usize = std::env::var("MMS_CHAOS").ok().and_then(|text| text.parse().ok()).unwrap_or(4);
     let seed: u64 = std::env::var("MMS_CHAOS_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(7);
     let folder = tempfile::tempdir()?;
     let root = folder.path().join("delta-root");
@@ -248,6 +248,9 @@ async fn no_row_is_lost_or_doubled_whatever_happens() -> anyhow::Result<()> {
     let (start, mut late) = (Instant::now(), 0);
     for number in 0..rounds {
         late += usize::from(ground.round(number).await?);
+        if number % 10 == 9 {
+            println!("{} rounds in {} s", number + 1, start.elapsed().as_secs());
+        }
     }
     let acts: usize = ground.done.values().sum();
     println!("{rounds} rounds with {acts} acts in {} s: lost 0, doubled 0", start.elapsed().as_secs());

@@ -258,6 +258,7 @@ impl UploadSession {
         let mut rounds = 0_u32;
         let mut send = true;
         loop {
+            let mut refused = None;
             if send {
                 match self.shared.tunnel.transport.once(&call).await {
                     // An answer that tells no state is a plain yes.
@@ -267,7 +268,10 @@ impl UploadSession {
                         Err(error) => tracing::debug!(%error, "commit accepted, answer unreadable"),
                     },
                     Err(error) if is_final_refusal(&error) => return Err(error),
-                    Err(error) => tracing::warn!(session = self.id(), %error, "commit in doubt: asking the session"),
+                    Err(error) => {
+                        tracing::warn!(session = self.id(), %error, "commit in doubt: asking the session");
+                        refused = refuses_again(&error).then_some(error);
+                    }
                 }
             }
             // At least one question is asked, however late it is.
@@ -287,7 +291,10 @@ impl UploadSession {
             send = match resolve(state) {
                 Resolution::Committed => return Ok(()),
                 Resolution::Lost => return Err(MaxComputeError::SessionLost { session: session(), state }),
-                Resolution::CommitAgain => true,
+                Resolution::CommitAgain => match refused {
+                    Some(error) => return Err(error),
+                    None => true,
+                },
                 Resolution::Wait => false,
             };
             rounds = rounds.saturating_add(1);
@@ -349,6 +356,12 @@ fn is_final_refusal(error: &MaxComputeError) -> bool {
                 | RefusalKind::Syntax
         )
     )
+}
+
+/// A refusal that comes again however often the commit is sent, such as of a partition that somebody dropped. It may
+/// answer the second sending of a commit whose first took effect, so the session has the last word.
+fn refuses_again(error: &MaxComputeError) -> bool {
+    error.refusal().is_some() && error.retry_class() == RetryClass::Permanent && !error.may_have_acted()
 }
 
 /// Which blocks are missing, not ours, or of another row count (where the server counts).

@@ -162,6 +162,16 @@ async fn a_commit_that_cannot_publish_says_so() {
     assert_eq!(outcome.refusal(), Some(RefusalKind::Forbidden));
     assert_eq!(far_end.log().len(), 1);
 
+    // Its partition was dropped, which every further commit would be told too.
+    let gone = || (404, error("NoSuchPartition"));
+    let mut far_end = script(None, vec![fault(), session("normal"), gone(), session("normal")]).await;
+    let outcome = far_end.session().await.commit(LIMIT).await.unwrap_err();
+    assert!(outcome.target_is_gone() && !outcome.may_have_acted(), "{outcome}");
+    assert_eq!(far_end.log().len(), 4);
+    // But the commit before may have come through, and then somebody dropped it.
+    let far_end = script(None, vec![fault(), session("normal"), gone(), session("closed")]).await;
+    far_end.session().await.commit(LIMIT).await.unwrap();
+
     let far_end = script(None, std::iter::once(fault()).chain((0..500).map(|_| session("committing"))).collect()).await;
     let outcome = far_end.session().await.commit(Duration::from_millis(50)).await.unwrap_err();
     assert!(matches!(outcome, MaxComputeError::OutcomeUnknown { state: SessionState::Committing, .. }), "{outcome}");
