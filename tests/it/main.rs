@@ -15,6 +15,7 @@ mod line;
 mod lineage;
 mod memory;
 mod not_yet;
+mod outage;
 mod owners;
 mod pyodps;
 mod python_client;

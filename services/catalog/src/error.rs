@@ -2,6 +2,8 @@
 
 use mms_databricks::DatabricksError;
 use mms_delta::DeltaError;
+use mms_http::retry::{Classify, RetryClass};
+use mms_maxcompute::MaxComputeError;
 use mms_proto::{ApiError, ErrorReason};
 use mms_store::StoreError;
 use tonic::Code;
@@ -68,7 +70,7 @@ pub enum CatalogError {
     Delta(#[from] DeltaError),
     /// The target project did not answer what was asked.
     #[error("the target project: {0}")]
-    Target(String),
+    Target(#[from] MaxComputeError),
     /// A background task ended by a panic.
     #[error("a defect of this program ended it ({0}); its log has more")]
     Panicked(String),
@@ -118,6 +120,10 @@ impl CatalogError {
     }
 }
 
+fn comes_back(error: &impl Classify) -> bool {
+    error.retry_class() != RetryClass::Permanent
+}
+
 impl From<CatalogError> for ApiError {
     fn from(error: CatalogError) -> Self {
         use CatalogError as E;
@@ -148,6 +154,9 @@ impl From<CatalogError> for ApiError {
             E::Field { field, description } => Self::invalid_field(field, description),
             E::Peer { error, .. } => *error,
             E::Unusable { .. } => failed(ErrorReason::SourceFailed).with("step", "configuration"),
+            // A far end that is away comes back, and whoever plans asks again: it is not the table's fault.
+            E::Workspace(error) if comes_back(&error) => Self::unavailable("workspace", text),
+            E::Target(error) if comes_back(&error) => Self::unavailable("target project", text),
             E::Workspace(error) => {
                 let code = error.refusal().map(|kind| format!("{kind:?}")).unwrap_or_default();
                 failed(ErrorReason::SourceFailed).with("step", "workspace").with("code", code)

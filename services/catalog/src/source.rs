@@ -145,7 +145,7 @@ impl Source {
 
     /// What is at the place that a table is to go to; nothing when that is free.
     pub async fn target(&self, place: &TableRef) -> Result<Option<TargetInfo>> {
-        self.client()?.table(place).await.map_err(|error| CatalogError::Target(error.to_string()))
+        Ok(self.client()?.table(place).await?)
     }
 
     /// The partitions of a table at the target; none where it has no partition columns.
@@ -153,7 +153,7 @@ impl Source {
         if table.partition_columns.is_empty() {
             return Ok(Vec::new());
         }
-        self.client()?.partitions(&table.target).await.map_err(|error| CatalogError::Target(error.to_string()))
+        Ok(self.client()?.partitions(&table.target).await?)
     }
 
     /// Whether a project has schemas: as configured, else as it says itself, asked once a session.
@@ -168,7 +168,7 @@ impl Source {
         }
         let client = self.client()?;
         let name = ProjectName::new(project).map_err(|error| self.unusable(error))?;
-        let info = client.info_of(&name).await.map_err(|error| CatalogError::Target(error.to_string()))?;
+        let info = client.info_of(&name).await?;
         let has = info.has_schemas();
         self.schemas.lock().insert(project.to_owned(), has);
         Ok(has)
@@ -177,8 +177,8 @@ impl Source {
 
 fn project(config: &pb::MaxComputeConfig, http: &HttpClient) -> Result<Project, String> {
     let mut settings = mms_ends::project(config).map_err(|error| error.to_string())?;
-    // Somebody waits for the plan: an hour of retries is for transfers.
-    settings.retry.total = Duration::from_secs(60);
+    // Somebody waits for the plan, and the scheduler plans again while a far end is away.
+    settings.retry.total = Duration::from_secs(10);
     Project::new(http.clone(), settings).map_err(|error| error.to_string())
 }
 

@@ -15,6 +15,9 @@ pub enum SchedulerError {
     /// There is no such resource.
     #[error("{0} does not exist")]
     NotFound(String),
+    /// The call was made before, and what it made is gone.
+    #[error("{0} was made by this very call, and deleted since: use a new request_id to make another")]
+    MadeAndDeleted(String),
     /// The id is taken.
     #[error("{0} exists already: choose another id, or leave it out to have one made")]
     AlreadyExists(String),
@@ -124,6 +127,7 @@ impl From<SchedulerError> for ApiError {
                 Self::store_failed("scheduler", store.has_ended())
             }
             E::NotFound(resource) => Self::not_found(resource),
+            E::MadeAndDeleted(resource) => Self::new(Code::NotFound, ErrorReason::NotFound, text).with("resource", resource),
             E::AlreadyExists(resource) => Self::already_exists(resource, text),
             E::EtagMismatch(resource) => Self::etag_mismatch(resource),
             E::RequestIdReused(id) => Self::request_id_reused(id),

@@ -10,7 +10,7 @@ use mms_store::{Read, Scope, Store, Tx};
 
 use crate::commit::intent;
 use crate::error::{Result, SchedulerError};
-use crate::job::calls;
+use crate::job::{calls, followers};
 use crate::job::change::{self, Cursor, Step};
 use crate::job::stored;
 use crate::key::{JobKey, TableKey, TaskKey};
@@ -18,7 +18,7 @@ use crate::lease::clock::Leases;
 use crate::lease::dispatch::{self, Granted};
 use crate::moment::Moment;
 use crate::peers::Peers;
-use crate::plan::tasks;
+use crate::plan::tasks::{self, Piece, PieceBounds, Stored};
 use crate::record::{
     Asked, AtTarget, Commit, Epoch, Holder, Identity, Intent, IntentUnit, Job, Known, Limits, Notice, PartitionValue,
     Reason, Spec, Step as TaskStep, TablePlan, Target, TargetEvent, TargetName, Task, TunnelCommit, Unit, Verification,
@@ -227,6 +227,16 @@ impl Fixture {
         key
     }
 
+    /// Tells all tasks of the job's table what became of its maker.
+    pub async fn tell_followers(&self) {
+        let mut next = Some(0);
+        while let Some(from) = next {
+            let at = self.at();
+            let some = self.commit(move |tx| followers::some(tx, &at, &table_key(&job_key()), from)).await;
+            next = some.expect("told");
+        }
+    }
+
     /// Leases tasks to a worker.
     pub async fn lease(&self, id: &str, max: usize) -> Vec<Granted> {
         let (at, holder) = (self.at(), holder(id));
@@ -261,7 +271,7 @@ pub async fn stopped(units: usize) -> Fixture {
     let fixture = Fixture::new(units).await;
     fixture.lease("a", 1).await;
     let at = fixture.at();
-    fixture.commit(move |tx| calls::stop(tx, &at, &job_key())).await.expect("it can be stopped");
+    fixture.commit(move |tx| calls::stop(tx, &at, &job_key(), None)).await.expect("it can be stopped");
     assert!(matches!(fixture.carry(&job_key()).await, Step::Done(Some(_))));
     fixture
 }
@@ -319,18 +329,8 @@ pub fn seed_job(
     tasks::finish(tx, at, key, &key.job)
 }
 
-/// Plans the table of a job.
-pub fn plan_table(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, units: Range<usize>, definition: &str) -> Result<()> {
-    let planned = TablePlan {
-        version: Some(Version { delta: Some(5), table_id: "id".to_owned(), ..Version::default() }),
-        target: Some(Target {
-            name: Some(target()),
-            kind: TargetKind::Ordinary.into(),
-            create_sql: definition.to_owned(),
-            ..Target::default()
-        }),
-        ..TablePlan::new(TableDecision::Move, DecisionReason::InSchema, "")
-    };
+/// The units of the fixture's table.
+pub fn units(units: Range<usize>) -> Vec<Unit> {
     let unit = |index: usize| Unit {
         number: u32::try_from(index).expect("small"),
         partition: partition(index),
@@ -339,7 +339,32 @@ pub fn plan_table(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, units: Range<usize
         source_rows: Some(7),
         ..Unit::default()
     };
-    tasks::table(tx, at, &table_key(key), &key.job, planned, units.map(unit).collect())?;
+    units.map(unit).collect()
+}
+
+/// What is found of the fixture's table.
+pub fn plan(definition: &str) -> TablePlan {
+    TablePlan {
+        version: Some(Version { delta: Some(5), table_id: "id".to_owned(), ..Version::default() }),
+        target: Some(Target {
+            name: Some(target()),
+            kind: TargetKind::Ordinary.into(),
+            create_sql: definition.to_owned(),
+            ..Target::default()
+        }),
+        ..TablePlan::new(TableDecision::Move, DecisionReason::InSchema, "")
+    }
+}
+
+/// Plans the table of a job.
+pub fn plan_table(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, range: Range<usize>, definition: &str) -> Result<()> {
+    let (job, last) = (stored::find(tx, key)?, Some(range.len()));
+    let tasks = tasks::pieces(&job, units(range), PieceBounds::default()).concat();
+    let store =
+        |tx: &mut Tx<'_>, plan, tasks| tasks::store(tx, at, &table_key(key), &key.job, Piece { plan, tasks, last });
+    if let Stored::Refused(blocked) = store(tx, plan(definition), tasks)? {
+        store(tx, *blocked, Vec::new())?;
+    }
     Ok(())
 }
 

@@ -4,6 +4,7 @@ pub mod calls;
 pub mod carry;
 pub mod change;
 pub mod create;
+pub mod followers;
 pub mod request;
 pub mod rollup;
 pub mod stored;

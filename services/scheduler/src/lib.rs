@@ -52,6 +52,7 @@ pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
     run(&ctx, "planner", plan::planner::run(scheduler.clone(), ctx.shutdown.clone()));
     run(&ctx, "leases", lease::expire::expire(scheduler.clone(), ctx.shutdown.clone()));
     run(&ctx, "lost targets", commit::sweep::run(scheduler.clone(), ctx.shutdown.clone()));
+    run(&ctx, "makers", job::followers::run(scheduler.clone(), ctx.shutdown.clone()));
     run(&ctx, "notices", report::tell::tell(scheduler.clone(), ctx.shutdown.clone()));
     run(&ctx, "uses", source_uses::hold(scheduler.clone(), ctx.shutdown.clone()));
     run(&ctx, "retention", retention::run(scheduler.clone(), ctx.shutdown.clone()));

@@ -26,6 +26,7 @@ use crate::fixture::{Fixture, Given, holder, job_key, other_key, table_key, targ
 use crate::job::calls;
 use crate::key::{JobKey, TaskKey};
 use crate::lease::end;
+use crate::plan::tasks;
 use crate::record::{
     Commit, Epoch, Identity, Intent, IntentUnit, JobState, LeaseEnd, Reason, Spec, Step, TunnelCommit, Verification,
     partition_text,
@@ -247,8 +248,9 @@ impl Play {
             let table = read.get(&JOB_TABLES, &table_key(&work.key.job))?.expect("planned");
             let mut units = Vec::new();
             for number in table.tasks() {
-                let task = read.get(&TASKS, &TaskKey { number, ..work.key.clone() })?.expect("there");
-                units.extend(task.units.iter().filter(|unit| unit.published).cloned());
+                // Whose lease was lost may look at a table that is planned anew by now.
+                let task = read.get(&TASKS, &TaskKey { number, ..work.key.clone() })?;
+                units.extend(task.iter().flat_map(|task| task.units.iter().filter(|unit| unit.published)).cloned());
             }
             Ok::<_, crate::error::SchedulerError>(units)
         });
@@ -290,7 +292,7 @@ impl Play {
         self.intents += 1;
         let id = format!("i{}", self.intents);
         let (at, by, key, epoch) = (self.fixture.at(), holder(HANDS[hand]), work.key.clone(), work.epoch);
-        let partition = self.partition_of(&work.key, unit);
+        let Some(partition) = self.partition_of(&work.key, unit) else { return false };
         let unit_index = i32::try_from(unit).expect("small");
         let wanted = Intent {
             target: target(),
@@ -309,9 +311,10 @@ impl Play {
         true
     }
 
-    fn partition_of(&self, key: &TaskKey, unit: usize) -> Vec<crate::record::PartitionValue> {
-        let task = self.fixture.store.read(|read| read.get(&TASKS, key)).expect("readable").expect("there");
-        task.units[unit].partition.clone()
+    /// None: the task is gone.
+    fn partition_of(&self, key: &TaskKey, unit: usize) -> Option<Vec<crate::record::PartitionValue>> {
+        let task = self.fixture.store.read(|read| read.get(&TASKS, key)).expect("readable")?;
+        Some(task.units[unit].partition.clone())
     }
 
     /// Finds out what became of an intent: what still can be committed is.
@@ -340,9 +343,10 @@ impl Play {
         if self.random.u8(..) < 30 {
             // The answer was lost, and the report comes again.
             let again = self.report(hand, work, said).await;
-            let task = self.fixture.store.read(|read| read.get(&TASKS, &work.key)).expect("readable").expect("there");
+            let task = self.fixture.store.read(|read| read.get(&TASKS, &work.key)).expect("readable");
             // What was judged a failure ended the lease, and the worker is fenced with its next word.
-            assert!(again != Taken::No || !task.leased() || taken == Taken::No, "{again:?} after {taken:?}");
+            let leased = task.is_some_and(|task| task.leased());
+            assert!(again != Taken::No || !leased || taken == Taken::No, "{again:?} after {taken:?}");
             taken = again;
         }
         if looked && self.state(&work.key.job) == JobState::Done && before != JobState::Done && touches == self.touches
@@ -422,12 +426,13 @@ impl Play {
         let at = self.fixture.at();
         let (state, own) = (self.state(&job), job.clone());
         let stop = !calm && self.random.u8(..4) == 0;
+        let repin = self.random.bool();
         let begun = self
             .fixture
             .commit(move |tx| match state {
                 JobState::Stopped => calls::start(tx, &at, &own).map(drop),
-                JobState::Failed => calls::retry(tx, &at, &own).map(drop),
-                _ if stop => calls::stop(tx, &at, &own).map(drop),
+                JobState::Failed => calls::retry(tx, &at, &own, repin).map(drop),
+                _ if stop => calls::stop(tx, &at, &own, None).map(drop),
                 _ => Ok(()),
             })
             .await;
@@ -438,8 +443,9 @@ impl Play {
             let (at, own) = (self.fixture.at(), job.clone());
             self.fixture
                 .commit(move |tx| {
+                    while tasks::drop_some(tx, &at, &table_key(&own), &own.job)?.is_some_and(|left| left > 0) {}
                     crate::fixture::plan_table(tx, &at, &own, 0..UNITS, "")?;
-                    crate::plan::tasks::finish(tx, &at, &own, &own.job)
+                    tasks::finish(tx, &at, &own, &own.job)
                 })
                 .await
                 .expect("planned again");

@@ -18,6 +18,7 @@ mod manifest;
 mod notice;
 mod reason;
 mod request;
+mod source_use;
 mod spec;
 mod table;
 mod target;
@@ -30,7 +31,7 @@ mod worker;
 pub use at_target::{AtTarget, Identity, TargetEvent};
 pub use claim::{ClaimEvent, Owner, TableClaim, UnitClaim};
 pub use counts::Counts;
-pub use delta::{TaskDelta, flip};
+pub use delta::{TaskDelta, counts_of, flip};
 pub use intent::{
     Commit, DroppedPartition, Effect, Intent, IntentUnit, Replacement, SqlCommit, StorageCommit, TunnelCommit,
 };
@@ -44,6 +45,7 @@ pub use manifest::{ColumnStatistics, Deletion, FileStatistics, ManifestChunk, So
 pub use notice::{Notice, Sequence};
 pub use reason::{NotTaken, Reason};
 pub use request::Request;
+pub use source_use::SourceUse;
 pub use spec::{Limits, SourceTable, Spec, TableOptions};
 pub use table::{JobTable, TableEvent, TablePlan};
 pub use target::{Column, DeltaTable, Finding, PartitionValue, Target, TargetName, Version, partition_text};

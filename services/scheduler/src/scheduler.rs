@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use mms_store::Store;
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use crate::key::JobKey;
 use crate::lease::clock::Leases;
@@ -48,6 +49,27 @@ impl Scheduler {
             Arc::clone(turns.entry(job.clone()).or_default())
         };
         turn.lock_owned().await
+    }
+
+    /// Does something now and after changes of the store, until the token is cancelled. What fails is logged as `what`, and
+    /// tried again with the next change.
+    pub async fn after_changes<E: std::fmt::Display, F: Future<Output = Result<(), E>>>(
+        &self,
+        stop: CancellationToken,
+        what: &str,
+        work: impl Fn() -> F,
+    ) {
+        let mut changes = self.store.subscribe();
+        loop {
+            changes.mark_unchanged();
+            if let Err(error) = work().await {
+                tracing::warn!(%error, "{what} is tried again");
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = changes.changed() => if changed.is_err() { return },
+            }
+        }
     }
 
     /// A random number in 0.0..1.0.

@@ -1,47 +1,131 @@
-//! Uses of data sources: held at the registry as long as a job has not come to rest, and given back then.
+//! Uses of data sources: held at the registry as long as a job has not come to rest, and given back then. What is to be given
+//! back is stored by the commit that ends the job ([`crate::job::stored`]), so that no restart forgets it. A job whose source is
+//! stopped or gone, which only force does, is stopped.
 
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
+use mms_proto::ErrorReason;
+use mms_store::{Read, Scope};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::job::carry::open_jobs;
+use crate::error::{Result, SchedulerError};
+use crate::job::{calls, carry};
+use crate::job::request::Call;
 use crate::key::JobKey;
 use crate::name;
+use crate::record::{Job, Reason};
 use crate::scheduler::Scheduler;
+use crate::store::{JOBS, SOURCE_USES};
 
-/// How often uses are prolonged.
-const TICK: Duration = Duration::from_secs(20);
+/// How often uses are prolonged, and what failed is tried again.
+const TICK: Duration = Duration::from_secs(10);
+/// Changes of the store are looked at together for so long.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Prolongs the uses of data sources by jobs that have not ended, and gives those of ended jobs back.
 pub async fn hold(scheduler: Scheduler, stop: CancellationToken) {
-    let mut tick = tokio::time::interval(TICK);
-    let mut held: BTreeSet<JobKey> = BTreeSet::new();
+    let mut changes = scheduler.store.subscribe();
+    let mut next: HashMap<JobKey, Instant> = HashMap::new();
     loop {
+        changes.mark_unchanged();
+        if let Err(error) = look(&scheduler, &mut next).await {
+            tracing::error!(%error, "the uses of data sources could not be read");
+        }
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = tick.tick() => {}
+            () = tokio::time::sleep(TICK) => {}
+            changed = changes.changed() => if changed.is_err() { return },
         }
-        match open_jobs(&scheduler) {
-            Ok(open) => hold_these(&scheduler, &mut held, open.into_iter().collect()).await,
-            Err(error) => tracing::error!(%error, "the jobs could not be read"),
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Does what is due. `next`: when each use is to be looked at again, whatever happens.
+async fn look(scheduler: &Scheduler, next: &mut HashMap<JobKey, Instant>) -> Result<()> {
+    let mut known = HashMap::new();
+    for (key, job) in uses(scheduler)? {
+        let at_rest = job.as_ref().is_none_or(Job::is_at_rest);
+        let due = next.get(&key).copied();
+        let now = Instant::now();
+        // A job that ends is not waited for, but a registry that does not answer is.
+        if due.is_some_and(|due| now < due) && !at_rest {
+            known.extend(due.map(|due| (key, due)));
+            continue;
+        }
+        let done = if at_rest { give_back(scheduler, &key).await } else { prolong(scheduler, &key).await };
+        if let Err(error) = done {
+            tracing::warn!(%error, job = name::job_name(&key), "the use of its source is tried again");
+        }
+        known.insert(key, now + TICK);
+    }
+    *next = known;
+    Ok(())
+}
+
+fn uses(scheduler: &Scheduler) -> Result<Vec<(JobKey, Option<Job>)>> {
+    let (mut uses, mut from) = (Vec::new(), None);
+    loop {
+        from = scheduler.store.read(|read| {
+            let page = read.page(&SOURCE_USES, &Scope::all(), from.as_ref(), 1000)?;
+            for (key, _) in page.items {
+                let job = read.get(&JOBS, &key)?;
+                uses.push((key, job));
+            }
+            Ok::<_, SchedulerError>(page.next)
+        })?;
+        if from.is_none() {
+            return Ok(uses);
         }
     }
 }
 
-async fn hold_these(scheduler: &Scheduler, held: &mut BTreeSet<JobKey>, open: BTreeSet<JobKey>) {
-    for job in &open {
-        match scheduler.peers.acquire(&job.data_source, &name::job_name(job)).await {
-            Ok(_) => drop(held.insert(job.clone())),
-            Err(error) => tracing::warn!(%error, job = name::job_name(job), "the use of its source is not prolonged"),
-        }
+async fn prolong(scheduler: &Scheduler, key: &JobKey) -> Result<()> {
+    let refused = match scheduler.peers.acquire(&key.data_source, &name::job_name(key)).await {
+        Ok(_) => return Ok(()),
+        Err(error) => error,
+    };
+    let Some(why) = is_stopped(&refused) else { return Err(refused) };
+    tracing::warn!(job = name::job_name(key), %refused, "the job is stopped");
+    let own = key.clone();
+    match carry::change(scheduler.clone(), Call::default(), key.clone(), move |tx, at| calls::stop(tx, at, &own, Some(why)))
+        .await
+    {
+        // It came to its end meanwhile, or goes away.
+        Ok(_) | Err(SchedulerError::WrongState { .. } | SchedulerError::NotFound(_)) => Ok(()),
+        Err(error) => Err(error),
     }
-    let ended: Vec<JobKey> = held.difference(&open).cloned().collect();
-    for job in ended {
-        scheduler.leases.forget(&job);
-        match scheduler.peers.release(&job.data_source, &name::job_name(&job)).await {
-            Ok(()) => drop(held.remove(&job)),
-            Err(error) => tracing::warn!(%error, job = name::job_name(&job), "the use of its source is not given back"),
-        }
+}
+
+/// Why a job cannot go on, if the registry refuses its use because the source was stopped or deleted.
+fn is_stopped(refused: &SchedulerError) -> Option<Reason> {
+    let SchedulerError::Peer { error, .. } = refused else { return None };
+    let gone = matches!(error.reason, ErrorReason::SourceNotStarted | ErrorReason::NotFound);
+    let text = format!("{}: start the data source, then StartJob goes on", error.message);
+    gone.then(|| Reason::new(ErrorReason::SourceNotStarted, text))
+}
+
+async fn give_back(scheduler: &Scheduler, key: &JobKey) -> Result<()> {
+    let _turn = scheduler.turn(key).await;
+    if !is_at_rest(scheduler, key)? {
+        return Ok(());
     }
+    scheduler.leases.forget(key);
+    scheduler.peers.release(&key.data_source, &name::job_name(key)).await?;
+    let own = key.clone();
+    scheduler
+        .store
+        .commit(move |tx| {
+            // It may have come back meanwhile, and then holds its source again.
+            if tx.get(&JOBS, &own)?.is_none_or(|job| job.is_at_rest()) {
+                tx.delete(&SOURCE_USES, &own)?;
+            }
+            Ok(())
+        })
+        .await
+}
+
+fn is_at_rest(scheduler: &Scheduler, key: &JobKey) -> Result<bool> {
+    Ok(scheduler.store.read(|read| read.get(&JOBS, key))?.is_none_or(|job| job.is_at_rest()))
 }

@@ -28,9 +28,12 @@ pub static ENDED_JOBS: Index<EndedKey, JobKey, record::Job> = Index::new("ended"
     if job.is_at_rest() { vec![ended] } else { Vec::new() }
 });
 
-pub static JOB_TABLES: Table<TableKey, record::JobTable> = Table::new("job_tables", 1).indexed(&[&CHANGED_TABLES]);
+pub static JOB_TABLES: Table<TableKey, record::JobTable> = Table::new("job_tables", 1).indexed(&[&CHANGED_TABLES, &UNTOLD_TABLES]);
 pub static CHANGED_TABLES: Index<ChangedKey, TableKey, record::JobTable> =
     Index::new("changed", |key, table| vec![ChangedKey { job: key.job.clone(), revision: table.revision }]);
+/// Tables of which tasks are still to hear what came of the one that makes it.
+pub static UNTOLD_TABLES: Index<TableKey, TableKey, record::JobTable> =
+    Index::new("untold", |key, table| if table.untold { vec![key.clone()] } else { Vec::new() });
 
 pub static TASKS: Table<TaskKey, record::Task> =
     Table::new("tasks", 1).indexed(&[&READY_TASKS, &LOOKS, &LEASED_TASKS, &DOING_TASKS]);
@@ -71,6 +74,8 @@ pub static WORKERS: Table<String, record::Worker> = Table::new("workers", 1);
 pub static NOTICES: Table<u64, record::Notice> = Table::new("notices", 1);
 /// The last sequence number of a notice.
 pub static NOTICE_SEQUENCE: Table<(), record::Sequence> = Table::new("notice_sequence", 1);
+/// Data sources that jobs hold at the registry: from a job's first commit on, until it has come to rest and the registry knows.
+pub static SOURCE_USES: Table<JobKey, record::SourceUse> = Table::new("source_uses", 1);
 pub static REQUESTS: Table<RequestKey, record::Request> = Table::new("requests", 1);
 
 /// What a version before 0.1.0 wrote.

@@ -139,7 +139,7 @@ impl JobService for Api {
         let own = key.clone();
         // At once, also while somebody else is changing the job: from here on no task starts.
         let at = self.scheduler.moment();
-        self.scheduler.store.commit(move |tx| calls::stop(tx, &at, &own)).await?;
+        self.scheduler.store.commit(move |tx| calls::stop(tx, &at, &own, None)).await?;
         let own = key.clone();
         let job = self.changed(Call::default(), key, move |tx, _| stored::find(tx, &own)).await?;
         Ok(Response::new(pb::StopJobResponse { job }))
@@ -150,9 +150,11 @@ impl JobService for Api {
         check(&request)?;
         let key = Self::job_key(&request.name)?;
         create::hold_source(&self.scheduler, &key).await?;
-        let call = Call { method: "RetryJob", id: request.request_id, digest: request.name.into_bytes() };
+        let repin = request.repin;
+        let digest = format!("{}\n{repin}", request.name).into_bytes();
+        let call = Call { method: "RetryJob", id: request.request_id, digest };
         let own = key.clone();
-        let job = self.changed(call, key, move |tx, at| calls::retry(tx, at, &own)).await?;
+        let job = self.changed(call, key, move |tx, at| calls::retry(tx, at, &own, repin)).await?;
         Ok(Response::new(pb::RetryJobResponse { job }))
     }
 

@@ -206,7 +206,7 @@ mod tests {
             calls::create(tx, &job_key(), job)?;
             let tables = (0..TABLES).map(|number| ("s".to_owned(), format!("t{number}"), TablePlan::default()));
             tasks::list(tx, &at, &job_key(), "j", tables.collect())?;
-            calls::stop(tx, &at, &job_key())?;
+            calls::stop(tx, &at, &job_key(), None)?;
             change::step(tx, &at, &job_key(), Cursor::default())
         };
         scheduler.store.commit(seed).await.expect("seeded");

@@ -10,7 +10,7 @@ use mms_store::{Read, Scope, Tx};
 use crate::error::{Result, SchedulerError};
 use crate::key::{JobKey, TableClaimKey, TableKey, UnitKey};
 use crate::name;
-use crate::record::{ClaimEvent, Job, Owner, TableClaim, Target, TargetName, Unit, UnitClaim};
+use crate::record::{ClaimEvent, Job, Owner, TableClaim, Target, TargetName, Task, Unit, UnitClaim};
 use crate::store::{JOB_TABLES, JOBS, TABLE_CLAIMS, UNITS};
 
 /// Whether a claim of this job holds.
@@ -69,7 +69,13 @@ fn same_table(read: &impl Read, other: &TableKey, target: &Target) -> Result<boo
 }
 
 /// Claims a target table and some of its units: all of them, or on an error nothing.
-pub fn units(tx: &mut Tx<'_>, key: &TableKey, job: &Job, target: &Target, units: &[Unit]) -> Result<()> {
+pub fn units<'a>(
+    tx: &mut Tx<'_>,
+    key: &TableKey,
+    job: &Job,
+    target: &Target,
+    units: impl Iterator<Item = &'a Unit>,
+) -> Result<()> {
     let Some(name) = &target.name else { return Ok(()) };
     let whole = table(tx, key, job, target, name)?;
     let owner = Owner {
@@ -110,12 +116,18 @@ fn unit(read: &impl Read, own: &Owner, unit: &UnitKey) -> Result<Option<UnitClai
 }
 
 /// Gives up what a deleted job claimed of a table; a unit with an open intent stays, for whoever resolves it.
-pub fn release(tx: &mut Tx<'_>, uid: &str, unit: &UnitKey) -> Result<()> {
+fn release(tx: &mut Tx<'_>, uid: &str, unit: &UnitKey) -> Result<()> {
     let own = |claim: &UnitClaim| claim.owner().is_some_and(|owner| owner.job_uid == uid);
     if tx.get(&UNITS, unit)?.is_some_and(|claim| own(&claim) && claim.open_intent().is_none()) {
         tx.delete(&UNITS, unit)?;
     }
     Ok(())
+}
+
+/// The same of all units of a task.
+pub fn release_task(tx: &mut Tx<'_>, uid: &str, target: Option<&TargetName>, task: &Task) -> Result<()> {
+    let Some(name) = target else { return Ok(()) };
+    task.units.iter().try_for_each(|unit| release(tx, uid, &name.unit_key(&unit.partition)))
 }
 
 /// The same for the table itself.

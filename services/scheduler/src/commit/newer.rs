@@ -11,13 +11,13 @@ use crate::store::LINEAGE;
 
 /// Why these units must not be written by a job, if that is so: it would write an older version over a newer one, and was not
 /// asked to.
-pub fn refusal(
+pub fn refusal<'a>(
     read: &impl Read,
     job: &Job,
     key: &TableKey,
     target: &TargetName,
     version: &Version,
-    units: &[Unit],
+    units: impl Iterator<Item = &'a Unit>,
 ) -> Result<Option<SchedulerError>> {
     if job.spec().older_version == OlderVersion::Overwrite {
         return Ok(None);
@@ -32,7 +32,12 @@ pub fn refusal(
 }
 
 /// The newest version of the same table that is in one of these units, if it is newer than this one.
-fn than(read: &impl Read, target: &TargetName, version: &Version, units: &[Unit]) -> Result<Option<i64>> {
+fn than<'a>(
+    read: &impl Read,
+    target: &TargetName,
+    version: &Version,
+    units: impl Iterator<Item = &'a Unit>,
+) -> Result<Option<i64>> {
     let Some(own) = version.delta else { return Ok(None) };
     let generation = target::of(read, target)?.generation();
     let mut newest = None;

@@ -40,17 +40,8 @@ pub enum Piece {
 
 /// Sweeps every target that is stale, until the token is cancelled.
 pub async fn run(scheduler: Scheduler, stop: CancellationToken) {
-    let mut changes = scheduler.store.subscribe();
-    loop {
-        changes.mark_unchanged();
-        if let Err(error) = all(&scheduler).await {
-            tracing::warn!(%error, "taking back what was done at a table that is gone is tried again");
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            changed = changes.changed() => if changed.is_err() { return },
-        }
-    }
+    let what = "taking back what was done at a table that is gone";
+    scheduler.after_changes(stop, what, || all(&scheduler)).await;
 }
 
 async fn all(scheduler: &Scheduler) -> Result<()> {

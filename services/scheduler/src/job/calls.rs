@@ -8,7 +8,7 @@ use crate::error::{Result, SchedulerError};
 use crate::key::{JobKey, TaskKey};
 use crate::moment::Moment;
 use crate::name;
-use crate::record::{Job, JobEvent, JobState, TaskEvent};
+use crate::record::{Job, JobEvent, JobState, Reason, TaskEvent};
 use crate::report::log::{self, Line};
 use crate::store::{JOB_TABLES, JOBS, TASKS};
 
@@ -60,16 +60,16 @@ pub fn start(tx: &mut Tx<'_>, at: &Moment, key: &JobKey) -> Result<Job> {
     if job == before { Ok(before) } else { stored::keep(tx, key, job) }
 }
 
-/// Stops a job: no task of it starts from now on.
-pub fn stop(tx: &mut Tx<'_>, at: &Moment, key: &JobKey) -> Result<Job> {
+/// Stops a job: no task of it starts from now on. `why`: what the service stops it for, if nobody asked.
+pub fn stop(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, why: Option<Reason>) -> Result<Job> {
     let job = stored::find(tx, key)?;
-    stored::change(tx, at, key, job, JobEvent::Stop)
+    stored::change(tx, at, key, job, JobEvent::Stop { why })
 }
 
-/// Tries what failed of a failed job again.
-pub fn retry(tx: &mut Tx<'_>, at: &Moment, key: &JobKey) -> Result<Job> {
+/// Tries what failed of a failed job again. `repin`: with the newest versions of the tables that failed.
+pub fn retry(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, repin: bool) -> Result<Job> {
     let job = stored::find(tx, key)?;
-    stored::change(tx, at, key, job, JobEvent::Retry { task: None })
+    stored::change(tx, at, key, job, JobEvent::Retry { task: None, repin })
 }
 
 /// Tries one failed task again; its job goes on if it had failed.
@@ -81,7 +81,7 @@ pub fn retry_task(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey) -> Result<Job> {
         return Err(SchedulerError::TaskNotFailed { resource: name::task_name(key), state });
     }
     if job.state == JobState::Failed {
-        return stored::change(tx, at, &key.job, job, JobEvent::Retry { task: Some(key.number) });
+        return stored::change(tx, at, &key.job, job, JobEvent::Retry { task: Some(key.number), repin: false });
     }
     reset(tx, at, key)?;
     // A task that waits for its table waits for ever if the one that makes it has failed too.

@@ -70,14 +70,15 @@ where
         }
         let job = begin(tx, &at)?;
         if job.change().is_none() {
-            id.remember(tx, &at, &own)?;
+            id.remember(tx, &at, &own, job.uid())?;
         }
         Ok::<_, SchedulerError>(job)
     };
     let job = scheduler.store.commit(first).await?;
     let Some(under_way) = job.change() else { return Ok(Some(Box::new(job))) };
     let own = key.clone();
-    match carry(&scheduler, &key, move |tx: &mut Tx<'_>, at: &Moment| call.remember(tx, at, &own)).await? {
+    let uid = job.uid().to_owned();
+    match carry(&scheduler, &key, move |tx: &mut Tx<'_>, at: &Moment| call.remember(tx, at, &own, &uid)).await? {
         Outcome::Done(job) => Ok(job),
         Outcome::Idle(job) if under_way == Change::Stop => Ok(Some(job)),
         // It was stopped meanwhile.

@@ -107,7 +107,9 @@ fn claim_some(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, job: Job, cursor: Curs
     for (_, task) in &page.items {
         let table_key = task.table_key(key);
         if known.as_ref().is_none_or(|(known, _)| *known != table_key) {
-            let plan = tx.get(&JOB_TABLES, &table_key)?.map(JobTable::into_plan);
+            // What is planned again claims its target then.
+            let table = tx.get(&JOB_TABLES, &table_key)?.filter(|table| table.planned && !repins(&job, table));
+            let plan = table.map(JobTable::into_plan);
             known = Some((table_key, plan.and_then(|plan| Some((plan.target?, plan.version)))));
         }
         let Some((table_key, Some(target))) = &known else { continue };
@@ -123,16 +125,21 @@ fn claim_some(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, job: Job, cursor: Curs
     Ok(more(Cursor { claimed: page.next.is_none(), task: page.next, ..cursor }))
 }
 
+/// Whether a table is planned again when the job comes back, though it was not blocked.
+fn repins(job: &Job, table: &JobTable) -> bool {
+    job.repins() && table.has_failed()
+}
+
 /// Where a table goes, and which version of it.
 type Place = (Target, Option<Version>);
 
 fn claim_task(tx: &mut Tx<'_>, key: &TableKey, job: &Job, (target, version): &Place, task: &Task) -> Result<()> {
     if let (Some(name), Some(version)) = (&target.name, version)
-        && let Some(newer) = newer::refusal(tx, job, key, name, version, &task.units)?
+        && let Some(newer) = newer::refusal(tx, job, key, name, version, task.units.iter())?
     {
         return Err(newer);
     }
-    claim::units(tx, key, job, target, &task.units)
+    claim::units(tx, key, job, target, task.units.iter())
 }
 
 /// Makes tasks ready that have to go again: those whose rows another job has replaced, and, of a retry, those that failed.
@@ -150,7 +157,10 @@ fn rework_some(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, job: &Job, mut cursor
             }
             roll = Some(Roll::open(tx, &before.table_key(key))?);
         }
-        let Some(roll) = &mut roll else { continue };
+        let Some(roll) = roll.as_mut().filter(|roll| roll.table().is_some_and(|table| table.planned && !repins(job, table)))
+        else {
+            continue;
+        };
         let chosen = match (job.change(), only) {
             (Some(Change::Retry), Some(only)) => is_for(tx, &task_key, &before, only)?,
             (change, _) => change == Some(Change::Retry),
@@ -246,22 +256,27 @@ fn failed_maker(read: &impl Read, key: &TaskKey, task: &Task) -> Result<Option<(
     Ok(read.get(&TASKS, &maker)?.filter(|task| task.state.is_failed()).map(|task| (maker, task)))
 }
 
-/// Lets tables be planned again that were blocked: what kept them may have passed.
+/// Lets tables be planned again that were blocked, as what kept them may have passed; and, if so wished, those that failed.
 fn unplan_some(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, mut job: Job, mut cursor: Cursor) -> Result<Step> {
     let page = tx.page(&JOB_TABLES, &own(key), cursor.table.as_ref(), ROWS_AT_ONCE)?;
-    let mut tables = 0;
+    let (mut blocked, mut failed) = (0, 0);
     for (table_key, mut table) in page.items {
+        let fails = table.has_failed();
+        if fails && !repins(&job, &table) {
+            continue;
+        }
         if table.planned && table.apply(at, TableEvent::Unplanned).is_ok() {
             table.stored_in(tx.revision());
             tx.put(&JOB_TABLES, &table_key, &table)?;
-            tables += 1;
+            *(if fails { &mut failed } else { &mut blocked }) += 1;
         }
     }
+    let unplanned = JobEvent::Unplanned { blocked, failed };
     if page.next.is_none() {
-        stored::apply(at, key, &mut job, JobEvent::Unplanned { tables })?;
+        stored::apply(at, key, &mut job, unplanned)?;
         return come_back(tx, at, key, job);
     }
-    stored::change_unseen(tx, at, key, job, JobEvent::Unplanned { tables })?;
+    stored::change_unseen(tx, at, key, job, unplanned)?;
     cursor.table = page.next;
     Ok(more(cursor))
 }
@@ -279,11 +294,8 @@ fn delete(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, job: &Job) -> Result<Step>
         if task.is_at_work() {
             notice::gone(tx, at, task_key, task)?;
         }
-        if let Some(name) = open::target_of(tx, task_key, task)? {
-            for unit in &task.units {
-                claim::release(tx, job.uid(), &name.unit_key(&unit.partition))?;
-            }
-        }
+        let target = open::target_of(tx, task_key, task)?;
+        claim::release_task(tx, job.uid(), target.as_ref(), task)?;
         tx.delete(&TASKS, task_key)?;
     }
     if !tasks.is_empty() {

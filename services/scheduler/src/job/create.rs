@@ -75,7 +75,7 @@ pub async fn create(scheduler: &Scheduler, call: Call, key: JobKey, job: Job) ->
             return Ok(made);
         }
         let job = calls::create(tx, &key, job)?;
-        call.remember(tx, &at, &key)?;
+        call.remember(tx, &at, &key, job.uid())?;
         Ok::<_, SchedulerError>((key, job))
     };
     scheduler.store.commit(create).await

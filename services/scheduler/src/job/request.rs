@@ -8,6 +8,7 @@ use super::stored;
 use crate::error::{Result, SchedulerError};
 use crate::key::{JobKey, RequestKey};
 use crate::moment::Moment;
+use crate::name;
 use crate::record::{Job, Request};
 use crate::store::REQUESTS;
 
@@ -31,35 +32,40 @@ impl Call {
     }
 
     /// The resource of an earlier call with the same request id, if its content was the same.
-    pub fn replayed(&self, read: &impl Read, at: &Moment) -> Result<Option<String>> {
+    pub fn replayed(&self, read: &impl Read, at: &Moment) -> Result<Option<Request>> {
         if self.id.is_empty() {
             return Ok(None);
         }
         match read.get(&REQUESTS, &self.key())? {
             Some(seen) if at.now_ms - seen.time_ms > REQUEST_TTL_MS => Ok(None),
-            Some(seen) if seen.digest == self.digest => Ok(Some(seen.resource)),
+            Some(seen) if seen.digest == self.digest => Ok(Some(seen)),
             Some(_) => Err(SchedulerError::RequestIdReused(self.id.clone())),
             None => Ok(None),
         }
     }
 
     /// Remembers what the call made or changed.
-    pub fn remember(&self, tx: &mut Tx<'_>, at: &Moment, key: &JobKey) -> Result<()> {
+    pub fn remember(&self, tx: &mut Tx<'_>, at: &Moment, key: &JobKey, uid: &str) -> Result<()> {
         if self.id.is_empty() {
             return Ok(());
         }
         let resource = format!("{}/{}", key.data_source, key.job);
-        let request = Request { digest: self.digest.clone(), resource, time_ms: at.now_ms };
+        let uid = uid.to_owned();
+        let request = Request { digest: self.digest.clone(), resource, time_ms: at.now_ms, uid };
         Ok(tx.put(&REQUESTS, &self.key(), &request)?)
     }
 
-    /// The job that an earlier call with the same request id made.
+    /// The job that an earlier call with the same request id made. Not found, if it was deleted since: another job may have its
+    /// name by now.
     pub fn made(&self, read: &impl Read, at: &Moment) -> Result<Option<(JobKey, Job)>> {
-        let Some(resource) = self.replayed(read, at)? else { return Ok(None) };
-        let (data_source, job) = resource.split_once('/').unwrap_or_default();
+        let Some(seen) = self.replayed(read, at)? else { return Ok(None) };
+        let (data_source, job) = seen.resource.split_once('/').unwrap_or_default();
         let key = JobKey { data_source: data_source.to_owned(), job: job.to_owned() };
-        let job = stored::find(read, &key)?;
-        Ok(Some((key, job)))
+        match stored::find(read, &key) {
+            Ok(job) if seen.uid.is_empty() || job.uid() == seen.uid => Ok(Some((key, job))),
+            Ok(_) | Err(SchedulerError::NotFound(_)) => Err(SchedulerError::MadeAndDeleted(name::job_name(&key))),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -2,16 +2,14 @@
 //! Every change of a task goes through [`save`], or through a [`Roll`] when tasks of one table change together.
 
 use mms_proto::ErrorReason;
-use mms_proto::scheduler::v1::LogLevel;
 use mms_store::{Read, Tx};
 
-use super::stored;
+use super::{followers, stored};
 use crate::error::Result;
 use crate::key::{TableKey, TaskKey};
 use crate::moment::Moment;
 use crate::name;
-use crate::record::{Job, JobEvent, JobTable, Reason, TableEvent, Target, Task, TaskDelta, TaskEvent, TaskState, flip};
-use crate::report::log::{self, Line};
+use crate::record::{Job, JobEvent, JobTable, Reason, TableEvent, Target, Task, TaskDelta, TaskState, flip};
 use crate::report::notice;
 use crate::store::{JOB_TABLES, JOBS, TASKS};
 
@@ -63,6 +61,11 @@ impl Roll {
         task.table_key(&key.job) == self.key
     }
 
+    /// The table as it is by now.
+    pub fn table(&self) -> Option<&JobTable> {
+        self.table.as_ref()
+    }
+
     /// Where the table goes.
     pub fn target(&self) -> Option<&Target> {
         self.table.as_ref().and_then(|table| table.plan.target.as_ref())
@@ -94,48 +97,21 @@ impl Roll {
         }
         tx.put(&TASKS, key, &after)?;
         let makes_table = after.planned().makes_table;
-        if makes_table && !before.state.table_made() && after.state.table_made() {
-            self.unblock(tx, at, key)?;
-        }
-        if makes_table && before.state != TaskState::SchemaFailed && after.state == TaskState::SchemaFailed {
-            self.fail_blocked(tx, at, key, &after)?;
-        }
-        Ok(())
-    }
-
-    /// The table is made: its other tasks may go.
-    fn unblock(&mut self, tx: &mut Tx<'_>, at: &Moment, maker: &TaskKey) -> Result<()> {
-        for (key, before) in self.others(tx, maker)? {
-            let mut after = before.clone();
-            after.apply(at, TaskEvent::TableMade)?;
-            self.take(tx, at, &key, &before, after)?;
+        let made = !before.state.table_made() && after.state.table_made();
+        let failed = before.state != TaskState::SchemaFailed && after.state == TaskState::SchemaFailed;
+        if makes_table && (made || failed) {
+            let whole = followers::tell(self, tx, at, (key, &after), 0)?.is_none();
+            self.untold(at, !whole)?;
         }
         Ok(())
     }
 
-    /// The table cannot be made: the tasks that wait for it cannot go either.
-    fn fail_blocked(&mut self, tx: &mut Tx<'_>, at: &Moment, maker: &TaskKey, cause: &Task) -> Result<()> {
-        let message = format!("failed, as {} could not make the table", name::task_name(maker));
-        let line = Line { level: LogLevel::Error, ..Line::own(message) };
-        for (key, before) in self.others(tx, maker)? {
-            if before.blocked && before.state == TaskState::Init {
-                let mut after = before.clone();
-                after.apply(at, TaskEvent::TableFailed(Some(because_of(maker, cause))))?;
-                log::write(tx, at, &key, &mut after, &line)?;
-                self.take(tx, at, &key, &before, after)?;
-            }
+    /// Whether tasks that wait for the table's maker are still to hear what came of it.
+    pub fn untold(&mut self, at: &Moment, untold: bool) -> Result<()> {
+        if let Some(table) = self.table.as_mut().filter(|table| table.untold != untold) {
+            table.apply(at, TableEvent::Untold(untold))?;
         }
         Ok(())
-    }
-
-    fn others(&self, tx: &Tx<'_>, maker: &TaskKey) -> Result<Vec<(TaskKey, Task)>> {
-        let Some(table) = &self.table else { return Ok(Vec::new()) };
-        let mut others = Vec::new();
-        for number in table.tasks().filter(|number| *number != maker.number) {
-            let key = TaskKey { number, ..maker.clone() };
-            others.extend(tx.get(&TASKS, &key)?.map(|task| (key, task)));
-        }
-        Ok(others)
     }
 
     /// Writes table and job.

@@ -6,8 +6,8 @@ use crate::error::{Result, SchedulerError};
 use crate::key::JobKey;
 use crate::moment::Moment;
 use crate::name;
-use crate::record::{Job, JobEvent};
-use crate::store::JOBS;
+use crate::record::{Job, JobEvent, SourceUse};
+use crate::store::{JOBS, SOURCE_USES};
 
 /// The job as stored. One that is being deleted is gone for everybody.
 pub fn find(read: &impl Read, key: &JobKey) -> Result<Job> {
@@ -20,10 +20,13 @@ pub fn apply(at: &Moment, key: &JobKey, job: &mut Job, event: JobEvent) -> Resul
     job.apply(at, event).map_err(|source| SchedulerError::WrongState { resource: name::job_name(key), source })
 }
 
-/// Stores a job that changed, which gives it another etag.
+/// Stores a job that changed, which gives it another etag. One that is not at rest holds its data source.
 pub fn keep(tx: &mut Tx<'_>, key: &JobKey, mut job: Job) -> Result<Job> {
     job.stored_in(tx.revision());
     tx.put(&JOBS, key, &job)?;
+    if !job.is_at_rest() && tx.get(&SOURCE_USES, key)?.is_none() {
+        tx.put(&SOURCE_USES, key, &SourceUse {})?;
+    }
     Ok(job)
 }
 

@@ -32,7 +32,7 @@ fn with_policy(policy: TargetPolicy) -> Given {
 
 async fn stop(fixture: &Fixture, key: &JobKey) {
     let (at, own) = (fixture.at(), key.clone());
-    fixture.commit(move |tx| calls::stop(tx, &at, &own)).await.expect("it can be stopped");
+    fixture.commit(move |tx| calls::stop(tx, &at, &own, None)).await.expect("it can be stopped");
     fixture.carry(key).await;
     assert_eq!(state(&fixture.job_of(key)), JobState::Stopped);
 }
@@ -173,7 +173,7 @@ async fn a_table_is_shared_by_jobs_that_make_the_same_and_drop_nothing() {
         stop(&fixture, &other_key(id)).await;
     }
     let at = fixture.at();
-    let retry = move |tx: &mut Tx<'_>| calls::retry(tx, &at, &other_key("drops"));
+    let retry = move |tx: &mut Tx<'_>| calls::retry(tx, &at, &other_key("drops"), false);
     fixture.commit(retry).await.expect("it failed");
     fixture.carry(&other_key("drops")).await;
     let job = fixture.job_of(&other_key("drops"));
@@ -298,7 +298,7 @@ async fn a_stop_overtakes_a_start() {
     let at = fixture.at();
     fixture.commit(move |tx| calls::start(tx, &at, &job_key())).await.expect("it is stopped");
     let at = fixture.at();
-    fixture.commit(move |tx| calls::stop(tx, &at, &job_key())).await.expect("it can be stopped");
+    fixture.commit(move |tx| calls::stop(tx, &at, &job_key(), None)).await.expect("it can be stopped");
     assert!(matches!(fixture.carry(&job_key()).await, Piece::Idle(_)));
     assert_eq!(state(&fixture.job()), JobState::Stopped);
     assert!(fixture.lease("a", 1).await.is_empty());
@@ -309,8 +309,9 @@ async fn a_large_job_comes_back_in_pieces() {
     let fixture = Fixture::new(1_200).await;
     let epoch = fixture.lease("a", 1).await[0].task.epoch;
     fixture.report(0, "a", epoch, failed(Step::Schema, true)).await;
+    fixture.tell_followers().await;
     let at = fixture.at();
-    fixture.commit(move |tx| calls::retry(tx, &at, &job_key())).await.expect("it failed");
+    fixture.commit(move |tx| calls::retry(tx, &at, &job_key(), false)).await.expect("it failed");
     assert!(matches!(fixture.carry(&job_key()).await, Piece::Done(_)));
     let job = fixture.job();
     assert_eq!((state(&job), job.counts.tasks_failed), (JobState::Waiting, 0));

@@ -55,7 +55,7 @@ async fn a_table_that_cannot_be_made_fails_all_its_tasks_and_a_retry_brings_them
     let job = fixture.job();
     assert_eq!((*job.state, job.counts.tasks_failed), (JobState::Failed, 3));
     let at = fixture.at();
-    fixture.commit(move |tx| calls::retry(tx, &at, &job_key())).await.expect("a failed job");
+    fixture.commit(move |tx| calls::retry(tx, &at, &job_key(), false)).await.expect("a failed job");
     fixture.carry(&job_key()).await;
     let job = fixture.job();
     assert_eq!((*job.state, job.counts.tasks_failed), (JobState::Waiting, 0));
@@ -152,7 +152,7 @@ async fn a_stopped_job_fences_and_goes_on_where_it_was() {
     fixture.report(0, "a", epoch, done(Step::Schema)).await;
     fixture.report(0, "a", epoch, Said::Begun(Step::Data)).await;
     let at = fixture.at();
-    fixture.commit(move |tx| calls::stop(tx, &at, &job_key())).await.expect("stops");
+    fixture.commit(move |tx| calls::stop(tx, &at, &job_key(), None)).await.expect("stops");
     assert_eq!(fixture.job().state, JobState::Stopping);
     fixture.carry(&job_key()).await;
     assert_eq!(fixture.job().state, JobState::Stopped);

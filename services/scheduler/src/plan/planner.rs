@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::scope::{self, Chosen, Scope};
 use super::spool;
-use super::tasks;
+use super::tasks::{self, Piece, PieceBounds, Stored};
 use crate::convert::{delta_from, finding_from, table_options_to, target_from, target_name_from, version_from};
 use crate::error::{Result, SchedulerError};
 use crate::key::{JobKey, TableKey};
@@ -225,6 +225,9 @@ fn limits(spec: &Spec, settings: registry::MigrationSettings) -> Limits {
 
 /// Plans one table. False: the job is gone or stopped.
 async fn plan_table(scheduler: &Scheduler, key: &TableKey, job: &Job) -> Result<bool> {
+    if !drop_tasks(scheduler, key, job).await? {
+        return Ok(false);
+    }
     match spool(scheduler, key, job).await {
         Ok(Some((plan, units))) => store_table(scheduler, key, job, plan, units).await,
         Ok(None) => Ok(false),
@@ -254,15 +257,47 @@ async fn store_table(
     plan: TablePlan,
     units: Vec<Unit>,
 ) -> Result<bool> {
-    let (own, uid, at) = (key.clone(), job.uid().to_owned(), scheduler.moment());
-    if !scheduler.store.commit(move |tx| tasks::table(tx, &at, &own, &uid, plan, units)).await? {
-        return Ok(false);
+    let (count, moves) = (units.len(), plan.moves());
+    let pieces = if moves { tasks::pieces(job, units, PieceBounds::default()) } else { vec![Vec::new()] };
+    let last = pieces.len().saturating_sub(1);
+    for (number, tasks) in pieces.into_iter().enumerate() {
+        let piece = Piece { plan: plan.clone(), tasks, last: (number == last).then_some(count) };
+        match store_piece(scheduler, key, job, piece).await? {
+            Stored::Yes => {}
+            Stored::Gone => return Ok(false),
+            Stored::Refused(plan) => {
+                let whole = Piece { plan: *plan, tasks: Vec::new(), last: Some(0) };
+                if !drop_tasks(scheduler, key, job).await?
+                    || matches!(store_piece(scheduler, key, job, whole).await?, Stored::Gone)
+                {
+                    return Ok(false);
+                }
+                break;
+            }
+        }
     }
     let stored = scheduler.store.read(|read| read.get(&JOB_TABLES, key))?;
     if stored.is_some_and(|table| !table.plan.moves()) {
         clear_manifest(scheduler, key).await?;
     }
     Ok(true)
+}
+
+async fn store_piece(scheduler: &Scheduler, key: &TableKey, job: &Job, piece: Piece) -> Result<Stored> {
+    let (own, uid, at) = (key.clone(), job.uid().to_owned(), scheduler.moment());
+    scheduler.store.commit(move |tx| tasks::store(tx, &at, &own, &uid, piece)).await
+}
+
+/// Drops what is left of an earlier plan of a table. False: the job is gone or stopped.
+async fn drop_tasks(scheduler: &Scheduler, key: &TableKey, job: &Job) -> Result<bool> {
+    loop {
+        let (own, uid, at) = (key.clone(), job.uid().to_owned(), scheduler.moment());
+        match scheduler.store.commit(move |tx| tasks::drop_some(tx, &at, &own, &uid)).await? {
+            None => return Ok(false),
+            Some(0) => return Ok(true),
+            Some(_) => {}
+        }
+    }
 }
 
 async fn clear_manifest(scheduler: &Scheduler, key: &TableKey) -> Result<()> {

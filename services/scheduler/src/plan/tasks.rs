@@ -6,6 +6,7 @@ use mms_proto::ErrorReason;
 use mms_proto::scheduler::v1::{DecisionReason, MigrationContent, TableDecision};
 use mms_proto::types::v1::VerificationLevel;
 use mms_store::{Read, Scope, Tx};
+use prost::Message;
 
 use super::split::{Bounds, split};
 use crate::commit::{claim, newer};
@@ -13,13 +14,13 @@ use crate::error::{Result, SchedulerError};
 use crate::job::stored;
 use crate::key::{ChunkKey, JobKey, TableKey, TaskKey};
 use crate::moment::Moment;
-use crate::pages::clear_some;
+use crate::pages::{ROWS_AT_ONCE, clear_some};
 use crate::record::{
     Counts, Job, JobEvent, JobState, JobTable, Limits, ManifestChunk, Reason, Spec, Step, TableEvent, TablePlan, Task,
-    TaskPlan, Unit,
+    TaskPlan, Unit, counts_of,
 };
 use crate::report::log::{self, Line};
-use crate::store::{JOB_TABLES, JOBS, LIVE_JOBS, MANIFESTS, TASKS};
+use crate::store::{CHECKS, JOB_TABLES, JOBS, LIVE_JOBS, LOGS, MANIFESTS, TASKS};
 
 /// The steps that a job's tasks have. A table without any unit has no rows to move.
 pub fn steps(spec: &Spec, has_units: bool) -> Vec<Step> {
@@ -113,50 +114,144 @@ pub fn keep_manifest(tx: &mut Tx<'_>, key: &JobKey, uid: &str, chunks: &[(ChunkK
     Ok(true)
 }
 
-/// Stores a planned table: its units become tasks, and are claimed. `plan` says what was found; a decision other than
-/// MOVE makes no task. False: the job is gone or stopped.
-pub fn table(
-    tx: &mut Tx<'_>,
-    at: &Moment,
-    key: &TableKey,
-    uid: &str,
-    mut plan: TablePlan,
-    units: Vec<Unit>,
-) -> Result<bool> {
-    let Some(job) = still(tx, &key.job, uid)? else { return Ok(false) };
-    let Some(mut table) = tx.get(&JOB_TABLES, key)?.filter(|table| !table.planned) else { return Ok(true) };
-    if plan.moves()
-        && let Some(newer) = newer_there(tx, &job, key, &plan, &units)?
-    {
-        block(&mut plan, DecisionReason::TargetNewer, ErrorReason::TargetNewer, &newer);
-    }
-    if plan.moves()
-        && let Err(owned) = claim_all(tx, &job, key, &plan, &units)?
-    {
-        block(&mut plan, DecisionReason::TargetOwned, ErrorReason::TargetOwned, &owned);
-    }
-    let unit_count = if plan.moves() { i64::try_from(units.len()).unwrap_or(i64::MAX) } else { 0 };
-    let mut adds = Counts {
-        tables_planned: 1,
-        tables_blocked: i32::from(plan.decision == TableDecision::Blocked),
-        tables_skipped: i32::from(plan.decision == TableDecision::Skipped),
-        tables_done: i32::from(plan.decision == TableDecision::Unchanged),
-        ..Counts::default()
+/// Drops some of the tasks that are left of an earlier plan of a table, last first; how many are left, or none if the job is
+/// gone or stopped.
+pub fn drop_some(tx: &mut Tx<'_>, at: &Moment, key: &TableKey, uid: &str) -> Result<Option<usize>> {
+    let Some(job) = still(tx, &key.job, uid)? else { return Ok(None) };
+    let Some(mut table) = tx.get(&JOB_TABLES, key)?.filter(|table| !table.planned && table.task_count > 0) else {
+        return Ok(Some(0));
     };
-    let mut tasks = 0..0;
-    if plan.moves() {
-        tasks = make_tasks(tx, at, &job, key, units, &mut adds)?;
-        // One without tasks has nothing to be done.
-        adds.tables_done += i32::from(tasks.is_empty());
+    let mut counts = Counts::default();
+    let numbers: Vec<u32> = table.tasks().rev().take(ROWS_AT_ONCE).collect();
+    for number in &numbers {
+        let task_key = TaskKey { job: key.job.clone(), number: *number };
+        let Some(task) = tx.get(&TASKS, &task_key)? else { continue };
+        counts += counts_of(&task);
+        // Lines and checks of one task are few: each attempt writes a bounded number.
+        while clear_some(tx, &LOGS, &Scope::prefix(&task_key))? {}
+        while clear_some(tx, &CHECKS, &Scope::prefix(&task_key))? {}
+        claim::release_task(tx, uid, table.plan.target_name(), &task)?;
+        tx.delete(&TASKS, &task_key)?;
     }
-    table.apply(at, TableEvent::Planned { plan: Box::new(plan), tasks, units: unit_count })?;
+    table.apply(at, TableEvent::TasksDropped { tasks: i32::try_from(numbers.len()).unwrap_or(i32::MAX) })?;
+    let left = table.tasks().len();
+    table.stored_in(tx.revision());
+    tx.put(&JOB_TABLES, key, &table)?;
+    stored::change(tx, at, &key.job, job, JobEvent::TasksDropped(counts))?;
+    Ok(Some(left))
+}
+
+/// A planned table on its way into the store. One of very many units is stored in pieces, of which the last makes it planned.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    /// What was found and decided; a decision other than MOVE makes no task.
+    pub plan: TablePlan,
+    /// The units of the tasks of this piece.
+    pub tasks: Vec<Vec<Unit>>,
+    /// All units of the table, if this is the last piece.
+    pub last: Option<usize>,
+}
+
+/// What became of a piece.
+#[derive(Debug)]
+pub enum Stored {
+    /// It is stored, or the table was planned already.
+    Yes,
+    /// The job is gone or stopped; nothing is stored.
+    Gone,
+    /// The table cannot be moved, as this plan says; nothing is stored.
+    Refused(Box<TablePlan>),
+}
+
+/// Cuts the units of a table into tasks, and those into pieces that one commit stores.
+pub fn pieces(job: &Job, units: Vec<Unit>, bounds: PieceBounds) -> Vec<Vec<Vec<Unit>>> {
+    let bytes: Vec<i64> = units.iter().map(|unit| unit.source_bytes).collect();
+    let mut cuts = split(&bytes, task_bounds(job));
+    if cuts.is_empty() && !steps(job.spec(), false).is_empty() {
+        cuts.push(0..0);
+    }
+    let mut units = units.into_iter();
+    let tasks: Vec<Vec<Unit>> = cuts.into_iter().map(|cut| units.by_ref().take(cut.len()).collect()).collect();
+    let sizes: Vec<(usize, usize)> =
+        tasks.iter().map(|task| (task.len(), task.iter().map(Message::encoded_len).sum())).collect();
+    let (mut pieces, mut many, mut bytes) = (vec![Vec::new()], 0, 0);
+    for (task, (units, size)) in tasks.into_iter().zip(sizes) {
+        if many > 0 && (many + units > bounds.units || bytes + size > bounds.bytes) {
+            pieces.push(Vec::new());
+            (many, bytes) = (0, 0);
+        }
+        (many, bytes) = (many + units, bytes + size);
+        if let Some(piece) = pieces.last_mut() {
+            piece.push(task);
+        }
+    }
+    pieces
+}
+
+/// Bounds of what one commit stores of a table.
+#[derive(Debug, Clone, Copy)]
+pub struct PieceBounds {
+    /// Units, each of which is claimed too.
+    pub units: usize,
+    /// Bytes of their records.
+    pub bytes: usize,
+}
+
+impl Default for PieceBounds {
+    fn default() -> Self {
+        Self { units: 5_000, bytes: 8 << 20 }
+    }
+}
+
+fn task_bounds(job: &Job) -> Bounds {
+    Bounds {
+        units: usize::try_from(job.limits.max_partitions_per_task).unwrap_or(1),
+        bytes: job.limits.max_bytes_per_task,
+    }
+}
+
+/// Stores a piece of a planned table: its units become tasks, and are claimed.
+pub fn store(tx: &mut Tx<'_>, at: &Moment, key: &TableKey, uid: &str, piece: Piece) -> Result<Stored> {
+    let Piece { mut plan, tasks, last } = piece;
+    let Some(job) = still(tx, &key.job, uid)? else { return Ok(Stored::Gone) };
+    let Some(mut table) = tx.get(&JOB_TABLES, key)?.filter(|table| !table.planned) else { return Ok(Stored::Yes) };
+    if plan.moves() {
+        let units = tasks.iter().flatten();
+        if let Err(refused) = take_targets(tx, &job, key, &plan, units)? {
+            block(&mut plan, refused);
+            return Ok(Stored::Refused(Box::new(plan)));
+        }
+    }
+    let mut adds = Counts::default();
+    let first = table.task_count == 0;
+    let tasks = if plan.moves() { make_tasks(tx, at, &job, key, tasks, first, &mut adds)? } else { 0..0 };
+    match last {
+        None => table.apply(at, TableEvent::TasksStored { tasks, target: plan.target.map(Box::new) })?,
+        Some(units) => {
+            adds += Counts {
+                tables_planned: 1,
+                tables_blocked: i32::from(plan.decision == TableDecision::Blocked),
+                tables_skipped: i32::from(plan.decision == TableDecision::Skipped),
+                // One without tasks has nothing to be done.
+                tables_done: i32::from(
+                    plan.decision == TableDecision::Unchanged || (plan.moves() && first && tasks.is_empty()),
+                ),
+                ..Counts::default()
+            };
+            let units = if plan.moves() { i64::try_from(units).unwrap_or(i64::MAX) } else { 0 };
+            table.apply(at, TableEvent::Planned { plan: Box::new(plan), tasks, units })?;
+        }
+    }
     table.stored_in(tx.revision());
     tx.put(&JOB_TABLES, key, &table)?;
     stored::change(tx, at, &key.job, job, JobEvent::TablePlanned(adds))?;
-    Ok(true)
+    Ok(Stored::Yes)
 }
 
-fn block(plan: &mut TablePlan, decision: DecisionReason, reason: ErrorReason, why: &SchedulerError) {
+/// Why a table must not be moved to where its plan says.
+struct Refusal(DecisionReason, ErrorReason, SchedulerError);
+
+fn block(plan: &mut TablePlan, Refusal(decision, reason, why): Refusal) {
     let text = why.to_string();
     plan.decision = TableDecision::Blocked.into();
     plan.decision_reason = decision.into();
@@ -164,72 +259,55 @@ fn block(plan: &mut TablePlan, decision: DecisionReason, reason: ErrorReason, wh
     plan.reason = Some(Reason::new(reason, text));
 }
 
-/// Why an older version must not be written over the one that is there, if that is so.
-fn newer_there(
-    read: &impl Read,
-    job: &Job,
-    key: &TableKey,
-    plan: &TablePlan,
-    units: &[Unit],
-) -> Result<Option<SchedulerError>> {
-    let (Some(target), Some(version)) = (plan.target_name(), &plan.version) else { return Ok(None) };
-    newer::refusal(read, job, key, target, version, units)
-}
-
-fn claim_all(
+/// Claims some of the target's units, all or none, unless somebody else has one or a newer version is there.
+fn take_targets<'a>(
     tx: &mut Tx<'_>,
     job: &Job,
     key: &TableKey,
     plan: &TablePlan,
-    units: &[Unit],
-) -> Result<Result<(), SchedulerError>> {
+    units: impl Iterator<Item = &'a Unit> + Clone,
+) -> Result<Result<(), Refusal>> {
     let Some(target) = &plan.target else { return Ok(Ok(())) };
+    if let (Some(name), Some(version)) = (&target.name, &plan.version)
+        && let Some(newer) = newer::refusal(tx, job, key, name, version, units.clone())?
+    {
+        return Ok(Err(Refusal(DecisionReason::TargetNewer, ErrorReason::TargetNewer, newer)));
+    }
     match claim::units(tx, key, job, target, units) {
         Ok(()) => Ok(Ok(())),
-        Err(owned @ SchedulerError::TargetOwned { .. }) => Ok(Err(owned)),
+        Err(owned @ SchedulerError::TargetOwned { .. }) => {
+            Ok(Err(Refusal(DecisionReason::TargetOwned, ErrorReason::TargetOwned, owned)))
+        }
         Err(error) => Err(error),
     }
 }
 
-/// Stores the tasks of a table; their numbers, and what they add to what the job has to do.
+/// Stores tasks of a table, which may be its first; their numbers, and what they add to what the job has to do.
 fn make_tasks(
     tx: &mut Tx<'_>,
     at: &Moment,
     job: &Job,
     key: &TableKey,
-    units: Vec<Unit>,
+    tasks: Vec<Vec<Unit>>,
+    first: bool,
     adds: &mut Counts,
 ) -> Result<Range<u32>> {
-    let steps = steps(job.spec(), !units.is_empty());
-    let bytes: Vec<i64> = units.iter().map(|unit| unit.source_bytes).collect();
-    let bounds = Bounds {
-        units: usize::try_from(job.limits.max_partitions_per_task).unwrap_or(1),
-        bytes: job.limits.max_bytes_per_task,
-    };
-    let mut cuts = split(&bytes, bounds);
-    if cuts.is_empty() && !steps.is_empty() {
-        cuts.push(0..0);
-    }
     let mut number = job.next_task;
-    for cut in cuts {
-        let first = number == job.next_task;
+    for units in tasks {
+        let first = first && number == job.next_task;
+        let steps = steps(job.spec(), !units.is_empty());
         let makes_table = steps.contains(&Step::Schema);
         // One task of each table looks at the whole of it in the end.
         let looks = first.then_some(Step::Look);
         let planned = TaskPlan {
             schema: key.schema.clone(),
             table: key.table.clone(),
-            steps: steps.iter().copied().chain(looks).map(Into::into).collect(),
+            steps: steps.into_iter().chain(looks).map(Into::into).collect(),
             makes_table: first && makes_table,
             create_time_ms: at.now_ms,
         };
-        let mut task = Task::new(planned, units[cut].to_vec(), !first && makes_table);
-        *adds += Counts {
-            tasks_total: 1,
-            rows_total: task.rows_total().unwrap_or(0),
-            bytes_total: task.bytes_total(),
-            ..Counts::default()
-        };
+        let mut task = Task::new(planned, units, !first && makes_table);
+        *adds += counts_of(&task);
         let task_key = TaskKey { job: key.job.clone(), number };
         let line = format!("planned: {}", describe(&task));
         log::write(tx, at, &task_key, &mut task, &Line::own(line))?;
@@ -251,3 +329,7 @@ pub fn finish(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, uid: &str) -> Result<(
     stored::change(tx, at, key, job, JobEvent::Planned)?;
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "tasks_tests.rs"]
+mod tests;

@@ -54,6 +54,30 @@ impl Counts {
     }
 }
 
+impl std::ops::Neg for Counts {
+    type Output = Self;
+
+    fn neg(self) -> Self {
+        Self {
+            tables_total: -self.tables_total,
+            tables_planned: -self.tables_planned,
+            tables_blocked: -self.tables_blocked,
+            tables_skipped: -self.tables_skipped,
+            tables_done: -self.tables_done,
+            tasks_total: -self.tasks_total,
+            tasks_running: -self.tasks_running,
+            tasks_done: -self.tasks_done,
+            tasks_failed: -self.tasks_failed,
+            rows_total: -self.rows_total,
+            rows_done: -self.rows_done,
+            bytes_total: -self.bytes_total,
+            bytes_done: -self.bytes_done,
+            tasks_at_look: -self.tasks_at_look,
+            tables_failed: -self.tables_failed,
+        }
+    }
+}
+
 impl std::ops::AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
         self.tables_total += other.tables_total;

@@ -2,6 +2,7 @@
 
 use mms_proto::types::v1::Verdict;
 
+use super::counts::Counts;
 use super::reason::Reason;
 use super::task::Task;
 use super::task_state::TaskState;
@@ -47,6 +48,23 @@ impl TaskDelta {
             bytes: i64::from(done) * task.bytes_done,
             counted: counted.map(|rows| i64::from(done) * rows),
         }
+    }
+}
+
+/// What a task adds to the counts of its job.
+pub fn counts_of(task: &Task) -> Counts {
+    let done = task.state == TaskState::Done;
+    Counts {
+        tasks_total: 1,
+        tasks_running: i32::from(task.leased()),
+        tasks_done: i32::from(done),
+        tasks_failed: i32::from(task.state.is_failed()),
+        tasks_at_look: i32::from(task.is_at_look()),
+        rows_total: task.rows_total().unwrap_or(0),
+        rows_done: i64::from(done) * task.rows_done,
+        bytes_total: task.bytes_total(),
+        bytes_done: i64::from(done) * task.bytes_done,
+        ..Counts::default()
     }
 }
 

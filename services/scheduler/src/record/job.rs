@@ -45,6 +45,9 @@ pub struct UnderWay {
     /// The only task that it is for.
     #[prost(uint32, optional, tag = "2")]
     pub task: Option<u32>,
+    /// What failed is planned again first.
+    #[prost(bool, tag = "3")]
+    pub repin: bool,
 }
 
 /// What has become of a job so far.
@@ -135,6 +138,11 @@ impl Job {
         matches!(self.change(), Some(Change::Start | Change::Retry))
     }
 
+    /// Whether what failed of it is planned again before it comes back.
+    pub fn repins(&self) -> bool {
+        self.under_way.is_some_and(|under_way| under_way.repin)
+    }
+
     /// Whether it is going away: it is gone for everybody.
     pub fn goes_away(&self) -> bool {
         self.change() == Some(Change::Delete)
@@ -172,7 +180,7 @@ impl Job {
     pub fn apply(&mut self, at: &Moment, event: JobEvent) -> Result<(), WrongState> {
         use JobEvent as E;
         let next = self.after(&event)?;
-        let begins = |change: Change, task| Some(UnderWay { change: change.into(), task });
+        let begins = |change: Change| UnderWay { change: change.into(), ..UnderWay::default() };
         let approves = self.state != next;
         let life = &mut self.life;
         match event {
@@ -203,14 +211,19 @@ impl Job {
                     life.start_time_ms = at.now_ms;
                 }
             }
-            E::Stop | E::Refused => life.under_way = None,
+            E::TasksDropped(counts) => life.counts += -counts,
+            E::Stop { why } => (life.under_way, life.reason) = (None, why.or(life.reason.take())),
+            E::Refused => life.under_way = None,
             E::Stopped => life.end_time_ms = at.now_ms,
-            E::Start if !life.state.is_live() => life.under_way = begins(Change::Start, None),
-            E::Retry { task } => life.under_way = begins(Change::Retry, task),
-            E::Delete => life.under_way = begins(Change::Delete, None),
-            E::Unplanned { tables } => {
-                life.counts.tables_blocked -= tables;
-                life.counts.tables_planned -= tables;
+            E::Start if !life.state.is_live() => life.under_way = Some(begins(Change::Start)),
+            E::Retry { task, repin } => {
+                life.under_way = Some(UnderWay { task, repin, ..begins(Change::Retry) });
+            }
+            E::Delete => life.under_way = Some(begins(Change::Delete)),
+            E::Unplanned { blocked, failed } => {
+                life.counts.tables_blocked -= blocked;
+                life.counts.tables_failed -= failed;
+                life.counts.tables_planned -= blocked + failed;
             }
             E::CameBack => {
                 if life.state == JobState::Failed && next == JobState::Planning {
@@ -236,7 +249,10 @@ impl Job {
         let ready = if self.is_approved() { S::Waiting } else { S::PendingReview };
         let back = if self.is_planned() { ready } else { S::Planning };
         match (state, event) {
-            (S::Planning, E::Unlisted | E::Listed { .. } | E::ScopeListed(_) | E::TablePlanned(_)) => Ok(state),
+            (
+                S::Planning,
+                E::Unlisted | E::Listed { .. } | E::ScopeListed(_) | E::TablePlanned(_) | E::TasksDropped(_),
+            ) => Ok(state),
             (S::Planning, E::Planned) if self.is_planned() => Ok(ready),
             (S::Planning, E::PlanFailed(_)) => Ok(S::Failed),
             (S::PendingReview, E::Approved { .. }) => Ok(S::Waiting),
@@ -246,11 +262,11 @@ impl Job {
             (S::Waiting, E::TaskChanged { delta, .. }) if delta.is_leased => Ok(S::Running),
             (_, E::TaskChanged { .. }) => Ok(state),
             // It had ended, and stays so.
-            (_, E::Stop | E::Refused) if self.comes_back() => Ok(state),
-            (S::Planning | S::PendingReview | S::Waiting | S::Running | S::Paused | S::Stopping, E::Stop) => {
+            (_, E::Stop { .. } | E::Refused) if self.comes_back() => Ok(state),
+            (S::Planning | S::PendingReview | S::Waiting | S::Running | S::Paused | S::Stopping, E::Stop { .. }) => {
                 Ok(S::Stopping)
             }
-            (S::Stopped, E::Stop) if !self.goes_away() => Ok(state),
+            (S::Stopped, E::Stop { .. }) if !self.goes_away() => Ok(state),
             (S::Stopping, E::Stopped) => Ok(S::Stopped),
             (S::Stopped | S::Paused, E::Start) if !self.goes_away() => Ok(state),
             (S::Failed, E::Retry { .. }) if !self.goes_away() => Ok(state),

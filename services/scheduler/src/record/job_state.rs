@@ -75,8 +75,11 @@ pub enum JobEvent {
         /// Tables that have their first failed task with it, or none any more.
         tables_failed: i32,
     },
-    /// Somebody stops it.
-    Stop,
+    /// Somebody stops it; or the service does, for a reason.
+    Stop {
+        /// The service's.
+        why: Option<Reason>,
+    },
     /// No task of it runs any more.
     Stopped,
     /// Somebody goes on with it.
@@ -85,12 +88,18 @@ pub enum JobEvent {
     Retry {
         /// The number of the task; None: all.
         task: Option<u32>,
+        /// What failed is planned again first, with the newest version of its table.
+        repin: bool,
     },
-    /// Blocked tables are to be planned again.
+    /// Tables are to be planned again.
     Unplanned {
-        /// How many.
-        tables: i32,
+        /// How many that were blocked.
+        blocked: i32,
+        /// How many of which tasks have failed.
+        failed: i32,
     },
+    /// Tasks of a table that is to be planned again are gone, which takes this much away.
+    TasksDropped(Counts),
     /// All of it is as a start or a retry wants it.
     CameBack,
     /// It cannot come back, as somebody else has its targets.
@@ -106,10 +115,14 @@ impl JobEvent {
     fn done(&self) -> &'static str {
         match self {
             Self::Unlisted | Self::Listed { .. } | Self::ScopeListed(_) => "listed",
-            Self::TablePlanned(_) | Self::Planned | Self::PlanFailed(_) | Self::Unplanned { .. } => "planned",
+            Self::TablePlanned(_)
+            | Self::Planned
+            | Self::PlanFailed(_)
+            | Self::Unplanned { .. }
+            | Self::TasksDropped(_) => "planned",
             Self::Approved { .. } => "approved",
             Self::TaskChanged { .. } => "worked on",
-            Self::Stop | Self::Stopped => "stopped",
+            Self::Stop { .. } | Self::Stopped => "stopped",
             Self::Start => "started",
             Self::Retry { .. } => "tried again",
             Self::CameBack | Self::Refused => "brought back",

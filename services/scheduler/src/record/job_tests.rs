@@ -37,11 +37,12 @@ fn any_event() -> impl Strategy<Value = JobEvent> {
         3 => Just(task(1, 0, 0)),
         2 => Just(task(-1, 0, 1)),
         1 => Just(task(-1, 1, 0)),
-        1 => Just(JobEvent::Stop),
+        1 => Just(JobEvent::Stop { why: None }),
         1 => Just(JobEvent::Stopped),
         1 => Just(JobEvent::Start),
-        1 => proptest::option::of(0..3_u32).prop_map(|task| JobEvent::Retry { task }),
-        1 => Just(JobEvent::Unplanned { tables: 1 }),
+        1 => proptest::option::of(0..3_u32).prop_map(|task| JobEvent::Retry { task, repin: task.is_none() }),
+        1 => Just(JobEvent::Unplanned { blocked: 1, failed: 0 }),
+        1 => Just(JobEvent::TasksDropped(Counts { tasks_total: 1, ..Counts::default() })),
         2 => Just(JobEvent::CameBack),
         1 => Just(JobEvent::Refused),
         1 => Just(JobEvent::Delete),
@@ -88,7 +89,7 @@ fn a_stop_is_idempotent_and_every_living_job_takes_it() {
     for state in JobState::ALL {
         let mut job = waiting(&at);
         job.life.state = state.into();
-        let taken = job.apply(&at, JobEvent::Stop);
+        let taken = job.apply(&at, JobEvent::Stop { why: None });
         assert_eq!(taken.is_ok(), !matches!(state, JobState::Done | JobState::Failed), "{state}");
         assert!(taken.is_err() || matches!(*job.state, JobState::Stopping | JobState::Stopped), "{state}");
     }
@@ -120,7 +121,8 @@ fn what_comes_back_unplanned_is_approved_anew() {
         job.apply(&at, event).expect("in turn");
     }
     assert_eq!(job.state, JobState::Failed, "a table is blocked");
-    for event in [JobEvent::Retry { task: None }, JobEvent::Unplanned { tables: 1 }, JobEvent::CameBack] {
+    let retry = JobEvent::Retry { task: None, repin: false };
+    for event in [retry, JobEvent::Unplanned { blocked: 1, failed: 0 }, JobEvent::CameBack] {
         job.apply(&at, event).expect("in turn");
     }
     assert_eq!((*job.state, job.is_approved(), job.change()), (JobState::Planning, false, None));

@@ -11,4 +11,7 @@ pub struct Request {
     pub resource: String,
     #[prost(int64, tag = "3")]
     pub time_ms: i64,
+    /// The uid of the job: its name may be used again.
+    #[prost(string, tag = "4")]
+    pub uid: String,
 }

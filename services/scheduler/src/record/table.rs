@@ -100,6 +100,9 @@ pub struct TableLife {
     /// The target as it was looked at last; empty: it was not, or is not as it was published.
     #[prost(bytes = "vec", tag = "15")]
     pub target_digest: Vec<u8>,
+    /// Tasks that wait for its maker are still to hear what came of it.
+    #[prost(bool, tag = "16")]
+    pub untold: bool,
 }
 
 /// One table of a job.
@@ -112,11 +115,23 @@ pub struct JobTable {
 /// What can happen to a table of a job.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TableEvent {
+    /// Some of its tasks are stored, and more will be.
+    TasksStored {
+        /// Their numbers.
+        tasks: Range<u32>,
+        /// Where they go.
+        target: Option<Box<Target>>,
+    },
+    /// Its last tasks, so many, are gone: it is planned anew.
+    TasksDropped {
+        /// How many.
+        tasks: i32,
+    },
     /// It is planned.
     Planned {
         /// What was decided and found.
         plan: Box<TablePlan>,
-        /// Its tasks.
+        /// The last of its tasks.
         tasks: Range<u32>,
         /// Its target units.
         units: i64,
@@ -132,8 +147,10 @@ pub enum TableEvent {
         /// What is there besides.
         surplus: Option<Finding>,
     },
-    /// What blocked it may have passed: it is to be planned again.
+    /// What blocked it may have passed, or what it was planned from is gone: it is to be planned again.
     Unplanned,
+    /// Whether tasks that wait for its maker are still to hear what came of it.
+    Untold(bool),
 }
 
 impl std::ops::Deref for JobTable {
@@ -160,7 +177,12 @@ impl JobTable {
         self.life.revision = revision;
     }
 
-    /// The numbers of its tasks.
+    /// Whether tasks of it have failed.
+    pub fn has_failed(&self) -> bool {
+        self.planned && self.tasks_failed > 0
+    }
+
+    /// The numbers of its tasks. Of a table that is not planned: those that are left of an earlier plan.
     pub fn tasks(&self) -> Range<u32> {
         self.first_task..self.first_task + self.task_count.unsigned_abs()
     }
@@ -181,13 +203,22 @@ impl JobTable {
     /// When it does not take the event where it stands.
     pub fn apply(&mut self, at: &Moment, event: TableEvent) -> Result<(), NotTaken> {
         match event {
-            TableEvent::Planned { plan, tasks, units } if !self.life.planned => {
-                let task_count = i32::try_from(tasks.len()).unwrap_or(i32::MAX);
+            TableEvent::TasksStored { tasks, target } if self.is_continued_by(&tasks) => {
+                (self.life.first_task, self.life.task_count) = self.with(&tasks);
+                self.life.plan.target = target.map(|target| *target);
+                Ok(())
+            }
+            TableEvent::TasksDropped { tasks } if !self.life.planned && tasks <= self.life.task_count => {
+                self.life.task_count -= tasks;
+                Ok(())
+            }
+            TableEvent::Planned { plan, tasks, units } if self.is_continued_by(&tasks) => {
+                let (first_task, task_count) = self.with(&tasks);
                 let (reason, revision) = (plan.reason.clone(), self.life.revision);
                 self.life = TableLife {
                     plan: *plan,
                     planned: true,
-                    first_task: tasks.start,
+                    first_task,
                     task_count,
                     unit_count: units,
                     reason,
@@ -211,14 +242,41 @@ impl JobTable {
                 *self = Self::new(TablePlan::new(TableDecision::Move, DecisionReason::Retried, "tried again by hand"));
                 Ok(())
             }
+            TableEvent::Unplanned if self.has_failed() => {
+                let text = "planned again by hand, with its newest version";
+                // What its tasks claimed there is given up when they go.
+                let TableLife { first_task, task_count, revision, .. } = self.life;
+                let target = self.life.plan.target.take();
+                let plan = TablePlan { target, ..TablePlan::new(TableDecision::Move, DecisionReason::Retried, text) };
+                self.life = TableLife { plan, first_task, task_count, revision, ..TableLife::default() };
+                Ok(())
+            }
+            TableEvent::Untold(untold) if self.life.planned => {
+                self.life.untold = untold;
+                Ok(())
+            }
             event => Err(self.not_taken(&event)),
         }
+    }
+
+    /// Whether it is not planned, and these tasks follow those that are stored.
+    fn is_continued_by(&self, tasks: &Range<u32>) -> bool {
+        !self.life.planned && (self.life.task_count == 0 || tasks.start == self.tasks().end)
+    }
+
+    /// The first of its tasks, and how many there are, with these too.
+    fn with(&self, tasks: &Range<u32>) -> (u32, i32) {
+        let first = if self.life.task_count == 0 { tasks.start } else { self.life.first_task };
+        (first, self.life.task_count.saturating_add(i32::try_from(tasks.len()).unwrap_or(i32::MAX)))
     }
 
     fn not_taken(&self, event: &TableEvent) -> NotTaken {
         let planned = if self.life.planned { "planned" } else { "not planned" };
         let event = match event {
             TableEvent::Planned { .. } => "a plan",
+            TableEvent::TasksStored { .. } => "tasks",
+            TableEvent::TasksDropped { .. } => "to lose tasks",
+            TableEvent::Untold(_) => "what came of its maker",
             TableEvent::TaskChanged(_) => "a change of a task",
             TableEvent::Looked { .. } => "a look at its target",
             TableEvent::Unplanned => "to be planned again",
@@ -276,5 +334,32 @@ mod tests {
         assert_eq!((table.tasks(), table.is_done(), table.end_time_ms), (3..5, false, 0));
         table.apply(&at, task(2)).expect("its tasks");
         assert_eq!((table.is_done(), table.end_time_ms), (true, 5));
+    }
+
+    #[test]
+    fn tasks_follow_each_other_and_those_of_a_failed_table_are_dropped_before_it_is_planned_again() {
+        let store = mms_store::Store::in_memory(schema()).expect("a store of memory");
+        let at = Moment { now_ms: 5, spread: 0.5, incarnation: store.incarnation() };
+        let stored = |tasks| TableEvent::TasksStored { tasks, target: None };
+        let planned = |tasks| TableEvent::Planned {
+            plan: Box::new(TablePlan::new(TableDecision::Move, DecisionReason::Named, "")),
+            tasks,
+            units: 2,
+        };
+        let mut table = JobTable::new(TablePlan::new(TableDecision::Move, DecisionReason::Named, ""));
+        table.apply(&at, stored(3..5)).expect("the first");
+        table.apply(&at, stored(6..7)).expect_err("there is a gap");
+        table.apply(&at, stored(5..6)).expect("the next");
+        table.apply(&at, planned(6..8)).expect("the last");
+        assert_eq!((table.planned, table.tasks()), (true, 3..8));
+        table.apply(&at, TableEvent::TasksDropped { tasks: 1 }).expect_err("it is planned");
+        table.apply(&at, TableEvent::Unplanned).expect_err("nothing has failed");
+        let failed = TaskDelta { failed: 1, ..TaskDelta::default() };
+        table.apply(&at, TableEvent::TaskChanged(failed)).expect("its task");
+        table.apply(&at, TableEvent::Unplanned).expect("it has failed");
+        assert_eq!((table.planned, table.tasks(), table.tasks_failed), (false, 3..8, 0));
+        table.apply(&at, TableEvent::TasksDropped { tasks: 5 }).expect("they are its");
+        table.apply(&at, planned(9..10)).expect("planned anew");
+        assert_eq!(table.tasks(), 9..10);
     }
 }
