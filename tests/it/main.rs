@@ -23,6 +23,7 @@ mod python_worker;
 mod readme;
 mod reasons;
 mod recover;
+mod repin;
 mod replace;
 mod skipped;
 mod target_changes;

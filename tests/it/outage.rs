@@ -1,11 +1,15 @@
 //! An end that does not answer while a job is planned: the job says what it waits for, blocks no table, and goes on by itself
-//! when the end is back.
+//! when the end is back. A source that is stopped by force: its jobs stop, with their transfers, and can go on later.
 
 use std::time::Instant;
 
 use mms_proto::ErrorReason;
-use mms_proto::scheduler::v1::{Job, JobSpec, JobState};
+use mms_proto::registry::v1 as registry;
+use mms_proto::registry::v1::data_source_service_client::DataSourceServiceClient;
+use mms_proto::scheduler::v1::job_service_client::JobServiceClient;
+use mms_proto::scheduler::v1::{Job, JobSpec, JobState, StartJobRequest};
 use mms_tests::gate::Gate;
+use mms_tests::outsider::Outsider;
 use mms_tests::parts::Parts;
 use mms_tests::sandbox::Sandbox;
 use mms_tests::suite::{PATIENCE, Suite, everything};
@@ -49,6 +53,55 @@ async fn a_far_end_that_is_away_is_waited_for_and_blocks_no_table() -> anyhow::R
         suite.done(&job).await?;
         let tables = suite.job_tables(&job).await?;
         anyhow::ensure!(tables.len() == 1 && tables[0].target_rows == Some(parts.rows() as i64), "{tables:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_stopped_by_force_stops_its_jobs_and_their_transfers() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let root = folder.path().join("delta-root");
+    let parts = Parts::create(&root, 60)?;
+    let sandbox = Sandbox::start(folder.path(), &root)?;
+    let project = Gate::start().await?;
+    project.lead_to(&sandbox.told("/project/endpoint"))?;
+    let suite = Suite::processes(folder.path(), 30).await?;
+    let mut request = sandbox.data_source("lake");
+    request["data_source"]["max_compute"]["endpoint"] = json!(format!("{}/api", project.url));
+    let source = Box::pin(suite.source(&request)).await?;
+    let scan = suite.begin_scan(&source).await?;
+    suite.scanned(&scan).await?;
+    let job = suite.begin_job(&source, JobSpec { max_partitions_per_task: 1, ..everything() }).await?;
+    suite.until(&job, JobState::Running).await?;
+    project.shut();
+    let mut registry = DataSourceServiceClient::new(suite.channel("registry")?);
+    let stop = |force| registry::StopDataSourceRequest { name: source.clone(), force };
+    let refused = registry.stop_data_source(stop(false)).await;
+    anyhow::ensure!(refused.is_err(), "the job uses it");
+    registry.stop_data_source(stop(true)).await?;
+    let stopped = suite.until(&job, JobState::Stopped).await?;
+    let reason = stopped.reason.unwrap_or_default();
+    anyhow::ensure!(reason.reason() == ErrorReason::SourceNotStarted, "{reason:?}");
+    let patience = Instant::now() + PATIENCE;
+    while !suite.transfers().await.is_empty() {
+        anyhow::ensure!(Instant::now() < patience, "{:?}", suite.transfers().await);
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    project.open();
+    let start = registry::StartDataSourceRequest { name: source.clone(), ..Default::default() };
+    registry.start_data_source(start).await?;
+    let mut jobs = JobServiceClient::new(suite.channel("scheduler")?);
+    jobs.start_job(StartJobRequest { name: job.clone(), ..StartJobRequest::default() }).await?;
+    let done = suite.done(&job).await?;
+    anyhow::ensure!(done.reason.is_none(), "{done:?}");
+    let ids = Outsider::at(&sandbox)?.ids("s", "parts").await?;
+    anyhow::ensure!(ids == (0..parts.rows() as i64).collect::<Vec<_>>(), "{} rows", ids.len());
+
+    // A job that has ended gives its source back at once: it can be stopped without force.
+    let patience = Instant::now() + std::time::Duration::from_secs(5);
+    while let Err(refused) = registry.stop_data_source(stop(false)).await {
+        anyhow::ensure!(Instant::now() < patience, "{refused}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     Ok(())
 }

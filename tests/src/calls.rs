@@ -290,6 +290,19 @@ impl Suite {
         Ok(Catalogued { schemas: schemas.schemas, tables: tables.tables, partitions })
     }
 
+    /// Waits until a job is in this state.
+    pub async fn until(&self, name: &str, state: JobState) -> anyhow::Result<scheduler::Job> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let job = self.job(name).await?;
+            if job.state() == state {
+                return Ok(job);
+            }
+            anyhow::ensure!(Instant::now() < until, "the job does not become {state:?}: {job:?}\n{}", self.logs());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Waits for a job's end; an error unless it is DONE.
     pub async fn done(&self, name: &str) -> anyhow::Result<scheduler::Job> {
         let until = Instant::now() + PATIENCE;

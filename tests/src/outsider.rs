@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use arrow::array::Int64Array;
+use arrow::array::{Int64Array, StringArray};
 use mms_http::{HttpClient, NetworkConnection, Url};
 use mms_maxcompute::metadata::TableInfo;
 use mms_maxcompute::name::{ProjectName, SchemaName, TableName};
@@ -99,5 +99,24 @@ impl Outsider {
         }
         found.sort_unstable();
         Ok(found)
+    }
+
+    /// A text column of a table without partitions, in the order of its `id`.
+    ///
+    /// # Errors
+    /// There is no such table or column, or it cannot be read.
+    pub async fn texts(&self, schema: &str, table: &str, column: &str) -> anyhow::Result<Vec<Option<String>>> {
+        let table = self.reference(schema, table)?;
+        let session = self.project.tunnel().await?.create_download(&table, None).await?;
+        let mut found = Vec::new();
+        for batch in session.read_all().await? {
+            let ids = batch.column_by_name("id").context("a column")?;
+            let ids = ids.as_any().downcast_ref::<Int64Array>().context("bigint")?;
+            let texts = batch.column_by_name(column).context("the column")?;
+            let texts = texts.as_any().downcast_ref::<StringArray>().context("string")?;
+            found.extend(ids.iter().zip(texts.iter().map(|text| text.map(str::to_owned))));
+        }
+        found.sort_unstable();
+        Ok(found.into_iter().map(|(_, text)| text).collect())
     }
 }

@@ -84,7 +84,9 @@ pub enum DeltaError {
         reason: String,
     },
     /// A file of the pinned version is gone or is another one now.
-    #[error("file {path} has changed since the table was planned: {reason}; plan again at a newer version")]
+    #[error(
+        "file {path} has changed since the table was planned: {reason}; RetryJob with repin plans it again, with its newest version"
+    )]
     SourceChanged {
         /// The path, decoded.
         path: String,

@@ -29,7 +29,7 @@ pub enum TargetPolicy {
     /// Create it, or use it if it is ours and as planned.
     #[default]
     CreateOrOwn,
-    /// Put it in the place of whatever is there, which is dropped unless it is as planned.
+    /// Put it in the place of whatever is there, which is dropped unless it is as planned or can be altered to be so.
     Replace,
     /// Create it; it must not be there.
     FailIfExists,
@@ -46,6 +46,8 @@ pub enum TargetAction {
     UseOwn,
     /// Drop the one that is there and create it.
     Recreate,
+    /// Add these columns at the end of the one that is there, put our mark on it, then write into it: it lacks nothing else.
+    Extend(Vec<Column>),
     /// Put our mark on the one that is there, then write into it: it is as planned, and its mark is this other, or none.
     Adopt(Option<String>),
     /// Nothing; the job must not go on. At least one difference.
@@ -137,11 +139,31 @@ pub fn target_action(
         TargetPolicy::Adopt | TargetPolicy::Replace => match differences.as_slice() {
             [] => TargetAction::Adopt(existing.properties.get(OWNER_PROPERTY).cloned()),
             [Difference::Owner { found, .. }] => TargetAction::Adopt(found.clone()),
-            _ if policy == TargetPolicy::Replace => TargetAction::Recreate,
+            others if policy == TargetPolicy::Replace => match missing_tail(definition, existing, others) {
+                Some(columns) => TargetAction::Extend(columns),
+                None => TargetAction::Recreate,
+            },
             _ => TargetAction::Refuse(differences),
         },
         TargetPolicy::CreateOrOwn => TargetAction::Refuse(differences),
     }
+}
+
+/// The columns to add at the end of a table which differs in nothing else but its mark. Columns of nested types are none: a
+/// project adds those only where schema evolution is switched on for it.
+fn missing_tail(
+    expected: &TableDefinition,
+    existing: &ExistingTable,
+    differences: &[Difference],
+) -> Option<Vec<Column>> {
+    let other = |difference: &Difference| {
+        !matches!(difference, Difference::Owner { .. } | Difference::ColumnMissing { partition: false, .. })
+    };
+    let (there, missing) = expected.columns.split_at_checked(existing.columns.len())?;
+    let in_order = there.iter().zip(&existing.columns).all(|(expected, found)| expected.name.key() == found.name.key());
+    let can_be_added = |column: &Column| column.nullable && !column.data_type.is_nested();
+    let alters = in_order && !missing.is_empty() && missing.iter().all(can_be_added) && !differences.iter().any(other);
+    alters.then(|| missing.to_vec())
 }
 
 /// Every way in which an existing table is not the planned one. Comments, lifecycle and other properties do not count.

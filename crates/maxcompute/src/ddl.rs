@@ -59,6 +59,13 @@ pub fn set_properties(target: &TableRef, properties: &[(&str, &str)]) -> String 
     format!("ALTER TABLE {} SET TBLPROPERTIES ({pairs});", table(target))
 }
 
+/// `ALTER TABLE … ADD COLUMNS IF NOT EXISTS`, at the end of the table. They may be NULL, as they are in rows that are there.
+#[must_use]
+pub fn add_columns(target: &TableRef, columns: &[Column]) -> String {
+    let lines: Vec<String> = columns.iter().map(column_line).collect();
+    format!("ALTER TABLE {} ADD COLUMNS IF NOT EXISTS (\n{}\n);", table(target), lines.join(",\n"))
+}
+
 /// `ALTER TABLE … ADD IF NOT EXISTS PARTITION`, as many statements as the limits ask for; none for no partitions.
 #[must_use]
 pub fn add_partitions(target: &TableRef, specs: &[PartitionSpec]) -> Vec<String> {

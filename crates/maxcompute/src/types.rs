@@ -71,6 +71,12 @@ impl DataType {
         )
     }
 
+    /// Whether values of this type have parts.
+    #[must_use]
+    pub fn is_nested(&self) -> bool {
+        matches!(self, Self::Array(_) | Self::Map(..) | Self::Struct(_))
+    }
+
     /// Whether values of this type are integers.
     #[must_use]
     pub fn is_integer(&self) -> bool {

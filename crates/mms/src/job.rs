@@ -83,8 +83,14 @@ Examples:
     #[command(after_help = "Example: mms job start dataSources/azure-sales/jobs/j1")]
     Start(Named),
     /// Run its failed tasks again.
-    #[command(after_help = "Example: mms job retry dataSources/azure-sales/jobs/j1")]
-    Retry(Named),
+    #[command(after_help = "Example: mms job retry dataSources/azure-sales/jobs/j1 --repin")]
+    Retry {
+        #[command(flatten)]
+        named: Named,
+        /// Plan the tables that failed anew, with the newest version of each: for tasks that failed with SOURCE_CHANGED.
+        #[arg(long)]
+        repin: bool,
+    },
     /// Delete a job that has ended, with its tasks and their logs.
     #[command(after_help = "Example: mms job delete dataSources/azure-sales/jobs/j1")]
     Delete(Named),
@@ -163,8 +169,8 @@ impl Job {
                 output::note(&format!("{name} is deleted"));
                 return Ok(true);
             }
-            Action::Retry(Named { job: name }) => {
-                client.retry_job(RetryJobRequest { name, ..Default::default() }).await?.into_inner().job
+            Action::Retry { named: Named { job: name }, repin } => {
+                client.retry_job(RetryJobRequest { name, repin, ..Default::default() }).await?.into_inner().job
             }
             Action::Tables(Named { job }) => {
                 let tables = result::job_tables(&clients, &job).await?;

@@ -127,7 +127,9 @@ impl From<SchedulerError> for ApiError {
                 Self::store_failed("scheduler", store.has_ended())
             }
             E::NotFound(resource) => Self::not_found(resource),
-            E::MadeAndDeleted(resource) => Self::new(Code::NotFound, ErrorReason::NotFound, text).with("resource", resource),
+            E::MadeAndDeleted(resource) => {
+                Self::new(Code::NotFound, ErrorReason::NotFound, text).with("resource", resource)
+            }
             E::AlreadyExists(resource) => Self::already_exists(resource, text),
             E::EtagMismatch(resource) => Self::etag_mismatch(resource),
             E::RequestIdReused(id) => Self::request_id_reused(id),

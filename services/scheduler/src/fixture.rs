@@ -10,9 +10,9 @@ use mms_store::{Read, Scope, Store, Tx};
 
 use crate::commit::intent;
 use crate::error::{Result, SchedulerError};
-use crate::job::{calls, followers};
 use crate::job::change::{self, Cursor, Step};
 use crate::job::stored;
+use crate::job::{calls, followers};
 use crate::key::{JobKey, TableKey, TaskKey};
 use crate::lease::clock::Leases;
 use crate::lease::dispatch::{self, Granted};

@@ -50,6 +50,12 @@ impl SchedulerError {
 }
 
 impl SchedulerError {
+    /// Whether the registry refuses a use because the source was stopped or deleted.
+    pub fn is_source_stopped(&self) -> bool {
+        matches!(self, Self::Peer { service: REGISTRY, error }
+            if matches!(error.reason, ErrorReason::SourceNotStarted | ErrorReason::NotFound))
+    }
+
     /// Whether the other service refuses what is said, whoever says it and whenever.
     pub fn is_refused_for_good(&self) -> bool {
         let for_good =

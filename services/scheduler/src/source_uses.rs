@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Result, SchedulerError};
-use crate::job::{calls, carry};
 use crate::job::request::Call;
+use crate::job::{calls, carry};
 use crate::key::JobKey;
 use crate::name;
 use crate::record::{Job, Reason};
@@ -86,24 +86,22 @@ async fn prolong(scheduler: &Scheduler, key: &JobKey) -> Result<()> {
         Ok(_) => return Ok(()),
         Err(error) => error,
     };
-    let Some(why) = is_stopped(&refused) else { return Err(refused) };
+    if !refused.is_source_stopped() {
+        return Err(refused);
+    }
+    let text = format!("{refused}: start the data source, then StartJob goes on");
+    let why = Reason::new(ErrorReason::SourceNotStarted, text);
     tracing::warn!(job = name::job_name(key), %refused, "the job is stopped");
     let own = key.clone();
-    match carry::change(scheduler.clone(), Call::default(), key.clone(), move |tx, at| calls::stop(tx, at, &own, Some(why)))
-        .await
+    match carry::change(scheduler.clone(), Call::default(), key.clone(), move |tx, at| {
+        calls::stop(tx, at, &own, Some(why))
+    })
+    .await
     {
         // It came to its end meanwhile, or goes away.
         Ok(_) | Err(SchedulerError::WrongState { .. } | SchedulerError::NotFound(_)) => Ok(()),
         Err(error) => Err(error),
     }
-}
-
-/// Why a job cannot go on, if the registry refuses its use because the source was stopped or deleted.
-fn is_stopped(refused: &SchedulerError) -> Option<Reason> {
-    let SchedulerError::Peer { error, .. } = refused else { return None };
-    let gone = matches!(error.reason, ErrorReason::SourceNotStarted | ErrorReason::NotFound);
-    let text = format!("{}: start the data source, then StartJob goes on", error.message);
-    gone.then(|| Reason::new(ErrorReason::SourceNotStarted, text))
 }
 
 async fn give_back(scheduler: &Scheduler, key: &JobKey) -> Result<()> {

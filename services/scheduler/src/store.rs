@@ -28,7 +28,8 @@ pub static ENDED_JOBS: Index<EndedKey, JobKey, record::Job> = Index::new("ended"
     if job.is_at_rest() { vec![ended] } else { Vec::new() }
 });
 
-pub static JOB_TABLES: Table<TableKey, record::JobTable> = Table::new("job_tables", 1).indexed(&[&CHANGED_TABLES, &UNTOLD_TABLES]);
+pub static JOB_TABLES: Table<TableKey, record::JobTable> =
+    Table::new("job_tables", 1).indexed(&[&CHANGED_TABLES, &UNTOLD_TABLES]);
 pub static CHANGED_TABLES: Index<ChangedKey, TableKey, record::JobTable> =
     Index::new("changed", |key, table| vec![ChangedKey { job: key.job.clone(), revision: table.revision }]);
 /// Tables of which tasks are still to hear what came of the one that makes it.

@@ -61,6 +61,11 @@ async fn make_table(run: &Run, target: &Target) -> Result<String> {
         TargetAction::UseOwn => mark(run, target, "was ours already").await,
         TargetAction::Create => create(run, target, false).await,
         TargetAction::Recreate => create(run, target, true).await,
+        TargetAction::Extend(columns) => {
+            target.run(ddl::add_columns(&definition.target, &columns)).await?;
+            let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+            self::mark(run, target, &format!("got the columns {}", names.join(", "))).await
+        }
         TargetAction::Adopt(mark) => {
             let whose = mark.map_or("had no mark".to_owned(), |mark| format!("belonged to `{mark}`"));
             self::mark(run, target, &whose).await

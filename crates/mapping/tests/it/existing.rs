@@ -74,7 +74,38 @@ fn another_table_is_refused_or_replaced() {
     let replaced = |existing: &ExistingTable| target_action(TargetPolicy::Replace, Some(existing), &definition);
     assert_eq!(replaced(&existing), TargetAction::Adopt(None), "what fits stays in its place");
     existing.columns.pop();
-    assert_eq!(replaced(&existing), TargetAction::Recreate);
+    assert_eq!(replaced(&existing), TargetAction::Recreate, "a column of a nested type is not added");
+}
+
+#[test]
+fn columns_that_came_to_the_end_are_added_and_nothing_else_is_altered() {
+    let mut definition = planned();
+    let mut existing = made(&definition);
+    let column = |name: &str, nullable| mms_maxcompute::table::Column {
+        name: ColumnName::new(name).unwrap(),
+        data_type: DataType::BigInt,
+        nullable,
+        comment: None,
+    };
+    definition.columns.extend([column("c", true), column("d", true)]);
+    let action = |policy, existing: &ExistingTable, definition: &TableDefinition| {
+        target_action(policy, Some(existing), definition)
+    };
+    let added = TargetAction::Extend(definition.columns[2..].to_vec());
+    assert_eq!(action(TargetPolicy::Replace, &existing, &definition), added);
+    for policy in [TargetPolicy::CreateOrOwn, TargetPolicy::Adopt, TargetPolicy::FailIfExists] {
+        assert!(matches!(action(policy, &existing, &definition), TargetAction::Refuse(_)), "{policy:?}");
+    }
+    existing.properties.clear();
+    assert_eq!(action(TargetPolicy::Replace, &existing, &definition), added, "whoever made it");
+    let mut strict = definition.clone();
+    strict.columns[3].nullable = false;
+    assert_eq!(action(TargetPolicy::Replace, &existing, &strict), TargetAction::Recreate, "NOT NULL cannot be added");
+    let mut amid = definition.clone();
+    amid.columns.swap(0, 3);
+    assert_eq!(action(TargetPolicy::Replace, &existing, &amid), TargetAction::Recreate, "it would come to the end");
+    existing.columns[0].data_type = DataType::String;
+    assert_eq!(action(TargetPolicy::Replace, &existing, &definition), TargetAction::Recreate, "another type");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mms_maxcompute::types::DataType;
 use serde::{Deserialize, Serialize};
 
+use super::error::{ApiError, ApiResult};
 use super::type_text::type_text;
 
 /// Longest name, in bytes.
@@ -96,6 +97,27 @@ fn check_comment(what: &str, comment: Option<&String>) -> Result<(), String> {
 }
 
 impl TableMeta {
+    /// Adds columns after those that are there. They hold NULL in rows that are there, and are of no nested type: a project
+    /// takes those only with schema evolution switched on, which this one has not.
+    ///
+    /// # Errors
+    /// One is there already and may not be, or is none that can be added.
+    pub fn add_columns(&mut self, columns: Vec<Column>, if_not_exists: bool) -> ApiResult<()> {
+        for column in columns {
+            let there = self.columns.iter().chain(&self.partition_columns).any(|other| other.name == column.name);
+            match (there, column.data_type.is_nested() || !column.nullable) {
+                (true, _) if if_not_exists => {}
+                (true, _) => return Err(ApiError::invalid(format!("column {} exists already", column.name))),
+                (false, true) => {
+                    let why = "a column that is added may be NULL, and is of no nested type without schema evolution";
+                    return Err(ApiError::invalid(format!("column {}: {why}", column.name)));
+                }
+                (false, false) => self.columns.push(column),
+            }
+        }
+        self.check().map_err(ApiError::invalid)
+    }
+
     /// Checks a new table against the service's limits.
     pub fn check(&self) -> Result<(), String> {
         if !is_table_name(&self.name) {

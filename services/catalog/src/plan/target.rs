@@ -62,6 +62,13 @@ pub fn judge(planned: &TableDefinition, there: &TableInfo, policy: Option<Target
             return;
         }
         Some(TargetAction::Refuse(differences)) => (differences, Severity::Blocker),
+        Some(TargetAction::Extend(columns)) => {
+            let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+            let text = format!("{} is there, and the job adds to it the columns {}", planned.target, names.join(", "));
+            let remedy = "nothing is to be done: rows that are there have NULL in them until they are written over";
+            notes.push(Note::new(Severity::Note, FindingReason::TargetDiffers, text, remedy));
+            return;
+        }
         Some(TargetAction::Recreate) => {
             let text =
                 format!("{} is there, and another than planned: the job drops it and makes it anew", planned.target);
@@ -185,9 +192,11 @@ mod tests {
         assert_eq!(found(&theirs, Replace), [(adopted, Severity::Note)]);
         assert_eq!(found(&theirs, Adopt), [(adopted, Severity::Note)]);
         let mut other = ours.clone();
-        other.columns.pop();
+        other.columns[0].data_type = mms_maxcompute::types::DataType::String;
         let gap = (FindingReason::ReadersSeeGap, Severity::Note);
         assert_eq!(found(&other, Replace), [gap, (differs, Severity::Note)]);
+        let shorter = TableInfo { columns: Vec::new(), ..ours };
+        assert_eq!(found(&shorter, Replace), [(differs, Severity::Note)], "its columns are added");
         assert!(keep_types(&mut rules, &planned, &theirs, Some(Adopt)) || !rules.partition_types.is_empty());
     }
 }

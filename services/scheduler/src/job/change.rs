@@ -157,7 +157,8 @@ fn rework_some(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, job: &Job, mut cursor
             }
             roll = Some(Roll::open(tx, &before.table_key(key))?);
         }
-        let Some(roll) = roll.as_mut().filter(|roll| roll.table().is_some_and(|table| table.planned && !repins(job, table)))
+        let Some(roll) =
+            roll.as_mut().filter(|roll| roll.table().is_some_and(|table| table.planned && !repins(job, table)))
         else {
             continue;
         };

@@ -50,7 +50,8 @@ pub async fn run(scheduler: Scheduler, stop: CancellationToken) {
 }
 
 async fn all(scheduler: &Scheduler) -> Result<()> {
-    let untold = scheduler.store.read(|read| read.index_page(&JOB_TABLES, &UNTOLD_TABLES, &Scope::all(), None, 1000))?;
+    let untold =
+        scheduler.store.read(|read| read.index_page(&JOB_TABLES, &UNTOLD_TABLES, &Scope::all(), None, 1000))?;
     for (key, _) in untold.items {
         let mut next = Some(0);
         while let Some(from) = next {

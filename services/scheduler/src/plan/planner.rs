@@ -69,7 +69,8 @@ async fn plan_all(scheduler: &Scheduler, stop: &CancellationToken) -> Result<()>
         // One job whose source does not answer must not hold up the others.
         match plan_job(scheduler, stop, &key, &job).await {
             Ok(()) => {}
-            Err(error) if error.is_transient() => {
+            // A job whose source was stopped by force is stopped too, by whoever holds the uses of sources.
+            Err(error) if error.is_transient() || error.is_source_stopped() => {
                 scheduler.waits.job(&key, reason_of(&error));
                 first_error = first_error.or(Some(error));
             }

@@ -93,6 +93,13 @@ pub enum Change {
         /// The partitions.
         specs: Vec<Spec>,
     },
+    /// ADD COLUMNS.
+    Columns {
+        /// IF NOT EXISTS.
+        if_not_exists: bool,
+        /// The columns, which come after those that are there.
+        columns: Vec<Column>,
+    },
     /// SET TBLPROPERTIES.
     Properties(BTreeMap<String, String>),
     /// SET COMMENT.
@@ -139,6 +146,10 @@ fn statement(cursor: &mut Cursor) -> Result<Ddl, SqlError> {
 }
 
 fn change(cursor: &mut Cursor) -> Result<Change, SqlError> {
+    if cursor.take_words(&["ADD", "COLUMNS"]) {
+        let if_not_exists = cursor.take_words(&["IF", "NOT", "EXISTS"]);
+        return Ok(Change::Columns { if_not_exists, columns: columns(cursor)? });
+    }
     if cursor.take_word("ADD") {
         let if_not_exists = cursor.take_words(&["IF", "NOT", "EXISTS"]);
         return Ok(Change::Add { if_not_exists, specs: specs(cursor)? });
@@ -212,6 +223,16 @@ fn column(cursor: &mut Cursor) -> Result<Column, SqlError> {
     Ok(Column { name, data_type, nullable, comment })
 }
 
+fn columns(cursor: &mut Cursor) -> Result<Vec<Column>, SqlError> {
+    cursor.expect(&Token::LParen)?;
+    let mut columns = vec![column(cursor)?];
+    while cursor.take(&Token::Comma) {
+        columns.push(column(cursor)?);
+    }
+    cursor.expect(&Token::RParen)?;
+    Ok(columns)
+}
+
 fn create_table(cursor: &mut Cursor) -> Result<CreateTable, SqlError> {
     let if_not_exists = cursor.take_words(&["IF", "NOT", "EXISTS"]);
     let mut table = CreateTable {
@@ -247,14 +268,7 @@ fn create_table(cursor: &mut Cursor) -> Result<CreateTable, SqlError> {
         table.comment = Some(cursor.text()?);
     }
     if cursor.take_words(&["PARTITIONED", "BY"]) {
-        cursor.expect(&Token::LParen)?;
-        loop {
-            table.partition_columns.push(column(cursor)?);
-            if !cursor.take(&Token::Comma) {
-                break;
-            }
-        }
-        cursor.expect(&Token::RParen)?;
+        table.partition_columns = columns(cursor)?;
     }
     if cursor.take_word("TBLPROPERTIES") {
         table.properties = properties(cursor)?;
@@ -304,7 +318,8 @@ mod tests {
             "CREATE TABLE t (a VARCHAR(65536));",
             "CREATE TABLE t (a INT) AUTO PARTITIONED BY (TRUNC_TIME(a,'DAY'));",
             "INSERT INTO t VALUES (1);",
-            "ALTER TABLE t ADD COLUMNS (b INT);",
+            "ALTER TABLE t ADD COLUMNS ();",
+            "ALTER TABLE t DROP COLUMNS (b);",
             "DROP TABLE t; DROP TABLE u;",
         ] {
             let error = parse(sql).expect_err(sql);

@@ -149,6 +149,11 @@ impl Session<'_> {
         match change {
             Change::Add { if_not_exists, specs } => table.add(&partitioned(&specs)?, if_not_exists, now),
             Change::Drop { if_exists, specs } => table.remove(&partitioned(&specs)?, if_exists),
+            Change::Columns { if_not_exists, columns } => table.alter(|meta| {
+                meta.add_columns(columns, if_not_exists)?;
+                meta.last_ddl = now;
+                Ok(())
+            }),
             Change::Properties(properties) => table.alter(|meta| {
                 meta.properties.extend(properties);
                 meta.last_ddl = now;

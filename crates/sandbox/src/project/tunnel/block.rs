@@ -124,7 +124,21 @@ pub fn receive(
     Ok(FileEntry { name, rows: block.batches.iter().sum(), bytes, batches: block.batches })
 }
 
-/// Gives rows `start .. start+count` of the files, in order, to `sink`; only the named columns.
+/// A batch of the first of these columns, with NULL in those that it lacks.
+fn padded(batch: RecordBatch, columns: &[Column], projection: &[usize]) -> ApiResult<RecordBatch> {
+    if batch.num_columns() == projection.len() {
+        return Ok(batch);
+    }
+    let wanted: Vec<Column> = projection.iter().map(|index| columns[*index].clone()).collect();
+    let schema = arrow_schema(&wanted, Form::File);
+    let missing = schema.fields().iter().skip(batch.num_columns());
+    let nulls = missing.map(|field| arrow::array::new_null_array(field.data_type(), batch.num_rows()));
+    let arrays = batch.columns().iter().cloned().chain(nulls).collect();
+    RecordBatch::try_new(schema, arrays).map_err(disk_error)
+}
+
+/// Gives rows `start .. start+count` of the files, in order, to `sink`; only the named columns of the table. Files that are older
+/// than a column hold NULL in it.
 ///
 /// # Errors
 /// A file cannot be read, or the sink failed.
@@ -132,7 +146,7 @@ pub fn read_range(
     files: &[Arc<DataFile>],
     start: u64,
     count: u64,
-    projection: &[usize],
+    (columns, projection): (&[Column], &[usize]),
     sink: &mut dyn FnMut(RecordBatch) -> ApiResult<()>,
 ) -> ApiResult<()> {
     let (mut skip, mut left) = (start, count);
@@ -144,8 +158,10 @@ pub fn read_range(
             skip -= file.entry.rows;
             continue;
         }
-        let open = File::open(&file.path)?;
-        let mut reader = FileReader::try_new(BufReader::new(open), Some(projection.to_vec())).map_err(disk_error)?;
+        let open = || File::open(&file.path).map(BufReader::new);
+        let there = FileReader::try_new(open()?, None).map_err(disk_error)?.schema().fields().len();
+        let own = projection.iter().copied().filter(|column| *column < there).collect();
+        let mut reader = FileReader::try_new(open()?, Some(own)).map_err(disk_error)?;
         let mut first = 0;
         while let Some(rows) = file.entry.batches.get(first).filter(|rows| skip >= **rows) {
             skip -= rows;
@@ -155,7 +171,7 @@ pub fn read_range(
         for batch in reader {
             let batch = batch.map_err(disk_error)?;
             let rows = (batch.num_rows() as u64 - skip).min(left);
-            sink(batch.slice(skip as usize, rows as usize))?;
+            sink(padded(batch.slice(skip as usize, rows as usize), columns, projection)?)?;
             skip = 0;
             left -= rows;
             if left == 0 {

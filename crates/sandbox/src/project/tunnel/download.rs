@@ -181,7 +181,10 @@ impl Download {
             reading.columns.iter().filter_map(|want| sorted.iter().position(|have| have == want)).collect();
         let mut reorder = |batch: RecordBatch| sink(batch.project(&order).map_err(wrong)?);
         match &self.rows {
-            Rows::Files(files, _) => read_range(files, reading.start, reading.count, &sorted, &mut reorder),
+            Rows::Files(files, _) => {
+                let wanted = (&*self.columns, &*sorted);
+                read_range(files, reading.start, reading.count, wanted, &mut reorder)
+            }
             Rows::Memory(batch) => {
                 let rows = batch.slice(reading.start as usize, reading.count as usize);
                 reorder(rows.project(&sorted).map_err(wrong)?)

@@ -56,6 +56,8 @@ pub struct Record {
     pub purpose: Purpose,
     /// Seconds since the epoch.
     pub created: i64,
+    /// Data columns of the table then.
+    pub columns: usize,
 }
 
 #[derive(Default)]
@@ -161,10 +163,14 @@ impl Upload {
 
     fn table(&self, catalog: &Catalog) -> ApiResult<Arc<Table>> {
         let table = catalog.table(&self.record.purpose.schema, &self.record.purpose.table)?;
-        if table.meta().id == self.record.table_id || catalog.sessions_outlive_tables() {
-            return Ok(table);
-        }
-        let message = format!("table {} was made again after session {} was opened", table.meta().name, self.record.id);
+        let meta = table.meta();
+        let same = meta.id == self.record.table_id;
+        let what = match meta.columns.len() == self.record.columns {
+            true if same || catalog.sessions_outlive_tables() => return Ok(table),
+            false if same => "altered",
+            _ => "made again",
+        };
+        let message = format!("table {} was {what} after session {} was opened", meta.name, self.record.id);
         Err(ApiError::new(412, "TableModified", message))
     }
 

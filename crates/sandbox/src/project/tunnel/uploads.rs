@@ -71,7 +71,8 @@ impl Uploads {
             return Err(ApiError::no_partition(&key_text(&meta, &purpose.key)));
         }
         let id = format!("{}{}", now.strftime("%Y%m%d%H%M%S"), uuid::Uuid::new_v4().simple());
-        let record = Record { id: id.clone(), table_id: meta.id.clone(), purpose, created: now.as_second() };
+        let (table_id, columns) = (meta.id.clone(), meta.columns.len());
+        let record = Record { id: id.clone(), table_id, purpose, created: now.as_second(), columns };
         self.make_room(catalog, now.as_second())?;
         let upload = Arc::new(Upload::create(self.dir.join(&id), record)?);
         self.known.lock().insert(id, Arc::clone(&upload));
