@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
+use arrow::error::ArrowError;
 use mms_proto::ErrorReason;
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::scheduler::v1::job_service_client::JobServiceClient;
@@ -16,9 +17,9 @@ use mms_tests::sandbox::Sandbox;
 use mms_tests::suite::{Suite, everything};
 use pb::{DecisionReason, JobState};
 
-fn rows(ids: std::ops::Range<i64>) -> anyhow::Result<RecordBatch> {
+fn rows(ids: std::ops::Range<i64>) -> Result<RecordBatch, ArrowError> {
     let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(ids));
-    Ok(RecordBatch::try_from_iter_with_nullable([("id", ids, true)])?)
+    RecordBatch::try_from_iter_with_nullable([("id", ids, true)])
 }
 
 struct Ground {
