@@ -82,8 +82,8 @@ pub enum SchedulerError {
     },
     /// An intent is not one that may be dropped.
     #[error(
-        "{intent} cannot be cancelled: only one that drops a table can be, 20 minutes after it was begun, while nobody works on \
-         {task}; any other is resolved by the next task there"
+        "{intent} of {task} cannot be cancelled: only one that drops a table or partitions can be, once nobody has held a lease of a task \
+         of that table for 20 minutes; any other is resolved by the next task there"
     )]
     IntentStands {
         /// The intent.

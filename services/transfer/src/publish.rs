@@ -268,7 +268,7 @@ async fn ask(target: &Target, policy: TargetPolicy, intent: &pb::CommitIntent) -
         // To find out is to send the statement again, which may drop the table now: not for a job that was not asked to.
         Some(Commit::Replace(_)) if policy != TargetPolicy::Replace => {
             let why = "it drops the table, and this job's target policy is not REPLACE: start the job that began it again, move the \
-                       table with REPLACE, or have an administrator call CancelIntent once it is 20 minutes old";
+                       table with REPLACE, or have an administrator call CancelIntent once nobody has worked there for 20 minutes";
             Err(open(&format!("{why} (it was begun by {})", intent.task)))
         }
         Some(Commit::Replace(replace)) => {

@@ -6,7 +6,7 @@ use mms_proto::scheduler::v1::CommitOutcome;
 use mms_proto::types::v1::TargetPolicy;
 use mms_store::{Read, Tx};
 
-use super::{open, sweep, target};
+use super::{handed, open, sweep, target};
 use crate::error::{Result, SchedulerError};
 use crate::job::rollup;
 use crate::key::TaskKey;
@@ -167,19 +167,13 @@ pub fn resolve(
     Ok(true)
 }
 
-/// How old an intent is before it may be cancelled: the date that its statement was signed with holds for 15 minutes, and clocks
-/// differ.
-const CANCEL_AFTER_MS: i64 = 20 * 60 * 1_000;
-
 /// Drops an intent that replaces a table and whose statement cannot start any more, as nobody can say what became of it. Whatever it
 /// did, what was published there counts no more.
 pub fn cancel(tx: &mut Tx<'_>, at: &Moment, id: &str) -> Result<Intent> {
     let name = || format!("intents/{id}");
     let intent = tx.get(&INTENTS, &id.to_owned())?.ok_or_else(|| SchedulerError::NotFound(name()))?;
     let key = intent.task_key();
-    let task = tx.get(&TASKS, &key)?.filter(|task| task.leased());
-    let age = at.now_ms - intent.begin_time_ms;
-    if !intent.replaces() || age < CANCEL_AFTER_MS || task.is_some() {
+    if !intent.replaces() || !handed::is_silent(tx, at, &intent)? {
         return Err(SchedulerError::IntentStands { intent: name(), task: name::task_name(&key) });
     }
     tx.delete(&INTENTS, &id.to_owned())?;

@@ -64,6 +64,6 @@ fn on_unit(read: &impl Read, unit: &UnitKey) -> Result<Option<Open>> {
 }
 
 /// The open intent that replaces a table.
-fn replacement(read: &impl Read, target: &TargetName) -> Result<Option<Open>> {
+pub fn replacement(read: &impl Read, target: &TargetName) -> Result<Option<Open>> {
     Ok(read.index_page(&INTENTS, &REPLACEMENTS, &Scope::exactly(&target.key()), None, 1)?.items.pop())
 }

@@ -242,3 +242,28 @@ proptest! {
         runtime.block_on(play(acts));
     }
 }
+
+#[tokio::test]
+async fn a_drop_in_doubt_is_given_up_only_after_nobody_could_send_it_for_long() {
+    const MINUTE: i64 = 60_000;
+    let mut fixture = Fixture::replacing(2, 1).await;
+    let first = fixture.lease("a", 1).await[0].task.epoch;
+    assert_eq!(begin(&fixture, 0, "a", first, "i1", replace()).await.expect("answered"), Answer::Granted);
+    let cancelled = async |fixture: &Fixture| {
+        let at = fixture.at();
+        fixture.commit(move |tx| intents::cancel(tx, &at, "i1").map(drop)).await
+    };
+    fixture.pass(60 * MINUTE);
+    assert!(matches!(cancelled(&fixture).await, Err(SchedulerError::IntentStands { .. })), "its lease lives");
+    expire(&fixture, 0).await;
+    fixture.pass(19 * MINUTE);
+    assert!(cancelled(&fixture).await.is_err(), "whoever held it may have sent it a while ago");
+    // A successor may send it too.
+    fixture.lease("b", 1).await;
+    expire(&fixture, 0).await;
+    fixture.pass(19 * MINUTE);
+    assert!(cancelled(&fixture).await.is_err(), "so did the next");
+    fixture.pass(2 * MINUTE);
+    cancelled(&fixture).await.expect("nobody can any more");
+    assert!(matches!(cancelled(&fixture).await, Err(SchedulerError::NotFound(_))));
+}

@@ -5,6 +5,7 @@ use mms_proto::ErrorReason;
 use mms_store::{Read, Tx};
 
 use super::{followers, stored};
+use crate::commit::handed;
 use crate::error::Result;
 use crate::key::{TableKey, TaskKey};
 use crate::moment::Moment;
@@ -96,6 +97,11 @@ impl Roll {
             stored::apply(at, &key.job, job, JobEvent::TaskChanged { delta, tables_done, tables_failed })?;
         }
         tx.put(&TASKS, key, &after)?;
+        if before.leased() != after.leased()
+            && let Some(name) = self.target().and_then(|target| target.name.clone())
+        {
+            handed::note(tx, at, &name)?;
+        }
         let makes_table = after.planned().makes_table;
         let made = !before.state.table_made() && after.state.table_made();
         let failed = before.state != TaskState::SchemaFailed && after.state == TaskState::SchemaFailed;

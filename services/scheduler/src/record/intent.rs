@@ -104,6 +104,9 @@ pub struct Intent {
     /// Its generation. What is published counts in no other.
     #[prost(uint64, tag = "9")]
     pub generation: u64,
+    /// When a lease last began or ended whose holder may send its statement; 0: that of whoever began it.
+    #[prost(int64, tag = "14")]
+    pub handed_ms: i64,
 }
 
 /// What follows from the outcome of an intent.
