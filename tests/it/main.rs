@@ -16,6 +16,7 @@ mod lineage;
 mod memory;
 mod not_yet;
 mod owners;
+mod operator;
 mod pyodps;
 mod python_client;
 mod python_worker;

@@ -8,11 +8,13 @@
 pub mod calls;
 pub mod collector;
 pub mod echo;
+pub mod compose;
 pub mod faults;
 pub mod gate;
 pub mod outsider;
 pub mod parts;
 pub mod peers;
+pub mod page;
 pub mod process;
 pub mod raw;
 pub mod sandbox;
