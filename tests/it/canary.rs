@@ -16,6 +16,7 @@ use mms_proto::scheduler::v1 as scheduler;
 use mms_proto::scheduler::v1::job_service_client::JobServiceClient;
 use mms_tests::collector::Collector;
 use mms_tests::echo::{Behind, Canary, Echo, Repeats};
+use mms_tests::figures::Row;
 use mms_tests::process::program;
 use mms_tests::sandbox::Sandbox;
 use mms_tests::suite::{SERVICES, Suite, everything};
@@ -399,12 +400,11 @@ fn judge(light: &Light, ends: &Ends) -> anyhow::Result<()> {
         }
     }
     let repeated = [&ends.workspace, &ends.project, &ends.storage, &ends.proxy].map(Echo::repeated);
-    println!(
-        "{} channels, {} with masked words, {repeated:?} requests repeated, {} canaries found",
-        light.0.len(),
-        masked.len(),
-        found.len()
-    );
+    let (channels, masked_in) = (light.0.len(), masked.len());
+    let outcome = format!("{} canaries found in {channels} channels; words masked in {masked_in}", found.len());
+    // Requests that the far ends answered with what they were told.
+    let requests = Some(repeated.iter().map(|&count| count as u64).sum());
+    Row { requests, outcome, ..Row::default() }.print("far ends that repeat secrets");
     anyhow::ensure!(found.is_empty(), "{}", found.join("\n"));
     anyhow::ensure!(repeated.iter().all(|&count| count > 0), "{repeated:?}");
     let expected = [

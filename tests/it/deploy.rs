@@ -2,7 +2,6 @@
 //! suite that answers over TLS to those who have a token, and to nobody else. There is no container engine here: paths,
 //! host names and ports of the containers become those of this machine, and nothing else is changed.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -17,9 +16,10 @@ use mms_proto::scheduler::v1::job_service_client::JobServiceClient;
 use mms_proto::scheduler::v1::worker_service_client::WorkerServiceClient;
 use mms_proto::scheduler::v1::{CreateJobRequest, GetJobRequest, Job, JobState, LeaseTasksRequest, ListWorkersRequest};
 use mms_server::{Client, ClientConfig};
+use mms_tests::compose::{self, Compose};
 use mms_tests::peers;
-use mms_tests::process::{Process, program};
-use mms_tests::sandbox::{Sandbox, free_port};
+use mms_tests::process::program;
+use mms_tests::sandbox::Sandbox;
 use mms_tests::suite::{PATIENCE, SERVICES, everything};
 use serde_json::{Value, json};
 
@@ -65,10 +65,16 @@ fn every_example_configuration_is_valid_and_shows_the_defaults() -> anyhow::Resu
 fn no_secret_gets_into_an_image_and_no_two_workers_share_a_folder() -> anyhow::Result<()> {
     let ignored = std::fs::read_to_string(peers::root().join(".dockerignore"))?;
     assert!(ignored.lines().any(|line| line == "deploy/secrets"), "make-secrets writes there by default: {ignored}");
-    let compose = compose()?;
+    let compose = compose::file()?;
     for service in SERVICES {
         let described = &compose["services"][service];
         let volumes = described["volumes"].as_array().context("volumes")?;
+        // Its own key, and nobody else's.
+        let mounted: Vec<_> =
+            volumes.iter().filter_map(Value::as_str).filter(|from| from.contains("secrets")).collect();
+        assert_eq!(mounted, [format!("./secrets/{service}:/etc/mms:ro")]);
+        let demanded = format!("MMS_{}__SERVER__TLS__CLIENT_CA_FILE", service.to_uppercase());
+        assert_eq!(described["environment"][demanded], "/etc/mms/ca.crt", "{service} demands a client certificate");
         let state = volumes.iter().filter_map(Value::as_str).find(|volume| volume.ends_with("/var/lib/mms"));
         // A worker that is scaled gets a folder, and so an id, for each container; a store is one and has a name.
         let expected = if service == "transfer" { "/var/lib/mms".into() } else { format!("{service}:/var/lib/mms") };
@@ -78,26 +84,6 @@ fn no_secret_gets_into_an_image_and_no_two_workers_share_a_folder() -> anyhow::R
         assert!(grace > mms_server::FrameConfig::default().shutdown_grace_seconds + 5, "{service} is killed too early");
     }
     Ok(())
-}
-
-fn compose() -> anyhow::Result<Value> {
-    let text = std::fs::read_to_string(peers::root().join("deploy/compose.yaml"))?;
-    Ok(serde_saphyr::from_str(&text)?)
-}
-
-/// The containers' addresses and paths as this machine's.
-fn here(text: &str, service: &str, folder: &Path, ports: &BTreeMap<&str, u16>) -> String {
-    let mut text = text
-        .replace("/etc/mms", &folder.join("secrets").join(service).display().to_string())
-        .replace("/var/lib/mms", &folder.join("data").display().to_string());
-    for (at, name) in SERVICES.iter().enumerate() {
-        let port = ports[name];
-        text = text.replace(&format!("https://{name}:{}", 7401 + at), &format!("https://localhost:{port}"));
-        if *name == service {
-            text = text.replace(&format!("0.0.0.0:{}", 7401 + at), &format!("127.0.0.1:{port}"));
-        }
-    }
-    text
 }
 
 /// A data source of a catalog without tables. The processes were not told that tables may lie on this machine.
@@ -113,28 +99,16 @@ async fn the_compose_files_processes_make_a_suite() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let secrets = folder.path().join("secrets");
     peers::run(Command::new(peers::root().join("deploy/make-secrets")).arg(&secrets))?;
-    let mut ports = BTreeMap::new();
+    let mut compose = Compose::new(&secrets, folder.path())?;
     for service in SERVICES {
-        ports.insert(service, free_port()?);
-    }
-    let compose = compose()?;
-    let mut processes = Vec::new();
-    for service in SERVICES {
-        let described = &compose["services"][service];
-        let words = described["command"].as_array().context("a command")?;
-        let words: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
-        let mut command = Command::new(program(words[0])?);
-        command.args(&words[1..]);
-        for (key, value) in described["environment"].as_object().context("an environment")? {
-            command.env(key, here(value.as_str().context("text")?, service, folder.path(), &ports));
-        }
         // The far ends of this test lie on this machine.
+        let upper = service.to_uppercase();
         if service != "scheduler" {
-            let upper = service.to_uppercase();
-            command.env(format!("MMS_{upper}__{upper}__ALLOW_LOOPBACK"), "true");
+            compose.set(&format!("MMS_{upper}__{upper}__ALLOW_LOOPBACK"), "true");
         }
-        processes.push(Process::start(service, &mut command, folder.path())?);
+        compose.begin(service, &[])?;
     }
+    let ports = compose.ports.clone();
     let own = secrets.join("administrator");
     let token_file = own.join("token");
     let config = |service: &str| ClientConfig {
@@ -155,8 +129,7 @@ async fn the_compose_files_processes_make_a_suite() -> anyhow::Result<()> {
         if workers.as_ref().is_ok_and(|answer| answer.get_ref().workers.len() == 1) {
             break;
         }
-        let logs: Vec<String> = processes.iter().map(Process::log).collect();
-        anyhow::ensure!(Instant::now() < until, "{workers:?}\n{}", logs.join("\n"));
+        anyhow::ensure!(Instant::now() < until, "{workers:?}\n{}", compose.logs());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     // And the others have found theirs: the catalog and the scheduler ask the registry of a data source, and the scheduler
@@ -207,8 +180,5 @@ async fn the_compose_files_processes_make_a_suite() -> anyhow::Result<()> {
     peers::run(Command::new(peers::root().join("deploy/make-secrets")).arg("--renew").arg(&secrets))?;
     let mut renewed = WorkerServiceClient::new(channel("scheduler")?);
     renewed.list_workers(ListWorkersRequest::default()).await?;
-    for mut process in processes {
-        assert!(process.terminate()?.success(), "{}: {}", process.name, process.log());
-    }
-    Ok(())
+    SERVICES.into_iter().try_for_each(|service| compose.stop(service))
 }

@@ -1,244 +1,69 @@
-//! The suite under attack: by bodies that never come, by streams of reflection, by masks without end, by connections, and by
-//! the largest message of every list of every method. A good client of another class goes on meanwhile, memory stays in
-//! proportion, nothing is answered INTERNAL, and SIGTERM ends the process in its time.
-//!
-//! `MMS_HOSTILE_SECONDS` is how long each attack lasts (default 1; from 10 on, the good client's p99 is judged, too).
+//! Single requests and connections that cost much: the largest message of every list of every method takes memory in
+//! proportion to its bytes, and whoever holds all the connections that a process lets in does not stop its store. What goes on
+//! for a while is in `hostile_attacks`.
 
 #![allow(clippy::print_stdout, reason = "the figures are what a proof shows")]
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use mms_proto::registry::v1::ListNetworkConnectionsRequest;
 use mms_proto::registry::v1::network_connection_service_client::NetworkConnectionServiceClient;
 use mms_proto::{Role, descriptor};
-use mms_server::{Client, ClientConfig, SuiteToken};
+use mms_server::{Client, ClientConfig};
+use mms_tests::attack::Answers;
+use mms_tests::figures::Row;
 use mms_tests::process::Process;
 use mms_tests::raw::Raw;
 use mms_tests::suite::{SERVICES, Suite};
+use mms_tests::wire::{field, lists};
 use prost_reflect::{FieldDescriptor, Kind};
 use tonic::Code;
 
-use crate::wire::{field, lists};
+/// The token of the suite's services.
+pub const TOKEN: &str = "the-token-of-the-suite-under-test";
 
-const TOKEN: &str = "the-token-of-the-suite-under-test";
-const UPDATE: &str = "/mms.registry.v1.DataSourceService/UpdateDataSource";
-const REFLECT: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
-
-fn seconds() -> u64 {
+/// How long an attack lasts.
+pub fn seconds() -> u64 {
     std::env::var("MMS_HOSTILE_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
-/// One line of the table.
-#[derive(Default)]
-struct Outcome {
-    requests: u64,
-    internal: u64,
-    let_in: u64,
-    peak_mib: u64,
-    p99: Duration,
-    control: Duration,
+/// Whether this is the proof, and not the test command.
+pub fn is_long() -> bool {
+    seconds() >= 10
 }
 
-fn table(rows: &BTreeMap<String, Outcome>) {
-    println!(
-        "{:<34} {:>9} {:>9} {:>7} {:>9} {:>9} {:>9}",
-        "attack", "requests", "INTERNAL", "let in", "peak MiB", "p99 ms", "control"
-    );
-    for (name, row) in rows {
-        println!(
-            "{name:<34} {:>9} {:>9} {:>7} {:>9} {:>9.1} {:>9.1}",
-            row.requests,
-            row.internal,
-            row.let_in,
-            row.peak_mib,
-            row.p99.as_secs_f64() * 1e3,
-            row.control.as_secs_f64() * 1e3
-        );
-    }
-}
-
-fn memory(process: &Process, key: &str) -> anyhow::Result<u64> {
+/// A line of what the system says of a process, in MiB.
+pub fn memory(process: &Process, key: &str) -> anyhow::Result<u64> {
     let text = std::fs::read_to_string(format!("/proc/{}/status", process.id()))?;
     let line = text.lines().find_map(|line| line.strip_prefix(key)).context("no such line")?;
     Ok(line.split_whitespace().next().context("a number")?.parse::<u64>()? / 1024)
 }
 
 /// The peak from now on is of what follows.
-fn forget_peak(process: &Process) -> anyhow::Result<u64> {
+pub fn forget_peak(process: &Process) -> anyhow::Result<u64> {
     std::fs::write(format!("/proc/{}/clear_refs", process.id()), "5")?;
     memory(process, "VmRSS:")
 }
 
-fn process<'a>(suite: &'a Suite, service: &str) -> anyhow::Result<&'a Process> {
+/// The process of a service.
+pub fn process<'a>(suite: &'a Suite, service: &str) -> anyhow::Result<&'a Process> {
     suite.processes.iter().find(|(name, _)| name == service).map(|(_, process)| process).context("it runs")
 }
 
-fn address(suite: &Suite, service: &str) -> anyhow::Result<SocketAddr> {
+/// Where a service listens.
+pub fn address(suite: &Suite, service: &str) -> anyhow::Result<SocketAddr> {
     Ok(suite.endpoint(service).trim_start_matches("http://").parse()?)
-}
-
-/// A service of the suite that calls all the time; its p99.
-async fn good(suite: &Suite, lasts: Duration) -> anyhow::Result<Duration> {
-    let channel = Client::new(&ClientConfig::to(suite.endpoint("registry")), Some(&SuiteToken::new(TOKEN)))?;
-    let mut client = NetworkConnectionServiceClient::new(channel);
-    let (until, mut took) = (Instant::now() + lasts, Vec::new());
-    while Instant::now() < until {
-        let begun = Instant::now();
-        client.list_network_connections(ListNetworkConnectionsRequest::default()).await?;
-        took.push(begun.elapsed());
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    took.sort();
-    Ok(took[took.len() * 99 / 100])
-}
-
-async fn silent_bodies(at: SocketAddr, row: &mut Outcome) -> anyhow::Result<()> {
-    let mut held = Vec::new();
-    loop {
-        let Ok(mut raw) = Raw::connect(at, "127.0.0.2".parse()?).await else { break };
-        for _ in 0..200 {
-            match raw.begin(UPDATE, None).await {
-                Ok(call) => held.push(call),
-                Err(_) => break,
-            }
-            row.requests += 1;
-        }
-        held.truncate(20_000);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    Ok(())
-}
-
-async fn reflection(at: SocketAddr, row: &mut Outcome) -> anyhow::Result<()> {
-    let mut held = Vec::new();
-    for last in (2..250_u8).cycle() {
-        let Ok(mut raw) = Raw::connect(at, [127, 0, 0, last].into()).await else { continue };
-        for _ in 0..200 {
-            match raw.begin(REFLECT, None).await {
-                Ok(call) => held.push(call),
-                Err(_) => break,
-            }
-            row.requests += 1;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    Ok(())
-}
-
-async fn masks(at: SocketAddr, row: &mut Outcome) -> anyhow::Result<()> {
-    let request = descriptor::method(UPDATE).context("it is there")?.input.clone();
-    let mask = request.get_field_by_name("update_mask").context("a mask")?;
-    let message = field(mask.number(), &field(1, &[]).repeat(500_000));
-    let mut raw = Raw::connect(at, "127.0.0.2".parse()?).await?;
-    loop {
-        count(row, raw.call(UPDATE, None, &message).await?, Code::InvalidArgument);
-    }
-}
-
-async fn connections(at: SocketAddr, row: &mut Outcome) -> anyhow::Result<()> {
-    let mut held = Vec::new();
-    loop {
-        for last in 2..20_u8 {
-            if let Ok(raw) = Raw::connect(at, [127, 0, 0, last].into()).await {
-                held.push(raw);
-            }
-            row.requests += 1;
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-}
-
-async fn wrong_tokens(at: SocketAddr, row: &mut Outcome) -> anyhow::Result<()> {
-    let mut raw = Raw::connect(at, "127.0.0.2".parse()?).await?;
-    for number in 0_u64.. {
-        let token = format!("a-token-that-nobody-has-{number}");
-        count(
-            row,
-            raw.call("/mms.registry.v1.SessionService/OpenSession", Some(&token), &[]).await?,
-            Code::Unauthenticated,
-        );
-    }
-    Ok(())
-}
-
-fn count(row: &mut Outcome, status: tonic::Status, expected: Code) {
-    row.requests += 1;
-    row.internal += u64::from(matches!(status.code(), Code::Internal | Code::Unknown | Code::DataLoss));
-    row.let_in += u64::from(status.code() == Code::Ok && expected != Code::Ok);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_good_client_goes_on_during_every_attack() -> anyhow::Result<()> {
-    let (lasts, mut rows) = (Duration::from_secs(seconds()), BTreeMap::new());
-    for name in ["silent bodies", "reflection streams", "masks without end", "connections", "wrong tokens"] {
-        let folder = tempfile::tempdir()?;
-        let mut suite = Suite::processes(folder.path(), 30).await?;
-        let at = address(&suite, "registry")?;
-        let before = forget_peak(process(&suite, "registry")?)?;
-        let (mut row, mut tries) = (Outcome::default(), Vec::new());
-        for _ in 0..if seconds() >= 10 { 3 } else { 1 } {
-            let control = good(&suite, lasts / 2).await?;
-            let attack = async {
-                match name {
-                    "silent bodies" => silent_bodies(at, &mut row).await,
-                    "reflection streams" => reflection(at, &mut row).await,
-                    "masks without end" => masks(at, &mut row).await,
-                    "connections" => connections(at, &mut row).await,
-                    _ => wrong_tokens(at, &mut row).await,
-                }?;
-                std::future::pending::<anyhow::Result<Duration>>().await
-            };
-            let attacked = tokio::select! {
-                ended = attack => ended,
-                p99 = good(&suite, lasts) => p99,
-            };
-            tries.push((attacked.with_context(|| format!("{name}\n{}", suite.logs()))?, control));
-        }
-        tries.sort();
-        (row.p99, row.control) = tries[tries.len() / 2];
-        row.peak_mib = memory(process(&suite, "registry")?, "VmHWM:")?;
-        assert_eq!((row.internal, row.let_in), (0, 0), "{name}");
-        assert!(row.peak_mib < before + 300, "{name}: {before} MiB became {} MiB", row.peak_mib);
-        if seconds() >= 10 {
-            let most = (5 * row.control).max(Duration::from_millis(100));
-            assert!(row.p99 <= most, "{name}: p99 {:?}, control {:?}", row.p99, row.control);
-        }
-        // Asked to end while it goes on.
-        let mut last = Outcome::default();
-        let attacking = tokio::spawn(async move {
-            match name {
-                "silent bodies" => silent_bodies(at, &mut last).await,
-                "reflection streams" => reflection(at, &mut last).await,
-                "masks without end" => masks(at, &mut last).await,
-                _ => connections(at, &mut last).await,
-            }
-        });
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        let begun = Instant::now();
-        let stopped = tokio::task::spawn_blocking(move || suite.stop("registry")).await?;
-        attacking.abort();
-        stopped.with_context(|| name)?;
-        // 20 s of grace, and 5 to close.
-        assert!(begun.elapsed() < Duration::from_secs(26), "{name}: SIGTERM took {:?}", begun.elapsed());
-        rows.insert(name.to_owned(), row);
-    }
-    table(&rows);
-    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_takes_more_than_eight_times_its_bytes() -> anyhow::Result<()> {
     // Above what the frame lets in without a look at the whole; the proof sends what is nearly the largest message.
-    let bytes = if seconds() >= 10 { 15 << 20 } else { 4 << 20 };
+    let bytes = if is_long() { 15 << 20 } else { 4 << 20 };
     let folder = tempfile::tempdir()?;
     let suite = Suite::processes(folder.path(), 30).await?;
-    let mut rows = BTreeMap::new();
     for service in SERVICES {
-        let mut row = Outcome::default();
+        let (answers, mut most, mut peak) = (Answers::default(), 0, 0);
         let mut raw = Raw::connect(address(&suite, service)?, "127.0.0.1".parse()?).await?;
         let methods = descriptor::methods().filter(|method| method.path.starts_with(&format!("/mms.{service}.v1.")));
         for method in methods {
@@ -263,7 +88,8 @@ async fn no_request_takes_more_than_eight_times_its_bytes() -> anyhow::Result<()
                     let token = (method.least_role == Role::Service).then_some(TOKEN);
                     let status = raw.call(&method.path, token, &message).await;
                     let status = status.with_context(|| format!("{} {path}\n{}", method.path, suite.logs()))?;
-                    let took = memory(process(&suite, service)?, "VmHWM:")?.saturating_sub(before);
+                    let held = memory(process(&suite, service)?, "VmHWM:")?;
+                    let took = held.saturating_sub(before);
                     let allowed = 8 * (message.len() as u64 >> 20) + 16;
                     assert!(
                         took <= allowed,
@@ -271,16 +97,24 @@ async fn no_request_takes_more_than_eight_times_its_bytes() -> anyhow::Result<()
                         method.path,
                         message.len()
                     );
-                    row.peak_mib = row.peak_mib.max(took);
+                    (most, peak) = (most.max(took), peak.max(held));
                     assert_ne!(status.code(), Code::PermissionDenied, "{} was not tried", method.path);
-                    count(&mut row, status, Code::Ok);
+                    answers.take(&status, true);
                 }
             }
         }
-        assert_eq!(row.internal, 0, "{service}\n{}", suite.logs());
-        rows.insert(format!("amplification, {service} (growth)"), row);
+        let counted = answers.counted();
+        let outcome = format!("at most {most} MiB more for messages of {} MiB", bytes >> 20);
+        let row = Row {
+            requests: Some(counted.requests),
+            internal: Some(counted.internal),
+            peak_mib: Some(peak),
+            outcome,
+            ..Row::default()
+        };
+        row.print(&format!("largest lists, {service}"));
+        assert_eq!(counted.internal, 0, "{service}\n{}", suite.logs());
     }
-    table(&rows);
     Ok(())
 }
 
@@ -289,9 +123,7 @@ async fn no_request_takes_more_than_eight_times_its_bytes() -> anyhow::Result<()
 async fn idle_connections_do_not_stop_the_store() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let mut process = few_files(folder.path())?;
-    let serves =
-        |line: &str| line.split_once("listen=").filter(|_| line.contains("serving")).map(|(_, at)| at.to_owned());
-    let at: SocketAddr = process.says(serves).await?.split_whitespace().next().context("an address")?.parse()?;
+    let at = serving(&mut process).await?;
     let mut client = NetworkConnectionServiceClient::new(Client::new(&ClientConfig::to(format!("http://{at}")), None)?);
     let create = |id: String| mms_proto::registry::v1::CreateNetworkConnectionRequest {
         network_connection_id: id.clone(),
@@ -311,7 +143,49 @@ async fn idle_connections_do_not_stop_the_store() -> anyhow::Result<()> {
     for number in 0..20 {
         client.create_network_connection(create(format!("during{number}"))).await?;
     }
-    println!("{} connections offered, {refused} refused by the system; 20 writes meanwhile, 0 failed", held.len());
+    let outcome = format!("{} refused by the system; 0 of 20 writes failed meanwhile", refused);
+    Row { requests: Some(600), outcome, ..Row::default() }.print("connections, 512 files allowed");
+    anyhow::ensure!(process.terminate()?.success(), "{}", process.log());
+    Ok(())
+}
+
+/// Where a process that says so serves.
+async fn serving(process: &mut Process) -> anyhow::Result<SocketAddr> {
+    let serves =
+        |line: &str| line.split_once("listen=").filter(|_| line.contains("serving")).map(|(_, at)| at.to_owned());
+    Ok(process.says(serves).await?.split_whitespace().next().context("an address")?.parse()?)
+}
+
+/// A process that cannot accept does not try all the time, and goes on when it can.
+#[tokio::test]
+async fn who_cannot_accept_waits_before_the_next_try() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut process = few_files(folder.path())?;
+    let at = serving(&mut process).await?;
+    let id = process.id().to_string();
+    let limit = |files: usize| {
+        let mut command = std::process::Command::new("prlimit");
+        command.args(["--pid", &id, &format!("--nofile={files}:512")]).status()
+    };
+    let open = std::fs::read_dir(format!("/proc/{id}/fd"))?.count();
+    match limit(open + 2) {
+        Ok(status) => anyhow::ensure!(status.success(), "prlimit ended with {status}"),
+        Err(error) => {
+            println!("SKIPPED who_cannot_accept_waits_before_the_next_try: no prlimit: {error}");
+            return Ok(());
+        }
+    }
+    let mut held = Vec::new();
+    for _ in 0..10 {
+        held.push(tokio::net::TcpStream::connect(at).await?);
+    }
+    for pause in ["pause_ms=10", "pause_ms=20", "pause_ms=40", "pause_ms=80"] {
+        process.says(|line| (line.contains("could not be accepted") && line.contains(pause)).then_some(())).await?;
+    }
+    drop(held);
+    anyhow::ensure!(limit(512)?.success(), "it gets its files back");
+    let mut client = NetworkConnectionServiceClient::new(Client::new(&ClientConfig::to(format!("http://{at}")), None)?);
+    client.list_network_connections(mms_proto::registry::v1::ListNetworkConnectionsRequest::default()).await?;
     anyhow::ensure!(process.terminate()?.success(), "{}", process.log());
     Ok(())
 }

@@ -10,11 +10,13 @@ mod demo;
 mod deploy;
 mod drain_worker;
 mod hostile;
+mod hostile_attacks;
 mod kills;
 mod line;
 mod lineage;
 mod memory;
 mod not_yet;
+mod operator;
 mod outage;
 mod owners;
 mod pyodps;
@@ -29,6 +31,3 @@ mod skipped;
 mod target_changes;
 mod typescript_client;
 mod use_edges;
-// Messages made by hand, as the contract's own tests make them.
-#[path = "../../crates/proto/tests/it/wire.rs"]
-mod wire;

@@ -6,16 +6,7 @@ use std::process::Command;
 use anyhow::Context;
 use mms_tests::process::program;
 use mms_tests::suite::{SERVICES, Suite};
-use mms_tests::{peers, sandbox::Sandbox, tables};
-
-/// The commands of a section of the README: the lines of its shell blocks, with continued ones joined.
-fn commands(section: &str) -> anyhow::Result<Vec<String>> {
-    let readme = std::fs::read_to_string(peers::root().join("README.md"))?;
-    let section = readme.split("\n## ").find(|found| found.starts_with(section)).context("the section")?;
-    let blocks = section.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("sh\n"));
-    let lines = blocks.flat_map(|block| block.replace("\\\n", " ").lines().map(str::to_owned).collect::<Vec<_>>());
-    Ok(lines.filter(|line| !line.trim().is_empty() && !line.starts_with('#')).collect())
-}
+use mms_tests::{page, peers, sandbox::Sandbox, tables};
 
 /// Runs a command with the README's ports replaced by those of this test, and what cargo would build by what it built.
 fn run(command: &str, suite: &Suite, folder: &Path) -> anyhow::Result<String> {
@@ -55,7 +46,7 @@ async fn every_step_of_the_line_by_hand() -> anyhow::Result<()> {
     for file in ["source.json", "source.yaml"] {
         std::fs::write(folder.path().join(file), sandbox.data_source("azure-sales").to_string())?;
     }
-    let by_hand = commands("With grpcurl")?;
+    let by_hand = page::commands("README.md", "With grpcurl")?;
     let mut said = String::new();
     for command in &by_hand {
         said.push_str(&run(command, &suite, folder.path())?);
@@ -78,7 +69,7 @@ async fn every_step_of_the_line_by_hand() -> anyhow::Result<()> {
     moved.compare(&sandbox.project())?;
 
     // The short form, over the same source: what has arrived stays as it is.
-    let section = commands("Your own workspace")?;
+    let section = page::commands("README.md", "Your own workspace")?;
     let short = section.iter().filter(|command| command.contains(" migrate -f "));
     let mut count = 0;
     for command in short {

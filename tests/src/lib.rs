@@ -5,12 +5,16 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the runner reads what tests print")]
 
+pub mod attack;
 pub mod calls;
 pub mod collector;
+pub mod compose;
 pub mod echo;
 pub mod faults;
+pub mod figures;
 pub mod gate;
 pub mod outsider;
+pub mod page;
 pub mod parts;
 pub mod peers;
 pub mod process;
@@ -18,3 +22,6 @@ pub mod raw;
 pub mod sandbox;
 pub mod suite;
 pub mod tables;
+/// Messages made by hand, as the contract's own tests make them.
+#[path = "../../crates/proto/tests/it/wire.rs"]
+pub mod wire;

@@ -91,11 +91,20 @@ impl Process {
     /// # Errors
     /// It cannot be asked.
     pub fn terminate(&mut self) -> anyhow::Result<std::process::ExitStatus> {
-        // The shell's own `kill`: a machine needs no program of that name.
-        let status =
-            Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &self.child.id().to_string()]).status()?;
-        anyhow::ensure!(status.success(), "{} cannot be told to end", self.name);
+        self.signal("TERM")?;
         Ok(self.child.wait()?)
+    }
+
+    /// Sends it a signal, by its short name.
+    ///
+    /// # Errors
+    /// It cannot be sent.
+    pub fn signal(&self, name: &str) -> anyhow::Result<()> {
+        // The shell's own `kill`: a machine needs no program of that name.
+        let id = self.child.id().to_string();
+        let status = Command::new("sh").args(["-c", "kill -s \"$1\" \"$2\"", "sh", name, &id]).status()?;
+        anyhow::ensure!(status.success(), "{} cannot be sent SIG{name}", self.name);
+        Ok(())
     }
 
     /// Whether it still runs.

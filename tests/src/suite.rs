@@ -194,6 +194,14 @@ impl Suite {
         Ok(self.processes.swap_remove(at).1)
     }
 
+    /// Gives a process away, to whoever ends it.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub fn hand_over(&mut self, name: &str) -> anyhow::Result<Process> {
+        self.take(name)
+    }
+
     /// Stops a process with SIGTERM.
     pub fn stop(&mut self, name: &str) -> anyhow::Result<()> {
         let mut process = self.take(name)?;

@@ -9,7 +9,7 @@ mod project;
 mod storage;
 mod workspace;
 
-pub use network::{connection, denied_hosts_fault, guard_addresses, host_override};
+pub use network::{connection, denied_hosts_fault, guard_addresses, host_override, is_denied_for_good};
 pub use project::project;
 pub use storage::{Storage, Storages, location_prefix, storage};
 pub use workspace::workspace;

@@ -30,6 +30,15 @@ pub fn denied_hosts_fault(denied_hosts: &[String]) -> Option<String> {
     denied(denied_hosts).err().map(|error| error.to_string())
 }
 
+/// Whether nothing that a network connection names lets a URL be called, which shows before its name is resolved: a literal
+/// address, or a host of the operator's list.
+pub fn is_denied_for_good(url: &Url, denied_hosts: &[String]) -> bool {
+    let guard = GUARD.read().unwrap_or_else(PoisonError::into_inner).clone();
+    // A list that is none, no service starts with.
+    let list = denied(denied_hosts).unwrap_or_default();
+    guard.is_some_and(|guard| AddressGuard { denied: list, ..guard }.judge_for_good(url).is_err())
+}
+
 /// An address of `host_overrides`: "ip:port", or "ip", with which the port of the URL is used.
 pub fn host_override(text: &str) -> Option<SocketAddr> {
     text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, 0)))

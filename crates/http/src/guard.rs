@@ -41,6 +41,16 @@ impl AddressGuard {
         if self.denied.iter().any(|entry| entry.names(host)) { Err(Denied) } else { Ok(()) }
     }
 
+    /// Judges a URL for good: what no network connection could allow, as far as it shows before a name is resolved.
+    pub fn judge_for_good(&self, url: &Url) -> Result<(), Denied> {
+        match address(url, &NetworkConnection::default()) {
+            Ok(Some(address)) => self.judge(address, true)?,
+            Ok(None) => {}
+            Err(NoHost) => return Err(Denied),
+        }
+        self.judge_name(url.host_str().unwrap_or_default())
+    }
+
     /// Judges a URL as far as that goes before a name is resolved: names, literal addresses and overrides, also those of the
     /// proxy, which is what is really connected to.
     pub(crate) fn judge_url(&self, url: &Url, connection: &NetworkConnection) -> Result<(), Denied> {
@@ -261,6 +271,25 @@ mod tests {
             ("https://else.example/", Ok(())),
         ] {
             assert_eq!(guard.judge_url(&url.parse().unwrap(), &connection), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn for_good_is_denied_what_no_connection_can_allow() {
+        let denied = ["10.1.0.0/16", "*.corp.example"].map(|text| text.parse().unwrap()).to_vec();
+        let guard = AddressGuard { denied, ..STRICT };
+        for (url, expected) in [
+            ("https://169.254.169.254/x", Err(Denied)),
+            ("https://[::ffff:a9fe:a9fe]/", Err(Denied)),
+            ("http://127.0.0.1:8080/", Err(Denied)),
+            ("socks5h://100.100.100.200:80", Err(Denied)),
+            ("https://10.1.2.3/", Err(Denied)),
+            ("https://db.corp.example/", Err(Denied)),
+            // A network connection may name it.
+            ("https://10.2.0.1/", Ok(())),
+            ("https://else.example/", Ok(())),
+        ] {
+            assert_eq!(guard.judge_for_good(&url.parse().unwrap()), expected, "{url}");
         }
     }
 

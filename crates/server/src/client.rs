@@ -18,6 +18,7 @@ use tonic::{Code, Status};
 use tower::Service;
 use tracing::Instrument;
 
+pub(crate) use self::files::Channels;
 use self::files::{Files, Made};
 use crate::config::Faults;
 use crate::context::{CallContext, REQUEST_ID};

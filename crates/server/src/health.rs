@@ -7,7 +7,7 @@ use tonic_health::server::HealthReporter;
 
 /// The part of the store that writes: NOT_SERVING while its disk is full. Reading goes on.
 pub const STORE: &str = "mms.store";
-/// The certificate of this process: NOT_SERVING once it has expired or soon will.
+/// The certificate of this process, and those that its channels show: NOT_SERVING once one has expired or soon will.
 pub const CERTIFICATE: &str = "mms.certificate";
 
 /// Tells the health service. Parts are asked for by their names; who asks for the whole hears only of the process.

@@ -1,12 +1,14 @@
 //! Reads certificates, keys and tokens again when their files change, and on SIGHUP, which ends no process. What is wrong is
 //! said and leaves what was before in place; no connection and no call notices.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::client::Channels;
 use crate::config::FrameConfig;
 use crate::health::{self, Health};
 use crate::rights::Rights;
@@ -16,8 +18,8 @@ use crate::{BoxError, supervise::chain};
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How often an end of the certificate that is near is said again.
-const WARN_EVERY: u64 = 12 * 60 * 60 / LOOK_EVERY.as_secs();
+/// How often an end of a certificate that is near is said again.
+const WARN_EVERY: Duration = Duration::from_hours(12);
 
 /// By what a changed file is known.
 pub(crate) type Stamps = Vec<Option<(SystemTime, u64)>>;
@@ -37,6 +39,7 @@ pub(crate) struct Reload {
     rights: Arc<Rights>,
     /// What this process calls the others with, and its file.
     suite: Option<(SuiteToken, PathBuf)>,
+    channels: Channels,
 }
 
 impl Reload {
@@ -45,11 +48,12 @@ impl Reload {
         certificates: Option<Arc<Certificates>>,
         rights: Arc<Rights>,
         suite: Option<SuiteToken>,
+        channels: Channels,
     ) -> Self {
         let tls = &frame.tls;
         let files = [&tls.cert_file, &tls.key_file, &tls.client_ca_file, &frame.tokens_file, &frame.service_token_file];
         let suite = suite.zip(frame.service_token_file.clone());
-        Self { files: files.into_iter().flatten().cloned().collect(), certificates, rights, suite }
+        Self { files: files.into_iter().flatten().cloned().collect(), certificates, rights, suite, channels }
     }
 
     /// Runs until it is told to stop.
@@ -57,8 +61,8 @@ impl Reload {
         let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
         let mut tick = tokio::time::interval(LOOK_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut seen = stamps(&self.files);
-        for round in 0_u64.. {
+        let (mut seen, mut said) = (stamps(&self.files), HashMap::new());
+        loop {
             let asked = tokio::select! {
                 () = stop.cancelled() => break,
                 _ = tick.tick() => false,
@@ -69,7 +73,7 @@ impl Reload {
                 seen = now;
                 self.read();
             }
-            self.say_end(&health, round % WARN_EVERY == 0).await;
+            self.say_ends(&health, &mut said).await;
         }
         Ok(())
     }
@@ -92,17 +96,26 @@ impl Reload {
         }
     }
 
-    async fn say_end(&self, health: &Health, aloud: bool) {
+    /// Says of the own certificate and of those that channels show when they end, each when it begins and twice a day.
+    async fn say_ends(&self, health: &Health, said: &mut HashMap<String, Instant>) {
         let now = jiff::Timestamp::now().as_second();
-        let Some(days) = self.certificates.as_ref().and_then(|certificates| certificates.days_left(now)) else {
-            return;
-        };
-        health.set(health::CERTIFICATE, days >= WARN_DAYS).await;
-        match days {
-            _ if !aloud => {}
-            ..0 => tracing::error!(days, "the certificate of this process has expired: renew it"),
-            _ if days < WARN_DAYS => tracing::warn!(days, "the certificate of this process runs out: renew it"),
-            _ => {}
+        let own = self.certificates.as_ref().and_then(|certificates| certificates.days_left(now));
+        let own = own.map(|days| ("the certificate of this process".to_owned(), days));
+        let shown = self.channels.days_left(now).into_iter();
+        let shown = shown.map(|(endpoint, days)| (format!("the certificate that is shown to {endpoint}"), days));
+        let all: Vec<(String, i64)> = own.into_iter().chain(shown).collect();
+        let Some(least) = all.iter().map(|(_, days)| *days).min() else { return };
+        health.set(health::CERTIFICATE, least >= WARN_DAYS).await;
+        for (which, days) in all {
+            if days >= WARN_DAYS {
+                said.remove(&which);
+            } else if said.get(&which).is_none_or(|at| at.elapsed() >= WARN_EVERY) {
+                match days {
+                    ..0 => tracing::error!(days, "{which} has expired: renew it"),
+                    _ => tracing::warn!(days, "{which} runs out: renew it"),
+                }
+                said.insert(which, Instant::now());
+            }
         }
     }
 }

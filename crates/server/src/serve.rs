@@ -15,6 +15,7 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 
 use crate::audit::Audit;
+use crate::client::{Channels, ClientError};
 use crate::config::{FrameConfig, LimitsConfig};
 use crate::health::Health;
 use crate::layer::{self, Shared};
@@ -23,12 +24,14 @@ use crate::rights::Rights;
 use crate::supervise::{Critical, Supervisor, chain};
 use crate::tls::Certificates;
 use crate::tokens::{Sources, SuiteToken, TokensError, read_token};
-use crate::{BoxError, Faults, listen, reflect};
+use crate::{BoxError, Client, ClientConfig, Faults, listen, reflect};
 
 /// The least time that background tasks get to close what they hold, also when calls used up the grace time.
 const CLOSE_AT_LEAST: Duration = Duration::from_secs(5);
 
-/// Metadata that the transport lets in, so that the frame can say what is wrong with it.
+/// Metadata that the transport lets in, so that the frame, whose own limit is far below, answers with a status. What is larger
+/// no layer gets to see: the HTTP/2 library resets the stream itself, with HTTP 431, and beyond four times this it ends the
+/// connection. It offers no other answer, and a higher bound would only have it decode that much for each stream.
 const TRANSPORT_METADATA_BYTES: u32 = 256 << 10;
 
 /// Why a process did not start or did not run to its end.
@@ -102,6 +105,7 @@ pub struct Context<C> {
     pub supervisor: Supervisor,
     /// Where parts that can fail alone say so.
     pub health: Health,
+    channels: Channels,
 }
 
 impl<C> Context<C> {
@@ -113,6 +117,16 @@ impl<C> Context<C> {
     /// The address that others may be told. None when it listens on all of its machine's: 0.0.0.0 leads nowhere.
     pub fn endpoint(&self) -> Option<String> {
         (!self.local_addr.ip().is_unspecified()).then(|| self.local_addr.to_string())
+    }
+
+    /// A channel to another service of the suite. The end of the certificate that it shows is said as that of the own one.
+    ///
+    /// # Errors
+    /// Its configuration is wrong, or its files cannot be read.
+    pub fn channel(&self, config: &ClientConfig) -> Result<Client, ClientError> {
+        let client = Client::new(config, self.service_token.as_ref())?;
+        self.channels.watch(&client);
+        Ok(client)
     }
 
     /// The largest message, for [`sized!`](crate::sized).
@@ -221,7 +235,7 @@ impl BoundServer {
         let supervisor = Supervisor::new(shutdown.clone());
         let drained = CancellationToken::new();
         let (reporter, health_service) = tonic_health::server::health_reporter();
-        let health = Health::new(reporter);
+        let (health, channels) = (Health::new(reporter), Channels::default());
         let context = Context {
             config,
             frame: self.frame.clone(),
@@ -231,9 +245,10 @@ impl BoundServer {
             drained: drained.clone(),
             supervisor: supervisor.clone(),
             health: health.clone(),
+            channels: channels.clone(),
         };
-        let reload =
-            Reload::new(&self.frame, self.certificates.clone(), Arc::clone(&self.rights), self.service_token.clone());
+        let (certificates, suite) = (self.certificates.clone(), self.service_token.clone());
+        let reload = Reload::new(&self.frame, certificates, Arc::clone(&self.rights), suite, channels);
         supervisor.spawn("reload", Critical::No, reload.run(health.clone(), shutdown.clone()));
         let served = match start(context).await {
             Ok(services) => {
@@ -313,6 +328,5 @@ fn transport(limits: &LimitsConfig) -> Server {
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20)
         .max_concurrent_streams(limits.streams_per_connection)
-        // Beyond it the transport answers without a status; what the frame allows is far below.
         .http2_max_header_list_size(TRANSPORT_METADATA_BYTES)
 }

@@ -68,8 +68,18 @@ impl Certificates {
     /// Days until the own certificate ends, less than 0 once it has.
     pub fn days_left(&self, now_seconds: i64) -> Option<i64> {
         let ends = self.current.read().unwrap_or_else(PoisonError::into_inner).ends;
-        ends.map(|ends| (ends - now_seconds).div_euclid(86_400))
+        ends.map(|ends| days_until(ends, now_seconds))
     }
+}
+
+/// When the first certificate of a PEM text ends, in seconds since 1970.
+pub(crate) fn ends_of(pem: &[u8]) -> Option<i64> {
+    certificate::ends(&CertificateDer::from_pem_slice(pem).ok()?)
+}
+
+/// Days until a moment, less than 0 once it has passed.
+pub(crate) fn days_until(ends: i64, now_seconds: i64) -> i64 {
+    (ends - now_seconds).div_euclid(86_400)
 }
 
 fn load(files: &TlsConfig) -> Result<Option<Current>, FrameError> {

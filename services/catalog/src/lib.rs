@@ -27,7 +27,7 @@ mod target;
 use mms_proto::catalog::v1::catalog_service_server::CatalogServiceServer;
 use mms_proto::catalog::v1::planning_service_server::PlanningServiceServer;
 use mms_proto::catalog::v1::scan_service_server::ScanServiceServer;
-use mms_server::{BoxError, Client, Context, Critical, Services, sized};
+use mms_server::{BoxError, Context, Critical, Services, sized};
 
 pub use config::{Config, PlanConfig, ScanConfig};
 
@@ -47,7 +47,7 @@ pub async fn start(context: Context<Config>) -> Result<Services, BoxError> {
     mms_server::telemetry::mask_lines(mms_http::redact::redact_known);
     mms_ends::guard_addresses(context.config.allow_loopback);
     let store = context.open_store(store::schema()).await?;
-    let registry = Client::new(&context.config.registry, context.service_token.as_ref())?;
+    let registry = context.channel(&context.config.registry)?;
     let bounds = Bounds {
         metadata_concurrency: context.config.scan.metadata_concurrency,
         plan_files: context.config.plan.files_in_memory,

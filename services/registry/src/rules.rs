@@ -18,7 +18,8 @@ pub use network::judge_network;
 
 /// All violations of a data source that are judged here.
 pub fn judge(source: &pb::DataSource, offline: Offline<'_>) -> Vec<FieldViolation> {
-    let mut judge = Judge { at: offline.at, secrets: offline.secrets, guard: offline.guard, found: Vec::new() };
+    let Offline { at, secrets, guard, denied_hosts, .. } = offline;
+    let mut judge = Judge { at, secrets, guard, denied_hosts, found: Vec::new() };
     if let Some(config) = source.databricks() {
         databricks::judge(config, offline, &mut judge);
     }

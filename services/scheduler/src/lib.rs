@@ -34,7 +34,7 @@ use mms_proto::scheduler::v1::job_service_server::JobServiceServer;
 use mms_proto::scheduler::v1::lineage_service_server::LineageServiceServer;
 use mms_proto::scheduler::v1::timer_service_server::TimerServiceServer;
 use mms_proto::scheduler::v1::worker_service_server::WorkerServiceServer;
-use mms_server::{BoxError, Client, Context, Critical, Services, sized};
+use mms_server::{BoxError, Context, Critical, Services, sized};
 
 pub use config::Config;
 
@@ -43,8 +43,7 @@ pub use config::Config;
 /// # Errors
 /// When the store cannot be opened, or a channel to another service cannot be made.
 pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
-    let token = ctx.service_token.as_ref();
-    let peers = peers::Peers::new(Client::new(&ctx.config.catalog, token)?, Client::new(&ctx.config.registry, token)?);
+    let peers = peers::Peers::new(ctx.channel(&ctx.config.catalog)?, ctx.channel(&ctx.config.registry)?);
     let store = ctx.open_store(store::schema()).await?;
     let leases = lease::clock::Leases::new(ctx.config.lease_term());
     let scheduler = scheduler::Scheduler::new(store, leases, peers, now_ms, fastrand::f64);

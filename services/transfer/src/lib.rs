@@ -36,7 +36,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mms_proto::transfer::v1::transfer_service_server::TransferServiceServer;
-use mms_server::{BoxError, Client, Context, Critical, Services, sized};
+use mms_server::{BoxError, Context, Critical, Services, sized};
 use tokio_util::sync::CancellationToken;
 
 pub use config::{BlockCodec, Config};
@@ -50,9 +50,8 @@ pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
     mms_http::install_crypto_provider();
     mms_server::telemetry::mask_lines(mms_http::redact::redact_known);
     mms_ends::guard_addresses(ctx.config.allow_loopback);
-    let token = ctx.service_token.as_ref();
     let config = &ctx.config;
-    let peers = peers::Peers::new(Client::new(&config.scheduler, token)?, Client::new(&config.registry, token)?);
+    let peers = peers::Peers::new(ctx.channel(&config.scheduler)?, ctx.channel(&config.registry)?);
     let lock = only_one(ctx.data_dir())?;
     let id = match &config.worker_id {
         Some(id) => id.clone(),

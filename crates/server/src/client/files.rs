@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use http::HeaderValue;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
-use super::{ClientConfig, ClientError};
+use super::{Client, ClientConfig, ClientError};
 use crate::reload::{Stamps, stamps};
 use crate::supervise::chain;
+use crate::tls::{days_until, ends_of};
 use crate::tokens::{SuiteToken, read_token};
 
 /// How often the files are looked at, at most.
@@ -22,6 +23,28 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Made {
     pub channel: Channel,
     authorization: Option<HeaderValue>,
+    /// When the certificate that it shows ends, in seconds since 1970.
+    ends: Option<i64>,
+}
+
+/// The channels of a process, whose certificates are looked at with its own.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Channels(Arc<Mutex<Vec<Arc<Files>>>>);
+
+impl Channels {
+    /// Has a channel looked at as long as the process lives.
+    pub fn watch(&self, client: &Client) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&client.files));
+    }
+
+    /// The service that each shows a certificate to, and the days until that ends.
+    pub fn days_left(&self, now_seconds: i64) -> Vec<(String, i64)> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // An idle channel has its files read here.
+        let ends = |files: &Arc<Files>| files.current(Instant::now()).ends;
+        let found = all.iter().filter_map(|files| Some((files.endpoint().to_owned(), ends(files)?)));
+        found.map(|(endpoint, ends)| (endpoint, days_until(ends, now_seconds))).collect()
+    }
 }
 
 /// The channel as its files have it.
@@ -106,12 +129,15 @@ fn make(config: &ClientConfig) -> Result<Made, ClientError> {
         .tcp_nodelay(true)
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20);
+    let mut ends = None;
     if let Some(file) = &config.ca_file {
         let read =
             |file: &PathBuf| std::fs::read(file).map_err(|source| ClientError::File { file: file.clone(), source });
         let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(file)?));
         if let (Some(cert), Some(key)) = (&config.cert_file, &config.key_file) {
-            tls = tls.identity(Identity::from_pem(read(cert)?, read(key)?));
+            let shown = read(cert)?;
+            ends = ends_of(&shown);
+            tls = tls.identity(Identity::from_pem(shown, read(key)?));
         }
         if let Some(name) = &config.server_name {
             tls = tls.domain_name(name);
@@ -120,5 +146,5 @@ fn make(config: &ClientConfig) -> Result<Made, ClientError> {
     }
     let token = config.token_file.as_deref().map(read_token).transpose()?;
     let authorization = token.and_then(|token| bearer(token.expose()));
-    Ok(Made { channel: endpoint.connect_lazy(), authorization })
+    Ok(Made { channel: endpoint.connect_lazy(), authorization, ends })
 }

@@ -11,6 +11,8 @@ use mms_proto::transfer::v1::transfer_service_client::TransferServiceClient;
 use mms_proto::{ApiError, ErrorReason};
 use mms_server::config::LimitsConfig;
 use mms_server::{Client, FrameConfig, SuiteToken};
+use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tonic::Code;
@@ -116,15 +118,62 @@ async fn reflection_and_health_have_bounds_of_their_own() {
 #[tokio::test]
 async fn metadata_beyond_the_limit_gets_a_status() {
     let running = serve(FrameConfig::default()).await;
-    let mut send = raw(running.addr).await.ready().await.unwrap();
-    let request = post(running.addr, GET).header("x-much", "y".repeat(60_000)).body(()).unwrap();
-    let (answer, _body) = send.send_request(request, true).unwrap();
-    let error = status(answer).await;
-    assert_eq!((error.code, error.reason), (Code::ResourceExhausted, ErrorReason::TooLarge), "{error}");
+    let mut send = raw(running.addr).await;
+    let mut ask = async |bytes: usize| {
+        send = send.clone().ready().await.unwrap();
+        let request = post(running.addr, GET).header("x-much", "y".repeat(bytes)).body(()).unwrap();
+        send.send_request(request, true).unwrap().0
+    };
+    for bytes in [17_000, 60_000, 250_000] {
+        let error = status(ask(bytes).await).await;
+        assert_eq!((error.code, error.reason), (Code::ResourceExhausted, ErrorReason::TooLarge), "{error}");
+    }
+    // What the transport does not let in, it answers itself, and the connection goes on.
+    assert_eq!(ask(270_000).await.await.unwrap().status(), 431);
+    assert_eq!(status(ask(17_000).await).await.reason, ErrorReason::TooLarge);
+}
+
+/// Decoding and validating what is large takes long, so it is done where no other call waits for it.
+#[test]
+fn a_large_request_holds_up_no_other_call() {
+    // One worker: who holds it up, holds up all.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let running = serve(FrameConfig::default()).await;
+        let mut send = raw(running.addr).await.ready().await.unwrap();
+        let (answer, mut body) = send.send_request(post(running.addr, GET).body(()).unwrap(), false).unwrap();
+        // A field that the contract does not have makes it large.
+        let mut message = get("blocks").encode_to_vec();
+        encode_key(1000, WireType::LengthDelimited, &mut message);
+        encode_varint(40_000, &mut message);
+        message.resize(message.len() + 40_000, 0);
+        let mut framed = vec![0];
+        framed.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+        framed.extend(message);
+        body.send_data(framed.into(), true).unwrap();
+        running.chosen.entered.notified().await;
+        running.client().get_transfer(get("fine")).await.unwrap();
+        running.chosen.unblock();
+        let (head, mut body) = answer.await.unwrap().into_parts();
+        assert!(tonic::Status::from_header_map(&head.headers).is_none(), "{head:?}");
+        while body.data().await.is_some() {}
+        let status = tonic::Status::from_header_map(&body.trailers().await.unwrap().unwrap()).unwrap();
+        assert_eq!(status.code(), Code::Ok, "{status:?}");
+    });
+}
+
+#[tokio::test]
+async fn one_connection_has_so_many_streams() {
+    let running = serve(limits(|limits| limits.streams_per_connection = 3)).await;
+    let mut send = raw(running.addr).await;
+    send = send.ready().await.unwrap();
+    let (answer, _body) = send.send_request(post(running.addr, GET).body(()).unwrap(), true).unwrap();
+    assert_eq!(answer.await.unwrap().status(), 200);
+    assert_eq!(send.current_max_send_streams(), 3, "what the transport holds every caller to");
 }
 
 /// Whether the other end closes a connection within some time.
-async fn closes(stream: &mut TcpStream) -> bool {
+pub async fn closes(stream: &mut TcpStream) -> bool {
     tokio::time::timeout(PATIENCE, async {
         let mut bytes = [0; 1024];
         while stream.read(&mut bytes).await.is_ok_and(|read| read > 0) {}

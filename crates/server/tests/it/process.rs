@@ -114,3 +114,18 @@ fn sigterm_ends_it_well_and_logs_are_json_lines() {
     }
     assert!(log.iter().any(|line| line.contains("draining")), "{log:#?}");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn its_memory_gets_into_no_core_file_and_its_files_are_its_owner_s() {
+    let mut child = minimal().stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("serving")));
+    let told = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", child.id())).unwrap();
+    let (limits, status) = (told("limits"), told("status"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    assert!(status.lines().any(|line| line == "Umask:\t0077"), "{status}");
+}

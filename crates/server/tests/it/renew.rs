@@ -184,14 +184,24 @@ fn certificate(folder: &Path, days: i64) -> TlsConfig {
     }
 }
 
-#[tokio::test]
-async fn a_certificate_that_runs_out_within_two_weeks_is_said_in_log_and_health_until_it_is_renewed() {
+/// What is logged on this thread, on which all of a test runs, as long as the guard is held.
+fn logged() -> (Lines, tracing::subscriber::DefaultGuard) {
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    // Of this thread, on which all of this test runs.
-    let _logged = tracing::subscriber::set_default(subscriber);
-    let said = |what: &str| String::from_utf8_lossy(&lines.0.lock().unwrap()).contains(what);
+    (lines, tracing::subscriber::set_default(subscriber))
+}
+
+impl Lines {
+    fn say(&self, what: &str) -> bool {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).contains(what)
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_runs_out_within_two_weeks_is_said_in_log_and_health_until_it_is_renewed() {
+    let (lines, _guard) = logged();
+    let said = |what: &str| lines.say(what);
     let start = async |folder: &Path, days| {
         let tokens_file = Some(private(folder, "tokens.toml", &tokens(&[("the-token-of-somebody", "")])));
         serve(FrameConfig { tls: certificate(folder, days), tokens_file, ..FrameConfig::default() }).await
@@ -220,4 +230,46 @@ async fn a_certificate_that_runs_out_within_two_weeks_is_said_in_log_and_health_
     let folder = tempfile::tempdir().unwrap();
     start(folder.path(), -1).await;
     until("the log does not say that it has expired", async || said("has expired: renew it")).await;
+}
+
+#[tokio::test]
+async fn so_is_one_that_a_channel_shows() {
+    let (lines, _guard) = logged();
+    let folder = tempfile::tempdir().unwrap();
+    let own = certificate(folder.path(), 10);
+    let config = ClientConfig {
+        // Nobody is there, and nobody calls.
+        endpoint: "https://127.0.0.1:1".into(),
+        ca_file: own.cert_file.clone(),
+        cert_file: own.cert_file,
+        key_file: own.key_file,
+        ..ClientConfig::default()
+    };
+    let server = BoundServer::bind("transfer", FrameConfig::default()).await.unwrap();
+    let (at, stop) = (server.local_addr(), CancellationToken::new());
+    let serving = tokio::spawn(server.serve((), stop.clone(), |context| async move {
+        context.channel(&config)?;
+        Ok(Services::new())
+    }));
+    let mut health = HealthClient::new(Client::new(&ClientConfig::to(format!("http://{at}")), None).unwrap());
+    let mut serves = async || {
+        let answer = health.check(HealthCheckRequest { service: "mms.certificate".into() }).await;
+        answer.ok().map(|answer| answer.into_inner().status() == ServingStatus::Serving)
+    };
+    until("health does not say it", async || serves().await == Some(false)).await;
+    until("the log does not say it", async || lines.say("shown to https://127.0.0.1:1 runs out: renew it")).await;
+    certificate(folder.path(), 90);
+    until("health does not see the renewed one", async || {
+        hangup();
+        serves().await == Some(true)
+    })
+    .await;
+    certificate(folder.path(), -1);
+    until("the log does not say that it has expired", async || {
+        hangup();
+        lines.say("shown to https://127.0.0.1:1 has expired: renew it")
+    })
+    .await;
+    stop.cancel();
+    serving.await.unwrap().unwrap();
 }

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use mms_proto::transfer::v1::transfer_service_client::TransferServiceClient;
@@ -23,6 +24,21 @@ use tonic::{Request, Response, Status};
 pub struct Chosen {
     pub entered: Arc<Notify>,
     pub gate: Arc<Notify>,
+    latch: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Chosen {
+    /// Holds up its thread, as a long computation does, until somebody else opens; whether somebody did.
+    fn block(&self) -> bool {
+        self.entered.notify_one();
+        let open = self.latch.0.lock().unwrap();
+        *self.latch.1.wait_timeout_while(open, Duration::from_secs(20), |open| !*open).unwrap().0
+    }
+
+    pub fn unblock(&self) {
+        *self.latch.0.lock().unwrap() = true;
+        self.latch.1.notify_all();
+    }
 }
 
 type Watch = Pin<Box<dyn Stream<Item = Result<WatchTransferResponse, Status>> + Send>>;
@@ -41,6 +57,7 @@ impl TransferService for Chosen {
             "panic" => panic!("a handler panicked on purpose"),
             "bare" => return Err(Status::unknown("text for the log only")),
             "never" => std::future::pending().await,
+            "blocks" => assert!(self.block(), "nobody else was served meanwhile"),
             "wait" => {
                 self.entered.notify_one();
                 self.gate.notified().await;

@@ -1,5 +1,6 @@
 //! TLS from configured certificates, with and without client certificates.
 
+use crate::hostile::closes;
 use crate::support::{get, private, serve};
 use mms_proto::transfer::v1::transfer_service_client::TransferServiceClient;
 use mms_server::config::TlsConfig;
@@ -36,6 +37,22 @@ async fn calls_pass_over_tls_and_only_with_the_right_authority() {
     let mut stranger = TransferServiceClient::new(Client::new(&config(other), None).unwrap());
     stranger.get_transfer(get("fine")).await.unwrap_err();
     running.client().get_transfer(get("fine")).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_go_on_is_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["mms.test".to_owned()]).unwrap();
+    let tls = TlsConfig {
+        cert_file: Some(private(folder.path(), "cert.pem", &made.cert.pem())),
+        key_file: Some(private(folder.path(), "key.pem", &made.signing_key.serialize_pem())),
+        ..TlsConfig::default()
+    };
+    let mut frame = FrameConfig { tls, ..FrameConfig::default() };
+    frame.limits.handshake_seconds = 1;
+    let running = serve(frame).await;
+    let mut silent = tokio::net::TcpStream::connect(running.addr).await.unwrap();
+    assert!(closes(&mut silent).await, "it never said a word");
 }
 
 #[tokio::test]

@@ -84,7 +84,7 @@ impl Api {
         public.display_name = super::default_display_name(public.display_name, id);
         let secrets = sent.clone().over(&old, &kept(stays(&public), paths));
         found.extend(redirected("network_connection", destination::of_network(&current, &public), &sent, &secrets));
-        found.extend(judge_network(&public, &secrets, &self.core.guard, "network_connection"));
+        found.extend(judge_network(&public, &secrets, &self.core.guard, &self.core.denied_hosts, "network_connection"));
         refuse(found)?;
         let reroutes = destination::reroutes(&current, &public);
         if let (Some(user), false) = (&user, reroutes.is_empty()) {
@@ -100,6 +100,7 @@ impl Api {
             at: "data_source",
             secrets,
             guard: &self.core.guard,
+            denied_hosts: &self.core.denied_hosts,
             allow_local_files: self.core.allow_local_files,
             now_ms: self.core.now_ms(),
         }

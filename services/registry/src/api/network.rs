@@ -31,7 +31,7 @@ impl Api {
         let given = request.network_connection.clone().unwrap_or_default();
         let (public, secrets) = split(&clear_output_only(&given));
         let mut found = violations(&request);
-        found.extend(judge_network(&public, &secrets, &self.core.guard, "network_connection"));
+        found.extend(judge_network(&public, &secrets, &self.core.guard, &self.core.denied_hosts, "network_connection"));
         refuse(found)?;
         let now_ms = self.core.now_ms();
         let uid = uuid::Uuid::now_v7();

@@ -16,10 +16,10 @@ use super::judge::{Judge, Offline};
 use crate::secrets::item_path;
 
 pub(super) fn judge(config: &pb::DatabricksSource, offline: Offline<'_>, judge: &mut Judge<'_>) {
-    if !config.workspace_url.is_empty()
-        && let Err(error) = config.workspace_url.parse::<WorkspaceUrl>()
-    {
-        judge.add("databricks.workspace_url", error.to_string());
+    match config.workspace_url.parse::<WorkspaceUrl>() {
+        _ if config.workspace_url.is_empty() => {}
+        Ok(workspace) => judge.reachable("databricks.workspace_url", workspace.base()),
+        Err(error) => judge.add("databricks.workspace_url", error.to_string()),
     }
     if config.catalog.chars().any(|c| c == '.' || c == '/' || c.is_control()) {
         judge.add("databricks.catalog", "cannot have a dot, a slash or a control character: it is one catalog's name");

@@ -16,6 +16,8 @@ pub struct Offline<'a> {
     pub secrets: &'a Secrets,
     /// Where its references may lead.
     pub guard: &'a Guard,
+    /// What the operator never lets be called.
+    pub denied_hosts: &'a [String],
     /// Whether files of the machine may be a source.
     pub allow_local_files: bool,
     /// The time, in ms.
@@ -27,6 +29,7 @@ pub struct Judge<'a> {
     pub at: &'a str,
     pub secrets: &'a Secrets,
     pub guard: &'a Guard,
+    pub denied_hosts: &'a [String],
     pub found: Vec<FieldViolation>,
 }
 
@@ -81,8 +84,19 @@ impl Judge<'_> {
         } else if url.query().is_some() || url.fragment().is_some() {
             self.add(field, "must not have a query or fragment");
         } else {
+            self.reachable(field, &url);
             return Some(url);
         }
         None
+    }
+
+    /// What could never be connected to is said before it is stored. Of a name, that shows only when it is resolved.
+    pub fn reachable(&mut self, field: &str, url: &Url) {
+        if mms_ends::is_denied_for_good(url, self.denied_hosts) {
+            let host = url.host_str().unwrap_or_default();
+            let text =
+                format!("{host} is denied: this registry never connects to it, whatever a network connection says");
+            self.add(field, text);
+        }
     }
 }

@@ -15,9 +15,10 @@ pub fn judge_network(
     network: &pb::NetworkConnection,
     secrets: &Secrets,
     guard: &Guard,
+    denied_hosts: &[String],
     at: &str,
 ) -> Vec<FieldViolation> {
-    let mut judge = Judge { at, secrets, guard, found: Vec::new() };
+    let mut judge = Judge { at, secrets, guard, denied_hosts, found: Vec::new() };
     proxy(&network.proxy_url, &mut judge);
     for field in ["proxy_authorization", "client_key_pem"] {
         judge.optional_secret(field);
@@ -36,9 +37,14 @@ pub fn judge_network(
     let mut hosts: Vec<_> = network.host_overrides.iter().collect();
     hosts.sort();
     for (host, address) in hosts {
-        if host.is_empty() || host_override(address).is_none() {
-            let text = format!("value {address:?} is not an address: write ip or ip:port");
-            judge.add(&format!("host_overrides[{host:?}]"), text);
+        let field = format!("host_overrides[{host:?}]");
+        match host_override(address).filter(|_| !host.is_empty()) {
+            None => judge.add(&field, format!("value {address:?} is not an address: write ip or ip:port")),
+            Some(address) => {
+                if let Ok(url) = Url::parse(&format!("https://{address}")) {
+                    judge.reachable(&field, &url);
+                }
+            }
         }
     }
     for (field, hosts) in [("allowed_hosts", &network.allowed_hosts), ("plain_http_hosts", &network.plain_http_hosts)] {
@@ -62,6 +68,8 @@ fn proxy(text: &str, judge: &mut Judge<'_>) {
         judge.add("proxy_url", error.to_string());
     } else if Url::parse(text).is_ok_and(|url| !url.username().is_empty() || url.password().is_some()) {
         judge.add("proxy_url", "holds a user or password: use proxy_authorization");
+    } else if let Ok(url) = Url::parse(text) {
+        judge.reachable("proxy_url", &url);
     }
 }
 

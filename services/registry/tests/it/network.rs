@@ -1,6 +1,6 @@
 //! Network connections: what they hold, who holds them, and that they are really used.
 
-use crate::common::{Ends, Registry, refusal};
+use crate::common::{Ends, Registry, refusal, source};
 use mms_proto::ErrorReason as Reason;
 use mms_proto::registry::v1 as pb;
 use pb::check_network_connection_response::Event;
@@ -153,6 +153,66 @@ async fn of_a_denied_address_a_check_tells_that_it_is_denied_and_nothing_else() 
     let get = pb::GetNetworkConnectionRequest { name: "networkConnections/open".into() };
     let shown = registry.networks().get_network_connection(get).await.unwrap().into_inner().network_connection.unwrap();
     assert!(shown.denied_hosts.is_empty() && shown.plain_http_hosts.len() == 3, "{shown:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_never_be_called_is_refused_with_its_field_before_it_is_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let denied_hosts = vec!["10.1.0.0/16".to_owned(), "*.corp.example".to_owned()];
+    let config = mms_registry::Config { denied_hosts, ..crate::common::config(dir.path()) };
+    let registry = Registry::with(dir.path(), config).await;
+    let made = |change: fn(&mut pb::DataSource)| {
+        let mut source = source();
+        change(&mut source);
+        source
+    };
+    let cases: [(pb::DataSource, &[&str]); 4] = [
+        (
+            made(|source| source.databricks_mut().unwrap().workspace_url = "https://169.254.169.254".into()),
+            &["data_source.databricks.workspace_url"],
+        ),
+        (
+            made(|source| {
+                let target = source.max_compute.as_mut().unwrap();
+                target.endpoint = "https://[::ffff:100.100.100.200]/api".into();
+                target.tunnel_endpoint = "https://10.1.2.3".into();
+            }),
+            &["data_source.max_compute.endpoint", "data_source.max_compute.tunnel_endpoint"],
+        ),
+        (
+            made(|source| source.databricks_mut().unwrap().workspace_url = "https://db.corp.example".into()),
+            &["data_source.databricks.workspace_url"],
+        ),
+        // A network connection may name it, now or later.
+        (made(|source| source.databricks_mut().unwrap().workspace_url = "https://10.2.0.1".into()), &[]),
+    ];
+    for (at, (source, fields)) in cases.into_iter().enumerate() {
+        let request = pb::CreateDataSourceRequest {
+            data_source_id: format!("source-{at}"),
+            data_source: Some(source),
+            ..Default::default()
+        };
+        let answer = registry.sources().create_data_source(request).await;
+        let found = answer.map_or_else(|status| refusal(&status).1, |_| Vec::new());
+        assert_eq!(found, fields);
+    }
+    let update = pb::UpdateDataSourceRequest {
+        name: "dataSources/source-3".into(),
+        data_source: Some(made(|source| source.max_compute.as_mut().unwrap().endpoint = "https://10.1.2.3/api".into())),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["max_compute.endpoint".into()] }),
+        ..Default::default()
+    };
+    let status = registry.sources().update_data_source(update).await.unwrap_err();
+    assert!(refusal(&status).1.contains(&"data_source.max_compute.endpoint".to_owned()), "{status:?}");
+
+    let network = pb::NetworkConnection {
+        proxy_url: "socks5h://169.254.169.254:1080".into(),
+        host_overrides: [("a.example".to_owned(), "10.1.2.3:443".to_owned())].into(),
+        ..Default::default()
+    };
+    let status = registry.networks().create_network_connection(create("n", network)).await.unwrap_err();
+    let fields = ["network_connection.proxy_url", "network_connection.host_overrides[\"a.example\"]"];
+    assert_eq!(refusal(&status).1, fields);
 }
 
 #[tokio::test(flavor = "multi_thread")]

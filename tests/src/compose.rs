@@ -1,0 +1,145 @@
+//! `deploy/compose.yaml` on this machine: its containers as processes, with the commands, settings and mounts that the file
+//! gives them. What `docker compose` does with them is done here, as an operator would see it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context;
+use serde_json::Value;
+
+use crate::process::{Process, program};
+use crate::sandbox::free_port;
+use crate::suite::SERVICES;
+
+/// The file, and what runs of it.
+pub struct Compose {
+    file: Value,
+    /// What is mounted from beside the file: a folder for each service.
+    secrets: PathBuf,
+    /// Where volumes and logs lie.
+    folder: PathBuf,
+    /// Where each service listens.
+    pub ports: BTreeMap<&'static str, u16>,
+    /// Further settings of services.
+    settings: Vec<(String, String)>,
+    running: BTreeMap<String, Process>,
+}
+
+/// The file as it is in the project.
+///
+/// # Errors
+/// It is no YAML.
+pub fn file() -> anyhow::Result<Value> {
+    let text = std::fs::read_to_string(crate::peers::root().join("deploy/compose.yaml"))?;
+    Ok(serde_saphyr::from_str(&text)?)
+}
+
+impl Compose {
+    /// Nothing runs yet.
+    ///
+    /// # Errors
+    /// The file is none.
+    pub fn new(secrets: &Path, folder: &Path) -> anyhow::Result<Self> {
+        let ports = SERVICES.into_iter().map(|service| Ok((service, free_port()?))).collect::<anyhow::Result<_>>()?;
+        let (secrets, folder) = (secrets.to_owned(), folder.to_owned());
+        Ok(Self { file: file()?, secrets, folder, ports, settings: Vec::new(), running: BTreeMap::new() })
+    }
+
+    /// One more line of a service's environment.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.settings.push((key.to_owned(), value.to_owned()));
+    }
+
+    /// The folder of a service's volume.
+    #[must_use]
+    pub fn volume(&self, service: &str) -> PathBuf {
+        self.folder.join("data").join(service)
+    }
+
+    /// The containers' addresses and paths as this machine's.
+    fn here(&self, text: &str, service: &str) -> String {
+        let mut text = text
+            .replace("/etc/mms", &self.secrets.join(service).display().to_string())
+            .replace("/var/lib/mms", &self.folder.join("data").display().to_string());
+        for (at, name) in SERVICES.iter().enumerate() {
+            let port = self.ports[name];
+            text = text.replace(&format!("https://{name}:{}", 7401 + at), &format!("https://localhost:{port}"));
+            if *name == service {
+                text = text.replace(&format!("0.0.0.0:{}", 7401 + at), &format!("127.0.0.1:{port}"));
+            }
+        }
+        text
+    }
+
+    /// What a container of a service runs: the command of the file, or these words instead.
+    ///
+    /// # Errors
+    /// The file has no such service.
+    pub fn command(&self, service: &str, instead: &[&str]) -> anyhow::Result<Command> {
+        let described = &self.file["services"][service];
+        let words = described["command"].as_array().with_context(|| format!("the command of {service}"))?;
+        let words: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
+        let words = if instead.is_empty() { words.as_slice() } else { instead };
+        let mut command = Command::new(program(words[0])?);
+        command.args(&words[1..]);
+        for (key, value) in described["environment"].as_object().context("an environment")? {
+            command.env(key, self.here(value.as_str().context("text")?, service));
+        }
+        let own = format!("MMS_{}__", service.to_uppercase());
+        command.envs(self.settings.iter().filter(|(key, _)| key.starts_with(&own)).map(|(key, value)| (key, value)));
+        Ok(command)
+    }
+
+    /// Starts a service in the background.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub fn begin(&mut self, service: &str, instead: &[&str]) -> anyhow::Result<()> {
+        let process = Process::start(service, &mut self.command(service, instead)?, &self.folder)?;
+        self.running.insert(service.to_owned(), process);
+        Ok(())
+    }
+
+    /// What runs of a service.
+    ///
+    /// # Errors
+    /// Nothing does.
+    pub fn process(&mut self, service: &str) -> anyhow::Result<&mut Process> {
+        self.running.get_mut(service).with_context(|| format!("{service} does not run"))
+    }
+
+    /// Waits until a service serves.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn serves(&mut self, service: &str) -> anyhow::Result<()> {
+        let serving = |line: &str| line.contains("\"serving\"").then_some(());
+        self.process(service)?.says(serving).await
+    }
+
+    /// Ends a service with SIGTERM, if it runs.
+    ///
+    /// # Errors
+    /// It does not end well.
+    pub fn stop(&mut self, service: &str) -> anyhow::Result<()> {
+        let Some(mut process) = self.running.remove(service) else { return Ok(()) };
+        let status = process.terminate()?;
+        anyhow::ensure!(status.success(), "{service} ended with {status}: {}", process.log());
+        Ok(())
+    }
+
+    /// Forgets a service that has ended.
+    ///
+    /// # Errors
+    /// Nothing runs of it.
+    pub fn forget(&mut self, service: &str) -> anyhow::Result<()> {
+        self.running.remove(service).map(drop).with_context(|| format!("{service} does not run"))
+    }
+
+    /// The last lines of all logs.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        self.running.iter().map(|(name, process)| format!("--- {name}\n{}\n", process.log())).collect()
+    }
+}
