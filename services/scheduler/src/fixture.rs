@@ -38,6 +38,8 @@ pub struct Given {
     pub review: bool,
     /// Its limits; 0: as usual.
     pub limits: Limits,
+    /// A table that is still to be planned.
+    pub unplanned: Option<&'static str>,
 }
 
 /// The job's key.
@@ -323,7 +325,9 @@ pub fn seed_job(
         Asked { uid: key.job.clone(), spec, review: given.review, create_time_ms: at.now_ms, ..Asked::default() };
     calls::create(tx, key, Job::new(asked))?;
     let chosen = TablePlan::new(TableDecision::Move, DecisionReason::InSchema, "");
-    tasks::list(tx, at, key, &key.job, vec![("s".to_owned(), "t".to_owned(), chosen)])?;
+    let names = ["t"].into_iter().chain(given.unplanned);
+    let tables = names.map(|name| ("s".to_owned(), name.to_owned(), chosen.clone())).collect();
+    tasks::list(tx, at, key, &key.job, tables)?;
     tasks::listed(tx, at, key, &key.job, limits)?;
     plan_table(tx, at, key, units, definition)?;
     tasks::finish(tx, at, key, &key.job)

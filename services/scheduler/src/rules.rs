@@ -53,7 +53,7 @@ fn what_has_states_is_stored_in_one_place() {
         ("&JOBS", &["job/stored.rs"][..]),
         ("&TASKS", &["job/rollup.rs", "plan/tasks.rs", "lease/heartbeat.rs"]),
         ("&JOB_TABLES", &["job/rollup.rs", "plan/tasks.rs", "job/change.rs"]),
-        ("&INTENTS", &["commit/intent.rs"]),
+        ("&INTENTS", &["commit/intent.rs", "commit/handed.rs"]),
         ("&UNITS", &["commit/claim.rs", "commit/intent.rs"]),
     ] {
         let put = format!("put({table},");

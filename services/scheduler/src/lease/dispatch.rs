@@ -73,7 +73,7 @@ pub fn candidates(read: &impl Read, at: &Moment, worker: &Worker, max: usize) ->
     loop {
         let page = read.index_page(&JOBS, &LIVE_JOBS, &Scope::all(), next.as_ref(), 100)?;
         for (key, job) in page.items {
-            if !job.state.dispatches() || job.spec().pool != worker.pool {
+            if !job.dispatches() || job.spec().pool != worker.pool {
                 continue;
             }
             // The source's bound holds over all its jobs, and the job's over its own tasks.
@@ -144,7 +144,9 @@ fn known(read: &impl Read, table: &JobTable) -> Result<AtTarget> {
 
 /// Whether a worker has all that a task asks.
 fn able(read: &impl Read, worker: &Worker, key: &TaskKey, task: &Task) -> Result<bool> {
-    let Some(table) = read.get(&JOB_TABLES, &task.table_key(&key.job))? else { return Ok(false) };
+    let table = read.get(&JOB_TABLES, &task.table_key(&key.job))?;
+    // Not the tasks of a table that is only stored in part, or is planned anew.
+    let Some(table) = table.filter(|table| table.planned) else { return Ok(false) };
     let known = known(read, &table)?;
     if known.is_stale() || !task.is_of_generation(known.generation()) {
         // What it did, or would begin with, is being taken back.

@@ -46,9 +46,7 @@ pub fn of(worker: &Worker, task: &Task, table: &JobTable) -> Vec<String> {
 
 /// Why nothing of a job that has tasks to be leased is leased, if that is so because no worker can.
 pub fn everywhere(read: &impl Read, key: &JobKey, job: &Job) -> Result<Option<Reason>> {
-    if !job.state.dispatches()
-        || !read.index_keys(&TASKS, &LEASED_TASKS, &Scope::prefix(key), None, 1)?.items.is_empty()
-    {
+    if !job.dispatches() || !read.index_keys(&TASKS, &LEASED_TASKS, &Scope::prefix(key), None, 1)?.items.is_empty() {
         return Ok(None);
     }
     let Some((task_key, task)) = read.index_page(&TASKS, &READY_TASKS, &Scope::prefix(key), None, 1)?.items.pop()

@@ -1,7 +1,11 @@
 //! Plans jobs: turns a scope into tables, has each table pinned by the catalog, has its files spooled ([`super::spool`]),
 //! and hands the rest to [`super::tasks`]. A plan that was interrupted goes on with the first table that is not planned.
 
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
 use catalog::pin_table_response::Part;
+use futures::{StreamExt, stream};
 use mms_proto::catalog::v1 as catalog;
 use mms_proto::error::finding_text;
 use mms_proto::registry::v1 as registry;
@@ -9,6 +13,9 @@ use mms_proto::scheduler::v1::{DecisionReason, TableDecision, UnsupportedTables}
 use mms_proto::types::v1::{MigrationState, Severity};
 use mms_proto::{ErrorReason, FindingReason};
 use mms_store::{Read, Scope as Rows, Store, StoreError};
+use tokio::sync::{Mutex, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::scope::{self, Chosen, Scope};
@@ -21,7 +28,7 @@ use crate::name;
 use crate::peers::broken;
 use crate::record::{Finding, Job, Limits, Reason, Spec, TablePlan, Unit, backoff};
 use crate::scheduler::Scheduler;
-use crate::store::JOB_TABLES;
+use crate::store::{JOB_TABLES, JOBS, MANIFESTS};
 
 /// Defaults of a data source's settings, as its contract states them.
 const MAX_CONCURRENT_TASKS: i32 = 20;
@@ -32,86 +39,143 @@ const OF_KIND: [FindingReason; 3] =
     [FindingReason::KindUnsupported, FindingReason::ShallowCloneUnsupported, FindingReason::FormatUnsupported];
 /// Most tables of one job.
 const TABLES_MAX: usize = 100_000;
+/// Jobs that are planned at once.
+const JOBS_AT_ONCE: usize = 32;
+/// Tables of one source that are planned at once.
+const TABLES_AT_A_TIME: usize = 4;
 /// Tables of the scope that one commit stores.
 const TABLES_AT_ONCE: usize = 5_000;
 
-/// Plans every job that is to be planned, until the token is cancelled.
+/// Plans every job that is to be planned, each beside the others, until the token is cancelled.
 pub async fn run(scheduler: Scheduler, stop: CancellationToken) {
     let mut changes = scheduler.store.subscribe();
-    let mut failures = 0;
+    let mut lanes = Lanes::default();
+    let mut plans = JoinSet::new();
+    let mut busy: HashSet<JobKey> = HashSet::new();
+    let mut resting: HashMap<JobKey, Rest> = HashMap::new();
     loop {
         changes.mark_unchanged();
-        let pause = match plan_all(&scheduler, &stop).await {
-            Ok(()) => {
-                failures = 0;
-                None
+        match scheduler.store.read(|read| tasks::planning(read)) {
+            Err(error) => tracing::error!(%error, "the jobs that are to be planned could not be read"),
+            Ok(jobs) => {
+                resting.retain(|key, _| jobs.iter().any(|(job, _)| job == key));
+                let now = Instant::now();
+                for (key, job) in jobs {
+                    let rests = resting.get(&key).is_some_and(|rest| rest.until > now);
+                    if !rests && busy.len() < JOBS_AT_ONCE && busy.insert(key.clone()) {
+                        let (scheduler, lane, stop) = (scheduler.clone(), lanes.of(&key), stop.clone());
+                        plans.spawn(async move { (plan_once(&scheduler, &lane, &stop, &key, &job).await, key) });
+                    }
+                }
             }
-            Err(error) => {
-                failures += 1;
-                tracing::warn!(%error, failures, "planning is interrupted and tried again");
-                Some(backoff(failures.min(6), scheduler.random()))
-            }
-        };
+        }
+        let wake = resting.iter().filter(|(key, _)| !busy.contains(*key)).map(|(_, rest)| rest.until).min();
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
-            changed = changes.changed(), if pause.is_none() => if changed.is_err() { return },
+            changed = changes.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
+            Some(ended) = plans.join_next() => match ended {
+                Ok((outcome, key)) => {
+                    busy.remove(&key);
+                    rest(&scheduler, &mut resting, key, outcome);
+                }
+                Err(broken) if broken.is_panic() => std::panic::resume_unwind(broken.into_panic()),
+                Err(_) => {}
+            },
         }
     }
 }
 
-async fn plan_all(scheduler: &Scheduler, stop: &CancellationToken) -> Result<()> {
-    let mut first_error = None;
-    for (key, job) in scheduler.store.read(|read| tasks::planning(read))? {
-        if stop.is_cancelled() {
-            return Ok(());
-        }
-        // One job whose source does not answer must not hold up the others.
-        match plan_job(scheduler, stop, &key, &job).await {
-            Ok(()) => {}
-            // A job whose source was stopped by force is stopped too, by whoever holds the uses of sources.
-            Err(error) if error.is_transient() || error.is_source_stopped() => {
-                scheduler.waits.job(&key, reason_of(&error));
-                first_error = first_error.or(Some(error));
-            }
-            Err(error) => {
-                scheduler.waits.over(&key);
-                let reason = reason_of(&error);
-                let (uid, at) = (job.uid().to_owned(), scheduler.moment());
-                scheduler.store.commit(move |tx| tasks::fail(tx, &at, &key, &uid, reason)).await?;
-            }
-        }
-    }
-    first_error.map_or(Ok(()), Err)
+/// A job whose plan was interrupted waits.
+struct Rest {
+    failures: i32,
+    until: Instant,
 }
 
-async fn plan_job(scheduler: &Scheduler, stop: &CancellationToken, key: &JobKey, job: &Job) -> Result<()> {
-    let used = scheduler.peers.acquire(&key.data_source, &name::job_name(key)).await?;
+fn rest(scheduler: &Scheduler, resting: &mut HashMap<JobKey, Rest>, key: JobKey, outcome: Result<()>) {
+    let Err(error) = outcome else {
+        resting.remove(&key);
+        return;
+    };
+    let failures = resting.get(&key).map_or(0, |rest| rest.failures) + 1;
+    tracing::warn!(%error, failures, job = name::job_name(&key), "planning is interrupted and tried again");
+    let until = Instant::now() + backoff(failures.min(6), scheduler.random());
+    resting.insert(key, Rest { failures, until });
+}
+
+/// How many tables of each source are planned at once, over all its jobs: each has its log read by the catalog.
+#[derive(Default)]
+struct Lanes(HashMap<String, Arc<Semaphore>>);
+
+impl Lanes {
+    fn of(&mut self, job: &JobKey) -> Arc<Semaphore> {
+        self.0.retain(|_, lane| Arc::strong_count(lane) > 1);
+        let lane = self.0.entry(job.data_source.clone()).or_insert_with(|| Arc::new(Semaphore::new(TABLES_AT_A_TIME)));
+        Arc::clone(lane)
+    }
+}
+
+/// Plans what is not planned of a job. An error is one to try again after.
+async fn plan_once(
+    scheduler: &Scheduler,
+    lane: &Semaphore,
+    stop: &CancellationToken,
+    key: &JobKey,
+    job: &Job,
+) -> Result<()> {
+    match plan_job(scheduler, lane, stop, key, job).await {
+        Ok(()) => Ok(()),
+        // A job whose source was stopped by force is stopped too, by whoever holds the uses of sources.
+        Err(error)
+            if error.is_transient() || error.is_source_stopped() || matches!(error, SchedulerError::Store(_)) =>
+        {
+            scheduler.waits.job(key, reason_of(&error));
+            Err(error)
+        }
+        Err(error) => {
+            scheduler.waits.over(key);
+            let (key, uid, at) = (key.clone(), job.uid().to_owned(), scheduler.moment());
+            scheduler.store.commit(move |tx| tasks::fail(tx, &at, &key, &uid, reason_of(&error))).await
+        }
+    }
+}
+
+async fn plan_job(
+    scheduler: &Scheduler,
+    lane: &Semaphore,
+    stop: &CancellationToken,
+    key: &JobKey,
+    job: &Job,
+) -> Result<()> {
     if !job.scope_listed {
+        let used = scheduler.peers.acquire(&key.data_source, &name::job_name(key)).await?;
         let settings = used.data_source.and_then(|source| source.settings).unwrap_or_default();
         list(scheduler, key, job, settings).await?;
     }
-    let mut first_error = None;
-    for table_key in unplanned(&scheduler.store, key)? {
-        if stop.is_cancelled() {
-            return Ok(());
+    // As it is with its limits.
+    let Some(job) = &scheduler.store.read(|read| read.get(&JOBS, key))?.filter(|now| now.uid() == job.uid()) else {
+        return Ok(());
+    };
+    let storing = Mutex::new(());
+    let tables = unplanned(&scheduler.store, key)?;
+    let plan = |table| {
+        let storing = &storing;
+        async move {
+            let _place = lane.acquire().await;
+            if stop.is_cancelled() { Ok(false) } else { plan_or_wait(scheduler, storing, &table, job).await }
         }
-        scheduler.peers.acquire(&key.data_source, &name::job_name(key)).await?;
-        match plan_table(scheduler, &table_key, job).await {
+    };
+    let mut plans = stream::iter(tables).map(plan).buffer_unordered(TABLES_AT_A_TIME);
+    let mut first_error = None;
+    while let Some(planned) = plans.next().await {
+        match planned {
             Ok(true) => {}
             Ok(false) => {
                 scheduler.waits.over(key);
                 return Ok(());
             }
-            // The tables behind it are not its fault.
-            Err(error) if error.is_transient() => {
-                if scheduler.waits.table(&table_key, reason_of(&error)) {
-                    block_table(scheduler, &table_key, job, &error).await?;
-                } else {
-                    first_error = first_error.or(Some(error));
-                }
-            }
-            Err(error) => return Err(error),
+            // The tables beside it are not its fault.
+            Err(error) => first_error = first_error.or(Some(error)),
         }
     }
     if let Some(error) = first_error {
@@ -120,6 +184,16 @@ async fn plan_job(scheduler: &Scheduler, stop: &CancellationToken, key: &JobKey,
     scheduler.waits.over(key);
     let (key, uid, at) = (key.clone(), job.uid().to_owned(), scheduler.moment());
     scheduler.store.commit(move |tx| tasks::finish(tx, &at, &key, &uid)).await
+}
+
+/// Plans a table, or blocks it if its ends did not answer for long. False: the job is gone or stopped.
+async fn plan_or_wait(scheduler: &Scheduler, storing: &Mutex<()>, key: &TableKey, job: &Job) -> Result<bool> {
+    match plan_table(scheduler, storing, key, job).await {
+        Err(error) if error.is_transient() && scheduler.waits.table(key, reason_of(&error)) => {
+            block_table(scheduler, storing, key, job, &error).await
+        }
+        planned => planned,
+    }
 }
 
 fn unplanned(store: &Store, key: &JobKey) -> Result<Vec<TableKey>> {
@@ -225,17 +299,17 @@ fn limits(spec: &Spec, settings: registry::MigrationSettings) -> Limits {
 }
 
 /// Plans one table. False: the job is gone or stopped.
-async fn plan_table(scheduler: &Scheduler, key: &TableKey, job: &Job) -> Result<bool> {
+async fn plan_table(scheduler: &Scheduler, storing: &Mutex<()>, key: &TableKey, job: &Job) -> Result<bool> {
     if !drop_tasks(scheduler, key, job).await? {
         return Ok(false);
     }
     match spool(scheduler, key, job).await {
-        Ok(Some((plan, units))) => store_table(scheduler, key, job, plan, units).await,
+        Ok(Some((plan, units))) => store_table(scheduler, storing, key, job, plan, units).await,
         Ok(None) => Ok(false),
         Err(error) if error.is_transient() => Err(error),
         Err(error @ SchedulerError::Store(_)) if !is_too_large(&error) => Err(error),
         // What the catalog refuses for one table is that table's fault, not the job's.
-        Err(error) => block_table(scheduler, key, job, &error).await,
+        Err(error) => block_table(scheduler, storing, key, job, &error).await,
     }
 }
 
@@ -245,19 +319,28 @@ fn is_too_large(error: &SchedulerError) -> bool {
     matches!(error, SchedulerError::Store(ValueTooLarge { .. } | TransactionTooLarge { .. }))
 }
 
-async fn block_table(scheduler: &Scheduler, key: &TableKey, job: &Job, error: &SchedulerError) -> Result<bool> {
+async fn block_table(
+    scheduler: &Scheduler,
+    storing: &Mutex<()>,
+    key: &TableKey,
+    job: &Job,
+    error: &SchedulerError,
+) -> Result<bool> {
     let reason = reason_of(error);
     let plan = TablePlan::new(TableDecision::Blocked, DecisionReason::PlanFailed, &*reason.message);
-    store_table(scheduler, key, job, TablePlan { reason: Some(reason), ..plan }, Vec::new()).await
+    store_table(scheduler, storing, key, job, TablePlan { reason: Some(reason), ..plan }, Vec::new()).await
 }
 
+/// `storing` is held meanwhile: the tasks of a table follow each other.
 async fn store_table(
     scheduler: &Scheduler,
+    storing: &Mutex<()>,
     key: &TableKey,
     job: &Job,
     plan: TablePlan,
     units: Vec<Unit>,
 ) -> Result<bool> {
+    let _turn = storing.lock().await;
     let (count, moves) = (units.len(), plan.moves());
     let pieces = if moves { tasks::pieces(job, units, PieceBounds::default()) } else { vec![Vec::new()] };
     let last = pieces.len().saturating_sub(1);
@@ -291,6 +374,9 @@ async fn store_piece(scheduler: &Scheduler, key: &TableKey, job: &Job, piece: Pi
 
 /// Drops what is left of an earlier plan of a table. False: the job is gone or stopped.
 async fn drop_tasks(scheduler: &Scheduler, key: &TableKey, job: &Job) -> Result<bool> {
+    if scheduler.store.read(|read| read.get(&JOB_TABLES, key))?.is_some_and(|table| table.task_count == 0) {
+        return Ok(true);
+    }
     loop {
         let (own, uid, at) = (key.clone(), job.uid().to_owned(), scheduler.moment());
         match scheduler.store.commit(move |tx| tasks::drop_some(tx, &at, &own, &uid)).await? {
@@ -302,6 +388,10 @@ async fn drop_tasks(scheduler: &Scheduler, key: &TableKey, job: &Job) -> Result<
 }
 
 async fn clear_manifest(scheduler: &Scheduler, key: &TableKey) -> Result<()> {
+    // A commit waits for the disk.
+    if scheduler.store.read(|read| read.page(&MANIFESTS, &Rows::prefix(key), None, 1))?.items.is_empty() {
+        return Ok(());
+    }
     loop {
         let own = key.clone();
         if !scheduler.store.commit(move |tx| tasks::clear_manifest(tx, &own)).await? {

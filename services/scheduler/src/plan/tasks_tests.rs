@@ -2,7 +2,7 @@
 //! table is made.
 
 use super::*;
-use crate::fixture::{Fixture, Given, done, failed, job_key, plan, table_key, units};
+use crate::fixture::{Fixture, Given, done, failed, job_key, other_key, plan, table_key, units};
 use crate::job::calls;
 use crate::record::TaskState;
 use crate::store::{UNITS, UNTOLD_TABLES};
@@ -190,4 +190,35 @@ async fn a_table_that_is_more_than_one_commit_takes_is_stored() {
     assert!(matches!(store_pieces(&fixture, cut, 100).await, Stored::Yes));
     finish_plan(&fixture).await;
     assert_eq!((*fixture.job().state, fixture.job().counts.tasks_total), (JobState::Waiting, 80));
+}
+
+#[tokio::test]
+async fn a_table_that_is_planned_is_moved_while_others_are_not() {
+    let fixture = Fixture::new(1).await;
+    fixture.finish_one("a").await;
+    assert_eq!(fixture.job().state, JobState::Done);
+    fixture.another("k", Given { unplanned: Some("later"), ..Given::default() }, 5..7, "").await;
+    let key = other_key("k");
+    let granted = fixture.lease("b", 9).await;
+    assert_eq!(granted.iter().map(|granted| &granted.key.job).collect::<Vec<_>>(), [&key]);
+    assert_eq!(fixture.job_of(&key).state, JobState::Planning);
+    let (at, of) = (fixture.at(), TableKey { table: "later".to_owned(), ..table_key(&key) });
+    fixture
+        .commit(move |tx| {
+            let plan = TablePlan::new(TableDecision::Skipped, DecisionReason::KindUnsupported, "a view");
+            store(tx, &at, &of, "k", Piece { plan, tasks: Vec::new(), last: Some(0) })?;
+            finish(tx, &at, &of.job, "k")
+        })
+        .await
+        .expect("planned");
+    assert_eq!(fixture.job_of(&key).state, JobState::Running, "a task of it runs");
+}
+
+#[tokio::test]
+async fn a_plan_that_somebody_is_to_look_at_moves_nothing_before() {
+    let fixture = Fixture::new(1).await;
+    fixture.finish_one("a").await;
+    let given = Given { unplanned: Some("later"), review: true, ..Given::default() };
+    fixture.another("k", given, 5..7, "").await;
+    assert!(fixture.lease("a", 9).await.is_empty());
 }

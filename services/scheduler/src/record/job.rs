@@ -168,6 +168,12 @@ impl Job {
         self.scope_listed && self.counts.all_planned()
     }
 
+    /// Whether tasks of its planned tables may be leased: also while others are still planned, unless somebody is to look at the
+    /// whole plan first.
+    pub fn dispatches(&self) -> bool {
+        self.state.dispatches() || (self.state == JobState::Planning && self.scope_listed && self.is_approved())
+    }
+
     /// Whether its plan may run: nobody is to look at it, or somebody did.
     pub fn is_approved(&self) -> bool {
         !self.asked.review || self.approval.is_some()
@@ -246,7 +252,11 @@ impl Job {
         use JobEvent as E;
         use JobState as S;
         let state = *self.state;
-        let ready = if self.is_approved() { S::Waiting } else { S::PendingReview };
+        let ready = match self.is_approved() {
+            true if self.counts.tasks_running > 0 => S::Running,
+            true => S::Waiting,
+            false => S::PendingReview,
+        };
         let back = if self.is_planned() { ready } else { S::Planning };
         match (state, event) {
             (
