@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::guard::panicked;
 use self::places::Places;
 use crate::config::LimitsConfig;
+use crate::metrics::{Calls, Metrics};
 use crate::rights::Rights;
 
 /// What the layers of one process share.
@@ -26,6 +27,7 @@ use crate::rights::Rights;
 pub(crate) struct Shared {
     pub rights: Arc<Rights>,
     pub places: Places,
+    pub calls: Calls,
     /// Turns of the requests that are large.
     pub large: Semaphore,
     /// How long a request's body may take to arrive.
@@ -47,11 +49,13 @@ impl Shared {
         rights: Arc<Rights>,
         limits: &LimitsConfig,
         waiting: Vec<&'static str>,
+        metrics: &Metrics,
         drain: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
             rights,
-            places: Places::new(limits),
+            places: Places::new(limits, metrics),
+            calls: Calls::of(metrics),
             large: Semaphore::new(large_at_once()),
             body_time: Duration::from_secs(limits.body_seconds),
             max_message_bytes: limits.max_message_bytes,

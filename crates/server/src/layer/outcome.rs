@@ -1,4 +1,4 @@
-//! The one log line that every call ends with. Its level tells whose fault a failure is.
+//! What every call ends with: one log line, whose level tells whose fault a failure is, and its place in the metrics.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,18 +6,21 @@ use std::time::Instant;
 use tonic::{Code, Status};
 use tracing::{Level, Span};
 
+use crate::metrics::InFlight;
+
 /// A call whose end was not yet logged. Dropped before its end, it logs that the caller went away.
 #[derive(Debug)]
 pub(super) struct Outcome {
     path: Arc<str>,
     span: Span,
+    counted: InFlight,
     started: Instant,
     done: bool,
 }
 
 impl Outcome {
-    pub fn new(path: Arc<str>, span: Span) -> Self {
-        Self { path, span, started: Instant::now(), done: false }
+    pub fn new(path: Arc<str>, span: Span, counted: InFlight) -> Self {
+        Self { path, span, counted, started: Instant::now(), done: false }
     }
 
     /// The span of the call.
@@ -32,7 +35,9 @@ impl Outcome {
 
     fn log(&mut self, code: Code, message: &str) {
         self.done = true;
-        let millis = self.started.elapsed().as_secs_f64() * 1000.0;
+        let took = self.started.elapsed();
+        self.counted.end(code, took);
+        let millis = took.as_secs_f64() * 1000.0;
         let _entered = self.span.enter();
         self.span.record("rpc.grpc.status_code", i32::from(code));
         let level = level(code);
