@@ -16,6 +16,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use mms_store::Counted;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Histogram, Meter, MeterProvider};
 use opentelemetry_otlp::{MetricExporter, WithExportConfig};
@@ -112,8 +113,8 @@ impl Metrics {
             .build();
         let mut provider = SdkMeterProvider::builder().with_resource(resource).with_reader(page);
         if let Some(endpoint) = collector {
-            provider =
-                provider.with_periodic_exporter(MetricExporter::builder().with_tonic().with_endpoint(endpoint).build()?);
+            provider = provider
+                .with_periodic_exporter(MetricExporter::builder().with_tonic().with_endpoint(endpoint).build()?);
         }
         let provider = provider.build();
         let meter = provider.meter("mms");
@@ -139,6 +140,16 @@ impl Metrics {
         readers.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(read));
     }
 
+    /// Has the classes of a table's records followed, each with its labels.
+    pub fn follow_classes(&self, metric: Metric, counted: Counted, classes: Vec<(u32, Vec<(Label, &'static str)>)>) {
+        self.follow(metric, move |tell| {
+            let census = counted.now();
+            for (class, labels) in &classes {
+                tell(real(census.get(class).copied().unwrap_or(0)), labels);
+            }
+        });
+    }
+
     fn observe(&self, metric: Metric) -> Readers {
         let readers = Readers::default();
         let own = Arc::clone(&readers);
@@ -154,7 +165,9 @@ impl Metrics {
                 meter.f64_observable_counter(name).with_description(help).with_unit(unit).with_callback(ask).build(),
             ),
             Kind::Gauge => {
-                drop(meter.f64_observable_gauge(name).with_description(help).with_unit(unit).with_callback(ask).build());
+                drop(
+                    meter.f64_observable_gauge(name).with_description(help).with_unit(unit).with_callback(ask).build(),
+                );
             }
             Kind::Histogram => debug_assert!(false, "{name} is a histogram: it is recorded, not asked for"),
         }

@@ -21,8 +21,8 @@ use crate::observe::{Census, Counted, Flush, Observer};
 use crate::read::walk_rows;
 use crate::scope::Scope;
 use crate::sentinel::Sentinel;
-use crate::tally::Tally;
 use crate::table::Table;
+use crate::tally::Tally;
 use crate::tx::{Classes, MAX_TX_BYTES, Tx};
 
 /// How often a full disk is looked at again.

@@ -103,7 +103,15 @@ impl Store {
             .map_err(StoreError::io("start the committer of", Path::new(&sentinel.kind)))?;
         let most_places = options.queue.max(1);
         let places = Arc::new(Semaphore::new(most_places));
-        let handle = Handle { shared, inbox, places, most_places, revisions, full: told_full, incarnation: sentinel.incarnation()? };
+        let handle = Handle {
+            shared,
+            inbox,
+            places,
+            most_places,
+            revisions,
+            full: told_full,
+            incarnation: sentinel.incarnation()?,
+        };
         Ok(Self { handle: Arc::new(handle) })
     }
 

@@ -60,7 +60,7 @@ impl<K: Key, R: Message + Default> Table<K, R> {
         self
     }
 
-    /// Gives each record a class by which [`Store::count`](crate::Store::count) counts. It must be a pure function, and
+    /// Gives each record a class, 0 without this, by which [`Store::count`](crate::Store::count) counts. It must be a pure function, and
     /// of few values; nothing of it is stored.
     #[must_use]
     pub const fn classed(mut self, class: fn(&R) -> u32) -> Self {

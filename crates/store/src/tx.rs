@@ -72,7 +72,7 @@ impl<'a> Tx<'a> {
         let (framed, pieces) = value::encode(table.name, table.version, &record.encode_to_vec(), blob)?;
         let entries = entries(table, key, record)?;
         self.remove_old(table, key, &row, &entries)?;
-        self.classed(table, record, 1);
+        self.classed(table, Some(record), 1);
         self.blobs += 1;
         for entry in entries {
             self.set(entry, Some(Vec::new()))?;
@@ -115,10 +115,10 @@ impl<'a> Tx<'a> {
         Ok(())
     }
 
-    fn classed<K, R>(&mut self, table: &Table<K, R>, record: &R, by: i64) {
-        if let Some(class) = table.class {
-            *self.classes.entry((table.name, class(record))).or_default() += by;
-        }
+    /// Records without a class are of class 0.
+    fn classed<K, R>(&mut self, table: &Table<K, R>, record: Option<&R>, by: i64) {
+        let class = table.class.zip(record).map_or(0, |(class, record)| class(record));
+        *self.classes.entry((table.name, class)).or_default() += by;
     }
 
     /// Removes what hangs on the row as it is now: its pieces, and its index entries except those in `kept`.
@@ -130,9 +130,11 @@ impl<'a> Tx<'a> {
         kept: &BTreeSet<Vec<u8>>,
     ) -> Result<bool> {
         let Some(old) = View::get(self, row)? else { return Ok(false) };
-        if !table.indexes.is_empty() || table.class.is_some() {
+        if table.indexes.is_empty() && table.class.is_none() {
+            self.classed(table, None, -1);
+        } else {
             let (record, _) = decode(table, &old, self)?;
-            self.classed(table, &record, -1);
+            self.classed(table, Some(&record), -1);
             for entry in entries(table, key, &record)?.difference(kept) {
                 self.set(entry.clone(), None)?;
             }

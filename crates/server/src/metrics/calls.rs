@@ -50,10 +50,8 @@ impl Calls {
     /// A call begins.
     pub fn begin(&self, path: &str) -> InFlight {
         let (service, method) = names(path);
-        let method = [
-            KeyValue::new(Label::GrpcService.name(), service),
-            KeyValue::new(Label::GrpcMethod.name(), method),
-        ];
+        let method =
+            [KeyValue::new(Label::GrpcService.name(), service), KeyValue::new(Label::GrpcMethod.name(), method)];
         self.in_flight.add(1, &method);
         InFlight { calls: self.clone(), method }
     }

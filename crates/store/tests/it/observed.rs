@@ -13,6 +13,9 @@ struct Thing {
 
 static THINGS: Table<u64, Thing> = Table::new("things", 1).classed(|thing| thing.state);
 
+/// Its records have no class.
+static PLAIN: Table<u64, Thing> = Table::new("plain", 1);
+
 #[derive(Default)]
 struct Seen(Mutex<Vec<Flush>>);
 
@@ -59,6 +62,14 @@ async fn counts_follow_what_is_committed_and_survive_a_restart() {
         tx.delete(&THINGS, &4)
     };
     store.commit(many).await.unwrap();
+    let plain = store.count(&PLAIN).await.unwrap();
+    store
+        .commit(|tx| tx.put(&PLAIN, &1, &Thing::default()).and_then(|()| tx.put(&PLAIN, &1, &Thing::default())))
+        .await
+        .unwrap();
+    assert_eq!(plain.total(), 1);
+    store.commit(|tx| tx.delete(&PLAIN, &1)).await.unwrap();
+    assert_eq!(plain.total(), 0);
     // What fails has not happened.
     let failed = store.commit(move |tx| {
         many(tx)?;
