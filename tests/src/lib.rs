@@ -10,6 +10,7 @@ pub mod collector;
 pub mod echo;
 pub mod faults;
 pub mod gate;
+pub mod metrics;
 pub mod outsider;
 pub mod parts;
 pub mod peers;

@@ -1,0 +1,199 @@
+//! The metrics of four real processes while they scan and migrate: on each page is what docs/metrics.md says and nothing else,
+//! and every metric moves as documented. The same names reach the OTLP collector.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context;
+use mms_proto::scheduler::v1::JobSpec;
+use mms_proto::types::v1::MigrationState;
+use mms_server::{Client, ClientConfig};
+use mms_tests::collector::Collector;
+use mms_tests::metrics::{self, Page, Row};
+use mms_tests::parts::Parts;
+use mms_tests::sandbox::Sandbox;
+use mms_tests::suite::{SERVICES, Suite, everything};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+/// Jobs that are run at most until everything has moved: some of what moves does so for milliseconds only.
+const JOBS: usize = 20;
+
+/// Looks at one page without pause, from a thread of its own.
+struct Watched {
+    stop: Arc<AtomicBool>,
+    seen: Arc<Mutex<Vec<Page>>>,
+    thread: std::thread::JoinHandle<anyhow::Result<()>>,
+}
+
+impl Watched {
+    fn begin(address: String) -> Self {
+        let (stop, seen): (Arc<AtomicBool>, Arc<Mutex<Vec<Page>>>) = Default::default();
+        let (stopped, keep) = (stop.clone(), seen.clone());
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                let page = metrics::read(&metrics::text(&address)?)?;
+                let mut kept = keep.lock().unwrap_or_else(PoisonError::into_inner);
+                if kept.last() != Some(&page) {
+                    kept.push(page);
+                }
+                drop(kept);
+                // Each page costs the process some of its time.
+                std::thread::sleep(Duration::from_millis(3));
+            }
+            Ok(())
+        });
+        Self { stop, seen, thread }
+    }
+
+    fn pages(&self) -> Vec<Page> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn end(self) -> anyhow::Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| anyhow::anyhow!("the watcher panicked"))?
+    }
+}
+
+/// Whether a metric has moved from page to page: a counter or histogram up, a gauge anyhow.
+fn moved(row: &Row, pages: &[Page]) -> bool {
+    let totals: Vec<f64> = pages.iter().map(|page| page.get(&row.name).map_or(0.0, metrics::Family::total)).collect();
+    let changes = |pair: &[Page]| pair[0].get(&row.name) != pair[1].get(&row.name);
+    match row.kind.as_str() {
+        "gauge" => pages.windows(2).any(changes),
+        _ => totals.first() < totals.last() && totals.windows(2).all(|pair| pair[0] <= pair[1]),
+    }
+}
+
+/// What of the table a service's pages do not keep.
+fn faults(service: &str, table: &[Row], pages: &[Page]) -> anyhow::Result<Vec<String>> {
+    let last = pages.last().context("a page")?;
+    let own = |row: &&Row| row.services.iter().any(|name| name == service);
+    let known: BTreeSet<&String> = table.iter().filter(own).map(|row| &row.name).collect();
+    let mut faults: Vec<String> = last
+        .keys()
+        .filter(|name| !known.contains(name))
+        .map(|name| format!("{service} serves {name}, which its table does not have"))
+        .collect();
+    for row in table.iter().filter(own) {
+        let Some(family) = last.get(&row.name) else {
+            faults.push(format!("{service} does not serve {}", row.name));
+            continue;
+        };
+        if family.kind != row.kind || family.help != row.help {
+            faults.push(format!("{service}: {} is {family:?}, documented as {row:?}", row.name));
+        }
+        if family.labels() != row.labels {
+            faults.push(format!("{service}: {} has labels {:?}, not {:?}", row.name, family.labels(), row.labels));
+        }
+        let first = pages.first().and_then(|page| page.get(&row.name));
+        if row.in_job == "still" && first != Some(family) {
+            faults.push(format!("{service}: {} changed", row.name));
+        }
+    }
+    Ok(faults)
+}
+
+/// What should have moved in some service and did in none.
+fn unmoved(table: &[Row], watched: &BTreeMap<&str, Watched>) -> Vec<String> {
+    let pages: BTreeMap<&str, Vec<Page>> = watched.iter().map(|(name, watched)| (*name, watched.pages())).collect();
+    let moves = |row: &&Row| row.services.iter().any(|service| moved(row, &pages[service.as_str()]));
+    table.iter().filter(|row| row.in_job == "moves" && !moves(row)).map(|row| row.name.clone()).collect()
+}
+
+async fn migrate(suite: &Suite, source: &str) -> anyhow::Result<()> {
+    let scan = suite.begin_scan(source).await?;
+    suite.scanned(&scan).await?;
+    let job = suite.begin_job(source, JobSpec { force: true, ..everything() }).await?;
+    suite.done(&job).await?;
+    // Until the catalog has heard of it.
+    loop {
+        let found = suite.catalogued(source).await?;
+        if found.tables.iter().all(|table| table.state() == MigrationState::Done) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn tables(folder: &Path) -> anyhow::Result<std::path::PathBuf> {
+    let root = folder.join("delta-root");
+    Parts::create(&root, 30)?;
+    mms_sandbox::samples::tpch(&root, 0.01, 1_700_000_000_000)?;
+    Ok(root)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_moves_every_metric_as_documented() -> anyhow::Result<()> {
+    let (folder, collector) = (tempfile::tempdir()?, Collector::start().await?);
+    let sandbox = Sandbox::start(folder.path(), &tables(folder.path())?)?;
+    let otlp = format!("http://{}", collector.address);
+    let settings = [("SERVER__METRICS__LISTEN", "127.0.0.1:0"), ("TELEMETRY__OTLP_ENDPOINT", &otlp)];
+    let mut suite = Suite::processes_all_with(folder.path(), &settings).await?;
+    let table = metrics::table()?;
+    let mut watched = BTreeMap::new();
+    for (name, process) in &mut suite.processes {
+        let service = SERVICES.into_iter().find(|service| service == name).context("a service")?;
+        watched.insert(service, Watched::begin(metrics::address(process, service).await?));
+    }
+    // The worker is called by nobody in a job.
+    for service in SERVICES {
+        let channel = Client::new(&ClientConfig::to(suite.endpoint(service)), None)?;
+        HealthClient::new(channel).check(HealthCheckRequest::default()).await?;
+    }
+    let source = Box::pin(suite.source(&sandbox.data_source("lake"))).await?;
+    let mut left = Vec::new();
+    for _ in 0..JOBS {
+        migrate(&suite, &source).await?;
+        left = unmoved(&table, &watched);
+        if left.is_empty() {
+            break;
+        }
+    }
+    anyhow::ensure!(left.is_empty(), "these do not move: {left:?}");
+    let mut wrong = Vec::new();
+    for (service, watched) in watched {
+        wrong.extend(faults(service, &table, &watched.pages())?);
+        watched.end()?;
+    }
+    anyhow::ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+
+    // What is left is sent when a process ends.
+    for service in ["transfer", "scheduler", "catalog", "registry"] {
+        suite.stop(service)?;
+    }
+    let sent = String::from_utf8_lossy(&collector.got()).into_owned();
+    let missing: Vec<&Row> = table.iter().filter(|row| !sent.contains(&row.name)).collect();
+    anyhow::ensure!(missing.is_empty(), "the collector did not get {missing:?}");
+    for service in SERVICES {
+        anyhow::ensure!(sent.contains(&format!("mms-{service}")), "nothing of {service}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_suite_in_one_process_has_a_page_for_each_service() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut suite = Suite::up(folder.path()).await?;
+    let told: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(folder.path().join("up/endpoints.json"))?)?;
+    let table = metrics::table()?;
+    for service in SERVICES {
+        let address = metrics::address(&mut suite.processes[0].1, service).await?;
+        assert_eq!(told["metrics"][service], format!("http://{address}/metrics"));
+        let channel = Client::new(&ClientConfig::to(suite.endpoint(service)), None)?;
+        HealthClient::new(channel).check(HealthCheckRequest::default()).await?;
+        let page = metrics::read(&metrics::text(&address)?)?;
+        let known =
+            |name: &String| table.iter().any(|row| row.name == *name && row.services.iter().any(|by| by == service));
+        let strange: Vec<_> = page.keys().filter(|name| !known(name)).collect();
+        anyhow::ensure!(strange.is_empty(), "{service} serves {strange:?}");
+        let build = page["mms_build_info"].samples.keys().next().context("a version")?;
+        anyhow::ensure!(build.contains(&format!("service=\"{service}\"")), "{build}");
+    }
+    Ok(())
+}
