@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use mms_proto::scheduler::v1::JobSpec;
@@ -15,41 +15,74 @@ use mms_tests::collector::Collector;
 use mms_tests::metrics::{self, Page, Row};
 use mms_tests::parts::Parts;
 use mms_tests::sandbox::Sandbox;
-use mms_tests::suite::{SERVICES, Suite, everything};
+use mms_tests::suite::{PATIENCE, SERVICES, Suite, everything};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 /// Jobs that are run at most until everything has moved: some of what moves does so for milliseconds only.
 const JOBS: usize = 20;
 
-/// Looks at one page without pause, from a thread of its own.
+/// Pause between two looks at a page: each costs the process some of its time.
+const PACE: Duration = Duration::from_millis(10);
+
+/// What was seen of a page over time.
+#[derive(Clone, Default)]
+struct Seen {
+    first: Option<Page>,
+    last: Page,
+    /// Metrics that were another way from one look to the next, and those whose total became less.
+    changed: BTreeSet<String>,
+    fell: BTreeSet<String>,
+}
+
+impl Seen {
+    fn look(&mut self, page: Page) {
+        for (name, family) in &page {
+            let Some(before) = self.last.get(name) else { continue };
+            if before != family {
+                self.changed.insert(name.clone());
+            }
+            if family.total() < before.total() {
+                self.fell.insert(name.clone());
+            }
+        }
+        self.first.get_or_insert_with(|| page.clone());
+        self.last = page;
+    }
+
+    /// Whether a metric has moved: a counter or histogram up and never down, a gauge anyhow.
+    fn moved(&self, row: &Row) -> bool {
+        let total = |page: &Page| page.get(&row.name).map_or(0.0, metrics::Family::total);
+        match row.kind.as_str() {
+            "gauge" => self.changed.contains(&row.name),
+            _ => self.first.as_ref().map_or(0.0, total) < total(&self.last) && !self.fell.contains(&row.name),
+        }
+    }
+}
+
+/// Looks at one page all the time, from a thread of its own.
 struct Watched {
     stop: Arc<AtomicBool>,
-    seen: Arc<Mutex<Vec<Page>>>,
+    seen: Arc<Mutex<Seen>>,
     thread: std::thread::JoinHandle<anyhow::Result<()>>,
 }
 
 impl Watched {
     fn begin(address: String) -> Self {
-        let (stop, seen): (Arc<AtomicBool>, Arc<Mutex<Vec<Page>>>) = Default::default();
+        let (stop, seen): (Arc<AtomicBool>, Arc<Mutex<Seen>>) = Default::default();
         let (stopped, keep) = (stop.clone(), seen.clone());
         let thread = std::thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
                 let page = metrics::read(&metrics::text(&address)?)?;
-                let mut kept = keep.lock().unwrap_or_else(PoisonError::into_inner);
-                if kept.last() != Some(&page) {
-                    kept.push(page);
-                }
-                drop(kept);
-                // Each page costs the process some of its time.
-                std::thread::sleep(Duration::from_millis(3));
+                keep.lock().unwrap_or_else(PoisonError::into_inner).look(page);
+                std::thread::sleep(PACE);
             }
             Ok(())
         });
         Self { stop, seen, thread }
     }
 
-    fn pages(&self) -> Vec<Page> {
+    fn seen(&self) -> Seen {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -59,19 +92,9 @@ impl Watched {
     }
 }
 
-/// Whether a metric has moved from page to page: a counter or histogram up, a gauge anyhow.
-fn moved(row: &Row, pages: &[Page]) -> bool {
-    let totals: Vec<f64> = pages.iter().map(|page| page.get(&row.name).map_or(0.0, metrics::Family::total)).collect();
-    let changes = |pair: &[Page]| pair[0].get(&row.name) != pair[1].get(&row.name);
-    match row.kind.as_str() {
-        "gauge" => pages.windows(2).any(changes),
-        _ => totals.first() < totals.last() && totals.windows(2).all(|pair| pair[0] <= pair[1]),
-    }
-}
-
 /// What of the table a service's pages do not keep.
-fn faults(service: &str, table: &[Row], pages: &[Page]) -> anyhow::Result<Vec<String>> {
-    let last = pages.last().context("a page")?;
+fn faults(service: &str, table: &[Row], seen: &Seen) -> Vec<String> {
+    let last = &seen.last;
     let own = |row: &&Row| row.services.iter().any(|name| name == service);
     let known: BTreeSet<&String> = table.iter().filter(own).map(|row| &row.name).collect();
     let mut faults: Vec<String> = last
@@ -90,18 +113,17 @@ fn faults(service: &str, table: &[Row], pages: &[Page]) -> anyhow::Result<Vec<St
         if family.labels() != row.labels {
             faults.push(format!("{service}: {} has labels {:?}, not {:?}", row.name, family.labels(), row.labels));
         }
-        let first = pages.first().and_then(|page| page.get(&row.name));
-        if row.in_job == "still" && first != Some(family) {
+        if row.in_job == "still" && seen.changed.contains(&row.name) {
             faults.push(format!("{service}: {} changed", row.name));
         }
     }
-    Ok(faults)
+    faults
 }
 
 /// What should have moved in some service and did in none.
 fn unmoved(table: &[Row], watched: &BTreeMap<&str, Watched>) -> Vec<String> {
-    let pages: BTreeMap<&str, Vec<Page>> = watched.iter().map(|(name, watched)| (*name, watched.pages())).collect();
-    let moves = |row: &&Row| row.services.iter().any(|service| moved(row, &pages[service.as_str()]));
+    let seen: BTreeMap<&str, Seen> = watched.iter().map(|(name, watched)| (*name, watched.seen())).collect();
+    let moves = |row: &&Row| row.services.iter().any(|service| seen[service.as_str()].moved(row));
     table.iter().filter(|row| row.in_job == "moves" && !moves(row)).map(|row| row.name.clone()).collect()
 }
 
@@ -110,8 +132,10 @@ async fn migrate(suite: &Suite, source: &str) -> anyhow::Result<()> {
     suite.scanned(&scan).await?;
     let job = suite.begin_job(source, JobSpec { force: true, ..everything() }).await?;
     suite.done(&job).await?;
+    let until = Instant::now() + PATIENCE;
     // Until the catalog has heard of it.
     loop {
+        anyhow::ensure!(Instant::now() < until, "the catalog does not hear of it");
         let found = suite.catalogued(source).await?;
         if found.tables.iter().all(|table| table.state() == MigrationState::Done) {
             return Ok(());
@@ -157,7 +181,7 @@ async fn a_job_moves_every_metric_as_documented() -> anyhow::Result<()> {
     anyhow::ensure!(left.is_empty(), "these do not move: {left:?}");
     let mut wrong = Vec::new();
     for (service, watched) in watched {
-        wrong.extend(faults(service, &table, &watched.pages())?);
+        wrong.extend(faults(service, &table, &watched.seen()));
         watched.end()?;
     }
     anyhow::ensure!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -1,5 +1,6 @@
 //! What watching costs: the processor time of one page, and of metrics and traces together in a job.
-//! `MMS_METRICS_ROUNDS` is how many jobs are run with and how many without them; from 3 on the difference is judged.
+//! `MMS_METRICS_ROUNDS` is how many jobs are run with and how many without them; from 3 on they
+//! are long enough to judge the difference.
 
 #![allow(clippy::print_stdout, reason = "the proof prints its figures")]
 
@@ -67,11 +68,12 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "shorter than minutes it says nothing: tests/prove metrics"]
 async fn watching_costs_little_of_a_job() -> anyhow::Result<()> {
-    let rounds = std::env::var("MMS_METRICS_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
+    let rounds = std::env::var("MMS_METRICS_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    // A single short job tells only what is grossly wrong.
+    let (scale, units, limit) = if rounds < 3 { (0.001, 3, 0.5) } else { (0.1, 200, SHARE_LIMIT) };
     let made = tempfile::tempdir()?;
-    let root = tables(made.path(), 0.1, 200)?;
+    let root = tables(made.path(), scale, units)?;
     let (mut without, mut with) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         // In turns, and each first as often: what else this machine does changes slowly.
@@ -92,6 +94,6 @@ async fn watching_costs_little_of_a_job() -> anyhow::Result<()> {
         "medians of {rounds}: {without:.2} s without, {with:.2} s with metrics and traces: {:+.1} %",
         share * 100.0
     );
-    anyhow::ensure!(rounds < 3 || share <= SHARE_LIMIT, "{share:.3} of a job's CPU");
+    anyhow::ensure!(share <= limit, "{share:.3} of a job's CPU");
     Ok(())
 }

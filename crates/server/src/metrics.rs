@@ -95,26 +95,28 @@ fn attributes(labels: Labels<'_>) -> Vec<KeyValue> {
 }
 
 impl Metrics {
-    /// Those of a service, sent to the collector too if there is one; then it must run inside a tokio runtime.
-    pub(crate) fn new(service: &'static str, collector: Option<&str>) -> Result<Self, MetricsError> {
-        let registry = Registry::new();
-        let page = opentelemetry_prometheus::exporter()
-            .with_registry(registry.clone())
-            // Names have their units and suffixes already, and are the same wherever they are sent.
-            .without_units()
-            .without_counter_suffixes()
-            .without_target_info()
-            .scope_info_enabled(false)
-            .build()?;
+    /// Those of a service: kept for a page if there is to be one, and sent to the collector if there is one; then it must run
+    /// inside a tokio runtime.
+    pub(crate) fn new(service: &'static str, page: bool, collector: Option<&str>) -> Result<Self, MetricsError> {
         let version = env!("CARGO_PKG_VERSION");
         let resource = Resource::builder()
             .with_service_name(format!("mms-{service}"))
             .with_attribute(KeyValue::new("service.version", version))
             .build();
-        let mut provider = SdkMeterProvider::builder().with_resource(resource).with_reader(page);
+        let (mut provider, registry) = (SdkMeterProvider::builder().with_resource(resource), Registry::new());
+        if page {
+            let exporter = opentelemetry_prometheus::exporter()
+                .with_registry(registry.clone())
+                // Names have their units and suffixes already, and are the same wherever they are sent.
+                .without_units()
+                .without_counter_suffixes()
+                .without_target_info()
+                .scope_info_enabled(false);
+            provider = provider.with_reader(exporter.build()?);
+        }
         if let Some(endpoint) = collector {
-            provider = provider
-                .with_periodic_exporter(MetricExporter::builder().with_tonic().with_endpoint(endpoint).build()?);
+            let exporter = MetricExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
+            provider = provider.with_periodic_exporter(exporter);
         }
         let provider = provider.build();
         let meter = provider.meter("mms");
@@ -203,7 +205,8 @@ mod tests {
 
     #[test]
     fn services_of_one_process_count_apart_and_what_is_followed_is_let_go() {
-        let (one, other) = (Metrics::new("scheduler", None).unwrap(), Metrics::new("catalog", None).unwrap());
+        let (one, other) =
+            (Metrics::new("scheduler", true, None).unwrap(), Metrics::new("catalog", true, None).unwrap());
         let counter = one.counter(Metric::TransferBlocks, &[(Label::Outcome, "arrived")]);
         one.counter(Metric::TransferBlocks, &[(Label::Outcome, "lost")]);
         counter.add(3);

@@ -236,7 +236,8 @@ impl BoundServer {
         let drained = CancellationToken::new();
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let health = Health::new(reporter);
-        let (metrics, metrics_at) = (Metrics::new(service, telemetry::collector())?, self.metrics_addr());
+        let metrics_at = self.metrics_addr();
+        let metrics = Metrics::new(service, metrics_at.is_some(), telemetry::collector())?;
         if let Some(page) = self.page.take() {
             tracing::info!(service, "metrics at http://{}/metrics", metrics_at.unwrap_or(self.local_addr));
             supervisor.spawn("metrics", Critical::No, metrics::serve(page, metrics.clone(), drained.clone()));

@@ -98,8 +98,9 @@ async fn calls_are_counted_by_method_and_status_with_their_time_and_while_they_l
         let codec = tonic_prost::ProstCodec::<(), ()>::default();
         client.unary(tonic::Request::new(()), path, codec).await.unwrap_err();
     }
-    let text = scrape(served.page).await;
-    assert!(text.contains(r#"grpc_method="other",grpc_service="other"} 2"#) && !text.contains("strange"), "{text}");
+    let other = r#"mms_rpc_server_duration_seconds_count{grpc_method="other",grpc_service="other"} 2"#;
+    let text = until(served.page, other).await;
+    assert!(!text.contains("strange"), "{text}");
     served.shutdown.cancel();
     served.served.await.unwrap();
     assert!(TcpStream::connect(served.page).await.is_err(), "the page goes with the process");
