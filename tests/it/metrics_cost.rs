@@ -71,7 +71,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 async fn watching_costs_little_of_a_job() -> anyhow::Result<()> {
     let rounds = std::env::var("MMS_METRICS_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     // A single short job tells only what is grossly wrong.
-    let (scale, units, limit) = if rounds < 3 { (0.001, 3, 0.5) } else { (0.1, 200, SHARE_LIMIT) };
+    let (scale, units, limit) = if rounds < 3 { (0.001, 3, 0.5) } else { (0.1, 60, SHARE_LIMIT) };
     let made = tempfile::tempdir()?;
     let root = tables(made.path(), scale, units)?;
     let (mut without, mut with) = (Vec::new(), Vec::new());
