@@ -76,7 +76,7 @@ async fn calls_are_counted_by_method_and_status_with_their_time_and_while_they_l
     let counted =
         |code: &str, count: u32| format!(r#"mms_rpc_server_calls_total{{grpc_code="{code}",{METHOD}}} {count}"#);
     until(served.page, &counted("OK", 1)).await;
-    let text = until(served.page, &counted("INTERNAL", 1)).await;
+    let text = until(served.page, &counted("UNKNOWN", 1)).await;
     assert!(text.contains(&format!("mms_rpc_server_duration_seconds_count{{{METHOD}}} 2\n")), "{text}");
     assert!(text.contains(&format!("mms_rpc_server_in_flight{{{METHOD}}} 0\n")), "{text}");
 
