@@ -163,13 +163,13 @@ impl Metrics {
         let (name, help, unit, meter) = (metric.name(), metric.help(), metric.unit().code(), &self.0.meter);
         // What is built goes on to ask; the handle is not needed for it.
         match metric.kind() {
-            Kind::Counter => drop(
-                meter.f64_observable_counter(name).with_description(help).with_unit(unit).with_callback(ask).build(),
-            ),
+            Kind::Counter => {
+                let built = meter.f64_observable_counter(name).with_description(help).with_unit(unit);
+                let _handle = built.with_callback(ask).build();
+            }
             Kind::Gauge => {
-                drop(
-                    meter.f64_observable_gauge(name).with_description(help).with_unit(unit).with_callback(ask).build(),
-                );
+                let built = meter.f64_observable_gauge(name).with_description(help).with_unit(unit);
+                let _handle = built.with_callback(ask).build();
             }
             Kind::Histogram => debug_assert!(false, "{name} is a histogram: it is recorded, not asked for"),
         }

@@ -83,7 +83,7 @@ pub enum Label {
     Class,
     /// What there was no place for.
     Place,
-    /// `workspace`, `storage` or `project`.
+    /// `workspace`, `storage`, `project`, or `other`: what a check of a network connection or of clocks connects to.
     FarEnd,
     /// How it ended.
     Outcome,
