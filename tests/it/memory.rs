@@ -11,6 +11,7 @@ use anyhow::Context;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use mms_proto::scheduler::v1::JobTable;
 use mms_sandbox::samples::{DeltaWriter, SampleError, TableSpec};
+use mms_tests::process::busy;
 use mms_tests::sandbox::Sandbox;
 use mms_tests::suite::{Suite, everything};
 
@@ -28,14 +29,6 @@ fn peak_mib(pid: u32) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? / 1024)
-}
-
-/// User and system time, in the kernel's ticks of 10 ms.
-fn busy(pid: u32) -> anyhow::Result<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let after_name = stat.rsplit(") ").next().context("a name in brackets")?;
-    let ticks: u64 = after_name.split(' ').skip(11).take(2).map_while(|field| field.parse::<u64>().ok()).sum();
-    Ok(Duration::from_millis(ticks * 10))
 }
 
 async fn transfer(folder: &Path, root: &Path) -> anyhow::Result<Figures> {

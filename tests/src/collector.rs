@@ -1,4 +1,4 @@
-//! A collector of traces that keeps what it is sent as it came.
+//! A collector of traces and metrics that keeps what it is sent as it came.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};

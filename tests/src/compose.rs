@@ -67,6 +67,7 @@ impl Compose {
             text = text.replace(&format!("https://{name}:{}", 7401 + at), &format!("https://localhost:{port}"));
             if *name == service {
                 text = text.replace(&format!("0.0.0.0:{}", 7401 + at), &format!("127.0.0.1:{port}"));
+                text = text.replace(&format!("0.0.0.0:{}", 7501 + at), "127.0.0.1:0");
             }
         }
         text

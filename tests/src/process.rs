@@ -23,6 +23,17 @@ pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
+/// User and system time of a process, in the kernel's ticks of 10 ms.
+///
+/// # Errors
+/// There is none of that id.
+pub fn busy(pid: u32) -> anyhow::Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let after_name = stat.rsplit(") ").next().context("a name in brackets")?;
+    let ticks: u64 = after_name.split(' ').skip(11).take(2).map_while(|field| field.parse::<u64>().ok()).sum();
+    Ok(Duration::from_millis(ticks * 10))
+}
+
 /// A running process.
 pub struct Process {
     /// What it is, for messages.

@@ -42,7 +42,7 @@ impl Workspace {
             max_attempts: None,
             total: Duration::from_secs(300),
         };
-        Self { http, url, token, policy }
+        Self { http: http.to_end("workspace"), url, token, policy }
     }
 
     /// The same workspace with another retry policy. The default is that of the vendor's SDKs: 1 to 10 s apart, for 5 minutes.

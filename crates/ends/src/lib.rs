@@ -7,11 +7,13 @@
 mod network;
 mod project;
 mod storage;
+mod traffic;
 mod workspace;
 
 pub use network::{connection, denied_hosts_fault, guard_addresses, host_override, is_denied_for_good};
 pub use project::project;
 pub use storage::{Storage, Storages, location_prefix, storage};
+pub use traffic::follow_traffic;
 pub use workspace::workspace;
 
 /// Why there can be no client of an end.

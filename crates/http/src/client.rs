@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, ClientBuilder, Identity, Method, Proxy};
@@ -12,7 +13,7 @@ use crate::guard::{Guarded, is_bare};
 use crate::redact::redact_url;
 use crate::retry::RetryBudget;
 use crate::stall::Watch;
-use crate::{HttpError, NetworkConnection, Request, Response};
+use crate::{Counts, HttpError, NetworkConnection, Outcome, Request, Response, Traffic};
 
 /// Redirects followed within one host.
 const MAX_REDIRECTS: usize = 5;
@@ -27,6 +28,9 @@ pub fn install_crypto_provider() {
 #[derive(Clone)]
 pub struct HttpClient {
     shared: Arc<Shared>,
+    traffic: Traffic,
+    counts: Arc<Counts>,
+    budget: RetryBudget,
 }
 
 struct Shared {
@@ -35,7 +39,6 @@ struct Shared {
     /// notice of the body.
     streaming: reqwest::Client,
     connection: NetworkConnection,
-    budget: RetryBudget,
 }
 
 impl HttpClient {
@@ -52,8 +55,35 @@ impl HttpClient {
             tracing::warn!("no certificate authorities on this machine: https needs them, or an extra CA");
             Ok(clients)
         })?;
-        let budget = RetryBudget::default();
-        Ok(Self { shared: Arc::new(Shared { client, streaming, connection: connection.clone(), budget }) })
+        let (traffic, budget) = (Traffic::default(), RetryBudget::default());
+        let counts = traffic.other();
+        let shared = Arc::new(Shared { client, streaming, connection: connection.clone() });
+        Ok(Self { shared, traffic, counts, budget })
+    }
+
+    /// The same client, whose requests are counted there.
+    #[must_use]
+    pub fn counted_in(mut self, traffic: &Traffic) -> Self {
+        self.traffic = traffic.clone();
+        self.counts = traffic.other();
+        self
+    }
+
+    /// The same client, whose requests and retries are counted as those to this far end.
+    #[must_use]
+    pub fn to_end(mut self, end: &'static str) -> Self {
+        self.counts = self.traffic.of(end);
+        self.budget = self.budget.counted_in(Arc::clone(&self.counts));
+        self
+    }
+
+    /// Notes bytes of an answer's body that somebody else reads.
+    pub fn received(&self, bytes: usize) {
+        self.counts.add_received(bytes);
+    }
+
+    pub(crate) fn counts(&self) -> &Arc<Counts> {
+        &self.counts
     }
 
     /// Starts a request.
@@ -86,11 +116,15 @@ impl HttpClient {
             }
         }
         let method = request.method().clone();
+        // A body that is streamed is counted as it goes.
+        let sent = request.body().and_then(reqwest::Body::as_bytes).map_or(0, <[u8]>::len);
+        let began = Instant::now();
         let answer = match &watch {
             None => client.execute(request).await,
             Some(watch) => tokio::select! {
                 answer = streaming.execute(request) => answer,
                 () = watch.stalled(connection.read_timeout) => {
+                    self.counts.exchanged(Outcome::Unanswered, began.elapsed());
                     let what = format!("{} s without taking a byte or answering", connection.read_timeout.as_secs());
                     return Err(HttpError::Timeout { url: redact_url(&url), what, sent: true });
                 }
@@ -98,11 +132,14 @@ impl HttpClient {
         };
         match answer {
             Ok(inner) => {
+                self.counts.exchanged(Outcome::of(inner.status()), began.elapsed());
+                self.counts.add_sent(sent);
                 tracing::debug!(%method, url = redact_url(&url), status = inner.status().as_u16(), "answered");
                 let silence = watch.is_some().then_some(connection.read_timeout);
-                Ok(Response { url, inner, silence })
+                Ok(Response { url, inner, silence, counts: Arc::clone(&self.counts) })
             }
             Err(error) => {
+                self.counts.exchanged(Outcome::Unanswered, began.elapsed());
                 let error = HttpError::from_reqwest(&url, &error);
                 tracing::debug!(%method, %error, "not answered");
                 Err(error)
@@ -112,7 +149,7 @@ impl HttpClient {
 
     /// The retry budget that all users of this client share.
     pub fn retry_budget(&self) -> &RetryBudget {
-        &self.shared.budget
+        &self.budget
     }
 
     /// The connection it was built from.

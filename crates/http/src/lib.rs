@@ -14,6 +14,7 @@ mod host;
 pub mod redact;
 pub mod retry;
 mod stall;
+mod traffic;
 mod wire;
 
 pub use client::{HttpClient, install_crypto_provider};
@@ -23,5 +24,6 @@ pub use error::{HttpError, HttpErrorKind};
 pub use guard::AddressGuard;
 pub use host::HostPattern;
 pub use reqwest::{Body, Method, StatusCode, header};
+pub use traffic::{Counts, Outcome, Traffic};
 pub use url::Url;
 pub use wire::{Request, Response};

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::Counts;
+
 /// How a failed attempt is followed up.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetryPolicy {
@@ -127,6 +129,7 @@ impl RetryPolicy {
 pub struct RetryBudget {
     settings: BudgetSettings,
     state: Arc<Mutex<BudgetState>>,
+    counts: Arc<Counts>,
 }
 
 /// The sizes of a [`RetryBudget`].
@@ -156,7 +159,16 @@ impl Default for RetryBudget {
 impl RetryBudget {
     /// A full budget.
     pub fn new(settings: BudgetSettings) -> Self {
-        Self { settings, state: Arc::new(Mutex::new(BudgetState { tokens: settings.capacity, filled_at: None })) }
+        Self {
+            settings,
+            state: Arc::new(Mutex::new(BudgetState { tokens: settings.capacity, filled_at: None })),
+            counts: Arc::default(),
+        }
+    }
+
+    /// The same budget, whose retries are counted there.
+    pub(crate) fn counted_in(self, counts: Arc<Counts>) -> Self {
+        Self { counts, ..self }
     }
 
     /// Takes the token of one retry at `now`; false if there is none.
@@ -211,6 +223,7 @@ impl Attempts {
         let stop = match next {
             Next::Wait(wait) if free || self.budget.withdraw(now) => {
                 tracing::debug!(attempts = self.made, ?wait, "trying again");
+                self.budget.counts.retried();
                 tokio::time::sleep(wait).await;
                 return true;
             }

@@ -1,10 +1,11 @@
 //! Owns [`Request`] and [`Response`]: one exchange with a far end. A response's body is read with a stated limit only.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use futures::Stream;
+use futures::{Stream, TryStreamExt};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Body, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -13,7 +14,7 @@ use url::Url;
 
 use crate::redact::{redact_text, redact_url};
 use crate::stall::Watch;
-use crate::{HttpClient, HttpError};
+use crate::{Counts, HttpClient, HttpError};
 
 /// How many characters of a body go into an error.
 const EXCERPT_CHARS: usize = 512;
@@ -87,7 +88,8 @@ impl Request {
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
     {
-        let (watch, body) = Watch::over(body);
+        let counts = Arc::clone(self.client.counts());
+        let (watch, body) = Watch::over(body.inspect_ok(move |piece| counts.add_sent(piece.len())));
         *self.inner.body_mut() = Some(Body::wrap_stream(body));
         self.watch = Some(watch);
         self
@@ -129,6 +131,7 @@ pub struct Response {
     pub(crate) inner: reqwest::Response,
     /// Limit for silence before the body's next bytes, where the client below has none.
     pub(crate) silence: Option<Duration>,
+    pub(crate) counts: Arc<Counts>,
 }
 
 impl Response {
@@ -168,7 +171,9 @@ impl Response {
                 sent: true,
             })?,
         };
-        chunk.map_err(|error| HttpError::from_reqwest(&self.url, &error))
+        let chunk = chunk.map_err(|error| HttpError::from_reqwest(&self.url, &error))?;
+        self.counts.add_received(chunk.as_ref().map_or(0, Bytes::len));
+        Ok(chunk)
     }
 
     /// The whole body, refused when longer than `limit` bytes.

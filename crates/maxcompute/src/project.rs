@@ -111,6 +111,7 @@ impl Project {
                 return Err(MaxComputeError::Config { what });
             }
         }
+        let http = http.to_end("project");
         let region = config.region.clone().or_else(|| region_of_host(config.endpoint.host_str().unwrap_or_default()));
         let (endpoint, account) = (config.endpoint.clone(), config.account.clone());
         let service = Transport::new(http.clone(), endpoint, account, region.clone(), config.retry.clone());

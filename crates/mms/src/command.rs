@@ -23,7 +23,7 @@ pub struct Cli {
         env = "MMS_TELEMETRY__FORMAT"
     )]
     log_format: LogFormat,
-    /// OTLP collector for traces, gRPC, as in http://127.0.0.1:4317.
+    /// OTLP collector for traces and metrics, gRPC, as in http://127.0.0.1:4317.
     #[arg(long, global = true, value_name = "URL", env = "MMS_TELEMETRY__OTLP_ENDPOINT")]
     otlp_endpoint: Option<String>,
     #[command(subcommand)]

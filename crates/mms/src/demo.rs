@@ -71,6 +71,7 @@ impl Demo {
             allow_local_files: true,
             secret_file_roots: Vec::new(),
             secret_variable_prefixes: Vec::new(),
+            metrics: false,
             slots: None,
             lease_seconds: None,
             encryption_key_id: None,

@@ -2,6 +2,7 @@
 //!
 //! Only here are all four linked together; they still meet in nothing but their contracts.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +10,8 @@ use std::time::Duration;
 use anyhow::Context;
 use mms_server::config::LimitsConfig;
 use mms_server::{
-    BoundServer, CancellationToken, Client, ClientConfig, FrameConfig, FrameError, Recover, ServiceConfig,
+    BoundServer, CancellationToken, Client, ClientConfig, FrameConfig, FrameError, MetricsConfig, Recover,
+    ServiceConfig,
 };
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
@@ -21,6 +23,8 @@ use crate::private;
 
 /// The file in the data folder that says where the suite listens.
 const ENDPOINTS: &str = "endpoints.json";
+/// How far the pages of metrics are from the ports of the services.
+const METRICS_OFFSET: u16 = 100;
 /// Seconds that calls in flight get to end, of each service: they go down one after the other.
 const GRACE_SECONDS: u64 = 10;
 /// How long the services may take to answer after a start.
@@ -45,6 +49,8 @@ pub struct SuiteConfig {
     pub encryption_key_id: Option<String>,
     /// Names of keys that are lost.
     pub lost_encryption_keys: Vec<String>,
+    /// Whether each service has a page of metrics.
+    pub metrics: bool,
     /// Tasks at once; none: the worker's default.
     pub slots: Option<usize>,
     /// Seconds that a lease lasts without a heartbeat.
@@ -64,13 +70,17 @@ pub struct Endpoints {
     pub scheduler: String,
     /// The transfer worker's URL.
     pub transfer: String,
+    /// By service: the URL of its metrics.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, String>,
 }
 
 impl Endpoints {
     /// On this machine, from this port on.
     pub fn from_port(base: u16) -> Self {
         let url = |offset: u16| format!("http://127.0.0.1:{}", base.saturating_add(offset));
-        Self { registry: url(0), catalog: url(1), scheduler: url(2), transfer: url(3) }
+        let metrics = BTreeMap::new();
+        Self { registry: url(0), catalog: url(1), scheduler: url(2), transfer: url(3), metrics }
     }
 
     /// Of the suite that runs, or ran last, on a data folder.
@@ -128,7 +138,11 @@ impl Suite {
 
         let port = |offset: u16| match config.port_base {
             0 => Ok(0),
-            base => base.checked_add(offset).context("--port-base must leave room for four ports below 65536"),
+            base => base.checked_add(offset).context("--port-base must leave room for 104 ports below 65536"),
+        };
+        let page = |offset: u16| {
+            let port = config.metrics.then(|| port(METRICS_OFFSET + offset)).transpose()?;
+            anyhow::Ok(MetricsConfig { listen: port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))) })
         };
         let frame = |service: &str, offset: u16| {
             anyhow::Ok(FrameConfig {
@@ -138,6 +152,7 @@ impl Suite {
                 service_token_file: Some(token_file.clone()),
                 shutdown_grace_seconds: GRACE_SECONDS,
                 limits: LimitsConfig::default(),
+                metrics: page(offset)?,
                 ..FrameConfig::default()
             })
         };
@@ -151,6 +166,16 @@ impl Suite {
             catalog: url(&catalog),
             scheduler: url(&scheduler),
             transfer: url(&transfer),
+            metrics: [
+                ("registry", &registry),
+                ("catalog", &catalog),
+                ("scheduler", &scheduler),
+                ("transfer", &transfer),
+            ]
+            .into_iter()
+            .filter_map(|(name, server)| Some((name, server.metrics_addr()?)))
+            .map(|(name, at)| (name.to_owned(), format!("http://{at}/metrics")))
+            .collect(),
         };
 
         let to = |url: &str| ClientConfig::to(url);
@@ -212,7 +237,7 @@ impl Suite {
     /// A service that does not answer is asked again: one that ended says why itself, in [`failed`](Self::failed), and
     /// that its port is closed is not the reason.
     fn all_answer(&self) -> impl Future<Output = anyhow::Result<()>> + use<> {
-        let Endpoints { registry, catalog, scheduler, transfer } = self.endpoints.clone();
+        let Endpoints { registry, catalog, scheduler, transfer, .. } = self.endpoints.clone();
         async move {
             for url in [registry, catalog, scheduler, transfer] {
                 let mut health = HealthClient::new(Client::new(&ClientConfig::to(url), None)?);

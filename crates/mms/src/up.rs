@@ -19,8 +19,8 @@ pub struct Up {
     /// Folder of durable state, of the encryption key and of the services' own token.
     #[arg(long, value_name = "DIR", default_value = "./mms-data", env = "MMS_DATA_DIR")]
     data_dir: PathBuf,
-    /// Port of the registry; catalog, scheduler and transfer follow. 0 picks free ports, told at start and kept in
-    /// endpoints.json of the data folder.
+    /// Port of the registry; catalog, scheduler and transfer follow, and the pages of their metrics from 100 further on. 0
+    /// picks free ports, told at start and kept in endpoints.json of the data folder.
     #[arg(long, value_name = "PORT", default_value_t = 7401)]
     port_base: u16,
     /// Let data sources read tables that lie on this machine: for the sandbox.
@@ -67,6 +67,7 @@ impl Up {
             secret_variable_prefixes: self.secret_variable_prefixes,
             encryption_key_id: self.encryption_key_id,
             lost_encryption_keys: self.lost_encryption_keys,
+            metrics: true,
             slots: self.slots,
             lease_seconds: self.lease_seconds,
             recover: self.recover,
@@ -77,14 +78,14 @@ impl Up {
             output::line(&serde_json::to_string(at)?);
         } else {
             output::table(
-                ["service", "endpoint"],
+                ["service", "endpoint", "metrics"],
                 [
                     ("registry", &at.registry),
                     ("catalog", &at.catalog),
                     ("scheduler", &at.scheduler),
                     ("transfer", &at.transfer),
                 ]
-                .map(|(name, url)| [name.to_owned(), url.clone()]),
+                .map(|(name, url)| [name.to_owned(), url.clone(), at.metrics.get(name).cloned().unwrap_or_default()]),
             );
         }
         let failure = tokio::select! {

@@ -53,6 +53,8 @@ pub struct FrameConfig {
     pub insecure: bool,
     /// Bounds.
     pub limits: LimitsConfig,
+    /// Metrics.
+    pub metrics: MetricsConfig,
     /// Seconds that calls in flight get to end once the process is told to stop.
     pub shutdown_grace_seconds: u64,
 }
@@ -110,6 +112,15 @@ pub(crate) fn role_of(name: &str) -> Option<Role> {
     Role::from_str_name(&format!("ROLE_{name}")).filter(|role| *role != Role::Unspecified)
 }
 
+/// The section `[server.metrics]`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// Address of the page /metrics, in Prometheus' text format over plain HTTP. Whoever reaches it reads it: it has counts,
+    /// and no names of tables, sources or callers. Unset: none.
+    pub listen: Option<SocketAddr>,
+}
+
 /// The section `[server.limits]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -154,7 +165,7 @@ pub struct TelemetryConfig {
     pub format: LogFormat,
     /// What is logged, in the syntax of tracing's `EnvFilter`.
     pub filter: String,
-    /// OTLP collector for traces, gRPC, as in "http://127.0.0.1:4317". Unset: none.
+    /// OTLP collector for traces and metrics, gRPC, as in "http://127.0.0.1:4317". Unset: none.
     pub otlp_endpoint: Option<String>,
 }
 
@@ -179,6 +190,7 @@ impl Default for FrameConfig {
             service_token_file: None,
             insecure: false,
             limits: LimitsConfig::default(),
+            metrics: MetricsConfig::default(),
             shutdown_grace_seconds: 20,
         }
     }
@@ -247,6 +259,9 @@ impl FrameConfig {
                 self.listen
             );
             faults.add("server.listen", text);
+        }
+        if self.metrics.listen.is_some_and(|at| at == self.listen && at.port() != 0) {
+            faults.add("server.metrics.listen", "must not be server.listen: the page is not gRPC");
         }
         for (name, role) in &self.tls.clients {
             if role_of(role).is_none() {

@@ -6,11 +6,12 @@ mod body;
 mod call;
 mod guard;
 mod intake;
+mod lines;
 mod outcome;
 mod places;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::middleware::from_fn_with_state;
 use tokio::sync::Semaphore;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::guard::panicked;
 use self::places::Places;
 use crate::config::LimitsConfig;
+use crate::metrics::{Calls, Metrics};
 use crate::rights::Rights;
 
 /// What the layers of one process share.
@@ -26,6 +28,9 @@ use crate::rights::Rights;
 pub(crate) struct Shared {
     pub rights: Arc<Rights>,
     pub places: Places,
+    pub calls: Calls,
+    /// What refused calls may write into the log.
+    pub lines: Arc<lines::Lines>,
     /// Turns of the requests that are large.
     pub large: Semaphore,
     /// How long a request's body may take to arrive.
@@ -47,11 +52,14 @@ impl Shared {
         rights: Arc<Rights>,
         limits: &LimitsConfig,
         waiting: Vec<&'static str>,
+        metrics: &Metrics,
         drain: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
             rights,
-            places: Places::new(limits),
+            places: Places::new(limits, metrics),
+            calls: Calls::of(metrics),
+            lines: Arc::new(lines::Lines::new(Instant::now())),
             large: Semaphore::new(large_at_once()),
             body_time: Duration::from_secs(limits.body_seconds),
             max_message_bytes: limits.max_message_bytes,

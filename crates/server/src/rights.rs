@@ -154,6 +154,17 @@ pub(crate) enum Open {
 }
 
 impl Open {
+    /// The path of a method that is open, if there is such a method.
+    pub fn known(path: &str) -> Option<&'static str> {
+        let methods = [
+            "/grpc.health.v1.Health/Check",
+            "/grpc.health.v1.Health/Watch",
+            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        ];
+        methods.into_iter().find(|known| *known == path)
+    }
+
     pub fn of(path: &str) -> Option<Self> {
         let reflection = ["/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alpha.ServerReflection/"];
         match path {

@@ -19,12 +19,13 @@ use crate::client::{Channels, ClientError};
 use crate::config::{FrameConfig, LimitsConfig};
 use crate::health::Health;
 use crate::layer::{self, Shared};
+use crate::metrics::{self, Metrics, MetricsError};
 use crate::reload::Reload;
 use crate::rights::Rights;
 use crate::supervise::{Critical, Supervisor, chain};
 use crate::tls::Certificates;
 use crate::tokens::{Sources, SuiteToken, TokensError, read_token};
-use crate::{BoxError, Client, ClientConfig, Faults, listen, reflect};
+use crate::{BoxError, Client, ClientConfig, Faults, listen, reflect, telemetry};
 
 /// The least time that background tasks get to close what they hold, also when calls used up the grace time.
 const CLOSE_AT_LEAST: Duration = Duration::from_secs(5);
@@ -65,6 +66,9 @@ pub enum FrameError {
         /// Why.
         source: std::io::Error,
     },
+    /// Metrics could not be set up.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// The service itself did not start.
     #[error("{service} did not start: {}", chain(.source.as_ref()))]
     Start {
@@ -106,6 +110,8 @@ pub struct Context<C> {
     /// Where parts that can fail alone say so.
     pub health: Health,
     channels: Channels,
+    /// What the service counts.
+    pub metrics: Metrics,
 }
 
 impl<C> Context<C> {
@@ -191,6 +197,7 @@ pub struct BoundServer {
     service: &'static str,
     frame: Arc<FrameConfig>,
     listener: TcpListener,
+    page: Option<TcpListener>,
     local_addr: SocketAddr,
     rights: Arc<Rights>,
     service_token: Option<SuiteToken>,
@@ -212,10 +219,12 @@ impl BoundServer {
         let sources = Sources { entries: frame.tokens_file.clone(), service: frame.service_token_file.clone() };
         let rights = Arc::new(Rights::new(sources, anonymous)?.with_clients(frame.tls.clients_of(service)));
         let certificates = Certificates::read(&frame.tls)?.map(Arc::new);
-        let bind = |source| FrameError::Bind { listen: frame.listen, source };
-        let listener = TcpListener::bind(frame.listen).await.map_err(bind)?;
-        let local_addr = listener.local_addr().map_err(bind)?;
-        Ok(Self { service, frame: Arc::new(frame), listener, local_addr, rights, service_token, certificates })
+        let (listener, local_addr) = take(frame.listen).await?;
+        let page = match frame.metrics.listen {
+            Some(address) => Some(take(address).await?.0),
+            None => None,
+        };
+        Ok(Self { service, frame: Arc::new(frame), listener, page, local_addr, rights, service_token, certificates })
     }
 
     /// Where it listens.
@@ -223,10 +232,15 @@ impl BoundServer {
         self.local_addr
     }
 
+    /// Where the page of metrics is, if there is one.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.page.as_ref().and_then(|page| page.local_addr().ok())
+    }
+
     /// Assembles the service with `start`, serves until `shutdown` is cancelled, then drains: health says NOT_SERVING,
     /// no new calls, streams end with UNAVAILABLE, calls in flight and background tasks get the grace time. However it
     /// ends, background tasks are told and waited for.
-    pub async fn serve<C, F, Fut>(self, config: C, shutdown: CancellationToken, start: F) -> Result<(), FrameError>
+    pub async fn serve<C, F, Fut>(mut self, config: C, shutdown: CancellationToken, start: F) -> Result<(), FrameError>
     where
         F: FnOnce(Context<C>) -> Fut,
         Fut: Future<Output = Result<Services, BoxError>>,
@@ -236,6 +250,12 @@ impl BoundServer {
         let drained = CancellationToken::new();
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let (health, channels) = (Health::new(reporter), Channels::default());
+        let metrics_at = self.metrics_addr();
+        let metrics = Metrics::new(service, metrics_at.is_some(), telemetry::collector())?;
+        if let Some(page) = self.page.take() {
+            tracing::info!(service, "metrics at http://{}/metrics", metrics_at.unwrap_or(self.local_addr));
+            supervisor.spawn("metrics", Critical::No, metrics::serve(page, metrics.clone(), drained.clone()));
+        }
         let context = Context {
             config,
             frame: self.frame.clone(),
@@ -246,6 +266,7 @@ impl BoundServer {
             supervisor: supervisor.clone(),
             health: health.clone(),
             channels: channels.clone(),
+            metrics: metrics.clone(),
         };
         let (certificates, suite) = (self.certificates.clone(), self.service_token.clone());
         let reload = Reload::new(&self.frame, certificates, Arc::clone(&self.rights), suite, channels);
@@ -253,7 +274,7 @@ impl BoundServer {
         let served = match start(context).await {
             Ok(services) => {
                 let services = Services { routes: services.routes.add_service(health_service), ..services };
-                Box::pin(self.serve_calls(services, &health, &shutdown)).await
+                Box::pin(self.serve_calls(services, &health, &metrics, &shutdown)).await
             }
             Err(source) => Err(FrameError::Start { service, source }),
         };
@@ -264,6 +285,8 @@ impl BoundServer {
         if tokio::time::timeout_at(until, supervisor.finished()).await.is_err() {
             tracing::warn!(service, "grace time is over: background tasks are cut off");
         }
+        // It sends what is left on a thread of its own, which needs this runtime.
+        drop(tokio::task::spawn_blocking(move || metrics.close()).await);
         served?;
         tracing::info!(service, "stopped");
         match supervisor.failure() {
@@ -277,6 +300,7 @@ impl BoundServer {
         self,
         services: Services,
         health: &Health,
+        metrics: &Metrics,
         shutdown: &CancellationToken,
     ) -> Result<Instant, FrameError> {
         let (service, grace) = (self.service, self.frame.shutdown_grace());
@@ -290,7 +314,7 @@ impl BoundServer {
         let routes =
             reflect::add(services.routes, &services.names).map_err(|error| FrameError::Serve(chain(&error)))?;
         let drain = CancellationToken::new();
-        let shared = Shared::new(service, self.rights, &self.frame.limits, services.waiting, drain.clone());
+        let shared = Shared::new(service, self.rights, &self.frame.limits, services.waiting, metrics, drain.clone());
         let routes = Routes::from(layer::wrap(routes, shared));
         let incoming = listen::incoming(self.listener, self.certificates, &self.frame.limits);
         tracing::info!(service, listen = %self.local_addr, "serving");
@@ -318,6 +342,13 @@ impl BoundServer {
         }
         Ok(drain_begun.try_recv().map_or_else(|_| Instant::now(), |begun| begun + grace))
     }
+}
+
+async fn take(address: SocketAddr) -> Result<(TcpListener, SocketAddr), FrameError> {
+    let bind = |source| FrameError::Bind { listen: address, source };
+    let listener = TcpListener::bind(address).await.map_err(bind)?;
+    let taken = listener.local_addr().map_err(bind)?;
+    Ok((listener, taken))
 }
 
 /// HTTP/2 as every process speaks it.

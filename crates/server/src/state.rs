@@ -1,9 +1,12 @@
 //! The durable state of a service: opened as the configuration says, watched while the process lives, closed when no call is
 //! in flight any more. It knows no table.
 
+use std::sync::Arc;
+
 use mms_store::{Options, Recovery, Schema, Store};
 
 use crate::config::Recover;
+use crate::metrics::Stored;
 use crate::{BoxError, Context, Critical, health};
 
 /// Folder of the store in the data directory.
@@ -21,7 +24,9 @@ impl<C> Context<C> {
             Recover::AcceptCopy => Recovery::AcceptCopy,
         };
         let (folder, options) = (self.data_dir().join(FOLDER), Options::default().recovering(recovery));
+        let options = options.observed_by(Arc::new(Stored::of(&self.metrics)));
         let store = tokio::task::spawn_blocking(move || Store::open(folder, schema, options)).await??;
+        Stored::follow(&self.metrics, &store);
         let (health, full) = (self.health.clone(), store.full());
         self.spawn("space", Critical::No, async move {
             health.follow(health::STORE, full).await;

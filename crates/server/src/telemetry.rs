@@ -1,4 +1,5 @@
-//! Logs to stderr, for people or as JSON, and traces to an OTLP collector. Installed once a process.
+//! Logs to stderr, for people or as JSON, and traces to an OTLP collector. Installed once a process, which then knows the
+//! collector for the metrics of its services ([`crate::metrics`]) too.
 //!
 //! What is logged does not decide what is traced: each has its own filter, so a trace is whole at every log level.
 
@@ -41,6 +42,12 @@ pub struct Telemetry(SdkTracerProvider);
 pub type Mask = fn(&str) -> String;
 
 static MASK: OnceLock<Mask> = OnceLock::new();
+static COLLECTOR: OnceLock<String> = OnceLock::new();
+
+/// The OTLP collector of this process, if it has one.
+pub(crate) fn collector() -> Option<&'static str> {
+    COLLECTOR.get().map(String::as_str)
+}
 
 /// Has every log line pass this from now on: libraries log what far ends say as they say it, and far ends repeat what they are
 /// sent. The first one stays.
@@ -80,6 +87,7 @@ pub fn init(config: &TelemetryConfig, service: &'static str, version: &str) -> R
     let mut provider = SdkTracerProvider::builder().with_resource(resource);
     if let Some(endpoint) = &config.otlp_endpoint {
         provider = provider.with_batch_exporter(SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?);
+        COLLECTOR.get_or_init(|| endpoint.clone());
     }
     let provider = provider.build();
     let traces = tracing_opentelemetry::layer().with_tracer(provider.tracer("mms")).with_filter(filter_fn(is_traced));

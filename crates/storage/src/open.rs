@@ -30,7 +30,12 @@ pub struct StorageSettings {
 impl StorageSettings {
     /// Five repetitions within a minute: longer waits belong to the task, which can be given to another worker.
     pub fn new(client: HttpClient) -> Self {
-        Self { client, endpoint: None, max_retries: 5, retry_timeout: Duration::from_secs(60) }
+        Self {
+            client: client.to_end("storage"),
+            endpoint: None,
+            max_retries: 5,
+            retry_timeout: Duration::from_secs(60),
+        }
     }
 
     fn retry(&self) -> RetryConfig {

@@ -42,6 +42,11 @@ impl HttpService for Handed {
         }
         let answer = self.0.execute(outgoing).await.map_err(of_http)?;
         let (parts, body) = http::Response::<reqwest::Body>::from(answer.into_reqwest()).into_parts();
+        let client = self.0.clone();
+        let body = body.map_frame(move |frame| {
+            client.received(frame.data_ref().map_or(0, bytes::Bytes::len));
+            frame
+        });
         let body = body.map_err(|e| store::HttpError::new(store::HttpErrorKind::Interrupted, e.without_url()));
         Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body)))
     }

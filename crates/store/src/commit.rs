@@ -2,6 +2,8 @@
 //! answered before its group is on the disk. It must never retry a closure, and never go on after a failed write: from then
 //! on nothing is read either.
 
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -13,10 +15,15 @@ use tokio::sync::{oneshot, watch};
 use crate::backend::{Backend, Batch, guarded, panic_message};
 use crate::dir::{Directory, Manifest, Space, Summary};
 use crate::error::{Result, StoreError};
+use crate::key::Key;
 use crate::layout::REVISION_KEY;
+use crate::observe::{Census, Counted, Flush, Observer};
+use crate::read::walk_rows;
+use crate::scope::Scope;
 use crate::sentinel::Sentinel;
+use crate::table::Table;
 use crate::tally::Tally;
-use crate::tx::{MAX_TX_BYTES, Tx};
+use crate::tx::{Classes, MAX_TX_BYTES, Tx};
 
 /// How often a full disk is looked at again.
 const LOOK_FOR_SPACE_EVERY: Duration = Duration::from_secs(1);
@@ -72,6 +79,11 @@ pub(crate) struct Committer {
     full: watch::Sender<bool>,
     /// Bytes of the commit that was refused last.
     refused: u64,
+    /// Who is told of flushes, and what is applied since the last one.
+    observer: Option<Arc<dyn Observer>>,
+    since: (u64, u64),
+    /// By table: the records that somebody has counted.
+    counted: BTreeMap<&'static str, Counted>,
 }
 
 /// A directory, and what is written into it besides the database.
@@ -94,9 +106,23 @@ impl Committer {
         home: Option<Home>,
         durable: watch::Sender<u64>,
         full: watch::Sender<bool>,
+        observer: Option<Arc<dyn Observer>>,
     ) -> Self {
         let applied = *durable.borrow();
-        Self { shared, backend, home, durable: Some(durable), applied, failed: None, full, refused: 0 }
+        let (since, counted) = ((0, 0), BTreeMap::new());
+        Self {
+            shared,
+            backend,
+            home,
+            durable: Some(durable),
+            applied,
+            failed: None,
+            full,
+            refused: 0,
+            observer,
+            since,
+            counted,
+        }
     }
 
     /// Runs until the store is closed or its last handle is gone.
@@ -161,8 +187,13 @@ impl Committer {
         }
         // Refusals wait for the flush too: they may rest on what an earlier commit of this group wrote.
         if self.failed.is_none() && before.is_some_and(|before| self.applied > before) {
+            let began = Instant::now();
             match guarded(|| self.backend.flush()).and_then(|()| self.note()) {
                 Ok(()) => {
+                    let (commits, bytes) = std::mem::take(&mut self.since);
+                    if let Some(observer) = &self.observer {
+                        observer.flushed(&Flush { commits, bytes, took: began.elapsed() });
+                    }
                     if let Some(durable) = &self.durable {
                         durable.send_replace(self.applied);
                     }
@@ -189,10 +220,13 @@ impl Committer {
         // What a panicking closure wrote is dropped with its transaction, so nothing half-done is observable.
         let outcome = catch_unwind(AssertUnwindSafe(|| closure(&mut tx)));
         let value = outcome.map_err(|panic| StoreError::ClosurePanicked { message: panic_message(&*panic) })??;
-        let (bytes, writes) = (tx.bytes(), tx.into_writes());
+        let bytes = tx.bytes() as u64;
+        let (writes, classes) = tx.into_writes();
         if !writes.is_empty() {
-            self.room(bytes as u64)?;
+            self.room(bytes)?;
             self.apply(writes)?;
+            self.since = (self.since.0 + 1, self.since.1 + bytes);
+            self.follow(&classes);
         }
         Ok(value)
     }
@@ -225,6 +259,31 @@ impl Committer {
             *applied = revision;
         }
         Ok(())
+    }
+
+    /// Follows the classes of a commit that was applied.
+    fn follow(&self, classes: &Classes) {
+        for ((table, class), by) in classes.iter().filter(|(_, by)| **by != 0) {
+            if let Some(counted) = self.counted.get(table) {
+                counted.change(*class, *by);
+            }
+        }
+    }
+
+    /// Counts a table's records as they are now, and from now on.
+    pub fn count<K: Key, R: prost::Message + Default>(&mut self, table: &Table<K, R>) -> Result<Counted> {
+        self.healthy()?;
+        let class = table.class.unwrap_or(|_| 0);
+        let mut census = Census::new();
+        guarded(|| {
+            walk_rows(&*self.backend, table, &Scope::all(), None, &mut |_, record, _| {
+                *census.entry(class(&record)).or_default() += 1;
+                Ok(ControlFlow::Continue(()))
+            })
+        })?;
+        let counted = self.counted.entry(table.name).or_default();
+        counted.set(census);
+        Ok(counted.clone())
     }
 
     /// Writes down what the disk has since the last flush.

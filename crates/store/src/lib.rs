@@ -84,6 +84,7 @@ mod dir;
 mod error;
 mod key;
 mod layout;
+mod observe;
 mod options;
 mod position;
 mod read;
@@ -100,6 +101,7 @@ pub use backend::{Backend, Batch, DiskSync, Fdatasync, MemoryBackend, SledBacken
 pub use error::StoreError;
 pub use key::{Key, KeyPrefix};
 pub use layout::{MAX_INDEX_KEY_BYTES, MAX_KEY_BYTES};
+pub use observe::{Census, Counted, Flush, Observer};
 pub use options::{Options, Recovery, WrapSync};
 pub use read::{MAX_PAGE_BYTES, MAX_PAGE_ITEMS, Page, Read};
 pub use schema::{Migration, Schema};

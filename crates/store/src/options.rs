@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::backend::DiskSync;
+use crate::observe::Observer;
 
 /// Puts something around a [`DiskSync`].
 pub type WrapSync = Arc<dyn Fn(Box<dyn DiskSync>) -> Box<dyn DiskSync> + Send + Sync>;
@@ -43,6 +44,8 @@ pub struct Options {
     pub recovery: Recovery,
     /// See [`around_disk_sync`](Options::around_disk_sync).
     pub disk_sync: Option<WrapSync>,
+    /// Who is told of every flush.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 impl Default for Options {
@@ -57,6 +60,7 @@ impl Default for Options {
             min_free_bytes: 32 << 20,
             recovery: Recovery::Refuse,
             disk_sync: None,
+            observer: None,
         }
     }
 }
@@ -66,6 +70,13 @@ impl Options {
     #[must_use]
     pub fn recovering(mut self, recovery: Recovery) -> Self {
         self.recovery = recovery;
+        self
+    }
+
+    /// Has somebody told of every flush.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
         self
     }
 

@@ -11,10 +11,13 @@ use crate::backend::{Backend, MemoryBackend, View};
 use crate::commit::{Answer, Committer, Home, Message, Shared, State};
 use crate::dir;
 use crate::error::{Result, StoreError};
+use crate::key::Key;
+use crate::observe::Counted;
 use crate::options::Options;
 use crate::read::Read;
 use crate::schema::Schema;
 use crate::sentinel::{Incarnation, Sentinel, read_revision};
+use crate::table::Table;
 use crate::tx::Tx;
 
 /// Number of a commit: each commit that writes anything gets the next one. Durable; within one incarnation it never
@@ -31,6 +34,7 @@ struct Handle {
     shared: Arc<Shared>,
     inbox: mpsc::Sender<Message>,
     places: Arc<Semaphore>,
+    most_places: usize,
     revisions: watch::Receiver<Revision>,
     full: watch::Receiver<bool>,
     incarnation: Incarnation,
@@ -91,14 +95,23 @@ impl Store {
         let (durable, revisions) = watch::channel(applied);
         let (full, told_full) = watch::channel(false);
         let (inbox, messages) = mpsc::channel();
-        let committer = Committer::new(Arc::clone(&shared), backend, home, durable, full);
+        let committer = Committer::new(Arc::clone(&shared), backend, home, durable, full, options.observer.clone());
         let group = options.group.max(1);
         std::thread::Builder::new()
             .name(format!("store-{}", sentinel.kind))
             .spawn(move || committer.run(&messages, group))
             .map_err(StoreError::io("start the committer of", Path::new(&sentinel.kind)))?;
-        let places = Arc::new(Semaphore::new(options.queue.max(1)));
-        let handle = Handle { shared, inbox, places, revisions, full: told_full, incarnation: sentinel.incarnation()? };
+        let most_places = options.queue.max(1);
+        let places = Arc::new(Semaphore::new(most_places));
+        let handle = Handle {
+            shared,
+            inbox,
+            places,
+            most_places,
+            revisions,
+            full: told_full,
+            incarnation: sentinel.incarnation()?,
+        };
         Ok(Self { handle: Arc::new(handle) })
     }
 
@@ -185,6 +198,23 @@ impl Store {
         let mut revisions = self.handle.revisions.clone();
         revisions.mark_unchanged();
         revisions
+    }
+
+    /// Counts the records of a table by the class that it gives them: once by reading all of them, and from then on commit
+    /// by commit, so that looking costs nothing.
+    pub async fn count<K: Key, R: prost::Message + Default>(&self, table: &'static Table<K, R>) -> Result<Counted> {
+        let (reply, answered) = oneshot::channel();
+        let work = Box::new(move |committer: &mut Committer| -> Answer {
+            let counted = committer.count(table);
+            Box::new(move |group| drop(reply.send(group.and(counted))))
+        });
+        self.handle.inbox.send(Message::Commit(work)).map_err(|_| StoreError::Closed)?;
+        answered.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Commits that wait for the committer or for the disk.
+    pub fn queued(&self) -> u64 {
+        self.handle.most_places.saturating_sub(self.handle.places.available_permits()) as u64
     }
 
     /// Watches whether the disk is full: then commits are refused, and reads go on.

@@ -13,6 +13,7 @@ pub struct Table<K: 'static, R: 'static> {
     pub(crate) version: u8,
     pub(crate) upgrade: Option<fn(u8, R) -> R>,
     pub(crate) indexes: &'static [&'static dyn AnyIndex<K, R>],
+    pub(crate) class: Option<fn(&R) -> u32>,
 }
 
 /// A secondary index of a table: every record is filed under each key that the function gives for it.
@@ -47,7 +48,7 @@ impl<K: Key, R: Message + Default> Table<K, R> {
     /// When the name is not `[A-Za-z0-9_]{1,64}`; in a `static` that is a compile error.
     pub const fn new(name: &'static str, version: u8) -> Self {
         check_name(name);
-        Self { name, version, upgrade: None, indexes: &[] }
+        Self { name, version, upgrade: None, indexes: &[], class: None }
     }
 
     /// Declares the table's indexes. Adding one to a table in use needs a migration that calls [`Tx::reindex`].
@@ -56,6 +57,14 @@ impl<K: Key, R: Message + Default> Table<K, R> {
     #[must_use]
     pub const fn indexed(mut self, indexes: &'static [&'static dyn AnyIndex<K, R>]) -> Self {
         self.indexes = indexes;
+        self
+    }
+
+    /// Gives each record a class, 0 without this, by which [`Store::count`](crate::Store::count) counts. It must be a pure function, and
+    /// of few values; nothing of it is stored.
+    #[must_use]
+    pub const fn classed(mut self, class: fn(&R) -> u32) -> Self {
+        self.class = Some(class);
         self
     }
 

@@ -1,7 +1,7 @@
 //! One commit in the making. Owns the pending writes and keeps indexes and pieces in step with rows; writes nothing
 //! itself: the committer applies what it collected as one batch.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 
 use prost::Message;
@@ -28,11 +28,16 @@ pub struct Tx<'a> {
     limit: usize,
     revision: Revision,
     blobs: u32,
+    /// Records more or less of a class, by table.
+    classes: Classes,
 }
+
+/// By table and class: records more or less.
+pub(crate) type Classes = BTreeMap<(&'static str, u32), i64>;
 
 impl<'a> Tx<'a> {
     pub(crate) fn new(base: &'a dyn View, revision: Revision, limit: usize) -> Self {
-        Self { base, writes: Batch::new(), bytes: 0, limit, revision, blobs: 0 }
+        Self { base, writes: Batch::new(), bytes: 0, limit, revision, blobs: 0, classes: Classes::new() }
     }
 
     /// The revision that this commit gets if it writes anything.
@@ -45,8 +50,8 @@ impl<'a> Tx<'a> {
         self.bytes
     }
 
-    pub(crate) fn into_writes(self) -> Batch {
-        self.writes
+    pub(crate) fn into_writes(self) -> (Batch, Classes) {
+        (self.writes, self.classes)
     }
 
     pub(crate) fn set(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) -> Result<()> {
@@ -67,6 +72,7 @@ impl<'a> Tx<'a> {
         let (framed, pieces) = value::encode(table.name, table.version, &record.encode_to_vec(), blob)?;
         let entries = entries(table, key, record)?;
         self.remove_old(table, key, &row, &entries)?;
+        self.classed(table, Some(record), 1);
         self.blobs += 1;
         for entry in entries {
             self.set(entry, Some(Vec::new()))?;
@@ -109,6 +115,12 @@ impl<'a> Tx<'a> {
         Ok(())
     }
 
+    /// Records without a class are of class 0.
+    fn classed<K, R>(&mut self, table: &Table<K, R>, record: Option<&R>, by: i64) {
+        let class = table.class.zip(record).map_or(0, |(class, record)| class(record));
+        *self.classes.entry((table.name, class)).or_default() += by;
+    }
+
     /// Removes what hangs on the row as it is now: its pieces, and its index entries except those in `kept`.
     fn remove_old<K: Key, R: Message + Default>(
         &mut self,
@@ -118,8 +130,11 @@ impl<'a> Tx<'a> {
         kept: &BTreeSet<Vec<u8>>,
     ) -> Result<bool> {
         let Some(old) = View::get(self, row)? else { return Ok(false) };
-        if !table.indexes.is_empty() {
+        if table.indexes.is_empty() && table.class.is_none() {
+            self.classed(table, None, -1);
+        } else {
             let (record, _) = decode(table, &old, self)?;
+            self.classed(table, Some(&record), -1);
             for entry in entries(table, key, &record)?.difference(kept) {
                 self.set(entry.clone(), None)?;
             }

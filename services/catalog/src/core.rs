@@ -6,6 +6,7 @@ use mms_server::{CancellationToken, Supervisor};
 use mms_store::Store;
 
 use crate::peers::Peers;
+use crate::scan::counted::Counted;
 use crate::scan::runner::Runner;
 use crate::source::Sources;
 
@@ -20,6 +21,8 @@ pub struct Core {
     pub sources: Sources,
     /// Scans that run in this process.
     pub scans: Arc<Runner>,
+    /// What they have read.
+    pub scanned: Counted,
     /// Runs background tasks.
     pub supervisor: Supervisor,
     /// Cancelled when the process is told to stop.
@@ -40,6 +43,7 @@ pub struct Bounds {
 
 impl Core {
     /// Parts that read the time from this function.
+    #[allow(clippy::too_many_arguments, reason = "each is another part")]
     pub fn new(
         store: Store,
         peers: Peers,
@@ -47,10 +51,12 @@ impl Core {
         bounds: Bounds,
         supervisor: Supervisor,
         shutdown: CancellationToken,
+        scanned: Counted,
         now_ms: fn() -> i64,
     ) -> Self {
         let sources = Sources::new(peers.clone());
-        Self { store, peers, sources, scans: Arc::new(Runner::new(scans)), supervisor, shutdown, bounds, now_ms }
+        let scans = Arc::new(Runner::new(scans));
+        Self { store, peers, sources, scans, scanned, supervisor, shutdown, bounds, now_ms }
     }
 
     /// Milliseconds since 1970, by the wall clock.

@@ -13,6 +13,7 @@ mod forget;
 mod house;
 mod key;
 mod lists;
+mod metrics;
 mod migration;
 mod peers;
 mod plan;
@@ -59,8 +60,10 @@ pub async fn start(context: Context<Config>) -> Result<Services, BoxError> {
         bounds,
         context.supervisor.clone(),
         context.shutdown.clone(),
+        scan::counted::Counted::of(&context.metrics),
         now_ms,
     );
+    metrics::follow(&context.metrics, &core).await?;
     scan::resume(&core)?;
     let keeper = core.clone();
     context.spawn("housekeeping", Critical::Yes, async move {

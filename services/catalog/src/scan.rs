@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod control;
+pub mod counted;
 pub mod facts;
 mod patience;
 mod read;

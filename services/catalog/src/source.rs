@@ -11,7 +11,7 @@ use std::time::Duration;
 use mms_databricks::{StorageSecret, TableInfo, Workspace};
 use mms_delta::{DeltaTable, Snapshot};
 use mms_ends::{Storage, Storages};
-use mms_http::HttpClient;
+use mms_http::{HttpClient, Traffic};
 use mms_maxcompute::Project;
 use mms_maxcompute::metadata::{PartitionInfo, TableInfo as TargetInfo};
 use mms_maxcompute::name::ProjectName;
@@ -47,13 +47,14 @@ pub struct Source {
 
 impl Source {
     /// Both ends of a session. Nothing is sent yet.
-    pub fn of(id: &str, session: pb::Session) -> Result<Self> {
+    pub fn of(id: &str, session: pb::Session, traffic: &Traffic) -> Result<Self> {
         let unusable = |what: String| CatalogError::Unusable { data_source: crate::key::source_name(id), what };
         let source = session.data_source.unwrap_or_default();
         let databricks = source.databricks().cloned().unwrap_or_default();
         let http = mms_ends::connection(session.network_connection.as_ref())
             .and_then(|connection| HttpClient::new(&connection))
-            .map_err(|error| unusable(error.to_string()))?;
+            .map_err(|error| unusable(error.to_string()))?
+            .counted_in(traffic);
         let target = source.max_compute.unwrap_or_default();
         let workspace = mms_ends::workspace(&databricks, &http).map_err(|error| unusable(error.to_string()))?;
         let project = project(&target, &http);

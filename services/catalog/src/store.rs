@@ -27,7 +27,8 @@ pub static VERSIONS: Table<VersionKey, record::VersionCount> = Table::new("migra
 pub static SUMMARIES: Table<String, record::Summary> = Table::new("summaries", 1);
 
 /// Scans.
-pub static SCANS: Table<ScanKey, record::Scan> = Table::new("scans", 1).indexed(&[&SCANS_BY_AGE, &LIVE_SCANS]);
+pub static SCANS: Table<ScanKey, record::Scan> =
+    Table::new("scans", 1).indexed(&[&SCANS_BY_AGE, &LIVE_SCANS]).classed(|scan| scan.state.unsigned_abs());
 /// (data source, number)
 pub static SCANS_BY_AGE: Index<(String, u64), ScanKey, record::Scan> =
     Index::new("by_age", |key, scan| vec![(key.0.clone(), scan.number)]);

@@ -7,8 +7,8 @@ mod steps;
 mod storage;
 mod workspace;
 
-use mms_http::HttpClient;
 use mms_http::redact::redact_text;
+use mms_http::{HttpClient, Traffic};
 use mms_proto::registry::v1 as pb;
 use pb::CheckStepId;
 
@@ -24,11 +24,12 @@ pub async fn run(
     start_cluster: bool,
     mut steps: Steps,
     now_ms: fn() -> i64,
+    traffic: &Traffic,
 ) -> Result<pb::CheckReport, Gone> {
     let ready = match access {
-        Ok(access) => {
-            far::http(access.network.as_ref()).map(|http| (access.source, http)).map_err(|error| error.to_string())
-        }
+        Ok(access) => far::http(access.network.as_ref(), traffic)
+            .map(|http| (access.source, http))
+            .map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };
     match ready {
@@ -65,11 +66,15 @@ async fn all(
 }
 
 /// The short try that a start makes: the catalog is visible with these credentials, and the project reachable.
-pub async fn try_ends(source: &pb::DataSource, network: Option<&pb::NetworkConnection>) -> Result<()> {
+pub async fn try_ends(
+    source: &pb::DataSource,
+    network: Option<&pb::NetworkConnection>,
+    traffic: &Traffic,
+) -> Result<()> {
     let databricks = source.databricks().cloned().unwrap_or_default();
     let max_compute = source.max_compute.clone().unwrap_or_default();
-    let http =
-        far::http(network).map_err(|error| failed(End::Source, CheckStepId::WorkspaceReachable, &error.to_string()))?;
+    let http = far::http(network, traffic)
+        .map_err(|error| failed(End::Source, CheckStepId::WorkspaceReachable, &error.to_string()))?;
     let (workspace, project) =
         tokio::join!(workspace::try_catalog(&databricks, &http), project::try_project(&max_compute, &http));
     workspace.map_err(|(step, text)| failed(End::Source, step, &text))?;

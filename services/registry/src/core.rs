@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use mms_http::Traffic;
 use mms_store::Store;
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as Gate, OwnedMutexGuard};
@@ -27,6 +28,8 @@ pub struct Core {
     pub allow_local_files: bool,
     /// What is never called, whatever a network connection allows.
     pub denied_hosts: Arc<[String]>,
+    /// What checks send to far ends.
+    pub traffic: Traffic,
     gates: Arc<Mutex<HashMap<String, Arc<Gate<()>>>>>,
     now_ms: fn() -> i64,
 }
@@ -41,6 +44,7 @@ impl Core {
             guard: Arc::new(guard),
             allow_local_files: config.allow_local_files,
             denied_hosts: config.denied_hosts.clone().into(),
+            traffic: Traffic::default(),
             gates: Arc::default(),
             now_ms,
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mms_databricks::Workspace;
 use mms_http::retry::RetryPolicy;
-use mms_http::{HttpClient, HttpError};
+use mms_http::{HttpClient, HttpError, Traffic};
 use mms_maxcompute::Project;
 use mms_proto::registry::v1 as pb;
 
@@ -19,11 +19,11 @@ fn short() -> RetryPolicy {
     }
 }
 
-/// The client of both far ends.
-pub fn http(network: Option<&pb::NetworkConnection>) -> Result<HttpClient, HttpError> {
+/// The client of both far ends, which counts in `traffic`.
+pub fn http(network: Option<&pb::NetworkConnection>, traffic: &Traffic) -> Result<HttpClient, HttpError> {
     let mut connection = mms_ends::connection(network)?;
     (connection.connect_timeout, connection.read_timeout) = (Duration::from_secs(10), Duration::from_secs(20));
-    HttpClient::new(&connection)
+    Ok(HttpClient::new(&connection)?.counted_in(traffic))
 }
 
 /// The workspace of a data source, or why there can be none.

@@ -89,6 +89,12 @@ impl Leases {
         }
     }
 
+    /// How many sessions and uses there are.
+    pub fn count(&self) -> (u64, u64) {
+        let held = self.held.lock();
+        (held.sessions.len() as u64, held.uses.len() as u64)
+    }
+
     /// Ends all sessions and uses of a data source.
     pub fn end_all(&self, source: &str) {
         let mut held = self.held.lock();

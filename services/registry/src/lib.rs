@@ -19,6 +19,7 @@ mod items;
 pub mod key_file;
 mod lease;
 mod mask;
+mod metrics;
 mod network;
 mod purpose;
 mod record;
@@ -58,6 +59,7 @@ pub async fn start(context: Context<Config>) -> Result<Services, BoxError> {
     let guard = context.config.guard(&context.frame);
     let core = Core::new(store, keys, guard, &context.config, now_ms);
     background::adopt(&core).await?;
+    metrics::follow(&context.metrics, &core).await?;
     context.spawn("registry-house", Critical::Yes, background::keep_house(core.clone(), context.shutdown.clone()));
     let (api, size) = (Api::new(core), context.max_message_bytes());
     Ok(Services::new()

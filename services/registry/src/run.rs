@@ -65,7 +65,7 @@ async fn step(core: &Core, id: &str, event: Event, message: String) -> Result<Da
 
 async fn try_ends(core: &Core, id: &str) -> Result<()> {
     let Access { source, network, .. } = access::stored(core, id).await?;
-    check::try_ends(&source, network.as_ref()).await
+    check::try_ends(&source, network.as_ref(), &core.traffic).await
 }
 
 /// Stops a data source and ends its sessions and, if forced, its uses.

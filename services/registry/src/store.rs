@@ -13,8 +13,14 @@ pub type UseKey = (String, String);
 pub type RequestKey = (String, String);
 
 /// Data sources by id.
-pub static SOURCES: Table<String, record::DataSource> =
-    Table::new("sources", 1).indexed(&[&LIVE_SOURCES, &STARTED_SOURCES, &SOURCE_NAMES, &SOURCE_NETWORKS]);
+pub static SOURCES: Table<String, record::DataSource> = Table::new("sources", 1)
+    .indexed(&[&LIVE_SOURCES, &STARTED_SOURCES, &SOURCE_NAMES, &SOURCE_NETWORKS])
+    .classed(class);
+/// The class of those that are deleted; that of others is the number of their state.
+pub const DELETED: u32 = 0;
+fn class(source: &record::DataSource) -> u32 {
+    if source.delete_ms == 0 { State::of(source.state).wire() as u32 } else { DELETED }
+}
 /// Those that are not deleted, by id.
 pub static LIVE_SOURCES: Index<String, String, record::DataSource> =
     Index::new("live", |id, source| if source.delete_ms == 0 { vec![id.clone()] } else { Vec::new() });

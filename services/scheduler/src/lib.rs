@@ -14,6 +14,7 @@ mod fixture;
 mod job;
 mod key;
 mod lease;
+mod metrics;
 #[cfg(test)]
 mod model;
 mod moment;
@@ -48,6 +49,7 @@ pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
     let leases = lease::clock::Leases::new(ctx.config.lease_term());
     let scheduler = scheduler::Scheduler::new(store, leases, peers, now_ms, fastrand::f64);
     lease::expire::adopt(&scheduler)?;
+    metrics::follow(&ctx.metrics, &scheduler).await?;
     run(&ctx, "planner", plan::planner::run(scheduler.clone(), ctx.shutdown.clone()));
     run(&ctx, "leases", lease::expire::expire(scheduler.clone(), ctx.shutdown.clone()));
     run(&ctx, "lost targets", commit::sweep::run(scheduler.clone(), ctx.shutdown.clone()));

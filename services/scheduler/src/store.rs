@@ -8,7 +8,9 @@ use crate::key::{
 };
 use crate::record;
 
-pub static JOBS: Table<JobKey, record::Job> = Table::new("jobs", 1).indexed(&[&LIVE_JOBS, &OPEN_JOBS, &ENDED_JOBS]);
+pub static JOBS: Table<JobKey, record::Job> = Table::new("jobs", 1)
+    .indexed(&[&LIVE_JOBS, &OPEN_JOBS, &ENDED_JOBS])
+    .classed(|job| job.state.number().unsigned_abs());
 /// Jobs that are not at rest, in the order in which their tasks go.
 pub static LIVE_JOBS: Index<LiveKey, JobKey, record::Job> = Index::new("live", |_, job| {
     let spec = job.spec();
@@ -36,8 +38,9 @@ pub static CHANGED_TABLES: Index<ChangedKey, TableKey, record::JobTable> =
 pub static UNTOLD_TABLES: Index<TableKey, TableKey, record::JobTable> =
     Index::new("untold", |key, table| if table.untold { vec![key.clone()] } else { Vec::new() });
 
-pub static TASKS: Table<TaskKey, record::Task> =
-    Table::new("tasks", 1).indexed(&[&READY_TASKS, &LOOKS, &LEASED_TASKS, &DOING_TASKS]);
+pub static TASKS: Table<TaskKey, record::Task> = Table::new("tasks", 1)
+    .indexed(&[&READY_TASKS, &LOOKS, &LEASED_TASKS, &DOING_TASKS])
+    .classed(|task| task.state.number().unsigned_abs());
 /// Tasks that could be leased if their job runs and their retry time has come.
 pub static READY_TASKS: Index<TaskKey, TaskKey, record::Task> =
     Index::new("ready", |key, task| if task.is_ready() { vec![key.clone()] } else { Vec::new() });

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use mms_proto::scheduler::v1 as pb;
 use tokio_util::sync::CancellationToken;
 
+use crate::counters::Counters;
 use crate::error::Result;
 use crate::peers::Peers;
 use crate::progress::Progress;
@@ -40,6 +41,8 @@ pub struct Run {
     pub peers: Peers,
     /// How rows are moved.
     pub settings: Settings,
+    /// What is counted.
+    pub counters: Counters,
     /// The task.
     pub spec: pb::TaskSpec,
     /// The lease's epoch.

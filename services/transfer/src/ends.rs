@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mms_ends::{Storage, Storages};
-use mms_http::HttpClient;
+use mms_http::{HttpClient, Traffic};
 use mms_maxcompute::project::{Project, ProjectConfig};
 use mms_proto::registry::v1 as registry;
 use mms_storage::{LocalFiles, ObjectStore, StorageCredential, StorageLocation, StorageSettings};
@@ -35,11 +35,11 @@ fn plan(what: &str, error: impl std::fmt::Display) -> TransferError {
 }
 
 impl Ends {
-    fn new(session: &registry::Session) -> Result<Self> {
+    fn new(session: &registry::Session, traffic: &Traffic) -> Result<Self> {
         let source = session.data_source.clone().unwrap_or_default();
         let databricks = source.databricks().cloned().unwrap_or_default();
         let target = source.max_compute.unwrap_or_default();
-        let http = HttpClient::new(&mms_ends::connection(session.network_connection.as_ref())?)?;
+        let http = HttpClient::new(&mms_ends::connection(session.network_connection.as_ref())?)?.counted_in(traffic);
         let mut project = mms_ends::project(&target).map_err(|error| TransferError::Plan(error.to_string()))?;
         // What fails longer than this is reported, so that the scheduler sees it and another worker can try.
         project.retry.total = Duration::from_secs(300);
@@ -102,13 +102,19 @@ type Place = Arc<Mutex<Option<Open>>>;
 pub struct Sessions {
     peers: Peers,
     holder: String,
+    traffic: Traffic,
     places: parking_lot::Mutex<HashMap<String, Place>>,
 }
 
 impl Sessions {
     /// None open yet; `holder` is this worker's name.
     pub fn new(peers: Peers, holder: String) -> Self {
-        Self { peers, holder, places: parking_lot::Mutex::default() }
+        Self { peers, holder, traffic: Traffic::default(), places: parking_lot::Mutex::default() }
+    }
+
+    /// What goes to far ends through them.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// The far ends of a data source. Opens a session if there is none, and prolongs the one there is when half its time
@@ -122,7 +128,7 @@ impl Sessions {
             return Ok(known.ends.clone());
         }
         let session = self.peers.open_session(source, &self.holder).await?;
-        let ends = Arc::new(Ends::new(&session)?);
+        let ends = Arc::new(Ends::new(&session, &self.traffic)?);
         let term = term(session.expire_after);
         let etag = session.data_source.map(|source| source.etag).unwrap_or_default();
         let now = Instant::now();

@@ -9,6 +9,7 @@ mod batch;
 mod config;
 mod context;
 mod count;
+mod counters;
 mod data;
 mod definition;
 mod ends;
@@ -36,7 +37,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mms_proto::transfer::v1::transfer_service_server::TransferServiceServer;
-use mms_server::{BoxError, Context, Critical, Services, sized};
+use mms_server::metrics::real;
+use mms_server::{BoxError, Context, Critical, Metric, Services, sized};
 use tokio_util::sync::CancellationToken;
 
 pub use config::{BlockCodec, Config};
@@ -59,6 +61,7 @@ pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
     };
     let instance = uuid::Uuid::new_v4().to_string();
     let endpoint = ctx.endpoint().unwrap_or_default();
+    let slots = config.slots as u64;
     let register = worker::registration(id, instance, config.pool.clone(), config.slots, endpoint);
     let transfers = Arc::new(transfers::Transfers::new(format!("workers/{}", register.worker_id)));
     let settings = context::Settings {
@@ -67,7 +70,18 @@ pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
         slot_memory_bytes: config.slot_memory_bytes,
         allow_local_files: config.allow_local_files,
     };
-    let worker = worker::Worker::new(peers, register, settings, transfers.clone(), CancellationToken::new());
+    let worker = worker::Worker::new(
+        peers,
+        register,
+        settings,
+        counters::Counters::of(&ctx.metrics),
+        transfers.clone(),
+        CancellationToken::new(),
+    );
+    mms_ends::follow_traffic(&ctx.metrics, worker.traffic());
+    let busy = worker.clone();
+    ctx.metrics.follow(Metric::TransferSlots, move |tell| tell(real(slots), &[]));
+    ctx.metrics.follow(Metric::TransferBusy, move |tell| tell(real(busy.at_hand()), &[]));
     let (working, stop) = (worker.clone(), ctx.shutdown.clone());
     ctx.spawn("worker", Critical::Yes, async move {
         working.work(stop).await;

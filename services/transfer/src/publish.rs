@@ -220,7 +220,11 @@ async fn settle(run: &Run, intent: &pb::CommitIntent, outcome: CommitOutcome) ->
             instance: run.me.instance.clone(),
             resolutions: vec![resolution],
         })
-        .await
+        .await?;
+    if outcome == CommitOutcome::Committed {
+        run.counters.published(intent.units.len());
+    }
+    Ok(())
 }
 
 /// Resolves the intents that a lease names. Units of this very task that turn out to be published are noted.

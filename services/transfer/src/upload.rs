@@ -84,11 +84,13 @@ impl Upload<'_> {
             let error = match self.send(id, rows, &mut end).await {
                 Ok(receipt) => {
                     attempts.succeeded();
+                    self.run.counters.arrived(&receipt, rows.place().bytes() - start.bytes());
                     return Ok(receipt);
                 }
                 Err(error) => error,
             };
             tracing::info!(task = self.run.spec.name, block = id, %error, "a block did not arrive");
+            self.run.counters.lost();
             if !attempts.again(error.block_class()).await {
                 return Err(error);
             }

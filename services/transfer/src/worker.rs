@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use mms_http::Traffic;
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1 as types;
 use mms_proto::{ApiError, ErrorReason};
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::context::{Me, Run, Settings};
+use crate::counters::Counters;
 use crate::ends::Sessions;
 use crate::error::TransferError;
 use crate::peers::Peers;
@@ -47,6 +49,7 @@ pub struct Worker {
     me: Me,
     register: pb::RegisterWorkerRequest,
     settings: Settings,
+    counters: Counters,
     slots: Arc<Semaphore>,
     held: Mutex<HashMap<String, Held>>,
     transfers: Arc<Transfers>,
@@ -98,6 +101,7 @@ impl Worker {
         peers: Peers,
         register: pb::RegisterWorkerRequest,
         settings: Settings,
+        counters: Counters,
         transfers: Arc<Transfers>,
         draining: CancellationToken,
     ) -> Arc<Self> {
@@ -112,6 +116,7 @@ impl Worker {
             me,
             register,
             settings,
+            counters,
             transfers,
             draining,
             leased_last: CancellationToken::new(),
@@ -156,6 +161,16 @@ impl Worker {
             self.tasks.wait().await;
         }
         (self.ended.load(Relaxed) - ended, self.given_up.load(Relaxed) - given_up)
+    }
+
+    /// Tasks that it has at hand.
+    pub fn at_hand(&self) -> u64 {
+        self.held.lock().len() as u64
+    }
+
+    /// What goes to far ends and comes from them.
+    pub fn traffic(&self) -> &Traffic {
+        self.sessions.traffic()
     }
 
     fn each_held(&self, act: impl Fn(&Held)) {
@@ -258,6 +273,7 @@ impl Worker {
             me: self.me.clone(),
             peers: self.peers.clone(),
             settings: self.settings,
+            counters: self.counters.clone(),
             spec,
             epoch,
             progress,
@@ -274,6 +290,7 @@ impl Worker {
                 }),
             };
             let ending = worker.finish(&run, outcome, &term).await;
+            worker.counters.ended(&ending);
             let counter = if matches!(ending, Ending::GivenUp(_)) { &worker.given_up } else { &worker.ended };
             counter.fetch_add(1, Relaxed);
             // Only the lease that this attempt had: a newer one of the same task is somebody else's.

@@ -63,7 +63,8 @@ pub(super) async fn call(State(shared): State<Arc<Shared>>, mut request: Request
     request.extensions_mut().insert(call.clone());
 
     let busy = request.extensions().get::<Connection>().map(Connection::busy);
-    let outcome = Outcome::new(path, span.clone());
+    let counted = shared.calls.begin(&path);
+    let outcome = Outcome::new(path, span.clone(), counted, shared.lines.clone());
     let response = context.clone().scope(next.run(request)).instrument(span).await;
     let (mut head, body) = response.into_parts();
     if let Ok(value) = HeaderValue::from_str(&context.request_id) {

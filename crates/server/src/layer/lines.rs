@@ -18,7 +18,7 @@ struct Window {
 
 /// The lines that may still be written.
 #[derive(Debug)]
-pub(super) struct Lines(Mutex<Window>);
+pub(crate) struct Lines(Mutex<Window>);
 
 impl Lines {
     pub fn new(now: Instant) -> Self {

@@ -1,4 +1,4 @@
-//! The one log line that every call ends with. Its level tells whose fault a failure is.
+//! What every call ends with: one log line, whose level tells whose fault a failure is, and its place in the metrics.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,18 +6,23 @@ use std::time::Instant;
 use tonic::{Code, Status};
 use tracing::{Level, Span};
 
+use super::lines::Lines;
+use crate::metrics::InFlight;
+
 /// A call whose end was not yet logged. Dropped before its end, it logs that the caller went away.
 #[derive(Debug)]
 pub(super) struct Outcome {
     path: Arc<str>,
     span: Span,
+    counted: InFlight,
+    lines: Arc<Lines>,
     started: Instant,
     done: bool,
 }
 
 impl Outcome {
-    pub fn new(path: Arc<str>, span: Span) -> Self {
-        Self { path, span, started: Instant::now(), done: false }
+    pub fn new(path: Arc<str>, span: Span, counted: InFlight, lines: Arc<Lines>) -> Self {
+        Self { path, span, counted, lines, started: Instant::now(), done: false }
     }
 
     /// The span of the call.
@@ -32,12 +37,20 @@ impl Outcome {
 
     fn log(&mut self, code: Code, message: &str) {
         self.done = true;
-        let millis = self.started.elapsed().as_secs_f64() * 1000.0;
+        let took = self.started.elapsed();
+        self.counted.end(code, took);
+        let millis = took.as_secs_f64() * 1000.0;
         let _entered = self.span.enter();
         self.span.record("rpc.grpc.status_code", i32::from(code));
         let level = level(code);
         if level == Level::ERROR {
             self.span.record("otel.status_code", "ERROR");
+        }
+        if matches!(level, Level::WARN | Level::INFO) {
+            let Some(left_out) = self.lines.take(Instant::now()) else { return };
+            if left_out > 0 {
+                tracing::warn!(left_out, "lines of refused calls were left out");
+            }
         }
         let (path, code) = (&*self.path, format!("{code:?}"));
         // The level of an event is fixed where it stands.

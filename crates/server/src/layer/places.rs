@@ -1,5 +1,6 @@
 //! Places: how many calls of each class are handled at once. A class has its own, so that no class can take what another
-//! needs: people cannot keep heartbeats out, nor can whoever has no token keep out those who have one.
+//! needs: people cannot keep heartbeats out, nor can whoever has no token keep out those who have one. Who finds none is
+//! counted here.
 
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use mms_proto::Role;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::LimitsConfig;
+use crate::metrics::{Counter, Label, Metric, Metrics};
 use crate::rights::{Caller, Open};
 
 /// Bytes of request bodies are counted in units of this many.
@@ -22,6 +24,13 @@ pub(crate) enum Class {
 }
 
 impl Class {
+    const ALL: [(Self, &'static str); 4] = [
+        (Self::Health, "health"),
+        (Self::Reflection, "reflection"),
+        (Self::Service, "service"),
+        (Self::People, "people"),
+    ];
+
     pub fn of(path: &str, caller: Option<&Caller>) -> Self {
         match (Open::of(path), caller) {
             (Some(Open::Health), _) => Self::Health,
@@ -67,13 +76,39 @@ impl Room {
 
 /// All places of a process.
 #[derive(Debug)]
-pub(crate) struct Places([Room; 4]);
+pub(crate) struct Places {
+    rooms: [Room; 4],
+    refused: [Refused; 4],
+}
+
+/// How often there was none, for calls of one class.
+#[derive(Debug)]
+struct Refused {
+    calls: Counter,
+    streams: Counter,
+    waits: Counter,
+    arriving: Counter,
+    memory: Counter,
+}
+
+impl Refused {
+    fn of(metrics: &Metrics, class: &'static str) -> Self {
+        let counter = |place| metrics.counter(Metric::RpcRefused, &[(Label::Class, class), (Label::Place, place)]);
+        Self {
+            calls: counter("call"),
+            streams: counter("stream"),
+            waits: counter("wait"),
+            arriving: counter("arrival"),
+            memory: counter("memory"),
+        }
+    }
+}
 
 /// A place that is held.
 pub(crate) type Place = OwnedSemaphorePermit;
 
 impl Places {
-    pub fn new(limits: &LimitsConfig) -> Self {
+    pub fn new(limits: &LimitsConfig, metrics: &Metrics) -> Self {
         let open = || {
             let count = limits.concurrent_open_calls;
             Room::new(count, count, count, limits.max_message_bytes)
@@ -86,32 +121,36 @@ impl Places {
                 limits.body_bytes.max(limits.max_message_bytes),
             )
         };
-        Self([open(), open(), known(), known()])
+        let refused = Class::ALL.map(|(_, name)| Refused::of(metrics, name));
+        Self { rooms: [open(), open(), known(), known()], refused }
     }
 
-    fn room(&self, class: Class) -> &Room {
-        &self.0[class as usize]
+    fn take_of(places: &Arc<Semaphore>, count: u32, refused: &Counter) -> Option<Place> {
+        let place = places.clone().try_acquire_many_owned(count).ok();
+        if place.is_none() {
+            refused.add(1);
+        }
+        place
     }
 
     /// A place for a call whose request is there.
     pub fn take(&self, class: Class, kind: Kind) -> Option<Place> {
-        let room = self.room(class);
-        let places = match kind {
-            Kind::Call => &room.calls,
-            Kind::Stream => &room.streams,
-            Kind::Wait => &room.waits,
-        };
-        places.clone().try_acquire_owned().ok()
+        let (room, refused) = (&self.rooms[class as usize], &self.refused[class as usize]);
+        match kind {
+            Kind::Call => Self::take_of(&room.calls, 1, &refused.calls),
+            Kind::Stream => Self::take_of(&room.streams, 1, &refused.streams),
+            Kind::Wait => Self::take_of(&room.waits, 1, &refused.waits),
+        }
     }
 
     /// A place for a call whose request is on its way.
     pub fn arrive(&self, class: Class) -> Option<Place> {
-        self.room(class).arriving.clone().try_acquire_owned().ok()
+        Self::take_of(&self.rooms[class as usize].arriving, 1, &self.refused[class as usize].arriving)
     }
 
     /// Memory for so many bytes of a body, rounded up.
     pub fn memory(&self, class: Class, bytes: usize) -> Option<Place> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).ok()?;
-        self.room(class).bytes.clone().try_acquire_many_owned(units).ok()
+        Self::take_of(&self.rooms[class as usize].bytes, units, &self.refused[class as usize].memory)
     }
 }

@@ -6,6 +6,8 @@ mod config;
 mod drain;
 mod faults;
 mod hostile;
+mod metrics;
+mod metrics_table;
 mod process;
 mod reflection;
 mod renew;

@@ -238,7 +238,7 @@ fn migrate(
         tx.set(SENTINEL_KEY.to_vec(), Some(sentinel.value()?))?;
         revision += 1;
         tx.set(REVISION_KEY.to_vec(), Some(revision.to_be_bytes().to_vec()))?;
-        backend.apply(tx.into_writes())?;
+        backend.apply(tx.into_writes().0)?;
         backend.flush()?;
         tracing::info!(kind = schema.kind, version = sentinel.schema_version, "migrated the store");
     }

@@ -14,5 +14,6 @@ mod failing_disk;
 mod full_disk;
 mod migration;
 mod model;
+mod observed;
 mod opening;
 mod real_fdatasync;

@@ -3,6 +3,7 @@
 
 use mms_store::{Read, Tx};
 
+use super::counted::Counted;
 use super::facts::FoundPartition;
 use crate::error::{CatalogError, Result};
 use crate::key;
@@ -19,6 +20,8 @@ pub struct Writer {
     pub number: u64,
     /// The time of this write.
     pub now_ms: i64,
+    /// What is counted besides.
+    pub counted: Counted,
 }
 
 fn running(tx: &Tx<'_>, key: &ScanKey, number: u64) -> Result<Scan> {
@@ -65,9 +68,11 @@ impl Writer {
     /// Counts.
     pub fn count(&self, tx: &mut Tx<'_>, change: impl FnOnce(&mut Progress)) -> Result<()> {
         let mut scan = running(tx, &self.key, self.number)?;
+        let before = scan.progress.clone();
         change(&mut scan.progress);
         scan.revision = tx.revision();
         tx.put(&SCANS, &self.key, &scan)?;
+        self.counted.follow(&before, &scan.progress);
         Ok(())
     }
 

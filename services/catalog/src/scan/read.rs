@@ -97,7 +97,8 @@ impl<'a> Reading<'a> {
 
     /// What this scan writes at this moment.
     fn writer(&self) -> Writer {
-        Writer { key: self.key.clone(), number: self.number, now_ms: self.core.now_ms() }
+        let counted = self.core.scanned.clone();
+        Writer { key: self.key.clone(), number: self.number, now_ms: self.core.now_ms(), counted }
     }
 
     async fn write<T: Send + 'static>(

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mms_http::Traffic;
 use mms_proto::registry::v1 as pb;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -24,6 +25,7 @@ const IDLE: Duration = Duration::from_secs(120);
 #[derive(Clone)]
 pub struct Sources {
     peers: Peers,
+    traffic: Traffic,
     open: Arc<Mutex<HashMap<String, Arc<Slot>>>>,
 }
 
@@ -41,7 +43,12 @@ struct Held {
 impl Sources {
     /// None open.
     pub fn new(peers: Peers) -> Self {
-        Self { peers, open: Arc::default() }
+        Self { peers, traffic: Traffic::default(), open: Arc::default() }
+    }
+
+    /// What goes to far ends through them.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// Both ends of a data source as it is configured now.
@@ -78,7 +85,7 @@ impl Sources {
         let now = Instant::now();
         let token = session.session_token.clone();
         let etag = session.data_source.as_ref().map(|source| source.etag.clone()).unwrap_or_default();
-        Ok(Held { source: Arc::new(Source::of(id, session)?), token, etag, checked: now, used: now })
+        Ok(Held { source: Arc::new(Source::of(id, session, &self.traffic)?), token, etag, checked: now, used: now })
     }
 
     async fn renew(&self, held: &Held) -> Result<Renewed> {

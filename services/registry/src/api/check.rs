@@ -57,19 +57,20 @@ impl Api {
         };
         let (core, now_ms) = (self.core.clone(), crate::now_ms);
         Ok(mms_server::stream(QUEUE, move |send| async move {
-            let (listener, mut steps) = mpsc::channel(QUEUE);
+            let (listener, mut told) = mpsc::channel(QUEUE);
             let forward = send.clone();
             // Ends when the check drops its side, or the caller is gone: then the check's next step finds that out.
             let forwarding = tokio::spawn(async move {
-                while let Some(step) = steps.recv().await {
+                while let Some(step) = told.recv().await {
                     let answer = pb::CheckDataSourceResponse { event: Some(Event::Step(step)) };
                     if forward.send(Ok(answer)).await.is_err() {
                         return;
                     }
                 }
             });
-            let checked =
-                Box::pin(crate::check::run(access, request.start_cluster, Steps::new(listener), now_ms)).await;
+            let steps = Steps::new(listener);
+            let checked = crate::check::run(access, request.start_cluster, steps, now_ms, &core.traffic);
+            let checked = Box::pin(checked).await;
             // Steps come before the report.
             drop(forwarding.await);
             let Ok(report) = checked else { return };
@@ -103,7 +104,7 @@ impl Api {
         }
         refuse(found)?;
         let network = access::network(&self.core, &id(&request.name)).await?;
-        let http = far::http(Some(&network)).map_err(|error| RegistryError::EndFailed {
+        let http = far::http(Some(&network), &self.core.traffic).map_err(|error| RegistryError::EndFailed {
             end: crate::error::End::Source,
             step: pb::CheckStepId::Url,
             message: error.to_string(),

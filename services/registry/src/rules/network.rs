@@ -79,7 +79,7 @@ fn whole(network: &pb::NetworkConnection, judge: &mut Judge<'_>) {
     if !only_literals {
         return;
     }
-    if let Err(error) = crate::far::http(Some(&join(network, judge.secrets))) {
+    if let Err(error) = crate::far::http(Some(&join(network, judge.secrets)), &mms_http::Traffic::default()) {
         let text = error.to_string();
         let field = if text.contains("client identity") { "client_certificate_pem" } else { "ca_certificates_pem" };
         judge.add(field, text);

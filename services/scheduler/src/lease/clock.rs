@@ -35,6 +35,7 @@ struct Inner {
     held: HashMap<TaskKey, Held>,
     seen: HashMap<String, i64>,
     speed: HashMap<JobKey, VecDeque<(Instant, i64)>>,
+    expired: u64,
 }
 
 /// The leases' clock.
@@ -96,6 +97,21 @@ impl Leases {
     pub fn due(&self, now: Instant) -> Vec<(TaskKey, Epoch)> {
         let inner = self.inner.lock();
         inner.held.iter().filter(|(_, h)| h.expires <= now).map(|(key, h)| (key.clone(), h.epoch)).collect()
+    }
+
+    /// A lease ran out.
+    pub fn ran_out(&self) {
+        self.inner.lock().expired += 1;
+    }
+
+    /// Leases that ran out since this process began.
+    pub fn expired(&self) -> u64 {
+        self.inner.lock().expired
+    }
+
+    /// Leases that are held.
+    pub fn held(&self) -> u64 {
+        self.inner.lock().held.len() as u64
     }
 
     /// How far the holder of a task says it is.

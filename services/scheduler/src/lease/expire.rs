@@ -58,6 +58,7 @@ pub async fn expire(scheduler: Scheduler, stop: CancellationToken) {
                 Ok(ended) => {
                     scheduler.leases.end(&key, epoch);
                     if ended {
+                        scheduler.leases.ran_out();
                         tracing::info!(task = name::task_name(&key), "the lease ran out");
                     }
                 }

@@ -1,0 +1,225 @@
+//! What a service counts, for whoever watches it: a page in Prometheus' text format, and OTLP beside the traces. Each
+//! service has its own, also where several share a process.
+//!
+//! It decides nothing, keeps nothing across a restart, and names no table, source or caller. A part that counts holds a
+//! [`Counter`], or is asked by a function of its own when somebody looks ([`Metrics::follow`]): it must answer from memory.
+//! Which metrics there are is in [`names`].
+
+mod calls;
+pub mod names;
+mod page;
+mod process;
+mod stored;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mms_store::Counted;
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{AsyncInstrument, Histogram, Meter, MeterProvider};
+use opentelemetry_otlp::{MetricExporter, WithExportConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use prometheus::{Encoder, Registry, TextEncoder};
+
+pub(crate) use calls::{Calls, InFlight};
+pub use names::{Kind, Label, Metric};
+pub(crate) use page::serve;
+pub(crate) use stored::Stored;
+
+/// What tells one series of a metric from the others.
+pub type Labels<'a> = &'a [(Label, &'static str)];
+
+/// Takes the values of a metric's series.
+pub type Tell<'a> = dyn FnMut(f64, Labels<'_>) + 'a;
+
+type Reader = Box<dyn Fn(&mut Tell<'_>) + Send + Sync>;
+type Readers = Arc<Mutex<Vec<Reader>>>;
+
+/// Why metrics cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum MetricsError {
+    /// The exporter of the page.
+    #[error("metrics: {0}")]
+    Page(#[from] opentelemetry_sdk::error::OTelSdkError),
+    /// The exporter to the collector.
+    #[error("telemetry.otlp_endpoint, for metrics: {0}")]
+    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    /// A value that the format has no word for.
+    #[error("metrics: {0}")]
+    Text(#[from] prometheus::Error),
+}
+
+/// The metrics of one service. Clones are the same.
+#[derive(Clone)]
+pub struct Metrics(Arc<Inner>);
+
+struct Inner {
+    provider: SdkMeterProvider,
+    meter: Meter,
+    registry: Registry,
+    followed: Mutex<BTreeMap<Metric, Readers>>,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// Counts up. Clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct Counter(Arc<AtomicU64>);
+
+impl Counter {
+    /// So many more.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn value(&self) -> f64 {
+        real(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// A count as a value: exact up to 2^53, as in Prometheus.
+#[allow(clippy::cast_precision_loss, reason = "values are floats wherever they go")]
+pub fn real(count: u64) -> f64 {
+    count as f64
+}
+
+fn attributes(labels: Labels<'_>) -> Vec<KeyValue> {
+    labels.iter().map(|(label, value)| KeyValue::new(label.name(), *value)).collect()
+}
+
+impl Metrics {
+    /// Those of a service: kept for a page if there is to be one, and sent to the collector if there is one; then it must run
+    /// inside a tokio runtime.
+    pub(crate) fn new(service: &'static str, page: bool, collector: Option<&str>) -> Result<Self, MetricsError> {
+        let version = env!("CARGO_PKG_VERSION");
+        let resource = Resource::builder()
+            .with_service_name(format!("mms-{service}"))
+            .with_attribute(KeyValue::new("service.version", version))
+            .build();
+        let (mut provider, registry) = (SdkMeterProvider::builder().with_resource(resource), Registry::new());
+        if page {
+            let exporter = opentelemetry_prometheus::exporter()
+                .with_registry(registry.clone())
+                // Names have their units and suffixes already, and are the same wherever they are sent.
+                .without_units()
+                .without_counter_suffixes()
+                .without_target_info()
+                .scope_info_enabled(false);
+            provider = provider.with_reader(exporter.build()?);
+        }
+        if let Some(endpoint) = collector {
+            let exporter = MetricExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
+            provider = provider.with_periodic_exporter(exporter);
+        }
+        let provider = provider.build();
+        let meter = provider.meter("mms");
+        let metrics = Self(Arc::new(Inner { provider, meter, registry, followed: Mutex::default() }));
+        metrics.follow(Metric::Build, move |tell| tell(1.0, &[(Label::Service, service), (Label::Version, version)]));
+        process::follow(&metrics);
+        Ok(metrics)
+    }
+
+    /// A counter of one series, 0 until something is added.
+    pub fn counter(&self, metric: Metric, labels: Labels<'_>) -> Counter {
+        let counter = Counter::default();
+        let (read, labels) = (counter.clone(), labels.to_vec());
+        self.follow(metric, move |tell| tell(read.value(), &labels));
+        counter
+    }
+
+    /// Has `read` asked for values of a counter or gauge whenever somebody looks. It may take a lock, and must not wait
+    /// for a disk or a peer.
+    pub fn follow(&self, metric: Metric, read: impl Fn(&mut Tell<'_>) + Send + Sync + 'static) {
+        let mut followed = self.0.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        let readers = followed.entry(metric).or_insert_with(|| self.observe(metric));
+        readers.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(read));
+    }
+
+    /// Has the classes of a table's records followed, each with its labels.
+    pub fn follow_classes(&self, metric: Metric, counted: Counted, classes: Vec<(u32, Vec<(Label, &'static str)>)>) {
+        self.follow(metric, move |tell| {
+            let census = counted.now();
+            for (class, labels) in &classes {
+                tell(real(census.get(class).copied().unwrap_or(0)), labels);
+            }
+        });
+    }
+
+    fn observe(&self, metric: Metric) -> Readers {
+        let readers = Readers::default();
+        let own = Arc::clone(&readers);
+        let ask = move |observer: &dyn AsyncInstrument<f64>| {
+            for read in own.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                read(&mut |value, labels| observer.observe(value, &attributes(labels)));
+            }
+        };
+        let (name, help, unit, meter) = (metric.name(), metric.help(), metric.unit().code(), &self.0.meter);
+        // What is built goes on to ask; the handle is not needed for it.
+        match metric.kind() {
+            Kind::Counter => {
+                let built = meter.f64_observable_counter(name).with_description(help).with_unit(unit);
+                let _handle = built.with_callback(ask).build();
+            }
+            Kind::Gauge => {
+                let built = meter.f64_observable_gauge(name).with_description(help).with_unit(unit);
+                let _handle = built.with_callback(ask).build();
+            }
+            Kind::Histogram => debug_assert!(false, "{name} is a histogram: it is recorded, not asked for"),
+        }
+        readers
+    }
+
+    fn histogram(&self, metric: Metric, bounds: Vec<f64>) -> Histogram<f64> {
+        let built = self.0.meter.f64_histogram(metric.name()).with_description(metric.help());
+        built.with_unit(metric.unit().code()).with_boundaries(bounds).build()
+    }
+
+    /// The page as it is now.
+    pub(crate) fn text(&self) -> Result<Vec<u8>, MetricsError> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.0.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+
+    /// Sends what is left, and lets go of what was asked for values: they may hold what holds these metrics. Blocks.
+    pub(crate) fn close(&self) {
+        if let Err(error) = self.0.provider.shutdown() {
+            tracing::warn!(error = %error, "some metrics were not sent");
+        }
+        for readers in self.0.followed.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_of_one_process_count_apart_and_what_is_followed_is_let_go() {
+        let (one, other) =
+            (Metrics::new("scheduler", true, None).unwrap(), Metrics::new("catalog", true, None).unwrap());
+        let counter = one.counter(Metric::TransferBlocks, &[(Label::Outcome, "arrived")]);
+        one.counter(Metric::TransferBlocks, &[(Label::Outcome, "lost")]);
+        counter.add(3);
+        let text = |metrics: &Metrics| String::from_utf8(metrics.text().unwrap()).unwrap();
+        let page = text(&one);
+        assert!(page.contains("\nmms_transfer_blocks_total{outcome=\"arrived\"} 3\n"), "{page}");
+        assert!(page.contains("\nmms_transfer_blocks_total{outcome=\"lost\"} 0\n"), "{page}");
+        assert!(page.contains("# TYPE mms_transfer_blocks_total counter\n"), "{page}");
+        assert!(!text(&other).contains("mms_transfer_blocks_total"));
+        let held = Arc::new(());
+        let kept = Arc::clone(&held);
+        one.follow(Metric::TransferSlots, move |tell| tell(Arc::strong_count(&kept) as f64, &[]));
+        one.close();
+        assert_eq!(Arc::strong_count(&held), 1);
+    }
+}
