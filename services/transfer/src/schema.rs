@@ -64,7 +64,7 @@ async fn make_table(run: &Run, target: &Target) -> Result<String> {
         TargetAction::Extend(columns) => {
             target.run(ddl::add_columns(&definition.target, &columns)).await?;
             let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-            self::mark(run, target, &format!("got the columns {}", names.join(", "))).await
+            mark(run, target, &format!("got the columns {}", names.join(", "))).await
         }
         TargetAction::Adopt(mark) => {
             let whose = mark.map_or("had no mark".to_owned(), |mark| format!("belonged to `{mark}`"));
