@@ -1,7 +1,7 @@
-//! What becomes of a table and of a scope, decided without a catalog.
+//! What becomes of a table, decided without a catalog.
 
 use super::*;
-use crate::record::{SourceTable, Target, TargetName, Version};
+use crate::record::{Target, TargetName, Version};
 use mms_proto::types::v1 as types;
 
 fn planned() -> TablePlan {
@@ -72,38 +72,4 @@ fn a_table_is_unchanged_only_as_the_same_version_of_the_same_table_at_the_same_p
     ] {
         assert!(!is_at_target(stored, &planned()), "{why}");
     }
-}
-
-#[test]
-fn a_job_bounds_itself_and_never_its_source() {
-    let bounds = |own: i32, source: i32| {
-        let spec = Spec { max_concurrent_tasks: own, ..Spec::default() };
-        let settings = registry::MigrationSettings { max_concurrent_tasks: source, ..Default::default() };
-        let limits = limits(&spec, settings);
-        (limits.max_concurrent_tasks, limits.source_max_concurrent_tasks)
-    };
-    assert_eq!(bounds(0, 0), (20, 20));
-    assert_eq!(bounds(100, 5), (100, 5));
-    assert_eq!(bounds(3, 5), (3, 5));
-    assert_eq!(bounds(0, 5), (5, 5));
-}
-
-#[test]
-fn what_cannot_be_planned_at_all_says_why() {
-    let named = |names: &[&str]| Spec {
-        tables_scope: true,
-        tables: names.iter().map(|name| SourceTable { schema: "s".to_owned(), table: (*name).to_owned() }).collect(),
-        ..Spec::default()
-    };
-    let reason = |scope: &Scope, taken, listed| unusable(scope, taken, listed).map(|why| *why.reason);
-    let mut scope = Scope::of(&named(&["t", "gone"]));
-    scope.choose("s", "t");
-    assert_eq!(reason(&scope, 1, 1), Some(ErrorReason::TableUnknown));
-    assert!(unusable(&scope, 1, 1).is_some_and(|why| why.message.contains("s.gone") && !why.message.contains("s.t,")));
-    scope.choose("s", "gone");
-    assert_eq!(reason(&scope, 2, 2), None);
-    let all = Scope::of(&Spec::default());
-    assert_eq!(reason(&all, 0, 0), Some(ErrorReason::EmptyScope));
-    assert_eq!(reason(&all, TABLES_MAX, TABLES_MAX), None);
-    assert_eq!(reason(&all, TABLES_MAX, TABLES_MAX + 1), Some(ErrorReason::ScopeTooLarge));
 }

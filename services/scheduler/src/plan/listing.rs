@@ -1,0 +1,114 @@
+//! What a job takes: turns its scope into tables, and says when that cannot be done.
+
+use mms_proto::ErrorReason;
+use mms_proto::registry::v1 as registry;
+use mms_proto::scheduler::v1::TableDecision;
+
+use super::scope::{Chosen, Scope};
+use super::tasks;
+use crate::error::Result;
+use crate::key::JobKey;
+use crate::record::{Job, Limits, Reason, Spec, TablePlan};
+use crate::scheduler::Scheduler;
+
+/// Defaults of a data source's settings, as its contract states them.
+const MAX_CONCURRENT_TASKS: i32 = 20;
+const MAX_PARTITIONS_PER_TASK: i32 = 50;
+const MAX_BYTES_PER_TASK: i64 = 5 << 30;
+/// Most tables of one job.
+const TABLES_MAX: usize = 100_000;
+/// Tables of the scope that one commit stores.
+const TABLES_AT_ONCE: usize = 5_000;
+
+/// Turns the scope into tables.
+pub async fn list(scheduler: &Scheduler, key: &JobKey, job: &Job, settings: registry::MigrationSettings) -> Result<()> {
+    let mut tables = Vec::new();
+    let mut scope = Scope::of(job.spec());
+    let mut token = String::new();
+    loop {
+        let page = scheduler.peers.tables(&key.data_source, token).await?;
+        for table in page.tables {
+            let (decision, reason, message) = match scope.choose(&table.source_schema, &table.source_name) {
+                Chosen::Taken(reason, message) => (TableDecision::Move, reason, message),
+                Chosen::Left(reason, message) => (TableDecision::Excluded, reason, message),
+                Chosen::Outside => continue,
+            };
+            tables.push((table.source_schema, table.source_name, TablePlan::new(decision, reason, message)));
+        }
+        if page.next_page_token.is_empty() || tables.len() > TABLES_MAX {
+            break;
+        }
+        token = page.next_page_token;
+    }
+    let taken = tables.iter().filter(|(_, _, table)| table.moves()).count();
+    if let Some(reason) = unusable(&scope, taken, tables.len()) {
+        let (key, uid, at) = (key.clone(), job.uid().to_owned(), scheduler.moment());
+        return scheduler.store.commit(move |tx| tasks::fail(tx, &at, &key, &uid, reason)).await;
+    }
+    loop {
+        let (key, uid, at) = (key.clone(), job.uid().to_owned(), scheduler.moment());
+        if !scheduler.store.commit(move |tx| tasks::unlist(tx, &at, &key, &uid)).await? {
+            break;
+        }
+    }
+    while !tables.is_empty() {
+        let some = tables.split_off(tables.len().saturating_sub(TABLES_AT_ONCE));
+        let (key, uid, at) = (key.clone(), job.uid().to_owned(), scheduler.moment());
+        if !scheduler.store.commit(move |tx| tasks::list(tx, &at, &key, &uid, some)).await? {
+            return Ok(());
+        }
+    }
+    let (key, uid, at) = (key.clone(), job.uid().to_owned(), scheduler.moment());
+    let limits = limits(job.spec(), settings);
+    scheduler.store.commit(move |tx| tasks::listed(tx, &at, &key, &uid, limits)).await
+}
+
+/// Why nothing can be planned with a scope, if that is so.
+fn unusable(scope: &Scope, taken: usize, listed: usize) -> Option<Reason> {
+    let (reason, message) = if listed > TABLES_MAX {
+        let text = format!(
+            "the scope has more than {TABLES_MAX} tables, {taken} of them to be moved among the first {listed}, and one \
+             job looks at {TABLES_MAX}: name schemas or tables, and make several jobs"
+        );
+        (ErrorReason::ScopeTooLarge, text)
+    } else if scope.missing().len() > 0 {
+        let names: Vec<String> =
+            scope.missing().take(10).map(|table| format!("{}.{}", table.schema, table.table)).collect();
+        let text = format!(
+            "the job names {}, and no table of that name is in the catalog and in the scope: scan the source, or mend the \
+             names",
+            names.join(", ")
+        );
+        (ErrorReason::TableUnknown, text)
+    } else if taken == 0 {
+        let text = "the scope keeps no table: look at the lists of the job, and at ListTables for what was scanned";
+        (ErrorReason::EmptyScope, text.to_owned())
+    } else {
+        return None;
+    };
+    Some(Reason::new(reason, message))
+}
+
+/// The data source's settings, with the job's over them. The source's bound of tasks stays beside the job's: it holds
+/// over all jobs of the source.
+fn limits(spec: &Spec, settings: registry::MigrationSettings) -> Limits {
+    let or = |first: i32, second: i32, default: i32| [first, second, default].into_iter().find(|n| *n > 0).unwrap_or(1);
+    let source_max_concurrent_tasks = or(settings.max_concurrent_tasks, 0, MAX_CONCURRENT_TASKS);
+    let bytes = [spec.max_bytes_per_task, settings.max_bytes_per_task, MAX_BYTES_PER_TASK];
+    Limits {
+        source_max_concurrent_tasks,
+        max_concurrent_tasks: or(spec.max_concurrent_tasks, 0, source_max_concurrent_tasks),
+        max_partitions_per_task: or(
+            spec.max_partitions_per_task,
+            settings.max_partitions_per_task,
+            MAX_PARTITIONS_PER_TASK,
+        ),
+        max_bytes_per_task: bytes.into_iter().find(|n| *n > 0).unwrap_or(MAX_BYTES_PER_TASK),
+        sql_parameters: settings.sql_parameters.into_iter().chain(spec.sql_parameters.clone()).collect(),
+        tunnel_quota: spec.tunnel_quota.clone(),
+    }
+}
+
+#[cfg(test)]
+#[path = "listing_tests.rs"]
+mod tests;

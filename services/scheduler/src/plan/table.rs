@@ -1,0 +1,256 @@
+//! The plan of one table of a job: pinned by the catalog, its files spooled ([`super::spool`]), and stored as tasks
+//! ([`super::tasks`]).
+
+use catalog::pin_table_response::Part;
+use mms_proto::catalog::v1 as catalog;
+use mms_proto::error::finding_text;
+use mms_proto::scheduler::v1::{DecisionReason, TableDecision, UnsupportedTables};
+use mms_proto::types::v1::{MigrationState, Severity};
+use mms_proto::{ErrorReason, FindingReason};
+use mms_store::{Read, Scope as Rows, StoreError};
+use tokio::sync::Mutex;
+
+use super::tasks::{self, Piece, PieceBounds, Stored};
+use super::{scope, spool};
+use crate::convert::{delta_from, finding_from, table_options_to, target_from, target_name_from, version_from};
+use crate::error::{Result, SchedulerError};
+use crate::key::TableKey;
+use crate::name;
+use crate::peers::broken;
+use crate::record::{Finding, Job, Reason, Spec, TablePlan, Unit};
+use crate::scheduler::Scheduler;
+use crate::store::{JOB_TABLES, MANIFESTS};
+
+/// Findings by which a table is of a kind that cannot be read: see JobSpec.unsupported_tables.
+const OF_KIND: [FindingReason; 3] =
+    [FindingReason::KindUnsupported, FindingReason::ShallowCloneUnsupported, FindingReason::FormatUnsupported];
+
+/// Plans one table. False: the job is gone or stopped.
+pub async fn plan(scheduler: &Scheduler, storing: &Mutex<()>, key: &TableKey, job: &Job) -> Result<bool> {
+    if !drop_tasks(scheduler, key, job).await? {
+        return Ok(false);
+    }
+    match pin(scheduler, key, job).await {
+        Ok(Some((plan, units))) => store(scheduler, storing, key, job, plan, units).await,
+        Ok(None) => Ok(false),
+        Err(error) if error.is_transient() => Err(error),
+        Err(error @ SchedulerError::Store(_)) if !is_too_large(&error) => Err(error),
+        // What the catalog refuses for one table is that table's fault, not the job's.
+        Err(error) => block(scheduler, storing, key, job, &error).await,
+    }
+}
+
+/// Whether the plan of a table is more than the store takes at once: it always will be.
+fn is_too_large(error: &SchedulerError) -> bool {
+    use StoreError::{TransactionTooLarge, ValueTooLarge};
+    matches!(error, SchedulerError::Store(ValueTooLarge { .. } | TransactionTooLarge { .. }))
+}
+
+pub async fn block(
+    scheduler: &Scheduler,
+    storing: &Mutex<()>,
+    key: &TableKey,
+    job: &Job,
+    error: &SchedulerError,
+) -> Result<bool> {
+    let reason = reason_of(error);
+    let plan = TablePlan::new(TableDecision::Blocked, DecisionReason::PlanFailed, &*reason.message);
+    store(scheduler, storing, key, job, TablePlan { reason: Some(reason), ..plan }, Vec::new()).await
+}
+
+/// `storing` is held meanwhile: the tasks of a table follow each other.
+async fn store(
+    scheduler: &Scheduler,
+    storing: &Mutex<()>,
+    key: &TableKey,
+    job: &Job,
+    plan: TablePlan,
+    units: Vec<Unit>,
+) -> Result<bool> {
+    let _turn = storing.lock().await;
+    let (count, moves) = (units.len(), plan.moves());
+    let pieces = if moves { tasks::pieces(job, units, PieceBounds::default()) } else { vec![Vec::new()] };
+    let last = pieces.len().saturating_sub(1);
+    for (number, tasks) in pieces.into_iter().enumerate() {
+        let piece = Piece { plan: plan.clone(), tasks, last: (number == last).then_some(count) };
+        match store_piece(scheduler, key, job, piece).await? {
+            Stored::Yes => {}
+            Stored::Gone => return Ok(false),
+            Stored::Refused(plan) => {
+                let whole = Piece { plan: *plan, tasks: Vec::new(), last: Some(0) };
+                if !drop_tasks(scheduler, key, job).await?
+                    || matches!(store_piece(scheduler, key, job, whole).await?, Stored::Gone)
+                {
+                    return Ok(false);
+                }
+                break;
+            }
+        }
+    }
+    let stored = scheduler.store.read(|read| read.get(&JOB_TABLES, key))?;
+    if stored.is_some_and(|table| !table.plan.moves()) {
+        clear_manifest(scheduler, key).await?;
+    }
+    Ok(true)
+}
+
+async fn store_piece(scheduler: &Scheduler, key: &TableKey, job: &Job, piece: Piece) -> Result<Stored> {
+    let (own, uid, at) = (key.clone(), job.uid().to_owned(), scheduler.moment());
+    scheduler.store.commit(move |tx| tasks::store(tx, &at, &own, &uid, piece)).await
+}
+
+/// Drops what is left of an earlier plan of a table. False: the job is gone or stopped.
+async fn drop_tasks(scheduler: &Scheduler, key: &TableKey, job: &Job) -> Result<bool> {
+    if scheduler.store.read(|read| read.get(&JOB_TABLES, key))?.is_some_and(|table| table.task_count == 0) {
+        return Ok(true);
+    }
+    loop {
+        let (own, uid, at) = (key.clone(), job.uid().to_owned(), scheduler.moment());
+        match scheduler.store.commit(move |tx| tasks::drop_some(tx, &at, &own, &uid)).await? {
+            None => return Ok(false),
+            Some(0) => return Ok(true),
+            Some(_) => {}
+        }
+    }
+}
+
+async fn clear_manifest(scheduler: &Scheduler, key: &TableKey) -> Result<()> {
+    // A commit waits for the disk.
+    if scheduler.store.read(|read| read.page(&MANIFESTS, &Rows::prefix(key), None, 1))?.items.is_empty() {
+        return Ok(());
+    }
+    loop {
+        let own = key.clone();
+        if !scheduler.store.commit(move |tx| tasks::clear_manifest(tx, &own)).await? {
+            return Ok(());
+        }
+    }
+}
+
+/// Has the catalog pin a table, and stores its files unit by unit. `None`: the job is gone or stopped.
+async fn pin(scheduler: &Scheduler, key: &TableKey, job: &Job) -> Result<Option<(TablePlan, Vec<Unit>)>> {
+    clear_manifest(scheduler, key).await?;
+    let spec = job.spec();
+    let mut parts = scheduler
+        .peers
+        .pin(catalog::PinTableRequest {
+            name: name::source_table_name(key)?,
+            version: None,
+            options: scope::options(spec, &key.schema, &key.table).map(table_options_to),
+            target_policy: spec.target_policy.number(),
+        })
+        .await?;
+    let Some(Part::Table(pinned)) = parts.next().await? else {
+        return Err(broken("the catalog sent no plan"));
+    };
+    let untouched = pinned.target_unchanged;
+    let mut plan = planned(pinned, decided(scheduler, key)?, spec)?;
+    if plan.moves() && !spec.force && unchanged(scheduler, key, &plan).await? {
+        let (reason, text) = if untouched {
+            plan.decision = TableDecision::Unchanged.into();
+            (DecisionReason::AtTarget, "this version is at the target already; set force to move it again")
+        } else {
+            let text = "this version was moved there, but the target is gone or was changed since: it is moved again";
+            (DecisionReason::TargetChanged, text)
+        };
+        (plan.decision_reason, plan.decision_message) = (reason.into(), text.to_owned());
+    }
+    if !plan.moves() {
+        return Ok(Some((plan, Vec::new())));
+    }
+    let Some(units) = spool::units(scheduler, key, job.uid(), &mut parts, &plan).await? else { return Ok(None) };
+    if units.is_empty() {
+        plan.findings.push(no_partition_left());
+    }
+    Ok(Some((plan, units)))
+}
+
+/// Why the table was chosen.
+fn decided(scheduler: &Scheduler, key: &TableKey) -> Result<(DecisionReason, String)> {
+    let stored = scheduler.store.read(|read| read.get(&JOB_TABLES, key))?.unwrap_or_default().into_plan();
+    Ok((*stored.decision_reason, stored.decision_message))
+}
+
+/// What the catalog's plan makes of a table that was chosen for a reason.
+fn planned(pinned: catalog::PinnedTable, why: (DecisionReason, String), spec: &Spec) -> Result<TablePlan> {
+    let plan = pinned.plan.unwrap_or_default();
+    let findings = plan.findings.into_iter().map(finding_from).collect::<Result<Vec<_>>>()?;
+    let blocker = findings.iter().find(|finding| finding.severity == Severity::Blocker);
+    let message = blocker.map_or_else(
+        || "the catalog could not plan it".to_owned(),
+        |found| format!("{}: {} {}", finding_text(*found.reason), found.message, found.remedy),
+    );
+    let of_kind = findings.iter().any(|finding| OF_KIND.contains(&*finding.reason));
+    let skips = of_kind && spec.unsupported_tables != UnsupportedTables::Fail;
+    let blocked = blocker.is_some() || plan.target.is_none();
+    let (decision, (reason, text)) = match (blocked, of_kind, skips) {
+        (false, _, _) => (TableDecision::Move, why),
+        (true, _, true) => (TableDecision::Skipped, (DecisionReason::KindUnsupported, message.clone())),
+        (true, true, false) => (TableDecision::Blocked, (DecisionReason::KindUnsupported, message.clone())),
+        (true, false, false) => (TableDecision::Blocked, (DecisionReason::Finding, message.clone())),
+    };
+    let failed = (decision == TableDecision::Blocked).then_some(ErrorReason::Blocked);
+    let delta = pinned.format.map(|catalog::pinned_table::Format::Delta(delta)| delta_from(delta));
+    Ok(TablePlan {
+        version: Some(version_from(plan.version)),
+        target: plan.target.map(target_from).transpose()?,
+        findings,
+        reason: failed.map(|reason| Reason::new(reason, message)),
+        source_rows: plan.row_count,
+        source_bytes: plan.size_bytes,
+        location: pinned.location,
+        delta: delta.transpose()?,
+        ..TablePlan::new(decision, reason, text)
+    })
+}
+
+/// A partitioned table without partitions moves no rows, and nothing of the target is dropped for it.
+fn no_partition_left() -> Finding {
+    Finding {
+        severity: Severity::Note.into(),
+        reason: FindingReason::NoPartition.into(),
+        message: "the source has no partition at this version; partitions that are at the target stay there".to_owned(),
+        remedy: "drop at the target what must not stay".to_owned(),
+        ..Finding::default()
+    }
+}
+
+/// Whether the catalog has this very version of this very table as moved to this very place.
+async fn unchanged(scheduler: &Scheduler, key: &TableKey, plan: &TablePlan) -> Result<bool> {
+    let stored = scheduler.peers.table(&name::source_table_name(key)?).await?;
+    Ok(is_at_target(stored, plan))
+}
+
+/// A state that was set by hand names no place: it is meant for whichever the table has.
+fn is_at_target(stored: catalog::Table, plan: &TablePlan) -> bool {
+    let Some(planned) = &plan.version else { return false };
+    let is_done = stored.state() == MigrationState::Done;
+    let moved = version_from(stored.migrated_version);
+    let same_version = planned.delta.is_some() && moved.delta == planned.delta;
+    let same_table = !planned.table_id.is_empty() && moved.table_id == planned.table_id;
+    let same_place = match stored.migrated_target.map(target_name_from) {
+        Some(at) => plan.target_name().is_some_and(|place| place.key() == at.key()),
+        None => true,
+    };
+    same_version && same_table && same_place && is_done
+}
+
+/// Why planning could not be done.
+pub fn reason_of(error: &SchedulerError) -> Reason {
+    match error {
+        SchedulerError::Peer { error, .. } => {
+            // A far end that says no reason of ours is no fault of this service.
+            let reason = if error.reason == ErrorReason::Unspecified { ErrorReason::Internal } else { error.reason };
+            Reason::new(reason, &*error.message)
+        }
+        large if is_too_large(large) => {
+            let text = format!("the plan of this table is more than can be stored at once ({large}): move it in parts");
+            Reason::new(ErrorReason::TooLarge, text)
+        }
+        other => Reason::new(ErrorReason::Internal, other.to_string()),
+    }
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;
