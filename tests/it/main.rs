@@ -31,6 +31,7 @@ mod recover;
 mod repin;
 mod replace;
 mod skipped;
+mod small_tables;
 mod target_changes;
 mod typescript_client;
 mod use_edges;
