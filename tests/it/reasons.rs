@@ -245,12 +245,12 @@ const PROVOKED: &[(&str, &str, &[&str])] = &[
         &["ERROR_REASON_LEASE_EXPIRED"],
     ),
     (
-        "services/scheduler/src/plan/tests.rs",
+        "services/scheduler/src/plan/table_tests.rs",
         "what_a_finding_forbids_is_blocked_and_what_cannot_be_read_is_skipped",
         &["DECISION_REASON_KIND_UNSUPPORTED", "DECISION_REASON_FINDING"],
     ),
     (
-        "services/scheduler/src/plan/tests.rs",
+        "services/scheduler/src/plan/listing_tests.rs",
         "what_cannot_be_planned_at_all_says_why",
         &["ERROR_REASON_EMPTY_SCOPE", "ERROR_REASON_TABLE_UNKNOWN", "ERROR_REASON_SCOPE_TOO_LARGE"],
     ),

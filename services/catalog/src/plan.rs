@@ -62,7 +62,7 @@ pub async fn plan(core: &Core, table_key: &TableKey, ask: &Ask, claim: Claim) ->
         // It is a table of a data source that had this id before.
         return Err(CatalogError::NotFound(name));
     }
-    let info = match source.workspace.get_table(&source.catalog, &table_key.1, &table_key.2).await {
+    let info = match source.prompt.get_table(&source.catalog, &table_key.1, &table_key.2).await {
         Err(error) if error.is_not_found() => return Err(CatalogError::NotFound(format!("{name} at the source"))),
         other => other?,
     };

@@ -11,6 +11,7 @@ use std::time::Duration;
 use mms_databricks::{StorageSecret, TableInfo, Workspace};
 use mms_delta::{DeltaTable, Snapshot};
 use mms_ends::{Storage, Storages};
+use mms_http::retry::RetryPolicy;
 use mms_http::{HttpClient, Traffic};
 use mms_maxcompute::Project;
 use mms_maxcompute::metadata::{PartitionInfo, TableInfo as TargetInfo};
@@ -24,6 +25,9 @@ pub use sessions::Sources;
 
 use crate::error::{CatalogError, Result};
 
+/// How long a far end is asked again while somebody waits for a plan: the scheduler plans again while one is away.
+const PLAN_WAIT: Duration = Duration::from_secs(10);
+
 /// Both far ends of one data source.
 pub struct Source {
     id: String,
@@ -35,8 +39,10 @@ pub struct Source {
     pub settings: pb::MigrationSettings,
     /// Where its tables may go.
     pub target: pb::MaxComputeConfig,
-    /// Its workspace.
+    /// Its workspace, for scans.
     pub workspace: Workspace,
+    /// The same for plans, for which somebody waits.
+    pub prompt: Workspace,
     /// How its files are read.
     storage: Storages,
     http: HttpClient,
@@ -66,6 +72,7 @@ impl Source {
             catalog: databricks.catalog.clone(),
             settings: source.settings.unwrap_or_default(),
             target,
+            prompt: workspace.clone().with_policy(RetryPolicy { total: PLAN_WAIT, ..RetryPolicy::default() }),
             workspace,
             storage: mms_ends::storage(&databricks).map_err(|error| unusable(error.to_string()))?,
             http,
@@ -178,8 +185,7 @@ impl Source {
 
 fn project(config: &pb::MaxComputeConfig, http: &HttpClient) -> Result<Project, String> {
     let mut settings = mms_ends::project(config).map_err(|error| error.to_string())?;
-    // Somebody waits for the plan, and the scheduler plans again while a far end is away.
-    settings.retry.total = Duration::from_secs(10);
+    settings.retry.total = PLAN_WAIT;
     Project::new(http.clone(), settings).map_err(|error| error.to_string())
 }
 
