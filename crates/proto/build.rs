@@ -17,7 +17,8 @@ use prost_reflect::DescriptorPool;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
-    println!("cargo:rerun-if-changed={}", root.display());
+    // Not the image beside them, which is written from them.
+    println!("cargo:rerun-if-changed={}", root.join("mms").display());
     println!("cargo:rerun-if-changed=build");
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
 
