@@ -131,9 +131,10 @@ impl Store {
         let work = Box::new(move |committer: &mut Committer| -> Answer {
             let outcome = committer.transact(closure);
             Box::new(move |group| {
+                // Before the answer: whoever has it finds nothing of this commit queued.
+                drop(place);
                 // Whoever asked may be gone; the commit stands.
                 reply.send(group.map_err(E::from).and(outcome)).ok();
-                drop(place);
             })
         });
         self.handle.inbox.send(Message::Commit(work)).map_err(|_| StoreError::Closed)?;
