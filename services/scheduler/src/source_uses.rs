@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Prolongs the uses of data sources by jobs that have not ended, and gives those of ended jobs back.
 pub async fn hold(scheduler: Scheduler, stop: CancellationToken) {
     let mut changes = scheduler.store.subscribe();
-    let mut next: HashMap<JobKey, Instant> = HashMap::new();
+    let mut next: HashMap<JobKey, Next> = HashMap::new();
     loop {
         changes.mark_unchanged();
         if let Err(error) = look(&scheduler, &mut next).await {
@@ -42,23 +42,26 @@ pub async fn hold(scheduler: Scheduler, stop: CancellationToken) {
     }
 }
 
-/// Does what is due. `next`: when each use is to be looked at again, whatever happens.
-async fn look(scheduler: &Scheduler, next: &mut HashMap<JobKey, Instant>) -> Result<()> {
+/// When a use is looked at again, unless its job comes to rest or back before.
+struct Next {
+    at_rest: bool,
+    again: Instant,
+}
+
+/// Does what is due.
+async fn look(scheduler: &Scheduler, next: &mut HashMap<JobKey, Next>) -> Result<()> {
     let mut known = HashMap::new();
     for (key, job) in uses(scheduler)? {
-        let at_rest = job.as_ref().is_none_or(Job::is_at_rest);
-        let due = next.get(&key).copied();
-        let now = Instant::now();
-        // A job that ends is not waited for, but a registry that does not answer is.
-        if due.is_some_and(|due| now < due) && !at_rest {
-            known.extend(due.map(|due| (key, due)));
+        let (now, at_rest) = (Instant::now(), job.as_ref().is_none_or(Job::is_at_rest));
+        if let Some(seen) = next.remove(&key).filter(|seen| seen.at_rest == at_rest && now < seen.again) {
+            known.insert(key, seen);
             continue;
         }
         let done = if at_rest { give_back(scheduler, &key).await } else { prolong(scheduler, &key).await };
         if let Err(error) = done {
             tracing::warn!(%error, job = name::job_name(&key), "the use of its source is tried again");
         }
-        known.insert(key, now + TICK);
+        known.insert(key, Next { at_rest, again: now + TICK });
     }
     *next = known;
     Ok(())

@@ -98,9 +98,9 @@ impl Roll {
         }
         tx.put(&TASKS, key, &after)?;
         if before.leased() != after.leased()
-            && let Some(name) = self.target().and_then(|target| target.name.clone())
+            && let Some(name) = self.target().and_then(|target| target.name.as_ref())
         {
-            handed::note(tx, at, &name)?;
+            handed::note(tx, at, name)?;
         }
         let makes_table = after.planned().makes_table;
         let made = !before.state.table_made() && after.state.table_made();

@@ -49,7 +49,9 @@ pub async fn run(scheduler: Scheduler, stop: CancellationToken) {
                 }
             }
         }
-        let wake = resting.iter().filter(|(key, _)| !busy.contains(*key)).map(|(_, rest)| rest.until).min();
+        // While there is no room, the end of a plan wakes this up.
+        let room = busy.len() < JOBS_AT_ONCE;
+        let wake = resting.iter().filter(|(key, _)| room && !busy.contains(*key)).map(|(_, rest)| rest.until).min();
         tokio::select! {
             () = stop.cancelled() => return,
             changed = changes.changed() => if changed.is_err() { return },
