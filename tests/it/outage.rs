@@ -17,15 +17,12 @@ use serde_json::json;
 
 /// The job once it says what it waits for.
 async fn waiting(suite: &Suite, job: &str) -> anyhow::Result<Job> {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let now = suite.job(job).await?;
-        if now.waiting_for.is_some() {
-            return Ok(now);
-        }
-        anyhow::ensure!(now.state() == JobState::Planning && Instant::now() < until, "{now:?}");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    let waits = |now: &Job| {
+        let waits = now.waiting_for.is_some();
+        anyhow::ensure!(waits || now.state() == JobState::Planning, "{now:?}");
+        Ok(waits)
+    };
+    suite.once(job, waits).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

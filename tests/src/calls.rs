@@ -292,35 +292,36 @@ impl Suite {
 
     /// Waits until a job is in this state.
     pub async fn until(&self, name: &str, state: JobState) -> anyhow::Result<scheduler::Job> {
+        self.once(name, |job| Ok(job.state() == state)).await
+    }
+
+    /// Waits until this holds of a job; an error of it ends the wait.
+    pub async fn once(
+        &self,
+        name: &str,
+        holds: impl Fn(&scheduler::Job) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<scheduler::Job> {
         let until = Instant::now() + PATIENCE;
         loop {
             let job = self.job(name).await?;
-            if job.state() == state {
+            if holds(&job)? {
                 return Ok(job);
             }
-            anyhow::ensure!(Instant::now() < until, "the job does not become {state:?}: {job:?}\n{}", self.logs());
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            anyhow::ensure!(Instant::now() < until, "it does not come to that: {job:?}\n{}", self.logs());
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
     /// Waits for a job's end; an error unless it is DONE.
     pub async fn done(&self, name: &str) -> anyhow::Result<scheduler::Job> {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let job = self.job(name).await?;
-            match job.state() {
-                JobState::Done => return Ok(job),
-                JobState::Failed | JobState::Stopped => {
-                    let tables = self.job_tables(name).await?;
-                    let failed =
-                        tables.iter().filter(|t| t.reason.is_some()).map(|t| format!("{}: {:?}", t.table, t.reason));
-                    anyhow::bail!("the job ended {:?}:\n{}", job.reason, failed.collect::<Vec<_>>().join("\n"));
-                }
-                _ => {}
-            }
-            anyhow::ensure!(Instant::now() < until, "the job does not end: {job:?}\n{}", self.logs());
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        let ended = |job: &scheduler::Job| matches!(job.state(), JobState::Done | JobState::Failed | JobState::Stopped);
+        let job = self.once(name, |job| Ok(ended(job))).await.context("the job does not end")?;
+        if job.state() == JobState::Done {
+            return Ok(job);
         }
+        let tables = self.job_tables(name).await?;
+        let failed = tables.iter().filter(|t| t.reason.is_some()).map(|t| format!("{}: {:?}", t.table, t.reason));
+        anyhow::bail!("the job ended {:?}:\n{}", job.reason, failed.collect::<Vec<_>>().join("\n"));
     }
 }
 
