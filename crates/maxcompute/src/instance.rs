@@ -86,14 +86,14 @@ impl Project {
     /// # Errors
     /// Refusals, such as an unknown instance.
     pub async fn instance_state(&self, id: &InstanceId) -> Result<InstanceState, MaxComputeError> {
-        let status = self.shared.service.xml(&self.instance_call(Method::GET, id)).await?;
-        if status.text_of("Status") != Some("Terminated") {
-            return Ok(InstanceState::Active);
-        }
+        // The one task tells it alone: the instance's own status says no more than that the task ended.
         let call = self.instance_call(Method::GET, id).param("taskstatus", "");
         let root = self.shared.service.xml(&call).await?;
-        let task = root.child("Tasks").and_then(|tasks| tasks.child("Task"));
-        match task.and_then(|task| task.text_of("Status")).unwrap_or_default().to_ascii_uppercase().as_str() {
+        let Some(task) = root.child("Tasks").and_then(|tasks| tasks.child("Task")) else {
+            // Not begun yet.
+            return Ok(InstanceState::Active);
+        };
+        match task.text_of("Status").unwrap_or_default().to_ascii_uppercase().as_str() {
             "SUCCESS" => Ok(InstanceState::Succeeded),
             "FAILED" => Ok(InstanceState::Failed),
             "CANCELLED" | "CANCELED" => Ok(InstanceState::Cancelled),
@@ -132,27 +132,45 @@ impl Project {
     /// # Errors
     /// The statement's own error; [`MaxComputeError::StillRunning`] after `limit` (the instance goes on).
     pub async fn wait(&self, id: &InstanceId, limit: Duration) -> Result<SqlRows, MaxComputeError> {
+        self.succeeded(id, limit).await?;
+        self.rows(id).await
+    }
+
+    /// Waits until an instance ends well.
+    ///
+    /// # Errors
+    /// As [`Project::wait`].
+    async fn succeeded(&self, id: &InstanceId, limit: Duration) -> Result<(), MaxComputeError> {
         match self.ended(id, limit).await? {
             InstanceState::Failed => Err(self.failure(id).await),
             InstanceState::Cancelled => Err(MaxComputeError::Cancelled { instance: id.to_string() }),
-            InstanceState::Succeeded | InstanceState::Active => self.rows(id).await,
+            InstanceState::Succeeded | InstanceState::Active => Ok(()),
         }
     }
 
-    /// Runs a statement to its end; one that takes longer than `limit` is stopped.
+    /// Runs a statement to its end and gives its rows; one that takes longer than `limit` is stopped.
     ///
     /// # Errors
     /// As [`Project::submit`] and [`Project::wait`].
     pub async fn run(&self, statement: &Statement, limit: Duration) -> Result<SqlRows, MaxComputeError> {
+        let id = self.execute(statement, limit).await?;
+        self.rows(&id).await
+    }
+
+    /// The same of a statement that has no rows, or whose rows nobody wants: two requests where it is quick.
+    ///
+    /// # Errors
+    /// As [`Project::run`].
+    pub async fn execute(&self, statement: &Statement, limit: Duration) -> Result<InstanceId, MaxComputeError> {
         let id = self.submit(statement).await?;
         tracing::debug!(instance = %id, statement = %statement.id, "statement submitted");
-        let outcome = self.wait(&id, limit).await;
+        let outcome = self.succeeded(&id, limit).await;
         if let Err(MaxComputeError::StillRunning { .. }) = &outcome
             && let Err(error) = self.cancel(&id).await
         {
             tracing::warn!(instance = %id, %error, "a statement that took too long could not be stopped");
         }
-        outcome
+        outcome.map(|()| id)
     }
 
     /// Asks the service to stop an instance. It may still end otherwise: ask for its state.

@@ -25,6 +25,8 @@ use crate::table::Table;
 use crate::tally::Tally;
 use crate::tx::{Classes, MAX_TX_BYTES, Tx};
 
+/// The longest time that a commit may wait for the disk whose caller has its answer.
+pub const SOON: Duration = Duration::from_millis(20);
 /// How often a full disk is looked at again.
 const LOOK_FOR_SPACE_EVERY: Duration = Duration::from_secs(1);
 
@@ -60,8 +62,13 @@ impl State {
 pub(crate) type Answer = Box<dyn FnOnce(Result<()>) + Send>;
 pub(crate) type Work = Box<dyn FnOnce(&mut Committer) -> Answer + Send>;
 
+pub(crate) type Errand = Box<dyn FnOnce(&mut Committer) + Send>;
+
 pub(crate) enum Message {
+    /// Answered when the disk has it.
     Commit(Work),
+    /// Answers by itself, before the disk has it.
+    Soon(Errand),
     Close(oneshot::Sender<Result<()>>),
 }
 
@@ -177,13 +184,26 @@ impl Committer {
         let mut answers: Vec<Answer> = Vec::new();
         let mut close = None;
         let mut next = Some(first);
+        let (mut taken, mut until) = (0, None);
         while let Some(message) = next {
+            taken += 1;
             match message {
                 Message::Commit(work) => answers.push(work(self)),
+                Message::Soon(errand) => {
+                    errand(self);
+                    until.get_or_insert_with(|| Instant::now() + SOON);
+                }
                 Message::Close(reply) => close = Some(reply),
             }
-            // What stands behind a close is answered by its channel going away.
-            next = if close.is_none() && answers.len() < limit { inbox.try_recv().ok() } else { None };
+            next = match until {
+                // What stands behind a close is answered by its channel going away.
+                _ if close.is_some() || taken >= limit => None,
+                // Nobody waits for the disk: what comes shares the flush.
+                Some(until) if answers.is_empty() => {
+                    inbox.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
+                }
+                _ => inbox.try_recv().ok(),
+            };
         }
         // Refusals wait for the flush too: they may rest on what an earlier commit of this group wrote.
         if self.failed.is_none() && before.is_some_and(|before| self.applied > before) {

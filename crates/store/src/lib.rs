@@ -98,6 +98,7 @@ mod tx;
 mod value;
 
 pub use backend::{Backend, Batch, DiskSync, Fdatasync, MemoryBackend, SledBackend, View, Visit};
+pub use commit::SOON;
 pub use error::StoreError;
 pub use key::{Key, KeyPrefix};
 pub use layout::{MAX_INDEX_KEY_BYTES, MAX_KEY_BYTES};

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 
 use parking_lot::RwLock;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use uuid::Uuid;
 
 use crate::backend::{Backend, MemoryBackend, View};
@@ -126,19 +126,47 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
+        let asked = self.ask(|place, reply| {
+            let work = Box::new(move |committer: &mut Committer| -> Answer {
+                let outcome = committer.transact(closure);
+                Box::new(move |group| {
+                    // Before the answer: whoever has it finds nothing of this commit queued.
+                    drop(place);
+                    // Whoever asked may be gone; the commit stands.
+                    reply.send(group.map_err(E::from).and(outcome)).ok();
+                })
+            });
+            Message::Commit(work)
+        });
+        asked.await?
+    }
+
+    /// As [`commit`](Store::commit), but `Ok` is returned once the commit can be read: the disk has it within
+    /// [`SOON`](crate::SOON), and before any later commit. For what may be forgotten when the process dies, because its
+    /// owner would do it again: never for a promise. Many such commits share one flush.
+    pub async fn commit_soon<T, E, F>(&self, closure: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let asked = self.ask(|place, reply| {
+            let work = Box::new(move |committer: &mut Committer| {
+                let outcome = committer.transact(closure);
+                drop(place);
+                reply.send(outcome).ok();
+            });
+            Message::Soon(work)
+        });
+        asked.await?
+    }
+
+    /// Sends a message that answers, once there is a place for it.
+    async fn ask<T>(&self, message: impl FnOnce(OwnedSemaphorePermit, oneshot::Sender<T>) -> Message) -> Result<T> {
         let place = Arc::clone(&self.handle.places).acquire_owned().await.map_err(|_| StoreError::Closed)?;
         let (reply, answered) = oneshot::channel();
-        let work = Box::new(move |committer: &mut Committer| -> Answer {
-            let outcome = committer.transact(closure);
-            Box::new(move |group| {
-                // Before the answer: whoever has it finds nothing of this commit queued.
-                drop(place);
-                // Whoever asked may be gone; the commit stands.
-                reply.send(group.map_err(E::from).and(outcome)).ok();
-            })
-        });
-        self.handle.inbox.send(Message::Commit(work)).map_err(|_| StoreError::Closed)?;
-        answered.await.map_err(|_| StoreError::Closed)?
+        self.handle.inbox.send(message(place, reply)).map_err(|_| StoreError::Closed)?;
+        answered.await.map_err(|_| StoreError::Closed)
     }
 
     /// Runs `look` over one consistent state: all commits applied so far, including those not yet on the disk; whoever

@@ -59,9 +59,31 @@ const LINE_CHARS_MAX: usize = 4_000;
 /// Units that are published, by their index, with rows.
 pub type Published = std::collections::BTreeMap<i32, pb::UnitResult>;
 
+/// What is said of a task.
+pub struct Report {
+    /// What happened.
+    pub event: pb::task_report::Event,
+    /// Lines for its log.
+    pub lines: Vec<String>,
+    /// What became of intents of it, if the scheduler does not know yet.
+    pub outcomes: Vec<pb::IntentOutcome>,
+}
+
+impl Report {
+    /// A step that is done.
+    pub fn of(done: pb::StepDone, lines: Vec<String>) -> Self {
+        Self { event: pb::task_report::Event::StepDone(done), lines, outcomes: Vec::new() }
+    }
+
+    /// An attempt that failed.
+    pub fn failed(why: pb::AttemptFailed) -> Self {
+        Self { event: pb::task_report::Event::Failed(why), lines: Vec::new(), outcomes: Vec::new() }
+    }
+}
+
 impl Run {
     /// Reports on this task, and answers whether that ended the lease although steps are left.
-    pub async fn report(&self, event: pb::task_report::Event, log_lines: Vec<String>) -> Result<bool> {
+    pub async fn report(&self, report: Report) -> Result<bool> {
         let line = |text: String| pb::LogLine {
             level: pb::LogLevel::Info as i32,
             message: text.chars().take(LINE_CHARS_MAX).collect(),
@@ -69,8 +91,9 @@ impl Run {
         let report = pb::TaskReport {
             task: self.spec.name.clone(),
             epoch: Some(self.epoch),
-            event: Some(event),
-            lines: log_lines.into_iter().map(line).collect(),
+            event: Some(report.event),
+            lines: report.lines.into_iter().map(line).collect(),
+            outcomes: report.outcomes,
         };
         self.peers
             .report(&pb::ReportTasksRequest {

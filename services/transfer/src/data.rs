@@ -3,7 +3,7 @@
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1::{TargetIdentity, TargetUnit};
 
-use crate::context::{Published, Run};
+use crate::context::{Published, Report, Run};
 use crate::ends::Ends;
 use crate::error::Result;
 use crate::publish::{self, Written};
@@ -18,7 +18,7 @@ pub async fn run(
     target: &Target,
     identity: &TargetIdentity,
     published: &mut Published,
-) -> Result<Option<(pb::StepDone, Vec<String>)>> {
+) -> Result<Option<Report>> {
     let source = Source {
         shape: shape(&run.spec)?,
         store: ends.store(&run.spec.location, run.settings.allow_local_files)?,
@@ -28,10 +28,9 @@ pub async fn run(
         "reading from storage, publishing {} units through the tunnel",
         run.spec.units.len() - published.len().min(run.spec.units.len())
     )];
-    for unit in &run.spec.units {
-        if published.contains_key(&unit.index) {
-            continue;
-        }
+    let mut outcomes = Vec::new();
+    let left: Vec<&TargetUnit> = run.spec.units.iter().filter(|unit| !published.contains_key(&unit.index)).collect();
+    for (number, unit) in left.iter().copied().enumerate() {
         if run.wind_down.is_cancelled() {
             return Ok(None);
         }
@@ -43,7 +42,14 @@ pub async fn run(
             lines.push(describe(unit, &written));
             lines.extend(written.notes.iter().map(|note| format!("unit {}: {note}", unit.index)));
         }
-        let done = publish::publish(run, target, identity, unit, written).await?;
+        let untold = publish::publish(run, target, identity, unit, written).await?;
+        let done = if number + 1 < left.len() {
+            untold.tell(run).await?
+        } else {
+            let (done, outcome) = untold.told_with(run);
+            outcomes.push(outcome);
+            done
+        };
         published.insert(unit.index, done);
     }
     let all = totals(published);
@@ -51,7 +57,7 @@ pub async fn run(
     run.progress.set_units(published.len());
     let done =
         pb::StepDone { step: pb::TaskStep::Data as i32, rows: all.rows, bytes: all.bytes, ..pb::StepDone::default() };
-    Ok(Some((done, lines)))
+    Ok(Some(Report { outcomes, ..Report::of(done, lines) }))
 }
 
 /// Sums over published units.

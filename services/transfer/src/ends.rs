@@ -16,11 +16,15 @@ use tokio::time::Instant;
 
 use crate::error::{Result, TransferError};
 use crate::peers::Peers;
+use crate::schemas::Schemas;
 
 /// What a task needs to connect.
 pub struct Ends {
     http: HttpClient,
     project: ProjectConfig,
+    /// By tunnel quota: each knows where its tunnel is.
+    projects: parking_lot::Mutex<HashMap<String, Project>>,
+    schemas: Arc<Schemas>,
     storages: Storages,
 }
 
@@ -44,16 +48,27 @@ impl Ends {
         // What fails longer than this is reported, so that the scheduler sees it and another worker can try.
         project.retry.total = Duration::from_secs(300);
         let storages = mms_ends::storage(&databricks).map_err(|error| TransferError::Plan(error.to_string()))?;
-        Ok(Self { http, project, storages })
+        Ok(Self { http, project, projects: parking_lot::Mutex::default(), schemas: Arc::default(), storages })
+    }
+
+    /// Schemas that were seen at the target.
+    pub fn schemas(&self) -> &Arc<Schemas> {
+        &self.schemas
     }
 
     /// The project that statements run in, with the tunnel quota of a task.
     pub fn project(&self, tunnel_quota: &str) -> Result<Project> {
+        let mut projects = self.projects.lock();
+        if let Some(known) = projects.get(tunnel_quota) {
+            return Ok(known.clone());
+        }
         let mut config = self.project.clone();
         if !tunnel_quota.is_empty() {
             config.tunnel_quota = Some(tunnel_quota.to_owned());
         }
-        Ok(Project::new(self.http.clone(), config)?)
+        let project = Project::new(self.http.clone(), config)?;
+        projects.insert(tunnel_quota.to_owned(), project.clone());
+        Ok(project)
     }
 
     /// The store that a table lies in.

@@ -23,6 +23,7 @@ mod publish;
 mod rows;
 mod run;
 mod schema;
+mod schemas;
 mod source;
 mod target;
 mod term;

@@ -62,6 +62,28 @@ pub fn values(spec: &PartitionSpec) -> Vec<PartitionValue> {
     spec.0.iter().map(level).collect()
 }
 
+/// A unit that is published, which the scheduler is yet to be told.
+pub struct Untold {
+    /// What is in it.
+    pub unit: pb::UnitResult,
+    intent: pb::CommitIntent,
+}
+
+impl Untold {
+    /// Tells it by itself.
+    pub async fn tell(self, run: &Run) -> Result<pb::UnitResult> {
+        settle(run, &self.intent, CommitOutcome::Committed).await?;
+        Ok(self.unit)
+    }
+
+    /// It is told with the report of the step.
+    pub fn told_with(self, run: &Run) -> (pb::UnitResult, pb::IntentOutcome) {
+        run.counters.published(self.intent.units.len());
+        let outcome = CommitOutcome::Committed as i32;
+        (self.unit, pb::IntentOutcome { intent_id: self.intent.intent_id, outcome })
+    }
+}
+
 /// Publishes a unit into the table of this identity. Its old rows are replaced by exactly those written, which may be none.
 pub async fn publish(
     run: &Run,
@@ -69,7 +91,7 @@ pub async fn publish(
     table: &TargetIdentity,
     unit: &TargetUnit,
     written: Written,
-) -> Result<pb::UnitResult> {
+) -> Result<Untold> {
     run.progress.show(TransferStep::Commit);
     // A session may outlive the table that it was made for, and publish into the next of its name.
     identity::still(target, table).await?;
@@ -89,9 +111,9 @@ pub async fn publish(
     if let Err(error) = written.session.commit(COMMIT_LIMIT).await {
         return Err(not_committed(run, &intent, &written.session, error).await?);
     }
-    settle(run, &intent, CommitOutcome::Committed).await?;
     run.progress.show(TransferStep::Data);
-    Ok(pb::UnitResult { unit_index: unit.index, rows: written.rows, bytes: unit.source_bytes })
+    let unit = pb::UnitResult { unit_index: unit.index, rows: written.rows, bytes: unit.source_bytes };
+    Ok(Untold { unit, intent })
 }
 
 /// Drops the target table, if it is there, to be made anew. The statement's id is stored with the intent, and it is never

@@ -58,7 +58,8 @@ async fn setting() -> Setting {
         properties: std::collections::BTreeMap::new(),
     };
     let project = Project::new(http, config).expect("a client");
-    let target = Target { definition, project, settings: std::collections::BTreeMap::new() };
+    let settings = std::collections::BTreeMap::new();
+    let target = Target { definition, project, schemas: std::sync::Arc::default(), settings };
     make(&target).await;
     Setting { _dir: dir, far_end, target }
 }

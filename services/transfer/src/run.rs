@@ -5,7 +5,7 @@ use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1::TargetIdentity;
 use pb::TaskStep;
 
-use crate::context::{Published, Run};
+use crate::context::{Published, Report, Run};
 use crate::ends::Sessions;
 use crate::error::TransferError;
 use crate::target::Target;
@@ -40,31 +40,32 @@ pub async fn attempt(run: &Run, sessions: &Sessions, lease: &pb::Lease) -> Resul
     for step in left.filter(|step| *step as i32 >= first as i32) {
         let fail = |error| (step, error);
         run.progress.set_step(step);
-        run.report(pb::task_report::Event::StepBegun(pb::StepBegun { step: step as i32 }), vec![])
-            .await
-            .map_err(fail)?;
-        let (done, lines) = match step {
+        let report = match step {
             TaskStep::Data => match data::run(run, &ends, &target, &identity, &mut published).await {
-                Ok(Some(done)) => done,
+                Ok(Some(report)) => report,
                 Ok(None) => return Ok(End::WoundDown),
                 Err(error) if makes_schema && error.target_is_gone() => {
                     return Err(fail(what_is_gone(&target, &identity, error).await));
                 }
                 Err(error) => return Err(fail(error)),
             },
-            TaskStep::Verification => verify::run(run, &target, &published).await.map_err(fail)?,
+            TaskStep::Verification => {
+                let (done, lines) = verify::run(run, &target, &published).await.map_err(fail)?;
+                Report::of(done, lines)
+            }
             TaskStep::Look => {
                 // What this attempt found or made is newer than what the lease says.
                 let wanted = if first == TaskStep::Look { run.spec.identity.as_ref() } else { Some(&identity) };
-                look::run(run, &target, wanted).await.map_err(fail)?
+                let (done, lines) = look::run(run, &target, wanted).await.map_err(fail)?;
+                Report::of(done, lines)
             }
             TaskStep::Schema | TaskStep::Unspecified => {
                 let (done, lines) = schema::run(run, &target).await.map_err(fail)?;
                 identity = done.identity.clone().unwrap_or_default();
-                (done, lines)
+                Report::of(done, lines)
             }
         };
-        if run.report(pb::task_report::Event::StepDone(done), lines).await.map_err(fail)? {
+        if run.report(report).await.map_err(fail)? {
             return Ok(End::Later);
         }
     }

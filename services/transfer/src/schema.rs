@@ -22,15 +22,17 @@ use crate::target::Target;
 /// Makes what is missing. Answers with the step's report and lines for the log.
 pub async fn run(run: &Run, target: &Target) -> Result<(pb::StepDone, Vec<String>)> {
     let mut lines = Vec::new();
-    if run.spec.makes_table {
-        lines.push(make_table(run, target).await?);
-    }
-    // Who made the table says which it is now; all others hold on to that one.
-    let wanted = run.spec.identity.as_ref().filter(|_| !run.spec.makes_table);
-    let identity = check_ours(run, target, wanted).await?;
+    let identity = if run.spec.makes_table {
+        let (line, table) = make_table(run, target).await.inspect_err(|_| target.schemas.forget())?;
+        lines.push(line);
+        // Who made the table says which it is now; all others hold on to that one.
+        ours(run, target, None, Some(table))?
+    } else {
+        check_ours(run, target, run.spec.identity.as_ref()).await?
+    };
     let partitions = target.partitions(&run.spec.units)?;
     for sql in ddl::add_partitions(&target.definition.target, &partitions) {
-        target.run(sql).await?;
+        target.execute(sql).await?;
     }
     if !partitions.is_empty() {
         lines.push(format!("{} partitions are there", partitions.len()));
@@ -39,7 +41,8 @@ pub async fn run(run: &Run, target: &Target) -> Result<(pb::StepDone, Vec<String
     Ok((pb::StepDone { step, identity: Some(identity), ..pb::StepDone::default() }, lines))
 }
 
-async fn make_table(run: &Run, target: &Target) -> Result<String> {
+/// The table that is there then, and how it came to be.
+async fn make_table(run: &Run, target: &Target) -> Result<(String, TableInfo)> {
     let definition = &target.definition;
     if let Some(schema) = &definition.target.schema {
         make_schema(target, schema).await?;
@@ -55,14 +58,16 @@ async fn make_table(run: &Run, target: &Target) -> Result<String> {
     let policy =
         if found.as_ref().is_some_and(|table| made_by(run, table)) { TargetPolicy::CreateOrOwn } else { policy };
     match action(target, policy, found.as_ref())? {
-        TargetAction::UseOwn if found.is_some_and(|table| table.properties.contains_key(NONCE_PROPERTY)) => {
-            Ok(format!("{} is there and ours", definition.target))
-        }
-        TargetAction::UseOwn => mark(run, target, "was ours already").await,
+        TargetAction::UseOwn => match found {
+            Some(table) if table.properties.contains_key(NONCE_PROPERTY) => {
+                Ok((format!("{} is there and ours", definition.target), table))
+            }
+            _ => mark(run, target, "was ours already").await,
+        },
         TargetAction::Create => create(run, target, false).await,
         TargetAction::Recreate => create(run, target, true).await,
         TargetAction::Extend(columns) => {
-            target.run(ddl::add_columns(&definition.target, &columns)).await?;
+            target.execute(ddl::add_columns(&definition.target, &columns)).await?;
             let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
             mark(run, target, &format!("got the columns {}", names.join(", "))).await
         }
@@ -89,8 +94,18 @@ fn action(target: &Target, policy: TargetPolicy, found: Option<&TableInfo>) -> R
 /// Makes sure that rows are written into our own table, as planned, into the one that is wanted, and into no other of its name.
 /// Answers which it is.
 pub async fn check_ours(run: &Run, target: &Target, wanted: Option<&TargetIdentity>) -> Result<TargetIdentity> {
+    ours(run, target, wanted, target.project.table(&target.definition.target).await?)
+}
+
+/// The same of a table that was looked at.
+fn ours(
+    run: &Run,
+    target: &Target,
+    wanted: Option<&TargetIdentity>,
+    found: Option<TableInfo>,
+) -> Result<TargetIdentity> {
     let makes = run.spec.steps.contains(&(pb::TaskStep::Schema as i32));
-    let Some(found) = target.project.table(&target.definition.target).await? else {
+    let Some(found) = found else {
         return Err(if makes {
             identity::gone(target, None)
         } else {
@@ -122,6 +137,9 @@ fn conflict(target: &Target, differences: String) -> TransferError {
 
 async fn make_schema(target: &Target, schema: &SchemaName) -> Result<()> {
     let project = &target.definition.target.project;
+    if target.schemas.knows(project, schema) {
+        return Ok(());
+    }
     if !target.project.schema_exists(project, schema).await?
         && let Err(error) = target.project.create_schema(project, schema).await
     {
@@ -130,43 +148,46 @@ async fn make_schema(target: &Target, schema: &SchemaName) -> Result<()> {
             return Err(error.into());
         }
     }
+    target.schemas.note(project, schema);
     Ok(())
 }
 
 /// Puts our marks on a table that is as planned; who wrote it before is refused from then on.
-async fn mark(run: &Run, target: &Target, whose: &str) -> Result<String> {
+async fn mark(run: &Run, target: &Target, whose: &str) -> Result<(String, TableInfo)> {
     let (table, properties) = (&target.definition.target, &target.definition.properties);
     let ours = properties.get(OWNER_PROPERTY).map(String::as_str).unwrap_or_default();
     let nonce = Uuid::new_v4().to_string();
     let marks = [(OWNER_PROPERTY, ours), (JOB_PROPERTY, run.spec.job_uid.as_str()), (NONCE_PROPERTY, nonce.as_str())];
-    target.run(ddl::set_properties(table, &marks)).await?;
+    target.execute(ddl::set_properties(table, &marks)).await?;
     let found = target.project.table(table).await?;
-    match action(target, TargetPolicy::CreateOrOwn, found.as_ref())? {
-        TargetAction::UseOwn => Ok(format!("{table} was there, {whose}, and is marked as this job's")),
-        TargetAction::Refuse(differences) => Err(different(target, &differences)),
+    match (action(target, TargetPolicy::CreateOrOwn, found.as_ref())?, found) {
+        (TargetAction::UseOwn, Some(found)) => {
+            Ok((format!("{table} was there, {whose}, and is marked as this job's"), found))
+        }
+        (TargetAction::Refuse(differences), _) => Err(different(target, &differences)),
         _ => Err(conflict(target, "somebody else dropped it at the same time".to_owned())),
     }
 }
 
-async fn create(run: &Run, target: &Target, replace: bool) -> Result<String> {
+async fn create(run: &Run, target: &Target, replace: bool) -> Result<(String, TableInfo)> {
     let mut definition = target.definition.clone();
     definition.properties.insert(JOB_PROPERTY.to_owned(), run.spec.job_uid.clone());
     definition.properties.insert(NONCE_PROPERTY.to_owned(), Uuid::new_v4().to_string());
     if replace {
         publish::drop_table(run, target).await?;
     }
-    target.run(ddl::create_table(&definition)).await?;
+    target.execute(ddl::create_table(&definition)).await?;
     // IF NOT EXISTS says nothing of a table that somebody else made in between.
     let found = target.project.table(&definition.target).await?;
     let made = found.as_ref().is_some_and(|table| made_by(run, table));
     let must_be_made =
         matches!(run.spec.target_policy(), types::TargetPolicy::Replace | types::TargetPolicy::FailIfExists);
-    match action(target, TargetPolicy::CreateOrOwn, found.as_ref())? {
-        TargetAction::UseOwn if made || !must_be_made => {
+    match (action(target, TargetPolicy::CreateOrOwn, found.as_ref())?, found) {
+        (TargetAction::UseOwn, Some(found)) if made || !must_be_made => {
             let how = if replace { "dropped and made anew" } else { "made" };
-            Ok(format!("{} {how}", definition.target))
+            Ok((format!("{} {how}", definition.target), found))
         }
-        TargetAction::Refuse(differences) => Err(different(target, &differences)),
+        (TargetAction::Refuse(differences), _) => Err(different(target, &differences)),
         _ => Err(conflict(target, "somebody else made or dropped it at the same time".to_owned())),
     }
 }

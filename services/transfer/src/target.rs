@@ -1,5 +1,7 @@
 //! The target of a task, and the statements that run there.
 
+use std::sync::Arc;
+
 use mms_maxcompute::instance::{InstanceId, InstanceState};
 use mms_maxcompute::project::Project;
 use mms_maxcompute::table::{PartitionSpec, TableDefinition};
@@ -11,6 +13,7 @@ use uuid::Uuid;
 use crate::definition::definition;
 use crate::ends::Ends;
 use crate::error::{Result, TransferError};
+use crate::schemas::Schemas;
 
 /// How long a statement may take.
 const STATEMENT_LIMIT: std::time::Duration = std::time::Duration::from_secs(1800);
@@ -21,6 +24,8 @@ pub struct Target {
     pub definition: TableDefinition,
     /// Client of the project that statements run in.
     pub project: Project,
+    /// Schemas that are known to be there.
+    pub schemas: Arc<Schemas>,
     /// SET flags for every statement.
     pub settings: std::collections::BTreeMap<String, String>,
 }
@@ -31,7 +36,8 @@ impl Target {
         let planned = spec.target.as_ref().ok_or_else(|| TransferError::Plan("it has no target".to_owned()))?;
         let definition = definition(planned)?;
         let settings = spec.sql_parameters.clone().into_iter().collect();
-        Ok(Self { definition, project: ends.project(&spec.tunnel_quota)?, settings })
+        let schemas = ends.schemas().clone();
+        Ok(Self { definition, project: ends.project(&spec.tunnel_quota)?, schemas, settings })
     }
 
     /// The partition of a unit; None for an unpartitioned table.
@@ -58,7 +64,13 @@ impl Target {
         statement
     }
 
-    /// Runs a statement that does no harm when it runs again, and at any time: it gets a new id each time.
+    /// Runs a statement that has no rows and does no harm when it runs again, and at any time: it gets a new id each time.
+    pub async fn execute(&self, sql: String) -> Result<()> {
+        self.project.execute(&self.statement(sql, Uuid::new_v4()), STATEMENT_LIMIT).await?;
+        Ok(())
+    }
+
+    /// Runs a question, likewise.
     pub async fn run(&self, sql: String) -> Result<mms_maxcompute::SqlRows> {
         Ok(self.project.run(&self.statement(sql, Uuid::new_v4()), STATEMENT_LIMIT).await?)
     }

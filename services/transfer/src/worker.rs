@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::context::{Me, Run, Settings};
+use crate::context::{Me, Report, Run, Settings};
 use crate::counters::Counters;
 use crate::ends::Sessions;
 use crate::error::TransferError;
@@ -322,7 +322,7 @@ impl Worker {
                     return Ending::GivenUp(text);
                 };
                 tracing::warn!(task = run.spec.name, error = text, "the attempt failed");
-                let told = term.run(run.report(pb::task_report::Event::Failed(failed), vec![])).await;
+                let told = term.run(run.report(Report::failed(failed))).await;
                 if let Err(error) = told.and_then(|told| told) {
                     tracing::info!(%error, task = run.spec.name, "the failure was not taken");
                 }

@@ -122,6 +122,43 @@ async fn one_completes_before_every_acknowledgement() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_need_not_be_there_at_once_is_answered_before_the_disk_has_it_and_is_there_soon() {
+    let (_dir, journal, store) = open();
+    let soon = |name: &'static str| {
+        let store = store.clone();
+        async move {
+            let write = move |tx: &mut mms_store::Tx<'_>| {
+                tx.put(&NOTES, &name.to_owned(), &Note { text: "x".into() }).map(|()| tx.revision())
+            };
+            store.commit_soon(write).await.unwrap()
+        }
+    };
+    *journal.gate.shut.lock().unwrap() = true;
+    let first = soon("first").await;
+    assert!(store.read(|r| r.get(&NOTES, &"first".to_owned())).unwrap().is_some(), "it can be read");
+    assert!(store.durable_revision() < first, "the disk has it not yet");
+    *journal.gate.shut.lock().unwrap() = false;
+    journal.gate.opened.notify_all();
+    // Nobody commits anything else.
+    store.until_durable(first).await.unwrap();
+
+    // Whoever waits for the disk waits for what was before it, too.
+    let (second, third) = (soon("second").await, write(&store, &journal, "third".into()).await.unwrap());
+    assert!(second < third && store.durable_revision() >= third);
+    // Many share a flush.
+    let synced = |journal: &Journal| {
+        journal.events.lock().unwrap().iter().filter(|event| matches!(event, Event::Synced { .. })).count()
+    };
+    let before = synced(&journal);
+    let mut last = third;
+    for _ in 0..100 {
+        last = soon("again").await;
+    }
+    store.until_durable(last).await.unwrap();
+    assert!(synced(&journal) - before < 50, "{} syncs for 100 commits", synced(&journal) - before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_acknowledgement_waits_for_the_disk() {
     let (_dir, journal, store) = open();
     *journal.gate.shut.lock().unwrap() = true;

@@ -83,7 +83,11 @@ impl Api {
         };
         let lines = report.lines.into_iter().map(line).collect();
         let (epoch, said) = (epoch_from(report.epoch), said_from(report.event));
-        let taken = take::report(&self.scheduler, key, holder.clone(), epoch, said, lines).await?;
+        let outcomes = report.outcomes.into_iter().map(|told| {
+            let outcome = told.outcome();
+            (told.intent_id, outcome)
+        });
+        let taken = take::report(&self.scheduler, key, holder.clone(), epoch, said, outcomes.collect(), lines).await?;
         let (accepted, lease_ended) = (taken != Taken::No, taken == Taken::Waits);
         Ok(pb::TaskReportAnswer { task: report.task, accepted, lease_ended })
     }

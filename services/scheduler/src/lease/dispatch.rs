@@ -52,6 +52,9 @@ pub fn grant(tx: &mut Tx<'_>, at: &Moment, holder: &Holder, max: usize) -> Resul
         }
         let mut task = before.clone();
         task.apply(at, TaskEvent::Leased(holder.clone()))?;
+        if let Some(first) = task.next_step() {
+            task.apply(at, TaskEvent::StepBegun(first))?;
+        }
         let line = format!("leased to workers/{}, attempt {}", holder.worker, task.attempt);
         log::write(tx, at, &key, &mut task, &Line::own(line))?;
         rollup::save(tx, at, &key, &before, task)?;
@@ -118,7 +121,8 @@ fn ready_of(
 ) -> Result<()> {
     let mut next = None;
     while room > 0 {
-        let page = read.index_page(&TASKS, index, &Scope::prefix(job), next.as_ref(), 100)?;
+        // Not many more than are taken: those that wait for their retry time are few.
+        let page = read.index_page(&TASKS, index, &Scope::prefix(job), next.as_ref(), (2 * room).clamp(4, 100))?;
         for (key, task) in page.items {
             if room == 0 {
                 break;

@@ -31,7 +31,7 @@ pub async fn beat(
             tx.put(&TASKS, &key, &task)?;
             Ok::<_, SchedulerError>(true)
         };
-        scheduler.store.commit(keep).await?
+        scheduler.store.commit_soon(keep).await?
     };
     if holds {
         scheduler.leases.beat(key, epoch, progress, Instant::now());
@@ -46,7 +46,7 @@ pub async fn give_back(scheduler: &Scheduler, holder: &Holder, key: &TaskKey, ep
         Some(_) => end::end(tx, &at, &task, epoch, LeaseEnd::Released).map(drop),
         None => Ok(()),
     };
-    scheduler.store.commit(give_back).await?;
+    scheduler.store.commit_soon(give_back).await?;
     scheduler.leases.end(key, epoch);
     Ok(())
 }

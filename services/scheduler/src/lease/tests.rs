@@ -149,8 +149,11 @@ async fn a_task_whose_leases_keep_running_out_is_given_up() {
 async fn a_stopped_job_fences_and_goes_on_where_it_was() {
     let fixture = Fixture::new(1).await;
     let epoch = fixture.lease("a", 1).await[0].task.epoch;
+    assert_eq!(fixture.task(0).state, TaskState::SchemaDoing, "the first step begins with the lease");
     fixture.report(0, "a", epoch, done(Step::Schema)).await;
-    fixture.report(0, "a", epoch, Said::Begun(Step::Data)).await;
+    assert_eq!(fixture.task(0).state, TaskState::DataDoing, "and each other with the end of the one before");
+    // Whoever says so all the same is heard.
+    assert!(fixture.report(0, "a", epoch, Said::Begun(Step::Data)).await);
     let at = fixture.at();
     fixture.commit(move |tx| calls::stop(tx, &at, &job_key(), None)).await.expect("stops");
     assert_eq!(fixture.job().state, JobState::Stopping);
@@ -160,8 +163,9 @@ async fn a_stopped_job_fences_and_goes_on_where_it_was() {
     assert!(fixture.lease("a", 1).await.is_empty());
     fixture.commit(move |tx| calls::start(tx, &at, &job_key())).await.expect("starts");
     fixture.carry(&job_key()).await;
+    assert_eq!(fixture.task(0).state, TaskState::SchemaDone);
     let again = fixture.lease("a", 1).await.remove(0);
-    assert_eq!(again.task.state, TaskState::SchemaDone);
+    assert_eq!(again.task.state, TaskState::DataDoing);
 }
 
 #[tokio::test]

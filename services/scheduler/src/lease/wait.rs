@@ -60,7 +60,8 @@ async fn lease(scheduler: &Scheduler, holder: &Holder, max: usize) -> Result<Vec
         return Ok(Vec::new());
     }
     let asked = holder.clone();
-    let granted = scheduler.store.commit(move |tx| dispatch::grant(tx, &at, &asked, max)).await?;
+    // A lease that this process forgets is one that is lost: whoever holds it is told so.
+    let granted = scheduler.store.commit_soon(move |tx| dispatch::grant(tx, &at, &asked, max)).await?;
     let now = Instant::now();
     for one in &granted {
         scheduler.leases.begin(one.key.clone(), one.task.epoch, now);

@@ -14,7 +14,7 @@ use crate::peers::{Pinned, broken};
 use crate::record::{self, ManifestChunk, TablePlan, Unit};
 use crate::scheduler::Scheduler;
 
-/// Pieces of manifests, and their files, after which they are stored together: each commit waits for the disk.
+/// Pieces of manifests, and their files, after which they are stored together.
 const CHUNKS_AT_ONCE: usize = 256;
 const FILES_AT_ONCE: usize = 5_000;
 const BYTES_AT_ONCE: usize = 8 << 20;
@@ -97,7 +97,7 @@ impl Spool {
     async fn store(&mut self, scheduler: &Scheduler) -> Result<bool> {
         (self.files, self.bytes) = (0, 0);
         let (chunks, job, uid) = (std::mem::take(&mut self.chunks), self.job.clone(), self.uid.clone());
-        scheduler.store.commit(move |tx| tasks::keep_manifest(tx, &job, &uid, &chunks)).await
+        scheduler.store.commit_soon(move |tx| tasks::keep_manifest(tx, &job, &uid, &chunks)).await
     }
 }
 

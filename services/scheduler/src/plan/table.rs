@@ -96,7 +96,8 @@ async fn store(
 
 async fn store_piece(scheduler: &Scheduler, key: &TableKey, job: &Job, piece: Piece) -> Result<Stored> {
     let (own, uid, at) = (key.clone(), job.uid().to_owned(), scheduler.moment());
-    scheduler.store.commit(move |tx| tasks::store(tx, &at, &own, &uid, piece)).await
+    // What is forgotten of a plan is planned again.
+    scheduler.store.commit_soon(move |tx| tasks::store(tx, &at, &own, &uid, piece)).await
 }
 
 /// Drops what is left of an earlier plan of a table. False: the job is gone or stopped.
@@ -106,7 +107,7 @@ async fn drop_tasks(scheduler: &Scheduler, key: &TableKey, job: &Job) -> Result<
     }
     loop {
         let (own, uid, at) = (key.clone(), job.uid().to_owned(), scheduler.moment());
-        match scheduler.store.commit(move |tx| tasks::drop_some(tx, &at, &own, &uid)).await? {
+        match scheduler.store.commit_soon(move |tx| tasks::drop_some(tx, &at, &own, &uid)).await? {
             None => return Ok(false),
             Some(0) => return Ok(true),
             Some(_) => {}
@@ -115,13 +116,12 @@ async fn drop_tasks(scheduler: &Scheduler, key: &TableKey, job: &Job) -> Result<
 }
 
 async fn clear_manifest(scheduler: &Scheduler, key: &TableKey) -> Result<()> {
-    // A commit waits for the disk.
     if scheduler.store.read(|read| read.page(&MANIFESTS, &Rows::prefix(key), None, 1))?.items.is_empty() {
         return Ok(());
     }
     loop {
         let own = key.clone();
-        if !scheduler.store.commit(move |tx| tasks::clear_manifest(tx, &own)).await? {
+        if !scheduler.store.commit_soon(move |tx| tasks::clear_manifest(tx, &own)).await? {
             return Ok(());
         }
     }

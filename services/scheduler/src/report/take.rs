@@ -3,13 +3,14 @@
 
 use mms_proto::ErrorReason;
 use mms_proto::error::reason_text;
-use mms_proto::scheduler::v1::LogLevel;
+use mms_proto::scheduler::v1::{CommitOutcome, LogLevel};
 use mms_proto::types::v1::Verdict;
 use mms_store::{Read, Scope, Tx};
 
 use super::at_target;
 use super::at_target::Looked;
 use super::log::{self, Line};
+use crate::commit::intent;
 use crate::error::{Result, SchedulerError};
 use crate::job::rollup;
 use crate::key::{CheckKey, TaskKey};
@@ -77,22 +78,29 @@ pub enum Taken {
     Waits,
 }
 
-/// Takes a report in a commit of its own, as [`take`] does, and takes the lease from the clock if it has ended with it.
+/// Takes outcomes of intents and a report in a commit of its own, as [`intent::resolve`] and [`take`] do, and takes the lease from the clock if it has ended with it.
 pub async fn report(
     scheduler: &Scheduler,
     key: TaskKey,
     holder: Holder,
     epoch: Epoch,
     said: Option<Said>,
+    outcomes: Vec<(String, CommitOutcome)>,
     lines: Vec<(LogLevel, String)>,
 ) -> Result<Taken> {
     let (at, task) = (scheduler.moment(), key.clone());
+    // A step that is done is done again if this process forgets it; that a table is done, or that an attempt failed, is kept.
+    let stands = matches!(said, Some(Said::Failed { .. } | Said::Done { step: Step::Look, .. }));
     let taken = move |tx: &mut Tx<'_>| {
+        for (intent, outcome) in outcomes {
+            intent::resolve(tx, &at, &task, &holder, epoch, &intent, outcome)?;
+        }
         let accepted = take(tx, &at, &task, &holder, epoch, said, &lines)?;
         let leased = tx.get(&TASKS, &task)?.is_some_and(|task| task.leased());
         Ok::<_, SchedulerError>((accepted, leased))
     };
-    let (taken, leased) = scheduler.store.commit(taken).await?;
+    let (store, soon) = (&scheduler.store, !stands);
+    let (taken, leased) = if soon { store.commit_soon(taken).await? } else { store.commit(taken).await? };
     if !leased {
         scheduler.leases.end(&key, epoch);
     }
@@ -131,6 +139,10 @@ pub fn take(
             let verification = verification.map(|found| keep_checks(tx, key, found)).transpose()?;
             let generation = identity.map(|_| at_target::generation(tx, key, &before)).transpose()?;
             task.apply(at, TaskEvent::StepDone { step, rows, bytes, verification, generation })?;
+            // The next begins at once, but for a look, which may have to wait.
+            if let Some(next) = task.next_step().filter(|next| task.leased() && *next != Step::Look) {
+                task.apply(at, TaskEvent::StepBegun(next))?;
+            }
             looked = look.map(|look| at_target::seen(&task, *look));
         }
         Some(Said::Failed { step, permanent, reason, verification, lost, .. }) => {
@@ -148,18 +160,23 @@ pub fn take(
         Some(looked) => rollup::save_looked(tx, at, key, &before, task, looked)?,
         None => rollup::save(tx, at, key, &before, task)?,
     }
-    if waits(tx, at, key)? { Ok(Taken::Waits) } else { Ok(Taken::Yes) }
+    if looks(tx, at, key)? { Ok(Taken::Yes) } else { Ok(Taken::Waits) }
 }
 
-/// Ends the lease of a task that has nothing left but to look at its table, as long as other tasks of its job have; whether it
-/// did.
-fn waits(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey) -> Result<bool> {
-    let Some(task) = tx.get(&TASKS, key)?.filter(|task| task.leased() && task.state.is_ready() && task.is_at_look())
+/// Whether a task that has nothing left but to look at its table goes on with that. As long as other tasks of its job have more to
+/// do, its lease ends.
+fn looks(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey) -> Result<bool> {
+    let Some(before) = tx.get(&TASKS, key)?.filter(|task| task.leased() && task.state.is_ready() && task.is_at_look())
     else {
-        return Ok(false);
+        return Ok(true);
     };
-    let now = tx.get(&JOBS, &key.job)?.is_some_and(|job| job.counts.all_but_looks());
-    if now { Ok(false) } else { end::end(tx, at, key, task.epoch, LeaseEnd::Waits) }
+    if !tx.get(&JOBS, &key.job)?.is_some_and(|job| job.counts.all_but_looks()) {
+        return Ok(!end::end(tx, at, key, before.epoch, LeaseEnd::Waits)?);
+    }
+    let mut task = before.clone();
+    task.apply(at, TaskEvent::StepBegun(Step::Look))?;
+    rollup::save(tx, at, key, &before, task)?;
+    Ok(true)
 }
 
 /// Whether a task does not take what is said where it stands.

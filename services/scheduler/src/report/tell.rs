@@ -1,5 +1,7 @@
 //! Tells the catalog what [`super::notice`] left, in order, until it has heard it.
 
+use std::time::Duration;
+
 use mms_proto::catalog::v1::MigrationReport;
 use mms_store::{Read, Scope};
 use tokio_util::sync::CancellationToken;
@@ -10,6 +12,8 @@ use crate::record::{Notice, backoff};
 use crate::scheduler::Scheduler;
 use crate::store::NOTICES;
 
+/// Pause before what changed is told.
+const TELL_PACE: Duration = Duration::from_millis(50);
 /// Notices told in one call, and the partitions that they name together: the catalog takes a call in one commit.
 const NOTICES_AT_ONCE: usize = 200;
 const PARTITIONS_AT_ONCE: usize = 20_000;
@@ -34,7 +38,13 @@ pub async fn tell(scheduler: Scheduler, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
-            changed = changes.changed(), if pause.is_none() => if changed.is_err() { return },
+            changed = changes.changed(), if pause.is_none() => {
+                if changed.is_err() {
+                    return;
+                }
+                // Many tables change together, and are told in one call.
+                tokio::time::sleep(TELL_PACE).await;
+            }
         }
     }
 }
@@ -65,7 +75,8 @@ async fn tell_all(scheduler: &Scheduler) -> Result<()> {
             Err(error) => tracing::error!(%error, notice = ?notices, "the catalog refuses a report, which is dropped"),
         }
         let told: Vec<u64> = notices.into_iter().map(|(sequence, _)| sequence).collect();
-        scheduler.store.commit(move |tx| told.iter().try_for_each(|at| tx.delete(&NOTICES, at).map(drop))).await?;
+        // What is told twice is heard once.
+        scheduler.store.commit_soon(move |tx| told.iter().try_for_each(|at| tx.delete(&NOTICES, at).map(drop))).await?;
     }
 }
 

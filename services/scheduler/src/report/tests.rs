@@ -44,7 +44,7 @@ async fn data_is_done_when_all_units_are_published() {
     let (fixture, epoch) = with_schema().await;
     publish(&fixture, epoch).await;
     assert!(fixture.report(0, "a", epoch, done(Step::Data)).await);
-    assert_eq!(state(&fixture), TaskState::DataDone);
+    assert_eq!(state(&fixture), TaskState::VerificationDoing);
 }
 
 #[tokio::test]
