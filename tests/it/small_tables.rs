@@ -1,11 +1,12 @@
 //! What a small table costs, from its scan to the look at its target: processor time of each service, commits and flushes of their
 //! stores, requests to both ends. `MMS_SMALL_TABLES` is how many there are. The counts are judged in every run, as they repeat; the
-//! time is printed.
+//! time is printed, beside that of a script which does the same with deltalake and PyODPS.
 
 #![allow(clippy::print_stdout, reason = "the proof prints its figures")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use mms_proto::scheduler::v1::JobSpec;
 use mms_sandbox::samples::{DeltaWriter, TableSpec};
 use mms_tests::metrics::{self, Page};
+use mms_tests::peers;
 use mms_tests::process::busy;
 use mms_tests::sandbox::Sandbox;
 use mms_tests::suite::{SERVICES, Suite, everything};
@@ -59,6 +61,17 @@ async fn readings(suite: &mut Suite) -> anyhow::Result<BTreeMap<&'static str, Re
     Ok(all)
 }
 
+/// Processor time of the script, in ms a table; none where Python is missing.
+fn script(sandbox: &Sandbox, root: &Path, count: usize) -> anyhow::Result<Option<f64>> {
+    let Some(python) = peers::python() else { return Ok(None) };
+    let mut command = Command::new(python);
+    command.arg(peers::script("small_tables_peer.py")).args(sandbox.project()).arg(root).arg(count.min(200).to_string());
+    let output = command.output()?;
+    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    Ok(Some(said["cpu_ms"].as_f64().context("cpu_ms")?))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_table_costs_few_flushes_and_requests() -> anyhow::Result<()> {
     let count: usize = std::env::var("MMS_SMALL_TABLES").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
@@ -100,6 +113,9 @@ async fn a_small_table_costs_few_flushes_and_requests() -> anyhow::Result<()> {
     }
     println!("{:>10} {cpu:>9.2} {:>9} {flushes:>9.2}", "all", "");
     println!("requests a table: {requests:.2?}");
+    if let Some(script) = script(&sandbox, &root.join("small"), count)? {
+        println!("a script with deltalake and PyODPS: {script:.2} ms, this suite {:.2} times that", cpu / script);
+    }
     anyhow::ensure!(flushes <= FLUSHES, "{flushes:.2} flushes a table");
     for (end, most) in REQUESTS {
         let found = requests.get(end).copied().context("requests to both ends")?;

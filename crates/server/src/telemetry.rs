@@ -12,7 +12,7 @@ use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::{Level, Metadata};
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -97,7 +97,10 @@ pub fn init(config: &TelemetryConfig, service: &'static str, version: &str) -> R
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed(),
     };
     let filter = EnvFilter::try_new(&config.filter)?;
+    let most = filter.max_level_hint();
     tracing_subscriber::registry().with(traces).with(lines.with_filter(filter)).try_init()?;
+    // Traces take nothing of what libraries write by `log`; without this each of their lines, at every level, is made and judged.
+    log::set_max_level(most.map_or(log::LevelFilter::Trace, log_level));
     std::panic::set_hook(Box::new(|panic| {
         let at = panic.location().map(ToString::to_string).unwrap_or_default();
         let text = panic.payload_as_str().unwrap_or("no text");
@@ -111,6 +114,17 @@ impl Drop for Telemetry {
         if let Err(error) = self.0.shutdown() {
             tracing::warn!(error = %error, "some traces were not sent");
         }
+    }
+}
+
+fn log_level(level: LevelFilter) -> log::LevelFilter {
+    match level {
+        LevelFilter::OFF => log::LevelFilter::Off,
+        LevelFilter::ERROR => log::LevelFilter::Error,
+        LevelFilter::WARN => log::LevelFilter::Warn,
+        LevelFilter::INFO => log::LevelFilter::Info,
+        LevelFilter::DEBUG => log::LevelFilter::Debug,
+        _ => log::LevelFilter::Trace,
     }
 }
 
