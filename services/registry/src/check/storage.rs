@@ -137,7 +137,7 @@ async fn look(place: &str, storages: &Storages, settings: &StorageSettings) -> R
         .map_err(|error| (error.to_string(), "mend the storage access in databricks.storage"))?;
     match mms_storage::probe(store.as_ref(), &folder).await {
         Ok(_) => Ok(true),
-        Err(error) => Err((format!("{}: {location}: {}", error.why, error.words), remedy(error.why, credential))),
+        Err(error) => Err((format!("{location}: {}", error.words), remedy(error.why, credential))),
     }
 }
 
@@ -157,6 +157,15 @@ fn remedy(why: Unreadable, credential: &StorageCredential) -> &'static str {
         Unreadable::ListDenied | Unreadable::ReadDenied => {
             "give the service principal the role Storage Blob Data Reader on the account or container"
         }
+        Unreadable::NotYetValid if sas => "wait until the signature begins, or make one that begins now and set azure_sas",
+        Unreadable::NotYetValid => "see that the clock of this machine is right, and check again",
+        Unreadable::AddressDenied => {
+            "let this machine's address through the storage account's firewall, and through the addresses that the signature names"
+        }
+        Unreadable::KeysDenied => {
+            "make a user delegation signature, or use azure_service_principal: the account takes nothing signed with its key"
+        }
+        Unreadable::AccountDisabled => "have the storage account enabled in the Azure portal, and check again",
         Unreadable::Missing => "look at the table's location in the workspace: its container or log is not there",
         Unreadable::Unreachable => {
             "see that this machine (or the network connection's proxy) gets to the storage account, and check again"
