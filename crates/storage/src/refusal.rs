@@ -100,7 +100,14 @@ impl Error for Refusal {}
 
 /// The refusal behind an error, whatever was made of it on its way.
 pub fn refusal<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Refusal> {
-    std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref())
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// Azure's error: XML of the storage, JSON of the login endpoint.
@@ -123,10 +130,9 @@ impl Told {
             return Self { code: login.error, message: login.error_description, detail: String::new() };
         }
         let part = |name: &str| {
-            let (_, rest) = body.split_once(&format!("<{name}>"))?;
-            Some(rest.split_once('<')?.0.trim().to_owned())
+            let after = body.split_once(&format!("<{name}>")).map_or("", |(_, rest)| rest);
+            after.split('<').next().unwrap_or_default().trim().to_owned()
         };
-        let part = |name| part(name).unwrap_or_default();
         Self { code: part("Code"), message: part("Message"), detail: part("AuthenticationErrorDetail") }
     }
 }
@@ -226,7 +232,8 @@ mod tests {
 
     #[test]
     fn the_login_endpoint_tells_an_expired_secret_from_a_wrong_one() {
-        let body = |text: &str| format!(r#"{{"error":"invalid_client","error_description":"{text}","error_codes":[1]}}"#);
+        let body =
+            |text: &str| format!(r#"{{"error":"invalid_client","error_description":"{text}","error_codes":[1]}}"#);
         let why = |status, text: &str| read(Asked::Token, status, None, &body(text)).map(|refusal| refusal.why);
         assert_eq!(why(401, "AADSTS7000222: The provided client secret keys are expired."), Some(Unreadable::Expired));
         assert_eq!(why(401, "AADSTS7000215: Invalid client secret."), Some(Unreadable::Unauthenticated));
@@ -239,7 +246,13 @@ mod tests {
         let found = read(Asked::Read, 403, Some("AccountIsDisabled"), &xml("X", "a detail")).unwrap();
         assert_eq!((found.why, found.code.as_str()), (Unreadable::AccountDisabled, "AccountIsDisabled"));
         assert_eq!(found.words, "No. RequestId:1 a detail");
-        assert_eq!(found.to_string(), "the storage account is disabled (HTTP 403 AccountIsDisabled): No. RequestId:1 a detail");
-        assert_eq!(read(Asked::Read, 403, None, "").unwrap().to_string(), "the credential may list, but not read (HTTP 403)");
+        assert_eq!(
+            found.to_string(),
+            "the storage account is disabled (HTTP 403 AccountIsDisabled): No. RequestId:1 a detail"
+        );
+        assert_eq!(
+            read(Asked::Read, 403, None, "").unwrap().to_string(),
+            "the credential may list, but not read (HTTP 403)"
+        );
     }
 }

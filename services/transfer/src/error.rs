@@ -254,7 +254,10 @@ mod tests {
             (TransferError::IntentOpen { intent: text("i"), why: text("w") }, ErrorReason::IntentOpen),
             (unsupported.into(), ErrorReason::SourceUnsupported),
             (DeltaError::AccessDenied { path: text("p"), reason: text("r") }.into(), ErrorReason::StorageDenied),
-            (DeltaError::CredentialExpired { path: text("p"), reason: text("r") }.into(), ErrorReason::CredentialExpired),
+            (
+                DeltaError::CredentialExpired { path: text("p"), reason: text("r") }.into(),
+                ErrorReason::CredentialExpired,
+            ),
             (TransferError::Value { column: text("c"), why: text("w") }, ErrorReason::ValueUnsupported),
             (TransferError::Conflict { target: text("t"), differences: text("d") }, ErrorReason::TargetConflict),
             (refused(404, "NoSuchUpload").into(), ErrorReason::TargetFailed),
