@@ -3,6 +3,7 @@
 
 use delta_kernel::KernelError;
 use delta_kernel::schema::{DataType, PrimitiveType};
+use mms_storage::Unreadable;
 use url::Url;
 
 /// What can go wrong between a table's log and its rows.
@@ -121,6 +122,14 @@ pub enum DeltaError {
         /// What the store said.
         reason: String,
     },
+    /// The credential's time is over, or has not come.
+    #[error("{path} cannot be read: {reason}; give the data source a credential that is valid now")]
+    CredentialExpired {
+        /// A file or the table's root.
+        path: String,
+        /// What the store said.
+        reason: String,
+    },
     /// The store did not answer as it should; the same question may succeed later.
     #[error("storage of {path} is not available: {reason}")]
     Unavailable {
@@ -206,6 +215,15 @@ impl DeltaError {
 
     /// An error of the object store about `path`.
     pub(crate) fn of_store(error: &object_store::Error, path: String) -> Self {
+        if let Some(refusal) = mms_storage::refusal(error) {
+            let reason = bounded(&refusal.to_string());
+            return match refusal.why {
+                why if why.is_of_time() => Self::CredentialExpired { path, reason },
+                Unreadable::Missing => Self::SourceChanged { path, reason },
+                Unreadable::Unreachable => Self::Unavailable { path, reason },
+                _ => Self::AccessDenied { path, reason },
+            };
+        }
         let reason = bounded(&error.to_string());
         match error {
             object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
@@ -213,6 +231,9 @@ impl DeltaError {
             }
             object_store::Error::NotFound { .. } => {
                 Self::SourceChanged { path, reason: "it is no longer there".into() }
+            }
+            object_store::Error::Precondition { .. } => {
+                Self::SourceChanged { path, reason: "another file is in its place".into() }
             }
             _ => Self::Unavailable { path, reason },
         }

@@ -211,11 +211,6 @@ fn build(
         })?;
         builder = builder.identity(identity);
     }
-    if let Some(guard) = connection.guard.clone() {
-        builder = builder.dns_resolver(Guarded { guard, connection: Arc::new(connection.clone()) });
-    }
-    for (name, address) in &connection.host_overrides {
-        builder = builder.resolve(name, *address);
-    }
+    builder = builder.dns_resolver(Guarded(Arc::new(connection.clone())));
     limits(builder).build().map_err(|error| config("client", &error))
 }

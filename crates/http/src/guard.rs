@@ -80,7 +80,7 @@ fn address(url: &Url, connection: &NetworkConnection) -> Result<Option<IpAddr>, 
         Some(Host::Ipv6(address)) => Ok(Some(address.into())),
         // In a URL of another scheme, as a proxy's socks5, the parser takes an address for a name.
         Some(Host::Domain(name)) => {
-            Ok(connection.host_overrides.get(name).map(SocketAddr::ip).or_else(|| name.parse().ok()))
+            Ok(connection.overridden(name).map(|address| address.ip()).or_else(|| name.parse().ok()))
         }
         None => Err(NoHost),
     }
@@ -152,24 +152,30 @@ fn proxy(connection: &NetworkConnection) -> Option<Url> {
 /// Whether a network connection names a host itself, and not only allows every one.
 fn names(connection: &NetworkConnection, host: &str) -> bool {
     let proxy = proxy(connection);
-    connection.host_overrides.contains_key(host)
+    connection.overridden(host).is_some()
         || connection.allowed_hosts.iter().any(|pattern| pattern.names(host))
         || proxy.is_some_and(|proxy| proxy.host_str().is_some_and(|proxy| proxy.eq_ignore_ascii_case(host)))
 }
 
-/// Resolves names and keeps to the addresses that may be connected to.
-pub(crate) struct Guarded {
-    pub guard: AddressGuard,
-    pub connection: Arc<NetworkConnection>,
-}
+/// Resolves names, by the overrides before DNS, and keeps to the addresses that may be connected to.
+pub(crate) struct Guarded(pub Arc<NetworkConnection>);
 
 impl Resolve for Guarded {
     fn resolve(&self, name: Name) -> Resolving {
-        let (guard, named) = (self.guard.clone(), names(&self.connection, name.as_str()));
+        let connection = Arc::clone(&self.0);
         Box::pin(async move {
-            guard.judge_name(name.as_str())?;
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let allowed: Vec<SocketAddr> = found.filter(|address| guard.judge(address.ip(), named).is_ok()).collect();
+            let named = names(&connection, name.as_str());
+            let may = |address: &SocketAddr| {
+                connection.guard.as_ref().is_none_or(|guard| guard.judge(address.ip(), named).is_ok())
+            };
+            if let Some(guard) = &connection.guard {
+                guard.judge_name(name.as_str())?;
+            }
+            let found: Vec<SocketAddr> = match connection.overridden(name.as_str()) {
+                Some(address) => vec![address],
+                None => tokio::net::lookup_host((name.as_str(), 0)).await?.collect(),
+            };
+            let allowed: Vec<SocketAddr> = found.into_iter().filter(may).collect();
             if allowed.is_empty() { Err(Denied.into()) } else { Ok(Box::new(allowed.into_iter()) as Addrs) }
         })
     }
@@ -247,6 +253,34 @@ mod tests {
         let error =
             client.request(reqwest::Method::GET, "http://a.example/".parse().unwrap()).send().await.unwrap_err();
         assert!(matches!(error, crate::HttpError::DeniedAddress { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn all_names_below_a_suffix_can_be_led_elsewhere_and_one_of_them_somewhere_else() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let here = listener.local_addr().unwrap();
+        let mut connection = NetworkConnection::default();
+        let nowhere: SocketAddr = ([127, 0, 0, 9], 1).into();
+        for (name, address) in [("*.blob.example", here), ("*.example", nowhere), ("own.blob.example", nowhere)] {
+            connection.host_overrides.insert(name.to_owned(), address);
+        }
+        for (host, address) in [
+            ("a.BLOB.example.", Some(here)),
+            ("a.b.blob.example", Some(here)),
+            ("own.blob.example", Some(nowhere)),
+            ("blob.example", Some(nowhere)),
+            ("example", None),
+            ("notblob.test", None),
+        ] {
+            assert_eq!(connection.overridden(host), address, "{host}");
+        }
+        let client = crate::HttpClient::new(&connection).unwrap();
+        let asked = client.request(reqwest::Method::GET, "http://acct.blob.example/".parse().unwrap()).send();
+        let accepted = async { listener.accept().await.map(drop) };
+        tokio::select! {
+            accepted = accepted => accepted.unwrap(),
+            answer = asked => panic!("it went elsewhere: {:?}", answer.err()),
+        }
     }
 
     #[test]

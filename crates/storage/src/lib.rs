@@ -10,6 +10,7 @@ mod local;
 mod location;
 mod open;
 mod probe;
+mod refusal;
 mod transport;
 
 pub use credential::StorageCredential;
@@ -18,4 +19,5 @@ pub use location::{AzureLocation, LocalFiles, StorageLocation};
 pub use mms_http::redact::redact_text;
 pub use object_store::ObjectStore;
 pub use open::{StorageSettings, open};
-pub use probe::{ProbeError, Unreadable, probe};
+pub use probe::{ProbeError, probe};
+pub use refusal::{Refusal, Unreadable, refusal};

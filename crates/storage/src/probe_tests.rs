@@ -20,14 +20,28 @@ fn refusal(status: &str, code: &str, detail: &str) -> (String, String) {
 
 /// A blob storage that gives one answer to lists and one to reads.
 async fn probed(list: (String, String), read: (String, String)) -> Result<String, ProbeError> {
+    let login = ("500 Nobody asks".to_owned(), String::new());
+    probed_by(|_| StorageCredential::Sas("sv=1&sig=canary".into()), [list, read, login]).await
+}
+
+/// The same with a login endpoint at the same address, for who has that.
+async fn probed_by(
+    credential: impl FnOnce(&Url) -> StorageCredential,
+    answers: [(String, String); 3],
+) -> Result<String, ProbeError> {
+    let [list, read, login] = answers;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
     tokio::spawn(async move {
         while let Ok((mut socket, _)) = listener.accept().await {
             let mut head = vec![0; 8192];
             let n = socket.read(&mut head).await.unwrap();
-            let lists = String::from_utf8_lossy(&head[..n]).contains("comp=list");
-            let (status, body) = if lists { &list } else { &read };
+            let asked = String::from_utf8_lossy(&head[..n]).into_owned();
+            let (status, body) = match () {
+                () if asked.starts_with("POST") => &login,
+                () if asked.contains("comp=list") => &list,
+                () => &read,
+            };
             let headers = "last-modified: Wed, 12 Nov 2025 10:00:00 GMT\r\netag: \"0x1\"\r\nconnection: close";
             let range = if status.starts_with("206") { "content-range: bytes 0-0/5\r\n" } else { "" };
             let length = body.len();
@@ -37,8 +51,9 @@ async fn probed(list: (String, String), read: (String, String)) -> Result<String
     });
     let location = StorageLocation::parse("abfss://lake@acct.dfs.core.windows.net/t", LocalFiles::Refused).unwrap();
     let client = HttpClient::new(&NetworkConnection::default()).unwrap();
+    let credential = credential(&endpoint);
     let settings = StorageSettings { endpoint: Some(endpoint), max_retries: 0, ..StorageSettings::new(client) };
-    let store = open(&location, &StorageCredential::Sas("sv=1&sig=canary".into()), &settings).unwrap();
+    let store = open(&location, &credential, &settings).unwrap();
     probe(store.as_ref(), &Path::from("t/_delta_log")).await
 }
 
@@ -64,5 +79,24 @@ async fn each_way_to_be_unreadable_is_told_apart() {
         let error = probed(list, read).await.unwrap_err();
         assert_eq!(error.why, why, "{error}");
         assert!(!error.to_string().contains("canary"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_login_is_told_from_storage_that_does_not_answer() {
+    for (code, why) in
+        [("AADSTS7000222: expired", Unreadable::Expired), ("AADSTS7000215: bad", Unreadable::Unauthenticated)]
+    {
+        let principal = |login: &Url| StorageCredential::ServicePrincipal {
+            tenant: "tenant".to_owned(),
+            client_id: "app".to_owned(),
+            client_secret: "canary".into(),
+            authority_host: Some(login.to_string()),
+        };
+        let body = format!(r#"{{"error":"invalid_client","error_description":"{code}"}}"#);
+        let refused = ("401 Unauthorized".to_owned(), body);
+        let error = probed_by(principal, [refused.clone(), refused.clone(), refused]).await.unwrap_err();
+        assert_eq!(error.why, why, "{error}");
+        assert!(error.words.contains(code) && !error.to_string().contains("canary"), "{error}");
     }
 }

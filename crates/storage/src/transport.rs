@@ -1,5 +1,6 @@
 //! Carries the requests of an object store over the client of the network connection, so that allowed hosts, proxy,
-//! certificates and redaction hold for storage as for every other far end. It never repeats a request: the store does.
+//! certificates and redaction hold for storage as for every other far end. It never repeats a request: the store does. A refusal leaves here
+//! as a [`Refusal`](crate::Refusal), which the store's errors carry with them.
 
 use async_trait::async_trait;
 use http_body_util::BodyExt;
@@ -7,6 +8,8 @@ use mms_http::{HttpClient, HttpErrorKind};
 use object_store::ClientOptions;
 use object_store::client::{self as store, HttpConnector, HttpRequest, HttpResponse, HttpResponseBody, HttpService};
 use url::Url;
+
+use crate::refusal::{self, Asked, BODY_BYTES_MAX};
 
 /// The handed client, in place of one that object_store would build.
 #[derive(Clone, Debug)]
@@ -40,7 +43,11 @@ impl HttpService for Handed {
             })?;
             *outgoing.body_mut() = Some(bytes.clone().into());
         }
+        let asked = asked(&outgoing);
         let answer = self.0.execute(outgoing).await.map_err(of_http)?;
+        if may_refuse(asked, answer.status().as_u16()) {
+            return refused(asked, answer).await;
+        }
         let (parts, body) = http::Response::<reqwest::Body>::from(answer.into_reqwest()).into_parts();
         let client = self.0.clone();
         let body = body.map_frame(move |frame| {
@@ -50,6 +57,34 @@ impl HttpService for Handed {
         let body = body.map_err(|e| store::HttpError::new(store::HttpErrorKind::Interrupted, e.without_url()));
         Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body)))
     }
+}
+
+/// What a request asks for: only the login endpoint is posted to.
+fn asked(request: &reqwest::Request) -> Asked {
+    let lists = request.url().query_pairs().any(|(key, value)| key == "comp" && value == "list");
+    match () {
+        () if request.method() == http::Method::POST => Asked::Token,
+        () if lists => Asked::List,
+        () => Asked::Read,
+    }
+}
+
+fn may_refuse(asked: Asked, status: u16) -> bool {
+    matches!((asked, status), (Asked::Token, 400) | (_, 401 | 403 | 404 | 409))
+}
+
+/// The answer, or the refusal that it is.
+async fn refused(asked: Asked, mut answer: mms_http::Response) -> Result<HttpResponse, store::HttpError> {
+    let status = answer.status();
+    let code = answer.header("x-ms-error-code").map(str::to_owned);
+    let (body, _) = answer.up_to(BODY_BYTES_MAX).await.map_err(of_http)?;
+    if let Some(refusal) = refusal::read(asked, status.as_u16(), code.as_deref(), &String::from_utf8_lossy(&body)) {
+        // Not asked for again: the answer would be the same.
+        return Err(store::HttpError::new(store::HttpErrorKind::Unknown, refusal));
+    }
+    let mut same = HttpResponse::new(body.into());
+    *same.status_mut() = status;
+    Ok(same)
 }
 
 /// The kinds decide whether the store asks again.

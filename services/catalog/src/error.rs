@@ -168,6 +168,10 @@ impl From<CatalogError> for ApiError {
             E::Delta(DeltaError::CatalogManaged { .. }) => {
                 failed(ErrorReason::SourceUnsupported).with("feature", "catalogManaged")
             }
+            E::Delta(DeltaError::AccessDenied { .. }) => failed(ErrorReason::StorageDenied).with("step", "storage"),
+            E::Delta(DeltaError::CredentialExpired { .. }) => {
+                failed(ErrorReason::CredentialExpired).with("step", "storage")
+            }
             E::Delta(_) => failed(ErrorReason::SourceFailed).with("step", "storage"),
             E::Target(_) => failed(ErrorReason::TargetFailed).with("step", "project"),
             E::Panicked(_) => Self::internal(text),

@@ -27,6 +27,7 @@ mod reference;
 mod request;
 mod rules;
 mod run;
+mod sas;
 mod sealed;
 mod secrets;
 mod source;

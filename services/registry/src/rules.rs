@@ -12,7 +12,6 @@ use mms_proto::registry::v1 as pb;
 
 use judge::Judge;
 
-pub use databricks::sas_expiry_ms;
 pub use judge::Offline;
 pub use network::judge_network;
 

@@ -115,7 +115,8 @@ impl TransferError {
     pub fn credential_refused(&self) -> bool {
         let refused = |error: &MaxComputeError| error.refusal() == Some(RefusalKind::Unauthenticated);
         match self {
-            Self::Source(DeltaError::AccessDenied { .. }) | Self::IntentOpen { .. } => true,
+            Self::Source(DeltaError::AccessDenied { .. } | DeltaError::CredentialExpired { .. })
+            | Self::IntentOpen { .. } => true,
             Self::Target(error) => refused(error),
             Self::Block(error) => refused(&error.error),
             _ => false,
@@ -136,6 +137,8 @@ impl TransferError {
             Self::Source(DeltaError::Unsupported { .. } | DeltaError::CatalogManaged { .. }) => {
                 ErrorReason::SourceUnsupported
             }
+            Self::Source(DeltaError::AccessDenied { .. }) => ErrorReason::StorageDenied,
+            Self::Source(DeltaError::CredentialExpired { .. }) => ErrorReason::CredentialExpired,
             Self::Value { .. } | Self::Source(DeltaError::Column { .. }) => ErrorReason::ValueUnsupported,
             Self::Source(_) | Self::Storage(_) => ErrorReason::SourceFailed,
             Self::Conflict { .. } => ErrorReason::TargetConflict,
@@ -157,7 +160,7 @@ impl TransferError {
             // A session that is over, or made for another table than there is now, is made anew.
             Self::Block(error) => error.advice != BlockAdvice::GiveUp || target_passes(&error.error),
             // A SAS that ran out is renewed by the next attempt, which asks the registry for its session again.
-            Self::Source(DeltaError::AccessDenied { .. }) => true,
+            Self::Source(DeltaError::AccessDenied { .. } | DeltaError::CredentialExpired { .. }) => true,
             Self::Source(DeltaError::Manifest(error)) => error.downcast_ref::<Self>().is_none_or(Self::passes),
             Self::Source(error) => error.is_transient(),
         }
@@ -228,9 +231,11 @@ mod tests {
 
     #[test]
     fn what_a_new_session_can_mend_is_tried_again() {
-        let denied = DeltaError::AccessDenied { path: "p".to_owned(), reason: "the SAS ran out".to_owned() };
+        let (path, reason) = ("p".to_owned(), "the SAS ran out".to_owned());
+        let denied = DeltaError::AccessDenied { path: path.clone(), reason: reason.clone() };
         for (error, class) in [
             (TransferError::from(denied), pb::FailureClass::Transient),
+            (DeltaError::CredentialExpired { path, reason }.into(), pb::FailureClass::Transient),
             (refused(401, "Unauthorized").into(), pb::FailureClass::Transient),
             (refused(403, "NoPermission").into(), pb::FailureClass::Permanent),
         ] {
@@ -248,6 +253,11 @@ mod tests {
             (TransferError::GivenUp, ErrorReason::Stopped),
             (TransferError::IntentOpen { intent: text("i"), why: text("w") }, ErrorReason::IntentOpen),
             (unsupported.into(), ErrorReason::SourceUnsupported),
+            (DeltaError::AccessDenied { path: text("p"), reason: text("r") }.into(), ErrorReason::StorageDenied),
+            (
+                DeltaError::CredentialExpired { path: text("p"), reason: text("r") }.into(),
+                ErrorReason::CredentialExpired,
+            ),
             (TransferError::Value { column: text("c"), why: text("w") }, ErrorReason::ValueUnsupported),
             (TransferError::Conflict { target: text("t"), differences: text("d") }, ErrorReason::TargetConflict),
             (refused(404, "NoSuchUpload").into(), ErrorReason::TargetFailed),

@@ -8,6 +8,7 @@ use mms_proto::validate::{clear_output_only, not_yet, violations};
 use mms_proto::{ApiError, FieldViolation, Role};
 use mms_server::Caller;
 use pb::storage_access::Access;
+use secrecy::ExposeSecret;
 use tonic::Status;
 
 use super::Api;
@@ -15,7 +16,8 @@ use crate::convert::{network_to, source_to};
 use crate::destination::{self, Moved};
 use crate::error::{RegistryError, Result};
 use crate::record;
-use crate::rules::{Offline, judge, judge_network, sas_expiry_ms};
+use crate::rules::{Offline, judge, judge_network};
+use crate::sas::Sas;
 use crate::secrets::{Secrets, item_path, join, places, split};
 use crate::source::Update;
 use crate::{mask, network, sealed, source};
@@ -141,7 +143,7 @@ fn note_expiry(public: &mut pb::DataSource, sent: &Secrets) {
     for storage in public.databricks_mut().into_iter().flat_map(|databricks| &mut databricks.storage) {
         let path = format!("{}.azure_sas.sas", item_path("databricks.storage", &storage.location_prefix));
         if let (Some(Access::AzureSas(sas)), Some(secret)) = (&mut storage.access, sent.get(&path)) {
-            sas.expire_time = sas_expiry_ms(secret).and_then(timestamp);
+            sas.expire_time = Sas::read(secret.expose_secret()).ends_ms.and_then(timestamp);
         }
     }
 }

@@ -7,12 +7,12 @@ use mms_databricks::{DatabricksError, TableInfo, TableKind, Workspace};
 use mms_ends::{Storage, Storages};
 use mms_http::HttpClient;
 use mms_proto::registry::v1 as pb;
-use mms_proto::time::millis;
 use mms_storage::{LocalFiles, StorageCredential, StorageLocation, StorageSettings, Unreadable};
 use pb::storage_access::Access;
 
 use super::steps::Finding;
 use crate::far;
+use crate::sas::Sas;
 
 /// A signature that ends sooner than this is worth a warning.
 const SOON_MS: i64 = 24 * 3600 * 1000;
@@ -35,7 +35,7 @@ pub(super) async fn check(config: &pb::DatabricksSource, http: &HttpClient, visi
         .storage
         .iter()
         .filter_map(|storage| sas(storage))
-        .filter_map(|sas| signature(millis(sas.expire_time), now_ms))
+        .filter_map(|sas| signature(&Sas::read(&sas.sas), now_ms))
         .collect();
     if let Some(over) = signatures.iter().find(|finding| finding.state == pb::CheckState::Failed) {
         return over.clone();
@@ -137,7 +137,7 @@ async fn look(place: &str, storages: &Storages, settings: &StorageSettings) -> R
         .map_err(|error| (error.to_string(), "mend the storage access in databricks.storage"))?;
     match mms_storage::probe(store.as_ref(), &folder).await {
         Ok(_) => Ok(true),
-        Err(error) => Err((format!("{}: {location}: {}", error.why, error.words), remedy(error.why, credential))),
+        Err(error) => Err((format!("{location}: {}", error.words), remedy(error.why, credential))),
     }
 }
 
@@ -157,6 +157,17 @@ fn remedy(why: Unreadable, credential: &StorageCredential) -> &'static str {
         Unreadable::ListDenied | Unreadable::ReadDenied => {
             "give the service principal the role Storage Blob Data Reader on the account or container"
         }
+        Unreadable::NotYetValid if sas => {
+            "wait until the signature begins, or make one that begins now and set azure_sas"
+        }
+        Unreadable::NotYetValid => "see that the clock of this machine is right, and check again",
+        Unreadable::AddressDenied => {
+            "let this machine's address through the storage account's firewall, and through the addresses that the signature names"
+        }
+        Unreadable::KeysDenied => {
+            "make a user delegation signature, or use azure_service_principal: the account takes nothing signed with its key"
+        }
+        Unreadable::AccountDisabled => "have the storage account enabled in the Azure portal, and check again",
         Unreadable::Missing => "look at the table's location in the workspace: its container or log is not there",
         Unreadable::Unreachable => {
             "see that this machine (or the network connection's proxy) gets to the storage account, and check again"
@@ -179,13 +190,24 @@ async fn folder(root: PathBuf) -> Finding {
     }
 }
 
-/// What the end of a signature alone says, if anything.
-fn signature(expire_ms: i64, now_ms: i64) -> Option<Finding> {
+/// What a signature says of itself, if that is worth a word.
+fn signature(sas: &Sas, now_ms: i64) -> Option<Finding> {
     let remedy = "make a new signature with Read and List and set azure_sas";
-    match expire_ms {
-        0 => None,
-        end if end <= now_ms => Some(Finding::failed("the shared access signature has expired", remedy)),
-        end if end - now_ms < SOON_MS => {
+    let lacking = sas.lacks();
+    match (sas.begins_ms, sas.ends_ms) {
+        (_, Some(end)) if end <= now_ms => Some(Finding::failed("the shared access signature has expired", remedy)),
+        (Some(begin), _) if begin > now_ms => {
+            let minutes = (begin - now_ms) / 60_000 + 1;
+            Some(Finding::failed(
+                format!("the shared access signature begins in {minutes} minutes"),
+                "wait until then, or make one that begins now and set azure_sas",
+            ))
+        }
+        _ if !lacking.is_empty() => Some(Finding::failed(
+            format!("the shared access signature does not permit {}", lacking.join(" and ")),
+            remedy,
+        )),
+        (_, Some(end)) if end - now_ms < SOON_MS => {
             let hours = (end - now_ms) / 3_600_000;
             Some(Finding::warning(format!("the shared access signature ends in {hours} hours"), remedy))
         }

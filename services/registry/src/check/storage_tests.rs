@@ -72,9 +72,15 @@ async fn a_table_is_read_where_the_workspace_says_that_it_lies() {
 
 #[test]
 fn a_signature_is_judged_by_its_end() {
-    let state = |end: i64| signature(end, 1_000_000_000).map(|finding| finding.state);
+    let judged = |sas: Sas| signature(&sas, 1_000_000_000);
+    let state =
+        |end: i64| judged(Sas { ends_ms: (end != 0).then_some(end), ..Sas::default() }).map(|finding| finding.state);
     assert_eq!(state(999_999_999), Some(CheckState::Failed));
     assert_eq!(state(1_000_000_000 + SOON_MS / 2), Some(CheckState::Warning));
     assert_eq!(state(1_000_000_000 + SOON_MS * 2), None);
     assert_eq!(state(0), None);
+    let early = judged(Sas { begins_ms: Some(1_000_600_000), ..Sas::default() }).expect("worth a word");
+    assert!(early.state == CheckState::Failed && early.message.contains("begins in 11 minutes"), "{early:?}");
+    let weak = judged(Sas { permissions: Some("rw".to_owned()), ..Sas::default() }).expect("worth a word");
+    assert!(weak.state == CheckState::Failed && weak.message.contains("does not permit List"), "{weak:?}");
 }

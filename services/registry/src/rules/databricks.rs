@@ -1,8 +1,5 @@
 //! The Databricks end.
 
-use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use mms_databricks::WorkspaceUrl;
 use mms_ends::location_prefix;
 use mms_http::Url;
@@ -10,9 +7,10 @@ use mms_proto::registry::v1 as pb;
 use mms_proto::types::v1::ReadPath;
 use pb::databricks_source::WorkspaceAuth;
 use pb::storage_access::Access;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 
 use super::judge::{Judge, Offline};
+use crate::sas::Sas;
 use crate::secrets::item_path;
 
 pub(super) fn judge(config: &pb::DatabricksSource, offline: Offline<'_>, judge: &mut Judge<'_>) {
@@ -80,12 +78,18 @@ fn storage_access(access: &Access, shown: &str, stored: &str, offline: Offline<'
             let secret = format!("{stored}.azure_sas.sas");
             judge.secret_at(&secret, &field);
             let Some(sas) = judge.literal(&secret) else { return };
-            let signed = sas_pairs(sas).any(|(key, value)| key == "sig" && !value.is_empty());
-            let expired = sas_expiry_ms(sas).is_some_and(|at| at <= offline.now_ms);
-            if !signed {
+            let sas = Sas::read(sas.expose_secret());
+            if sas.is_url {
+                judge.add(&field, "is a URL: give its query string alone, what follows the \"?\"");
+            } else if !sas.signed {
                 judge.add(&field, "is not a shared access signature: it has no sig=; give the query string alone");
-            } else if expired {
+            } else if sas.ends_ms.is_some_and(|at| at <= offline.now_ms) {
                 judge.add(&field, "has expired: its se= lies in the past");
+            } else if let lacking @ [_, ..] = &*sas.lacks() {
+                judge.add(
+                    &field,
+                    &format!("does not permit {}: make one with Read and List (sp=rl)", lacking.join(" and ")),
+                );
             }
         }
         Access::AzureServicePrincipal(principal) => {
@@ -116,36 +120,4 @@ fn storage_access(access: &Access, shown: &str, stored: &str, offline: Offline<'
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-fn sas_pairs(sas: &SecretString) -> impl Iterator<Item = (&str, &str)> {
-    let text = sas.expose_secret().trim();
-    text.strip_prefix('?').unwrap_or(text).split('&').filter_map(|pair| pair.split_once('='))
-}
-
-/// When a shared access signature ends, if it says so.
-pub fn sas_expiry_ms(sas: &SecretString) -> Option<i64> {
-    let (_, text) = sas_pairs(sas).find(|(key, _)| *key == "se")?;
-    let text = text.replace("%3A", ":").replace("%3a", ":");
-    // A time without seconds, and a day alone, are both allowed there.
-    let minutes = text.strip_suffix('Z').map(|minutes| format!("{minutes}:00Z"));
-    let moment = text.parse::<Timestamp>().ok().or_else(|| minutes?.parse().ok());
-    let day = || Some(text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp());
-    moment.or_else(day).map(Timestamp::as_millisecond)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_end_of_a_signature_is_read_in_every_form() {
-        let end = |sas: &str| sas_expiry_ms(&SecretString::from(sas));
-        let midnight = 1_735_689_600_000;
-        assert_eq!(end("?sv=2023-11-03&se=2025-01-01T00%3A00%3A00Z&sig=x"), Some(midnight));
-        assert_eq!(end("se=2025-01-01T00:00Z&sig=x"), Some(midnight));
-        assert_eq!(end("se=2025-01-01&sig=x"), Some(midnight));
-        assert_eq!(end("sv=1&sig=x"), None);
-        assert_eq!(end("se=soon&sig=x"), None);
-    }
 }

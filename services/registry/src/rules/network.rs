@@ -38,7 +38,11 @@ pub fn judge_network(
     hosts.sort();
     for (host, address) in hosts {
         let field = format!("host_overrides[{host:?}]");
-        match host_override(address).filter(|_| !host.is_empty()) {
+        if !is_name(host) {
+            judge.add(&field, "names no host: write a host name, or *.suffix for all names below one, without a port");
+            continue;
+        }
+        match host_override(address) {
             None => judge.add(&field, format!("value {address:?} is not an address: write ip or ip:port")),
             Some(address) => {
                 if let Ok(url) = Url::parse(&format!("https://{address}")) {
@@ -58,6 +62,12 @@ pub fn judge_network(
         whole(network, &mut judge);
     }
     judge.found
+}
+
+/// A host name, or `*.` and one.
+fn is_name(host: &str) -> bool {
+    let name = host.strip_prefix("*.").unwrap_or(host);
+    !name.contains([':', '*', '/']) && name.parse::<HostPattern>().is_ok()
 }
 
 fn proxy(text: &str, judge: &mut Judge<'_>) {

@@ -1,0 +1,258 @@
+//! What Azure refuses, read once where its answer arrives: above it an object store makes "an error" of it, a list's and a token's
+//! most of all. No message carries a credential.
+
+use std::error::Error;
+use std::fmt;
+
+use mms_http::redact::redact_text;
+use serde::Deserialize;
+
+/// Most of a refusal's body that is read.
+pub(crate) const BODY_BYTES_MAX: usize = 16 << 10;
+/// Most characters of the storage's words.
+pub(crate) const WORDS_MAX: usize = 400;
+
+/// Why something cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unreadable {
+    /// The credential has expired.
+    Expired,
+    /// Its time has not begun.
+    NotYetValid,
+    /// The credential is not accepted: broken, of another account, or of nobody.
+    Unauthenticated,
+    /// It is accepted, and lacks the right to list.
+    ListDenied,
+    /// It may list, and lacks the right to read.
+    ReadDenied,
+    /// The account's firewall, or the addresses that a signature names, keep this machine out.
+    AddressDenied,
+    /// The account takes no signature that was made with an account key.
+    KeysDenied,
+    /// The account is disabled.
+    AccountDisabled,
+    /// There is no such container, or nothing in the folder.
+    Missing,
+    /// The storage did not answer as it should.
+    Unreachable,
+}
+
+impl Unreadable {
+    /// Whether another credential is needed, because the time of this one is over or has not come.
+    pub fn is_of_time(self) -> bool {
+        matches!(self, Self::Expired | Self::NotYetValid)
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Expired => "the credential has expired",
+            Self::NotYetValid => "the credential is not valid yet",
+            Self::Unauthenticated => "the credential is not accepted",
+            Self::ListDenied => "the credential may not list",
+            Self::ReadDenied => "the credential may list, but not read",
+            Self::AddressDenied => "the storage account does not let this machine in",
+            Self::KeysDenied => "the storage account takes no signature made with an account key",
+            Self::AccountDisabled => "the storage account is disabled",
+            Self::Missing => "there is nothing",
+            Self::Unreachable => "the storage does not answer as it should",
+        })
+    }
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// Names of blobs.
+    List,
+    /// A blob.
+    Read,
+    /// A token, of the login endpoint.
+    Token,
+}
+
+/// An answer that says no, and says it again however often it is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What it means.
+    pub why: Unreadable,
+    /// Its HTTP status.
+    pub status: u16,
+    /// Azure's code of it, empty where there is none.
+    pub code: String,
+    /// Azure's own words, redacted.
+    pub words: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { why, status, code, words } = self;
+        write!(f, "{why} (HTTP {status}")?;
+        if !code.is_empty() {
+            write!(f, " {code}")?;
+        }
+        if words.is_empty() { f.write_str(")") } else { write!(f, "): {words}") }
+    }
+}
+
+impl Error for Refusal {}
+
+/// The refusal behind an error, whatever was made of it on its way.
+pub fn refusal<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Refusal> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// Azure's error: XML of the storage, JSON of the login endpoint.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Told {
+    code: String,
+    message: String,
+    detail: String,
+}
+
+impl Told {
+    fn of(body: &str) -> Self {
+        #[derive(Deserialize)]
+        struct Login {
+            error: String,
+            #[serde(default)]
+            error_description: String,
+        }
+        if let Ok(login) = serde_json::from_str::<Login>(body) {
+            return Self { code: login.error, message: login.error_description, detail: String::new() };
+        }
+        let part = |name: &str| {
+            let after = body.split_once(&format!("<{name}>")).map_or("", |(_, rest)| rest);
+            after.split('<').next().unwrap_or_default().trim().to_owned()
+        };
+        Self { code: part("Code"), message: part("Message"), detail: part("AuthenticationErrorDetail") }
+    }
+}
+
+/// Reads an answer; none if it is no refusal, or one that the object store reads well.
+pub(crate) fn read(asked: Asked, status: u16, code: Option<&str>, body: &str) -> Option<Refusal> {
+    let mut told = Told::of(body);
+    if let Some(code) = code {
+        code.clone_into(&mut told.code);
+    }
+    let why = judge(asked, status, &told)?;
+    let words = [told.message.as_str(), told.detail.as_str()].join(" ");
+    let flat: Vec<&str> = words.split_whitespace().collect();
+    let words = redact_text(&flat.join(" ")).chars().take(WORDS_MAX).collect();
+    Some(Refusal { why, status, code: told.code, words })
+}
+
+fn judge(asked: Asked, status: u16, told: &Told) -> Option<Unreadable> {
+    let denied = if asked == Asked::List { Unreadable::ListDenied } else { Unreadable::ReadDenied };
+    if asked == Asked::Token {
+        let says = |code: &str| told.message.contains(code);
+        return match status {
+            400 | 401 if says("AADSTS7000222") => Some(Unreadable::Expired),
+            400 | 401 => Some(Unreadable::Unauthenticated),
+            _ => None,
+        };
+    }
+    match (status, told.code.as_str()) {
+        (401, _) => Some(Unreadable::Unauthenticated),
+        (403, "AuthenticationFailed") if told.detail.contains("specified time frame") => {
+            Some(time_frame(&told.detail).unwrap_or(Unreadable::Expired))
+        }
+        (403, "AuthenticationFailed" | "InvalidAuthenticationInfo") => Some(Unreadable::Unauthenticated),
+        (403, "KeyBasedAuthenticationNotPermitted") => Some(Unreadable::KeysDenied),
+        (403 | 409, "AccountIsDisabled") => Some(Unreadable::AccountDisabled),
+        (403, "AuthorizationSourceIPMismatch" | "IpAuthorizationError") => Some(Unreadable::AddressDenied),
+        (403, _) => Some(denied),
+        // What is wrong with a list is not told by a status: the folder of a table that is not there is empty.
+        (404, "ContainerNotFound" | "FilesystemNotFound" | "AccountNotFound") => Some(Unreadable::Missing),
+        _ => None,
+    }
+}
+
+/// `… Start [a] - Expiry [b] - Current [c]`, times of HTTP.
+fn time_frame(detail: &str) -> Option<Unreadable> {
+    let time = |name: &str| {
+        let (_, rest) = detail.split_once(&format!("{name} ["))?;
+        jiff::fmt::rfc2822::parse(rest.split_once(']')?.0).ok().map(|at| at.timestamp())
+    };
+    let (start, now) = (time("Start")?, time("Current")?);
+    Some(if now < start { Unreadable::NotYetValid } else { Unreadable::Expired })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn xml(code: &str, detail: &str) -> String {
+        format!(
+            "\u{feff}<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>No.\nRequestId:1</Message>\
+             <AuthenticationErrorDetail>{detail}</AuthenticationErrorDetail></Error>"
+        )
+    }
+
+    #[test]
+    fn each_refusal_of_azure_is_told_apart() {
+        use Unreadable as U;
+        let frame = |start, now| {
+            format!(
+                "Signature not valid in the specified time frame: Start [{start}] - Expiry [Wed, 02 Jan 2030 00:00:00 GMT] - Current [{now}]"
+            )
+        };
+        let early = frame("Tue, 01 Jan 2030 00:00:00 GMT", "Mon, 30 Nov 2026 14:00:00 GMT");
+        let late = frame("Tue, 01 Jan 2019 00:00:00 GMT", "Thu, 03 Jan 2030 00:00:00 GMT");
+        let rows: &[(Asked, u16, &str, &str, Option<U>)] = &[
+            (Asked::List, 403, "AuthenticationFailed", &late, Some(U::Expired)),
+            (Asked::Read, 403, "AuthenticationFailed", &early, Some(U::NotYetValid)),
+            (Asked::List, 403, "AuthenticationFailed", "Signature did not match.", Some(U::Unauthenticated)),
+            (Asked::List, 403, "AuthorizationPermissionMismatch", "", Some(U::ListDenied)),
+            (Asked::Read, 403, "AuthorizationPermissionMismatch", "", Some(U::ReadDenied)),
+            (Asked::Read, 403, "AuthorizationSourceIPMismatch", "", Some(U::AddressDenied)),
+            (Asked::Read, 403, "KeyBasedAuthenticationNotPermitted", "", Some(U::KeysDenied)),
+            (Asked::Read, 403, "AccountIsDisabled", "", Some(U::AccountDisabled)),
+            (Asked::Read, 403, "SomethingNew", "", Some(U::ReadDenied)),
+            (Asked::Read, 401, "NoAuthenticationInformation", "", Some(U::Unauthenticated)),
+            (Asked::List, 404, "ContainerNotFound", "", Some(U::Missing)),
+            (Asked::Read, 404, "BlobNotFound", "", None),
+            (Asked::Read, 412, "ConditionNotMet", "", None),
+            (Asked::Read, 503, "ServerBusy", "", None),
+        ];
+        for (asked, status, code, detail, why) in rows {
+            let found = read(*asked, *status, None, &xml(code, detail));
+            assert_eq!(found.as_ref().map(|refusal| refusal.why), *why, "{status} {code} {detail}");
+            assert!(found.is_none_or(|refusal| refusal.code == *code));
+        }
+    }
+
+    #[test]
+    fn the_login_endpoint_tells_an_expired_secret_from_a_wrong_one() {
+        let body =
+            |text: &str| format!(r#"{{"error":"invalid_client","error_description":"{text}","error_codes":[1]}}"#);
+        let why = |status, text: &str| read(Asked::Token, status, None, &body(text)).map(|refusal| refusal.why);
+        assert_eq!(why(401, "AADSTS7000222: The provided client secret keys are expired."), Some(Unreadable::Expired));
+        assert_eq!(why(401, "AADSTS7000215: Invalid client secret."), Some(Unreadable::Unauthenticated));
+        assert_eq!(why(400, "AADSTS90002: Tenant 'x' not found."), Some(Unreadable::Unauthenticated));
+        assert_eq!(why(503, "later"), None);
+    }
+
+    #[test]
+    fn the_header_is_believed_before_the_body_and_words_are_flat() {
+        let found = read(Asked::Read, 403, Some("AccountIsDisabled"), &xml("X", "a detail")).unwrap();
+        assert_eq!((found.why, found.code.as_str()), (Unreadable::AccountDisabled, "AccountIsDisabled"));
+        assert_eq!(found.words, "No. RequestId:1 a detail");
+        assert_eq!(
+            found.to_string(),
+            "the storage account is disabled (HTTP 403 AccountIsDisabled): No. RequestId:1 a detail"
+        );
+        assert_eq!(
+            read(Asked::Read, 403, None, "").unwrap().to_string(),
+            "the credential may list, but not read (HTTP 403)"
+        );
+    }
+}
