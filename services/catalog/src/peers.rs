@@ -4,12 +4,13 @@ use mms_proto::registry::v1 as pb;
 use mms_proto::registry::v1::data_source_service_client::DataSourceServiceClient;
 use mms_proto::registry::v1::session_service_client::SessionServiceClient;
 use mms_proto::{ApiError, ErrorReason};
-use mms_server::Client;
+use mms_server::{Client, PeerError};
 use tonic::{Code, Status};
 
-use crate::error::{CatalogError, Result};
+use crate::error::Result;
 use crate::key;
 
+const REGISTRY: &str = "registry";
 /// Largest message taken: a data source with its lists and mappings.
 const MESSAGE_MAX: usize = 16 << 20;
 
@@ -20,8 +21,8 @@ pub struct Peers {
     sources: DataSourceServiceClient<Client>,
 }
 
-fn refused(status: Status) -> CatalogError {
-    CatalogError::Peer { service: "registry", error: Box::new(ApiError::from_status(&status)) }
+fn refused(status: Status) -> PeerError {
+    PeerError::of(REGISTRY)(status)
 }
 
 /// Whether the registry itself says so, and not something on the way.
@@ -59,7 +60,7 @@ impl Peers {
         match self.sources.clone().get_data_source(request).await {
             Ok(answer) => Ok(Some(answer.into_inner().data_source.unwrap_or_default().uid)),
             Err(status) if is_gone(&status) => Ok(None),
-            Err(status) => Err(refused(status)),
+            Err(status) => Err(refused(status).into()),
         }
     }
 
@@ -78,11 +79,8 @@ impl Peers {
             purposes: vec![pb::SessionPurpose::Metadata as i32],
         };
         let answer = self.sessions.clone().open_session(request).await.map_err(refused)?.into_inner();
-        let nothing = || CatalogError::Peer {
-            service: "registry",
-            error: Box::new(ApiError::internal("the registry opened a session and sent none")),
-        };
-        answer.session.ok_or_else(nothing)
+        let nothing = || PeerError::new(REGISTRY, ApiError::internal("the registry opened a session and sent none"));
+        Ok(answer.session.ok_or_else(nothing)?)
     }
 
     /// Prolongs a session.
@@ -92,7 +90,7 @@ impl Peers {
             Ok(answer) if answer.get_ref().changed => Ok(Renewed::Stale),
             Ok(_) => Ok(Renewed::Same),
             Err(status) if is_gone(&status) => Ok(Renewed::Stale),
-            Err(status) => Err(refused(status)),
+            Err(status) => Err(refused(status).into()),
         }
     }
 

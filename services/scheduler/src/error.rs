@@ -1,6 +1,7 @@
 //! What can go wrong in this service, and the one place that says how a caller hears of it.
 
 use mms_proto::{ApiError, ErrorReason, FieldViolation};
+use mms_server::PeerError;
 use mms_store::StoreError;
 use tonic::Code;
 
@@ -104,13 +105,8 @@ pub enum SchedulerError {
     #[error("{} of the request's fields are not as they must be", .0.len())]
     Invalid(Vec<FieldViolation>),
     /// Another service refused.
-    #[error("{service} answered: {error}")]
-    Peer {
-        /// Which.
-        service: &'static str,
-        /// What it said.
-        error: Box<ApiError>,
-    },
+    #[error(transparent)]
+    Peer(#[from] PeerError),
 }
 
 /// One answer of this service.
@@ -156,7 +152,7 @@ impl From<SchedulerError> for ApiError {
             }
             E::NotYet(feature) => Self::not_yet(feature),
             E::Invalid(violations) => Self::invalid(violations),
-            E::Peer { error, .. } => *error,
+            E::Peer(peer) => *peer.error,
         }
     }
 }

@@ -178,7 +178,7 @@ impl Sessions {
                 (known.renew, known.expires) = (now + term / 2, now + term);
                 true
             }
-            Err(TransferError::Peer { error, .. }) if error.code == tonic::Code::NotFound => false,
+            Err(TransferError::Peer(peer)) if peer.error.code == tonic::Code::NotFound => false,
             Err(error) => {
                 tracing::warn!(%error, "the session could not be prolonged");
                 now < known.expires

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use mms_http::Traffic;
+use mms_proto::ErrorReason;
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1 as types;
-use mms_proto::{ApiError, ErrorReason};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -402,9 +402,5 @@ impl Worker {
 }
 
 fn unknown(error: &TransferError) -> bool {
-    matches!(error, TransferError::Peer { error, .. } if is_unknown(error))
-}
-
-fn is_unknown(error: &ApiError) -> bool {
-    error.reason == ErrorReason::WorkerUnknown
+    matches!(error, TransferError::Peer(peer) if peer.error.reason == ErrorReason::WorkerUnknown)
 }
