@@ -27,6 +27,7 @@ pub mod supervise;
 pub mod telemetry;
 mod tls;
 pub mod tokens;
+mod turns;
 
 pub use client::{Client, ClientConfig};
 pub use config::{Faults, FrameConfig, MetricsConfig, Recover, Secret, ServiceConfig, TelemetryConfig};
@@ -42,6 +43,7 @@ pub use stream::stream;
 pub use supervise::{Critical, Supervisor};
 pub use tokens::SuiteToken;
 pub use tokio_util::sync::CancellationToken;
+pub use turns::{Turn, Turns};
 
 /// An error of a service that the frame only passes on.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
