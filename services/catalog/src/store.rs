@@ -1,6 +1,8 @@
 //! This service's tables. Owns keys and indexes; decides nothing.
 
-use mms_store::{Index, Schema, StoreError, Table, Tx};
+use mms_proto::catalog::v1::TableKind;
+use mms_proto::types::v1::MigrationState;
+use mms_store::{Index, Schema, StoreError, Table, Tx, known};
 
 use crate::record::{self, ScanState};
 
@@ -18,17 +20,24 @@ pub type ScanKey = (String, String);
 /// What is known of each schema.
 pub static SCHEMAS: Table<SchemaKey, record::Schema> = Table::new("schemas", 1);
 /// What is known of each table.
-pub static TABLES: Table<TableKey, record::Table> = Table::new("tables", 1);
+pub static TABLES: Table<TableKey, record::Table> = Table::new("tables", 1).whole(|table| {
+    known::<MigrationState>(table.state)?;
+    known::<MigrationState>(table.own_state)?;
+    known::<TableKind>(table.facts.kind)
+});
 /// What is known of each partition.
-pub static PARTITIONS: Table<PartitionKey, record::Partition> = Table::new("partitions", 1);
+pub static PARTITIONS: Table<PartitionKey, record::Partition> =
+    Table::new("partitions", 1).whole(|partition| known::<MigrationState>(partition.state));
 /// How many live partitions of a table are at each target in each version.
 pub static VERSIONS: Table<VersionKey, record::VersionCount> = Table::new("migrated_versions", 1);
 /// Counters of each data source.
 pub static SUMMARIES: Table<String, record::Summary> = Table::new("summaries", 1);
 
 /// Scans.
-pub static SCANS: Table<ScanKey, record::Scan> =
-    Table::new("scans", 1).indexed(&[&SCANS_BY_AGE, &LIVE_SCANS]).classed(|scan| scan.state.unsigned_abs());
+pub static SCANS: Table<ScanKey, record::Scan> = Table::new("scans", 1)
+    .indexed(&[&SCANS_BY_AGE, &LIVE_SCANS])
+    .whole(|scan| known::<ScanState>(scan.state))
+    .classed(|scan| scan.state.unsigned_abs());
 /// (data source, number)
 pub static SCANS_BY_AGE: Index<(String, u64), ScanKey, record::Scan> =
     Index::new("by_age", |key, scan| vec![(key.0.clone(), scan.number)]);

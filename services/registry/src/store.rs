@@ -1,6 +1,7 @@
 //! This service's tables. Owns keys and indexes; decides nothing.
 
-use mms_store::{Index, Schema, StoreError, Table, Tx};
+use mms_proto::registry::v1::DataSourceState;
+use mms_store::{Index, Schema, StoreError, Table, Tx, known};
 
 use crate::record;
 use crate::state::State;
@@ -15,6 +16,7 @@ pub type RequestKey = (String, String);
 /// Data sources by id.
 pub static SOURCES: Table<String, record::DataSource> = Table::new("sources", 1)
     .indexed(&[&LIVE_SOURCES, &STARTED_SOURCES, &SOURCE_NAMES, &SOURCE_NETWORKS])
+    .whole(|source| known::<DataSourceState>(source.state))
     .classed(class);
 /// The class of those that are deleted; that of others is the number of their state.
 pub const DELETED: u32 = 0;

@@ -10,7 +10,6 @@ mod delta;
 mod intent;
 mod job;
 mod job_state;
-mod known;
 mod lease;
 mod lineage;
 mod log;
@@ -37,7 +36,6 @@ pub use intent::{
 };
 pub use job::{Asked, Job};
 pub use job_state::{Change, JobEvent, JobState, WrongState};
-pub use known::{Known, Numbered};
 pub use lease::{Epoch, Holder, LeaseEnd};
 pub use lineage::Lineage;
 pub use log::Log;

@@ -5,6 +5,7 @@ use mms_proto::scheduler::v1 as pb;
 use mms_proto::time::{duration, millis, timestamp};
 use mms_proto::types::v1::{self as types, MigrationState, TargetPolicy, Verification, VerificationLevel, View};
 use mms_proto::uid::derived;
+use mms_store::{Known, Numbered};
 use pb::job_spec::Scope;
 use prost_types::Timestamp;
 
@@ -15,7 +16,7 @@ use crate::key::{JobKey, TableKey};
 use crate::lease::clock::Progress;
 use crate::name;
 use crate::plan::scope;
-use crate::record::{Job, JobTable, Known, Numbered, Reason, SourceTable, Spec, TableOptions};
+use crate::record::{Job, JobTable, Reason, SourceTable, Spec, TableOptions};
 
 /// Attempts of a task when the caller does not say.
 const MAX_ATTEMPTS: i32 = 5;
