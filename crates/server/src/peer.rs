@@ -20,6 +20,9 @@ pub const FOR_EVER: RetryPolicy = RetryPolicy {
 /// The same, for ten minutes.
 pub const TEN_MINUTES: RetryPolicy = RetryPolicy { total: Duration::from_secs(600), ..FOR_EVER };
 
+/// Not at all: somebody else tries again.
+pub const ONCE: RetryPolicy = RetryPolicy { max_attempts: Some(1), total: Duration::ZERO, ..FOR_EVER };
+
 /// Another service refused, or did not answer.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{service} answered: {error}")]
@@ -97,6 +100,7 @@ mod tests {
     async fn what_passes_is_waited_for_and_nothing_else() {
         assert!(calls(too_late(), FOR_EVER).await > 10_000);
         assert!((100..400).contains(&calls(too_late(), TEN_MINUTES).await));
+        assert_eq!(calls(too_late(), ONCE).await, 1);
         assert_eq!(calls(PeerError::new("x", ApiError::not_found("y")), FOR_EVER).await, 1);
     }
 

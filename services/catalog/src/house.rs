@@ -19,7 +19,7 @@ pub async fn keep(core: Core) {
             () = core.shutdown.cancelled() => break,
             _ = tick.tick() => {}
         }
-        core.sources.close_idle().await;
+        core.sources.sessions().close_idle().await;
         let now = core.now_ms();
         let forgotten = core.store.commit(move |tx| {
             scan::control::forget_requests(tx, now)?;
@@ -35,5 +35,5 @@ pub async fn keep(core: Core) {
             tracing::debug!(%error, "whether data sources are gone could not be found out");
         }
     }
-    core.sources.close_all().await;
+    core.sources.sessions().close_all().await;
 }

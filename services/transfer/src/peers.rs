@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use mms_proto::registry::v1 as registry;
-use mms_proto::registry::v1::session_service_client::SessionServiceClient;
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::scheduler::v1::worker_service_client::WorkerServiceClient;
 use mms_server::peer::FOR_EVER;
@@ -16,7 +14,6 @@ use crate::error::{Result, TransferError};
 
 /// How errors name the scheduler.
 pub const SCHEDULER: &str = "scheduler";
-const REGISTRY: &str = "registry";
 /// Largest message taken: a lease with its plan.
 const MESSAGE_MAX: usize = 32 << 20;
 
@@ -24,7 +21,7 @@ const MESSAGE_MAX: usize = 32 << 20;
 #[derive(Clone)]
 pub struct Peers {
     worker: WorkerServiceClient<Client>,
-    sessions: SessionServiceClient<Client>,
+    registry: Client,
 }
 
 /// Repeats a call while the service is away. Only for calls that are safe to repeat; whoever waits can be dropped at any
@@ -50,10 +47,12 @@ fn within<T>(message: T, limit: Duration) -> tonic::Request<T> {
 impl Peers {
     /// Clients over two channels.
     pub fn new(scheduler: Client, registry: Client) -> Self {
-        Self {
-            worker: WorkerServiceClient::new(scheduler).max_decoding_message_size(MESSAGE_MAX),
-            sessions: SessionServiceClient::new(registry),
-        }
+        Self { worker: WorkerServiceClient::new(scheduler).max_decoding_message_size(MESSAGE_MAX), registry }
+    }
+
+    /// The channel to the registry, for sessions.
+    pub fn registry(&self) -> Client {
+        self.registry.clone()
     }
 
     /// Makes this worker known.
@@ -141,27 +140,5 @@ impl Peers {
     pub async fn release(&self, request: pb::ReleaseTasksRequest) -> Result<()> {
         self.worker.clone().release_tasks(request).await.map_err(PeerError::of(SCHEDULER))?;
         Ok(())
-    }
-
-    /// Opens a session of a data source.
-    pub async fn open_session(&self, source: &str, holder: &str) -> Result<registry::Session> {
-        use registry::SessionPurpose::{ReadRows, WriteRows};
-        let request = registry::OpenSessionRequest {
-            data_source: source.to_owned(),
-            holder: holder.to_owned(),
-            purposes: vec![ReadRows as i32, WriteRows as i32],
-        };
-        let answer = through(REGISTRY, || {
-            let (mut client, request) = (self.sessions.clone(), request.clone());
-            async move { client.open_session(request).await }
-        })
-        .await?;
-        answer.session.ok_or_else(|| TransferError::Plan("the registry opened no session".to_owned()))
-    }
-
-    /// Prolongs a session, once.
-    pub async fn renew_session(&self, token: &str, etag: &str) -> Result<registry::RenewSessionResponse> {
-        let request = registry::RenewSessionRequest { session_token: token.to_owned(), etag: etag.to_owned() };
-        Ok(self.sessions.clone().renew_session(request).await.map_err(PeerError::of(REGISTRY))?.into_inner())
     }
 }
