@@ -106,17 +106,13 @@ async fn leases(core: &Core) -> Result<()> {
 
 fn started(core: &Core) -> Result<Vec<(String, DataSource)>> {
     let mut all = Vec::new();
-    let mut after = None;
-    loop {
-        let page = core
-            .store
-            .read(|read| read.index_page(&SOURCES, &STARTED_SOURCES, &Scope::all(), after.as_ref(), AT_ONCE))?;
-        all.extend(page.items);
-        match page.next {
-            Some(next) => after = Some(next),
-            None => return Ok(all),
-        }
-    }
+    core.store.read(|read| {
+        read.index_scan(&SOURCES, &STARTED_SOURCES, &Scope::all(), |id, source| {
+            all.push((id, source));
+            ControlFlow::Continue(())
+        })
+    })?;
+    Ok(all)
 }
 
 fn idle_limit(source: &DataSource) -> Option<Duration> {

@@ -21,15 +21,12 @@ pub fn scan(read: &impl Read, key: &ScanKey) -> Result<Scan> {
 
 /// All scans that have not ended; there is at most one a source.
 pub fn live(read: &impl Read) -> Result<Vec<(ScanKey, Scan)>> {
-    let (mut found, mut after) = (Vec::new(), None);
-    loop {
-        let page = read.index_page(&SCANS, &LIVE_SCANS, &Scope::all(), after.as_ref(), 1000)?;
-        found.extend(page.items);
-        after = page.next;
-        if after.is_none() {
-            return Ok(found);
-        }
-    }
+    let mut found = Vec::new();
+    read.index_scan(&SCANS, &LIVE_SCANS, &Scope::all(), |key, scan| {
+        found.push((key, scan));
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
 }
 
 /// Stores a new scan, and forgets the oldest ones.
