@@ -19,6 +19,7 @@ pub mod peer;
 pub mod propagate;
 mod reflect;
 mod reload;
+pub mod requests;
 pub mod rights;
 pub mod serve;
 mod state;

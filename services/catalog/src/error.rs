@@ -6,6 +6,7 @@ use mms_http::retry::{Classify, RetryClass};
 use mms_maxcompute::MaxComputeError;
 use mms_proto::{ApiError, ErrorReason};
 use mms_server::PeerError;
+use mms_server::requests::Reused;
 use mms_store::StoreError;
 use tonic::Code;
 
@@ -25,8 +26,8 @@ pub enum CatalogError {
     #[error("{0} has changed since it was read: read it again")]
     EtagMismatch(String),
     /// A request id was used for something else.
-    #[error("request_id `{0}` was used with other content: use a new one")]
-    RequestIdReused(String),
+    #[error(transparent)]
+    RequestIdReused(#[from] Reused),
     /// A scan of this source runs.
     #[error("{0} has not ended yet: wait for it, or cancel it")]
     ScanRunning(String),
@@ -137,7 +138,7 @@ impl From<CatalogError> for ApiError {
             E::NotFound(resource) => Self::not_found(resource),
             E::AlreadyExists(resource) => Self::already_exists(resource, text),
             E::EtagMismatch(resource) => Self::etag_mismatch(resource),
-            E::RequestIdReused(id) => Self::request_id_reused(id),
+            E::RequestIdReused(reused) => Self::request_id_reused(reused.0),
             E::ScanRunning(scan) => failed(ErrorReason::ScanRunning).with("scan", scan),
             E::ScanEnded(scan) => Self::wrong_state(scan, "ended", text),
             E::Doing(resource) => Self::wrong_state(resource, "DOING", text),

@@ -3,9 +3,12 @@
 
 use std::time::Duration;
 
+use mms_server::requests;
+use mms_store::Store;
+
 use crate::core::Core;
-use crate::error::CatalogError;
-use crate::{forget, migration, scan};
+use crate::error::Result;
+use crate::{forget, migration};
 
 const TICK: Duration = Duration::from_secs(30);
 /// Ticks between two looks for data sources that are gone.
@@ -21,12 +24,7 @@ pub async fn keep(core: Core) {
         }
         core.sources.sessions().close_idle().await;
         let now = core.now_ms();
-        let forgotten = core.store.commit(move |tx| {
-            scan::control::forget_requests(tx, now)?;
-            migration::forget_applied(tx, now)
-        });
-        if let Err(error) = forgotten.await {
-            let error: CatalogError = error;
+        if let Err(error) = forget_old(&core.store, now).await {
             tracing::error!(%error, "what is no longer needed could not be forgotten");
         }
         if round % LOOK_EVERY == 0
@@ -36,4 +34,9 @@ pub async fn keep(core: Core) {
         }
     }
     core.sources.sessions().close_all().await;
+}
+
+async fn forget_old(store: &Store, now_ms: i64) -> Result<()> {
+    while store.commit(move |tx| requests::forget(tx, now_ms)).await? {}
+    store.commit(move |tx| migration::forget_applied(tx, now_ms)).await
 }

@@ -2,6 +2,7 @@
 
 use mms_proto::catalog::v1::TableKind;
 use mms_proto::types::v1::MigrationState;
+use mms_server::requests;
 use mms_store::{Index, Schema, StoreError, Table, Tx, known};
 
 use crate::record::{self, ScanState};
@@ -57,9 +58,6 @@ pub static CLAIMS: Table<String, record::Claim> = Table::new("claims", 1).indexe
 pub static CLAIMS_BY_TABLE: Index<TableKey, String, record::Claim> =
     Index::new("by_table", |_, claim| vec![(claim.data_source.clone(), claim.schema.clone(), claim.table.clone())]);
 
-/// By (method, request id).
-pub static REQUESTS: Table<(String, String), record::Request> = Table::new("requests", 1);
-
 /// What a version before 0.1.0 wrote.
 fn too_old(_: &mut Tx<'_>) -> Result<(), StoreError> {
     let why = "the catalog was stored by a version before 0.1.0, in another form: start with an empty data folder, and scan again";
@@ -69,5 +67,5 @@ fn too_old(_: &mut Tx<'_>) -> Result<(), StoreError> {
 /// The schema of this service's store.
 pub fn schema() -> Schema {
     // One refusal for each version that there was.
-    Schema::new("catalog").migration(too_old).migration(too_old)
+    Schema::new("catalog").migration(too_old).migration(too_old).migration(requests::file)
 }

@@ -2,6 +2,7 @@
 
 use mms_proto::{ApiError, ErrorReason, FieldViolation};
 use mms_server::PeerError;
+use mms_server::requests::Reused;
 use mms_store::StoreError;
 use tonic::Code;
 
@@ -26,8 +27,8 @@ pub enum SchedulerError {
     #[error("{0} has changed since it was read: read it again")]
     EtagMismatch(String),
     /// A request id was used for something else.
-    #[error("request_id `{0}` was used with other content: use a new one")]
-    RequestIdReused(String),
+    #[error(transparent)]
+    RequestIdReused(#[from] Reused),
     /// The job is in a state that does not take this.
     #[error("{resource}: {source}")]
     WrongState {
@@ -128,7 +129,7 @@ impl From<SchedulerError> for ApiError {
             }
             E::AlreadyExists(resource) => Self::already_exists(resource, text),
             E::EtagMismatch(resource) => Self::etag_mismatch(resource),
-            E::RequestIdReused(id) => Self::request_id_reused(id),
+            E::RequestIdReused(reused) => Self::request_id_reused(reused.0),
             E::WrongState { resource, source } => Self::wrong_state(resource, source.state, text),
             E::NotTaken(fault) => {
                 tracing::error!(%fault, "a record was to change in a way that it does not");

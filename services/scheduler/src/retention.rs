@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use mms_server::requests;
 use mms_store::{Read, Scope, Tx};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Result, SchedulerError};
-use crate::job::{calls, carry, request, stored};
+use crate::job::{calls, carry, stored};
 use crate::key::{EndedKey, JobKey};
 use crate::lease::register;
 use crate::name;
@@ -122,8 +123,9 @@ async fn forget_workers(scheduler: &Scheduler, started_ms: i64) -> Result<()> {
 }
 
 async fn forget_requests(scheduler: &Scheduler) -> Result<()> {
-    let at = scheduler.moment();
-    scheduler.store.commit(move |tx| request::forget(tx, &at)).await
+    let now_ms = scheduler.moment().now_ms;
+    while scheduler.store.commit(move |tx| requests::forget(tx, now_ms)).await? {}
+    Ok(())
 }
 
 #[cfg(test)]
