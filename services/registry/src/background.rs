@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use mms_proto::defaults::IDLE_STOP_AFTER;
 use mms_server::{BoxError, requests};
 use mms_store::{Read, Scope, StoreError, Tx};
 use tokio::time::Instant;
@@ -22,8 +23,6 @@ const TICK: Duration = Duration::from_millis(500);
 const FORGET_EVERY: u64 = 600;
 /// Changes kept for watchers that come back; older positions begin anew.
 const CHANGES_KEPT: u64 = 1000;
-/// Idle time after which a source stops unless it says otherwise.
-const IDLE_STOP_AFTER: Duration = Duration::from_secs(30 * 60);
 /// Most rows removed in one commit.
 const AT_ONCE: usize = 500;
 

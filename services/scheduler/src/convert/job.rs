@@ -1,6 +1,7 @@
 //! Jobs and their tables.
 
 use mms_proto::FieldViolation;
+use mms_proto::defaults::MAX_ATTEMPTS;
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::time::{duration, millis, timestamp};
 use mms_proto::types::v1::{self as types, MigrationState, TargetPolicy, Verification, VerificationLevel, View};
@@ -17,9 +18,6 @@ use crate::lease::clock::Progress;
 use crate::name;
 use crate::plan::scope;
 use crate::record::{Job, JobTable, Reason, SourceTable, Spec, TableOptions};
-
-/// Attempts of a task when the caller does not say.
-const MAX_ATTEMPTS: i32 = 5;
 
 /// A reason that a worker says; one that this version does not know has its text left.
 pub fn reason_from(reason: pb::JobReason) -> Reason {
