@@ -7,6 +7,7 @@ mod chaos;
 mod contract_is_whole;
 mod databricks_sdk;
 mod demo;
+mod dependencies;
 mod deploy;
 mod drain_worker;
 mod hostile;

@@ -336,5 +336,5 @@ pub fn everything() -> scheduler::JobSpec {
 }
 
 fn passes(status: &tonic::Status) -> bool {
-    mms_server::is_retryable(status) || matches!(status.code(), tonic::Code::Unavailable | tonic::Code::Unknown)
+    mms_proto::ApiError::from_status(status).is_transient()
 }

@@ -2,16 +2,19 @@
 //! of the outgoing client, workspace, storage, project. All services that reach an end build it here, so that what a check
 //! has tried is what a worker uses.
 //!
-//! Nothing is sent here, nothing is kept, and who may have the secrets is not decided here.
+//! The sessions of the registry that all this is made from are held here too ([`Sessions`]). To far ends nothing is sent here, and
+//! who may have the secrets is not decided here.
 
 mod network;
 mod project;
+mod sessions;
 mod storage;
 mod traffic;
 mod workspace;
 
 pub use network::{connection, denied_hosts_fault, guard_addresses, host_override, is_denied_for_good};
 pub use project::project;
+pub use sessions::{Sessions, Terms};
 pub use storage::{Storage, Storages, location_prefix, storage};
 pub use traffic::follow_traffic;
 pub use workspace::workspace;

@@ -208,6 +208,12 @@ impl Attempts {
         Self { policy, budget, deadline, start: Instant::now(), made: 0, failed: 0 }
     }
 
+    /// The attempts of one that waits for a service of ours: no budget ends them, the policy alone.
+    pub fn patient(policy: RetryPolicy) -> Self {
+        let budget = BudgetSettings { capacity: f64::INFINITY, per_success: 0.0, per_second: 0.0 };
+        Self::new(policy, RetryBudget::new(budget), None)
+    }
+
     /// Waits, and says whether there is to be another attempt after this error.
     pub async fn again(&mut self, class: RetryClass) -> bool {
         self.made = self.made.saturating_add(1);

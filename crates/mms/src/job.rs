@@ -1,12 +1,14 @@
 //! `mms job`: migration jobs of a running suite.
 
 use clap::{Args, Subcommand};
+use mms_proto::page;
 use mms_proto::scheduler::v1::job_spec::Scope;
 use mms_proto::scheduler::v1::{
     self as pb, ApproveJobRequest, CreateJobRequest, DeleteJobRequest, GetJobRequest, JobSpec, JobState,
     ListFindingsRequest, ListJobsRequest, RetryJobRequest, SchemasScope, StartJobRequest, StopJobRequest, TablesScope,
 };
 use mms_proto::types::v1::{SourceTable, View};
+use tonic::Status;
 
 use crate::client::{Clients, source_name};
 use crate::command::Talk;
@@ -131,15 +133,12 @@ impl Job {
             Action::List { source } => {
                 let parent = source_name(&source);
                 let mut request = ListJobsRequest { parent, page_size: 500, ..Default::default() };
-                let mut jobs = Vec::new();
-                loop {
+                let jobs = page::all(async |page_token| {
+                    request.page_token = page_token;
                     let page = client.list_jobs(request.clone()).await?.into_inner();
-                    jobs.extend(page.jobs);
-                    if page.next_page_token.is_empty() {
-                        break;
-                    }
-                    request.page_token = page.next_page_token;
-                }
+                    Ok::<_, Status>((page.jobs, page.next_page_token))
+                });
+                let jobs = jobs.await?;
                 show(&jobs, json);
                 return Ok(true);
             }
@@ -211,15 +210,12 @@ async fn follow(clients: &Clients, name: &str, json: bool) -> anyhow::Result<boo
 /// Tells what the plan of a job found.
 pub async fn findings(clients: &Clients, job: &str, json: bool) -> anyhow::Result<()> {
     let mut request = ListFindingsRequest { parent: job.to_owned(), page_size: 500, ..Default::default() };
-    let mut found = Vec::new();
-    loop {
+    let found = page::all(async |page_token| {
+        request.page_token = page_token;
         let page = clients.jobs.clone().list_findings(request.clone()).await?.into_inner();
-        found.extend(page.findings);
-        if page.next_page_token.is_empty() {
-            break;
-        }
-        request.page_token = page.next_page_token;
-    }
+        Ok::<_, Status>((page.findings, page.next_page_token))
+    });
+    let found = found.await?;
     if json {
         found.iter().for_each(output::json);
     } else {

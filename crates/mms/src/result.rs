@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use mms_proto::catalog::v1::{ListSchemasRequest, ListTablesRequest, Schema, Table};
 use mms_proto::error::{finding_text, reason_text};
 use mms_proto::name::{ResourceName, TableName};
+use mms_proto::page;
 use mms_proto::scheduler::v1::{Job, JobState, JobTable, ListJobTablesRequest, TableDecision};
 use mms_proto::types::v1::source_version::Version;
 use mms_proto::types::v1::{ColumnRole, MigrationState, Severity, TargetTable, View};
 use serde::Serialize;
+use tonic::Status;
 
 use crate::client::Clients;
 use crate::output;
@@ -66,15 +68,12 @@ pub struct TableResult {
 pub async fn job_tables(clients: &Clients, job: &str) -> anyhow::Result<Vec<JobTable>> {
     let view = View::Full as i32;
     let mut request = ListJobTablesRequest { parent: job.to_owned(), page_size: PAGE, view, ..Default::default() };
-    let mut tables = Vec::new();
-    loop {
+    let tables = page::all(async |page_token| {
+        request.page_token = page_token;
         let page = clients.jobs.clone().list_job_tables(request.clone()).await?.into_inner();
-        tables.extend(page.job_tables);
-        if page.next_page_token.is_empty() {
-            return Ok(tables);
-        }
-        request.page_token = page.next_page_token;
-    }
+        Ok::<_, Status>((page.job_tables, page.next_page_token))
+    });
+    Ok(tables.await?)
 }
 
 /// What came of every table that a source has, below these schemas if any are named: also of those that no scan could read,
@@ -87,26 +86,22 @@ pub async fn of_job(
 ) -> anyhow::Result<Vec<TableResult>> {
     let jobs = job_tables(clients, job).await?;
     let mut request = ListSchemasRequest { parent: source.to_owned(), page_size: PAGE, ..Default::default() };
-    let mut unread_schemas = Vec::new();
-    loop {
+    let unread_schemas = page::all(async |page_token| {
+        request.page_token = page_token;
         let page = clients.catalog.clone().list_schemas(request.clone()).await?.into_inner();
-        unread_schemas.extend(page.schemas.into_iter().filter(|schema| !schema.scan_error.is_empty()));
-        if page.next_page_token.is_empty() {
-            break;
-        }
-        request.page_token = page.next_page_token;
-    }
+        let unread = page.schemas.into_iter().filter(|schema| !schema.scan_error.is_empty());
+        Ok::<_, Status>((unread.collect(), page.next_page_token))
+    });
+    let unread_schemas = unread_schemas.await?;
     let mut request =
         ListTablesRequest { parent: format!("{source}/schemas/-"), page_size: PAGE, ..Default::default() };
-    let mut unread = Vec::new();
-    loop {
+    let unread = page::all(async |page_token| {
+        request.page_token = page_token;
         let page = clients.catalog.clone().list_tables(request.clone()).await?.into_inner();
-        unread.extend(page.tables.into_iter().filter(|table| !table.scan_error.is_empty()));
-        if page.next_page_token.is_empty() {
-            return Ok(gathered(jobs, unread, unread_schemas, schemas));
-        }
-        request.page_token = page.next_page_token;
-    }
+        let unread = page.tables.into_iter().filter(|table| !table.scan_error.is_empty());
+        Ok::<_, Status>((unread.collect(), page.next_page_token))
+    });
+    Ok(gathered(jobs, unread.await?, unread_schemas, schemas))
 }
 
 /// One row for each table of the job, for each table that could not be read, and for each schema that could not be listed,

@@ -4,6 +4,8 @@ use clap::{Args, Subcommand};
 use mms_proto::catalog::v1::{
     self as pb, CancelScanRequest, CreateScanRequest, GetScanRequest, ListScansRequest, ScanState,
 };
+use mms_proto::page;
+use tonic::Status;
 
 use crate::client::source_name;
 use crate::command::Talk;
@@ -69,15 +71,12 @@ impl Scan {
             Action::List { source } => {
                 let parent = source_name(&source);
                 let mut request = ListScansRequest { parent, page_size: 500, ..Default::default() };
-                let mut scans = Vec::new();
-                loop {
+                let scans = page::all(async |page_token| {
+                    request.page_token = page_token;
                     let page = client.list_scans(request.clone()).await?.into_inner();
-                    scans.extend(page.scans);
-                    if page.next_page_token.is_empty() {
-                        break;
-                    }
-                    request.page_token = page.next_page_token;
-                }
+                    Ok::<_, Status>((page.scans, page.next_page_token))
+                });
+                let scans = scans.await?;
                 show(&scans, json);
                 return Ok(true);
             }

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use mms_proto::page;
 use mms_proto::registry::v1::check_data_source_response::Event;
 use mms_proto::registry::v1::{
     CheckState, DataSource, DeleteDataSourceRequest, GetDataSourceRequest, ListDataSourcesRequest,
     StartDataSourceRequest, StopDataSourceRequest, UndeleteDataSourceRequest, UpdateDataSourceRequest,
 };
+use tonic::Status;
 
 use crate::client::source_name;
 use crate::command::Talk;
@@ -121,15 +123,12 @@ impl Source {
                 client.undelete_data_source(request).await?.into_inner().data_source
             }
             Action::List => {
-                let (mut request, mut all) = (ListDataSourcesRequest::default(), Vec::new());
-                loop {
-                    let page = client.list_data_sources(request.clone()).await?.into_inner();
-                    all.extend(page.data_sources);
-                    if page.next_page_token.is_empty() {
-                        break;
-                    }
-                    request.page_token = page.next_page_token;
-                }
+                let all = page::all(async |page_token| {
+                    let request = ListDataSourcesRequest { page_token, ..Default::default() };
+                    let page = client.list_data_sources(request).await?.into_inner();
+                    Ok::<_, Status>((page.data_sources, page.next_page_token))
+                });
+                let all = all.await?;
                 show(&all, json);
                 return Ok(true);
             }

@@ -3,7 +3,9 @@
 use clap::{Args, Subcommand};
 use mms_proto::catalog::v1::{self as pb, GetTableRequest, ListTablesRequest, PlanTableRequest};
 use mms_proto::error::finding_text;
+use mms_proto::page;
 use mms_proto::types::v1::{Severity, View};
+use tonic::Status;
 
 use crate::client::source_name;
 use crate::command::Talk;
@@ -62,15 +64,12 @@ impl Table {
                     false => format!("{}/schemas/-", source_name(&parent)),
                 };
                 let mut request = ListTablesRequest { parent, filter, page_size: 500, ..Default::default() };
-                let mut tables = Vec::new();
-                loop {
+                let tables = page::all(async |page_token| {
+                    request.page_token = page_token;
                     let page = client.list_tables(request.clone()).await?.into_inner();
-                    tables.extend(page.tables);
-                    if page.next_page_token.is_empty() {
-                        break;
-                    }
-                    request.page_token = page.next_page_token;
-                }
+                    Ok::<_, Status>((page.tables, page.next_page_token))
+                });
+                let tables = tables.await?;
                 list(&tables, json);
             }
             Action::Get { table } => {

@@ -1,10 +1,12 @@
 //! `mms task`: tasks of jobs, and their logs.
 
 use clap::{Args, Subcommand};
+use mms_proto::page;
 use mms_proto::scheduler::v1::{
     self as pb, GetTaskRequest, ListTaskLogsRequest, ListTasksRequest, RetryTaskRequest, TaskState,
 };
 use mms_proto::types::v1::View;
+use tonic::Status;
 
 use crate::command::Talk;
 use crate::{output, watch};
@@ -58,15 +60,12 @@ impl Task {
         let tasks = match self.action {
             Action::List { job } => {
                 let mut request = ListTasksRequest { parent: job, page_size: 500, ..Default::default() };
-                let mut tasks = Vec::new();
-                loop {
+                let tasks = page::all(async |page_token| {
+                    request.page_token = page_token;
                     let page = client.list_tasks(request.clone()).await?.into_inner();
-                    tasks.extend(page.tasks);
-                    if page.next_page_token.is_empty() {
-                        break tasks;
-                    }
-                    request.page_token = page.next_page_token;
-                }
+                    Ok::<_, Status>((page.tasks, page.next_page_token))
+                });
+                tasks.await?
             }
             Action::Get(Named { task: name }) => {
                 let request = GetTaskRequest { name, view: View::Full as i32 };
@@ -97,16 +96,15 @@ impl Task {
             }
             Action::Logs(Named { task }) => {
                 let mut request = ListTaskLogsRequest { parent: task, page_size: 1000, ..Default::default() };
-                loop {
+                let logs = page::all(async |page_token| {
+                    request.page_token = page_token;
                     let page = client.list_task_logs(request.clone()).await?.into_inner();
-                    page.logs
-                        .iter()
-                        .for_each(|log| if json { output::json(log) } else { output::line(&log_text(log)) });
-                    if page.next_page_token.is_empty() {
-                        return Ok(true);
-                    }
-                    request.page_token = page.next_page_token;
+                    Ok::<_, Status>((page.logs, page.next_page_token))
+                });
+                for log in logs.await? {
+                    if json { output::json(&log) } else { output::line(&log_text(&log)) }
                 }
+                return Ok(true);
             }
         };
         show(&tasks, json);

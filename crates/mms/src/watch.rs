@@ -1,20 +1,13 @@
 //! Following scans, jobs and tasks to their end, through broken connections and restarts of the services.
 
-use std::time::Duration;
-
 use mms_proto::catalog::v1::{Scan, ScanState, WatchScanRequest, WatchScanResponse};
 use mms_proto::scheduler::v1::{
     Job, JobState, Task, WatchJobRequest, WatchJobResponse, WatchTaskRequest, WatchTaskResponse,
 };
-use tokio::time::Instant;
+use mms_server::peer::{Attempts, Classify, PeerError, TEN_MINUTES};
 use tonic::{Response, Status, Streaming};
 
 use crate::client::Clients;
-
-/// How long a service may be away before the watch gives up.
-const PATIENCE: Duration = Duration::from_secs(600);
-/// Pause before a watch is taken up again.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// Whether a scan has ended.
 pub fn scan_ended(scan: &Scan) -> bool {
@@ -81,7 +74,7 @@ async fn follow<A, T, F>(
 where
     F: Future<Output = Result<Response<Streaming<A>>, Status>>,
 {
-    let (mut position, mut silent_since) = (String::new(), Instant::now());
+    let (mut position, mut attempts) = (String::new(), Attempts::patient(TEN_MINUTES));
     loop {
         let broken = match watch(position.clone()).await {
             Err(status) => status,
@@ -94,7 +87,7 @@ where
                             if let Some(end) = end {
                                 return Ok(end);
                             }
-                            (position, silent_since) = (next, Instant::now());
+                            (position, attempts) = (next, Attempts::patient(TEN_MINUTES));
                         }
                         Ok(None) => break Status::unavailable("the stream ended before what it tells of did"),
                         Err(status) => break status,
@@ -102,9 +95,9 @@ where
                 }
             }
         };
-        if !mms_server::is_retryable(&broken) || silent_since.elapsed() > PATIENCE {
+        let class = PeerError::of("the service")(broken.clone()).retry_class();
+        if !attempts.again(class).await {
             return Err(broken.into());
         }
-        tokio::time::sleep(PAUSE).await;
     }
 }

@@ -158,12 +158,26 @@ impl ApiError {
         Self::new(Code::Internal, ErrorReason::Internal, message)
     }
 
-    /// Reads a status back. A reason of a newer contract, and a status of a foreign server, become UNSPECIFIED.
+    /// Whether the same call may succeed later without anybody doing anything: the one notion of it, for all who call.
+    /// Repeating is safe only for reads and with a `request_id`.
+    pub fn is_transient(&self) -> bool {
+        match self.code {
+            // A call that takes too long now need not the next time; whoever waits has bounds of their own.
+            Code::Unavailable | Code::DeadlineExceeded => true,
+            // What is too large stays so; other room comes back.
+            Code::ResourceExhausted => self.reason != ErrorReason::TooLarge,
+            // Our servers give each of these a reason: without one it comes from the way there.
+            Code::Unknown | Code::Cancelled => self.reason == ErrorReason::Unspecified,
+            _ => false,
+        }
+    }
+
+    /// Reads a status back. A connection that broke is UNAVAILABLE, whatever shows it. A reason of a newer contract, and a status of a foreign server, become UNSPECIFIED.
     pub fn from_status(status: &Status) -> Self {
         let details = status.get_error_details();
         let info = details.error_info().filter(|info| info.domain == DOMAIN);
         Self {
-            code: status.code(),
+            code: if is_broken_connection(status) { Code::Unavailable } else { status.code() },
             reason: info
                 .and_then(|info| ErrorReason::from_str_name(&format!("{PREFIX}{}", info.reason)))
                 .unwrap_or(ErrorReason::Unspecified),
@@ -173,6 +187,18 @@ impl ApiError {
             retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
         }
     }
+}
+
+/// A connection that breaks under a call shows as UNKNOWN, CANCELLED or INTERNAL: its cause tells it from a server's own.
+fn is_broken_connection(status: &Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if error.is::<tonic::transport::Error>() || error.is::<std::io::Error>() {
+            return matches!(status.code(), Code::Unknown | Code::Cancelled | Code::Internal);
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The reason as it stands in ErrorInfo: the enum value's name without its prefix.
@@ -241,6 +267,44 @@ mod tests {
         let error = ApiError::from_status(&Status::unavailable("tcp connect error"));
         assert_eq!((error.code, error.reason), (Code::Unavailable, ErrorReason::Unspecified));
         assert_eq!(error.message, "tcp connect error");
+    }
+
+    #[test]
+    fn what_may_pass_by_itself() {
+        use ErrorReason as R;
+        for (code, reason, transient) in [
+            (Code::Unavailable, R::Unavailable, true),
+            (Code::Unavailable, R::Unspecified, true),
+            (Code::DeadlineExceeded, R::Deadline, true),
+            (Code::ResourceExhausted, R::TooManyCalls, true),
+            (Code::ResourceExhausted, R::StorageFull, true),
+            (Code::ResourceExhausted, R::Unspecified, true),
+            (Code::ResourceExhausted, R::TooLarge, false),
+            (Code::Unknown, R::Unspecified, true),
+            (Code::Unknown, R::Internal, false),
+            (Code::Cancelled, R::Unspecified, true),
+            (Code::Cancelled, R::Cancelled, false),
+            (Code::Internal, R::Unspecified, false),
+            (Code::Internal, R::Internal, false),
+            (Code::Aborted, R::EtagMismatch, false),
+            (Code::FailedPrecondition, R::WrongState, false),
+            (Code::InvalidArgument, R::InvalidField, false),
+            (Code::NotFound, R::NotFound, false),
+            (Code::Unauthenticated, R::Unauthenticated, false),
+        ] {
+            assert_eq!(ApiError::new(code, reason, "").is_transient(), transient, "{code:?} {reason:?}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_breaks_is_away_whatever_shows_it() {
+        let reset = || std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        for code in [Code::Unknown, Code::Cancelled, Code::Internal] {
+            let mut status = Status::new(code, "broken");
+            status.set_source(std::sync::Arc::new(reset()));
+            assert_eq!(ApiError::from_status(&status).code, Code::Unavailable, "{code:?}");
+        }
+        assert_eq!(ApiError::from_status(&Status::internal("a server said so")).code, Code::Internal);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! in options (least roles, field rules, secrets) is read from the descriptors here and nowhere else.
 
 pub mod bounds;
+pub mod defaults;
 pub mod descriptor;
 pub mod error;
 pub mod json;

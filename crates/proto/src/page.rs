@@ -45,6 +45,22 @@ pub fn after(arguments: &[&str], token: &str) -> Result<Option<String>, ApiError
     parsed.map(Some).ok_or_else(ApiError::invalid_page_token)
 }
 
+/// Every item of a list: asks with the token of page after page, until there is none. `page` answers with items and token.
+///
+/// # Errors
+/// The first of `page`.
+pub async fn all<T, E>(mut page: impl AsyncFnMut(String) -> Result<(Vec<T>, String), E>) -> Result<Vec<T>, E> {
+    let (mut all, mut token) = (Vec::new(), String::new());
+    loop {
+        let (items, next) = page(token).await?;
+        all.extend(items);
+        if next.is_empty() {
+            return Ok(all);
+        }
+        token = next;
+    }
+}
+
 /// FNV-1a over the arguments, each ended by a byte that UTF-8 never has.
 fn digest(arguments: &[&str]) -> u64 {
     let bytes = arguments.iter().flat_map(|argument| argument.bytes().chain([0xff]));

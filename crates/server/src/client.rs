@@ -14,7 +14,6 @@ use http::{HeaderValue, Request, Response};
 use serde::{Deserialize, Serialize};
 use tonic::body::Body;
 use tonic::transport::Channel;
-use tonic::{Code, Status};
 use tower::Service;
 use tracing::Instrument;
 
@@ -214,28 +213,6 @@ impl Service<Request<Body>> for Client {
 fn format_timeout(timeout: Duration) -> String {
     let millis = timeout.as_millis().max(1);
     if millis < 100_000_000 { format!("{millis}m") } else { format!("{}S", timeout.as_secs().min(99_999_999)) }
-}
-
-/// Whether the same call may succeed when repeated. Repeating is safe only for reads and with a `request_id`.
-pub fn is_retryable(status: &Status) -> bool {
-    match status.code() {
-        Code::Unavailable => true,
-        Code::ResourceExhausted => mms_proto::ApiError::from_status(status).retry_after.is_some(),
-        // A connection that breaks under a call shows as UNKNOWN: its cause tells it from a server's own UNKNOWN.
-        Code::Unknown | Code::Cancelled | Code::Internal => is_broken_connection(status),
-        _ => false,
-    }
-}
-
-fn is_broken_connection(status: &Status) -> bool {
-    let mut cause = std::error::Error::source(status);
-    while let Some(error) = cause {
-        if error.is::<tonic::transport::Error>() || error.is::<std::io::Error>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 #[cfg(test)]

@@ -15,9 +15,11 @@ pub mod health;
 mod layer;
 mod listen;
 pub mod metrics;
+pub mod peer;
 pub mod propagate;
 mod reflect;
 mod reload;
+pub mod requests;
 pub mod rights;
 pub mod serve;
 mod state;
@@ -26,20 +28,23 @@ pub mod supervise;
 pub mod telemetry;
 mod tls;
 pub mod tokens;
+mod turns;
 
-pub use client::{Client, ClientConfig, is_retryable};
+pub use client::{Client, ClientConfig};
 pub use config::{Faults, FrameConfig, MetricsConfig, Recover, Secret, ServiceConfig, TelemetryConfig};
 pub use context::CallContext;
 pub use entry::{EXIT_CONFIG, EXIT_START, EXIT_USAGE, cancel_on_signal, harden, main};
 pub use filter::Filter;
 pub use health::Health;
 pub use metrics::{Label, Metric, Metrics};
+pub use peer::{PeerError, patiently};
 pub use rights::{Caller, caller};
 pub use serve::{BoundServer, Context, FrameError, Services};
 pub use stream::stream;
 pub use supervise::{Critical, Supervisor};
 pub use tokens::SuiteToken;
 pub use tokio_util::sync::CancellationToken;
+pub use turns::{Turn, Turns};
 
 /// An error of a service that the frame only passes on.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

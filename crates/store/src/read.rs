@@ -78,12 +78,24 @@ pub trait Read {
     ) -> Result<Page<(K, R), (I, K)>> {
         let mut page = PageBuilder::new(limit);
         walk_index(self.view(), table, index, scope, after, &mut |index_key, key| {
-            let stored = self.view().get(&layout::row(table.name, &encoded(&key))?)?;
-            let torn = || StoreError::corrupt(format!("index {}.{} names a missing row", table.name, index.name));
-            let (record, bytes) = decode(table, &stored.ok_or_else(torn)?, self.view())?;
+            let (record, bytes) = filed(self.view(), table, index, &key)?;
             Ok(page.offer((index_key, key.clone()), (key, record), bytes))
         })?;
         Ok(page.finish())
+    }
+
+    /// As [`scan`](Read::scan), over the rows filed in an index under the keys of the scope, in index order.
+    fn index_scan<I: Key, K: Key, R: Message + Default>(
+        &self,
+        table: &Table<K, R>,
+        index: &Index<I, K, R>,
+        scope: &Scope<I>,
+        mut each: impl FnMut(K, R) -> ControlFlow<()>,
+    ) -> Result<()> {
+        walk_index(self.view(), table, index, scope, None, &mut |_, key| {
+            let (record, _) = filed(self.view(), table, index, &key)?;
+            Ok(each(key, record))
+        })
     }
 
     /// As [`index_page`](Read::index_page), without reading the rows.
@@ -101,6 +113,33 @@ pub trait Read {
         })?;
         Ok(page.finish())
     }
+
+    /// The keys of all rows filed in an index under the keys of the scope: for what is known to have few.
+    fn all_index_keys<I: Key, K: Key, R: Message + Default>(
+        &self,
+        table: &Table<K, R>,
+        index: &Index<I, K, R>,
+        scope: &Scope<I>,
+    ) -> Result<Vec<K>> {
+        let mut keys = Vec::new();
+        walk_index(self.view(), table, index, scope, None, &mut |_, key| {
+            keys.push(key);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(keys)
+    }
+}
+
+/// The row that an index names, and its encoded size.
+fn filed<I, K: Key, R: Message + Default>(
+    view: &dyn View,
+    table: &Table<K, R>,
+    index: &Index<I, K, R>,
+    key: &K,
+) -> Result<(R, usize)> {
+    let stored = view.get(&layout::row(table.name, &encoded(key))?)?;
+    let torn = || StoreError::corrupt(format!("index {}.{} names a missing row", table.name, index.name));
+    decode(table, &stored.ok_or_else(torn)?, view)
 }
 
 struct PageBuilder<T, C> {
@@ -157,6 +196,10 @@ pub(crate) fn decode<K, R: Message + Default>(
         Some(upgrade) if frame.version < table.version => upgrade(frame.version, record),
         _ => record,
     };
+    if let Some(whole) = table.whole {
+        whole(&upgraded)
+            .map_err(|unknown| StoreError::corrupt(format!("a record of table {}: {unknown}", table.name)))?;
+    }
     Ok((upgraded, payload.len()))
 }
 

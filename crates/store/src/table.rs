@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use prost::Message;
 
 use crate::key::Key;
+use crate::known::Unknown;
 
 /// A table of records `R` under keys `K`.
 pub struct Table<K: 'static, R: 'static> {
@@ -14,6 +15,7 @@ pub struct Table<K: 'static, R: 'static> {
     pub(crate) upgrade: Option<fn(u8, R) -> R>,
     pub(crate) indexes: &'static [&'static dyn AnyIndex<K, R>],
     pub(crate) class: Option<fn(&R) -> u32>,
+    pub(crate) whole: Option<fn(&R) -> Result<(), Unknown>>,
 }
 
 /// A secondary index of a table: every record is filed under each key that the function gives for it.
@@ -48,7 +50,7 @@ impl<K: Key, R: Message + Default> Table<K, R> {
     /// When the name is not `[A-Za-z0-9_]{1,64}`; in a `static` that is a compile error.
     pub const fn new(name: &'static str, version: u8) -> Self {
         check_name(name);
-        Self { name, version, upgrade: None, indexes: &[], class: None }
+        Self { name, version, upgrade: None, indexes: &[], class: None, whole: None }
     }
 
     /// Declares the table's indexes. Adding one to a table in use needs a migration that calls [`Tx::reindex`].
@@ -65,6 +67,14 @@ impl<K: Key, R: Message + Default> Table<K, R> {
     #[must_use]
     pub const fn classed(mut self, class: fn(&R) -> u32) -> Self {
         self.class = Some(class);
+        self
+    }
+
+    /// Looks at the numbers of enums in each record that is read: with one that is not [`known`](crate::known), it is a damaged
+    /// record.
+    #[must_use]
+    pub const fn whole(mut self, whole: fn(&R) -> Result<(), Unknown>) -> Self {
+        self.whole = Some(whole);
         self
     }
 

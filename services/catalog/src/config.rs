@@ -49,7 +49,7 @@ impl Default for Config {
 
 impl Default for ScanConfig {
     fn default() -> Self {
-        Self { at_once: 4, metadata_concurrency: 8 }
+        Self { at_once: 4, metadata_concurrency: mms_proto::defaults::METADATA_CONCURRENCY }
     }
 }
 

@@ -54,7 +54,7 @@ impl Core {
         scanned: Counted,
         now_ms: fn() -> i64,
     ) -> Self {
-        let sources = Sources::new(peers.clone());
+        let sources = Sources::new(peers.registry());
         let scans = Arc::new(Runner::new(scans));
         Self { store, peers, sources, scans, scanned, supervisor, shutdown, bounds, now_ms }
     }

@@ -5,6 +5,8 @@ use mms_delta::DeltaError;
 use mms_http::retry::{Classify, RetryClass};
 use mms_maxcompute::MaxComputeError;
 use mms_proto::{ApiError, ErrorReason};
+use mms_server::PeerError;
+use mms_server::requests::Reused;
 use mms_store::StoreError;
 use tonic::Code;
 
@@ -24,8 +26,8 @@ pub enum CatalogError {
     #[error("{0} has changed since it was read: read it again")]
     EtagMismatch(String),
     /// A request id was used for something else.
-    #[error("request_id `{0}` was used with other content: use a new one")]
-    RequestIdReused(String),
+    #[error(transparent)]
+    RequestIdReused(#[from] Reused),
     /// A scan of this source runs.
     #[error("{0} has not ended yet: wait for it, or cancel it")]
     ScanRunning(String),
@@ -47,13 +49,8 @@ pub enum CatalogError {
         description: String,
     },
     /// Another service refused.
-    #[error("{service} answered: {error}")]
-    Peer {
-        /// Which.
-        service: &'static str,
-        /// What it said.
-        error: Box<ApiError>,
-    },
+    #[error(transparent)]
+    Peer(#[from] PeerError),
     /// The data source cannot be used as it is configured.
     #[error("{data_source}: {what}")]
     Unusable {
@@ -104,24 +101,18 @@ impl CatalogError {
             _ => false,
         }
     }
-
-    /// Whether the same may succeed later without anybody doing anything.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Peer { error, .. } => {
-                matches!(error.code, Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted)
-                    // A broken connection is UNKNOWN and carries no reason of ours.
-                    || (matches!(error.code, Code::Unknown | Code::Cancelled)
-                        && error.reason == ErrorReason::Unspecified)
-            }
-            Self::Delta(error) => error.is_transient(),
-            _ => false,
-        }
-    }
 }
 
-fn comes_back(error: &impl Classify) -> bool {
-    error.retry_class() != RetryClass::Permanent
+impl Classify for CatalogError {
+    fn retry_class(&self) -> RetryClass {
+        match self {
+            Self::Peer(error) => error.retry_class(),
+            Self::Workspace(error) => error.retry_class(),
+            Self::Target(error) => error.retry_class(),
+            Self::Delta(error) if error.is_transient() => RetryClass::Transient,
+            _ => RetryClass::Permanent,
+        }
+    }
 }
 
 impl From<CatalogError> for ApiError {
@@ -129,6 +120,7 @@ impl From<CatalogError> for ApiError {
         use CatalogError as E;
         // Pieces of it are a far end's own words.
         let text = mms_http::redact::redact_text(&error.to_string());
+        let passes = error.retry_class() != RetryClass::Permanent;
         let failed = |reason| Self::new(Code::FailedPrecondition, reason, text.clone());
         match error {
             E::Store(StoreError::TransactionTooLarge { limit }) => Self::new(
@@ -146,22 +138,22 @@ impl From<CatalogError> for ApiError {
             E::NotFound(resource) => Self::not_found(resource),
             E::AlreadyExists(resource) => Self::already_exists(resource, text),
             E::EtagMismatch(resource) => Self::etag_mismatch(resource),
-            E::RequestIdReused(id) => Self::request_id_reused(id),
+            E::RequestIdReused(reused) => Self::request_id_reused(reused.0),
             E::ScanRunning(scan) => failed(ErrorReason::ScanRunning).with("scan", scan),
             E::ScanEnded(scan) => Self::wrong_state(scan, "ended", text),
             E::Doing(resource) => Self::wrong_state(resource, "DOING", text),
             E::NotYet(feature) => Self::not_yet(feature),
             E::Field { field, description } => Self::invalid_field(field, description),
-            E::Peer { error, .. } => *error,
+            E::Peer(peer) => *peer.error,
             E::Unusable { .. } => failed(ErrorReason::SourceFailed).with("step", "configuration"),
             // A far end that is away comes back, and whoever plans asks again: it is not the table's fault.
-            E::Workspace(error) if comes_back(&error) => Self::unavailable("workspace", text),
-            E::Target(error) if comes_back(&error) => Self::unavailable("target project", text),
+            E::Workspace(_) if passes => Self::unavailable("workspace", text),
+            E::Target(_) if passes => Self::unavailable("target project", text),
             E::Workspace(error) => {
                 let code = error.refusal().map(|kind| format!("{kind:?}")).unwrap_or_default();
                 failed(ErrorReason::SourceFailed).with("step", "workspace").with("code", code)
             }
-            E::Delta(error) if error.is_transient() => Self::unavailable("storage", text),
+            E::Delta(_) if passes => Self::unavailable("storage", text),
             E::Delta(DeltaError::Unsupported { reason, .. }) => {
                 failed(ErrorReason::SourceUnsupported).with("feature", reason)
             }

@@ -64,10 +64,8 @@ fn fate(known: &Summary, uid: Option<&str>, now_ms: i64) -> Fate {
 
 /// Looks for data sources that are gone, and forgets those that are gone for a while.
 pub async fn gone(core: &Core) -> Result<()> {
-    let mut after = None;
-    loop {
-        let page = core.store.read(|read| read.page(&SUMMARIES, &Scope::all(), after.as_ref(), AT_ONCE))?;
-        for (id, known) in page.items {
+    for page in core.store.pages(&SUMMARIES, Scope::all(), AT_ONCE) {
+        for (id, known) in page? {
             let uid = core.peers.uid(&id).await?;
             match fate(&known, uid.as_deref(), core.now_ms()) {
                 Fate::Stays => {}
@@ -87,11 +85,8 @@ pub async fn gone(core: &Core) -> Result<()> {
                 }
             }
         }
-        after = page.next;
-        if after.is_none() {
-            return Ok(());
-        }
     }
+    Ok(())
 }
 
 /// Forgets what is known of the data source of this uid. Another one may adopt the id meanwhile: its own stays.

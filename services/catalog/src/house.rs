@@ -3,9 +3,12 @@
 
 use std::time::Duration;
 
+use mms_server::requests;
+use mms_store::Store;
+
 use crate::core::Core;
-use crate::error::CatalogError;
-use crate::{forget, migration, scan};
+use crate::error::Result;
+use crate::{forget, migration};
 
 const TICK: Duration = Duration::from_secs(30);
 /// Ticks between two looks for data sources that are gone.
@@ -19,14 +22,9 @@ pub async fn keep(core: Core) {
             () = core.shutdown.cancelled() => break,
             _ = tick.tick() => {}
         }
-        core.sources.close_idle().await;
+        core.sources.sessions().close_idle().await;
         let now = core.now_ms();
-        let forgotten = core.store.commit(move |tx| {
-            scan::control::forget_requests(tx, now)?;
-            migration::forget_applied(tx, now)
-        });
-        if let Err(error) = forgotten.await {
-            let error: CatalogError = error;
+        if let Err(error) = forget_old(&core.store, now).await {
             tracing::error!(%error, "what is no longer needed could not be forgotten");
         }
         if round % LOOK_EVERY == 0
@@ -35,5 +33,10 @@ pub async fn keep(core: Core) {
             tracing::debug!(%error, "whether data sources are gone could not be found out");
         }
     }
-    core.sources.close_all().await;
+    core.sources.sessions().close_all().await;
+}
+
+async fn forget_old(store: &Store, now_ms: i64) -> Result<()> {
+    while store.commit(move |tx| requests::forget(tx, now_ms)).await? {}
+    store.commit(move |tx| migration::forget_applied(tx, now_ms)).await
 }

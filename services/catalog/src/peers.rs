@@ -1,27 +1,29 @@
-//! The one service that this one calls: the registry, for uses and sessions. Decides nothing.
+//! The one service that this one calls: the registry, for uses. Decides nothing.
 
 use mms_proto::registry::v1 as pb;
 use mms_proto::registry::v1::data_source_service_client::DataSourceServiceClient;
 use mms_proto::registry::v1::session_service_client::SessionServiceClient;
 use mms_proto::{ApiError, ErrorReason};
-use mms_server::Client;
+use mms_server::{Client, PeerError};
 use tonic::{Code, Status};
 
-use crate::error::{CatalogError, Result};
+use crate::error::Result;
 use crate::key;
 
+const REGISTRY: &str = "registry";
 /// Largest message taken: a data source with its lists and mappings.
 const MESSAGE_MAX: usize = 16 << 20;
 
 /// A client of the registry.
 #[derive(Clone)]
 pub struct Peers {
+    registry: Client,
     sessions: SessionServiceClient<Client>,
     sources: DataSourceServiceClient<Client>,
 }
 
-fn refused(status: Status) -> CatalogError {
-    CatalogError::Peer { service: "registry", error: Box::new(ApiError::from_status(&status)) }
+fn refused(status: Status) -> PeerError {
+    PeerError::of(REGISTRY)(status)
 }
 
 /// Whether the registry itself says so, and not something on the way.
@@ -29,21 +31,19 @@ fn is_gone(status: &Status) -> bool {
     status.code() == Code::NotFound && ApiError::from_status(status).reason == ErrorReason::NotFound
 }
 
-/// What prolonging a session came to.
-pub enum Renewed {
-    /// It goes on.
-    Same,
-    /// It has ended, or its configuration has changed: open a new one.
-    Stale,
-}
-
 impl Peers {
     /// A client over a channel.
     pub fn new(registry: Client) -> Self {
         Self {
+            registry: registry.clone(),
             sessions: SessionServiceClient::new(registry.clone()).max_decoding_message_size(MESSAGE_MAX),
             sources: DataSourceServiceClient::new(registry).max_decoding_message_size(MESSAGE_MAX),
         }
+    }
+
+    /// The channel, for sessions.
+    pub fn registry(&self) -> Client {
+        self.registry.clone()
     }
 
     /// Takes or prolongs a use; the uid of the data source.
@@ -59,7 +59,7 @@ impl Peers {
         match self.sources.clone().get_data_source(request).await {
             Ok(answer) => Ok(Some(answer.into_inner().data_source.unwrap_or_default().uid)),
             Err(status) if is_gone(&status) => Ok(None),
-            Err(status) => Err(refused(status)),
+            Err(status) => Err(refused(status).into()),
         }
     }
 
@@ -67,39 +67,6 @@ impl Peers {
     pub async fn release(&self, source: &str, holder: &str) -> Result<()> {
         let request = pb::ReleaseUseRequest { data_source: key::source_name(source), holder: holder.to_owned() };
         self.sessions.clone().release_use(request).await.map_err(refused)?;
-        Ok(())
-    }
-
-    /// Opens a session.
-    pub async fn open(&self, source: &str, holder: &str) -> Result<pb::Session> {
-        let request = pb::OpenSessionRequest {
-            data_source: key::source_name(source),
-            holder: holder.to_owned(),
-            purposes: vec![pb::SessionPurpose::Metadata as i32],
-        };
-        let answer = self.sessions.clone().open_session(request).await.map_err(refused)?.into_inner();
-        let nothing = || CatalogError::Peer {
-            service: "registry",
-            error: Box::new(ApiError::internal("the registry opened a session and sent none")),
-        };
-        answer.session.ok_or_else(nothing)
-    }
-
-    /// Prolongs a session.
-    pub async fn renew(&self, session_token: &str, etag: &str) -> Result<Renewed> {
-        let request = pb::RenewSessionRequest { session_token: session_token.to_owned(), etag: etag.to_owned() };
-        match self.sessions.clone().renew_session(request).await {
-            Ok(answer) if answer.get_ref().changed => Ok(Renewed::Stale),
-            Ok(_) => Ok(Renewed::Same),
-            Err(status) if is_gone(&status) => Ok(Renewed::Stale),
-            Err(status) => Err(refused(status)),
-        }
-    }
-
-    /// Gives a session back.
-    pub async fn close(&self, session_token: &str) -> Result<()> {
-        let request = pb::CloseSessionRequest { session_token: session_token.to_owned() };
-        self.sessions.clone().close_session(request).await.map_err(refused)?;
         Ok(())
     }
 }

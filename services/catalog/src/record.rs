@@ -331,14 +331,3 @@ pub struct Claim {
     #[prost(string, tag = "3")]
     pub table: String,
 }
-
-/// What a request id made.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Request {
-    #[prost(bytes = "vec", tag = "1")]
-    pub digest: Vec<u8>,
-    #[prost(string, tag = "2")]
-    pub resource: String,
-    #[prost(int64, tag = "3")]
-    pub time_ms: i64,
-}

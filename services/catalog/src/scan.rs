@@ -7,7 +7,6 @@ pub mod apply;
 pub mod control;
 pub mod counted;
 pub mod facts;
-mod patience;
 mod read;
 pub mod runner;
 
@@ -15,9 +14,9 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures::FutureExt;
-use mms_server::Critical;
+use mms_server::peer::TEN_MINUTES;
+use mms_server::{Critical, patiently};
 
-use self::patience::patiently;
 use crate::core::Core;
 use crate::error::{CatalogError, Result};
 use crate::key;
@@ -69,11 +68,11 @@ async fn guarded(scan: impl Future<Output = Result<()>>) -> Result<()> {
 async fn run(core: &Core, key: &ScanKey, number: u64) -> Result<()> {
     let holder = key::scan_name(key);
     let Some(_turn) = core.scans.turn().await else { return Ok(()) };
-    drop(patiently(|| core.peers.acquire(&key.0, &holder)).await?);
+    drop(patiently(TEN_MINUTES, || core.peers.acquire(&key.0, &holder)).await?);
     let (own, at) = (key.clone(), core.now_ms());
     let scan = core.store.commit(move |tx| apply::begin(tx, &own, number, at)).await?;
     let reading = async {
-        let source = patiently(|| core.sources.get(&key.0)).await?;
+        let source = patiently(TEN_MINUTES, || core.sources.get(&key.0)).await?;
         read::Reading::new(core, key, &scan, &source).run().await
     };
     tokio::select! {
@@ -86,7 +85,7 @@ async fn run(core: &Core, key: &ScanKey, number: u64) -> Result<()> {
 async fn prolong(core: &Core, source: &str, holder: &str) -> Result<()> {
     loop {
         tokio::time::sleep(PROLONG).await;
-        drop(patiently(|| core.peers.acquire(source, holder)).await?);
+        drop(patiently(TEN_MINUTES, || core.peers.acquire(source, holder)).await?);
     }
 }
 

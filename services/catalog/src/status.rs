@@ -19,7 +19,7 @@ pub enum State {
 }
 
 impl State {
-    /// The state with this number; a record that says nothing is at the beginning.
+    /// The state with this number, of those that tables know; a record that says nothing is at the beginning.
     pub fn of(number: i32) -> Self {
         Self::try_from(number).unwrap_or(Self::Init)
     }

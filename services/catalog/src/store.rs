@@ -1,6 +1,9 @@
 //! This service's tables. Owns keys and indexes; decides nothing.
 
-use mms_store::{Index, Schema, StoreError, Table, Tx};
+use mms_proto::catalog::v1::TableKind;
+use mms_proto::types::v1::MigrationState;
+use mms_server::requests;
+use mms_store::{Index, Schema, StoreError, Table, Tx, known};
 
 use crate::record::{self, ScanState};
 
@@ -18,17 +21,24 @@ pub type ScanKey = (String, String);
 /// What is known of each schema.
 pub static SCHEMAS: Table<SchemaKey, record::Schema> = Table::new("schemas", 1);
 /// What is known of each table.
-pub static TABLES: Table<TableKey, record::Table> = Table::new("tables", 1);
+pub static TABLES: Table<TableKey, record::Table> = Table::new("tables", 1).whole(|table| {
+    known::<MigrationState>(table.state)?;
+    known::<MigrationState>(table.own_state)?;
+    known::<TableKind>(table.facts.kind)
+});
 /// What is known of each partition.
-pub static PARTITIONS: Table<PartitionKey, record::Partition> = Table::new("partitions", 1);
+pub static PARTITIONS: Table<PartitionKey, record::Partition> =
+    Table::new("partitions", 1).whole(|partition| known::<MigrationState>(partition.state));
 /// How many live partitions of a table are at each target in each version.
 pub static VERSIONS: Table<VersionKey, record::VersionCount> = Table::new("migrated_versions", 1);
 /// Counters of each data source.
 pub static SUMMARIES: Table<String, record::Summary> = Table::new("summaries", 1);
 
 /// Scans.
-pub static SCANS: Table<ScanKey, record::Scan> =
-    Table::new("scans", 1).indexed(&[&SCANS_BY_AGE, &LIVE_SCANS]).classed(|scan| scan.state.unsigned_abs());
+pub static SCANS: Table<ScanKey, record::Scan> = Table::new("scans", 1)
+    .indexed(&[&SCANS_BY_AGE, &LIVE_SCANS])
+    .whole(|scan| known::<ScanState>(scan.state))
+    .classed(|scan| scan.state.unsigned_abs());
 /// (data source, number)
 pub static SCANS_BY_AGE: Index<(String, u64), ScanKey, record::Scan> =
     Index::new("by_age", |key, scan| vec![(key.0.clone(), scan.number)]);
@@ -48,9 +58,6 @@ pub static CLAIMS: Table<String, record::Claim> = Table::new("claims", 1).indexe
 pub static CLAIMS_BY_TABLE: Index<TableKey, String, record::Claim> =
     Index::new("by_table", |_, claim| vec![(claim.data_source.clone(), claim.schema.clone(), claim.table.clone())]);
 
-/// By (method, request id).
-pub static REQUESTS: Table<(String, String), record::Request> = Table::new("requests", 1);
-
 /// What a version before 0.1.0 wrote.
 fn too_old(_: &mut Tx<'_>) -> Result<(), StoreError> {
     let why = "the catalog was stored by a version before 0.1.0, in another form: start with an empty data folder, and scan again";
@@ -60,5 +67,5 @@ fn too_old(_: &mut Tx<'_>) -> Result<(), StoreError> {
 /// The schema of this service's store.
 pub fn schema() -> Schema {
     // One refusal for each version that there was.
-    Schema::new("catalog").migration(too_old).migration(too_old)
+    Schema::new("catalog").migration(too_old).migration(too_old).migration(requests::file)
 }

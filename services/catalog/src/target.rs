@@ -44,17 +44,10 @@ pub fn update_schema(tx: &mut Tx<'_>, key: &SchemaKey, etag: &str, changes: &[Ch
         return Ok(false);
     }
     // Where its tables went is no longer where they go.
-    let mut after = None;
-    loop {
-        let page = tx.index_keys(&CLAIMS, &CLAIMS_BY_TABLE, &Scope::prefix(key), after.as_ref(), 1000)?;
-        for claim in &page.items {
-            tx.delete(&CLAIMS, claim)?;
-        }
-        after = page.next;
-        if after.is_none() {
-            return rollup::save_schema(tx, key, schema).map(|_| true);
-        }
+    for claim in tx.all_index_keys(&CLAIMS, &CLAIMS_BY_TABLE, &Scope::prefix(key))? {
+        tx.delete(&CLAIMS, &claim)?;
     }
+    rollup::save_schema(tx, key, schema).map(|_| true)
 }
 
 /// Changes a table's target; whether it is another now. If so, what was said of it is to be taken back with
@@ -80,7 +73,7 @@ pub fn update_table(tx: &mut Tx<'_>, key: &TableKey, etag: &str, changes: &[Chan
 }
 
 fn release(tx: &mut Tx<'_>, key: &TableKey) -> Result<()> {
-    for claim in tx.index_keys(&CLAIMS, &CLAIMS_BY_TABLE, &Scope::exactly(key), None, 1000)?.items {
+    for claim in tx.all_index_keys(&CLAIMS, &CLAIMS_BY_TABLE, &Scope::exactly(key))? {
         tx.delete(&CLAIMS, &claim)?;
     }
     Ok(())

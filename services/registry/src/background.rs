@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use mms_server::BoxError;
+use mms_proto::defaults::IDLE_STOP_AFTER;
+use mms_server::{BoxError, requests};
 use mms_store::{Read, Scope, StoreError, Tx};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -14,14 +15,12 @@ use crate::record::{DataSource, Trim};
 use crate::source::{self, UNDELETE_MS};
 use crate::state::{Event, State};
 use crate::store::{CHANGES, SECRETS, SOURCES, STARTED_SOURCES, TRIM, USES};
-use crate::{request, run, sealed};
+use crate::{run, sealed};
 
 /// How often leases and idleness are looked at.
 const TICK: Duration = Duration::from_millis(500);
 /// How many ticks pass between two rounds of forgetting.
 const FORGET_EVERY: u64 = 600;
-/// Idle time after which a source stops unless it says otherwise.
-const IDLE_STOP_AFTER: Duration = Duration::from_secs(30 * 60);
 /// Changes kept for watchers that come back; older positions begin anew.
 const CHANGES_KEPT: u64 = 1000;
 /// Most rows removed in one commit.
@@ -106,17 +105,13 @@ async fn leases(core: &Core) -> Result<()> {
 
 fn started(core: &Core) -> Result<Vec<(String, DataSource)>> {
     let mut all = Vec::new();
-    let mut after = None;
-    loop {
-        let page = core
-            .store
-            .read(|read| read.index_page(&SOURCES, &STARTED_SOURCES, &Scope::all(), after.as_ref(), AT_ONCE))?;
-        all.extend(page.items);
-        match page.next {
-            Some(next) => after = Some(next),
-            None => return Ok(all),
-        }
-    }
+    core.store.read(|read| {
+        read.index_scan(&SOURCES, &STARTED_SOURCES, &Scope::all(), |id, source| {
+            all.push((id, source));
+            ControlFlow::Continue(())
+        })
+    })?;
+    Ok(all)
 }
 
 fn idle_limit(source: &DataSource) -> Option<Duration> {
@@ -129,7 +124,7 @@ fn idle_limit(source: &DataSource) -> Option<Duration> {
 
 async fn forget(core: &Core) -> Result<()> {
     let now_ms = core.now_ms();
-    core.store.commit(move |tx| request::forget(tx, now_ms)).await?;
+    while core.store.commit(move |tx| requests::forget(tx, now_ms)).await? {}
     while core.store.commit(forget_changes).await? {}
     let gone = core.store.commit(move |tx| forget_deleted(tx, now_ms)).await?;
     gone.iter().for_each(|id| core.forget(id));

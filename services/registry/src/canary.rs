@@ -90,17 +90,13 @@ pub async fn check(store: &Store, vault: &KeyRing, lost: &[String]) -> Result<()
 type Wrapped = BTreeMap<String, (usize, (SecretKey, Sealed))>;
 
 fn wrapped(store: &Store) -> Result<Wrapped, StoreError> {
-    let (mut found, mut after) = (Wrapped::new(), None);
-    loop {
-        let page = store.read(|read| read.page(&SECRETS, &Scope::all(), after.as_ref(), AT_ONCE))?;
-        for (key, sealed) in page.items {
+    let mut found = Wrapped::new();
+    for page in store.pages(&SECRETS, Scope::all(), AT_ONCE) {
+        for (key, sealed) in page? {
             found.entry(sealed.key_id.clone()).or_insert_with(|| (0, (key, sealed))).0 += 1;
         }
-        after = page.next;
-        if after.is_none() {
-            return Ok(found);
-        }
     }
+    Ok(found)
 }
 
 async fn give_up(store: &Store, key_id: &str) -> Result<(), CanaryError> {

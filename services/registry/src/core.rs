@@ -1,12 +1,10 @@
 //! What every part of this service shares: the store, the keys, leases, and the time.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use mms_http::Traffic;
+use mms_server::{Turn, Turns};
 use mms_store::Store;
-use parking_lot::Mutex;
-use tokio::sync::{Mutex as Gate, OwnedMutexGuard};
 
 use crate::config::Config;
 use crate::lease::Leases;
@@ -30,7 +28,7 @@ pub struct Core {
     pub denied_hosts: Arc<[String]>,
     /// What checks send to far ends.
     pub traffic: Traffic,
-    gates: Arc<Mutex<HashMap<String, Arc<Gate<()>>>>>,
+    gates: Turns<String>,
     now_ms: fn() -> i64,
 }
 
@@ -45,7 +43,7 @@ impl Core {
             allow_local_files: config.allow_local_files,
             denied_hosts: config.denied_hosts.clone().into(),
             traffic: Traffic::default(),
-            gates: Arc::default(),
+            gates: Turns::new(1),
             now_ms,
         }
     }
@@ -56,14 +54,8 @@ impl Core {
     }
 
     /// Waits until nobody else starts or stops this data source.
-    pub async fn gate(&self, id: &str) -> OwnedMutexGuard<()> {
-        let gate = {
-            let mut gates = self.gates.lock();
-            // One that nobody holds or waits at is made anew when it is needed.
-            gates.retain(|_, gate| Arc::strong_count(gate) > 1);
-            Arc::clone(gates.entry(id.to_owned()).or_default())
-        };
-        gate.lock_owned().await
+    pub async fn gate(&self, id: &str) -> Turn {
+        self.gates.of(&id.to_owned()).await
     }
 
     /// Forgets the leases of a data source that is gone for good.

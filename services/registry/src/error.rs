@@ -2,6 +2,7 @@
 
 use mms_proto::registry::v1::CheckStepId;
 use mms_proto::{ApiError, ErrorReason, FieldViolation};
+use mms_server::requests::Reused;
 use mms_store::StoreError;
 use tonic::Code;
 
@@ -39,8 +40,8 @@ pub enum RegistryError {
     #[error("{0} was changed meanwhile: read it again and repeat the change")]
     EtagMismatch(String),
     /// A request id was used for something else.
-    #[error("request_id {0:?} was used with other content: use a new one")]
-    RequestIdReused(String),
+    #[error(transparent)]
+    RequestIdReused(#[from] Reused),
     /// The data source's state does not take this.
     #[error("{resource} is {}: {remedy}", .state.name())]
     WrongState {
@@ -138,7 +139,7 @@ impl From<RegistryError> for ApiError {
             E::IdTaken(resource) => Self::already_exists(resource, text),
             E::NameTaken { holder, .. } => Self::already_exists(holder, text),
             E::EtagMismatch(resource) => Self::etag_mismatch(resource),
-            E::RequestIdReused(id) => Self::request_id_reused(id),
+            E::RequestIdReused(reused) => Self::request_id_reused(reused.0),
             E::WrongState { resource, state, .. } => Self::wrong_state(resource, state.name(), text),
             E::NotDeleted(resource) => Self::wrong_state(resource, "ALIVE", text),
             E::InUse { resource, holder } => {

@@ -96,3 +96,17 @@ fn bounds_patterns_and_parts_are_those_of_the_contract() {
     assert_eq!(daily.depends_on, "settings.scan_schedule.schedule=daily");
     assert!(daily.description.starts_with("Once a day"), "{}", daily.description);
 }
+
+#[test]
+fn defaults_are_those_that_the_services_take() {
+    use mms_proto::defaults as d;
+    for (key, text) in [
+        ("settings.metadata_concurrency", d::METADATA_CONCURRENCY.to_string()),
+        ("settings.max_concurrent_tasks", d::MAX_CONCURRENT_TASKS.to_string()),
+        ("settings.max_partitions_per_task", d::MAX_PARTITIONS_PER_TASK.to_string()),
+        ("settings.max_bytes_per_task", d::MAX_BYTES_PER_TASK.to_string()),
+        ("settings.idle_stop_after", format!("{}s", d::IDLE_STOP_AFTER.as_secs())),
+    ] {
+        assert_eq!(item(key).default_value, text, "{key}");
+    }
+}

@@ -15,6 +15,6 @@ pub use databricks::{Databricks, ServicePrincipal, Storage, StorageAccess, Works
 pub use max_compute::{Account, MaxCompute};
 pub use network::NetworkConnection;
 pub use report::{CheckReport, CheckStep};
-pub use seal::{Request, Sealed};
+pub use seal::Sealed;
 pub use settings::{CharacterMapping, Clock, Rate, Schedule, Settings};
 pub use source::{Change, DataSource, Trim, Use};

@@ -1,28 +1,19 @@
 //! Request ids: the second call with the same id answers as the first did. The content of a request may hold secrets, so
 //! only its keyed fingerprint is kept.
 
-use std::ops::ControlFlow;
-
-use mms_store::{Read, Scope, Tx};
+use mms_server::requests::{self, Request};
+use mms_store::{Read, Tx};
 use secrecy::zeroize::Zeroizing;
 use serde_json::Value;
 
 use crate::error::{RegistryError, Result};
-use crate::record::Request;
 use crate::secrets::dynamic;
-use crate::store::REQUESTS;
 use crate::vault::KeyRing;
-
-/// How long a request id is remembered.
-pub const TTL_MS: i64 = 24 * 3600 * 1000;
-/// Most ids forgotten in one commit.
-const FORGET_AT_ONCE: usize = 1000;
 
 /// One call with a request id.
 #[derive(Clone)]
 pub struct Call {
-    method: &'static str,
-    id: String,
+    call: requests::Call,
     content: Zeroizing<Vec<u8>>,
     now_ms: i64,
 }
@@ -31,48 +22,26 @@ impl Call {
     /// A call of a method. The request id itself is part of the content, which does no harm.
     pub fn new<T: prost::Message + prost::Name>(method: &'static str, id: &str, request: &T, now_ms: i64) -> Self {
         let content = if id.is_empty() { Vec::new() } else { canonical(request) };
-        Self { method, id: id.to_owned(), content: Zeroizing::new(content), now_ms }
+        let call = requests::Call { method, id: id.to_owned() };
+        Self { call, content: Zeroizing::new(content), now_ms }
     }
 
     /// The resource that an earlier call with this id made.
     pub fn replayed(&self, read: &impl Read, vault: &KeyRing) -> Result<Option<String>> {
-        if self.id.is_empty() {
-            return Ok(None);
-        }
-        let seen = read.get(&REQUESTS, &(self.method.to_owned(), self.id.clone()))?;
-        let Some(seen) = seen.filter(|seen| self.now_ms - seen.time_ms <= TTL_MS) else { return Ok(None) };
         // With its key gone nothing tells the contents apart: the id alone decides.
-        if vault.is_of(&seen.key_id, &seen.fingerprint, &self.content).unwrap_or(true) {
-            Ok(Some(seen.resource))
-        } else {
-            Err(RegistryError::RequestIdReused(self.id.clone()))
-        }
+        let same = |seen: &Request| vault.is_of(&seen.key_id, &seen.digest, &self.content).unwrap_or(true);
+        Ok(self.call.replayed::<RegistryError>(read, self.now_ms, same)?.map(|seen| seen.resource))
     }
 
     /// Remembers what this call made.
     pub fn remember(&self, tx: &mut Tx<'_>, vault: &KeyRing, resource: &str) -> Result<()> {
-        if self.id.is_empty() {
+        if self.call.id.is_empty() {
             return Ok(());
         }
-        let (key_id, fingerprint) = vault.fingerprint(&self.content);
-        let request = Request { fingerprint, key_id, resource: resource.to_owned(), time_ms: self.now_ms };
-        Ok(tx.put(&REQUESTS, &(self.method.to_owned(), self.id.clone()), &request)?)
+        let (key_id, digest) = vault.fingerprint(&self.content);
+        let (resource, time_ms) = (resource.to_owned(), self.now_ms);
+        Ok(self.call.remember(tx, &Request { digest, key_id, resource, time_ms, ..Request::default() })?)
     }
-}
-
-/// Forgets request ids whose time is up.
-pub fn forget(tx: &mut Tx<'_>, now_ms: i64) -> Result<()> {
-    let mut old = Vec::new();
-    tx.scan(&REQUESTS, &Scope::all(), |key, request| {
-        if now_ms - request.time_ms > TTL_MS {
-            old.push(key);
-        }
-        if old.len() < FORGET_AT_ONCE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    for key in old {
-        tx.delete(&REQUESTS, &key)?;
-    }
-    Ok(())
 }
 
 /// The same bytes for the same content: on the wire, the entries of a map come in any order.

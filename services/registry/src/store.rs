@@ -1,6 +1,8 @@
 //! This service's tables. Owns keys and indexes; decides nothing.
 
-use mms_store::{Index, Schema, StoreError, Table, Tx};
+use mms_proto::registry::v1::DataSourceState;
+use mms_server::requests;
+use mms_store::{Index, Read, Schema, Scope, StoreError, Table, Tx, known};
 
 use crate::record;
 use crate::state::State;
@@ -9,12 +11,11 @@ use crate::state::State;
 pub type SecretKey = (String, String);
 /// (data source, holder)
 pub type UseKey = (String, String);
-/// (method, request id)
-pub type RequestKey = (String, String);
 
 /// Data sources by id.
 pub static SOURCES: Table<String, record::DataSource> = Table::new("sources", 1)
     .indexed(&[&LIVE_SOURCES, &STARTED_SOURCES, &SOURCE_NAMES, &SOURCE_NETWORKS])
+    .whole(|source| known::<DataSourceState>(source.state))
     .classed(class);
 /// The class of those that are deleted; that of others is the number of their state.
 pub const DELETED: u32 = 0;
@@ -57,8 +58,6 @@ pub static SECRETS: Table<SecretKey, record::Sealed> = Table::new("secrets", 1);
 pub static CANARIES: Table<String, record::Sealed> = Table::new("canaries", 1);
 /// Who uses which data source.
 pub static USES: Table<UseKey, record::Use> = Table::new("uses", 1);
-/// What request ids did.
-pub static REQUESTS: Table<RequestKey, record::Request> = Table::new("requests", 1);
 
 /// What a version before 0.1.0 wrote.
 fn too_old(_: &mut Tx<'_>) -> Result<(), StoreError> {
@@ -66,8 +65,65 @@ fn too_old(_: &mut Tx<'_>) -> Result<(), StoreError> {
     Err(StoreError::OlderData { why })
 }
 
+/// Request ids as version 2 kept them.
+mod before {
+    use super::{Read, Scope, StoreError, Table, Tx, requests};
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Request {
+        #[prost(bytes = "vec", tag = "1")]
+        pub fingerprint: Vec<u8>,
+        #[prost(string, tag = "2")]
+        pub key_id: String,
+        #[prost(string, tag = "3")]
+        pub resource: String,
+        #[prost(int64, tag = "4")]
+        pub time_ms: i64,
+    }
+
+    pub static REQUESTS: Table<requests::RequestKey, Request> = Table::new("requests", 1);
+
+    /// Keeps them as all services do.
+    pub fn convert(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        let mut all = Vec::new();
+        tx.scan(&REQUESTS, &Scope::all(), |key, before| {
+            all.push((key, before));
+            std::ops::ControlFlow::Continue(())
+        })?;
+        for (key, before) in all {
+            let Request { fingerprint, key_id, resource, time_ms } = before;
+            let request =
+                requests::Request { digest: fingerprint, key_id, resource, time_ms, ..requests::Request::default() };
+            tx.delete(&REQUESTS, &key)?;
+            tx.put(&requests::REQUESTS, &key, &request)?;
+        }
+        Ok(())
+    }
+}
+
 /// The schema of this service's store.
 pub fn schema() -> Schema {
     // One refusal for each version that there was.
-    Schema::new("registry").migration(too_old)
+    Schema::new("registry").migration(too_old).migration(before::convert)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mms_store::Store;
+
+    #[tokio::test]
+    async fn request_ids_of_the_version_before_are_kept() {
+        let store = Store::in_memory(Schema::new("registry")).expect("opened");
+        let key = ("CreateDataSource".to_owned(), "once".to_owned());
+        let before =
+            before::Request { fingerprint: vec![7], key_id: "k".to_owned(), resource: "lake".to_owned(), time_ms: 5 };
+        let own = key.clone();
+        store.commit(move |tx| tx.put(&before::REQUESTS, &own, &before)).await.expect("stored");
+        store.commit(before::convert).await.expect("converted");
+        let now = store.read(|read| read.get(&requests::REQUESTS, &key)).expect("readable").expect("kept");
+        assert_eq!((now.digest, now.key_id.as_str(), now.resource.as_str(), now.time_ms), (vec![7], "k", "lake", 5));
+        assert!(!store.commit(|tx| requests::forget(tx, i64::MAX)).await.expect("forgotten by time"));
+        assert!(store.pages(&requests::REQUESTS, Scope::all(), 1).next().is_none());
+    }
 }

@@ -1,6 +1,8 @@
 //! What can go wrong in this service, and the one place that says how a caller hears of it.
 
 use mms_proto::{ApiError, ErrorReason, FieldViolation};
+use mms_server::PeerError;
+use mms_server::requests::Reused;
 use mms_store::StoreError;
 use tonic::Code;
 
@@ -25,8 +27,8 @@ pub enum SchedulerError {
     #[error("{0} has changed since it was read: read it again")]
     EtagMismatch(String),
     /// A request id was used for something else.
-    #[error("request_id `{0}` was used with other content: use a new one")]
-    RequestIdReused(String),
+    #[error(transparent)]
+    RequestIdReused(#[from] Reused),
     /// The job is in a state that does not take this.
     #[error("{resource}: {source}")]
     WrongState {
@@ -104,13 +106,8 @@ pub enum SchedulerError {
     #[error("{} of the request's fields are not as they must be", .0.len())]
     Invalid(Vec<FieldViolation>),
     /// Another service refused.
-    #[error("{service} answered: {error}")]
-    Peer {
-        /// Which.
-        service: &'static str,
-        /// What it said.
-        error: Box<ApiError>,
-    },
+    #[error(transparent)]
+    Peer(#[from] PeerError),
 }
 
 /// One answer of this service.
@@ -132,7 +129,7 @@ impl From<SchedulerError> for ApiError {
             }
             E::AlreadyExists(resource) => Self::already_exists(resource, text),
             E::EtagMismatch(resource) => Self::etag_mismatch(resource),
-            E::RequestIdReused(id) => Self::request_id_reused(id),
+            E::RequestIdReused(reused) => Self::request_id_reused(reused.0),
             E::WrongState { resource, source } => Self::wrong_state(resource, source.state, text),
             E::NotTaken(fault) => {
                 tracing::error!(%fault, "a record was to change in a way that it does not");
@@ -156,7 +153,7 @@ impl From<SchedulerError> for ApiError {
             }
             E::NotYet(feature) => Self::not_yet(feature),
             E::Invalid(violations) => Self::invalid(violations),
-            E::Peer { error, .. } => *error,
+            E::Peer(peer) => *peer.error,
         }
     }
 }

@@ -56,8 +56,6 @@ keys! {
     } under TargetKey;
     /// That a job writes a target table.
     TableClaimKey { target: TargetKey, job: JobKey } under TargetKey;
-    /// A request id of a method.
-    RequestKey { method: String, id: String };
 
     /// The order in which the tasks of jobs go: deadline, then priority, then age.
     LiveKey {

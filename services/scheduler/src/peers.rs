@@ -7,8 +7,8 @@ use mms_proto::catalog::v1::planning_service_client::PlanningServiceClient;
 use mms_proto::registry::v1 as registry;
 use mms_proto::registry::v1::session_service_client::SessionServiceClient;
 use mms_proto::{ApiError, ErrorReason};
-use mms_server::Client;
-use tonic::{Code, Status, Streaming};
+use mms_server::{Client, PeerError};
+use tonic::{Code, Streaming};
 
 use crate::error::{Result, SchedulerError};
 
@@ -25,34 +25,20 @@ const REGISTRY: &str = "registry";
 /// Largest message taken from the catalog: a plan with its findings, or 1,000 files.
 const MESSAGE_MAX: usize = 32 << 20;
 
-fn peer(service: &'static str) -> impl Fn(Status) -> SchedulerError {
-    move |status| SchedulerError::Peer { service, error: Box::new(ApiError::from_status(&status)) }
-}
-
 /// What the catalog did wrong.
 pub fn broken(text: &str) -> SchedulerError {
-    SchedulerError::Peer { service: CATALOG, error: Box::new(ApiError::internal(text)) }
+    PeerError::new(CATALOG, ApiError::internal(text)).into()
 }
 
 impl SchedulerError {
     /// Whether the same call may succeed later without anybody doing anything.
     pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Peer { error, .. } => {
-                matches!(error.code, Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted)
-                    // A broken connection is UNKNOWN and carries no reason of ours.
-                    || (error.code == Code::Unknown && error.reason == ErrorReason::Unspecified)
-                    || (error.code == Code::Cancelled && error.reason == ErrorReason::Unspecified)
-            }
-            _ => false,
-        }
+        matches!(self, Self::Peer(peer) if peer.error.is_transient())
     }
-}
 
-impl SchedulerError {
     /// Whether the registry refuses a use because the source was stopped or deleted.
     pub fn is_source_stopped(&self) -> bool {
-        matches!(self, Self::Peer { service: REGISTRY, error }
+        matches!(self, Self::Peer(PeerError { service: REGISTRY, error })
             if matches!(error.reason, ErrorReason::SourceNotStarted | ErrorReason::NotFound))
     }
 
@@ -60,7 +46,7 @@ impl SchedulerError {
     pub fn is_refused_for_good(&self) -> bool {
         let for_good =
             |code| matches!(code, Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition | Code::OutOfRange);
-        matches!(self, Self::Peer { error, .. } if for_good(error.code))
+        matches!(self, Self::Peer(peer) if for_good(peer.error.code))
     }
 }
 
@@ -82,26 +68,26 @@ impl Peers {
             page_token,
             ..catalog::ListTablesRequest::default()
         };
-        Ok(self.catalog.clone().list_tables(request).await.map_err(peer(CATALOG))?.into_inner())
+        Ok(self.catalog.clone().list_tables(request).await.map_err(PeerError::of(CATALOG))?.into_inner())
     }
 
     /// One table.
     pub async fn table(&self, name: &str) -> Result<catalog::Table> {
         let request = catalog::GetTableRequest { name: name.to_owned(), ..catalog::GetTableRequest::default() };
-        let answer = self.catalog.clone().get_table(request).await.map_err(peer(CATALOG))?.into_inner();
+        let answer = self.catalog.clone().get_table(request).await.map_err(PeerError::of(CATALOG))?.into_inner();
         Ok(answer.table.unwrap_or_default())
     }
 
     /// Pins and plans a table.
     pub async fn pin(&self, request: catalog::PinTableRequest) -> Result<Pinned> {
-        let stream = self.planning.clone().pin_table(request).await.map_err(peer(CATALOG))?.into_inner();
+        let stream = self.planning.clone().pin_table(request).await.map_err(PeerError::of(CATALOG))?.into_inner();
         Ok(Pinned { stream })
     }
 
     /// Tells the catalog what became of tables.
     pub async fn report(&self, reports: Vec<catalog::MigrationReport>) -> Result<()> {
         let request = catalog::ReportMigrationRequest { reports };
-        self.planning.clone().report_migration(request).await.map_err(peer(CATALOG))?;
+        self.planning.clone().report_migration(request).await.map_err(PeerError::of(CATALOG))?;
         Ok(())
     }
 
@@ -109,14 +95,14 @@ impl Peers {
     pub async fn acquire(&self, source: &str, holder: &str) -> Result<registry::AcquireUseResponse> {
         let request =
             registry::AcquireUseRequest { data_source: format!("dataSources/{source}"), holder: holder.to_owned() };
-        Ok(self.sessions.clone().acquire_use(request).await.map_err(peer(REGISTRY))?.into_inner())
+        Ok(self.sessions.clone().acquire_use(request).await.map_err(PeerError::of(REGISTRY))?.into_inner())
     }
 
     /// Gives a use back.
     pub async fn release(&self, source: &str, holder: &str) -> Result<()> {
         let request =
             registry::ReleaseUseRequest { data_source: format!("dataSources/{source}"), holder: holder.to_owned() };
-        self.sessions.clone().release_use(request).await.map_err(peer(REGISTRY))?;
+        self.sessions.clone().release_use(request).await.map_err(PeerError::of(REGISTRY))?;
         Ok(())
     }
 }
@@ -129,7 +115,7 @@ pub struct Pinned {
 impl Pinned {
     /// The next part; None at the end.
     pub async fn next(&mut self) -> Result<Option<catalog::pin_table_response::Part>> {
-        let message = self.stream.message().await.map_err(peer(CATALOG))?;
+        let message = self.stream.message().await.map_err(PeerError::of(CATALOG))?;
         Ok(message.and_then(|message| message.part))
     }
 }

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use mms_server::requests;
 use mms_store::{Read, Scope, Tx};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Result, SchedulerError};
-use crate::job::{calls, carry, request, stored};
+use crate::job::{calls, carry, stored};
 use crate::key::{EndedKey, JobKey};
 use crate::lease::register;
 use crate::name;
@@ -106,10 +107,8 @@ async fn forget_logs(scheduler: &Scheduler) -> Result<()> {
 /// process lives.
 async fn forget_workers(scheduler: &Scheduler, started_ms: i64) -> Result<()> {
     let now_ms = scheduler.moment().now_ms;
-    let mut next: Option<String> = None;
-    loop {
-        let page = scheduler.store.read(|read| read.page(&WORKERS, &Scope::all(), next.as_ref(), 1000))?;
-        for (id, worker) in page.items {
+    for page in scheduler.store.pages(&WORKERS, Scope::all(), 1000) {
+        for (id, worker) in page? {
             let heard_ms = scheduler.leases.seen(&id).unwrap_or(worker.seen_time_ms.max(started_ms));
             if now_ms.saturating_sub(heard_ms) < WORKERS_TTL_MS {
                 continue;
@@ -119,16 +118,14 @@ async fn forget_workers(scheduler: &Scheduler, started_ms: i64) -> Result<()> {
                 scheduler.leases.unsee(&id);
             }
         }
-        next = page.next;
-        if next.is_none() {
-            return Ok(());
-        }
     }
+    Ok(())
 }
 
 async fn forget_requests(scheduler: &Scheduler) -> Result<()> {
-    let at = scheduler.moment();
-    scheduler.store.commit(move |tx| request::forget(tx, &at)).await
+    let now_ms = scheduler.moment().now_ms;
+    while scheduler.store.commit(move |tx| requests::forget(tx, now_ms)).await? {}
+    Ok(())
 }
 
 #[cfg(test)]

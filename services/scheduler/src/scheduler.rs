@@ -1,11 +1,10 @@
 //! What every part of this service shares: the store, the leases' clock, the other services, time and chance. Decides
 //! nothing, and knows no part that uses it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use mms_server::{Turn, Turns};
 use mms_store::Store;
-use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::key::JobKey;
@@ -25,7 +24,7 @@ pub struct Scheduler {
     pub peers: Peers,
     /// What planning waits for.
     pub waits: Arc<Waits>,
-    turns: Arc<Mutex<HashMap<JobKey, Arc<tokio::sync::Mutex<()>>>>>,
+    turns: Turns<JobKey>,
     now_ms: fn() -> i64,
     random: fn() -> f64,
 }
@@ -33,7 +32,7 @@ pub struct Scheduler {
 impl Scheduler {
     /// Parts that read time and chance from these functions.
     pub fn new(store: Store, leases: Leases, peers: Peers, now_ms: fn() -> i64, random: fn() -> f64) -> Self {
-        Self { store, leases: Arc::new(leases), peers, waits: Arc::default(), turns: Arc::default(), now_ms, random }
+        Self { store, leases: Arc::new(leases), peers, waits: Arc::default(), turns: Turns::new(1), now_ms, random }
     }
 
     /// What a commit needs from outside.
@@ -42,13 +41,8 @@ impl Scheduler {
     }
 
     /// The turn to change a job as a whole: whoever carries a change through waits here for the one before.
-    pub async fn turn(&self, job: &JobKey) -> tokio::sync::OwnedMutexGuard<()> {
-        let turn = {
-            let mut turns = self.turns.lock();
-            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
-            Arc::clone(turns.entry(job.clone()).or_default())
-        };
-        turn.lock_owned().await
+    pub async fn turn(&self, job: &JobKey) -> Turn {
+        self.turns.of(job).await
     }
 
     /// Does something now and after changes of the store, until the token is cancelled. What fails is logged as `what`, and

@@ -68,20 +68,14 @@ async fn look(scheduler: &Scheduler, next: &mut HashMap<JobKey, Next>) -> Result
 }
 
 fn uses(scheduler: &Scheduler) -> Result<Vec<(JobKey, Option<Job>)>> {
-    let (mut uses, mut from) = (Vec::new(), None);
-    loop {
-        from = scheduler.store.read(|read| {
-            let page = read.page(&SOURCE_USES, &Scope::all(), from.as_ref(), 1000)?;
-            for (key, _) in page.items {
-                let job = read.get(&JOBS, &key)?;
-                uses.push((key, job));
-            }
-            Ok::<_, SchedulerError>(page.next)
-        })?;
-        if from.is_none() {
-            return Ok(uses);
+    let mut uses = Vec::new();
+    for page in scheduler.store.pages(&SOURCE_USES, Scope::all(), 1000) {
+        for (key, _) in page? {
+            let job = scheduler.store.read(|read| read.get(&JOBS, &key))?;
+            uses.push((key, job));
         }
     }
+    Ok(uses)
 }
 
 async fn prolong(scheduler: &Scheduler, key: &JobKey) -> Result<()> {

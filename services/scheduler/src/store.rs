@@ -1,10 +1,11 @@
 //! This service's tables and indexes. Decides nothing.
 
+use mms_server::requests;
 use mms_store::{Index, Schema, StoreError, Table, Tx};
 
 use crate::key::{
-    ChangedKey, CheckKey, ChunkKey, EndedKey, JobKey, LiveKey, LogKey, RequestKey, TableClaimKey, TableKey, TargetKey,
-    TaskKey, UnitKey,
+    ChangedKey, CheckKey, ChunkKey, EndedKey, JobKey, LiveKey, LogKey, TableClaimKey, TableKey, TargetKey, TaskKey,
+    UnitKey,
 };
 use crate::record;
 
@@ -80,7 +81,6 @@ pub static NOTICES: Table<u64, record::Notice> = Table::new("notices", 1);
 pub static NOTICE_SEQUENCE: Table<(), record::Sequence> = Table::new("notice_sequence", 1);
 /// Data sources that jobs hold at the registry: from a job's first commit on, until it has come to rest and the registry knows.
 pub static SOURCE_USES: Table<JobKey, record::SourceUse> = Table::new("source_uses", 1);
-pub static REQUESTS: Table<RequestKey, record::Request> = Table::new("requests", 1);
 
 /// What a version before 0.1.0 wrote.
 fn too_old(_: &mut Tx<'_>) -> Result<(), StoreError> {
@@ -91,5 +91,5 @@ fn too_old(_: &mut Tx<'_>) -> Result<(), StoreError> {
 /// The schema of this service's store.
 pub fn schema() -> Schema {
     // One refusal for each version that there was.
-    Schema::new("scheduler").migration(too_old).migration(too_old).migration(too_old)
+    Schema::new("scheduler").migration(too_old).migration(too_old).migration(too_old).migration(requests::file)
 }

@@ -1,21 +1,20 @@
-//! The two far ends of a data source, as this process reaches them: built from a session of the registry, kept while the
-//! session lives, and built anew when the registry says that the configuration has changed.
+//! The two far ends of a data source, as this process reaches them: built from a session of the registry.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mms_ends::{Storage, Storages};
+use mms_ends::{Storage, Storages, Terms};
 use mms_http::{HttpClient, Traffic};
 use mms_maxcompute::project::{Project, ProjectConfig};
 use mms_proto::registry::v1 as registry;
+use mms_proto::registry::v1::SessionPurpose;
+use mms_server::Client;
+use mms_server::peer::FOR_EVER;
 use mms_storage::{LocalFiles, ObjectStore, StorageCredential, StorageLocation, StorageSettings};
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 use crate::error::{Result, TransferError};
-use crate::peers::Peers;
 use crate::schemas::Schemas;
 
 /// What a task needs to connect.
@@ -39,8 +38,8 @@ fn plan(what: &str, error: impl std::fmt::Display) -> TransferError {
 }
 
 impl Ends {
-    fn new(session: &registry::Session, traffic: &Traffic) -> Result<Self> {
-        let source = session.data_source.clone().unwrap_or_default();
+    fn new(session: registry::Session, traffic: &Traffic) -> Result<Self> {
+        let source = session.data_source.unwrap_or_default();
         let databricks = source.databricks().cloned().unwrap_or_default();
         let target = source.max_compute.unwrap_or_default();
         let http = HttpClient::new(&mms_ends::connection(session.network_connection.as_ref())?)?.counted_in(traffic);
@@ -102,29 +101,19 @@ fn lies_below(path: &Path, root: &Path) -> Result<bool> {
     Ok(real(path)?.starts_with(real(root)?))
 }
 
-struct Open {
-    ends: Arc<Ends>,
-    token: String,
-    etag: String,
-    renew: Instant,
-    expires: Instant,
-}
-
-/// A data source's session, if one is open. Held while the registry is asked, so that one session serves all tasks.
-type Place = Arc<Mutex<Option<Open>>>;
-
 /// The open sessions of this process, one a data source.
 pub struct Sessions {
-    peers: Peers,
-    holder: String,
+    sessions: mms_ends::Sessions<Ends>,
     traffic: Traffic,
-    places: parking_lot::Mutex<HashMap<String, Place>>,
 }
 
 impl Sessions {
-    /// None open yet; `holder` is this worker's name.
-    pub fn new(peers: Peers, holder: String) -> Self {
-        Self { peers, holder, traffic: Traffic::default(), places: parking_lot::Mutex::default() }
+    /// None open yet; `holder` is this worker's name. A configuration that was changed is used until half of its session's time
+    /// is over, and a registry that is away is waited for as long as the lease lives.
+    pub fn new(registry: Client, holder: String) -> Self {
+        let purposes = vec![SessionPurpose::ReadRows, SessionPurpose::WriteRows];
+        let terms = Terms { holder, purposes, fresh: Duration::MAX, patience: FOR_EVER };
+        Self { sessions: mms_ends::Sessions::new(registry, terms), traffic: Traffic::default() }
     }
 
     /// What goes to far ends through them.
@@ -132,63 +121,25 @@ impl Sessions {
         &self.traffic
     }
 
-    /// The far ends of a data source. Opens a session if there is none, and prolongs the one there is when half its time
-    /// is over; a registry that is away does not hurt as long as the session lasts.
+    /// The far ends of a data source.
     pub async fn ends(&self, source: &str) -> Result<Arc<Ends>> {
-        let place = self.place(source);
-        let mut open = place.lock().await;
-        if let Some(known) = open.as_mut()
-            && self.keep(known).await
-        {
-            return Ok(known.ends.clone());
-        }
-        let session = self.peers.open_session(source, &self.holder).await?;
-        let ends = Arc::new(Ends::new(&session, &self.traffic)?);
-        let term = term(session.expire_after);
-        let etag = session.data_source.map(|source| source.etag).unwrap_or_default();
-        let now = Instant::now();
-        *open = Some(Open {
-            ends: ends.clone(),
-            token: session.session_token,
-            etag,
-            renew: now + term / 2,
-            expires: now + term,
-        });
-        Ok(ends)
+        self.sessions.get(source, |session| Ends::new(session, &self.traffic)).await
     }
 
-    /// Forgets the session of a data source: a far end refused what came with it, and the registry may have better by now.
-    pub async fn forget(&self, source: &str) {
-        *self.place(source).lock().await = None;
+    /// Gives the session of a data source back through which a far end refused.
+    pub async fn forget(&self, source: &str, refused: &Arc<Ends>) {
+        self.sessions.forget(source, refused).await;
     }
 
-    fn place(&self, source: &str) -> Place {
-        self.places.lock().entry(source.to_owned()).or_default().clone()
+    /// Gives back what nobody uses, until it is dropped.
+    pub async fn keep_house(&self) {
+        self.sessions.keep_house().await;
     }
 
-    async fn keep(&self, known: &mut Open) -> bool {
-        let now = Instant::now();
-        if now < known.renew {
-            return true;
-        }
-        match self.peers.renew_session(&known.token, &known.etag).await {
-            Ok(renewed) if renewed.changed => false,
-            Ok(renewed) => {
-                let term = term(renewed.expire_after);
-                (known.renew, known.expires) = (now + term / 2, now + term);
-                true
-            }
-            Err(TransferError::Peer { error, .. }) if error.code == tonic::Code::NotFound => false,
-            Err(error) => {
-                tracing::warn!(%error, "the session could not be prolonged");
-                now < known.expires
-            }
-        }
+    /// Gives all back.
+    pub async fn close_all(&self) {
+        self.sessions.close_all().await;
     }
-}
-
-fn term(given: Option<prost_types::Duration>) -> Duration {
-    given.and_then(|given| Duration::try_from(given).ok()).unwrap_or(Duration::from_secs(60))
 }
 
 #[cfg(test)]

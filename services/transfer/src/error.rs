@@ -5,11 +5,11 @@ use mms_http::HttpError;
 use mms_http::retry::{Classify, RetryClass};
 use mms_maxcompute::error::{MaxComputeError, RefusalKind};
 use mms_maxcompute::tunnel::{BlockAdvice, BlockError};
+use mms_proto::ErrorReason;
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1::{TargetIdentity, VerificationResult};
-use mms_proto::{ApiError, ErrorReason};
+use mms_server::PeerError;
 use mms_storage::StorageError;
-use tonic::Status;
 
 /// Characters of a reason's message that are told.
 const MESSAGE_CHARS_MAX: usize = 2_048;
@@ -21,13 +21,8 @@ pub enum TransferError {
     #[error("the lease is lost")]
     GivenUp,
     /// Another service did not answer or refused.
-    #[error("{service} answered: {error}")]
-    Peer {
-        /// Which.
-        service: &'static str,
-        /// What it said.
-        error: Box<ApiError>,
-    },
+    #[error(transparent)]
+    Peer(#[from] PeerError),
     /// The plan cannot be read by this version.
     #[error("the task's plan cannot be used: {0}")]
     Plan(String),
@@ -96,11 +91,6 @@ pub enum TransferError {
 /// The result of a part of an attempt.
 pub type Result<T, E = TransferError> = std::result::Result<T, E>;
 
-/// Reads a status of another service.
-pub fn peer(service: &'static str) -> impl Fn(Status) -> TransferError {
-    move |status| TransferError::Peer { service, error: Box::new(ApiError::from_status(&status)) }
-}
-
 impl TransferError {
     /// Whether the target table or partition was not there, or not the one there was.
     pub fn target_is_gone(&self) -> bool {
@@ -127,8 +117,8 @@ impl TransferError {
     fn reason(&self) -> ErrorReason {
         match self {
             Self::GivenUp => ErrorReason::Stopped,
-            Self::Peer { error, .. } if error.reason != ErrorReason::Unspecified => error.reason,
-            Self::Peer { .. } => ErrorReason::Unavailable,
+            Self::Peer(peer) if peer.error.reason != ErrorReason::Unspecified => peer.error.reason,
+            Self::Peer(_) => ErrorReason::Unavailable,
             Self::Plan(_) => ErrorReason::Internal,
             Self::Target(_) | Self::Block(_) | Self::Network(_) | Self::SessionLost(_) => ErrorReason::TargetFailed,
             Self::TargetGone { .. } => ErrorReason::TargetGone,
@@ -150,7 +140,7 @@ impl TransferError {
     fn passes(&self) -> bool {
         match self {
             Self::GivenUp
-            | Self::Peer { .. }
+            | Self::Peer(_)
             | Self::SessionLost(_)
             | Self::IntentOpen { .. }
             | Self::TargetGone { .. }

@@ -1,29 +1,18 @@
 //! The files of one unit, as a stream that goes on where it was when the scheduler was away for a while.
 
-use std::time::Duration;
-
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
 use mms_delta::{ColumnStatistics, DeletionVector, FileStatistics, SourceFile};
-use mms_http::retry::{Attempts, RetryBudget, RetryClass, RetryPolicy};
+use mms_http::retry::{Attempts, Classify};
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1 as types;
-use mms_server::is_retryable;
+use mms_server::PeerError;
+use mms_server::peer::TEN_MINUTES;
 use tonic::Status;
 
 use crate::context::Run;
-use crate::error::{Result, TransferError, peer};
+use crate::error::{Result, TransferError};
 use crate::peers::SCHEDULER;
-
-/// How a stream that breaks off is taken up again: whenever it went on in between, this begins anew. Opening it waits for
-/// the scheduler by itself, for as long as the lease lives.
-const AGAIN: RetryPolicy = RetryPolicy {
-    first_delay: Duration::from_millis(100),
-    max_delay: Duration::from_secs(5),
-    factor: 2.0,
-    max_attempts: None,
-    total: Duration::from_secs(600),
-};
 
 type Messages = BoxStream<'static, Result<pb::ReadTaskManifestResponse, Status>>;
 
@@ -40,7 +29,9 @@ where
     F: Future<Output = Result<Messages>>,
 {
     async fn next(&mut self) -> Result<Option<pb::ReadTaskManifestResponse>> {
-        let mut attempts = Attempts::new(AGAIN, RetryBudget::default(), None);
+        // A stream that breaks off is taken up again, and whenever it went on in between, this begins anew. Opening it waits for
+        // the scheduler by itself, for as long as the lease lives.
+        let mut attempts = Attempts::patient(TEN_MINUTES);
         loop {
             let stream = match &mut self.stream {
                 Some(stream) => stream,
@@ -53,11 +44,11 @@ where
                 }
                 Some(Err(status)) => {
                     self.stream = None;
-                    let class = if is_retryable(&status) { RetryClass::Transient } else { RetryClass::Permanent };
-                    if !attempts.again(class).await {
-                        return Err(peer(SCHEDULER)(status));
+                    let error = PeerError::of(SCHEDULER)(status);
+                    if !attempts.again(error.retry_class()).await {
+                        return Err(error.into());
                     }
-                    tracing::debug!(error = status.message(), "the manifest broke off; going on");
+                    tracing::debug!(%error, "the manifest broke off; going on");
                 }
                 None => return Ok(None),
             }
@@ -155,6 +146,7 @@ fn vector(path: &str, vector: &types::DeletionVector) -> Result<DeletionVector> 
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+    use std::time::Duration;
 
     use mms_proto::ApiError;
     use parking_lot::Mutex;

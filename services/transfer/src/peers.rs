@@ -4,28 +4,24 @@ use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use mms_proto::registry::v1 as registry;
-use mms_proto::registry::v1::session_service_client::SessionServiceClient;
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::scheduler::v1::worker_service_client::WorkerServiceClient;
-use mms_server::{Client, is_retryable};
+use mms_server::peer::FOR_EVER;
+use mms_server::{Client, PeerError, patiently};
 use tonic::Status;
 
-use crate::error::{Result, TransferError, peer};
+use crate::error::{Result, TransferError};
 
 /// How errors name the scheduler.
 pub const SCHEDULER: &str = "scheduler";
-const REGISTRY: &str = "registry";
 /// Largest message taken: a lease with its plan.
 const MESSAGE_MAX: usize = 32 << 20;
-/// First and longest pause between two tries of a call through an outage.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// Clients of the other services.
 #[derive(Clone)]
 pub struct Peers {
     worker: WorkerServiceClient<Client>,
-    sessions: SessionServiceClient<Client>,
+    registry: Client,
 }
 
 /// Repeats a call while the service is away. Only for calls that are safe to repeat; whoever waits can be dropped at any
@@ -34,18 +30,11 @@ async fn through<T, F>(service: &'static str, mut call: impl FnMut() -> F) -> Re
 where
     F: Future<Output = Result<tonic::Response<T>, Status>>,
 {
-    let mut pause = PAUSE.0;
-    loop {
-        match call().await {
-            Ok(answer) => return Ok(answer.into_inner()),
-            Err(status) if is_retryable(&status) => {
-                tracing::debug!(service, error = status.message(), "no answer; trying again");
-                tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-                pause = (pause * 2).min(PAUSE.1);
-            }
-            Err(status) => return Err(peer(service)(status)),
-        }
-    }
+    let answer = patiently(FOR_EVER, || {
+        let call = call();
+        async move { call.await.map_err(PeerError::of(service)) }
+    });
+    Ok(answer.await?.into_inner())
 }
 
 /// A call with a deadline of its own, in place of the client's.
@@ -58,10 +47,12 @@ fn within<T>(message: T, limit: Duration) -> tonic::Request<T> {
 impl Peers {
     /// Clients over two channels.
     pub fn new(scheduler: Client, registry: Client) -> Self {
-        Self {
-            worker: WorkerServiceClient::new(scheduler).max_decoding_message_size(MESSAGE_MAX),
-            sessions: SessionServiceClient::new(registry),
-        }
+        Self { worker: WorkerServiceClient::new(scheduler).max_decoding_message_size(MESSAGE_MAX), registry }
+    }
+
+    /// The channel to the registry, for sessions.
+    pub fn registry(&self) -> Client {
+        self.registry.clone()
     }
 
     /// Makes this worker known.
@@ -76,13 +67,13 @@ impl Peers {
     /// Asks for tasks, once, for at most so long: the caller asks again anyway.
     pub async fn lease(&self, request: pb::LeaseTasksRequest, limit: Duration) -> Result<Vec<pb::Lease>> {
         let request = within(request, limit);
-        Ok(self.worker.clone().lease_tasks(request).await.map_err(peer(SCHEDULER))?.into_inner().leases)
+        Ok(self.worker.clone().lease_tasks(request).await.map_err(PeerError::of(SCHEDULER))?.into_inner().leases)
     }
 
     /// Says how leases go, once, for at most so long: the next heartbeat must come in time.
     pub async fn beat(&self, request: pb::HeartbeatRequest, limit: Duration) -> Result<Vec<pb::LeaseAnswer>> {
         let request = within(request, limit);
-        Ok(self.worker.clone().heartbeat(request).await.map_err(peer(SCHEDULER))?.into_inner().answers)
+        Ok(self.worker.clone().heartbeat(request).await.map_err(PeerError::of(SCHEDULER))?.into_inner().answers)
     }
 
     /// Reports on a task, and answers whether that ended the lease although steps are left. GivenUp when the lease is lost.
@@ -147,29 +138,7 @@ impl Peers {
 
     /// Gives leases back, once: they run out by themselves.
     pub async fn release(&self, request: pb::ReleaseTasksRequest) -> Result<()> {
-        self.worker.clone().release_tasks(request).await.map_err(peer(SCHEDULER))?;
+        self.worker.clone().release_tasks(request).await.map_err(PeerError::of(SCHEDULER))?;
         Ok(())
-    }
-
-    /// Opens a session of a data source.
-    pub async fn open_session(&self, source: &str, holder: &str) -> Result<registry::Session> {
-        use registry::SessionPurpose::{ReadRows, WriteRows};
-        let request = registry::OpenSessionRequest {
-            data_source: source.to_owned(),
-            holder: holder.to_owned(),
-            purposes: vec![ReadRows as i32, WriteRows as i32],
-        };
-        let answer = through(REGISTRY, || {
-            let (mut client, request) = (self.sessions.clone(), request.clone());
-            async move { client.open_session(request).await }
-        })
-        .await?;
-        answer.session.ok_or_else(|| TransferError::Plan("the registry opened no session".to_owned()))
-    }
-
-    /// Prolongs a session, once.
-    pub async fn renew_session(&self, token: &str, etag: &str) -> Result<registry::RenewSessionResponse> {
-        let request = registry::RenewSessionRequest { session_token: token.to_owned(), etag: etag.to_owned() };
-        Ok(self.sessions.clone().renew_session(request).await.map_err(peer(REGISTRY))?.into_inner())
     }
 }

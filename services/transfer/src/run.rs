@@ -6,7 +6,7 @@ use mms_proto::types::v1::TargetIdentity;
 use pb::TaskStep;
 
 use crate::context::{Published, Report, Run};
-use crate::ends::Sessions;
+use crate::ends::{Ends, Sessions};
 use crate::error::TransferError;
 use crate::target::Target;
 use crate::{data, identity, look, publish, schema, verify};
@@ -26,7 +26,15 @@ pub enum End {
 pub async fn attempt(run: &Run, sessions: &Sessions, lease: &pb::Lease) -> Result<End, (TaskStep, TransferError)> {
     let first = TaskStep::try_from(lease.first_step).unwrap_or(TaskStep::Schema);
     let ends = sessions.ends(&run.spec.data_source).await.map_err(|error| (first, error))?;
-    let target = Target::of(&run.spec, &ends).map_err(|error| (first, error))?;
+    let outcome = steps(run, &ends, lease, first).await;
+    if outcome.as_ref().is_err_and(|(_, error)| error.credential_refused()) {
+        sessions.forget(&run.spec.data_source, &ends).await;
+    }
+    outcome
+}
+
+async fn steps(run: &Run, ends: &Ends, lease: &pb::Lease, first: TaskStep) -> Result<End, (TaskStep, TransferError)> {
+    let target = Target::of(&run.spec, ends).map_err(|error| (first, error))?;
     let mut published: Published = lease.units_done.iter().map(|unit| (unit.unit_index, *unit)).collect();
     publish::resolve_open(run, &target, &lease.open_intents, &mut published).await.map_err(|e| (first, e))?;
     let makes_schema = run.spec.steps.contains(&(TaskStep::Schema as i32));
@@ -41,7 +49,7 @@ pub async fn attempt(run: &Run, sessions: &Sessions, lease: &pb::Lease) -> Resul
         let fail = |error| (step, error);
         run.progress.set_step(step);
         let report = match step {
-            TaskStep::Data => match data::run(run, &ends, &target, &identity, &mut published).await {
+            TaskStep::Data => match data::run(run, ends, &target, &identity, &mut published).await {
                 Ok(Some(report)) => report,
                 Ok(None) => return Ok(End::WoundDown),
                 Err(error) if makes_schema && error.target_is_gone() => {

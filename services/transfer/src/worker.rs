@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use mms_http::Traffic;
+use mms_proto::ErrorReason;
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1 as types;
-use mms_proto::{ApiError, ErrorReason};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -108,7 +108,7 @@ impl Worker {
         let me = Me { worker: format!("workers/{}", register.worker_id), instance: register.instance.clone() };
         let slots = usize::try_from(register.slots).unwrap_or(1);
         Arc::new(Self {
-            sessions: Sessions::new(peers.clone(), me.worker.clone()),
+            sessions: Sessions::new(peers.registry(), me.worker.clone()),
             slots: Arc::new(Semaphore::new(slots)),
             held: Mutex::default(),
             tasks: TaskTracker::new(),
@@ -132,11 +132,13 @@ impl Worker {
         tokio::select! {
             () = stop.cancelled() => {}
             () = self.clone().lease() => {}
+            () = self.sessions.keep_house() => {}
         }
         self.leased_last.cancel();
         self.each_held(|held| held.drop.cancel());
         self.tasks.close();
         self.tasks.wait().await;
+        self.sessions.close_all().await;
         beating.abort();
     }
 
@@ -312,9 +314,6 @@ impl Worker {
                 Ending::GivenUp("stopped at a checkpoint".to_owned())
             }
             Err((step, error)) => {
-                if error.credential_refused() {
-                    self.sessions.forget(&run.spec.data_source).await;
-                }
                 let text = error.to_string();
                 let Some(failed) = error.report(step) else {
                     // The lease is lost, or this process stops: giving it back is a courtesy.
@@ -402,9 +401,5 @@ impl Worker {
 }
 
 fn unknown(error: &TransferError) -> bool {
-    matches!(error, TransferError::Peer { error, .. } if is_unknown(error))
-}
-
-fn is_unknown(error: &ApiError) -> bool {
-    error.reason == ErrorReason::WorkerUnknown
+    matches!(error, TransferError::Peer(peer) if peer.error.reason == ErrorReason::WorkerUnknown)
 }

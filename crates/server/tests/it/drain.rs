@@ -30,7 +30,7 @@ async fn calls_in_flight_finish_and_streams_end_with_a_reason() {
     let status = stream.message().await.unwrap_err();
     assert_eq!((status.code(), ApiError::from_status(&status).reason), (Code::Unavailable, ErrorReason::Unavailable));
     let late = running.client().get_transfer(get("fine")).await.unwrap_err();
-    assert!(mms_server::is_retryable(&late), "{late:?}");
+    assert!(ApiError::from_status(&late).is_transient(), "{late:?}");
     assert!(!running.served.is_finished(), "a call is still in flight");
     running.chosen.gate.notify_one();
     waiting.await.unwrap().unwrap();

@@ -140,7 +140,7 @@ async fn a_process_at_its_limit_says_so_and_still_says_it_lives() {
     running.chosen.entered.notified().await;
     let status = client.get_transfer(get("fine")).await.unwrap_err();
     assert_eq!(read(&status), (Code::ResourceExhausted, ErrorReason::TooManyCalls));
-    assert!(ApiError::from_status(&status).retry_after.is_some() && mms_server::is_retryable(&status));
+    assert!(ApiError::from_status(&status).retry_after.is_some() && ApiError::from_status(&status).is_transient());
 
     let mut health =
         tonic_health::pb::health_client::HealthClient::new(mms_server::Client::new(&running.config(), None).unwrap());
@@ -214,9 +214,7 @@ async fn a_server_that_is_not_there_is_worth_a_retry() {
     let client = mms_server::Client::new(&mms_server::ClientConfig::to(format!("http://{addr}")), None).unwrap();
     let mut client = mms_proto::transfer::v1::transfer_service_client::TransferServiceClient::new(client);
     let status = client.get_transfer(get("fine")).await.unwrap_err();
-    assert!(mms_server::is_retryable(&status), "{status:?}");
-    assert!(!mms_server::is_retryable(&Status::unknown("a server said so")));
-    assert!(!mms_server::is_retryable(&Status::invalid_argument("no")));
+    assert!(ApiError::from_status(&status).is_transient(), "{status:?}");
 }
 
 #[test]
@@ -230,5 +228,5 @@ fn a_connection_that_breaks_under_a_call_is_worth_a_retry() {
     // As if the process were killed: its sockets close, nobody answers.
     theirs.shutdown_background();
     let status = ours.block_on(waiting).unwrap().unwrap_err();
-    assert!(mms_server::is_retryable(&status), "{status:?}");
+    assert!(ApiError::from_status(&status).is_transient(), "{status:?}");
 }

@@ -4,6 +4,7 @@ use mms_proto::ApiError;
 use mms_proto::catalog::v1 as pb;
 use mms_proto::name::{DataSourceName, ResourceId, ResourceName, ScanName};
 use mms_proto::types::v1 as types;
+use mms_server::requests;
 use pb::scan_service_server::ScanService;
 use prost::Message;
 use tonic::{Request, Response, Status};
@@ -30,10 +31,11 @@ impl Api {
     }
 
     /// The scan that an earlier call with the same request id made.
-    async fn replay(&self, id: &str, digest: &[u8]) -> Result<Option<pb::Scan>> {
+    async fn replay(&self, call: &requests::Call, digest: &[u8]) -> Result<Option<pb::Scan>> {
         let now = self.core.now_ms();
-        let made = self.core.store.read_durable(|read| control::replayed(read, now, CREATE, id, digest)).await?;
-        let Some(made) = made else { return Ok(None) };
+        let same = |seen: &requests::Request| seen.digest == digest;
+        let made = self.core.store.read_durable(|read| call.replayed::<CatalogError>(read, now, same)).await?;
+        let Some(requests::Request { resource: made, .. }) = made else { return Ok(None) };
         let name = ScanName::parse(&made).map_err(|_| CatalogError::NotFound(made))?;
         self.shown_scan(&key::scan_key(&name)).map(Some)
     }
@@ -42,7 +44,8 @@ impl Api {
         check(&request)?;
         let source: DataSourceName = name("parent", &request.parent)?;
         let digest = digest(&request);
-        if let Some(made) = self.replay(&request.request_id, &digest).await? {
+        let call = requests::Call { method: CREATE, id: request.request_id.clone() };
+        if let Some(made) = self.replay(&call, &digest).await? {
             return Ok(made);
         }
         let id = match request.scan_id.as_str() {
@@ -55,7 +58,7 @@ impl Api {
         let uid = self.core.peers.acquire(&key.0, &key::scan_name(&key)).await?;
         forget::adopt(&self.core.store, &key.0, &uid).await?;
         let asked = request.scan.unwrap_or_default();
-        let (own, now, request_id) = (key.clone(), self.core.now_ms(), request.request_id);
+        let (own, now) = (key.clone(), self.core.now_ms());
         let named = |table: types::SourceTable| SourceTable { schema: table.schema, table: table.table };
         let scan = Scan {
             uid: uuid::Uuid::now_v7().to_string(),
@@ -69,11 +72,12 @@ impl Api {
             .store
             .commit(move |tx| {
                 // Two calls with one request id may have come at once.
-                if let Some(made) = control::replayed(tx, now, CREATE, &request_id, &digest)? {
-                    return Ok::<_, CatalogError>(Err(made));
+                if let Some(made) = call.replayed::<CatalogError>(tx, now, |seen| seen.digest == digest)? {
+                    return Ok::<_, CatalogError>(Err(made.resource));
                 }
                 let scan = control::create(tx, &own, scan)?;
-                control::remember(tx, now, CREATE, &request_id, digest, key::scan_name(&own))?;
+                let resource = key::scan_name(&own);
+                call.remember(tx, &requests::Request { digest, resource, time_ms: now, ..Default::default() })?;
                 Ok(Ok(scan))
             })
             .await;

@@ -139,17 +139,12 @@ impl Api {
 
     /// Takes back what was said of the tables of a schema that goes elsewhere now.
     async fn reset_tables(&self, key: &SchemaKey) -> crate::error::Result<()> {
-        let mut after = None;
-        loop {
-            let page = self.core.store.read(|read| read.page(&TABLES, &Scope::prefix(key), after.as_ref(), 1_000))?;
-            for (table, _) in page.items.iter().filter(|(_, table)| migration::claims_anything(table)) {
+        for page in self.core.store.pages(&TABLES, Scope::prefix(key), 1_000) {
+            for (table, _) in page?.iter().filter(|(_, table)| migration::claims_anything(table)) {
                 self.reset(table).await?;
             }
-            after = page.next;
-            if after.is_none() {
-                return Ok(());
-            }
         }
+        Ok(())
     }
 
     /// Takes back what was said of a table that goes elsewhere now, in commits of bounded size.

@@ -21,7 +21,7 @@ pub enum ScanState {
 }
 
 impl ScanState {
-    /// The state of a scan; a number of a newer release is taken for an end.
+    /// The state of a scan, of those that its table knows.
     pub fn of(scan: &Scan) -> Self {
         Self::try_from(scan.state).unwrap_or(Self::Failed)
     }

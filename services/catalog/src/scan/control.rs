@@ -1,4 +1,4 @@
-//! What people do to scans, inside a commit: create and cancel; and what is remembered of requests.
+//! What people do to scans, inside a commit: create and cancel.
 
 use std::ops::ControlFlow;
 
@@ -6,13 +6,11 @@ use mms_store::{Read, Scope, Tx};
 
 use crate::error::{CatalogError, Result};
 use crate::key;
-use crate::record::{Request, Scan, ScanState};
-use crate::store::{LIVE_SCANS, REQUESTS, SCANS, SCANS_BY_AGE, SUMMARIES, ScanKey};
+use crate::record::{Scan, ScanState};
+use crate::store::{LIVE_SCANS, SCANS, SCANS_BY_AGE, SUMMARIES, ScanKey};
 
 /// Scans of a source that are kept.
 pub const SCANS_KEPT: usize = 100;
-/// How long a request id is remembered.
-const REQUEST_TTL_MS: i64 = 24 * 3600 * 1000;
 
 /// The scan as stored.
 pub fn scan(read: &impl Read, key: &ScanKey) -> Result<Scan> {
@@ -21,15 +19,12 @@ pub fn scan(read: &impl Read, key: &ScanKey) -> Result<Scan> {
 
 /// All scans that have not ended; there is at most one a source.
 pub fn live(read: &impl Read) -> Result<Vec<(ScanKey, Scan)>> {
-    let (mut found, mut after) = (Vec::new(), None);
-    loop {
-        let page = read.index_page(&SCANS, &LIVE_SCANS, &Scope::all(), after.as_ref(), 1000)?;
-        found.extend(page.items);
-        after = page.next;
-        if after.is_none() {
-            return Ok(found);
-        }
-    }
+    let mut found = Vec::new();
+    read.index_scan(&SCANS, &LIVE_SCANS, &Scope::all(), |key, scan| {
+        found.push((key, scan));
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
 }
 
 /// Stores a new scan, and forgets the oldest ones.
@@ -67,41 +62,4 @@ pub fn cancel(tx: &mut Tx<'_>, key: &ScanKey, now_ms: i64) -> Result<(Scan, bool
     scan.revision = tx.revision();
     tx.put(&SCANS, key, &scan)?;
     Ok((scan, true))
-}
-
-/// The resource that an earlier call with this request id made, if its content was the same.
-pub fn replayed(read: &impl Read, now_ms: i64, method: &str, id: &str, digest: &[u8]) -> Result<Option<String>> {
-    if id.is_empty() {
-        return Ok(None);
-    }
-    match read.get(&REQUESTS, &(method.to_owned(), id.to_owned()))? {
-        Some(seen) if now_ms - seen.time_ms > REQUEST_TTL_MS => Ok(None),
-        Some(seen) if seen.digest == digest => Ok(Some(seen.resource)),
-        Some(_) => Err(CatalogError::RequestIdReused(id.to_owned())),
-        None => Ok(None),
-    }
-}
-
-/// Remembers what a request id made.
-pub fn remember(tx: &mut Tx<'_>, now_ms: i64, method: &str, id: &str, digest: Vec<u8>, resource: String) -> Result<()> {
-    if !id.is_empty() {
-        let request = Request { digest, resource, time_ms: now_ms };
-        tx.put(&REQUESTS, &(method.to_owned(), id.to_owned()), &request)?;
-    }
-    Ok(())
-}
-
-/// Forgets request ids whose time is up; at most 1,000 at once.
-pub fn forget_requests(tx: &mut Tx<'_>, now_ms: i64) -> Result<()> {
-    let mut old = Vec::new();
-    tx.scan(&REQUESTS, &Scope::all(), |key, request| {
-        if now_ms - request.time_ms > REQUEST_TTL_MS {
-            old.push(key);
-        }
-        if old.len() < 1000 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    for key in old {
-        tx.delete(&REQUESTS, &key)?;
-    }
-    Ok(())
 }

@@ -14,12 +14,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use mms_databricks::RefusalKind;
+use mms_server::patiently;
+use mms_server::peer::TEN_MINUTES;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::apply::Writer;
-use super::patience::patiently;
 use crate::core::Core;
 use crate::error::{CatalogError, Result};
 use crate::lists::Lists;
@@ -116,7 +117,7 @@ impl<'a> Reading<'a> {
 
     /// Both ends as they are configured now: a scan may outlive a session, and a rotated token must reach it.
     async fn source(&self) -> Result<Arc<Source>> {
-        patiently(|| self.core.sources.get(&self.key.0)).await
+        patiently(TEN_MINUTES, || self.core.sources.get(&self.key.0)).await
     }
 
     /// Asks something of the source; once more through a new session when the token is refused.
@@ -124,7 +125,7 @@ impl<'a> Reading<'a> {
         let source = self.source().await?;
         match ask(Arc::clone(&source)).await {
             Err(CatalogError::Workspace(error)) if error.refusal() == Some(RefusalKind::Unauthenticated) => {
-                ask(patiently(|| self.core.sources.instead_of(&self.key.0, &source)).await?).await
+                ask(patiently(TEN_MINUTES, || self.core.sources.instead_of(&self.key.0, &source)).await?).await
             }
             other => other,
         }

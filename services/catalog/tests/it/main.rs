@@ -12,6 +12,7 @@ mod reports;
 mod scan;
 mod scan_life;
 mod scan_wide;
+mod sessions;
 mod support;
 mod targets;
 mod unreadable;

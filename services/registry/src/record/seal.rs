@@ -18,19 +18,3 @@ pub struct Sealed {
     #[prost(uint64, tag = "6")]
     pub version: u64,
 }
-
-/// What a request id did.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct Request {
-    /// Keyed fingerprint of the request: its content may hold secrets.
-    #[prost(bytes = "vec", tag = "1")]
-    pub fingerprint: Vec<u8>,
-    /// The key it was made with.
-    #[prost(string, tag = "2")]
-    pub key_id: String,
-    /// Id of the resource that it made.
-    #[prost(string, tag = "3")]
-    pub resource: String,
-    #[prost(int64, tag = "4")]
-    pub time_ms: i64,
-}

@@ -1,10 +1,12 @@
 //! Jobs and their tables.
 
 use mms_proto::FieldViolation;
+use mms_proto::defaults::MAX_ATTEMPTS;
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::time::{duration, millis, timestamp};
 use mms_proto::types::v1::{self as types, MigrationState, TargetPolicy, Verification, VerificationLevel, View};
 use mms_proto::uid::derived;
+use mms_store::{Known, Numbered};
 use pb::job_spec::Scope;
 use prost_types::Timestamp;
 
@@ -15,10 +17,7 @@ use crate::key::{JobKey, TableKey};
 use crate::lease::clock::Progress;
 use crate::name;
 use crate::plan::scope;
-use crate::record::{Job, JobTable, Known, Numbered, Reason, SourceTable, Spec, TableOptions};
-
-/// Attempts of a task when the caller does not say.
-const MAX_ATTEMPTS: i32 = 5;
+use crate::record::{Job, JobTable, Reason, SourceTable, Spec, TableOptions};
 
 /// A reason that a worker says; one that this version does not know has its text left.
 pub fn reason_from(reason: pb::JobReason) -> Reason {

@@ -1,10 +1,10 @@
 //! Numbers of enums in messages, and the values that they stand for here.
 
 use mms_proto::FieldViolation;
+use mms_store::{Known, Numbered};
 
 use crate::error::{Result, SchedulerError};
 use crate::peers::broken;
-use crate::record::{Known, Numbered};
 
 fn short_name<E>() -> &'static str {
     let name = std::any::type_name::<E>();

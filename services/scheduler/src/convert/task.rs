@@ -4,6 +4,7 @@ use mms_proto::scheduler::v1 as pb;
 use mms_proto::time::{duration, timestamp};
 use mms_proto::types::v1 as types;
 use mms_proto::uid::derived;
+use mms_store::Known;
 use pb::task_report::Event as PbEvent;
 
 use super::intent::intent_to;
@@ -17,7 +18,7 @@ use crate::lease::clock::Progress;
 use crate::lease::dispatch::Granted;
 use crate::name;
 use crate::plan::scope;
-use crate::record::{Check, JobTable, Known, Log, Sample, Step, TablePlan, Task, TaskState, Unit, Verification};
+use crate::record::{Check, JobTable, Log, Sample, Step, TablePlan, Task, TaskState, Unit, Verification};
 use crate::report::at_target::{Looked, LookedUnit};
 use crate::report::take::{Found, Said};
 

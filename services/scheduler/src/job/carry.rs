@@ -88,16 +88,7 @@ where
 
 /// Jobs that have not come to rest.
 pub fn open_jobs(scheduler: &Scheduler) -> Result<Vec<JobKey>> {
-    let (mut keys, mut next) = (Vec::new(), None);
-    loop {
-        let page =
-            scheduler.store.read(|read| read.index_keys(&JOBS, &OPEN_JOBS, &Scope::all(), next.as_ref(), 1000))?;
-        keys.extend(page.items);
-        next = page.next;
-        if next.is_none() {
-            return Ok(keys);
-        }
-    }
+    Ok(scheduler.store.read(|read| read.all_index_keys(&JOBS, &OPEN_JOBS, &Scope::all()))?)
 }
 
 /// Carries changes through whose caller's process died, or of which a piece failed.

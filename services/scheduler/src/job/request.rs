@@ -1,19 +1,14 @@
 //! Request ids: what a call with one made, so that its repeat makes nothing more.
 
-use std::ops::ControlFlow;
-
-use mms_store::{Read, Scope, Tx};
+use mms_server::requests::{self, Request};
+use mms_store::{Read, Tx};
 
 use super::stored;
 use crate::error::{Result, SchedulerError};
-use crate::key::{JobKey, RequestKey};
+use crate::key::JobKey;
 use crate::moment::Moment;
 use crate::name;
-use crate::record::{Job, Request};
-use crate::store::REQUESTS;
-
-/// How long a request id is remembered.
-const REQUEST_TTL_MS: i64 = 24 * 3600 * 1000;
+use crate::record::Job;
 
 /// A call that can be repeated: its request id, and what it asked for. Without an id each call is another.
 #[derive(Clone, Default)]
@@ -27,32 +22,21 @@ pub struct Call {
 }
 
 impl Call {
-    fn key(&self) -> RequestKey {
-        RequestKey { method: self.method.to_owned(), id: self.id.clone() }
+    fn of(&self) -> requests::Call {
+        requests::Call { method: self.method, id: self.id.clone() }
     }
 
-    /// The resource of an earlier call with the same request id, if its content was the same.
+    /// What an earlier call with the same request id did, if its content was the same.
     pub fn replayed(&self, read: &impl Read, at: &Moment) -> Result<Option<Request>> {
-        if self.id.is_empty() {
-            return Ok(None);
-        }
-        match read.get(&REQUESTS, &self.key())? {
-            Some(seen) if at.now_ms - seen.time_ms > REQUEST_TTL_MS => Ok(None),
-            Some(seen) if seen.digest == self.digest => Ok(Some(seen)),
-            Some(_) => Err(SchedulerError::RequestIdReused(self.id.clone())),
-            None => Ok(None),
-        }
+        self.of().replayed(read, at.now_ms, |seen| seen.digest == self.digest)
     }
 
     /// Remembers what the call made or changed.
     pub fn remember(&self, tx: &mut Tx<'_>, at: &Moment, key: &JobKey, uid: &str) -> Result<()> {
-        if self.id.is_empty() {
-            return Ok(());
-        }
         let resource = format!("{}/{}", key.data_source, key.job);
-        let uid = uid.to_owned();
-        let request = Request { digest: self.digest.clone(), resource, time_ms: at.now_ms, uid };
-        Ok(tx.put(&REQUESTS, &self.key(), &request)?)
+        let (digest, uid) = (self.digest.clone(), uid.to_owned());
+        let request = Request { digest, resource, time_ms: at.now_ms, uid, ..Request::default() };
+        Ok(self.of().remember(tx, &request)?)
     }
 
     /// The job that an earlier call with the same request id made. Not found, if it was deleted since: another job may have its
@@ -67,19 +51,4 @@ impl Call {
             Err(error) => Err(error),
         }
     }
-}
-
-/// Forgets request ids whose time is up; at most 1,000 at once.
-pub fn forget(tx: &mut Tx<'_>, at: &Moment) -> Result<()> {
-    let mut old = Vec::new();
-    tx.scan(&REQUESTS, &Scope::all(), |key, request| {
-        if at.now_ms - request.time_ms > REQUEST_TTL_MS {
-            old.push(key);
-        }
-        if old.len() < 1000 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    for key in old {
-        tx.delete(&REQUESTS, &key)?;
-    }
-    Ok(())
 }

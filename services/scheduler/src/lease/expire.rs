@@ -7,10 +7,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::end;
-use crate::error::{Result, SchedulerError};
-use crate::key::TaskKey;
+use crate::error::Result;
 use crate::name;
-use crate::record::LeaseEnd;
+use crate::record::{LeaseEnd, Task};
 use crate::scheduler::Scheduler;
 use crate::store::{LEASED_TASKS, TASKS};
 
@@ -20,24 +19,15 @@ const LEASE_TICK: Duration = Duration::from_millis(250);
 /// Gives every lease that is in the store and not on the clock one full term: at start all of them, later those whose
 /// worker went away before it heard of them. Reads no task that is on the clock: this is done often.
 pub fn adopt(scheduler: &Scheduler) -> Result<()> {
-    let mut next = None;
-    loop {
-        let found = scheduler.store.read(|read| {
-            let page = read.index_keys(&TASKS, &LEASED_TASKS, &Scope::all(), next.as_ref(), 1000)?;
-            let unknown = page.items.iter().filter(|key| !scheduler.leases.knows(key));
-            let read_one =
-                |key: &TaskKey| Ok::<_, SchedulerError>(read.get(&TASKS, key)?.map(|task| (key.clone(), task)));
-            let unknown = unknown.map(read_one).collect::<Result<Vec<_>>>()?;
-            Ok::<_, SchedulerError>((unknown, page.next))
-        })?;
-        for (key, task) in found.0.into_iter().flatten() {
+    let leased = scheduler.store.read(|read| read.all_index_keys(&TASKS, &LEASED_TASKS, &Scope::all()))?;
+    for key in leased.into_iter().filter(|key| !scheduler.leases.knows(key)) {
+        // It may have ended meanwhile.
+        let task = scheduler.store.read(|read| read.get(&TASKS, &key))?;
+        if let Some(task) = task.filter(Task::leased) {
             scheduler.leases.adopt(key, task.epoch, Instant::now());
         }
-        next = found.1;
-        if next.is_none() {
-            return Ok(());
-        }
     }
+    Ok(())
 }
 
 /// Ends leases whose holders were not heard of in time.

@@ -1,5 +1,7 @@
 //! Who holds what: the fence that everything passes which a worker says of a task. Reads only.
 
+use std::ops::ControlFlow;
+
 use mms_store::{Read, Scope};
 
 use crate::error::{Result, SchedulerError};
@@ -38,13 +40,11 @@ pub fn is_of(at: &Moment, epoch: Epoch) -> bool {
 /// All leases there are, or those of one worker.
 pub fn all(read: &impl Read, worker: Option<&str>) -> Result<Vec<(TaskKey, Task)>> {
     let mut leases = Vec::new();
-    let mut next = None;
-    loop {
-        let page = read.index_page(&TASKS, &LEASED_TASKS, &Scope::all(), next.as_ref(), 1000)?;
-        leases.extend(page.items.into_iter().filter(|(_, task)| worker.is_none_or(|id| task.worker() == Some(id))));
-        match page.next {
-            Some(cursor) => next = Some(cursor),
-            None => return Ok(leases),
+    read.index_scan(&TASKS, &LEASED_TASKS, &Scope::all(), |key, task| {
+        if worker.is_none_or(|id| task.worker() == Some(id)) {
+            leases.push((key, task));
         }
-    }
+        ControlFlow::Continue(())
+    })?;
+    Ok(leases)
 }

@@ -1,6 +1,7 @@
 //! What a job takes: turns its scope into tables, and says when that cannot be done.
 
 use mms_proto::ErrorReason;
+use mms_proto::defaults::{MAX_BYTES_PER_TASK, MAX_CONCURRENT_TASKS, MAX_PARTITIONS_PER_TASK};
 use mms_proto::registry::v1 as registry;
 use mms_proto::scheduler::v1::TableDecision;
 
@@ -11,10 +12,6 @@ use crate::key::JobKey;
 use crate::record::{Job, Limits, Reason, Spec, TablePlan};
 use crate::scheduler::Scheduler;
 
-/// Defaults of a data source's settings, as its contract states them.
-const MAX_CONCURRENT_TASKS: i32 = 20;
-const MAX_PARTITIONS_PER_TASK: i32 = 50;
-const MAX_BYTES_PER_TASK: i64 = 5 << 30;
 /// Most tables of one job.
 const TABLES_MAX: usize = 100_000;
 /// Tables of the scope that one commit stores.

@@ -3,11 +3,11 @@
 //! the business of [`super::table`].
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use futures::{StreamExt, stream};
+use mms_server::Turns;
 use mms_store::{Read, Scope, Store};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +29,8 @@ const TABLES_AT_A_TIME: usize = 4;
 /// Plans every job that is to be planned, each beside the others, until the token is cancelled.
 pub async fn run(scheduler: Scheduler, stop: CancellationToken) {
     let mut changes = scheduler.store.subscribe();
-    let mut lanes = Lanes::default();
+    // Over all jobs of a source: each table has its log read by the catalog.
+    let lanes = Turns::new(TABLES_AT_A_TIME);
     let mut plans = JoinSet::new();
     let mut busy: HashSet<JobKey> = HashSet::new();
     let mut resting: HashMap<JobKey, Rest> = HashMap::new();
@@ -43,8 +44,8 @@ pub async fn run(scheduler: Scheduler, stop: CancellationToken) {
                 for (key, job) in jobs {
                     let rests = resting.get(&key).is_some_and(|rest| rest.until > now);
                     if !rests && busy.len() < JOBS_AT_ONCE && busy.insert(key.clone()) {
-                        let (scheduler, lane, stop) = (scheduler.clone(), lanes.of(&key), stop.clone());
-                        plans.spawn(async move { (plan_once(&scheduler, &lane, &stop, &key, &job).await, key) });
+                        let (scheduler, lanes, stop) = (scheduler.clone(), lanes.clone(), stop.clone());
+                        plans.spawn(async move { (plan_once(&scheduler, &lanes, &stop, &key, &job).await, key) });
                     }
                 }
             }
@@ -85,27 +86,15 @@ fn rest(scheduler: &Scheduler, resting: &mut HashMap<JobKey, Rest>, key: JobKey,
     resting.insert(key, Rest { failures, until });
 }
 
-/// How many tables of each source are planned at once, over all its jobs: each has its log read by the catalog.
-#[derive(Default)]
-struct Lanes(HashMap<String, Arc<Semaphore>>);
-
-impl Lanes {
-    fn of(&mut self, job: &JobKey) -> Arc<Semaphore> {
-        self.0.retain(|_, lane| Arc::strong_count(lane) > 1);
-        let lane = self.0.entry(job.data_source.clone()).or_insert_with(|| Arc::new(Semaphore::new(TABLES_AT_A_TIME)));
-        Arc::clone(lane)
-    }
-}
-
 /// Plans what is not planned of a job. An error is one to try again after.
 async fn plan_once(
     scheduler: &Scheduler,
-    lane: &Semaphore,
+    lanes: &Turns<String>,
     stop: &CancellationToken,
     key: &JobKey,
     job: &Job,
 ) -> Result<()> {
-    match plan_job(scheduler, lane, stop, key, job).await {
+    match plan_job(scheduler, lanes, stop, key, job).await {
         Ok(()) => Ok(()),
         // A job whose source was stopped by force is stopped too, by whoever holds the uses of sources.
         Err(error)
@@ -124,7 +113,7 @@ async fn plan_once(
 
 async fn plan_job(
     scheduler: &Scheduler,
-    lane: &Semaphore,
+    lanes: &Turns<String>,
     stop: &CancellationToken,
     key: &JobKey,
     job: &Job,
@@ -143,7 +132,7 @@ async fn plan_job(
     let plan = |table| {
         let storing = &storing;
         async move {
-            let _place = lane.acquire().await;
+            let _turn = lanes.of(&key.data_source).await;
             if stop.is_cancelled() { Ok(false) } else { plan_or_wait(scheduler, storing, &table, job).await }
         }
     };

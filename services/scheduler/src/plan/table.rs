@@ -7,6 +7,7 @@ use mms_proto::error::finding_text;
 use mms_proto::scheduler::v1::{DecisionReason, TableDecision, UnsupportedTables};
 use mms_proto::types::v1::{MigrationState, Severity};
 use mms_proto::{ErrorReason, FindingReason};
+use mms_server::PeerError;
 use mms_store::{Read, Scope as Rows, StoreError};
 use tokio::sync::Mutex;
 
@@ -238,7 +239,7 @@ fn is_at_target(stored: catalog::Table, plan: &TablePlan) -> bool {
 /// Why planning could not be done.
 pub fn reason_of(error: &SchedulerError) -> Reason {
     match error {
-        SchedulerError::Peer { error, .. } => {
+        SchedulerError::Peer(PeerError { error, .. }) => {
             // A far end that says no reason of ours is no fault of this service.
             let reason = if error.reason == ErrorReason::Unspecified { ErrorReason::Internal } else { error.reason };
             Reason::new(reason, &*error.message)

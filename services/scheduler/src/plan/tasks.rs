@@ -1,5 +1,6 @@
 //! Turning a planned table into tasks, inside a commit. [`super::planner`] fetches; this decides and writes.
 
+use std::ops::ControlFlow;
 use std::ops::Range;
 
 use mms_proto::ErrorReason;
@@ -39,15 +40,14 @@ pub fn steps(spec: &Spec, has_units: bool) -> Vec<Step> {
 
 /// Jobs that are being planned.
 pub fn planning(read: &impl Read) -> Result<Vec<(JobKey, Job)>> {
-    let (mut jobs, mut next) = (Vec::new(), None);
-    loop {
-        let page = read.index_page(&JOBS, &LIVE_JOBS, &Scope::all(), next.as_ref(), 1000)?;
-        jobs.extend(page.items.into_iter().filter(|(_, job)| job.state == JobState::Planning));
-        next = page.next;
-        if next.is_none() {
-            return Ok(jobs);
+    let mut jobs = Vec::new();
+    read.index_scan(&JOBS, &LIVE_JOBS, &Scope::all(), |key, job| {
+        if job.state == JobState::Planning {
+            jobs.push((key, job));
         }
-    }
+        ControlFlow::Continue(())
+    })?;
+    Ok(jobs)
 }
 
 /// The job, if it is still that very job and still being planned.

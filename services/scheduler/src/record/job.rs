@@ -2,10 +2,10 @@
 //! job's own, and nothing but this file can write it. Pure: no store.
 
 use mms_proto::ErrorReason;
+use mms_store::Known;
 
 use super::counts::Counts;
 use super::job_state::{Change, JobEvent, JobState, WrongState};
-use super::known::Known;
 use super::reason::Reason;
 use super::spec::{Limits, Spec};
 use crate::moment::Moment;

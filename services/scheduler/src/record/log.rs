@@ -1,8 +1,8 @@
 //! Logs of tasks.
 
 use mms_proto::scheduler::v1::LogLevel;
+use mms_store::Known;
 
-use super::known::Known;
 use super::task_state::{Step, TaskState};
 
 /// One line of a task's log.

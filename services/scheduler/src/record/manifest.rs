@@ -1,8 +1,8 @@
 //! Manifests: the files of the units of a table.
 
 use mms_proto::types::v1::DeletionVectorStorage;
+use mms_store::Known;
 
-use super::known::Known;
 use super::target::PartitionValue;
 
 /// The rows of a file that are deleted, as the log says it.

@@ -1,8 +1,8 @@
 //! What the catalog is to be told.
 
 use mms_proto::types::v1::MigrationState;
+use mms_store::Known;
 
-use super::known::Known;
 use super::target::{TargetName, Version};
 
 /// The last number that was given out.

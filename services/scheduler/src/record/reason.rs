@@ -1,8 +1,7 @@
 //! Why something is in its state.
 
 use mms_proto::ErrorReason;
-
-use super::known::Known;
+use mms_store::Known;
 
 /// Why something is in its state.
 #[derive(Clone, PartialEq, Eq, prost::Message)]

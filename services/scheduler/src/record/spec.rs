@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use mms_proto::scheduler::v1::{MigrationContent, OlderVersion, UnsupportedTables};
 use mms_proto::types::v1::{StatisticsMismatch, TargetKind, TargetPolicy, UnsupportedType, VerificationLevel};
+use mms_store::Known;
 
-use super::known::Known;
 use super::target::TargetName;
 
 /// What a job was asked to do, defaults filled in.

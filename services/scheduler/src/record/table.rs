@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use mms_proto::FindingReason;
 use mms_proto::scheduler::v1::{DecisionReason, TableDecision};
+use mms_store::Known;
 
 use super::delta::TaskDelta;
-use super::known::Known;
 use super::reason::{NotTaken, Reason};
 use super::target::{DeltaTable, Finding, Target, TargetName, Version};
 use crate::moment::Moment;

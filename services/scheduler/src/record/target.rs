@@ -3,8 +3,8 @@
 use mms_proto::FindingReason;
 use mms_proto::name::PartitionId;
 use mms_proto::types::v1::{ColumnMappingMode, Severity, TargetKind};
+use mms_store::Known;
 
-use super::known::Known;
 use crate::key::{TargetKey, UnitKey};
 
 /// The version of a source table that a job moves.

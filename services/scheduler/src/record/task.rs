@@ -3,8 +3,8 @@
 
 use mms_proto::ErrorReason;
 use mms_proto::types::v1::MigrationState;
+use mms_store::Known;
 
-use super::known::Known;
 use super::lease::{Epoch, Holder, LeaseEnd};
 use super::reason::{NotTaken, Reason};
 use super::target::PartitionValue;

@@ -1,8 +1,7 @@
 //! What verifications found.
 
 use mms_proto::types::v1::{ValueOrigin, Verdict, VerificationKind, VerificationLevel};
-
-use super::known::Known;
+use mms_store::Known;
 
 /// One check of the last verification of a task.
 #[derive(Clone, PartialEq, prost::Message)]

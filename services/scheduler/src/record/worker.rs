@@ -2,8 +2,8 @@
 
 use mms_proto::scheduler::v1::{Engine, TaskRole};
 use mms_proto::types::v1::{ReadPath, TargetKind};
+use mms_store::Known;
 
-use super::known::Known;
 use super::task_state::Step;
 
 /// A worker that registered.

@@ -18,17 +18,12 @@ impl Reading<'_> {
     /// Marks what is gone, and finds out whether all that the scope names was ever there.
     pub(super) async fn mark_gone(&self) -> Result<()> {
         let scope = Scope::prefix(&(self.key.0.clone(),));
-        let mut after = None;
-        loop {
-            let page = self.core.store.read(|read| read.page(&SCHEMAS, &scope, after.as_ref(), PAGE))?;
-            for (key, schema) in page.items {
+        for page in self.core.store.pages(&SCHEMAS, scope, PAGE) {
+            for (key, schema) in page? {
                 self.schema_gone(&key, &schema).await?;
             }
-            after = page.next;
-            if after.is_none() {
-                return self.all_named().await;
-            }
         }
+        self.all_named().await
     }
 
     async fn schema_gone(&self, key: &SchemaKey, schema: &Schema) -> Result<()> {
@@ -56,20 +51,14 @@ impl Reading<'_> {
     }
 
     async fn tables_gone(&self, schema: &SchemaKey, gone: impl Fn(&TableKey, &Table) -> bool) -> Result<()> {
-        let scope = Scope::prefix(schema);
-        let mut after = None;
-        loop {
-            let page = self.core.store.read(|read| read.page(&TABLES, &scope, after.as_ref(), PAGE))?;
-            let stale = page.items.into_iter().filter(|(key, table)| table.delete_time_ms == 0 && gone(key, table));
+        for page in self.core.store.pages(&TABLES, Scope::prefix(schema), PAGE) {
+            let stale = page?.into_iter().filter(|(key, table)| table.delete_time_ms == 0 && gone(key, table));
             let keys: Vec<TableKey> = stale.map(|(key, _)| key).collect();
             if !keys.is_empty() {
                 self.write(move |tx, writer| writer.tables_gone(tx, &keys)).await?;
             }
-            after = page.next;
-            if after.is_none() {
-                return Ok(());
-            }
         }
+        Ok(())
     }
 
     /// A scope that names what neither the source nor the catalog has is a mistake worth telling.

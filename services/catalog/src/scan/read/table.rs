@@ -6,7 +6,7 @@ use mms_databricks::TableInfo;
 use mms_store::{Read, Scope};
 
 use super::Reading;
-use crate::error::{CatalogError, Result};
+use crate::error::Result;
 use crate::record::{Table, TableFacts};
 use crate::scan::facts::{self, FoundPartition};
 use crate::source::Source;
@@ -169,13 +169,11 @@ impl Reading<'_> {
 
     /// Marks partitions that the log no longer has.
     async fn partitions_gone(&self, key: &TableKey, version: Option<i64>) -> Result<usize> {
-        let scope = Scope::prefix(key);
-        let (mut gone, mut after) = (0, None);
-        loop {
-            let page = self.core.store.read(|read| read.page(&PARTITIONS, &scope, after.as_ref(), CHUNK))?;
+        let mut gone = 0;
+        for page in self.core.store.pages(&PARTITIONS, Scope::prefix(key), CHUNK) {
             // One that only a task has told of, of a newer version, is no concern of this older look. Versions of a table
             // that was made anew say nothing of one that an earlier scan has seen.
-            let stale = page.items.into_iter().filter(|(_, partition)| {
+            let stale = page?.into_iter().filter(|(_, partition)| {
                 let told = partition.seen == 0 && partition.seen_version > version;
                 partition.seen != self.number && partition.delete_time_ms == 0 && !told
             });
@@ -185,10 +183,7 @@ impl Reading<'_> {
                 let own = key.clone();
                 self.write(move |tx, writer| writer.partitions_gone(tx, &own, segments)).await?;
             }
-            after = page.next;
-            if after.is_none() {
-                return Ok::<_, CatalogError>(gone);
-            }
         }
+        Ok(gone)
     }
 }

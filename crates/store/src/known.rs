@@ -1,5 +1,6 @@
 //! How enums are kept: by their number, and a number that this version does not know is a damaged record, never another
-//! value. The one place that turns stored numbers into values and back.
+//! value. The one place that says so: of fields that are a [`Known`], and of plain numbers, which [`known`] looks at for
+//! [`Table::whole`](crate::Table::whole).
 
 use std::fmt::{self, Debug, Formatter};
 
@@ -52,6 +53,24 @@ impl<E: Debug> Debug for Known<E> {
 
 const NUMBER: u32 = 1;
 
+/// A stored number that no version up to this one wrote.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{number} is no {what} that this version knows")]
+pub struct Unknown {
+    number: i32,
+    what: &'static str,
+}
+
+fn value<E: TryFrom<i32>>(number: i32) -> Result<E, Unknown> {
+    let name = std::any::type_name::<E>();
+    E::try_from(number).map_err(|_| Unknown { number, what: name.rsplit("::").next().unwrap_or(name) })
+}
+
+/// Whether a plain number in a record is one of an enum's; 0 is that of a field that was never set.
+pub fn known<E: TryFrom<i32>>(number: i32) -> Result<(), Unknown> {
+    if number == 0 { Ok(()) } else { value::<E>(number).map(drop) }
+}
+
 impl<E: Numbered> Message for Known<E> {
     fn encode_raw(&self, buf: &mut impl BufMut) {
         int32::encode(NUMBER, &self.number(), buf);
@@ -69,15 +88,9 @@ impl<E: Numbered> Message for Known<E> {
         }
         let mut number = 0;
         int32::merge(wire_type, &mut number, buf, context)?;
-        let name = std::any::type_name::<E>();
-        let unknown = |_| {
-            #[allow(deprecated, reason = "prost has no other way for a message of one's own to refuse what it reads")]
-            DecodeError::new(format!(
-                "{number} is no {} that this version knows",
-                name.rsplit("::").next().unwrap_or(name)
-            ))
-        };
-        self.0 = E::try_from(number).map_err(unknown)?;
+        #[allow(deprecated, reason = "prost has no other way for a message of one's own to refuse what it reads")]
+        let refused = |unknown: Unknown| DecodeError::new(unknown.to_string());
+        self.0 = value(number).map_err(refused)?;
         Ok(())
     }
 
@@ -93,15 +106,21 @@ impl<E: Numbered> Message for Known<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{JobState, Step};
-    use mms_proto::scheduler::v1::TableDecision;
+    use crate::{Read, Schema, Store, StoreError, Table};
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
+    enum Step {
+        Schema = 0,
+        Data = 1,
+        Look = 2,
+    }
 
     #[derive(Clone, PartialEq, Message)]
     struct Record {
         #[prost(message, required, tag = "1")]
-        state: Known<JobState>,
+        state: Known<Step>,
         #[prost(message, optional, tag = "2")]
-        decision: Option<Known<TableDecision>>,
+        decision: Option<Known<Step>>,
         #[prost(message, repeated, tag = "3")]
         steps: Vec<Known<Step>>,
     }
@@ -123,15 +142,29 @@ mod tests {
 
     #[test]
     fn a_value_comes_back_and_an_unknown_number_is_a_damaged_record() {
-        let steps = vec![Step::Data.into(), Step::Verification.into()];
-        let decision = Some(TableDecision::Unspecified.into());
-        let record = Record { state: JobState::Paused.into(), decision, steps };
+        let steps = vec![Step::Data.into(), Step::Look.into()];
+        let decision = Some(Step::Schema.into());
+        let record = Record { state: Step::Look.into(), decision, steps };
         assert_eq!(Record::decode(&*record.encode_to_vec()).expect("whole"), record);
         for (state, decision) in [(99, 1), (1, 99), (-1, 1), (1, -1)] {
             let numbers =
                 Numbers { state: Some(Number { number: state }), decision: Some(Number { number: decision }) };
             let refused = Record::decode(&*numbers.encode_to_vec());
             assert!(refused.is_err_and(|error| error.to_string().contains("that this version knows")));
+        }
+    }
+
+    static NUMBERS: Table<(), Number> = Table::new("numbers", 1).whole(|record| known::<Step>(record.number));
+
+    #[tokio::test]
+    async fn a_plain_number_that_is_unknown_is_a_damaged_record_too() {
+        let store = Store::in_memory(Schema::new("test")).expect("opened");
+        for (number, whole) in [(0, true), (2, true), (99, false)] {
+            store.commit(move |tx| tx.put(&NUMBERS, &(), &Number { number })).await.expect("stored");
+            match store.read(|read| read.get(&NUMBERS, &())) {
+                Ok(found) => assert!(whole && found == Some(Number { number })),
+                Err(error) => assert!(!whole && matches!(error, StoreError::Corrupt { .. }), "{error}"),
+            }
         }
     }
 }
