@@ -65,7 +65,11 @@ async fn readings(suite: &mut Suite) -> anyhow::Result<BTreeMap<&'static str, Re
 fn script(sandbox: &Sandbox, root: &Path, count: usize) -> anyhow::Result<Option<f64>> {
     let Some(python) = peers::python() else { return Ok(None) };
     let mut command = Command::new(python);
-    command.arg(peers::script("small_tables_peer.py")).args(sandbox.project()).arg(root).arg(count.min(200).to_string());
+    command
+        .arg(peers::script("small_tables_peer.py"))
+        .args(sandbox.project())
+        .arg(root)
+        .arg(count.min(200).to_string());
     let output = command.output()?;
     anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said: serde_json::Value = serde_json::from_slice(&output.stdout)?;

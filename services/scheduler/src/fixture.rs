@@ -6,7 +6,7 @@ use mms_proto::ErrorReason;
 use mms_proto::scheduler::v1::{CommitOutcome, DecisionReason, Engine, MigrationContent, TableDecision, TaskRole};
 use mms_proto::types::v1::{ReadPath, TargetKind, TargetPolicy, Verdict, VerificationLevel};
 use mms_server::{Client, ClientConfig};
-use mms_store::{Read, Scope, Store, Tx};
+use mms_store::{Known, Read, Scope, Store, Tx};
 
 use crate::commit::intent;
 use crate::error::{Result, SchedulerError};
@@ -20,8 +20,8 @@ use crate::moment::Moment;
 use crate::peers::Peers;
 use crate::plan::tasks::{self, Piece, PieceBounds, Stored};
 use crate::record::{
-    Asked, AtTarget, Commit, Epoch, Holder, Identity, Intent, IntentUnit, Job, Known, Limits, Notice, PartitionValue,
-    Reason, Spec, Step as TaskStep, TablePlan, Target, TargetEvent, TargetName, Task, TunnelCommit, Unit, Verification,
+    Asked, AtTarget, Commit, Epoch, Holder, Identity, Intent, IntentUnit, Job, Limits, Notice, PartitionValue, Reason,
+    Spec, Step as TaskStep, TablePlan, Target, TargetEvent, TargetName, Task, TunnelCommit, Unit, Verification,
     Version, Worker,
 };
 use crate::report::at_target::Looked;
