@@ -59,6 +59,11 @@ impl From<DeltaError> for Stop {
 }
 
 impl<T> Out<T> {
+    /// Whether nobody listens any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.0.is_closed()
+    }
+
     /// Waits until there is room.
     pub(crate) fn send(&self, item: T) -> Result<(), Gone> {
         self.0.blocking_send(Ok(item)).map_err(|_| Gone)
@@ -90,13 +95,13 @@ where
     stream::poll_fn(move |context| receiver.poll_recv(context)).boxed()
 }
 
-/// Runs one blocking question on a thread of its own.
+/// Runs one blocking question on a thread of its own. It is told how to ask whether anybody still waits for the answer.
 pub(crate) async fn ask<T, J>(job: J) -> Result<T, DeltaError>
 where
     T: Send + 'static,
-    J: FnOnce() -> Result<T, DeltaError> + Send + 'static,
+    J: FnOnce(&dyn Fn() -> bool) -> Result<T, DeltaError> + Send + 'static,
 {
-    let answer = drive(1, move |out| Ok(out.send(job()?)?)).next().await;
+    let answer = drive(1, move |out| Ok(out.send(job(&|| out.is_gone())?)?)).next().await;
     answer.unwrap_or_else(|| Err(DeltaError::Internal("a job ended without an answer".into())))
 }
 

@@ -1,6 +1,8 @@
 //! Where a path of a log lies: decoded once, under the table's root, and with one spelling, however the log spells it. A
 //! log compares files by their paths; places are what it means.
 
+use std::borrow::Cow;
+
 use mms_storage::{LocalFiles, StorageLocation};
 use object_store::path::Path as ObjectPath;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -49,14 +51,28 @@ impl Places {
         Ok((url, object))
     }
 
-    /// The one spelling of a path: relative to the root and encoded by one rule. A path that leads out of the table stays as
-    /// it is, and is refused where its file is to be read.
-    pub(crate) fn normal(&self, path: &str) -> String {
-        let (Ok((_, object)), Some(root)) = (self.locate(path), &self.folder) else { return path.to_owned() };
-        let Some(parts) = object.prefix_match(root) else { return path.to_owned() };
+    /// The one spelling of a path: relative to the root and encoded by one rule. None if it leads out of the table.
+    pub(crate) fn place<'a>(&self, path: &'a str) -> Option<Cow<'a, str>> {
+        let root = self.folder.as_ref()?;
+        if is_plain(path) {
+            return Some(Cow::Borrowed(path));
+        }
+        let (_, object) = self.locate(path).ok()?;
+        let parts = object.prefix_match(root)?;
         let parts: Vec<String> = parts.map(|part| utf8_percent_encode(part.as_ref(), KEPT).to_string()).collect();
-        parts.join("/")
+        Some(Cow::Owned(parts.join("/")))
     }
+
+    /// The same, but a path that leads out of the table stays as it is, and is refused where its file is to be read.
+    pub(crate) fn normal(&self, path: &str) -> String {
+        self.place(path).map_or_else(|| path.to_owned(), Cow::into_owned)
+    }
+}
+
+/// Whether a path is of names that mean themselves in every spelling, as most are.
+fn is_plain(path: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'=');
+    path.split('/').all(|name| !matches!(name, "" | "." | "..") && name.bytes().all(plain))
 }
 
 /// What a segment keeps; everything else is encoded.
@@ -72,11 +88,13 @@ const KEPT: &AsciiSet = &NON_ALPHANUMERIC
 
 /// A path as people write it.
 pub(crate) fn decoded(path: &str) -> String {
-    percent_decode_str(path).decode_utf8().map_or_else(|_| path.to_owned(), std::borrow::Cow::into_owned)
+    percent_decode_str(path).decode_utf8().map_or_else(|_| path.to_owned(), Cow::into_owned)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn places(root: &str) -> Places {
@@ -112,6 +130,18 @@ mod tests {
             assert_eq!(lake.normal(&normal), normal, "{path}");
         }
         assert_eq!(lake.normal("../t2/a"), "../t2/a");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_plain_is_as_it_is_read(path in "[ab./=%~:+ -]{0,8}") {
+            let here = places("file:///d/t/");
+            let read = here.locate(&path).ok().map(|(_, object)| object.to_string());
+            if is_plain(&path) {
+                prop_assert_eq!(&read, &Some(format!("d/t/{path}")));
+            }
+            prop_assert_eq!(here.place(&path).is_some(), read.is_some(), "{}", path);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a worker must know of a table to read its files: schema, partition columns, column mapping and root, in plain
 //! fields that planning writes once. It holds no credential and nothing of the log.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -154,6 +155,11 @@ impl TableShape {
     pub(crate) fn physical_name(&self, logical: &str) -> String {
         let finder = Finder { mapping: self.parts.column_mapping };
         self.parts.schema.field(logical).map_or(logical, |field| finder.stored_name(field)).to_owned()
+    }
+
+    /// The one spelling of a path of the log. None if it leads out of the table.
+    pub(crate) fn place<'a>(&self, path: &'a str) -> Option<Cow<'a, str>> {
+        self.places.place(path)
     }
 
     /// Where a path of the log lies: decoded once, and under the root.

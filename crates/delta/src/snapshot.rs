@@ -33,7 +33,7 @@ impl DeltaTable {
         if !root.path().ends_with('/') {
             root.set_path(&format!("{}/", root.path()));
         }
-        ask(move || open(store, root, version)).await
+        ask(move |_| open(store, root, version)).await
     }
 }
 

@@ -1,8 +1,6 @@
 //! What the files of a table add up to: the sizes that planning and the catalog work with. Pure.
 
-use std::collections::BTreeMap;
-
-use crate::{PartitionValues, SourceFile};
+use crate::{LoggedFile, PartitionValues};
 
 /// Files, bytes and rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,7 +18,7 @@ impl Totals {
     pub const EMPTY: Self = Self { files: 0, bytes: 0, rows: Some(0) };
 
     /// Counts one more file.
-    pub fn add(&mut self, file: &SourceFile) {
+    pub fn add(&mut self, file: &LoggedFile<'_>) {
         self.files += 1;
         self.bytes = self.bytes.saturating_add(file.size);
         self.rows = self.rows.zip(file.rows).map(|(sum, rows)| sum.saturating_add(rows));
@@ -40,21 +38,29 @@ pub struct PartitionTotals {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableTotals {
     all: Totals,
-    partitions: BTreeMap<PartitionValues, Totals>,
+    /// By number.
+    partitions: Vec<Option<PartitionTotals>>,
 }
 
 impl Default for TableTotals {
     fn default() -> Self {
-        Self { all: Totals::EMPTY, partitions: BTreeMap::new() }
+        Self { all: Totals::EMPTY, partitions: Vec::new() }
     }
 }
 
 impl TableTotals {
     /// Counts one more file.
-    pub fn add(&mut self, file: &SourceFile) {
+    pub fn add(&mut self, file: &LoggedFile<'_>) {
         self.all.add(file);
-        if !file.partition_values.is_empty() {
-            self.partitions.entry(file.partition_values.clone()).or_insert(Totals::EMPTY).add(file);
+        if file.partition_values.is_empty() {
+            return;
+        }
+        if self.partitions.len() <= file.partition {
+            self.partitions.resize_with(file.partition + 1, || None);
+        }
+        if let Some(found) = self.partitions.get_mut(file.partition) {
+            let new = || PartitionTotals { values: file.partition_values.to_vec(), totals: Totals::EMPTY };
+            found.get_or_insert_with(new).totals.add(file);
         }
     }
 
@@ -63,17 +69,21 @@ impl TableTotals {
         self.all
     }
 
-    /// Its partitions in the order of their values, NULL first. None for an unpartitioned table.
-    pub fn partitions(self) -> impl Iterator<Item = PartitionTotals> {
-        self.partitions.into_iter().map(|(values, totals)| PartitionTotals { values, totals })
+    /// The partition of a number, if a file lies in it.
+    pub fn partition(&self, number: usize) -> Option<&PartitionTotals> {
+        self.partitions.get(number)?.as_ref()
     }
-}
 
-impl<'a> FromIterator<&'a SourceFile> for TableTotals {
-    fn from_iter<I: IntoIterator<Item = &'a SourceFile>>(files: I) -> Self {
-        let mut totals = Self::default();
-        files.into_iter().for_each(|file| totals.add(file));
-        totals
+    /// How many partitions there may be: numbers are less than this. None for an unpartitioned table.
+    pub fn numbers(&self) -> usize {
+        self.partitions.len()
+    }
+
+    /// The numbers of its partitions, in the order of their values, NULL first. None for an unpartitioned table.
+    pub fn partitions(&self) -> Vec<(usize, &PartitionTotals)> {
+        let mut all: Vec<_> = self.partitions.iter().enumerate().filter_map(|(n, p)| Some((n, p.as_ref()?))).collect();
+        all.sort_by(|(_, a), (_, b)| a.values.cmp(&b.values));
+        all
     }
 }
 
@@ -83,33 +93,30 @@ mod tests {
 
     use super::*;
 
-    fn file() -> impl Strategy<Value = SourceFile> {
-        (0..1_000_u64, proptest::option::weighted(0.9, 0..50_u64), proptest::option::of("[ab]")).prop_map(
-            |(size, rows, p)| SourceFile {
-                path: String::new(),
-                size,
-                rows,
-                partition_values: vec![("p".into(), p)],
-                deletion_vector: None,
-                statistics: None,
-            },
-        )
-    }
-
     proptest! {
         #[test]
-        fn partitions_add_up_to_the_table(files in proptest::collection::vec(file(), 0..40)) {
-            let totals: TableTotals = files.iter().collect();
+        fn partitions_add_up_to_the_table(
+            files in proptest::collection::vec((0..1_000_u64, proptest::option::weighted(0.9, 0..50_u64), 0..4_usize), 0..40),
+        ) {
+            let values = |partition: usize| vec![("p".to_owned(), (partition > 0).then(|| (9 - partition).to_string()))];
+            let mut totals = TableTotals::default();
+            for (size, rows, partition) in &files {
+                let (values, path) = (values(*partition), "");
+                totals.add(&LoggedFile {
+                    path, size: *size, rows: *rows, partition: *partition, partition_values: &values, deletion_vector: None, stats: None,
+                });
+            }
             let all = totals.all();
-            prop_assert_eq!(all.rows.is_some(), files.iter().all(|f| f.rows.is_some()));
+            prop_assert_eq!(all.rows.is_some(), files.iter().all(|(_, rows, _)| rows.is_some()));
             let mut sum = Totals::EMPTY;
             let mut last = None;
-            for partition in totals.partitions() {
+            for (number, partition) in totals.partitions() {
+                prop_assert_eq!(&partition.values, &values(number));
                 prop_assert!(last.as_ref() < Some(&partition.values), "each once, in order");
                 sum.files += partition.totals.files;
                 sum.bytes += partition.totals.bytes;
                 sum.rows = sum.rows.zip(partition.totals.rows).map(|(a, b)| a + b);
-                last = Some(partition.values);
+                last = Some(partition.values.clone());
             }
             prop_assert_eq!(sum, all);
         }

@@ -32,8 +32,9 @@ pub struct ScanConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PlanConfig {
-    /// Files of one plan held in memory, about 500 bytes each. A table of more files is read several times.
-    pub files_in_memory: usize,
+    /// Bytes that the files of one plan may take in memory, about a hundred each. The log of a table with more is read several
+    /// times.
+    pub memory_bytes: usize,
 }
 
 impl Default for Config {
@@ -55,7 +56,7 @@ impl Default for ScanConfig {
 
 impl Default for PlanConfig {
     fn default() -> Self {
-        Self { files_in_memory: 200_000 }
+        Self { memory_bytes: 256 << 20 }
     }
 }
 
@@ -71,8 +72,8 @@ impl ServiceConfig for Config {
         if !(1..=64).contains(&self.scan.metadata_concurrency) {
             faults.add("catalog.scan.metadata_concurrency", "must be from 1 to 64");
         }
-        if !(1000..=10_000_000).contains(&self.plan.files_in_memory) {
-            faults.add("catalog.plan.files_in_memory", "must be from 1000 to 10000000");
+        if !((1 << 20)..=(16 << 30)).contains(&self.plan.memory_bytes) {
+            faults.add("catalog.plan.memory_bytes", "must be from 1048576 to 17179869184");
         }
     }
 }

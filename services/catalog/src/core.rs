@@ -37,8 +37,8 @@ pub struct Core {
 pub struct Bounds {
     /// Metadata calls of one scan, where its data source says nothing.
     pub metadata_concurrency: usize,
-    /// Files of one plan held in memory.
-    pub plan_files: usize,
+    /// Bytes that the files of one plan may take in memory.
+    pub plan_memory: usize,
 }
 
 impl Core {

@@ -51,7 +51,7 @@ pub async fn start(context: Context<Config>) -> Result<Services, BoxError> {
     let registry = context.channel(&context.config.registry)?;
     let bounds = Bounds {
         metadata_concurrency: context.config.scan.metadata_concurrency,
-        plan_files: context.config.plan.files_in_memory,
+        plan_memory: context.config.plan.memory_bytes,
     };
     let core = Core::new(
         store,

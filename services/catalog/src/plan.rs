@@ -4,6 +4,7 @@
 mod definition;
 mod emit;
 mod finding;
+mod message;
 mod rules;
 mod survey;
 mod target;
@@ -12,7 +13,7 @@ mod units;
 use std::sync::Arc;
 
 use mms_databricks::TableInfo;
-use mms_delta::{PartitionTotals, Snapshot};
+use mms_delta::{Snapshot, TableTotals};
 use mms_mapping::NONCE_PROPERTY;
 use mms_maxcompute::metadata::{TableInfo as TargetInfo, state_digest};
 use mms_maxcompute::name::ProjectName;
@@ -20,7 +21,7 @@ use mms_proto::FindingReason;
 use mms_proto::catalog::v1 as pb;
 use mms_store::Read;
 
-pub use emit::{Out, emit};
+pub use emit::{Files, Out};
 pub use rules::Ask;
 
 use crate::convert;
@@ -39,8 +40,8 @@ use units::Units;
 pub struct Planned {
     /// What is told first.
     pub table: pb::PinnedTable,
-    /// The snapshot and its units; none when a blocker keeps the table from moving.
-    pub files: Option<(Snapshot, Units)>,
+    /// Its files and where they go; none when a blocker keeps the table from moving.
+    pub files: Option<Files>,
 }
 
 /// Whether the plan takes its target table for itself.
@@ -75,7 +76,7 @@ pub async fn plan(core: &Core, table_key: &TableKey, ask: &Ask, claim: Claim) ->
         return Ok(Planned { table, files: None });
     }
     let snapshot = source.open(&info, ask.version).await?;
-    let survey = survey::files(&snapshot).await?;
+    let survey = survey::files(&snapshot, core.bounds.plan_memory).await?;
     let work = Work { core, name, key: table_key, table, schema, source, info, ask, claim };
     Box::pin(work.finish(snapshot, survey)).await
 }
@@ -148,9 +149,10 @@ struct Work<'a> {
 
 impl Work<'_> {
     async fn finish(self, snapshot: Snapshot, survey: survey::Survey) -> Result<Planned> {
-        let survey::Survey { all, partitions, mut notes } = survey;
-        let (mapped, there) = self.map(&snapshot, &partitions, &mut notes).await?;
-        let units = mapped.partitions.as_ref().map(|mapping| Units::of(mapping, &partitions, all.files, &mut notes));
+        let survey::Survey { totals, mut notes, list } = survey;
+        let all = totals.all();
+        let (mapped, there) = self.map(&snapshot, &totals, &mut notes).await?;
+        let units = mapped.partitions.as_ref().map(|mapping| Units::of(mapping, &totals, &mut notes));
         let mut findings: Vec<_> = mapped.findings.iter().map(|found| finding::mapped(found, &self.name)).collect();
         findings.extend(notes.iter().map(|note| note.to_pb(&self.name)));
         if let Some(definition) = mapped.definition.as_ref().filter(|_| !blocks(&findings))
@@ -183,13 +185,16 @@ impl Work<'_> {
             format: Some(pb::pinned_table::Format::Delta(definition::delta(&snapshot))),
             target_unchanged,
         };
-        Ok(Planned { table, files: units.filter(|_| free).map(|units| (snapshot, units)) })
+        Ok(Planned {
+            table,
+            files: units.filter(|_| free).map(|units| Files { snapshot, totals: Arc::new(totals), list, units }),
+        })
     }
 
     async fn map(
         &self,
         snapshot: &Snapshot,
-        partitions: &[PartitionTotals],
+        totals: &TableTotals,
         notes: &mut Vec<Note>,
     ) -> Result<(mms_mapping::TablePlan, Option<TargetInfo>)> {
         let unusable = |what: String| CatalogError::Unusable { data_source: key::source_name(&self.key.0), what };
@@ -211,7 +216,7 @@ impl Work<'_> {
         // A project that is not ours is not asked anything.
         let has_schemas = !allowed || self.source.has_schemas(project).await?;
         let project = ProjectName::new(project).map_err(|error| unusable(error.to_string()))?;
-        let source = definition::source_table(self.key, &self.info, snapshot, partitions)
+        let source = definition::source_table(self.key, &self.info, snapshot, totals)
             .map_err(|error| unusable(error.to_string()))?;
         let settings = &self.source.settings;
         let mut rules = rules::rules(

@@ -14,21 +14,14 @@ use delta_kernel::{
     EngineData, FileDataReadResultIterator, FileMeta, JsonHandler, KernelError, KernelResult, KernelResultIterator,
     PredicateRef,
 };
-use futures::stream::{self, BoxStream};
-use futures::{StreamExt, TryStreamExt};
-use object_store::path::Path as ObjectPath;
-use object_store::{ObjectStore, ObjectStoreExt};
+use futures::StreamExt;
 use tokio::runtime::Handle;
 use url::Url;
 
+use super::lines::{Files, Lines, Wanted};
 use super::normal::Normalizer;
 use super::storage::read_only;
-use super::{LOG_BATCH_ROWS, LOG_READ_AHEAD, LogFile, LogReading, refuse};
-
-/// Bytes up to which a log file is fetched whole, ahead of its turn.
-const AHEAD_BYTES: u64 = 4 << 20;
-/// Longest line: a schema or a file's statistics have no other bound.
-const LINE_BYTES_MAX: usize = 256 << 20;
+use super::{LOG_BATCH_ROWS, LogFile, LogReading, refuse};
 
 pub(super) struct LogJson {
     pub(super) inner: Arc<dyn JsonHandler>,
@@ -50,10 +43,12 @@ impl JsonHandler for LogJson {
         let relaxed = super::normal::relaxed(&schema)?;
         let arrow = Arc::new(json_arrow_schema(&relaxed)?);
         let store = self.reading.store.clone();
-        let files: Vec<FileMeta> = files.into();
-        let opened = files.into_iter().map(move |file| open(store.clone(), file));
+        // Most of a log is of files. Whoever asks for something else gets only the lines that may have it.
+        let wanted = (schema.field("add").is_none() && schema.field("remove").is_none())
+            .then(|| Wanted::new(schema.fields().map(|field| field.name().as_str())));
         let reader = Reader {
-            files: stream::iter(opened).buffered(LOG_READ_AHEAD.get()).boxed(),
+            files: super::lines::files(store, files.into()),
+            wanted,
             io: self.io.clone(),
             reading: self.reading.clone(),
             reorder: build_json_reorder_indices(&relaxed)?,
@@ -69,27 +64,11 @@ impl JsonHandler for LogJson {
     }
 }
 
-type Chunks = BoxStream<'static, Result<Bytes, object_store::Error>>;
-
-/// A file, with its bytes if it is small. What fails is told in the file's turn.
-async fn open(store: Arc<dyn ObjectStore>, file: FileMeta) -> (FileMeta, Result<Chunks, KernelError>) {
-    let chunks = async {
-        let path = ObjectPath::from_url_path(file.location.path()).map_err(KernelError::ObjectStorePath)?;
-        let found = store.get(&path).await.map_err(KernelError::from)?;
-        if file.size > AHEAD_BYTES {
-            return Ok(found.into_stream());
-        }
-        let whole = found.bytes().await.map_err(KernelError::from)?;
-        Ok(stream::once(async { Ok(whole) }).boxed())
-    };
-    let chunks = chunks.await;
-    (file, chunks)
-}
-
 type Reorder = Vec<ReorderIndex>;
 
 struct Reader {
-    files: BoxStream<'static, (FileMeta, Result<Chunks, KernelError>)>,
+    files: Files,
+    wanted: Option<Wanted>,
     io: Handle,
     reading: Arc<LogReading>,
     arrow: ArrowSchemaRef,
@@ -102,14 +81,15 @@ struct Reader {
 struct Open {
     file: LogFile,
     location: String,
-    chunks: Chunks,
+    lines: Lines,
     decoder: Decoder,
     normalizer: Normalizer,
-    /// Bytes behind the last whole line.
-    rest: Vec<u8>,
-    /// Lines that were whole, and are not decoded yet.
+    /// Lines that are not decoded yet.
     ready: Bytes,
+    /// The first line of what is decoded next, or one before it.
     line: u64,
+    /// Lines that were fetched, those that nobody wants among them.
+    fetched: u64,
     exhausted: bool,
 }
 
@@ -119,16 +99,16 @@ impl Iterator for Reader {
     fn next(&mut self) -> Option<Self::Item> {
         while !self.ended {
             let step = match &mut self.open {
-                Some(open) => open.batch(&self.io, &self.reorder, &self.reading),
+                Some(open) => open.batch(&self.io, self.wanted.as_ref(), &self.reorder, &self.reading),
                 None => match self.io.block_on(self.files.next()) {
                     None => {
                         self.ended = true;
                         return None;
                     }
-                    Some((file, chunks)) => {
+                    Some((file, lines)) => {
                         let log_file = LogFile::of(&file.location);
-                        let opened = chunks.and_then(|chunks| {
-                            Open::new(log_file.clone(), file.location.to_string(), chunks, &self.arrow, &self.reading)
+                        let opened = lines.and_then(|lines| {
+                            Open::new(log_file.clone(), file.location.to_string(), lines, &self.arrow, &self.reading)
                         });
                         match opened {
                             Ok(open) => {
@@ -158,21 +138,22 @@ impl Open {
     fn new(
         file: LogFile,
         location: String,
-        chunks: Chunks,
+        lines: Lines,
         arrow: &ArrowSchemaRef,
         reading: &Arc<LogReading>,
     ) -> Result<Self, KernelError> {
         let builder = ReaderBuilder::new(arrow.clone()).with_batch_size(LOG_BATCH_ROWS.get());
         let decoder = builder.with_coerce_primitive(true).build_decoder().map_err(KernelError::from)?;
         let normalizer = Normalizer::new(reading.clone(), file.commit.is_some());
-        let (rest, ready) = (Vec::new(), Bytes::new());
-        Ok(Self { file, location, chunks, decoder, normalizer, rest, ready, line: 1, exhausted: false })
+        let ready = Bytes::new();
+        Ok(Self { file, location, lines, decoder, normalizer, ready, line: 1, fetched: 0, exhausted: false })
     }
 
     /// The next rows of this file; none at its end.
     fn batch(
         &mut self,
         io: &Handle,
+        wanted: Option<&Wanted>,
         reorder: &Reorder,
         reading: &LogReading,
     ) -> KernelResult<Option<Box<dyn EngineData>>> {
@@ -186,7 +167,7 @@ impl Open {
             reading.failed(&open.file, error)
         };
         loop {
-            let found = match self.decode(io) {
+            let found = match self.decode(io, wanted) {
                 Ok(found) => found,
                 Err(error) => return Err(wrong(self, error)),
             };
@@ -216,7 +197,7 @@ impl Open {
     }
 
     /// Decodes what is ready, or gets more ready. True when a batch is full.
-    fn decode(&mut self, io: &Handle) -> Result<bool, KernelError> {
+    fn decode(&mut self, io: &Handle, wanted: Option<&Wanted>) -> Result<bool, KernelError> {
         if !self.ready.is_empty() {
             let read = self.decoder.decode(&self.ready).map_err(KernelError::from)?;
             self.ready = self.ready.slice(read..);
@@ -225,24 +206,19 @@ impl Open {
         if self.exhausted {
             return Ok(false);
         }
-        match io.block_on(self.chunks.try_next()).map_err(KernelError::from)? {
-            Some(chunk) => match chunk.iter().rposition(|byte| *byte == b'\n') {
-                Some(end) => {
-                    let mut lines = std::mem::take(&mut self.rest);
-                    lines.extend_from_slice(&chunk[..=end]);
-                    self.rest.extend_from_slice(&chunk[end + 1..]);
-                    self.ready = lines.into();
-                }
-                None => self.rest.extend_from_slice(&chunk),
-            },
-            None => {
-                self.exhausted = true;
-                self.ready = std::mem::take(&mut self.rest).into();
-            }
+        let Some(lines) = self.lines.next(io)? else {
+            self.exhausted = true;
+            return Ok(false);
+        };
+        let Some(wanted) = wanted else {
+            self.ready = lines;
+            return Ok(false);
+        };
+        self.ready = wanted.of(&lines);
+        if !self.decoder.has_partial_record() && self.decoder.is_empty() {
+            self.line = self.fetched + 1;
         }
-        if self.rest.len() > LINE_BYTES_MAX {
-            return Err(refuse(format!("a line is longer than {LINE_BYTES_MAX} bytes")));
-        }
+        self.fetched += memchr::memchr_iter(b'\n', &lines).count() as u64;
         Ok(false)
     }
 }

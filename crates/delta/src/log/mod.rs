@@ -7,6 +7,7 @@
 mod engine;
 mod files;
 mod json;
+mod lines;
 mod normal;
 mod parquet;
 mod schema_text;
@@ -16,7 +17,7 @@ use std::collections::BTreeSet;
 use std::num::NonZero;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use delta_kernel::{Engine, KernelError};
+use delta_kernel::{Engine, FileMeta, KernelError};
 use object_store::ObjectStore;
 use url::Url;
 
@@ -125,6 +126,11 @@ impl LogReading {
     fn saw_schema(&self, schema: SchemaText) {
         self.seen().schema.get_or_insert(schema);
     }
+}
+
+/// The lines of commits, in the order in which they are named.
+pub(crate) fn commits(store: Arc<dyn ObjectStore>, files: Vec<FileMeta>) -> lines::Files {
+    lines::files(store, files)
 }
 
 /// An error of ours on its way through the kernel.

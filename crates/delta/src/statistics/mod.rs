@@ -5,10 +5,12 @@
 mod judge;
 mod observe;
 mod parse;
+mod text;
 mod times;
 
 pub(crate) use judge::judge;
 pub(crate) use observe::Observer;
+pub use text::StatisticsText;
 pub use times::TimeColumn;
 
 /// Statistics of one file, as its `add` action has them.

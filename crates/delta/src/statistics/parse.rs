@@ -1,21 +1,20 @@
-//! Statistics from the text of a log. Total: a text that is none is as good as none, since statistics are optional.
+//! Statistics from the text of a log, as manifests keep them. Total, since statistics are optional.
 
-use serde_json::{Map, Value};
+use std::borrow::Cow;
 
+use super::text::{Fields, StatisticsText, Told};
 use super::{ColumnStatistics, FileStatistics};
 
 impl FileStatistics {
     /// Reads the `stats` of an `add` action.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        let Ok(Value::Object(all)) = serde_json::from_str(text) else { return Self::default() };
-        let part = |name: &str| all.get(name).and_then(Value::as_object);
-        let mut found = Self {
-            rows: all.get("numRecords").and_then(Value::as_u64),
-            tight: all.get("tightBounds").and_then(Value::as_bool).unwrap_or(true),
-            columns: Vec::new(),
-        };
-        let parts = Parts { nulls: part("nullCount"), least: part("minValues"), most: part("maxValues") };
+        StatisticsText::parse(text).map_or_else(Self::default, |text| Self::of(&text))
+    }
+
+    fn of(text: &StatisticsText<'_>) -> Self {
+        let mut found = Self { rows: text.rows, tight: text.tight.unwrap_or(true), columns: Vec::new() };
+        let parts = Parts { nulls: text.nulls.as_ref(), least: text.least.as_ref(), most: text.most.as_ref() };
         collect(&parts, &mut Vec::new(), &mut found.columns);
         found
     }
@@ -23,51 +22,53 @@ impl FileStatistics {
 
 /// The same struct in each of the three kinds of statistics.
 struct Parts<'a> {
-    nulls: Option<&'a Map<String, Value>>,
-    least: Option<&'a Map<String, Value>>,
-    most: Option<&'a Map<String, Value>>,
+    nulls: Option<&'a Fields<'a>>,
+    least: Option<&'a Fields<'a>>,
+    most: Option<&'a Fields<'a>>,
 }
 
 fn collect(parts: &Parts<'_>, path: &mut Vec<String>, columns: &mut Vec<ColumnStatistics>) {
-    let mut names: Vec<&String> = Vec::new();
-    for name in [parts.nulls, parts.least, parts.most].into_iter().flatten().flat_map(Map::keys) {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-        if names.len() >= FileStatistics::COLUMNS_MAX {
-            break;
+    let all = [parts.nulls, parts.least, parts.most];
+    let mut names: Vec<&Cow<'_, str>> = Vec::new();
+    'names: for (number, fields) in all.into_iter().enumerate().filter_map(|(number, fields)| Some((number, fields?))) {
+        let earlier = all.get(..number).unwrap_or_default();
+        for name in fields.names() {
+            // Each name once, where it comes first.
+            if !earlier.iter().flatten().any(|fields| fields.get(name).is_some()) {
+                names.push(name);
+            }
+            if names.len() >= FileStatistics::COLUMNS_MAX {
+                break 'names;
+            }
         }
     }
     for name in names {
         if columns.len() >= FileStatistics::COLUMNS_MAX {
             return;
         }
-        let of = |part: Option<&Map<String, Value>>| part.and_then(|part| part.get(name)).cloned();
-        let (nulls, least, most) = (of(parts.nulls), of(parts.least), of(parts.most));
-        path.push(name.clone());
+        let (nulls, least, most) = (of(parts.nulls, name), of(parts.least, name), of(parts.most, name));
+        path.push(name.clone().into_owned());
         let inner = Parts {
-            nulls: nulls.as_ref().and_then(Value::as_object),
-            least: least.as_ref().and_then(Value::as_object),
-            most: most.as_ref().and_then(Value::as_object),
+            nulls: nulls.and_then(Told::fields),
+            least: least.and_then(Told::fields),
+            most: most.and_then(Told::fields),
         };
         if inner.nulls.is_some() || inner.least.is_some() || inner.most.is_some() {
             collect(&inner, path, columns);
         } else {
-            let column = ColumnStatistics {
-                path: path.clone(),
-                nulls: nulls.as_ref().and_then(Value::as_u64),
-                least: bound(least),
-                most: bound(most),
-            };
-            if column.nulls.is_some() || column.least.is_some() || column.most.is_some() {
-                columns.push(column);
+            let (nulls, least, most) = (nulls.and_then(Told::count), bound(least), bound(most));
+            if nulls.is_some() || least.is_some() || most.is_some() {
+                columns.push(ColumnStatistics { path: path.clone(), nulls, least, most });
             }
         }
         path.pop();
     }
 }
 
-fn bound(value: Option<Value>) -> Option<String> {
-    let value = value.filter(|value| value.is_number() || value.is_string() || value.is_boolean())?;
-    Some(value.to_string()).filter(|text| text.len() <= FileStatistics::BOUND_BYTES_MAX)
+fn of<'a>(fields: Option<&'a Fields<'a>>, name: &str) -> Option<&'a Told<'a>> {
+    fields.and_then(|fields| fields.get(name))
+}
+
+fn bound(told: Option<&Told<'_>>) -> Option<String> {
+    told?.bound().filter(|text| text.len() <= FileStatistics::BOUND_BYTES_MAX)
 }

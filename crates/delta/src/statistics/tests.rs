@@ -171,9 +171,10 @@ fn a_plan_hears_of_timestamps_only_where_bounds_are_exact() {
     let shape = shape();
     let columns = shape.time_columns();
     assert_eq!(columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(), ["at"]);
-    let beyond = |statistics: &str| columns[0].beyond(&FileStatistics::parse(statistics), &(0..=10)).map(str::to_owned);
+    let beyond =
+        |statistics: &str| columns[0].beyond(&StatisticsText::parse(statistics).expect("an object"), &(0..=10));
     let far = r#""maxValues":{"at":"9999-12-31T23:59:59.999Z"}"#;
-    assert_eq!(beyond(&format!("{{{far}}}")).as_deref(), Some(r#""9999-12-31T23:59:59.999Z""#));
+    assert_eq!(beyond(&format!("{{{far}}}")).as_deref(), Some("9999-12-31T23:59:59.999Z"));
     assert_eq!(beyond(&format!(r#"{{"tightBounds":false,{far}}}"#)), None, "those rows may be the deleted ones");
     assert_eq!(beyond(r#"{"maxValues":{"at":"1970-01-01T00:00:00.000Z"}}"#), None);
 }
@@ -202,5 +203,94 @@ fn bounds_of_texts_may_be_cut() {
         r#"{"tightBounds":false,"maxValues":{"t":""}}"#,
     ] {
         assert!(difference(wrong, texts()).is_some(), "{wrong}");
+    }
+}
+
+/// Statistics as serde_json's own values have them.
+fn by_values(text: &str) -> FileStatistics {
+    use serde_json::{Map, Value};
+    type Part<'a> = Option<&'a Map<String, Value>>;
+    fn collect(parts: [Part<'_>; 3], path: &[String], columns: &mut Vec<ColumnStatistics>) {
+        let mut names: Vec<&String> = Vec::new();
+        for name in parts.into_iter().flatten().flat_map(Map::keys) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        for name in names {
+            let path = [path, &[name.clone()]].concat();
+            let [nulls, least, most] = parts.map(|part| part.and_then(|part| part.get(name)));
+            let inner = [nulls, least, most].map(|value| value.and_then(Value::as_object));
+            if inner.iter().any(Option::is_some) {
+                collect(inner, &path, columns);
+                continue;
+            }
+            let bound = |value: Option<&Value>| {
+                value.filter(|value| value.is_number() || value.is_string() || value.is_boolean()).map(Value::to_string)
+            };
+            let (nulls, least, most) = (nulls.and_then(Value::as_u64), bound(least), bound(most));
+            if nulls.is_some() || least.is_some() || most.is_some() {
+                columns.push(ColumnStatistics { path, nulls, least, most });
+            }
+        }
+    }
+    let Ok(Value::Object(all)) = serde_json::from_str(text) else { return FileStatistics::default() };
+    let part = |name: &str| all.get(name).and_then(Value::as_object);
+    let mut columns = Vec::new();
+    collect([part("nullCount"), part("minValues"), part("maxValues")], &[], &mut columns);
+    let tight = all.get("tightBounds").and_then(Value::as_bool).unwrap_or(true);
+    FileStatistics { rows: all.get("numRecords").and_then(Value::as_u64), tight, columns }
+}
+
+mod as_values_have_it {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn json() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            Just("null".to_owned()),
+            Just("true".to_owned()),
+            any::<i64>().prop_map(|number| number.to_string()),
+            any::<u64>().prop_map(|number| number.to_string()),
+            any::<f64>().prop_filter("a number", |number| number.is_finite()).prop_map(|number| format!("{number:e}")),
+            prop_oneof![
+                Just("-0"),
+                Just("1.0"),
+                Just("1e400"),
+                Just("01"),
+                Just("[1,{}]"),
+                Just("\"a\\u0041\\n\\\"\"")
+            ]
+            .prop_map(str::to_owned),
+            ".{0,3}".prop_map(|text| serde_json::Value::from(text).to_string()),
+        ];
+        let name = prop_oneof![
+            Just("numRecords"),
+            Just("tightBounds"),
+            Just("nullCount"),
+            Just("minValues"),
+            Just("maxValues"),
+            Just("a"),
+            Just("b"),
+            Just("\\u0061"),
+        ];
+        leaf.prop_recursive(3, 24, 5, move |inner| {
+            proptest::collection::vec((name.clone(), inner), 0..5).prop_map(|fields| {
+                let fields: Vec<String> =
+                    fields.into_iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+                format!("{{{}}}", fields.join(","))
+            })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_text(text in json(), cut in proptest::option::weighted(0.1, 0_usize..40)) {
+            let text: String = text.chars().take(cut.unwrap_or(usize::MAX)).collect();
+            let expected = by_values(&text);
+            prop_assert_eq!(StatisticsText::rows_of(&text), expected.rows);
+            prop_assert_eq!(FileStatistics::parse(&text), expected);
+        }
     }
 }

@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 
 use delta_kernel::schema::{DataType, PrimitiveType, StructField, StructType};
 
+use super::StatisticsText;
 use super::judge::time;
-use super::{ColumnStatistics, FileStatistics};
 use crate::TableShape;
 use crate::data_file::Finder;
 
@@ -24,18 +24,16 @@ pub struct TimeColumn {
 impl TimeColumn {
     /// The bound of it by these statistics, as the log writes it, that lies outside of a range of microseconds since 1970.
     #[must_use]
-    pub fn beyond<'a>(&self, told: &'a FileStatistics, micros: &RangeInclusive<i64>) -> Option<&'a str> {
-        if !told.tight {
+    pub fn beyond(&self, told: &StatisticsText<'_>, micros: &RangeInclusive<i64>) -> Option<String> {
+        if told.tight == Some(false) {
             // Rows were deleted since, and those may be the ones that reach so far.
             return None;
         }
-        let of_this = |column: &&ColumnStatistics| column.path == self.stored;
-        let column = told.columns.iter().find(of_this)?;
-        let outside = |bound: &&str| {
-            let text = bound.trim_matches('"');
-            time(text, self.instant).is_some_and(|at| !micros.contains(&at))
-        };
-        [column.least.as_deref(), column.most.as_deref()].into_iter().flatten().find(outside)
+        let outside = |bound: &&str| time(bound, self.instant).is_some_and(|at| !micros.contains(&at));
+        [&told.least, &told.most]
+            .into_iter()
+            .flatten()
+            .find_map(|fields| fields.text_at(&self.stored).filter(outside).map(str::to_owned))
     }
 }
 

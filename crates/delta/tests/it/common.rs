@@ -2,6 +2,7 @@
 //! over the tables it writes itself, by the sandbox.
 #![allow(clippy::print_stderr)]
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,7 +11,10 @@ use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit,
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use mms_delta::{DeltaError, DeltaTable, FileBatch, ReadOptions, Snapshot, SourceFile, TableShape, read_files};
+use mms_delta::{
+    DeltaError, DeltaTable, FileBatch, LoggedFile, ReadOptions, Snapshot, SourceFile, TableShape, TableTotals,
+    read_files,
+};
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -36,6 +40,14 @@ pub async fn open(table: &Path, version: Option<u64>) -> Result<Snapshot, DeltaE
 
 pub async fn files(snapshot: &Snapshot) -> Vec<SourceFile> {
     snapshot.scan_files().try_collect().await.unwrap()
+}
+
+pub async fn totals(snapshot: &Snapshot) -> TableTotals {
+    let add = |totals: &mut TableTotals, file: &LoggedFile<'_>| {
+        totals.add(file);
+        ControlFlow::Continue(())
+    };
+    snapshot.fold_files(TableTotals::default(), add).await.unwrap()
 }
 
 pub async fn read(shape: &TableShape, files: Vec<SourceFile>) -> Result<Vec<FileBatch>, DeltaError> {

@@ -5,8 +5,10 @@
 mod common;
 mod differential;
 mod handmade;
+mod many_files;
 mod odd_files;
 mod odd_logs;
+mod planning;
 mod real_tables;
 mod refusals;
 mod sample_tables;

@@ -87,9 +87,7 @@ impl Api {
             return Ok(());
         }
         let end = match planned.files {
-            Some((snapshot, units)) => {
-                plan::emit(|| snapshot.scan_files(), &units, self.core.bounds.plan_files, out).await?
-            }
+            Some(files) => files.emit(self.core.bounds.plan_memory, out).await?,
             None => pb::PinEnd::default(),
         };
         // Nobody listens: there is nobody to tell.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mms_databricks::TableInfo;
-use mms_delta::{ColumnMapping, PartitionTotals, Snapshot};
+use mms_delta::{ColumnMapping, Snapshot, TableTotals};
 use mms_mapping::{ColumnRole, MappingError, OWNER_PROPERTY, SourceTable, TablePlan, parse_schema};
 use mms_maxcompute::table::{TableDefinition, TableKind};
 use mms_maxcompute::{ddl, quote};
@@ -17,11 +17,12 @@ pub fn source_table(
     key: &TableKey,
     info: &TableInfo,
     snapshot: &Snapshot,
-    partitions: &[PartitionTotals],
+    totals: &TableTotals,
 ) -> Result<SourceTable, MappingError> {
     let mut nulls: BTreeMap<String, bool> =
         snapshot.partition_columns().iter().map(|column| (column.clone(), false)).collect();
-    for (column, value) in partitions.iter().flat_map(|partition| &partition.values) {
+    let partitions = totals.partitions();
+    for (column, value) in partitions.iter().flat_map(|(_, partition)| &partition.values) {
         if value.as_deref().is_none_or(str::is_empty)
             && let Some(has_null) = nulls.get_mut(column)
         {

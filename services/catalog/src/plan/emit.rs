@@ -1,9 +1,12 @@
-//! Sending the files of a snapshot unit by unit. The log gives them in its own order, so it is read once for each batch
-//! of units whose files fit into memory together; a unit too large for that is passed through as the log has it.
+//! Sending the files of a snapshot unit by unit. They come from the list that was made when the log was read, bucket by bucket:
+//! most units lie in one. Where that list got too large, the log is read once more for each batch of units whose files fit into
+//! memory together, and a unit too large for that is passed through as the log has it.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use futures::TryStreamExt;
-use futures::stream::BoxStream;
-use mms_delta::{ColumnStatistics, DeletionVector, DeltaError, FileStatistics, PartitionValues, SourceFile};
+use mms_delta::{DeltaError, FileList, FilePage, LoggedFile, PartitionValues, Snapshot, SourceFile, TableTotals};
 use mms_proto::catalog::v1 as pb;
 use mms_proto::types::v1 as types;
 use pb::pin_table_response::Part;
@@ -11,6 +14,7 @@ use prost::Message as _;
 use tokio::sync::mpsc;
 use tonic::Status;
 
+use super::message::file_to;
 use super::units::Units;
 use crate::error::{CatalogError, Result};
 use crate::key;
@@ -19,53 +23,246 @@ use crate::scan::facts::count;
 /// Files in one message, and their bytes: statistics make files of wide tables long.
 const FILES_MAX: usize = 1000;
 const BYTES_MAX: usize = 1 << 20;
+/// The part of the memory of a plan that files take while they are put into order.
+const ORDERED: u64 = 4;
 
 /// Where answers go.
 pub type Out = mpsc::Sender<std::result::Result<pb::PinTableResponse, Status>>;
-/// The files of a snapshot in the order of its log.
-pub type Files = BoxStream<'static, std::result::Result<SourceFile, DeltaError>>;
 
-/// Sends all files, and gives what the end of the stream says of them; ends early, without an error, when nobody listens
-/// any more.
-pub async fn emit(replay: impl Fn() -> Files, units: &Units, memory: usize, out: &Out) -> Result<pb::PinEnd> {
-    let mut end = pb::PinEnd::default();
-    for batch in units.batches(memory) {
-        let alone = batch.len() == 1;
-        let mut gathered: Vec<Vec<SourceFile>> = vec![Vec::new(); batch.len()];
-        let mut files = replay();
-        let mut open = Message::default();
-        while let Some(file) = files.try_next().await? {
-            let Some(unit) = units.unit_of(&file.partition_values) else {
-                return Err(CatalogError::Delta(DeltaError::Internal(format!(
-                    "{} was not there when the table was looked at first",
-                    file.shown_path()
-                ))));
-            };
-            if !batch.contains(&unit) {
-                continue;
-            }
-            if alone {
-                if !open.put(unit, file, units, out, &mut end).await? {
-                    return Ok(end);
-                }
-            } else if let Some(slot) = gathered.get_mut(unit - batch.start) {
-                slot.push(file);
-            }
-        }
-        for (unit, mut files) in batch.zip(gathered) {
-            // Stable: within one source partition the order of the log stays.
-            files.sort_by(|a, b| a.partition_values.cmp(&b.partition_values));
-            for file in files {
-                if !open.put(unit, file, units, out, &mut end).await? {
-                    return Ok(end);
-                }
-            }
-        }
-        if !open.send(units, out).await? {
-            return Ok(end);
+/// The files of a snapshot, and where they go.
+pub struct Files {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// What its files add up to.
+    pub totals: Arc<TableTotals>,
+    /// Its files, if they did not take too much memory.
+    pub list: FileList,
+    /// Where they go.
+    pub units: Units,
+}
+
+/// Why sending ended early.
+enum Ended {
+    /// Nobody listens any more.
+    Gone,
+    Failed(CatalogError),
+}
+
+impl<E: Into<CatalogError>> From<E> for Ended {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl Files {
+    /// Sends all files, and gives what the end of the stream says of them; ends early, without an error, when nobody listens
+    /// any more.
+    pub async fn emit(&self, memory: usize, out: &Out) -> Result<pb::PinEnd> {
+        let limit = memory as u64 / ORDERED;
+        let mut sending = Sending::new(&self.totals, &self.units, out);
+        let sent = if self.list.is_whole() {
+            sending.listed(&self.list, limit).await
+        } else {
+            self.read_again(&mut sending, limit).await
+        };
+        match sent {
+            Ok(()) | Err(Ended::Gone) => Ok(sending.end),
+            Err(Ended::Failed(error)) => Err(error),
         }
     }
-    Ok(end)
+
+    async fn read_again(&self, sending: &mut Sending<'_>, limit: u64) -> std::result::Result<(), Ended> {
+        let all: Vec<usize> = (0..self.units.len()).collect();
+        for (units, size) in sending.batches(&self.list, &all, limit) {
+            let wanted = sending.partitions(&units);
+            if size > limit {
+                // One unit alone.
+                let partitions = self.totals.partitions();
+                let mut files = self.snapshot.scan_files();
+                while let Some(file) = files.try_next().await? {
+                    let at = partitions.binary_search_by(|(_, other)| other.values.cmp(&file.partition_values));
+                    let number = at.ok().and_then(|at| partitions.get(at)).map_or(0, |(number, _)| *number);
+                    if wanted.get(number).copied().unwrap_or(false) {
+                        sending.put(number, file).await?;
+                    }
+                }
+            } else {
+                let gathered = Gathered { page: FilePage::default(), totals: self.totals.clone(), error: None };
+                let gathered = self
+                    .snapshot
+                    .fold_files(gathered, move |gathered, file| {
+                        if wanted.get(file.partition).copied().unwrap_or(false) {
+                            gathered.take(file);
+                        }
+                        if gathered.error.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                    })
+                    .await?;
+                gathered.error.map_or(Ok(()), |error| Err(Ended::from(error)))?;
+                sending.page(gathered.page).await?;
+            }
+            sending.send().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Files of a batch of units, out of a further reading of the log.
+struct Gathered {
+    page: FilePage,
+    totals: Arc<TableTotals>,
+    error: Option<DeltaError>,
+}
+
+impl Gathered {
+    fn take(&mut self, file: &LoggedFile<'_>) {
+        let known = self.totals.partition(file.partition).map_or(&[][..], |partition| partition.values.as_slice());
+        self.error = if known == file.partition_values {
+            self.page.add(file).err()
+        } else {
+            Some(DeltaError::Internal(format!("{} was in another partition at first", file.shown_path())))
+        };
+    }
+}
+
+/// Sending under way.
+struct Sending<'a> {
+    totals: &'a TableTotals,
+    units: &'a Units,
+    /// Source partitions of each unit.
+    sources: Vec<Vec<usize>>,
+    /// The place of each source partition in the order of their values.
+    ranks: Vec<usize>,
+    open: Message,
+    end: pb::PinEnd,
+    out: &'a Out,
+}
+
+/// Units whose files are put into order together, and the bytes that they take.
+type Batch = (Vec<usize>, u64);
+
+impl<'a> Sending<'a> {
+    fn new(totals: &'a TableTotals, units: &'a Units, out: &'a Out) -> Self {
+        let mut ranks = vec![0; totals.numbers()];
+        for (rank, (number, _)) in totals.partitions().into_iter().enumerate() {
+            if let Some(found) = ranks.get_mut(number) {
+                *found = rank;
+            }
+        }
+        let (open, end) = (Message::default(), pb::PinEnd::default());
+        Self { totals, units, sources: units.sources(), ranks, open, end, out }
+    }
+
+    /// Sends what is on the list: units that lie in one bucket with those of the same, and all others after them.
+    async fn listed(&mut self, list: &FileList, limit: u64) -> std::result::Result<(), Ended> {
+        let mut homes: Vec<Vec<usize>> = vec![Vec::new(); list.buckets().len()];
+        let mut spread = Vec::new();
+        for (unit, sources) in self.sources.iter().enumerate() {
+            let mut buckets = sources.iter().map(|partition| FileList::bucket_of(*partition));
+            let first = buckets.next().unwrap_or(0);
+            match homes.get_mut(first).filter(|_| buckets.all(|bucket| bucket == first)) {
+                Some(home) => home.push(unit),
+                None => spread.push(unit),
+            }
+        }
+        let work = homes.into_iter().enumerate().map(|(bucket, units)| (bucket..bucket + 1, units));
+        for (buckets, units) in work.chain([(list.buckets(), spread)]) {
+            for (units, size) in self.batches(list, &units, limit) {
+                let wanted = self.partitions(&units);
+                let wanted = |partition: usize| wanted.get(partition).copied().unwrap_or(false);
+                if size <= limit {
+                    self.page(list.gather(buckets.clone(), wanted)?).await?;
+                } else {
+                    // One unit alone.
+                    for page in buckets.clone().flat_map(|bucket| list.pages(bucket)) {
+                        self.page(page?.only(wanted)).await?;
+                    }
+                }
+                self.send().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Units that fit into memory together, or one alone.
+    fn batches(&self, list: &FileList, units: &[usize], limit: u64) -> Vec<Batch> {
+        let mut batches: Vec<Batch> = Vec::new();
+        for unit in units {
+            let sources = self.sources.get(*unit).map_or(&[][..], Vec::as_slice);
+            let size = sources.iter().map(|partition| list.size_of(*partition)).fold(0, u64::saturating_add);
+            match batches.last_mut().filter(|(_, sum)| sum.saturating_add(size) <= limit) {
+                Some((units, sum)) => {
+                    units.push(*unit);
+                    *sum += size;
+                }
+                None => batches.push((vec![*unit], size)),
+            }
+        }
+        batches
+    }
+
+    /// By the number of a source partition: whether it falls into one of the units.
+    fn partitions(&self, units: &[usize]) -> Vec<bool> {
+        let mut wanted = vec![false; self.totals.numbers().max(1)];
+        for partition in units.iter().filter_map(|unit| self.sources.get(*unit)).flatten() {
+            if let Some(found) = wanted.get_mut(*partition) {
+                *found = true;
+            }
+        }
+        wanted
+    }
+
+    /// Sends files in the order of their units and partitions. Within a source partition the order of the log stays.
+    async fn page(&mut self, mut page: FilePage) -> std::result::Result<(), Ended> {
+        page.sort_by_key(|partition| (self.units.unit_of(partition), self.ranks.get(partition).copied()));
+        for file in page.files(self.totals) {
+            let file = file?;
+            self.put(file.partition, file.into_source_file()).await?;
+        }
+        Ok(())
+    }
+
+    async fn put(&mut self, partition: usize, file: SourceFile) -> std::result::Result<(), Ended> {
+        let Some(unit) = self.units.unit_of(partition) else {
+            let what = format!("{} was not there when the table was looked at first", file.shown_path());
+            return Err(DeltaError::Internal(what).into());
+        };
+        let fits = self.open.unit == unit
+            && self.open.partition == file.partition_values
+            && self.open.files.len() < FILES_MAX
+            && self.open.bytes < BYTES_MAX;
+        if !fits {
+            self.send().await?;
+        }
+        self.end.file_count += 1;
+        self.end.size_bytes += count(file.size);
+        if self.open.files.is_empty() {
+            self.open.unit = unit;
+            self.open.partition.clone_from(&file.partition_values);
+        }
+        let file = file_to(file)?;
+        self.open.bytes += file.encoded_len();
+        self.open.files.push(file);
+        Ok(())
+    }
+
+    /// Sends the message that is open.
+    async fn send(&mut self) -> std::result::Result<(), Ended> {
+        let open = std::mem::take(&mut self.open);
+        if open.files.is_empty() {
+            return if self.out.is_closed() { Err(Ended::Gone) } else { Ok(()) };
+        }
+        let target = self.units.units().get(open.unit).map(|unit| unit.target.as_slice()).unwrap_or_default();
+        let value = |(column, value): &(String, String)| types::PartitionValue {
+            column: column.clone(),
+            value: value.clone(),
+            is_null: false,
+        };
+        let source_partition = if open.partition.is_empty() { String::new() } else { key::segment(&open.partition)? };
+        let files =
+            pb::UnitFiles { target_partition: target.iter().map(value).collect(), source_partition, files: open.files };
+        let sent = self.out.send(Ok(pb::PinTableResponse { part: Some(Part::Files(files)) })).await;
+        sent.map_err(|_| Ended::Gone)
+    }
 }
 
 /// The message being filled: files of one source partition of one unit.
@@ -75,104 +272,6 @@ struct Message {
     partition: PartitionValues,
     files: Vec<types::SourceFile>,
     bytes: usize,
-}
-
-impl Message {
-    /// Adds a file; false when nobody listens any more.
-    async fn put(
-        &mut self,
-        unit: usize,
-        file: SourceFile,
-        units: &Units,
-        out: &Out,
-        end: &mut pb::PinEnd,
-    ) -> Result<bool> {
-        let fits = self.unit == unit
-            && self.partition == file.partition_values
-            && self.files.len() < FILES_MAX
-            && self.bytes < BYTES_MAX;
-        if !self.files.is_empty() && !fits && !self.send(units, out).await? {
-            return Ok(false);
-        }
-        self.unit = unit;
-        self.partition.clone_from(&file.partition_values);
-        end.file_count += 1;
-        end.size_bytes += count(file.size);
-        let file = file_to(file)?;
-        self.bytes += file.encoded_len();
-        self.files.push(file);
-        Ok(true)
-    }
-
-    async fn send(&mut self, units: &Units, out: &Out) -> Result<bool> {
-        if self.files.is_empty() {
-            return Ok(!out.is_closed());
-        }
-        self.bytes = 0;
-        let target = units.units().get(self.unit).map(|unit| unit.target.as_slice()).unwrap_or_default();
-        let value = |(column, value): &(String, String)| types::PartitionValue {
-            column: column.clone(),
-            value: value.clone(),
-            is_null: false,
-        };
-        let source_partition = if self.partition.is_empty() { String::new() } else { key::segment(&self.partition)? };
-        let files = pb::UnitFiles {
-            target_partition: target.iter().map(value).collect(),
-            source_partition,
-            files: std::mem::take(&mut self.files),
-        };
-        Ok(out.send(Ok(pb::PinTableResponse { part: Some(Part::Files(files)) })).await.is_ok())
-    }
-}
-
-fn file_to(file: SourceFile) -> Result<types::SourceFile> {
-    let value = |(column, value): (String, Option<String>)| types::PartitionValue {
-        column,
-        is_null: value.is_none(),
-        value: value.unwrap_or_default(),
-    };
-    Ok(types::SourceFile {
-        path: file.path,
-        size_bytes: count(file.size),
-        row_count: file.rows.map(count),
-        partition_values: file.partition_values.into_iter().map(value).collect(),
-        deletion_vector: file.deletion_vector.map(vector_to).transpose()?,
-        statistics: file.statistics.map(statistics_to),
-    })
-}
-
-fn vector_to(vector: DeletionVector) -> Result<types::DeletionVector> {
-    use types::DeletionVectorStorage as Storage;
-    let storage = match vector.storage_type.as_str() {
-        "u" => Storage::Relative,
-        "p" => Storage::Absolute,
-        "i" => Storage::Inline,
-        other => {
-            let what = format!("a deletion vector of storage type {other:?} is in no version of the Delta protocol");
-            return Err(CatalogError::Delta(DeltaError::Internal(what)));
-        }
-    };
-    Ok(types::DeletionVector {
-        storage: storage as i32,
-        path_or_inline: vector.path_or_inline,
-        offset: vector.offset,
-        size_bytes: vector.size_in_bytes,
-        cardinality: count(vector.cardinality),
-    })
-}
-
-fn statistics_to(told: FileStatistics) -> types::FileStatistics {
-    let column = |column: ColumnStatistics| types::ColumnStatistics {
-        path: column.path,
-        null_count: column.nulls.map(count),
-        min_value: column.least.unwrap_or_default(),
-        max_value: column.most.unwrap_or_default(),
-    };
-    types::FileStatistics {
-        row_count: told.rows.map(count),
-        tight_bounds: told.tight,
-        columns: told.columns.into_iter().map(column).collect(),
-    }
 }
 
 #[cfg(test)]

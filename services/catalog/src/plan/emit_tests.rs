@@ -1,11 +1,12 @@
-use futures::{StreamExt, stream};
-use mms_delta::TableTotals;
+use mms_delta::{DeltaTable, LoggedFile};
 use mms_mapping::{CharacterMap, PartitionLevel, PartitionMapping, SparkType};
 use mms_maxcompute::name::ColumnName;
 use mms_maxcompute::types::DataType;
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
+use crate::plan::survey;
 
 /// `p` partitions the target; `q`, as a seventh level would, does not.
 fn mapping(partitioned: bool) -> PartitionMapping {
@@ -18,66 +19,84 @@ fn mapping(partitioned: bool) -> PartitionMapping {
     PartitionMapping { levels: if partitioned { vec![level] } else { Vec::new() }, characters: CharacterMap::default() }
 }
 
-fn files(spec: &[(u8, u8)]) -> Vec<SourceFile> {
-    let file = |(number, (p, q)): (usize, &(u8, u8))| SourceFile {
-        path: format!("f{number}"),
-        size: 1,
-        rows: Some(1),
-        partition_values: vec![
-            ("p".to_owned(), (*p > 0).then(|| format!("v{p}"))),
-            ("q".to_owned(), Some(q.to_string())),
-        ],
-        deletion_vector: None,
-        statistics: None,
-    };
-    spec.iter().enumerate().map(file).collect()
+/// A table partitioned by `p` and `q`, of these files in one commit each; the newest is so long that a list without memory lets
+/// go of all.
+async fn snapshot(folder: &std::path::Path, spec: &[(u8, u8)]) -> Snapshot {
+    let log = folder.join("_delta_log");
+    std::fs::create_dir_all(&log).unwrap();
+    let column = |name: &str| json!({ "name": name, "type": "string", "nullable": true, "metadata": {} });
+    let schema = json!({ "type": "struct", "fields": [column("p"), column("q"), column("v")] }).to_string();
+    let first = [
+        json!({ "protocol": { "minReaderVersion": 1, "minWriterVersion": 2 } }),
+        json!({ "metaData": { "id": "1", "format": { "provider": "parquet", "options": {} }, "schemaString": schema,
+            "partitionColumns": ["p", "q"], "configuration": {}, "createdTime": 0 } }),
+    ];
+    let line = |actions: &[serde_json::Value]| actions.iter().map(|action| format!("{action}\n")).collect::<String>();
+    std::fs::write(log.join("00000000000000000000.json"), line(&first)).unwrap();
+    for (number, (p, q)) in spec.iter().enumerate() {
+        let p = (*p > 0).then(|| format!("v{p}"));
+        let long = if number + 1 == spec.len() { 70_000 } else { 0 };
+        let stats = json!({ "numRecords": 1, "minValues": { "v": "a" }, "of": "x".repeat(long) }).to_string();
+        let add = json!({ "add": { "path": format!("f{number}"), "partitionValues": { "p": p, "q": q.to_string() }, "size": 1,
+            "modificationTime": 0, "dataChange": true, "stats": stats } });
+        std::fs::write(log.join(format!("{:020}.json", number + 1)), line(&[add])).unwrap();
+    }
+    let root = url::Url::from_directory_path(folder.canonicalize().unwrap()).unwrap();
+    let store = Arc::new(object_store::local::LocalFileSystem::new());
+    DeltaTable::open(store, &root, None).await.unwrap()
 }
 
-fn units(files: &[SourceFile], partitioned: bool) -> Units {
-    let totals: TableTotals = files.iter().collect();
+async fn files(snapshot: &Snapshot, partitioned: bool, whole: bool) -> Files {
     let mut notes = Vec::new();
-    let partitions: Vec<_> = totals.partitions().collect();
-    let units = Units::of(&mapping(partitioned), &partitions, files.len() as u64, &mut notes);
+    let survey = survey::files(snapshot, if whole { usize::MAX } else { 0 }).await.unwrap();
+    assert_eq!(survey.list.is_whole(), whole || survey.totals.all().files == 0);
+    let units = Units::of(&mapping(partitioned), &survey.totals, &mut notes);
     assert_eq!(notes, []);
-    units
+    Files { snapshot: snapshot.clone(), totals: Arc::new(survey.totals), list: survey.list, units }
 }
 
-fn emitted(files: &[SourceFile], units: &Units, memory: usize) -> Vec<pb::UnitFiles> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(async {
-        let (out, mut answers) = mpsc::channel::<std::result::Result<pb::PinTableResponse, Status>>(1);
-        let replay = || stream::iter(files.to_vec()).map(Ok).boxed();
-        let read = async {
-            let mut messages = Vec::new();
-            while let Some(answer) = answers.recv().await {
-                match answer.unwrap().part {
-                    Some(Part::Files(files)) => messages.push(files),
-                    other => panic!("{other:?}"),
-                }
+async fn emitted(files: &Files, memory: usize) -> (Vec<pb::UnitFiles>, pb::PinEnd) {
+    let (out, mut answers) = mpsc::channel::<std::result::Result<pb::PinTableResponse, Status>>(1);
+    let read = async {
+        let mut messages = Vec::new();
+        while let Some(answer) = answers.recv().await {
+            match answer.unwrap().part {
+                Some(Part::Files(files)) => messages.push(files),
+                other => panic!("{other:?}"),
             }
-            messages
-        };
-        let send = async {
-            emit(replay, units, memory, &out).await.unwrap();
-            drop(out);
-        };
-        tokio::join!(read, send).0
-    })
+        }
+        messages
+    };
+    let send = async {
+        let end = files.emit(memory, &out).await.unwrap();
+        drop(out);
+        end
+    };
+    tokio::join!(read, send)
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     #[test]
     fn every_file_once_and_units_together(
-        spec in proptest::collection::vec((0_u8..4, 0_u8..3), 0..40),
-        memory in 1_usize..20,
+        spec in proptest::collection::vec((0_u8..4, 0_u8..90), 1..30),
+        memory in 1_usize..8_000,
         partitioned in any::<bool>(),
+        whole in any::<bool>(),
     ) {
-        let files = files(&spec);
-        let units = units(&files, partitioned);
-        let messages = emitted(&files, &units, memory);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (messages, again, end) = runtime.block_on(async {
+            let snapshot = snapshot(folder.path(), &spec).await;
+            let files = files(&snapshot, partitioned, whole).await;
+            let (messages, end) = emitted(&files, memory).await;
+            (messages, emitted(&files, memory).await.0, end)
+        });
+        prop_assert_eq!(end, pb::PinEnd { file_count: spec.len() as i64, size_bytes: spec.len() as i64 });
         let mut paths: Vec<String> = messages.iter().flat_map(|m| m.files.iter().map(|f| f.path.clone())).collect();
         paths.sort();
-        let mut expected: Vec<String> = files.iter().map(|f| f.path.clone()).collect();
+        let mut expected: Vec<String> = (0..spec.len()).map(|number| format!("f{number}")).collect();
         expected.sort();
         prop_assert_eq!(paths, expected, "each file exactly once");
 
@@ -92,39 +111,52 @@ proptest! {
                 let own: PartitionValues = file.partition_values.iter()
                     .map(|v| (v.column.clone(), (!v.is_null).then(|| v.value.clone()))).collect();
                 prop_assert_eq!(&key::segment(&own).unwrap(), &message.source_partition);
+                let number: usize = file.path.trim_start_matches('f').parse().unwrap();
+                let (p, q) = spec[number];
+                prop_assert_eq!(own, vec![
+                    ("p".to_owned(), (p > 0).then(|| format!("v{p}"))), ("q".to_owned(), Some(q.to_string())),
+                ]);
+                prop_assert_eq!(file.row_count, Some(1));
+                prop_assert_eq!(file.statistics.as_ref().map(|told| told.columns.len()), Some(1));
             }
         }
-        prop_assert_eq!(messages, emitted(&files, &units, memory), "the same files in the same order");
+        prop_assert_eq!(messages, again, "the same files in the same order");
     }
+}
 
-    #[test]
-    fn batches_cover_all_units_in_order(spec in proptest::collection::vec((0_u8..6, 0_u8..2), 0..60), memory in 1_usize..30) {
-        let units = units(&files(&spec), true);
-        let batches = units.batches(memory);
-        prop_assert_eq!(batches.iter().cloned().flatten().collect::<Vec<_>>(), (0..units.len()).collect::<Vec<_>>());
-        for batch in batches {
-            let sum: u64 = units.units()[batch.clone()].iter().map(|unit| unit.files).sum();
-            prop_assert!(batch.len() == 1 || sum <= memory as u64);
-        }
-    }
+#[tokio::test]
+async fn a_unit_of_many_partitions_comes_in_few_messages() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec: Vec<(u8, u8)> = (0..300_u16).map(|number| ((number % 3) as u8, (number % 100) as u8)).collect();
+    let snapshot = snapshot(folder.path(), &spec).await;
+    let files = files(&snapshot, false, true).await;
+    assert_eq!(emitted(&files, usize::MAX).await.0.len(), 300, "each partition of its own");
+    let spec = vec![(1, 1); 300];
+    let one = tempfile::tempdir().unwrap();
+    let snapshot = self::snapshot(one.path(), &spec).await;
+    assert_eq!(emitted(&self::files(&snapshot, true, true).await, 4_000).await.0.len(), 1);
 }
 
 #[test]
 fn values_that_fall_together_are_a_blocker() {
     let mut clashing = mapping(true);
     clashing.characters = CharacterMap::new([("/".to_owned(), "_".to_owned())].into()).unwrap();
-    let file = |value: &str| SourceFile {
-        path: value.to_owned(),
-        size: 1,
-        rows: None,
-        partition_values: vec![("p".to_owned(), Some(value.to_owned()))],
-        deletion_vector: None,
-        statistics: None,
-    };
-    let totals: TableTotals = [file("a/b"), file("a_b"), file("a=c")].iter().collect();
-    let partitions: Vec<_> = totals.partitions().collect();
+    let mut totals = TableTotals::default();
+    for (partition, value) in ["a/b", "a_b", "a=c"].into_iter().enumerate() {
+        let partition_values = &[("p".to_owned(), Some(value.to_owned()))];
+        let (size, rows) = (1, None);
+        totals.add(&LoggedFile {
+            path: value,
+            size,
+            rows,
+            partition,
+            partition_values,
+            deletion_vector: None,
+            stats: None,
+        });
+    }
     let mut notes = Vec::new();
-    Units::of(&clashing, &partitions, 3, &mut notes);
+    Units::of(&clashing, &totals, &mut notes);
     let found: Vec<_> = notes.iter().map(|note| note.to_pb("t").reason()).collect();
     use types::FindingReason as Reason;
     let expected = [Reason::PartitionValueUnsupported, Reason::PartitionValueRenamed, Reason::PartitionClash];

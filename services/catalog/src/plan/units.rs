@@ -1,9 +1,8 @@
-//! Target units: which source partitions move together, and which units fit into memory together. Pure.
+//! Target units: which source partitions move together. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
-use mms_delta::{PartitionTotals, PartitionValues};
+use mms_delta::TableTotals;
 use mms_mapping::{MappedPartition, PARTITIONS_MAX, PartitionMapping, partition_clashes};
 
 use mms_proto::FindingReason;
@@ -19,29 +18,30 @@ const TOLD: usize = 10;
 pub struct Unit {
     /// Target column and value, by level.
     pub target: Vec<(String, String)>,
-    /// Files that fall into it.
-    pub files: u64,
 }
 
 /// All units of a table, in the order of their target partitions.
 #[derive(Debug, Clone, Default)]
 pub struct Units {
     units: Vec<Unit>,
-    by_source: BTreeMap<PartitionValues, usize>,
+    /// By the number of a source partition.
+    by_source: Vec<Option<usize>>,
 }
 
 impl Units {
     /// Groups the partitions of a source by where they go.
-    pub fn of(mapping: &PartitionMapping, partitions: &[PartitionTotals], files: u64, notes: &mut Vec<Note>) -> Self {
+    pub fn of(mapping: &PartitionMapping, totals: &TableTotals, notes: &mut Vec<Note>) -> Self {
         if mapping.levels.is_empty() {
-            let by_source = partitions.iter().map(|partition| (partition.values.clone(), 0)).collect();
-            return Self { units: vec![Unit { target: Vec::new(), files }], by_source };
+            // Files of an unpartitioned source are all of number 0.
+            let by_source = vec![Some(0); totals.numbers().max(1)];
+            return Self { units: vec![Unit { target: Vec::new() }], by_source };
         }
+        let partitions = totals.partitions();
         let mut refused = Vec::new();
-        let mut mapped: Vec<(MappedPartition, &PartitionTotals)> = Vec::with_capacity(partitions.len());
-        for partition in partitions {
+        let mut mapped: Vec<(MappedPartition, usize)> = Vec::with_capacity(partitions.len());
+        for (number, partition) in partitions {
             match mapping.map(&partition.values.iter().cloned().collect()) {
-                Ok(target) => mapped.push((target, partition)),
+                Ok(target) => mapped.push((target, number)),
                 Err(error) => refused.push(error.to_string()),
             }
         }
@@ -54,17 +54,19 @@ impl Units {
             .map(|clash| format!("different partitions would become {}: {:?}", clash.target, clash.sources));
         let remedy = "map the characters of partition values so that different values stay different";
         tell(FindingReason::PartitionClash, clashes.collect(), remedy, notes);
-        let mut grouped: BTreeMap<_, Vec<&PartitionTotals>> = BTreeMap::new();
+        let mut grouped: BTreeMap<_, Vec<usize>> = BTreeMap::new();
         for (target, partition) in mapped {
             grouped.entry(target.target).or_default().push(partition);
         }
-        let mut all = Self::default();
+        let mut all = Self { units: Vec::with_capacity(grouped.len()), by_source: vec![None; totals.numbers()] };
         for (target, sources) in grouped {
-            let number = all.units.len();
-            let files = sources.iter().map(|source| source.totals.files).sum();
-            all.by_source.extend(sources.into_iter().map(|source| (source.values.clone(), number)));
+            for source in sources {
+                if let Some(unit) = all.by_source.get_mut(source) {
+                    *unit = Some(all.units.len());
+                }
+            }
             let target = target.0.into_iter().map(|(column, value)| (column.to_string(), value)).collect();
-            all.units.push(Unit { target, files });
+            all.units.push(Unit { target });
         }
         if all.units.len() as u64 > PARTITIONS_MAX {
             notes.push(Note::blocker(
@@ -87,31 +89,24 @@ impl Units {
     }
 
     /// The number of the unit that a source partition falls into.
-    pub fn unit_of(&self, partition: &PartitionValues) -> Option<usize> {
-        // Files of an unpartitioned source are not listed by partition.
-        if partition.is_empty() && self.units.len() == 1 { Some(0) } else { self.by_source.get(partition).copied() }
+    pub fn unit_of(&self, partition: usize) -> Option<usize> {
+        self.by_source.get(partition).copied().flatten()
     }
 
-    /// Units whose files are gathered in one reading of the log: at most so many files together, or one unit alone.
-    pub fn batches(&self, files: usize) -> Vec<Range<usize>> {
-        let limit = files as u64;
-        let (mut batches, mut begin, mut sum) = (Vec::new(), 0, 0_u64);
-        for (number, unit) in self.units.iter().enumerate() {
-            if number > begin && sum.saturating_add(unit.files) > limit {
-                batches.push(begin..number);
-                (begin, sum) = (number, 0);
+    /// The source partitions of each unit, by their numbers.
+    pub fn sources(&self) -> Vec<Vec<usize>> {
+        let mut sources = vec![Vec::new(); self.units.len()];
+        for (partition, unit) in self.by_source.iter().enumerate() {
+            if let Some(found) = unit.and_then(|unit| sources.get_mut(unit)) {
+                found.push(partition);
             }
-            sum = sum.saturating_add(unit.files);
         }
-        if begin < self.units.len() {
-            batches.push(begin..self.units.len());
-        }
-        batches
+        sources
     }
 }
 
 /// One note of all values that arrive under another text, with the first few.
-fn tell_rewritten(mapping: &PartitionMapping, mapped: &[(MappedPartition, &PartitionTotals)], notes: &mut Vec<Note>) {
+fn tell_rewritten(mapping: &PartitionMapping, mapped: &[(MappedPartition, usize)], notes: &mut Vec<Note>) {
     let all: BTreeSet<_> = mapped.iter().flat_map(|(target, _)| mapping.rewritten(target)).collect();
     if all.is_empty() {
         return;

@@ -1,10 +1,9 @@
 //! What the source says of one table: the workspace's description turned into records, and the Delta log added up.
 
-use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
-use futures::TryStreamExt;
 use mms_databricks::{TableInfo, TableKind};
-use mms_delta::{PartitionValues, Snapshot, SourceFile, TableTotals};
+use mms_delta::{LoggedFile, Snapshot, TableTotals};
 use mms_proto::catalog::v1 as pb;
 use sha2::{Digest, Sha256};
 
@@ -105,27 +104,15 @@ pub fn add_log(facts: &mut TableFacts, snapshot: &Snapshot) {
 
 /// Adds up the files of a snapshot, table and partitions. Memory grows with partitions, which are bounded.
 pub async fn add_files(facts: &mut TableFacts, snapshot: &Snapshot) -> Result<Vec<FoundPartition>> {
-    let mut totals = TableTotals::default();
-    let mut digests: BTreeMap<PartitionValues, u128> = BTreeMap::new();
-    let mut files = snapshot.scan_files();
-    while let Some(file) = files.try_next().await? {
-        totals.add(&file);
-        if !file.partition_values.is_empty() {
-            // A sum, so that the order of the log does not matter.
-            let digest = digest_of(&file);
-            let sum = digests.entry(file.partition_values).or_default();
-            *sum = sum.wrapping_add(digest);
-            if digests.len() > PARTITIONS_MAX {
-                let what = format!("the table has more than {PARTITIONS_MAX} partitions");
-                return Err(CatalogError::TooLarge { what, limit: PARTITIONS_MAX as u64 });
-            }
-        }
+    let sums = snapshot.fold_files(Sums::default(), Sums::add).await?;
+    if let Some(error) = sums.error {
+        return Err(error);
     }
-    let all = totals.all();
+    let all = sums.totals.all();
     facts.size_bytes = Some(count(all.bytes));
     facts.row_count = all.rows.map(count);
-    let found = totals.partitions().map(|partition| {
-        let digest = digests.get(&partition.values).copied().unwrap_or_default();
+    let found = sums.totals.partitions().into_iter().map(|(number, partition)| {
+        let digest = sums.digests.get(number).copied().unwrap_or_default();
         Ok(FoundPartition {
             segment: key::segment(&partition.values)?,
             file_count: count(partition.totals.files),
@@ -137,8 +124,40 @@ pub async fn add_files(facts: &mut TableFacts, snapshot: &Snapshot) -> Result<Ve
     found.collect()
 }
 
+/// What the files of a table add up to, while they go by.
+#[derive(Default)]
+struct Sums {
+    totals: TableTotals,
+    /// By the number of a partition.
+    digests: Vec<u128>,
+    error: Option<CatalogError>,
+}
+
+impl Sums {
+    fn add(&mut self, file: &LoggedFile<'_>) -> ControlFlow<()> {
+        self.totals.add(file);
+        if !file.partition_values.is_empty() {
+            self.digests.resize(self.totals.numbers(), 0);
+            if let Some(sum) = self.digests.get_mut(file.partition) {
+                // A sum, so that the order of the log does not matter.
+                *sum = sum.wrapping_add(digest_of(file));
+            }
+        }
+        self.error = too_many_partitions(&self.totals);
+        if self.error.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+/// Whether a table has more partitions than are kept of one.
+pub fn too_many_partitions(totals: &TableTotals) -> Option<CatalogError> {
+    (totals.numbers() > PARTITIONS_MAX).then(|| {
+        let what = format!("the table has more than {PARTITIONS_MAX} partitions");
+        CatalogError::TooLarge { what, limit: PARTITIONS_MAX as u64 }
+    })
+}
+
 /// What makes a file of a partition another one: its path, and which of its rows are deleted.
-fn digest_of(file: &SourceFile) -> u128 {
+fn digest_of(file: &LoggedFile<'_>) -> u128 {
     let mut hash = Sha256::new();
     hash.update(file.path.as_bytes());
     if let Some(vector) = &file.deletion_vector {
