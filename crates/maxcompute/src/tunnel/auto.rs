@@ -22,6 +22,8 @@ const PACKING_GUESS: f64 = 2.0;
 const WORTH: f64 = 0.75;
 /// What compresses to more than this part of itself is not worth the time.
 const PACKS: f64 = 0.95;
+/// Tries in a row that compressed blocks must win before they are used: one may be luck, or a machine that was busy.
+const WINS: u32 = 2;
 /// Measurements between two tries of the other way, at first and at most.
 const PAUSE: [u32; 2] = [8, 64];
 /// A cost that changed by this factor, and by so many ms a MiB, is another link: what was found before is not true of it.
@@ -183,6 +185,8 @@ pub struct AutoCodec {
     /// Measurements since the last try ended, and how many there must be before the next.
     since: u32,
     pause: u32,
+    /// Tries in a row that the other way won.
+    wins: u32,
     /// What the way in use cost then.
     then: Option<Cost>,
 }
@@ -200,6 +204,7 @@ impl AutoCodec {
             trying: false,
             since: 0,
             pause: PAUSE[0],
+            wins: 0,
             then: None,
         }
     }
@@ -253,7 +258,7 @@ impl AutoCodec {
         let Some(plain) = self.plain.cost else { return };
         let packing = self.packed.cost.map_or(PACKING_GUESS, |cost| cost.packing);
         if plain.total() * WORTH <= packing {
-            self.trying = false;
+            (self.trying, self.wins, self.pause) = (false, 0, self.pause.max(PAUSE[0]));
             self.reason = Reason::LinkKeepsUp { plain };
         } else {
             let never = self.packed.cost.is_none();
@@ -276,8 +281,15 @@ impl AutoCodec {
         let (Some(plain), Some(packed)) = (self.plain.cost, self.packed.cost) else { return };
         let factor = if self.packs { 1.0 } else { WORTH };
         let pays = packed.ratio <= PACKS && packed.total() < plain.total() * factor;
+        self.wins = if pays && !self.packs { self.wins + 1 } else { 0 };
+        if (1..WINS).contains(&self.wins) {
+            // Once more, after the way in use was measured again.
+            self.reason = Reason::Trying { plain };
+            self.pause = 1;
+            return self.rest();
+        }
         if pays == self.packs {
-            self.pause = (self.pause * 2).min(PAUSE[1]);
+            self.pause = (self.pause * 2).clamp(PAUSE[0], PAUSE[1]);
         } else {
             self.pause = PAUSE[0];
         }
@@ -292,7 +304,7 @@ impl AutoCodec {
     }
 
     fn use_plain(&mut self, reason: Reason) {
-        (self.packs, self.reason, self.pause) = (false, reason, PAUSE[0]);
+        (self.packs, self.reason, self.pause, self.wins) = (false, reason, PAUSE[0], 0);
         self.rest();
     }
 
