@@ -4,6 +4,7 @@ mod again;
 mod blocks;
 mod canary;
 mod chaos;
+mod codec;
 mod contract_is_whole;
 mod databricks_sdk;
 mod demo;

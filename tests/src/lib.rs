@@ -21,6 +21,7 @@ pub mod peers;
 pub mod process;
 pub mod raw;
 pub mod sandbox;
+pub mod slow_link;
 pub mod suite;
 pub mod tables;
 /// Messages made by hand, as the contract's own tests make them.

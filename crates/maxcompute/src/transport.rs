@@ -97,6 +97,11 @@ impl Transport {
         Self { http, endpoint, account, region, retry, v2_only, clock_offset }
     }
 
+    #[cfg(feature = "arrow")]
+    pub fn endpoint(&self) -> &str {
+        self.endpoint.as_str()
+    }
+
     pub fn retry(&self) -> &RetryPolicy {
         &self.retry
     }

@@ -3,9 +3,11 @@
 //! Upload: [`Tunnel::create_upload`] makes an [`UploadSession`], [`UploadSession::open_block`] a [`BlockWriter`] that streams;
 //! nothing is visible before [`UploadSession::commit`]. Download: [`Tunnel::create_download`].
 
+mod auto;
 mod block;
 mod codec;
 mod download;
+mod encode;
 mod frame;
 mod schema;
 mod upload;
@@ -15,10 +17,12 @@ use std::sync::Arc;
 
 use mms_http::Method;
 
+pub use auto::{AutoCodec, Cost, Reason};
 pub use block::{BlockAdvice, BlockError, BlockReceipt, BlockWriter};
 pub use codec::Codec;
 pub use download::{ArrowReader, DownloadSession};
-pub use frame::{CHUNK_BYTES, FrameError, Framer, Unframer};
+pub use encode::{BlockEncoder, Encoded, Pieces};
+pub use frame::{CHUNK_BYTES, FrameError, Unframer};
 pub use schema::{BatchMismatch, arrow_schema, arrow_type, check_batch};
 pub use upload::{PartitionMode, SessionInfo, UploadSession, WriteMode};
 
@@ -45,6 +49,12 @@ impl Project {
 }
 
 impl Tunnel {
+    /// Where it is: the link that its blocks take.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        self.transport.endpoint()
+    }
+
     /// A request about a table, or one partition of it, with what every such request carries.
     fn call(&self, method: Method, table: &TableRef, partition: Option<&PartitionSpec>) -> Call {
         let mut path = vec!["projects", table.project.as_str()];

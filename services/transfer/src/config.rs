@@ -1,6 +1,5 @@
 //! What can be configured here, besides the frame.
 
-use mms_maxcompute::tunnel::Codec;
 use mms_server::{ClientConfig, Faults, FrameConfig, ServiceConfig};
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +17,7 @@ pub struct Config {
     pub pool: String,
     /// Tasks it runs at once.
     pub slots: usize,
-    /// How blocks are compressed on their way.
+    /// How blocks are compressed on their way; each task's log says which codec it was, and why.
     pub codec: BlockCodec,
     /// Bytes of Arrow data after which a block ends. A service takes at most 20,000 blocks a session and 10 MB/s a block.
     pub block_bytes: u64,
@@ -32,26 +31,20 @@ pub struct Config {
     pub allow_loopback: bool,
 }
 
-/// Compression of blocks.
+/// Compression of blocks: those that the tunnel takes, by name, or the choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BlockCodec {
+    /// LZ4 where the link is the bottleneck, as they are where it is not, by what the last blocks measured.
+    Auto,
     /// As they are.
     None,
-    /// Zstandard.
-    Zstd,
     /// LZ4 frames, which every client of the vendor speaks.
     Lz4,
-}
-
-impl From<BlockCodec> for Codec {
-    fn from(codec: BlockCodec) -> Self {
-        match codec {
-            BlockCodec::None => Self::None,
-            BlockCodec::Zstd => Self::Zstd,
-            BlockCodec::Lz4 => Self::Lz4,
-        }
-    }
+    /// Zstandard.
+    Zstd,
+    /// zlib.
+    Deflate,
 }
 
 impl Default for Config {
@@ -62,7 +55,7 @@ impl Default for Config {
             worker_id: None,
             pool: String::new(),
             slots: 2,
-            codec: BlockCodec::Lz4,
+            codec: BlockCodec::Auto,
             block_bytes: 256 << 20,
             slot_memory_bytes: 512 << 20,
             allow_local_files: false,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use mms_proto::scheduler::v1 as pb;
 use tokio_util::sync::CancellationToken;
 
+use crate::codecs::Codecs;
 use crate::counters::Counters;
 use crate::error::Result;
 use crate::peers::Peers;
@@ -21,10 +22,10 @@ pub struct Me {
 }
 
 /// How rows are moved here.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Compression of blocks.
-    pub codec: mms_maxcompute::tunnel::Codec,
+    pub codecs: Arc<Codecs>,
     /// Bytes after which a block ends.
     pub block_bytes: u64,
     /// Bytes that may be held of a file that is read.

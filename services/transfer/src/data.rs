@@ -1,5 +1,6 @@
 //! DATA: every unit that is not published yet is read from its files, written to a session of its own, and published.
 
+use mms_maxcompute::tunnel::Codec;
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1::{TargetIdentity, TargetUnit};
 
@@ -10,6 +11,9 @@ use crate::publish::{self, Written};
 use crate::source::{Source, shape};
 use crate::target::Target;
 use crate::upload;
+
+/// Lines of the log after which units are moved without a word.
+const LINES_MAX: usize = 90;
 
 /// Moves the units that are left into the table of this identity. None: it stopped between two units, as it was told.
 pub async fn run(
@@ -28,7 +32,7 @@ pub async fn run(
         "reading from storage, publishing {} units through the tunnel",
         run.spec.units.len() - published.len().min(run.spec.units.len())
     )];
-    let mut outcomes = Vec::new();
+    let (mut codec, mut outcomes) = (None, Vec::new());
     let left: Vec<&TargetUnit> = run.spec.units.iter().filter(|unit| !published.contains_key(&unit.index)).collect();
     for (number, unit) in left.iter().copied().enumerate() {
         if run.wind_down.is_cancelled() {
@@ -38,10 +42,15 @@ pub async fn run(
         run.progress.set(before.rows, before.bytes);
         run.progress.set_units(published.len());
         let written = upload::write(run, &source, target, identity, unit, before).await?;
-        if lines.len() < 90 {
+        if lines.len() < LINES_MAX {
             lines.push(describe(unit, &written));
             lines.extend(written.notes.iter().map(|note| format!("unit {}: {note}", unit.index)));
         }
+        let (now, line) = run.settings.codecs.told(source.tunnel.endpoint());
+        if codec != Some(now) && lines.len() < LINES_MAX {
+            lines.push(line);
+        }
+        codec = Some(now);
         let untold = publish::publish(run, target, identity, unit, written).await?;
         let done = if number + 1 < left.len() {
             untold.tell(run).await?
@@ -51,6 +60,10 @@ pub async fn run(
             done
         };
         published.insert(unit.index, done);
+    }
+    if codec.is_some() {
+        lines.push(run.settings.codecs.told(source.tunnel.endpoint()).1);
+        lines.dedup();
     }
     let all = totals(published);
     run.progress.set(all.rows, all.bytes);
@@ -72,5 +85,7 @@ pub fn totals(published: &Published) -> pb::UnitResult {
 
 fn describe(unit: &TargetUnit, written: &Written) -> String {
     let wire: u64 = written.blocks.iter().map(|block| block.wire_bytes).sum();
-    format!("unit {}: {} rows in {} blocks, {wire} bytes sent", unit.index, written.rows, written.blocks.len())
+    let packed = written.blocks.iter().filter(|block| block.codec != Codec::None).count();
+    let (unit, rows, blocks) = (unit.index, written.rows, written.blocks.len());
+    format!("unit {unit}: {rows} rows in {blocks} blocks, {packed} of them compressed, {wire} bytes sent")
 }

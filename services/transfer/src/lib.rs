@@ -6,6 +6,7 @@
 
 mod api;
 mod batch;
+mod codecs;
 mod config;
 mod context;
 mod count;
@@ -66,7 +67,7 @@ pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
     let register = worker::registration(id, instance, config.pool.clone(), config.slots, endpoint);
     let transfers = Arc::new(transfers::Transfers::new(format!("workers/{}", register.worker_id)));
     let settings = context::Settings {
-        codec: config.codec.into(),
+        codecs: Arc::new(codecs::Codecs::new(config.codec)),
         block_bytes: config.block_bytes,
         slot_memory_bytes: config.slot_memory_bytes,
         allow_local_files: config.allow_local_files,

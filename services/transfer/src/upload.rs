@@ -40,7 +40,7 @@ pub async fn write(
     identity::still(target, identity).await?;
     let mapping = run.spec.target.as_ref().map(|target| target.columns.as_slice()).unwrap_or_default();
     let shaper = Shaper::new(mapping, &target.definition, session.columns().await?, session.schema().await?)?;
-    let upload = Upload { run, session, shaper, before };
+    let upload = Upload { run, link: source.tunnel.endpoint(), session, shaper, before };
     let mut blocks = Vec::new();
     while upload.more(&mut rows).await? {
         blocks.push(upload.block(u32::try_from(blocks.len()).unwrap_or(u32::MAX), &mut rows).await?);
@@ -56,6 +56,8 @@ pub async fn write(
 
 struct Upload<'a> {
     run: &'a Run,
+    /// By which the codec is chosen.
+    link: &'a str,
     session: UploadSession,
     shaper: Shaper,
     /// What was done before this unit.
@@ -100,7 +102,8 @@ impl Upload<'_> {
 
     /// Sends a block once. Where it ends is decided once: before the server may have the whole of it.
     async fn send(&self, id: u32, rows: &mut Rows<'_>, end: &mut Option<Place>) -> Result<BlockReceipt> {
-        let mut block = self.session.open_block(id, self.run.settings.codec).await?;
+        let codec = self.run.settings.codecs.next(self.link);
+        let mut block = self.session.open_block(id, codec).await?;
         let mut sent = 0;
         let mut until = None;
         loop {
@@ -126,7 +129,9 @@ impl Upload<'_> {
         if !(at.reaches(&decided) && decided.reaches(&at)) {
             return Err(changed(id, &decided, &at));
         }
-        Ok(block.finish().await?)
+        let receipt = block.finish().await?;
+        self.run.settings.codecs.arrived(self.link, &receipt);
+        Ok(receipt)
     }
 }
 

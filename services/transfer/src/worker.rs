@@ -274,7 +274,7 @@ impl Worker {
         let run = Run {
             me: self.me.clone(),
             peers: self.peers.clone(),
-            settings: self.settings,
+            settings: self.settings.clone(),
             counters: self.counters.clone(),
             spec,
             epoch,

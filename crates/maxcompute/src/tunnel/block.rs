@@ -1,13 +1,12 @@
-//! A block on its way: batches are encoded, framed, compressed and sent while they come, never collected. What is held is
-//! the batch at hand, one frame in the compressor and at most [`QUEUE`] pieces that wait for the socket.
+//! A block on its way: what [`BlockEncoder`] makes of batches is sent while they come, never collected. What is held is
+//! the batch at hand, one piece in the encoder and at most [`QUEUE`] pieces that wait for the socket.
 
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use arrow::ipc::MetadataVersion;
-use arrow::ipc::writer::{IpcWriteOptions, StreamEncoder};
 use bytes::Bytes;
 use futures::stream;
 use mms_http::retry::{Classify, RetryClass};
@@ -15,21 +14,19 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::Instrument;
 
-use super::codec::{Codec, Compressor};
-use super::frame::{CHUNK_BYTES, Framer};
+use super::codec::Codec;
+use super::encode::{BlockEncoder, Encoded};
 use super::schema::check_batch;
 use crate::error::{MaxComputeError, RefusalKind};
 use crate::transport::{Call, Transport};
 
 /// Pieces that may wait for the socket.
 const QUEUE: usize = 2;
-/// The least size of a piece but the last.
-const PIECE_BYTES: usize = 64 * 1024;
 /// The most bytes of the server's answer that are read.
 const ANSWER_LIMIT: usize = 64 * 1024;
 
 /// What a block that arrived is.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BlockReceipt {
     /// Its number in the session.
     pub block_id: u32,
@@ -41,6 +38,12 @@ pub struct BlockReceipt {
     pub wire_bytes: u64,
     /// CRC-32C of the Arrow data.
     pub crc: u32,
+    /// How it was compressed.
+    pub codec: Codec,
+    /// Time that went into compressing it.
+    pub packing: Duration,
+    /// Time in which something of it was ready and the far end had not taken it, up to its answer.
+    pub waiting: Duration,
 }
 
 impl BlockReceipt {
@@ -103,16 +106,11 @@ impl Classify for BlockError {
 /// Writes one block. Dropped before [`BlockWriter::finish`], it breaks the request off, so that the server keeps nothing.
 pub struct BlockWriter {
     block_id: u32,
-    transport: Arc<Transport>,
-    call: Call,
+    codec: Codec,
     schema: SchemaRef,
-    encoder: StreamEncoder,
-    framer: Framer,
-    compressor: Compressor,
-    sending: Option<Sending>,
+    encoder: BlockEncoder,
+    line: Line,
     rows: u64,
-    arrow_bytes: u64,
-    wire_bytes: u64,
 }
 
 enum Piece {
@@ -154,31 +152,14 @@ impl BlockWriter {
         schema: SchemaRef,
         codec: Codec,
     ) -> Result<Self, MaxComputeError> {
-        let encode = |why: String| MaxComputeError::Encode { block_id, why };
-        let options =
-            IpcWriteOptions::try_new(8, false, MetadataVersion::V5).map_err(|error| encode(error.to_string()))?;
-        let mut encoder =
-            StreamEncoder::try_new_with_options(&schema, options).map_err(|error| encode(error.to_string()))?;
-        // The first answer of the encoder begins with a Schema message, which must not be sent: an empty batch takes it.
-        encoder.encode(&RecordBatch::new_empty(schema.clone())).map_err(|error| encode(error.to_string()))?;
-        let compressor = Compressor::new(codec).map_err(|error| encode(error.to_string()))?;
+        let encoder = BlockEncoder::new(&schema, codec)
+            .map_err(|error| MaxComputeError::Encode { block_id, why: error.to_string() })?;
         let call = match codec.content_encoding() {
             Some(encoding) => call.header("Content-Encoding", encoding),
             None => call,
         };
-        Ok(Self {
-            block_id,
-            transport,
-            call,
-            schema,
-            encoder,
-            framer: Framer::new(CHUNK_BYTES),
-            compressor,
-            sending: None,
-            rows: 0,
-            arrow_bytes: 0,
-            wire_bytes: 0,
-        })
+        let line = Line { transport, call, sending: None, wire_bytes: 0, waiting: Duration::ZERO };
+        Ok(Self { block_id, codec, schema, encoder, line, rows: 0 })
     }
 
     /// The schema that batches must have.
@@ -192,19 +173,17 @@ impl BlockWriter {
     /// # Errors
     /// The batch does not fit the table, or the block cannot arrive any more: drop the writer and follow the advice.
     pub async fn write(&mut self, batch: &RecordBatch) -> Result<(), BlockError> {
-        check_batch(&self.schema, batch).map_err(|mismatch| self.error(mismatch.into()))?;
+        let Self { block_id, schema, encoder, line, rows, .. } = self;
+        let block_id = *block_id;
+        check_batch(schema, batch).map_err(|mismatch| BlockError::new(block_id, mismatch.into()))?;
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let buffers = self.encoder.encode(batch).map_err(|error| self.encode_error(&error))?;
-        for part in buffers.iter().flat_map(|buffer| buffer.as_slice().chunks(PIECE_BYTES)) {
-            self.framer.push(part, &mut self.compressor).map_err(|error| self.encode_error(&error))?;
-            self.arrow_bytes += part.len() as u64;
-            if let Some(piece) = self.compressor.take(PIECE_BYTES) {
-                self.send(piece).await?;
-            }
+        for piece in encoder.encode(batch).map_err(|error| encode_error(block_id, &error))? {
+            let piece = piece.map_err(|error| encode_error(block_id, &error))?;
+            line.send(piece).await.map_err(|error| BlockError::new(block_id, error))?;
         }
-        self.rows += batch.num_rows() as u64;
+        *rows += batch.num_rows() as u64;
         Ok(())
     }
 
@@ -212,49 +191,66 @@ impl BlockWriter {
     ///
     /// # Errors
     /// The block did not arrive, or whether it did is not known: follow the advice.
-    pub async fn finish(mut self) -> Result<BlockReceipt, BlockError> {
-        let block_id = self.block_id;
-        if self.rows == 0 {
-            return Ok(BlockReceipt { block_id, rows: 0, arrow_bytes: 0, wire_bytes: 0, crc: 0 });
+    pub async fn finish(self) -> Result<BlockReceipt, BlockError> {
+        let Self { block_id, codec, encoder, line, rows, .. } = self;
+        if rows == 0 {
+            return Ok(BlockReceipt { block_id, ..BlockReceipt::default() });
         }
-        let encode =
-            |error: io::Error| BlockError::new(block_id, MaxComputeError::Encode { block_id, why: error.to_string() });
-        let framer = std::mem::replace(&mut self.framer, Framer::new(CHUNK_BYTES));
-        let crc = framer.finish(&mut self.compressor).map_err(encode)?;
-        let compressor = std::mem::replace(&mut self.compressor, Compressor::None(Vec::new()));
-        self.send(compressor.finish().map_err(encode)?).await?;
-        if let Some(Sending { pieces, answer }) = self.sending.take() {
-            // If nobody takes the mark, the request ended early: its answer says why.
-            let _ended_early = pieces.send(Piece::End).await;
-            answer.wait(self.call.what()).await.map_err(|error| self.error(error))?;
-        }
-        let Self { rows, arrow_bytes, wire_bytes, .. } = self;
-        tracing::debug!(block_id, rows, arrow_bytes, wire_bytes, "block sent");
-        Ok(BlockReceipt { block_id, rows, arrow_bytes, wire_bytes, crc })
+        let Encoded { rest, crc, arrow_bytes, packing } =
+            encoder.finish().map_err(|error| encode_error(block_id, &error))?;
+        let (wire_bytes, waiting) = line.finish(rest).await.map_err(|error| BlockError::new(block_id, error))?;
+        tracing::debug!(block_id, rows, arrow_bytes, wire_bytes, ?packing, ?waiting, "block sent");
+        Ok(BlockReceipt { block_id, rows, arrow_bytes, wire_bytes, crc, codec, packing, waiting })
     }
+}
 
-    async fn send(&mut self, piece: Vec<u8>) -> Result<(), BlockError> {
-        let (transport, call) = (&self.transport, &self.call);
-        let sending = self.sending.get_or_insert_with(|| begin(transport.clone(), call.clone()));
-        self.wire_bytes += piece.len() as u64;
-        if sending.pieces.send(Piece::Data(piece.into())).await.is_ok() {
+fn encode_error(block_id: u32, error: &dyn std::error::Error) -> BlockError {
+    BlockError::new(block_id, MaxComputeError::Encode { block_id, why: error.to_string() })
+}
+
+/// The block's request, which begins with its first piece.
+struct Line {
+    transport: Arc<Transport>,
+    call: Call,
+    sending: Option<Sending>,
+    wire_bytes: u64,
+    /// Time in which there was a piece to be sent and no room for it, or the answer was waited for.
+    waiting: Duration,
+}
+
+impl Line {
+    async fn send(&mut self, piece: Bytes) -> Result<(), MaxComputeError> {
+        let Self { transport, call, sending, wire_bytes, waiting } = self;
+        let open = sending.get_or_insert_with(|| begin(transport.clone(), call.clone()));
+        *wire_bytes += piece.len() as u64;
+        let begun = Instant::now();
+        let taken = open.pieces.send(Piece::Data(piece)).await;
+        *waiting += begun.elapsed();
+        if taken.is_ok() {
             return Ok(());
         }
-        let what = self.call.what();
-        let error = match self.sending.take() {
+        let what = call.what();
+        let error = match sending.take() {
             Some(sending) => sending.answer.wait(what.clone()).await.err(),
             None => None,
         };
         let why = "the block was accepted before it ended".to_owned();
-        Err(self.error(error.unwrap_or(MaxComputeError::Answer { what, why, request_id: None })))
+        Err(error.unwrap_or(MaxComputeError::Answer { what, why, request_id: None }))
     }
 
-    fn error(&self, error: MaxComputeError) -> BlockError {
-        BlockError::new(self.block_id, error)
-    }
-
-    fn encode_error(&self, error: &dyn std::error::Error) -> BlockError {
-        self.error(MaxComputeError::Encode { block_id: self.block_id, why: error.to_string() })
+    /// Sends the last piece, and waits for the answer. Gives the bytes that went over the wire, and the time that they had to
+    /// wait for it.
+    async fn finish(mut self, rest: Bytes) -> Result<(u64, Duration), MaxComputeError> {
+        self.send(rest).await?;
+        if let Some(Sending { pieces, answer }) = self.sending.take() {
+            // If nobody takes the mark, the request ended early: its answer says why.
+            let begun = Instant::now();
+            let _ended_early = pieces.send(Piece::End).await;
+            // What the kernel took of the block and has not sent yet is waited for here: of a small one, that is all.
+            answer.wait(self.call.what()).await?;
+            self.waiting += begun.elapsed();
+        }
+        Ok((self.wire_bytes, self.waiting))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Compression of a block's framed bytes, named in `Content-Encoding`.
 
 use std::io::{self, Write};
+use std::time::{Duration, Instant};
 
 use flate2::write::ZlibEncoder;
 use lz4_flex::frame::{BlockSize, FrameEncoder, FrameInfo};
@@ -13,9 +14,9 @@ const ZSTD_LEVEL: i32 = 1;
 #[serde(rename_all = "snake_case")]
 pub enum Codec {
     /// As it is.
+    #[default]
     None,
     /// The best ratio for its cost. No official Java client sends it for Arrow.
-    #[default]
     Zstd,
     /// LZ4 frames; sent by every official client.
     Lz4,
@@ -24,6 +25,17 @@ pub enum Codec {
 }
 
 impl Codec {
+    /// How it is called in configurations and logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Zstd => "zstd",
+            Self::Lz4 => "lz4",
+            Self::Deflate => "deflate",
+        }
+    }
+
     /// The header's value.
     #[must_use]
     pub fn content_encoding(self) -> Option<&'static str> {
@@ -36,9 +48,13 @@ impl Codec {
     }
 }
 
-/// A compressor whose output is taken away piece by piece.
-pub(super) enum Compressor {
-    None(Vec<u8>),
+/// A compressor whose output is taken away piece by piece, and which knows the time that it took.
+pub(super) struct Compressor {
+    stream: Stream,
+    spent: Duration,
+}
+
+enum Stream {
     Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
     // Its tables are large.
     Lz4(Box<FrameEncoder<Vec<u8>>>),
@@ -46,53 +62,59 @@ pub(super) enum Compressor {
 }
 
 impl Compressor {
-    pub fn new(codec: Codec) -> io::Result<Self> {
-        Ok(match codec {
-            Codec::None => Self::None(Vec::new()),
-            Codec::Zstd => Self::Zstd(zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL)?),
+    /// None for rows as they are.
+    pub fn new(codec: Codec) -> io::Result<Option<Self>> {
+        let stream = match codec {
+            Codec::None => return Ok(None),
+            Codec::Zstd => Stream::Zstd(zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL)?),
             Codec::Lz4 => {
                 let info = FrameInfo::new().block_size(BlockSize::Max64KB);
-                Self::Lz4(Box::new(FrameEncoder::with_frame_info(info, Vec::new())))
+                Stream::Lz4(Box::new(FrameEncoder::with_frame_info(info, Vec::new())))
             }
-            Codec::Deflate => Self::Deflate(ZlibEncoder::new(Vec::new(), flate2::Compression::fast())),
-        })
-    }
-
-    /// What has come out so far.
-    fn output(&mut self) -> &mut Vec<u8> {
-        match self {
-            Self::None(out) => out,
-            Self::Zstd(encoder) => encoder.get_mut(),
-            Self::Lz4(encoder) => encoder.get_mut(),
-            Self::Deflate(encoder) => encoder.get_mut(),
-        }
+            Codec::Deflate => Stream::Deflate(ZlibEncoder::new(Vec::new(), flate2::Compression::fast())),
+        };
+        Ok(Some(Self { stream, spent: Duration::ZERO }))
     }
 
     /// Takes what has come out, once it is at least `least` bytes.
     pub fn take(&mut self, least: usize) -> Option<Vec<u8>> {
-        let out = self.output();
+        let out = self.stream.output();
         (out.len() >= least).then(|| std::mem::replace(out, Vec::with_capacity(least + least / 4)))
     }
 
-    /// Ends the compressed stream and gives what is left of it.
-    pub fn finish(self) -> io::Result<Vec<u8>> {
+    /// Ends the compressed stream and gives what is left of it, and the time that went into compressing all of it.
+    pub fn finish(self) -> io::Result<(Vec<u8>, Duration)> {
+        let begun = Instant::now();
+        let rest = match self.stream {
+            Stream::Zstd(encoder) => encoder.finish()?,
+            Stream::Lz4(encoder) => encoder.finish().map_err(io::Error::other)?,
+            Stream::Deflate(encoder) => encoder.finish()?,
+        };
+        Ok((rest, self.spent + begun.elapsed()))
+    }
+}
+
+impl Stream {
+    /// What has come out so far.
+    fn output(&mut self) -> &mut Vec<u8> {
         match self {
-            Self::None(out) => Ok(out),
-            Self::Zstd(encoder) => encoder.finish(),
-            Self::Lz4(encoder) => encoder.finish().map_err(io::Error::other),
-            Self::Deflate(encoder) => encoder.finish(),
+            Self::Zstd(encoder) => encoder.get_mut(),
+            Self::Lz4(encoder) => encoder.get_mut(),
+            Self::Deflate(encoder) => encoder.get_mut(),
         }
     }
 }
 
 impl Write for Compressor {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::None(out) => out.write(bytes),
-            Self::Zstd(encoder) => encoder.write(bytes),
-            Self::Lz4(encoder) => encoder.write(bytes),
-            Self::Deflate(encoder) => encoder.write(bytes),
-        }
+        let begun = Instant::now();
+        let written = match &mut self.stream {
+            Stream::Zstd(encoder) => encoder.write(bytes),
+            Stream::Lz4(encoder) => encoder.write(bytes),
+            Stream::Deflate(encoder) => encoder.write(bytes),
+        };
+        self.spent += begun.elapsed();
+        written
     }
 
     /// Does nothing: flushing in the middle only costs ratio, and [`Compressor::finish`] ends the stream.
@@ -110,7 +132,7 @@ mod tests {
     fn unpack(codec: Codec, packed: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         match codec {
-            Codec::None => out.extend_from_slice(packed),
+            Codec::None => panic!("it has no compressor"),
             Codec::Zstd => out = zstd::decode_all(packed).unwrap(),
             Codec::Lz4 => drop(lz4_flex::frame::FrameDecoder::new(packed).read_to_end(&mut out).unwrap()),
             Codec::Deflate => drop(flate2::read::ZlibDecoder::new(packed).read_to_end(&mut out).unwrap()),
@@ -127,8 +149,9 @@ mod tests {
             (seed >> 24) as u8
         });
         let input: Vec<u8> = b"abcabcabd".iter().copied().cycle().take(100_000).chain(noise).collect();
-        for codec in [Codec::None, Codec::Zstd, Codec::Lz4, Codec::Deflate] {
-            let mut compressor = Compressor::new(codec).unwrap();
+        assert!(Compressor::new(Codec::None).unwrap().is_none());
+        for codec in [Codec::Zstd, Codec::Lz4, Codec::Deflate] {
+            let mut compressor = Compressor::new(codec).unwrap().unwrap();
             let (mut packed, mut pieces) = (Vec::new(), 0);
             for part in input.chunks(10_000) {
                 compressor.write_all(part).unwrap();
@@ -138,7 +161,9 @@ mod tests {
                     pieces += 1;
                 }
             }
-            packed.extend(compressor.finish().unwrap());
+            let (rest, spent) = compressor.finish().unwrap();
+            packed.extend(rest);
+            assert!(!spent.is_zero());
             assert!(pieces >= 2, "{codec:?} held everything back");
             assert_eq!(unpack(codec, &packed), input, "{codec:?}");
         }

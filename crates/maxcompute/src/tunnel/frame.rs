@@ -1,7 +1,7 @@
 //! The framing of Arrow payloads: the chunk size, chunks each followed by their CRC-32C, and the CRC-32C of everything in
 //! place of the last chunk's own. Pure: bytes in, bytes out.
 
-use std::io::{self, Write};
+use std::io;
 
 use bytes::{Bytes, BytesMut};
 
@@ -11,9 +11,17 @@ pub const CHUNK_BYTES: u32 = 64 * 1024;
 const CHUNK_BYTES_MAX: u32 = 64 * 1024 * 1024;
 const CRC_BYTES: usize = 4;
 
-/// Frames a payload while it passes by; it holds no byte of it.
+/// Where the parts of a framed payload go, in their order.
+pub(super) trait Parts {
+    /// The chunk size or a CRC.
+    fn word(&mut self, word: [u8; CRC_BYTES]) -> io::Result<()>;
+    /// Some of the payload.
+    fn payload(&mut self, part: Bytes) -> io::Result<()>;
+}
+
+/// Frames a payload while it passes by; it holds no byte of it, and copies none.
 #[derive(Debug)]
-pub struct Framer {
+pub(super) struct Framer {
     chunk_bytes: u32,
     in_chunk: u32,
     chunk_crc: u32,
@@ -23,44 +31,43 @@ pub struct Framer {
 
 impl Framer {
     /// A framer with chunks of this size.
-    #[must_use]
     pub fn new(chunk_bytes: u32) -> Self {
         Self { chunk_bytes: chunk_bytes.max(1), in_chunk: 0, chunk_crc: 0, whole_crc: 0, begun: false }
     }
 
-    /// Writes the next part of the payload, framed.
+    /// Passes the next bytes of the payload on, framed: as many of them as the chunk has room for.
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn push(&mut self, mut payload: &[u8], out: &mut impl Write) -> io::Result<()> {
-        while !payload.is_empty() {
-            if !self.begun {
-                out.write_all(&self.chunk_bytes.to_be_bytes())?;
-                self.begun = true;
-            }
-            let room = (self.chunk_bytes - self.in_chunk) as usize;
-            let (now, later) = payload.split_at(room.min(payload.len()));
-            self.chunk_crc = crc32c::crc32c_append(self.chunk_crc, now);
-            self.whole_crc = crc32c::crc32c_append(self.whole_crc, now);
-            out.write_all(now)?;
-            // `now` is at most as long as the room in the chunk, so this neither truncates nor overflows.
-            self.in_chunk += u32::try_from(now.len()).unwrap_or(0);
-            if self.in_chunk == self.chunk_bytes {
-                out.write_all(&self.chunk_crc.to_be_bytes())?;
-                (self.in_chunk, self.chunk_crc) = (0, 0);
-            }
-            payload = later;
+    pub fn push(&mut self, payload: &mut Bytes, out: &mut impl Parts) -> io::Result<()> {
+        if payload.is_empty() {
+            return Ok(());
+        }
+        if !self.begun {
+            out.word(self.chunk_bytes.to_be_bytes())?;
+            self.begun = true;
+        }
+        let room = (self.chunk_bytes - self.in_chunk) as usize;
+        let now = payload.split_to(room.min(payload.len()));
+        self.chunk_crc = crc32c::crc32c_append(self.chunk_crc, &now);
+        self.whole_crc = crc32c::crc32c_append(self.whole_crc, &now);
+        // `now` is at most as long as the room in the chunk, so this neither truncates nor overflows.
+        self.in_chunk += u32::try_from(now.len()).unwrap_or(0);
+        out.payload(now)?;
+        if self.in_chunk == self.chunk_bytes {
+            out.word(self.chunk_crc.to_be_bytes())?;
+            (self.in_chunk, self.chunk_crc) = (0, 0);
         }
         Ok(())
     }
 
-    /// Writes the end and gives the CRC of the whole payload. A payload without a byte has no frame at all.
+    /// Passes the end on and gives the CRC of the whole payload. A payload without a byte has no frame at all.
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn finish(self, out: &mut impl Write) -> io::Result<u32> {
+    pub fn finish(self, out: &mut impl Parts) -> io::Result<u32> {
         if self.begun {
-            out.write_all(&self.whole_crc.to_be_bytes())?;
+            out.word(self.whole_crc.to_be_bytes())?;
         }
         Ok(self.whole_crc)
     }

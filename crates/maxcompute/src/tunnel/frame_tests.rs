@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{FrameError, Framer, Unframer};
+use super::{CRC_BYTES, FrameError, Framer, Parts, Unframer};
 
 /// An encapsulated RecordBatch message of 264 bytes, made by pyarrow.
 pub(crate) const PAYLOAD: &str = "\
@@ -15,10 +15,25 @@ fn payload() -> Vec<u8> {
     hex::decode(PAYLOAD).unwrap()
 }
 
+impl Parts for Vec<u8> {
+    fn word(&mut self, word: [u8; CRC_BYTES]) -> std::io::Result<()> {
+        self.extend_from_slice(&word);
+        Ok(())
+    }
+
+    fn payload(&mut self, part: Bytes) -> std::io::Result<()> {
+        self.extend_from_slice(&part);
+        Ok(())
+    }
+}
+
 fn frame(payload: &[u8], chunk: u32, step: usize) -> Vec<u8> {
     let (mut framer, mut out) = (Framer::new(chunk), Vec::new());
     for part in payload.chunks(step.max(1)) {
-        framer.push(part, &mut out).unwrap();
+        let mut part = Bytes::copy_from_slice(part);
+        while !part.is_empty() {
+            framer.push(&mut part, &mut out).unwrap();
+        }
     }
     framer.finish(&mut out).unwrap();
     out

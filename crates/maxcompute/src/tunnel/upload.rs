@@ -221,7 +221,7 @@ impl UploadSession {
         if !differing.is_empty() || !unexpected.is_empty() {
             return Err(MaxComputeError::BlockList { session, missing: Vec::new(), unexpected, differing });
         }
-        Ok(BlockReceipt { block_id: 0, rows: 0, arrow_bytes: 0, wire_bytes: NO_RECORDS.len() as u64, crc: 0 })
+        Ok(BlockReceipt { wire_bytes: NO_RECORDS.len() as u64, ..BlockReceipt::default() })
     }
 
     /// Checks that the session holds exactly these blocks: a commit publishes whatever it holds.

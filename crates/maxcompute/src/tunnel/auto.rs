@@ -1,0 +1,319 @@
+//! Whether the next blocks are worth compressing, by what the last ones measured. Pure: costs of blocks in, a codec and the
+//! reason for it out; it reads no clock and knows no link.
+//!
+//! A block's cost is the time that went into compressing it plus the time in which the far end did not take what was
+//! ready, up to its answer, for each MiB of rows. Everything else that a block takes is the same either way, so the
+//! cheaper way is the faster one; of two that are equal, rows as they are leave the processor to others. The way that is
+//! not in use is tried now and then, less often each time that it loses, and only where it can win: a link that is not
+//! waited for never sees a compressed block.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::block::BlockReceipt;
+use super::codec::Codec;
+
+/// Bytes of rows from which on a time says something; smaller blocks are taken together.
+const MEASURED_BYTES: u64 = 4 << 20;
+/// What compressing costs until it was measured, in ms a MiB: 500 MB/s.
+const PACKING_GUESS: f64 = 2.0;
+/// Compressed blocks must cost less than this part of what the others cost; once they are in use, they stay until they
+/// cost as much as the others.
+const WORTH: f64 = 0.75;
+/// What compresses to more than this part of itself is not worth the time.
+const PACKS: f64 = 0.95;
+/// Tries in a row that compressed blocks must win before they are used: one may be luck, or a machine that was busy.
+const WINS: u32 = 2;
+/// Measurements between two tries of the other way, at first and at most.
+const PAUSE: [u32; 2] = [8, 64];
+/// A cost that changed by this factor, and by so many ms a MiB, is another link: what was found before is not true of it.
+const CHANGED: (f64, f64) = (2.0, 1.0);
+
+/// What a MiB of rows cost on its way.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cost {
+    /// Milliseconds of compressing.
+    pub packing: f64,
+    /// Milliseconds of waiting for the link.
+    pub waiting: f64,
+    /// The part of its bytes that went over the wire.
+    pub ratio: f64,
+}
+
+impl Cost {
+    fn total(&self) -> f64 {
+        self.packing + self.waiting
+    }
+
+    /// Whether this is what another link would cost.
+    fn is_other(&self, then: &Self) -> bool {
+        let (more, less) = (self.total().max(then.total()), self.total().min(then.total()));
+        more > less * CHANGED.0 && more - less > CHANGED.1
+    }
+
+    /// The cost by this and a newer measurement.
+    fn blend(self, new: Self) -> Self {
+        if new.is_other(&self) {
+            return new;
+        }
+        let half = |a: f64, b: f64| (a + b) / 2.0;
+        Self {
+            packing: half(self.packing, new.packing),
+            waiting: half(self.waiting, new.waiting),
+            ratio: half(self.ratio, new.ratio),
+        }
+    }
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { packing, waiting, ratio } = self;
+        let percent = ratio * 100.0;
+        write!(f, "{waiting:.1} ms a MiB waiting and {packing:.1} compressing, to {percent:.0} %")
+    }
+}
+
+/// Why blocks are compressed, or not.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Reason {
+    /// Too little was sent so far.
+    NothingMeasured,
+    /// The link is waited for, and compressed blocks are being tried.
+    Trying {
+        /// Of blocks as they are.
+        plain: Cost,
+    },
+    /// The link takes rows as they are about as fast as they come: compressing costs more than there is to gain.
+    LinkKeepsUp {
+        /// Of blocks as they are.
+        plain: Cost,
+    },
+    /// The link is waited for, and compressed blocks take no less time.
+    NoGain {
+        /// Of blocks as they are.
+        plain: Cost,
+        /// Of compressed ones.
+        packed: Cost,
+    },
+    /// The rows do not get smaller.
+    DoesNotPack {
+        /// Of compressed blocks.
+        packed: Cost,
+    },
+    /// The link is the bottleneck.
+    LinkIsSlow {
+        /// Of blocks as they are.
+        plain: Cost,
+        /// Of compressed ones.
+        packed: Cost,
+    },
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NothingMeasured => f.write_str("too little was sent to tell whether the link is the bottleneck"),
+            Self::Trying { plain } => {
+                write!(
+                    f,
+                    "the far end is waited for ({:.1} ms a MiB): compressed blocks are being tried",
+                    plain.waiting
+                )
+            }
+            Self::LinkKeepsUp { plain } => {
+                write!(f, "the link keeps up ({:.1} ms a MiB waiting), compressing would cost more", plain.waiting)
+            }
+            Self::NoGain { plain, packed } => write!(
+                f,
+                "the far end is waited for, and compressed blocks are no faster ({:.1} ms a MiB waiting; compressed: \
+                 {packed})",
+                plain.waiting
+            ),
+            Self::DoesNotPack { packed } => write!(f, "the rows do not get smaller (compressed: {packed})"),
+            Self::LinkIsSlow { plain, packed } => write!(
+                f,
+                "the link is the bottleneck ({:.1} ms a MiB waiting for rows as they are; compressed: {packed})",
+                plain.waiting
+            ),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Sum {
+    arrow_bytes: u64,
+    wire_bytes: u64,
+    packing: Duration,
+    waiting: Duration,
+}
+
+impl Sum {
+    /// Takes a block in, and gives the cost of all that it holds once that is enough.
+    fn add(&mut self, block: &BlockReceipt) -> Option<Cost> {
+        self.arrow_bytes += block.arrow_bytes;
+        self.wire_bytes += block.wire_bytes;
+        self.packing += block.packing;
+        self.waiting += block.waiting;
+        if self.arrow_bytes < MEASURED_BYTES {
+            return None;
+        }
+        let Self { arrow_bytes, wire_bytes, packing, waiting } = std::mem::take(self);
+        let bytes = arrow_bytes as f64;
+        let a_mib = |time: Duration| time.as_secs_f64() * 1e3 * f64::from(1 << 20) / bytes;
+        Some(Cost { packing: a_mib(packing), waiting: a_mib(waiting), ratio: wire_bytes as f64 / bytes })
+    }
+}
+
+/// One of the two ways: what it cost lately, and what is not enough yet to tell.
+#[derive(Debug, Clone, Copy, Default)]
+struct Way {
+    cost: Option<Cost>,
+    sum: Sum,
+}
+
+/// The choice for one link.
+#[derive(Debug, Clone)]
+pub struct AutoCodec {
+    codec: Codec,
+    plain: Way,
+    packed: Way,
+    /// The way in use, and why.
+    packs: bool,
+    reason: Reason,
+    /// Whether the other way is being tried.
+    trying: bool,
+    /// Measurements since the last try ended, and how many there must be before the next.
+    since: u32,
+    pause: u32,
+    /// Tries in a row that the other way won.
+    wins: u32,
+    /// What the way in use cost then.
+    then: Option<Cost>,
+}
+
+impl AutoCodec {
+    /// A choice between rows as they are and this codec.
+    #[must_use]
+    pub fn new(codec: Codec) -> Self {
+        Self {
+            codec,
+            plain: Way::default(),
+            packed: Way::default(),
+            packs: false,
+            reason: Reason::NothingMeasured,
+            trying: false,
+            since: 0,
+            pause: PAUSE[0],
+            wins: 0,
+            then: None,
+        }
+    }
+
+    /// The codec of the next block.
+    #[must_use]
+    pub fn next(&self) -> Codec {
+        self.codec_of(self.packs != self.trying)
+    }
+
+    /// The codec in use, whatever is being tried, and why it is.
+    #[must_use]
+    pub fn in_use(&self) -> (Codec, Reason) {
+        (self.codec_of(self.packs), self.reason)
+    }
+
+    fn codec_of(&self, packs: bool) -> Codec {
+        if packs { self.codec } else { Codec::None }
+    }
+
+    /// Takes in what a block that arrived has cost. One that was sent under an earlier choice counts as well.
+    pub fn learn(&mut self, block: &BlockReceipt) {
+        let packed = match block.codec {
+            Codec::None => false,
+            codec if codec == self.codec => true,
+            _ => return,
+        };
+        let way = if packed { &mut self.packed } else { &mut self.plain };
+        let Some(measured) = way.sum.add(block) else { return };
+        if packed == self.packs {
+            way.cost = Some(way.cost.map_or(measured, |cost| cost.blend(measured)));
+            self.since = self.since.saturating_add(1);
+            self.settle(measured);
+        } else {
+            // Tried seldom, so that only its last cost tells of the link as it is.
+            way.cost = Some(measured);
+            self.compare();
+        }
+    }
+
+    /// The way in use was measured again.
+    fn settle(&mut self, measured: Cost) {
+        if self.packs {
+            if measured.ratio > PACKS {
+                self.use_plain(Reason::DoesNotPack { packed: measured });
+            } else if self.since >= self.pause || self.changed() {
+                self.trying = true;
+            }
+            return;
+        }
+        let Some(plain) = self.plain.cost else { return };
+        let packing = self.packed.cost.map_or(PACKING_GUESS, |cost| cost.packing);
+        if plain.total() * WORTH <= packing {
+            (self.trying, self.wins, self.pause) = (false, 0, self.pause.max(PAUSE[0]));
+            self.reason = Reason::LinkKeepsUp { plain };
+        } else {
+            let never = self.packed.cost.is_none();
+            self.trying = never || self.since >= self.pause || self.changed();
+            if never {
+                self.reason = Reason::Trying { plain };
+            }
+        }
+    }
+
+    /// Whether the way in use costs something else than when the other was tried last.
+    fn changed(&self) -> bool {
+        let now = if self.packs { self.packed.cost } else { self.plain.cost };
+        let (Some(now), Some(then)) = (now, self.then) else { return false };
+        self.since >= 2 && now.is_other(&then)
+    }
+
+    /// The other way was measured: the two are compared.
+    fn compare(&mut self) {
+        let (Some(plain), Some(packed)) = (self.plain.cost, self.packed.cost) else { return };
+        let factor = if self.packs { 1.0 } else { WORTH };
+        let pays = packed.ratio <= PACKS && packed.total() < plain.total() * factor;
+        self.wins = if pays && !self.packs { self.wins + 1 } else { 0 };
+        if (1..WINS).contains(&self.wins) {
+            // Once more, after the way in use was measured again.
+            self.reason = Reason::Trying { plain };
+            self.pause = 1;
+            return self.rest();
+        }
+        if pays == self.packs {
+            self.pause = (self.pause * 2).clamp(PAUSE[0], PAUSE[1]);
+        } else {
+            self.pause = PAUSE[0];
+        }
+        self.packs = pays;
+        self.reason = match (pays, packed.ratio <= PACKS) {
+            (true, _) => Reason::LinkIsSlow { plain, packed },
+            (false, false) => Reason::DoesNotPack { packed },
+            (false, true) if plain.total() * WORTH <= packed.packing => Reason::LinkKeepsUp { plain },
+            (false, true) => Reason::NoGain { plain, packed },
+        };
+        self.rest();
+    }
+
+    fn use_plain(&mut self, reason: Reason) {
+        (self.packs, self.reason, self.pause, self.wins) = (false, reason, PAUSE[0], 0);
+        self.rest();
+    }
+
+    fn rest(&mut self) {
+        (self.trying, self.since) = (false, 0);
+        self.then = if self.packs { self.packed.cost } else { self.plain.cost };
+    }
+}
+
+#[cfg(test)]
+#[path = "auto_tests.rs"]
+mod tests;

@@ -1,0 +1,231 @@
+//! Rows to the bytes of a block: Arrow messages, framed with CRCs, compressed. Pure: batches in, pieces out. It holds the
+//! batch at hand and less than one piece, whatever the block becomes; what is not compressed goes out as it lies in its
+//! batch, not as a copy.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::buffer::Buffer;
+use arrow::datatypes::Schema;
+use arrow::error::ArrowError;
+use arrow::ipc::MetadataVersion;
+use arrow::ipc::writer::{IpcWriteOptions, StreamEncoder};
+use bytes::Bytes;
+
+use super::codec::{Codec, Compressor};
+use super::frame::{CHUNK_BYTES, Framer, Parts};
+
+/// The size from which on compressed bytes, or small parts that were put together, are a piece.
+const PIECE_BYTES: usize = 64 * 1024;
+/// Parts below this are cheaper to copy than to send one by one.
+const SMALL_BYTES: usize = 8 * 1024;
+
+/// Makes one block.
+pub struct BlockEncoder {
+    encoder: StreamEncoder,
+    framer: Framer,
+    output: Output,
+    arrow_bytes: u64,
+}
+
+/// What a whole block became.
+#[derive(Debug, Clone)]
+pub struct Encoded {
+    /// The last of it.
+    pub rest: Bytes,
+    /// CRC-32C of the Arrow data.
+    pub crc: u32,
+    /// Bytes of Arrow data.
+    pub arrow_bytes: u64,
+    /// Time that went into compressing.
+    pub packing: Duration,
+}
+
+impl BlockEncoder {
+    /// An encoder of batches with this schema.
+    ///
+    /// # Errors
+    /// The schema has no form on the wire, or the codec cannot be set up.
+    pub fn new(schema: &Schema, codec: Codec) -> Result<Self, ArrowError> {
+        let options = IpcWriteOptions::try_new(8, false, MetadataVersion::V5)?;
+        let mut encoder = StreamEncoder::try_new_with_options(schema, options)?;
+        // The first answer of the encoder begins with a Schema message, which must not be sent: an empty batch takes it.
+        encoder.encode(&RecordBatch::new_empty(schema.clone().into()))?;
+        let output = Compressor::new(codec)?.map_or_else(|| Output::Plain(Plain::default()), Output::Packed);
+        Ok(Self { encoder, framer: Framer::new(CHUNK_BYTES), output, arrow_bytes: 0 })
+    }
+
+    /// The pieces that a batch makes ready to be sent. They are made while they are asked for: all have to be.
+    ///
+    /// # Errors
+    /// The batch cannot be encoded.
+    pub fn encode(&mut self, batch: &RecordBatch) -> Result<Pieces<'_>, ArrowError> {
+        let buffers = self.encoder.encode(batch)?.into_iter();
+        let Self { framer, output, arrow_bytes, .. } = self;
+        Ok(Pieces { buffers, current: Bytes::new(), framer, output, arrow_bytes })
+    }
+
+    /// Ends the block.
+    ///
+    /// # Errors
+    /// The codec's.
+    pub fn finish(mut self) -> io::Result<Encoded> {
+        let crc = self.framer.finish(&mut self.output)?;
+        let (rest, packing) = match self.output {
+            Output::Plain(plain) => (plain.small, Duration::ZERO),
+            Output::Packed(compressor) => compressor.finish()?,
+        };
+        Ok(Encoded { rest: rest.into(), crc, arrow_bytes: self.arrow_bytes, packing })
+    }
+}
+
+/// See [`BlockEncoder::encode`].
+pub struct Pieces<'a> {
+    buffers: std::vec::IntoIter<Buffer>,
+    current: Bytes,
+    framer: &'a mut Framer,
+    output: &'a mut Output,
+    arrow_bytes: &'a mut u64,
+}
+
+impl Iterator for Pieces<'_> {
+    type Item = io::Result<Bytes>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(piece) = self.output.take() {
+                return Some(Ok(piece));
+            }
+            if self.current.is_empty() {
+                // Each buffer is let go of as soon as it is sent.
+                self.current = Bytes::from_owner(Part(self.buffers.next()?));
+                *self.arrow_bytes += self.current.len() as u64;
+            }
+            if let Err(error) = self.framer.push(&mut self.current, self.output) {
+                return Some(Err(error));
+            }
+        }
+    }
+}
+
+/// A buffer of a batch, as what [`Bytes`] can own.
+struct Part(Buffer);
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+}
+
+enum Output {
+    Plain(Plain),
+    Packed(Compressor),
+}
+
+impl Output {
+    fn take(&mut self) -> Option<Bytes> {
+        match self {
+            Self::Plain(plain) => plain.ready.pop_front(),
+            Self::Packed(compressor) => compressor.take(PIECE_BYTES).map(Bytes::from),
+        }
+    }
+}
+
+impl Parts for Output {
+    fn word(&mut self, word: [u8; 4]) -> io::Result<()> {
+        match self {
+            Self::Plain(plain) => plain.put_small(&word),
+            Self::Packed(compressor) => return compressor.write_all(&word),
+        }
+        Ok(())
+    }
+
+    fn payload(&mut self, part: Bytes) -> io::Result<()> {
+        match self {
+            Self::Plain(plain) => plain.put(part),
+            Self::Packed(compressor) => return compressor.write_all(&part),
+        }
+        Ok(())
+    }
+}
+
+/// Rows as they are: large parts as they lie, small ones put together.
+#[derive(Default)]
+struct Plain {
+    small: Vec<u8>,
+    ready: VecDeque<Bytes>,
+}
+
+impl Plain {
+    fn put(&mut self, part: Bytes) {
+        if part.len() < SMALL_BYTES {
+            return self.put_small(&part);
+        }
+        if !self.small.is_empty() {
+            self.ready.push_back(std::mem::take(&mut self.small).into());
+        }
+        self.ready.push_back(part);
+    }
+
+    fn put_small(&mut self, bytes: &[u8]) {
+        self.small.extend_from_slice(bytes);
+        if self.small.len() >= PIECE_BYTES {
+            self.ready.push_back(std::mem::take(&mut self.small).into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::tunnel::Unframer;
+
+    fn batch(rows: usize, text: usize) -> RecordBatch {
+        let ids: ArrayRef = Arc::new(Int64Array::from_iter((0_i64..).take(rows).map(|v| (v % 7 != 0).then_some(v))));
+        let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..rows).map(|v| "x".repeat((v + text) % 90))));
+        RecordBatch::try_from_iter_with_nullable([("id", ids, true), ("text", texts, true)]).unwrap()
+    }
+
+    /// A block's bytes, and those of its longest piece.
+    fn block(batches: &[RecordBatch], codec: Codec) -> (Vec<u8>, usize, Encoded) {
+        let mut encoder = BlockEncoder::new(&batches[0].schema(), codec).unwrap();
+        let (mut bytes, mut longest) = (Vec::new(), 0);
+        for batch in batches {
+            for piece in encoder.encode(batch).unwrap() {
+                let piece = piece.unwrap();
+                longest = longest.max(piece.len());
+                bytes.extend_from_slice(&piece);
+            }
+        }
+        let encoded = encoder.finish().unwrap();
+        bytes.extend_from_slice(&encoded.rest);
+        (bytes, longest, encoded)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn what_goes_out_as_it_lies_is_framed_all_the_same(sizes in proptest::collection::vec((1_usize..30_000, 0_usize..90), 1..5)) {
+            let batches: Vec<RecordBatch> = sizes.into_iter().map(|(rows, text)| batch(rows, text)).collect();
+            let (bytes, longest, encoded) = block(&batches, Codec::None);
+            prop_assert!(longest <= PIECE_BYTES + SMALL_BYTES, "a piece of {longest} bytes");
+            let mut unframer = Unframer::default();
+            let mut payload: Vec<u8> = unframer.push(&bytes).unwrap().concat();
+            payload.extend_from_slice(&unframer.finish().unwrap());
+            prop_assert_eq!(payload.len() as u64, encoded.arrow_bytes);
+            prop_assert_eq!(crc32c::crc32c(&payload), encoded.crc);
+            let (packed, _, same) = block(&batches, Codec::Lz4);
+            let mut unpacked = Vec::new();
+            io::Read::read_to_end(&mut lz4_flex::frame::FrameDecoder::new(&packed[..]), &mut unpacked).unwrap();
+            prop_assert_eq!(unpacked, bytes);
+            prop_assert_eq!((same.crc, same.arrow_bytes), (encoded.crc, encoded.arrow_bytes));
+        }
+    }
+}
