@@ -17,6 +17,7 @@ mod kills;
 mod line;
 mod lineage;
 mod memory;
+mod memory_shapes;
 mod metrics;
 mod metrics_cost;
 mod metrics_rules;

@@ -14,6 +14,8 @@ use crate::DeltaError;
 
 /// Threads that wait for storage and decode. More would only contend with the jobs for the same cores.
 const IO_THREADS: usize = 2;
+/// Threads that read files of this machine. The allocator keeps what each of them once had for that thread alone.
+const FILE_THREADS: usize = 2;
 
 /// The runtime of all I/O of the kernel. It lives as long as the process, because connection pools of the object stores
 /// it polls die with it.
@@ -27,6 +29,7 @@ pub(crate) fn io() -> Result<Handle, DeltaError> {
     }
     let runtime = Builder::new_multi_thread()
         .worker_threads(IO_THREADS)
+        .max_blocking_threads(FILE_THREADS)
         .thread_name("delta-io")
         .enable_all()
         .build()

@@ -79,10 +79,10 @@ impl ReadNotes {
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        let (rows, bytes) = (NonZero::new(8192), NonZero::new(16 << 20));
+        let (rows, bytes) = (NonZero::new(8192), NonZero::new(4 << 20));
         Self {
             batch_rows: rows.expect("8192 is not zero"),
-            batch_bytes: bytes.expect("16 MiB is not zero"),
+            batch_bytes: bytes.expect("4 MiB is not zero"),
             memory_bytes: 512 << 20,
             batches_ahead: 1,
             first_row: 0,

@@ -21,7 +21,7 @@ use crate::target::Target;
 /// How long a block takes rows. The service cuts a connection that is silent for 120 s, as one is while the source is slow.
 const BLOCK_TIME: Duration = Duration::from_secs(60);
 /// Bytes of one Arrow message: what the reader aims at, so that only rows that outgrow its guess are cut.
-const MESSAGE_BYTES: u64 = 16 << 20;
+const MESSAGE_BYTES: u64 = 4 << 20;
 
 /// Reads a unit's files into blocks of a new session, and checks that the session holds what was sent.
 pub async fn write(

@@ -2,12 +2,12 @@
 //! row group that is small comes whole, a larger one page by page, and a page beyond the bound is refused before it is
 //! fetched or unpacked. It runs on threads that may block.
 
-use std::collections::HashMap;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path as ObjectPath;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 use parquet::errors::ParquetError;
@@ -15,8 +15,12 @@ use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 use tokio::runtime::Handle;
 
+use super::held::{self, Column};
+
 /// Bytes at the end of a file that are fetched first: most footers are smaller.
 const TAIL_BYTES: u64 = 64 << 10;
+/// Requests beside each other while a row group is fetched.
+const REQUESTS: usize = 8;
 /// Most and least bytes of a column that are fetched ahead.
 const WINDOW_BYTES: Range<u64> = (64 << 10)..(4 << 20);
 
@@ -38,14 +42,18 @@ struct Inner {
 
 #[derive(Default)]
 struct Held {
-    /// Parts of the file, by where they begin: its tail, and the columns of a small row group.
+    /// Parts of the file, by where they begin: its tail and its footer.
     parts: Vec<(u64, Bytes)>,
-    /// Of a larger row group: where each column ends, and what is held of it.
-    windows: HashMap<u64, (u64, Bytes)>,
-    columns: Vec<Range<u64>>,
+    /// Of the row group at hand.
+    columns: Vec<Column>,
+    /// Of a row group that is not held whole: bytes of a column to fetch at once.
     window: u64,
-    /// Of each column, where its next page begins: behind what was fetched of it last.
-    next_page: HashMap<u64, u64>,
+}
+
+impl Held {
+    fn column(&mut self, start: u64) -> Option<&mut Column> {
+        self.columns.iter_mut().find(|column| column.range.contains(&start))
+    }
 }
 
 impl FileBytes {
@@ -86,24 +94,33 @@ impl FileBytes {
 
     /// Gets ready to read these columns of a row group, and lets go of what was held for another.
     pub(crate) fn begin_group(&self, group: &RowGroupMetaData, leaves: &[usize]) -> Result<(), ParquetError> {
-        let columns: Vec<Range<u64>> = leaves
-            .iter()
-            .filter_map(|leaf| group.columns().get(*leaf))
-            .map(|column| {
-                let (start, length) = column.byte_range();
-                start..start.saturating_add(length).min(self.0.size)
-            })
-            .collect();
-        let all: u64 = columns.iter().map(|range| range.end.saturating_sub(range.start)).sum();
-        let whole = all <= self.0.memory / 4;
-        let parts = if whole && !columns.is_empty() {
-            let fetched = self.0.io.block_on(self.0.store.get_ranges(&self.0.object, &columns)).map_err(external)?;
-            columns.iter().map(|range| range.start).zip(fetched).collect()
-        } else {
-            Vec::new()
-        };
-        let window = (self.0.memory / 8 / (columns.len().max(1) as u64)).clamp(WINDOW_BYTES.start, WINDOW_BYTES.end);
-        *self.held() = Held { parts, columns, window, ..Held::default() };
+        let columns = leaves.iter().filter_map(|leaf| group.columns().get(*leaf)).map(|column| {
+            let (start, length) = column.byte_range();
+            let end = start.saturating_add(length).min(self.0.size);
+            Column::new(start.min(end)..end)
+        });
+        let mut columns: Vec<Column> = columns.collect();
+        let all: u64 = columns.iter().map(|column| column.range.end - column.range.start).sum();
+        let window = (self.0.memory / 16 / (columns.len().max(1) as u64)).clamp(WINDOW_BYTES.start, WINDOW_BYTES.end);
+        // What is held of the group before goes first.
+        *self.held() = Held::default();
+        if all <= self.0.memory / 4 {
+            self.0.io.block_on(self.fetch(&mut columns)).map_err(external)?;
+        }
+        *self.held() = Held { columns, window, ..Held::default() };
+        Ok(())
+    }
+
+    async fn fetch(&self, columns: &mut [Column]) -> Result<(), object_store::Error> {
+        let Inner { store, object, .. } = &*self.0;
+        let requests = stream::iter(held::requests(columns)).map(|range| async move {
+            let bytes = store.get_range(object, range.clone()).await?;
+            Ok::<_, object_store::Error>((range.start, bytes))
+        });
+        let mut fetched = requests.buffered(REQUESTS);
+        while let Some((start, bytes)) = fetched.try_next().await? {
+            held::hand_out(columns, start, &bytes);
+        }
         Ok(())
     }
 
@@ -121,19 +138,18 @@ impl FileBytes {
         let beyond =
             || ParquetError::EOF(format!("{length} bytes from {start} are asked of a file of {}", self.0.size));
         let end = start.checked_add(length).filter(|end| *end <= self.0.size).ok_or_else(beyond)?;
-        let slice = |(at, bytes): &(u64, Bytes)| {
-            let from = usize::try_from(start.checked_sub(*at)?).ok()?;
-            let to = from.checked_add(usize::try_from(length).ok()?)?;
-            (to <= bytes.len()).then(|| bytes.slice(from..to))
-        };
+        let length = usize::try_from(length).map_err(|_| beyond())?;
         let (column, ahead) = {
-            let held = self.held();
-            let column = held.columns.iter().find(|column| column.contains(&start)).cloned();
-            let window = column.as_ref().and_then(|column| held.windows.get(&column.start));
-            if let Some(found) = held.parts.iter().chain(window).find_map(slice) {
+            let mut held = self.held();
+            if let Some(found) = held.parts.iter().find_map(|part| held::slice(part, start, length)) {
                 return Ok(found);
             }
-            (column, held.window)
+            let ahead = held.window;
+            let column = held.column(start);
+            if let Some(found) = column.as_ref().and_then(|column| column.find(start, length)) {
+                return Ok(found);
+            }
+            (column.map(|column| column.range.clone()), ahead)
         };
         let end = match &column {
             Some(column) => end.max((start + ahead).min(column.end)),
@@ -145,22 +161,18 @@ impl FileBytes {
             *self.0.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             text
         })?;
-        if let Some(column) = column
-            && end - start <= ahead.max(length.min(WINDOW_BYTES.end))
+        if column.is_some()
+            && end - start <= ahead.max((length as u64).min(WINDOW_BYTES.end))
+            && let Some(column) = self.held().column(start)
         {
-            self.held().windows.insert(column.start, (start, fetched.clone()));
+            column.replace(start, fetched.clone());
         }
-        let length = usize::try_from(length).map_err(|_| beyond())?;
         if fetched.len() < length { Err(beyond()) } else { Ok(fetched.slice(..length)) }
     }
 
     /// Refuses a page by its header, before anything of it is fetched or unpacked.
     fn check_page(&self, start: u64) -> Result<(), ParquetError> {
-        let begins = {
-            let held = self.held();
-            let column = held.columns.iter().find(|column| column.contains(&start));
-            column.is_some_and(|column| *held.next_page.get(&column.start).unwrap_or(&column.start) == start)
-        };
+        let begins = { self.held().column(start).is_some_and(|column| column.next_page == start) };
         if !begins {
             // The library reads the footer so, too, and the rest of a page whose header it has seen.
             return Ok(());
@@ -230,9 +242,8 @@ impl ChunkReader for FileBytes {
     /// And so for the rest of it, behind its header.
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
         let bytes = self.range(start, length as u64)?;
-        let mut held = self.held();
-        if let Some(column) = held.columns.iter().find(|column| column.contains(&start)).map(|column| column.start) {
-            held.next_page.insert(column, start + length as u64);
+        if let Some(column) = self.held().column(start) {
+            column.passed(start + length as u64);
         }
         Ok(bytes)
     }

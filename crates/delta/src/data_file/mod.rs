@@ -7,6 +7,7 @@ mod bytes;
 mod find;
 mod footer;
 mod group;
+mod held;
 mod leaf;
 mod nested;
 mod plan;

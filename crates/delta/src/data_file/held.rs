@@ -1,0 +1,173 @@
+//! What is held of a file's bytes: its tail, and of each column of the row group at hand pieces that are let go of one by
+//! one, as its pages are read. So a column's stored pages make room for its unpacked ones, and a row group takes about as
+//! much as its columns, not twice that. Pure: nothing is fetched here.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+
+/// A row group up to this size is kept as it came: it is small beside what is made of it.
+const AS_IT_CAME_BYTES: u64 = 4 << 20;
+/// Most and least bytes of a piece.
+const PIECE_BYTES: Range<u64> = (32 << 10)..(256 << 10);
+/// Pieces of a column, where it is neither very short nor very long.
+const PIECES: u64 = 16;
+/// Most bytes of a request, and the widest gap between columns that is fetched with them.
+const REQUEST_BYTES: u64 = 2 << 20;
+const GAP_BYTES: u64 = 256 << 10;
+
+/// A column of the row group at hand.
+pub(super) struct Column {
+    pub range: Range<u64>,
+    /// Consecutive parts of it, by where they begin.
+    pieces: VecDeque<(u64, Bytes)>,
+    /// Where its next page begins: behind what was read of it last.
+    pub next_page: u64,
+}
+
+impl Column {
+    pub fn new(range: Range<u64>) -> Self {
+        Self { next_page: range.start, range, pieces: VecDeque::new() }
+    }
+
+    /// Holds this instead of what was held of it.
+    pub fn replace(&mut self, start: u64, bytes: Bytes) {
+        self.pieces.clear();
+        self.pieces.push_back((start, bytes));
+    }
+
+    /// `length` bytes from `start`, if they are held.
+    pub fn find(&self, start: u64, length: usize) -> Option<Bytes> {
+        let first = self.pieces.partition_point(|(at, _)| *at <= start).checked_sub(1)?;
+        if let Some(found) = slice(&self.pieces[first], start, length) {
+            return Some(found);
+        }
+        let mut joined = BytesMut::with_capacity(length);
+        let mut next = start;
+        for (at, bytes) in self.pieces.range(first..) {
+            let from = usize::try_from(next.checked_sub(*at)?).ok()?;
+            let part = bytes.get(from..)?;
+            joined.extend_from_slice(&part[..part.len().min(length - joined.len())]);
+            if joined.len() == length {
+                return Some(joined.freeze());
+            }
+            next = at + bytes.len() as u64;
+        }
+        None
+    }
+
+    /// A page was read up to here: what lies before is not asked for again.
+    pub fn passed(&mut self, end: u64) {
+        self.next_page = end;
+        while self.pieces.front().is_some_and(|(at, bytes)| at + bytes.len() as u64 <= end) {
+            self.pieces.pop_front();
+        }
+    }
+}
+
+/// Some bytes of a part of the file, if it has all of them.
+pub(super) fn slice((at, bytes): &(u64, Bytes), start: u64, length: usize) -> Option<Bytes> {
+    let from = usize::try_from(start.checked_sub(*at)?).ok()?;
+    let to = from.checked_add(length)?;
+    (to <= bytes.len()).then(|| bytes.slice(from..to))
+}
+
+/// The ranges of the file to ask for, so that all of these columns come.
+pub(super) fn requests(columns: &[Column]) -> Vec<Range<u64>> {
+    let mut sorted: Vec<Range<u64>> = columns.iter().map(|column| column.range.clone()).collect();
+    sorted.sort_by_key(|range| range.start);
+    let mut together: Vec<Range<u64>> = Vec::new();
+    for range in sorted {
+        match together.last_mut() {
+            Some(last) if range.start <= last.end.saturating_add(GAP_BYTES) => last.end = last.end.max(range.end),
+            _ => together.push(range),
+        }
+    }
+    let cut = |range: Range<u64>| {
+        let step = usize::try_from(REQUEST_BYTES).unwrap_or(usize::MAX);
+        range.clone().step_by(step).map(move |at| at..(at + REQUEST_BYTES).min(range.end))
+    };
+    together.into_iter().flat_map(cut).collect()
+}
+
+/// Hands what one request brought out to the columns. Requests must come in their order.
+pub(super) fn hand_out(columns: &mut [Column], start: u64, bytes: &Bytes) {
+    let all: u64 = columns.iter().map(|column| column.range.end - column.range.start).sum();
+    let end = start + bytes.len() as u64;
+    for column in columns {
+        let (mut at, to) = (column.range.start.max(start), column.range.end.min(end));
+        let length = column.range.end - column.range.start;
+        let step = (length / PIECES).clamp(PIECE_BYTES.start, PIECE_BYTES.end);
+        while at < to {
+            let piece_end = if all <= AS_IT_CAME_BYTES { to } else { (at + step).min(to) };
+            let range = [at, piece_end].map(|at| usize::try_from(at - start).unwrap_or(usize::MAX));
+            // A slice would hold all of the request as long as any piece of it is held.
+            let piece = bytes.slice(range[0]..range[1]);
+            let piece = if all <= AS_IT_CAME_BYTES { piece } else { Bytes::copy_from_slice(&piece) };
+            column.pieces.push_back((at, piece));
+            at = piece_end;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn file(bytes: u64) -> Bytes {
+        (0..bytes).map(|at| (at % 251) as u8).collect::<Vec<u8>>().into()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        /// Whatever the columns are, all of their bytes come, are found in any cut, and are let go of behind what was read.
+        #[test]
+        fn columns_are_whole_and_let_go_of(
+            sizes in proptest::collection::vec((0_u64..600_000, 1_u64..2_000_000), 1..8),
+            reads in proptest::collection::vec(1_u64..400_000, 1..40),
+        ) {
+            let mut end = 4;
+            let mut columns: Vec<Column> = sizes.into_iter().map(|(gap, size)| {
+                let start = end + gap;
+                end = start + size;
+                Column::new(start..end)
+            }).collect();
+            let file = file(end + 10);
+            let requests = requests(&columns);
+            prop_assert!(requests.iter().all(|range| range.end - range.start <= REQUEST_BYTES));
+            prop_assert!(requests.windows(2).all(|pair| pair[0].end <= pair[1].start));
+            for range in requests {
+                let bytes = file.slice(range.start as usize..range.end as usize);
+                hand_out(&mut columns, range.start, &bytes);
+            }
+            for mut column in columns {
+                let mut at = column.range.start;
+                for read in reads.iter().cycle() {
+                    let length = (*read).min(column.range.end - at);
+                    let found = column.find(at, length as usize);
+                    prop_assert_eq!(found.as_deref(), Some(&file[at as usize..(at + length) as usize]));
+                    at += length;
+                    column.passed(at);
+                    prop_assert!(column.pieces.front().is_none_or(|(_, bytes)| !bytes.is_empty()));
+                    prop_assert!(column.pieces.iter().all(|(start, bytes)| start + bytes.len() as u64 > at));
+                    if at == column.range.end {
+                        break;
+                    }
+                }
+                prop_assert!(column.pieces.is_empty() && column.find(at - 1, 1).is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_held_is_not_made_up() {
+        let mut column = Column::new(100..200);
+        assert_eq!(column.find(100, 1), None);
+        column.replace(110, file(20));
+        assert_eq!(column.find(110, 20).map(|bytes| bytes.len()), Some(20));
+        assert_eq!((column.find(109, 2), column.find(120, 11), column.find(130, 1)), (None, None, None));
+    }
+}
