@@ -24,7 +24,7 @@ const SLOTS: u64 = 2;
 
 /// A column of a kind, with values that neither repeat nor pack well.
 fn column(kind: usize, rows: usize, rng: &mut fastrand::Rng) -> ArrayRef {
-    let mut optional = |value: i64| (value % 11 != 0).then_some(value);
+    let optional = |value: i64| (value % 11 != 0).then_some(value);
     match kind % 8 {
         0 => Arc::new(Int64Array::from_iter_values((0..rows).map(|_| rng.i64(..)))),
         1 => Arc::new(Int32Array::from_iter((0..rows).map(|_| rng.bool().then(|| rng.i32(..))))),

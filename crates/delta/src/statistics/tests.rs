@@ -218,7 +218,7 @@ fn by_values(text: &str) -> FileStatistics {
             }
         }
         for name in names {
-            let path = [path, &[name.clone()]].concat();
+            let path = [path, std::slice::from_ref(name)].concat();
             let [nulls, least, most] = parts.map(|part| part.and_then(|part| part.get(name)));
             let inner = [nulls, least, most].map(|value| value.and_then(Value::as_object));
             if inner.iter().any(Option::is_some) {
