@@ -84,21 +84,26 @@ impl Watch {
 
     /// What is there now; the revision that it has.
     async fn tell_all(&self) -> Result<Revision, End> {
-        let (all, revision) = self.core.store.read(|read| {
-            let mut all = Vec::new();
-            read.scan(&SOURCES, &Scope::all(), |id, source| {
-                if source.delete_ms == 0 && self.wants(&id) {
-                    all.push((id, source));
-                }
-                ControlFlow::Continue(())
+        let store = self.core.store.clone();
+        // All of one revision, however many: not on a thread that others wait for.
+        let look = move || {
+            store.read(|read| {
+                let mut all = Vec::new();
+                read.scan(&SOURCES, &Scope::all(), |id, source| {
+                    if source.delete_ms == 0 {
+                        all.push((id, source));
+                    }
+                    ControlFlow::Continue(())
+                })
+                .map_err(RegistryError::from)?;
+                Ok::<_, RegistryError>((all, read.revision()))
             })
-            .map_err(RegistryError::from)?;
-            Ok::<_, RegistryError>((all, read.revision()))
-        })?;
+        };
+        let (all, revision) = tokio::task::spawn_blocking(look).await.map_err(|_| RegistryError::CutOff)??;
         self.core.store.until_durable(revision).await.map_err(RegistryError::from)?;
         // Whoever resumes in the middle of these is told all of them again.
         let position = self.core.store.position(0);
-        for (id, source) in all {
+        for (id, source) in all.into_iter().filter(|(id, _)| self.wants(id)) {
             let data_source = Some(source_to(&id, &source));
             self.tell(pb::WatchDataSourcesResponse { data_source, position: position.clone(), caught_up: false })
                 .await?;

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use futures::{StreamExt, stream};
 use mms_server::Turns;
-use mms_store::{Read, Scope, Store};
+use mms_store::{Read, Scope, Store, StoreError};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -23,6 +23,8 @@ use crate::store::{JOB_TABLES, JOBS};
 
 /// Jobs that are planned at once.
 const JOBS_AT_ONCE: usize = 32;
+/// Tables that are read together, so that commits come in between.
+const TABLES_READ_AT_ONCE: usize = 500;
 /// Tables of one source that are planned at once.
 const TABLES_AT_A_TIME: usize = 4;
 
@@ -128,7 +130,10 @@ async fn plan_job(
         return Ok(());
     };
     let storing = Mutex::new(());
-    let tables = unplanned(&scheduler.store, key)?;
+    let (store, own) = (scheduler.store.clone(), key.clone());
+    // Up to 100,000 tables: not on a thread that others wait for.
+    let tables = tokio::task::spawn_blocking(move || unplanned(&store, &own)).await;
+    let tables = tables.map_err(|error| StoreError::ClosurePanicked { message: error.to_string() })??;
     let plan = |table| {
         let storing = &storing;
         async move {
@@ -169,13 +174,9 @@ async fn plan_or_wait(scheduler: &Scheduler, storing: &Mutex<()>, key: &TableKey
 
 fn unplanned(store: &Store, key: &JobKey) -> Result<Vec<TableKey>> {
     let mut tables = Vec::new();
-    store.read(|read| {
-        read.scan(&JOB_TABLES, &Scope::prefix(key), |key, table| {
-            if table.plan.moves() && !table.planned {
-                tables.push(key);
-            }
-            std::ops::ControlFlow::Continue(())
-        })
-    })?;
+    for page in store.pages(&JOB_TABLES, Scope::prefix(key), TABLES_READ_AT_ONCE) {
+        let unplanned = page?.into_iter().filter(|(_, table)| table.plan.moves() && !table.planned);
+        tables.extend(unplanned.map(|(key, _)| key));
+    }
     Ok(tables)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use mms_expr::folded;
-use mms_store::{Read, Scope};
+use mms_store::Scope;
 
 use super::Reading;
 use crate::error::{CatalogError, Result};
@@ -65,21 +65,22 @@ impl Reading<'_> {
     async fn all_named(&self) -> Result<()> {
         let mut schemas: BTreeSet<&str> = self.lists.named_schemas().iter().map(String::as_str).collect();
         let mut tables: BTreeSet<(String, String)> = self.lists.named_tables().iter().cloned().collect();
-        let source = self.key.0.clone();
-        self.core.store.read(|read| {
-            let go_on = std::ops::ControlFlow::Continue(());
-            read.scan(&SCHEMAS, &Scope::prefix(&(source.clone(),)), |key, _| {
+        let scope = (self.key.0.clone(),);
+        for page in self.core.store.pages(&SCHEMAS, Scope::prefix(&scope), PAGE) {
+            for (key, _) in page? {
                 schemas.remove(folded(&key.1).as_str());
-                go_on
-            })?;
-            if tables.is_empty() {
-                return Ok(());
             }
-            read.scan(&TABLES, &Scope::prefix(&(source,)), |key, _| {
+        }
+        for page in self.core.store.pages(&TABLES, Scope::prefix(&scope), PAGE) {
+            if tables.is_empty() {
+                break;
+            }
+            for (key, _) in page? {
                 tables.remove(&(folded(&key.1), folded(&key.2)));
-                go_on
-            })
-        })?;
+            }
+            // A catalog may have very many.
+            tokio::task::yield_now().await;
+        }
         let tables = tables.iter().map(|(schema, table)| format!("table {schema}.{table}"));
         let missing: Vec<String> = schemas.iter().map(|schema| format!("schema {schema}")).chain(tables).collect();
         if missing.is_empty() {
