@@ -1,6 +1,8 @@
 //! Blocks are compressed where the link is the bottleneck and nowhere else, and the task's log says which codec it was and
 //! why; a codec that is configured by name is the one that is used.
 
+#![allow(clippy::print_stdout, reason = "what the logs say is shown")]
+
 use anyhow::Context;
 use mms_proto::scheduler::v1::JobSpec;
 use mms_tests::sandbox::Sandbox;

@@ -16,6 +16,11 @@ const ENUMS: [&str; 4] = [
 /// Which test provokes what: its file, its name, and the values.
 const PROVOKED: &[(&str, &str, &[&str])] = &[
     (
+        "services/transfer/src/error.rs",
+        "each_failure_has_its_reason",
+        &["ERROR_REASON_STORAGE_DENIED", "ERROR_REASON_CREDENTIAL_EXPIRED"],
+    ),
+    (
         "crates/mapping/tests/it/plan.rs",
         "keys_and_kinds",
         &[

@@ -76,7 +76,8 @@ impl Normalizer {
 
     /// At the end of the file.
     pub(super) fn end(&self) -> Result<(), String> {
-        match self.added.keys().find(|key| self.removed.contains(*key)) {
+        // The same one each time that it is read.
+        match self.added.keys().filter(|key| self.removed.contains(*key)).min() {
             Some((path, _)) => Err(format!(
                 "it adds and removes {} in one version, which the Delta protocol does not allow: nobody can say whether the file is live",
                 crate::place::decoded(path)

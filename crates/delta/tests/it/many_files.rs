@@ -61,7 +61,7 @@ fn begin() -> Vec<Value> {
     let schema = json!({ "type": "struct", "fields": fields }).to_string();
     vec![
         json!({ "protocol": { "minReaderVersion": 1, "minWriterVersion": 2 } }),
-        json!({ "metaData": { "id": "00000000-0000-4000-8000-000000000001", "format": { "provider": "parquet" },
+        json!({ "metaData": { "id": "00000000-0000-4000-8000-000000000001", "format": { "provider": "parquet", "options": {} },
             "schemaString": schema, "partitionColumns": ["p"], "configuration": {}, "createdTime": 0 } }),
     ]
 }
@@ -94,7 +94,7 @@ fn schema() -> Arc<Schema> {
     let map = DataType::Map(Arc::new(Field::new("key_value", DataType::Struct(entry), false)), false);
     let texts = DataType::List(Arc::new(Field::new("element", DataType::Utf8, true)));
     let protocol = of(&[("minReaderVersion", DataType::Int32), ("minWriterVersion", DataType::Int32)]);
-    let format = of(&[("provider", DataType::Utf8)]);
+    let format = of(&[("provider", DataType::Utf8), ("options", map.clone())]);
     let metadata = of(&[
         ("id", DataType::Utf8),
         ("format", DataType::Struct(format)),

@@ -1,5 +1,5 @@
-//! Sending the files of a snapshot unit by unit. They come from the list that was made when the log was read, bucket by bucket:
-//! most units lie in one. Where that list got too large, the log is read once more for each batch of units whose files fit into
+//! Sending the files of a snapshot unit by unit. They come from the list that was made when the log was read: in the order of the
+//! target's partitions where all fit into memory together, else bucket by bucket, as most units lie in one. Where that list got too large, the log is read once more for each batch of units whose files fit into
 //! memory together, and a unit too large for that is passed through as the log has it.
 
 use std::ops::ControlFlow;
@@ -154,6 +154,14 @@ impl<'a> Sending<'a> {
 
     /// Sends what is on the list: units that lie in one bucket with those of the same, and all others after them.
     async fn listed(&mut self, list: &FileList, limit: u64) -> std::result::Result<(), Ended> {
+        let all: Vec<usize> = (0..self.sources.len()).collect();
+        if let [(_, size)] = &*self.batches(list, &all, limit)
+            && *size <= limit
+        {
+            // Most tables: in the order of their target partitions.
+            self.page(list.gather(list.buckets(), |_| true)?).await?;
+            return self.send().await;
+        }
         let mut homes: Vec<Vec<usize>> = vec![Vec::new(); list.buckets().len()];
         let mut spread = Vec::new();
         for (unit, sources) in self.sources.iter().enumerate() {

@@ -88,7 +88,7 @@ fn storage_access(access: &Access, shown: &str, stored: &str, offline: Offline<'
             } else if let lacking @ [_, ..] = &*sas.lacks() {
                 judge.add(
                     &field,
-                    &format!("does not permit {}: make one with Read and List (sp=rl)", lacking.join(" and ")),
+                    format!("does not permit {}: make one with Read and List (sp=rl)", lacking.join(" and ")),
                 );
             }
         }
