@@ -64,7 +64,7 @@ pub fn connection(network: Option<&pb::NetworkConnection>) -> Result<NetworkConn
     }
     for (host, text) in &network.host_overrides {
         let refuse = || HttpError::Config { what: format!("host override {host}: {text:?} is no address") };
-        connection.host_overrides.insert(host.clone(), host_override(text).ok_or_else(refuse)?);
+        connection.host_overrides.insert(host.to_ascii_lowercase(), host_override(text).ok_or_else(refuse)?);
     }
     connection.allowed_hosts = patterns(&network.allowed_hosts)?;
     connection.plain_http_hosts = patterns(&network.plain_http_hosts)?;

@@ -22,7 +22,7 @@ pub struct NetworkConnection {
     /// Client certificate chain and its private key, PEM, for far ends that ask for one.
     pub client_identity_pem: Option<SecretString>,
     /// Addresses to use for names instead of asking DNS; `*.suffix` is every name below the suffix that has none of its own. A port
-    /// of 0, or a port in the URL, leaves the URL's port.
+    /// of 0, or a port in the URL, leaves the URL's port. Names are in lower case.
     pub host_overrides: BTreeMap<String, SocketAddr>,
     /// Hosts that may be reached; empty allows every host.
     pub allowed_hosts: Vec<HostPattern>,
@@ -56,10 +56,13 @@ impl Default for NetworkConnection {
 impl NetworkConnection {
     /// The address to use for a name instead of asking DNS: its own, or that of the longest suffix it lies below.
     pub(crate) fn overridden(&self, host: &str) -> Option<SocketAddr> {
+        // Asked of every request.
+        if self.host_overrides.is_empty() {
+            return None;
+        }
         let host = host.trim_end_matches('.').to_ascii_lowercase();
-        let named = |name: &str| self.host_overrides.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
         let above = host.match_indices('.').map(|(at, _)| format!("*{}", &host[at..]));
-        std::iter::once(host.clone()).chain(above).find_map(|name| named(&name)).map(|(_, address)| *address)
+        std::iter::once(host.clone()).chain(above).find_map(|name| self.host_overrides.get(&name).copied())
     }
 
     /// Checks `url` against `allowed_hosts`.

@@ -2,11 +2,10 @@
 //! Reads nothing else, and no message carries a credential.
 
 use futures::StreamExt;
-use mms_http::redact::redact_text;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
-use crate::refusal::{Unreadable, WORDS_MAX, refusal};
+use crate::refusal::{Unreadable, refusal, words};
 
 /// A folder that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,8 +27,10 @@ pub async fn probe(store: &dyn ObjectStore, folder: &Path) -> Result<String, Pro
     let fail = |why: Unreadable, words: String| ProbeError { why, place: folder.to_string(), words };
     let judged = |error: object_store::Error| match refusal(&error) {
         Some(refusal) => fail(refusal.why, refusal.to_string()),
-        None if matches!(error, object_store::Error::NotFound { .. }) => fail(Unreadable::Missing, words(&error)),
-        None => fail(Unreadable::Unreachable, words(&error)),
+        None if matches!(error, object_store::Error::NotFound { .. }) => {
+            fail(Unreadable::Missing, words(&error.to_string()))
+        }
+        None => fail(Unreadable::Unreachable, words(&error.to_string())),
     };
     let found = match store.list(Some(folder)).next().await {
         Some(Ok(found)) => found,
@@ -40,12 +41,6 @@ pub async fn probe(store: &dyn ObjectStore, folder: &Path) -> Result<String, Pro
         Ok(_) => Ok(found.location.to_string()),
         Err(error) => Err(judged(error)),
     }
-}
-
-fn words(error: &object_store::Error) -> String {
-    let text = error.to_string();
-    let flat: Vec<&str> = text.split_whitespace().collect();
-    redact_text(&flat.join(" ")).chars().take(WORDS_MAX).collect()
 }
 
 #[cfg(test)]

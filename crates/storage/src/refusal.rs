@@ -10,7 +10,7 @@ use serde::Deserialize;
 /// Most of a refusal's body that is read.
 pub(crate) const BODY_BYTES_MAX: usize = 16 << 10;
 /// Most characters of the storage's words.
-pub(crate) const WORDS_MAX: usize = 400;
+const WORDS_MAX: usize = 400;
 
 /// Why something cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -144,10 +144,14 @@ pub(crate) fn read(asked: Asked, status: u16, code: Option<&str>, body: &str) ->
         code.clone_into(&mut told.code);
     }
     let why = judge(asked, status, &told)?;
-    let words = [told.message.as_str(), told.detail.as_str()].join(" ");
-    let flat: Vec<&str> = words.split_whitespace().collect();
-    let words = redact_text(&flat.join(" ")).chars().take(WORDS_MAX).collect();
+    let words = words(&format!("{} {}", told.message, told.detail));
     Some(Refusal { why, status, code: told.code, words })
+}
+
+/// The storage's own words on one line, redacted and not too many.
+pub(crate) fn words(text: &str) -> String {
+    let flat: Vec<&str> = text.split_whitespace().collect();
+    redact_text(&flat.join(" ")).chars().take(WORDS_MAX).collect()
 }
 
 fn judge(asked: Asked, status: u16, told: &Told) -> Option<Unreadable> {

@@ -99,8 +99,8 @@ pub async fn report(
         let leased = tx.get(&TASKS, &task)?.is_some_and(|task| task.leased());
         Ok::<_, SchedulerError>((accepted, leased))
     };
-    let (store, soon) = (&scheduler.store, !stands);
-    let (taken, leased) = if soon { store.commit_soon(taken).await? } else { store.commit(taken).await? };
+    let store = &scheduler.store;
+    let (taken, leased) = if stands { store.commit(taken).await? } else { store.commit_soon(taken).await? };
     if !leased {
         scheduler.leases.end(&key, epoch);
     }
