@@ -27,6 +27,8 @@ use crate::tx::{Classes, MAX_TX_BYTES, Tx};
 
 /// The longest time that a commit may wait for the disk whose caller has its answer.
 pub const SOON: Duration = Duration::from_millis(20);
+/// How far apart the flushes are that only such commits ask for whose callers have time to share one.
+pub const TOGETHER: Duration = Duration::from_millis(20);
 /// How often a full disk is looked at again.
 const LOOK_FOR_SPACE_EVERY: Duration = Duration::from_secs(1);
 
@@ -64,9 +66,18 @@ pub(crate) type Work = Box<dyn FnOnce(&mut Committer) -> Answer + Send>;
 
 pub(crate) type Errand = Box<dyn FnOnce(&mut Committer) + Send>;
 
+/// Whether the caller of a commit has time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Haste {
+    /// No: it is flushed as soon as all that is queued is applied.
+    Now,
+    /// Yes, until [`TOGETHER`] after the flush before.
+    Together,
+}
+
 pub(crate) enum Message {
     /// Answered when the disk has it.
-    Commit(Work),
+    Commit(Work, Haste),
     /// Answers by itself, before the disk has it.
     Soon(Errand),
     Close(oneshot::Sender<Result<()>>),
@@ -89,6 +100,8 @@ pub(crate) struct Committer {
     /// Who is told of flushes, and what is applied since the last one.
     observer: Option<Arc<dyn Observer>>,
     since: (u64, u64),
+    /// When the last flush ended.
+    flushed: Option<Instant>,
     /// By table: the records that somebody has counted.
     counted: BTreeMap<&'static str, Counted>,
 }
@@ -104,6 +117,34 @@ pub(crate) struct Home {
     pub export_every: Duration,
     pub exports_kept: usize,
     pub exported: u64,
+}
+
+/// How long a group may be gathered: as long as the one of its commits that has the least time.
+#[derive(Debug, Default)]
+enum Wait {
+    /// Nobody has asked yet.
+    #[default]
+    Open,
+    Until(Instant),
+    Over,
+}
+
+impl Wait {
+    /// One more commit, and when it is to be flushed; none: at once.
+    fn at_latest(&mut self, at: Option<Instant>) {
+        *self = match (&self, at) {
+            (Self::Over, _) | (_, None) => Self::Over,
+            (Self::Open, Some(at)) => Self::Until(at),
+            (Self::Until(before), Some(at)) => Self::Until(at.min(*before)),
+        };
+    }
+
+    fn left(&self) -> Option<Duration> {
+        match self {
+            Self::Until(at) => Some(at.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero()),
+            Self::Open | Self::Over => None,
+        }
+    }
 }
 
 impl Committer {
@@ -128,6 +169,7 @@ impl Committer {
             refused: 0,
             observer,
             since,
+            flushed: None,
             counted,
         }
     }
@@ -184,25 +226,29 @@ impl Committer {
         let mut answers: Vec<Answer> = Vec::new();
         let mut close = None;
         let mut next = Some(first);
-        let (mut taken, mut until) = (0, None);
+        let (mut taken, mut until) = (0, Wait::default());
         while let Some(message) = next {
             taken += 1;
             match message {
-                Message::Commit(work) => answers.push(work(self)),
+                Message::Commit(work, haste) => {
+                    answers.push(work(self));
+                    until.at_latest(match haste {
+                        Haste::Now => None,
+                        Haste::Together => self.flushed.map(|flushed| flushed + TOGETHER),
+                    });
+                }
                 Message::Soon(errand) => {
                     errand(self);
-                    until.get_or_insert_with(|| Instant::now() + SOON);
+                    until.at_latest(Some(Instant::now() + SOON));
                 }
                 Message::Close(reply) => close = Some(reply),
             }
-            next = match until {
+            next = match until.left() {
                 // What stands behind a close is answered by its channel going away.
                 _ if close.is_some() || taken >= limit => None,
-                // Nobody waits for the disk: what comes shares the flush.
-                Some(until) if answers.is_empty() => {
-                    inbox.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
-                }
-                _ => inbox.try_recv().ok(),
+                // Whoever waits has time: what comes shares the flush.
+                Some(left) => inbox.recv_timeout(left).ok(),
+                None => inbox.try_recv().ok(),
             };
         }
         // Refusals wait for the flush too: they may rest on what an earlier commit of this group wrote.
@@ -210,6 +256,7 @@ impl Committer {
             let began = Instant::now();
             match guarded(|| self.backend.flush()).and_then(|()| self.note()) {
                 Ok(()) => {
+                    self.flushed = Some(Instant::now());
                     let (commits, bytes) = std::mem::take(&mut self.since);
                     if let Some(observer) = &self.observer {
                         observer.flushed(&Flush { commits, bytes, took: began.elapsed() });

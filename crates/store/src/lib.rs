@@ -100,7 +100,7 @@ mod tx;
 mod value;
 
 pub use backend::{Backend, Batch, DiskSync, Fdatasync, MemoryBackend, SledBackend, View, Visit};
-pub use commit::SOON;
+pub use commit::{SOON, TOGETHER};
 pub use error::StoreError;
 pub use key::{Key, KeyPrefix};
 pub use known::{Known, Numbered, Unknown, known};

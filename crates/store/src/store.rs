@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use uuid::Uuid;
 
 use crate::backend::{Backend, MemoryBackend, View};
-use crate::commit::{Answer, Committer, Home, Message, Shared, State};
+use crate::commit::{Answer, Committer, Haste, Home, Message, Shared, State};
 use crate::dir;
 use crate::error::{Result, StoreError};
 use crate::key::Key;
@@ -126,6 +126,27 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
+        self.commit_by(Haste::Now, closure).await
+    }
+
+    /// As [`commit`](Store::commit), and as durable when it is answered, for callers that have a moment: flushes that only
+    /// they ask for are [`TOGETHER`](crate::TOGETHER) apart, so that commits which come close to each other share one. The
+    /// first after a pause waits for nothing.
+    pub async fn commit_together<T, E, F>(&self, closure: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.commit_by(Haste::Together, closure).await
+    }
+
+    async fn commit_by<T, E, F>(&self, haste: Haste, closure: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
         let asked = self.ask(|place, reply| {
             let work = Box::new(move |committer: &mut Committer| -> Answer {
                 let outcome = committer.transact(closure);
@@ -136,7 +157,7 @@ impl Store {
                     reply.send(group.map_err(E::from).and(outcome)).ok();
                 })
             });
-            Message::Commit(work)
+            Message::Commit(work, haste)
         });
         asked.await?
     }
@@ -237,7 +258,7 @@ impl Store {
             let counted = committer.count(table);
             Box::new(move |group| drop(reply.send(group.and(counted))))
         });
-        self.handle.inbox.send(Message::Commit(work)).map_err(|_| StoreError::Closed)?;
+        self.handle.inbox.send(Message::Commit(work, Haste::Now)).map_err(|_| StoreError::Closed)?;
         answered.await.map_err(|_| StoreError::Closed)?
     }
 

@@ -261,7 +261,7 @@ impl Work<'_> {
         let (target, own) = (target.to_owned(), self.key.clone());
         match self.claim {
             Claim::Look => self.core.store.read(|read| claims::taken_by(read, &target, &own)),
-            Claim::Take => self.core.store.commit(move |tx| claims::claim(tx, &target, &own)).await,
+            Claim::Take => self.core.store.commit_together(move |tx| claims::claim(tx, &target, &own)).await,
         }
     }
 }

@@ -2,8 +2,9 @@
 //! what is committed and nothing else.
 
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
-use mms_store::{Flush, Observer, Options, Schema, Store, StoreError, Table};
+use mms_store::{Flush, Observer, Options, Schema, Store, StoreError, TOGETHER, Table};
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Thing {
@@ -42,6 +43,39 @@ async fn every_flush_is_told_with_what_was_in_it() {
     assert_eq!(flushes.iter().map(|flush| flush.commits).sum::<u64>(), 5, "{flushes:?}");
     assert!(flushes.iter().all(|flush| flush.bytes >= 8 * flush.commits && !flush.took.is_zero()), "{flushes:?}");
     assert_eq!(store.queued(), 0);
+}
+
+#[tokio::test]
+async fn flushes_for_callers_that_have_time_are_apart_and_one_that_has_none_waits_for_nothing() {
+    let (dir, seen) = (tempfile::tempdir().unwrap(), Arc::new(Seen::default()));
+    let store = Store::open(dir.path(), Schema::new("things"), Options::default().observed_by(seen.clone())).unwrap();
+    let flushes = || u32::try_from(seen.0.lock().unwrap().len()).unwrap();
+    let began = Instant::now();
+    for key in 0..10 {
+        store.commit_together(move |tx| tx.put(&THINGS, &key, &Thing { state: 1 })).await.unwrap();
+    }
+    let (together, took) = (flushes(), began.elapsed());
+    assert_eq!(together, 10, "one caller waits for each");
+    assert!(took >= TOGETHER * (together - 1), "{took:?} for {together} flushes");
+    // Many callers come in the time of one.
+    let began = Instant::now();
+    let mut all = tokio::task::JoinSet::new();
+    for key in 10..60 {
+        let store = store.clone();
+        all.spawn(async move { store.commit_together(move |tx| tx.put(&THINGS, &key, &Thing { state: 1 })).await });
+    }
+    while let Some(one) = all.join_next().await {
+        one.unwrap().unwrap();
+    }
+    let (shared, took) = (flushes() - together, began.elapsed());
+    assert!(TOGETHER * (shared - 1) <= took, "{shared} flushes in {took:?}");
+    // One that has no time takes the others with it.
+    let (one, other) = tokio::join!(
+        store.commit_together(|tx| tx.put(&THINGS, &60, &Thing { state: 1 })),
+        store.commit(|tx| tx.put(&THINGS, &61, &Thing { state: 1 })),
+    );
+    one.and(other).unwrap();
+    assert_eq!(seen.0.lock().unwrap().iter().map(|flush| flush.commits).sum::<u64>(), 62);
 }
 
 #[tokio::test]

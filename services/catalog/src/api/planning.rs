@@ -133,7 +133,7 @@ impl PlanningService for Api {
         let now = self.core.now_ms();
         self.core
             .store
-            .commit(move |tx| {
+            .commit_together(move |tx| {
                 for report in &reports {
                     migration::report(tx, now, report)?;
                 }

@@ -117,7 +117,7 @@ impl Api {
             }
             Ok((keys.into_iter().zip(epochs), answers))
         };
-        let (asked, answers) = self.scheduler.store.commit(begin).await?;
+        let (asked, answers) = self.scheduler.store.commit_together(begin).await?;
         for ((key, epoch), answer) in asked.zip(&answers) {
             // A lease may have ended with it: then its time has no meaning any more.
             if matches!(answer.answer, Some(Said::Fenced(_))) {
@@ -154,7 +154,7 @@ impl Api {
             }
             Ok(answers)
         };
-        self.scheduler.store.commit(resolve).await
+        self.scheduler.store.commit_together(resolve).await
     }
 }
 

@@ -18,6 +18,7 @@ use crate::error::{Result, SchedulerError};
 use crate::key::{JobKey, TableKey};
 use crate::name;
 use crate::record::{Job, backoff};
+use crate::report::tell;
 use crate::scheduler::Scheduler;
 use crate::store::{JOB_TABLES, JOBS};
 
@@ -120,6 +121,7 @@ async fn plan_job(
     key: &JobKey,
     job: &Job,
 ) -> Result<()> {
+    tell::heard(scheduler).await?;
     if !job.scope_listed {
         let used = scheduler.peers.acquire(&key.data_source, &name::job_name(key)).await?;
         let settings = used.data_source.and_then(|source| source.settings).unwrap_or_default();

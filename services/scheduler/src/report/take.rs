@@ -100,7 +100,7 @@ pub async fn report(
         Ok::<_, SchedulerError>((accepted, leased))
     };
     let store = &scheduler.store;
-    let (taken, leased) = if stands { store.commit(taken).await? } else { store.commit_soon(taken).await? };
+    let (taken, leased) = if stands { store.commit_together(taken).await? } else { store.commit_soon(taken).await? };
     if !leased {
         scheduler.leases.end(&key, epoch);
     }

@@ -4,19 +4,39 @@ use std::time::Duration;
 
 use mms_proto::catalog::v1::MigrationReport;
 use mms_store::{Read, Scope};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::convert::{target_name_to, version_to};
 use crate::error::Result;
 use crate::record::{Notice, backoff};
 use crate::scheduler::Scheduler;
-use crate::store::NOTICES;
+use crate::store::{NOTICE_SEQUENCE, NOTICES};
 
 /// Pause before what changed is told.
 const TELL_PACE: Duration = Duration::from_millis(50);
 /// Notices told in one call, and the partitions that they name together: the catalog takes a call in one commit.
 const NOTICES_AT_ONCE: usize = 200;
 const PARTITIONS_AT_ONCE: usize = 20_000;
+/// The longest wait for the catalog to hear what was left before.
+const HEARD_AT_LATEST: Duration = Duration::from_secs(30);
+
+/// Waits until the catalog has heard all that was left before now. A job that is made right after another has ended would
+/// otherwise be planned by what the catalog knew before, and move again what is there. After [`HEARD_AT_LATEST`] it goes on:
+/// what is moved again is right as well.
+pub async fn heard(scheduler: &Scheduler) -> Result<()> {
+    let last = scheduler.store.read(|read| read.get(&NOTICE_SEQUENCE, &()))?.unwrap_or_default().last;
+    let mut changes = scheduler.store.subscribe();
+    let told = async {
+        loop {
+            let first = scheduler.store.read(|read| read.page(&NOTICES, &Scope::all(), None, 1))?.items.pop();
+            if first.is_none_or(|(sequence, _)| sequence > last) || changes.changed().await.is_err() {
+                return Ok(());
+            }
+        }
+    };
+    timeout(HEARD_AT_LATEST, told).await.unwrap_or(Ok(()))
+}
 
 /// Tells the catalog what became of tables, in order, until it has heard it.
 pub async fn tell(scheduler: Scheduler, stop: CancellationToken) {
