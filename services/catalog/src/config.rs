@@ -35,6 +35,9 @@ pub struct PlanConfig {
     /// Bytes that the files of one plan may take in memory, about a hundred each. The log of a table with more is read several
     /// times.
     pub memory_bytes: usize,
+    /// Bytes that files of logs may take which are kept for 15 minutes, so that a plan need not read what a scan has just read;
+    /// and the same while scans read them. 0: nothing is kept.
+    pub kept_bytes: usize,
 }
 
 impl Default for Config {
@@ -56,7 +59,7 @@ impl Default for ScanConfig {
 
 impl Default for PlanConfig {
     fn default() -> Self {
-        Self { memory_bytes: 256 << 20 }
+        Self { memory_bytes: 256 << 20, kept_bytes: 256 << 20 }
     }
 }
 
@@ -74,6 +77,9 @@ impl ServiceConfig for Config {
         }
         if !((1 << 20)..=(16 << 30)).contains(&self.plan.memory_bytes) {
             faults.add("catalog.plan.memory_bytes", "must be from 1048576 to 17179869184");
+        }
+        if self.plan.kept_bytes > 16 << 30 {
+            faults.add("catalog.plan.kept_bytes", "must be at most 17179869184");
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::peers::Peers;
 use crate::scan::counted::Counted;
 use crate::scan::runner::Runner;
 use crate::source::Sources;
+use crate::survey::Surveys;
 
 /// The shared parts; cheap to clone.
 #[derive(Clone)]
@@ -27,6 +28,8 @@ pub struct Core {
     pub supervisor: Supervisor,
     /// Cancelled when the process is told to stop.
     pub shutdown: CancellationToken,
+    /// Readings of logs.
+    pub surveys: Arc<Surveys>,
     /// Bounds.
     pub bounds: Bounds,
     now_ms: fn() -> i64,
@@ -39,6 +42,8 @@ pub struct Bounds {
     pub metadata_concurrency: usize,
     /// Bytes that the files of one plan may take in memory.
     pub plan_memory: usize,
+    /// Bytes that readings of logs may take that are kept for a while.
+    pub kept_memory: usize,
 }
 
 impl Core {
@@ -56,7 +61,8 @@ impl Core {
     ) -> Self {
         let sources = Sources::new(peers.registry());
         let scans = Arc::new(Runner::new(scans));
-        Self { store, peers, sources, scans, scanned, supervisor, shutdown, bounds, now_ms }
+        let surveys = Arc::new(Surveys::new(bounds.plan_memory, bounds.kept_memory));
+        Self { store, peers, sources, scans, scanned, supervisor, shutdown, surveys, bounds, now_ms }
     }
 
     /// Milliseconds since 1970, by the wall clock.

@@ -23,6 +23,7 @@ pub async fn keep(core: Core) {
             _ = tick.tick() => {}
         }
         core.sources.sessions().close_idle().await;
+        core.surveys.forget_old();
         let now = core.now_ms();
         if let Err(error) = forget_old(&core.store, now).await {
             tracing::error!(%error, "what is no longer needed could not be forgotten");

@@ -9,6 +9,8 @@ mod config;
 mod convert;
 mod core;
 mod error;
+#[cfg(test)]
+mod fixture;
 mod forget;
 mod house;
 mod key;
@@ -23,6 +25,7 @@ mod scan;
 mod source;
 mod status;
 mod store;
+mod survey;
 mod target;
 
 use mms_proto::catalog::v1::catalog_service_server::CatalogServiceServer;
@@ -52,6 +55,7 @@ pub async fn start(context: Context<Config>) -> Result<Services, BoxError> {
     let bounds = Bounds {
         metadata_concurrency: context.config.scan.metadata_concurrency,
         plan_memory: context.config.plan.memory_bytes,
+        kept_memory: context.config.plan.kept_bytes,
     };
     let core = Core::new(
         store,

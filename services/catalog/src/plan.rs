@@ -3,10 +3,9 @@
 
 mod definition;
 mod emit;
-mod finding;
+pub mod finding;
 mod message;
 mod rules;
-mod survey;
 mod target;
 mod units;
 
@@ -31,6 +30,7 @@ use crate::record::{Schema, Table, Target};
 use crate::scan::facts;
 use crate::source::Source;
 use crate::store::{SCHEMAS, SUMMARIES, TABLES, TableKey};
+use crate::survey::Survey;
 use crate::target as claims;
 use crate::{forget, key};
 use finding::{Note, blocks};
@@ -76,7 +76,7 @@ pub async fn plan(core: &Core, table_key: &TableKey, ask: &Ask, claim: Claim) ->
         return Ok(Planned { table, files: None });
     }
     let snapshot = source.open(&info, ask.version).await?;
-    let survey = survey::files(&snapshot, core.bounds.plan_memory).await?;
+    let survey = core.surveys.for_plan(&snapshot).await?;
     let work = Work { core, name, key: table_key, table, schema, source, info, ask, claim };
     Box::pin(work.finish(snapshot, survey)).await
 }
@@ -148,11 +148,11 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    async fn finish(self, snapshot: Snapshot, survey: survey::Survey) -> Result<Planned> {
-        let survey::Survey { totals, mut notes, list } = survey;
+    async fn finish(self, snapshot: Snapshot, survey: Arc<Survey>) -> Result<Planned> {
+        let (totals, mut notes) = (&survey.totals, survey.notes.clone());
         let all = totals.all();
-        let (mapped, there) = self.map(&snapshot, &totals, &mut notes).await?;
-        let units = mapped.partitions.as_ref().map(|mapping| Units::of(mapping, &totals, &mut notes));
+        let (mapped, there) = self.map(&snapshot, totals, &mut notes).await?;
+        let units = mapped.partitions.as_ref().map(|mapping| Units::of(mapping, totals, &mut notes));
         let mut findings: Vec<_> = mapped.findings.iter().map(|found| finding::mapped(found, &self.name)).collect();
         findings.extend(notes.iter().map(|note| note.to_pb(&self.name)));
         if let Some(definition) = mapped.definition.as_ref().filter(|_| !blocks(&findings))
@@ -185,10 +185,7 @@ impl Work<'_> {
             format: Some(pb::pinned_table::Format::Delta(definition::delta(&snapshot))),
             target_unchanged,
         };
-        Ok(Planned {
-            table,
-            files: units.filter(|_| free).map(|units| Files { snapshot, totals: Arc::new(totals), list, units }),
-        })
+        Ok(Planned { table, files: units.filter(|_| free).map(|units| Files { snapshot, survey, units }) })
     }
 
     async fn map(

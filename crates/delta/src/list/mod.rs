@@ -3,11 +3,14 @@
 //!
 //! Nothing here knows of targets, or in which order files are wanted. Nothing here takes more memory than it was given.
 
+mod budget;
 mod page;
 mod record;
 
 use std::ops::Range;
+use std::sync::Arc;
 
+pub use budget::Budget;
 pub use page::FilePage;
 
 use crate::{DeltaError, LoggedFile};
@@ -21,8 +24,8 @@ const LEVEL: i32 = 1;
 
 /// Files of one version.
 pub struct FileList {
-    /// Bytes that the pages may take.
-    limit: usize,
+    /// Where the bytes of full pages are taken from.
+    budget: Arc<Budget>,
     /// Bytes that the full ones take.
     taken: usize,
     /// None when it got too large.
@@ -43,7 +46,30 @@ impl FileList {
     /// A list of no files, which keeps them as long as they take no more than so many bytes.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { limit, taken: 0, buckets: Some(vec![Bucket::default(); BUCKETS]), sizes: Vec::new(), compressor: None }
+        Self::within(Arc::new(Budget::new(limit)))
+    }
+
+    /// A list of no files, which keeps them as long as the budget has room.
+    #[must_use]
+    pub fn within(budget: Arc<Budget>) -> Self {
+        let buckets = Some(vec![Bucket::default(); BUCKETS]);
+        Self { budget, taken: 0, buckets, sizes: Vec::new(), compressor: None }
+    }
+
+    /// Ends the adding: what it took from its budget is given back, and is for its owner to count from now on.
+    pub fn settle(&mut self) {
+        self.budget.give(std::mem::take(&mut self.taken));
+        self.budget = Arc::new(Budget::new(0));
+        self.compressor = None;
+    }
+
+    /// Bytes that it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let of =
+            |bucket: &Bucket| bucket.full.iter().map(|(page, _)| page.len()).sum::<usize>() + bucket.open.capacity();
+        let buckets = self.buckets.iter().flatten().map(of).sum::<usize>();
+        buckets + BUCKETS * size_of::<Bucket>() + self.sizes.capacity() * size_of::<u64>()
     }
 
     /// Adds a file behind all others. A list that would get too large lets go of all files, and only counts from then on.
@@ -68,11 +94,13 @@ impl FileList {
             none => none.insert(zstd::bulk::Compressor::new(LEVEL).map_err(lost)?),
         };
         let page = compressor.compress(&bucket.open).map_err(lost)?;
-        self.taken += page.len();
-        bucket.full.push((page.into(), bucket.open.len()));
-        bucket.open.clear();
-        if self.taken > self.limit {
+        if self.budget.take(page.len()) {
+            self.taken += page.len();
+            bucket.full.push((page.into(), bucket.open.len()));
+            bucket.open.clear();
+        } else {
             self.buckets = None;
+            self.budget.give(std::mem::take(&mut self.taken));
         }
         Ok(())
     }
@@ -121,6 +149,12 @@ impl FileList {
             all.take(&page?, &wanted);
         }
         Ok(all)
+    }
+}
+
+impl Drop for FileList {
+    fn drop(&mut self) {
+        self.budget.give(self.taken);
     }
 }
 

@@ -100,6 +100,35 @@ fn a_list_that_gets_too_large_lets_go_and_counts_on() {
 }
 
 #[test]
+fn lists_of_one_budget_share_it_and_give_it_back() {
+    let budget = Arc::new(Budget::new(100_000));
+    let add = |list: &mut FileList, number: usize| {
+        // No two are alike, so that compressing gains little.
+        let stats: String = (0..4_000).map(|at| char::from(33 + ((number * 7919 + at * at * 31) % 90) as u8)).collect();
+        let file =
+            Owned { path: format!("f{number}"), size: 1, rows: None, partition: 0, vector: None, stats: Some(stats) };
+        list.add(&file.logged(&[])).expect("kept");
+    };
+    let (mut one, mut other) = (FileList::within(budget.clone()), FileList::within(budget.clone()));
+    let mut number = 0;
+    while one.is_whole() && other.is_whole() {
+        add(&mut one, number);
+        add(&mut other, number + 1);
+        number += 2;
+        assert!(budget.taken() <= 100_000 && number < 100_000);
+    }
+    let (mut kept, gone) = if one.is_whole() { (one, other) } else { (other, one) };
+    drop(gone);
+    assert!(budget.taken() > 0, "the other one is still there");
+    assert!(kept.bytes() >= budget.taken());
+    kept.settle();
+    assert_eq!(budget.taken(), 0, "it is for its owner to count");
+    assert!(kept.is_whole() && kept.gather(kept.buckets(), |_| true).is_ok());
+    drop(kept);
+    assert_eq!(budget.taken(), 0, "nothing is given back twice");
+}
+
+#[test]
 fn a_cut_page_is_an_error() {
     let mut raw = Vec::new();
     let file = Owned { path: "a".into(), size: 1, rows: None, partition: 0, vector: None, stats: None };

@@ -8,10 +8,10 @@ pub(super) type VectorId<'a> = (&'a str, &'a str, Option<i32>);
 
 /// 128 bits of two keyed hashes: nobody can choose names that fall together, and by chance a billion of them do not.
 #[derive(Clone, Default)]
-pub(super) struct Hashes(RandomState, RandomState);
+pub(crate) struct Hashes(RandomState, RandomState);
 
 impl Hashes {
-    pub(super) fn of(&self, what: &impl Hash) -> u128 {
+    pub(crate) fn of(&self, what: &impl Hash) -> u128 {
         u128::from(self.0.hash_one(what)) << 64 | u128::from(self.1.hash_one(what))
     }
 }

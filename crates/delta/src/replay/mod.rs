@@ -12,6 +12,7 @@ mod rows;
 
 pub use logged::LoggedFile;
 
+pub(crate) use keys::Hashes;
 use keys::Keys;
 use logged::Partitions;
 use own::Halt;

@@ -19,6 +19,7 @@ use super::units::Units;
 use crate::error::{CatalogError, Result};
 use crate::key;
 use crate::scan::facts::count;
+use crate::survey::Survey;
 
 /// Files in one message, and their bytes: statistics make files of wide tables long.
 const FILES_MAX: usize = 1000;
@@ -33,10 +34,8 @@ pub type Out = mpsc::Sender<std::result::Result<pb::PinTableResponse, Status>>;
 pub struct Files {
     /// The snapshot.
     pub snapshot: Snapshot,
-    /// What its files add up to.
-    pub totals: Arc<TableTotals>,
-    /// Its files, if they did not take too much memory.
-    pub list: FileList,
+    /// What its files are.
+    pub survey: Arc<Survey>,
     /// Where they go.
     pub units: Units,
 }
@@ -59,9 +58,9 @@ impl Files {
     /// any more.
     pub async fn emit(&self, memory: usize, out: &Out) -> Result<pb::PinEnd> {
         let limit = memory as u64 / ORDERED;
-        let mut sending = Sending::new(&self.totals, &self.units, out);
-        let sent = if self.list.is_whole() {
-            sending.listed(&self.list, limit).await
+        let mut sending = Sending::new(&self.survey.totals, &self.units, out);
+        let sent = if self.survey.list.is_whole() {
+            sending.listed(&self.survey.list, limit).await
         } else {
             self.read_again(&mut sending, limit).await
         };
@@ -73,11 +72,11 @@ impl Files {
 
     async fn read_again(&self, sending: &mut Sending<'_>, limit: u64) -> std::result::Result<(), Ended> {
         let all: Vec<usize> = (0..self.units.len()).collect();
-        for (units, size) in sending.batches(&self.list, &all, limit) {
+        for (units, size) in sending.batches(&self.survey.list, &all, limit) {
             let wanted = sending.partitions(&units);
             if size > limit {
                 // One unit alone.
-                let partitions = self.totals.partitions();
+                let partitions = self.survey.totals.partitions();
                 let mut files = self.snapshot.scan_files();
                 while let Some(file) = files.try_next().await? {
                     let at = partitions.binary_search_by(|(_, other)| other.values.cmp(&file.partition_values));
@@ -87,7 +86,7 @@ impl Files {
                     }
                 }
             } else {
-                let gathered = Gathered { page: FilePage::default(), totals: self.totals.clone(), error: None };
+                let gathered = Gathered { page: FilePage::default(), survey: self.survey.clone(), error: None };
                 let gathered = self
                     .snapshot
                     .fold_files(gathered, move |gathered, file| {
@@ -109,13 +108,14 @@ impl Files {
 /// Files of a batch of units, out of a further reading of the log.
 struct Gathered {
     page: FilePage,
-    totals: Arc<TableTotals>,
+    survey: Arc<Survey>,
     error: Option<DeltaError>,
 }
 
 impl Gathered {
     fn take(&mut self, file: &LoggedFile<'_>) {
-        let known = self.totals.partition(file.partition).map_or(&[][..], |partition| partition.values.as_slice());
+        let known =
+            self.survey.totals.partition(file.partition).map_or(&[][..], |partition| partition.values.as_slice());
         self.error = if known == file.partition_values {
             self.page.add(file).err()
         } else {

@@ -1,12 +1,12 @@
-use mms_delta::{DeltaTable, LoggedFile};
+use mms_delta::LoggedFile;
 use mms_mapping::{CharacterMap, PartitionLevel, PartitionMapping, SparkType};
 use mms_maxcompute::name::ColumnName;
 use mms_maxcompute::types::DataType;
 use proptest::prelude::*;
-use serde_json::json;
 
 use super::*;
-use crate::plan::survey;
+use crate::fixture::snapshot;
+use crate::survey::Surveys;
 
 /// `p` partitions the target; `q`, as a seventh level would, does not.
 fn mapping(partitioned: bool) -> PartitionMapping {
@@ -19,40 +19,13 @@ fn mapping(partitioned: bool) -> PartitionMapping {
     PartitionMapping { levels: if partitioned { vec![level] } else { Vec::new() }, characters: CharacterMap::default() }
 }
 
-/// A table partitioned by `p` and `q`, of these files in one commit each; the newest is so long that a list without memory lets
-/// go of all.
-async fn snapshot(folder: &std::path::Path, spec: &[(u8, u8)]) -> Snapshot {
-    let log = folder.join("_delta_log");
-    std::fs::create_dir_all(&log).unwrap();
-    let column = |name: &str| json!({ "name": name, "type": "string", "nullable": true, "metadata": {} });
-    let schema = json!({ "type": "struct", "fields": [column("p"), column("q"), column("v")] }).to_string();
-    let first = [
-        json!({ "protocol": { "minReaderVersion": 1, "minWriterVersion": 2 } }),
-        json!({ "metaData": { "id": "1", "format": { "provider": "parquet", "options": {} }, "schemaString": schema,
-            "partitionColumns": ["p", "q"], "configuration": {}, "createdTime": 0 } }),
-    ];
-    let line = |actions: &[serde_json::Value]| actions.iter().map(|action| format!("{action}\n")).collect::<String>();
-    std::fs::write(log.join("00000000000000000000.json"), line(&first)).unwrap();
-    for (number, (p, q)) in spec.iter().enumerate() {
-        let p = (*p > 0).then(|| format!("v{p}"));
-        let long = if number + 1 == spec.len() { 70_000 } else { 0 };
-        let stats = json!({ "numRecords": 1, "minValues": { "v": "a" }, "of": "x".repeat(long) }).to_string();
-        let add = json!({ "add": { "path": format!("f{number}"), "partitionValues": { "p": p, "q": q.to_string() }, "size": 1,
-            "modificationTime": 0, "dataChange": true, "stats": stats } });
-        std::fs::write(log.join(format!("{:020}.json", number + 1)), line(&[add])).unwrap();
-    }
-    let root = url::Url::from_directory_path(folder.canonicalize().unwrap()).unwrap();
-    let store = Arc::new(object_store::local::LocalFileSystem::new());
-    DeltaTable::open(store, &root, None).await.unwrap()
-}
-
 async fn files(snapshot: &Snapshot, partitioned: bool, whole: bool) -> Files {
     let mut notes = Vec::new();
-    let survey = survey::files(snapshot, if whole { usize::MAX } else { 0 }).await.unwrap();
+    let survey = Surveys::new(if whole { usize::MAX } else { 0 }, 0).for_plan(snapshot).await.unwrap();
     assert_eq!(survey.list.is_whole(), whole || survey.totals.all().files == 0);
     let units = Units::of(&mapping(partitioned), &survey.totals, &mut notes);
     assert_eq!(notes, []);
-    Files { snapshot: snapshot.clone(), totals: Arc::new(survey.totals), list: survey.list, units }
+    Files { snapshot: snapshot.clone(), survey, units }
 }
 
 async fn emitted(files: &Files, memory: usize) -> (Vec<pb::UnitFiles>, pb::PinEnd) {

@@ -1,18 +1,13 @@
 //! What the source says of one table: the workspace's description turned into records, and the Delta log added up.
 
-use std::ops::ControlFlow;
-
 use mms_databricks::{TableInfo, TableKind};
-use mms_delta::{LoggedFile, Snapshot, TableTotals};
+use mms_delta::Snapshot;
 use mms_proto::catalog::v1 as pb;
-use sha2::{Digest, Sha256};
 
-use crate::error::{CatalogError, Result};
+use crate::error::Result;
 use crate::key;
 use crate::record::{Column, TableFacts, Version};
-
-/// Most partitions of one source table that a scan keeps; the target holds 60,000.
-pub const PARTITIONS_MAX: usize = 200_000;
+use crate::survey::Survey;
 
 /// A partition as the log has it.
 #[derive(Debug, Clone)]
@@ -102,17 +97,13 @@ pub fn add_log(facts: &mut TableFacts, snapshot: &Snapshot) {
     facts.update_time_ms = snapshot.timestamp_ms().unwrap_or(facts.update_time_ms);
 }
 
-/// Adds up the files of a snapshot, table and partitions. Memory grows with partitions, which are bounded.
-pub async fn add_files(facts: &mut TableFacts, snapshot: &Snapshot) -> Result<Vec<FoundPartition>> {
-    let sums = snapshot.fold_files(Sums::default(), Sums::add).await?;
-    if let Some(error) = sums.error {
-        return Err(error);
-    }
-    let all = sums.totals.all();
+/// Adds what the files of its log add up to, table and partitions.
+pub fn add_files(facts: &mut TableFacts, survey: &Survey) -> Result<Vec<FoundPartition>> {
+    let all = survey.totals.all();
     facts.size_bytes = Some(count(all.bytes));
     facts.row_count = all.rows.map(count);
-    let found = sums.totals.partitions().into_iter().map(|(number, partition)| {
-        let digest = sums.digests.get(number).copied().unwrap_or_default();
+    let found = survey.totals.partitions().into_iter().map(|(number, partition)| {
+        let digest = survey.digests.get(number).copied().unwrap_or_default();
         Ok(FoundPartition {
             segment: key::segment(&partition.values)?,
             file_count: count(partition.totals.files),
@@ -122,50 +113,4 @@ pub async fn add_files(facts: &mut TableFacts, snapshot: &Snapshot) -> Result<Ve
         })
     });
     found.collect()
-}
-
-/// What the files of a table add up to, while they go by.
-#[derive(Default)]
-struct Sums {
-    totals: TableTotals,
-    /// By the number of a partition.
-    digests: Vec<u128>,
-    error: Option<CatalogError>,
-}
-
-impl Sums {
-    fn add(&mut self, file: &LoggedFile<'_>) -> ControlFlow<()> {
-        self.totals.add(file);
-        if !file.partition_values.is_empty() {
-            self.digests.resize(self.totals.numbers(), 0);
-            if let Some(sum) = self.digests.get_mut(file.partition) {
-                // A sum, so that the order of the log does not matter.
-                *sum = sum.wrapping_add(digest_of(file));
-            }
-        }
-        self.error = too_many_partitions(&self.totals);
-        if self.error.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
-}
-
-/// Whether a table has more partitions than are kept of one.
-pub fn too_many_partitions(totals: &TableTotals) -> Option<CatalogError> {
-    (totals.numbers() > PARTITIONS_MAX).then(|| {
-        let what = format!("the table has more than {PARTITIONS_MAX} partitions");
-        CatalogError::TooLarge { what, limit: PARTITIONS_MAX as u64 }
-    })
-}
-
-/// What makes a file of a partition another one: its path, and which of its rows are deleted.
-fn digest_of(file: &LoggedFile<'_>) -> u128 {
-    let mut hash = Sha256::new();
-    hash.update(file.path.as_bytes());
-    if let Some(vector) = &file.deletion_vector {
-        hash.update([0]);
-        hash.update(vector.path_or_inline.as_bytes());
-        hash.update(vector.offset.unwrap_or(0).to_be_bytes());
-        hash.update(vector.cardinality.to_be_bytes());
-    }
-    let bytes = hash.finalize();
-    bytes.iter().take(16).fold(0, |number, byte| (number << 8) | u128::from(*byte))
 }

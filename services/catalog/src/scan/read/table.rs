@@ -136,7 +136,8 @@ impl Reading<'_> {
             (facts.size_bytes, facts.row_count) = (known.facts.size_bytes, known.facts.row_count);
             return Ok(None);
         }
-        facts::add_files(facts, &snapshot).await.map(Some)
+        let survey = self.core.surveys.for_scan(&snapshot).await?;
+        facts::add_files(facts, &survey).map(Some)
     }
 
     async fn write_table(&self, key: &TableKey, found: Found) -> Result<()> {

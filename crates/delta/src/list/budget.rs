@@ -1,0 +1,34 @@
+//! Memory that several lists share. Counts bytes; nothing here knows what they are of.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Bytes that lists may take together.
+#[derive(Debug)]
+pub struct Budget {
+    most: usize,
+    taken: AtomicUsize,
+}
+
+impl Budget {
+    /// One of so many bytes.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self { most, taken: AtomicUsize::new(0) }
+    }
+
+    /// Bytes that are taken.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Takes bytes, if they are there.
+    pub(super) fn take(&self, bytes: usize) -> bool {
+        let more = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= self.most);
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    pub(super) fn give(&self, bytes: usize) {
+        self.taken.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,188 @@
+//! The one reading of a log: what its files add up to, what of it a plan must say, and the files themselves. A scan takes the sums,
+//! a plan takes all of it, and whoever comes second takes what the first has kept ([`kept`]). Memory grows with partitions, which
+//! are bounded, and with files up to a bound.
+
+mod kept;
+
+use std::ops::{ControlFlow, RangeInclusive};
+use std::sync::Arc;
+use std::time::Instant;
+
+use mms_delta::{Budget, FileList, LogId, LoggedFile, Snapshot, TableTotals, TimeColumn};
+use mms_proto::FindingReason;
+use mms_proto::types::v1::Severity;
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+
+use self::kept::Kept;
+use crate::error::{CatalogError, Result};
+use crate::plan::finding::Note;
+
+/// Most partitions of one source table that a scan keeps; the target holds 60,000.
+pub const PARTITIONS_MAX: usize = 200_000;
+/// Microseconds since 1970 that the tunnel carries: nanoseconds in 64 bits.
+const CARRIED: RangeInclusive<i64> = (i64::MIN / 1_000)..=(i64::MAX / 1_000);
+/// About what a partition takes in sums and digests, and what a reading takes beside them.
+const PARTITION_BYTES: usize = 256;
+const READING_BYTES: usize = 1024;
+
+/// What the files of a version are.
+pub struct Survey {
+    /// What they add up to.
+    pub totals: TableTotals,
+    /// Digest of the files of each partition, by its number: another set of files or deleted rows has another.
+    pub digests: Vec<u128>,
+    /// What came up.
+    pub notes: Vec<Note>,
+    /// The files, unless they take too much memory.
+    pub list: FileList,
+}
+
+/// Readings of logs, and what is kept of them for a while.
+pub struct Surveys {
+    /// Bytes that the files of one plan may take.
+    plan_memory: usize,
+    /// What the files of all scans take while they are read.
+    scanning: Arc<Budget>,
+    kept: Mutex<Kept<LogId, Arc<Survey>>>,
+}
+
+impl Surveys {
+    /// Plans whose files take so many bytes each; so many bytes for what is kept, and the same for what is being read by scans.
+    pub fn new(plan_memory: usize, kept: usize) -> Self {
+        Self { plan_memory, scanning: Arc::new(Budget::new(kept)), kept: Mutex::new(Kept::new(kept)) }
+    }
+
+    /// For a scan: its files are a gift to the plan that follows, and are left out where they take too much.
+    pub async fn for_scan(&self, snapshot: &Snapshot) -> Result<Arc<Survey>> {
+        self.of(snapshot, FileList::within(self.scanning.clone())).await
+    }
+
+    /// For a plan.
+    pub async fn for_plan(&self, snapshot: &Snapshot) -> Result<Arc<Survey>> {
+        self.of(snapshot, FileList::new(self.plan_memory)).await
+    }
+
+    async fn of(&self, snapshot: &Snapshot, list: FileList) -> Result<Arc<Survey>> {
+        let id = snapshot.log_id();
+        if let Some(known) = self.kept.lock().get(&id, Instant::now()) {
+            return Ok(known);
+        }
+        let mut survey = read(snapshot, list).await?;
+        survey.list.settle();
+        let survey = Arc::new(survey);
+        if survey.list.is_whole() {
+            let bytes = READING_BYTES + survey.totals.numbers() * PARTITION_BYTES + survey.list.bytes();
+            self.kept.lock().put(id, survey.clone(), bytes, Instant::now());
+        }
+        Ok(survey)
+    }
+
+    /// Lets go of what was kept long enough.
+    pub fn forget_old(&self) {
+        self.kept.lock().forget_old(Instant::now());
+    }
+}
+
+/// Reads the log once, and puts its files on the list as long as that takes them.
+async fn read(snapshot: &Snapshot, list: FileList) -> Result<Survey> {
+    let look = Look {
+        totals: TableTotals::default(),
+        digests: Vec::new(),
+        times: Times { columns: snapshot.shape().time_columns(), notes: Vec::new() },
+        list,
+        error: None,
+    };
+    let Look { totals, digests, times, list, error } = snapshot.fold_files(look, Look::at).await?;
+    if let Some(error) = error {
+        return Err(error);
+    }
+    let mut notes = times.notes;
+    // The log is read to its end now, so that all of it was looked at.
+    notes.extend(snapshot.notes().into_iter().map(|note| {
+        let message = format!("file {} of the log was passed by: {}", note.file, note.message);
+        Note::new(Severity::Note, FindingReason::LogFileUnreadable, message, "write a new checkpoint of the table")
+    }));
+    Ok(Survey { totals, digests, notes, list })
+}
+
+/// A reading under way.
+struct Look {
+    totals: TableTotals,
+    digests: Vec<u128>,
+    times: Times,
+    list: FileList,
+    error: Option<CatalogError>,
+}
+
+impl Look {
+    fn at(&mut self, file: &LoggedFile<'_>) -> ControlFlow<()> {
+        self.totals.add(file);
+        if !file.partition_values.is_empty() {
+            self.digests.resize(self.totals.numbers(), 0);
+            if let Some(sum) = self.digests.get_mut(file.partition) {
+                // A sum, so that the order of the log does not matter.
+                *sum = sum.wrapping_add(digest_of(file));
+            }
+        }
+        self.times.look(file);
+        self.error = match self.list.add(file) {
+            Err(error) => Some(error.into()),
+            Ok(()) => too_many_partitions(&self.totals),
+        };
+        if self.error.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+/// Whether a table has more partitions than are kept of one.
+fn too_many_partitions(totals: &TableTotals) -> Option<CatalogError> {
+    (totals.numbers() > PARTITIONS_MAX).then(|| {
+        let what = format!("the table has more than {PARTITIONS_MAX} partitions");
+        CatalogError::TooLarge { what, limit: PARTITIONS_MAX as u64 }
+    })
+}
+
+/// What makes a file of a partition another one: its path, and which of its rows are deleted.
+fn digest_of(file: &LoggedFile<'_>) -> u128 {
+    let mut hash = Sha256::new();
+    hash.update(file.path.as_bytes());
+    if let Some(vector) = &file.deletion_vector {
+        hash.update([0]);
+        hash.update(vector.path_or_inline.as_bytes());
+        hash.update(vector.offset.unwrap_or(0).to_be_bytes());
+        hash.update(vector.cardinality.to_be_bytes());
+    }
+    let bytes = hash.finalize();
+    bytes.iter().take(16).fold(0, |number, byte| (number << 8) | u128::from(*byte))
+}
+
+/// Columns of timestamps, until one was found to reach too far.
+struct Times {
+    columns: Vec<TimeColumn>,
+    notes: Vec<Note>,
+}
+
+impl Times {
+    fn look(&mut self, file: &LoggedFile<'_>) {
+        if self.columns.is_empty() {
+            return;
+        }
+        let Some(told) = file.statistics() else { return };
+        let notes = &mut self.notes;
+        self.columns.retain(|column| {
+            let Some(bound) = column.beyond(&told, &CARRIED) else { return true };
+            let message = format!(
+                "`{}` reaches {} in file {}, and the target's upload carries timestamps from 1677-09-21 to 2262-04-11 only",
+                column.name,
+                bound,
+                file.shown_path()
+            );
+            let remedy = "move a view of the table in which such values are NULL, within these years, or a text";
+            notes.push(Note::blocker(FindingReason::TimestampOutOfRange, message, remedy).of_column(&column.column));
+            false
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;
