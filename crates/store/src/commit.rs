@@ -28,7 +28,7 @@ use crate::tx::{Classes, MAX_TX_BYTES, Tx};
 /// The longest time that a commit may wait for the disk whose caller has its answer.
 pub const SOON: Duration = Duration::from_millis(20);
 /// How far apart the flushes are that only such commits ask for whose callers have time to share one.
-pub const TOGETHER: Duration = Duration::from_millis(20);
+pub const TOGETHER: Duration = Duration::from_millis(30);
 /// How often a full disk is looked at again.
 const LOOK_FOR_SPACE_EVERY: Duration = Duration::from_secs(1);
 
