@@ -1,6 +1,7 @@
 //! What a worker takes for tables of three shapes: many columns, many partitions, wide columns. Each is judged against a
 //! bound that follows from the table itself: 64 MiB, one row group's columns for each task at once, 4 MiB for each open block.
-//! Of wide columns it is two row groups' columns: the allocator keeps the room of pages of a MiB that are let go of.
+//! Of wide columns it is two row groups' columns: beside what is stored of a row group, each column has a page and a dictionary
+//! of up to a MiB unpacked.
 
 #![allow(clippy::print_stdout, reason = "the proof prints its figures")]
 

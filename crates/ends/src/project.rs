@@ -72,6 +72,22 @@ mod tests {
     }
 
     #[test]
+    fn the_contract_refuses_what_the_client_says_itself() {
+        let settings = pb::MigrationSettings {
+            sql_parameters: mms_maxcompute::OWN_SETTINGS.map(|name| (name.to_owned(), String::new())).into(),
+            ..pb::MigrationSettings::default()
+        };
+        let source = pb::DataSource { settings: Some(settings), ..pb::DataSource::default() };
+        let request =
+            pb::CreateDataSourceRequest { data_source: Some(source), ..pb::CreateDataSourceRequest::default() };
+        let found = mms_proto::validate::violations(&request);
+        for name in mms_maxcompute::OWN_SETTINGS {
+            let field = format!("data_source.settings.sql_parameters[{name:?}]");
+            assert!(found.iter().any(|violation| violation.field == field), "{field}: {found:?}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_used_is_named() {
         type Spoil = fn(&mut pb::MaxComputeConfig);
         let cases: [(&str, Spoil); 4] = [

@@ -49,4 +49,4 @@ pub use error::{MaxComputeError, RefusalKind};
 #[cfg(feature = "client")]
 pub use project::{Project, ProjectConfig};
 #[cfg(feature = "client")]
-pub use sql::Statement;
+pub use sql::{OWN_SETTINGS, Statement};

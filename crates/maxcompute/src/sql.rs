@@ -26,9 +26,22 @@ pub struct Statement {
     pub default_schema: Option<SchemaName>,
     /// Whether names of the form `a.b.c` are project, schema, table.
     pub three_tier: bool,
-    /// Settings on top of ours; they win.
+    /// Settings besides ours. What is among [`OWN_SETTINGS`] does not count.
     pub settings: BTreeMap<String, String>,
 }
+
+/// Settings that a statement of this crate always says itself: by them values are exact, and names are understood.
+pub const OWN_SETTINGS: [&str; 9] = [
+    "odps.default.schema",
+    "odps.namespace.schema",
+    "odps.sql.allow.fullscan",
+    "odps.sql.allow.namespace.schema",
+    "odps.sql.decimal.odps2",
+    "odps.sql.hive.compatible",
+    "odps.sql.submit.mode",
+    "odps.sql.timezone",
+    "odps.sql.type.system.odps2",
+];
 
 impl Statement {
     /// A statement under our own settings alone.
@@ -60,7 +73,8 @@ impl Statement {
         if let Some(quota) = compute_quota {
             settings.insert("odps.task.wlm.quota".to_owned(), quota.to_owned());
         }
-        settings.extend(self.settings.clone());
+        let own = |name: &str| OWN_SETTINGS.iter().any(|own| own.eq_ignore_ascii_case(name));
+        settings.extend(self.settings.clone().into_iter().filter(|(name, _)| !own(name)));
         settings
     }
 
@@ -93,7 +107,8 @@ mod tests {
     #[test]
     fn the_instance_says_what_was_asked() {
         let mut statement = Statement::new("SELECT ']]>' < 1 ", Uuid::from_u128(7), true);
-        statement.settings.insert("odps.sql.timezone".into(), "Asia/Shanghai".into());
+        statement.settings.insert("odps.sql.Timezone".into(), "Asia/Shanghai".into());
+        statement.settings.insert("odps.sql.mapper.split.size".into(), "64".into());
         let root = Element::parse(&statement.instance_xml(Some("q1")).unwrap()).unwrap();
         let job = root.child("Job").unwrap();
         assert_eq!(
@@ -105,8 +120,17 @@ mod tests {
         let settings = sql.child("Config").unwrap().children("Property").next().unwrap().text_of("Value").unwrap();
         let settings: BTreeMap<String, String> = serde_json::from_str(settings).unwrap();
         assert_eq!(settings["odps.namespace.schema"], "true");
-        assert_eq!(settings["odps.sql.timezone"], "Asia/Shanghai", "the caller's settings win");
+        assert_eq!(settings["odps.sql.mapper.split.size"], "64");
+        assert_eq!(settings["odps.sql.timezone"], "UTC", "values are exact by what is our own to say");
+        assert!(!settings.contains_key("odps.sql.Timezone"));
         assert_eq!(settings["odps.task.wlm.quota"], "q1");
+    }
+
+    #[test]
+    fn what_is_always_said_is_our_own() {
+        let mut statement = Statement::new("SELECT 1;", Uuid::nil(), true);
+        statement.default_schema = Some(SchemaName::new("s").unwrap());
+        assert!(statement.all_settings(None).into_keys().eq(OWN_SETTINGS.map(str::to_owned)));
     }
 
     #[test]

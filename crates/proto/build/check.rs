@@ -59,7 +59,7 @@ fn rule_faults(on: &Subject, rule: &DynamicMessage) -> Vec<String> {
     };
     for set in rule.fields().map(|(set, _)| set) {
         let fits = match set.name() {
-            "pattern" | "resource" => text,
+            "pattern" | "resource" | "reserved" => text,
             "min_len" | "max_len" => sized,
             "max_bytes" => on.many || matches!(kind, Kind::Message(_)),
             "min" | "max" => number,

@@ -45,6 +45,8 @@ pub struct Rules {
     pub not_yet_values: Vec<String>,
     /// Greatest size of the value as it is sent; 0 for no rule.
     pub max_bytes: u64,
+    /// Texts that are refused, whatever their case.
+    pub reserved: Vec<String>,
 }
 
 fn extension(name: &str) -> ExtensionDescriptor {
@@ -129,5 +131,6 @@ fn parse(rules: &DynamicMessage) -> Rules {
         not_yet: flag("not_yet"),
         not_yet_values: texts("not_yet_values"),
         max_bytes: count("max_bytes"),
+        reserved: texts("reserved"),
     }
 }

@@ -257,3 +257,21 @@ fn a_duration_is_judged_in_seconds() {
     let unset = scheduler::LeaseTasksRequest { wait: None, ..wait(0, 0) };
     assert!(paths(&unset).is_empty());
 }
+
+#[test]
+fn what_is_the_services_own_to_say_is_refused_in_any_case() {
+    let with = |name: &str| {
+        let sql_parameters = [(name.to_owned(), "true".to_owned())].into();
+        let job = scheduler::JobSpec { sql_parameters, ..scheduler::JobSpec::default() };
+        violations(&scheduler::CreateJobRequest {
+            job: Some(scheduler::Job { spec: Some(job), ..scheduler::Job::default() }),
+            ..scheduler::CreateJobRequest::default()
+        })
+    };
+    for own in ["odps.namespace.schema", "odps.sql.TimeZone", "odps.sql.decimal.odps2"] {
+        let field = format!("job.spec.sql_parameters[{own:?}]");
+        let found: Vec<_> = with(own).into_iter().filter(|violation| violation.field == field).collect();
+        assert!(matches!(&found[..], [one] if one.description.contains("leave it out")), "{own}: {found:?}");
+    }
+    assert!(with("odps.sql.mapper.split.size").iter().all(|violation| !violation.field.contains("sql_parameters")));
+}

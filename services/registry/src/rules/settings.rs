@@ -38,7 +38,7 @@ pub(super) fn judge(settings: &pb::MigrationSettings, judge: &mut Judge<'_>) {
     for (key, value) in sorted(&settings.sql_parameters) {
         let field = format!("settings.sql_parameters[{key:?}]");
         if key.is_empty() || !key.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) {
-            judge.add(&field, "its name is not that of a flag, such as odps.sql.decimal.odps2");
+            judge.add(&field, "its name is not that of a flag, such as odps.sql.mapper.split.size");
         }
         if value.contains(';') || value.chars().any(char::is_control) {
             judge.add(&field, "its value cannot have ; or a line break: it becomes part of SET name=value;");
