@@ -72,8 +72,9 @@ pub fn of_status(status: &tonic::Status) -> String {
             text.push_str(&format!("\n  and {more} more"));
         }
     }
-    if error.reason == mms_proto::ErrorReason::Unspecified && error.code == tonic::Code::Unavailable {
-        text.push_str("; is the suite running there? Start it with: mms up");
+    // A cause of this process: nobody there answered. What a service says of another has none.
+    if error.code == tonic::Code::Unavailable && std::error::Error::source(status).is_some() {
+        text.push_str("\n  is the suite running there? Start it with: mms up");
     }
     text
 }
