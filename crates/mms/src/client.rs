@@ -7,8 +7,10 @@ use mms_proto::catalog::v1::catalog_service_client::CatalogServiceClient;
 use mms_proto::catalog::v1::scan_service_client::ScanServiceClient;
 use mms_proto::registry::v1::data_source_service_client::DataSourceServiceClient;
 use mms_proto::scheduler::v1::job_service_client::JobServiceClient;
+use mms_proto::scheduler::v1::worker_service_client::WorkerServiceClient;
 use mms_server::{Client, ClientConfig, sized};
 
+use crate::command::GLOBAL;
 use crate::suite::Endpoints;
 
 /// Deadline of a call: starting a source tries both far ends.
@@ -16,30 +18,47 @@ const DEADLINE_SECONDS: u64 = 300;
 /// Largest message, as the services' own default.
 const MAX_MESSAGE: usize = 16 << 20;
 
+/// Port of the registry of a suite on this machine, unless it is told another.
+const DEFAULT_PORT: u16 = 7401;
+
 /// Where the suite is, and as whom it is called.
 #[derive(Debug, Clone, Args)]
 pub struct Remote {
     /// Port of the registry on this machine; catalog and scheduler follow.
-    #[arg(long, global = true, value_name = "PORT", default_value_t = 7401, env = "MMS_PORT_BASE")]
+    #[arg(long, global = true, value_name = "PORT", default_value_t = DEFAULT_PORT, env = "MMS_PORT_BASE", help_heading = GLOBAL)]
     port_base: u16,
     /// Data folder of a suite on this machine, to find the ports that it took.
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", help_heading = GLOBAL)]
     data_dir: Option<PathBuf>,
     /// URL of the registry, where it is elsewhere.
-    #[arg(long, global = true, value_name = "URL", env = "MMS_REGISTRY_URL")]
+    #[arg(long, global = true, value_name = "URL", env = "MMS_REGISTRY_URL", help_heading = GLOBAL)]
     registry: Option<String>,
     /// URL of the catalog, where it is elsewhere.
-    #[arg(long, global = true, value_name = "URL", env = "MMS_CATALOG_URL")]
+    #[arg(long, global = true, value_name = "URL", env = "MMS_CATALOG_URL", help_heading = GLOBAL)]
     catalog: Option<String>,
     /// URL of the scheduler, where it is elsewhere.
-    #[arg(long, global = true, value_name = "URL", env = "MMS_SCHEDULER_URL")]
+    #[arg(long, global = true, value_name = "URL", env = "MMS_SCHEDULER_URL", help_heading = GLOBAL)]
     scheduler: Option<String>,
     /// File that holds your token, mode 0600. On loopback none is needed unless the suite has a tokens file.
-    #[arg(long, global = true, value_name = "FILE", env = "MMS_TOKEN_FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "MMS_TOKEN_FILE", help_heading = GLOBAL)]
     token_file: Option<PathBuf>,
     /// Authority that signed the services' certificates, PEM; for https URLs.
-    #[arg(long, global = true, value_name = "FILE", env = "MMS_CA_FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "MMS_CA_FILE", help_heading = GLOBAL)]
     ca_file: Option<PathBuf>,
+}
+
+impl Default for Remote {
+    fn default() -> Self {
+        Self {
+            port_base: DEFAULT_PORT,
+            data_dir: None,
+            registry: None,
+            catalog: None,
+            scheduler: None,
+            token_file: None,
+            ca_file: None,
+        }
+    }
 }
 
 /// Clients of the services that people talk to.
@@ -53,9 +72,44 @@ pub struct Clients {
     pub catalog: CatalogServiceClient<Client>,
     /// Jobs and tasks.
     pub jobs: JobServiceClient<Client>,
+    /// Workers.
+    pub workers: WorkerServiceClient<Client>,
 }
 
 impl Remote {
+    /// A command of ours that reaches the same suite, as it would be typed.
+    pub fn command(&self, words: &str) -> String {
+        let mut command = format!("mms {words}");
+        let mut flag = |name: &str, value: String, variable: &str| {
+            // What stands in the environment is there for the next command too.
+            if variable.is_empty() || std::env::var(variable).as_ref() != Ok(&value) {
+                command.push_str(&format!(" --{name} {}", quoted(&value)));
+            }
+        };
+        if let Some(dir) = &self.data_dir {
+            flag("data-dir", dir.display().to_string(), "");
+        } else if self.port_base != DEFAULT_PORT {
+            flag("port-base", self.port_base.to_string(), "MMS_PORT_BASE");
+        }
+        for (name, url, variable) in [
+            ("registry", &self.registry, "MMS_REGISTRY_URL"),
+            ("catalog", &self.catalog, "MMS_CATALOG_URL"),
+            ("scheduler", &self.scheduler, "MMS_SCHEDULER_URL"),
+        ] {
+            if let Some(url) = url {
+                flag(name, url.clone(), variable);
+            }
+        }
+        for (name, file, variable) in
+            [("token-file", &self.token_file, "MMS_TOKEN_FILE"), ("ca-file", &self.ca_file, "MMS_CA_FILE")]
+        {
+            if let Some(file) = file {
+                flag(name, file.display().to_string(), variable);
+            }
+        }
+        command
+    }
+
     /// Channels that connect when first used.
     pub fn connect(&self) -> anyhow::Result<Clients> {
         let mut at = match &self.data_dir {
@@ -90,22 +144,42 @@ impl Clients {
             let config = ClientConfig { deadline_seconds: DEADLINE_SECONDS, ..config(url) };
             Client::new(&config, None)
         };
-        let catalog = channel(&at.catalog)?;
+        let (catalog, scheduler) = (channel(&at.catalog)?, channel(&at.scheduler)?);
         Ok(Self {
             sources: sized!(DataSourceServiceClient::new(channel(&at.registry)?), MAX_MESSAGE),
             scans: sized!(ScanServiceClient::new(catalog.clone()), MAX_MESSAGE),
             catalog: sized!(CatalogServiceClient::new(catalog), MAX_MESSAGE),
-            jobs: sized!(JobServiceClient::new(channel(&at.scheduler)?), MAX_MESSAGE),
+            jobs: sized!(JobServiceClient::new(scheduler.clone()), MAX_MESSAGE),
+            workers: sized!(WorkerServiceClient::new(scheduler), MAX_MESSAGE),
         })
     }
 }
 
-/// The resource name that a word on the command line means: itself, or an id below `collection`.
-pub fn named(collection: &str, word: &str) -> String {
-    if word.contains('/') { word.to_owned() } else { format!("{collection}/{word}") }
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
-/// The name of a data source given by name or id.
-pub fn source_name(word: &str) -> String {
-    named("dataSources", word)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        remote: Remote,
+    }
+
+    #[test]
+    fn a_printed_command_reaches_the_same_suite() {
+        let line = Line::parse_from(["mms", "--data-dir", "my data", "--token-file", "/t"]);
+        assert_eq!(line.remote.command("job list"), "mms job list --data-dir 'my data' --token-file /t");
+        assert_eq!(Line::parse_from(["mms"]).remote.command("job list"), "mms job list");
+    }
 }

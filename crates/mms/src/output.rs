@@ -1,11 +1,15 @@
 //! The only place that prints: results on stdout, everything else on stderr.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use comfy_table::Table;
 use mms_proto::ApiError;
 use mms_proto::error::MORE;
 use mms_proto::error::reason_text;
+
+use crate::advice;
+use crate::client::Remote;
+use crate::screen;
 
 /// A line of results. A reader that is gone is no fault of ours: the exit code still tells.
 pub fn line(text: &str) {
@@ -13,8 +17,28 @@ pub fn line(text: &str) {
     drop(writeln!(out, "{text}").and_then(|()| out.flush()));
 }
 
+/// Whether only results and failures are told.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// From now on only results and failures are told.
+pub fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Whether only results and failures are told.
+pub fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
 /// A line about what is going on.
 pub fn note(text: &str) {
+    if !is_quiet() {
+        failure(text);
+    }
+}
+
+/// A line about what went wrong.
+pub fn failure(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
@@ -23,27 +47,29 @@ pub fn json<T: prost::Message + prost::Name>(message: &T) {
     line(&mms_proto::json::to_string(message));
 }
 
-/// Rows under a header, for people.
+/// Rows under a header, for people, in the width of their screen.
 pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) {
-    let mut table = Table::new();
-    table.set_header(header);
-    for row in rows {
-        table.add_row(row);
-    }
-    line(&table.to_string());
+    line(&screen::table(header, &rows.into_iter().collect::<Vec<_>>(), screen::width()));
+}
+
+/// Text for people, in the width of their screen.
+pub fn text(text: &str) {
+    line(&screen::wrapped(text, screen::width()));
 }
 
 /// What to tell of an error: for one of a service its reason, text and every violation.
-pub fn explain(error: &anyhow::Error) -> String {
+pub fn explain(error: &anyhow::Error, remote: &Remote) -> String {
     let mut text = String::new();
     for cause in error.chain() {
         if !text.is_empty() {
             text.push_str(": ");
         }
         match cause.downcast_ref::<tonic::Status>() {
+            // Some errors name their cause themselves.
+            None if text.ends_with(&format!("{cause}: ")) => text.truncate(text.len() - 2),
             None => text.push_str(&cause.to_string()),
             Some(status) => {
-                text.push_str(&of_status(status));
+                text.push_str(&of_status(status, remote));
                 break;
             }
         }
@@ -52,7 +78,7 @@ pub fn explain(error: &anyhow::Error) -> String {
 }
 
 /// What to tell of a service's error.
-pub fn of_status(status: &tonic::Status) -> String {
+pub fn of_status(status: &tonic::Status, remote: &Remote) -> String {
     let error = ApiError::from_status(status);
     let mut text = match error.reason {
         // Not a service of ours, or nobody at all.
@@ -72,6 +98,8 @@ pub fn of_status(status: &tonic::Status) -> String {
             text.push_str(&format!("\n  and {more} more"));
         }
     }
+    let resource = error.metadata.get("resource").map(String::as_str).unwrap_or_default();
+    text = advice::for_people(&text, resource, remote);
     // A cause of this process: nobody there answered. What a service says of another has none.
     if error.code == tonic::Code::Unavailable && std::error::Error::source(status).is_some() {
         text.push_str("\n  is the suite running there? Start it with: mms up");
@@ -130,7 +158,7 @@ mod tests {
             mms_proto::FieldViolation::new("c", "is too long"),
         ];
         let error = anyhow::Error::from(tonic::Status::from(ApiError::invalid(violations))).context("creating");
-        let text = explain(&error);
+        let text = explain(&error, &Remote::default());
         assert!(text.starts_with("creating: INVALID_FIELD: "), "{text}");
         assert_eq!(text.lines().skip(1).collect::<Vec<_>>(), ["  a.b is required", "  c is too long"]);
     }
@@ -139,7 +167,7 @@ mod tests {
     fn many_violations_are_told_once_each_and_the_rest_counted() {
         let violation = |at| mms_proto::FieldViolation::new(format!("tables[{at}].name"), "is required");
         let status = tonic::Status::from(ApiError::invalid((0..5000).map(violation).collect()));
-        let text = of_status(&status);
+        let text = of_status(&status, &Remote::default());
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!((lines[0], lines.len()), ("INVALID_FIELD: 5000 fields are not valid:", 22), "{text}");
         assert_eq!((lines[1], lines[20]), ("  tables[0].name is required", "  tables[19].name is required"));

@@ -2,9 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod apply;
 mod cli;
 mod demo;
+mod outage;
+mod own_tables;
+mod rerun;
 mod retry;
+mod review;
 mod sandbox;
 mod support;
 mod up;
+mod words;
