@@ -135,6 +135,8 @@ pub struct Client {
     /// Its own handle on the channel: one that was polled ready is good for one call.
     channel: Channel,
     files: Arc<Files>,
+    /// The service that calls; empty in a process that is none.
+    caller: &'static str,
 }
 
 impl Client {
@@ -148,7 +150,12 @@ impl Client {
         }
         let files = Arc::new(Files::read(config, suite)?);
         let made = files.current(Instant::now());
-        Ok(Self { channel: made.channel.clone(), made, files })
+        Ok(Self { channel: made.channel.clone(), made, files, caller: "" })
+    }
+
+    /// The same, of a service: what it does not reach is told as such.
+    pub(crate) fn used_by(self, caller: &'static str) -> Self {
+        Self { caller, ..self }
     }
 
     /// The service's URL.
@@ -174,7 +181,7 @@ impl Service<Request<Body>> for Client {
             self.channel = made.channel.clone();
             self.made = made;
         }
-        self.channel.poll_ready(cx).map_err(|error| unanswered("", self.files.endpoint(), error))
+        self.channel.poll_ready(cx).map_err(|error| unanswered(self.caller, "", self.files.endpoint(), error))
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
@@ -207,24 +214,28 @@ impl Service<Request<Body>> for Client {
         // What was polled ready is this channel; its clone is for the next call.
         let clone = self.channel.clone();
         let mut ready = std::mem::replace(&mut self.channel, clone);
-        let files = Arc::clone(&self.files);
-        let call = async move { ready.call(request).await.map_err(|error| unanswered(&path, files.endpoint(), error)) };
+        let (files, caller) = (Arc::clone(&self.files), self.caller);
+        let call = async move {
+            ready.call(request).await.map_err(|error| unanswered(caller, &path, files.endpoint(), error))
+        };
         Box::pin(call.instrument(span))
     }
 }
 
 /// What a caller is told of a call that got no answer: which service, where, and why. A deadline stays a deadline.
-fn unanswered(path: &str, endpoint: &str, error: tonic::transport::Error) -> Status {
+fn unanswered(caller: &str, path: &str, endpoint: &str, error: tonic::transport::Error) -> Status {
     let cause = root_cause(&error);
     let status = Status::from_error(Box::new(error));
-    let what = match status.code() {
-        Code::Unavailable => "cannot be reached",
-        Code::Unknown | Code::Internal => "broke the connection",
+    let service = service_of(path);
+    let there = format!("the {service} at {endpoint}");
+    let text = match (status.code(), caller) {
+        (Code::Unavailable, "") => format!("{there} cannot be reached: {cause}"),
+        (Code::Unavailable, caller) => format!("the {caller} cannot reach {there}: {cause}"),
+        (Code::Unknown | Code::Internal, "") => format!("{there} broke the connection: {cause}"),
+        (Code::Unknown | Code::Internal, caller) => format!("{there} broke the connection of the {caller}: {cause}"),
         _ => return status,
     };
-    let service = service_of(path);
-    let mut named =
-        Status::from(ApiError::unavailable(service, format!("the {service} at {endpoint} {what}: {cause}")));
+    let mut named = Status::from(ApiError::unavailable(service, text));
     // Whoever asks whether the connection broke looks at the cause.
     named.set_source(Arc::new(status));
     named
@@ -271,6 +282,13 @@ mod tests {
         let told = "the registry at http://127.0.0.1:1 cannot be reached: Connection refused";
         assert!(error.message.starts_with(told), "{}", error.message);
         assert!(error.is_transient());
+
+        let mut client = client.used_by("scheduler");
+        let request = Request::post("/mms.registry.v1.SessionService/AcquireUse").body(Body::default()).unwrap();
+        std::future::poll_fn(|cx| client.poll_ready(cx)).await.unwrap();
+        let told = client.call(request).await.unwrap_err().message().to_owned();
+        let expected = "the scheduler cannot reach the registry at http://127.0.0.1:1: Connection refused";
+        assert!(told.starts_with(expected), "{told}");
     }
 
     #[test]
