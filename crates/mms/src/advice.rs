@@ -4,7 +4,7 @@ use crate::client::Remote;
 use crate::names;
 
 /// An RPC that texts of services name, and the command that calls it; JOB and SOURCE stand for what it is about.
-const COMMANDS: [(&str, &str); 9] = [
+const COMMANDS: [(&str, &str); 11] = [
     ("RetryJob with repin", "job retry JOB --repin"),
     ("RetryJob", "job retry JOB"),
     ("ApproveJob", "job approve JOB"),
@@ -12,6 +12,8 @@ const COMMANDS: [(&str, &str); 9] = [
     ("StopJob", "job stop JOB"),
     ("ListFindings", "job findings JOB"),
     ("ListTasks", "task list JOB"),
+    ("ListJobTables", "job tables JOB"),
+    ("ListTables", "table list SOURCE"),
     ("StartDataSource", "source start SOURCE"),
     ("CreateScan", "scan start SOURCE --watch"),
 ];

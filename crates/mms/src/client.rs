@@ -8,6 +8,7 @@ use mms_proto::catalog::v1::scan_service_client::ScanServiceClient;
 use mms_proto::registry::v1::data_source_service_client::DataSourceServiceClient;
 use mms_proto::scheduler::v1::job_service_client::JobServiceClient;
 use mms_proto::scheduler::v1::worker_service_client::WorkerServiceClient;
+use mms_server::client::ClientError;
 use mms_server::{Client, ClientConfig, sized};
 
 use crate::command::GLOBAL;
@@ -15,6 +16,8 @@ use crate::suite::Endpoints;
 
 /// Deadline of a call: starting a source tries both far ends.
 const DEADLINE_SECONDS: u64 = 300;
+/// Deadline of a question for health, which a service answers from memory.
+const HEALTH_SECONDS: u64 = 5;
 /// Largest message, as the services' own default.
 const MAX_MESSAGE: usize = 16 << 20;
 
@@ -45,6 +48,12 @@ pub struct Remote {
     /// Authority that signed the services' certificates, PEM; for https URLs.
     #[arg(long, global = true, value_name = "FILE", env = "MMS_CA_FILE", help_heading = GLOBAL)]
     ca_file: Option<PathBuf>,
+    /// Certificate that you show, PEM, where the services demand one.
+    #[arg(long, global = true, value_name = "FILE", env = "MMS_CERT_FILE", help_heading = GLOBAL)]
+    cert_file: Option<PathBuf>,
+    /// Its private key, PEM.
+    #[arg(long, global = true, value_name = "FILE", env = "MMS_KEY_FILE", help_heading = GLOBAL)]
+    key_file: Option<PathBuf>,
 }
 
 impl Default for Remote {
@@ -57,6 +66,8 @@ impl Default for Remote {
             scheduler: None,
             token_file: None,
             ca_file: None,
+            cert_file: None,
+            key_file: None,
         }
     }
 }
@@ -100,9 +111,12 @@ impl Remote {
                 flag(name, url.clone(), variable);
             }
         }
-        for (name, file, variable) in
-            [("token-file", &self.token_file, "MMS_TOKEN_FILE"), ("ca-file", &self.ca_file, "MMS_CA_FILE")]
-        {
+        for (name, file, variable) in [
+            ("token-file", &self.token_file, "MMS_TOKEN_FILE"),
+            ("ca-file", &self.ca_file, "MMS_CA_FILE"),
+            ("cert-file", &self.cert_file, "MMS_CERT_FILE"),
+            ("key-file", &self.key_file, "MMS_KEY_FILE"),
+        ] {
             if let Some(file) = file {
                 flag(name, file.display().to_string(), variable);
             }
@@ -112,6 +126,38 @@ impl Remote {
 
     /// Channels that connect when first used.
     pub fn connect(&self) -> anyhow::Result<Clients> {
+        Clients::to(&self.endpoints()?, |url| self.config(url))
+    }
+
+    /// Channels to ask for health, by service: to these URLs, else to those that were given, else to a suite on this machine.
+    pub fn health_channels(&self, urls: &[String]) -> anyhow::Result<Vec<(&'static str, Client)>> {
+        let at = self.endpoints()?;
+        let given = [("registry", &self.registry), ("catalog", &self.catalog), ("scheduler", &self.scheduler)];
+        let mut all: Vec<(&str, String)> = urls.iter().map(|url| ("service", url.clone())).collect();
+        if all.is_empty() {
+            all = given.into_iter().filter_map(|(service, url)| Some((service, url.clone()?))).collect();
+        }
+        if all.is_empty() {
+            all.extend([("registry", at.registry), ("catalog", at.catalog)]);
+            all.extend([("scheduler", at.scheduler), ("transfer", at.transfer)]);
+        }
+        provide();
+        let channel =
+            |url: &str| Client::new(&ClientConfig { deadline_seconds: HEALTH_SECONDS, ..self.config(url) }, None);
+        Ok(all.into_iter().map(|(service, url)| Ok((service, channel(&url)?))).collect::<Result<_, ClientError>>()?)
+    }
+
+    fn config(&self, url: &str) -> ClientConfig {
+        ClientConfig {
+            ca_file: self.ca_file.clone(),
+            cert_file: self.cert_file.clone(),
+            key_file: self.key_file.clone(),
+            token_file: self.token_file.clone(),
+            ..ClientConfig::to(url)
+        }
+    }
+
+    fn endpoints(&self) -> anyhow::Result<Endpoints> {
         let mut at = match &self.data_dir {
             Some(dir) => Endpoints::read(dir)?,
             None => Endpoints::from_port(self.port_base),
@@ -123,11 +169,7 @@ impl Remote {
                 url.clone_from(given);
             }
         }
-        Clients::to(&at, |url| ClientConfig {
-            ca_file: self.ca_file.clone(),
-            token_file: self.token_file.clone(),
-            ..ClientConfig::to(url)
-        })
+        Ok(at)
     }
 }
 
@@ -138,8 +180,7 @@ impl Clients {
     }
 
     fn to(at: &Endpoints, config: impl Fn(&str) -> ClientConfig) -> anyhow::Result<Self> {
-        // One provider for the process, whoever asks first.
-        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+        provide();
         let channel = |url: &str| {
             let config = ClientConfig { deadline_seconds: DEADLINE_SECONDS, ..config(url) };
             Client::new(&config, None)
@@ -153,6 +194,11 @@ impl Clients {
             workers: sized!(WorkerServiceClient::new(scheduler), MAX_MESSAGE),
         })
     }
+}
+
+/// One provider of cryptography for the process, whoever asks first.
+fn provide() {
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
 }
 
 /// A word as a shell takes it.

@@ -1,10 +1,10 @@
 //! The command line: what subcommands there are. What each does is in its own file.
 
 use clap::{Parser, Subcommand};
-use mms_server::config::LogFormat;
+use mms_server::config::{LogFormat, usual_filter};
 
 use crate::client::Remote;
-use crate::{demo, job, migrate, output, sandbox, scan, schema, source, table, task, up, worker};
+use crate::{demo, health, job, migrate, output, sandbox, scan, schema, shell, source, table, task, up, worker};
 
 /// Migrates a Databricks Unity Catalog catalog into Alibaba Cloud MaxCompute.
 #[derive(Debug, Parser)]
@@ -70,6 +70,12 @@ enum Command {
     Task(task::Task),
     /// The workers that move rows.
     Worker(worker::Worker),
+    /// Ask services whether they serve; fails unless all do.
+    Health(health::Health),
+    /// Print what a shell needs to complete the command's words.
+    Completions(shell::Completions),
+    /// Write a manual page for the command and each of its subcommands.
+    Man(shell::Man),
 }
 
 /// How the client commands reach the suite, and how they print.
@@ -86,7 +92,9 @@ impl Cli {
     /// How the suite is reached, for the commands that are printed when it fails.
     pub fn remote(&self) -> Remote {
         let talk = match &self.command {
-            Command::Up(_) | Command::Sandbox(_) | Command::Demo(_) => return Remote::default(),
+            Command::Up(_) | Command::Sandbox(_) | Command::Demo(_) | Command::Completions(_) | Command::Man(_) => {
+                return Remote::default();
+            }
             Command::Migrate(migrate) => &migrate.talk,
             Command::Source(source) => &source.talk,
             Command::Scan(scan) => &scan.talk,
@@ -95,6 +103,7 @@ impl Cli {
             Command::Job(job) => &job.talk,
             Command::Task(task) => &task.talk,
             Command::Worker(worker) => &worker.talk,
+            Command::Health(health) => &health.talk,
         };
         talk.remote.clone()
     }
@@ -105,13 +114,11 @@ impl Cli {
             output::be_quiet();
         }
         let usual = match &self.command {
-            Command::Up(_) => "info",
-            // What a bad table is like stands in the results.
-            Command::Demo(_) => "error",
-            _ => "warn",
+            Command::Up(_) => usual_filter("info"),
+            // What a bad table is like stands in the results. Of metrics that nobody reads the library complains as of an error.
+            Command::Demo(_) => format!("{},opentelemetry_sdk=off", usual_filter("error")),
+            _ => usual_filter("warn"),
         };
-        // The Delta library logs every error that it returns, backtrace and all; ours tells the same in one line.
-        let usual = format!("{usual},delta_kernel=off,delta_kernel_default_engine=off");
         let telemetry = mms_server::TelemetryConfig {
             format: self.log_format,
             filter: self.log.unwrap_or(usual),
@@ -130,6 +137,9 @@ impl Cli {
             Command::Job(job) => Box::pin(job.run()).await,
             Command::Task(task) => Box::pin(task.run()).await,
             Command::Worker(worker) => Box::pin(worker.run()).await,
+            Command::Health(health) => Box::pin(health.run()).await,
+            Command::Completions(completions) => Ok(completions.run()),
+            Command::Man(man) => man.run(),
         }
     }
 }

@@ -48,11 +48,13 @@ pub async fn check(
     report.context("the check ended without a report")
 }
 
-/// A step of a check, for people.
+/// A step of a check, for people; what to do is on a line of its own.
 pub fn step_text(step: &CheckStep) -> String {
     let state = output::word(step.state().as_str_name(), "CHECK_STATE_");
-    let remedy = if step.remedy.is_empty() { String::new() } else { format!(" ({})", step.remedy) };
-    format!("check {:24} {state:8} {}{remedy}", step.id, step.message)
+    let remedy = if step.remedy.is_empty() { String::new() } else { format!("\n  help: {}", step.remedy) };
+    let id = output::word(step.id().as_str_name(), "CHECK_STEP_ID_");
+    let id = if step.subject.is_empty() { id } else { format!("{id} {}", step.subject) };
+    format!("check {id:22} {state:8} {}{remedy}", step.message)
 }
 
 impl Line<'_> {

@@ -70,7 +70,8 @@ impl Migrate {
             }
             None => {
                 if !line.check().await? {
-                    bail!("the check of {source} found what migrations would fail on; mend it, then run this again");
+                    let short = names::short(&source);
+                    bail!("the check of {short} found what migrations would fail on; mend it, then run this again");
                 }
                 line.start().await?;
                 line.scan(&self.scanned()).await?;

@@ -2,10 +2,12 @@
 //! directions; what only the services know is looked up, and never guessed.
 
 use anyhow::bail;
-use mms_proto::catalog::v1::ListTablesRequest;
+use mms_proto::catalog::v1::GetTableRequest;
 use mms_proto::name::{DataSourceName, ResourceId, ResourceName, SchemaName, SourceId, TableName};
+use mms_proto::page;
 use mms_proto::registry::v1::ListDataSourcesRequest;
 use mms_proto::types::v1::View;
+use tonic::{Code, Status};
 
 use crate::client::Clients;
 use crate::{open, scope};
@@ -96,34 +98,21 @@ fn table_of(source: &str, word: &str) -> anyhow::Result<String> {
 }
 
 async fn sources(clients: &Clients) -> anyhow::Result<Vec<String>> {
-    let mut request = ListDataSourcesRequest { page_size: 500, ..Default::default() };
-    let mut all = Vec::new();
-    loop {
-        let page = clients.sources.clone().list_data_sources(request.clone()).await?.into_inner();
-        all.extend(page.data_sources.into_iter().map(|source| short(&source.name)));
-        if page.next_page_token.is_empty() {
-            return Ok(all);
-        }
-        request.page_token = page.next_page_token;
-    }
+    let all = page::all(async |page_token| {
+        let request = ListDataSourcesRequest { page_size: 500, page_token, ..Default::default() };
+        let page = clients.sources.clone().list_data_sources(request).await?.into_inner();
+        let names = page.data_sources.iter().map(|source| short(&source.name));
+        Ok::<_, Status>((names.collect(), page.next_page_token))
+    });
+    Ok(all.await?)
 }
 
 async fn has_table(clients: &Clients, name: &str) -> anyhow::Result<bool> {
-    let Some((parent, _)) = name.split_once("/tables/") else { return Ok(false) };
-    let mut request = ListTablesRequest { parent: parent.to_owned(), page_size: 500, ..Default::default() };
-    loop {
-        let page = match clients.catalog.clone().list_tables(request.clone()).await {
-            Ok(page) => page.into_inner(),
-            Err(status) if status.code() == tonic::Code::NotFound => return Ok(false),
-            Err(status) => return Err(status.into()),
-        };
-        if page.tables.iter().any(|table| table.name == name) {
-            return Ok(true);
-        }
-        if page.next_page_token.is_empty() {
-            return Ok(false);
-        }
-        request.page_token = page.next_page_token;
+    let request = GetTableRequest { name: name.to_owned(), ..Default::default() };
+    match clients.catalog.clone().get_table(request).await {
+        Ok(_) => Ok(true),
+        Err(status) if status.code() == Code::NotFound => Ok(false),
+        Err(status) => Err(status.into()),
     }
 }
 

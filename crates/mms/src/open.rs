@@ -1,8 +1,10 @@
 //! Jobs of a source that have not ended: a scope has one at a time, so a second run takes it up. Reads; changes nothing.
 
+use mms_proto::page;
 use mms_proto::scheduler::v1::job_spec::Scope;
 use mms_proto::scheduler::v1::{Job, JobState, ListJobsRequest};
 use mms_proto::types::v1::View;
+use tonic::Status;
 
 use crate::client::Clients;
 use crate::scope;
@@ -20,15 +22,12 @@ pub enum Met {
 pub async fn jobs(clients: &Clients, source: &str, view: View) -> anyhow::Result<Vec<Job>> {
     let parent = source.to_owned();
     let mut request = ListJobsRequest { parent, page_size: 500, view: view as i32, ..Default::default() };
-    let mut jobs = Vec::new();
-    loop {
+    let jobs = page::all(async |page_token| {
+        request.page_token = page_token;
         let page = clients.jobs.clone().list_jobs(request.clone()).await?.into_inner();
-        jobs.extend(page.jobs);
-        if page.next_page_token.is_empty() {
-            return Ok(jobs);
-        }
-        request.page_token = page.next_page_token;
-    }
+        Ok::<_, Status>((page.jobs, page.next_page_token))
+    });
+    Ok(jobs.await?)
 }
 
 /// The open job that would keep a new one of this scope from its tables.

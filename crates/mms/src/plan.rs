@@ -23,7 +23,9 @@ pub async fn show(clients: &Clients, job: &Job, scope: &Scope, remote: &Remote, 
         return Ok(());
     }
     let source = job.name.split("/jobs/").next().unwrap_or_default();
-    let unread = result::unread(clients, source, scope).await?;
+    let known = |unread: &TableResult| tables.iter().any(|table| names::table(&table.table) == unread.name());
+    let mut unread = result::unread(clients, source, scope).await?;
+    unread.retain(|unread| !known(unread));
     output::table(
         ["table", "decision", "target", "rows", "size", "tasks"],
         tables.iter().map(|table| {
@@ -37,12 +39,11 @@ pub async fn show(clients: &Clients, job: &Job, scope: &Scope, remote: &Remote, 
             ]
         }),
     );
-    for table in tables.iter().filter(|table| !table.findings.is_empty()) {
-        output::line(&format!("\n{}", names::table(&table.table)));
-        for finding in &table.findings {
-            let severity = output::word(finding.severity().as_str_name(), "SEVERITY_").to_lowercase();
-            let why = report::why_text(&Why::of_finding(finding), &job.name, remote);
-            output::text(&format!("  {severity} {}", why.trim_start()));
+    for table in &tables {
+        let told = told(table, &job.name, remote);
+        if !told.is_empty() {
+            output::line(&format!("\n{}", names::table(&table.table)));
+            told.iter().for_each(|text| output::text(text));
         }
     }
     for unread in &unread {
@@ -51,6 +52,19 @@ pub async fn show(clients: &Clients, job: &Job, scope: &Scope, remote: &Remote, 
     }
     output::line(&format!("\n{}", totals(&tables, &unread, job)));
     Ok(())
+}
+
+/// What was found of a table; where nothing was, why it does not move.
+fn told(table: &JobTable, job: &str, remote: &Remote) -> Vec<String> {
+    if table.findings.is_empty() {
+        return TableResult::of(table).reasons.iter().map(|why| report::why_text(why, job, remote)).collect();
+    }
+    let told = table.findings.iter().map(|finding| {
+        let severity = output::word(finding.severity().as_str_name(), "SEVERITY_").to_lowercase();
+        let why = report::why_text(&Why::of_finding(finding), job, remote);
+        format!("  {severity} {}", why.trim_start())
+    });
+    told.collect()
 }
 
 /// What was decided, in the words of a plan: nothing has been moved yet.

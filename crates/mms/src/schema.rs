@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand};
 use mms_proto::catalog::v1::{ListSchemasRequest, Schema as Found};
+use mms_proto::page;
+use tonic::Status;
 
 use crate::command::Talk;
 use crate::{names, output};
@@ -32,15 +34,12 @@ impl Schema {
         let (clients, Action::List { source }) = (self.talk.remote.connect()?, self.action);
         let mut request =
             ListSchemasRequest { parent: names::source(&source), page_size: 500, ..ListSchemasRequest::default() };
-        let mut schemas = Vec::new();
-        loop {
+        let schemas = page::all(async |page_token| {
+            request.page_token = page_token;
             let page = clients.catalog.clone().list_schemas(request.clone()).await?.into_inner();
-            schemas.extend(page.schemas);
-            if page.next_page_token.is_empty() {
-                break;
-            }
-            request.page_token = page.next_page_token;
-        }
+            Ok::<_, Status>((page.schemas, page.next_page_token))
+        });
+        let schemas = schemas.await?;
         if self.talk.json {
             schemas.iter().for_each(output::json);
         } else {

@@ -68,25 +68,43 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || "-,./".contains(c))
 }
 
-/// A text with each line wrapped between words; what goes on is as far in as its line began.
+/// A text with each line wrapped between words; what goes on is as far in as its line began. Commands are copied, so each stays whole.
 pub fn wrapped(text: &str, width: Option<u16>) -> String {
     let Some(width) = width.map(usize::from) else { return text.to_owned() };
     let mut lines = Vec::new();
-    for line in text.lines() {
+    for line in text.split('\n') {
         let indent = &line[..line.len() - line.trim_start().len()];
         let mut current = indent.to_owned();
-        for word in line.split_whitespace() {
+        for (gap, word) in words(line) {
             let fresh = current.len() == indent.len();
-            if !fresh && current.chars().count() + 1 + word.chars().count() > width {
+            if !fresh && current.chars().count() + gap.len() + word.chars().count() > width {
                 lines.push(std::mem::replace(&mut current, indent.to_owned()));
             } else if !fresh {
-                current.push(' ');
+                current.push_str(gap);
             }
             current.push_str(word);
         }
         lines.push(current);
     }
     lines.join("\n")
+}
+
+/// The words of a line with the blanks before each; what stands between backticks is one, and a command behind a colon too.
+fn words(line: &str) -> Vec<(&str, &str)> {
+    let (mut rest, mut words) = (line.trim_end(), Vec::<(&str, &str)>::new());
+    while !rest.is_empty() {
+        let (gap, tail) = rest.split_at(rest.len() - rest.trim_start().len());
+        let blank = |text: &str| text.find(char::is_whitespace).unwrap_or(text.len());
+        let command = tail.starts_with("mms ") && words.last().is_none_or(|(_, before)| before.ends_with(':'));
+        let end = match tail.strip_prefix('`').and_then(|quoted| quoted.find('`')) {
+            Some(close) => close + 2 + blank(&tail[close + 2..]),
+            None if command => tail.len(),
+            None => blank(tail),
+        };
+        words.push((gap, &tail[..end]));
+        rest = &tail[end..];
+    }
+    words
 }
 
 #[cfg(test)]
@@ -125,5 +143,12 @@ mod tests {
         let text = "  help: make a table of it\nshort";
         assert_eq!(wrapped(text, Some(16)), "  help: make a\n  table of it\nshort");
         assert_eq!(wrapped(text, None), text);
+    }
+
+    #[test]
+    fn a_command_is_never_broken() {
+        let text = "3 tasks failed: `mms task list sales/j1` says why\n  watch it: mms job watch sales/j1";
+        let told = "3 tasks failed:\n`mms task list sales/j1`\nsays why\n  watch it:\n  mms job watch sales/j1";
+        assert_eq!(wrapped(text, Some(16)), told);
     }
 }

@@ -166,7 +166,7 @@ impl Source {
                     } else if let Some(Event::Step(step)) = &answer.event
                         && step.state() != CheckState::Running
                     {
-                        output::line(&line::step_text(step));
+                        output::text(&line::step_text(step));
                     }
                 })
                 .await?;

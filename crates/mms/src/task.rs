@@ -98,7 +98,8 @@ impl Task {
                 client.retry_task(request).await?.into_inner().task.into_iter().collect()
             }
             Action::Logs(Named { task }) => {
-                let mut request = ListTaskLogsRequest { parent: names::task(&task), page_size: 1000, ..Default::default() };
+                let mut request =
+                    ListTaskLogsRequest { parent: names::task(&task), page_size: 1000, ..Default::default() };
                 let logs = page::all(async |page_token| {
                     request.page_token = page_token;
                     let page = client.list_task_logs(request.clone()).await?.into_inner();

@@ -1,7 +1,9 @@
 //! `mms worker`: the workers that move rows.
 
 use clap::{Args, Subcommand};
+use mms_proto::page;
 use mms_proto::scheduler::v1::ListWorkersRequest;
+use tonic::Status;
 
 use crate::command::Talk;
 use crate::output;
@@ -27,16 +29,12 @@ impl Worker {
     /// Runs it.
     pub async fn run(self) -> anyhow::Result<bool> {
         let (clients, Action::List) = (self.talk.remote.connect()?, self.action);
-        let mut request = ListWorkersRequest { page_size: 500, ..ListWorkersRequest::default() };
-        let mut workers = Vec::new();
-        loop {
-            let page = clients.workers.clone().list_workers(request.clone()).await?.into_inner();
-            workers.extend(page.workers);
-            if page.next_page_token.is_empty() {
-                break;
-            }
-            request.page_token = page.next_page_token;
-        }
+        let workers = page::all(async |page_token| {
+            let request = ListWorkersRequest { page_size: 500, page_token, ..ListWorkersRequest::default() };
+            let page = clients.workers.clone().list_workers(request).await?.into_inner();
+            Ok::<_, Status>((page.workers, page.next_page_token))
+        });
+        let workers = workers.await?;
         if self.talk.json {
             workers.iter().for_each(output::json);
             return Ok(true);

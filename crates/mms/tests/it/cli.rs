@@ -129,7 +129,9 @@ fn every_subcommand_shows_an_example() {
     {
         let help = String::from_utf8(run(&[command, "--help"]).stdout).unwrap();
         let listed = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
-        let actions = listed.lines().filter_map(|line| line.split_whitespace().next()).filter(|word| *word != "help");
+        // What is further in goes on with a text.
+        let named = listed.lines().filter_map(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with(' '));
+        let actions = named.filter_map(|line| line.split_whitespace().next()).filter(|word| *word != "help");
         let mut count = 0;
         for action in actions {
             let help = String::from_utf8(run(&[command, action, "--help"]).stdout).unwrap();

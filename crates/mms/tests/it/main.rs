@@ -5,12 +5,16 @@
 mod apply;
 mod cli;
 mod demo;
+mod health;
+mod logs;
+mod mistakes;
 mod outage;
 mod own_tables;
 mod rerun;
 mod retry;
 mod review;
 mod sandbox;
+mod shell;
 mod support;
 mod up;
 mod words;

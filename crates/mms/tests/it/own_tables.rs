@@ -1,10 +1,11 @@
-//! The path of the README from a folder of Delta tables to their rows: each line of it, as it stands there.
+//! The path of the README from a folder of Delta tables to their rows: each line of it, as it stands there, and the one that is printed on
+//! the way. With the clone that makes eight.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::support::{free_port_base, mms_on_path, printed, table_of};
+use crate::support::{free_port_base, mms_on_path, printed};
 
 const README: &str = include_str!("../../../../README.md");
 
@@ -54,24 +55,28 @@ fn each_line_of_the_readme_leads_on() {
     let (_, section) = README.split_once("## Try it on your own tables").unwrap();
     let block = section.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
     let lines: Vec<&str> = block.lines().map(|line| line.split(" #").next().unwrap().trim()).collect();
-    let [build, sandbox, up, review, list] = lines[..] else { panic!("{lines:?}") };
+    let [build, sandbox, up, review, list, migrate] = lines[..] else { panic!("{lines:?}") };
     assert!(build.starts_with("cargo build --release -p mms"), "this program was built by now");
 
     let dir = tempfile::tempdir().unwrap();
-    for table in ["one", "two"] {
-        table_of(&dir.path().join("tables"), table, "integer");
-    }
+    let written = mms_sandbox::samples::tpch(&dir.path().join("tables"), 0.001, 1_700_000_000_000).unwrap();
     let shell = Shell { dir: dir.path(), port_base: free_port_base() };
     let _sandbox = shell.leave_running(sandbox, "settings:");
     let _suite = shell.leave_running(up, "transfer");
     let (plan, told) = shell.run(review);
-    assert!(plan.contains("2 to move"), "{plan}");
+    assert!(plan.contains(&format!("{} to move", written.len())), "{plan}");
     assert!(shell.run(list).0.contains("PENDING_REVIEW"));
     shell.run(printed(&told, "start it:"));
-    let job = printed(&told, "start it:").split(' ').nth(3).unwrap();
-    shell.run(&format!("mms job watch {job}"));
-    let (again, _) = shell.run("mms migrate -f source.yaml");
-    assert!(again.contains("2 tables: 2 unchanged"), "{again}");
+    let (moved, _) = shell.run(migrate);
+    for table in &written {
+        let name = format!("{}.{} ", table.schema, table.name);
+        let row = moved.lines().find(|line| line.starts_with(&name)).unwrap_or_else(|| panic!("{name} in {moved}"));
+        let rows = row.replace(',', "");
+        assert!(rows.split_whitespace().any(|word| word == table.rows.to_string()), "{} rows: {row}", table.rows);
+        assert!(row.contains("DONE") || row.contains("UNCHANGED"), "{row}");
+    }
+    let (again, _) = shell.run(migrate);
+    assert!(again.contains(&format!("{0} tables: {0} unchanged", written.len())), "{again}");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

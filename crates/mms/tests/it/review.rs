@@ -29,8 +29,8 @@ fn a_plan_is_shown_and_started_as_printed() {
     }
     assert!(row("odd.no_such_type").contains("BLOCKED"), "{plan}");
     assert!(plan.contains("blocker TYPE_UNSUPPORTED") && plan.contains("\n  help: make a table of it"), "{plan}");
-    assert!(plan.contains("not read: odd.broken"), "{plan}");
-    assert!(plan.contains("1 to move (0 rows, 0 B, ") && plan.contains(", 1 blocked, 1 not read"), "{plan}");
+    assert!(plan.contains("\nodd.broken\n  SOURCE_FAILED: file 00000000000000000000.json of the Delta log"), "{plan}");
+    assert!(plan.contains("1 to move (0 rows, 0 B, ") && plan.contains(", 2 blocked\n"), "{plan}");
     assert!(plan.contains("\nestimated: "), "{plan}");
 
     let approve = printed(&told, "start it:");

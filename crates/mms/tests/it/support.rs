@@ -28,7 +28,16 @@ pub fn mms() -> Command {
 
 /// Starts a process and waits for its first line.
 pub fn start(args: &[&str]) -> Running {
-    let mut child = mms().args(args).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+    started(args, Stdio::inherit())
+}
+
+/// The same, with what it logs in a file.
+pub fn start_logged(args: &[&str], log: &Path) -> Running {
+    started(args, std::fs::File::create(log).unwrap().into())
+}
+
+fn started(args: &[&str], log: Stdio) -> Running {
+    let mut child = mms().args(args).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
     let out = child.stdout.take().unwrap();
     let (send, rest) = mpsc::channel();
     std::thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
