@@ -132,6 +132,10 @@ async fn the_compose_files_processes_make_a_suite() -> anyhow::Result<()> {
         anyhow::ensure!(Instant::now() < until, "{workers:?}\n{}", compose.logs());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    // Each is healthy by the probe of its container.
+    for service in SERVICES {
+        peers::run(&mut compose.probe(service)?)?;
+    }
     // And the others have found theirs: the catalog and the scheduler ask the registry of a data source, and the scheduler
     // asks the catalog for its tables. Nothing was scanned, so there are none.
     let empty = folder.path().join("empty");

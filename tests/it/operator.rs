@@ -12,6 +12,7 @@ use mms_server::{Client, ClientConfig};
 use mms_tests::compose::Compose;
 use mms_tests::page::{commands, section};
 use mms_tests::peers;
+use mms_tests::process::program;
 use mms_tests::suite::SERVICES;
 
 const PAGE: &str = "deploy/README.md";
@@ -40,8 +41,12 @@ impl Operator {
             ["docker", "compose", "-f", "deploy/compose.yaml", words @ ..] => {
                 self.docker(words).await.with_context(|| format!("{line}\n{}", self.compose.logs()))
             }
-            ["sudo", "chown", "-R", "10001", "deploy/secrets"] => Ok(String::new()),
-            _ => self.shell(line),
+            ["sudo", "chown", "-R", "10001", folders] if folders.starts_with("deploy/secrets/{") => Ok(String::new()),
+            _ => {
+                let said = self.shell(line)?;
+                self.ports_of_the_command()?;
+                Ok(said)
+            }
         }
     }
 
@@ -95,11 +100,24 @@ impl Operator {
                 .replace(&format!("localhost:{}", 7401 + at), &format!("localhost:{}", self.compose.ports[service]));
         }
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let path =
-            std::env::join_paths([peers::root().join(".peers/bin")].into_iter().chain(std::env::split_paths(&path)))?;
+        let ours = program("mms")?.parent().context("a folder")?.to_owned();
+        let path = std::env::join_paths(
+            [peers::root().join(".peers/bin"), ours].into_iter().chain(std::env::split_paths(&path)),
+        )?;
         let mut command = Command::new("bash");
         command.args(["-euo", "pipefail", "-c", &line]).current_dir(self.folder.path()).env("PATH", path);
         Ok(String::from_utf8(peers::run(&mut command)?.stdout)?)
+    }
+
+    /// What the command is told of the suite leads to the ports of this test.
+    fn ports_of_the_command(&self) -> anyhow::Result<()> {
+        let file = self.folder.path().join("deploy/secrets/administrator/env");
+        let Ok(mut text) = std::fs::read_to_string(&file) else { return Ok(()) };
+        for (at, service) in SERVICES.iter().enumerate() {
+            let here = format!("https://localhost:{}", self.compose.ports[service]);
+            text = text.replace(&format!("https://localhost:{}", 7401 + at), &here);
+        }
+        Ok(std::fs::write(file, text)?)
     }
 
     /// A start that is refused; what it says.
@@ -151,6 +169,7 @@ async fn each_command_of_the_page_does_what_it_says() -> anyhow::Result<()> {
         said += &operator.run(&line).await?;
     }
     assert!(said.contains("mms.registry.v1.DataSourceService"), "the administrator is let in: {said}");
+    assert_eq!(said.matches(" SERVING ").count(), 3, "the command too: {said}");
     let network = NetworkConnection {
         display_name: "kept".into(),
         proxy_url: "http://proxy.example:3128".into(),

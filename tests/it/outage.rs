@@ -3,11 +3,11 @@
 
 use std::time::Instant;
 
-use mms_proto::ErrorReason;
 use mms_proto::registry::v1 as registry;
 use mms_proto::registry::v1::data_source_service_client::DataSourceServiceClient;
 use mms_proto::scheduler::v1::job_service_client::JobServiceClient;
-use mms_proto::scheduler::v1::{Job, JobSpec, JobState, StartJobRequest};
+use mms_proto::scheduler::v1::{CreateJobRequest, Job, JobSpec, JobState, StartJobRequest};
+use mms_proto::{ApiError, ErrorReason};
 use mms_tests::gate::Gate;
 use mms_tests::outsider::Outsider;
 use mms_tests::parts::Parts;
@@ -51,6 +51,28 @@ async fn a_far_end_that_is_away_is_waited_for_and_blocks_no_table() -> anyhow::R
         let tables = suite.job_tables(&job).await?;
         anyhow::ensure!(tables.len() == 1 && tables[0].target_rows == Some(parts.rows() as i64), "{tables:?}");
     }
+    Ok(())
+}
+
+/// Who asks one service is told which other one that one does not reach, and where, by the reason that the contract promises.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_does_not_reach_another_names_it_and_its_url() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let root = folder.path().join("delta-root");
+    std::fs::create_dir(&root)?;
+    let sandbox = Sandbox::start(folder.path(), &root)?;
+    let mut suite = Suite::processes(folder.path(), 30).await?;
+    let source = Box::pin(suite.source(&sandbox.data_source("lake"))).await?;
+    let registry = suite.endpoint("registry");
+    suite.kill("registry", false)?;
+    let job = Job { spec: Some(everything()), ..Job::default() };
+    let request = CreateJobRequest { parent: source, job: Some(job), ..CreateJobRequest::default() };
+    let refused = JobServiceClient::new(suite.channel("scheduler")?).create_job(request).await;
+    let error = ApiError::from_status(&refused.expect_err("nobody says that the source is there"));
+    let told = format!("the scheduler cannot reach the registry at {registry}: Connection refused");
+    anyhow::ensure!(error.message.starts_with(&told), "{error:?}");
+    let service = error.metadata.get("service").map(String::as_str);
+    anyhow::ensure!((error.reason, service) == (ErrorReason::Unavailable, Some("registry")), "{error:?}");
     Ok(())
 }
 

@@ -92,6 +92,22 @@ impl Compose {
         Ok(command)
     }
 
+    /// How the file asks a service for its health.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn probe(&self, service: &str) -> anyhow::Result<Command> {
+        let words = self.file["services"][service]["healthcheck"]["test"].as_array().context("a healthcheck")?;
+        let mut words = words.iter().filter_map(Value::as_str).skip_while(|word| *word == "CMD");
+        let mut command = Command::new(program(words.next().context("a command")?)?);
+        for word in words {
+            let there = SERVICES.iter().position(|name| *name == service).map(|at| format!("localhost:{}", 7401 + at));
+            let here = format!("localhost:{}", self.ports[service]);
+            command.arg(self.here(&word.replace(&there.context("a service")?, &here), service));
+        }
+        Ok(command)
+    }
+
     /// Starts a service in the background.
     ///
     /// # Errors

@@ -203,7 +203,7 @@ fn partition_type(
         }
         SparkType::Binary | SparkType::Array { .. } | SparkType::Map { .. } | SparkType::Struct(_) => {
             let message = format!("partition column `{name}` is {}: such values have no text form", column.data_type);
-            let remedy = "move a view of the table that is not partitioned by this column";
+            let remedy = "make a table of it with CREATE TABLE ... AS SELECT that is not partitioned by this column, and move that";
             findings.push(Finding::new(Reason::PartitionTypeUnsupported, Some(name), message, remedy));
             (None, ValueConversion::PartitionText)
         }

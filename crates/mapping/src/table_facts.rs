@@ -131,12 +131,13 @@ pub(crate) fn note_lost_features(source: &SourceTable, findings: &mut Vec<Findin
 pub(crate) fn check_limits(source: &SourceTable, columns: &[ColumnMapping], findings: &mut Vec<Finding>) {
     if columns.len() > COLUMNS_MAX {
         let message = format!("the table has {} columns, the limit is {COLUMNS_MAX}", columns.len());
-        let remedy = "move views of the table that have fewer columns each";
+        let remedy = "make tables of it with CREATE TABLE ... AS SELECT that have fewer columns each, and move those";
         findings.push(Finding::new(Reason::TooManyColumns, None, message, remedy));
     }
     if columns.iter().all(|column| column.role != ColumnRole::Data) {
         let message = "no column would be left beside the partition columns";
-        let remedy = "a target table needs at least one ordinary column: move a view that has one";
+        let remedy = "a target table needs at least one ordinary column: make a table of it with CREATE TABLE ... AS SELECT that has one, and \
+                      move that";
         findings.push(Finding::new(Reason::NoDataColumn, None, message, remedy));
     }
     let levels = columns.iter().filter(|column| column.role != ColumnRole::Data).count();
@@ -144,7 +145,8 @@ pub(crate) fn check_limits(source: &SourceTable, columns: &[ColumnMapping], find
     match source.partition_count {
         Some(count) if count > PARTITIONS_MAX && levels == source.partition_columns.len() => {
             let message = format!("the table has {count} partitions, the limit is {PARTITIONS_MAX}");
-            let remedy = "move a part of the partitions, or a view with coarser partitions";
+            let remedy = "move a part of the partitions, or make a table of it with CREATE TABLE ... AS SELECT that has coarser partitions, and \
+                          move that";
             findings.push(Finding::new(Reason::TooManyPartitions, None, message, remedy));
         }
         _ => {}

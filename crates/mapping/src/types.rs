@@ -15,8 +15,8 @@ const SCALE_MAX: u8 = 18;
 /// Types inside each other, the outermost counted.
 const NESTING_MAX: usize = 20;
 
-const REFUSED_REMEDY: &str =
-    "move a view of the table that casts this column to a type the target has, or leave the table out";
+const REFUSED_REMEDY: &str = "make a table of it with CREATE TABLE ... AS SELECT, in which CAST gives this column a type that the target has, and move that; or leave \
+     the table out";
 
 /// The type of one column.
 #[derive(Debug)]
@@ -48,8 +48,8 @@ pub(crate) fn map_type(
     if levels > NESTING_MAX {
         let message =
             format!("`{column}` nests {levels} levels deep (at least), and the target takes at most {NESTING_MAX}");
-        let remedy =
-            "move a view of the table that flattens this column or turns it into a text (to_json), or leave it out";
+        let remedy = "make a table of it with CREATE TABLE ... AS SELECT that flattens this column or turns it into a text (to_json), and move \
+             that; or leave the table out";
         mapper.refuse(Reason::NestingTooDeep, message, remedy);
         return (None, mapper.finish());
     }
@@ -129,8 +129,8 @@ impl TypeMapper<'_> {
             let message = format!(
                 "`{path}` is DECIMAL({precision},{scale}): MaxCompute keeps at most {SCALE_MAX} digits after the point"
             );
-            let remedy =
-                "move a view of the table that casts this column to DECIMAL with a scale up to 18, or to STRING";
+            let remedy = "make a table of it with CREATE TABLE ... AS SELECT, in which CAST makes this column a DECIMAL with a scale up to 18, or a \
+                 STRING, and move that";
             self.refuse(Reason::DecimalScaleTooLarge, message, remedy);
             return None;
         }
@@ -178,7 +178,7 @@ impl TypeMapper<'_> {
             self.refuse(
                 Reason::FieldNameCollision,
                 message,
-                "rename one of them at the source, or move a view that does",
+                "rename one of them at the source, or in a table made of it with CREATE TABLE ... AS SELECT, and move that",
             );
             complete = false;
         }

@@ -1,17 +1,17 @@
 //! The command line: what subcommands there are. What each does is in its own file.
 
 use clap::{Parser, Subcommand};
-use mms_server::config::LogFormat;
+use mms_server::config::{LogFormat, usual_filter};
 
 use crate::client::Remote;
-use crate::{demo, job, migrate, sandbox, scan, source, table, task, up};
+use crate::{demo, health, job, migrate, output, sandbox, scan, schema, shell, source, table, task, up, worker};
 
 /// Migrates a Databricks Unity Catalog catalog into Alibaba Cloud MaxCompute.
 #[derive(Debug, Parser)]
 #[command(name = "mms", version, propagate_version = true, after_help = EXAMPLES)]
 pub struct Cli {
     /// What is logged on stderr, in the syntax of tracing's EnvFilter, for example "info,mms_transfer=debug".
-    #[arg(long, global = true, value_name = "FILTER", env = "MMS_LOG")]
+    #[arg(long, global = true, value_name = "FILTER", env = "MMS_LOG", help_heading = GLOBAL)]
     log: Option<String>,
     /// How log lines look.
     #[arg(
@@ -20,15 +20,22 @@ pub struct Cli {
         value_name = "FORMAT",
         value_enum,
         default_value = "human",
-        env = "MMS_TELEMETRY__FORMAT"
+        env = "MMS_TELEMETRY__FORMAT",
+        help_heading = GLOBAL
     )]
     log_format: LogFormat,
     /// OTLP collector for traces and metrics, gRPC, as in http://127.0.0.1:4317.
-    #[arg(long, global = true, value_name = "URL", env = "MMS_TELEMETRY__OTLP_ENDPOINT")]
+    #[arg(long, global = true, value_name = "URL", env = "MMS_TELEMETRY__OTLP_ENDPOINT", help_heading = GLOBAL)]
     otlp_endpoint: Option<String>,
+    /// Tell only results and failures.
+    #[arg(short, long, global = true, help_heading = GLOBAL)]
+    quiet: bool,
     #[command(subcommand)]
     command: Command,
 }
+
+/// Where help shows the flags that all commands have: after those of the command itself.
+pub const GLOBAL: &str = "Global options";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,7 +44,7 @@ Examples:
   mms migrate -f azure-databricks.yaml      your own workspace, against a running suite
   mms job list my-source --json | jq .name
 
-Exit codes: 0 all went, 1 something failed, 64 the command line is wrong.";
+Exit codes: 0 all went, 1 something failed, 64 the command line is wrong, 130 interrupted.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -53,12 +60,22 @@ enum Command {
     Source(source::Source),
     /// Scans of a source's catalog.
     Scan(scan::Scan),
+    /// Schemas of a source.
+    Schema(schema::Schema),
     /// Tables of a source.
     Table(table::Table),
     /// Migration jobs.
     Job(job::Job),
     /// Tasks of jobs.
     Task(task::Task),
+    /// The workers that move rows.
+    Worker(worker::Worker),
+    /// Ask services whether they serve; fails unless all do.
+    Health(health::Health),
+    /// Print what a shell needs to complete the command's words.
+    Completions(shell::Completions),
+    /// Write a manual page for the command and each of its subcommands.
+    Man(shell::Man),
 }
 
 /// How the client commands reach the suite, and how they print.
@@ -67,21 +84,41 @@ pub struct Talk {
     #[command(flatten)]
     pub remote: Remote,
     /// Print canonical proto JSON on stdout, one message a line.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,
 }
 
 impl Cli {
+    /// How the suite is reached, for the commands that are printed when it fails.
+    pub fn remote(&self) -> Remote {
+        let talk = match &self.command {
+            Command::Up(_) | Command::Sandbox(_) | Command::Demo(_) | Command::Completions(_) | Command::Man(_) => {
+                return Remote::default();
+            }
+            Command::Migrate(migrate) => &migrate.talk,
+            Command::Source(source) => &source.talk,
+            Command::Scan(scan) => &scan.talk,
+            Command::Schema(schema) => &schema.talk,
+            Command::Table(table) => &table.talk,
+            Command::Job(job) => &job.talk,
+            Command::Task(task) => &task.talk,
+            Command::Worker(worker) => &worker.talk,
+            Command::Health(health) => &health.talk,
+        };
+        talk.remote.clone()
+    }
+
     /// Runs it; false when what was asked for did not all go well, which has been told.
     pub async fn run(self) -> anyhow::Result<bool> {
+        if self.quiet {
+            output::be_quiet();
+        }
         let usual = match &self.command {
-            Command::Up(_) => "info",
-            // What a bad table is like stands in the results.
-            Command::Demo(_) => "error",
-            _ => "warn",
+            Command::Up(_) => usual_filter("info"),
+            // What a bad table is like stands in the results. Of metrics that nobody reads the library complains as of an error.
+            Command::Demo(_) => format!("{},opentelemetry_sdk=off", usual_filter("error")),
+            _ => usual_filter("warn"),
         };
-        // The Delta library logs every error that it returns, backtrace and all; ours tells the same in one line.
-        let usual = format!("{usual},delta_kernel=off,delta_kernel_default_engine=off");
         let telemetry = mms_server::TelemetryConfig {
             format: self.log_format,
             filter: self.log.unwrap_or(usual),
@@ -95,9 +132,14 @@ impl Cli {
             Command::Migrate(migrate) => Box::pin(migrate.run()).await,
             Command::Source(source) => Box::pin(source.run()).await,
             Command::Scan(scan) => Box::pin(scan.run()).await,
+            Command::Schema(schema) => Box::pin(schema.run()).await,
             Command::Table(table) => Box::pin(table.run()).await,
             Command::Job(job) => Box::pin(job.run()).await,
             Command::Task(task) => Box::pin(task.run()).await,
+            Command::Worker(worker) => Box::pin(worker.run()).await,
+            Command::Health(health) => Box::pin(health.run()).await,
+            Command::Completions(completions) => Ok(completions.run()),
+            Command::Man(man) => man.run(),
         }
     }
 }

@@ -4,23 +4,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use mms_proto::registry::v1::databricks_source::WorkspaceAuth;
-use mms_proto::registry::v1::max_compute_config::Account;
-use mms_proto::registry::v1::storage_access::Access;
-use mms_proto::registry::v1::{
-    AccessKey, AccessToken, CharacterMapping, CreateDataSourceRequest, DataSource, DatabricksSource, LocalFiles,
-    MaxComputeConfig, MigrationSettings, StorageAccess,
-};
+use mms_proto::registry::v1::CreateDataSourceRequest;
 use mms_proto::scheduler::v1::Job;
 use mms_server::{CancellationToken, cancel_on_signal};
 
-use crate::client::{Clients, source_name};
+use crate::client::{Clients, Remote};
 use crate::ends::{self, Ends, EndsConfig};
+use crate::interrupt::RunsOn;
 use crate::line::Line;
-use crate::output;
 use crate::progress::Progress;
 use crate::result::{self, TableResult};
 use crate::suite::{Suite, SuiteConfig};
+use crate::{names, output, report, scope};
 
 const SOURCE: &str = "demo";
 /// Scale of the tables that are made when none are given: 866,000 rows.
@@ -32,7 +27,7 @@ const SAMPLE_SCALE: f64 = 0.1;
 Examples:
   mms demo
   mms demo --delta-root ./tables --keep ./kept
-  mms demo --json | jq -r 'select(.state == \"FAILED\") | .error'")]
+  mms demo --json | jq -r 'select(.state == \"FAILED\") | .reasons[].message'")]
 pub struct Demo {
     /// Folder of Delta tables, SCHEMA/TABLE/_delta_log. Default: tables of TPC-H, made first.
     #[arg(long, value_name = "DIR")]
@@ -81,12 +76,12 @@ impl Demo {
         .await?;
         let clients = Clients::of(&suite.endpoints)?;
         let migrated = tokio::select! {
-            migrated = migrate(&clients, request(&ends, &delta_root), progress) => migrated,
+            migrated = migrate(&clients, ends.source(SOURCE, &delta_root), progress) => migrated,
             error = suite.failed() => Err(error),
             () = stop.cancelled() => Err(anyhow::anyhow!("interrupted")),
         };
         let told = migrated.and_then(|(job, results)| {
-            let all = result::tell(&results, &job, self.json)?;
+            let all = report::tell(&results, &job, &Remote::default(), self.json)?;
             if !self.json {
                 tell_how_to_read(&results, &ends, self.keep.as_deref());
             }
@@ -106,67 +101,27 @@ async fn migrate(
     progress: Progress,
 ) -> anyhow::Result<(Job, Vec<TableResult>)> {
     clients.sources.clone().create_data_source(request).await.context("making the data source")?;
-    let source = source_name(SOURCE);
-    let mut line = Line { clients, source: &source, progress };
+    let source = names::source(SOURCE);
+    let (remote, runs_on) = (Remote::default(), RunsOn::default());
+    let mut line = Line { clients, remote: &remote, source: &source, runs_on: &runs_on, progress };
     // What a check finds is told; whatever can be carried is carried all the same.
     line.check().await?;
     line.start().await?;
     line.scan(&[]).await?;
-    let job = line.job(&[], false).await?;
-    let results = result::of_job(clients, &source, &[], &job.name).await?;
+    let job = line.job(scope::of(&[], &[]), false).await?;
+    let results = result::of_job(clients, &source, &scope::of(&[], &[]), &job.name).await?;
     Ok((job, results))
-}
-
-fn request(ends: &Ends, delta_root: &Path) -> CreateDataSourceRequest {
-    let keys = &ends.credentials;
-    // Whatever names at the target cannot have becomes "_"; a table starts with a letter. Values are left as they are: a
-    // table with a partition value that the target does not take is refused, with that value.
-    let mapping = |prefix: &str| CharacterMapping { other: "_".into(), prefix: prefix.into(), ..Default::default() };
-    let files = LocalFiles { root: delta_root.display().to_string() };
-    let databricks = DatabricksSource {
-        workspace_url: ends.workspace_url(),
-        catalog: ends.catalog().to_owned(),
-        cluster_id: mms_sandbox::workspace::CLUSTER_ID.into(),
-        workspace_auth: Some(WorkspaceAuth::AccessToken(AccessToken {
-            token: keys.token.clone(),
-            ..Default::default()
-        })),
-        storage: vec![StorageAccess { access: Some(Access::LocalFiles(files)), ..Default::default() }],
-        ..Default::default()
-    };
-    CreateDataSourceRequest {
-        data_source_id: SOURCE.into(),
-        data_source: Some(DataSource {
-            source: Some(databricks.into()),
-            max_compute: Some(MaxComputeConfig {
-                endpoint: ends.endpoint().to_owned(),
-                account: Some(Account::AccessKey(AccessKey {
-                    access_key_id: keys.access_id.clone(),
-                    access_key_secret: keys.access_key.clone(),
-                    ..Default::default()
-                })),
-                default_project: keys.project.clone(),
-                ..Default::default()
-            }),
-            settings: Some(MigrationSettings {
-                table_names: Some(mapping("t_")),
-                column_names: Some(mapping("")),
-                ..Default::default()
-            }),
-            ..Default::default()
-        }),
-        ..Default::default()
-    }
 }
 
 fn tell_how_to_read(results: &[TableResult], ends: &Ends, keep: Option<&Path>) {
     let widest = results.iter().max_by_key(|result| (result.partitions, result.create_sql.len()));
     let Some(example) = widest.filter(|result| !result.create_sql.is_empty()) else { return };
     output::line(&format!("\nThe statement that made {}.{}:\n\n{}", example.schema, example.table, example.create_sql));
-    let served = match keep {
-        Some(keep) => format!("mms sandbox --project-dir {} --project-port {}", keep.display(), ends.project_port()),
-        None => "mms demo --keep DIR, then mms sandbox --project-dir DIR; it prints the keys to use".into(),
+    // Without a folder to keep it in, the project is gone when this is read.
+    let Some(keep) = keep else {
+        return output::line("\nKeep the project, to read it from elsewhere: mms demo --keep DIR");
     };
+    let served = format!("mms sandbox --project-dir {} --project-port {}", keep.display(), ends.project_port());
     let (keys, target) = (&ends.credentials, &example.target);
     // Python is particular about what a line begins with: this can be copied as it stands.
     output::line(&format!(

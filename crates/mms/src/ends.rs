@@ -4,6 +4,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use mms_proto::registry::v1::databricks_source::WorkspaceAuth;
+use mms_proto::registry::v1::max_compute_config::Account;
+use mms_proto::registry::v1::storage_access::Access;
+use mms_proto::registry::v1::{
+    AccessKey, AccessToken, CharacterMapping, CreateDataSourceRequest, DataSource, DatabricksSource, LocalFiles,
+    MaxComputeConfig, MigrationSettings, StorageAccess,
+};
 use mms_sandbox::project::{Project, ProjectConfig};
 use mms_sandbox::samples::SampleTable;
 use mms_sandbox::workspace::{DEFAULT_PAGE_SIZE, Workspace, WorkspaceConfig};
@@ -112,6 +119,52 @@ impl Ends {
     /// The project's endpoint.
     pub fn endpoint(&self) -> &str {
         self.project.endpoint()
+    }
+
+    /// The data source that leads here, over these tables.
+    pub fn source(&self, id: &str, delta_root: &Path) -> CreateDataSourceRequest {
+        let keys = &self.credentials;
+        // Whatever names at the target cannot have becomes "_"; a table starts with a letter. Values are left as they are: a
+        // table with a partition value that the target does not take is refused, with that value.
+        let mapping =
+            |prefix: &str| CharacterMapping { other: "_".into(), prefix: prefix.into(), ..Default::default() };
+        let files = LocalFiles { root: delta_root.display().to_string() };
+        let databricks = DatabricksSource {
+            workspace_url: self.workspace_url(),
+            catalog: self.catalog().to_owned(),
+            cluster_id: mms_sandbox::workspace::CLUSTER_ID.into(),
+            workspace_auth: Some(WorkspaceAuth::AccessToken(AccessToken {
+                token: keys.token.clone(),
+                ..Default::default()
+            })),
+            storage: vec![StorageAccess { access: Some(Access::LocalFiles(files)), ..Default::default() }],
+            ..Default::default()
+        };
+        let max_compute = MaxComputeConfig {
+            endpoint: self.endpoint().to_owned(),
+            account: Some(Account::AccessKey(AccessKey {
+                access_key_id: keys.access_id.clone(),
+                access_key_secret: keys.access_key.clone(),
+                ..Default::default()
+            })),
+            default_project: keys.project.clone(),
+            ..Default::default()
+        };
+        let settings = MigrationSettings {
+            table_names: Some(mapping("t_")),
+            column_names: Some(mapping("")),
+            ..Default::default()
+        };
+        CreateDataSourceRequest {
+            data_source_id: id.into(),
+            data_source: Some(DataSource {
+                source: Some(databricks.into()),
+                max_compute: Some(max_compute),
+                settings: Some(settings),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
     }
 
     /// The project's port.

@@ -1,30 +1,32 @@
 //! `mms job`: migration jobs of a running suite.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
+use mms_proto::error::reason_text;
 use mms_proto::page;
-use mms_proto::scheduler::v1::job_spec::Scope;
 use mms_proto::scheduler::v1::{
     self as pb, ApproveJobRequest, CreateJobRequest, DeleteJobRequest, GetJobRequest, JobSpec, JobState,
-    ListFindingsRequest, ListJobsRequest, RetryJobRequest, SchemasScope, StartJobRequest, StopJobRequest, TablesScope,
+    ListFindingsRequest, RetryJobRequest, StartJobRequest, StopJobRequest,
 };
 use mms_proto::types::v1::{SourceTable, View};
 use tonic::Status;
 
-use crate::client::{Clients, source_name};
+use crate::client::{Clients, Remote};
 use crate::command::Talk;
 use crate::progress::Progress;
-use crate::{output, result, table, watch};
+use crate::{advice, interrupt, names, open, output, plan, report, result, scope, spec, table, watch};
 
 /// Migration jobs.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   mms job create sales --schema orders --review
-  mms job findings dataSources/sales/jobs/j1
-  mms job approve dataSources/sales/jobs/j1 && mms job watch dataSources/sales/jobs/j1")]
+  mms job findings sales/j1
+  mms job approve sales/j1 && mms job watch sales/j1")]
 pub struct Job {
     #[command(flatten)]
-    talk: Talk,
+    pub talk: Talk,
     #[command(subcommand)]
     action: Action,
 }
@@ -36,7 +38,8 @@ enum Action {
 Examples:
   mms job create azure-sales
   mms job create azure-sales --table orders.lines --force
-  mms job create azure-sales --schema orders --review")]
+  mms job create azure-sales --schema orders --review
+  mms job create azure-sales -f job.yaml --watch")]
     Create {
         /// The source's id or name.
         source: String,
@@ -44,7 +47,7 @@ Examples:
         #[arg(long = "schema", value_name = "SCHEMA", conflicts_with = "tables")]
         schemas: Vec<String>,
         /// Only this table, SCHEMA.TABLE, the schema up to the first dot; can be repeated.
-        #[arg(long = "table", value_name = "TABLE", value_parser = source_table)]
+        #[arg(long = "table", value_name = "TABLE", value_parser = scope::source_table)]
         tables: Vec<SourceTable>,
         /// Plan, then wait for approval.
         #[arg(long)]
@@ -52,6 +55,12 @@ Examples:
         /// Move also what is at the target already.
         #[arg(long)]
         force: bool,
+        /// A whole JobSpec, YAML or JSON; `-` is stdin.
+        #[arg(short, long, value_name = "FILE", conflicts_with_all = ["schemas", "tables", "force"])]
+        file: Option<PathBuf>,
+        /// Follow it until it has ended or waits for review.
+        #[arg(long)]
+        watch: bool,
     },
     /// List jobs.
     #[command(after_help = "Example: mms job list azure-sales --json | jq -r .name")]
@@ -61,13 +70,13 @@ Examples:
         source: String,
     },
     /// Show one job.
-    #[command(after_help = "Example: mms job get dataSources/azure-sales/jobs/j1")]
+    #[command(after_help = "Example: mms job get azure-sales/j1")]
     Get(Named),
     /// Follow a job until it has ended or waits for somebody; fails unless it is DONE.
-    #[command(after_help = "Example: mms job watch dataSources/azure-sales/jobs/j1")]
+    #[command(after_help = "Example: mms job watch azure-sales/j1")]
     Watch(Named),
     /// Start exactly the plan that waits for review.
-    #[command(after_help = "Example: mms job approve dataSources/azure-sales/jobs/j1")]
+    #[command(after_help = "Example: mms job approve azure-sales/j1")]
     Approve {
         #[command(flatten)]
         named: Named,
@@ -79,13 +88,13 @@ Examples:
         etag: Option<String>,
     },
     /// Stop it.
-    #[command(after_help = "Example: mms job stop dataSources/azure-sales/jobs/j1")]
+    #[command(after_help = "Example: mms job stop azure-sales/j1")]
     Stop(Named),
     /// Go on with a stopped or paused job.
-    #[command(after_help = "Example: mms job start dataSources/azure-sales/jobs/j1")]
+    #[command(after_help = "Example: mms job start azure-sales/j1")]
     Start(Named),
     /// Run its failed tasks again.
-    #[command(after_help = "Example: mms job retry dataSources/azure-sales/jobs/j1 --repin")]
+    #[command(after_help = "Example: mms job retry azure-sales/j1 --repin")]
     Retry {
         #[command(flatten)]
         named: Named,
@@ -94,20 +103,29 @@ Examples:
         repin: bool,
     },
     /// Delete a job that has ended, with its tasks and their logs.
-    #[command(after_help = "Example: mms job delete dataSources/azure-sales/jobs/j1")]
+    #[command(after_help = "Example: mms job delete azure-sales/j1")]
     Delete(Named),
     /// Its tables, and what came of each.
-    #[command(after_help = "Example: mms job tables dataSources/azure-sales/jobs/j1 --json | jq .targetRows")]
+    #[command(after_help = "Example: mms job tables azure-sales/j1 --json | jq .targetRows")]
     Tables(Named),
+    /// Its plan: where each table goes, how much that is, and what was found.
+    #[command(after_help = "Example: mms job plan azure-sales/j1")]
+    Plan(Named),
     /// What its plan found.
-    #[command(after_help = "Example: mms job findings dataSources/azure-sales/jobs/j1")]
+    #[command(after_help = "Example: mms job findings azure-sales/j1")]
     Findings(Named),
 }
 
 #[derive(Debug, Args)]
 struct Named {
-    /// The job's name, dataSources/SOURCE/jobs/JOB.
+    /// The job: SOURCE/JOB, its id alone, or its whole name dataSources/SOURCE/jobs/JOB.
     job: String,
+}
+
+impl Named {
+    async fn name(&self, clients: &Clients) -> anyhow::Result<String> {
+        names::job(clients, &self.job).await
+    }
 }
 
 impl Job {
@@ -116,39 +134,42 @@ impl Job {
         let (clients, json) = (self.talk.remote.connect()?, self.talk.json);
         let mut client = clients.jobs.clone();
         let one = match self.action {
-            Action::Create { source, schemas, tables, review, force } => {
-                let scope = match tables.is_empty() {
-                    true => Scope::Schemas(SchemasScope { schemas, ..Default::default() }),
-                    false => Scope::Tables(TablesScope { tables }),
+            Action::Create { source, schemas, tables, review, force, file, watch } => {
+                let spec = match file {
+                    Some(file) => spec::read_as::<JobSpec>(&file)?.message,
+                    None => JobSpec { scope: Some(scope::of(&schemas, &tables)), force, ..Default::default() },
                 };
-                let spec = JobSpec { scope: Some(scope), force, ..Default::default() };
                 let request = CreateJobRequest {
-                    parent: source_name(&source),
+                    parent: names::source(&source),
                     job: Some(pb::Job { spec: Some(spec), ..Default::default() }),
                     review,
                     ..Default::default()
                 };
-                client.create_job(request).await?.into_inner().job
+                let created = client.create_job(request).await?.into_inner().job;
+                if watch {
+                    let name = created.unwrap_or_default().name;
+                    output::note(&format!("job {} created", names::short(&name)));
+                    return follow(&clients, &self.talk.remote, &name, json).await;
+                }
+                created
             }
             Action::List { source } => {
-                let parent = source_name(&source);
-                let mut request = ListJobsRequest { parent, page_size: 500, ..Default::default() };
-                let jobs = page::all(async |page_token| {
-                    request.page_token = page_token;
-                    let page = client.list_jobs(request.clone()).await?.into_inner();
-                    Ok::<_, Status>((page.jobs, page.next_page_token))
-                });
-                let jobs = jobs.await?;
-                show(&jobs, json);
+                let parent = names::source(&source);
+                let jobs = open::jobs(&clients, &parent, View::Basic).await?;
+                show(&jobs, &self.talk.remote, json);
                 return Ok(true);
             }
-            Action::Get(Named { job: name }) => {
+            Action::Get(named) => {
+                let name = named.name(&clients).await?;
                 let request = GetJobRequest { name, view: View::Full as i32 };
                 client.get_job(request).await?.into_inner().job
             }
-            Action::Watch(Named { job: name }) => return follow(&clients, &name, json).await,
+            Action::Watch(named) => {
+                let name = named.name(&clients).await?;
+                return follow(&clients, &self.talk.remote, &name, json).await;
+            }
             Action::Approve { named, accept_blocked, etag } => {
-                let name = named.job;
+                let name = named.name(&clients).await?;
                 let etag = match etag {
                     Some(etag) => etag,
                     None => {
@@ -159,56 +180,78 @@ impl Job {
                 let request = ApproveJobRequest { name, accept_blocked, etag, ..Default::default() };
                 client.approve_job(request).await?.into_inner().job
             }
-            Action::Stop(Named { job: name }) => client.stop_job(StopJobRequest { name }).await?.into_inner().job,
-            Action::Start(Named { job: name }) => {
+            Action::Stop(named) => {
+                let name = named.name(&clients).await?;
+                client.stop_job(StopJobRequest { name }).await?.into_inner().job
+            }
+            Action::Start(named) => {
+                let name = named.name(&clients).await?;
                 client.start_job(StartJobRequest { name, ..Default::default() }).await?.into_inner().job
             }
-            Action::Delete(Named { job: name }) => {
+            Action::Delete(named) => {
+                let name = named.name(&clients).await?;
                 client.delete_job(DeleteJobRequest { name: name.clone(), ..Default::default() }).await?;
                 output::note(&format!("{name} is deleted"));
                 return Ok(true);
             }
-            Action::Retry { named: Named { job: name }, repin } => {
+            Action::Retry { named, repin } => {
+                let name = named.name(&clients).await?;
                 client.retry_job(RetryJobRequest { name, repin, ..Default::default() }).await?.into_inner().job
             }
-            Action::Tables(Named { job }) => {
+            Action::Tables(named) => {
+                let job = named.name(&clients).await?;
                 let tables = result::job_tables(&clients, &job).await?;
                 if json {
                     tables.iter().for_each(output::json);
                 } else {
-                    result::list(&tables.iter().map(result::TableResult::of).collect::<Vec<_>>(), false)?;
+                    report::list(&result::gathered(&tables, Vec::new()), &job, &self.talk.remote, false)?;
                 }
                 return Ok(true);
             }
-            Action::Findings(Named { job }) => {
-                findings(&clients, &job, json).await?;
+            Action::Plan(named) => {
+                let request = GetJobRequest { name: named.name(&clients).await?, view: View::Full as i32 };
+                let job = client.get_job(request).await?.into_inner().job.unwrap_or_default();
+                let scope = job.spec.as_ref().and_then(|spec| spec.scope.clone());
+                let scope = scope.unwrap_or_else(|| scope::of(&[], &[]));
+                plan::show(&clients, &job, &scope, &self.talk.remote, json).await?;
+                if job.state() == JobState::PendingReview {
+                    output::note(&plan::how_to_go_on(&job, &self.talk.remote));
+                }
+                return Ok(true);
+            }
+            Action::Findings(named) => {
+                let job = named.name(&clients).await?;
+                findings(&clients, &job, &self.talk.remote, json).await?;
                 return Ok(true);
             }
         };
-        show(&one.into_iter().collect::<Vec<_>>(), json);
+        show(&one.into_iter().collect::<Vec<_>>(), &self.talk.remote, json);
         Ok(true)
     }
 }
 
-async fn follow(clients: &Clients, name: &str, json: bool) -> anyhow::Result<bool> {
+async fn follow(clients: &Clients, remote: &Remote, name: &str, json: bool) -> anyhow::Result<bool> {
+    let (short, runs_on) = (names::short(name), interrupt::RunsOn::default());
+    let (watch, stop) = (format!("job watch {short}"), format!("job stop {short}"));
+    runs_on.is(&format!("job {short}"), &remote.command(&watch), &remote.command(&stop));
     let mut progress = Progress::new();
-    let job = watch::job(clients, name, |answer| {
+    let job = runs_on.or_interrupted(watch::job(clients, name, |answer| {
         if json {
             output::json(answer);
         } else if let Some(job) = &answer.job {
             progress.job(job);
         }
-    })
-    .await?;
+    }));
+    let job = job.await?;
     progress.end();
     if !json {
-        show(std::slice::from_ref(&job), false);
+        show(std::slice::from_ref(&job), remote, false);
     }
     Ok(job.state() == JobState::Done)
 }
 
 /// Tells what the plan of a job found.
-pub async fn findings(clients: &Clients, job: &str, json: bool) -> anyhow::Result<()> {
+async fn findings(clients: &Clients, job: &str, remote: &Remote, json: bool) -> anyhow::Result<()> {
     let mut request = ListFindingsRequest { parent: job.to_owned(), page_size: 500, ..Default::default() };
     let found = page::all(async |page_token| {
         request.page_token = page_token;
@@ -219,27 +262,21 @@ pub async fn findings(clients: &Clients, job: &str, json: bool) -> anyhow::Resul
     if json {
         found.iter().for_each(output::json);
     } else {
-        table::findings(&found);
+        table::findings(&found, job, remote);
     }
     Ok(())
 }
 
-/// Reads `SCHEMA.TABLE`.
-fn source_table(text: &str) -> Result<SourceTable, String> {
-    let (schema, table) = text.split_once('.').ok_or("write SCHEMA.TABLE")?;
-    Ok(SourceTable { schema: schema.to_owned(), table: table.to_owned() })
-}
-
-fn show(jobs: &[pb::Job], json: bool) {
+fn show(jobs: &[pb::Job], remote: &Remote, json: bool) {
     if json {
         return jobs.iter().for_each(output::json);
     }
     output::table(
-        ["name", "state", "tables", "blocked", "skipped", "tasks", "failed", "rows", "made", "reason"],
+        ["job", "state", "tables", "blocked", "skipped", "tasks", "failed", "rows", "created"],
         jobs.iter().map(|job| {
             let counts = job.progress.unwrap_or_default();
             [
-                job.name.clone(),
+                names::short(&job.name),
                 output::word(job.state().as_str_name(), "JOB_STATE_"),
                 format!("{}/{}", counts.tables_done, counts.tables_total),
                 counts.tables_blocked.to_string(),
@@ -248,8 +285,13 @@ fn show(jobs: &[pb::Job], json: bool) {
                 counts.tasks_failed.to_string(),
                 output::count(counts.rows_done),
                 output::time(job.create_time.as_ref()),
-                job.reason.clone().unwrap_or_default().message,
             ]
         }),
     );
+    for job in jobs {
+        for reason in job.reason.iter().chain(&job.waiting_for) {
+            let text = advice::for_people(&reason.message, &job.name, remote);
+            output::text(&format!("\n{}\n  {}: {text}", names::short(&job.name), reason_text(reason.reason())));
+        }
+    }
 }

@@ -8,19 +8,23 @@ use mms_proto::registry::v1::{
     CheckDataSourceRequest, CheckDataSourceResponse, CheckReport, CheckState, CheckStep, StartDataSourceRequest,
 };
 use mms_proto::scheduler::v1::job_spec::Scope;
-use mms_proto::scheduler::v1::{CreateJobRequest, Job, JobSpec, SchemasScope};
+use mms_proto::scheduler::v1::{CreateJobRequest, Job, JobSpec};
 
-use crate::client::Clients;
-use crate::output;
+use crate::client::{Clients, Remote};
+use crate::interrupt::RunsOn;
 use crate::progress::Progress;
-use crate::watch;
+use crate::{names, output, watch};
 
 /// A migration under way.
 pub struct Line<'a> {
     /// The suite.
     pub clients: &'a Clients,
+    /// How they are reached, for the commands that are printed.
+    pub remote: &'a Remote,
     /// The data source, by name.
     pub source: &'a str,
+    /// What goes on in the suite when this command ends.
+    pub runs_on: &'a RunsOn,
     /// Where progress is shown.
     pub progress: Progress,
 }
@@ -44,11 +48,13 @@ pub async fn check(
     report.context("the check ended without a report")
 }
 
-/// A step of a check, for people.
+/// A step of a check, for people; what to do is on a line of its own.
 pub fn step_text(step: &CheckStep) -> String {
     let state = output::word(step.state().as_str_name(), "CHECK_STATE_");
-    let remedy = if step.remedy.is_empty() { String::new() } else { format!(" ({})", step.remedy) };
-    format!("check {:24} {state:8} {}{remedy}", step.id, step.message)
+    let remedy = if step.remedy.is_empty() { String::new() } else { format!("\n  help: {}", step.remedy) };
+    let id = output::word(step.id().as_str_name(), "CHECK_STEP_ID_");
+    let id = if step.subject.is_empty() { id } else { format!("{id} {}", step.subject) };
+    format!("check {id:22} {state:8} {}{remedy}", step.message)
 }
 
 impl Line<'_> {
@@ -87,6 +93,9 @@ impl Line<'_> {
         };
         let scan = self.clients.scans.clone().create_scan(request).await.context("starting the scan")?;
         let name = scan.into_inner().scan.unwrap_or_default().name;
+        let short = names::short(&name);
+        let (watch, cancel) = (format!("scan watch {short}"), format!("scan cancel {short}"));
+        self.runs_on.is(&format!("scan {short}"), &self.remote.command(&watch), &self.remote.command(&cancel));
         let scan = watch::scan(self.clients, &name, |answer| {
             if let Some(scan) = &answer.scan {
                 self.progress.scan(scan);
@@ -94,19 +103,18 @@ impl Line<'_> {
         })
         .await
         .context("scanning")?;
+        self.runs_on.nothing();
         match scan.state() {
             ScanState::Done | ScanState::Partial => Ok(scan),
             state => {
                 let state = output::word(state.as_str_name(), "SCAN_STATE_");
-                bail!("the scan {name} ended {state}: {}", scan.error)
+                bail!("the scan {short} ended {state}: {}", scan.error)
             }
         }
     }
 
-    /// Makes a job of schemas, all when none are named, and follows it until it rests.
-    pub async fn job(&mut self, schemas: &[String], review: bool) -> anyhow::Result<Job> {
-        self.progress.step("planning");
-        let scope = Scope::Schemas(SchemasScope { schemas: schemas.to_vec(), ..SchemasScope::default() });
+    /// Makes a job of a scope, says its name before anything else, and follows it until it rests.
+    pub async fn job(&mut self, scope: Scope, review: bool) -> anyhow::Result<Job> {
         let spec = JobSpec { scope: Some(scope), ..JobSpec::default() };
         let request = CreateJobRequest {
             parent: self.source.to_owned(),
@@ -115,15 +123,26 @@ impl Line<'_> {
             request_id: uuid::Uuid::new_v4().to_string(),
             ..CreateJobRequest::default()
         };
-        let job = self.clients.jobs.clone().create_job(request).await.context("making the job")?;
+        let job = self.clients.jobs.clone().create_job(request).await.context("creating the job")?;
         let name = job.into_inner().job.unwrap_or_default().name;
-        let job = watch::job(self.clients, &name, |answer| {
+        self.progress.note(&format!("job {} created", names::short(&name)));
+        self.follow(&name).await
+    }
+
+    /// Follows a job until it rests.
+    pub async fn follow(&mut self, name: &str) -> anyhow::Result<Job> {
+        self.progress.step("planning");
+        let short = names::short(name);
+        let (watch, stop) = (format!("job watch {short}"), format!("job stop {short}"));
+        self.runs_on.is(&format!("job {short}"), &self.remote.command(&watch), &self.remote.command(&stop));
+        let job = watch::job(self.clients, name, |answer| {
             if let Some(job) = &answer.job {
                 self.progress.job(job);
             }
         })
         .await
-        .with_context(|| format!("following {name}"))?;
+        .with_context(|| format!("following the job {short}"))?;
+        self.runs_on.nothing();
         self.progress.end();
         Ok(job)
     }

@@ -1,19 +1,32 @@
 //! `mms`: runs the suite or the sandbox in one process, migrates a source in one line, and is a client of a running suite
 //! for people. It decides nothing about a migration: that is the services' business, behind their contracts.
 
+mod advice;
+mod apply;
 mod client;
 mod command;
 mod demo;
 mod ends;
+mod health;
+mod interrupt;
 mod job;
 mod line;
 mod migrate;
+mod names;
+mod open;
+mod outcome;
 mod output;
+mod plan;
 mod private;
 mod progress;
+mod report;
 mod result;
 mod sandbox;
 mod scan;
+mod schema;
+mod scope;
+mod screen;
+mod shell;
 mod source;
 mod spec;
 mod suite;
@@ -21,6 +34,8 @@ mod table;
 mod task;
 mod up;
 mod watch;
+mod worker;
+mod yaml;
 
 use std::process::ExitCode;
 
@@ -42,16 +57,17 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            output::note(&format!("mms: no runtime: {error}"));
+            output::failure(&format!("mms: no runtime: {error}"));
             return EXIT_FAILED.into();
         }
     };
+    let remote = command.remote();
     match runtime.block_on(command.run()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => EXIT_FAILED.into(),
         Err(error) => {
-            output::note(&format!("mms: {}", output::explain(&error)));
-            EXIT_FAILED.into()
+            output::failure(&format!("mms: {}", output::explain(&error, &remote)));
+            if error.is::<interrupt::Interrupted>() { interrupt::EXIT_INTERRUPTED.into() } else { EXIT_FAILED.into() }
         }
     }
 }

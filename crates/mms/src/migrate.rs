@@ -2,20 +2,17 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
-use mms_proto::ApiError;
-use mms_proto::registry::v1::GetDataSourceRequest;
-use mms_proto::scheduler::v1::JobState;
-use tonic::Code;
+use mms_proto::scheduler::v1::{Job, JobState, ReviewState};
+use mms_proto::types::v1::SourceTable;
 
-use crate::client::source_name;
 use crate::command::Talk;
-use crate::job;
+use crate::interrupt::RunsOn;
 use crate::line::Line;
-use crate::output;
+use crate::open::{self, Met};
 use crate::progress::Progress;
-use crate::{result, spec};
+use crate::{apply, names, output, plan, report, result, scope, spec};
 
 /// Check, start and scan a data source, then move its tables.
 #[derive(Debug, Args)]
@@ -23,57 +20,108 @@ use crate::{result, spec};
 Examples:
   mms migrate -f azure-databricks.yaml
   mms migrate -f azure-databricks.yaml --schema sales --schema hr
+  mms migrate -f azure-databricks.yaml --table sales.orders
   mms migrate -f azure-databricks.yaml --review      plan only; approve it with mms job approve
+
+Run it again at any time: a job of the same tables that has not ended is taken up, and tables that have not changed are left
+alone. Ctrl-C ends the command; the job runs on.
 
 Exit code 0 only if every table is at the target, but for those of kinds that cannot be moved, which are skipped; a table or schema that could not be read counts as failed. With --json
 each is one line of JSON, as in mms demo.
 
-The file is the CreateDataSourceRequest; its dataSourceId is required, so that a second run takes up the same source.")]
+The file is the CreateDataSourceRequest; its dataSourceId is required, so that a second run finds the same source. What differs from
+the one that is there is told, then changed; secrets that stand in the file are sent again.")]
 pub struct Migrate {
-    /// The data source, YAML or JSON; `-` is stdin. One that exists under its id is used as it is.
+    /// The data source, YAML or JSON; `-` is stdin. One that exists under its id is changed to what the file says.
     #[arg(short, long, value_name = "FILE")]
     file: PathBuf,
     /// Only this schema; can be repeated.
-    #[arg(long = "schema", value_name = "SCHEMA")]
+    #[arg(long = "schema", value_name = "SCHEMA", conflicts_with = "tables")]
     schemas: Vec<String>,
+    /// Only this table, SCHEMA.TABLE, the schema up to the first dot; can be repeated.
+    #[arg(long = "table", value_name = "TABLE", value_parser = scope::source_table)]
+    tables: Vec<SourceTable>,
     /// Only plan, and tell what would be done.
     #[arg(long)]
     review: bool,
     #[command(flatten)]
-    talk: Talk,
+    pub talk: Talk,
 }
 
 impl Migrate {
     /// Runs it; true when every table went, or was planned without a blocker.
     pub async fn run(self) -> anyhow::Result<bool> {
-        let request = spec::read(&self.file)?;
-        if request.data_source_id.is_empty() {
-            bail!("{}: dataSourceId is required here", self.file.display());
-        }
+        let runs_on = RunsOn::default();
+        runs_on.or_interrupted(Box::pin(self.migrate(&runs_on))).await
+    }
+
+    async fn migrate(&self, runs_on: &RunsOn) -> anyhow::Result<bool> {
+        let spec = spec::read(&self.file)?;
         let clients = self.talk.remote.connect()?;
-        let source = source_name(&request.data_source_id);
-        let mut sources = clients.sources.clone();
-        match sources.get_data_source(GetDataSourceRequest { name: source.clone() }).await {
-            Ok(_) => output::note(&format!("{source} exists and is used as it is")),
-            Err(status) if ApiError::from_status(&status).code == Code::NotFound => {
-                sources.create_data_source(request).await.context("making the data source")?;
+        let source = apply::apply(&clients, &spec, &self.talk.remote, false).await?.name;
+        let (remote, progress) = (&self.talk.remote, Progress::new());
+        let mut line = Line { clients: &clients, remote, source: &source, runs_on, progress };
+        let wanted = scope::of(&self.schemas, &self.tables);
+        let job = match open::met(&clients, &source, &wanted).await? {
+            Some(Met::Same(job)) => self.take_up(&mut line, job).await?,
+            Some(Met::Overlapping(job)) => {
+                let what = "moves some of these tables, and a table is moved by one job at a time";
+                return Err(self.in_the_way(&job, what));
             }
-            Err(status) => return Err(status.into()),
-        }
-        let mut line = Line { clients: &clients, source: &source, progress: Progress::new() };
-        if !line.check().await? {
-            bail!("the check of {source} found what migrations would fail on; mend it, then run this again");
-        }
-        line.start().await?;
-        line.scan(&self.schemas).await?;
-        let job = line.job(&self.schemas, self.review).await?;
+            None => {
+                if !line.check().await? {
+                    let short = names::short(&source);
+                    bail!("the check of {short} found what migrations would fail on; mend it, then run this again");
+                }
+                line.start().await?;
+                line.scan(&self.scanned()).await?;
+                line.job(wanted.clone(), self.review).await?
+            }
+        };
         if job.state() == JobState::PendingReview {
-            job::findings(&clients, &job.name, self.talk.json).await?;
-            let command = format!("mms job approve {} --etag {}", job.name, job.etag);
-            output::note(&format!("{} waits for review; start it with: {command}", job.name));
-            return Ok(job.progress.unwrap_or_default().tables_blocked == 0);
+            plan::show(&clients, &job, &wanted, remote, self.talk.json).await?;
+            output::note(&plan::how_to_go_on(&job, remote));
+            return Ok(self.review && job.progress.unwrap_or_default().tables_blocked == 0);
         }
-        let results = result::of_job(&clients, &source, &self.schemas, &job.name).await?;
-        result::tell(&results, &job, self.talk.json)
+        let results = result::of_job(&clients, &source, &wanted, &job.name).await?;
+        report::tell(&results, &job, remote, self.talk.json)
+    }
+
+    /// The schemas to scan: those of the tables, if tables are named.
+    fn scanned(&self) -> Vec<String> {
+        let mut schemas = self.schemas.clone();
+        schemas.extend(self.tables.iter().map(|table| table.schema.clone()));
+        schemas.sort();
+        schemas.dedup();
+        schemas
+    }
+
+    /// A job of the same tables that has not ended.
+    async fn take_up(&self, line: &mut Line<'_>, job: Job) -> anyhow::Result<Job> {
+        let short = names::short(&job.name);
+        let reviewed = job.review.as_ref().is_some_and(|review| review.state() == ReviewState::Pending);
+        match job.state() {
+            JobState::PendingReview => Ok(job),
+            JobState::Stopping => Err(self.in_the_way(&job, "is being stopped; run this again once it has")),
+            JobState::Paused => {
+                let start = self.talk.remote.command(&format!("job start {short}"));
+                bail!("job {short} of the same tables is paused\n  go on with it: {start}")
+            }
+            _ if self.review && !reviewed => {
+                Err(self.in_the_way(&job, "moves the same tables already, without review"))
+            }
+            _ => {
+                line.progress.note(&format!("job {short} of the same tables has not ended; following it"));
+                line.follow(&job.name).await
+            }
+        }
+    }
+
+    fn in_the_way(&self, job: &Job, what: &str) -> anyhow::Error {
+        let (remote, short) = (&self.talk.remote, names::short(&job.name));
+        let (watch, stop) =
+            (remote.command(&format!("job watch {short}")), remote.command(&format!("job stop {short}")));
+        let state = output::word(job.state().as_str_name(), "JOB_STATE_");
+        anyhow::anyhow!("job {short} ({state}) {what}\n  watch it: {watch}\n  stop it:  {stop}")
     }
 }

@@ -1,11 +1,14 @@
 //! The only place that prints: results on stdout, everything else on stderr.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use comfy_table::Table;
-use mms_proto::ApiError;
-use mms_proto::error::MORE;
-use mms_proto::error::reason_text;
+use mms_proto::error::{MORE, reason_text};
+use mms_proto::{ApiError, ErrorReason};
+
+use crate::advice;
+use crate::client::Remote;
+use crate::screen;
 
 /// A line of results. A reader that is gone is no fault of ours: the exit code still tells.
 pub fn line(text: &str) {
@@ -13,8 +16,29 @@ pub fn line(text: &str) {
     drop(writeln!(out, "{text}").and_then(|()| out.flush()));
 }
 
+/// Whether only results and failures are told.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// From now on only results and failures are told.
+pub fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Whether only results and failures are told.
+pub fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
 /// A line about what is going on.
 pub fn note(text: &str) {
+    if !is_quiet() {
+        failure(text);
+    }
+}
+
+/// A line about what went wrong.
+pub fn failure(text: &str) {
+    let text = screen::wrapped(text, screen::width_of_stderr());
     drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
@@ -23,40 +47,46 @@ pub fn json<T: prost::Message + prost::Name>(message: &T) {
     line(&mms_proto::json::to_string(message));
 }
 
-/// Rows under a header, for people.
+/// Rows under a header, for people, in the width of their screen.
 pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) {
-    let mut table = Table::new();
-    table.set_header(header);
-    for row in rows {
-        table.add_row(row);
-    }
-    line(&table.to_string());
+    line(&screen::table(header, &rows.into_iter().collect::<Vec<_>>(), screen::width()));
+}
+
+/// Text for people, in the width of their screen.
+pub fn text(text: &str) {
+    line(&screen::wrapped(text, screen::width()));
 }
 
 /// What to tell of an error: for one of a service its reason, text and every violation.
-pub fn explain(error: &anyhow::Error) -> String {
+pub fn explain(error: &anyhow::Error, remote: &Remote) -> String {
     let mut text = String::new();
     for cause in error.chain() {
-        if !text.is_empty() {
-            text.push_str(": ");
+        let told = match cause.downcast_ref::<tonic::Status>() {
+            Some(status) => of_status(status, remote),
+            None => cause.to_string(),
+        };
+        // Some errors name their cause themselves.
+        if !text.contains(&told) {
+            let colon = if text.is_empty() { "" } else { ": " };
+            text.push_str(&format!("{colon}{told}"));
         }
-        match cause.downcast_ref::<tonic::Status>() {
-            None => text.push_str(&cause.to_string()),
-            Some(status) => {
-                text.push_str(&of_status(status));
-                break;
-            }
+        if cause.is::<tonic::Status>() {
+            break;
         }
+    }
+    let root = error.root_cause().downcast_ref::<std::io::Error>();
+    if root.is_some_and(|error| error.kind() == std::io::ErrorKind::AddrInUse) {
+        text.push_str("\n  help: end what has the port, or choose others with --port-base (0: free ones)");
     }
     text
 }
 
 /// What to tell of a service's error.
-pub fn of_status(status: &tonic::Status) -> String {
+pub fn of_status(status: &tonic::Status, remote: &Remote) -> String {
     let error = ApiError::from_status(status);
     let mut text = match error.reason {
         // Not a service of ours, or nobody at all.
-        mms_proto::ErrorReason::Unspecified => format!("{:?}: {}", error.code, error.message),
+        ErrorReason::Unspecified => format!("{:?}: {}", error.code, error.message),
         reason => format!("{}: {}", reason_text(reason), error.message),
     };
     if let [first, _, ..] = error.violations.as_slice() {
@@ -72,10 +102,33 @@ pub fn of_status(status: &tonic::Status) -> String {
             text.push_str(&format!("\n  and {more} more"));
         }
     }
-    if error.reason == mms_proto::ErrorReason::Unspecified && error.code == tonic::Code::Unavailable {
-        text.push_str("; is the suite running there? Start it with: mms up");
+    let resource = error.metadata.get("resource").map(String::as_str).unwrap_or_default();
+    text = advice::for_people(&text, resource, remote);
+    if let Some(help) = help(&error, status) {
+        text.push_str(&format!("\n  help: {help}"));
     }
     text
+}
+
+/// What to do where no answer came from a service of ours.
+fn help(error: &ApiError, status: &tonic::Status) -> Option<&'static str> {
+    let (code, text) = (error.code, &error.message);
+    match code {
+        // A cause of this process: nobody there answered. What a service says of another has none.
+        tonic::Code::Unavailable if std::error::Error::source(status).is_none() => None,
+        tonic::Code::Unavailable if text.contains("certificate expired") => {
+            Some("its certificate has expired: its operator renews it, as deploy/README.md has it")
+        }
+        tonic::Code::Unavailable if text.contains("invalid peer certificate") => {
+            Some("is --ca-file the authority that signed its certificate, and the URL's host a name in it?")
+        }
+        tonic::Code::Unavailable => Some("is the suite running there? Start it with: mms up"),
+        // Ours say of all that is to come that it is NOT_YET.
+        tonic::Code::Unimplemented if error.reason == ErrorReason::Unspecified => {
+            Some("this command and the suite are of different versions: use the one that came with it (mms --version)")
+        }
+        _ => None,
+    }
 }
 
 /// The last part of a value's name: `JOB_STATE_DONE` of prefix `JOB_STATE_` is `DONE`.
@@ -129,16 +182,45 @@ mod tests {
             mms_proto::FieldViolation::new("c", "is too long"),
         ];
         let error = anyhow::Error::from(tonic::Status::from(ApiError::invalid(violations))).context("creating");
-        let text = explain(&error);
+        let text = explain(&error, &Remote::default());
         assert!(text.starts_with("creating: INVALID_FIELD: "), "{text}");
         assert_eq!(text.lines().skip(1).collect::<Vec<_>>(), ["  a.b is required", "  c is too long"]);
+    }
+
+    #[test]
+    fn no_cause_is_told_twice() {
+        #[derive(Debug)]
+        struct Outer(std::io::Error);
+        impl std::fmt::Display for Outer {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "reading the file: {}", self.0)
+            }
+        }
+        impl std::error::Error for Outer {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                Some(&self.0)
+            }
+        }
+        let error = anyhow::Error::from(Outer(std::io::Error::other("it is gone"))).context("starting");
+        assert_eq!(explain(&error, &Remote::default()), "starting: reading the file: it is gone");
+    }
+
+    #[test]
+    fn a_method_that_the_suite_does_not_have_tells_of_versions() {
+        let told = of_status(&tonic::Status::unimplemented("unknown method Foo"), &Remote::default());
+        assert!(
+            told.starts_with("Unimplemented: unknown method Foo\n  help: ") && told.contains("--version"),
+            "{told}"
+        );
+        let not_yet = of_status(&ApiError::not_yet("ListTimers").into(), &Remote::default());
+        assert!(!not_yet.contains("help:"), "{not_yet}");
     }
 
     #[test]
     fn many_violations_are_told_once_each_and_the_rest_counted() {
         let violation = |at| mms_proto::FieldViolation::new(format!("tables[{at}].name"), "is required");
         let status = tonic::Status::from(ApiError::invalid((0..5000).map(violation).collect()));
-        let text = of_status(&status);
+        let text = of_status(&status, &Remote::default());
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!((lines[0], lines.len()), ("INVALID_FIELD: 5000 fields are not valid:", 22), "{text}");
         assert_eq!((lines[1], lines[20]), ("  tables[0].name is required", "  tables[19].name is required"));

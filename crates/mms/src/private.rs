@@ -1,7 +1,7 @@
 //! Files that only their owner may read: made once, with mode 0600 from the first moment, whole or not at all.
 
 use std::io::{ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
@@ -14,13 +14,7 @@ pub fn ensure(file: &Path, content: impl FnOnce() -> String) -> anyhow::Result<(
     if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder).with_context(failed)?;
     }
-    let fresh = file.with_extension(format!("{}.new", std::process::id()));
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut open = options.open(&fresh).with_context(failed)?;
-    open.write_all(content().as_bytes()).and_then(|()| open.sync_all()).with_context(failed)?;
+    let fresh = fresh(file, &content()).with_context(failed)?;
     // A link is refused where a file is: of two processes that start at once, one wins, and both use its file.
     let linked = std::fs::hard_link(&fresh, file);
     std::fs::remove_file(&fresh).with_context(failed)?;
@@ -28,6 +22,25 @@ pub fn ensure(file: &Path, content: impl FnOnce() -> String) -> anyhow::Result<(
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error).with_context(failed),
         _ => Ok(()),
     }
+}
+
+/// Writes a file with this content, in place of one that is there.
+pub fn write(file: &Path, content: &str) -> anyhow::Result<()> {
+    let failed = || format!("writing {}", file.display());
+    let fresh = fresh(file, content).with_context(failed)?;
+    std::fs::rename(fresh, file).with_context(failed)
+}
+
+/// A new file beside `file`, with this content, on the disk.
+fn fresh(file: &Path, content: &str) -> std::io::Result<PathBuf> {
+    let fresh = file.with_extension(format!("{}.new", std::process::id()));
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut open = options.open(&fresh)?;
+    open.write_all(content.as_bytes()).and_then(|()| open.sync_all())?;
+    Ok(fresh)
 }
 
 /// A random text of 64 characters, 244 bits of it random.

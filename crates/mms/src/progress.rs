@@ -6,22 +6,24 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use mms_proto::catalog::v1::Scan;
 use mms_proto::scheduler::v1::Job;
 
-use crate::output;
+use crate::{output, screen};
 
 /// What goes on, shown as it goes.
 pub struct Progress {
     bar: Option<ProgressBar>,
+    width: usize,
     shown: String,
 }
 
 impl Progress {
     /// Nothing shown yet.
     pub fn new() -> Self {
-        Self::of(std::io::stderr().is_terminal().then(|| ProgressBar::new(0)))
+        let shows = std::io::stderr().is_terminal() && !output::is_quiet();
+        Self::of(shows.then(|| ProgressBar::new(0)), screen::width_of_stderr().map_or(80, usize::from))
     }
 
-    fn of(bar: Option<ProgressBar>) -> Self {
-        Self { bar, shown: String::new() }
+    fn of(bar: Option<ProgressBar>, width: usize) -> Self {
+        Self { bar, width, shown: String::new() }
     }
 
     /// A step that has no measure.
@@ -49,9 +51,8 @@ impl Progress {
         let state = output::word(scan.state().as_str_name(), "SCAN_STATE_");
         let Some(bar) = &self.bar else { return self.changed(&format!("scan {state}")) };
         let counts = scan.progress.unwrap_or_default();
-        style(bar, "{spinner} scan [{bar:30}] {pos}/{len} tables  {elapsed}");
-        bar.set_length(unsigned(counts.tables_found));
-        bar.set_position(unsigned(counts.tables_read));
+        measure(bar, "scan", unsigned(counts.tables_read), unsigned(counts.tables_found), self.width);
+        bar.set_message(format!("{}/{} tables", counts.tables_read, counts.tables_found));
     }
 
     /// How far a job is.
@@ -59,21 +60,20 @@ impl Progress {
         let state = output::word(job.state().as_str_name(), "JOB_STATE_");
         let Some(bar) = &self.bar else { return self.changed(&format!("job {state}")) };
         let counts = job.progress.unwrap_or_default();
-        style(bar, "{spinner} {prefix} [{bar:30}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}  {msg}");
-        bar.set_prefix(state);
-        bar.set_length(unsigned(counts.bytes_total));
-        bar.set_position(unsigned(counts.bytes_done));
-        let left = match counts.time_left {
-            Some(left) => format!("{} s left", left.seconds),
-            None => format!("{} s left", bar.eta().as_secs()),
-        };
-        bar.set_message(format!(
-            "{}/{} rows  {}/{} tables  {left}",
-            HumanCount(unsigned(counts.rows_done)),
-            HumanCount(unsigned(counts.rows_total)),
-            counts.tables_done,
-            counts.tables_total
-        ));
+        measure(bar, &state, unsigned(counts.bytes_done), unsigned(counts.bytes_total), self.width);
+        // What matters most first: what does not fit is left out.
+        let mut parts = vec![format!("{}/{} tables", counts.tables_done, counts.tables_total)];
+        if counts.bytes_total > 0 {
+            parts.push(format!("{}/{}", output::bytes(counts.bytes_done), output::bytes(counts.bytes_total)));
+            let left = counts.time_left.map_or_else(|| bar.eta().as_secs(), |left| unsigned(left.seconds));
+            parts.push(format!("{left} s left"));
+            parts.push(format!("{}/s", output::bytes(counts.bytes_per_second)));
+        }
+        if counts.rows_total > 0 {
+            let (done, total) = (HumanCount(unsigned(counts.rows_done)), HumanCount(unsigned(counts.rows_total)));
+            parts.push(format!("{done}/{total} rows"));
+        }
+        bar.set_message(fitting(&parts, room(&state, self.width)));
     }
 
     /// Clears the bar.
@@ -89,6 +89,39 @@ impl Progress {
             output::note(text);
         }
     }
+}
+
+/// A bar towards a known total; a spinner where the total is not known yet.
+fn measure(bar: &ProgressBar, prefix: &str, done: u64, total: u64, width: usize) {
+    match total {
+        0 => style(bar, "{spinner} {prefix} {msg}"),
+        _ => style(bar, &format!("{{spinner}} {{prefix}} [{{bar:{}}}] {{msg}}", bar_width(width))),
+    }
+    bar.set_prefix(prefix.to_owned());
+    bar.set_length(total);
+    bar.set_position(done);
+}
+
+fn bar_width(width: usize) -> usize {
+    if width < 100 { 16 } else { 30 }
+}
+
+/// What a line has left for its message beside the spinner, the prefix and the bar.
+fn room(prefix: &str, width: usize) -> usize {
+    width.saturating_sub(prefix.len() + bar_width(width) + "s  [] ".len() + 1)
+}
+
+/// As many parts as fit, in their order.
+fn fitting(parts: &[String], room: usize) -> String {
+    let mut text = String::new();
+    for part in parts {
+        let gap = if text.is_empty() { "" } else { "  " };
+        if text.len() + gap.len() + part.len() <= room {
+            text.push_str(gap);
+            text.push_str(part);
+        }
+    }
+    text
 }
 
 fn style(bar: &ProgressBar, template: &str) {
@@ -113,12 +146,12 @@ mod tests {
     use super::*;
 
     /// A terminal that keeps what is written to it.
-    #[derive(Debug, Clone, Default)]
-    struct Paper(Arc<Mutex<String>>);
+    #[derive(Debug, Clone)]
+    struct Paper(Arc<Mutex<String>>, u16);
 
     impl TermLike for Paper {
         fn width(&self) -> u16 {
-            200
+            self.1
         }
 
         fn move_cursor_up(&self, _: usize) -> Result<()> {
@@ -155,23 +188,26 @@ mod tests {
         }
     }
 
-    fn shown(show: impl FnOnce(&mut Progress)) -> String {
-        let paper = Paper::default();
+    fn shown(width: u16, show: impl FnOnce(&mut Progress)) -> String {
+        let paper = Paper(Arc::default(), width);
         let target = ProgressDrawTarget::term_like(Box::new(paper.clone()));
-        let mut progress = Progress::of(Some(ProgressBar::with_draw_target(Some(0), target)));
+        let bar = ProgressBar::with_draw_target(Some(0), target);
+        let mut progress = Progress::of(Some(bar), usize::from(width));
         show(&mut progress);
+        // What was drawn before the last message was set is no line of its own.
+        paper.0.lock().unwrap().clear();
         if let Some(bar) = &progress.bar {
             bar.force_draw();
         }
         let text = paper.0.lock().unwrap();
-        text.clone()
+        text.trim_end().to_owned()
     }
 
-    #[test]
-    fn a_job_shows_rows_bytes_rate_and_time_left() {
+    fn running() -> Job {
         let counts = JobProgress {
             bytes_done: 3 << 20,
             bytes_total: 6 << 20,
+            bytes_per_second: 1 << 20,
             rows_done: 1_234,
             rows_total: 1_111_930,
             tables_done: 2,
@@ -179,19 +215,38 @@ mod tests {
             time_left: Some(prost_types::Duration { seconds: 7, nanos: 0 }),
             ..JobProgress::default()
         };
-        let job = Job { state: JobState::Running.into(), progress: Some(counts), ..Job::default() };
-        let text = shown(|progress| progress.job(&job));
-        for part in ["RUNNING", "3.00 MiB/6.00 MiB", "/s", "1,234/1,111,930 rows", "2/9 tables", "7 s left", "=>"] {
+        Job { state: JobState::Running.into(), progress: Some(counts), ..Job::default() }
+    }
+
+    #[test]
+    fn a_job_shows_tables_bytes_time_left_rate_and_rows() {
+        let text = shown(200, |progress| progress.job(&running()));
+        let parts =
+            ["RUNNING", "2/9 tables", "3.00 MiB/6.00 MiB", "7 s left", "1.00 MiB/s", "1,234/1,111,930 rows", "=>"];
+        for part in parts {
             assert!(text.contains(part), "{part} in {text}");
         }
+    }
+
+    #[test]
+    fn a_line_fits_eighty_columns_and_leaves_out_what_matters_least() {
+        let text = shown(80, |progress| progress.job(&running()));
+        assert!(text.chars().count() <= 80, "{text}");
+        assert!(text.contains("2/9 tables") && text.contains("7 s left") && !text.contains("rows"), "{text}");
+    }
+
+    #[test]
+    fn an_unknown_total_is_no_full_bar() {
+        let job = Job { state: JobState::Planning.into(), ..Job::default() };
+        let text = shown(80, |progress| progress.job(&job));
+        assert!(text.contains("PLANNING") && !text.contains('='), "{text}");
     }
 
     #[test]
     fn a_scan_shows_its_tables_and_a_step_its_name() {
         let counts = ScanProgress { tables_found: 11, tables_read: 4, ..ScanProgress::default() };
         let scan = Scan { state: ScanState::Running.into(), progress: Some(counts), ..Scan::default() };
-        let text = shown(|progress| progress.scan(&scan));
-        assert!(text.contains("4/11 tables"), "{text}");
-        assert!(shown(|progress| progress.step("checking both ends")).contains("checking both ends"));
+        assert!(shown(80, |progress| progress.scan(&scan)).contains("4/11 tables"));
+        assert!(shown(80, |progress| progress.step("checking both ends")).contains("checking both ends"));
     }
 }

@@ -1,4 +1,4 @@
-//! What came of each table of a job: read from the services, told as a table or as JSON.
+//! What came of each table of a job: read from the services, also of tables and schemas that no scan could read.
 
 use std::collections::BTreeMap;
 
@@ -6,50 +6,48 @@ use mms_proto::catalog::v1::{ListSchemasRequest, ListTablesRequest, Schema, Tabl
 use mms_proto::error::{finding_text, reason_text};
 use mms_proto::name::{ResourceName, TableName};
 use mms_proto::page;
-use mms_proto::scheduler::v1::{Job, JobState, JobTable, ListJobTablesRequest, TableDecision};
+use mms_proto::scheduler::v1::job_spec::Scope;
+use mms_proto::scheduler::v1::{JobTable, ListJobTablesRequest, TableDecision};
 use mms_proto::types::v1::source_version::Version;
-use mms_proto::types::v1::{ColumnRole, MigrationState, Severity, TargetTable, View};
-use serde::Serialize;
+use mms_proto::types::v1::{ColumnRole, Severity, TargetTable, View};
+use serde::{Serialize, Serializer};
 use tonic::Status;
 
 use crate::client::Clients;
-use crate::output;
+use crate::outcome::Outcome;
+use crate::scope;
 
 /// Tables asked for at once.
 const PAGE: i32 = 200;
 
-/// What came of a table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Outcome {
-    /// All of it is at the target.
-    Done,
-    /// It is of a kind that cannot be moved.
-    Skipped,
-    /// It is not.
-    Failed,
-}
-
-/// One table's result.
+/// One table's result; in JSON as the contracts spell theirs.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct TableResult {
     /// The source's name of its schema.
     pub schema: String,
     /// The source's own name of it; empty for a schema whose tables could not even be listed.
     pub table: String,
-    /// Whether it went.
+    /// What became of it.
     pub state: Outcome,
     /// Rows of the pinned version.
+    #[serde(serialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub source_rows: Option<i64>,
-    /// Rows that verification found in the target.
+    /// Rows in the target: those that verification found, or of the unchanged version that is there.
+    #[serde(serialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub target_rows: Option<i64>,
     /// The pinned version.
+    #[serde(serialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub delta_version: Option<i64>,
-    /// Why it did not go.
-    pub error: Option<String>,
+    /// Why it did not go, and what to do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<Why>,
     /// Partitions that were to be written at the target; none for one without, or that could not be planned.
     #[serde(skip)]
     pub partitions: Option<i64>,
+    /// Bytes that were read.
+    #[serde(skip)]
+    pub bytes_read: i64,
     /// Rows that were read.
     #[serde(skip)]
     pub rows_read: i64,
@@ -64,6 +62,27 @@ pub struct TableResult {
     pub target: TargetTable,
 }
 
+/// One reason why a table did not go.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Why {
+    /// The stable reason; empty where there is none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The column, if it concerns one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub column: String,
+    /// What was wrong, with which value.
+    pub message: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub remedy: String,
+}
+
+fn number<S: Serializer>(number: &Option<i64>, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&number.unwrap_or_default())
+}
+
 /// The tables of a job, by name.
 pub async fn job_tables(clients: &Clients, job: &str) -> anyhow::Result<Vec<JobTable>> {
     let view = View::Full as i32;
@@ -76,60 +95,65 @@ pub async fn job_tables(clients: &Clients, job: &str) -> anyhow::Result<Vec<JobT
     Ok(tables.await?)
 }
 
-/// What came of every table that a source has, below these schemas if any are named: also of those that no scan could read,
-/// and of schemas whose tables none could list.
-pub async fn of_job(
-    clients: &Clients,
-    source: &str,
-    schemas: &[String],
-    job: &str,
-) -> anyhow::Result<Vec<TableResult>> {
-    let jobs = job_tables(clients, job).await?;
+/// What no scan of a source could read, within a scope: tables, and schemas whose tables none could list.
+pub async fn unread(clients: &Clients, source: &str, scope: &Scope) -> anyhow::Result<Vec<TableResult>> {
     let mut request = ListSchemasRequest { parent: source.to_owned(), page_size: PAGE, ..Default::default() };
-    let unread_schemas = page::all(async |page_token| {
+    let schemas = page::all(async |page_token| {
         request.page_token = page_token;
         let page = clients.catalog.clone().list_schemas(request.clone()).await?.into_inner();
         let unread = page.schemas.into_iter().filter(|schema| !schema.scan_error.is_empty());
         Ok::<_, Status>((unread.collect(), page.next_page_token))
     });
-    let unread_schemas = unread_schemas.await?;
+    let schemas = schemas.await?;
     let mut request =
         ListTablesRequest { parent: format!("{source}/schemas/-"), page_size: PAGE, ..Default::default() };
-    let unread = page::all(async |page_token| {
+    let tables = page::all(async |page_token| {
         request.page_token = page_token;
         let page = clients.catalog.clone().list_tables(request.clone()).await?.into_inner();
         let unread = page.tables.into_iter().filter(|table| !table.scan_error.is_empty());
         Ok::<_, Status>((unread.collect(), page.next_page_token))
     });
-    Ok(gathered(jobs, unread.await?, unread_schemas, schemas))
+    Ok(unread_of(tables.await?, schemas, scope))
 }
 
-/// One row for each table of the job, for each table that could not be read, and for each schema that could not be listed,
-/// below the wanted schemas.
-fn gathered(jobs: Vec<JobTable>, unread: Vec<Table>, schemas: Vec<Schema>, wanted: &[String]) -> Vec<TableResult> {
-    let wants = |schema: &String| wanted.is_empty() || wanted.contains(schema);
-    let failed = |name: &str, error: String| {
-        let table = JobTable { table: name.to_owned(), ..JobTable::default() };
-        TableResult { error: Some(error), ..TableResult::of(&table) }
+fn unread_of(tables: Vec<Table>, schemas: Vec<Schema>, scope: &Scope) -> Vec<TableResult> {
+    let failed = |schema: String, table: String, message: String| TableResult {
+        schema,
+        table,
+        state: Outcome::Failed,
+        reasons: vec![Why { message, ..Why::default() }],
+        ..TableResult::of(&JobTable::default())
     };
+    let wanted = |table: &Table| scope::has_table(scope, &table.source_schema, &table.source_name);
+    let tables =
+        tables.into_iter().filter(wanted).map(|table| failed(table.source_schema, table.source_name, table.scan_error));
+    let listed = |schema: &Schema| scope::has_schema(scope, &schema.source_name);
+    let schemas = schemas.into_iter().filter(listed).map(|schema| {
+        let message = format!("its tables could not be listed: {}", schema.scan_error);
+        failed(schema.source_name, String::new(), message)
+    });
+    tables.chain(schemas).collect()
+}
+
+/// What came of every table of a scope, by name.
+pub async fn of_job(clients: &Clients, source: &str, scope: &Scope, job: &str) -> anyhow::Result<Vec<TableResult>> {
+    let tables = job_tables(clients, job).await?;
+    Ok(gathered(&tables, unread(clients, source, scope).await?))
+}
+
+/// One row for each table of the job, and for each that could not be read and is not among them.
+pub fn gathered(tables: &[JobTable], unread: Vec<TableResult>) -> Vec<TableResult> {
+    let of_job = tables.iter().filter(|table| table.decision() != TableDecision::Excluded).map(TableResult::of);
     let mut results = BTreeMap::new();
-    for table in jobs.iter().filter(|table| table.decision() != TableDecision::Excluded) {
-        results.insert(table.table.clone(), TableResult::of(table));
-    }
-    for table in unread.into_iter().filter(|table| wants(&table.source_schema)) {
-        results.entry(table.name.clone()).or_insert_with(|| failed(&table.name, table.scan_error));
-    }
-    for schema in schemas.into_iter().filter(|schema| wants(&schema.source_name)) {
-        let error = format!("its tables could not be listed: {}", schema.scan_error);
-        let row = TableResult { schema: schema.source_name, table: String::new(), ..failed("", error) };
-        results.insert(schema.name, row);
+    for result in of_job.chain(unread) {
+        results.entry((result.schema.clone(), result.table.clone())).or_insert(result);
     }
     results.into_values().collect()
 }
 
 impl TableResult {
     /// What people call it.
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         if self.table.is_empty() { self.schema.clone() } else { format!("{}.{}", self.schema, self.table) }
     }
 
@@ -139,12 +163,9 @@ impl TableResult {
             Ok(name) => (name.parent().id().as_str().to_owned(), name.id().as_str().to_owned()),
             Err(_) => (String::new(), table.table.clone()),
         };
-        let there = table.state() == MigrationState::Done || table.decision() == TableDecision::Unchanged;
-        let (state, error) = match table.decision() {
-            _ if there => (Outcome::Done, None),
-            TableDecision::Skipped => (Outcome::Skipped, Some(why(table))),
-            _ => (Outcome::Failed, Some(why(table))),
-        };
+        let state = Outcome::of(table);
+        let there = matches!(state, Outcome::Done | Outcome::Unchanged);
+        let source_rows = table.source_rows.or((there && table.rows_done > 0).then_some(table.rows_done));
         let mut columns = table.definition.iter().flat_map(|target| &target.columns);
         let partitioned = columns.any(|column| column.role() == ColumnRole::Partition);
         let seconds = |time: &prost_types::Timestamp| time.seconds as f64 + f64::from(time.nanos) / 1e9;
@@ -152,14 +173,16 @@ impl TableResult {
             schema,
             table: name,
             state,
-            source_rows: table.source_rows.or((there && table.rows_done > 0).then_some(table.rows_done)),
-            target_rows: table.target_rows,
+            source_rows,
+            // An unchanged table is at the target as this version has it, and was verified when it came there.
+            target_rows: table.target_rows.or(source_rows.filter(|_| state == Outcome::Unchanged)),
             delta_version: table.version.as_ref().and_then(|version| match &version.version {
                 Some(Version::Delta(delta)) => Some(delta.version),
                 _ => None,
             }),
-            error,
-            partitions: partitioned.then_some(table.unit_count),
+            reasons: why(table, state),
+            partitions: (partitioned && table.unit_count > 0).then_some(table.unit_count),
+            bytes_read: table.bytes_done,
             rows_read: table.rows_done,
             seconds: table.start_time.as_ref().zip(table.end_time.as_ref()).map(|(a, b)| seconds(b) - seconds(a)),
             create_sql: table.definition.as_ref().map(|target| target.create_sql.clone()).unwrap_or_default(),
@@ -169,132 +192,88 @@ impl TableResult {
 }
 
 /// Why a table is not at the target.
-fn why(table: &JobTable) -> String {
-    let blockers: Vec<String> = table
-        .findings
-        .iter()
-        .filter(|finding| finding.severity() == Severity::Blocker)
-        .map(|finding| {
-            let column = if finding.column.is_empty() { String::new() } else { format!(" {}", finding.column) };
-            format!("{}{column}: {}", finding_text(finding.reason()), finding.message)
-        })
-        .collect();
-    if !blockers.is_empty() {
-        return blockers.join("; ");
+fn why(table: &JobTable, state: Outcome) -> Vec<Why> {
+    if !matches!(state, Outcome::Skipped | Outcome::Blocked | Outcome::Failed) {
+        return Vec::new();
     }
+    let blockers = table.findings.iter().filter(|finding| finding.severity() == Severity::Blocker);
+    let blockers: Vec<Why> = blockers.map(Why::of_finding).collect();
     match &table.reason {
-        Some(reason) => format!("{}: {}", reason_text(reason.reason()), reason.message),
-        None if !table.decision_message.is_empty() => table.decision_message.clone(),
-        None => format!("its state is {}", output::word(table.state().as_str_name(), "MIGRATION_STATE_")),
+        _ if !blockers.is_empty() => blockers,
+        Some(reason) => {
+            let (reason, message) = (reason_text(reason.reason()).to_owned(), reason.message.clone());
+            vec![Why { reason, message, ..Why::default() }]
+        }
+        None => vec![Why { message: table.decision_message.clone(), ..Why::default() }],
     }
 }
 
-/// Tells the results, as JSON one a line, or as a table with the reasons of failures below; and why a job is not done.
-/// True when everything is at the target that can be moved.
-pub fn tell(results: &[TableResult], job: &Job, json: bool) -> anyhow::Result<bool> {
-    list(results, json)?;
-    let done = job.state() == JobState::Done;
-    if let Some(reason) = job.reason.clone().or_else(|| (!done).then(Default::default)) {
-        let state = output::word(job.state().as_str_name(), "JOB_STATE_");
-        output::note(&format!("{} is {state}: {}", job.name, reason.message));
-    }
-    Ok(done && results.iter().all(|result| result.state != Outcome::Failed))
-}
-
-/// Lists results: as JSON one a line, or as a table with the reasons of failures below.
-pub fn list(results: &[TableResult], json: bool) -> anyhow::Result<()> {
-    if json {
-        for result in results {
-            output::line(&serde_json::to_string(result)?);
-        }
-        return Ok(());
-    }
-    output::table(
-        ["table", "state", "partitions", "rows read", "rows in target", "seconds"],
-        results.iter().map(|result| {
-            [
-                result.name(),
-                format!("{:?}", result.state).to_uppercase(),
-                output::count_or_dash(result.partitions),
-                output::count(result.rows_read),
-                output::count_or_dash(result.target_rows),
-                result.seconds.map_or_else(|| "-".into(), |seconds| format!("{seconds:.1}")),
-            ]
-        }),
-    );
-    for result in results {
-        if let Some(error) = &result.error {
-            output::line(&format!("{}: {error}", result.name()));
+impl Why {
+    /// What a plan found.
+    pub fn of_finding(finding: &mms_proto::types::v1::Finding) -> Self {
+        Self {
+            reason: finding_text(finding.reason()).to_owned(),
+            column: finding.column.clone(),
+            message: finding.message.clone(),
+            remedy: finding.remedy.clone(),
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mms_proto::types::v1::MigrationState;
 
     fn of_job(table: &str) -> JobTable {
         JobTable {
             table: format!("dataSources/s/schemas/a/tables/{table}"),
+            decision: TableDecision::Move.into(),
             state: MigrationState::Done.into(),
             ..JobTable::default()
         }
     }
 
     fn unread(schema: &str, table: &str) -> Table {
-        Table {
-            name: format!("dataSources/s/schemas/{schema}/tables/{table}"),
-            source_schema: schema.into(),
-            scan_error: "no log".into(),
-            ..Table::default()
-        }
+        let (source_schema, source_name) = (schema.into(), table.into());
+        Table { source_schema, source_name, scan_error: "no log".into(), ..Table::default() }
     }
 
     fn unlisted(schema: &str) -> Schema {
-        Schema {
-            name: format!("dataSources/s/schemas/{schema}"),
-            source_name: schema.into(),
-            scan_error: "forbidden".into(),
-            ..Schema::default()
-        }
+        Schema { source_name: schema.into(), scan_error: "forbidden".into(), ..Schema::default() }
     }
 
     #[test]
-    fn what_could_not_be_read_or_listed_is_a_failure() {
-        let done = Job { state: JobState::Done.into(), ..Job::default() };
-        let good = gathered(vec![of_job("t")], vec![], vec![], &[]);
-        assert!(tell(&good, &done, true).unwrap());
-        let all = gathered(vec![of_job("t")], vec![unread("a", "u"), unread("b", "v")], vec![unlisted("c")], &[]);
+    fn what_could_not_be_read_or_listed_is_a_failure_within_the_scope() {
+        let (tables, schemas) = (vec![unread("a", "u"), unread("b", "v"), unread("a", "t")], vec![unlisted("c")]);
+        let everything = scope::of(&[], &[]);
+        let all = gathered(&[of_job("t")], unread_of(tables.clone(), schemas.clone(), &everything));
         let told: Vec<_> = all.iter().map(|row| (row.name(), row.state)).collect();
         let failed = |name: &str| (name.to_owned(), Outcome::Failed);
         assert_eq!(told, [("a.t".into(), Outcome::Done), failed("a.u"), failed("b.v"), failed("c")]);
-        assert_eq!(all[3].error.as_deref(), Some("its tables could not be listed: forbidden"));
-        assert!(!tell(&all, &done, true).unwrap());
-        assert!(!tell(&gathered(vec![of_job("t")], vec![], vec![unlisted("c")], &[]), &done, true).unwrap());
+        assert_eq!(all[3].reasons[0].message, "its tables could not be listed: forbidden");
         // Only what was asked for.
-        let wanted = ["a".to_owned()];
-        assert_eq!(gathered(vec![of_job("t")], vec![unread("b", "v")], vec![unlisted("c")], &wanted).len(), 1);
+        let wanted = scope::of(&["A".into()], &[]);
+        assert_eq!(gathered(&[of_job("t")], unread_of(tables.clone(), schemas.clone(), &wanted)).len(), 2);
+        let wanted = scope::of(&[], &[scope::source_table("a.t").unwrap()]);
+        assert_eq!(gathered(&[of_job("t")], unread_of(tables, schemas, &wanted)).len(), 1);
     }
 
     #[test]
-    fn what_cannot_be_moved_because_of_its_kind_is_skipped_and_no_failure() {
-        let done = Job { state: JobState::Done.into(), ..Job::default() };
+    fn an_unchanged_table_shows_its_rows_and_a_skipped_one_why() {
+        let unchanged = JobTable { decision: TableDecision::Unchanged.into(), source_rows: Some(7), ..of_job("t") };
+        let shown = TableResult::of(&unchanged);
+        assert_eq!((shown.state, shown.target_rows), (Outcome::Unchanged, Some(7)));
         let view = JobTable {
             decision: TableDecision::Skipped.into(),
             state: MigrationState::Init.into(),
             decision_message: "KIND_UNSUPPORTED: the table is a VIEW".into(),
             ..of_job("v")
         };
-        let all = gathered(vec![of_job("t"), view], vec![], vec![], &[]);
-        assert_eq!(all.iter().map(|row| row.state).collect::<Vec<_>>(), [Outcome::Done, Outcome::Skipped]);
-        assert!(all[1].error.as_deref().is_some_and(|error| error.contains("VIEW")));
-        assert!(tell(&all, &done, true).unwrap());
-    }
-
-    #[test]
-    fn a_job_that_failed_as_a_whole_is_no_success() {
-        let failed = Job { state: JobState::Failed.into(), ..Job::default() };
-        assert!(!tell(&[], &failed, true).unwrap());
+        assert!(TableResult::of(&view).reasons[0].message.contains("VIEW"));
+        let json = serde_json::to_value(&shown).unwrap();
+        let expected = serde_json::json!({
+            "schema": "a", "table": "t", "state": "UNCHANGED", "sourceRows": "7", "targetRows": "7"});
+        assert_eq!(json, expected, "numbers as the contracts write theirs");
     }
 }

@@ -1,12 +1,18 @@
 //! `mms sandbox`: both far ends until SIGTERM.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::Args;
+use mms_proto::registry::v1::CreateDataSourceRequest;
 use mms_server::{CancellationToken, cancel_on_signal};
+use prost_reflect::DynamicMessage;
 
 use crate::ends::{self, Ends, EndsConfig};
-use crate::output;
+use crate::{output, private};
+
+/// Id of the data source that is printed.
+const SOURCE: &str = "sandbox";
 
 /// Scale of the tables that are made when none are given: 86,000 rows.
 const SAMPLE_SCALE: f64 = 0.01;
@@ -15,7 +21,7 @@ const SAMPLE_SCALE: f64 = 0.01;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  mms sandbox --delta-root ./tables
+  mms sandbox --delta-root ./tables --source-file source.yaml
   mms sandbox --project-dir ./kept --json      what `mms demo --keep ./kept` left, served again")]
 pub struct Sandbox {
     /// Folder of Delta tables, SCHEMA/TABLE/_delta_log. Default: tables of TPC-H, made for as long as it runs.
@@ -34,6 +40,9 @@ pub struct Sandbox {
     /// Upload sessions outlive the table that they were made for, and publish into the next of its name.
     #[arg(long)]
     sessions_outlive_tables: bool,
+    /// Also write the data source that leads here to a file that only its owner can read.
+    #[arg(long, value_name = "FILE")]
+    source_file: Option<PathBuf>,
     /// Print endpoints and credentials as one line of JSON.
     #[arg(long)]
     json: bool,
@@ -47,18 +56,26 @@ impl Sandbox {
         let scratch = tempfile::Builder::new().prefix("mms-sandbox-").tempdir()?;
         let dir = self.project_dir.unwrap_or_else(|| scratch.path().join("project-dir"));
         let delta_root = match self.delta_root {
-            Some(root) => root,
+            Some(root) => root.canonicalize().with_context(|| format!("reading {}", root.display()))?,
             None => {
                 // Never into the folder of a project: what is kept there is its data alone.
                 let root = scratch.path().join("delta-root");
                 ends::sample_tables(&root, SAMPLE_SCALE).await?;
-                root
+                root.canonicalize()?
             }
         };
-        let config =
-            EndsConfig { delta_root, dir, workspace_port: self.workspace_port, project_port: self.project_port };
+        let config = EndsConfig {
+            delta_root: delta_root.clone(),
+            dir,
+            workspace_port: self.workspace_port,
+            project_port: self.project_port,
+        };
         let ends = Ends::start(config).await?;
         ends.let_sessions_outlive_tables(self.sessions_outlive_tables);
+        let text = source_text(&ends, &delta_root, self.source_file.as_deref())?;
+        if let Some(file) = &self.source_file {
+            private::write(file, &text)?;
+        }
         let keys = &ends.credentials;
         if self.json {
             let told = serde_json::json!({
@@ -72,22 +89,25 @@ impl Sandbox {
             });
             output::line(&told.to_string());
         } else {
-            output::table(
-                ["", "value"],
-                [
-                    ("workspace URL", ends.workspace_url()),
-                    ("workspace token", keys.token.clone()),
-                    ("catalog", ends.catalog().to_owned()),
-                    ("project endpoint", ends.endpoint().to_owned()),
-                    ("project", keys.project.clone()),
-                    ("access id", keys.access_id.clone()),
-                    ("access key", keys.access_key.clone()),
-                ]
-                .map(|(name, value)| [name.to_owned(), value]),
-            );
+            output::line(&text);
         }
         stop.cancelled().await;
         ends.stop().await;
         Ok(true)
     }
+}
+
+/// The data source that leads to both ends, as a file for `mms migrate`, and what to do with it.
+fn source_text(ends: &Ends, delta_root: &Path, file: Option<&Path>) -> anyhow::Result<String> {
+    let mut request = DynamicMessage::new(mms_proto::descriptor::message::<CreateDataSourceRequest>());
+    request.transcode_from(&ends.source(SOURCE, delta_root))?;
+    let file = file.map_or_else(|| "source.yaml".into(), |file| file.display().to_string());
+    Ok(format!(
+        "# A Databricks workspace and a MaxCompute project, served until Ctrl-C. This is a data source that leads to both; with it in\n\
+         # {file}, in another terminal:\n\
+         #   mms up --allow-local-files\n\
+         #   mms migrate -f {file}\n\
+         {}",
+        serde_saphyr::to_string(&request)?
+    ))
 }

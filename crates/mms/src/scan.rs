@@ -7,8 +7,9 @@ use mms_proto::catalog::v1::{
 use mms_proto::page;
 use tonic::Status;
 
-use crate::client::source_name;
 use crate::command::Talk;
+use crate::interrupt::RunsOn;
+use crate::names;
 use crate::progress::Progress;
 use crate::{output, watch};
 
@@ -20,7 +21,7 @@ Examples:
   mms scan list azure-sales")]
 pub struct Scan {
     #[command(flatten)]
-    talk: Talk,
+    pub talk: Talk,
     #[command(subcommand)]
     action: Action,
 }
@@ -40,13 +41,13 @@ enum Action {
         watch: bool,
     },
     /// Show one scan.
-    #[command(after_help = "Example: mms scan get dataSources/azure-sales/scans/s1")]
+    #[command(after_help = "Example: mms scan get azure-sales/s1")]
     Get(Named),
     /// Follow a scan to its end; fails unless it is DONE.
-    #[command(after_help = "Example: mms scan watch dataSources/azure-sales/scans/s1 --json")]
+    #[command(after_help = "Example: mms scan watch azure-sales/s1 --json")]
     Watch(Named),
     /// End a scan; what it has read stays.
-    #[command(after_help = "Example: mms scan cancel dataSources/azure-sales/scans/s1")]
+    #[command(after_help = "Example: mms scan cancel azure-sales/s1")]
     Cancel(Named),
     /// List the scans of a source.
     #[command(after_help = "Example: mms scan list azure-sales")]
@@ -58,7 +59,7 @@ enum Action {
 
 #[derive(Debug, Args)]
 struct Named {
-    /// The scan's name, dataSources/SOURCE/scans/SCAN.
+    /// The scan: SOURCE/SCAN, or its whole name.
     scan: String,
 }
 
@@ -69,7 +70,7 @@ impl Scan {
         let mut client = clients.scans.clone();
         let name = match self.action {
             Action::List { source } => {
-                let parent = source_name(&source);
+                let parent = names::source(&source);
                 let mut request = ListScansRequest { parent, page_size: 500, ..Default::default() };
                 let scans = page::all(async |page_token| {
                     request.page_token = page_token;
@@ -81,19 +82,19 @@ impl Scan {
                 return Ok(true);
             }
             Action::Get(Named { scan: name }) => {
-                let scan = client.get_scan(GetScanRequest { name }).await?.into_inner().scan;
+                let scan = client.get_scan(GetScanRequest { name: names::scan(&name) }).await?.into_inner().scan;
                 show(&scan.into_iter().collect::<Vec<_>>(), json);
                 return Ok(true);
             }
             Action::Cancel(Named { scan: name }) => {
-                let scan = client.cancel_scan(CancelScanRequest { name }).await?.into_inner().scan;
+                let scan = client.cancel_scan(CancelScanRequest { name: names::scan(&name) }).await?.into_inner().scan;
                 show(&scan.into_iter().collect::<Vec<_>>(), json);
                 return Ok(true);
             }
-            Action::Watch(Named { scan }) => scan,
+            Action::Watch(Named { scan }) => names::scan(&scan),
             Action::Start { source, schemas, watch } => {
                 let request = CreateScanRequest {
-                    parent: source_name(&source),
+                    parent: names::source(&source),
                     scan: Some(pb::Scan { schemas, ..Default::default() }),
                     ..Default::default()
                 };
@@ -105,15 +106,17 @@ impl Scan {
                 scan.name
             }
         };
-        let mut progress = Progress::new();
-        let scan = watch::scan(&clients, &name, |answer| {
+        let (mut progress, runs_on, short) = (Progress::new(), RunsOn::default(), names::short(&name));
+        let command = |action: &str| self.talk.remote.command(&format!("scan {action} {short}"));
+        runs_on.is(&format!("scan {short}"), &command("watch"), &command("cancel"));
+        let followed = watch::scan(&clients, &name, |answer| {
             if json {
                 output::json(answer);
             } else if let Some(scan) = &answer.scan {
                 progress.scan(scan);
             }
-        })
-        .await?;
+        });
+        let scan = runs_on.or_interrupted(followed).await?;
         progress.end();
         if !json {
             show(std::slice::from_ref(&scan), false);
@@ -127,18 +130,20 @@ fn show(scans: &[pb::Scan], json: bool) {
         return scans.iter().for_each(output::json);
     }
     output::table(
-        ["name", "state", "tables", "failed", "partitions", "started", "error"],
+        ["scan", "state", "tables", "failed", "partitions", "started"],
         scans.iter().map(|scan| {
             let counts = scan.progress.unwrap_or_default();
             [
-                scan.name.clone(),
+                names::short(&scan.name),
                 output::word(scan.state().as_str_name(), "SCAN_STATE_"),
                 output::count(counts.tables_read),
                 output::count(counts.tables_failed),
                 output::count(counts.partitions_found),
                 output::time(scan.start_time.as_ref()),
-                scan.error.clone(),
             ]
         }),
     );
+    for scan in scans.iter().filter(|scan| !scan.error.is_empty()) {
+        output::text(&format!("\n{}\n  {}", names::short(&scan.name), scan.error));
+    }
 }

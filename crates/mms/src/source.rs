@@ -11,9 +11,9 @@ use mms_proto::registry::v1::{
 };
 use tonic::Status;
 
-use crate::client::source_name;
 use crate::command::Talk;
-use crate::{line, output, spec};
+use crate::names;
+use crate::{apply, line, output, spec};
 
 /// Data sources.
 #[derive(Debug, Args)]
@@ -24,7 +24,7 @@ Examples:
   mms source list --json | jq -r .name")]
 pub struct Source {
     #[command(flatten)]
-    talk: Talk,
+    pub talk: Talk,
     #[command(subcommand)]
     action: Action,
 }
@@ -38,17 +38,30 @@ enum Action {
         #[arg(short, long, value_name = "FILE")]
         file: PathBuf,
     },
+    /// Create a data source, or change the one that is there to what a file says.
+    #[command(after_help = "\
+Examples:
+  mms source apply -f azure-databricks.yaml --dry-run
+  mms source apply -f azure-databricks.yaml")]
+    Apply {
+        /// The CreateDataSourceRequest, YAML or JSON; `-` is stdin. Its dataSourceId is required.
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
+        /// Only tell what would change.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Change fields of a data source to what stands in a file.
     #[command(after_help = "\
 Example:
-  mms source update azure-sales -f azure-databricks.yaml --field settings.max_concurrent_tasks --field display_name")]
+  mms source update azure-sales -f azure-databricks.yaml --field settings.maxConcurrentTasks --field displayName")]
     Update {
         /// Its id or name.
         source: String,
         /// The request that it was made from, with the new values, YAML or JSON; `-` is stdin.
         #[arg(short, long, value_name = "FILE")]
         file: PathBuf,
-        /// A field to take from the file, by the contract's names; can be repeated. All others stay as they are.
+        /// A field to take from the file, by its name there, as in settings.maxConcurrentTasks; can be repeated. All others stay as they are.
         #[arg(long = "field", value_name = "PATH", required = true)]
         fields: Vec<String>,
     },
@@ -108,18 +121,28 @@ impl Source {
         let (clients, json) = (self.talk.remote.connect()?, self.talk.json);
         let mut client = clients.sources.clone();
         let one = match self.action {
-            Action::Create { file } => client.create_data_source(spec::read(&file)?).await?.into_inner().data_source,
+            Action::Create { file } => {
+                let spec = spec::read(&file)?;
+                let created = client.create_data_source(spec.message.clone()).await;
+                created.map_err(|status| spec.explained(status))?.into_inner().data_source
+            }
+            Action::Apply { file, dry_run } => {
+                Some(apply::apply(&clients, &spec::read(&file)?, &self.talk.remote, dry_run).await?)
+            }
             Action::Update { source, file, fields } => {
+                let spec = spec::read(&file)?;
+                let paths = fields.iter().map(|field| apply::field_path(field)).collect::<Result<_, _>>()?;
                 let request = UpdateDataSourceRequest {
-                    name: source_name(&source),
-                    data_source: spec::read(&file)?.data_source,
-                    update_mask: Some(prost_types::FieldMask { paths: fields }),
+                    name: names::source(&source),
+                    data_source: spec.message.data_source.clone(),
+                    update_mask: Some(prost_types::FieldMask { paths }),
                     ..Default::default()
                 };
-                client.update_data_source(request).await?.into_inner().data_source
+                let changed = client.update_data_source(request).await;
+                changed.map_err(|status| spec.explained(status))?.into_inner().data_source
             }
             Action::Undelete { source } => {
-                let request = UndeleteDataSourceRequest { name: source_name(&source) };
+                let request = UndeleteDataSourceRequest { name: names::source(&source) };
                 client.undelete_data_source(request).await?.into_inner().data_source
             }
             Action::List => {
@@ -133,32 +156,32 @@ impl Source {
                 return Ok(true);
             }
             Action::Get { source } => {
-                let request = GetDataSourceRequest { name: source_name(&source) };
+                let request = GetDataSourceRequest { name: names::source(&source) };
                 client.get_data_source(request).await?.into_inner().data_source
             }
             Action::Check { source, start_cluster } => {
-                let report = line::check(&clients, &source_name(&source), start_cluster, |answer| {
+                let report = line::check(&clients, &names::source(&source), start_cluster, |answer| {
                     if json {
                         output::json(answer);
                     } else if let Some(Event::Step(step)) = &answer.event
                         && step.state() != CheckState::Running
                     {
-                        output::line(&line::step_text(step));
+                        output::text(&line::step_text(step));
                     }
                 })
                 .await?;
                 return Ok(report.state() != CheckState::Failed);
             }
             Action::Start { source } => {
-                let request = StartDataSourceRequest { name: source_name(&source), ..Default::default() };
+                let request = StartDataSourceRequest { name: names::source(&source), ..Default::default() };
                 client.start_data_source(request).await?.into_inner().data_source
             }
             Action::Stop { source, force } => {
-                let request = StopDataSourceRequest { name: source_name(&source), force };
+                let request = StopDataSourceRequest { name: names::source(&source), force };
                 client.stop_data_source(request).await?.into_inner().data_source
             }
             Action::Delete { source, force } => {
-                let request = DeleteDataSourceRequest { name: source_name(&source), force, ..Default::default() };
+                let request = DeleteDataSourceRequest { name: names::source(&source), force, ..Default::default() };
                 client.delete_data_source(request).await?.into_inner().data_source
             }
         };

@@ -120,7 +120,9 @@ impl Suite {
         mms_server::harden()?;
         // The transport of the far ends and of our own channels must agree on one provider before the first is used.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-        std::fs::create_dir_all(&config.data_dir).with_context(|| format!("making {}", config.data_dir.display()))?;
+        std::fs::create_dir_all(&config.data_dir).with_context(|| {
+            format!("making {}, for which --data-dir may name another folder", config.data_dir.display())
+        })?;
         let data_dir = std::path::absolute(&config.data_dir)?;
         let token_file = data_dir.join("service.token");
         private::ensure(&token_file, private::random)?;

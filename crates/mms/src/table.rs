@@ -2,24 +2,25 @@
 
 use clap::{Args, Subcommand};
 use mms_proto::catalog::v1::{self as pb, GetTableRequest, ListTablesRequest, PlanTableRequest};
-use mms_proto::error::finding_text;
 use mms_proto::page;
 use mms_proto::types::v1::{Severity, View};
 use tonic::Status;
 
-use crate::client::source_name;
+use crate::client::Remote;
 use crate::command::Talk;
-use crate::output;
+use crate::names;
+use crate::result::Why;
+use crate::{output, report};
 
 /// Tables of a source.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   mms table list azure-sales --json | jq -r 'select(.state == \"MIGRATION_STATE_FAILED\") | .name'
-  mms table plan dataSources/azure-sales/schemas/orders/tables/lines")]
+  mms table plan azure-sales/orders.lines")]
 pub struct Table {
     #[command(flatten)]
-    talk: Talk,
+    pub talk: Talk,
     #[command(subcommand)]
     action: Action,
 }
@@ -30,24 +31,27 @@ enum Action {
     #[command(after_help = "\
 Examples:
   mms table list azure-sales
-  mms table list dataSources/azure-sales/schemas/orders")]
+  mms table list azure-sales --schema orders")]
     List {
         /// The source's id or name, or dataSources/SOURCE/schemas/SCHEMA.
         parent: String,
+        /// Only this schema.
+        #[arg(long, value_name = "SCHEMA")]
+        schema: Option<String>,
         /// Expression over the fields of Table. A catalog that has no filters yet answers NOT_YET.
         #[arg(long, default_value = "", hide_default_value = true)]
         filter: String,
     },
     /// Show one table with its columns.
-    #[command(after_help = "Example: mms table get dataSources/azure-sales/schemas/orders/tables/lines")]
+    #[command(after_help = "Example: mms table get azure-sales/orders.lines")]
     Get {
-        /// Its name, dataSources/SOURCE/schemas/SCHEMA/tables/TABLE.
+        /// The table: SCHEMA.TABLE, SOURCE/SCHEMA.TABLE, or its whole name.
         table: String,
     },
     /// Tell how a table would be migrated: its definition at the target, and what was found. Fails on a blocker.
-    #[command(after_help = "Example: mms table plan dataSources/azure-sales/schemas/orders/tables/lines")]
+    #[command(after_help = "Example: mms table plan azure-sales/orders.lines")]
     Plan {
-        /// Its name, dataSources/SOURCE/schemas/SCHEMA/tables/TABLE.
+        /// The table: SCHEMA.TABLE, SOURCE/SCHEMA.TABLE, or its whole name.
         table: String,
     },
 }
@@ -58,10 +62,10 @@ impl Table {
         let (clients, json) = (self.talk.remote.connect()?, self.talk.json);
         let mut client = clients.catalog.clone();
         match self.action {
-            Action::List { parent, filter } => {
+            Action::List { parent, schema, filter } => {
                 let parent = match parent.contains("/schemas/") {
                     true => parent,
-                    false => format!("{}/schemas/-", source_name(&parent)),
+                    false => names::schema(&names::source(&parent), schema.as_deref())?,
                 };
                 let mut request = ListTablesRequest { parent, filter, page_size: 500, ..Default::default() };
                 let tables = page::all(async |page_token| {
@@ -73,8 +77,8 @@ impl Table {
                 list(&tables, json);
             }
             Action::Get { table } => {
-                let answer =
-                    client.get_table(GetTableRequest { name: table, view: View::Full as i32 }).await?.into_inner();
+                let name = names::source_table(&clients, &table).await?;
+                let answer = client.get_table(GetTableRequest { name, view: View::Full as i32 }).await?.into_inner();
                 let table = answer.table.unwrap_or_default();
                 list(std::slice::from_ref(&table), json);
                 if !json {
@@ -85,7 +89,8 @@ impl Table {
                 }
             }
             Action::Plan { table } => {
-                let answer = client.plan_table(PlanTableRequest { name: table }).await?.into_inner();
+                let name = names::source_table(&clients, &table).await?;
+                let answer = client.plan_table(PlanTableRequest { name }).await?.into_inner();
                 let plan = answer.plan.unwrap_or_default();
                 if json {
                     output::json(&plan);
@@ -93,7 +98,7 @@ impl Table {
                     if let Some(target) = &plan.target {
                         output::line(&target.create_sql);
                     }
-                    findings(&plan.findings);
+                    findings(&plan.findings, &plan.table, &self.talk.remote);
                 }
                 return Ok(plan.findings.iter().all(|finding| finding.severity() != Severity::Blocker));
             }
@@ -107,32 +112,30 @@ fn list(tables: &[pb::Table], json: bool) {
         return tables.iter().for_each(output::json);
     }
     output::table(
-        ["name", "state", "rows", "size", "partitions", "scan error"],
+        ["table", "state", "rows", "size", "partitions"],
         tables.iter().map(|table| {
             [
-                table.name.clone(),
+                names::table(&table.name),
                 output::word(table.state().as_str_name(), "MIGRATION_STATE_"),
                 output::count_or_dash(table.row_count),
                 table.size_bytes.map_or_else(|| "-".into(), output::bytes),
                 output::count(table.partitions.unwrap_or_default().total),
-                table.scan_error.clone(),
             ]
         }),
     );
+    for table in tables.iter().filter(|table| !table.scan_error.is_empty()) {
+        output::line(&format!("\n{} could not be read\n  {}", names::table(&table.name), table.scan_error));
+    }
 }
 
-/// What plans found, for people.
-pub fn findings(findings: &[mms_proto::types::v1::Finding]) {
-    output::table(
-        ["severity", "reason", "table", "column", "finding"],
-        findings.iter().map(|finding| {
-            [
-                output::word(finding.severity().as_str_name(), "SEVERITY_"),
-                finding_text(finding.reason()).to_owned(),
-                finding.table.clone(),
-                finding.column.clone(),
-                format!("{} {}", finding.message, finding.remedy).trim().to_owned(),
-            ]
-        }),
-    );
+/// What plans found, for people: each with what to do on a line of its own.
+pub fn findings(findings: &[mms_proto::types::v1::Finding], resource: &str, remote: &Remote) {
+    if findings.is_empty() {
+        return output::note("nothing was found");
+    }
+    for finding in findings {
+        let severity = output::word(finding.severity().as_str_name(), "SEVERITY_");
+        output::line(&format!("{severity} {}", names::table(&finding.table)));
+        output::text(&report::why_text(&Why::of_finding(finding), resource, remote));
+    }
 }

@@ -1,6 +1,7 @@
 //! `mms task`: tasks of jobs, and their logs.
 
 use clap::{Args, Subcommand};
+use mms_proto::error::reason_text;
 use mms_proto::page;
 use mms_proto::scheduler::v1::{
     self as pb, GetTaskRequest, ListTaskLogsRequest, ListTasksRequest, RetryTaskRequest, TaskState,
@@ -8,18 +9,19 @@ use mms_proto::scheduler::v1::{
 use mms_proto::types::v1::View;
 use tonic::Status;
 
+use crate::client::Remote;
 use crate::command::Talk;
-use crate::{output, watch};
+use crate::{advice, names, output, watch};
 
 /// Tasks of jobs.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  mms task list dataSources/azure-sales/jobs/j1
-  mms task logs dataSources/azure-sales/jobs/j1/tasks/t1")]
+  mms task list azure-sales/j1
+  mms task logs azure-sales/j1/t1")]
 pub struct Task {
     #[command(flatten)]
-    talk: Talk,
+    pub talk: Talk,
     #[command(subcommand)]
     action: Action,
 }
@@ -27,28 +29,28 @@ pub struct Task {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// List the tasks of a job.
-    #[command(after_help = "Example: mms task list dataSources/azure-sales/jobs/j1 --json | jq -r .state")]
+    #[command(after_help = "Example: mms task list azure-sales/j1 --json | jq -r .state")]
     List {
-        /// The job's name, dataSources/SOURCE/jobs/JOB.
+        /// The job: SOURCE/JOB, its id alone, or its whole name.
         job: String,
     },
     /// Show one task.
-    #[command(after_help = "Example: mms task get dataSources/azure-sales/jobs/j1/tasks/t1")]
+    #[command(after_help = "Example: mms task get azure-sales/j1/t1")]
     Get(Named),
     /// Follow a task until it has ended; fails unless it is DONE.
-    #[command(after_help = "Example: mms task watch dataSources/azure-sales/jobs/j1/tasks/t1 --json")]
+    #[command(after_help = "Example: mms task watch azure-sales/j1/t1 --json")]
     Watch(Named),
     /// The log of a task, oldest line first.
-    #[command(after_help = "Example: mms task logs dataSources/azure-sales/jobs/j1/tasks/t1")]
+    #[command(after_help = "Example: mms task logs azure-sales/j1/t1")]
     Logs(Named),
     /// Run a failed task again.
-    #[command(after_help = "Example: mms task retry dataSources/azure-sales/jobs/j1/tasks/t1")]
+    #[command(after_help = "Example: mms task retry azure-sales/j1/t1")]
     Retry(Named),
 }
 
 #[derive(Debug, Args)]
 struct Named {
-    /// The task's name, dataSources/SOURCE/jobs/JOB/tasks/TASK.
+    /// The task: SOURCE/JOB/TASK, or its whole name.
     task: String,
 }
 
@@ -59,7 +61,8 @@ impl Task {
         let mut client = clients.jobs.clone();
         let tasks = match self.action {
             Action::List { job } => {
-                let mut request = ListTasksRequest { parent: job, page_size: 500, ..Default::default() };
+                let parent = names::job(&clients, &job).await?;
+                let mut request = ListTasksRequest { parent, page_size: 500, ..Default::default() };
                 let tasks = page::all(async |page_token| {
                     request.page_token = page_token;
                     let page = client.list_tasks(request.clone()).await?.into_inner();
@@ -68,11 +71,11 @@ impl Task {
                 tasks.await?
             }
             Action::Get(Named { task: name }) => {
-                let request = GetTaskRequest { name, view: View::Full as i32 };
+                let request = GetTaskRequest { name: names::task(&name), view: View::Full as i32 };
                 client.get_task(request).await?.into_inner().task.into_iter().collect()
             }
             Action::Watch(Named { task: name }) => {
-                let task = watch::task(&clients, &name, |answer| {
+                let task = watch::task(&clients, &names::task(&name), |answer| {
                     if json {
                         output::json(answer);
                     } else if let Some(task) = &answer.task {
@@ -86,16 +89,17 @@ impl Task {
                 })
                 .await?;
                 if !json {
-                    show(std::slice::from_ref(&task), false);
+                    show(std::slice::from_ref(&task), &self.talk.remote, false);
                 }
                 return Ok(task.state() == TaskState::Done);
             }
             Action::Retry(Named { task: name }) => {
-                let request = RetryTaskRequest { name, ..Default::default() };
+                let request = RetryTaskRequest { name: names::task(&name), ..Default::default() };
                 client.retry_task(request).await?.into_inner().task.into_iter().collect()
             }
             Action::Logs(Named { task }) => {
-                let mut request = ListTaskLogsRequest { parent: task, page_size: 1000, ..Default::default() };
+                let mut request =
+                    ListTaskLogsRequest { parent: names::task(&task), page_size: 1000, ..Default::default() };
                 let logs = page::all(async |page_token| {
                     request.page_token = page_token;
                     let page = client.list_task_logs(request.clone()).await?.into_inner();
@@ -107,7 +111,7 @@ impl Task {
                 return Ok(true);
             }
         };
-        show(&tasks, json);
+        show(&tasks, &self.talk.remote, json);
         Ok(true)
     }
 }
@@ -118,23 +122,28 @@ fn log_text(log: &pb::TaskLog) -> String {
     format!("{} {level} attempt {} {state}: {}", output::time(log.time.as_ref()), log.attempt, log.message)
 }
 
-fn show(tasks: &[pb::Task], json: bool) {
+fn show(tasks: &[pb::Task], remote: &Remote, json: bool) {
     if json {
         return tasks.iter().for_each(output::json);
     }
     output::table(
-        ["name", "table", "state", "attempt", "units", "rows", "worker", "reason"],
+        ["task", "table", "state", "attempt", "units", "rows", "worker"],
         tasks.iter().map(|task| {
             [
-                task.name.clone(),
-                task.table.clone(),
+                names::short(&task.name),
+                names::table(&task.table),
                 output::word(task.state().as_str_name(), "TASK_STATE_"),
                 task.attempt.to_string(),
                 format!("{}/{}", task.units_done, task.units_total),
                 output::count(task.rows_done),
                 task.worker.clone(),
-                task.reason.clone().unwrap_or_default().message,
             ]
         }),
     );
+    for task in tasks {
+        if let Some(reason) = &task.reason {
+            let text = advice::for_people(&reason.message, &task.name, remote);
+            output::text(&format!("\n{}\n  {}: {text}", names::short(&task.name), reason_text(reason.reason())));
+        }
+    }
 }

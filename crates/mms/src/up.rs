@@ -21,7 +21,7 @@ pub struct Up {
     data_dir: PathBuf,
     /// Port of the registry; catalog, scheduler and transfer follow, and the pages of their metrics from 100 further on. 0
     /// picks free ports, told at start and kept in endpoints.json of the data folder.
-    #[arg(long, value_name = "PORT", default_value_t = 7401)]
+    #[arg(long, value_name = "PORT", default_value_t = 7401, env = "MMS_PORT_BASE")]
     port_base: u16,
     /// Let data sources read tables that lie on this machine: for the sandbox.
     #[arg(long)]

@@ -193,7 +193,9 @@ impl ApiError {
 fn is_broken_connection(status: &Status) -> bool {
     let mut cause = std::error::Error::source(status);
     while let Some(error) = cause {
-        if error.is::<tonic::transport::Error>() || error.is::<std::io::Error>() {
+        // A peer that was killed in the middle of an answer: h2 keeps the error of the socket to itself.
+        let gone = error.downcast_ref::<h2::Error>().is_some_and(|h2| h2.is_io() || h2.is_go_away());
+        if gone || error.is::<tonic::transport::Error>() || error.is::<std::io::Error>() {
             return matches!(status.code(), Code::Unknown | Code::Cancelled | Code::Internal);
         }
         cause = error.source();

@@ -14,12 +14,12 @@ pub enum JsonError {
     #[error("not JSON: {0}")]
     Syntax(serde_json::Error),
     /// Fields that the message does not have.
-    #[error("{message} has no field {}; check the spelling against the contract", .fields.join(", "))]
+    #[error("{message} has no field {}; check the spelling against the contract", paths(.fields))]
     Unknown {
         /// The message's full name.
         message: String,
-        /// The paths of all unknown fields.
-        fields: Vec<String>,
+        /// All of them.
+        fields: Vec<UnknownField>,
     },
     /// A value of the wrong type or form.
     #[error("not a {message}: {source}")]
@@ -29,6 +29,19 @@ pub enum JsonError {
         /// What is wrong.
         source: serde_json::Error,
     },
+}
+
+/// A field that a message does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownField {
+    /// Where it stands, as in `dataSource.databricks.workspaceUri`.
+    pub path: String,
+    /// The fields that the message has there, by their names in JSON.
+    pub known: Vec<String>,
+}
+
+fn paths(fields: &[UnknownField]) -> String {
+    fields.iter().map(|field| field.path.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// How a message is printed.
@@ -73,7 +86,7 @@ pub fn to_string<T: prost::Message + prost::Name>(message: &T) -> String {
     to_value(message, Fields::Set).to_string()
 }
 
-fn find_unknown(descriptor: &MessageDescriptor, value: &Value, at: &str, unknown: &mut Vec<String>) {
+fn find_unknown(descriptor: &MessageDescriptor, value: &Value, at: &str, unknown: &mut Vec<UnknownField>) {
     // Well-known types have JSON forms of their own.
     let Value::Object(members) = value else { return };
     if descriptor.package_name() == "google.protobuf" {
@@ -83,12 +96,15 @@ fn find_unknown(descriptor: &MessageDescriptor, value: &Value, at: &str, unknown
         let path = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
         match descriptor.get_field_by_json_name(key).or_else(|| descriptor.get_field_by_name(key)) {
             Some(field) => find_in_field(&field, value, &path, unknown),
-            None => unknown.push(path),
+            None => {
+                let known = descriptor.fields().map(|field| field.json_name().to_owned()).collect();
+                unknown.push(UnknownField { path, known });
+            }
         }
     }
 }
 
-fn find_in_field(field: &FieldDescriptor, value: &Value, path: &str, unknown: &mut Vec<String>) {
+fn find_in_field(field: &FieldDescriptor, value: &Value, path: &str, unknown: &mut Vec<UnknownField>) {
     let Kind::Message(inner) = field.kind() else { return };
     match value {
         Value::Array(items) if field.is_list() => {

@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, Response};
+use mms_proto::ApiError;
 use serde::{Deserialize, Serialize};
 use tonic::body::Body;
 use tonic::transport::Channel;
+use tonic::{Code, Status};
 use tower::Service;
 use tracing::Instrument;
 
@@ -133,6 +135,8 @@ pub struct Client {
     /// Its own handle on the channel: one that was polled ready is good for one call.
     channel: Channel,
     files: Arc<Files>,
+    /// The service that calls; empty in a process that is none.
+    caller: &'static str,
 }
 
 impl Client {
@@ -146,7 +150,12 @@ impl Client {
         }
         let files = Arc::new(Files::read(config, suite)?);
         let made = files.current(Instant::now());
-        Ok(Self { channel: made.channel.clone(), made, files })
+        Ok(Self { channel: made.channel.clone(), made, files, caller: "" })
+    }
+
+    /// The same, of a service: what it does not reach is told as such.
+    pub(crate) fn used_by(self, caller: &'static str) -> Self {
+        Self { caller, ..self }
     }
 
     /// The service's URL.
@@ -163,8 +172,8 @@ impl std::fmt::Debug for Client {
 
 impl Service<Request<Body>> for Client {
     type Response = Response<Body>;
-    type Error = tonic::transport::Error;
-    type Future = BoxFuture<'static, Result<Response<Body>, tonic::transport::Error>>;
+    type Error = Status;
+    type Future = BoxFuture<'static, Result<Response<Body>, Status>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         let made = self.files.current(Instant::now());
@@ -172,7 +181,7 @@ impl Service<Request<Body>> for Client {
             self.channel = made.channel.clone();
             self.made = made;
         }
-        self.channel.poll_ready(cx)
+        self.channel.poll_ready(cx).map_err(|error| unanswered(self.caller, "", self.files.endpoint(), error))
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
@@ -205,8 +214,44 @@ impl Service<Request<Body>> for Client {
         // What was polled ready is this channel; its clone is for the next call.
         let clone = self.channel.clone();
         let mut ready = std::mem::replace(&mut self.channel, clone);
-        Box::pin(async move { ready.call(request).await }.instrument(span))
+        let (files, caller) = (Arc::clone(&self.files), self.caller);
+        let call = async move {
+            ready.call(request).await.map_err(|error| unanswered(caller, &path, files.endpoint(), error))
+        };
+        Box::pin(call.instrument(span))
     }
+}
+
+/// What a caller is told of a call that got no answer: which service, where, and why. A deadline stays a deadline.
+fn unanswered(caller: &str, path: &str, endpoint: &str, error: tonic::transport::Error) -> Status {
+    let cause = root_cause(&error);
+    let status = Status::from_error(Box::new(error));
+    let service = service_of(path);
+    let there = format!("the {service} at {endpoint}");
+    let text = match (status.code(), caller) {
+        (Code::Unavailable, "") => format!("{there} cannot be reached: {cause}"),
+        (Code::Unavailable, caller) => format!("the {caller} cannot reach {there}: {cause}"),
+        (Code::Unknown | Code::Internal, "") => format!("{there} broke the connection: {cause}"),
+        (Code::Unknown | Code::Internal, caller) => format!("{there} broke the connection of the {caller}: {cause}"),
+        _ => return status,
+    };
+    let mut named = Status::from(ApiError::unavailable(service, text));
+    // Whoever asks whether the connection broke looks at the cause.
+    named.set_source(Arc::new(status));
+    named
+}
+
+/// `registry` of `/mms.registry.v1.SessionService/AcquireUse`.
+fn service_of(path: &str) -> &str {
+    path.strip_prefix("/mms.").and_then(|rest| rest.split('.').next()).unwrap_or("service")
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
 }
 
 /// `TimeoutValue TimeoutUnit` of the gRPC protocol, at most eight digits.
@@ -218,6 +263,33 @@ fn format_timeout(timeout: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_service_is_named_by_the_path_of_the_call() {
+        assert_eq!(service_of("/mms.registry.v1.SessionService/AcquireUse"), "registry");
+        assert_eq!(service_of("/grpc.health.v1.Health/Check"), "service");
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_unavailable_and_says_who_and_where() {
+        let mut client = Client::new(&ClientConfig::to("http://127.0.0.1:1"), None).unwrap();
+        let request = Request::post("/mms.registry.v1.SessionService/AcquireUse").body(Body::default()).unwrap();
+        std::future::poll_fn(|cx| client.poll_ready(cx)).await.unwrap();
+        let status = client.call(request).await.unwrap_err();
+        let error = ApiError::from_status(&status);
+        assert_eq!((error.code, error.reason), (Code::Unavailable, mms_proto::ErrorReason::Unavailable));
+        assert_eq!(error.metadata["service"], "registry");
+        let told = "the registry at http://127.0.0.1:1 cannot be reached: Connection refused";
+        assert!(error.message.starts_with(told), "{}", error.message);
+        assert!(error.is_transient());
+
+        let mut client = client.used_by("scheduler");
+        let request = Request::post("/mms.registry.v1.SessionService/AcquireUse").body(Body::default()).unwrap();
+        std::future::poll_fn(|cx| client.poll_ready(cx)).await.unwrap();
+        let told = client.call(request).await.unwrap_err().message().to_owned();
+        let expected = "the scheduler cannot reach the registry at http://127.0.0.1:1: Connection refused";
+        assert!(told.starts_with(expected), "{told}");
+    }
 
     #[test]
     fn a_timeout_is_written_as_the_protocol_has_it() {

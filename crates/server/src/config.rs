@@ -163,7 +163,7 @@ pub struct LimitsConfig {
 pub struct TelemetryConfig {
     /// How log lines look.
     pub format: LogFormat,
-    /// What is logged, in the syntax of tracing's `EnvFilter`.
+    /// What is logged, in the syntax of tracing's `EnvFilter`. Default [`usual_filter`] of "info".
     pub filter: String,
     /// OTLP collector for traces and metrics, gRPC, as in "http://127.0.0.1:4317". Unset: none.
     pub otlp_endpoint: Option<String>,
@@ -220,8 +220,15 @@ impl Default for LimitsConfig {
 
 impl Default for TelemetryConfig {
     fn default() -> Self {
-        Self { format: LogFormat::Human, filter: "info".into(), otlp_endpoint: None }
+        Self { format: LogFormat::Human, filter: usual_filter("info"), otlp_endpoint: None }
     }
+}
+
+/// Logs of ours from this level on, and of libraries warnings only. The Delta library logs every error that it returns, backtrace
+/// and all; ours tells the same in one line.
+pub fn usual_filter(level: &str) -> String {
+    let libraries = if level == "error" { "error" } else { "warn" };
+    format!("{libraries},mms={level},delta_kernel=off,delta_kernel_default_engine=off")
 }
 
 impl FrameConfig {

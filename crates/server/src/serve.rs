@@ -110,6 +110,7 @@ pub struct Context<C> {
     /// Where parts that can fail alone say so.
     pub health: Health,
     channels: Channels,
+    service: &'static str,
     /// What the service counts.
     pub metrics: Metrics,
 }
@@ -130,7 +131,7 @@ impl<C> Context<C> {
     /// # Errors
     /// Its configuration is wrong, or its files cannot be read.
     pub fn channel(&self, config: &ClientConfig) -> Result<Client, ClientError> {
-        let client = Client::new(config, self.service_token.as_ref())?;
+        let client = Client::new(config, self.service_token.as_ref())?.used_by(self.service);
         self.channels.watch(&client);
         Ok(client)
     }
@@ -266,6 +267,7 @@ impl BoundServer {
             supervisor: supervisor.clone(),
             health: health.clone(),
             channels: channels.clone(),
+            service,
             metrics: metrics.clone(),
         };
         let (certificates, suite) = (self.certificates.clone(), self.service_token.clone());

@@ -93,7 +93,7 @@ pub fn init(config: &TelemetryConfig, service: &'static str, version: &str) -> R
     let traces = tracing_opentelemetry::layer().with_tracer(provider.tracer("mms")).with_filter(filter_fn(is_traced));
     let lines = tracing_subscriber::fmt::layer().with_writer(|| Lines);
     let lines = match config.format {
-        LogFormat::Human => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).boxed(),
+        LogFormat::Human => lines.with_ansi(is_coloured()).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed(),
     };
     let filter = EnvFilter::try_new(&config.filter)?;
@@ -115,6 +115,11 @@ impl Drop for Telemetry {
             tracing::warn!(error = %error, "some traces were not sent");
         }
     }
+}
+
+/// On a terminal, unless NO_COLOR says otherwise (no-color.org: any value but an empty one).
+fn is_coloured() -> bool {
+    io::IsTerminal::is_terminal(&io::stderr()) && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn log_level(level: LevelFilter) -> log::LevelFilter {

@@ -20,6 +20,7 @@ use mms_server::{Critical, patiently};
 use crate::core::Core;
 use crate::error::{CatalogError, Result};
 use crate::key;
+use crate::record::Scan;
 use crate::store::ScanKey;
 
 /// How often the use of a data source is prolonged while it is scanned.
@@ -71,6 +72,7 @@ async fn run(core: &Core, key: &ScanKey, number: u64) -> Result<()> {
     drop(patiently(TEN_MINUTES, || core.peers.acquire(&key.0, &holder)).await?);
     let (own, at) = (key.clone(), core.now_ms());
     let scan = core.store.commit(move |tx| apply::begin(tx, &own, number, at)).await?;
+    tracing::info!(scan = holder, schemas = ?scan.schemas, "the scan begins");
     let reading = async {
         let source = patiently(TEN_MINUTES, || core.sources.get(&key.0)).await?;
         read::Reading::new(core, key, &scan, &source).run().await
@@ -94,15 +96,37 @@ async fn settle(core: &Core, key: &ScanKey, number: u64, outcome: Result<()>) ->
         Ok(()) => String::new(),
         // Cancelled, and so ended already.
         Err(CatalogError::ScanEnded(_)) => return release(core, key).await,
-        Err(error) => {
-            tracing::warn!(%error, scan = key::scan_name(key), "a scan failed");
-            error.to_string()
-        }
+        Err(error) => error.to_string(),
     };
     let (own, at) = (key.clone(), core.now_ms());
     match core.store.commit(move |tx| apply::end(tx, &own, number, at, error)).await {
-        Ok(()) | Err(CatalogError::ScanEnded(_)) => release(core, key).await,
+        Ok(scan) => {
+            say_end(key, &scan);
+            release(core, key).await
+        }
+        Err(CatalogError::ScanEnded(_)) => release(core, key).await,
         Err(error) => Err(error),
+    }
+}
+
+/// The line in the log that says how a scan ended.
+fn say_end(key: &ScanKey, scan: &Scan) {
+    let (scan_name, counts, error) = (key::scan_name(key), &scan.progress, &scan.error);
+    let (tables, failed, schemas_failed) = (counts.tables_read, counts.tables_failed, counts.schemas_failed);
+    let seconds = (scan.end_time_ms - scan.start_time_ms).max(0) / 1_000;
+    if !error.is_empty() {
+        tracing::warn!(scan = scan_name, tables, failed, schemas_failed, seconds, error, "the scan failed");
+    } else if failed + schemas_failed > 0 {
+        tracing::warn!(
+            scan = scan_name,
+            tables,
+            failed,
+            schemas_failed,
+            seconds,
+            "the scan is done, but for what failed"
+        );
+    } else {
+        tracing::info!(scan = scan_name, tables, seconds, "the scan is done");
     }
 }
 

@@ -177,7 +177,8 @@ impl Times {
                 bound,
                 file.shown_path()
             );
-            let remedy = "move a view of the table in which such values are NULL, within these years, or a text";
+            let remedy = "make a table of it with CREATE TABLE ... AS SELECT in which such values are NULL, within these years, or a text, and \
+                          move that";
             notes.push(Note::blocker(FindingReason::TimestampOutOfRange, message, remedy).of_column(&column.column));
             false
         });

@@ -1,7 +1,10 @@
 //! A data source with everything in place that is needed to connect: its secrets opened and their references resolved,
 //! and its network connection. It goes to nobody but a session's holder and our own checks.
 
+use std::convert::Infallible;
+
 use mms_proto::registry::v1 as pb;
+use secrecy::SecretString;
 
 use crate::convert::{network_to, source_to};
 use crate::core::Core;
@@ -86,9 +89,19 @@ fn with_denied(network: Option<pb::NetworkConnection>, denied: &[String]) -> Opt
     Some(pb::NetworkConnection { denied_hosts: denied.to_vec(), ..network.unwrap_or_default() })
 }
 
+/// A message with what its references lead to; all that lead to nothing are told at once.
 fn with_secrets<T: prost::Message + prost::Name + Default>(
     guard: &Guard,
     (message, secrets): (T, Secrets),
 ) -> Result<T, ReferenceError> {
-    Ok(join(&message, &secrets.map(|path, secret| guard.resolve(path, secret))?))
+    let mut missing = Vec::new();
+    let Ok(resolved) = secrets.map(|path, secret| {
+        let found = guard.resolve(path, secret).map_err(|error| missing.push(error));
+        Ok::<_, Infallible>(found.unwrap_or_else(|()| SecretString::from("")))
+    });
+    match missing.len() {
+        0 => Ok(join(&message, &resolved)),
+        1 => Err(missing.remove(0)),
+        _ => Err(ReferenceError::Several(missing)),
+    }
 }

@@ -48,6 +48,9 @@ pub enum ReferenceError {
         /// Why.
         what: String,
     },
+    /// More than one leads to none: all of them.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Several(Vec<ReferenceError>),
 }
 
 /// Where references may lead: what an operator keeps for that purpose, and nothing else of this process.

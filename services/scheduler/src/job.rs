@@ -4,6 +4,7 @@ pub mod calls;
 pub mod carry;
 pub mod change;
 pub mod create;
+mod diary;
 pub mod followers;
 pub mod request;
 pub mod rollup;

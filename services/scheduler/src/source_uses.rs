@@ -30,7 +30,9 @@ pub async fn hold(scheduler: Scheduler, stop: CancellationToken) {
     let mut next: HashMap<JobKey, Next> = HashMap::new();
     loop {
         changes.mark_unchanged();
-        if let Err(error) = look(&scheduler, &mut next).await {
+        if let Err(error) = look(&scheduler, &mut next).await
+            && !stop.is_cancelled()
+        {
             tracing::error!(%error, "the uses of data sources could not be read");
         }
         tokio::select! {

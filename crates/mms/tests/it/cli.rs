@@ -25,7 +25,7 @@ fn every_subcommand() {
     assert_eq!(name(&mms.one(&["source", "create", "-f", &file(2)])), "dataSources/odds");
     let told = mms.refused(&["source", "create", "-f", &file(2)]);
     assert!(told.contains("ALREADY_EXISTS"), "{told}");
-    let changed = mms.one(&["source", "update", "odds", "-f", &file(3), "--field", "settings.max_concurrent_tasks"]);
+    let changed = mms.one(&["source", "update", "odds", "-f", &file(3), "--field", "settings.maxConcurrentTasks"]);
     assert_eq!(changed["settings"]["maxConcurrentTasks"], 3);
     let check = mms.json(&["source", "check", "odds"]);
     assert!(check.iter().any(|answer| answer["step"]["state"] == "CHECK_STATE_OK"), "{check:?}");
@@ -51,18 +51,34 @@ fn every_subcommand() {
     assert_eq!(mms.json(&["table", "list", "odds"]).len(), 2);
     assert_eq!(mms.json(&["table", "list", "dataSources/odds/schemas/odd"]).len(), 2);
     assert_eq!(mms.one(&["table", "get", fine])["columns"][0]["name"], "a");
+    for word in ["odd.fine", "odds/odd.fine"] {
+        assert_eq!(mms.one(&["table", "get", word])["name"], fine);
+    }
+    assert!(mms.refused(&["table", "get", "odd.missing"]).contains("mms table list"));
+    assert_eq!(mms.json(&["table", "list", "odds", "--schema", "odd"]).len(), 2);
     assert!(mms.text(&["table", "get", fine]).contains("int"));
     assert!(mms.text(&["table", "plan", fine]).contains("CREATE TABLE"));
     let blocked = mms.run(&["table", "plan", "dataSources/odds/schemas/odd/tables/no_such_type"]);
     assert_eq!(blocked.status.code(), Some(1));
     assert!(String::from_utf8(blocked.stdout).unwrap().contains("BLOCKER"));
 
+    assert_eq!(mms.one(&["schema", "list", "odds"])["sourceName"], "odd");
+    assert!(mms.text(&["schema", "list", "odds"]).starts_with("SCHEMA"));
+    assert_eq!(mms.json(&["worker", "list"]).len(), 1);
+
     // job
     let job = mms.one(&["job", "create", "odds", "--table", "odd.fine", "--review"]);
     let job = name(&job).to_owned();
+    // Short names are taken everywhere.
+    let short = job.replace("dataSources/", "").replace("/jobs/", "/");
+    for word in [&*short, short.rsplit('/').next().unwrap()] {
+        assert_eq!(mms.one(&["job", "get", word])["name"], job);
+    }
+    assert!(mms.refused(&["job", "get", "nowhere"]).contains("mms job list"));
     assert_eq!(mms.run(&["job", "watch", &job]).status.code(), Some(1), "it waits, and is not done");
     assert_eq!(mms.one(&["job", "get", &job])["state"], "JOB_STATE_PENDING_REVIEW");
-    assert!(mms.text(&["job", "findings", &job]).contains("severity"));
+    assert!(mms.text(&["job", "plan", &job]).contains("1 to move"));
+    assert_eq!(mms.json(&["job", "findings", &job]).len(), 0);
     assert_eq!(mms.one(&["job", "stop", &job])["state"], "JOB_STATE_STOPPED");
     assert!(mms.refused(&["job", "retry", &job]).contains("WRONG_STATE"));
     assert_eq!(mms.one(&["job", "start", &job])["state"], "JOB_STATE_PENDING_REVIEW", "nobody has approved it");
@@ -81,7 +97,19 @@ fn every_subcommand() {
     watched.as_object_mut().unwrap().remove("units");
     assert_eq!(watched, tasks[0]);
     assert!(mms.text(&["task", "logs", task]).contains("leased to"));
+    let short = task.replace("dataSources/", "").replace("/jobs/", "/").replace("/tasks/", "/");
+    assert!(mms.text(&["task", "logs", &short]).contains("leased to"));
     assert!(mms.refused(&["task", "retry", task]).contains("WRONG_STATE"));
+
+    // A whole spec from a file, followed at once; quiet tells nothing but results.
+    let spec = dir.path().join("job.yaml");
+    std::fs::write(&spec, "tables: {tables: [{schema: odd, table: fine}]}\nforce: true\n").unwrap();
+    let create = ["job", "create", "odds", "-f", spec.to_str().unwrap(), "--watch"];
+    let forced = mms.run(&create);
+    assert_eq!(forced.status.code(), Some(0));
+    assert!(String::from_utf8(forced.stderr).unwrap().starts_with("job odds/"), "its name comes first");
+    let quiet = mms.run(&[&create[..], &["--quiet"]].concat());
+    assert!(quiet.status.success() && quiet.stderr.is_empty() && !quiet.stdout.is_empty());
 
     // And what goes away.
     mms.text(&["job", "delete", &job]);
@@ -96,16 +124,20 @@ fn every_subcommand() {
 
 #[test]
 fn every_subcommand_shows_an_example() {
-    for command in ["source", "scan", "table", "job", "task"] {
+    for (command, least) in
+        [("source", 3), ("scan", 3), ("schema", 1), ("table", 3), ("job", 3), ("task", 3), ("worker", 1)]
+    {
         let help = String::from_utf8(run(&[command, "--help"]).stdout).unwrap();
         let listed = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
-        let actions = listed.lines().filter_map(|line| line.split_whitespace().next()).filter(|word| *word != "help");
+        // What is further in goes on with a text.
+        let named = listed.lines().filter_map(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with(' '));
+        let actions = named.filter_map(|line| line.split_whitespace().next()).filter(|word| *word != "help");
         let mut count = 0;
         for action in actions {
             let help = String::from_utf8(run(&[command, action, "--help"]).stdout).unwrap();
             assert!(help.contains(&format!("mms {command} {action}")) && help.contains("Example"), "{help}");
             count += 1;
         }
-        assert!(count >= 3, "{help}");
+        assert!(count >= least, "{help}");
     }
 }

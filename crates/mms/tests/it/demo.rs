@@ -18,14 +18,14 @@ fn every_sample_table_that_can_be_carried_arrives() {
         let result = results.iter().find(|result| result["table"] == *table.name).unwrap();
         assert_eq!(result["schema"], *table.schema);
         if REFUSED.contains(&table.name.as_str()) {
-            assert_eq!(result["state"], "FAILED", "{result}");
-            assert!(result["error"].as_str().unwrap().contains("PARTITION_VALUE_UNSUPPORTED"), "{result}");
+            assert_eq!(result["state"], "BLOCKED", "{result}");
+            assert_eq!(result["reasons"][0]["reason"], "PARTITION_VALUE_UNSUPPORTED", "{result}");
             continue;
         }
         assert_eq!(result["state"], "DONE", "{result}");
-        assert_eq!(result["source_rows"], table.rows, "{result}");
-        assert_eq!(result["target_rows"], table.rows, "{result}");
-        assert!(result["delta_version"].is_u64() && result["error"].is_null(), "{result}");
+        assert_eq!(result["sourceRows"], table.rows.to_string(), "{result}");
+        assert_eq!(result["targetRows"], table.rows.to_string(), "{result}");
+        assert!(result["deltaVersion"].is_string() && result["reasons"].is_null(), "{result}");
     }
     assert_eq!(demo.status.code(), Some(1));
     // What is kept is the project's: served again, nothing is put beside it.
@@ -63,20 +63,35 @@ fn a_table_that_cannot_be_carried_is_told_and_the_others_go() {
     let state = |table: &str| results.iter().find(|result| result["table"] == table).unwrap();
     assert_eq!(results.len(), 4);
     for table in ["fine-one", "9lives"] {
-        assert_eq!((&state(table)["state"], &state(table)["target_rows"]), (&"DONE".into(), &0.into()), "{table}");
+        assert_eq!((&state(table)["state"], &state(table)["targetRows"]), (&"DONE".into(), &"0".into()), "{table}");
     }
     let refused = state("no_such_type");
-    assert_eq!(refused["state"], "FAILED");
-    assert!(refused["error"].as_str().unwrap().contains("INTERVAL"), "{refused}");
+    assert_eq!(refused["state"], "BLOCKED");
+    let why = &refused["reasons"][0];
+    assert!(why["message"].as_str().unwrap().contains("INTERVAL"), "{refused}");
+    assert!(why["remedy"].as_str().unwrap().contains("CREATE TABLE ... AS SELECT"), "{refused}");
     let broken = state("broken");
-    assert_eq!(broken["state"], "FAILED");
-    assert!(broken["error"].as_str().unwrap().contains("Delta log"), "{broken}");
+    assert_eq!(broken["state"], "BLOCKED");
+    assert_eq!(broken["reasons"][0]["reason"], "SOURCE_FAILED", "{broken}");
+    assert!(broken["reasons"][0]["message"].as_str().unwrap().contains("Delta log"), "{broken}");
     assert_eq!(demo.status.code(), Some(1));
+    let logged = String::from_utf8_lossy(&demo.stderr).into_owned();
+    assert!(!logged.contains("opentelemetry"), "no chatter of libraries: {logged}");
 
     let people = run(&["demo", "--delta-root", dir.path().to_str().unwrap()]);
     let text = String::from_utf8_lossy(&people.stdout).into_owned();
-    for part in ["odd.9lives", "FAILED", "INTERVAL", "CREATE TABLE", "from odps import ODPS"] {
+    for part in [
+        "odd.9lives",
+        "BLOCKED odd.broken",
+        "BLOCKED odd.no_such_type",
+        "INTERVAL",
+        "\n  help: make a table of it",
+        "CREATE TABLE",
+    ] {
         assert!(text.contains(part), "{part} in {text}");
     }
+    assert!(text.contains("4 tables: 2 done, 2 blocked; 0 rows"), "{text}");
+    // The project is gone: nothing is said of how to read it.
+    assert!(text.contains("mms demo --keep") && !text.contains("from odps import ODPS"), "{text}");
     assert_eq!(people.status.code(), Some(1));
 }

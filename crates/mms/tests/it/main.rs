@@ -2,9 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod apply;
 mod cli;
 mod demo;
+mod health;
+mod logs;
+mod mistakes;
+mod outage;
+mod own_tables;
+mod rerun;
 mod retry;
+mod review;
 mod sandbox;
+mod shell;
 mod support;
 mod up;
+mod words;

@@ -28,7 +28,16 @@ pub fn mms() -> Command {
 
 /// Starts a process and waits for its first line.
 pub fn start(args: &[&str]) -> Running {
-    let mut child = mms().args(args).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+    started(args, Stdio::inherit())
+}
+
+/// The same, with what it logs in a file.
+pub fn start_logged(args: &[&str], log: &Path) -> Running {
+    started(args, std::fs::File::create(log).unwrap().into())
+}
+
+fn started(args: &[&str], log: Stdio) -> Running {
+    let mut child = mms().args(args).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
     let out = child.stdout.take().unwrap();
     let (send, rest) = mpsc::channel();
     std::thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
@@ -48,20 +57,16 @@ impl Running {
     }
 
     /// Sends SIGTERM; the exit code and what it printed after its first line.
-    pub fn stop(mut self) -> (Option<i32>, Vec<String>) {
-        // The shell's own `kill`: a machine needs no program of that name.
-        let pid = self.child.id().to_string();
-        let signal = Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &pid]).status().unwrap();
-        assert!(signal.success());
-        let late = Instant::now() + Duration::from_secs(60);
-        let code = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status.code();
-            }
-            assert!(Instant::now() < late, "it does not stop");
-            std::thread::yield_now();
-        };
-        (code, self.rest.iter().collect())
+    pub fn stop(self) -> (Option<i32>, Vec<String>) {
+        signal("TERM", &self.child);
+        self.ended()
+    }
+
+    /// Waits for its end; the exit code and what it printed after its first line.
+    pub fn ended(mut self) -> (Option<i32>, Vec<String>) {
+        // Its stdout ends with it.
+        let rest = self.rest.iter().collect();
+        (exit(&mut self.child), rest)
     }
 
     /// Kills it as a crash would.
@@ -69,6 +74,89 @@ impl Running {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
+}
+
+/// A process whose words for people are followed as they come.
+pub struct Told {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+/// Starts a command and follows its stderr.
+pub fn tell(args: &[&str]) -> Told {
+    let mut child = mms().args(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let err = child.stderr.take().unwrap();
+    let (send, lines) = mpsc::channel();
+    std::thread::spawn(move || BufReader::new(err).lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
+    Told { child, lines }
+}
+
+impl Told {
+    /// The lines up to the first that has this part.
+    pub fn until(&self, part: &str) -> Vec<String> {
+        let mut told = Vec::new();
+        loop {
+            let Ok(line) = self.lines.recv_timeout(Duration::from_secs(60)) else { panic!("no {part:?} in {told:?}") };
+            told.push(line);
+            if told.last().is_some_and(|line| line.contains(part)) {
+                return told;
+            }
+        }
+    }
+
+    /// Presses Ctrl-C; the exit code and what it said then.
+    pub fn interrupt(mut self) -> (Option<i32>, String) {
+        signal("INT", &self.child);
+        let rest: Vec<String> = self.lines.iter().collect();
+        (exit(&mut self.child), rest.join("\n"))
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn signal(name: &str, child: &Child) {
+    // The shell's own `kill`: a machine needs no program of that name.
+    let pid = child.id().to_string();
+    let sent = Command::new("sh").args(["-c", "kill -\"$1\" \"$2\"", "sh", name, &pid]).status().unwrap();
+    assert!(sent.success());
+}
+
+fn exit(child: &mut Child) -> Option<i32> {
+    let late = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        assert!(Instant::now() < late, "it does not stop");
+        std::thread::yield_now();
+    }
+}
+
+/// Runs a command that was printed, as it was printed.
+pub fn run_printed(command: &str) -> Output {
+    let output = mms_on_path(command).output().unwrap();
+    eprintln!("{command}: {:?}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+/// A line for the shell, which finds `mms`.
+pub fn mms_on_path(line: &str) -> Command {
+    let dir = Path::new(env!("CARGO_BIN_EXE_mms")).parent().unwrap();
+    let path = format!("{}:{}", dir.display(), std::env::var("PATH").unwrap());
+    let mut command = Command::new("sh");
+    command.args(["-c", line]).env("PATH", path);
+    command
+}
+
+/// The command behind a label that was printed, as in `  watch it: mms job watch …`.
+pub fn printed<'a>(told: &'a str, label: &str) -> &'a str {
+    let line = told.lines().find_map(|line| line.trim_start().strip_prefix(label));
+    line.unwrap_or_else(|| panic!("{label:?} in {told}")).trim()
 }
 
 impl Drop for Running {
@@ -173,6 +261,19 @@ pub fn table_of(root: &Path, table: &str, column_type: &str) {
         "id": "11111111-1111-1111-1111-111111111111", "format": {"provider": "parquet", "options": {}},
         "schemaString": schema.to_string(), "partitionColumns": [], "configuration": {}, "createdTime": 1}});
     std::fs::write(log.join("00000000000000000000.json"), format!("{protocol}\n{metadata}\n")).unwrap();
+}
+
+/// A port from which all ports of a suite are free.
+pub fn free_port_base() -> String {
+    let free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).ok();
+    let any = || free(0).unwrap().local_addr().unwrap().port();
+    let all = |base: u16| (0..4).all(|at| free(base + at).is_some() && free(base + 100 + at).is_some());
+    std::iter::repeat_with(any).find(|base| *base < 65_000 && all(*base)).unwrap().to_string()
+}
+
+/// The port in a URL.
+pub fn port(url: &str) -> String {
+    url.trim_end_matches("/api").rsplit(':').next().unwrap().to_owned()
 }
 
 /// The name of a resource.

@@ -36,9 +36,13 @@ fn what_is_read_is_printed_without_secrets() {
 fn every_unknown_field_is_named() {
     let text = r#"{"dataSource": {"databricks": {"workspaceUri": "x"}, "typo": 1}, "extra": null}"#;
     let error = json::from_str::<CreateDataSourceRequest>(text).unwrap_err();
-    let JsonError::Unknown { mut fields, .. } = error else { panic!("{error}") };
-    fields.sort();
-    assert_eq!(fields, ["dataSource.databricks.workspaceUri", "dataSource.typo", "extra"]);
+    let JsonError::Unknown { fields, .. } = error else { panic!("{error}") };
+    let mut paths: Vec<&str> = fields.iter().map(|field| field.path.as_str()).collect();
+    paths.sort_unstable();
+    assert_eq!(paths, ["dataSource.databricks.workspaceUri", "dataSource.typo", "extra"]);
+    // What it could have been is told with it.
+    let meant = fields.iter().find(|field| field.path.ends_with("workspaceUri")).unwrap();
+    assert!(meant.known.iter().any(|known| known == "workspaceUrl"), "{meant:?}");
 }
 
 #[test]

@@ -58,7 +58,7 @@ impl Outcome {
             Level::ERROR => tracing::error!(path, code, message, millis, "call failed"),
             Level::WARN => tracing::warn!(path, code, message, millis, "call failed"),
             Level::INFO => tracing::info!(path, code, message, millis, "call refused"),
-            _ => tracing::debug!(path, code, millis, "call answered"),
+            _ => tracing::debug!(path, code, message, millis, "call ended"),
         }
     }
 }
@@ -71,10 +71,11 @@ impl Drop for Outcome {
     }
 }
 
-/// Our faults are errors, strain is a warning, what the caller did is information.
+/// Our faults are errors, strain is a warning, what the caller did is information. A caller that has what it wanted and goes is no
+/// news: a plan of an unchanged table ends so.
 fn level(code: Code) -> Level {
     match code {
-        Code::Ok => Level::DEBUG,
+        Code::Ok | Code::Cancelled => Level::DEBUG,
         Code::Internal | Code::Unknown | Code::DataLoss => Level::ERROR,
         Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded => Level::WARN,
         _ => Level::INFO,

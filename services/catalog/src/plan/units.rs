@@ -72,7 +72,7 @@ impl Units {
             notes.push(Note::blocker(
                 FindingReason::TooManyPartitions,
                 format!("the target would have {} partitions, the limit is {PARTITIONS_MAX}", all.units.len()),
-                "move a view with coarser partitions",
+                "make a table of it with CREATE TABLE ... AS SELECT that has coarser partitions, and move that",
             ));
         }
         all

@@ -42,8 +42,8 @@ pub fn begin(tx: &mut Tx<'_>, key: &ScanKey, number: u64, now_ms: i64) -> Result
     Ok(scan)
 }
 
-/// Ends a scan. An error makes it FAILED.
-pub fn end(tx: &mut Tx<'_>, key: &ScanKey, number: u64, now_ms: i64, error: String) -> Result<()> {
+/// Ends a scan, and gives it as it is then. An error makes it FAILED.
+pub fn end(tx: &mut Tx<'_>, key: &ScanKey, number: u64, now_ms: i64, error: String) -> Result<Scan> {
     let mut scan = running(tx, key, number)?;
     let failed = scan.progress.tables_failed + scan.progress.schemas_failed > 0;
     let state = match (error.is_empty(), failed) {
@@ -61,7 +61,7 @@ pub fn end(tx: &mut Tx<'_>, key: &ScanKey, number: u64, now_ms: i64, error: Stri
         summary.last_scan_time_ms = now_ms;
         tx.put(&SUMMARIES, &key.0, &summary)?;
     }
-    Ok(())
+    Ok(scan)
 }
 
 impl Writer {

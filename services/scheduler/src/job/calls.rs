@@ -17,7 +17,7 @@ pub fn create(tx: &mut Tx<'_>, key: &JobKey, job: Job) -> Result<Job> {
     if tx.get(&JOBS, key)?.is_some() {
         return Err(SchedulerError::AlreadyExists(name::job_name(key)));
     }
-    stored::keep(tx, key, job)
+    stored::keep(tx, key, None, job)
 }
 
 /// What approves a plan.
@@ -44,7 +44,7 @@ pub fn approve(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, approval: Approval) -
     if count > 0 && !approval.accept_blocked {
         return Err(SchedulerError::Blocked { resource: name::job_name(key), count });
     }
-    stored::keep(tx, key, job)
+    stored::keep(tx, key, Some(*before.state), job)
 }
 
 fn check_etag(key: &JobKey, job: &Job, etag: &str) -> Result<()> {
@@ -57,7 +57,7 @@ pub fn start(tx: &mut Tx<'_>, at: &Moment, key: &JobKey) -> Result<Job> {
     let mut job = before.clone();
     stored::apply(at, key, &mut job, JobEvent::Start)?;
     // It is at work already.
-    if job == before { Ok(before) } else { stored::keep(tx, key, job) }
+    if job == before { Ok(before) } else { stored::keep(tx, key, Some(*before.state), job) }
 }
 
 /// Stops a job: no task of it starts from now on. `why`: what the service stops it for, if nobody asked.

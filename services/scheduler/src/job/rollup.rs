@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::key::{TableKey, TaskKey};
 use crate::moment::Moment;
 use crate::name;
-use crate::record::{Job, JobEvent, JobTable, Reason, TableEvent, Target, Task, TaskDelta, TaskState, flip};
+use crate::record::{Job, JobEvent, JobState, JobTable, Reason, TableEvent, Target, Task, TaskDelta, TaskState, flip};
 use crate::report::notice;
 use crate::store::{JOB_TABLES, JOBS, TASKS};
 
@@ -47,6 +47,8 @@ pub struct Roll {
     key: TableKey,
     table: Option<JobTable>,
     job: Option<Job>,
+    /// Where the job stood.
+    stood: Option<JobState>,
     /// What the task that changes next saw of the whole table.
     looked: Option<TableEvent>,
 }
@@ -54,7 +56,9 @@ pub struct Roll {
 impl Roll {
     /// The table and its job as stored.
     pub fn open(tx: &Tx<'_>, key: &TableKey) -> Result<Self> {
-        Ok(Self { table: tx.get(&JOB_TABLES, key)?, job: tx.get(&JOBS, &key.job)?, key: key.clone(), looked: None })
+        let (table, job) = (tx.get(&JOB_TABLES, key)?, tx.get(&JOBS, &key.job)?);
+        let stood = job.as_ref().map(|job| *job.state);
+        Ok(Self { table, job, stood, key: key.clone(), looked: None })
     }
 
     /// Whether this is the table of a task.
@@ -127,7 +131,7 @@ impl Roll {
             tx.put(&JOB_TABLES, &self.key, &table)?;
         }
         if let Some(job) = self.job {
-            stored::keep(tx, &self.key.job, job)?;
+            stored::keep(tx, &self.key.job, self.stood, job)?;
         }
         Ok(())
     }

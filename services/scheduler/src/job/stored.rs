@@ -2,11 +2,12 @@
 
 use mms_store::{Read, Tx};
 
+use super::diary;
 use crate::error::{Result, SchedulerError};
 use crate::key::JobKey;
 use crate::moment::Moment;
 use crate::name;
-use crate::record::{Job, JobEvent, SourceUse};
+use crate::record::{Job, JobEvent, JobState, SourceUse};
 use crate::store::{JOBS, SOURCE_USES};
 
 /// The job as stored. One that is being deleted is gone for everybody.
@@ -20,8 +21,9 @@ pub fn apply(at: &Moment, key: &JobKey, job: &mut Job, event: JobEvent) -> Resul
     job.apply(at, event).map_err(|source| SchedulerError::WrongState { resource: name::job_name(key), source })
 }
 
-/// Stores a job that changed, which gives it another etag. One that is not at rest holds its data source.
-pub fn keep(tx: &mut Tx<'_>, key: &JobKey, mut job: Job) -> Result<Job> {
+/// Stores a job that stood at `before` and changed, which gives it another etag. One that is not at rest holds its data source.
+pub fn keep(tx: &mut Tx<'_>, key: &JobKey, before: Option<JobState>, mut job: Job) -> Result<Job> {
+    diary::note(key, before, &job);
     job.stored_in(tx.revision());
     tx.put(&JOBS, key, &job)?;
     if !job.is_at_rest() && tx.get(&SOURCE_USES, key)?.is_none() {
@@ -32,8 +34,9 @@ pub fn keep(tx: &mut Tx<'_>, key: &JobKey, mut job: Job) -> Result<Job> {
 
 /// Stores what happened to a job.
 pub fn change(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, mut job: Job, event: JobEvent) -> Result<Job> {
+    let before = *job.state;
     apply(at, key, &mut job, event)?;
-    keep(tx, key, job)
+    keep(tx, key, Some(before), job)
 }
 
 /// The same for what nobody sees: the etag stays.

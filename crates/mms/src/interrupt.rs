@@ -1,0 +1,53 @@
+//! Ctrl-C. Owns what is said of the work that goes on in the suite when the command that follows it ends; ends no work.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use mms_server::{CancellationToken, cancel_on_signal};
+
+/// What shells tell of a program that Ctrl-C ended.
+pub const EXIT_INTERRUPTED: u8 = 130;
+
+/// Somebody pressed Ctrl-C, or sent SIGTERM.
+#[derive(Debug)]
+pub struct Interrupted(String);
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+/// What the suite goes on with when the command ends.
+#[derive(Debug, Default)]
+pub struct RunsOn(Mutex<Option<String>>);
+
+impl RunsOn {
+    /// From now on: this, with the commands to watch and to stop it.
+    pub fn is(&self, what: &str, watch: &str, stop: &str) {
+        let text = format!("{what} runs on\n  watch it: {watch}\n  stop it:  {stop}");
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+    }
+
+    /// From now on: nothing.
+    pub fn nothing(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Does the work; a signal ends it with [`Interrupted`].
+    pub async fn or_interrupted<T>(&self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+        let stop = CancellationToken::new();
+        tokio::spawn(cancel_on_signal(stop.clone()));
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = stop.cancelled() => {
+                let goes_on = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let text = goes_on.unwrap_or_else(|| "nothing is under way; run the command again to go on".into());
+                Err(Interrupted(format!("interrupted: {text}")).into())
+            }
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Names as people write and read them: `sales/j1` for `dataSources/sales/jobs/j1`, `tpch.lineitem` for a table. Owns both
+//! directions; what only the services know is looked up, and never guessed.
+
+use anyhow::bail;
+use mms_proto::catalog::v1::GetTableRequest;
+use mms_proto::name::{DataSourceName, ResourceId, ResourceName, SchemaName, SourceId, TableName};
+use mms_proto::page;
+use mms_proto::registry::v1::ListDataSourcesRequest;
+use mms_proto::types::v1::View;
+use tonic::{Code, Status};
+
+use crate::client::Clients;
+use crate::{open, scope};
+
+/// The name of a data source given by name or id.
+pub fn source(word: &str) -> String {
+    if word.contains('/') { word.to_owned() } else { format!("dataSources/{word}") }
+}
+
+/// A name without its collections: `sales/j1`, `sales/j1/t1`.
+pub fn short(name: &str) -> String {
+    match name.strip_prefix("dataSources/") {
+        Some(rest) => rest.replace("/jobs/", "/").replace("/scans/", "/").replace("/tasks/", "/"),
+        None => name.to_owned(),
+    }
+}
+
+/// A table by the source's own names: `tpch.lineitem`.
+pub fn table(name: &str) -> String {
+    match TableName::parse(name) {
+        Ok(name) => format!("{}.{}", name.parent().id().as_str(), name.id().as_str()),
+        Err(_) => name.to_owned(),
+    }
+}
+
+/// The job that a word means: its name, `SOURCE/JOB`, or its id alone.
+pub async fn job(clients: &Clients, word: &str) -> anyhow::Result<String> {
+    match segments(word).as_slice() {
+        [source, job] => Ok(format!("dataSources/{source}/jobs/{job}")),
+        [id] => {
+            let all = open::jobs(clients, "dataSources/-", View::Basic).await?;
+            let end = format!("/jobs/{id}");
+            let found = all.into_iter().map(|job| job.name).filter(|name| name.ends_with(&end)).collect();
+            one(found, word, "job", "mms job list")
+        }
+        _ => Ok(word.to_owned()),
+    }
+}
+
+/// The task that a word means: its name, or `SOURCE/JOB/TASK`.
+pub fn task(word: &str) -> String {
+    match segments(word).as_slice() {
+        [source, job, task] => format!("dataSources/{source}/jobs/{job}/tasks/{task}"),
+        _ => word.to_owned(),
+    }
+}
+
+/// The scan that a word means: its name, or `SOURCE/SCAN`.
+pub fn scan(word: &str) -> String {
+    match segments(word).as_slice() {
+        [source, scan] => format!("dataSources/{source}/scans/{scan}"),
+        _ => word.to_owned(),
+    }
+}
+
+/// The table that a word means: its name, `SOURCE/SCHEMA.TABLE`, or `SCHEMA.TABLE` where only one source has it.
+pub async fn source_table(clients: &Clients, word: &str) -> anyhow::Result<String> {
+    if word.starts_with("dataSources/") {
+        return Ok(word.to_owned());
+    }
+    if let Some((source, table)) = word.split_once('/') {
+        return table_of(source, table);
+    }
+    let mut found = Vec::new();
+    for source in sources(clients).await? {
+        let wanted = table_of(&source, word)?;
+        if has_table(clients, &wanted).await? {
+            found.push(wanted);
+        }
+    }
+    one(found, word, "table", "mms table list SOURCE")
+}
+
+/// A schema of a source, by its own name there; all of them when none is named.
+pub fn schema(source: &str, schema: Option<&str>) -> anyhow::Result<String> {
+    let Some(schema) = schema else { return Ok(format!("{source}/schemas/-")) };
+    let parent = DataSourceName::parse(source)?;
+    let id = SourceId::new(schema).map_err(|error| anyhow::anyhow!("{schema:?} is no schema: {error}"))?;
+    Ok(SchemaName::new(parent, id).to_string())
+}
+
+fn table_of(source: &str, word: &str) -> anyhow::Result<String> {
+    let table = scope::source_table(word).map_err(|error| anyhow::anyhow!("{word:?} is no table: {error}"))?;
+    let wrong = |error: String| anyhow::anyhow!("{word:?} is no table: {error}");
+    let source = DataSourceName::new(ResourceId::new(source).map_err(wrong)?);
+    let schema = SchemaName::new(source, SourceId::new(table.schema).map_err(wrong)?);
+    Ok(TableName::new(schema, SourceId::new(table.table).map_err(wrong)?).to_string())
+}
+
+async fn sources(clients: &Clients) -> anyhow::Result<Vec<String>> {
+    let all = page::all(async |page_token| {
+        let request = ListDataSourcesRequest { page_size: 500, page_token, ..Default::default() };
+        let page = clients.sources.clone().list_data_sources(request).await?.into_inner();
+        let names = page.data_sources.iter().map(|source| short(&source.name));
+        Ok::<_, Status>((names.collect(), page.next_page_token))
+    });
+    Ok(all.await?)
+}
+
+async fn has_table(clients: &Clients, name: &str) -> anyhow::Result<bool> {
+    let request = GetTableRequest { name: name.to_owned(), ..Default::default() };
+    match clients.catalog.clone().get_table(request).await {
+        Ok(_) => Ok(true),
+        Err(status) if status.code() == Code::NotFound => Ok(false),
+        Err(status) => Err(status.into()),
+    }
+}
+
+fn segments(word: &str) -> Vec<&str> {
+    if word.starts_with("dataSources/") { Vec::new() } else { word.split('/').collect() }
+}
+
+fn one(mut found: Vec<String>, word: &str, kind: &str, list: &str) -> anyhow::Result<String> {
+    match (found.pop(), found.as_slice()) {
+        (Some(name), []) => Ok(name),
+        (None, _) => bail!("there is no {kind} {word:?}; see what there is with: {list}"),
+        (Some(last), others) => {
+            let names: Vec<String> = others.iter().chain([&last]).map(|name| short(name)).collect();
+            bail!("{word:?} is {} {kind}s: {}; write one of these", names.len(), names.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_short_for_people_and_whole_for_services() {
+        assert_eq!(short("dataSources/sales/jobs/j1"), "sales/j1");
+        assert_eq!(short("dataSources/sales/jobs/j1/tasks/t1"), "sales/j1/t1");
+        assert_eq!(task("sales/j1/t1"), "dataSources/sales/jobs/j1/tasks/t1");
+        assert_eq!(scan("sales/s1"), "dataSources/sales/scans/s1");
+        assert_eq!(task("dataSources/sales/jobs/j1/tasks/t1"), "dataSources/sales/jobs/j1/tasks/t1");
+        assert_eq!(table_of("sales", "tpch.line item").unwrap(), "dataSources/sales/schemas/tpch/tables/line%20item");
+        assert_eq!(table("dataSources/sales/schemas/tpch/tables/line%20item"), "tpch.line item");
+    }
+
+    #[test]
+    fn a_word_that_means_two_says_which() {
+        let two = vec!["dataSources/a/jobs/j1".to_owned(), "dataSources/b/jobs/j1".to_owned()];
+        let told = one(two, "j1", "job", "mms job list").unwrap_err().to_string();
+        assert!(told.contains("a/j1, b/j1"), "{told}");
+        assert!(one(Vec::new(), "j1", "job", "mms job list").unwrap_err().to_string().contains("mms job list"));
+    }
+}

@@ -1,0 +1,75 @@
+//! Jobs of a source that have not ended: a scope has one at a time, so a second run takes it up. Reads; changes nothing.
+
+use mms_proto::page;
+use mms_proto::scheduler::v1::job_spec::Scope;
+use mms_proto::scheduler::v1::{Job, JobState, ListJobsRequest};
+use mms_proto::types::v1::View;
+use tonic::Status;
+
+use crate::client::Clients;
+use crate::scope;
+
+/// The open job that a scope meets.
+#[derive(Debug)]
+pub enum Met {
+    /// It moves the same tables.
+    Same(Job),
+    /// It moves some of them.
+    Overlapping(Job),
+}
+
+/// All jobs of a source, `-` for all sources.
+pub async fn jobs(clients: &Clients, source: &str, view: View) -> anyhow::Result<Vec<Job>> {
+    let parent = source.to_owned();
+    let mut request = ListJobsRequest { parent, page_size: 500, view: view as i32, ..Default::default() };
+    let jobs = page::all(async |page_token| {
+        request.page_token = page_token;
+        let page = clients.jobs.clone().list_jobs(request.clone()).await?.into_inner();
+        Ok::<_, Status>((page.jobs, page.next_page_token))
+    });
+    Ok(jobs.await?)
+}
+
+/// The open job that would keep a new one of this scope from its tables.
+pub async fn met(clients: &Clients, source: &str, wanted: &Scope) -> anyhow::Result<Option<Met>> {
+    Ok(find(jobs(clients, source, View::Full).await?, wanted))
+}
+
+fn find(jobs: Vec<Job>, wanted: &Scope) -> Option<Met> {
+    let scope_of = |job: &Job| job.spec.as_ref().and_then(|spec| spec.scope.clone());
+    let open: Vec<Job> = jobs.into_iter().filter(is_open).collect();
+    let at = |test: fn(&Scope, &Scope) -> bool| {
+        open.iter().find(|job| scope_of(job).is_some_and(|scope| test(&scope, wanted))).cloned()
+    };
+    at(scope::same).map(Met::Same).or_else(|| at(scope::overlap).map(Met::Overlapping))
+}
+
+/// Whether it keeps other jobs from its tables.
+fn is_open(job: &Job) -> bool {
+    !matches!(job.state(), JobState::Done | JobState::Failed | JobState::Stopped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mms_proto::scheduler::v1::JobSpec;
+
+    fn job(name: &str, state: JobState, schemas: &[&str]) -> Job {
+        let schemas: Vec<String> = schemas.iter().map(|&schema| schema.to_owned()).collect();
+        let spec = JobSpec { scope: Some(scope::of(&schemas, &[])), ..JobSpec::default() };
+        Job { name: name.into(), state: state.into(), spec: Some(spec), ..Job::default() }
+    }
+
+    #[test]
+    fn the_same_scope_goes_before_one_that_overlaps_and_ended_jobs_keep_nobody() {
+        let jobs = vec![
+            job("all", JobState::Running, &[]),
+            job("ended", JobState::Stopped, &["a"]),
+            job("same", JobState::PendingReview, &["A"]),
+        ];
+        let wanted = scope::of(&["a".into()], &[]);
+        assert!(matches!(find(jobs.clone(), &wanted), Some(Met::Same(job)) if job.name == "same"));
+        assert!(matches!(find(jobs[..2].to_vec(), &wanted), Some(Met::Overlapping(job)) if job.name == "all"));
+        assert!(find(jobs[1..2].to_vec(), &wanted).is_none());
+    }
+}
