@@ -7,6 +7,7 @@ mod chaos;
 mod codec;
 mod contract_is_whole;
 mod databricks_sdk;
+mod ddl_parses;
 mod demo;
 mod dependencies;
 mod deploy;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::quote::{column, literal, table};
+use crate::quote::{column, data_type, literal, table};
 use crate::table::{Column, PartitionSpec, TableDefinition, TableKind, TableRef};
 
 /// Most partitions named by one statement.
@@ -116,7 +116,7 @@ fn list<T>(items: &[T], text: impl Fn(&T) -> String) -> String {
 }
 
 fn column_line(definition: &Column) -> String {
-    let mut line = format!("  {} {}", column(&definition.name), definition.data_type);
+    let mut line = format!("  {} {}", column(&definition.name), data_type(&definition.data_type));
     if !definition.nullable {
         line.push_str(" NOT NULL");
     }

@@ -47,7 +47,7 @@ fn an_ordinary_partitioned_table() {
     let expected = r"CREATE TABLE IF NOT EXISTS `proj`.`sales`.`Orders` (
   `id` BIGINT NOT NULL,
   `note` STRING COMMENT 'it\'s a \\ note',
-  `tags` ARRAY<STRUCT<k:STRING,v:DECIMAL(10,2)>>
+  `tags` ARRAY<STRUCT<`k`:STRING,`v`:DECIMAL(10,2)>>
 )
 COMMENT 'orders;'
 PARTITIONED BY (

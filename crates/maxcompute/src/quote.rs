@@ -2,6 +2,7 @@
 
 use crate::name::{ColumnName, SchemaName};
 use crate::table::TableRef;
+use crate::types::{DataType, StructField};
 
 /// A name as an identifier: always in back quotes, which also makes reserved words legal.
 #[must_use]
@@ -13,6 +14,22 @@ pub fn identifier(name: &str) -> String {
 #[must_use]
 pub fn column(name: &ColumnName) -> String {
     identifier(name.as_str())
+}
+
+/// A type as a statement has it: unlike its own text, with every field of a STRUCT in back quotes, so that one may have any
+/// name, also that of a keyword.
+#[must_use]
+pub fn data_type(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Array(item) => format!("ARRAY<{}>", self::data_type(item)),
+        DataType::Map(key, value) => format!("MAP<{},{}>", self::data_type(key), self::data_type(value)),
+        DataType::Struct(fields) => {
+            let field =
+                |field: &StructField| format!("{}:{}", identifier(&field.name), self::data_type(&field.data_type));
+            format!("STRUCT<{}>", fields.iter().map(field).collect::<Vec<_>>().join(","))
+        }
+        plain => plain.to_string(),
+    }
 }
 
 /// A table with its full address.
@@ -80,6 +97,16 @@ mod tests {
             let sql = format!("{}{tail}", literal(&text));
             prop_assert_eq!(read(&sql), (text, tail.as_str()));
         }
+    }
+
+    #[test]
+    fn the_fields_of_a_type_are_quoted_and_the_type_is_the_same() {
+        for text in ["BIGINT", "ARRAY<STRUCT<select:STRING,`a``b`:MAP<STRING,STRUCT<x:DECIMAL(10,2)>>>>"] {
+            let parsed: DataType = text.parse().unwrap();
+            assert_eq!(data_type(&parsed).parse::<DataType>().unwrap(), parsed, "{text}");
+        }
+        let nested: DataType = "MAP<STRING,ARRAY<STRUCT<order:INT>>>".parse().unwrap();
+        assert_eq!(data_type(&nested), "MAP<STRING,ARRAY<STRUCT<`order`:INT>>>");
     }
 
     #[test]
