@@ -5,6 +5,7 @@
 //!
 //! It must never know where rows come from, and never decide what is to be published: it does what it is told, once,
 //! and says truthfully what the server answered.
+#![cfg_attr(feature = "arrow", doc = include_str!("../README.md"))]
 
 pub mod ddl;
 pub mod limits;
