@@ -12,6 +12,7 @@ mod demo;
 mod dependencies;
 mod deploy;
 mod drain_worker;
+mod go_client;
 mod hostile;
 mod hostile_attacks;
 mod kills;

@@ -35,6 +35,11 @@ pub fn python_databricks() -> Option<PathBuf> {
     find("python-databricks", "py-databricks/bin/python")
 }
 
+/// The folder of what a Go client is made with.
+pub fn go() -> Option<PathBuf> {
+    find("go", "go/bin/protoc-gen-go").map(|_| root().join(".peers/go"))
+}
+
 /// Runs a command to its end; its output is the error when it fails.
 pub fn run(command: &mut Command) -> anyhow::Result<Output> {
     let output = command.output()?;
