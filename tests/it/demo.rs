@@ -31,7 +31,7 @@ fn real_tables_all_arrive() -> anyhow::Result<()> {
     for (table, rows, _) in REAL {
         let found = results.iter().find(|result| result["table"] == table).with_context(|| said.clone())?;
         assert_eq!((&found["schema"], &found["state"]), (&"real".into(), &"DONE".into()), "{found}");
-        let rows = serde_json::Value::from(rows.to_string());
+        let rows = Value::from(rows.to_string());
         assert_eq!((&found["sourceRows"], &found["targetRows"]), (&rows, &rows), "{found}");
         assert!(found["deltaVersion"].is_string() && found["reasons"].is_null(), "{found}");
     }

@@ -39,9 +39,9 @@ pub const GLOBAL: &str = "Global options";
 
 const EXAMPLES: &str = "\
 Examples:
-  mms demo                                  watch tables arrive, all on this machine
-  mms up                                    the suite on ports 7401 to 7404
-  mms migrate -f azure-databricks.yaml      your own workspace, against a running suite
+  mms demo                              watch tables arrive, all on this machine
+  mms up                                the suite on ports 7401 to 7404
+  mms migrate -f azure-databricks.yaml  your own workspace, by a running suite
   mms job list my-source --json | jq .name
 
 Exit codes: 0 all went, 1 something failed, 64 the command line is wrong, 130 interrupted.";

@@ -156,7 +156,7 @@ impl Job {
             Action::List { source } => {
                 let parent = names::source(&source);
                 let jobs = open::jobs(&clients, &parent, View::Basic).await?;
-                show(&jobs, &self.talk.remote, json);
+                show(&jobs, &parent, &self.talk.remote, json);
                 return Ok(true);
             }
             Action::Get(named) => {
@@ -225,7 +225,7 @@ impl Job {
                 return Ok(true);
             }
         };
-        show(&one.into_iter().collect::<Vec<_>>(), &self.talk.remote, json);
+        show(&one.into_iter().collect::<Vec<_>>(), "", &self.talk.remote, json);
         Ok(true)
     }
 }
@@ -245,7 +245,7 @@ async fn follow(clients: &Clients, remote: &Remote, name: &str, json: bool) -> a
     let job = job.await?;
     progress.end();
     if !json {
-        show(std::slice::from_ref(&job), remote, false);
+        show(std::slice::from_ref(&job), "", remote, false);
     }
     Ok(job.state() == JobState::Done)
 }
@@ -267,7 +267,8 @@ async fn findings(clients: &Clients, job: &str, remote: &Remote, json: bool) -> 
     Ok(())
 }
 
-fn show(jobs: &[pb::Job], remote: &Remote, json: bool) {
+/// Jobs by their names within what was asked for.
+fn show(jobs: &[pb::Job], within: &str, remote: &Remote, json: bool) {
     if json {
         return jobs.iter().for_each(output::json);
     }
@@ -276,7 +277,7 @@ fn show(jobs: &[pb::Job], remote: &Remote, json: bool) {
         jobs.iter().map(|job| {
             let counts = job.progress.unwrap_or_default();
             [
-                names::short(&job.name),
+                names::within(&job.name, within),
                 output::word(job.state().as_str_name(), "JOB_STATE_"),
                 format!("{}/{}", counts.tables_done, counts.tables_total),
                 counts.tables_blocked.to_string(),

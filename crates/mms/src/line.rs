@@ -108,7 +108,8 @@ impl Line<'_> {
             ScanState::Done | ScanState::Partial => Ok(scan),
             state => {
                 let state = output::word(state.as_str_name(), "SCAN_STATE_");
-                bail!("the scan {short} ended {state}: {}", scan.error)
+                let list = self.remote.command(&format!("schema list {}", names::short(self.source)));
+                bail!("the scan {short} ended {state}: {}\n  see what there is: {list}", scan.error)
             }
         }
     }

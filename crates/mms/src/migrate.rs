@@ -6,6 +6,7 @@ use anyhow::bail;
 use clap::Args;
 use mms_proto::scheduler::v1::{Job, JobState, ReviewState};
 use mms_proto::types::v1::SourceTable;
+use tracing::Instrument;
 
 use crate::command::Talk;
 use crate::interrupt::RunsOn;
@@ -21,15 +22,15 @@ Examples:
   mms migrate -f azure-databricks.yaml
   mms migrate -f azure-databricks.yaml --schema sales --schema hr
   mms migrate -f azure-databricks.yaml --table sales.orders
-  mms migrate -f azure-databricks.yaml --review      plan only; approve it with mms job approve
+  mms migrate -f azure-databricks.yaml --review      plan only
 
-Run it again at any time: a job of the same tables that has not ended is taken up, and tables that have not changed are left
-alone. Ctrl-C ends the command; the job runs on.
+Run it again at any time: a job of the same tables that has not ended is taken up, and tables that have not changed are left \
+alone. Ctrl-C ends the command; the job runs on. A plan that was only made waits for mms job approve.
 
-Exit code 0 only if every table is at the target, but for those of kinds that cannot be moved, which are skipped; a table or schema that could not be read counts as failed. With --json
-each is one line of JSON, as in mms demo.
+Exit code 0 only if every table is at the target, but for those of kinds that cannot be moved, which are skipped; a table or schema \
+that could not be read counts as failed. With --json each is one line of JSON, as in mms demo.
 
-The file is the CreateDataSourceRequest; its dataSourceId is required, so that a second run finds the same source. What differs from
+The file is the CreateDataSourceRequest; its dataSourceId is required, so that a second run finds the same source. What differs from \
 the one that is there is told, then changed; secrets that stand in the file are sent again.")]
 pub struct Migrate {
     /// The data source, YAML or JSON; `-` is stdin. One that exists under its id is changed to what the file says.
@@ -52,7 +53,9 @@ impl Migrate {
     /// Runs it; true when every table went, or was planned without a blocker.
     pub async fn run(self) -> anyhow::Result<bool> {
         let runs_on = RunsOn::default();
-        runs_on.or_interrupted(Box::pin(self.migrate(&runs_on))).await
+        // All that it calls is one trace.
+        let span = tracing::info_span!("migrate", otel.name = "mms migrate");
+        runs_on.or_interrupted(Box::pin(self.migrate(&runs_on).instrument(span))).await
     }
 
     async fn migrate(&self, runs_on: &RunsOn) -> anyhow::Result<bool> {

@@ -25,6 +25,12 @@ pub fn short(name: &str) -> String {
     }
 }
 
+/// A name relative to what was asked for: `t1` within the job, `j1` within its source; short where it is elsewhere.
+pub fn within(name: &str, parent: &str) -> String {
+    let rest = name.strip_prefix(parent).and_then(|rest| rest.strip_prefix('/')).and_then(|rest| rest.split_once('/'));
+    rest.map_or_else(|| short(name), |(_, id)| id.to_owned())
+}
+
 /// A table by the source's own names: `tpch.lineitem`.
 pub fn table(name: &str) -> String {
     match TableName::parse(name) {
@@ -139,6 +145,9 @@ mod tests {
     fn names_are_short_for_people_and_whole_for_services() {
         assert_eq!(short("dataSources/sales/jobs/j1"), "sales/j1");
         assert_eq!(short("dataSources/sales/jobs/j1/tasks/t1"), "sales/j1/t1");
+        assert_eq!(within("dataSources/sales/jobs/j1", "dataSources/sales"), "j1");
+        assert_eq!(within("dataSources/sales/jobs/j1/tasks/t1", "dataSources/sales/jobs/j1"), "t1");
+        assert_eq!(within("dataSources/sales/jobs/j1", "dataSources/-"), "sales/j1");
         assert_eq!(task("sales/j1/t1"), "dataSources/sales/jobs/j1/tasks/t1");
         assert_eq!(scan("sales/s1"), "dataSources/sales/scans/s1");
         assert_eq!(task("dataSources/sales/jobs/j1/tasks/t1"), "dataSources/sales/jobs/j1/tasks/t1");

@@ -44,15 +44,18 @@ pub fn list(results: &[TableResult], job: &str, remote: &Remote, json: bool) -> 
         }
         return Ok(());
     }
+    if results.is_empty() {
+        return Ok(());
+    }
     output::table(
-        ["table", "state", "partitions", "rows read", "rows in target", "seconds"],
+        ["table", "state", "rows in target", "rows read", "partitions", "seconds"],
         results.iter().map(|result| {
             [
                 result.name(),
                 result.state.to_string(),
-                output::count_or_dash(result.partitions),
-                output::count(result.rows_read),
                 output::count_or_dash(result.target_rows),
+                output::count(result.rows_read),
+                output::count_or_dash(result.partitions),
                 result.seconds.map_or_else(|| "-".into(), |seconds| format!("{seconds:.1}")),
             ]
         }),
@@ -113,7 +116,10 @@ fn next(results: &[TableResult], job: &Job, remote: &Remote) -> Option<String> {
     let command = |words: &str| remote.command(&format!("job {words} {short}"));
     match job.state() {
         JobState::Stopped | JobState::Paused => Some(format!("go on with it: {}", command("start"))),
-        JobState::Failed if results.is_empty() => None,
+        JobState::Failed if results.is_empty() => {
+            let source = short.split('/').next().unwrap_or_default();
+            Some(format!("see what there is: {}", remote.command(&format!("table list {source}"))))
+        }
         JobState::Failed => Some(format!("mend what is named above, then: {}", command("retry"))),
         JobState::Done if is_good(results, job) => {
             Some("run it again at any time; tables that have not changed are left alone".into())

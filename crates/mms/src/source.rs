@@ -201,7 +201,7 @@ fn show(sources: &[DataSource], json: bool) {
             let target = source.max_compute.clone().unwrap_or_default();
             let checked = source.last_check.as_ref().map(|check| check.state().as_str_name());
             [
-                source.name.clone(),
+                names::short(&source.name),
                 output::word(source.state().as_str_name(), "DATA_SOURCE_STATE_"),
                 databricks.catalog,
                 target.default_project,
@@ -211,6 +211,6 @@ fn show(sources: &[DataSource], json: bool) {
         }),
     );
     for source in sources.iter().filter(|source| !source.state_message.is_empty()) {
-        output::line(&format!("{}: {}", source.name, source.state_message));
+        output::text(&format!("\n{}\n  {}", names::short(&source.name), source.state_message));
     }
 }

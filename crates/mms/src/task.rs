@@ -58,16 +58,17 @@ impl Task {
     /// Runs it.
     pub async fn run(self) -> anyhow::Result<bool> {
         let (clients, json) = (self.talk.remote.connect()?, self.talk.json);
-        let mut client = clients.jobs.clone();
+        let (mut client, mut within) = (clients.jobs.clone(), String::new());
         let tasks = match self.action {
             Action::List { job } => {
                 let parent = names::job(&clients, &job).await?;
-                let mut request = ListTasksRequest { parent, page_size: 500, ..Default::default() };
+                let mut request = ListTasksRequest { parent: parent.clone(), page_size: 500, ..Default::default() };
                 let tasks = page::all(async |page_token| {
                     request.page_token = page_token;
                     let page = client.list_tasks(request.clone()).await?.into_inner();
                     Ok::<_, Status>((page.tasks, page.next_page_token))
                 });
+                within = parent;
                 tasks.await?
             }
             Action::Get(Named { task: name }) => {
@@ -89,7 +90,7 @@ impl Task {
                 })
                 .await?;
                 if !json {
-                    show(std::slice::from_ref(&task), &self.talk.remote, false);
+                    show(std::slice::from_ref(&task), "", &self.talk.remote, false);
                 }
                 return Ok(task.state() == TaskState::Done);
             }
@@ -111,7 +112,7 @@ impl Task {
                 return Ok(true);
             }
         };
-        show(&tasks, &self.talk.remote, json);
+        show(&tasks, &within, &self.talk.remote, json);
         Ok(true)
     }
 }
@@ -122,7 +123,8 @@ fn log_text(log: &pb::TaskLog) -> String {
     format!("{} {level} attempt {} {state}: {}", output::time(log.time.as_ref()), log.attempt, log.message)
 }
 
-fn show(tasks: &[pb::Task], remote: &Remote, json: bool) {
+/// Tasks by their names within what was asked for.
+fn show(tasks: &[pb::Task], within: &str, remote: &Remote, json: bool) {
     if json {
         return tasks.iter().for_each(output::json);
     }
@@ -130,7 +132,7 @@ fn show(tasks: &[pb::Task], remote: &Remote, json: bool) {
         ["task", "table", "state", "attempt", "units", "rows", "worker"],
         tasks.iter().map(|task| {
             [
-                names::short(&task.name),
+                names::within(&task.name, within),
                 names::table(&task.table),
                 output::word(task.state().as_str_name(), "TASK_STATE_"),
                 task.attempt.to_string(),

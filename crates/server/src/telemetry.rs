@@ -4,6 +4,7 @@
 //! What is logged does not decide what is traced: each has its own filter, so a trace is whole at every log level.
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::sync::OnceLock;
 
@@ -93,7 +94,10 @@ pub fn init(config: &TelemetryConfig, service: &'static str, version: &str) -> R
     let traces = tracing_opentelemetry::layer().with_tracer(provider.tracer("mms")).with_filter(filter_fn(is_traced));
     let lines = tracing_subscriber::fmt::layer().with_writer(|| Lines);
     let lines = match config.format {
-        LogFormat::Human => lines.with_ansi(is_coloured()).boxed(),
+        LogFormat::Human => {
+            let terminal = io::IsTerminal::is_terminal(&io::stderr());
+            lines.with_ansi(is_coloured(terminal, std::env::var_os("NO_COLOR").as_deref())).boxed()
+        }
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed(),
     };
     let filter = EnvFilter::try_new(&config.filter)?;
@@ -118,8 +122,8 @@ impl Drop for Telemetry {
 }
 
 /// On a terminal, unless NO_COLOR says otherwise (no-color.org: any value but an empty one).
-fn is_coloured() -> bool {
-    io::IsTerminal::is_terminal(&io::stderr()) && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+fn is_coloured(terminal: bool, no_color: Option<&OsStr>) -> bool {
+    terminal && no_color.is_none_or(OsStr::is_empty)
 }
 
 fn log_level(level: LevelFilter) -> log::LevelFilter {
@@ -141,6 +145,22 @@ fn is_traced(metadata: &Metadata<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn colours_are_for_terminals_whose_owner_wants_them() {
+        let no_color = |value: &'static str| Some(OsStr::new(value));
+        assert!(is_coloured(true, None) && is_coloured(true, no_color("")));
+        assert!(!is_coloured(true, no_color("1")) && !is_coloured(false, None));
+    }
+
+    #[test]
+    fn libraries_only_warn_unless_a_filter_says_otherwise() {
+        let filter = crate::config::usual_filter("info");
+        let filter: tracing_subscriber::filter::Targets = filter.parse().unwrap();
+        assert!(filter.would_enable("mms_scheduler::job", &Level::INFO));
+        assert!(!filter.would_enable("h2::codec", &Level::INFO) && filter.would_enable("h2::codec", &Level::WARN));
+        assert!(!filter.would_enable("delta_kernel::log", &Level::ERROR));
+    }
 
     #[test]
     fn a_line_is_masked_and_stays_a_line() {

@@ -94,9 +94,9 @@ fn of_a_data_source() {
     // 8: a scope that keeps no table; 9: a table that no scan found.
     let file = hour.file("odds", "/databricks/catalog", json!(ends.told("/workspace/catalog")));
     let told = said(&hour.mms.run(&["migrate", "-f", &file, "--schema", "none"]));
-    all_of(&told, &["none"]);
+    all_of(&told, &["it has no schema none, or its lists leave it out", "\n  see what there is: mms schema list odds"]);
     let told = said(&hour.mms.run(&["migrate", "-f", &file, "--table", "odd.nine"]));
-    all_of(&told, &["odd.nine"]);
+    all_of(&told, &["the job names odd.nine", "scan the source, or mend the names", "mms table list odds"]);
     let told = hour.mms.refused(&["table", "get", "odd.nine"]);
     all_of(&told, &["there is no table \"odd.nine\"", "mms table list"]);
 

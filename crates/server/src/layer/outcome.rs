@@ -52,13 +52,14 @@ impl Outcome {
                 tracing::warn!(left_out, "lines of refused calls were left out");
             }
         }
-        let (path, code) = (&*self.path, format!("{code:?}"));
+        // Not as `message`: that is the event's own, and would be lost.
+        let (path, code, error) = (&*self.path, format!("{code:?}"), message);
         // The level of an event is fixed where it stands.
         match level {
-            Level::ERROR => tracing::error!(path, code, message, millis, "call failed"),
-            Level::WARN => tracing::warn!(path, code, message, millis, "call failed"),
-            Level::INFO => tracing::info!(path, code, message, millis, "call refused"),
-            _ => tracing::debug!(path, code, message, millis, "call ended"),
+            Level::ERROR => tracing::error!(path, code, error, millis, "call failed"),
+            Level::WARN => tracing::warn!(path, code, error, millis, "call failed"),
+            Level::INFO => tracing::info!(path, code, error, millis, "call refused"),
+            _ => tracing::debug!(path, code, error, millis, "call ended"),
         }
     }
 }
