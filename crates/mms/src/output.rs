@@ -86,6 +86,9 @@ pub fn of_status(status: &tonic::Status, remote: &Remote) -> String {
     let error = ApiError::from_status(status);
     let mut text = match error.reason {
         // Not a service of ours, or nobody at all.
+        ErrorReason::Unspecified if error.message.is_empty() && error.code == tonic::Code::Unimplemented => {
+            format!("{:?}: there is no such call", error.code)
+        }
         ErrorReason::Unspecified => format!("{:?}: {}", error.code, error.message),
         reason => format!("{}: {}", reason_text(reason), error.message),
     };

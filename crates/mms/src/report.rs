@@ -9,7 +9,7 @@ use mms_proto::scheduler::v1::{Job, JobState};
 use crate::advice;
 use crate::client::Remote;
 use crate::outcome::Outcome;
-use crate::result::{TableResult, Why};
+use crate::result::{Line, TableResult, Why};
 use crate::{names, output};
 
 /// Tells what came of a job's tables, and what to do next. True when everything is at the target that can be moved.
@@ -40,7 +40,7 @@ fn is_good(results: &[TableResult], job: &Job) -> bool {
 pub fn list(results: &[TableResult], job: &str, remote: &Remote, json: bool) -> anyhow::Result<()> {
     if json {
         for result in results {
-            output::line(&serde_json::to_string(result)?);
+            output::line(&serde_json::to_string(&Line::of(result))?);
         }
         return Ok(());
     }

@@ -62,6 +62,40 @@ pub struct TableResult {
     pub target: TargetTable,
 }
 
+/// A result as a line of JSON. Programs that were written before its fields were spelled as the contracts spell theirs read the last
+/// three, which say the same; they stay until 0.1.0.
+#[derive(Debug, Serialize)]
+pub struct Line<'a> {
+    #[serde(flatten)]
+    result: &'a TableResult,
+    /// Of `sourceRows`, as a number.
+    #[serde(rename = "source_rows", skip_serializing_if = "Option::is_none")]
+    earlier_source_rows: Option<i64>,
+    /// Of `targetRows`, as a number.
+    #[serde(rename = "target_rows", skip_serializing_if = "Option::is_none")]
+    earlier_target_rows: Option<i64>,
+    /// Of `reasons`, as one text.
+    #[serde(rename = "error", skip_serializing_if = "String::is_empty")]
+    earlier_error: String,
+}
+
+impl<'a> Line<'a> {
+    /// The line of a result.
+    pub fn of(result: &'a TableResult) -> Self {
+        let text = |why: &Why| {
+            let head = [&why.reason, &why.column].map(String::as_str).join(" ");
+            let parts = [head.trim(), &why.message, &why.remedy];
+            parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
+        };
+        Self {
+            result,
+            earlier_source_rows: result.source_rows,
+            earlier_target_rows: result.target_rows,
+            earlier_error: result.reasons.iter().map(text).collect::<Vec<_>>().join("; "),
+        }
+    }
+}
+
 /// One reason why a table did not go.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -271,9 +305,12 @@ mod tests {
             ..of_job("v")
         };
         assert!(TableResult::of(&view).reasons[0].message.contains("VIEW"));
-        let json = serde_json::to_value(&shown).unwrap();
+        let json = serde_json::to_value(Line::of(&shown)).unwrap();
         let expected = serde_json::json!({
-            "schema": "a", "table": "t", "state": "UNCHANGED", "sourceRows": "7", "targetRows": "7"});
-        assert_eq!(json, expected, "numbers as the contracts write theirs");
+            "schema": "a", "table": "t", "state": "UNCHANGED", "sourceRows": "7", "targetRows": "7",
+            "source_rows": 7, "target_rows": 7});
+        assert_eq!(json, expected, "numbers as the contracts write theirs, and as they were written before");
+        let skipped = serde_json::to_value(Line::of(&TableResult::of(&view))).unwrap();
+        assert_eq!(skipped["error"], "KIND_UNSUPPORTED: the table is a VIEW", "{skipped}");
     }
 }

@@ -7,6 +7,8 @@ use std::process::Output;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 
 use crate::support::{Client, Running, name, run, sandbox, source, start, table_of};
 
@@ -178,6 +180,21 @@ fn of_a_certificate() {
     // 19: no authority at all.
     let told = said(&run(&["source", "list", "--registry", &strange]));
     all_of(&told, &["ca_file", "is needed for https://"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_versions() {
+    // 20: a suite that does not have the method that this command calls. Of ours that is one that is older or newer.
+    let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}", incoming.local_addr().unwrap());
+    let (_reporter, health) = tonic_health::server::health_reporter();
+    tokio::spawn(Server::builder().add_service(health).serve_with_incoming(incoming));
+    let told = said(&run(&["job", "list", "--scheduler", &url]));
+    all_of(
+        &told,
+        &["Unimplemented: there is no such call", "\n  help: this command and the suite are of different versions"],
+    );
+    all_of(&told, &["mms --version"]);
 }
 
 /// The URL of somebody who shows this certificate to all who come.
