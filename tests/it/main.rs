@@ -13,6 +13,7 @@ mod deploy;
 mod drain_worker;
 mod hostile;
 mod hostile_attacks;
+mod java_sdk;
 mod kills;
 mod line;
 mod lineage;
