@@ -86,7 +86,7 @@ fn cell(array: &dyn Array, row: usize) -> anyhow::Result<Value> {
         DataType::Float64 => json!(format!("{:016x}", array.as_primitive::<Float64Type>().value(row).to_bits())),
         DataType::Decimal128(..) => {
             let text = array.as_primitive::<Decimal128Type>().value_as_string(row);
-            json!(if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text })
+            json!(if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text.as_str() })
         }
         DataType::Binary => {
             json!(array.as_binary::<i32>().value(row).iter().map(|byte| format!("{byte:02x}")).collect::<String>())

@@ -52,14 +52,13 @@ async fn a_table_says_where_it_is_and_what_its_partitions_are_called() {
     client.sql("CREATE SCHEMA s;").await.expect("made");
     client.sql("CREATE TABLE s.t (a BIGINT) PARTITIONED BY (p STRING, n BIGINT);").await.expect("made");
     client.sql("ALTER TABLE s.t ADD PARTITION (p='a+&b', n='1');").await.expect("made");
-    let ask = async |params: &[(&str, &str)]| {
-        let params = [&[("curr_schema", "s")][..], params].concat();
-        client.call(Method::GET, "/projects/demo/tables/t", &params, vec![]).await
-    };
-    let table = ask(&[]).await.ok().text();
+    let path = "/projects/demo/tables/t";
+    let table = client.call(Method::GET, path, &[("curr_schema", "s")], vec![]).await.ok().text();
     assert!(table.contains("<Project>demo</Project><SchemaName>s</SchemaName>"), "{table}");
-    let names = ask(&[("partitions", ""), ("name", "")]).await.ok().text();
+    let asked = [("curr_schema", "s"), ("name", ""), ("partitions", "")];
+    let names = client.call(Method::GET, path, &asked, vec![]).await.ok().text();
     assert!(names.contains("<Partition><Name>p=a+&amp;b/n=1</Name></Partition>"), "{names}");
-    assert_eq!(ask(&[("name", "")]).await.refusal().1, "InvalidArgument");
+    let without = client.call(Method::GET, path, &asked[..2], vec![]).await;
+    assert_eq!(without.refusal().1, "InvalidArgument", "of a table there is no such question");
     project.shutdown().await;
 }
