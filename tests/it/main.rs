@@ -15,6 +15,7 @@ mod drain_worker;
 mod go_client;
 mod hostile;
 mod hostile_attacks;
+mod java_sdk;
 mod kills;
 mod line;
 mod lineage;

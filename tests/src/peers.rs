@@ -40,6 +40,16 @@ pub fn go() -> Option<PathBuf> {
     find("go", "go/bin/protoc-gen-go").map(|_| root().join(".peers/go"))
 }
 
+/// A Java program of the interop folder, run from its source beside the official MaxCompute SDK.
+pub fn java(source: &str) -> Option<Command> {
+    let libraries = find("java", "java")?;
+    let mut command = Command::new("java");
+    // It runs for seconds: the second compiler and parallel collectors would cost more than they gain. Arrow needs java.nio.
+    command.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "--add-opens=java.base/java.nio=ALL-UNNAMED"]);
+    command.arg("-cp").arg(libraries.join("*")).arg(script(source));
+    Some(command)
+}
+
 /// Runs a command to its end; its output is the error when it fails.
 pub fn run(command: &mut Command) -> anyhow::Result<Output> {
     let output = command.output()?;

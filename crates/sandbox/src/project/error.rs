@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
+use serde_json::json;
 
 /// Why a project could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -110,14 +111,22 @@ impl ApiError {
         Self::new(500, "InternalServerError", message)
     }
 
-    /// The XML answer. All four elements are always there: clients fall back to guessing without them.
-    pub fn response(&self, request_id: &str) -> Response {
+    /// The service endpoint's answer, in XML. All four elements are always there: clients fall back to guessing without them.
+    pub fn of_service(&self, request_id: &str) -> Response {
         let body = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{}</Code><Message>{}</Message><RequestId>{request_id}</RequestId><HostId>sandbox</HostId></Error>",
             self.code,
             xml(&self.message)
         );
         (self.status, [(header::CONTENT_TYPE, "application/xml")], Body::from(body)).into_response()
+    }
+
+    /// The tunnel's answer, in JSON: the Java SDK finds no code in anything else.
+    pub fn of_tunnel(&self, request_id: &str) -> Response {
+        let body = json!({
+            "Code": self.code, "Message": self.message, "RequestId": request_id, "HostId": "sandbox",
+        });
+        (self.status, [(header::CONTENT_TYPE, "application/json")], Body::from(body.to_string())).into_response()
     }
 }
 

@@ -93,11 +93,11 @@ pub fn parse_quoted(text: &str) -> ApiResult<Vec<(String, String)>> {
     Ok(pairs)
 }
 
-/// A key as text for messages: `k=v,k=v`.
+/// A key as text, for messages and lists of names: `k=v/k=v`.
 pub fn key_text(meta: &TableMeta, key: &PartKey) -> String {
     let pairs: Vec<String> =
         meta.partition_columns.iter().zip(key).map(|(column, value)| format!("{}={value}", column.name)).collect();
-    pairs.join(",")
+    pairs.join("/")
 }
 
 #[cfg(test)]

@@ -52,6 +52,11 @@ fn decode(text: &str) -> ApiResult<String> {
         .map_err(|_| ApiError::invalid(format!("`{text}` is not percent-encoded UTF-8")))
 }
 
+/// What a path names below the service endpoint; None if it is of the tunnel.
+pub fn below_service(parts: &Parts) -> Option<&str> {
+    parts.uri.path().strip_prefix("/api/")
+}
+
 impl Target {
     /// Decodes the request line.
     ///
@@ -59,7 +64,7 @@ impl Target {
     /// The path is not percent-encoded UTF-8.
     pub fn parse(parts: &Parts) -> ApiResult<Self> {
         let raw = parts.uri.path();
-        let below = raw.strip_prefix("/api/");
+        let below = below_service(parts);
         let relative = below.unwrap_or_else(|| raw.trim_start_matches('/'));
         let segments = relative.split('/').filter(|s| !s.is_empty()).map(decode).collect::<ApiResult<_>>()?;
         let query = parts.uri.query().unwrap_or_default().as_bytes();

@@ -114,8 +114,9 @@ fn service(state: &State, method: &Method, target: &Target, path: &[&str], body:
         }
         ("GET", ["tables"]) => whole(rest::tables::list(state, schema.unwrap_or(DEFAULT_SCHEMA), params)?),
         ("GET", ["tables", name]) => {
-            let found = state.catalog.table(schema.unwrap_or(DEFAULT_SCHEMA), name)?;
-            table(&found, params).map(Reply::Whole)
+            let schema = schema.unwrap_or(DEFAULT_SCHEMA);
+            let found = state.catalog.table(schema, name)?;
+            table(&found, &state.name, schema, params).map(Reply::Whole)
         }
         ("POST", ["instances"]) => whole(rest::instances::create(state, schema, body)?),
         ("GET", ["instances", id]) => {
@@ -131,8 +132,9 @@ fn service(state: &State, method: &Method, target: &Target, path: &[&str], body:
     }
 }
 
-fn table(table: &Table, params: &Params) -> ApiResult<Response> {
-    let known = |name: &str| TABLE_PARAMS.contains(&name) || name.starts_with("x-");
+fn table(table: &Table, project: &str, schema: &str, params: &Params) -> ApiResult<Response> {
+    let names = params.has("partitions") && params.get("name") == Some("");
+    let known = |name: &str| TABLE_PARAMS.contains(&name) || (names && name == "name") || name.starts_with("x-");
     if let Some((name, _)) = params.0.iter().find(|(name, _)| !known(name)) {
         return Err(ApiError::invalid(format!("this project does not know what `{name}` asks of a table")));
     }
@@ -142,7 +144,7 @@ fn table(table: &Table, params: &Params) -> ApiResult<Response> {
     if params.has("partition") {
         return rest::tables::partition(table, params.need("partition")?);
     }
-    Ok(rest::tables::get(table, params.has("extended")))
+    Ok(rest::tables::get(table, project, schema, params.has("extended")))
 }
 
 fn read(state: &State, source: &Source, params: &Params, accept: &str) -> ApiResult<Reply> {

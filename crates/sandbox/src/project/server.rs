@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::auth::Signed;
 use super::error::{ApiError, ApiResult};
-use super::request::Target;
+use super::request::{Target, below_service};
 use super::rest;
 use super::routes::{Reply, Tunnelled, route, within_project};
 use super::state::State;
@@ -35,6 +35,7 @@ pub async fn serve(state: Arc<State>, request: Request<Body>) -> Response {
     let request_id = uuid::Uuid::new_v4().simple().to_string().to_uppercase();
     let (parts, body) = request.into_parts();
     let line = format!("{} {}", parts.method, parts.uri);
+    let service = below_service(&parts).is_some();
     let stop = state.stop.clone();
     let answered = tokio::select! {
         biased;
@@ -45,7 +46,7 @@ pub async fn serve(state: Arc<State>, request: Request<Body>) -> Response {
         Ok(response) => response,
         Err(error) => {
             tracing::debug!(request = line, code = error.code, message = error.message, "refused");
-            error.response(&request_id)
+            if service { error.of_service(&request_id) } else { error.of_tunnel(&request_id) }
         }
     };
     if let Ok(value) = HeaderValue::from_str(&request_id) {

@@ -106,15 +106,22 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.text()))
     }
 
-    /// The code of a refusal, with its status; all four elements must be there.
+    /// The code of a refusal, with its status; all four elements must be there, of the tunnel in JSON and else in XML.
     pub fn refusal(&self) -> (u16, String) {
         let text = self.text();
+        let json = serde_json::from_str::<serde_json::Value>(&text).ok();
         for element in ["Message", "RequestId", "HostId"] {
-            assert!(text.contains(&format!("<{element}>")), "{text}");
+            match &json {
+                Some(json) => assert!(json[element].is_string(), "{text}"),
+                None => assert!(text.contains(&format!("<{element}>")), "{text}"),
+            }
         }
         assert!(self.request_id.is_some());
-        let code = text.split("<Code>").nth(1).and_then(|t| t.split("</Code>").next()).expect("a code");
-        (self.status.as_u16(), code.to_owned())
+        let code = match &json {
+            Some(json) => json["Code"].as_str(),
+            None => text.split("<Code>").nth(1).and_then(|t| t.split("</Code>").next()),
+        };
+        (self.status.as_u16(), code.expect("a code").to_owned())
     }
 
     pub fn ok(self) -> Self {

@@ -1,10 +1,12 @@
 //! Tables and partitions as the service endpoint shows them.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::super::error::{ApiError, ApiResult, xml};
-use super::super::partition::{PartKey, key_of, parse_quoted};
+use super::super::partition::{PartKey, key_of, key_text, parse_quoted};
 use super::super::request::Params;
 use super::super::schema::{Column, TableMeta};
 use super::super::state::State;
@@ -59,8 +61,9 @@ fn reserved(meta: &TableMeta) -> Value {
     Value::Object(reserved)
 }
 
-/// `GET /projects/P/tables/T`, with `?extended` too.
-pub fn get(table: &Table, extended: bool) -> Response {
+/// `GET /projects/P/tables/T`, with `?extended` too. It says of which project and schema the table is: the Java SDK asks on
+/// with these.
+pub fn get(table: &Table, project: &str, schema_name: &str, extended: bool) -> Response {
     let meta = table.meta();
     let parts = table.all();
     let modified = last_modified(table, &meta);
@@ -92,8 +95,10 @@ pub fn get(table: &Table, extended: bool) -> Response {
         fields.insert("Reserved".to_owned(), Value::String(reserved(&meta).to_string()));
     }
     let body = format!(
-        "<Table><Name>{}</Name><TableId>{}</TableId><Schema format=\"Json\">{}</Schema><Comment>{}</Comment><Owner>{OWNER}</Owner><TableLabel/><CreationTime>{}</CreationTime><LastModifiedTime>{}</LastModifiedTime><Type>MANAGED_TABLE</Type></Table>",
+        "<Table><Name>{}</Name><Project>{}</Project><SchemaName>{}</SchemaName><TableId>{}</TableId><Schema format=\"Json\">{}</Schema><Comment>{}</Comment><Owner>{OWNER}</Owner><TableLabel/><CreationTime>{}</CreationTime><LastModifiedTime>{}</LastModifiedTime><Type>MANAGED_TABLE</Type></Table>",
         xml(&meta.name),
+        xml(project),
+        xml(&schema_name.to_ascii_lowercase()),
         meta.id,
         cdata(&schema),
         xml(meta.comment.as_deref().unwrap_or_default()),
@@ -105,6 +110,13 @@ pub fn get(table: &Table, extended: bool) -> Response {
 
 fn key_name(key: &PartKey) -> String {
     key.join("\u{1f}")
+}
+
+/// The answer to `?partitions&name`: nothing but names, all at once, since who asks so follows no marker.
+fn partition_names(meta: &TableMeta, parts: &[(PartKey, Arc<Part>)]) -> Response {
+    let item = |key: &PartKey| format!("<Partition><Name>{}</Name></Partition>", xml(&key_text(meta, key)));
+    let items: String = parts.iter().map(|(key, _)| item(key)).collect();
+    xml_answer(&format!("<Partitions><Marker/><MaxItems>{}</MaxItems>{items}</Partitions>", parts.len()))
 }
 
 /// `GET /projects/P/tables/T?partitions`. A marker is opaque: hex of the last key.
@@ -121,6 +133,9 @@ pub fn partitions(table: &Table, params: &Params) -> ApiResult<Response> {
         })
     };
     let parts: Vec<_> = table.all().into_iter().filter(|(key, _)| matches(key)).collect();
+    if params.has("name") {
+        return Ok(partition_names(&meta, &parts));
+    }
     let (page, marker) = page(parts, params, |(key, _)| hex::encode(key_name(key)))?;
     let items: String = page
         .iter()
