@@ -112,6 +112,8 @@ pub struct Context<C> {
     channels: Channels,
     /// What the service counts.
     pub metrics: Metrics,
+    /// Who may do what, as the tokens are now.
+    pub rights: Arc<Rights>,
 }
 
 impl<C> Context<C> {
@@ -267,6 +269,7 @@ impl BoundServer {
             health: health.clone(),
             channels: channels.clone(),
             metrics: metrics.clone(),
+            rights: Arc::clone(&self.rights),
         };
         let (certificates, suite) = (self.certificates.clone(), self.service_token.clone());
         let reload = Reload::new(&self.frame, certificates, Arc::clone(&self.rights), suite, channels);
