@@ -235,6 +235,31 @@ const PROVOKED: &[(&str, &str, &[&str])] = &[
         &["ERROR_REASON_TARGET_NEWER", "DECISION_REASON_TARGET_NEWER", "ERROR_REASON_TABLES_BLOCKED"],
     ),
     (
+        "services/scheduler/src/window_tests.rs",
+        "nothing_is_leased_outside_and_the_job_says_until_when",
+        &["ERROR_REASON_OUTSIDE_WINDOWS"],
+    ),
+    (
+        "services/scheduler/src/window_tests.rs",
+        "a_unit_that_fits_into_no_window_is_a_finding",
+        &["FINDING_REASON_WINDOW_TOO_SHORT"],
+    ),
+    (
+        "services/scheduler/src/timer/run_tests.rs",
+        "a_job_that_lives_has_the_next_run_skipped_or_wait",
+        &["ERROR_REASON_OVERLAP"],
+    ),
+    (
+        "services/scheduler/src/timer/run_tests.rs",
+        "what_was_missed_runs_once_or_is_skipped_and_says_so",
+        &["ERROR_REASON_MISSED"],
+    ),
+    (
+        "services/scheduler/src/timer/run_tests.rs",
+        "a_run_whose_maker_may_no_longer_stops_its_timer",
+        &["ERROR_REASON_MAKER_RIGHTS_GONE"],
+    ),
+    (
         "services/scheduler/src/lease/lacks.rs",
         "a_job_that_nobody_can_do_says_what_is_missing",
         &["ERROR_REASON_NO_WORKER"],

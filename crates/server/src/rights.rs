@@ -43,6 +43,9 @@ pub fn caller<T>(request: &tonic::Request<T>) -> Caller {
     request.extensions().get().cloned().unwrap_or_else(nobody)
 }
 
+/// The subject of callers without a token, where they may call.
+const ANONYMOUS: &str = "anonymous";
+
 /// The rights of one process.
 #[derive(Debug)]
 pub struct Rights {
@@ -72,6 +75,15 @@ impl Rights {
         let fresh = Arc::new(self.sources.read()?);
         *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(())
+    }
+
+    /// What a subject may do now: the most that any of its tokens gives it. Unspecified if it has none: nothing.
+    pub fn role_of(&self, subject: &str) -> Role {
+        if let Some(role) = self.anonymous.filter(|_| subject == ANONYMOUS) {
+            return role;
+        }
+        let tokens = Arc::clone(&self.tokens.read().unwrap_or_else(PoisonError::into_inner));
+        tokens.role_of(subject, jiff::Timestamp::now())
     }
 
     /// Lets a caller through or says why not. `None` for methods that are open to all: health and reflection.
@@ -130,7 +142,7 @@ impl Rights {
                 }
                 _ => Err(unauthenticated("the header authorization must be \"Bearer TOKEN\"")),
             },
-            (None, Some(role)) if least != Role::Service => Ok(Caller { subject: "anonymous".into(), role }),
+            (None, Some(role)) if least != Role::Service => Ok(Caller { subject: ANONYMOUS.into(), role }),
             (None, _) => Err(unauthenticated("a token is needed: send the header authorization: Bearer TOKEN")),
         }
     }

@@ -113,6 +113,8 @@ pub struct Context<C> {
     service: &'static str,
     /// What the service counts.
     pub metrics: Metrics,
+    /// Who may do what, as the tokens are now.
+    pub rights: Arc<Rights>,
 }
 
 impl<C> Context<C> {
@@ -269,6 +271,7 @@ impl BoundServer {
             channels: channels.clone(),
             service,
             metrics: metrics.clone(),
+            rights: Arc::clone(&self.rights),
         };
         let (certificates, suite) = (self.certificates.clone(), self.service_token.clone());
         let reload = Reload::new(&self.frame, certificates, Arc::clone(&self.rights), suite, channels);

@@ -151,6 +151,14 @@ impl Tokens {
         Ok(())
     }
 
+    /// The most that a person's tokens give it now. SERVICE stands apart, and is no person's.
+    pub fn role_of(&self, subject: &str, now: Timestamp) -> Role {
+        let valid = |known: &&Known| known.expires.is_none_or(|expires| now < expires);
+        let own = self.0.iter().filter(|known| known.caller.subject == subject).filter(valid);
+        let roles = own.map(|known| known.caller.role).filter(|role| *role != Role::Service);
+        roles.max().unwrap_or(Role::Unspecified)
+    }
+
     /// The caller with this token. Every token is looked at, so the time taken tells nothing.
     pub fn find(&self, token: &str, now: Timestamp) -> Option<Caller> {
         let digest = sha256(token);

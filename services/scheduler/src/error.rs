@@ -99,6 +99,16 @@ pub enum SchedulerError {
     /// The worker must register.
     #[error("worker {0} is not registered with this instance: call RegisterWorker")]
     WorkerUnknown(String),
+    /// The scan that comes before a job did not go well.
+    #[error("{scan} ended as {state}: {error}")]
+    ScanNotDone {
+        /// The scan.
+        scan: String,
+        /// How it ended.
+        state: &'static str,
+        /// Why.
+        error: String,
+    },
     /// The contract has it, this version does not.
     #[error("{0} is not implemented yet")]
     NotYet(&'static str),
@@ -150,6 +160,9 @@ impl From<SchedulerError> for ApiError {
             E::Fenced(task) => Self::new(Code::Aborted, ErrorReason::Fenced, text).with("task", task),
             E::WorkerUnknown(worker) => {
                 Self::new(Code::FailedPrecondition, ErrorReason::WorkerUnknown, text).with("worker", worker)
+            }
+            E::ScanNotDone { scan, .. } => {
+                Self::new(Code::FailedPrecondition, ErrorReason::SourceFailed, text).with("scan", scan)
             }
             E::NotYet(feature) => Self::not_yet(feature),
             E::Invalid(violations) => Self::invalid(violations),

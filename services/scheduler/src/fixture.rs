@@ -140,7 +140,8 @@ impl Fixture {
         Self::of(units, Given { spec, limits, ..Given::default() }).await
     }
 
-    async fn of(units: usize, given: Given) -> Self {
+    /// The store with a job that is not as usual.
+    pub async fn of(units: usize, given: Given) -> Self {
         let store = Store::in_memory(schema()).expect("a store of memory");
         let fixture = Self { store, now_ms: 1_000 };
         let at = fixture.at();

@@ -57,6 +57,13 @@ keys! {
     /// That a job writes a target table.
     TableClaimKey { target: TargetKey, job: JobKey } under TargetKey;
 
+    /// A timer.
+    TimerKey { data_source: String, timer: String } under DataSourceKey;
+    /// A run of a timer.
+    RunKey { timer: TimerKey, number: u64 } under TimerKey, DataSourceKey;
+    /// When a timer runs next.
+    DueKey { next_time_ms: i64 };
+
     /// The order in which the tasks of jobs go: deadline, then priority, then age.
     LiveKey {
         deadline_ms: i64,
@@ -108,6 +115,10 @@ mod tests {
             let target = TargetKey { name };
             let unit = UnitKey { target: target.clone(), partition: job.job.clone() };
             let claim = TableClaimKey { target: target.clone(), job: job.clone() };
+            let timer = TimerKey { data_source: job.data_source.clone(), timer: job.job.clone() };
+            let run = RunKey { timer: timer.clone(), number: numbers[0].into() };
+            prop_assert!(bytes(&run).starts_with(&prefix::<RunKey>(&timer)));
+            prop_assert!(bytes(&timer).starts_with(&prefix::<TimerKey>(&source)));
             prop_assert!(bytes(&job).starts_with(&prefix::<JobKey>(&source)));
             prop_assert!(bytes(&task).starts_with(&prefix::<TaskKey>(&source)));
             prop_assert!(bytes(&table).starts_with(&prefix::<TableKey>(&job)));

@@ -30,6 +30,8 @@ mod rules;
 mod scheduler;
 mod source_uses;
 mod store;
+mod timer;
+mod window;
 
 use mms_proto::scheduler::v1::job_service_server::JobServiceServer;
 use mms_proto::scheduler::v1::lineage_service_server::LineageServiceServer;
@@ -47,7 +49,9 @@ pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
     let peers = peers::Peers::new(ctx.channel(&ctx.config.catalog)?, ctx.channel(&ctx.config.registry)?);
     let store = ctx.open_store(store::schema()).await?;
     let leases = lease::clock::Leases::new(ctx.config.lease_term());
-    let scheduler = scheduler::Scheduler::new(store, leases, peers, now_ms, fastrand::f64);
+    let rights = ctx.rights.clone();
+    let scheduler = scheduler::Scheduler::new(store, leases, peers, now_ms, fastrand::f64)
+        .with_roles(move |subject| rights.role_of(subject));
     lease::expire::adopt(&scheduler)?;
     metrics::follow(&ctx.metrics, &scheduler).await?;
     run(&ctx, "planner", plan::planner::run(scheduler.clone(), ctx.shutdown.clone()));
@@ -56,6 +60,7 @@ pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
     run(&ctx, "makers", job::followers::run(scheduler.clone(), ctx.shutdown.clone()));
     run(&ctx, "notices", report::tell::tell(scheduler.clone(), ctx.shutdown.clone()));
     run(&ctx, "uses", source_uses::hold(scheduler.clone(), ctx.shutdown.clone()));
+    run(&ctx, "timers", timer::clock::run(scheduler.clone(), ctx.shutdown.clone()));
     run(&ctx, "retention", retention::run(scheduler.clone(), ctx.shutdown.clone()));
     let api = api::Api::new(scheduler, ctx.shutdown.clone());
     let max = ctx.max_message_bytes();

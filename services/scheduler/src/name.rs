@@ -1,9 +1,11 @@
 //! From keys of the store to resource names and back. The one place that knows both.
 
-use mms_proto::name::{DataSourceName, JobName, JobTableName, ResourceId, SchemaName, SourceId, TableName, TaskName};
+use mms_proto::name::{
+    DataSourceName, JobName, JobTableName, ResourceId, RunName, SchemaName, SourceId, TableName, TaskName, TimerName,
+};
 
 use crate::error::{Result, SchedulerError};
-use crate::key::{JobKey, TableKey, TaskKey};
+use crate::key::{JobKey, RunKey, TableKey, TaskKey, TimerKey};
 
 /// Task ids are their numbers, padded so that they sort as text.
 fn task_id(number: u32) -> String {
@@ -69,6 +71,34 @@ pub fn job_table_key(name: &JobTableName) -> TableKey {
     }
 }
 
+/// The name of a timer.
+pub fn timer_name(key: &TimerKey) -> String {
+    format!("dataSources/{}/timers/{}", key.data_source, key.timer)
+}
+
+/// The key of a timer.
+pub fn timer_key(name: &TimerName) -> TimerKey {
+    TimerKey { data_source: name.parent().id().as_str().to_owned(), timer: name.id().as_str().to_owned() }
+}
+
+/// Run ids are their numbers, padded so that they sort as text for longer than anybody counts.
+fn run_id(number: u64) -> String {
+    format!("r{number:08}")
+}
+
+/// The name of a run of a timer.
+pub fn run_name(key: &RunKey) -> String {
+    format!("{}/runs/{}", timer_name(&key.timer), run_id(key.number))
+}
+
+/// The key of a run. An id that is no number of ours names nothing.
+pub fn run_key(name: &RunName) -> Result<RunKey> {
+    let id = name.id().as_str();
+    let number = id.strip_prefix('r').and_then(|digits| digits.parse().ok()).filter(|n| run_id(*n) == id);
+    let number = number.ok_or_else(|| SchedulerError::NotFound(name.to_string()))?;
+    Ok(RunKey { timer: timer_key(name.parent()), number })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +113,15 @@ mod tests {
         assert_eq!(task_name(&key), "dataSources/lake/jobs/j1/tasks/t000042");
         assert_eq!(parse_task(&task_name(&key)).unwrap(), key);
         assert!(parse_task("dataSources/lake/jobs/j1/tasks/t42").is_err());
+    }
+
+    #[test]
+    fn a_run_has_one_name() {
+        let timer = TimerKey { data_source: "lake".into(), timer: "nightly".into() };
+        let key = RunKey { timer, number: 42 };
+        assert_eq!(run_name(&key), "dataSources/lake/timers/nightly/runs/r00000042");
+        assert_eq!(run_key(&run_name(&key).parse().unwrap()).unwrap(), key);
+        assert!(run_key(&"dataSources/lake/timers/nightly/runs/r42".parse().unwrap()).is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use mms_proto::catalog::v1 as catalog;
 use mms_proto::catalog::v1::catalog_service_client::CatalogServiceClient;
 use mms_proto::catalog::v1::planning_service_client::PlanningServiceClient;
+use mms_proto::catalog::v1::scan_service_client::ScanServiceClient;
 use mms_proto::registry::v1 as registry;
 use mms_proto::registry::v1::session_service_client::SessionServiceClient;
 use mms_proto::{ApiError, ErrorReason};
@@ -17,6 +18,7 @@ use crate::error::{Result, SchedulerError};
 pub struct Peers {
     catalog: CatalogServiceClient<Client>,
     planning: PlanningServiceClient<Client>,
+    scans: ScanServiceClient<Client>,
     sessions: SessionServiceClient<Client>,
 }
 
@@ -55,6 +57,7 @@ impl Peers {
     pub fn new(catalog: Client, registry: Client) -> Self {
         Self {
             catalog: CatalogServiceClient::new(catalog.clone()).max_decoding_message_size(MESSAGE_MAX),
+            scans: ScanServiceClient::new(catalog.clone()),
             planning: PlanningServiceClient::new(catalog).max_decoding_message_size(MESSAGE_MAX),
             sessions: SessionServiceClient::new(registry),
         }
@@ -89,6 +92,27 @@ impl Peers {
         let request = catalog::ReportMigrationRequest { reports };
         self.planning.clone().report_migration(request).await.map_err(PeerError::of(CATALOG))?;
         Ok(())
+    }
+
+    /// Has the catalog scan a scope; its name. None: another scan of the source runs.
+    pub async fn request_scan(&self, source: &str, scope: catalog::Scan, id: &str) -> Result<Option<String>> {
+        let request = catalog::RequestScanRequest {
+            data_source: format!("dataSources/{source}"),
+            scan: Some(scope),
+            request_id: id.to_owned(),
+        };
+        match self.planning.clone().request_scan(request).await.map_err(PeerError::of(CATALOG)) {
+            Ok(answer) => Ok(Some(answer.into_inner().scan.unwrap_or_default().name)),
+            Err(refused) if refused.error.reason == ErrorReason::ScanRunning => Ok(None),
+            Err(refused) => Err(refused.into()),
+        }
+    }
+
+    /// A scan as it stands.
+    pub async fn scan(&self, name: &str) -> Result<catalog::Scan> {
+        let request = catalog::GetScanRequest { name: name.to_owned() };
+        let answer = self.scans.clone().get_scan(request).await.map_err(PeerError::of(CATALOG))?.into_inner();
+        Ok(answer.scan.unwrap_or_default())
     }
 
     /// Takes or prolongs a use of a data source; answers with its configuration, without secrets.

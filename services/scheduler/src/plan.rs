@@ -1,10 +1,11 @@
 //! Which tables a job takes, and what tasks they become.
 
+pub mod limits;
 mod listing;
 pub mod planner;
 pub mod scope;
 mod split;
 mod spool;
-mod table;
+pub mod table;
 pub mod tasks;
 pub mod waits;

@@ -23,6 +23,8 @@ mod target;
 mod task;
 mod task_event;
 mod task_state;
+mod timer;
+mod timer_run;
 mod verification;
 mod worker;
 
@@ -42,7 +44,7 @@ pub use manifest::{ColumnStatistics, Deletion, FileStatistics, ManifestChunk, So
 pub use notice::{Notice, Sequence};
 pub use reason::{NotTaken, Reason};
 pub use source_use::SourceUse;
-pub use spec::{Limits, SourceTable, Spec, TableOptions};
+pub use spec::{Limits, SourceTable, Spec, SpecChange, TableOptions};
 pub use table::{JobTable, TableEvent, TablePlan};
 pub use target::{Column, DeltaTable, Finding, PartitionValue, Target, TargetName, Version, partition_text};
 pub use task::{Task, TaskPlan, Unit};
@@ -50,5 +52,7 @@ pub use task_event::TaskEvent;
 #[cfg(test)]
 pub use task_state::EXPIRIES_MAX;
 pub use task_state::{Step, TaskState, backoff};
+pub use timer::{Timer, TimerEvent, Told};
+pub use timer_run::{RunEvent, TimerRun};
 pub use verification::{Check, Sample, Verification};
 pub use worker::Worker;

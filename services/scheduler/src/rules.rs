@@ -55,6 +55,8 @@ fn what_has_states_is_stored_in_one_place() {
         ("&JOB_TABLES", &["job/rollup.rs", "plan/tasks.rs", "job/change.rs"]),
         ("&INTENTS", &["commit/intent.rs", "commit/handed.rs"]),
         ("&UNITS", &["commit/claim.rs", "commit/intent.rs"]),
+        ("&TIMERS", &["timer/run.rs"]),
+        ("&TIMER_RUNS", &["timer/run.rs"]),
     ] {
         let put = format!("put({table},");
         assert_eq!(standing(&put, files), [""; 0], "{table}");

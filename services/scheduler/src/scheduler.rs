@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use mms_server::{Turn, Turns};
+use mms_proto::Role;
+use mms_server::{Caller, Turn, Turns};
 use mms_store::Store;
 use tokio_util::sync::CancellationToken;
 
@@ -27,12 +28,28 @@ pub struct Scheduler {
     turns: Turns<JobKey>,
     now_ms: fn() -> i64,
     random: fn() -> f64,
+    roles: Arc<Roles>,
 }
+
+/// What a subject may do today.
+type Roles = dyn Fn(&str) -> Role + Send + Sync;
 
 impl Scheduler {
     /// Parts that read time and chance from these functions.
     pub fn new(store: Store, leases: Leases, peers: Peers, now_ms: fn() -> i64, random: fn() -> f64) -> Self {
-        Self { store, leases: Arc::new(leases), peers, waits: Arc::default(), turns: Turns::new(1), now_ms, random }
+        let (leases, waits, turns) = (Arc::new(leases), Arc::default(), Turns::new(1));
+        Self { store, leases, peers, waits, turns, now_ms, random, roles: Arc::new(|_| Role::Unspecified) }
+    }
+
+    /// The same, with what subjects may do today; before, nobody may do anything.
+    #[must_use]
+    pub fn with_roles(self, roles: impl Fn(&str) -> Role + Send + Sync + 'static) -> Self {
+        Self { roles: Arc::new(roles), ..self }
+    }
+
+    /// A subject as a caller who calls now.
+    pub fn caller(&self, subject: &str) -> Caller {
+        Caller { subject: subject.to_owned(), role: (self.roles)(subject) }
     }
 
     /// What a commit needs from outside.

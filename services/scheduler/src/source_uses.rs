@@ -1,4 +1,4 @@
-//! Uses of data sources: held at the registry as long as a job has not come to rest, and given back then. What is to be given
+//! Uses of data sources, and what is heard with them: the source's settings, which jobs heed while they run. A use is held at the registry as long as a job has not come to rest, and given back then. What is to be given
 //! back is stored by the commit that ends the job ([`crate::job::stored`]), so that no restart forgets it. A job whose source is
 //! stopped or gone, which only force does, is stopped.
 
@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use mms_proto::ErrorReason;
+use mms_proto::registry::v1::MigrationSettings;
 use mms_store::{Read, Scope};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -15,12 +16,13 @@ use crate::job::request::Call;
 use crate::job::{calls, carry};
 use crate::key::JobKey;
 use crate::name;
+use crate::plan::limits::limits;
 use crate::record::{Job, Reason};
 use crate::scheduler::Scheduler;
 use crate::store::{JOBS, SOURCE_USES};
 
-/// How often uses are prolonged, and what failed is tried again.
-const TICK: Duration = Duration::from_secs(10);
+/// How often uses are prolonged, settings of the sources looked at, and what failed is tried again.
+const TICK: Duration = Duration::from_secs(5);
 /// Changes of the store are looked at together for so long.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -82,7 +84,10 @@ fn uses(scheduler: &Scheduler) -> Result<Vec<(JobKey, Option<Job>)>> {
 
 async fn prolong(scheduler: &Scheduler, key: &JobKey) -> Result<()> {
     let refused = match scheduler.peers.acquire(&key.data_source, &name::job_name(key)).await {
-        Ok(_) => return Ok(()),
+        Ok(used) => {
+            let settings = used.data_source.and_then(|source| source.settings).unwrap_or_default();
+            return heed(scheduler, key, settings).await;
+        }
         Err(error) => error,
     };
     if !refused.is_source_stopped() {
@@ -101,6 +106,19 @@ async fn prolong(scheduler: &Scheduler, key: &JobKey) -> Result<()> {
         Ok(_) | Err(SchedulerError::WrongState { .. } | SchedulerError::NotFound(_)) => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Looks first, as a commit waits for the disk.
+async fn heed(scheduler: &Scheduler, key: &JobKey, settings: MigrationSettings) -> Result<()> {
+    let job = scheduler.store.read(|read| read.get(&JOBS, key))?;
+    if job.is_none_or(|job| !job.scope_listed || limits(job.spec(), settings.clone()) == job.limits) {
+        return Ok(());
+    }
+    let (own, at) = (key.clone(), scheduler.moment());
+    if scheduler.store.commit(move |tx| calls::heed(tx, &at, &own, settings)).await? {
+        tracing::info!(job = name::job_name(key), "the settings of its source have changed: they hold from now on");
+    }
+    Ok(())
 }
 
 async fn give_back(scheduler: &Scheduler, key: &JobKey) -> Result<()> {

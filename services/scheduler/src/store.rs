@@ -4,8 +4,8 @@ use mms_server::requests;
 use mms_store::{Index, Schema, StoreError, Table, Tx};
 
 use crate::key::{
-    ChangedKey, CheckKey, ChunkKey, EndedKey, JobKey, LiveKey, LogKey, TableClaimKey, TableKey, TargetKey, TaskKey,
-    UnitKey,
+    ChangedKey, CheckKey, ChunkKey, DueKey, EndedKey, JobKey, LiveKey, LogKey, RunKey, TableClaimKey, TableKey,
+    TargetKey, TaskKey, TimerKey, UnitKey,
 };
 use crate::record;
 
@@ -81,6 +81,17 @@ pub static NOTICES: Table<u64, record::Notice> = Table::new("notices", 1);
 pub static NOTICE_SEQUENCE: Table<(), record::Sequence> = Table::new("notice_sequence", 1);
 /// Data sources that jobs hold at the registry: from a job's first commit on, until it has come to rest and the registry knows.
 pub static SOURCE_USES: Table<JobKey, record::SourceUse> = Table::new("source_uses", 1);
+
+pub static TIMERS: Table<TimerKey, record::Timer> = Table::new("timers", 1).indexed(&[&DUE_TIMERS, &WAITING_TIMERS]);
+/// Timers that run by themselves, by when they do next.
+pub static DUE_TIMERS: Index<DueKey, TimerKey, record::Timer> = Index::new("due", |_, timer| {
+    let due = DueKey { next_time_ms: timer.next_time_ms };
+    if timer.next_time_ms == 0 { Vec::new() } else { vec![due] }
+});
+/// Timers that have a run which waits.
+pub static WAITING_TIMERS: Index<TimerKey, TimerKey, record::Timer> =
+    Index::new("waiting", |key, timer| if timer.waiting.is_some() { vec![key.clone()] } else { Vec::new() });
+pub static TIMER_RUNS: Table<RunKey, record::TimerRun> = Table::new("timer_runs", 1);
 
 /// What a version before 0.1.0 wrote.
 fn too_old(_: &mut Tx<'_>) -> Result<(), StoreError> {

@@ -89,7 +89,7 @@ requests! {
     catalog: BatchSetMigrationStateRequest BatchUpdateTablesRequest CancelScanRequest CreateScanRequest
         GetPartitionRequest GetScanRequest GetSchemaRequest GetSourceSummaryRequest GetTableRequest
         ListPartitionsRequest ListScansRequest ListSchemasRequest ListTablesRequest PinTableRequest
-        PlanTableRequest ReportMigrationRequest UpdateSchemaRequest UpdateTableRequest WatchScanRequest;
+        PlanTableRequest ReportMigrationRequest RequestScanRequest UpdateSchemaRequest UpdateTableRequest WatchScanRequest;
     registry: AcquireUseRequest CheckDataSourceRequest CheckNetworkConnectionRequest CloseSessionRequest
         CreateDataSourceRequest CreateNetworkConnectionRequest DeleteDataSourceRequest
         DeleteNetworkConnectionRequest GetDataSourceRequest GetNetworkConnectionRequest ListConfigItemsRequest
@@ -104,7 +104,7 @@ requests! {
         ListTasksRequest ListTimerRunsRequest ListTimersRequest ListVerificationChecksRequest ListWorkersRequest
         ReadPublishedUnitsRequest ReadTaskManifestRequest RegisterWorkerRequest ReleaseTasksRequest
         ReportTasksRequest ResolveCommitsRequest RetryJobRequest RetryTaskRequest StartJobRequest StopJobRequest
-        TriggerTimerRequest UpdateTimerRequest WatchJobRequest WatchTaskRequest;
+        TriggerTimerRequest UpdateJobRequest UpdateTimerRequest WatchJobRequest WatchTaskRequest;
     transfer: DrainWorkerRequest GetTransferRequest ListTransfersRequest WatchTransferRequest;
 }
 

@@ -142,4 +142,16 @@ impl PlanningService for Api {
             .await?;
         Ok(Response::new(pb::ReportMigrationResponse {}))
     }
+
+    async fn request_scan(
+        &self,
+        request: Request<pb::RequestScanRequest>,
+    ) -> Result<Response<pb::RequestScanResponse>, Status> {
+        let request = request.into_inner();
+        check(&request)?;
+        let (parent, request_id) = (request.data_source, request.request_id);
+        let create = pb::CreateScanRequest { parent, scan: request.scan, request_id, ..Default::default() };
+        let scan = Some(self.create_scan_now(create).await?);
+        Ok(Response::new(pb::RequestScanResponse { scan }))
+    }
 }

@@ -40,7 +40,8 @@ impl Api {
         self.shown_scan(&key::scan_key(&name)).map(Some)
     }
 
-    async fn create(&self, request: pb::CreateScanRequest) -> Result<pb::Scan, Status> {
+    /// Makes a scan and starts it; or finds the one that the same call made before.
+    pub(super) async fn create_scan_now(&self, request: pb::CreateScanRequest) -> Result<pb::Scan, Status> {
         check(&request)?;
         let source: DataSourceName = name("parent", &request.parent)?;
         let digest = digest(&request);
@@ -113,7 +114,7 @@ impl ScanService for Api {
         &self,
         request: Request<pb::CreateScanRequest>,
     ) -> Result<Response<pb::CreateScanResponse>, Status> {
-        let scan = self.create(request.into_inner()).await?;
+        let scan = self.create_scan_now(request.into_inner()).await?;
         Ok(Response::new(pb::CreateScanResponse { scan: Some(scan) }))
     }
 

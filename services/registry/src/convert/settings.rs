@@ -2,6 +2,7 @@
 
 use mms_proto::registry::v1 as pb;
 use mms_proto::types::v1::{self as types, schedule};
+use mms_schedule::{Window, Windows};
 
 use super::value::duration_of;
 use crate::record::{CharacterMapping, Clock, Rate, Schedule, Settings};
@@ -21,6 +22,8 @@ pub(super) fn settings_from(settings: pb::MigrationSettings) -> Settings {
         partition_values: settings.partition_values.map(mapping_from),
         max_partitions_per_task: settings.max_partitions_per_task,
         max_bytes_per_task: settings.max_bytes_per_task,
+        // They were judged before.
+        time_windows: Windows::read(&settings.time_windows, "").unwrap_or_default().texts(),
         target_kind: settings.target_kind,
         rate_limit: settings
             .rate_limit
@@ -48,8 +51,7 @@ pub(super) fn settings_to(settings: &Settings) -> pb::MigrationSettings {
         partition_values: settings.partition_values.map(mapping_to),
         max_partitions_per_task: settings.max_partitions_per_task,
         max_bytes_per_task: settings.max_bytes_per_task,
-        // Refused when set, so there is none.
-        time_windows: Vec::new(),
+        time_windows: windows_to(&settings.time_windows),
         target_kind: settings.target_kind,
         rate_limit: settings.rate_limit.map(|rate| types::RateLimit {
             bytes_per_second: rate.bytes_per_second,
@@ -60,6 +62,11 @@ pub(super) fn settings_to(settings: &Settings) -> pb::MigrationSettings {
         auto_start: settings.auto_start,
         concurrency: None,
     }
+}
+
+/// Windows as they were kept. A zone that this machine no longer knows leaves its window out.
+fn windows_to(texts: &[String]) -> Vec<types::TimeWindow> {
+    texts.iter().filter_map(|text| text.parse::<Window>().ok()).map(|window| window.message()).collect()
 }
 
 fn schedule_from(schedule: types::Schedule) -> Schedule {

@@ -40,6 +40,9 @@ pub struct Settings {
     pub idle_stop_after_ms: Option<i64>,
     #[prost(bool, tag = "18")]
     pub auto_start: bool,
+    /// Hours in which tasks may start, one text each.
+    #[prost(string, repeated, tag = "19")]
+    pub time_windows: Vec<String>,
 }
 
 /// When something recurs.

@@ -1,25 +1,16 @@
 //! Migration settings.
 
-use jiff::tz::{self, TimeZone};
 use mms_proto::registry::v1 as pb;
-use mms_proto::types::v1::schedule;
+use mms_schedule::{Schedule, Windows};
 
 use super::judge::Judge;
 
 pub(super) fn judge(settings: &pb::MigrationSettings, judge: &mut Judge<'_>) {
-    if let Some(schedule) = &settings.scan_schedule {
-        match &schedule.schedule {
-            None => judge.add("settings.scan_schedule.schedule", "is required: set one of daily, hourly, cron"),
-            Some(schedule::Schedule::Cron(cron)) if cron.expression.split_whitespace().count() != 5 => judge.add(
-                "settings.scan_schedule.cron.expression",
-                format!("value {:?} does not have five fields: minute, hour, day, month, weekday", cron.expression),
-            ),
-            Some(_) => {}
-        }
-        time_zone("settings.scan_schedule.time_zone", &schedule.time_zone, judge);
-    }
-    for (at, window) in settings.time_windows.iter().enumerate() {
-        time_zone(&format!("settings.time_windows[{at}].time_zone"), &window.time_zone, judge);
+    let schedule = settings.scan_schedule.as_ref();
+    let schedule = schedule.and_then(|schedule| Schedule::read(schedule, "settings.scan_schedule").err());
+    let windows = Windows::read(&settings.time_windows, "settings.time_windows").err();
+    for wrong in [schedule, windows].into_iter().flatten().flatten() {
+        judge.add(&wrong.field, wrong.description);
     }
     for (field, list, dots) in [
         ("schema_whitelist", &settings.schema_whitelist, 0),
@@ -85,12 +76,5 @@ fn mapping(kind: &str, mapping: Option<&pb::CharacterMapping>, tables: bool, jud
     } else if !prefix.is_empty() && (!legal(prefix) || !prefix.starts_with(|c: char| c.is_ascii_alphabetic())) {
         let text = format!("value {prefix:?} must begin with a letter and go on with letters, digits and _");
         judge.add(&format!("settings.{kind}.prefix"), text);
-    }
-}
-
-fn time_zone(field: &str, name: &str, judge: &mut Judge<'_>) {
-    // A machine without any time zone data cannot tell.
-    if !name.is_empty() && !tz::db().is_definitively_empty() && TimeZone::get(name).is_err() {
-        judge.add(field, format!("value {name:?} is not an IANA time zone, such as Asia/Shanghai"));
     }
 }

@@ -10,7 +10,7 @@ use pb::job_service_server::JobService;
 use tonic::{Request, Response, Status};
 
 use super::{Api, check, name};
-use crate::convert::{job_from, job_to};
+use crate::convert::{job_from, job_to, spec_change_from};
 use crate::error::Result;
 use crate::job::calls;
 use crate::job::create::{self, Wanted};
@@ -45,7 +45,7 @@ impl Api {
         if job.state == JobState::Planning {
             return Ok(self.scheduler.waits.of(key));
         }
-        self.scheduler.store.read(|read| lacks::everywhere(read, key, job))
+        self.scheduler.store.read(|read| lacks::everywhere(read, self.scheduler.moment().now_ms, key, job))
     }
 
     fn shown(&self, key: &JobKey, view: View) -> Result<Option<pb::Job>> {
@@ -62,7 +62,7 @@ impl Api {
             source,
             id: request.job_id,
             display_name: given.display_name,
-            spec: job_from(given.spec.unwrap_or_default())?,
+            spec: job_from(given.spec.unwrap_or_default(), "job.spec")?,
             review: request.review,
         };
         let (key, job) = create::judged(&self.scheduler, wanted, &caller)?;
@@ -104,6 +104,20 @@ impl JobService for Api {
         let parent = Parent::<DataSourceName>::parse(&request.get_ref().parent)
             .map_err(|error| ApiError::invalid_field("parent", error.reason))?;
         self.jobs(request.get_ref(), &parent).map(Response::new)
+    }
+
+    async fn update_job(
+        &self,
+        request: Request<pb::UpdateJobRequest>,
+    ) -> Result<Response<pb::UpdateJobResponse>, Status> {
+        let request = request.into_inner();
+        check(&request)?;
+        let (key, at) = (Self::job_key(&request.name)?, self.scheduler.moment());
+        let given = request.job.unwrap_or_default();
+        let change = spec_change_from(given.spec.unwrap_or_default(), &request.update_mask.unwrap_or_default().paths)?;
+        let own = key.clone();
+        let job = self.scheduler.store.commit(move |tx| calls::update(tx, &at, &own, &given.etag, change)).await?;
+        Ok(Response::new(pb::UpdateJobResponse { job: Some(self.show(&key, &job, View::Full)) }))
     }
 
     async fn approve_job(

@@ -1,9 +1,12 @@
 //! Reading jobs, their tables, tasks, findings and logs, page by page.
 
+use std::sync::Arc;
+
 use mms_proto::name::{DataSourceName, Parent, TaskName};
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1::{self as types, View};
 use mms_proto::{ApiError, page};
+use mms_server::{Filter, filter};
 use mms_store::{Read, Scope};
 use prost::Message;
 use tonic::Status;
@@ -17,7 +20,7 @@ use crate::name;
 use crate::record::{Job, JobTable, Task};
 use crate::store::{CHECKS, JOB_TABLES, JOBS, LOGS, TASKS};
 
-/// A page of findings ends with the table with which it reaches this many bytes. Other pages are bounded by the store's.
+/// A page ends with the item with which it reaches this many bytes; one of findings with the table.
 const BYTES_MAX: usize = 6 << 20;
 /// A page of findings ends after so many tables were looked at, whatever was found.
 const LOOKED_AT_MAX: usize = 1_000;
@@ -41,7 +44,8 @@ impl Api {
         request: &pb::ListJobsRequest,
         parent: &Parent<DataSourceName>,
     ) -> Result<pb::ListJobsResponse, Status> {
-        let arguments = ["jobs", request.parent.as_str()];
+        let filter = Filter::<pb::Job>::parse(&request.filter)?;
+        let arguments = ["jobs", request.parent.as_str(), request.filter.as_str()];
         let after = page::after(&arguments, &request.page_token)?.and_then(|text| split(&text));
         let after = after.map(|(data_source, job)| JobKey { data_source, job });
         let scope = match parent.exact() {
@@ -49,17 +53,20 @@ impl Api {
             None => Scope::all(),
         };
         let size = page::size(request.page_size);
-        let found = self.scheduler.store.read(|read| read.page(&JOBS, &scope, after.as_ref(), size)).map_err(store)?;
-        Ok(pb::ListJobsResponse {
-            jobs: found
-                .items
-                .iter()
-                .filter(|(_, job)| !job.goes_away())
-                .map(|(key, job)| self.show(key, job, request.view()))
-                .collect(),
-            next_page_token: next(&arguments, found.next.map(|key| (key.data_source, key.job))),
-            total_size: None,
-        })
+        let records = |after: Option<&JobKey>, limit: usize| {
+            let page = self.scheduler.store.read(|read| read.page(&JOBS, &scope, after, limit))?;
+            Ok::<_, SchedulerError>((page.items, page.next.is_some()))
+        };
+        // What is asked of a job may be in its spec, which is then not shown.
+        let view = if request.filter.is_empty() { request.view() } else { View::Full };
+        let show = |key: &JobKey, job: Job| {
+            let shown = (!job.goes_away()).then(|| self.show(key, &job, view)).filter(|shown| filter.passes(shown));
+            let spec = |job: pb::Job| if request.view() == View::Full { job.spec } else { None };
+            Ok(shown.map(|shown| pb::Job { spec: spec(shown.clone()), ..shown }))
+        };
+        let (jobs, last) = filter::fill(size, BYTES_MAX, after, records, show)?;
+        let next_page_token = next(&arguments, last.map(|key| (key.data_source, key.job)));
+        Ok(pb::ListJobsResponse { jobs, next_page_token, total_size: None })
     }
 
     fn table_page(
@@ -149,30 +156,40 @@ impl Api {
     }
 
     pub(super) fn tasks(&self, job: &JobKey, request: &pb::ListTasksRequest) -> Result<pb::ListTasksResponse, Status> {
-        let arguments = ["tasks", request.parent.as_str()];
+        let filter = Filter::<pb::Task>::parse(&request.filter)?;
+        let arguments = ["tasks", request.parent.as_str(), request.filter.as_str()];
         let after = page::after(&arguments, &request.page_token)?.and_then(|text| text.parse::<u32>().ok());
         let after = after.map(|number| TaskKey { job: job.clone(), number });
-        let own = job;
-        let found = self.scheduler.store.read(|read| {
-            let job = stored::find(read, own)?;
-            let of = (job.uid(), job.is_halted());
-            let found = read.page(&TASKS, &Scope::prefix(own), after.as_ref(), page::size(request.page_size))?;
-            let mut tasks = Vec::with_capacity(found.items.len());
-            // Tasks of one table follow each other.
-            let mut known: Option<(TableKey, Option<JobTable>)> = None;
-            for (key, task) in &found.items {
-                let table_key = task.table_key(own);
-                if known.as_ref().is_none_or(|(known, _)| *known != table_key) {
-                    let table = read.get(&JOB_TABLES, &table_key)?;
-                    known = Some((table_key, table));
+        let own = self.scheduler.store.read(|read| stored::find(read, job))?;
+        let of = (own.uid(), own.is_halted());
+        let records = |after: Option<&TaskKey>, limit: usize| {
+            self.scheduler.store.read(|read| {
+                let page = read.page(&TASKS, &Scope::prefix(job), after, limit)?;
+                let mut found = Vec::with_capacity(page.items.len());
+                // Tasks of one table follow each other.
+                let mut known: Option<(TableKey, Option<Arc<JobTable>>)> = None;
+                for (key, task) in page.items {
+                    let table_key = task.table_key(job);
+                    if known.as_ref().is_none_or(|(known, _)| *known != table_key) {
+                        let table = read.get(&JOB_TABLES, &table_key)?.map(Arc::new);
+                        known = Some((table_key, table));
+                    }
+                    let table = known.as_ref().and_then(|(_, table)| table.clone());
+                    found.push((key, (task, table)));
                 }
-                let table = known.as_ref().and_then(|(_, table)| table.as_ref());
-                tasks.push(task_to(key, task, table, self.scheduler.leases.progress(key), of, request.view())?);
-            }
-            Ok::<_, SchedulerError>((tasks, found.next, job.counts.tasks_total))
-        })?;
-        let token = found.1.map(|key| page::token(&arguments, &key.number.to_string())).unwrap_or_default();
-        Ok(pb::ListTasksResponse { tasks: found.0, next_page_token: token, total_size: Some(found.2.into()) })
+                Ok::<_, SchedulerError>((found, page.next.is_some()))
+            })
+        };
+        let show = |key: &TaskKey, (task, table): (Task, Option<Arc<JobTable>>)| {
+            let running = self.scheduler.leases.progress(key);
+            let shown = task_to(key, &task, table.as_deref(), running, of, request.view())?;
+            Ok(Some(shown).filter(|shown| filter.passes(shown)))
+        };
+        let size = page::size(request.page_size);
+        let (tasks, last) = filter::fill(size, BYTES_MAX, after, records, show)?;
+        let next_page_token = last.map(|key| page::token(&arguments, &key.number.to_string())).unwrap_or_default();
+        let total_size = request.filter.is_empty().then_some(own.counts.tasks_total.into());
+        Ok(pb::ListTasksResponse { tasks, next_page_token, total_size })
     }
 
     pub(super) fn logs(

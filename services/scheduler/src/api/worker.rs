@@ -18,6 +18,7 @@ use crate::convert::{epoch_from, intent_from, intent_to, lease_to, said_from, wo
 use crate::error::{Result, SchedulerError};
 use crate::key::TaskKey;
 use crate::lease::clock::Progress;
+use crate::lease::heartbeat::Verdict;
 use crate::lease::{heartbeat, held, manifest, published, register, wait};
 use crate::name::{parse_task, task_key};
 use crate::record::{Holder, Task};
@@ -66,8 +67,11 @@ impl Api {
             return Ok(pb::LeaseAnswer { task: beat.task, verdict, ..pb::LeaseAnswer::default() });
         };
         let (epoch, checkpoint) = (epoch_from(beat.epoch), beat.checkpoint.to_vec());
-        let holds = heartbeat::beat(&self.scheduler, holder, &key, epoch, progress, checkpoint).await?;
-        let verdict = if holds { pb::LeaseVerdict::Continue } else { pb::LeaseVerdict::StopNow };
+        let verdict = match heartbeat::beat(&self.scheduler, holder, &key, epoch, progress, checkpoint).await? {
+            Verdict::GoOn => pb::LeaseVerdict::Continue,
+            Verdict::StopAtCheckpoint => pb::LeaseVerdict::StopAtCheckpoint,
+            Verdict::Lost => pb::LeaseVerdict::StopNow,
+        };
         Ok(pb::LeaseAnswer {
             task: beat.task,
             verdict: verdict.into(),

@@ -6,6 +6,7 @@ use mms_proto::scheduler::v1 as pb;
 use mms_proto::time::{duration, millis, timestamp};
 use mms_proto::types::v1::{self as types, MigrationState, TargetPolicy, Verification, VerificationLevel, View};
 use mms_proto::uid::derived;
+use mms_schedule::{Window, Windows};
 use mms_store::{Known, Numbered};
 use pb::job_spec::Scope;
 use prost_types::Timestamp;
@@ -13,11 +14,11 @@ use prost_types::Timestamp;
 use super::number::asked;
 use super::plan::{finding_to, target_name_from, target_name_to, target_to, version_to};
 use crate::error::{Result, SchedulerError};
-use crate::key::{JobKey, TableKey};
+use crate::key::{JobKey, TableKey, TimerKey};
 use crate::lease::clock::Progress;
 use crate::name;
 use crate::plan::scope;
-use crate::record::{Job, JobTable, Reason, SourceTable, Spec, TableOptions};
+use crate::record::{Job, JobTable, Reason, SourceTable, Spec, SpecChange, TableOptions};
 
 /// A reason that a worker says; one that this version does not know has its text left.
 pub fn reason_from(reason: pb::JobReason) -> Reason {
@@ -29,25 +30,32 @@ pub fn reason_to(reason: &Reason) -> pb::JobReason {
 }
 
 /// The spec of a request with defaults filled in. What the contract's options refuse was refused before.
-pub fn job_from(spec: pb::JobSpec) -> Result<Spec> {
+/// `field`: the path of the spec in the request.
+pub fn job_from(spec: pb::JobSpec, field: &str) -> Result<Spec> {
+    let at = |below: &str| format!("{field}.{below}");
     let level = spec.verification.map_or(0, |verification| verification.level);
+    let windows = Windows::read(&spec.time_windows, &at("time_windows")).map_err(SchedulerError::Invalid)?;
     let mut own = Spec {
-        content: or("content", spec.content, pb::MigrationContent::SchemaAndData)?,
-        verification_level: or("verification.level", level, VerificationLevel::RowCount)?,
-        target_policy: or("target_policy", spec.target_policy, TargetPolicy::CreateOrOwn)?,
+        content: or(&at("content"), spec.content, pb::MigrationContent::SchemaAndData)?,
+        verification_level: or(&at("verification.level"), level, VerificationLevel::RowCount)?,
+        target_policy: or(&at("target_policy"), spec.target_policy, TargetPolicy::CreateOrOwn)?,
         force: spec.force,
         deadline_ms: millis(spec.deadline),
         priority: spec.priority,
         pool: spec.pool,
-        table_options: spec.table_options.into_iter().map(table_options_from).collect::<Result<_>>()?,
-        older_version: or("older_version", spec.older_version, pb::OlderVersion::Refuse)?,
-        unsupported_tables: or("unsupported_tables", spec.unsupported_tables, pb::UnsupportedTables::Skip)?,
+        table_options: {
+            let path = at("table_options");
+            spec.table_options.into_iter().map(|options| table_options_from(options, &path)).collect::<Result<_>>()?
+        },
+        older_version: or(&at("older_version"), spec.older_version, pb::OlderVersion::Refuse)?,
+        unsupported_tables: or(&at("unsupported_tables"), spec.unsupported_tables, pb::UnsupportedTables::Skip)?,
         max_concurrent_tasks: spec.max_concurrent_tasks,
         max_partitions_per_task: spec.max_partitions_per_task,
         max_bytes_per_task: spec.max_bytes_per_task,
         max_attempts: if spec.max_attempts == 0 { MAX_ATTEMPTS } else { spec.max_attempts },
         sql_parameters: spec.sql_parameters.into_iter().collect(),
         tunnel_quota: spec.tunnel_quota,
+        time_windows: windows.texts(),
         ..Spec::default()
     };
     match spec.scope {
@@ -62,17 +70,41 @@ pub fn job_from(spec: pb::JobSpec) -> Result<Spec> {
         }
         Some(Scope::Partitions(_)) => return Err(SchedulerError::NotYet("JobSpec.partitions")),
         None => {
-            let field = FieldViolation::new("job.spec.schemas", "set one of schemas, tables or partitions");
-            return Err(SchedulerError::Invalid(vec![field]));
+            let path = format!("{field}.schemas");
+            let violation = FieldViolation::new(path, "set one of schemas, tables or partitions");
+            return Err(SchedulerError::Invalid(vec![violation]));
         }
     }
     let named: Vec<SourceTable> = own.table_options.iter().map(|options| options.table.clone()).collect();
     let doubled = scope::doubled(&named).into_iter().map(|at| {
         let text = format!("names {}.{}, of which something is said before", named[at].schema, named[at].table);
-        FieldViolation::new(format!("job.spec.table_options[{at}].table"), text)
+        FieldViolation::new(format!("{field}.table_options[{at}].table"), text)
     });
     let doubled: Vec<FieldViolation> = doubled.collect();
     if doubled.is_empty() { Ok(own) } else { Err(SchedulerError::Invalid(doubled)) }
+}
+
+/// What an update of a job changes of its spec, by the paths of its mask.
+pub fn spec_change_from(spec: pb::JobSpec, paths: &[String]) -> Result<SpecChange> {
+    let mut change = SpecChange::default();
+    let mut wrong = Vec::new();
+    for (at, path) in paths.iter().enumerate() {
+        match path.as_str() {
+            "spec.deadline" => change.deadline_ms = Some(millis(spec.deadline)),
+            "spec.priority" => change.priority = Some(spec.priority),
+            "spec.max_concurrent_tasks" => change.max_concurrent_tasks = Some(spec.max_concurrent_tasks),
+            "spec.time_windows" => match Windows::read(&spec.time_windows, "job.spec.time_windows") {
+                Ok(windows) => change.time_windows = Some(windows.texts()),
+                Err(violations) => wrong.extend(violations),
+            },
+            other => {
+                let known = "spec.deadline, spec.priority, spec.max_concurrent_tasks, spec.time_windows";
+                let text = format!("names {other:?}; what can be changed is {known}");
+                wrong.push(FieldViolation::new(format!("update_mask.paths[{at}]"), text));
+            }
+        }
+    }
+    if wrong.is_empty() { Ok(change) } else { Err(SchedulerError::Invalid(wrong)) }
 }
 
 fn source_table_from(table: types::SourceTable) -> SourceTable {
@@ -83,19 +115,18 @@ fn source_table_to(table: &SourceTable) -> types::SourceTable {
     types::SourceTable { schema: table.schema.clone(), table: table.table.clone() }
 }
 
-fn table_options_from(options: types::TableOptions) -> Result<TableOptions> {
-    const FIELD: &str = "job.spec.table_options";
+fn table_options_from(options: types::TableOptions, field: &str) -> Result<TableOptions> {
     let types = options.type_options.unwrap_or_default();
     Ok(TableOptions {
         table: options.table.map(source_table_from).unwrap_or_default(),
         target: options.target.map(target_name_from),
-        target_kind: asked(FIELD, options.target_kind)?,
+        target_kind: asked(field, options.target_kind)?,
         column_names: options.column_names.into_iter().collect(),
         lifecycle_days: options.lifecycle_days,
-        large_decimals: asked(FIELD, types.large_decimals)?,
-        variant: asked(FIELD, types.variant)?,
-        interval: asked(FIELD, types.interval)?,
-        statistics_mismatch: asked(FIELD, options.statistics_mismatch)?,
+        large_decimals: asked(field, types.large_decimals)?,
+        variant: asked(field, types.variant)?,
+        interval: asked(field, types.interval)?,
+        statistics_mismatch: asked(field, options.statistics_mismatch)?,
     })
 }
 
@@ -118,11 +149,11 @@ pub fn table_options_to(options: &TableOptions) -> types::TableOptions {
     }
 }
 
-fn or<E: Numbered>(field: &str, given: i32, default: E) -> Result<Known<E>> {
-    if given == 0 { Ok(Known::from(default)) } else { asked(&format!("job.spec.{field}"), given) }
+pub fn or<E: Numbered>(field: &str, given: i32, default: E) -> Result<Known<E>> {
+    if given == 0 { Ok(Known::from(default)) } else { asked(field, given) }
 }
 
-fn spec_to(spec: &Spec) -> pb::JobSpec {
+pub fn spec_to(spec: &Spec) -> pb::JobSpec {
     let scope = if spec.tables_scope {
         Scope::Tables(pb::TablesScope { tables: spec.tables.iter().map(source_table_to).collect() })
     } else {
@@ -151,10 +182,16 @@ fn spec_to(spec: &Spec) -> pb::JobSpec {
         max_attempts: spec.max_attempts,
         sql_parameters: spec.sql_parameters.clone().into_iter().collect(),
         tunnel_quota: spec.tunnel_quota.clone(),
+        time_windows: windows_to(&spec.time_windows),
         dropped_policy: pb::DroppedPolicy::Keep as i32,
         incremental: pb::IncrementalMode::Whole as i32,
         ..pb::JobSpec::default()
     }
+}
+
+/// Windows as they were kept; those that this machine cannot read any more are left out.
+fn windows_to(texts: &[String]) -> Vec<types::TimeWindow> {
+    texts.iter().filter_map(|text| text.parse::<Window>().ok()).map(|window| window.message()).collect()
 }
 
 /// A job as callers see it, with what its running tasks say of themselves and its present speed.
@@ -201,7 +238,10 @@ pub fn job_to(
         reason: job.reason.as_ref().map(reason_to),
         waiting_for: waiting_for.map(reason_to),
         progress: Some(progress),
-        timer: String::new(),
+        timer: match &asked.timer {
+            none if none.is_empty() => String::new(),
+            id => name::timer_name(&TimerKey { data_source: key.data_source.clone(), timer: id.clone() }),
+        },
         creator: asked.creator.clone(),
         create_time: timestamp(asked.create_time_ms),
         start_time: timestamp(job.start_time_ms),

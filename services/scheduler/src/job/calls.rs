@@ -1,6 +1,7 @@
 //! What people do to jobs, inside a commit: create, approve, start, stop, retry, delete. What of it concerns all tasks of a
 //! job is only begun here, and carried through by [`super::change`].
 
+use mms_proto::registry::v1::MigrationSettings;
 use mms_store::{Read, Tx};
 
 use super::{rollup, stored};
@@ -8,7 +9,8 @@ use crate::error::{Result, SchedulerError};
 use crate::key::{JobKey, TaskKey};
 use crate::moment::Moment;
 use crate::name;
-use crate::record::{Job, JobEvent, JobState, Reason, TaskEvent};
+use crate::plan::limits::limits;
+use crate::record::{Job, JobEvent, JobState, Reason, SpecChange, TaskEvent};
 use crate::report::log::{self, Line};
 use crate::store::{JOB_TABLES, JOBS, TASKS};
 
@@ -58,6 +60,31 @@ pub fn start(tx: &mut Tx<'_>, at: &Moment, key: &JobKey) -> Result<Job> {
     stored::apply(at, key, &mut job, JobEvent::Start)?;
     // It is at work already.
     if job == before { Ok(before) } else { stored::keep(tx, key, Some(*before.state), job) }
+}
+
+/// Has a job heed its data source's settings as they are now; whether anything changed. One whose scope is not listed will take
+/// them then, and one that has ended has no use for them.
+pub fn heed(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, settings: MigrationSettings) -> Result<bool> {
+    let Some(job) = tx.get(&JOBS, key)?.filter(|job| job.scope_listed && !job.is_at_rest()) else { return Ok(false) };
+    let limits = limits(job.spec(), settings);
+    if limits == job.limits {
+        return Ok(false);
+    }
+    match stored::change(tx, at, key, job, JobEvent::LimitsChanged(Box::new(limits))) {
+        Ok(_) => Ok(true),
+        // It is being stopped, and takes them when it comes back.
+        Err(SchedulerError::WrongState { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Changes when and how the tasks of a job go.
+pub fn update(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, etag: &str, change: SpecChange) -> Result<Job> {
+    let job = stored::find(tx, key)?;
+    if !etag.is_empty() {
+        check_etag(key, &job, etag)?;
+    }
+    stored::change(tx, at, key, job, JobEvent::SpecChanged(change))
 }
 
 /// Stops a job: no task of it starts from now on. `why`: what the service stops it for, if nobody asked.

@@ -52,6 +52,7 @@ pub fn judged(scheduler: &Scheduler, wanted: Wanted, caller: &Caller) -> Result<
         review: wanted.review,
         creator: caller.subject.clone(),
         create_time_ms: scheduler.moment().now_ms,
+        timer: String::new(),
     });
     Ok((key, job))
 }

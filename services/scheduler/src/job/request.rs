@@ -33,7 +33,11 @@ impl Call {
 
     /// Remembers what the call made or changed.
     pub fn remember(&self, tx: &mut Tx<'_>, at: &Moment, key: &JobKey, uid: &str) -> Result<()> {
-        let resource = format!("{}/{}", key.data_source, key.job);
+        self.remember_as(tx, at, format!("{}/{}", key.data_source, key.job), uid)
+    }
+
+    /// The same of what is no job; only who remembers it reads `resource`.
+    pub fn remember_as(&self, tx: &mut Tx<'_>, at: &Moment, resource: String, uid: &str) -> Result<()> {
         let (digest, uid) = (self.digest.clone(), uid.to_owned());
         let request = Request { digest, resource, time_ms: at.now_ms, uid, ..Request::default() };
         Ok(self.of().remember(tx, &request)?)

@@ -13,6 +13,7 @@ use crate::moment::Moment;
 use crate::record::{AtTarget, Holder, Identity, Intent, Job, JobTable, Task, TaskEvent, Worker};
 use crate::report::log::{self, Line};
 use crate::store::{JOB_TABLES, JOBS, LEASED_TASKS, LIVE_JOBS, LOOKS, READY_TASKS, TASKS};
+use crate::window;
 
 /// A task as it was leased.
 #[derive(Debug, Clone)]
@@ -76,7 +77,7 @@ pub fn candidates(read: &impl Read, at: &Moment, worker: &Worker, max: usize) ->
     loop {
         let page = read.index_page(&JOBS, &LIVE_JOBS, &Scope::all(), next.as_ref(), 100)?;
         for (key, job) in page.items {
-            if !job.dispatches() || job.spec().pool != worker.pool {
+            if !job.dispatches() || job.spec().pool != worker.pool || !window::is_open(&job, at.now_ms) {
                 continue;
             }
             // The source's bound holds over all its jobs, and the job's over its own tasks.

@@ -1,6 +1,6 @@
 //! What a worker says of its leases between their begin and their end: heartbeats, and that it gives them back.
 
-use mms_store::Tx;
+use mms_store::{Read, Tx};
 use tokio::time::Instant;
 
 use super::clock::Progress;
@@ -9,9 +9,22 @@ use crate::error::{Result, SchedulerError};
 use crate::key::TaskKey;
 use crate::record::{Epoch, Holder, LeaseEnd, TaskEvent};
 use crate::scheduler::Scheduler;
-use crate::store::TASKS;
+use crate::store::{JOBS, TASKS};
+use crate::window;
 
-/// Prolongs a lease, if the worker holds it; whether it does. A checkpoint that is not empty is kept for a successor.
+/// What a worker is to do with a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Go on.
+    GoOn,
+    /// Go on to the next checkpoint, then give it back: the windows of its job have closed.
+    StopAtCheckpoint,
+    /// It is lost.
+    Lost,
+}
+
+/// Prolongs a lease, if the worker holds it, and says what is to be done with it. A checkpoint that is not empty is kept for a
+/// successor.
 pub async fn beat(
     scheduler: &Scheduler,
     holder: &Holder,
@@ -19,7 +32,7 @@ pub async fn beat(
     epoch: Epoch,
     progress: Progress,
     checkpoint: Vec<u8>,
-) -> Result<bool> {
+) -> Result<Verdict> {
     let at = scheduler.moment();
     let holds = if checkpoint.is_empty() {
         scheduler.store.read(|read| held::held(read, &at, key, holder, epoch))?.is_some()
@@ -33,10 +46,13 @@ pub async fn beat(
         };
         scheduler.store.commit_soon(keep).await?
     };
-    if holds {
-        scheduler.leases.beat(key, epoch, progress, Instant::now());
+    if !holds {
+        return Ok(Verdict::Lost);
     }
-    Ok(holds)
+    scheduler.leases.beat(key, epoch, progress, Instant::now());
+    let job = scheduler.store.read(|read| read.get(&JOBS, &key.job))?;
+    let stops = job.is_some_and(|job| window::stops_at_checkpoint(&job, at.now_ms));
+    Ok(if stops { Verdict::StopAtCheckpoint } else { Verdict::GoOn })
 }
 
 /// Takes a lease back that its holder gives; one that it has no more is left alone.

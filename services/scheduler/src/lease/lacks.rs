@@ -12,6 +12,7 @@ use crate::key::JobKey;
 use crate::name;
 use crate::record::{Job, JobTable, Reason, Step, Task, Worker};
 use crate::store::{JOB_TABLES, LEASED_TASKS, READY_TASKS, TASKS, WORKERS};
+use crate::window;
 
 /// Workers that are looked at.
 const WORKERS_MAX: usize = 1_000;
@@ -44,10 +45,13 @@ pub fn of(worker: &Worker, task: &Task, table: &JobTable) -> Vec<String> {
     lacks
 }
 
-/// Why nothing of a job that has tasks to be leased is leased, if that is so because no worker can.
-pub fn everywhere(read: &impl Read, key: &JobKey, job: &Job) -> Result<Option<Reason>> {
+/// Why nothing of a job that has tasks to be leased is leased, if that is so because its windows are closed, or no worker can.
+pub fn everywhere(read: &impl Read, now_ms: i64, key: &JobKey, job: &Job) -> Result<Option<Reason>> {
     if !job.dispatches() || !read.index_keys(&TASKS, &LEASED_TASKS, &Scope::prefix(key), None, 1)?.items.is_empty() {
         return Ok(None);
+    }
+    if let Some(closed) = window::waits(job, now_ms) {
+        return Ok(Some(closed));
     }
     let Some((task_key, task)) = read.index_page(&TASKS, &READY_TASKS, &Scope::prefix(key), None, 1)?.items.pop()
     else {
@@ -83,7 +87,7 @@ mod tests {
         let fixture = Fixture::new(1).await;
         let missing = |fixture: &Fixture| {
             let job = fixture.job();
-            fixture.store.read(|read| everywhere(read, &job_key(), &job)).expect("readable")
+            fixture.store.read(|read| everywhere(read, fixture.at().now_ms, &job_key(), &job)).expect("readable")
         };
         assert_eq!(missing(&fixture), None, "two workers can");
         fixture

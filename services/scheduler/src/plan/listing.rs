@@ -1,15 +1,15 @@
 //! What a job takes: turns its scope into tables, and says when that cannot be done.
 
 use mms_proto::ErrorReason;
-use mms_proto::defaults::{MAX_BYTES_PER_TASK, MAX_CONCURRENT_TASKS, MAX_PARTITIONS_PER_TASK};
 use mms_proto::registry::v1 as registry;
 use mms_proto::scheduler::v1::TableDecision;
 
+use super::limits::limits;
 use super::scope::{Chosen, Scope};
 use super::tasks;
 use crate::error::Result;
 use crate::key::JobKey;
-use crate::record::{Job, Limits, Reason, Spec, TablePlan};
+use crate::record::{Job, Reason, TablePlan};
 use crate::scheduler::Scheduler;
 
 /// Most tables of one job.
@@ -84,26 +84,6 @@ fn unusable(scope: &Scope, taken: usize, listed: usize) -> Option<Reason> {
         return None;
     };
     Some(Reason::new(reason, message))
-}
-
-/// The data source's settings, with the job's over them. The source's bound of tasks stays beside the job's: it holds
-/// over all jobs of the source.
-fn limits(spec: &Spec, settings: registry::MigrationSettings) -> Limits {
-    let or = |first: i32, second: i32, default: i32| [first, second, default].into_iter().find(|n| *n > 0).unwrap_or(1);
-    let source_max_concurrent_tasks = or(settings.max_concurrent_tasks, 0, MAX_CONCURRENT_TASKS);
-    let bytes = [spec.max_bytes_per_task, settings.max_bytes_per_task, MAX_BYTES_PER_TASK];
-    Limits {
-        source_max_concurrent_tasks,
-        max_concurrent_tasks: or(spec.max_concurrent_tasks, 0, source_max_concurrent_tasks),
-        max_partitions_per_task: or(
-            spec.max_partitions_per_task,
-            settings.max_partitions_per_task,
-            MAX_PARTITIONS_PER_TASK,
-        ),
-        max_bytes_per_task: bytes.into_iter().find(|n| *n > 0).unwrap_or(MAX_BYTES_PER_TASK),
-        sql_parameters: settings.sql_parameters.into_iter().chain(spec.sql_parameters.clone()).collect(),
-        tunnel_quota: spec.tunnel_quota.clone(),
-    }
 }
 
 #[cfg(test)]

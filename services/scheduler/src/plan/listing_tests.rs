@@ -1,21 +1,7 @@
 //! What a scope takes, and when it takes nothing.
 
 use super::*;
-use crate::record::SourceTable;
-
-#[test]
-fn a_job_bounds_itself_and_never_its_source() {
-    let bounds = |own: i32, source: i32| {
-        let spec = Spec { max_concurrent_tasks: own, ..Spec::default() };
-        let settings = registry::MigrationSettings { max_concurrent_tasks: source, ..Default::default() };
-        let limits = limits(&spec, settings);
-        (limits.max_concurrent_tasks, limits.source_max_concurrent_tasks)
-    };
-    assert_eq!(bounds(0, 0), (20, 20));
-    assert_eq!(bounds(100, 5), (100, 5));
-    assert_eq!(bounds(3, 5), (3, 5));
-    assert_eq!(bounds(0, 5), (5, 5));
-}
+use crate::record::{SourceTable, Spec};
 
 #[test]
 fn what_cannot_be_planned_at_all_says_why() {

@@ -21,6 +21,7 @@ use crate::peers::broken;
 use crate::record::{Finding, Job, Reason, Spec, TablePlan, Unit};
 use crate::scheduler::Scheduler;
 use crate::store::{JOB_TABLES, MANIFESTS};
+use crate::window;
 
 /// Findings by which a table is of a kind that cannot be read: see JobSpec.unsupported_tables.
 const OF_KIND: [FindingReason; 3] =
@@ -163,6 +164,7 @@ async fn pin(scheduler: &Scheduler, key: &TableKey, job: &Job) -> Result<Option<
     if units.is_empty() {
         plan.findings.push(no_partition_left());
     }
+    plan.findings.extend(window::finding(job, scheduler.moment().now_ms, &units));
     Ok(Some((plan, units)))
 }
 
@@ -244,6 +246,7 @@ pub fn reason_of(error: &SchedulerError) -> Reason {
             let reason = if error.reason == ErrorReason::Unspecified { ErrorReason::Internal } else { error.reason };
             Reason::new(reason, &*error.message)
         }
+        SchedulerError::ScanNotDone { .. } => Reason::new(ErrorReason::SourceFailed, error.to_string()),
         large if is_too_large(large) => {
             let text = format!("the plan of this table is more than can be stored at once ({large}): move it in parts");
             Reason::new(ErrorReason::TooLarge, text)

@@ -10,7 +10,7 @@ use super::reason::Reason;
 use super::spec::{Limits, Spec};
 use crate::moment::Moment;
 
-/// What a job is from its first moment on.
+/// What a job was asked for. Of its spec, [`JobEvent::SpecChanged`] changes when and how tasks go; all else stays.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Asked {
     #[prost(string, tag = "1")]
@@ -26,6 +26,9 @@ pub struct Asked {
     pub creator: String,
     #[prost(int64, tag = "6")]
     pub create_time_ms: i64,
+    /// The id of the timer that made it; empty: somebody did.
+    #[prost(string, tag = "7")]
+    pub timer: String,
 }
 
 /// That somebody approved the plan.
@@ -107,7 +110,7 @@ impl Job {
         Self { asked, life: JobLife::default() }
     }
 
-    /// What it is since it was made.
+    /// What it was asked for.
     pub fn asked(&self) -> &Asked {
         &self.asked
     }
@@ -193,6 +196,11 @@ impl Job {
             E::Unlisted => life.counts.tables_total = 0,
             E::Listed { tables } => life.counts.tables_total += tables,
             E::ScopeListed(limits) => (life.limits, life.scope_listed) = (*limits, true),
+            E::LimitsChanged(limits) => life.limits = *limits,
+            E::SpecChanged(change) => {
+                self.asked.spec.take(change);
+                life.limits.heed(&self.asked.spec);
+            }
             E::TablePlanned(adds) => {
                 life.next_task += adds.tasks_total.unsigned_abs();
                 life.counts += adds;
@@ -263,6 +271,13 @@ impl Job {
                 S::Planning,
                 E::Unlisted | E::Listed { .. } | E::ScopeListed(_) | E::TablePlanned(_) | E::TasksDropped(_),
             ) => Ok(state),
+            (S::Planning | S::PendingReview | S::Waiting | S::Running | S::Paused, E::LimitsChanged(_))
+                if self.scope_listed =>
+            {
+                Ok(state)
+            }
+            (S::Done, E::SpecChanged(_)) => Err(WrongState::new(state, event)),
+            (_, E::SpecChanged(_)) if !self.goes_away() => Ok(state),
             (S::Planning, E::Planned) if self.is_planned() => Ok(ready),
             (S::Planning, E::PlanFailed(_)) => Ok(S::Failed),
             (S::PendingReview, E::Approved { .. }) => Ok(S::Waiting),

@@ -3,7 +3,7 @@
 use super::counts::Counts;
 use super::delta::TaskDelta;
 use super::reason::Reason;
-use super::spec::Limits;
+use super::spec::{Limits, SpecChange};
 
 /// Where a job stands. The numbers are kept on disk and are those of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, prost::Enumeration)]
@@ -55,6 +55,10 @@ pub enum JobEvent {
     },
     /// All tables of its scope are stored, and the limits that hold for it are known.
     ScopeListed(Box<Limits>),
+    /// Its data source's settings changed, and with them the limits that hold for it.
+    LimitsChanged(Box<Limits>),
+    /// Somebody says anew when and how its tasks go.
+    SpecChanged(SpecChange),
     /// A table is planned, which adds this much to what is to be done.
     TablePlanned(Counts),
     /// All tables are planned.
@@ -115,6 +119,7 @@ impl JobEvent {
     fn done(&self) -> &'static str {
         match self {
             Self::Unlisted | Self::Listed { .. } | Self::ScopeListed(_) => "listed",
+            Self::LimitsChanged(_) | Self::SpecChanged(_) => "changed",
             Self::TablePlanned(_)
             | Self::Planned
             | Self::PlanFailed(_)

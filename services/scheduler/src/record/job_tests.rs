@@ -4,7 +4,7 @@ use mms_store::Store;
 use proptest::prelude::*;
 
 use super::*;
-use crate::record::TaskDelta;
+use crate::record::{SpecChange, TaskDelta};
 use crate::store::schema;
 
 fn at() -> Moment {
@@ -30,6 +30,8 @@ fn any_event() -> impl Strategy<Value = JobEvent> {
         1 => Just(JobEvent::Unlisted),
         1 => Just(JobEvent::Listed { tables: 1 }),
         1 => Just(JobEvent::ScopeListed(Box::default())),
+        1 => Just(JobEvent::LimitsChanged(Box::default())),
+        1 => Just(JobEvent::SpecChanged(SpecChange { priority: Some(1), ..SpecChange::default() })),
         1 => any::<bool>().prop_map(table),
         3 => Just(JobEvent::Planned),
         1 => Just(JobEvent::PlanFailed(Reason::default())),

@@ -58,6 +58,9 @@ pub struct Spec {
     pub tunnel_quota: String,
     #[prost(message, required, tag = "21")]
     pub older_version: Known<OlderVersion>,
+    /// Hours in which its tasks may start, one text each; empty: as the data source says.
+    #[prost(string, repeated, tag = "22")]
+    pub time_windows: Vec<String>,
 }
 
 /// A table that somebody named.
@@ -110,4 +113,46 @@ pub struct Limits {
     pub sql_parameters: BTreeMap<String, String>,
     #[prost(string, tag = "6")]
     pub tunnel_quota: String,
+    /// Hours in which tasks may start, one text each; empty: always.
+    #[prost(string, repeated, tag = "7")]
+    pub time_windows: Vec<String>,
+    /// The data source's own.
+    #[prost(string, repeated, tag = "8")]
+    pub source_time_windows: Vec<String>,
+}
+
+impl Limits {
+    /// Takes what a job says itself, over what its data source says.
+    pub fn heed(&mut self, spec: &Spec) {
+        let own = spec.max_concurrent_tasks;
+        self.max_concurrent_tasks = if own > 0 { own } else { self.source_max_concurrent_tasks };
+        let windows = if spec.time_windows.is_empty() { &self.source_time_windows } else { &spec.time_windows };
+        self.time_windows = windows.clone();
+    }
+}
+
+/// What is changed of a spec while its job lives; None: as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SpecChange {
+    /// When it should be done, 0: none.
+    pub deadline_ms: Option<i64>,
+    /// Its place among jobs of the same deadline.
+    pub priority: Option<i32>,
+    /// Tasks that run at once, 0: as the data source says.
+    pub max_concurrent_tasks: Option<i32>,
+    /// Hours in which its tasks may start, one text each; empty: as the data source says.
+    pub time_windows: Option<Vec<String>>,
+}
+
+impl Spec {
+    /// Takes a change.
+    pub fn take(&mut self, change: SpecChange) {
+        let SpecChange { deadline_ms, priority, max_concurrent_tasks, time_windows } = change;
+        self.deadline_ms = deadline_ms.unwrap_or(self.deadline_ms);
+        self.priority = priority.unwrap_or(self.priority);
+        self.max_concurrent_tasks = max_concurrent_tasks.unwrap_or(self.max_concurrent_tasks);
+        if let Some(windows) = time_windows {
+            self.time_windows = windows;
+        }
+    }
 }

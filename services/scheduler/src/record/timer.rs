@@ -1,0 +1,212 @@
+//! Timers, and the one way in which a timer changes: [`Timer::apply`]. What has become of it can be read by anybody, and nothing but
+//! this file can write it. Pure: no store.
+
+use mms_proto::scheduler::v1::{MissedPolicy, OverlapPolicy, TimerState};
+use mms_schedule::Schedule;
+use mms_store::Known;
+
+use super::reason::{NotTaken, Reason};
+use super::spec::Spec;
+use crate::moment::Moment;
+
+/// What somebody told a timer, defaults filled in.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Told {
+    #[prost(string, tag = "1")]
+    pub display_name: String,
+    /// When it runs, as its text.
+    #[prost(string, tag = "2")]
+    pub schedule: String,
+    /// What its jobs are to do.
+    #[prost(message, required, tag = "3")]
+    pub spec: Spec,
+    #[prost(bool, tag = "4")]
+    pub scan_first: bool,
+    #[prost(message, required, tag = "5")]
+    pub overlap: Known<OverlapPolicy>,
+    #[prost(message, required, tag = "6")]
+    pub missed: Known<MissedPolicy>,
+}
+
+/// What has become of a timer so far.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct TimerLife {
+    #[prost(message, required, tag = "1")]
+    pub told: Told,
+    #[prost(message, required, tag = "2")]
+    pub state: Known<TimerState>,
+    /// Why it is STOPPED.
+    #[prost(message, optional, tag = "3")]
+    pub reason: Option<Reason>,
+    /// Whose rights its runs have.
+    #[prost(string, tag = "4")]
+    pub maker: String,
+    #[prost(int64, tag = "5")]
+    pub update_time_ms: i64,
+    /// Revision of the last change; the etag.
+    #[prost(uint64, tag = "6")]
+    pub revision: u64,
+    /// When it runs next; 0: not by itself.
+    #[prost(int64, tag = "7")]
+    pub next_time_ms: i64,
+    /// The number of its newest run; 0: none.
+    #[prost(uint64, tag = "8")]
+    pub last_run: u64,
+    /// The run that waits to make its job.
+    #[prost(uint64, optional, tag = "9")]
+    pub waiting: Option<u64>,
+    /// The id of the job that was made last; empty: none.
+    #[prost(string, tag = "10")]
+    pub last_job: String,
+}
+
+/// A job that recurs.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Timer {
+    #[prost(string, tag = "1")]
+    uid: String,
+    #[prost(int64, tag = "2")]
+    create_time_ms: i64,
+    #[prost(message, required, tag = "3")]
+    life: TimerLife,
+}
+
+/// What can happen to a timer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TimerEvent {
+    /// Somebody says anew what it is to do.
+    Told {
+        /// What.
+        told: Box<Told>,
+        /// Whose rights its runs have from now on; None: as before.
+        maker: Option<String>,
+    },
+    /// Somebody has it run at its times.
+    Resumed,
+    /// Somebody has it not run by itself.
+    Paused,
+    /// It stops by itself.
+    Stopped(Reason),
+    /// Its time has come.
+    Due,
+    /// A run began, which waits or has ended already.
+    RunBegan {
+        /// It waits.
+        waits: bool,
+    },
+    /// The run that waited has ended, with a job or without.
+    RunEnded {
+        /// The id of the job.
+        job: Option<String>,
+    },
+}
+
+impl std::ops::Deref for Timer {
+    type Target = TimerLife;
+
+    fn deref(&self) -> &TimerLife {
+        &self.life
+    }
+}
+
+impl Timer {
+    /// A timer that runs at its times from now on.
+    pub fn new(uid: String, at: &Moment, told: Told, maker: String) -> Self {
+        let life = TimerLife { told, maker, state: TimerState::Active.into(), ..TimerLife::default() };
+        let mut timer = Self { uid, create_time_ms: at.now_ms, life };
+        timer.life.update_time_ms = at.now_ms;
+        timer.life.next_time_ms = timer.next_after(at.now_ms);
+        timer
+    }
+
+    /// Its uid, by which it is told from another timer of the same id.
+    pub fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    /// When it was made.
+    pub fn create_time_ms(&self) -> i64 {
+        self.create_time_ms
+    }
+
+    /// When it runs. None: its zone is no longer known to this machine.
+    pub fn schedule(&self) -> Option<Schedule> {
+        self.life.told.schedule.parse().ok()
+    }
+
+    /// The revision in which it is stored, which is its etag.
+    pub fn stored_in(&mut self, revision: u64) {
+        self.life.revision = revision;
+    }
+
+    /// Whether its time has come.
+    pub fn is_due(&self, now_ms: i64) -> bool {
+        self.life.next_time_ms != 0 && self.life.next_time_ms <= now_ms
+    }
+
+    fn next_after(&self, ms: i64) -> i64 {
+        self.schedule().and_then(|schedule| schedule.next_after(ms)).unwrap_or(0)
+    }
+
+    /// What happened to it. On an error nothing has changed.
+    ///
+    /// # Errors
+    /// When it does not take the event where it stands.
+    pub fn apply(&mut self, at: &Moment, event: TimerEvent) -> Result<(), NotTaken> {
+        use TimerEvent as E;
+        use TimerState as S;
+        match (*self.life.state, event) {
+            (state, E::Told { told, maker }) => {
+                let moved = told.schedule != self.life.told.schedule;
+                self.life.told = *told;
+                if let Some(maker) = maker {
+                    self.life.maker = maker;
+                }
+                self.life.update_time_ms = at.now_ms;
+                if state == S::Active && moved {
+                    self.life.next_time_ms = self.next_after(at.now_ms);
+                }
+            }
+            (S::Active, E::Resumed) | (S::Paused, E::Paused) => {}
+            (_, E::Resumed) => {
+                (self.life.state, self.life.reason) = (S::Active.into(), None);
+                self.life.update_time_ms = at.now_ms;
+                self.life.next_time_ms = self.next_after(at.now_ms);
+            }
+            (_, E::Paused) => {
+                (self.life.state, self.life.reason, self.life.next_time_ms) = (S::Paused.into(), None, 0);
+                self.life.update_time_ms = at.now_ms;
+            }
+            (_, E::Stopped(reason)) => {
+                (self.life.state, self.life.reason, self.life.next_time_ms) = (S::Stopped.into(), Some(reason), 0);
+            }
+            (S::Active, E::Due) if self.is_due(at.now_ms) => self.life.next_time_ms = self.next_after(at.now_ms),
+            (_, E::RunBegan { waits }) if !waits || self.life.waiting.is_none() => {
+                self.life.last_run += 1;
+                if waits {
+                    self.life.waiting = Some(self.life.last_run);
+                }
+            }
+            (_, E::RunEnded { job }) if self.life.waiting.is_some() => {
+                self.life.waiting = None;
+                if let Some(job) = job {
+                    self.life.last_job = job;
+                }
+            }
+            (_, E::Due) => return Err(self.not_taken("its time")),
+            (_, E::RunBegan { .. }) => return Err(self.not_taken("a second run that waits")),
+            (_, E::RunEnded { .. }) => return Err(self.not_taken("the end of a run")),
+        }
+        Ok(())
+    }
+
+    fn not_taken(&self, event: &'static str) -> NotTaken {
+        let stands =
+            format!("{:?}, next at {}, waiting {:?}", *self.life.state, self.life.next_time_ms, self.life.waiting);
+        NotTaken { what: "timer", stands, event }
+    }
+}
+
+#[cfg(test)]
+#[path = "timer_tests.rs"]
+mod tests;

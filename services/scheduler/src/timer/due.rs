@@ -1,0 +1,78 @@
+//! Which of a timer's moments counts when its time has come, and what is to be done then. Pure.
+
+use mms_proto::ErrorReason;
+use mms_proto::scheduler::v1::{MissedPolicy, OverlapPolicy};
+use mms_schedule::Schedule;
+
+use crate::record::{Reason, Timer};
+
+/// A moment that is dealt with later than this was missed: the scheduler was not there.
+pub const LATE_MS: i64 = 60_000;
+const HOUR_MS: i64 = 3_600_000;
+/// How far back the last moment is looked for, in steps, so that few moments are looked at however long the scheduler was away.
+const BACK_MS: [i64; 4] = [HOUR_MS, 24 * HOUR_MS, 32 * 24 * HOUR_MS, 400 * 24 * HOUR_MS];
+
+/// The last moment of a schedule until now, from the first that has not been dealt with on.
+pub fn last_moment(schedule: &Schedule, first_ms: i64, now_ms: i64) -> i64 {
+    for back in BACK_MS {
+        let from = (now_ms - back).max(first_ms);
+        let next = |at: &i64| schedule.next_after(*at).filter(|at| *at <= now_ms);
+        if let Some(last) = std::iter::successors(next(&(from - 1)), next).last() {
+            return last;
+        }
+    }
+    first_ms
+}
+
+/// What is to be done about a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// A run that makes a job as soon as it can.
+    Run,
+    /// A run that only says why it does nothing.
+    Skip(Reason),
+}
+
+/// What a moment asks for. `alive`: the job that the timer made last, if that has not ended.
+pub fn at_moment(timer: &Timer, moment_ms: i64, now_ms: i64, alive: Option<&str>) -> Step {
+    if now_ms - moment_ms > LATE_MS && timer.told.missed == MissedPolicy::Skip {
+        let text =
+            format!("it was due {} minutes before the scheduler was there again", (now_ms - moment_ms) / LATE_MS);
+        return Step::Skip(Reason::new(ErrorReason::Missed, text));
+    }
+    overlap(timer, alive)
+}
+
+/// What a run that somebody asks for does, or that is due, while others may be alive.
+pub fn overlap(timer: &Timer, alive: Option<&str>) -> Step {
+    let skip = |text: String| Step::Skip(Reason::new(ErrorReason::Overlap, text));
+    match (timer.waiting, alive) {
+        (Some(run), _) => skip(format!("run {run} still waits, and one waits at most")),
+        (None, Some(job)) if timer.told.overlap != OverlapPolicy::Queue => {
+            skip(format!("{job}, which an earlier run made, is alive: wait for its end, or set overlap to QUEUE"))
+        }
+        (None, _) => Step::Run,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// However long the scheduler was away, the moment is the one that a look at each of them finds.
+        #[test]
+        fn the_last_moment_is_found_without_a_look_at_all(
+            away_min in 1i64..3_000,
+            text in prop::sample::select(vec!["cron */5 * * * * in UTC", "daily 03:00 in Europe/Berlin", "hourly :15 in UTC", "cron 0 0 * * 1 in UTC"]),
+            start in 1_600_000_000_000i64..1_800_000_000_000,
+        ) {
+            let schedule: Schedule = text.parse().expect("a schedule");
+            let first = schedule.next_after(start).expect("it comes");
+            let now = first + away_min * 60_000;
+            let all = std::iter::successors(Some(first), |at| schedule.next_after(*at)).take_while(|at| *at <= now);
+            prop_assert_eq!(Some(last_moment(&schedule, first, now)), all.last());
+        }
+    }
+}
