@@ -1,6 +1,6 @@
 //! The only place that prints: results on stdout, everything else on stderr.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mms_proto::error::{MORE, reason_text};
@@ -74,11 +74,22 @@ pub fn explain(error: &anyhow::Error, remote: &Remote) -> String {
             break;
         }
     }
-    let root = error.root_cause().downcast_ref::<std::io::Error>();
-    if root.is_some_and(|error| error.kind() == std::io::ErrorKind::AddrInUse) {
-        text.push_str("\n  help: end what has the port, or choose others with --port-base (0: free ones)");
+    if let Some(help) = help_here(error, &text) {
+        text.push_str(&format!("\n  help: {help}"));
     }
     text
+}
+
+/// What to do about a failure on this machine.
+fn help_here(error: &anyhow::Error, text: &str) -> Option<&'static str> {
+    let root = error.root_cause().downcast_ref::<std::io::Error>();
+    match root.map(std::io::Error::kind) {
+        Some(ErrorKind::AddrInUse) => Some("end what has the port, or choose others with --port-base (0: free ones)"),
+        _ if text.contains(" is in use by ") => {
+            Some("another suite runs on this folder: end it, or give this one another with --data-dir")
+        }
+        _ => None,
+    }
 }
 
 /// What to tell of a service's error.

@@ -31,7 +31,8 @@ pub fn read_as<T: Message + Name + Default>(file: &Path) -> anyhow::Result<Spec<
     let stdin = file.to_str() == Some("-");
     let called = if stdin { "stdin".to_owned() } else { file.display().to_string() };
     let text = if stdin { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
-    parse(&called, &text.with_context(|| format!("reading {called}"))?)
+    let example = "deploy/examples/azure-databricks.yaml shows one with every parameter";
+    parse(&called, &text.with_context(|| format!("reading {called} (of data sources {example})"))?)
 }
 
 /// Parses YAML, of which JSON is a part.
