@@ -7,6 +7,7 @@ use mms_proto::catalog::v1::catalog_service_client::CatalogServiceClient;
 use mms_proto::catalog::v1::scan_service_client::ScanServiceClient;
 use mms_proto::registry::v1::data_source_service_client::DataSourceServiceClient;
 use mms_proto::scheduler::v1::job_service_client::JobServiceClient;
+use mms_proto::scheduler::v1::timer_service_client::TimerServiceClient;
 use mms_server::{Client, ClientConfig, sized};
 
 use crate::suite::Endpoints;
@@ -45,6 +46,8 @@ pub struct Remote {
 /// Clients of the services that people talk to.
 #[derive(Debug, Clone)]
 pub struct Clients {
+    /// Timers.
+    pub timers: TimerServiceClient<Client>,
     /// Data sources.
     pub sources: DataSourceServiceClient<Client>,
     /// Scans.
@@ -92,6 +95,7 @@ impl Clients {
         };
         let catalog = channel(&at.catalog)?;
         Ok(Self {
+            timers: sized!(TimerServiceClient::new(channel(&at.scheduler)?), MAX_MESSAGE),
             sources: sized!(DataSourceServiceClient::new(channel(&at.registry)?), MAX_MESSAGE),
             scans: sized!(ScanServiceClient::new(catalog.clone()), MAX_MESSAGE),
             catalog: sized!(CatalogServiceClient::new(catalog), MAX_MESSAGE),

@@ -59,6 +59,8 @@ enum Command {
     Job(job::Job),
     /// Tasks of jobs.
     Task(task::Task),
+    /// Timers: jobs that recur.
+    Timer(Box<crate::timer::Timer>),
 }
 
 /// How the client commands reach the suite, and how they print.
@@ -98,6 +100,7 @@ impl Cli {
             Command::Table(table) => Box::pin(table.run()).await,
             Command::Job(job) => Box::pin(job.run()).await,
             Command::Task(task) => Box::pin(task.run()).await,
+            Command::Timer(timer) => Box::pin(timer.run()).await,
         }
     }
 }
