@@ -7,6 +7,7 @@ use mms_proto::catalog::v1::catalog_service_client::CatalogServiceClient;
 use mms_proto::catalog::v1::scan_service_client::ScanServiceClient;
 use mms_proto::registry::v1::data_source_service_client::DataSourceServiceClient;
 use mms_proto::scheduler::v1::job_service_client::JobServiceClient;
+use mms_proto::scheduler::v1::timer_service_client::TimerServiceClient;
 use mms_proto::scheduler::v1::worker_service_client::WorkerServiceClient;
 use mms_server::client::ClientError;
 use mms_server::{Client, ClientConfig, sized};
@@ -75,6 +76,8 @@ impl Default for Remote {
 /// Clients of the services that people talk to.
 #[derive(Debug, Clone)]
 pub struct Clients {
+    /// Timers.
+    pub timers: TimerServiceClient<Client>,
     /// Data sources.
     pub sources: DataSourceServiceClient<Client>,
     /// Scans.
@@ -187,6 +190,7 @@ impl Clients {
         };
         let (catalog, scheduler) = (channel(&at.catalog)?, channel(&at.scheduler)?);
         Ok(Self {
+            timers: sized!(TimerServiceClient::new(scheduler.clone()), MAX_MESSAGE),
             sources: sized!(DataSourceServiceClient::new(channel(&at.registry)?), MAX_MESSAGE),
             scans: sized!(ScanServiceClient::new(catalog.clone()), MAX_MESSAGE),
             catalog: sized!(CatalogServiceClient::new(catalog), MAX_MESSAGE),

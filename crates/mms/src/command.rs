@@ -68,6 +68,8 @@ enum Command {
     Job(job::Job),
     /// Tasks of jobs.
     Task(task::Task),
+    /// Timers: jobs that recur.
+    Timer(Box<crate::timer::Timer>),
     /// The workers that move rows.
     Worker(worker::Worker),
     /// Ask services whether they serve; fails unless all do.
@@ -136,6 +138,7 @@ impl Cli {
             Command::Table(table) => Box::pin(table.run()).await,
             Command::Job(job) => Box::pin(job.run()).await,
             Command::Task(task) => Box::pin(task.run()).await,
+            Command::Timer(timer) => Box::pin(timer.run()).await,
             Command::Worker(worker) => Box::pin(worker.run()).await,
             Command::Health(health) => Box::pin(health.run()).await,
             Command::Completions(completions) => Ok(completions.run()),

@@ -32,6 +32,7 @@ mod spec;
 mod suite;
 mod table;
 mod task;
+mod timer;
 mod up;
 mod watch;
 mod worker;

@@ -118,7 +118,7 @@ async fn a_change_of_the_source_s_settings_holds_for_a_job_that_runs() {
 #[tokio::test]
 async fn a_unit_that_fits_into_no_window_is_a_finding() {
     let unit = |source_bytes| Unit { source_bytes, ..Unit::default() };
-    let units = [unit(1), unit(61 * 60 << 20)];
+    let units = [unit(1), unit((61 * 60) << 20)];
     let found = async |windows: &[&str]| {
         let fixture = Fixture::of(1, within(windows)).await;
         finding(&fixture.job(), 1_000, &units).map(|found| (*found.reason, found.message))
