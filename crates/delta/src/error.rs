@@ -182,7 +182,12 @@ impl DeltaError {
         };
         let root = crate::place::decoded(root.as_str());
         if let Some(store) = store_error(&error) {
-            return Self::of_store(store, root);
+            return match mms_storage::refusal(store) {
+                Some(refused) if refused.why == Unreadable::Missing && version.is_none() => {
+                    Self::NotDelta { root, reason: bounded(&refused.to_string()) }
+                }
+                _ => Self::of_store(store, root),
+            };
         }
         let text = kernel_text(&error);
         match (error, version) {

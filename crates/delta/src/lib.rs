@@ -28,6 +28,7 @@ mod statistics;
 mod totals;
 mod values;
 
+pub use data_file::FilePins;
 /// The Delta type system, as the kernel has it.
 pub use delta_kernel::schema;
 pub use error::{DeltaError, Difference};

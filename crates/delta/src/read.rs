@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
 use delta_kernel::Engine;
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::runtime::Handle;
 
-use crate::data_file::{DataFile, FileBytes, FileFault, Goal, Rows, stored_row};
+use crate::data_file::{Coming, DataFile, FileBytes, FileFault, FilePins, Goal, Rows, stored_row};
 use crate::deleted::Deleted;
 use crate::drive::{Gone, Out, Stop, drive, io};
 use crate::error::{dotted, store_error};
@@ -43,6 +43,8 @@ pub struct ReadOptions {
     pub differences: Differences,
     /// Where to tell what is worth knowing of files that were read.
     pub notes: ReadNotes,
+    /// The files that were read with these before: one of another content is refused.
+    pub pins: FilePins,
 }
 
 /// What to do with a file that is not what the log's statistics say.
@@ -88,6 +90,7 @@ impl Default for ReadOptions {
             first_row: 0,
             differences: Differences::default(),
             notes: ReadNotes::default(),
+            pins: FilePins::default(),
         }
     }
 }
@@ -135,13 +138,24 @@ where
     drive(options.batches_ahead, move |out| {
         let reader =
             Reader { engine: plain_engine(store.clone(), options.batch_rows)?, io: io()?, options, shape, store };
-        let mut files = Box::pin(files);
-        let mut index = 0;
-        while let Some(file) = reader.io.block_on(files.next()) {
-            let file = Arc::new(file.map_err(|e| DeltaError::Manifest(e.into()))?);
+        let mut files = Box::pin(files.map(|file| file.map(Arc::new)));
+        let (mut index, mut next) = (0, None);
+        loop {
+            let (file, opening) = match next.take() {
+                Some(found) => found,
+                None => (reader.io.block_on(files.next()), None),
+            };
+            let Some(file) = file else { break };
+            let file = file.map_err(|e| DeltaError::Manifest(e.into()))?;
+            let opening = opening.or_else(|| reader.begin_open(&file));
+            // While this one is read the next is opened, if it is known by now.
+            next = files.next().now_or_never().map(|next| {
+                let opening = next.as_ref().and_then(|next| reader.begin_open(next.as_ref().ok()?));
+                (next, opening)
+            });
             let first_row = if index == 0 { reader.options.first_row } else { 0 };
             // A damaged file may bring a decoder to its knees; that is the file's fault.
-            let read = catch_unwind(AssertUnwindSafe(|| reader.read(index, &file, first_row, out)));
+            let read = catch_unwind(AssertUnwindSafe(|| reader.read(index, &file, opening, first_row, out)));
             read.unwrap_or_else(|_| {
                 let reason = "the Parquet decoder gave up on it: the file is damaged".to_owned();
                 Err(Stop::Failed(DeltaError::UnreadableFile { path: reader.named(&file), reason }))
@@ -184,6 +198,9 @@ impl From<DeltaError> for End {
     }
 }
 
+/// A file that is being opened.
+type Opening = Coming<Result<FileBytes, object_store::Error>>;
+
 /// One file on its way.
 struct Reading<'a> {
     index: usize,
@@ -202,7 +219,22 @@ impl Reader {
         self.shape.shown_file(&file.path)
     }
 
-    fn read(&self, index: usize, file: &Arc<SourceFile>, first_row: u64, out: &Out<FileBatch>) -> Result<(), Stop> {
+    /// Begins to open a file; none if it cannot be one of the table's.
+    fn begin_open(&self, file: &SourceFile) -> Option<Opening> {
+        let (_, object) = self.shape.locate(&file.path).ok()?;
+        let ReadOptions { memory_bytes, pins, .. } = &self.options;
+        let (store, io) = (self.store.clone(), self.io.clone());
+        Some(Coming::begin(&self.io, FileBytes::open(store, object, file.size, *memory_bytes, pins.clone(), io)))
+    }
+
+    fn read(
+        &self,
+        index: usize,
+        file: &Arc<SourceFile>,
+        opening: Option<Opening>,
+        first_row: u64,
+        out: &Out<FileBatch>,
+    ) -> Result<(), Stop> {
         let (_, object) = self.shape.locate(&file.path)?;
         let deleted = match &file.deletion_vector {
             Some(vector) => Some(Deleted::read(self.engine.as_ref(), &self.shape, vector, file)?),
@@ -217,9 +249,9 @@ impl Reader {
             stored: 0,
             left: 0,
         };
-        let opened =
-            FileBytes::open(self.store.clone(), object.clone(), file.size, self.options.memory_bytes, self.io.clone());
-        let bytes = self.io.block_on(opened).map_err(|e| DeltaError::of_store(&e, self.named(file)))?;
+        let opened = opening.and_then(|opening| opening.wait(&self.io));
+        let opened = opened.ok_or_else(|| DeltaError::Internal(format!("opening {} ended early", self.named(file))))?;
+        let bytes = opened.map_err(|e| DeltaError::of_store(&e, self.named(file)))?;
         let size = bytes.size();
         if size != file.size && file.rows.is_none() {
             // Nothing else could tell that it is the file that was planned.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use mms_http::redact::{remember, remember_encoded};
 use mms_proto::registry::v1 as pb;
-use mms_storage::{LocalFiles, StorageCredential, StorageLocation};
+use mms_storage::{LocalFiles, ServicePrincipal, StorageCredential, StorageLocation};
 use pb::storage_access::Access;
 use secrecy::SecretString;
 
@@ -90,15 +90,16 @@ fn of(access: &Access) -> Storage {
             pairs.filter(|(name, _)| *name == "sig").for_each(|(_, signature)| remember_encoded(signature));
             Storage::With(StorageCredential::Sas(secret(&sas.sas)))
         }
-        Access::AzureServicePrincipal(principal) => Storage::With(StorageCredential::ServicePrincipal {
-            tenant: principal.tenant_id.clone(),
-            client_id: principal.client_id.clone(),
-            client_secret: {
-                remember(&principal.client_secret);
-                secret(&principal.client_secret)
-            },
-            authority_host: (!principal.authority_host.is_empty()).then(|| principal.authority_host.clone()),
-        }),
+        Access::AzureServicePrincipal(principal) => {
+            remember(&principal.client_secret);
+            let authority_host = (!principal.authority_host.is_empty()).then(|| principal.authority_host.clone());
+            Storage::With(StorageCredential::ServicePrincipal(ServicePrincipal::new(
+                principal.tenant_id.clone(),
+                principal.client_id.clone(),
+                secret(&principal.client_secret),
+                authority_host,
+            )))
+        }
         Access::Vended(_) => Storage::Vended,
         Access::LocalFiles(files) => Storage::Local(PathBuf::from(&files.root)),
     }

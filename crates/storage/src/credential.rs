@@ -1,5 +1,9 @@
 //! Who may read a location. Secrets stay in [`SecretString`], so no `Debug` of these types shows one.
 
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use object_store::azure::AzureCredentialProvider;
 use secrecy::{ExposeSecret, SecretString};
 
 /// How a storage location is read.
@@ -10,18 +14,33 @@ pub enum StorageCredential {
     /// A SAS that the catalog of the source vended for one table; it lives for about an hour.
     VendedSas(SecretString),
     /// An Entra application with a role on the storage account.
-    ServicePrincipal {
-        /// The directory.
-        tenant: String,
-        /// The application.
-        client_id: String,
-        /// Its secret.
-        client_secret: SecretString,
-        /// The login endpoint of a sovereign cloud, `https://login.microsoftonline.com` when absent.
-        authority_host: Option<String>,
-    },
+    ServicePrincipal(ServicePrincipal),
     /// No credential: local files, and containers open to anonymous readers.
     None,
+}
+
+/// An Entra application. Its clones share one token, which is fetched when it is first needed and again before it ends.
+#[derive(Clone)]
+pub struct ServicePrincipal {
+    pub(crate) tenant: String,
+    pub(crate) client_id: String,
+    pub(crate) client_secret: SecretString,
+    pub(crate) authority_host: Option<String>,
+    /// Whoever opens a store first says over which client the token is fetched.
+    pub(crate) token: Arc<OnceLock<AzureCredentialProvider>>,
+}
+
+impl ServicePrincipal {
+    /// An application of a directory. Without `authority_host`, the login endpoint is `https://login.microsoftonline.com`.
+    pub fn new(tenant: String, client_id: String, client_secret: SecretString, authority_host: Option<String>) -> Self {
+        Self { tenant, client_id, client_secret, authority_host, token: Arc::default() }
+    }
+}
+
+impl fmt::Debug for ServicePrincipal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServicePrincipal").field("client_id", &self.client_id).finish_non_exhaustive()
+    }
 }
 
 impl StorageCredential {
@@ -30,7 +49,7 @@ impl StorageCredential {
         match self {
             Self::Sas(_) => "a shared access signature",
             Self::VendedSas(_) => "a vended shared access signature",
-            Self::ServicePrincipal { .. } => "a service principal",
+            Self::ServicePrincipal(_) => "a service principal",
             Self::None => "no credential",
         }
     }
@@ -77,12 +96,7 @@ mod tests {
         let all = [
             StorageCredential::Sas("sig=canary".into()),
             StorageCredential::VendedSas("sig=canary".into()),
-            StorageCredential::ServicePrincipal {
-                tenant: "t".into(),
-                client_id: "c".into(),
-                client_secret: "canary".into(),
-                authority_host: None,
-            },
+            StorageCredential::ServicePrincipal(ServicePrincipal::new("t".into(), "c".into(), "canary".into(), None)),
         ];
         assert!(!format!("{all:?}").contains("canary"));
     }

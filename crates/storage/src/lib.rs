@@ -6,18 +6,23 @@
 
 mod credential;
 mod error;
+mod live;
 mod local;
 mod location;
+mod login;
 mod open;
 mod probe;
 mod refusal;
+mod sas;
 mod transport;
 
-pub use credential::StorageCredential;
+pub use credential::{ServicePrincipal, StorageCredential};
 pub use error::StorageError;
+pub use live::{LiveStore, Reopen};
 pub use location::{AzureLocation, LocalFiles, StorageLocation};
 pub use mms_http::redact::redact_text;
 pub use object_store::ObjectStore;
 pub use open::{StorageSettings, open};
 pub use probe::{ProbeError, probe};
 pub use refusal::{Refusal, Unreadable, refusal};
+pub use sas::Sas;

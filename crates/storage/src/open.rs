@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mms_http::HttpClient;
-use object_store::azure::{AzureCredential, MicrosoftAzureBuilder};
+use object_store::azure::{AzureCredential, AzureCredentialProvider, MicrosoftAzureBuilder};
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig, StaticCredentialProvider};
 use secrecy::ExposeSecret;
 use url::Url;
 
 use crate::credential::sas_pairs;
 use crate::local::LocalFolder;
+use crate::login::Login;
 use crate::transport::Handed;
-use crate::{AzureLocation, StorageCredential, StorageError, StorageLocation};
+use crate::{AzureLocation, ServicePrincipal, StorageCredential, StorageError, StorageLocation};
 
 /// How storage is talked to.
 #[derive(Clone, Debug)]
@@ -98,18 +99,35 @@ fn open_azure(
             let fixed = StaticCredentialProvider::new(AzureCredential::SASToken(pairs));
             builder.with_credentials(Arc::new(fixed))
         }
-        StorageCredential::ServicePrincipal { tenant, client_id, client_secret, authority_host } => {
-            let builder = builder.with_client_secret_authorization(client_id, client_secret.expose_secret(), tenant);
-            match authority_host {
-                Some(host) => builder.with_authority_host(host.trim_end_matches('/')),
-                None => builder,
-            }
+        StorageCredential::ServicePrincipal(principal) => {
+            let shared = shared_token(principal, builder.clone());
+            let shared =
+                shared.map_err(|e| StorageError::Open { location: location.to_string(), reason: e.to_string() })?;
+            builder.with_credentials(shared)
         }
         StorageCredential::None => builder.with_skip_signature(true),
     };
     let store =
         builder.build().map_err(|e| StorageError::Open { location: location.to_string(), reason: e.to_string() })?;
     Ok(Arc::new(store))
+}
+
+/// The token of a service principal, which all stores that are opened with it share.
+fn shared_token(
+    principal: &ServicePrincipal,
+    builder: MicrosoftAzureBuilder,
+) -> object_store::Result<AzureCredentialProvider> {
+    if let Some(shared) = principal.token.get() {
+        return Ok(Arc::clone(shared));
+    }
+    let ServicePrincipal { tenant, client_id, client_secret, authority_host, .. } = principal;
+    let builder = builder.with_client_secret_authorization(client_id, client_secret.expose_secret(), tenant);
+    let builder = match authority_host {
+        Some(host) => builder.with_authority_host(host.trim_end_matches('/')),
+        None => builder,
+    };
+    let made: AzureCredentialProvider = Arc::new(Login::new(Arc::clone(builder.build()?.credentials())));
+    Ok(Arc::clone(principal.token.get_or_init(|| made)))
 }
 
 #[cfg(test)]

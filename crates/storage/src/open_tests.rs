@@ -53,15 +53,34 @@ async fn repetitions_are_bounded() {
     assert!(!error.to_string().contains("canary"), "{error}");
 }
 
+fn principal(login: &Url) -> StorageCredential {
+    let login = Some(login.as_str().to_owned());
+    StorageCredential::ServicePrincipal(ServicePrincipal::new("ten".into(), "app".into(), "canary".into(), login))
+}
+
+#[tokio::test]
+async fn all_tables_of_a_service_principal_share_its_token() {
+    const TOKEN: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 62\r\nconnection: close\r\n\r\n\
+                         {\"token_type\":\"Bearer\",\"expires_in\":3600,\"access_token\":\"tok\"}";
+    let (login, asked) = peer(TOKEN).await;
+    let (url, seen) = peer("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+    let (credential, settings) = (principal(&login), settings(url));
+    let read = |table: &'static str| {
+        let store = open(&lake(), &credential.clone(), &settings).unwrap();
+        async move { store.get(&Path::from(table)).await.unwrap_err() }
+    };
+    futures::future::join_all(["t/1", "t/2", "t/3"].map(read)).await;
+    drop(read("t/4").await);
+    assert_eq!(asked.try_iter().count(), 1, "one token for four tables");
+    let requests: Vec<String> = seen.try_iter().collect();
+    assert_eq!(requests.len(), 4);
+    assert!(requests.iter().all(|request| request.contains("Bearer tok")), "{requests:?}");
+}
+
 #[tokio::test]
 async fn a_service_principal_asks_its_authority_for_a_token() {
     let (url, seen) = peer("HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}").await;
-    let credential = StorageCredential::ServicePrincipal {
-        tenant: "ten".into(),
-        client_id: "app".into(),
-        client_secret: "canary".into(),
-        authority_host: Some(url.to_string()),
-    };
+    let credential = principal(&url);
     let store = open(&lake(), &credential, &settings(url)).unwrap();
     let error = store.get(&Path::from("t/x")).await.unwrap_err();
     assert!(!error.to_string().contains("canary"), "{error}");

@@ -5,6 +5,7 @@ use futures::StreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
+use crate::login::is_of_login;
 use crate::refusal::{Unreadable, refusal, words};
 
 /// A folder that cannot be read.
@@ -19,7 +20,7 @@ pub struct ProbeError {
     pub words: String,
 }
 
-/// Reads one byte of the first file in `folder`; what that file is called.
+/// Reads the first byte, if it has one, of the first file in `folder`; what that file is called.
 ///
 /// # Errors
 /// Why that cannot be done.
@@ -27,6 +28,7 @@ pub async fn probe(store: &dyn ObjectStore, folder: &Path) -> Result<String, Pro
     let fail = |why: Unreadable, words: String| ProbeError { why, place: folder.to_string(), words };
     let judged = |error: object_store::Error| match refusal(&error) {
         Some(refusal) => fail(refusal.why, refusal.to_string()),
+        None if is_of_login(&error) => fail(Unreadable::LoginAway, words(&error.to_string())),
         None if matches!(error, object_store::Error::NotFound { .. }) => {
             fail(Unreadable::Missing, words(&error.to_string()))
         }
@@ -37,8 +39,13 @@ pub async fn probe(store: &dyn ObjectStore, folder: &Path) -> Result<String, Pro
         Some(Err(error)) => return Err(judged(error)),
         None => return Err(fail(Unreadable::Missing, "nothing is in it".to_owned())),
     };
-    match store.get_range(&found.location, 0..found.size.min(1)).await {
-        Ok(_) => Ok(found.location.to_string()),
+    // No byte can be asked of a file that has none.
+    let read = match found.size {
+        0 => store.get(&found.location).await.map(drop),
+        _ => store.get_range(&found.location, 0..1).await.map(drop),
+    };
+    match read {
+        Ok(()) => Ok(found.location.to_string()),
         Err(error) => Err(judged(error)),
     }
 }

@@ -3,7 +3,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::{LocalFiles, StorageCredential, StorageLocation, StorageSettings, open};
+use crate::{LocalFiles, ServicePrincipal, StorageCredential, StorageLocation, StorageSettings, open};
 
 const LISTED: &str = r#"<?xml version="1.0" encoding="utf-8"?><EnumerationResults><Blobs><Blob>
 <Name>t/_delta_log/0.json</Name><Properties><Last-Modified>Wed, 12 Nov 2025 10:00:00 GMT</Last-Modified>
@@ -82,21 +82,40 @@ async fn each_way_to_be_unreadable_is_told_apart() {
     }
 }
 
+fn principal(login: &Url) -> StorageCredential {
+    let principal =
+        ServicePrincipal::new("tenant".into(), "app".into(), "canary".into(), Some(login.as_str().to_owned()));
+    StorageCredential::ServicePrincipal(principal)
+}
+
 #[tokio::test]
 async fn a_refused_login_is_told_from_storage_that_does_not_answer() {
     for (code, why) in
         [("AADSTS7000222: expired", Unreadable::Expired), ("AADSTS7000215: bad", Unreadable::Unauthenticated)]
     {
-        let principal = |login: &Url| StorageCredential::ServicePrincipal {
-            tenant: "tenant".to_owned(),
-            client_id: "app".to_owned(),
-            client_secret: "canary".into(),
-            authority_host: Some(login.to_string()),
-        };
         let body = format!(r#"{{"error":"invalid_client","error_description":"{code}"}}"#);
         let refused = ("401 Unauthorized".to_owned(), body);
         let error = probed_by(principal, [refused.clone(), refused.clone(), refused]).await.unwrap_err();
         assert_eq!(error.why, why, "{error}");
         assert!(error.words.contains(code) && !error.to_string().contains("canary"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_login_endpoint_that_is_away_is_told_from_storage_that_is() {
+    let away = || ("500 Internal Server Error".to_owned(), String::new());
+    let error = probed_by(principal, [away(), away(), away()]).await.unwrap_err();
+    assert_eq!(error.why, Unreadable::LoginAway, "{error}");
+    let error = probed(away(), away()).await.unwrap_err();
+    assert_eq!(error.why, Unreadable::Unreachable, "{error}");
+}
+
+#[tokio::test]
+async fn a_first_file_without_bytes_can_be_read() {
+    let empty = LISTED.replace("<Content-Length>5<", "<Content-Length>0<");
+    let whole = || ("200 OK".to_owned(), String::new());
+    let listed = || ("200 OK".to_owned(), empty.clone());
+    assert_eq!(probed(listed(), whole()).await.unwrap(), "t/_delta_log/0.json");
+    let denied = refusal("403 Forbidden", "AuthorizationPermissionMismatch", "");
+    assert_eq!(probed(listed(), denied).await.unwrap_err().why, Unreadable::ReadDenied);
 }

@@ -7,6 +7,8 @@ use std::fmt;
 use mms_http::redact::redact_text;
 use serde::Deserialize;
 
+use crate::Sas;
+
 /// Most of a refusal's body that is read.
 pub(crate) const BODY_BYTES_MAX: usize = 16 << 10;
 /// Most characters of the storage's words.
@@ -33,11 +35,26 @@ pub enum Unreadable {
     AccountDisabled,
     /// There is no such container, or nothing in the folder.
     Missing,
+    /// The login endpoint did not answer as it should.
+    LoginAway,
     /// The storage did not answer as it should.
     Unreachable,
 }
 
 impl Unreadable {
+    /// Whether another credential may be let in where this one is not.
+    pub fn is_of_credential(self) -> bool {
+        match self {
+            Self::Expired
+            | Self::NotYetValid
+            | Self::Unauthenticated
+            | Self::ListDenied
+            | Self::ReadDenied
+            | Self::KeysDenied => true,
+            Self::AddressDenied | Self::AccountDisabled | Self::Missing | Self::LoginAway | Self::Unreachable => false,
+        }
+    }
+
     /// Whether another credential is needed, because the time of this one is over or has not come.
     pub fn is_of_time(self) -> bool {
         matches!(self, Self::Expired | Self::NotYetValid)
@@ -56,6 +73,7 @@ impl fmt::Display for Unreadable {
             Self::KeysDenied => "the storage account takes no signature made with an account key",
             Self::AccountDisabled => "the storage account is disabled",
             Self::Missing => "there is nothing",
+            Self::LoginAway => "the login endpoint does not answer as it should",
             Self::Unreachable => "the storage does not answer as it should",
         })
     }
@@ -137,15 +155,35 @@ impl Told {
     }
 }
 
-/// Reads an answer; none if it is no refusal, or one that the object store reads well.
-pub(crate) fn read(asked: Asked, status: u16, code: Option<&str>, body: &str) -> Option<Refusal> {
+/// Reads an answer; none if it is no refusal, or one that the object store reads well. `query` is what was asked with.
+pub(crate) fn read(
+    asked: Asked,
+    status: u16,
+    code: Option<&str>,
+    body: &str,
+    query: &str,
+    now_ms: i64,
+) -> Option<Refusal> {
     let mut told = Told::of(body);
     if let Some(code) = code {
         code.clone_into(&mut told.code);
     }
     let why = judge(asked, status, &told)?;
+    // Said of everything that is not allowed: then the signature tells more of itself.
+    let why = if told.code == "AuthorizationFailure" { by_signature(query, now_ms).unwrap_or(why) } else { why };
     let words = words(&format!("{} {}", told.message, told.detail));
     Some(Refusal { why, status, code: told.code, words })
+}
+
+/// What the signature in a query says of its own time.
+fn by_signature(query: &str, now_ms: i64) -> Option<Unreadable> {
+    let sas = Sas::read(query);
+    match (sas.begins_ms, sas.ends_ms) {
+        _ if !sas.signed => None,
+        (_, Some(ends)) if ends <= now_ms => Some(Unreadable::Expired),
+        (Some(begins), _) if begins > now_ms => Some(Unreadable::NotYetValid),
+        _ => None,
+    }
 }
 
 /// The storage's own words on one line, redacted and not too many.
@@ -228,17 +266,31 @@ mod tests {
             (Asked::Read, 503, "ServerBusy", "", None),
         ];
         for (asked, status, code, detail, why) in rows {
-            let found = read(*asked, *status, None, &xml(code, detail));
+            let found = read(*asked, *status, None, &xml(code, detail), "", 0);
             assert_eq!(found.as_ref().map(|refusal| refusal.why), *why, "{status} {code} {detail}");
             assert!(found.is_none_or(|refusal| refusal.code == *code));
         }
     }
 
     #[test]
+    fn where_all_refusals_are_alike_the_signature_tells_its_time() {
+        let minute = |minute: i64| 1_735_689_600_000 + minute * 60_000;
+        let query = "sv=2023-11-03&st=2025-01-01T00%3A00%3A00Z&se=2025-01-01T01:00Z&sp=rl&sig=x";
+        let why = |query: &str, code: &str, now_ms| {
+            read(Asked::Read, 403, None, &xml(code, ""), query, now_ms).map(|refusal| refusal.why)
+        };
+        assert_eq!(why(query, "AuthorizationFailure", minute(60)), Some(Unreadable::Expired));
+        assert_eq!(why(query, "AuthorizationFailure", minute(-1)), Some(Unreadable::NotYetValid));
+        assert_eq!(why(query, "AuthorizationFailure", minute(1)), Some(Unreadable::ReadDenied));
+        assert_eq!(why("se=2024-01-01", "AuthorizationFailure", minute(1)), Some(Unreadable::ReadDenied), "unsigned");
+        assert_eq!(why(query, "AuthorizationPermissionMismatch", minute(60)), Some(Unreadable::ReadDenied));
+    }
+
+    #[test]
     fn the_login_endpoint_tells_an_expired_secret_from_a_wrong_one() {
         let body =
             |text: &str| format!(r#"{{"error":"invalid_client","error_description":"{text}","error_codes":[1]}}"#);
-        let why = |status, text: &str| read(Asked::Token, status, None, &body(text)).map(|refusal| refusal.why);
+        let why = |status, text: &str| read(Asked::Token, status, None, &body(text), "", 0).map(|refusal| refusal.why);
         assert_eq!(why(401, "AADSTS7000222: The provided client secret keys are expired."), Some(Unreadable::Expired));
         assert_eq!(why(401, "AADSTS7000215: Invalid client secret."), Some(Unreadable::Unauthenticated));
         assert_eq!(why(400, "AADSTS90002: Tenant 'x' not found."), Some(Unreadable::Unauthenticated));
@@ -247,7 +299,7 @@ mod tests {
 
     #[test]
     fn the_header_is_believed_before_the_body_and_words_are_flat() {
-        let found = read(Asked::Read, 403, Some("AccountIsDisabled"), &xml("X", "a detail")).unwrap();
+        let found = read(Asked::Read, 403, Some("AccountIsDisabled"), &xml("X", "a detail"), "", 0).unwrap();
         assert_eq!((found.why, found.code.as_str()), (Unreadable::AccountDisabled, "AccountIsDisabled"));
         assert_eq!(found.words, "No. RequestId:1 a detail");
         assert_eq!(
@@ -255,7 +307,7 @@ mod tests {
             "the storage account is disabled (HTTP 403 AccountIsDisabled): No. RequestId:1 a detail"
         );
         assert_eq!(
-            read(Asked::Read, 403, None, "").unwrap().to_string(),
+            read(Asked::Read, 403, None, "", "", 0).unwrap().to_string(),
             "the credential may list, but not read (HTTP 403)"
         );
     }

@@ -44,9 +44,10 @@ impl HttpService for Handed {
             *outgoing.body_mut() = Some(bytes.clone().into());
         }
         let asked = asked(&outgoing);
+        let query = outgoing.url().query().unwrap_or_default().to_owned();
         let answer = self.0.execute(outgoing).await.map_err(of_http)?;
         if may_refuse(asked, answer.status().as_u16()) {
-            return refused(asked, answer).await;
+            return refused(asked, &query, answer).await;
         }
         let (parts, body) = http::Response::<reqwest::Body>::from(answer.into_reqwest()).into_parts();
         let client = self.0.clone();
@@ -74,11 +75,12 @@ fn may_refuse(asked: Asked, status: u16) -> bool {
 }
 
 /// The answer, or the refusal that it is.
-async fn refused(asked: Asked, mut answer: mms_http::Response) -> Result<HttpResponse, store::HttpError> {
+async fn refused(asked: Asked, query: &str, mut answer: mms_http::Response) -> Result<HttpResponse, store::HttpError> {
     let status = answer.status();
     let code = answer.header("x-ms-error-code").map(str::to_owned);
     let (body, _) = answer.up_to(BODY_BYTES_MAX).await.map_err(of_http)?;
-    if let Some(refusal) = refusal::read(asked, status.as_u16(), code.as_deref(), &String::from_utf8_lossy(&body)) {
+    let (body_text, now_ms) = (String::from_utf8_lossy(&body), jiff::Timestamp::now().as_millisecond());
+    if let Some(refusal) = refusal::read(asked, status.as_u16(), code.as_deref(), &body_text, query, now_ms) {
         // Not asked for again: the answer would be the same.
         return Err(store::HttpError::new(store::HttpErrorKind::Unknown, refusal));
     }

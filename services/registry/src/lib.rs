@@ -27,7 +27,6 @@ mod reference;
 mod request;
 mod rules;
 mod run;
-mod sas;
 mod sealed;
 mod secrets;
 mod source;

@@ -3,7 +3,7 @@
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use mms_delta::{DeltaError, Differences, FileBatch, ReadNotes, ReadOptions, read_files};
+use mms_delta::{DeltaError, Differences, FileBatch, FilePins, ReadNotes, ReadOptions, read_files};
 
 use mms_proto::types::v1::StatisticsMismatch;
 
@@ -67,6 +67,8 @@ pub struct Rows<'a> {
     /// Where the stream began, which counts files from there.
     base: usize,
     notes: ReadNotes,
+    /// A block that is sent again is read of the same files.
+    pins: FilePins,
 }
 
 impl<'a> Rows<'a> {
@@ -81,6 +83,7 @@ impl<'a> Rows<'a> {
             ahead: None,
             base: 0,
             notes: ReadNotes::default(),
+            pins: FilePins::default(),
         }
     }
 
@@ -111,6 +114,7 @@ impl<'a> Rows<'a> {
                         first_row: self.at.row,
                         memory_bytes: self.run.settings.slot_memory_bytes,
                         notes: self.notes.clone(),
+                        pins: self.pins.clone(),
                         differences: match self.run.spec.statistics_mismatch() {
                             StatisticsMismatch::Note => Differences::Note,
                             StatisticsMismatch::Unspecified | StatisticsMismatch::Refuse => Differences::Refuse,

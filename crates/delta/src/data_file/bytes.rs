@@ -1,26 +1,25 @@
 //! The bytes of one Parquet file, as its reader asks for them, from an object store. What is held at once is bounded: a
-//! row group that is small comes whole, a larger one page by page, and a page beyond the bound is refused before it is
-//! fetched or unpacked. It runs on threads that may block.
+//! row group that is small comes whole, and while it is read the next one is fetched; a larger one comes page by page, and a
+//! page beyond the bound is refused before it is fetched or unpacked. It runs on threads that may block.
 
 use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use object_store::ObjectStore;
 use object_store::path::Path as ObjectPath;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 use tokio::runtime::Handle;
 
+use super::ahead::{self, Load};
+use super::fetch::{self, Coming, FilePins, Parts, Pinned};
 use super::held::{self, Column};
 
-/// Bytes at the end of a file that are fetched first: most footers are smaller.
-const TAIL_BYTES: u64 = 64 << 10;
-/// Requests beside each other while a row group is fetched.
-const REQUESTS: usize = 8;
+/// The part of a slot's memory that row groups may take which are fetched ahead.
+const AHEAD_PART: u64 = 16;
 /// Most and least bytes of a column that are fetched ahead.
 const WINDOW_BYTES: Range<u64> = (64 << 10)..(4 << 20);
 
@@ -29,25 +28,39 @@ const WINDOW_BYTES: Range<u64> = (64 << 10)..(4 << 20);
 pub(crate) struct FileBytes(Arc<Inner>);
 
 struct Inner {
-    store: Arc<dyn ObjectStore>,
-    object: ObjectPath,
+    file: Arc<Pinned>,
     size: u64,
+    /// The end of it, which came first.
+    tail: (u64, Bytes),
     io: Handle,
     /// Bytes that may be held for pages.
     memory: u64,
     held: Mutex<Held>,
+    loads: Mutex<Loads>,
     /// What the store said last, when it failed.
     failed: Mutex<Option<object_store::Error>>,
 }
 
 #[derive(Default)]
 struct Held {
-    /// Parts of the file, by where they begin: its tail and its footer.
-    parts: Vec<(u64, Bytes)>,
+    /// Parts of the file, by where they begin: its footer.
+    parts: Parts,
     /// Of the row group at hand.
     columns: Vec<Column>,
     /// Of a row group that is not held whole: bytes of a column to fetch at once.
     window: u64,
+}
+
+/// Row groups that come whole.
+#[derive(Default)]
+struct Loads {
+    /// Of each row group the columns that are read.
+    groups: Vec<Vec<Range<u64>>>,
+    plan: Vec<Load>,
+    /// The load at hand, until its last row group has what it needs.
+    parts: Option<(usize, Parts)>,
+    /// The next one.
+    coming: Option<(usize, Coming<Result<Parts, object_store::Error>>)>,
 }
 
 impl Held {
@@ -63,23 +76,12 @@ impl FileBytes {
         object: ObjectPath,
         told: u64,
         memory: u64,
+        pins: FilePins,
         io: Handle,
     ) -> Result<Self, object_store::Error> {
-        let wanted = told.saturating_sub(TAIL_BYTES)..told;
-        let options = GetOptions { range: Some(GetRange::Bounded(wanted.clone())), ..GetOptions::default() };
-        let first = if told == 0 { None } else { store.get_opts(&object, options).await.ok() };
-        let (size, tail) = match first {
-            Some(found) if found.meta.size == told => (told, (wanted.start, found.bytes().await?)),
-            _ => {
-                // Not as told: what is true of it says the store.
-                let size = store.head(&object).await?.size;
-                let wanted = size.saturating_sub(TAIL_BYTES)..size;
-                let tail = if size == 0 { Bytes::new() } else { store.get_range(&object, wanted.clone()).await? };
-                (size, (wanted.start, tail))
-            }
-        };
-        let held = Mutex::new(Held { parts: vec![tail], ..Held::default() });
-        Ok(Self(Arc::new(Inner { store, object, size, io, memory, held, failed: Mutex::default() })))
+        let (file, size, tail) = Pinned::open(store, object, told, &pins).await?;
+        let (held, loads, failed) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Ok(Self(Arc::new(Inner { file: Arc::new(file), size, tail, io, memory, held, loads, failed })))
     }
 
     /// How long it really is.
@@ -92,36 +94,68 @@ impl FileBytes {
         self.held().parts.push((start, bytes));
     }
 
-    /// Gets ready to read these columns of a row group, and lets go of what was held for another.
-    pub(crate) fn begin_group(&self, group: &RowGroupMetaData, leaves: &[usize]) -> Result<(), ParquetError> {
-        let columns = leaves.iter().filter_map(|leaf| group.columns().get(*leaf)).map(|column| {
-            let (start, length) = column.byte_range();
-            let end = start.saturating_add(length).min(self.0.size);
-            Column::new(start.min(end)..end)
-        });
-        let mut columns: Vec<Column> = columns.collect();
-        let all: u64 = columns.iter().map(|column| column.range.end - column.range.start).sum();
-        let window = (self.0.memory / 16 / (columns.len().max(1) as u64)).clamp(WINDOW_BYTES.start, WINDOW_BYTES.end);
+    /// Says what will be read: these columns of these row groups, in their order.
+    pub(crate) fn begin(&self, groups: &[RowGroupMetaData], leaves: &[usize]) {
+        let columns = |group: &RowGroupMetaData| {
+            let columns = leaves.iter().filter_map(|leaf| group.columns().get(*leaf)).map(|column| {
+                let (start, length) = column.byte_range();
+                let end = start.saturating_add(length).min(self.0.size);
+                start.min(end)..end
+            });
+            columns.collect::<Vec<_>>()
+        };
+        let groups: Vec<_> = groups.iter().map(columns).collect();
+        let plan = ahead::loads(&groups, self.0.memory / 4);
+        *self.loads() = Loads { groups, plan, ..Loads::default() };
+    }
+
+    /// Gets ready to read a row group, and lets go of what was held for another.
+    pub(crate) fn begin_group(&self, index: usize) -> Result<(), ParquetError> {
         // What is held of the group before goes first.
         *self.held() = Held::default();
-        if all <= self.0.memory / 4 {
-            self.0.io.block_on(self.fetch(&mut columns)).map_err(external)?;
+        let mut loads = self.loads();
+        let ranges = loads.groups.get(index).cloned().unwrap_or_default();
+        let mut columns: Vec<Column> = ranges.into_iter().map(Column::new).collect();
+        let window = (self.0.memory / 16 / (columns.len().max(1) as u64)).clamp(WINDOW_BYTES.start, WINDOW_BYTES.end);
+        if let Some(at) = loads.plan.iter().position(|load| load.groups.contains(&index)) {
+            let parts = self.load(&mut loads, at).map_err(external)?;
+            if loads.plan[at].groups.end > index + 1 {
+                // What is behind this row group is for the next ones.
+                loads.parts = Some((at, parts.clone()));
+            }
+            // One by one, so that each part goes as soon as it was handed out.
+            for (start, bytes) in parts {
+                held::hand_out(&mut columns, start, &bytes);
+            }
+            held::hand_out(&mut columns, self.0.tail.0, &self.0.tail.1);
         }
         *self.held() = Held { columns, window, ..Held::default() };
         Ok(())
     }
 
-    async fn fetch(&self, columns: &mut [Column]) -> Result<(), object_store::Error> {
-        let Inner { store, object, .. } = &*self.0;
-        let requests = stream::iter(held::requests(columns)).map(|range| async move {
-            let bytes = store.get_range(object, range.clone()).await?;
-            Ok::<_, object_store::Error>((range.start, bytes))
-        });
-        let mut fetched = requests.buffered(REQUESTS);
-        while let Some((start, bytes)) = fetched.try_next().await? {
-            held::hand_out(columns, start, &bytes);
+    /// What there is of a load, and has the next one fetched meanwhile.
+    fn load(&self, loads: &mut Loads, at: usize) -> Result<Parts, object_store::Error> {
+        if let Some((_, parts)) = loads.parts.take_if(|(known, _)| *known == at) {
+            return Ok(parts);
         }
-        Ok(())
+        let coming = loads.coming.take().filter(|(known, _)| *known == at);
+        let coming = coming.map_or_else(|| self.fetch(&loads.plan[at]), |(_, coming)| coming);
+        let gone = || object_store::Error::Generic { store: "row groups", source: "fetching them ended early".into() };
+        let parts = coming.wait(&self.0.io).ok_or_else(gone)??;
+        let next = loads.plan.get(at + 1).filter(|next| next.bytes <= self.0.memory / AHEAD_PART);
+        loads.coming = next.map(|next| (at + 1, self.fetch(next)));
+        Ok(parts)
+    }
+
+    fn fetch(&self, load: &Load) -> Coming<Result<Parts, object_store::Error>> {
+        // The end of the file is there.
+        let tail = self.0.tail.0;
+        let requests = load.requests.iter().map(|range| range.start.min(tail)..range.end.min(tail));
+        fetch::begin(&self.0.io, &self.0.file, requests.filter(|range| !range.is_empty()).collect())
+    }
+
+    fn loads(&self) -> std::sync::MutexGuard<'_, Loads> {
+        self.0.loads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The store's error that the last reading failed with, if it was the store.
@@ -139,6 +173,9 @@ impl FileBytes {
             || ParquetError::EOF(format!("{length} bytes from {start} are asked of a file of {}", self.0.size));
         let end = start.checked_add(length).filter(|end| *end <= self.0.size).ok_or_else(beyond)?;
         let length = usize::try_from(length).map_err(|_| beyond())?;
+        if let Some(found) = held::slice(&self.0.tail, start, length) {
+            return Ok(found);
+        }
         let (column, ahead) = {
             let mut held = self.held();
             if let Some(found) = held.parts.iter().find_map(|part| held::slice(part, start, length)) {
@@ -153,14 +190,18 @@ impl FileBytes {
         };
         let end = match &column {
             Some(column) => end.max((start + ahead).min(column.end)),
-            None => end,
+            // What lies in the end of the file is there.
+            None => end.min(self.0.tail.0.max(start)),
         };
-        let fetched = self.0.io.block_on(self.0.store.get_range(&self.0.object, start..end));
-        let fetched = fetched.map_err(|error| {
+        let fetched = self.0.io.block_on(self.0.file.get(start..end)).map_err(|error| {
             let text = ParquetError::General(error.to_string());
             *self.0.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             text
         })?;
+        let fetched = match fetched.len() < length && column.is_none() {
+            true => [&fetched[..], &self.0.tail.1].concat().into(),
+            false => fetched,
+        };
         if column.is_some()
             && end - start <= ahead.max((length as u64).min(WINDOW_BYTES.end))
             && let Some(column) = self.held().column(start)

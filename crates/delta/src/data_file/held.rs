@@ -13,9 +13,6 @@ const AS_IT_CAME_BYTES: u64 = 4 << 20;
 const PIECE_BYTES: Range<u64> = (32 << 10)..(256 << 10);
 /// Pieces of a column, where it is neither very short nor very long.
 const PIECES: u64 = 16;
-/// Most bytes of a request, and the widest gap between columns that is fetched with them.
-const REQUEST_BYTES: u64 = 2 << 20;
-const GAP_BYTES: u64 = 256 << 10;
 
 /// A column of the row group at hand.
 pub(super) struct Column {
@@ -73,24 +70,6 @@ pub(super) fn slice((at, bytes): &(u64, Bytes), start: u64, length: usize) -> Op
     (to <= bytes.len()).then(|| bytes.slice(from..to))
 }
 
-/// The ranges of the file to ask for, so that all of these columns come.
-pub(super) fn requests(columns: &[Column]) -> Vec<Range<u64>> {
-    let mut sorted: Vec<Range<u64>> = columns.iter().map(|column| column.range.clone()).collect();
-    sorted.sort_by_key(|range| range.start);
-    let mut together: Vec<Range<u64>> = Vec::new();
-    for range in sorted {
-        match together.last_mut() {
-            Some(last) if range.start <= last.end.saturating_add(GAP_BYTES) => last.end = last.end.max(range.end),
-            _ => together.push(range),
-        }
-    }
-    let cut = |range: Range<u64>| {
-        let step = usize::try_from(REQUEST_BYTES).unwrap_or(usize::MAX);
-        range.clone().step_by(step).map(move |at| at..(at + REQUEST_BYTES).min(range.end))
-    };
-    together.into_iter().flat_map(cut).collect()
-}
-
 /// Hands what one request brought out to the columns. Requests must come in their order.
 pub(super) fn hand_out(columns: &mut [Column], start: u64, bytes: &Bytes) {
     let all: u64 = columns.iter().map(|column| column.range.end - column.range.start).sum();
@@ -128,6 +107,7 @@ mod tests {
         fn columns_are_whole_and_let_go_of(
             sizes in proptest::collection::vec((0_u64..600_000, 1_u64..2_000_000), 1..8),
             reads in proptest::collection::vec(1_u64..400_000, 1..40),
+            request in 100_000_usize..3_000_000,
         ) {
             let mut end = 4;
             let mut columns: Vec<Column> = sizes.into_iter().map(|(gap, size)| {
@@ -136,12 +116,8 @@ mod tests {
                 Column::new(start..end)
             }).collect();
             let file = file(end + 10);
-            let requests = requests(&columns);
-            prop_assert!(requests.iter().all(|range| range.end - range.start <= REQUEST_BYTES));
-            prop_assert!(requests.windows(2).all(|pair| pair[0].end <= pair[1].start));
-            for range in requests {
-                let bytes = file.slice(range.start as usize..range.end as usize);
-                hand_out(&mut columns, range.start, &bytes);
+            for at in (0..file.len()).step_by(request) {
+                hand_out(&mut columns, at as u64, &file.slice(at..(at + request).min(file.len())));
             }
             for mut column in columns {
                 let mut at = column.range.start;

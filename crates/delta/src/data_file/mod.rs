@@ -2,8 +2,10 @@
 //! What comes out are the table's stored columns with the table's types, deleted rows included. Nothing here knows of
 //! partition values or deletion vectors.
 
+mod ahead;
 mod bare;
 mod bytes;
+mod fetch;
 mod find;
 mod footer;
 mod group;
@@ -25,6 +27,8 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{FileMetaData, ParquetMetaData, ParquetMetaDataBuilder, ParquetMetaDataReader};
 
 pub(crate) use bytes::FileBytes;
+pub(crate) use fetch::Coming;
+pub use fetch::FilePins;
 pub(crate) use find::Finder;
 use plan::{FilePlan, Refusal};
 
@@ -78,10 +82,9 @@ pub(crate) struct DataFile {
 impl DataFile {
     /// Reads the footer and finds the table's columns. `schema` has those that are stored.
     pub(crate) fn open(bytes: FileBytes, shape: &TableShape, schema: SchemaRef, goal: Goal) -> Result<Self, FileFault> {
-        footer::check(&bytes, goal.memory / 16).map_err(|reason| FileFault::Column {
-            path: Vec::new(),
-            reason,
-            row: None,
+        footer::check(&bytes, goal.memory / 16).map_err(|reason| match bytes.failed() {
+            Some(store) => FileFault::Parquet(ParquetError::External(Box::new(store))),
+            None => FileFault::Column { path: Vec::new(), reason, row: None },
         })?;
         let footer = ParquetMetaDataReader::new().parse_and_finish(&bytes)?;
         let file = footer.file_metadata();
@@ -121,8 +124,9 @@ impl DataFile {
         mut take: impl FnMut(Rows) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut begin = 0_u64;
+        self.bytes.begin(self.metadata.metadata().row_groups(), &self.plan.leaves);
         for (index, group) in self.metadata.metadata().row_groups().iter().enumerate() {
-            self.bytes.begin_group(group, &self.plan.leaves).map_err(FileFault::from)?;
+            self.bytes.begin_group(index).map_err(FileFault::from)?;
             let (at_once, handed_on) = group::pace(group, &self.plan.leaves, self.goal);
             let batches = ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone())
                 .with_row_groups(vec![index])

@@ -11,4 +11,5 @@ mod odd_logs;
 mod planning;
 mod real_tables;
 mod refusals;
+mod requests;
 mod sample_tables;

@@ -7,12 +7,11 @@ use mms_databricks::{DatabricksError, TableInfo, TableKind, Workspace};
 use mms_ends::{Storage, Storages};
 use mms_http::HttpClient;
 use mms_proto::registry::v1 as pb;
-use mms_storage::{LocalFiles, StorageCredential, StorageLocation, StorageSettings, Unreadable};
+use mms_storage::{LocalFiles, Sas, StorageCredential, StorageLocation, StorageSettings, Unreadable};
 use pb::storage_access::Access;
 
 use super::steps::Finding;
 use crate::far;
-use crate::sas::Sas;
 
 /// A signature that ends sooner than this is worth a warning.
 const SOON_MS: i64 = 24 * 3600 * 1000;
@@ -168,6 +167,9 @@ fn remedy(why: Unreadable, credential: &StorageCredential) -> &'static str {
             "make a user delegation signature, or use azure_service_principal: the account takes nothing signed with its key"
         }
         Unreadable::AccountDisabled => "have the storage account enabled in the Azure portal, and check again",
+        Unreadable::LoginAway => {
+            "see that this machine (or the network connection's proxy) gets to the login endpoint (authority_host), and check again"
+        }
         Unreadable::Missing => "look at the table's location in the workspace: its container or log is not there",
         Unreadable::Unreachable => {
             "see that this machine (or the network connection's proxy) gets to the storage account, and check again"

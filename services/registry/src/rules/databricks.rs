@@ -5,12 +5,12 @@ use mms_ends::location_prefix;
 use mms_http::Url;
 use mms_proto::registry::v1 as pb;
 use mms_proto::types::v1::ReadPath;
+use mms_storage::Sas;
 use pb::databricks_source::WorkspaceAuth;
 use pb::storage_access::Access;
 use secrecy::ExposeSecret;
 
 use super::judge::{Judge, Offline};
-use crate::sas::Sas;
 use crate::secrets::item_path;
 
 pub(super) fn judge(config: &pb::DatabricksSource, offline: Offline<'_>, judge: &mut Judge<'_>) {
