@@ -74,10 +74,13 @@ impl BlockEncoder {
     pub fn finish(mut self) -> io::Result<Encoded> {
         let crc = self.framer.finish(&mut self.output)?;
         let (rest, packing) = match self.output {
-            Output::Plain(plain) => (plain.small, Duration::ZERO),
-            Output::Packed(compressor) => compressor.finish()?,
+            Output::Plain(plain) => (plain.finish(), Duration::ZERO),
+            Output::Packed(compressor) => {
+                let (rest, packing) = compressor.finish()?;
+                (rest.into(), packing)
+            }
         };
-        Ok(Encoded { rest: rest.into(), crc, arrow_bytes: self.arrow_bytes, packing })
+        Ok(Encoded { rest, crc, arrow_bytes: self.arrow_bytes, packing })
     }
 }
 
@@ -175,6 +178,21 @@ impl Plain {
             self.ready.push_back(std::mem::take(&mut self.small).into());
         }
     }
+
+    /// All that nobody took: the last few bytes of a block may have made a piece ready.
+    fn finish(mut self) -> Bytes {
+        match self.ready.pop_front() {
+            None => self.small.into(),
+            Some(first) => {
+                let rest = self.ready.into_iter().chain([self.small.into()]);
+                rest.fold(first.to_vec(), |mut all, piece| {
+                    all.extend_from_slice(&piece);
+                    all
+                })
+                .into()
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -207,6 +225,17 @@ mod tests {
         let encoded = encoder.finish().unwrap();
         bytes.extend_from_slice(&encoded.rest);
         (bytes, longest, encoded)
+    }
+
+    #[test]
+    fn a_last_word_that_fills_a_piece_is_not_left_behind() {
+        for held in [0, 1, PIECE_BYTES - 4, PIECE_BYTES - 1] {
+            let mut plain = Plain::default();
+            plain.put_small(&vec![7; held]);
+            plain.put_small(&[1, 2, 3, 4]);
+            let rest = plain.finish();
+            assert_eq!((rest.len(), &rest[held..]), (held + 4, &[1, 2, 3, 4][..]));
+        }
     }
 
     proptest! {
