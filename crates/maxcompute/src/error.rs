@@ -131,8 +131,8 @@ pub enum MaxComputeError {
     PartitionValue { table: String, source: crate::limits::PartitionValueError },
     #[error("{table} takes no direct upload: {why}")]
     Unsupported { table: String, why: String },
-    #[error("block {block_id} is out of range: a session takes blocks 0 to 19999; make the blocks larger")]
-    BlockId { block_id: u32 },
+    #[error("block {block_id} is out of range: the session takes blocks 0 to {most}; make the blocks larger")]
+    BlockId { block_id: u32, most: u32 },
     #[error("rows do not fit the table: {0}")]
     Batch(String),
     #[error("block {block_id} could not be encoded: {why}")]
@@ -143,7 +143,9 @@ pub enum MaxComputeError {
         "session {session} holds other blocks than were written: missing {missing:?}, not ours {unexpected:?}, other row counts {differing:?}"
     )]
     BlockList { session: String, missing: Vec<u32>, unexpected: Vec<u32>, differing: Vec<u32> },
-    #[error("session {session} has no block: write the block that says that there are no rows before the commit")]
+    #[error(
+        "session {session} has no block to commit: what has no rows is published by the tunnel's block that says so"
+    )]
     EmptyCommit { session: String },
     #[error(
         "session {session} is {state}: it cannot publish any more, and whether it did must be told from the target's rows"

@@ -1,7 +1,8 @@
 //! Client of a MaxCompute project.
 //!
 //! Without features this crate is the *model* of the target side, free of I/O: [`types`], [`table`], [`name`], [`limits`],
-//! [`ddl`] and [`session`]. `client` adds REST, SQL and signing; `arrow` adds the tunnel, which moves rows as Arrow batches.
+//! [`ddl`] and [`session`]. `client` adds REST, SQL and signing; `arrow` adds the tunnel, which moves rows as Arrow batches, and the
+//! Storage API, which writes those that the tunnel's timestamps do not reach.
 //!
 //! It must never know where rows come from, and never decide what is to be published: it does what it is told, once,
 //! and says truthfully what the server answered.
@@ -20,6 +21,8 @@ pub use type_text::TypeTextError;
 
 #[cfg(feature = "client")]
 pub mod account;
+#[cfg(feature = "arrow")]
+mod commit;
 #[cfg(feature = "client")]
 mod csv;
 #[cfg(feature = "client")]
@@ -34,6 +37,8 @@ pub mod project;
 mod sign;
 #[cfg(feature = "client")]
 pub mod sql;
+#[cfg(feature = "arrow")]
+pub mod storage_api;
 #[cfg(feature = "client")]
 mod transport;
 #[cfg(feature = "arrow")]

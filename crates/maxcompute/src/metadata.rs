@@ -217,19 +217,30 @@ pub(crate) struct ColumnJson {
 impl ColumnJson {
     /// The column, if its name and type are known to this client.
     pub fn read(&self) -> Result<Column, String> {
-        // Older servers write the tunnel's flag as text.
-        let nullable = self.is_nullable.unwrap_or_else(|| match &self.nullable {
-            Some(Value::Bool(nullable)) => *nullable,
-            Some(Value::String(text)) => !text.eq_ignore_ascii_case("false"),
-            _ => true,
-        });
-        Ok(Column {
-            name: ColumnName::new(self.name.as_str()).map_err(|error| error.to_string())?,
-            data_type: self.type_text.parse().map_err(|error| format!("column {}: {error}", self.name))?,
-            nullable,
-            comment: self.comment.clone().filter(|comment| !comment.is_empty()),
-        })
+        let told = self.is_nullable.map(Value::Bool);
+        column(&self.name, &self.type_text, told.as_ref().or(self.nullable.as_ref()), &self.comment)
     }
+}
+
+/// A column by its texts, if its name and type are known to this client. NULL is allowed where nobody says otherwise.
+pub(crate) fn column(
+    name: &str,
+    type_text: &str,
+    nullable: Option<&Value>,
+    comment: &Option<String>,
+) -> Result<Column, String> {
+    // Older servers write the flag as text.
+    let nullable = match nullable {
+        Some(Value::Bool(nullable)) => *nullable,
+        Some(Value::String(text)) => !text.eq_ignore_ascii_case("false"),
+        _ => true,
+    };
+    Ok(Column {
+        name: ColumnName::new(name).map_err(|error| error.to_string())?,
+        data_type: type_text.parse().map_err(|error| format!("column {name}: {error}"))?,
+        nullable,
+        comment: comment.clone().filter(|comment| !comment.is_empty()),
+    })
 }
 
 /// The JSON that the service puts into the XML's `Schema`.

@@ -4,12 +4,13 @@
 //! nothing is visible before [`UploadSession::commit`]. Download: [`Tunnel::create_download`].
 
 mod auto;
-mod block;
+pub(crate) mod block;
 mod codec;
 mod download;
 mod encode;
 mod frame;
-mod schema;
+mod line;
+pub(crate) mod schema;
 mod upload;
 mod wire;
 
@@ -73,7 +74,7 @@ impl Tunnel {
 }
 
 /// Refuses partitions that `k=v,k=v` cannot express.
-fn check_partition(table: &TableRef, partition: Option<&PartitionSpec>) -> Result<(), MaxComputeError> {
+pub(crate) fn check_partition(table: &TableRef, partition: Option<&PartitionSpec>) -> Result<(), MaxComputeError> {
     let checked = partition.map_or(Ok(()), PartitionSpec::check);
     checked.map_err(|source| MaxComputeError::PartitionValue { table: table.to_string(), source })
 }

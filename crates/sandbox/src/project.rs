@@ -1,4 +1,4 @@
-//! A MaxCompute project on loopback: REST, SQL instances for DDL and counts, and the table tunnel, with signatures,
+//! A MaxCompute project on loopback: REST, SQL instances for DDL and counts, the table tunnel and the Storage API, with signatures,
 //! checksums, names and limits checked as the service checks them. Rows and definitions lie in one directory.
 //!
 //! It must never accept what the service would refuse, and never share wire code with our client.
@@ -16,6 +16,7 @@ mod schema;
 mod server;
 mod sql;
 mod state;
+mod storage;
 mod table;
 mod tunnel;
 mod type_text;
@@ -216,5 +217,6 @@ fn open(config: ProjectConfig, address: SocketAddr) -> Result<state::State, Proj
         instances: instance::Instances::open(dir.join("instances"), started)?,
         uploads,
         downloads: tunnel::download::Downloads::default(),
+        reads: storage::Reads::default(),
     })
 }

@@ -1,29 +1,19 @@
 //! A block on its way: what [`BlockEncoder`] makes of batches is sent while they come, never collected. What is held is
-//! the batch at hand, one piece in the encoder and at most [`QUEUE`] pieces that wait for the socket.
+//! the batch at hand, one piece in the encoder and a few pieces that wait for the socket.
 
-use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use bytes::Bytes;
-use futures::stream;
 use mms_http::retry::{Classify, RetryClass};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tracing::Instrument;
 
 use super::codec::Codec;
 use super::encode::{BlockEncoder, Encoded};
+use super::line::{Line, Sent};
 use super::schema::check_batch;
 use crate::error::{MaxComputeError, RefusalKind};
 use crate::transport::{Call, Transport};
-
-/// Pieces that may wait for the socket.
-const QUEUE: usize = 2;
-/// The most bytes of the server's answer that are read.
-const ANSWER_LIMIT: usize = 64 * 1024;
 
 /// What a block that arrived is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,7 +26,7 @@ pub struct BlockReceipt {
     pub arrow_bytes: u64,
     /// Bytes that went over the wire.
     pub wire_bytes: u64,
-    /// CRC-32C of the Arrow data.
+    /// CRC-32C of the Arrow data; zero where the way has none.
     pub crc: u32,
     /// How it was compressed.
     pub codec: Codec,
@@ -80,7 +70,7 @@ pub struct BlockError {
 }
 
 impl BlockError {
-    pub(super) fn new(block_id: u32, error: MaxComputeError) -> Self {
+    pub(crate) fn new(block_id: u32, error: MaxComputeError) -> Self {
         let advice = match (error.refusal(), error.retry_class()) {
             (Some(RefusalKind::StatusConflict | RefusalKind::NotFound), _) => BlockAdvice::AskSession,
             (Some(RefusalKind::SchemaChanged), _) => BlockAdvice::NewSession,
@@ -113,37 +103,6 @@ pub struct BlockWriter {
     rows: u64,
 }
 
-enum Piece {
-    Data(Bytes),
-    /// Without this mark the request is broken off instead of ended: half a block must never look like a whole one.
-    End,
-}
-
-struct Sending {
-    pieces: mpsc::Sender<Piece>,
-    answer: Answer,
-}
-
-/// The request, broken off when nobody waits for its answer any more.
-struct Answer(JoinHandle<Result<(), MaxComputeError>>);
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-impl Answer {
-    async fn wait(mut self, what: String) -> Result<(), MaxComputeError> {
-        let why = |error: tokio::task::JoinError| MaxComputeError::Answer {
-            what,
-            why: format!("the sending task ended: {error}"),
-            request_id: None,
-        };
-        (&mut self.0).await.map_err(why)?
-    }
-}
-
 impl BlockWriter {
     pub(super) fn new(
         block_id: u32,
@@ -158,8 +117,27 @@ impl BlockWriter {
             Some(encoding) => call.header("Content-Encoding", encoding),
             None => call,
         };
-        let line = Line { transport, call, sending: None, wire_bytes: 0, waiting: Duration::ZERO };
-        Ok(Self { block_id, codec, schema, encoder, line, rows: 0 })
+        Ok(Self { block_id, codec, schema, encoder, line: Line::new(transport, call), rows: 0 })
+    }
+
+    /// A block that is an Arrow stream by itself, whose buffers are compressed one by one.
+    pub(crate) fn stream(
+        block_id: u32,
+        transport: Arc<Transport>,
+        call: Call,
+        schema: SchemaRef,
+        codec: Codec,
+    ) -> Result<Self, MaxComputeError> {
+        // Buffers have two compressions, and zlib is none of them.
+        let codec = if codec == Codec::Deflate { Codec::None } else { codec };
+        let encoder = BlockEncoder::stream(&schema, codec)
+            .map_err(|error| MaxComputeError::Encode { block_id, why: error.to_string() })?;
+        Ok(Self { block_id, codec, schema, encoder, line: Line::new(transport, call), rows: 0 })
+    }
+
+    /// How errors name its request.
+    pub(crate) fn what(&self) -> String {
+        self.line.what()
     }
 
     /// The schema that batches must have.
@@ -192,84 +170,24 @@ impl BlockWriter {
     /// # Errors
     /// The block did not arrive, or whether it did is not known: follow the advice.
     pub async fn finish(self) -> Result<BlockReceipt, BlockError> {
+        Ok(self.finish_told().await?.0)
+    }
+
+    /// The same, with what the server answered.
+    pub(crate) async fn finish_told(self) -> Result<(BlockReceipt, Vec<u8>), BlockError> {
         let Self { block_id, codec, encoder, line, rows, .. } = self;
         if rows == 0 {
-            return Ok(BlockReceipt { block_id, ..BlockReceipt::default() });
+            return Ok((BlockReceipt { block_id, ..BlockReceipt::default() }, Vec::new()));
         }
         let Encoded { rest, crc, arrow_bytes, packing } =
             encoder.finish().map_err(|error| encode_error(block_id, &error))?;
-        let (wire_bytes, waiting) = line.finish(rest).await.map_err(|error| BlockError::new(block_id, error))?;
+        let sent = line.finish(rest).await.map_err(|error| BlockError::new(block_id, error))?;
+        let Sent { answer, wire_bytes, waiting } = sent;
         tracing::debug!(block_id, rows, arrow_bytes, wire_bytes, ?packing, ?waiting, "block sent");
-        Ok(BlockReceipt { block_id, rows, arrow_bytes, wire_bytes, crc, codec, packing, waiting })
+        Ok((BlockReceipt { block_id, rows, arrow_bytes, wire_bytes, crc, codec, packing, waiting }, answer))
     }
 }
 
 fn encode_error(block_id: u32, error: &dyn std::error::Error) -> BlockError {
     BlockError::new(block_id, MaxComputeError::Encode { block_id, why: error.to_string() })
-}
-
-/// The block's request, which begins with its first piece.
-struct Line {
-    transport: Arc<Transport>,
-    call: Call,
-    sending: Option<Sending>,
-    wire_bytes: u64,
-    /// Time in which there was a piece to be sent and no room for it, or the answer was waited for.
-    waiting: Duration,
-}
-
-impl Line {
-    async fn send(&mut self, piece: Bytes) -> Result<(), MaxComputeError> {
-        let Self { transport, call, sending, wire_bytes, waiting } = self;
-        let open = sending.get_or_insert_with(|| begin(transport.clone(), call.clone()));
-        *wire_bytes += piece.len() as u64;
-        let begun = Instant::now();
-        let taken = open.pieces.send(Piece::Data(piece)).await;
-        *waiting += begun.elapsed();
-        if taken.is_ok() {
-            return Ok(());
-        }
-        let what = call.what();
-        let error = match sending.take() {
-            Some(sending) => sending.answer.wait(what.clone()).await.err(),
-            None => None,
-        };
-        let why = "the block was accepted before it ended".to_owned();
-        Err(error.unwrap_or(MaxComputeError::Answer { what, why, request_id: None }))
-    }
-
-    /// Sends the last piece, and waits for the answer. Gives the bytes that went over the wire, and the time that they had to
-    /// wait for it.
-    async fn finish(mut self, rest: Bytes) -> Result<(u64, Duration), MaxComputeError> {
-        self.send(rest).await?;
-        if let Some(Sending { pieces, answer }) = self.sending.take() {
-            // If nobody takes the mark, the request ended early: its answer says why.
-            let begun = Instant::now();
-            let _ended_early = pieces.send(Piece::End).await;
-            // What the kernel took of the block and has not sent yet is waited for here: of a small one, that is all.
-            answer.wait(self.call.what()).await?;
-            self.waiting += begun.elapsed();
-        }
-        Ok((self.wire_bytes, self.waiting))
-    }
-}
-
-/// Starts the request; its body is what comes through the channel.
-fn begin(transport: Arc<Transport>, call: Call) -> Sending {
-    let (pieces, queue) = mpsc::channel(QUEUE);
-    let body = stream::unfold(Some(queue), |queue| async move {
-        let mut queue: mpsc::Receiver<Piece> = queue?;
-        match queue.recv().await {
-            Some(Piece::Data(bytes)) => Some((Ok(bytes), Some(queue))),
-            Some(Piece::End) => None,
-            None => Some((Err(io::Error::other("the block was given up")), None)),
-        }
-    });
-    let request = async move {
-        let mut response = transport.stream(&call, body).await?;
-        // Read to its end, so that the connection can be used again.
-        let read = response.up_to(ANSWER_LIMIT).await;
-        read.map(|_| ()).map_err(|source| MaxComputeError::Http { what: call.what(), source })
-    };
-    Sending { pieces, answer: Answer(tokio::spawn(request.in_current_span())) }
 }

@@ -1,17 +1,17 @@
-//! Rows to the bytes of a block: Arrow messages, framed with CRCs, compressed. Pure: batches in, pieces out. It holds the
-//! batch at hand and less than one piece, whatever the block becomes; what is not compressed goes out as it lies in its
-//! batch, not as a copy.
+//! Rows to the bytes of a block: Arrow messages, framed with CRCs, compressed; or, for the Storage API, an Arrow stream by
+//! itself. Pure: batches in, pieces out. It holds the batch at hand and less than one piece, whatever the block becomes; what is
+//! not compressed goes out as it lies in its batch, not as a copy.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::buffer::Buffer;
 use arrow::datatypes::Schema;
 use arrow::error::ArrowError;
-use arrow::ipc::MetadataVersion;
 use arrow::ipc::writer::{IpcWriteOptions, StreamEncoder};
+use arrow::ipc::{CompressionType, MetadataVersion};
 use bytes::Bytes;
 
 use super::codec::{Codec, Compressor};
@@ -25,9 +25,13 @@ const SMALL_BYTES: usize = 8 * 1024;
 /// Makes one block.
 pub struct BlockEncoder {
     encoder: StreamEncoder,
-    framer: Framer,
+    /// None for an Arrow stream by itself.
+    framer: Option<Framer>,
     output: Output,
     arrow_bytes: u64,
+    /// Time that went into making messages whose buffers are compressed.
+    packing: Duration,
+    packs: bool,
 }
 
 /// What a whole block became.
@@ -54,7 +58,25 @@ impl BlockEncoder {
         // The first answer of the encoder begins with a Schema message, which must not be sent: an empty batch takes it.
         encoder.encode(&RecordBatch::new_empty(schema.clone().into()))?;
         let output = Compressor::new(codec)?.map_or_else(|| Output::Plain(Plain::default()), Output::Packed);
-        Ok(Self { encoder, framer: Framer::new(CHUNK_BYTES), output, arrow_bytes: 0 })
+        let framer = Some(Framer::new(CHUNK_BYTES));
+        Ok(Self { encoder, framer, output, arrow_bytes: 0, packing: Duration::ZERO, packs: false })
+    }
+
+    /// An encoder of an Arrow stream: its schema, batches, and the mark of its end. What the codec compresses is each buffer;
+    /// one that streams do not have leaves them as they are.
+    ///
+    /// # Errors
+    /// The schema has no form on the wire.
+    pub fn stream(schema: &Schema, codec: Codec) -> Result<Self, ArrowError> {
+        let compression = match codec {
+            Codec::None | Codec::Deflate => None,
+            Codec::Zstd => Some(CompressionType::ZSTD),
+            Codec::Lz4 => Some(CompressionType::LZ4_FRAME),
+        };
+        let options = IpcWriteOptions::try_new(8, false, MetadataVersion::V5)?.try_with_compression(compression)?;
+        let encoder = StreamEncoder::try_new_with_options(schema, options)?;
+        let (output, packs) = (Output::Plain(Plain::default()), compression.is_some());
+        Ok(Self { encoder, framer: None, output, arrow_bytes: 0, packing: Duration::ZERO, packs })
     }
 
     /// The pieces that a batch makes ready to be sent. They are made while they are asked for: all have to be.
@@ -62,7 +84,14 @@ impl BlockEncoder {
     /// # Errors
     /// The batch cannot be encoded.
     pub fn encode(&mut self, batch: &RecordBatch) -> Result<Pieces<'_>, ArrowError> {
+        let begun = Instant::now();
         let buffers = self.encoder.encode(batch)?.into_iter();
+        if self.packs {
+            self.packing += begun.elapsed();
+        }
+        if self.framer.is_none() {
+            self.arrow_bytes += bytes_of(batch);
+        }
         let Self { framer, output, arrow_bytes, .. } = self;
         Ok(Pieces { buffers, current: Bytes::new(), framer, output, arrow_bytes })
     }
@@ -72,12 +101,23 @@ impl BlockEncoder {
     /// # Errors
     /// The codec's.
     pub fn finish(mut self) -> io::Result<Encoded> {
-        let crc = self.framer.finish(&mut self.output)?;
-        let (rest, packing) = match self.output {
-            Output::Plain(plain) => (plain.small, Duration::ZERO),
-            Output::Packed(compressor) => compressor.finish()?,
+        let crc = match self.framer {
+            Some(framer) => framer.finish(&mut self.output)?,
+            None => {
+                for end in self.encoder.finish().map_err(io::Error::other)? {
+                    self.output.payload(Bytes::from_owner(Part(end)))?;
+                }
+                0
+            }
         };
-        Ok(Encoded { rest: rest.into(), crc, arrow_bytes: self.arrow_bytes, packing })
+        let (rest, packing) = match self.output {
+            Output::Plain(plain) => (plain.finish(), self.packing),
+            Output::Packed(compressor) => {
+                let (rest, packing) = compressor.finish()?;
+                (rest.into(), packing)
+            }
+        };
+        Ok(Encoded { rest, crc, arrow_bytes: self.arrow_bytes, packing })
     }
 }
 
@@ -85,7 +125,7 @@ impl BlockEncoder {
 pub struct Pieces<'a> {
     buffers: std::vec::IntoIter<Buffer>,
     current: Bytes,
-    framer: &'a mut Framer,
+    framer: &'a mut Option<Framer>,
     output: &'a mut Output,
     arrow_bytes: &'a mut u64,
 }
@@ -101,13 +141,25 @@ impl Iterator for Pieces<'_> {
             if self.current.is_empty() {
                 // Each buffer is let go of as soon as it is sent.
                 self.current = Bytes::from_owner(Part(self.buffers.next()?));
-                *self.arrow_bytes += self.current.len() as u64;
+                if self.framer.is_some() {
+                    *self.arrow_bytes += self.current.len() as u64;
+                }
             }
-            if let Err(error) = self.framer.push(&mut self.current, self.output) {
+            let put = match self.framer {
+                Some(framer) => framer.push(&mut self.current, self.output),
+                None => self.output.payload(std::mem::take(&mut self.current)),
+            };
+            if let Err(error) = put {
                 return Some(Err(error));
             }
         }
     }
+}
+
+/// Bytes of a batch's values, before anything is made of them.
+fn bytes_of(batch: &RecordBatch) -> u64 {
+    let of = |array: &ArrayRef| array.to_data().get_slice_memory_size().unwrap_or(0) as u64;
+    batch.columns().iter().map(of).sum()
 }
 
 /// A buffer of a batch, as what [`Bytes`] can own.
@@ -175,13 +227,29 @@ impl Plain {
             self.ready.push_back(std::mem::take(&mut self.small).into());
         }
     }
+
+    /// All that nobody took: the last few bytes of a block may have made a piece ready.
+    fn finish(mut self) -> Bytes {
+        match self.ready.pop_front() {
+            None => self.small.into(),
+            Some(first) => {
+                let rest = self.ready.into_iter().chain([self.small.into()]);
+                rest.fold(first.to_vec(), |mut all, piece| {
+                    all.extend_from_slice(&piece);
+                    all
+                })
+                .into()
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, Int64Array, StringArray};
+    use arrow::array::{Int64Array, StringArray};
+    use arrow::ipc::reader::StreamReader;
     use proptest::prelude::*;
 
     use super::*;
@@ -195,7 +263,10 @@ mod tests {
 
     /// A block's bytes, and those of its longest piece.
     fn block(batches: &[RecordBatch], codec: Codec) -> (Vec<u8>, usize, Encoded) {
-        let mut encoder = BlockEncoder::new(&batches[0].schema(), codec).unwrap();
+        put(BlockEncoder::new(&batches[0].schema(), codec).unwrap(), batches)
+    }
+
+    fn put(mut encoder: BlockEncoder, batches: &[RecordBatch]) -> (Vec<u8>, usize, Encoded) {
         let (mut bytes, mut longest) = (Vec::new(), 0);
         for batch in batches {
             for piece in encoder.encode(batch).unwrap() {
@@ -207,6 +278,17 @@ mod tests {
         let encoded = encoder.finish().unwrap();
         bytes.extend_from_slice(&encoded.rest);
         (bytes, longest, encoded)
+    }
+
+    #[test]
+    fn a_last_word_that_fills_a_piece_is_not_left_behind() {
+        for held in [0, 1, PIECE_BYTES - 4, PIECE_BYTES - 1] {
+            let mut plain = Plain::default();
+            plain.put_small(&vec![7; held]);
+            plain.put_small(&[1, 2, 3, 4]);
+            let rest = plain.finish();
+            assert_eq!((rest.len(), &rest[held..]), (held + 4, &[1, 2, 3, 4][..]));
+        }
     }
 
     proptest! {
@@ -226,6 +308,20 @@ mod tests {
             io::Read::read_to_end(&mut lz4_flex::frame::FrameDecoder::new(&packed[..]), &mut unpacked).unwrap();
             prop_assert_eq!(unpacked, bytes);
             prop_assert_eq!((same.crc, same.arrow_bytes), (encoded.crc, encoded.arrow_bytes));
+        }
+
+        #[test]
+        fn a_stream_is_whole_and_ends_with_its_mark(sizes in proptest::collection::vec((1_usize..9_000, 0_usize..90), 1..4)) {
+            let batches: Vec<RecordBatch> = sizes.into_iter().map(|(rows, text)| batch(rows, text)).collect();
+            for codec in [Codec::None, Codec::Zstd, Codec::Lz4, Codec::Deflate] {
+                let encoder = BlockEncoder::stream(&batches[0].schema(), codec).unwrap();
+                let (bytes, _, encoded) = put(encoder, &batches);
+                prop_assert!(bytes.ends_with(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]));
+                let read: Vec<RecordBatch> =
+                    StreamReader::try_new(&bytes[..], None).unwrap().collect::<Result<_, _>>().unwrap();
+                prop_assert_eq!(&read, &batches);
+                prop_assert!(encoded.arrow_bytes > 0 && encoded.crc == 0);
+            }
         }
     }
 }

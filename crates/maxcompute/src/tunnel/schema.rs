@@ -1,4 +1,5 @@
-//! Which Arrow types a table's columns have on the tunnel, and whether a batch has them.
+//! Which Arrow types a table's columns have on the tunnel (and, with another unit of timestamps, on the Storage API), and
+//! whether a batch has them.
 //! Names of list items and map entries, and time zones, do not travel in a block: they are not compared.
 
 use std::sync::Arc;
@@ -13,13 +14,23 @@ use crate::types::DataType;
 /// The schema that batches for these columns must have.
 #[must_use]
 pub fn arrow_schema(columns: &[Column]) -> Schema {
-    let field = |column: &Column| Field::new(column.name.as_str(), arrow_type(&column.data_type), column.nullable);
+    schema_with(columns, TimeUnit::Nanosecond)
+}
+
+/// The same, with timestamps of this unit.
+pub(crate) fn schema_with(columns: &[Column], unit: TimeUnit) -> Schema {
+    let field = |column: &Column| Field::new(column.name.as_str(), type_with(&column.data_type, unit), column.nullable);
     Schema::new(columns.iter().map(field).collect::<Fields>())
 }
 
 /// The Arrow type of a column type on the tunnel.
 #[must_use]
 pub fn arrow_type(data_type: &DataType) -> ArrowType {
+    type_with(data_type, TimeUnit::Nanosecond)
+}
+
+fn type_with(data_type: &DataType, unit: TimeUnit) -> ArrowType {
+    let inner = |data_type: &DataType| type_with(data_type, unit);
     match data_type {
         DataType::TinyInt => ArrowType::Int8,
         DataType::SmallInt => ArrowType::Int16,
@@ -36,14 +47,14 @@ pub fn arrow_type(data_type: &DataType) -> ArrowType {
         DataType::Binary => ArrowType::Binary,
         DataType::Date => ArrowType::Date32,
         DataType::Datetime => ArrowType::Timestamp(TimeUnit::Millisecond, None),
-        DataType::Timestamp | DataType::TimestampNtz => ArrowType::Timestamp(TimeUnit::Nanosecond, None),
-        DataType::Array(item) => ArrowType::List(Arc::new(Field::new_list_field(arrow_type(item), true))),
+        DataType::Timestamp | DataType::TimestampNtz => ArrowType::Timestamp(unit, None),
+        DataType::Array(item) => ArrowType::List(Arc::new(Field::new_list_field(inner(item), true))),
         DataType::Map(key, value) => {
-            let entry = vec![Field::new("key", arrow_type(key), false), Field::new("value", arrow_type(value), true)];
+            let entry = vec![Field::new("key", inner(key), false), Field::new("value", inner(value), true)];
             ArrowType::Map(Arc::new(Field::new("entries", ArrowType::Struct(entry.into()), false)), false)
         }
         DataType::Struct(fields) => ArrowType::Struct(
-            fields.iter().map(|field| Field::new(&field.name, arrow_type(&field.data_type), true)).collect(),
+            fields.iter().map(|field| Field::new(&field.name, inner(&field.data_type), true)).collect(),
         ),
     }
 }

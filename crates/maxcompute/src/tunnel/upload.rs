@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
-use mms_http::retry::{Attempts, Classify, RetryClass};
+use mms_http::retry::Attempts;
 use mms_http::{Method, Response};
 use tokio::time::Instant;
 
@@ -14,10 +14,11 @@ use super::codec::Codec;
 use super::schema::arrow_schema;
 use super::wire::SessionWire;
 use super::{Tunnel, check_partition};
-use crate::error::{MaxComputeError, RefusalKind};
-use crate::session::{Resolution, SessionState, resolve};
+use crate::commit::{self, Commit, is_missing_session};
+use crate::error::MaxComputeError;
+use crate::session::SessionState;
 use crate::table::{Column, PartitionSpec, TableRef};
-use crate::transport::{Call, request_id, text};
+use crate::transport::{Call, Transport, request_id, text};
 use crate::types::DataType;
 
 /// A record stream that ends at once: a count of zero and the checksum of nothing.
@@ -251,60 +252,7 @@ impl UploadSession {
     /// A refusal: nothing was published. [`MaxComputeError::SessionLost`]: this session will never publish, whether it did
     /// is to be told from the rows. [`MaxComputeError::OutcomeUnknown`] after `limit`: ask again later.
     pub async fn commit(&self, limit: Duration) -> Result<(), MaxComputeError> {
-        let start = Instant::now();
-        let policy = self.shared.tunnel.transport.retry();
-        let session = || self.id().to_owned();
-        let call = self.call(Method::POST);
-        let mut rounds = 0_u32;
-        let mut send = true;
-        loop {
-            let mut refused = None;
-            if send {
-                match self.shared.tunnel.transport.once(&call).await {
-                    // An answer that tells no state is a plain yes.
-                    Ok(response) => match read(&call, response).await.map(|wire| wire.state) {
-                        Ok(None | Some(SessionState::Closed)) => return Ok(()),
-                        Ok(Some(state)) => tracing::debug!(%state, "commit accepted"),
-                        Err(error) => tracing::debug!(%error, "commit accepted, answer unreadable"),
-                    },
-                    Err(error) if is_final_refusal(&error) => return Err(error),
-                    Err(error) => {
-                        tracing::warn!(session = self.id(), %error, "commit in doubt: asking the session");
-                        refused = refuses_again(&error).then_some(error);
-                    }
-                }
-            }
-            // At least one question is asked, however late it is.
-            let state = match self.ask(Some(start + limit)).await {
-                Ok(info) => info.map_or(SessionState::Missing, |info| info.state),
-                Err(error) => {
-                    tracing::warn!(session = self.id(), %error, "the session did not answer");
-                    if error.retry_class() == RetryClass::Permanent {
-                        return Err(MaxComputeError::OutcomeUnknown {
-                            session: session(),
-                            state: SessionState::Unknown,
-                        });
-                    }
-                    SessionState::Unknown
-                }
-            };
-            send = match resolve(state) {
-                Resolution::Committed => return Ok(()),
-                Resolution::Lost => return Err(MaxComputeError::SessionLost { session: session(), state }),
-                Resolution::CommitAgain => match refused {
-                    Some(error) => return Err(error),
-                    None => true,
-                },
-                Resolution::Wait => false,
-            };
-            rounds = rounds.saturating_add(1);
-            // One committer a table: there is nobody to be spread from.
-            let pause = policy.delay(rounds, 0.0);
-            if start.elapsed() + pause > limit {
-                return Err(MaxComputeError::OutcomeUnknown { session: session(), state });
-            }
-            tokio::time::sleep(pause).await;
-        }
+        commit::settle(self, limit).await
     }
 
     fn call(&self, method: Method) -> Call {
@@ -314,7 +262,7 @@ impl UploadSession {
 
     fn put(&self, block_id: u32) -> Result<Call, MaxComputeError> {
         if block_id > BLOCK_ID_MAX {
-            return Err(MaxComputeError::BlockId { block_id });
+            return Err(MaxComputeError::BlockId { block_id, most: BLOCK_ID_MAX });
         }
         let call = self.call(Method::PUT).param("blockid", block_id.to_string());
         Ok(call.header("Content-Type", "application/octet-stream"))
@@ -325,43 +273,30 @@ impl UploadSession {
     }
 }
 
+impl Commit for UploadSession {
+    fn id(&self) -> &str {
+        self.id()
+    }
+
+    fn transport(&self) -> &Transport {
+        &self.shared.tunnel.transport
+    }
+
+    async fn send(&self) -> Result<Option<SessionState>, MaxComputeError> {
+        let call = self.call(Method::POST);
+        let response = self.shared.tunnel.transport.once(&call).await?;
+        Ok(read(&call, response).await.map_or_else(|error| commit::unreadable(&error), |wire| wire.state))
+    }
+
+    async fn state(&self, until: Instant) -> Result<SessionState, MaxComputeError> {
+        Ok(self.ask(Some(until)).await?.map_or(SessionState::Missing, |info| info.state))
+    }
+}
+
 async fn read(call: &Call, response: Response) -> Result<SessionWire, MaxComputeError> {
     let request_id = request_id(&response);
     let body = text(call, response).await?;
     SessionWire::parse(&body).map_err(|why| MaxComputeError::Answer { what: call.what(), why, request_id })
-}
-
-/// Not found, but not because the table or what it lies in is missing.
-fn is_missing_session(error: &MaxComputeError) -> bool {
-    match error {
-        MaxComputeError::Refused(refusal) => {
-            let above = refusal.code == "NoSuchProject" || error.target_is_gone();
-            refusal.kind == RefusalKind::NotFound && !above
-        }
-        _ => false,
-    }
-}
-
-/// A refusal after which the session's state says nothing new.
-fn is_final_refusal(error: &MaxComputeError) -> bool {
-    let kind = error.refusal();
-    matches!(
-        kind,
-        Some(
-            RefusalKind::Forbidden
-                | RefusalKind::Unauthenticated
-                | RefusalKind::Invalid
-                | RefusalKind::SchemaChanged
-                | RefusalKind::AlreadyExists
-                | RefusalKind::Syntax
-        )
-    )
-}
-
-/// A refusal that comes again however often the commit is sent, such as of a partition that somebody dropped. It may
-/// answer the second sending of a commit whose first took effect, so the session has the last word.
-fn refuses_again(error: &MaxComputeError) -> bool {
-    error.refusal().is_some() && error.retry_class() == RetryClass::Permanent && !error.may_have_acted()
 }
 
 /// Which blocks are missing, not ours, or of another row count (where the server counts).

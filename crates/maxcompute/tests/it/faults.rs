@@ -147,6 +147,34 @@ async fn a_commit_in_doubt_asks_before_it_repeats() {
 }
 
 #[tokio::test]
+async fn a_commit_of_the_storage_api_in_doubt_asks_before_it_repeats() {
+    let fault = || (500, error("InternalServerError"));
+    let state = |status: u16, word: &str| (status, format!(r#"{{"SessionId":"S1","SessionStatus":"{word}"}}"#));
+    for (answers, methods) in [
+        // Done, and said so, with its state or without.
+        (vec![state(201, "COMMITTED")], "POST"),
+        (vec![(201, "{}".to_owned())], "POST"),
+        // Accepted, and done later.
+        (vec![state(200, "COMMITTING"), state(200, "COMMITTING"), state(200, "COMMITTED")], "POST GET GET"),
+        (vec![(200, "{}".to_owned()), state(200, "COMMITTED")], "POST GET"),
+        // Done, but the answer was lost.
+        (vec![fault(), state(200, "COMMITTED")], "POST GET"),
+        // Not done.
+        (vec![fault(), state(200, "NORMAL"), state(201, "COMMITTED")], "POST GET POST"),
+    ] {
+        let mut far_end = script(None, answers).await;
+        let session = far_end.project.storage_api().await.unwrap().write_session(&table(), "S1");
+        session.commit(&["m".to_owned()], LIMIT).await.unwrap();
+        let asked: Vec<String> = far_end.log().into_iter().map(|asked| asked.method).collect();
+        assert_eq!(asked.join(" "), methods);
+    }
+    let far_end = script(None, vec![fault(), state(200, "EXPIRED")]).await;
+    let session = far_end.project.storage_api().await.unwrap().write_session(&table(), "S1");
+    let lost = session.commit(&["m".to_owned()], LIMIT).await.unwrap_err();
+    assert!(matches!(lost, MaxComputeError::SessionLost { state: SessionState::Expired, .. }), "{lost}");
+}
+
+#[tokio::test]
 async fn a_commit_that_cannot_publish_says_so() {
     let fault = || (500, error("InternalServerError"));
     let mut far_end = script(None, vec![fault(), session("expired")]).await;
@@ -196,7 +224,7 @@ async fn a_block_tells_what_may_help() {
     }
     let far_end = script(None, Vec::new()).await;
     let error = far_end.session().await.open_block(20_000, Codec::None).await.err().unwrap();
-    assert!(matches!(error.error, MaxComputeError::BlockId { block_id: 20_000 }));
+    assert!(matches!(error.error, MaxComputeError::BlockId { block_id: 20_000, most: 19_999 }));
 }
 
 #[tokio::test]

@@ -4,3 +4,4 @@
 
 mod faults;
 mod sandbox_roundtrip;
+mod storage_api;

@@ -14,6 +14,7 @@ use super::partition::key_text;
 use super::request::{Params, Target};
 use super::rest;
 use super::state::State;
+use super::storage;
 use super::table::Table;
 use super::tunnel::addressed;
 use super::tunnel::download::{Download, Reading, Source};
@@ -50,9 +51,9 @@ impl<'t> Tunnelled<'t> {
     }
 }
 
-/// What follows `projects/P`, for this project.
-pub fn within_project<'t>(state: &State, target: &'t Target) -> ApiResult<Vec<&'t str>> {
-    let segments: Vec<&str> = target.segments.iter().map(String::as_str).collect();
+/// What follows `projects/P`, for this project; that stands behind so many segments.
+pub fn within_project<'t>(state: &State, target: &'t Target, behind: usize) -> ApiResult<Vec<&'t str>> {
+    let segments: Vec<&str> = target.segments.iter().skip(behind).map(String::as_str).collect();
     match segments.as_slice() {
         ["projects", project, rest @ ..] if project.eq_ignore_ascii_case(&state.name) => Ok(rest.to_vec()),
         ["projects", project, ..] => {
@@ -86,7 +87,10 @@ pub fn route(state: &State, method: &Method, target: &Target, body: &[u8], accep
         ["logview", "host"] if target.service => return whole(text(format!("http://{}", state.host))),
         _ => {}
     }
-    let path = within_project(state, target)?;
+    if let Some(asked) = storage::Asked::of(state, target)? {
+        return storage::route(state, method, &asked, &target.params, body);
+    }
+    let path = within_project(state, target, 0)?;
     match (target.service, path.as_slice()) {
         (true, path) => service(state, method, target, path, body),
         (false, ["instances", id]) => instance_rows(state, method, id, &target.params, accept),
@@ -188,6 +192,7 @@ fn tunnel(state: &State, method: &Method, schema: &str, name: &str, params: &Par
                 key: addressed(&meta, params)?,
                 overwrite: params.is_true("overwrite"),
                 create_partition: params.is_true("create_partition"),
+                stream: None,
             };
             let upload = state.uploads.create(&state.catalog, &table, purpose, time)?;
             let response = rest::json_answer(&upload.describe(&state.catalog, now)?);

@@ -20,9 +20,10 @@ use super::request::{Target, below_service};
 use super::rest;
 use super::routes::{Reply, Tunnelled, route, within_project};
 use super::state::State;
+use super::storage::{self, Asked};
 use super::tunnel::block::Carrier;
 use super::tunnel::download::{Download, Reading};
-use super::tunnel::pipe;
+use super::tunnel::pipe::{self, BodyReader};
 use super::tunnel::upload::block_id;
 use super::wire::encoding::Encoding;
 use super::wire::from_io;
@@ -60,9 +61,15 @@ async fn answer(state: Arc<State>, parts: Parts, body: Body) -> ApiResult<Respon
     let signed =
         Signed { method: &parts.method, path: &target.path, params: &target.params.0, headers: &parts.headers };
     state.account.verify(&signed, Timestamp::now())?;
-    let is_block = parts.method == Method::PUT && target.params.has("blockid");
-    if is_block {
-        return put_block(state, target, &parts, body).await;
+    if parts.method == Method::PUT && target.params.has("blockid") {
+        return take_rows(body, &parts, move |encoding, rows| put_block(&state, &target, encoding, rows)).await;
+    }
+    if Asked::is_upload(&parts.method, &target) {
+        let put = move |encoding: &str, rows: BodyReader| match Asked::of(&state, &target)? {
+            Some(asked) => storage::receive(&state, &asked, &target.params, encoding, rows),
+            None => Err(ApiError::invalid(format!("no rows go to {}", target.path))),
+        };
+        return take_rows(body, &parts, put).await;
     }
     let body = Limited::new(body, BODY_BYTES_MAX).collect().await.map_err(|error| {
         let long = error.downcast_ref::<LengthLimitError>().is_some();
@@ -97,22 +104,28 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> ApiResult<T> + Send 
     tokio::task::spawn_blocking(work).await.map_err(|error| ApiError::internal(format!("a fault here: {error}")))?
 }
 
-async fn put_block(state: Arc<State>, target: Target, parts: &Parts, body: Body) -> ApiResult<Response> {
-    let carrier = if target.params.has("arrow") { Carrier::Arrow } else { Carrier::Records };
-    let encoding_name = text_header(parts, header::CONTENT_ENCODING).to_owned();
+/// Hands the rows of a body, and its encoding, to who takes them.
+async fn take_rows(
+    body: Body,
+    parts: &Parts,
+    take: impl FnOnce(&str, BodyReader) -> ApiResult<Response> + Send + 'static,
+) -> ApiResult<Response> {
+    let encoding = text_header(parts, header::CONTENT_ENCODING).to_owned();
     let (feeder, reader) = pipe::body_reader();
-    let work = blocking(move || {
-        let params = &target.params;
-        let path = within_project(&state, &target)?;
-        let table = Tunnelled::table(&target, &path)?;
-        let upload = state.uploads.get(params.need("uploadid")?)?;
-        upload.check_target(table.schema, table.name, &state.catalog, params)?;
-        let block = block_id(params.need("blockid")?)?;
-        let encoding = Encoding::of_upload(&encoding_name, carrier == Carrier::Arrow)?;
-        upload.put(&state.catalog, block, carrier, encoding, reader, Timestamp::now().as_second())
-    });
-    let ((), done) = tokio::join!(feeder.feed(body), work);
-    done?;
+    let ((), done) = tokio::join!(feeder.feed(body), blocking(move || take(&encoding, reader)));
+    done
+}
+
+fn put_block(state: &State, target: &Target, encoding: &str, rows: BodyReader) -> ApiResult<Response> {
+    let params = &target.params;
+    let carrier = if params.has("arrow") { Carrier::Arrow } else { Carrier::Records };
+    let path = within_project(state, target, 0)?;
+    let table = Tunnelled::table(target, &path)?;
+    let upload = state.uploads.get(params.need("uploadid")?)?;
+    upload.check_target(table.schema, table.name, &state.catalog, params)?;
+    let block = block_id(params.need("blockid")?)?;
+    let encoding = Encoding::of_upload(encoding, carrier == Carrier::Arrow)?;
+    upload.put(&state.catalog, block, carrier, encoding, rows, Timestamp::now().as_second())?;
     let response = rest::answer(StatusCode::OK, "text/plain", String::new());
     let metrics = "{\"PanguIOCost\":0,\"ServerIOCost\":0,\"ServerTotalCost\":0,\"RateLimitCost\":0}";
     Ok(rest::with_header(response, "odps-tunnel-metrics", metrics))

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::auth::Account;
 use super::catalog::Catalog;
 use super::instance::Instances;
+use super::storage::Reads;
 use super::tunnel::download::Downloads;
 use super::tunnel::uploads::Uploads;
 
@@ -35,4 +36,6 @@ pub struct State {
     pub uploads: Uploads,
     /// Download sessions.
     pub downloads: Downloads,
+    /// Read sessions of the Storage API.
+    pub reads: Reads,
 }

@@ -1,4 +1,4 @@
-//! The bytes of the tunnel, both ways: compression, CRC framing, the record stream, Arrow messages, and the limits of
+//! The bytes of the tunnel and of the Storage API, both ways: compression, CRC framing, the record stream, Arrow messages, and the limits of
 //! cells. Written from the protocol alone.
 
 pub mod carrier;
@@ -9,6 +9,7 @@ pub mod frame;
 pub mod ipc;
 pub mod record_read;
 pub mod record_write;
+pub mod stream;
 
 use std::io;
 

@@ -6,4 +6,5 @@ mod project_endpoints;
 mod project_instances;
 mod project_refuses;
 mod project_sessions;
+mod project_storage;
 mod support;

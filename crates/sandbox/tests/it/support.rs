@@ -137,7 +137,10 @@ impl Client {
     }
 
     /// Sessions live on the tunnel's endpoint, everything else on the service's.
-    fn base(&self, params: &[(&str, &str)]) -> &str {
+    fn base(&self, path: &str, params: &[(&str, &str)]) -> &str {
+        if path.starts_with("/api/storage/") {
+            return &self.tunnel;
+        }
         let session = |name: &str| matches!(name, "uploads" | "uploadid" | "downloads" | "downloadid");
         if params.iter().any(|(name, _)| session(name)) { &self.tunnel } else { &self.endpoint }
     }
@@ -184,7 +187,7 @@ impl Client {
         let mut mac = Hmac::<sha1::Sha1>::new_from_slice(self.key.as_bytes()).expect("a key");
         mac.update(canonical.as_bytes());
         let signature = base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes());
-        let mut url = url::Url::parse(&format!("{}{path}", self.base(params))).expect("a url");
+        let mut url = url::Url::parse(&format!("{}{path}", self.base(path, params))).expect("a url");
         if !params.is_empty() {
             url.query_pairs_mut().extend_pairs(params);
         }

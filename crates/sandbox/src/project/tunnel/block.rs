@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{SchemaRef, TimeUnit};
 use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::FileWriter;
 
@@ -20,6 +21,7 @@ use super::super::wire::frame::Deframer;
 use super::super::wire::from_io;
 use super::super::wire::ipc::BatchReader;
 use super::super::wire::record_read::RecordReader;
+use super::super::wire::stream::StreamBatches;
 
 /// Rows of a batch in a file.
 const ROWS: usize = 8192;
@@ -31,6 +33,8 @@ pub enum Carrier {
     Records,
     /// As Arrow messages in CRC frames.
     Arrow,
+    /// As an Arrow stream, with timestamps of this unit.
+    Stream(TimeUnit),
 }
 
 /// A file that is removed unless it is kept.
@@ -104,14 +108,13 @@ pub fn receive(
             let frames = Deframer::new(input).map_err(from_io)?;
             let mut messages = BatchReader::new(frames, arrow_schema(columns, Form::Wire));
             while let Some(batch) = messages.next_batch()? {
-                let arrays: Vec<ArrayRef> = batch
-                    .columns()
-                    .iter()
-                    .zip(columns)
-                    .map(|(array, column)| convert(array, &column.data_type, Form::File))
-                    .collect::<Result<_, _>>()
-                    .map_err(ApiError::malformed)?;
-                block.write(&RecordBatch::try_new(Arc::clone(&schema), arrays).map_err(disk_error)?)?;
+                block.write(&filed(&batch, columns, &schema)?)?;
+            }
+        }
+        Carrier::Stream(unit) => {
+            let mut messages = StreamBatches::new(input, arrow_schema(columns, Form::Stream(unit)));
+            while let Some(batch) = messages.next_batch()? {
+                block.write(&filed(&batch, columns, &schema)?)?;
             }
         }
     }
@@ -122,6 +125,18 @@ pub fn receive(
     disk::sync_dir(dir)?;
     pending.kept = true;
     Ok(FileEntry { name, rows: block.batches.iter().sum(), bytes, batches: block.batches })
+}
+
+/// A batch in the files' form.
+fn filed(batch: &RecordBatch, columns: &[Column], schema: &SchemaRef) -> ApiResult<RecordBatch> {
+    let arrays: Vec<ArrayRef> = batch
+        .columns()
+        .iter()
+        .zip(columns)
+        .map(|(array, column)| convert(array, &column.data_type, Form::File))
+        .collect::<Result<_, _>>()
+        .map_err(ApiError::malformed)?;
+    RecordBatch::try_new(Arc::clone(schema), arrays).map_err(disk_error)
 }
 
 /// A batch of the first of these columns, with NULL in those that it lacks.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType as ArrowType, Schema};
+use arrow::datatypes::{DataType as ArrowType, Schema, TimeUnit};
 use jiff::Timestamp;
 use mms_maxcompute::types::DataType;
 use parking_lot::Mutex;
@@ -22,6 +22,7 @@ use super::super::wire::encoding::Encoding;
 use super::super::wire::frame::Framer;
 use super::super::wire::ipc::write_batch;
 use super::super::wire::record_write::RecordWriter;
+use super::super::wire::stream;
 use super::super::wire::{from_io, to_io};
 use super::block::{Carrier, read_range};
 use super::pipe::BodyWriter;
@@ -70,6 +71,13 @@ pub struct Reading {
     carrier: Carrier,
     /// The compression of the body.
     pub encoding: Encoding,
+}
+
+impl Reading {
+    /// All of a session's rows, as a stream of these columns with timestamps of this unit.
+    pub fn stream(count: u64, columns: Vec<usize>, unit: TimeUnit) -> Self {
+        Self { start: 0, count, columns, carrier: Carrier::Stream(unit), encoding: Encoding::Identity }
+    }
 }
 
 fn result_batch(rows: &ResultSet) -> ApiResult<RecordBatch> {
@@ -121,7 +129,8 @@ impl Download {
         Ok(Self::new(source, result_columns(rows), Vec::new(), Rows::Memory(result_batch(rows)?), now))
     }
 
-    fn count(&self) -> u64 {
+    /// Its rows.
+    pub fn count(&self) -> u64 {
         match &self.rows {
             Rows::Files(_, count) => *count,
             Rows::Memory(batch) => batch.num_rows() as u64,
@@ -202,26 +211,19 @@ impl Download {
     fn arrow(&self, reading: &Reading, types: &[DataType], output: impl Write) -> ApiResult<()> {
         let mut framer = Framer::new(reading.encoding.writer(output).map_err(from_io)?);
         self.batches(reading, &mut |batch| {
-            let arrays: Vec<ArrayRef> = batch
-                .columns()
-                .iter()
-                .zip(types)
-                .map(|(array, data_type)| convert(array, data_type, Form::Wire))
-                .collect::<Result<_, _>>()
-                .map_err(|message| ApiError::new(400, "DataCannotBeExpressed", message))?;
-            let fields: Vec<_> = batch
-                .schema()
-                .fields()
-                .iter()
-                .zip(&arrays)
-                .map(|(field, array)| field.as_ref().clone().with_data_type(ArrowType::clone(array.data_type())))
-                .collect();
-            let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
-                .map_err(|error| ApiError::internal(error.to_string()))?;
-            write_batch(&mut framer, &batch).map_err(from_io)
+            write_batch(&mut framer, &sent(&batch, types, Form::Wire)?).map_err(from_io)
         })?;
         framer.finish().and_then(|inner| inner.finish()).map_err(from_io)?;
         Ok(())
+    }
+
+    fn stream(&self, reading: &Reading, unit: TimeUnit, types: &[DataType], output: impl Write) -> ApiResult<()> {
+        let form = Form::Stream(unit);
+        let columns: Vec<Column> = reading.columns.iter().map(|i| self.columns[*i].clone()).collect();
+        let wrong = |error: arrow::error::ArrowError| ApiError::internal(error.to_string());
+        let mut writer = stream::writer(output, &arrow_schema(&columns, form)).map_err(from_io)?;
+        self.batches(reading, &mut |batch| writer.write(&sent(&batch, types, form)?).map_err(wrong))?;
+        writer.finish().map_err(wrong)
     }
 
     /// Writes the body of an answer; a failure ends it with an error, which the client sees as a cut connection.
@@ -232,6 +234,7 @@ impl Download {
         let sent = match reading.carrier {
             Carrier::Records => self.records(reading, types, &mut output),
             Carrier::Arrow => self.arrow(reading, &types, &mut output),
+            Carrier::Stream(unit) => self.stream(reading, unit, &types, &mut output),
         };
         let sent = sent.and_then(|()| output.finish().map_err(from_io));
         if let Err(error) = sent
@@ -240,6 +243,25 @@ impl Download {
             tracing::debug!(session = self.id, "the reader went away");
         }
     }
+}
+
+/// A batch of the files as it goes out.
+fn sent(batch: &RecordBatch, types: &[DataType], form: Form) -> ApiResult<RecordBatch> {
+    let arrays: Vec<ArrayRef> = batch
+        .columns()
+        .iter()
+        .zip(types)
+        .map(|(array, data_type)| convert(array, data_type, form))
+        .collect::<Result<_, _>>()
+        .map_err(|message| ApiError::new(400, "DataCannotBeExpressed", message))?;
+    let fields: Vec<_> = batch
+        .schema()
+        .fields()
+        .iter()
+        .zip(&arrays)
+        .map(|(field, array)| field.as_ref().clone().with_data_type(ArrowType::clone(array.data_type())))
+        .collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(|error| ApiError::internal(error.to_string()))
 }
 
 /// Lets the codecs borrow the writer that must be finished after them.

@@ -22,6 +22,9 @@ pub enum Event {
     Block {
         /// Its id.
         id: u32,
+        /// Which try at it: one of the tunnel's has only one, which the last to end replaces.
+        #[serde(default)]
+        attempt: u32,
         /// Its rows.
         file: FileEntry,
         /// When, in seconds since the epoch.
@@ -161,7 +164,7 @@ mod tests {
 
     fn block(id: u32) -> Event {
         let file = FileEntry { name: format!("{id}.arrow"), rows: 1, bytes: 9, batches: vec![1] };
-        Event::Block { id, file, at: 5 }
+        Event::Block { id, attempt: 0, file, at: 5 }
     }
 
     #[test]

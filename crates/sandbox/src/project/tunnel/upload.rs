@@ -3,7 +3,7 @@
 //!
 //! It must never publish a block that is not whole, nor the blocks of one session twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,8 @@ use super::super::disk;
 use super::super::error::{ApiError, ApiResult, ProjectError};
 use super::super::partition::PartKey;
 use super::super::request::Params;
+use super::super::schema::TableMeta;
+use super::super::storage::StreamUnit;
 use super::super::table::{FileEntry, Publish, Table};
 use super::super::wire::check::CELL_BYTES_MAX;
 use super::super::wire::encoding::Encoding;
@@ -43,6 +45,24 @@ pub struct Purpose {
     pub overwrite: bool,
     /// Make the partition at commit if it is absent.
     pub create_partition: bool,
+    /// The unit of timestamps in the streams of a session of the Storage API; none of one of the tunnel.
+    #[serde(default)]
+    pub stream: Option<StreamUnit>,
+}
+
+/// A block of a session, and which try at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct BlockKey {
+    /// Its number.
+    pub block: u32,
+    /// The try. A block of the tunnel has one.
+    pub attempt: u32,
+}
+
+impl From<u32> for BlockKey {
+    fn from(block: u32) -> Self {
+        Self { block, attempt: 0 }
+    }
 }
 
 /// What is kept of a session besides its log.
@@ -60,9 +80,12 @@ pub struct Record {
     pub columns: usize,
 }
 
+/// What was received, and when.
+type Blocks = BTreeMap<BlockKey, (FileEntry, i64)>;
+
 #[derive(Default)]
 struct Progress {
-    blocks: BTreeMap<u32, (FileEntry, i64)>,
+    blocks: Blocks,
     closed: bool,
     /// Whether its blocks were removed: nothing can be committed, whenever the request for it began.
     discarded: bool,
@@ -73,7 +96,9 @@ struct Progress {
 impl Progress {
     fn apply(&mut self, event: Event) -> Option<FileEntry> {
         match event {
-            Event::Block { id, file, at } => self.blocks.insert(id, (file, at)).map(|(old, _)| old),
+            Event::Block { id, attempt, file, at } => {
+                self.blocks.insert(BlockKey { block: id, attempt }, (file, at)).map(|(old, _)| old)
+            }
             Event::Closed => {
                 self.closed = true;
                 None
@@ -178,12 +203,12 @@ impl Upload {
     pub fn put(
         &self,
         catalog: &Catalog,
-        block: u32,
+        block: impl Into<BlockKey>,
         carrier: Carrier,
         encoding: Encoding,
         body: impl Read,
         now: i64,
-    ) -> ApiResult<()> {
+    ) -> ApiResult<FileEntry> {
         let table = self.table(catalog)?;
         self.writable(&self.progress.lock(), now)?;
         let meta = table.meta();
@@ -192,7 +217,8 @@ impl Upload {
         let file = block::receive(&dir, name, &meta.columns, carrier, encoding, body)?;
         let mut progress = self.progress.lock();
         let path = self.block_path(&table, &file.name);
-        let event = Event::Block { id: block, file, at: now };
+        let BlockKey { block, attempt } = block.into();
+        let event = Event::Block { id: block, attempt, file: file.clone(), at: now };
         let kept = self.writable(&progress, now).and_then(|()| self.append(&mut progress, &event));
         if let Err(error) = kept {
             // A line that may be left names the file: it then stays until the next start.
@@ -204,7 +230,7 @@ impl Upload {
         if let Some(old) = progress.apply(event) {
             fs::remove_file(self.block_path(&table, &old.name))?;
         }
-        Ok(())
+        Ok(file)
     }
 
     /// Where blocks lie while sessions outlive their tables: what lies with a table goes with it.
@@ -219,20 +245,50 @@ impl Upload {
         if own.exists() { own } else { table.file_path(name) }
     }
 
-    /// Publishes the blocks. A session that is already closed says so again, as success.
+    /// Publishes all blocks. A session that is already closed says so again, as success.
     pub fn commit(&self, catalog: &Catalog, now: i64) -> ApiResult<()> {
+        self.commit_blocks(catalog, now, |blocks| Ok(blocks.keys().copied().collect()))
+    }
+
+    /// Publishes these tries at blocks, each with the file that it must be, and forgets all others. Likewise.
+    pub fn commit_named(&self, catalog: &Catalog, named: &[(BlockKey, String)], now: i64) -> ApiResult<()> {
+        self.commit_blocks(catalog, now, |blocks| {
+            let mut chosen = BTreeSet::new();
+            for (key, file) in named {
+                if blocks.get(key).is_none_or(|(found, _)| found.name != *file) {
+                    return Err(ApiError::invalid(format!("the session has no such attempt: {key:?}")));
+                }
+                chosen.insert(*key);
+            }
+            let numbers: BTreeSet<u32> = chosen.iter().map(|key| key.block).collect();
+            if numbers.is_empty() || numbers.len() < chosen.len() {
+                return Err(ApiError::invalid("a commit names at least one block, and each of them once"));
+            }
+            Ok(chosen)
+        })
+    }
+
+    fn commit_blocks(
+        &self,
+        catalog: &Catalog,
+        now: i64,
+        choose: impl FnOnce(&Blocks) -> ApiResult<BTreeSet<BlockKey>>,
+    ) -> ApiResult<()> {
         let mut progress = self.progress.lock();
         if progress.closed {
             return Ok(());
         }
         self.writable(&progress, now)?;
+        let chosen = choose(&progress.blocks)?;
+        let (chosen, left): (Vec<_>, Vec<_>) = progress.blocks.iter().partition(|(key, _)| chosen.contains(*key));
+        let left: Vec<String> = left.into_iter().map(|(_, (file, _))| file.name.clone()).collect();
         let purpose = &self.record.purpose;
         let publish = Publish {
             key: purpose.key.clone(),
             session: self.record.id.clone(),
             overwrite: purpose.overwrite,
             create: purpose.create_partition,
-            files: progress.blocks.values().map(|(file, _)| file.clone()).collect(),
+            files: chosen.into_iter().map(|(_, (file, _))| file.clone()).collect(),
         };
         let table = self.table(catalog)?;
         for file in &publish.files {
@@ -244,7 +300,14 @@ impl Upload {
         table.publish(publish, now)?;
         // From here on it is committed, whatever happens: the manifest remembers the session.
         progress.closed = true;
-        self.append(&mut progress, &Event::Closed)
+        let closed = self.append(&mut progress, &Event::Closed);
+        for name in left {
+            // One that stays is removed at the next start.
+            if let Err(error) = fs::remove_file(self.block_path(&table, &name)) {
+                tracing::debug!(session = self.record.id, %error, "an attempt that does not count was not removed");
+            }
+        }
+        closed
     }
 
     /// Settles a commit that reached the manifest but not the log, durably: manifests do not remember for ever.
@@ -295,9 +358,9 @@ impl Upload {
             .iter()
             // Those of an expired session are gone, or will be soon.
             .filter(|_| progress.closed || !self.expired(now))
-            .map(|(id, (file, at))| {
+            .map(|(key, (file, at))| {
                 json!({
-                    "BlockID": id, "RecordCount": file.rows, "CreateTime": at, "Date": time(*at),
+                    "BlockID": key.block, "RecordCount": file.rows, "CreateTime": at, "Date": time(*at),
                     "FileName": file.name, "Version": 0,
                 })
             })
@@ -315,10 +378,31 @@ impl Upload {
         }))
     }
 
+    /// Whether it is a session of this table.
+    pub fn is_of(&self, schema: &str, table: &str) -> bool {
+        let purpose = &self.record.purpose;
+        purpose.schema.eq_ignore_ascii_case(schema) && purpose.table.eq_ignore_ascii_case(table)
+    }
+
+    /// What it is for.
+    pub fn purpose(&self) -> &Purpose {
+        &self.record.purpose
+    }
+
+    /// The definition of its table, which must be the one that it was made for.
+    pub fn meta(&self, catalog: &Catalog) -> ApiResult<Arc<TableMeta>> {
+        Ok(self.table(catalog)?.meta())
+    }
+
+    /// Where it stands, in a word of the tunnel.
+    pub fn state(&self, now: i64) -> &'static str {
+        self.status(&self.progress.lock(), now)
+    }
+
     /// Whether a request names the table and partition that the session is for.
     pub fn check_target(&self, schema: &str, table: &str, catalog: &Catalog, params: &Params) -> ApiResult<()> {
         let purpose = &self.record.purpose;
-        if !purpose.schema.eq_ignore_ascii_case(schema) || !purpose.table.eq_ignore_ascii_case(table) {
+        if !self.is_of(schema, table) || purpose.stream.is_some() {
             return Err(no_upload(&self.record.id));
         }
         // The table first: one that was made again may have other partition columns.

@@ -50,6 +50,7 @@ impl Setting {
             key: PartKey::new(),
             overwrite,
             create_partition: false,
+            stream: None,
         };
         let now = Timestamp::from_second(NOW).expect("a time");
         self.uploads.create(&self.catalog, &self.table(), purpose, now).expect("opened")
@@ -57,7 +58,7 @@ impl Setting {
 
     fn put(&self, upload: &Upload, block: u32, now: i64) -> ApiResult<()> {
         let body = hex::decode(ONE).expect("hex");
-        upload.put(&self.catalog, block, Carrier::Records, Encoding::Identity, body.as_slice(), now)
+        upload.put(&self.catalog, block, Carrier::Records, Encoding::Identity, body.as_slice(), now).map(|_| ())
     }
 
     fn rows(&self) -> u64 {

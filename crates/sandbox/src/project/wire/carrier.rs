@@ -1,14 +1,12 @@
 //! Which Arrow type carries which column: on the wire, and in our files.
 //!
-//! They differ in one place: the wire carries TIMESTAMP as 64-bit nanoseconds (1677 to 2262), records carry it as
-//! seconds and nanoseconds. Files keep the wider form, so that what came as records is not lost.
+//! They differ in one place: the tunnel carries TIMESTAMP as 64-bit nanoseconds (1677 to 2262), the Storage API in the unit that
+//! its session names, records as seconds and nanoseconds. Files keep the widest form, so that nothing is lost.
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, Int32Array, Int64Array, ListArray, MapArray, StructArray, TimestampNanosecondArray,
-};
-use arrow::datatypes::TimestampNanosecondType;
+use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, ListArray, MapArray, StructArray};
+use arrow::compute::cast;
 use arrow::datatypes::{
     DataType as ArrowType, Field, FieldRef, Fields, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit,
 };
@@ -16,11 +14,13 @@ use mms_maxcompute::types::DataType;
 
 use super::super::schema::Column;
 
-/// Which of the two forms.
+/// Which of the forms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// In tunnel bodies.
     Wire,
+    /// In streams of the Storage API, with timestamps of this unit.
+    Stream(TimeUnit),
     /// In our files.
     File,
 }
@@ -52,6 +52,7 @@ pub fn arrow_type(data_type: &DataType, form: Form) -> ArrowType {
         DataType::Datetime => ArrowType::Timestamp(TimeUnit::Millisecond, None),
         DataType::Timestamp | DataType::TimestampNtz => match form {
             Form::Wire => ArrowType::Timestamp(TimeUnit::Nanosecond, None),
+            Form::Stream(unit) => ArrowType::Timestamp(unit, None),
             Form::File => ArrowType::Struct(pair_fields()),
         },
         DataType::Array(item) => ArrowType::List(Arc::new(Field::new("item", arrow_type(item, form), true))),
@@ -82,32 +83,53 @@ fn holds_timestamp(data_type: &DataType) -> bool {
     }
 }
 
-fn split(array: &ArrayRef) -> ArrayRef {
-    let nanos = array.as_primitive::<TimestampNanosecondType>();
-    let seconds: Int64Array = nanos.unary(|n| n.div_euclid(NANOS));
-    let rest: Int32Array = nanos.unary(|n| i32::try_from(n.rem_euclid(NANOS)).unwrap_or_default());
-    Arc::new(StructArray::new(pair_fields(), vec![Arc::new(seconds), Arc::new(rest)], nanos.nulls().cloned()))
+/// Units of a second.
+fn per_second(unit: TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Second => 1,
+        TimeUnit::Millisecond => 1_000,
+        TimeUnit::Microsecond => 1_000_000,
+        TimeUnit::Nanosecond => NANOS,
+    }
 }
 
-fn join(array: &ArrayRef) -> Result<ArrayRef, String> {
+fn split(array: &ArrayRef) -> Result<ArrayRef, String> {
+    let ArrowType::Timestamp(unit, _) = array.data_type() else {
+        return Err(format!("{} is no timestamp", array.data_type()));
+    };
+    let per_second = per_second(*unit);
+    let times = cast(array, &ArrowType::Int64).map_err(|error| error.to_string())?;
+    let times = times.as_primitive::<Int64Type>();
+    let seconds: Int64Array = times.unary(|time| time.div_euclid(per_second));
+    let nanos = |time: i64| i32::try_from(time.rem_euclid(per_second) * (NANOS / per_second)).unwrap_or_default();
+    let rest: Int32Array = times.unary(nanos);
+    let children: Vec<ArrayRef> = vec![Arc::new(seconds), Arc::new(rest)];
+    Ok(Arc::new(StructArray::new(pair_fields(), children, times.nulls().cloned())))
+}
+
+/// The time in this unit, if that holds it exactly.
+fn joined(second: i64, nano: i32, unit: TimeUnit) -> Option<i64> {
+    let whole = i128::from(second) * i128::from(NANOS) + i128::from(nano);
+    let one = i128::from(NANOS / per_second(unit));
+    (whole % one == 0).then(|| i64::try_from(whole / one).ok()).flatten()
+}
+
+fn join(array: &ArrayRef, unit: TimeUnit) -> Result<ArrayRef, String> {
     let pair = array.as_struct();
     let seconds = pair.column(0).as_primitive::<Int64Type>();
     let rest = pair.column(1).as_primitive::<Int32Type>();
-    let joined: Result<TimestampNanosecondArray, String> = (0..pair.len())
+    let times: Result<Int64Array, String> = (0..pair.len())
         .map(|i| {
             if pair.is_null(i) {
                 return Ok(None);
             }
             let (second, nano) = (seconds.value(i), rest.value(i));
-            let value = i64::try_from(i128::from(second) * i128::from(NANOS) + i128::from(nano));
-            value.map(Some).map_err(|_| {
-                format!(
-                    "a timestamp of {second} s since 1970 is outside 1677..2262, which Arrow carries: read as records"
-                )
+            joined(second, nano, unit).map(Some).ok_or_else(|| {
+                format!("a timestamp of {second} s and {nano} ns since 1970 has no place in 64 bits of {unit}: read as records")
             })
         })
         .collect();
-    Ok(Arc::new(joined?))
+    cast(&times?, &ArrowType::Timestamp(unit, None)).map_err(|error| error.to_string())
 }
 
 /// Turns an array of one form into the other.
@@ -146,8 +168,9 @@ pub fn convert(array: &ArrayRef, data_type: &DataType, to: Form) -> Result<Array
             Arc::new(StructArray::try_new(arrow_fields, children?, row.nulls().cloned()).map_err(wrong)?)
         }
         _ => match to {
-            Form::File => split(array),
-            Form::Wire => join(array)?,
+            Form::File => split(array)?,
+            Form::Wire => join(array, TimeUnit::Nanosecond)?,
+            Form::Stream(unit) => join(array, unit)?,
         },
     })
 }

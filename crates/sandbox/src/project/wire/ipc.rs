@@ -14,18 +14,18 @@ use arrow::ipc::{MessageHeader, RecordBatch as Header, root_as_message};
 use super::super::error::{ApiError, ApiResult};
 use super::from_io;
 
-const CONTINUATION: [u8; 4] = [0xff; 4];
+pub(super) const CONTINUATION: [u8; 4] = [0xff; 4];
 /// Largest metadata of a message: 1,200 columns need far less.
-const METADATA_MAX: usize = 16 << 20;
+pub(super) const METADATA_MAX: usize = 16 << 20;
 /// Largest body of a message. One batch is held in memory, nothing more.
-const BODY_MAX: usize = 512 << 20;
+pub(super) const BODY_MAX: usize = 512 << 20;
 
-fn malformed(message: impl Into<String>) -> ApiError {
+pub(super) fn malformed(message: impl Into<String>) -> ApiError {
     ApiError::malformed(message)
 }
 
 /// Reads exactly `len` bytes, growing only as they arrive.
-fn read_exact<R: Read>(input: &mut R, len: usize) -> ApiResult<Vec<u8>> {
+pub(super) fn read_exact<R: Read>(input: &mut R, len: usize) -> ApiResult<Vec<u8>> {
     let mut bytes = Vec::with_capacity(len.min(1 << 20));
     input.take(len as u64).read_to_end(&mut bytes).map_err(from_io)?;
     if bytes.len() < len {
@@ -69,13 +69,13 @@ impl Length {
 
 /// What a column's layout needs: nodes, and for each buffer its node and length.
 #[derive(Default)]
-struct Layout {
+pub(super) struct Layout {
     nodes: usize,
     buffers: Vec<(usize, Length)>,
 }
 
 impl Layout {
-    fn of(schema: &Schema) -> Self {
+    pub(super) fn of(schema: &Schema) -> Self {
         let mut layout = Self::default();
         schema.fields().iter().for_each(|f| layout.add(f.data_type()));
         layout
@@ -107,8 +107,16 @@ impl Layout {
         }
     }
 
-    fn check(&self, schema: &Schema, header: Header<'_>, body: usize) -> ApiResult<()> {
-        if header.compression().is_some() {
+    /// Whether a batch of so many bytes is one of this schema. `unpacked` are the lengths that compressed buffers have unpacked;
+    /// without them, none may be.
+    pub(super) fn check(
+        &self,
+        schema: &Schema,
+        header: Header<'_>,
+        body: usize,
+        unpacked: Option<&[i64]>,
+    ) -> ApiResult<()> {
+        if header.compression().is_some() && unpacked.is_none() {
             return Err(malformed("buffers inside a message must not be compressed"));
         }
         let (Some(nodes), Some(buffers)) = (header.nodes(), header.buffers()) else {
@@ -133,14 +141,14 @@ impl Layout {
             if node.length() < 0 || node.null_count() < 0 || node.null_count() > node.length() {
                 return Err(malformed(format!("a node states {} rows, {} NULLs", node.length(), node.null_count())));
             }
-            if let Some(need) = length.needed(node.length(), buffer.length()) {
+            let found = unpacked.and_then(|lengths| lengths.get(i)).copied().unwrap_or_else(|| buffer.length());
+            if let Some(need) = length.needed(node.length(), found) {
                 // PyArrow cuts the buffers of a slice at the next 64 bytes, or where they end; a longer one means that
                 // a column of another type was sent.
                 let most = need.saturating_add(63) / 64 * 64;
-                if buffer.length() < need || buffer.length() > most {
+                if found < need || found > most {
                     return Err(malformed(format!(
-                        "buffer {i} has {} bytes where {} rows need {need}: another type than the table's",
-                        buffer.length(),
+                        "buffer {i} has {found} bytes where {} rows need {need}: another type than the table's",
                         node.length()
                     )));
                 }
@@ -195,7 +203,7 @@ impl<R: Read> BatchReader<R> {
         if body > BODY_MAX {
             return Err(malformed(format!("a batch of {body} bytes, the limit is {BODY_MAX}: send smaller batches")));
         }
-        self.layout.check(&self.schema, header, body)?;
+        self.layout.check(&self.schema, header, body, None)?;
         let mut aligned = MutableBuffer::with_capacity(body.min(1 << 20));
         aligned.extend_from_slice(&read_exact(&mut self.input, body)?);
         let buffer = Buffer::from(aligned);
