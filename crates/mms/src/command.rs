@@ -104,6 +104,7 @@ impl Cli {
             Command::Table(table) => &table.talk,
             Command::Job(job) => &job.talk,
             Command::Task(task) => &task.talk,
+            Command::Timer(timer) => &timer.talk,
             Command::Worker(worker) => &worker.talk,
             Command::Health(health) => &health.talk,
         };

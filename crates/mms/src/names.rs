@@ -20,7 +20,9 @@ pub fn source(word: &str) -> String {
 /// A name without its collections: `sales/j1`, `sales/j1/t1`.
 pub fn short(name: &str) -> String {
     match name.strip_prefix("dataSources/") {
-        Some(rest) => rest.replace("/jobs/", "/").replace("/scans/", "/").replace("/tasks/", "/"),
+        Some(rest) => ["/jobs/", "/scans/", "/tasks/", "/timers/", "/runs/"]
+            .into_iter()
+            .fold(rest.to_owned(), |rest, collection| rest.replace(collection, "/")),
         None => name.to_owned(),
     }
 }
@@ -65,6 +67,14 @@ pub fn task(word: &str) -> String {
 pub fn scan(word: &str) -> String {
     match segments(word).as_slice() {
         [source, scan] => format!("dataSources/{source}/scans/{scan}"),
+        _ => word.to_owned(),
+    }
+}
+
+/// The timer that a word means: its name, or `SOURCE/TIMER`.
+pub fn timer(word: &str) -> String {
+    match segments(word).as_slice() {
+        [source, timer] => format!("dataSources/{source}/timers/{timer}"),
         _ => word.to_owned(),
     }
 }

@@ -12,9 +12,9 @@ use mms_proto::types::v1::{SourceTable, View};
 use mms_schedule::Schedule;
 use tonic::Status;
 
-use crate::client::source_name;
 use crate::command::Talk;
-use crate::output;
+use crate::scope::source_table;
+use crate::{names, output};
 
 /// Timers: jobs that recur.
 #[derive(Debug, Args)]
@@ -22,11 +22,11 @@ use crate::output;
 Examples:
   mms timer create azure-sales --schedule \"daily 02:30 in Asia/Shanghai\" --schema orders
   mms timer list azure-sales
-  mms timer trigger dataSources/azure-sales/timers/t1
-  mms timer runs dataSources/azure-sales/timers/t1")]
+  mms timer trigger azure-sales/t1
+  mms timer runs azure-sales/t1")]
 pub struct Timer {
     #[command(flatten)]
-    talk: Talk,
+    pub talk: Talk,
     #[command(subcommand)]
     action: Action,
 }
@@ -57,7 +57,7 @@ Examples:
         force: bool,
     },
     /// Change when a timer runs, and what it does when a run is late or the one before is not done.
-    #[command(after_help = "Example: mms timer update dataSources/azure-sales/timers/t1 --schedule \"daily 03:00\"")]
+    #[command(after_help = "Example: mms timer update azure-sales/t1 --schedule \"daily 03:00\"")]
     Update {
         #[command(flatten)]
         named: Named,
@@ -72,22 +72,22 @@ Examples:
         source: String,
     },
     /// Show one timer; with --json its job too.
-    #[command(after_help = "Example: mms timer get dataSources/azure-sales/timers/t1 --json")]
+    #[command(after_help = "Example: mms timer get azure-sales/t1 --json")]
     Get(Named),
     /// Have it not run by itself.
-    #[command(after_help = "Example: mms timer pause dataSources/azure-sales/timers/t1")]
+    #[command(after_help = "Example: mms timer pause azure-sales/t1")]
     Pause(Named),
     /// Have it run at its times again.
-    #[command(after_help = "Example: mms timer resume dataSources/azure-sales/timers/t1")]
+    #[command(after_help = "Example: mms timer resume azure-sales/t1")]
     Resume(Named),
     /// Run it now, paused or not.
-    #[command(after_help = "Example: mms timer trigger dataSources/azure-sales/timers/t1")]
+    #[command(after_help = "Example: mms timer trigger azure-sales/t1")]
     Trigger(Named),
     /// Its runs, newest first: when each was due, what came of it, and why.
-    #[command(after_help = "Example: mms timer runs dataSources/azure-sales/timers/t1 --json | jq -r .job")]
+    #[command(after_help = "Example: mms timer runs azure-sales/t1 --json | jq -r .job")]
     Runs(Named),
     /// Delete it; jobs it made stay.
-    #[command(after_help = "Example: mms timer delete dataSources/azure-sales/timers/t1")]
+    #[command(after_help = "Example: mms timer delete azure-sales/t1")]
     Delete(Named),
 }
 
@@ -122,7 +122,8 @@ enum Missed {
 
 #[derive(Debug, Args)]
 struct Named {
-    /// The timer's name, dataSources/SOURCE/timers/TIMER.
+    /// The timer's name, SOURCE/TIMER or dataSources/SOURCE/timers/TIMER.
+    #[arg(value_parser = |word: &str| Ok::<_, std::convert::Infallible>(names::timer(word)))]
     timer: String,
 }
 
@@ -177,7 +178,7 @@ impl Timer {
                     false => Scope::Tables(TablesScope { tables }),
                 };
                 let job_spec = Some(JobSpec { scope: Some(scope), force, ..Default::default() });
-                let (parent, timer) = (source_name(&source), pb::Timer { job_spec, ..when.told().0 });
+                let (parent, timer) = (names::source(&source), pb::Timer { job_spec, ..when.told().0 });
                 let request = CreateTimerRequest { parent, timer_id: id, timer: Some(timer), ..Default::default() };
                 client.create_timer(request).await?.into_inner().timer
             }
@@ -195,7 +196,7 @@ impl Timer {
                 client.get_timer(GetTimerRequest { name, view: View::Full.into() }).await?.into_inner().timer
             }
             Action::List { source } => {
-                let parent = source_name(&source);
+                let parent = names::source(&source);
                 let mut request = ListTimersRequest { parent, page_size: 500, ..Default::default() };
                 let timers = page::all(async |page_token| {
                     request.page_token = page_token;
@@ -224,7 +225,7 @@ impl Timer {
             }
             Action::Delete(Named { timer: name }) => {
                 client.delete_timer(DeleteTimerRequest { name: name.clone(), ..Default::default() }).await?;
-                output::note(&format!("{name} is deleted"));
+                output::note(&format!("{} is deleted", names::short(&name)));
                 return Ok(true);
             }
         };
@@ -235,12 +236,6 @@ impl Timer {
 
 fn schedule(text: &str) -> Result<Schedule, String> {
     text.parse::<Schedule>().map_err(|error| error.to_string())
-}
-
-/// Reads `SCHEMA.TABLE`.
-fn source_table(text: &str) -> Result<SourceTable, String> {
-    let (schema, table) = text.split_once('.').ok_or("write SCHEMA.TABLE")?;
-    Ok(SourceTable { schema: schema.to_owned(), table: table.to_owned() })
 }
 
 /// When a timer runs, as it is written on the command line.
@@ -257,7 +252,7 @@ fn show(timers: &[pb::Timer], json: bool) {
         ["name", "state", "schedule", "next", "overlap", "missed", "maker", "reason"],
         timers.iter().map(|timer| {
             [
-                timer.name.clone(),
+                names::short(&timer.name),
                 output::word(timer.state().as_str_name(), "TIMER_STATE_"),
                 schedule_text(timer),
                 output::time(timer.next_time.as_ref()),
@@ -278,11 +273,11 @@ fn show_runs(runs: &[pb::TimerRun], json: bool) {
         ["name", "due", "began", "state", "job", "reason"],
         runs.iter().map(|run| {
             [
-                run.name.clone(),
+                names::short(&run.name),
                 output::time(run.due_time.as_ref()),
                 output::time(run.start_time.as_ref()),
                 output::word(run.state().as_str_name(), "TIMER_RUN_STATE_"),
-                run.job.clone(),
+                names::short(&run.job),
                 run.reason.clone().unwrap_or_default().message,
             ]
         }),
