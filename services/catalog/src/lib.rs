@@ -74,6 +74,11 @@ pub async fn start(context: Context<Config>) -> Result<Services, BoxError> {
         house::keep(keeper).await;
         Ok(())
     });
+    let clock = core.clone();
+    context.spawn("scans on a clock", Critical::Yes, async move {
+        scan::clock::run(clock).await;
+        Ok(())
+    });
     let api = Api::new(core);
     let max = context.max_message_bytes();
     Ok(Services::new()

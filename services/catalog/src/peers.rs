@@ -5,7 +5,7 @@ use mms_proto::registry::v1::data_source_service_client::DataSourceServiceClient
 use mms_proto::registry::v1::session_service_client::SessionServiceClient;
 use mms_proto::{ApiError, ErrorReason};
 use mms_server::{Client, PeerError};
-use tonic::{Code, Status};
+use tonic::{Code, Status, Streaming};
 
 use crate::error::Result;
 use crate::key;
@@ -63,10 +63,28 @@ impl Peers {
         }
     }
 
+    /// Watches data sources.
+    pub async fn watch(&self, request: pb::WatchDataSourcesRequest) -> Result<Changes> {
+        let stream = self.sources.clone().watch_data_sources(request).await.map_err(refused)?.into_inner();
+        Ok(Changes { stream })
+    }
+
     /// Gives a use back.
     pub async fn release(&self, source: &str, holder: &str) -> Result<()> {
         let request = pb::ReleaseUseRequest { data_source: key::source_name(source), holder: holder.to_owned() };
         self.sessions.clone().release_use(request).await.map_err(refused)?;
         Ok(())
+    }
+}
+
+/// Changes of data sources, as they come.
+pub struct Changes {
+    stream: Streaming<pb::WatchDataSourcesResponse>,
+}
+
+impl Changes {
+    /// The next one; None: the registry has ended the stream.
+    pub async fn next(&mut self) -> Result<Option<pb::WatchDataSourcesResponse>> {
+        Ok(self.stream.message().await.map_err(refused)?)
     }
 }

@@ -7,6 +7,17 @@ use std::collections::HashMap;
 
 pub use scan_state::ScanState;
 
+/// When a data source is scanned by itself.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ScanClock {
+    /// What its settings say, as a text.
+    #[prost(string, tag = "1")]
+    pub schedule: String,
+    /// The next moment that has not been dealt with.
+    #[prost(int64, tag = "2")]
+    pub next_time_ms: i64,
+}
+
 /// Numbers of parts by state.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Counts {

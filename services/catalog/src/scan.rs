@@ -4,6 +4,7 @@
 //! are passed over.
 
 pub mod apply;
+pub mod clock;
 pub mod control;
 pub mod counted;
 pub mod facts;

@@ -46,6 +46,9 @@ pub static SCANS_BY_AGE: Index<(String, u64), ScanKey, record::Scan> =
 pub static LIVE_SCANS: Index<(String,), ScanKey, record::Scan> =
     Index::new("live", |key, scan| if ScanState::of(scan).is_live() { vec![(key.0.clone(),)] } else { Vec::new() });
 
+/// By data source: when it is scanned by itself.
+pub static SCAN_CLOCKS: Table<String, record::ScanClock> = Table::new("scan_clocks", 1);
+
 /// By (data source, task): the last report that was applied.
 pub static APPLIED: Table<(String, String), record::Applied> = Table::new("applied", 1).indexed(&[&APPLIED_BY_TIME]);
 /// By time.

@@ -10,6 +10,7 @@ mod plan_of_odd_tables;
 mod real_tables;
 mod reports;
 mod scan;
+mod scan_clock;
 mod scan_life;
 mod scan_wide;
 mod sessions;
