@@ -8,7 +8,7 @@ use crate::core::Core;
 use crate::error::{RegistryError, Result};
 use crate::record;
 use crate::reference::{Guard, ReferenceError};
-use crate::secrets::{Secrets, join, split};
+use crate::secrets::{Fingerprint, Secrets, join, split};
 use crate::{network, sealed, source};
 
 /// What is needed to connect.
@@ -19,6 +19,8 @@ pub struct Access {
     pub network: Option<pb::NetworkConnection>,
     /// The network connection's revision; 0 without one.
     pub network_revision: u64,
+    /// Which secrets these are.
+    pub fingerprint: Fingerprint,
 }
 
 struct Parts {
@@ -71,10 +73,12 @@ async fn resolve(core: &Core, parts: Parts) -> Result<Access> {
     let (guard, denied) = (core.guard.clone(), core.denied_hosts.clone());
     // References may lead to files.
     let resolved = tokio::task::spawn_blocking(move || {
-        let source = with_secrets(&guard, parts.source)?;
+        let (source, of_source) = with_secrets(&guard, parts.source)?;
         let network = parts.network.map(|network| with_secrets(&guard, network)).transpose()?;
+        let (network, of_network) = network.unzip();
+        let fingerprint = Fingerprint::of([of_source].iter().chain(&of_network));
         let network = with_denied(network, &denied);
-        Ok::<_, ReferenceError>(Access { source, network, network_revision: parts.network_revision })
+        Ok::<_, ReferenceError>(Access { source, network, network_revision: parts.network_revision, fingerprint })
     });
     Ok(resolved.await.map_err(|_| RegistryError::CutOff)??)
 }
@@ -89,6 +93,7 @@ fn with_denied(network: Option<pb::NetworkConnection>, denied: &[String]) -> Opt
 fn with_secrets<T: prost::Message + prost::Name + Default>(
     guard: &Guard,
     (message, secrets): (T, Secrets),
-) -> Result<T, ReferenceError> {
-    Ok(join(&message, &secrets.map(|path, secret| guard.resolve(path, secret))?))
+) -> Result<(T, Secrets), ReferenceError> {
+    let resolved = secrets.map(|path, secret| guard.resolve(path, secret))?;
+    Ok((join(&message, &resolved), resolved))
 }
