@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the runner reads what tests print")]
 
 pub mod attack;
+pub mod azurite;
 pub mod calls;
 pub mod collector;
 pub mod compose;
@@ -13,6 +14,7 @@ pub mod echo;
 pub mod faults;
 pub mod figures;
 pub mod gate;
+pub mod login;
 pub mod metrics;
 pub mod outsider;
 pub mod page;

@@ -137,6 +137,10 @@ impl Suite {
                 set("REGISTRY__ENCRYPTION_KEY_FILE", self.folder.join("key").display().to_string());
                 set("REGISTRY__ALLOW_LOCAL_FILES", "true".to_owned());
                 set("REGISTRY__ALLOW_LOOPBACK", "true".to_owned());
+                set(
+                    "REGISTRY__SECRET_FILE_ROOTS",
+                    format!("[{:?}]", self.folder.join("secrets").display().to_string()),
+                );
             }
             "catalog" => {
                 set("CATALOG__REGISTRY__ENDPOINT", self.endpoint("registry"));

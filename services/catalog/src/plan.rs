@@ -12,7 +12,7 @@ mod units;
 use std::sync::Arc;
 
 use mms_databricks::TableInfo;
-use mms_delta::{Snapshot, TableTotals};
+use mms_delta::{DeltaError, Snapshot, TableTotals};
 use mms_mapping::NONCE_PROPERTY;
 use mms_maxcompute::metadata::{TableInfo as TargetInfo, state_digest};
 use mms_maxcompute::name::ProjectName;
@@ -75,7 +75,15 @@ pub async fn plan(core: &Core, table_key: &TableKey, ask: &Ask, claim: Claim) ->
         let table = pb::PinnedTable { plan: Some(plan), location, ..pb::PinnedTable::default() };
         return Ok(Planned { table, files: None });
     }
-    let snapshot = source.open(&info, ask.version).await?;
+    let (source, snapshot) = match source.open(&info, ask.version).await {
+        // It may have been replaced since this session was opened.
+        Err(CatalogError::Delta(DeltaError::CredentialExpired { .. })) => {
+            let source = core.sources.instead_of(&table_key.0, &source).await?;
+            let snapshot = source.open(&info, ask.version).await?;
+            (source, snapshot)
+        }
+        opened => (source, opened?),
+    };
     let survey = core.surveys.for_plan(&snapshot).await?;
     let work = Work { core, name, key: table_key, table, schema, source, info, ask, claim };
     Box::pin(work.finish(snapshot, survey)).await

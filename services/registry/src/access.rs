@@ -11,7 +11,7 @@ use crate::core::Core;
 use crate::error::{RegistryError, Result};
 use crate::record;
 use crate::reference::{Guard, ReferenceError};
-use crate::secrets::{Secrets, join, split};
+use crate::secrets::{Fingerprint, Secrets, join, split};
 use crate::{network, sealed, source};
 
 /// What is needed to connect.
@@ -22,6 +22,8 @@ pub struct Access {
     pub network: Option<pb::NetworkConnection>,
     /// The network connection's revision; 0 without one.
     pub network_revision: u64,
+    /// Which secrets these are.
+    pub fingerprint: Fingerprint,
 }
 
 struct Parts {
@@ -74,10 +76,12 @@ async fn resolve(core: &Core, parts: Parts) -> Result<Access> {
     let (guard, denied) = (core.guard.clone(), core.denied_hosts.clone());
     // References may lead to files.
     let resolved = tokio::task::spawn_blocking(move || {
-        let source = with_secrets(&guard, parts.source)?;
+        let (source, of_source) = with_secrets(&guard, parts.source)?;
         let network = parts.network.map(|network| with_secrets(&guard, network)).transpose()?;
+        let (network, of_network) = network.unzip();
+        let fingerprint = Fingerprint::of([of_source].iter().chain(&of_network));
         let network = with_denied(network, &denied);
-        Ok::<_, ReferenceError>(Access { source, network, network_revision: parts.network_revision })
+        Ok::<_, ReferenceError>(Access { source, network, network_revision: parts.network_revision, fingerprint })
     });
     Ok(resolved.await.map_err(|_| RegistryError::CutOff)??)
 }
@@ -93,14 +97,14 @@ fn with_denied(network: Option<pb::NetworkConnection>, denied: &[String]) -> Opt
 fn with_secrets<T: prost::Message + prost::Name + Default>(
     guard: &Guard,
     (message, secrets): (T, Secrets),
-) -> Result<T, ReferenceError> {
+) -> Result<(T, Secrets), ReferenceError> {
     let mut missing = Vec::new();
     let Ok(resolved) = secrets.map(|path, secret| {
         let found = guard.resolve(path, secret).map_err(|error| missing.push(error));
         Ok::<_, Infallible>(found.unwrap_or_else(|()| SecretString::from("")))
     });
     match missing.len() {
-        0 => Ok(join(&message, &resolved)),
+        0 => Ok((join(&message, &resolved), resolved)),
         1 => Err(missing.remove(0)),
         _ => Err(ReferenceError::Several(missing)),
     }

@@ -8,6 +8,7 @@ use aws_lc_rs::digest;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::secrets::Fingerprint;
 use crate::store::UseKey;
 
 /// A session as it was opened.
@@ -19,6 +20,8 @@ pub struct Session {
     pub holder: String,
     /// Revision of the network connection it was opened with; 0 without one.
     pub network: u64,
+    /// The secrets that were handed out with it.
+    pub secrets: Fingerprint,
     expires: Instant,
 }
 
@@ -60,14 +63,21 @@ impl Leases {
         self.use_term
     }
 
-    /// Opens a session under a fresh random token; false when there are too many.
-    pub fn open(&self, token: &str, source: &str, holder: &str, network: u64, now: Instant) -> bool {
+    /// Opens a session under a fresh random token, with this revision of the network connection and these secrets; false when
+    /// there are too many.
+    pub fn open(
+        &self,
+        token: &str,
+        (source, holder): (&str, &str),
+        (network, secrets): (u64, Fingerprint),
+        now: Instant,
+    ) -> bool {
         let mut held = self.held.lock();
         if held.sessions.len() >= self.most_sessions {
             return false;
         }
         let expires = now + self.session_term;
-        let session = Session { source: source.to_owned(), holder: holder.to_owned(), network, expires };
+        let session = Session { source: source.to_owned(), holder: holder.to_owned(), network, secrets, expires };
         held.sessions.insert(key(token), session);
         held.touched.insert(source.to_owned(), now);
         true
@@ -184,6 +194,10 @@ mod tests {
 
     const TERM: Duration = Duration::from_secs(10);
 
+    fn none() -> (u64, Fingerprint) {
+        (0, Fingerprint::of([]))
+    }
+
     fn leases() -> (Leases, Instant) {
         (Leases::new(TERM, TERM, 2), Instant::now())
     }
@@ -191,7 +205,7 @@ mod tests {
     #[test]
     fn a_session_lasts_its_term_from_the_last_renewal() {
         let (leases, start) = leases();
-        assert!(leases.open("t", "lake", "w", 0, start));
+        assert!(leases.open("t", ("lake", "w"), none(), start));
         assert!(leases.renew("t", start + TERM / 2).is_some());
         assert!(leases.renew("t", start + TERM).is_some(), "prolonged at half time");
         assert_eq!(leases.renew("t", start + TERM * 3), None);
@@ -201,10 +215,10 @@ mod tests {
     #[test]
     fn sessions_are_bounded() {
         let (leases, start) = leases();
-        assert!(leases.open("1", "a", "w", 0, start) && leases.open("2", "a", "w", 0, start));
-        assert!(!leases.open("3", "a", "w", 0, start));
+        assert!(leases.open("1", ("a", "w"), none(), start) && leases.open("2", ("a", "w"), none(), start));
+        assert!(!leases.open("3", ("a", "w"), none(), start));
         leases.close("1", start);
-        assert!(leases.open("3", "a", "w", 0, start));
+        assert!(leases.open("3", ("a", "w"), none(), start));
     }
 
     #[test]

@@ -89,12 +89,12 @@ pub async fn delete(core: &Core, id: &str, etag: &str, force: bool) -> Result<Da
 /// Opens a session: the only way by which secrets leave this process.
 pub async fn open_session(core: &Core, id: &str, holder: &str, purposes: &[pb::SessionPurpose]) -> Result<pb::Session> {
     core.store.read(|read| source::started(read, id))?;
-    let Access { source, network, network_revision } = access::stored(core, id).await?;
+    let Access { source, network, network_revision, fingerprint } = access::stored(core, id).await?;
     let token = random_token()?;
     // A stop ends the sessions that there are: none may begin between its commit and that.
     let _gate = core.gate(id).await;
     core.store.read(|read| source::started(read, id))?;
-    if !core.leases.open(&token, id, holder, network_revision, Instant::now()) {
+    if !core.leases.open(&token, (id, holder), (network_revision, fingerprint), Instant::now()) {
         return Err(RegistryError::TooManySessions);
     }
     let source = purpose::limited(source, purposes);
@@ -113,18 +113,30 @@ fn random_token() -> Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Prolongs a session; whether its configuration is another than the caller's.
-pub fn renew_session(core: &Core, token: &str, given_etag: &str) -> Result<bool> {
-    let Session { source: id, network: seen, .. } =
+/// Prolongs a session; whether its configuration, or what its secrets' references lead to, is another than the caller's.
+pub async fn renew_session(core: &Core, token: &str, given_etag: &str) -> Result<bool> {
+    let Session { source: id, network: seen, secrets, .. } =
         core.leases.renew(token, Instant::now()).ok_or(RegistryError::SessionGone)?;
-    core.store.read(|read| {
+    let changed = core.store.read(|read| {
         let record = source::started(read, &id)?;
         let network = match record.network_connection.as_str() {
             "" => 0,
             network => network::get(read, network)?.revision,
         };
-        Ok(etag(record.config_revision) != given_etag || network != seen)
-    })
+        Ok::<_, RegistryError>(etag(record.config_revision) != given_etag || network != seen)
+    })?;
+    if changed {
+        return Ok(true);
+    }
+    match access::stored(core, &id).await {
+        Ok(now) => Ok(now.fingerprint != secrets),
+        // A file that is being replaced may not be there for a moment; who opens a session hears of one that stays away.
+        Err(RegistryError::Reference(error)) => {
+            tracing::warn!(data_source = id, %error, "a secret cannot be looked at again; the session keeps what it has");
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Takes or prolongs a use, starting the data source if its settings allow that.

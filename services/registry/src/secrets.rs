@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use aws_lc_rs::digest;
 use mms_proto::{descriptor, redact};
 use prost_reflect::{DynamicMessage, Kind, ReflectMessage, Value};
 use secrecy::zeroize::Zeroizing;
@@ -75,6 +76,27 @@ impl Secrets {
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let plain: BTreeMap<String, String> = serde_json::from_slice(bytes).ok()?;
         Some(Self(plain.into_iter().map(|(path, secret)| (path, SecretString::from(secret))).collect()))
+    }
+}
+
+/// Tells secrets apart without holding them: those that references lead to change where nobody tells us.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Fingerprint(Vec<u8>);
+
+impl Fingerprint {
+    /// Of resolved secrets.
+    pub fn of<'a>(secrets: impl IntoIterator<Item = &'a Secrets>) -> Self {
+        let mut whole = digest::Context::new(&digest::SHA256);
+        secrets.into_iter().for_each(|secrets| {
+            whole.update(digest::digest(&digest::SHA256, &secrets.to_bytes()).as_ref());
+        });
+        Self(whole.finish().as_ref().to_vec())
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fingerprint")
     }
 }
 

@@ -1,11 +1,13 @@
 //! DATA: every unit that is not published yet is read from its files, written to a session of its own, and published.
 
+use std::sync::Arc;
+
 use mms_maxcompute::tunnel::Codec;
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1::{TargetIdentity, TargetUnit};
 
 use crate::context::{Published, Report, Run};
-use crate::ends::Ends;
+use crate::ends::{Ends, Sessions};
 use crate::error::Result;
 use crate::publish::{self, Written};
 use crate::source::{Source, shape};
@@ -18,14 +20,14 @@ const LINES_MAX: usize = 90;
 /// Moves the units that are left into the table of this identity. None: it stopped between two units, as it was told.
 pub async fn run(
     run: &Run,
-    ends: &Ends,
+    (sessions, ends): (&Arc<Sessions>, &Arc<Ends>),
     target: &Target,
     identity: &TargetIdentity,
     published: &mut Published,
 ) -> Result<Option<Report>> {
     let source = Source {
         shape: shape(&run.spec)?,
-        store: ends.store(&run.spec.location, run.settings.allow_local_files)?,
+        store: sessions.store(&run.spec.data_source, ends, &run.spec.location, run.settings.allow_local_files)?,
         tunnel: target.project.tunnel().await?,
     };
     let mut lines = vec![format!(

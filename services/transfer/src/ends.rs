@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use mms_ends::{Storage, Storages, Terms};
 use mms_http::{HttpClient, Traffic};
 use mms_maxcompute::project::{Project, ProjectConfig};
@@ -12,10 +13,13 @@ use mms_proto::registry::v1 as registry;
 use mms_proto::registry::v1::SessionPurpose;
 use mms_server::Client;
 use mms_server::peer::FOR_EVER;
-use mms_storage::{LocalFiles, ObjectStore, StorageCredential, StorageLocation, StorageSettings};
+use mms_storage::{LiveStore, LocalFiles, ObjectStore, Reopen, StorageCredential, StorageLocation, StorageSettings};
 
 use crate::error::{Result, TransferError};
 use crate::schemas::Schemas;
+
+/// For so long a configuration that was changed may still be used.
+const FRESH: Duration = Duration::from_secs(20);
 
 /// What a task needs to connect.
 pub struct Ends {
@@ -70,8 +74,8 @@ impl Ends {
         Ok(project)
     }
 
-    /// The store that a table lies in.
-    pub fn store(&self, location: &str, allow_local: bool) -> Result<Arc<dyn ObjectStore>> {
+    /// The store that a table lies in, with the credential of this session.
+    fn store(&self, location: &str, allow_local: bool) -> Result<Arc<dyn ObjectStore>> {
         let local = if allow_local { self.storages.local_files() } else { LocalFiles::Refused };
         let location = StorageLocation::parse(location, local)?;
         let credential = match self.storages.of(&location) {
@@ -108,11 +112,10 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// None open yet; `holder` is this worker's name. A configuration that was changed is used until half of its session's time
-    /// is over, and a registry that is away is waited for as long as the lease lives.
+    /// None open yet; `holder` is this worker's name. A registry that is away is waited for as long as the lease lives.
     pub fn new(registry: Client, holder: String) -> Self {
         let purposes = vec![SessionPurpose::ReadRows, SessionPurpose::WriteRows];
-        let terms = Terms { holder, purposes, fresh: Duration::MAX, patience: FOR_EVER };
+        let terms = Terms { holder, purposes, fresh: FRESH, patience: FOR_EVER };
         Self { sessions: mms_ends::Sessions::new(registry, terms), traffic: Traffic::default() }
     }
 
@@ -124,6 +127,26 @@ impl Sessions {
     /// The far ends of a data source.
     pub async fn ends(&self, source: &str) -> Result<Arc<Ends>> {
         self.sessions.get(source, |session| Ends::new(session, &self.traffic)).await
+    }
+
+    /// The store that a table of a data source lies in, to be read for as long as that takes: a credential that is rotated
+    /// meanwhile is taken up.
+    pub fn store(
+        self: &Arc<Self>,
+        source: &str,
+        ends: &Arc<Ends>,
+        location: &str,
+        allow_local: bool,
+    ) -> Result<Arc<dyn ObjectStore>> {
+        let store = ends.store(location, allow_local)?;
+        let opened = Opened {
+            sessions: Arc::clone(self),
+            source: source.to_owned(),
+            location: location.to_owned(),
+            allow_local,
+            ends: parking_lot::Mutex::new(Arc::clone(ends)),
+        };
+        Ok(Arc::new(LiveStore::new(store, opened)))
     }
 
     /// Gives the session of a data source back through which a far end refused.
@@ -139,6 +162,34 @@ impl Sessions {
     /// Gives all back.
     pub async fn close_all(&self) {
         self.sessions.close_all().await;
+    }
+}
+
+/// A store that was opened through a session.
+struct Opened {
+    sessions: Arc<Sessions>,
+    source: String,
+    location: String,
+    allow_local: bool,
+    ends: parking_lot::Mutex<Arc<Ends>>,
+}
+
+impl Reopen for Opened {
+    fn reopened(&self, refused: bool) -> BoxFuture<'_, Option<Arc<dyn ObjectStore>>> {
+        Box::pin(async move {
+            let before = Arc::clone(&self.ends.lock());
+            if refused {
+                self.sessions.forget(&self.source, &before).await;
+            }
+            let told = |error| tracing::warn!(%error, source = self.source, "the storage is read on as it was opened");
+            let now = self.sessions.ends(&self.source).await.map_err(told).ok()?;
+            if Arc::ptr_eq(&now, &before) {
+                return None;
+            }
+            let store = now.store(&self.location, self.allow_local).map_err(told).ok()?;
+            *self.ends.lock() = now;
+            Some(store)
+        })
     }
 }
 

@@ -1,6 +1,8 @@
 //! One attempt at a task: the steps that are left, in order, each reported when it is done. What the steps work with is
 //! [`Run`]'s; how a step is done is the step's.
 
+use std::sync::Arc;
+
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1::TargetIdentity;
 use pb::TaskStep;
@@ -23,17 +25,23 @@ pub enum End {
 }
 
 /// Does what is left of a task. What fails is reported by the caller, with the step it failed in.
-pub async fn attempt(run: &Run, sessions: &Sessions, lease: &pb::Lease) -> Result<End, (TaskStep, TransferError)> {
+pub async fn attempt(run: &Run, sessions: &Arc<Sessions>, lease: &pb::Lease) -> Result<End, (TaskStep, TransferError)> {
     let first = TaskStep::try_from(lease.first_step).unwrap_or(TaskStep::Schema);
     let ends = sessions.ends(&run.spec.data_source).await.map_err(|error| (first, error))?;
-    let outcome = steps(run, &ends, lease, first).await;
+    let outcome = steps(run, sessions, &ends, lease, first).await;
     if outcome.as_ref().is_err_and(|(_, error)| error.credential_refused()) {
         sessions.forget(&run.spec.data_source, &ends).await;
     }
     outcome
 }
 
-async fn steps(run: &Run, ends: &Ends, lease: &pb::Lease, first: TaskStep) -> Result<End, (TaskStep, TransferError)> {
+async fn steps(
+    run: &Run,
+    sessions: &Arc<Sessions>,
+    ends: &Arc<Ends>,
+    lease: &pb::Lease,
+    first: TaskStep,
+) -> Result<End, (TaskStep, TransferError)> {
     let target = Target::of(&run.spec, ends).map_err(|error| (first, error))?;
     let mut published: Published = lease.units_done.iter().map(|unit| (unit.unit_index, *unit)).collect();
     publish::resolve_open(run, &target, &lease.open_intents, &mut published).await.map_err(|e| (first, e))?;
@@ -49,7 +57,7 @@ async fn steps(run: &Run, ends: &Ends, lease: &pb::Lease, first: TaskStep) -> Re
         let fail = |error| (step, error);
         run.progress.set_step(step);
         let report = match step {
-            TaskStep::Data => match data::run(run, ends, &target, &identity, &mut published).await {
+            TaskStep::Data => match data::run(run, (sessions, ends), &target, &identity, &mut published).await {
                 Ok(Some(report)) => report,
                 Ok(None) => return Ok(End::WoundDown),
                 Err(error) if makes_schema && error.target_is_gone() => {

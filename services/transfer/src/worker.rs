@@ -45,7 +45,7 @@ struct Held {
 /// A worker.
 pub struct Worker {
     peers: Peers,
-    sessions: Sessions,
+    sessions: Arc<Sessions>,
     me: Me,
     register: pb::RegisterWorkerRequest,
     settings: Settings,
@@ -108,7 +108,7 @@ impl Worker {
         let me = Me { worker: format!("workers/{}", register.worker_id), instance: register.instance.clone() };
         let slots = usize::try_from(register.slots).unwrap_or(1);
         Arc::new(Self {
-            sessions: Sessions::new(peers.registry(), me.worker.clone()),
+            sessions: Arc::new(Sessions::new(peers.registry(), me.worker.clone())),
             slots: Arc::new(Semaphore::new(slots)),
             held: Mutex::default(),
             tasks: TaskTracker::new(),

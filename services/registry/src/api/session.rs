@@ -33,7 +33,7 @@ impl SessionService for Api {
     ) -> Result<Response<pb::RenewSessionResponse>, Status> {
         check(request.get_ref())?;
         let request = request.into_inner();
-        let changed = run::renew_session(&self.core, &request.session_token, &request.etag)?;
+        let changed = run::renew_session(&self.core, &request.session_token, &request.etag).await?;
         let expire_after = duration(self.core.leases.session_term());
         Ok(Response::new(pb::RenewSessionResponse { expire_after, changed }))
     }

@@ -109,6 +109,17 @@ async fn references_are_resolved_when_they_are_used() {
     std::fs::write(&file, TOKEN).unwrap();
     registry.start("lake").await.unwrap();
 
+    // What stands there is another now, and nobody has told us.
+    let session = registry.sessions().open_session(open_session("w")).await.unwrap().into_inner().session.unwrap();
+    let etag = session.data_source.as_ref().map(|source| source.etag.clone()).unwrap_or_default();
+    let renew = pb::RenewSessionRequest { session_token: session.session_token, etag };
+    let changed = async || registry.sessions().renew_session(renew.clone()).await.unwrap().into_inner().changed;
+    assert!(!changed().await);
+    std::fs::remove_file(&file).unwrap();
+    assert!(!changed().await, "it may be about to be replaced");
+    std::fs::write(&file, "dapi-newer").unwrap();
+    assert!(changed().await);
+
     let own = format!("file:{}", dir.path().join("main.key").display());
     given.databricks_mut().unwrap().workspace_auth = token(&own);
     registry.sources().update_data_source(update("lake", given, &["databricks"])).await.unwrap();

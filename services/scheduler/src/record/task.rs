@@ -9,7 +9,7 @@ use super::lease::{Epoch, Holder, LeaseEnd};
 use super::reason::{NotTaken, Reason};
 use super::target::PartitionValue;
 use super::task_event::TaskEvent;
-use super::task_state::{self, AfterFailure, EXPIRIES_MAX, Step, TaskState};
+use super::task_state::{self, AfterFailure, EXPIRIES_MAX, Failure, Step, TaskState};
 use super::verification::Verification;
 use crate::key::{JobKey, TableKey};
 use crate::moment::Moment;
@@ -361,6 +361,11 @@ impl TaskLife {
     ) {
         self.holder = None;
         self.failures += 1;
+        let what = match *reason.reason {
+            _ if permanent => Failure::Permanent,
+            ErrorReason::StorageDenied | ErrorReason::CredentialExpired => Failure::OfPeople,
+            _ => Failure::Passing,
+        };
         self.reason = Some(reason);
         // A count that could not be had says nothing against what was published.
         let undecided = step == Step::Verification && !compared;
@@ -372,7 +377,7 @@ impl TaskLife {
             // that misses it in DATA says that SCHEMA failed): it is moved again.
             self.units.iter_mut().for_each(|unit| unit.published = false);
         }
-        match task_state::after_failure(step, permanent, self.failures, max_attempts, at.spread) {
+        match task_state::after_failure(step, what, self.failures, max_attempts, at.spread) {
             AfterFailure::Again(state, pause) => {
                 self.state = if undecided { TaskState::DataDone } else { state }.into();
                 self.retry_time_ms = at.now_ms.saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));

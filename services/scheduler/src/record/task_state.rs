@@ -178,12 +178,30 @@ pub enum AfterFailure {
 }
 
 /// Decides what a failure means. `failures` counts this one; `spread` is a random number in 0.0..1.0.
-pub fn after_failure(step: Step, permanent: bool, failures: i32, max_attempts: i32, spread: f64) -> AfterFailure {
-    if permanent || failures >= max_attempts {
+pub fn after_failure(step: Step, what: Failure, failures: i32, max_attempts: i32, spread: f64) -> AfterFailure {
+    if what == Failure::Permanent || failures >= max_attempts {
         return AfterFailure::GivenUp(step.failed());
     }
-    AfterFailure::Again(step.failed().rest(), backoff(failures, spread))
+    let pause = match what {
+        Failure::OfPeople => backoff(failures.saturating_add(PEOPLE_DOUBLINGS), spread),
+        Failure::Passing | Failure::Permanent => backoff(failures, spread),
+    };
+    AfterFailure::Again(step.failed().rest(), pause)
 }
+
+/// What kind of failure an attempt ended with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// It may pass by itself.
+    Passing,
+    /// It passes when somebody has done something, such as renew a credential: five attempts wait for that for minutes.
+    OfPeople,
+    /// It will not pass.
+    Permanent,
+}
+
+/// By so many failures more is waited where people have to act: from 32 s on, and at most as long as anyhow.
+const PEOPLE_DOUBLINGS: i32 = 5;
 
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
@@ -240,10 +258,21 @@ mod tests {
 
         #[test]
         fn attempts_are_bounded(step in proptest::sample::select(STEPS.to_vec()), max in 1..10) {
-            let ended = after_failure(step, false, max, max, 0.5);
+            let ended = after_failure(step, Failure::Passing, max, max, 0.5);
             prop_assert_eq!(ended, AfterFailure::GivenUp(step.failed()));
-            prop_assert!(matches!(after_failure(step, true, 1, max, 0.5), AfterFailure::GivenUp(_)));
+            prop_assert!(matches!(after_failure(step, Failure::Permanent, 1, max, 0.5), AfterFailure::GivenUp(_)));
         }
+    }
+
+    #[test]
+    fn where_people_have_to_act_five_attempts_take_minutes() {
+        let pause = |failures| match after_failure(Step::Data, Failure::OfPeople, failures, 5, 0.0) {
+            AfterFailure::Again(_, pause) => pause,
+            AfterFailure::GivenUp(_) => Duration::ZERO,
+        };
+        assert_eq!(pause(1), Duration::from_secs(16));
+        let all: Duration = (1..5).map(pause).sum();
+        assert!((240..900).contains(&all.as_secs()), "{all:?}");
     }
 
     #[test]
