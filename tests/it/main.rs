@@ -1,6 +1,7 @@
 //! The integration tests of this crate, one module a behaviour: one program, so that they link once.
 
 mod again;
+mod azurite;
 mod blocks;
 mod canary;
 mod chaos;
