@@ -9,7 +9,8 @@ use anyhow::Context;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Field, Float32Type, Float64Type, Schema, TimeUnit, TimestampMicrosecondType,
+    DataType, Date32Type, Decimal128Type, Field, Float32Type, Float64Type, Int64Type, Schema, TimeUnit,
+    TimestampMicrosecondType,
 };
 use arrow::util::display::array_value_to_string;
 use mms_sandbox::samples::{DeltaWriter, TableSpec};
@@ -63,9 +64,17 @@ fn rows(folder: &Path) -> anyhow::Result<RecordBatch> {
     let times = PARTITIONS.len() / once.num_rows();
     let all = concat_batches(&once.schema(), std::iter::repeat_n(&once, times))?;
     fields.push(Arc::new(Field::new("pt", DataType::Utf8, true)));
-    let mut columns = all.columns().to_vec();
+    let mut columns: Vec<ArrayRef> = all.columns().iter().map(above_the_least).collect();
     columns.push(Arc::new(StringArray::from(PARTITIONS.to_vec())));
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+/// The SDK refuses to read -2^63 in a BIGINT, which it holds that MaxCompute does not have.
+fn above_the_least(column: &ArrayRef) -> ArrayRef {
+    match column.as_primitive_opt::<Int64Type>() {
+        Some(numbers) => Arc::new(numbers.unary::<_, Int64Type>(|number| number.max(i64::MIN + 1))),
+        None => column.clone(),
+    }
 }
 
 fn cells(arrays: &[ArrayRef], row: usize) -> anyhow::Result<Vec<Value>> {

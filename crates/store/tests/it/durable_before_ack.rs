@@ -66,7 +66,7 @@ fn open() -> (tempfile::TempDir, Arc<Journal>, Store) {
 
 async fn write(store: &Store, journal: &Journal, name: String) -> Result<Revision, StoreError> {
     // Both ways of a commit that is durable when it is answered.
-    let has_time = name.len() % 2 == 0;
+    let has_time = name.len().is_multiple_of(2);
     let write =
         move |tx: &mut mms_store::Tx<'_>| tx.put(&NOTES, &name, &Note { text: "x".into() }).map(|()| tx.revision());
     let revision = if has_time { store.commit_together(write).await? } else { store.commit(write).await? };
