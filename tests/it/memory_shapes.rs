@@ -23,8 +23,9 @@ const ROWS: usize = 8192;
 /// Tasks that a worker does at once, each with one block open.
 const SLOTS: u64 = 2;
 
-/// MiB that a task has at hand of row groups to come, of tables like these: so it does not wait for its store between them.
-const AHEAD: u64 = 8;
+/// MiB that a task may have at hand of row groups to come, so that it does not wait for its store between them: a sixteenth of a
+/// slot's memory.
+const AHEAD: u64 = 32;
 
 /// A column of a kind, with values that neither repeat nor pack well.
 fn column(kind: usize, rows: usize, rng: &mut fastrand::Rng) -> ArrayRef {
