@@ -2,6 +2,8 @@
 //! answered before its group is on the disk. It must never retry a closure, and never go on after a failed write: from then
 //! on nothing is read either.
 
+mod wait;
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,6 +14,7 @@ use std::time::{Duration, Instant};
 use parking_lot::RwLock;
 use tokio::sync::{oneshot, watch};
 
+use self::wait::Wait;
 use crate::backend::{Backend, Batch, guarded, panic_message};
 use crate::dir::{Directory, Manifest, Space, Summary};
 use crate::error::{Result, StoreError};
@@ -117,34 +120,6 @@ pub(crate) struct Home {
     pub export_every: Duration,
     pub exports_kept: usize,
     pub exported: u64,
-}
-
-/// How long a group may be gathered: as long as the one of its commits that has the least time.
-#[derive(Debug, Default)]
-enum Wait {
-    /// Nobody has asked yet.
-    #[default]
-    Open,
-    Until(Instant),
-    Over,
-}
-
-impl Wait {
-    /// One more commit, and when it is to be flushed; none: at once.
-    fn at_latest(&mut self, at: Option<Instant>) {
-        *self = match (&self, at) {
-            (Self::Over, _) | (_, None) => Self::Over,
-            (Self::Open, Some(at)) => Self::Until(at),
-            (Self::Until(before), Some(at)) => Self::Until(at.min(*before)),
-        };
-    }
-
-    fn left(&self) -> Option<Duration> {
-        match self {
-            Self::Until(at) => Some(at.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero()),
-            Self::Open | Self::Over => None,
-        }
-    }
 }
 
 impl Committer {

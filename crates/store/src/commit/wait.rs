@@ -1,0 +1,31 @@
+//! How long the committer gathers commits for one flush. Owns the time, and nothing of what is committed.
+
+use std::time::{Duration, Instant};
+
+/// How long a group may be gathered: as long as the one of its commits that has the least time.
+#[derive(Debug, Default)]
+pub(super) enum Wait {
+    /// Nobody has asked yet.
+    #[default]
+    Open,
+    Until(Instant),
+    Over,
+}
+
+impl Wait {
+    /// One more commit, and when it is to be flushed; none: at once.
+    pub(super) fn at_latest(&mut self, at: Option<Instant>) {
+        *self = match (&self, at) {
+            (Self::Over, _) | (_, None) => Self::Over,
+            (Self::Open, Some(at)) => Self::Until(at),
+            (Self::Until(before), Some(at)) => Self::Until(at.min(*before)),
+        };
+    }
+
+    pub(super) fn left(&self) -> Option<Duration> {
+        match self {
+            Self::Until(at) => Some(at.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero()),
+            Self::Open | Self::Over => None,
+        }
+    }
+}
