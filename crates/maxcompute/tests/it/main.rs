@@ -5,3 +5,4 @@
 mod faults;
 mod sandbox_roundtrip;
 mod storage_api;
+mod support;

@@ -12,48 +12,17 @@ use arrow::array::{
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Int32Type, SchemaRef};
-use mms_http::{HttpClient, NetworkConnection};
 use mms_maxcompute::instance::InstanceState;
 use mms_maxcompute::name::{ColumnName, ProjectName, SchemaName, TableName};
 use mms_maxcompute::session::SessionState;
 use mms_maxcompute::table::{Column, PartitionSpec, TableDefinition, TableKind, TableRef};
 use mms_maxcompute::tunnel::{Codec, PartitionMode, UploadSession, WriteMode};
-use mms_maxcompute::{Account, MaxComputeError, Project, ProjectConfig, RefusalKind, SqlRows, Statement, ddl};
-use mms_sandbox::project as sandbox;
+use mms_maxcompute::{MaxComputeError, Project, RefusalKind, SqlRows, Statement, ddl};
 use uuid::Uuid;
 
+use crate::support::{Setting, client, setting};
+
 const LIMIT: Duration = Duration::from_secs(20);
-
-struct Setting {
-    _dir: tempfile::TempDir,
-    _far_end: sandbox::Project,
-    endpoint: String,
-    project: Project,
-}
-
-async fn setting() -> Setting {
-    let dir = tempfile::tempdir().unwrap();
-    let far_end = sandbox::Project::start(sandbox::ProjectConfig {
-        dir: dir.path().join("project"),
-        name: "demo".to_owned(),
-        access_id: "id".to_owned(),
-        access_key: "key".into(),
-        bind: "127.0.0.1:0".parse().unwrap(),
-        region: None,
-    })
-    .await
-    .unwrap();
-    let endpoint = far_end.endpoint().to_owned();
-    let project = client(&endpoint, "key", None);
-    Setting { _dir: dir, _far_end: far_end, endpoint, project }
-}
-
-fn client(endpoint: &str, key: &str, region: Option<&str>) -> Project {
-    let account = Account::new("id", key.into());
-    let mut config = ProjectConfig::new(endpoint.parse().unwrap(), ProjectName::new("demo").unwrap(), account);
-    config.region = region.map(str::to_owned);
-    Project::new(HttpClient::new(&NetworkConnection::default()).unwrap(), config).unwrap()
-}
 
 async fn sql(project: &Project, text: &str) -> Result<SqlRows, MaxComputeError> {
     project.run(&Statement::new(text, Uuid::new_v4(), true), LIMIT).await

@@ -5,42 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-use mms_http::{HttpClient, NetworkConnection};
 use mms_maxcompute::name::{ColumnName, ProjectName, SchemaName, TableName};
 use mms_maxcompute::session::SessionState;
 use mms_maxcompute::storage_api::{Attempt, WriteSession};
 use mms_maxcompute::table::{PartitionSpec, TableRef};
 use mms_maxcompute::tunnel::{BlockAdvice, Codec};
-use mms_maxcompute::{Account, MaxComputeError, Project, ProjectConfig, RefusalKind, Statement};
-use mms_sandbox::project as sandbox;
+use mms_maxcompute::{MaxComputeError, RefusalKind, Statement};
 use uuid::Uuid;
+
+use crate::support::{self, Setting};
 
 const LIMIT: Duration = Duration::from_secs(20);
 /// 9999-12-31 23:59:59.999999, 0001-01-01 and 0000-01-01, in microseconds since 1970.
 const FAR: [i64; 3] = [253_402_300_799_999_999, -62_135_596_800_000_000, -62_167_219_200_000_000];
 
-struct Setting {
-    _dir: tempfile::TempDir,
-    _far_end: sandbox::Project,
-    project: Project,
-}
-
 async fn setting() -> Setting {
-    let dir = tempfile::tempdir().unwrap();
-    let far_end = sandbox::Project::start(sandbox::ProjectConfig {
-        dir: dir.path().join("project"),
-        name: "demo".to_owned(),
-        access_id: "id".to_owned(),
-        access_key: "key".into(),
-        bind: "127.0.0.1:0".parse().unwrap(),
-        region: None,
-    })
-    .await
-    .unwrap();
-    let name = ProjectName::new("demo").unwrap();
-    let config = ProjectConfig::new(far_end.endpoint().parse().unwrap(), name, Account::new("id", "key".into()));
-    let project = Project::new(HttpClient::new(&NetworkConnection::default()).unwrap(), config).unwrap();
-    let setting = Setting { _dir: dir, _far_end: far_end, project };
+    let setting = support::setting().await;
     setting
         .sql("CREATE TABLE t (id BIGINT, at TIMESTAMP, wall TIMESTAMP_NTZ, text STRING) PARTITIONED BY (pt STRING);")
         .await;
