@@ -48,6 +48,8 @@ pub fn project(config: &pb::MaxComputeConfig) -> Result<ProjectConfig, EndError>
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
 
     fn config() -> pb::MaxComputeConfig {
@@ -71,19 +73,26 @@ mod tests {
         assert_eq!(project(&with).expect("usable").project.as_str(), "jobs");
     }
 
+    /// The list stands in the client and in two messages of the contract: nothing of it may be missing there.
     #[test]
     fn the_contract_refuses_what_the_client_says_itself() {
-        let settings = pb::MigrationSettings {
-            sql_parameters: mms_maxcompute::OWN_SETTINGS.map(|name| (name.to_owned(), String::new())).into(),
-            ..pb::MigrationSettings::default()
-        };
+        use mms_proto::scheduler::v1::{CreateJobRequest, Job, JobSpec};
+        let own: HashMap<String, String> =
+            mms_maxcompute::OWN_SETTINGS.map(|name| (name.to_owned(), String::new())).into();
+        let settings = pb::MigrationSettings { sql_parameters: own.clone(), ..pb::MigrationSettings::default() };
         let source = pb::DataSource { settings: Some(settings), ..pb::DataSource::default() };
-        let request =
+        let source =
             pb::CreateDataSourceRequest { data_source: Some(source), ..pb::CreateDataSourceRequest::default() };
-        let found = mms_proto::validate::violations(&request);
+        let spec = JobSpec { sql_parameters: own, ..JobSpec::default() };
+        let job = Job { spec: Some(spec), ..Job::default() };
+        let job = CreateJobRequest { job: Some(job), ..CreateJobRequest::default() };
+        let mut found = mms_proto::validate::violations(&source);
+        found.extend(mms_proto::validate::violations(&job));
         for name in mms_maxcompute::OWN_SETTINGS {
-            let field = format!("data_source.settings.sql_parameters[{name:?}]");
-            assert!(found.iter().any(|violation| violation.field == field), "{field}: {found:?}");
+            for message in ["data_source.settings", "job.spec"] {
+                let field = format!("{message}.sql_parameters[{name:?}]");
+                assert!(found.iter().any(|violation| violation.field == field), "{field}: {found:?}");
+            }
         }
     }
 
