@@ -13,6 +13,7 @@ pub mod echo;
 pub mod faults;
 pub mod figures;
 pub mod gate;
+pub mod held;
 pub mod metrics;
 pub mod outsider;
 pub mod page;
