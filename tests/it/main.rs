@@ -37,6 +37,7 @@ mod reasons;
 mod recover;
 mod repin;
 mod replace;
+mod sentinels;
 mod skipped;
 mod small_tables;
 mod target_changes;

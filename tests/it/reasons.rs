@@ -138,6 +138,7 @@ const PROVOKED: &[(&str, &str, &[&str])] = &[
         &[
             "FINDING_REASON_NESTING_TOO_DEEP",
             "FINDING_REASON_TIMESTAMP_OUT_OF_RANGE",
+            "FINDING_REASON_TIMESTAMP_BY_STORAGE_API",
             "FINDING_REASON_LOG_FILE_UNREADABLE",
         ],
     ),

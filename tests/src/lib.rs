@@ -14,6 +14,7 @@ pub mod echo;
 pub mod faults;
 pub mod figures;
 pub mod gate;
+pub mod held;
 pub mod login;
 pub mod metrics;
 pub mod outsider;

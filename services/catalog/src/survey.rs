@@ -21,7 +21,9 @@ use crate::plan::finding::Note;
 /// Most partitions of one source table that a scan keeps; the target holds 60,000.
 pub const PARTITIONS_MAX: usize = 200_000;
 /// Microseconds since 1970 that the tunnel carries: nanoseconds in 64 bits.
-const CARRIED: RangeInclusive<i64> = (i64::MIN / 1_000)..=(i64::MAX / 1_000);
+const BY_TUNNEL: RangeInclusive<i64> = (i64::MIN / 1_000)..=(i64::MAX / 1_000);
+/// Those that any way carries, and the target's type holds: the years 0000 to 9999.
+const BY_ANY: RangeInclusive<i64> = -62_167_219_200_000_000..=253_402_300_799_999_999;
 /// About what a partition takes in sums and digests, and what a reading takes beside them.
 const PARTITION_BYTES: usize = 256;
 const READING_BYTES: usize = 1024;
@@ -89,7 +91,7 @@ async fn read(snapshot: &Snapshot, list: FileList) -> Result<Survey> {
     let look = Look {
         totals: TableTotals::default(),
         digests: Vec::new(),
-        times: Times { columns: snapshot.shape().time_columns(), notes: Vec::new() },
+        times: Times::of(snapshot.shape().time_columns()),
         list,
         error: None,
     };
@@ -156,31 +158,44 @@ fn digest_of(file: &LoggedFile<'_>) -> u128 {
     bytes.iter().take(16).fold(0, |number, byte| (number << 8) | u128::from(*byte))
 }
 
-/// Columns of timestamps, until one was found to reach too far.
+/// Columns of timestamps, until one was found that no way carries.
 struct Times {
-    columns: Vec<TimeColumn>,
+    /// With whether it was found to reach beyond the tunnel.
+    columns: Vec<(TimeColumn, bool)>,
     notes: Vec<Note>,
 }
 
 impl Times {
+    fn of(columns: Vec<TimeColumn>) -> Self {
+        Self { columns: columns.into_iter().map(|column| (column, false)).collect(), notes: Vec::new() }
+    }
+
     fn look(&mut self, file: &LoggedFile<'_>) {
         if self.columns.is_empty() {
             return;
         }
         let Some(told) = file.statistics() else { return };
         let notes = &mut self.notes;
-        self.columns.retain(|column| {
-            let Some(bound) = column.beyond(&told, &CARRIED) else { return true };
-            let message = format!(
-                "`{}` reaches {} in file {}, and the target's upload carries timestamps from 1677-09-21 to 2262-04-11 only",
-                column.name,
-                bound,
-                file.shown_path()
-            );
-            let remedy = "make a table of it with CREATE TABLE ... AS SELECT in which such values are NULL, within these years, or a text, and \
-                          move that";
-            notes.push(Note::blocker(FindingReason::TimestampOutOfRange, message, remedy).of_column(&column.column));
-            false
+        self.columns.retain_mut(|(column, noted)| {
+            let reaches = |bound: &str| format!("`{}` reaches {bound} in file {}", column.name, file.shown_path());
+            if let Some(bound) = column.beyond(&told, &BY_ANY) {
+                let message =
+                    format!("{}, and the target's timestamps have the years 0000 to 9999 only", reaches(&bound));
+                let remedy = "make a table of it with CREATE TABLE ... AS SELECT in which such values are NULL, within these years, or a text, and \
+                              move that";
+                notes
+                    .push(Note::blocker(FindingReason::TimestampOutOfRange, message, remedy).of_column(&column.column));
+                return false;
+            }
+            if let Some(bound) = column.beyond(&told, &BY_TUNNEL).filter(|_| !*noted) {
+                *noted = true;
+                let years = "the tunnel carries timestamps from 1677-09-21 to 2262-04-11 only";
+                let message = format!("{}, and {years}: it goes by the Storage API instead", reaches(&bound));
+                let remedy = "nothing has to be done, if the account may write by the Storage API";
+                let note = Note::new(Severity::Note, FindingReason::TimestampByStorageApi, message, remedy);
+                notes.push(note.of_column(&column.column));
+            }
+            true
         });
     }
 }

@@ -1,9 +1,9 @@
-//! One batch of the source as one batch of the target: the planned columns in the target's order, with the tunnel's
-//! types. Pure. A value that the target's type cannot hold exactly is an error, never a NULL and never another value.
+//! One batch of the source as one batch of the target: the planned columns in the target's order, with the types of the way
+//! there. Pure. A value that the target's type cannot hold exactly is an error, never a NULL and never another value.
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{Field, SchemaRef};
+use arrow::datatypes::{Field, SchemaRef, TimeUnit};
 use mms_delta::FileBatch;
 use mms_mapping::{ExistingTable, check_existing};
 use mms_maxcompute::table::{Column, TableDefinition};
@@ -69,9 +69,13 @@ impl Shaper {
             let Some(source) = read.batch.column_by_name(column) else {
                 return Err(value("the source files do not have it".to_owned()));
             };
-            arrays.push(carried(source, data_type, field).map_err(|why| {
+            arrays.push(carried(source, data_type, field).map_err(|fault| {
                 let row = first_bad(source.len(), |rows| carried(&source.slice(0, rows), data_type, field).is_ok());
-                value(format!("{why} (row {} of {})", read.row_in_file(row), read.file.shown_path()))
+                let shown = |why| format!("{why} (row {} of {})", read.row_in_file(row), read.file.shown_path());
+                match fault {
+                    Fault::Value(why) => value(shown(why)),
+                    Fault::Beyond(why) => TransferError::Beyond { column: column.clone(), why: shown(why) },
+                }
             })?);
         }
         RecordBatch::try_new(self.target.clone(), arrays)
@@ -79,16 +83,32 @@ impl Shaper {
     }
 }
 
-/// A column's values with the tunnel's type, each exactly what it was.
-fn carried(source: &ArrayRef, data_type: &DataType, field: &Field) -> Result<ArrayRef, String> {
-    if values::has_nanoseconds(field.data_type()) {
-        values::reachable(source)?;
+/// Why a column's values do not go as they are.
+#[derive(Debug)]
+enum Fault {
+    /// The target cannot hold one of them.
+    Value(String),
+    /// The tunnel cannot carry one of them, and another way may.
+    Beyond(String),
+}
+
+/// A column's values with the type of the way there, each exactly what it was.
+fn carried(source: &ArrayRef, data_type: &DataType, field: &Field) -> Result<ArrayRef, Fault> {
+    let to = field.data_type();
+    if values::has_timestamps(to, TimeUnit::Nanosecond) {
+        values::reachable(source).map_err(Fault::Beyond)?;
     }
-    let array = cast_with_options(source, field.data_type(), &EXACT).map_err(|error| error.to_string())?;
+    if values::has_timestamps(to, TimeUnit::Microsecond)
+        && values::has_timestamps(source.data_type(), TimeUnit::Nanosecond)
+    {
+        let why = "nanoseconds, in a table whose timestamps lie outside the years that the tunnel reaches: no way carries both";
+        return Err(Fault::Value(why.to_owned()));
+    }
+    let array = cast_with_options(source, to, &EXACT).map_err(|error| Fault::Value(error.to_string()))?;
     if array.null_count() != source.null_count() {
-        return Err(format!("a value cannot be carried exactly as {}", field.data_type()));
+        return Err(Fault::Value(format!("a value cannot be carried exactly as {to}")));
     }
-    values::check(&array, data_type)?;
+    values::check(&array, data_type).map_err(Fault::Value)?;
     Ok(array)
 }
 

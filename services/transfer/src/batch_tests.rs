@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Int64Array, StringArray, TimestampMicrosecondArray, TimestampNanosecondArray};
+use arrow::datatypes::{DataType, Schema};
 use mms_delta::SourceFile;
 use mms_maxcompute::name::{ColumnName, ProjectName, TableName};
 use mms_maxcompute::table::{TableKind, TableRef};
@@ -42,6 +43,24 @@ fn columns(list: &[(&str, &str)]) -> Vec<Column> {
 const PLANNED: [(&str, &str); 3] = [("b_", "timestamp"), ("a", "bigint"), ("t", "string")];
 
 fn shaper(found: &[(&str, &str)]) -> Result<Shaper> {
+    let found = columns(found);
+    shaper_to(&found, Arc::new(arrow_schema(&found)))
+}
+
+/// By the Storage API: timestamps in microseconds.
+fn storage_shaper() -> Shaper {
+    let found = columns(&PLANNED);
+    let micros = |field: &Arc<Field>| match field.data_type() {
+        DataType::Timestamp(..) => {
+            field.as_ref().clone().with_data_type(DataType::Timestamp(TimeUnit::Microsecond, None))
+        }
+        _ => field.as_ref().clone(),
+    };
+    let schema = arrow_schema(&found).fields().iter().map(micros).collect::<Vec<_>>();
+    shaper_to(&found, Arc::new(Schema::new(schema))).expect("as planned")
+}
+
+fn shaper_to(found: &[Column], to: SchemaRef) -> Result<Shaper> {
     let planned = TableDefinition {
         target: TableRef {
             project: ProjectName::new("p").expect("a name"),
@@ -56,8 +75,7 @@ fn shaper(found: &[(&str, &str)]) -> Result<Shaper> {
         lifecycle_days: None,
         properties: Default::default(),
     };
-    let found = columns(found);
-    Shaper::new(&mapping(), &planned, &found, Arc::new(arrow_schema(&found)))
+    Shaper::new(&mapping(), &planned, found, to)
 }
 
 fn source(a: Vec<Option<i64>>, b: Vec<Option<i64>>, t: Vec<String>) -> FileBatch {
@@ -91,6 +109,15 @@ proptest! {
         let shaped = shaper.shape(&source(vec![Some(1)], vec![micros], vec![String::new()]));
         let fits = micros.is_none_or(|us| us.checked_mul(1000).is_some());
         prop_assert_eq!(shaped.is_ok(), fits);
+        let beyond = matches!(shaped, Err(TransferError::Beyond { .. }));
+        prop_assert!(fits || beyond, "the other way is tried");
+        let by_storage = storage_shaper().shape(&source(vec![Some(1)], vec![micros], vec![String::new()]));
+        let year_0_to_9999 = micros.is_none_or(|us| (-62_167_219_200_000_000..=253_402_300_799_999_999).contains(&us));
+        prop_assert_eq!(by_storage.is_ok(), year_0_to_9999);
+        if let Ok(carried) = by_storage {
+            let found = carried.column(0).as_any().downcast_ref::<TimestampMicrosecondArray>().expect("its type");
+            prop_assert_eq!(found.iter().next().flatten(), micros);
+        }
         if let Ok(shaped) = shaped {
             let nanos = shaped.column(0).as_any().downcast_ref::<TimestampNanosecondArray>().expect("its type");
             prop_assert_eq!(nanos.iter().next().flatten(), micros.map(|us| us * 1000));
@@ -122,6 +149,17 @@ fn a_value_that_does_not_fit_is_named_with_its_row_and_file() {
         FileBatch { kept: Some(vec![false, true, false, true].into()), ..source(vec![None; 2], vec![None; 2], long) };
     let error = shaper(&PLANNED).expect("as planned").shape(&batch).expect_err("too long").to_string();
     assert!(error.contains("`t`") && error.contains("8388609 bytes") && error.contains("row 1003 of"), "{error}");
+}
+
+#[test]
+fn nanoseconds_are_not_cut_to_microseconds() {
+    let mut read = source(vec![Some(1)], vec![Some(1)], vec![String::new()]);
+    let nanos: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1_001]));
+    let columns = [("a", "a"), ("p", "p"), ("t", "t")].map(|(name, from)| (name, read.batch[from].clone()));
+    read.batch = RecordBatch::try_from_iter(columns.into_iter().chain([("b-", nanos)])).expect("one length");
+    let error = storage_shaper().shape(&read).expect_err("finer").to_string();
+    assert!(error.contains("no way carries both"), "{error}");
+    assert!(shaper(&PLANNED).expect("as planned").shape(&read).is_ok(), "the tunnel carries them");
 }
 
 #[test]

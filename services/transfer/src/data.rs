@@ -13,6 +13,8 @@ use crate::publish::{self, Written};
 use crate::source::{Source, shape};
 use crate::target::Target;
 use crate::upload;
+use crate::values::TUNNEL_YEARS;
+use crate::way::Way;
 
 /// Lines of the log after which units are moved without a word.
 const LINES_MAX: usize = 90;
@@ -25,16 +27,19 @@ pub async fn run(
     identity: &TargetIdentity,
     published: &mut Published,
 ) -> Result<Option<Report>> {
+    let shape = shape(&run.spec)?;
     let source = Source {
-        shape: shape(&run.spec)?,
+        times: shape.time_columns(),
+        shape,
         store: sessions.store(&run.spec.data_source, ends, &run.spec.location, run.settings.allow_local_files)?,
         tunnel: target.project.tunnel().await?,
+        storage: target.project.storage_api().await?,
     };
     let mut lines = vec![format!(
-        "reading from storage, publishing {} units through the tunnel",
-        run.spec.units.len() - published.len().min(run.spec.units.len())
+        "reading from storage, publishing {} units through the tunnel, as long as no timestamp lies outside {TUNNEL_YEARS}",
+        run.spec.units.len() - published.len().min(run.spec.units.len()),
     )];
-    let (mut codec, mut outcomes) = (None, Vec::new());
+    let (mut codec, mut outcomes, mut way) = (None, Vec::new(), Way::default());
     let left: Vec<&TargetUnit> = run.spec.units.iter().filter(|unit| !published.contains_key(&unit.index)).collect();
     for (number, unit) in left.iter().copied().enumerate() {
         if run.wind_down.is_cancelled() {
@@ -43,7 +48,7 @@ pub async fn run(
         let before = totals(published);
         run.progress.set(before.rows, before.bytes);
         run.progress.set_units(published.len());
-        let written = upload::write(run, &source, target, identity, unit, before).await?;
+        let written = upload::write(run, &source, target, identity, unit, before, &mut way).await?;
         if lines.len() < LINES_MAX {
             lines.push(describe(unit, &written));
             lines.extend(written.notes.iter().map(|note| format!("unit {}: {note}", unit.index)));
@@ -89,5 +94,6 @@ fn describe(unit: &TargetUnit, written: &Written) -> String {
     let wire: u64 = written.blocks.iter().map(|block| block.wire_bytes).sum();
     let packed = written.blocks.iter().filter(|block| block.codec != Codec::None).count();
     let (unit, rows, blocks) = (unit.index, written.rows, written.blocks.len());
-    format!("unit {unit}: {rows} rows in {blocks} blocks, {packed} of them compressed, {wire} bytes sent")
+    let way = &written.way;
+    format!("unit {unit}: {rows} rows in {blocks} blocks, {packed} of them compressed, {wire} bytes sent {way}")
 }

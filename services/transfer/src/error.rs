@@ -49,6 +49,14 @@ pub enum TransferError {
         /// What is wrong with it.
         why: String,
     },
+    /// The tunnel does not reach a timestamp: the unit is begun again by the Storage API.
+    #[error("column `{column}`: {why}")]
+    Beyond {
+        /// The source column.
+        column: String,
+        /// Which it is.
+        why: String,
+    },
     /// The target table is not as planned.
     #[error("target table {target}: {differences}")]
     Conflict {
@@ -129,7 +137,9 @@ impl TransferError {
             }
             Self::Source(DeltaError::AccessDenied { .. }) => ErrorReason::StorageDenied,
             Self::Source(DeltaError::CredentialExpired { .. }) => ErrorReason::CredentialExpired,
-            Self::Value { .. } | Self::Source(DeltaError::Column { .. }) => ErrorReason::ValueUnsupported,
+            Self::Value { .. } | Self::Beyond { .. } | Self::Source(DeltaError::Column { .. }) => {
+                ErrorReason::ValueUnsupported
+            }
             Self::Source(_) | Self::Storage(_) => ErrorReason::SourceFailed,
             Self::Conflict { .. } => ErrorReason::TargetConflict,
             Self::Differs { .. } => ErrorReason::VerificationFailed,
@@ -145,7 +155,12 @@ impl TransferError {
             | Self::IntentOpen { .. }
             | Self::TargetGone { .. }
             | Self::Differs { .. } => true,
-            Self::Plan(_) | Self::Value { .. } | Self::Conflict { .. } | Self::Storage(_) | Self::Network(_) => false,
+            Self::Plan(_)
+            | Self::Value { .. }
+            | Self::Beyond { .. }
+            | Self::Conflict { .. }
+            | Self::Storage(_)
+            | Self::Network(_) => false,
             Self::Target(error) => target_passes(error),
             // A session that is over, or made for another table than there is now, is made anew.
             Self::Block(error) => error.advice != BlockAdvice::GiveUp || target_passes(&error.error),
@@ -249,6 +264,7 @@ mod tests {
                 ErrorReason::CredentialExpired,
             ),
             (TransferError::Value { column: text("c"), why: text("w") }, ErrorReason::ValueUnsupported),
+            (TransferError::Beyond { column: text("c"), why: text("w") }, ErrorReason::ValueUnsupported),
             (TransferError::Conflict { target: text("t"), differences: text("d") }, ErrorReason::TargetConflict),
             (refused(404, "NoSuchUpload").into(), ErrorReason::TargetFailed),
         ] {

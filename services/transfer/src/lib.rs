@@ -32,6 +32,7 @@ mod transfers;
 mod upload;
 mod values;
 mod verify;
+mod way;
 mod worker;
 
 use std::fs::{File, TryLockError};

@@ -11,7 +11,7 @@ use mms_maxcompute::error::MaxComputeError;
 use mms_maxcompute::instance::{InstanceId, InstanceState};
 use mms_maxcompute::session::{Resolution, SessionState, resolve};
 use mms_maxcompute::table::PartitionSpec;
-use mms_maxcompute::tunnel::{BlockReceipt, UploadSession};
+use mms_maxcompute::tunnel::BlockReceipt;
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::transfer::v1::TransferStep;
 use mms_proto::types::v1::{PartitionValue, TargetIdentity, TargetPolicy, TargetTable, TargetUnit};
@@ -25,6 +25,7 @@ use crate::context::{Published, Run};
 use crate::error::{Result, TransferError};
 use crate::identity;
 use crate::target::Target;
+use crate::way::Session;
 
 /// How long a commit may be in doubt before the attempt ends; its successor goes on asking.
 const COMMIT_LIMIT: Duration = Duration::from_secs(300);
@@ -34,7 +35,9 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// A unit that is written and not published.
 pub struct Written {
     /// The session.
-    pub session: UploadSession,
+    pub session: Session,
+    /// The way that it took, and why.
+    pub way: String,
     /// Its blocks.
     pub blocks: Vec<BlockReceipt>,
     /// Rows read.
@@ -95,10 +98,7 @@ pub async fn publish(
     run.progress.show(TransferStep::Commit);
     // A session may outlive the table that it was made for, and publish into the next of its name.
     identity::still(target, table).await?;
-    let commit = Commit::Tunnel(pb::TunnelCommit {
-        session_id: written.session.id().to_owned(),
-        block_ids: written.blocks.iter().map(|block| i64::from(block.block_id)).collect(),
-    });
+    let commit = written.session.intent(&written.blocks);
     let covered = IntentUnit {
         unit_index: unit.index,
         partition: unit.partition.clone(),
@@ -200,7 +200,7 @@ async fn begin(run: &Run, target: &Target, intent: &pb::CommitIntent) -> Result<
 async fn not_committed(
     run: &Run,
     intent: &pb::CommitIntent,
-    session: &UploadSession,
+    session: &Session,
     error: MaxComputeError,
 ) -> Result<TransferError> {
     let dead = match &error {
@@ -276,11 +276,11 @@ pub async fn resolve_open(
 async fn ask(target: &Target, policy: TargetPolicy, intent: &pb::CommitIntent) -> Result<CommitOutcome> {
     let open = |why: &dyn std::fmt::Display| still_open(intent, &why);
     match &intent.commit {
-        Some(Commit::Tunnel(tunnel)) => {
+        Some(commit @ (Commit::Tunnel(_) | Commit::Storage(_))) => {
             let unit = intent.units.first().ok_or_else(|| open(&"it names no unit"))?;
             let partition = target.partition(&unit.partition)?;
-            let client = target.project.tunnel().await?;
-            let session = client.upload_session(&target.definition.target, partition.as_ref(), &*tunnel.session_id);
+            let session = Session::of(commit, target, partition.as_ref()).await?;
+            let session = session.ok_or_else(|| open(&"it is of no session"))?;
             match identity::still(target, intent.identity.as_ref().unwrap_or(&TargetIdentity::default())).await {
                 Ok(()) => ask_session(&session).await.map_err(|error| open(&error)),
                 // The table it was for is gone. To commit it now could only put old rows into another table.
@@ -310,14 +310,14 @@ async fn ask(target: &Target, policy: TargetPolicy, intent: &pb::CommitIntent) -
             Ok(dropped(target, &instance).await.map_err(|error| open(&error))?.0)
         }
         // What these staged is not known here: whatever was sent in their place could undo them.
-        Some(Commit::Sql(_) | Commit::Storage(_)) | None => {
+        Some(Commit::Sql(_)) | None => {
             let why = "this worker does not make intents of its kind: have it resolved by one that does";
             Err(open(&format!("{why} (it was begun by {})", intent.task)))
         }
     }
 }
 
-async fn ask_session(session: &UploadSession) -> Result<CommitOutcome, MaxComputeError> {
+async fn ask_session(session: &Session) -> Result<CommitOutcome, MaxComputeError> {
     let start = Instant::now();
     loop {
         let state = match session.status().await {

@@ -6,8 +6,9 @@ use mms_http::{HttpClient, NetworkConnection};
 use mms_maxcompute::account::Account;
 use mms_maxcompute::name::{ColumnName, ProjectName, SchemaName, TableName};
 use mms_maxcompute::project::{Project, ProjectConfig};
+use mms_maxcompute::storage_api::{Attempt, WriteSession};
 use mms_maxcompute::table::{Column, TableDefinition, TableKind, TableRef};
-use mms_maxcompute::tunnel::{PartitionMode, WriteMode};
+use mms_maxcompute::tunnel::{Codec, PartitionMode, UploadSession, WriteMode};
 use mms_maxcompute::{Statement, ddl};
 use mms_proto::types::v1::PartitionValue;
 use mms_sandbox::project as sandbox;
@@ -199,6 +200,40 @@ async fn a_statement_that_failed_settles_its_replacement() {
     assert_eq!(outcome, CommitOutcome::Expired);
     assert!(error.expect("why").is_not_found());
     assert!(target.project.table(&target.definition.target).await.expect("told").is_some());
+}
+
+/// A session of the Storage API with one row, ready to commit, and the intent of it.
+async fn storage(target: &Target) -> (WriteSession, pb::CommitIntent) {
+    let api = target.project.storage_api().await.expect("an api");
+    let (table, partition) = (&target.definition.target, target.partition(&unit().partition).expect("a partition"));
+    let session = api.create_write(table, partition.as_ref()).await.expect("a session");
+    let attempt = Attempt { block_id: 0, number: 0 };
+    let mut block = session.open_block(attempt, Codec::None).await.expect("a block");
+    let ids: arrow::array::ArrayRef = std::sync::Arc::new(arrow::array::Int64Array::from(vec![7]));
+    block.write(&arrow::array::RecordBatch::try_from_iter([("id", ids)]).expect("a batch")).await.expect("written");
+    let message = block.finish().await.expect("arrived").commit_message;
+    let held = Session::Storage(session.clone(), message.into_iter().collect());
+    let mut intent = intent(target, Uuid::new_v4(), vec![unit()], held.intent(&[]));
+    intent.identity = target.project.table(table).await.expect("told").as_ref().map(identity::of);
+    (session, intent)
+}
+
+#[tokio::test]
+async fn a_storage_session_that_a_predecessor_left_is_committed_or_known_as_lost() {
+    let Setting { target, far_end: _far_end, _dir } = setting().await;
+    let (left, intent) = storage(&target).await;
+    let policy = TargetPolicy::CreateOrOwn;
+    for _ in 0..2 {
+        assert_eq!(ask(&target, policy, &intent).await.expect("told"), CommitOutcome::Committed);
+    }
+    assert_eq!(left.status().await.expect("told"), SessionState::Closed);
+    let (_, dropped) = storage(&target).await;
+    drop_now(&target).await;
+    assert_eq!(ask(&target, policy, &dropped).await.expect("told"), CommitOutcome::UnknownToServer);
+    make(&target).await;
+    assert_eq!(ask(&target, policy, &dropped).await.expect("told"), CommitOutcome::UnknownToServer);
+    let count = target.run(ddl::count(&target.definition.target, &[], &[])).await.expect("counted");
+    assert_eq!(count.single_number().expect("a number"), 0, "nothing of the table before is in the new one");
 }
 
 #[tokio::test]

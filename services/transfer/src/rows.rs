@@ -1,9 +1,10 @@
 //! The rows of one unit, batch by batch, from any place on: the same place gives the same rows again, which is what lets a
-//! block be sent a second time. It holds the batch at hand and what the reader has ahead, never more.
+//! block be sent a second time. It holds the batch at hand and what the reader has ahead, never more; and, until it is read, the
+//! list of the unit's first files.
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use mms_delta::{DeltaError, Differences, FileBatch, FilePins, ReadNotes, ReadOptions, read_files};
+use mms_delta::{DeltaError, Differences, FileBatch, FilePins, ReadNotes, ReadOptions, SourceFile, read_files};
 
 use mms_proto::types::v1::StatisticsMismatch;
 
@@ -11,6 +12,9 @@ use crate::context::Run;
 use crate::error::Result;
 use crate::manifest;
 use crate::source::Source;
+
+/// Files of a unit that are looked at before any is read.
+const FILES_AHEAD: usize = 64;
 
 /// A place between two batches of a unit.
 #[derive(Debug, Clone, Copy, Default)]
@@ -69,6 +73,8 @@ pub struct Rows<'a> {
     notes: ReadNotes,
     /// A block that is sent again is read of the same files.
     pins: FilePins,
+    /// The unit's files from its first on, if they were looked at.
+    files: Option<BoxStream<'static, Result<SourceFile>>>,
 }
 
 impl<'a> Rows<'a> {
@@ -84,7 +90,21 @@ impl<'a> Rows<'a> {
             base: 0,
             notes: ReadNotes::default(),
             pins: FilePins::default(),
+            files: None,
         }
+    }
+
+    /// The first that `found` makes of the unit's files, looking at a bounded number of them before any is read.
+    pub async fn foresee<T>(&mut self, found: impl Fn(&SourceFile) -> Option<T>) -> Result<Option<T>> {
+        let mut files = manifest::files(self.run, self.unit, 0).fuse();
+        let (mut ahead, mut first) = (Vec::new(), None);
+        while first.is_none() && ahead.len() < FILES_AHEAD {
+            let Some(file) = files.next().await.transpose()? else { break };
+            first = found(&file);
+            ahead.push(Ok(file));
+        }
+        self.files = Some(futures::stream::iter(ahead).chain(files).boxed());
+        Ok(first)
     }
 
     /// What is worth knowing of the files that were read, for the task's log.
@@ -109,7 +129,10 @@ impl<'a> Rows<'a> {
             let stream = match &mut self.stream {
                 Some(stream) => stream,
                 None => {
-                    let files = manifest::files(self.run, self.unit, self.at.file);
+                    let files = match self.files.take().filter(|_| self.at.file == 0) {
+                        Some(files) => files,
+                        None => manifest::files(self.run, self.unit, self.at.file),
+                    };
                     let options = ReadOptions {
                         first_row: self.at.row,
                         memory_bytes: self.run.settings.slot_memory_bytes,

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use mms_delta::{ColumnMapping, ShapeText, TableShape};
+use mms_delta::{ColumnMapping, ShapeText, TableShape, TimeColumn};
+use mms_maxcompute::storage_api::StorageApi;
 use mms_maxcompute::tunnel::Tunnel;
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1::ColumnMappingMode;
@@ -16,8 +17,12 @@ pub struct Source {
     pub store: Arc<dyn ObjectStore>,
     /// The tunnel of the target's project.
     pub tunnel: Tunnel,
+    /// The Storage API of it.
+    pub storage: StorageApi,
     /// What is needed to read its files.
     pub shape: TableShape,
+    /// Columns of timestamps that the log may tell the bounds of.
+    pub times: Vec<TimeColumn>,
 }
 
 /// How the files of a task's table are read.

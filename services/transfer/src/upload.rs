@@ -1,10 +1,11 @@
 //! A unit's rows as blocks of a session of its own: cut by bytes and by time, and sent again, from the same rows, as long
-//! as the retry policy lets it. Memory: the batch at hand, and what the tunnel has of it on its way.
+//! as the retry policy lets it. Memory: the batch at hand, and what the session has of it on its way.
 
 use std::time::Duration;
 
 use mms_delta::DeltaError;
-use mms_maxcompute::tunnel::{BlockReceipt, PartitionMode, UploadSession, WriteMode};
+use mms_maxcompute::storage_api::Attempt;
+use mms_maxcompute::tunnel::BlockReceipt;
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1::{TargetIdentity, TargetUnit};
 use tokio::time::{Instant, timeout_at};
@@ -17,13 +18,15 @@ use crate::publish::Written;
 use crate::rows::{Place, Rows};
 use crate::source::Source;
 use crate::target::Target;
+use crate::way::{Session, Way};
 
 /// How long a block takes rows. The service cuts a connection that is silent for 120 s, as one is while the source is slow.
 const BLOCK_TIME: Duration = Duration::from_secs(60);
 /// Bytes of one Arrow message: what the reader aims at, so that only rows that outgrow its guess are cut.
 const MESSAGE_BYTES: u64 = 4 << 20;
 
-/// Reads a unit's files into blocks of a new session, and checks that the session holds what was sent.
+/// Reads a unit's files into blocks of a new session, and checks that the session holds what was sent. The way is the one that the
+/// task has taken so far; a unit that it cannot carry turns it, before anything of the unit is published.
 pub async fn write(
     run: &Run,
     source: &Source,
@@ -31,34 +34,84 @@ pub async fn write(
     identity: &TargetIdentity,
     unit: &TargetUnit,
     before: pb::UnitResult,
+    way: &mut Way,
 ) -> Result<Written> {
     let mut rows = Rows::new(run, source, unit.index);
-    let (table, partition) = (&target.definition.target, target.partition(&unit.partition)?);
-    let (write, partition_mode) = (WriteMode::Overwrite, PartitionMode::MustExist);
-    let session = source.tunnel.create_upload(table, partition.as_ref(), write, partition_mode).await?;
-    // From here on the session is one of this table, whatever becomes of it.
-    identity::still(target, identity).await?;
-    let mapping = run.spec.target.as_ref().map(|target| target.columns.as_slice()).unwrap_or_default();
-    let shaper = Shaper::new(mapping, &target.definition, session.columns().await?, session.schema().await?)?;
-    let upload = Upload { run, link: source.tunnel.endpoint(), session, shaper, before };
-    let mut blocks = Vec::new();
-    while upload.more(&mut rows).await? {
-        blocks.push(upload.block(u32::try_from(blocks.len()).unwrap_or(u32::MAX), &mut rows).await?);
+    if *way == Way::Tunnel && !source.times.is_empty() {
+        let by_log = rows.foresee(|file| Way::by_log(&source.times, file)).await?;
+        *way = by_log.unwrap_or_default();
     }
-    if blocks.is_empty() {
-        // A unit without rows is a session as well, whose commit leaves none.
-        blocks.push(upload.session.write_no_rows().await?);
-    } else {
-        upload.session.check_blocks(&blocks).await.map_err(TransferError::from)?;
+    let unit = Unit { run, source, target, identity, unit, before };
+    match unit.fill(&mut rows, way).await {
+        Err(error @ TransferError::Beyond { .. }) if *way == Way::Tunnel => {
+            // Whatever the session has of it is never committed.
+            *way = Way::Storage(error.to_string());
+            tracing::info!(task = run.spec.name, unit = unit.unit.index, %error, "begun again by the Storage API");
+            unit.fill(&mut Rows::new(run, source, unit.unit.index), way).await
+        }
+        written => written,
     }
-    Ok(Written { session: upload.session, blocks, rows: rows.place().rows, notes: rows.notes() })
+}
+
+/// A unit that is written.
+struct Unit<'a> {
+    run: &'a Run,
+    source: &'a Source,
+    target: &'a Target,
+    /// The table that it goes to.
+    identity: &'a TargetIdentity,
+    unit: &'a TargetUnit,
+    /// What was done before it.
+    before: pb::UnitResult,
+}
+
+impl Unit<'_> {
+    async fn fill(&self, rows: &mut Rows<'_>, way: &Way) -> Result<Written> {
+        let Self { run, source, target, before, .. } = *self;
+        let session = self.session(way).await?;
+        let mapping = run.spec.target.as_ref().map(|target| target.columns.as_slice()).unwrap_or_default();
+        let shaper = Shaper::new(mapping, &target.definition, session.columns().await?, session.schema().await?)?;
+        let mut upload = Upload { run, link: source.tunnel.endpoint(), session, shaper, before };
+        let mut blocks: Vec<BlockReceipt> = Vec::new();
+        while upload.more(rows).await? {
+            let (block, message) = upload.block(u32::try_from(blocks.len()).unwrap_or(u32::MAX), rows).await?;
+            upload.session.keep(message, &target.definition.target)?;
+            blocks.push(block);
+        }
+        let mut session = upload.session;
+        if blocks.iter().all(|block| block.rows == 0) {
+            // A unit without rows is a session as well, whose commit leaves none. Only the tunnel has such.
+            let empty = match session {
+                Session::Tunnel(empty) => empty,
+                Session::Storage(..) => match self.session(&Way::Tunnel).await? {
+                    Session::Tunnel(empty) => empty,
+                    Session::Storage(..) => return Err(TransferError::Plan("it has no rows".to_owned())),
+                },
+            };
+            blocks = vec![empty.write_no_rows().await?];
+            session = Session::Tunnel(empty);
+        } else {
+            session.check(&blocks).await?;
+        }
+        let way = if matches!(session, Session::Tunnel(_)) { Way::Tunnel.told() } else { way.told() };
+        Ok(Written { session, way, blocks, rows: rows.place().rows, notes: rows.notes() })
+    }
+
+    async fn session(&self, way: &Way) -> Result<Session> {
+        let partition = self.target.partition(&self.unit.partition)?;
+        let table = &self.target.definition.target;
+        let session = Session::create(way, self.source, table, partition.as_ref()).await?;
+        // From here on the session is one of this table, whatever becomes of it.
+        identity::still(self.target, self.identity).await?;
+        Ok(session)
+    }
 }
 
 struct Upload<'a> {
     run: &'a Run,
     /// By which the codec is chosen.
     link: &'a str,
-    session: UploadSession,
+    session: Session,
     shaper: Shaper,
     /// What was done before this unit.
     before: pb::UnitResult,
@@ -78,16 +131,17 @@ impl Upload<'_> {
     }
 
     /// Sends one block, beginning with the next row, until the session has it.
-    async fn block(&self, id: u32, rows: &mut Rows<'_>) -> Result<BlockReceipt> {
+    async fn block(&self, id: u32, rows: &mut Rows<'_>) -> Result<(BlockReceipt, Option<String>)> {
+        let mut attempt = Attempt { block_id: id, number: 0 };
         let start = rows.place();
         let mut end = None;
         let mut attempts = self.session.attempts();
         loop {
-            let error = match self.send(id, rows, &mut end).await {
-                Ok(receipt) => {
+            let error = match self.send(attempt, rows, &mut end).await {
+                Ok((receipt, message)) => {
                     attempts.succeeded();
                     self.run.counters.arrived(&receipt, rows.place().bytes() - start.bytes());
-                    return Ok(receipt);
+                    return Ok((receipt, message));
                 }
                 Err(error) => error,
             };
@@ -97,13 +151,22 @@ impl Upload<'_> {
                 return Err(error);
             }
             rows.go_back(start);
+            attempt.number += 1;
         }
     }
 
     /// Sends a block once. Where it ends is decided once: before the server may have the whole of it.
-    async fn send(&self, id: u32, rows: &mut Rows<'_>, end: &mut Option<Place>) -> Result<BlockReceipt> {
-        let codec = self.run.settings.codecs.next(self.link);
-        let mut block = self.session.open_block(id, codec).await?;
+    async fn send(
+        &self,
+        attempt: Attempt,
+        rows: &mut Rows<'_>,
+        end: &mut Option<Place>,
+    ) -> Result<(BlockReceipt, Option<String>)> {
+        let codecs = &self.run.settings.codecs;
+        // What streams tell of a link is another matter than what blocks do: nothing is learned from them.
+        let learns = matches!(self.session, Session::Tunnel(_));
+        let codec = if learns { codecs.next(self.link) } else { codecs.told(self.link).0 };
+        let mut block = self.session.open(attempt, codec).await?;
         let mut sent = 0;
         let mut until = None;
         loop {
@@ -127,11 +190,13 @@ impl Upload<'_> {
         let at = rows.place();
         let decided = *end.get_or_insert(at);
         if !(at.reaches(&decided) && decided.reaches(&at)) {
-            return Err(changed(id, &decided, &at));
+            return Err(changed(attempt.block_id, &decided, &at));
         }
-        let receipt = block.finish().await?;
-        self.run.settings.codecs.arrived(self.link, &receipt);
-        Ok(receipt)
+        let (receipt, message) = block.finish().await?;
+        if learns {
+            codecs.arrived(self.link, &receipt);
+        }
+        Ok((receipt, message))
     }
 }
 

@@ -1,6 +1,9 @@
-//! What a cell of the target can hold. Pure: arrays in the tunnel's types are looked at, never changed.
+//! What a cell of the target can hold, and what the way there can carry. Pure: arrays in the types of that way are looked at, never
+//! changed.
 //!
 //! -2^63 passes: the service's newer documents allow it in a BIGINT, and what it does with it is what a reader gets.
+
+use std::ops::RangeInclusive;
 
 use arrow::array::{Array, ArrayRef, AsArray, OffsetSizeTrait};
 use arrow::datatypes::{
@@ -14,6 +17,12 @@ pub const CELL_BYTES_MAX: usize = 8 << 20;
 /// 0000-01-01 and 9999-12-31, in days since 1970.
 const DAYS: (i64, i64) = (-719_528, 2_932_896);
 const DAY_MS: i64 = 86_400_000;
+const DAY_US: i64 = 86_400_000_000;
+
+/// How far the tunnel's timestamps reach: nanoseconds in 64 bits.
+pub const TUNNEL_YEARS: &str = "1677-09-21 to 2262-04-11";
+/// The same, in microseconds since 1970.
+pub const TUNNEL_MICROS: RangeInclusive<i64> = (i64::MIN / 1_000)..=(i64::MAX / 1_000);
 
 /// Says what is wrong with the first value that a column of this type cannot hold. NULLs are always fine here.
 pub fn check(array: &dyn Array, data_type: &DataType) -> Result<(), String> {
@@ -47,7 +56,11 @@ pub fn check(array: &dyn Array, data_type: &DataType) -> Result<(), String> {
                 check(child, &field.data_type).map_err(|why| format!("field `{}`: {why}", field.name))
             })
         }
-        // Their carriers have exactly their values. TIMESTAMP: the carrier's range is within the type's.
+        // Nanoseconds in 64 bits reach less far than the type.
+        DataType::Timestamp | DataType::TimestampNtz if has_timestamps(array.data_type(), TimeUnit::Microsecond) => {
+            within::<TimestampMicrosecondType>(array, (DAYS.0 * DAY_US, (DAYS.1 + 1) * DAY_US - 1), "us")
+        }
+        // Their carriers have exactly their values.
         DataType::TinyInt
         | DataType::SmallInt
         | DataType::Int
@@ -60,12 +73,12 @@ pub fn check(array: &dyn Array, data_type: &DataType) -> Result<(), String> {
     }
 }
 
-/// Whether the tunnel has timestamps of this type in nanoseconds, at any depth.
-pub fn has_nanoseconds(target: &ArrowType) -> bool {
-    match target {
-        ArrowType::Timestamp(unit, _) => *unit == TimeUnit::Nanosecond,
-        ArrowType::Struct(fields) => fields.iter().any(|field| has_nanoseconds(field.data_type())),
-        ArrowType::List(item) | ArrowType::Map(item, _) => has_nanoseconds(item.data_type()),
+/// Whether there are timestamps of this unit in a type, at any depth.
+pub fn has_timestamps(data_type: &ArrowType, unit: TimeUnit) -> bool {
+    match data_type {
+        ArrowType::Timestamp(found, _) => *found == unit,
+        ArrowType::Struct(fields) => fields.iter().any(|field| has_timestamps(field.data_type(), unit)),
+        ArrowType::List(item) | ArrowType::Map(item, _) => has_timestamps(item.data_type(), unit),
         _ => false,
     }
 }
@@ -76,14 +89,12 @@ pub fn reachable(source: &ArrayRef) -> Result<(), String> {
     match source.data_type() {
         ArrowType::Timestamp(TimeUnit::Microsecond, _) => {
             let found = source.as_primitive::<TimestampMicrosecondType>().iter().flatten();
-            let far = found.into_iter().find(|micros| micros.checked_mul(1_000).is_none());
+            let far = found.into_iter().find(|micros| !TUNNEL_MICROS.contains(micros));
             far.map_or(Ok(()), |micros| {
                 let at = jiff::civil::DateTime::constant(1970, 1, 1, 0, 0, 0, 0)
                     .checked_add(jiff::SignedDuration::from_micros(micros));
                 let at = at.map_or_else(|_| format!("{micros} us since 1970"), |at| at.to_string());
-                Err(format!(
-                    "{at} lies outside 1677-09-21 to 2262-04-11, the years that the upload's nanoseconds reach"
-                ))
+                Err(format!("{at} lies outside {TUNNEL_YEARS}, the years that the tunnel's nanoseconds reach"))
             })
         }
         ArrowType::Struct(_) => source.as_struct().columns().iter().try_for_each(reachable),
@@ -138,7 +149,7 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{ArrayRef, Date32Array, ListBuilder, StringArray, StringBuilder, StructArray};
-    use arrow::array::{BinaryArray, TimestampMillisecondArray};
+    use arrow::array::{BinaryArray, TimestampMicrosecondArray, TimestampMillisecondArray};
     use arrow::datatypes::{DataType as ArrowType, Field};
 
     use super::*;
@@ -176,6 +187,11 @@ mod tests {
         let ms = |ms| TimestampMillisecondArray::from(vec![Some(ms)]);
         assert_eq!(check(&ms(253_402_300_799_999), &of("datetime")), Ok(()));
         assert!(check(&ms(253_402_300_800_000), &of("datetime")).is_err());
+        let us = |us| TimestampMicrosecondArray::from(vec![None, Some(us)]);
+        for (data_type, fine) in [("timestamp", 253_402_300_799_999_999), ("timestamp_ntz", -62_167_219_200_000_000)] {
+            assert_eq!(check(&us(fine), &of(data_type)), Ok(()));
+            assert!(check(&us(fine + fine.signum()), &of(data_type)).is_err());
+        }
     }
 
     #[test]

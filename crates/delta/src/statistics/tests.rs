@@ -177,6 +177,23 @@ fn a_plan_hears_of_timestamps_only_where_bounds_are_exact() {
     assert_eq!(beyond(&format!("{{{far}}}")).as_deref(), Some("9999-12-31T23:59:59.999Z"));
     assert_eq!(beyond(&format!(r#"{{"tightBounds":false,{far}}}"#)), None, "those rows may be the deleted ones");
     assert_eq!(beyond(r#"{"maxValues":{"at":"1970-01-01T00:00:00.000Z"}}"#), None);
+    let beyond_all =
+        r#"{"minValues":{"at":"-0005-01-01T00:00:00.000Z"},"maxValues":{"at":"+10000-01-01T00:00:00.000Z"}}"#;
+    assert_eq!(beyond(beyond_all).as_deref(), Some("-0005-01-01T00:00:00.000Z"));
+}
+
+#[test]
+fn who_reads_a_file_hears_how_far_its_timestamps_may_reach() {
+    let shape = shape();
+    let columns = shape.time_columns();
+    let kept = FileStatistics::parse;
+    let beyond = |statistics: &str| columns[0].may_reach_beyond(&kept(statistics), &(0..=10));
+    let far = r#""maxValues":{"at":"9999-12-31T23:59:59.999Z"}"#;
+    for told in [format!("{{{far}}}"), format!(r#"{{"tightBounds":false,{far}}}"#)] {
+        assert_eq!(beyond(&told).as_deref(), Some("9999-12-31T23:59:59.999Z"));
+    }
+    assert_eq!(beyond(r#"{"maxValues":{"at":"1970-01-01T00:00:00.000Z"}}"#), None);
+    assert_eq!(beyond("{}"), None, "nothing is said");
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 
 use delta_kernel::schema::{DataType, PrimitiveType, StructField, StructType};
 
-use super::StatisticsText;
 use super::judge::time;
+use super::{FileStatistics, StatisticsText};
 use crate::TableShape;
 use crate::data_file::Finder;
 
@@ -29,11 +29,22 @@ impl TimeColumn {
             // Rows were deleted since, and those may be the ones that reach so far.
             return None;
         }
-        let outside = |bound: &&str| time(bound, self.instant).is_some_and(|at| !micros.contains(&at));
-        [&told.least, &told.most]
-            .into_iter()
-            .flatten()
-            .find_map(|fields| fields.text_at(&self.stored).filter(outside).map(str::to_owned))
+        [&told.least, &told.most].into_iter().flatten().find_map(|fields| {
+            fields.text_at(&self.stored).filter(|bound| self.outside(bound, micros)).map(str::to_owned)
+        })
+    }
+
+    /// The same by statistics that were kept. Whether they are tight makes no difference: it is said how far it may reach.
+    #[must_use]
+    pub fn may_reach_beyond(&self, told: &FileStatistics, micros: &RangeInclusive<i64>) -> Option<String> {
+        let column = told.columns.iter().find(|column| column.path == self.stored)?;
+        let bounds = [&column.least, &column.most].into_iter().flatten();
+        bounds.filter_map(|bound| serde_json::from_str(bound).ok()).find(|bound: &String| self.outside(bound, micros))
+    }
+
+    /// A year that has a sign lies outside of all ranges: those of four digits have none.
+    fn outside(&self, bound: &str, micros: &RangeInclusive<i64>) -> bool {
+        bound.starts_with(['+', '-']) || time(bound, self.instant).is_some_and(|at| !micros.contains(&at))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a plan says before a row is read: timestamps that the upload does not reach, types too deep or unknown, and files of
+//! What a plan says before a row is read: timestamps that the tunnel or no way reaches, types too deep or unknown, and files of
 //! the log that were passed by. The tables are logs alone; a plan opens no data file.
 
 use std::fs;
@@ -51,6 +51,10 @@ async fn what_cannot_arrive_is_said_by_column_in_the_plan() {
     let far = json!({ "numRecords": 1, "minValues": { "at": "2020-01-01T00:00:00.000Z", "s": { "at": "0001-01-01T00:00:00.000Z" } },
         "maxValues": { "at": "9999-12-31T23:59:59.999Z" } });
     table(&root, "far", &[field("id", json!("long")), field("at", json!("timestamp")), field("s", inner)], &far);
+    let beyond = json!({ "numRecords": 1, "minValues": { "at": "0000-01-01T00:00:00.000Z", "past": "-0001-12-31T00:00:00.000Z" },
+        "maxValues": { "at": "+10000-01-01T00:00:00.000Z", "past": "2020-01-01T00:00:00.000Z" } });
+    let times = [field("id", json!("long")), field("at", json!("timestamp")), field("past", json!("timestamp"))];
+    table(&root, "beyond", &times, &beyond);
     let near = json!({ "numRecords": 1, "minValues": { "at": "1700-01-01T00:00:00.000Z" }, "maxValues": { "at": "2262-01-01T00:00:00.000Z" } });
     table(&root, "near", &[field("id", json!("long")), field("at", json!("timestamp"))], &near);
     table(&root, "deep", &[field("id", json!("long")), field("d", deep)], &json!({ "numRecords": 1 }));
@@ -69,8 +73,17 @@ async fn what_cannot_arrive_is_said_by_column_in_the_plan() {
     assert_eq!(
         codes(&far),
         [
+            found("TIMESTAMP_BY_STORAGE_API", "at", Severity::Note),
+            found("TIMESTAMP_BY_STORAGE_API", "s", Severity::Note)
+        ]
+    );
+    assert_eq!(files.len(), 1, "it is moved by the other way");
+    let (beyond, files) = stand.pin_table("s", "beyond").await;
+    assert_eq!(
+        codes(&beyond),
+        [
             found("TIMESTAMP_OUT_OF_RANGE", "at", Severity::Blocker),
-            found("TIMESTAMP_OUT_OF_RANGE", "s", Severity::Blocker)
+            found("TIMESTAMP_OUT_OF_RANGE", "past", Severity::Blocker)
         ]
     );
     assert!(files.is_empty(), "a blocked table has no files to move");
