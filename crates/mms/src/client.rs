@@ -151,10 +151,12 @@ impl Remote {
     }
 
     fn config(&self, url: &str) -> ClientConfig {
+        // Of several services some may be on this machine, without TLS.
+        let of_tls = |file: &Option<PathBuf>| file.clone().filter(|_| url.starts_with("https:"));
         ClientConfig {
-            ca_file: self.ca_file.clone(),
-            cert_file: self.cert_file.clone(),
-            key_file: self.key_file.clone(),
+            ca_file: of_tls(&self.ca_file),
+            cert_file: of_tls(&self.cert_file),
+            key_file: of_tls(&self.key_file),
             token_file: self.token_file.clone(),
             ..ClientConfig::to(url)
         }

@@ -32,7 +32,7 @@ use crate::tokens::{SuiteToken, TokensError};
 pub struct ClientConfig {
     /// Its URL, `http://` or `https://`.
     pub endpoint: String,
-    /// Authority that signed its certificate, PEM. Needed for `https://`.
+    /// Authority that signed its certificate, PEM. Unset: those that the system trusts (`SSL_CERT_FILE`, else the usual places).
     pub ca_file: Option<PathBuf>,
     /// Certificate chain that this process shows, PEM, where the service demands one.
     pub cert_file: Option<PathBuf>,
@@ -106,11 +106,8 @@ impl ClientConfig {
         match uri.scheme_str() {
             Some("http") if loopback || self.insecure => {}
             Some("http") => {
-                let text = format!("{host} is another machine: use https:// with ca_file, or set insecure = true");
+                let text = format!("{host} is another machine: use https://, or set insecure = true");
                 faults.add(&format!("{key}.endpoint"), text);
-            }
-            Some("https") if self.ca_file.is_none() => {
-                faults.add(&format!("{key}.ca_file"), "is needed for https://: the authority's certificate, PEM");
             }
             Some("https") => {}
             _ => faults.add(&format!("{key}.endpoint"), "must begin with http:// or https://"),
@@ -118,8 +115,10 @@ impl ClientConfig {
         if self.cert_file.is_some() != self.key_file.is_some() {
             faults.add(&format!("{key}.cert_file"), "goes together with key_file: one is missing");
         }
-        if self.cert_file.is_some() && self.ca_file.is_none() {
-            faults.add(&format!("{key}.cert_file"), "needs https:// and ca_file");
+        for (name, file) in [("ca_file", &self.ca_file), ("cert_file", &self.cert_file)] {
+            if file.is_some() && uri.scheme_str() != Some("https") {
+                faults.add(&format!("{key}.{name}"), "needs an endpoint of https://");
+            }
         }
         if !(1..=86_400).contains(&self.deadline_seconds) {
             faults.add(&format!("{key}.deadline_seconds"), "must be from 1 to 86400 (a day)");

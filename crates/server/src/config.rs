@@ -167,6 +167,8 @@ pub struct TelemetryConfig {
     pub filter: String,
     /// OTLP collector for traces and metrics, gRPC, as in "http://127.0.0.1:4317". Unset: none.
     pub otlp_endpoint: Option<String>,
+    /// The authority of an https collector's certificate, PEM. Unset: those that the system trusts.
+    pub otlp_ca_file: Option<PathBuf>,
 }
 
 /// How log lines look.
@@ -220,7 +222,7 @@ impl Default for LimitsConfig {
 
 impl Default for TelemetryConfig {
     fn default() -> Self {
-        Self { format: LogFormat::Human, filter: usual_filter("info"), otlp_endpoint: None }
+        Self { format: LogFormat::Human, filter: usual_filter("info"), otlp_endpoint: None, otlp_ca_file: None }
     }
 }
 
@@ -326,6 +328,10 @@ impl TelemetryConfig {
             && tonic::transport::Endpoint::from_shared(endpoint.clone()).is_err()
         {
             faults.add("telemetry.otlp_endpoint", format!("{endpoint:?} is not a URL such as http://127.0.0.1:4317"));
+        }
+        let is_https = self.otlp_endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("https:"));
+        if self.otlp_ca_file.is_some() && !is_https {
+            faults.add("telemetry.otlp_ca_file", "needs an otlp_endpoint of https://");
         }
     }
 }

@@ -19,10 +19,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use mms_store::Counted;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Histogram, Meter, MeterProvider};
-use opentelemetry_otlp::{MetricExporter, WithExportConfig};
-use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Encoder, Registry, TextEncoder};
+
+use crate::telemetry::{self, Collector};
 
 pub(crate) use calls::{Calls, InFlight};
 pub use names::{Kind, Label, Metric};
@@ -97,13 +97,10 @@ fn attributes(labels: Labels<'_>) -> Vec<KeyValue> {
 impl Metrics {
     /// Those of a service: kept for a page if there is to be one, and sent to the collector if there is one; then it must run
     /// inside a tokio runtime.
-    pub(crate) fn new(service: &'static str, page: bool, collector: Option<&str>) -> Result<Self, MetricsError> {
+    pub(crate) fn new(service: &'static str, page: bool, collector: Option<&Collector>) -> Result<Self, MetricsError> {
         let version = env!("CARGO_PKG_VERSION");
-        let resource = Resource::builder()
-            .with_service_name(format!("mms-{service}"))
-            .with_attribute(KeyValue::new("service.version", version))
-            .build();
-        let (mut provider, registry) = (SdkMeterProvider::builder().with_resource(resource), Registry::new());
+        let provider = SdkMeterProvider::builder().with_resource(telemetry::resource(service));
+        let (mut provider, registry) = (provider, Registry::new());
         if page {
             let exporter = opentelemetry_prometheus::exporter()
                 .with_registry(registry.clone())
@@ -114,9 +111,8 @@ impl Metrics {
                 .scope_info_enabled(false);
             provider = provider.with_reader(exporter.build()?);
         }
-        if let Some(endpoint) = collector {
-            let exporter = MetricExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
-            provider = provider.with_periodic_exporter(exporter);
+        if let Some(collector) = collector {
+            provider = provider.with_periodic_exporter(collector.metrics()?);
         }
         let provider = provider.build();
         let meter = provider.meter("mms");

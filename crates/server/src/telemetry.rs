@@ -6,12 +6,12 @@
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracerProvider};
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
@@ -20,12 +20,26 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::{LogFormat, TelemetryConfig};
 
+mod by_service;
+mod collector;
+
+use by_service::ByService;
+pub(crate) use collector::Collector;
+
 /// Why telemetry could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The filter does not parse.
     #[error("telemetry.filter: {0}")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// The collector's authority cannot be read.
+    #[error("telemetry.otlp_ca_file: cannot read {}: {source}", file.display())]
+    Authority {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The exporter could not be built.
     #[error("telemetry.otlp_endpoint: {0}")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
@@ -43,11 +57,19 @@ pub struct Telemetry(SdkTracerProvider);
 pub type Mask = fn(&str) -> String;
 
 static MASK: OnceLock<Mask> = OnceLock::new();
-static COLLECTOR: OnceLock<String> = OnceLock::new();
+static COLLECTOR: OnceLock<Collector> = OnceLock::new();
 
 /// The OTLP collector of this process, if it has one.
-pub(crate) fn collector() -> Option<&'static str> {
-    COLLECTOR.get().map(String::as_str)
+pub(crate) fn collector() -> Option<&'static Collector> {
+    COLLECTOR.get()
+}
+
+/// By what a collector knows a service of ours, or the command.
+pub(crate) fn resource(service: &str) -> Resource {
+    Resource::builder()
+        .with_service_name(format!("mms-{service}"))
+        .with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .build()
 }
 
 /// Has every log line pass this from now on: libraries log what far ends say as they say it, and far ends repeat what they are
@@ -78,17 +100,20 @@ fn masked(mask: Option<Mask>, line: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// Installs logs and traces for the whole process. With an OTLP endpoint it must run inside a tokio runtime.
-pub fn init(config: &TelemetryConfig, service: &'static str, version: &str) -> Result<Telemetry, TelemetryError> {
-    let resource = Resource::builder()
-        .with_service_name(format!("mms-{service}"))
-        .with_attribute(opentelemetry::KeyValue::new("service.version", version.to_owned()))
-        .build();
+/// Installs logs and traces for the whole process, `process` by name, which serves these services beside. With an OTLP endpoint it
+/// must run inside a tokio runtime.
+pub fn init(
+    config: &TelemetryConfig,
+    process: &'static str,
+    services: &[&'static str],
+) -> Result<Telemetry, TelemetryError> {
     // There without an endpoint too: a caller's trace goes on through a process that sends nothing itself.
-    let mut provider = SdkTracerProvider::builder().with_resource(resource);
-    if let Some(endpoint) = &config.otlp_endpoint {
-        provider = provider.with_batch_exporter(SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?);
-        COLLECTOR.get_or_init(|| endpoint.clone());
+    let mut provider = SdkTracerProvider::builder().with_resource(resource(process));
+    if let Some(collector) = Collector::of(config)? {
+        let sender = || Ok::<_, TelemetryError>(BatchSpanProcessor::builder(collector.spans()?).build());
+        let others = services.iter().map(|service| Ok((*service, sender()?))).collect::<Result<_, TelemetryError>>()?;
+        provider = provider.with_span_processor(ByService::new(sender()?, others));
+        COLLECTOR.get_or_init(|| collector);
     }
     let provider = provider.build();
     let traces = tracing_opentelemetry::layer().with_tracer(provider.tracer("mms")).with_filter(filter_fn(is_traced));

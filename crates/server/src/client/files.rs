@@ -130,10 +130,13 @@ fn make(config: &ClientConfig) -> Result<Made, ClientError> {
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20);
     let mut ends = None;
-    if let Some(file) = &config.ca_file {
+    if config.endpoint.starts_with("https:") {
         let read =
             |file: &PathBuf| std::fs::read(file).map_err(|source| ClientError::File { file: file.clone(), source });
-        let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(file)?));
+        let mut tls = match &config.ca_file {
+            Some(file) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(file)?)),
+            None => ClientTlsConfig::new().with_native_roots(),
+        };
         if let (Some(cert), Some(key)) = (&config.cert_file, &config.key_file) {
             let shown = read(cert)?;
             ends = ends_of(&shown);

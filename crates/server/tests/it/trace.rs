@@ -88,7 +88,7 @@ async fn child() {
     if let Ok(filter) = env::var(FILTER) {
         config.filter = filter;
     }
-    let telemetry = mms_server::telemetry::init(&config, name, "1").unwrap();
+    let telemetry = mms_server::telemetry::init(&config, name, &[]).unwrap();
     let next = env::var(NEXT).ok().map(|next| Client::new(&ClientConfig::to(next), None).unwrap());
     let relay = Relay(next.map(TransferServiceClient::new));
     let (server, stop) = (BoundServer::bind(name, FrameConfig::default()).await.unwrap(), CancellationToken::new());
