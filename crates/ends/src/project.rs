@@ -17,21 +17,35 @@ fn url(field: &'static str, text: &str) -> Result<Url, EndError> {
     Url::parse(text).map_err(|error| EndError::of(field)(format!("{text:?} is not a URL: {error}")))
 }
 
+/// Who the data source says we are.
+///
+/// # Errors
+/// It says nothing.
+pub fn account(config: &pb::MaxComputeConfig) -> Result<Account, EndError> {
+    match &config.account {
+        Some(pb::max_compute_config::Account::AccessKey(key)) => {
+            remember(&key.access_key_secret);
+            remember(&key.security_token);
+            let secret = SecretString::from(key.access_key_secret.as_str());
+            Ok(match key.security_token.as_str() {
+                "" => Account::new(&key.access_key_id, secret),
+                token => Account::temporary(&key.access_key_id, secret, SecretString::from(token)),
+            })
+        }
+        Some(pb::max_compute_config::Account::BearerToken(bearer)) => {
+            remember(&bearer.token);
+            Ok(Account::bearer(SecretString::from(bearer.token.as_str())))
+        }
+        None => Err(EndError::of("max_compute.account")("is not set: give access_key or bearer_token".to_owned())),
+    }
+}
+
 /// The project that the statements of a data source run in. How long a call is tried again is the caller's to set.
 ///
 /// # Errors
 /// The field that no project can be reached with.
 pub fn project(config: &pb::MaxComputeConfig) -> Result<ProjectConfig, EndError> {
-    let Some(pb::max_compute_config::Account::AccessKey(key)) = &config.account else {
-        return Err(EndError::of("max_compute.account")("this version knows access_key only".to_owned()));
-    };
-    remember(&key.access_key_secret);
-    remember(&key.security_token);
-    let secret = SecretString::from(key.access_key_secret.as_str());
-    let account = match key.security_token.as_str() {
-        "" => Account::new(&key.access_key_id, secret),
-        token => Account::temporary(&key.access_key_id, secret, SecretString::from(token)),
-    };
+    let account = account(config)?;
     let (field, name) = match config.job_project.as_str() {
         "" => ("max_compute.default_project", &config.default_project),
         _ => ("max_compute.job_project", &config.job_project),

@@ -47,7 +47,7 @@ pub mod tunnel;
 mod xml;
 
 #[cfg(feature = "client")]
-pub use account::Account;
+pub use account::{Account, RenewAccount};
 #[cfg(feature = "client")]
 pub use csv::SqlRows;
 #[cfg(feature = "client")]

@@ -9,7 +9,7 @@ use mms_http::{HttpClient, Method};
 use tokio::sync::OnceCell;
 use url::Url;
 
-use crate::account::{Account, region_of_host};
+use crate::account::{Account, Accounts, RenewAccount, region_of_host};
 use crate::error::{MaxComputeError, RefusalKind};
 use crate::name::{ProjectName, SchemaName};
 use crate::transport::{Call, Transport};
@@ -25,7 +25,7 @@ pub struct ProjectConfig {
     pub endpoint: Url,
     /// The project in which statements run.
     pub project: ProjectName,
-    /// Who asks.
+    /// Who asks, at first.
     pub account: Account,
     /// The region; read from the endpoint's host if absent. With a region requests are signed with V4.
     pub region: Option<String>,
@@ -74,6 +74,7 @@ pub(crate) struct Shared {
     pub config: ProjectConfig,
     pub region: Option<String>,
     pub http: HttpClient,
+    pub accounts: Accounts,
     pub service: Transport,
     pub tunnel: OnceCell<Arc<Transport>>,
 }
@@ -105,6 +106,18 @@ impl Project {
     /// # Errors
     /// [`MaxComputeError::Config`] if an endpoint is not an `http` or `https` URL.
     pub fn new(http: HttpClient, config: ProjectConfig) -> Result<Self, MaxComputeError> {
+        Self::with_renewal(http, config, None)
+    }
+
+    /// The same, with somebody who is asked for another account when the service refuses the one of the configuration.
+    ///
+    /// # Errors
+    /// As [`Project::new`].
+    pub fn with_renewal(
+        http: HttpClient,
+        config: ProjectConfig,
+        renew: Option<Arc<dyn RenewAccount>>,
+    ) -> Result<Self, MaxComputeError> {
         for url in [Some(&config.endpoint), config.tunnel_endpoint.as_ref()].into_iter().flatten() {
             if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() || url.query().is_some() {
                 let what = format!("endpoint {url} must be http(s)://host[:port][/path] without a query");
@@ -113,9 +126,10 @@ impl Project {
         }
         let http = http.to_end("project");
         let region = config.region.clone().or_else(|| region_of_host(config.endpoint.host_str().unwrap_or_default()));
-        let (endpoint, account) = (config.endpoint.clone(), config.account.clone());
-        let service = Transport::new(http.clone(), endpoint, account, region.clone(), config.retry.clone());
-        Ok(Self { shared: Arc::new(Shared { config, region, http, service, tunnel: OnceCell::new() }) })
+        let accounts = Accounts::new(config.account.clone(), renew);
+        let (endpoint, retry) = (config.endpoint.clone(), config.retry.clone());
+        let service = Transport::new(http.clone(), endpoint, accounts.clone(), region.clone(), retry);
+        Ok(Self { shared: Arc::new(Shared { config, region, http, accounts, service, tunnel: OnceCell::new() }) })
     }
 
     /// The project in which statements run.
@@ -220,9 +234,9 @@ impl Project {
                 Some(url) => url.clone(),
                 None => self.discover_tunnel().await?,
             };
-            let (http, account) = (shared.http.clone(), shared.config.account.clone());
+            let (http, accounts) = (shared.http.clone(), shared.accounts.clone());
             let (region, retry) = (shared.region.clone(), shared.config.retry.clone());
-            Ok::<_, MaxComputeError>(Arc::new(Transport::new(http, endpoint, account, region, retry)))
+            Ok::<_, MaxComputeError>(Arc::new(Transport::new(http, endpoint, accounts, region, retry)))
         });
         Ok(transport.await?.clone())
     }

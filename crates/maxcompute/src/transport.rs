@@ -12,7 +12,7 @@ use secrecy::ExposeSecret;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::account::Account;
+use crate::account::{Account, Accounts};
 use crate::error::{MaxComputeError, Refusal, RefusalKind};
 use crate::sign::{Scope, Signable, authorization, canonical};
 use crate::xml::Element;
@@ -82,7 +82,7 @@ impl Call {
 pub(crate) struct Transport {
     http: HttpClient,
     endpoint: Url,
-    account: Account,
+    accounts: Accounts,
     region: Option<String>,
     retry: RetryPolicy,
     /// Set for good once the endpoint refused V4.
@@ -92,9 +92,9 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    pub fn new(http: HttpClient, endpoint: Url, account: Account, region: Option<String>, retry: RetryPolicy) -> Self {
+    pub fn new(http: HttpClient, endpoint: Url, accounts: Accounts, region: Option<String>, retry: RetryPolicy) -> Self {
         let (v2_only, clock_offset) = (AtomicBool::new(false), AtomicI64::new(0));
-        Self { http, endpoint, account, region, retry, v2_only, clock_offset }
+        Self { http, endpoint, accounts, region, retry, v2_only, clock_offset }
     }
 
     #[cfg(feature = "arrow")]
@@ -130,11 +130,13 @@ impl Transport {
         mms_http::retry::Attempts::new(policy, self.http.retry_budget().clone(), None)
     }
 
-    /// Sends a request once; again only when the server refused its signature's version or our clock.
+    /// Sends a request once; again only when the server refused its signature's version, our clock, or an account that has a
+    /// successor.
     pub async fn once(&self, call: &Call) -> Result<Response, MaxComputeError> {
-        let mut learned = false;
+        let (mut learned, mut renewed) = (false, false);
         loop {
-            let mut request = self.request(call);
+            let (number, account) = self.accounts.present();
+            let mut request = self.request(call, &account);
             if !call.body.is_empty() {
                 request = request.body(call.body.clone());
             } else if call.method != Method::GET {
@@ -142,6 +144,7 @@ impl Transport {
             }
             match self.exchange(call, request).await {
                 Err(error) if !learned && self.learn(&error) => learned = true,
+                Err(error) if !renewed && self.renew(&error, number).await => renewed = true,
                 other => return other,
             }
         }
@@ -154,10 +157,17 @@ impl Transport {
         call: &Call,
         body: impl futures::Stream<Item = std::io::Result<bytes::Bytes>> + Send + 'static,
     ) -> Result<Response, MaxComputeError> {
-        let answer = self.exchange(call, self.request(call).stream(body).timeout(STREAM_LIMIT)).await;
-        if let Err(error) = &answer {
+        let (number, account) = self.accounts.present();
+        let request = self.request(call, &account).stream(body).timeout(STREAM_LIMIT);
+        let mut answer = self.exchange(call, request).await;
+        if let Err(error) = &mut answer {
             // The body is gone; what was learned holds for whatever the caller sends next.
             self.learn(error);
+            if self.renew(error, number).await
+                && let MaxComputeError::Refused(refusal) = error
+            {
+                refusal.kind = RefusalKind::Transient;
+            }
         }
         answer
     }
@@ -189,9 +199,19 @@ impl Transport {
         refusal.code == "RequestTimeTooSkewed" && self.clock_offset.load(Ordering::Relaxed) != 0
     }
 
-    fn request(&self, call: &Call) -> Request {
+    /// Whether the account of this number was refused, and there is another now.
+    async fn renew(&self, error: &MaxComputeError, number: u64) -> bool {
+        let refused = error.refusal() == Some(RefusalKind::Unauthenticated);
+        let renewed = refused && self.accounts.renew(number).await;
+        if renewed {
+            tracing::info!(endpoint = %self.endpoint, %error, "the account was renewed");
+        }
+        renewed
+    }
+
+    fn request(&self, call: &Call, account: &Account) -> Request {
         let mut request = self.http.request(call.method.clone(), self.url(call));
-        for (name, value) in self.signed_headers(call) {
+        for (name, value) in self.signed_headers(call, account) {
             request = request.header(&name, &value);
         }
         request
@@ -220,7 +240,7 @@ impl Transport {
         url
     }
 
-    fn signed_headers(&self, call: &Call) -> Vec<(String, String)> {
+    fn signed_headers(&self, call: &Call, account: &Account) -> Vec<(String, String)> {
         let offset = self.clock_offset.load(Ordering::Relaxed);
         let shift = Duration::from_secs(offset.unsigned_abs());
         let now = if offset < 0 { SystemTime::now() - shift } else { SystemTime::now() + shift };
@@ -228,13 +248,20 @@ impl Transport {
         headers.push(("Date".to_owned(), httpdate::fmt_http_date(now)));
         headers.push(("User-Agent".to_owned(), USER_AGENT.to_owned()));
         headers.push(("x-odps-user-agent".to_owned(), USER_AGENT.to_owned()));
-        let path = format!("/{}", call.path.join("/"));
-        let signable = Signable { method: call.method.as_str(), path: &path, query: &call.query, headers: &headers };
-        let scope = self.scope(now);
-        let value = authorization(&self.account.access_id, &self.account.secret, scope.as_ref(), &canonical(&signable));
-        headers.push(("Authorization".to_owned(), value));
-        if let Some(token) = &self.account.sts_token {
-            headers.push(("authorization-sts-token".to_owned(), token.expose_secret().to_owned()));
+        match account {
+            Account::Bearer(token) => {
+                headers.push(("x-odps-bearer-token".to_owned(), token.expose_secret().to_owned()));
+            }
+            Account::AccessKey { access_id, secret, sts_token } => {
+                let path = format!("/{}", call.path.join("/"));
+                let signable =
+                    Signable { method: call.method.as_str(), path: &path, query: &call.query, headers: &headers };
+                let value = authorization(access_id, secret, self.scope(now).as_ref(), &canonical(&signable));
+                headers.push(("Authorization".to_owned(), value));
+                if let Some(token) = sts_token {
+                    headers.push(("authorization-sts-token".to_owned(), token.expose_secret().to_owned()));
+                }
+            }
         }
         headers
     }

@@ -5,13 +5,13 @@ use mms_http::{HttpClient, Method, NetworkConnection};
 use url::Url;
 
 use super::{Call, Told, Transport, read_error};
-use crate::account::Account;
+use crate::account::{Account, Accounts};
 
 fn transport(endpoint: &str) -> Transport {
     Transport::new(
         HttpClient::new(&NetworkConnection::default()).unwrap(),
         Url::parse(endpoint).unwrap(),
-        Account::new("id", "secret".into()),
+        Accounts::new(Account::new("id", "secret".into()), None),
         None,
         RetryPolicy::default(),
     )
@@ -62,4 +62,14 @@ fn no_field_of_an_error_repeats_a_secret() {
         let told = format!("{:?}", read_error(body));
         assert!(told.contains("***") && !told.contains("Canary"), "{told}");
     }
+}
+
+#[test]
+fn a_bearer_shows_its_token_and_signs_nothing() {
+    let transport = transport("http://host:1/api");
+    let headers = transport.signed_headers(&Call::new(Method::GET, &["projects"]), &Account::bearer("the-token".into()));
+    let value = |name: &str| headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
+    assert_eq!(value("x-odps-bearer-token"), Some("the-token"));
+    assert_eq!(value("Authorization"), None);
+    assert!(value("Date").is_some());
 }

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use mms_ends::{Storage, Storages, Terms};
 use mms_http::{HttpClient, Traffic};
+use mms_maxcompute::account::{RenewAccount, Renewed};
 use mms_maxcompute::project::{Project, ProjectConfig};
 use mms_proto::registry::v1 as registry;
 use mms_proto::registry::v1::SessionPurpose;
@@ -59,8 +60,8 @@ impl Ends {
         &self.schemas
     }
 
-    /// The project that statements run in, with the tunnel quota of a task.
-    pub fn project(&self, tunnel_quota: &str) -> Result<Project> {
+    /// The project that statements run in, with the tunnel quota of a task; who asks it for an account is whoever asked first.
+    fn project(&self, tunnel_quota: &str, renew: Arc<dyn RenewAccount>) -> Result<Project> {
         let mut projects = self.projects.lock();
         if let Some(known) = projects.get(tunnel_quota) {
             return Ok(known.clone());
@@ -69,7 +70,7 @@ impl Ends {
         if !tunnel_quota.is_empty() {
             config.tunnel_quota = Some(tunnel_quota.to_owned());
         }
-        let project = Project::new(self.http.clone(), config)?;
+        let project = Project::with_renewal(self.http.clone(), config, Some(renew))?;
         projects.insert(tunnel_quota.to_owned(), project.clone());
         Ok(project)
     }
@@ -127,6 +128,13 @@ impl Sessions {
     /// The far ends of a data source.
     pub async fn ends(&self, source: &str) -> Result<Arc<Ends>> {
         self.sessions.get(source, |session| Ends::new(session, &self.traffic)).await
+    }
+
+    /// The project that the statements of a data source run in, for as long as that takes: an account that has run out is asked
+    /// for anew.
+    pub fn project(self: &Arc<Self>, source: &str, ends: &Arc<Ends>, tunnel_quota: &str) -> Result<Project> {
+        let renew = Account { sessions: Arc::downgrade(self), source: source.to_owned(), ends: Arc::downgrade(ends).into() };
+        ends.project(tunnel_quota, Arc::new(renew))
     }
 
     /// The store that a table of a data source lies in, to be read for as long as that takes: a credential that is rotated
@@ -189,6 +197,29 @@ impl Reopen for Opened {
             let store = now.store(&self.location, self.allow_local).map_err(told).ok()?;
             *self.ends.lock() = now;
             Some(store)
+        })
+    }
+}
+
+/// The account of a data source, from its present session. Holds neither the sessions nor what was built of one: those hold it.
+struct Account {
+    sessions: Weak<Sessions>,
+    source: String,
+    ends: parking_lot::Mutex<Weak<Ends>>,
+}
+
+impl RenewAccount for Account {
+    fn renewed(&self) -> Renewed<'_> {
+        Box::pin(async move {
+            let sessions = self.sessions.upgrade()?;
+            let refused = self.ends.lock().upgrade();
+            if let Some(refused) = refused {
+                sessions.forget(&self.source, &refused).await;
+            }
+            let told = |error| tracing::warn!(%error, source = self.source, "the account could not be renewed");
+            let now = sessions.ends(&self.source).await.map_err(told).ok()?;
+            *self.ends.lock() = Arc::downgrade(&now);
+            Some(now.project.account.clone())
         })
     }
 }

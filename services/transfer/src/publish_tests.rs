@@ -30,6 +30,9 @@ async fn setting() -> Setting {
         name: "demo".to_owned(),
         access_id: "id".to_owned(),
         access_key: "key".into(),
+        token_file: None,
+        others: Vec::new(),
+        quota: None,
         bind: "127.0.0.1:0".parse().expect("an address"),
         region: None,
     };

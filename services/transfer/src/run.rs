@@ -42,7 +42,7 @@ async fn steps(
     lease: &pb::Lease,
     first: TaskStep,
 ) -> Result<End, (TaskStep, TransferError)> {
-    let target = Target::of(&run.spec, ends).map_err(|error| (first, error))?;
+    let target = Target::of(&run.spec, sessions, ends).map_err(|error| (first, error))?;
     let mut published: Published = lease.units_done.iter().map(|unit| (unit.unit_index, *unit)).collect();
     publish::resolve_open(run, &target, &lease.open_intents, &mut published).await.map_err(|e| (first, e))?;
     let makes_schema = run.spec.steps.contains(&(TaskStep::Schema as i32));

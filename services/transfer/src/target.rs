@@ -11,7 +11,7 @@ use mms_proto::types::v1::{PartitionValue, TargetUnit};
 use uuid::Uuid;
 
 use crate::definition::definition;
-use crate::ends::Ends;
+use crate::ends::{Ends, Sessions};
 use crate::error::{Result, TransferError};
 use crate::schemas::Schemas;
 
@@ -32,12 +32,13 @@ pub struct Target {
 
 impl Target {
     /// The target that a task was planned for.
-    pub fn of(spec: &pb::TaskSpec, ends: &Ends) -> Result<Self> {
+    pub fn of(spec: &pb::TaskSpec, sessions: &Arc<Sessions>, ends: &Arc<Ends>) -> Result<Self> {
         let planned = spec.target.as_ref().ok_or_else(|| TransferError::Plan("it has no target".to_owned()))?;
         let definition = definition(planned)?;
         let settings = spec.sql_parameters.clone().into_iter().collect();
         let schemas = ends.schemas().clone();
-        Ok(Self { definition, project: ends.project(&spec.tunnel_quota)?, schemas, settings })
+        let project = sessions.project(&spec.data_source, ends, &spec.tunnel_quota)?;
+        Ok(Self { definition, project, schemas, settings })
     }
 
     /// The partition of a unit; None for an unpartitioned table.

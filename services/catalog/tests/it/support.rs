@@ -113,6 +113,9 @@ impl Stand {
             name: "target_project".to_owned(),
             access_id: "id".to_owned(),
             access_key: "key".into(),
+            token_file: None,
+            others: Vec::new(),
+            quota: None,
             bind: "127.0.0.1:0".parse().unwrap(),
             region: None,
         })

@@ -180,6 +180,9 @@ impl Ends {
             name: "lake".into(),
             access_id: "key-id".into(),
             access_key: SecretString::from(KEY),
+            token_file: None,
+            others: Vec::new(),
+            quota: None,
             bind,
             region: None,
         })
