@@ -199,6 +199,8 @@ const PROVOKED: &[(&str, &str, &[&str])] = &[
             "CHECK_STEP_ID_STORAGE_READABLE",
             "CHECK_STEP_ID_PROJECT_REACHABLE",
             "CHECK_STEP_ID_PROJECT_SCHEMAS",
+            "CHECK_STEP_ID_TUNNEL_REACHABLE",
+            "CHECK_STEP_ID_STATEMENTS_RUN",
             "CHECK_STEP_ID_CLOCK_SOURCE",
             "CHECK_STEP_ID_CLOCK_TARGET",
         ],

@@ -28,13 +28,21 @@ impl Outsider {
     /// # Errors
     /// What it told is no project.
     pub fn at(sandbox: &Sandbox) -> anyhow::Result<Self> {
+        Self::with(sandbox, |_| {})
+    }
+
+    /// The same, with another configuration.
+    ///
+    /// # Errors
+    /// What it told is no project.
+    pub fn with(sandbox: &Sandbox, change: impl FnOnce(&mut ProjectConfig)) -> anyhow::Result<Self> {
         mms_http::install_crypto_provider();
         let [endpoint, name, id, key] = sandbox.project();
         let name = ProjectName::new(name)?;
         let http = HttpClient::new(&NetworkConnection::default())?;
-        let account = Account::new(id, key.into());
-        let project = Project::new(http, ProjectConfig::new(Url::parse(&endpoint)?, name.clone(), account))?;
-        Ok(Self { project, name })
+        let mut config = ProjectConfig::new(Url::parse(&endpoint)?, name.clone(), Account::new(id, key.into()));
+        change(&mut config);
+        Ok(Self { project: Project::new(http, config)?, name })
     }
 
     /// A table's address as statements write it.

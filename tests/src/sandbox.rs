@@ -32,7 +32,15 @@ impl Sandbox {
     /// # Errors
     /// It does not start.
     pub fn start(folder: &Path, delta_root: &Path) -> anyhow::Result<Self> {
-        Self::start_at(&folder.join("project"), Some(delta_root), [0, 0])
+        Self::start_with(folder, delta_root, &[])
+    }
+
+    /// The same with further flags, which a restart forgets.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_with(folder: &Path, delta_root: &Path, flags: &[&str]) -> anyhow::Result<Self> {
+        Self::start_at(&folder.join("project"), Some(delta_root), [0, 0], flags)
     }
 
     /// Serves a project that is there, by nothing but its folder.
@@ -40,14 +48,19 @@ impl Sandbox {
     /// # Errors
     /// It does not start.
     pub fn serve(project_dir: &Path) -> anyhow::Result<Self> {
-        Self::start_at(project_dir, None, [0, 0])
+        Self::start_at(project_dir, None, [0, 0], &[])
     }
 
-    fn start_at(project_dir: &Path, delta_root: Option<&Path>, ports: [u16; 2]) -> anyhow::Result<Self> {
+    fn start_at(
+        project_dir: &Path,
+        delta_root: Option<&Path>,
+        ports: [u16; 2],
+        flags: &[&str],
+    ) -> anyhow::Result<Self> {
         let log = project_dir.with_extension("sandbox.log");
         let log = std::fs::File::options().create(true).append(true).open(log)?;
         let mut command = Command::new(program("mms")?);
-        command.args(["sandbox", "--json", "--project-dir"]).arg(project_dir);
+        command.args(["sandbox", "--json", "--project-dir"]).arg(project_dir).args(flags);
         if let Some(root) = delta_root {
             command.arg("--delta-root").arg(root);
         }
@@ -91,7 +104,7 @@ impl Sandbox {
             Ok(host.rsplit(':').next().context("a port")?.parse()?)
         };
         let ports = [port(self.told("/workspace/url"))?, port(self.told("/project/endpoint"))?];
-        let fresh = Self::start_at(&self.project_dir, self.delta_root.as_deref(), ports)?;
+        let fresh = Self::start_at(&self.project_dir, self.delta_root.as_deref(), ports, &[])?;
         anyhow::ensure!(fresh.told == self.told, "a restarted sandbox tells something else");
         *self = fresh;
         Ok(())

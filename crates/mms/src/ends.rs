@@ -66,6 +66,20 @@ pub struct EndsConfig {
     pub workspace_port: u16,
     /// Port of the project; 0 picks a free one.
     pub project_port: u16,
+    /// A file with the token that the project's access key needs, or its bearer shows.
+    pub token_file: Option<PathBuf>,
+    /// Further projects beside the project.
+    pub other_projects: Vec<String>,
+    /// The one quota of the projects.
+    pub quota: Option<String>,
+}
+
+impl EndsConfig {
+    /// One project on free ports, for a lasting key and whatever quota.
+    pub fn new(delta_root: PathBuf, dir: PathBuf) -> Self {
+        let (token_file, other_projects, quota) = (None, Vec::new(), None);
+        Self { delta_root, dir, workspace_port: 0, project_port: 0, token_file, other_projects, quota }
+    }
 }
 
 /// Both far ends, accepting connections.
@@ -94,8 +108,11 @@ impl Ends {
             name: credentials.project.clone(),
             access_id: credentials.access_id.clone(),
             access_key: SecretString::from(credentials.access_key.clone()),
+            token_file: config.token_file,
             bind: at(config.project_port),
             region: None,
+            others: config.other_projects,
+            quota: config.quota,
         })
         .await?;
         Ok(Self { workspace, project, credentials })

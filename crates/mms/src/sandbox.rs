@@ -40,6 +40,15 @@ pub struct Sandbox {
     /// Upload sessions outlive the table that they were made for, and publish into the next of its name.
     #[arg(long)]
     sessions_outlive_tables: bool,
+    /// The project's access key is a temporary one, whose token is what this file holds at each request; its bearer needs no key.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// A further project of the same access key; can be repeated.
+    #[arg(long = "other-project", value_name = "NAME")]
+    other_projects: Vec<String>,
+    /// The projects have one quota, which statements and sessions have to name.
+    #[arg(long, value_name = "NAME")]
+    quota: Option<String>,
     /// Also write the data source that leads here to a file that only its owner can read.
     #[arg(long, value_name = "FILE")]
     source_file: Option<PathBuf>,
@@ -69,6 +78,9 @@ impl Sandbox {
             dir,
             workspace_port: self.workspace_port,
             project_port: self.project_port,
+            token_file: self.token_file,
+            other_projects: self.other_projects,
+            quota: self.quota,
         };
         let ends = Ends::start(config).await?;
         ends.let_sessions_outlive_tables(self.sessions_outlive_tables);

@@ -25,7 +25,7 @@ mod wire;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -59,10 +59,17 @@ pub struct ProjectConfig {
     pub access_id: String,
     /// That account's secret.
     pub access_key: SecretString,
+    /// A file with the token of now, read at each request: the access key is a temporary one that it belongs to, and its bearer
+    /// needs no signature.
+    pub token_file: Option<PathBuf>,
     /// Where to listen; port 0 picks a free one.
     pub bind: SocketAddr,
     /// The region that V4 signatures must name; any if none.
     pub region: Option<String>,
+    /// Further projects of the same account, each in a folder of its own below `dir`.
+    pub others: Vec<String>,
+    /// The one quota that statements and sessions have to name; none need be named if absent.
+    pub quota: Option<String>,
 }
 
 /// How the files of a directory are to be read. A directory without it has the first form.
@@ -79,6 +86,7 @@ struct Identity {
 /// A running project. Dropping it stops serving at once and cuts what is being answered; the data stays.
 pub struct Project {
     state: Arc<state::State>,
+    others: Vec<Arc<state::State>>,
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
@@ -100,10 +108,9 @@ impl Project {
                 tracing::debug!(%error, "TCP_NODELAY was refused");
             }
         });
-        let state = tokio::task::spawn_blocking(move || open(config, address)).await.map_err(|error| {
+        let (state, others) = tokio::task::spawn_blocking(move || open_all(&config, address)).await.map_err(|error| {
             ProjectError::Io { doing: "opening the project".to_owned(), source: std::io::Error::other(error) }
         })??;
-        let state = Arc::new(state);
         let (stop, stopped) = oneshot::channel::<()>();
         let shared = Arc::clone(&state);
         let router = Router::new().fallback(move |request: Request<Body>| server::serve(Arc::clone(&shared), request));
@@ -116,7 +123,7 @@ impl Project {
                 tracing::error!(%error, "the sandbox project stopped serving");
             }
         });
-        Ok(Self { state, address, stop: Some(stop), task })
+        Ok(Self { state, others, address, stop: Some(stop), task })
     }
 
     /// The service endpoint, `http://127.0.0.1:PORT/api`.
@@ -128,7 +135,9 @@ impl Project {
     /// Lets upload sessions outlive the table that they were made for, and publish into the next of its name. What the service
     /// does then nobody documents: a client must lose nothing either way.
     pub fn let_sessions_outlive_tables(&self, outlive: bool) {
-        self.state.catalog.let_sessions_outlive_tables(outlive);
+        for state in std::iter::once(&self.state).chain(&self.others) {
+            state.catalog.let_sessions_outlive_tables(outlive);
+        }
     }
 
     /// Where it listens.
@@ -175,11 +184,23 @@ fn lock(dir: &Path) -> Result<File, ProjectError> {
     Ok(file)
 }
 
-fn open(config: ProjectConfig, address: SocketAddr) -> Result<state::State, ProjectError> {
-    let dir = config.dir;
+type Opened = (Arc<state::State>, Vec<Arc<state::State>>);
+
+/// The project and its others, each of which knows all.
+fn open_all(config: &ProjectConfig, address: SocketAddr) -> Result<Opened, ProjectError> {
+    let state = Arc::new(open(config, &config.name, config.dir.clone(), address)?);
+    let beside = |name: &String| open(config, name, config.dir.join("beside").join(name), address).map(Arc::new);
+    let others = config.others.iter().map(beside).collect::<Result<Vec<_>, _>>()?;
+    for one in std::iter::once(&state).chain(&others) {
+        one.family.get_or_init(|| std::iter::once(&state).chain(&others).map(Arc::downgrade).collect());
+    }
+    Ok((state, others))
+}
+
+fn open(config: &ProjectConfig, name: &str, dir: PathBuf, address: SocketAddr) -> Result<state::State, ProjectError> {
     let io = |doing: &str| disk::io_error(format!("{doing} {}", dir.display()));
-    if !schema::is_table_name(&config.name) {
-        return Err(ProjectError::Name(config.name));
+    if !schema::is_table_name(name) {
+        return Err(ProjectError::Name(name.to_owned()));
     }
     fs::create_dir_all(&dir).map_err(io("making"))?;
     let lock = lock(&dir)?;
@@ -187,7 +208,7 @@ fn open(config: ProjectConfig, address: SocketAddr) -> Result<state::State, Proj
     let now = started.as_second();
     let path = dir.join("project.json");
     if !path.exists() {
-        let identity = Identity { name: config.name.clone(), created: now, format: Some(FORMAT) };
+        let identity = Identity { name: name.to_owned(), created: now, format: Some(FORMAT) };
         disk::write_json(&path, &identity).map_err(io("writing"))?;
     }
     let identity: Identity = disk::read_json(&path)?;
@@ -195,9 +216,9 @@ fn open(config: ProjectConfig, address: SocketAddr) -> Result<state::State, Proj
     if found != FORMAT {
         return Err(ProjectError::Format { dir: dir.display().to_string(), found, known: FORMAT });
     }
-    if identity.name != config.name {
+    if identity.name != name {
         let dir = dir.display().to_string();
-        return Err(ProjectError::OtherProject { dir, found: identity.name, wanted: config.name });
+        return Err(ProjectError::OtherProject { dir, found: identity.name, wanted: name.to_owned() });
     }
     let uploads = tunnel::uploads::Uploads::open(dir.join("sessions"), now)?;
     let catalog = catalog::Catalog::open(&dir, &uploads.files_in_use(now), now)?;
@@ -212,11 +233,18 @@ fn open(config: ProjectConfig, address: SocketAddr) -> Result<state::State, Proj
         created: identity.created,
         endpoint: format!("http://{address}/api"),
         host: address.to_string(),
-        account: auth::Account { access_id: config.access_id, access_key: config.access_key, region: config.region },
+        account: auth::Account {
+            access_id: config.access_id.clone(),
+            access_key: config.access_key.clone(),
+            token_file: config.token_file.clone(),
+            region: config.region.clone(),
+        },
         catalog,
         instances: instance::Instances::open(dir.join("instances"), started)?,
         uploads,
         downloads: tunnel::download::Downloads::default(),
         reads: storage::Reads::default(),
+        quota: config.quota.clone(),
+        family: OnceLock::new(),
     })
 }

@@ -107,7 +107,10 @@ fn service(state: &State, method: &Method, target: &Target, path: &[&str], body:
     let now = Timestamp::now().as_second();
     match (method.as_str(), path) {
         ("GET", []) => whole(rest::project(state)),
-        ("GET", ["tunnel"]) => whole(text(state.host.clone())),
+        ("GET", ["tunnel"]) => {
+            state.check_quota("quotaName", params.get("quotaName"))?;
+            whole(text(state.host.clone()))
+        }
         ("PUT" | "POST" | "GET", ["logs" | "logview" | "authorization", ..]) => whole(text(String::new())),
         ("GET", ["schemas"]) => whole(rest::schemas(state, params)?),
         ("POST", ["schemas"]) => whole(rest::create_schema(state, body, now)?),
@@ -176,6 +179,9 @@ fn instance_rows(state: &State, method: &Method, id: &str, params: &Params, acce
 }
 
 fn tunnel(state: &State, method: &Method, schema: &str, name: &str, params: &Params, accept: &str) -> ApiResult<Reply> {
+    if params.has("uploads") || params.has("downloads") {
+        state.check_quota("quotaName", params.get("quotaName"))?;
+    }
     let table = state.catalog.table(schema, name)?;
     let meta = table.meta();
     let time = Timestamp::now();

@@ -61,6 +61,7 @@ async fn answer(state: Arc<State>, parts: Parts, body: Body) -> ApiResult<Respon
     let signed =
         Signed { method: &parts.method, path: &target.path, params: &target.params.0, headers: &parts.headers };
     state.account.verify(&signed, Timestamp::now())?;
+    let state = state.asked(&target);
     if parts.method == Method::PUT && target.params.has("blockid") {
         return take_rows(body, &parts, move |encoding, rows| put_block(&state, &target, encoding, rows)).await;
     }

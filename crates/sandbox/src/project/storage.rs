@@ -105,6 +105,9 @@ impl<'t> Asked<'t> {
 /// The refusal.
 pub fn route(state: &State, method: &Method, asked: &Asked<'_>, params: &Params, body: &[u8]) -> ApiResult<Reply> {
     let kind = params.get("session_type").unwrap_or_default();
+    if matches!((method.as_str(), asked.below.as_slice()), ("POST", ["sessions"])) {
+        state.check_quota("quotaName", params.get("quotaName"))?;
+    }
     match (method.as_str(), asked.below.as_slice(), kind) {
         ("POST", ["sessions"], "batch_write") => write::create(state, asked, body).map(Reply::Whole),
         ("GET", ["sessions", id], "batch_write") => write::get(state, asked, id).map(Reply::Whole),

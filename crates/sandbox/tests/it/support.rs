@@ -18,6 +18,9 @@ pub fn config(dir: &Path) -> ProjectConfig {
         name: "demo".to_owned(),
         access_id: ID.to_owned(),
         access_key: KEY.to_owned().into(),
+        token_file: None,
+        others: Vec::new(),
+        quota: None,
         bind: ([127, 0, 0, 1], 0).into(),
         region: None,
     }

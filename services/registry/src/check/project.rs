@@ -1,19 +1,29 @@
-//! The MaxCompute end: each project that tables go to, and whether it has schemas.
+//! The MaxCompute end: each project that tables go to, whether it has schemas, and whether rows and statements get there. It must
+//! change nothing.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use mms_http::HttpClient;
+use mms_http::{HttpClient, Method, Url};
 use mms_maxcompute::name::ProjectName;
-use mms_maxcompute::project::ProjectInfo;
-use mms_maxcompute::{MaxComputeError, RefusalKind};
+use mms_maxcompute::project::{Project, ProjectInfo};
+use mms_maxcompute::{MaxComputeError, RefusalKind, Statement};
 use mms_proto::registry::v1 as pb;
 use pb::{CheckStepId, NamespaceModel};
+use uuid::Uuid;
 
 use super::steps::{Finding, Gone, Steps};
 use crate::far;
 
 /// The steps of this end.
-pub const STEPS: &[CheckStepId] = &[CheckStepId::ProjectReachable, CheckStepId::ProjectSchemas];
+pub const STEPS: &[CheckStepId] = &[
+    CheckStepId::ProjectReachable,
+    CheckStepId::ProjectSchemas,
+    CheckStepId::TunnelReachable,
+    CheckStepId::StatementsRun,
+];
+/// How long a statement that reads nothing may take; a step has 30 s.
+const STATEMENT_LIMIT: Duration = Duration::from_secs(25);
 
 /// The projects of a configuration, the default one first, each once.
 fn projects(config: &pb::MaxComputeConfig) -> Vec<ProjectName> {
@@ -31,10 +41,10 @@ pub(super) async fn try_project(config: &pb::MaxComputeConfig, http: &HttpClient
 }
 
 pub(super) async fn check(config: &pb::MaxComputeConfig, http: &HttpClient, steps: &mut Steps) -> Result<(), Gone> {
-    let mut default = None;
+    let (mut default, mut client) = (None, None);
     let reached = steps.step(CheckStepId::ProjectReachable, async {
         let project = match far::project(config, http) {
-            Ok(project) => project,
+            Ok(project) => &*client.insert(project),
             Err(text) => return Finding::failed(text, "mend max_compute"),
         };
         let all = projects(config);
@@ -50,11 +60,57 @@ pub(super) async fn check(config: &pb::MaxComputeConfig, http: &HttpClient, step
         Finding::ok(format!("the signature is accepted; reachable: {}", names.join(", ")))
     });
     let reached = reached.await?;
-    match default {
-        Some(info) if reached => {
-            steps.note(CheckStepId::ProjectSchemas, schemas(config.namespace_model(), &info)).await.map(drop)
+    let (Some(info), Some(project), true) = (default, client, reached) else {
+        return steps.skip(&STEPS[1..], "the project was not reached").await;
+    };
+    steps.note(CheckStepId::ProjectSchemas, schemas(config.namespace_model(), &info)).await?;
+    steps.step(CheckStepId::TunnelReachable, tunnel(config, &project, http)).await?;
+    steps.step(CheckStepId::StatementsRun, statement(config, &project)).await.map(drop)
+}
+
+/// Whether the service names a tunnel for the quota, and this machine gets there: any answer is one.
+async fn tunnel(config: &pb::MaxComputeConfig, project: &Project, http: &HttpClient) -> Finding {
+    let of_quota = match config.tunnel_quota.as_str() {
+        "" => "the shared quota".to_owned(),
+        quota => format!("quota {quota}"),
+    };
+    let named = match project.discover_tunnel().await {
+        Ok(url) => url,
+        Err(error) => {
+            let remedy = "check max_compute.tunnel_quota, and that the account may use it; or leave it empty for the shared one";
+            return Finding::failed(format!("no tunnel for {of_quota}: {error}"), remedy);
         }
-        _ => steps.skip(&STEPS[1..], "the project was not reached").await,
+    };
+    let url = match config.tunnel_endpoint.as_str() {
+        "" => named,
+        given => match Url::parse(given) {
+            Ok(url) => url,
+            Err(error) => return Finding::failed(format!("{given} is no URL: {error}"), "mend max_compute.tunnel_endpoint"),
+        },
+    };
+    match http.request(Method::GET, url.clone()).send().await {
+        Ok(_) => Finding::ok(format!("the tunnel of {of_quota} answers at {url}")),
+        Err(error) => Finding::failed(
+            format!("the tunnel at {url}: {error}"),
+            "let this machine and the workers get there, or set max_compute.tunnel_endpoint to one that they get to",
+        ),
+    }
+}
+
+/// Whether a statement runs in the project for jobs, with its quota. It reads nothing and changes nothing.
+async fn statement(config: &pb::MaxComputeConfig, project: &Project) -> Finding {
+    let of_quota = match config.compute_quota.as_str() {
+        "" => "its default quota".to_owned(),
+        quota => format!("quota {quota}"),
+    };
+    let name = project.name();
+    let statement = Statement::new("SELECT 1;", Uuid::new_v4(), false);
+    match project.run(&statement, STATEMENT_LIMIT).await {
+        Ok(_) => Finding::ok(format!("statements run in project {name} with {of_quota}")),
+        Err(error) => Finding::failed(
+            format!("a statement in project {name} with {of_quota}: {error}"),
+            format!("let the account create instances in {name}, and check max_compute.job_project and max_compute.compute_quota"),
+        ),
     }
 }
 

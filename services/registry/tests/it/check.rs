@@ -53,6 +53,8 @@ async fn a_good_source_passes_and_keeps_its_report() {
         "STORAGE_READABLE",
         "PROJECT_REACHABLE",
         "PROJECT_SCHEMAS",
+        "TUNNEL_REACHABLE",
+        "STATEMENTS_RUN",
         "CLOCK_SOURCE",
         "CLOCK_TARGET",
     ] {

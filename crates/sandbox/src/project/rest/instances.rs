@@ -1,5 +1,7 @@
 //! SQL instances as the service endpoint shows them.
 
+use std::sync::Weak;
+
 use axum::response::Response;
 use base64::Engine;
 use http::StatusCode;
@@ -23,6 +25,7 @@ const ROWS_SHOWN: usize = 10_000;
 /// A guid seen before answers with its first instance, which may still be running.
 pub fn create(state: &State, schema: Option<&str>, body: &[u8]) -> ApiResult<Response> {
     let submission = parse_submission(body)?;
+    state.check_quota("odps.task.wlm.quota", submission.settings.get("odps.task.wlm.quota").map(String::as_str))?;
     let started = Timestamp::now();
     let stamp = started.strftime("%Y%m%d%H%M%S%3f").to_string();
     let instance = match state.instances.begin(Instance {
@@ -36,9 +39,11 @@ pub fn create(state: &State, schema: Option<&str>, body: &[u8]) -> ApiResult<Res
     })? {
         Begun::Known(instance) => instance,
         Begun::New(instance) => {
+            let others: Vec<_> = state.family.get().into_iter().flatten().filter_map(Weak::upgrade).collect();
             let session = Session {
                 catalog: &state.catalog,
                 project: &state.name,
+                others: &others,
                 settings: &submission.settings,
                 schema,
                 now: started.as_second(),

@@ -7,6 +7,7 @@ use super::super::catalog::{Catalog, DEFAULT_SCHEMA};
 use super::super::error::ApiError;
 use super::super::partition::{PartKey, key_of};
 use super::super::schema::TableMeta;
+use super::super::state::State;
 use super::super::table::Table;
 use super::ddl::{Change, CreateTable, Ddl, Path, Spec};
 use super::tokens::SqlError;
@@ -18,6 +19,8 @@ pub struct Session<'a> {
     pub catalog: &'a Catalog,
     /// The project's name.
     pub project: &'a str,
+    /// Other projects that names may lead to.
+    pub others: &'a [Arc<State>],
     /// The settings of the instance.
     pub settings: &'a BTreeMap<String, String>,
     /// The schema of the request, under which names of one part are looked up.
@@ -49,41 +52,40 @@ impl Session<'_> {
         self.settings.get("odps.namespace.schema").is_none_or(|v| v.eq_ignore_ascii_case("true"))
     }
 
-    fn in_project(&self, name: &str) -> Result<(), SqlError> {
+    fn of_project(&self, name: &str) -> Result<&Catalog, SqlError> {
         if name.eq_ignore_ascii_case(self.project) {
-            return Ok(());
+            return Ok(self.catalog);
         }
-        Err(SqlError(format!("ODPS-0420111:Project not found - '{name}'")))
+        let other = self.others.iter().find(|state| state.name.eq_ignore_ascii_case(name));
+        other.map(|state| &state.catalog).ok_or_else(|| SqlError(format!("ODPS-0420111:Project not found - '{name}'")))
     }
 
-    /// The schema and table that a path names.
-    fn resolve(&self, path: &Path) -> Result<(String, String), SqlError> {
+    /// The schema and table that a path names, and whose they are.
+    fn resolve(&self, path: &Path) -> Result<(&Catalog, String, String), SqlError> {
         let setting = self.settings.get("odps.default.schema").map(String::as_str);
         let default = setting.or(self.schema).unwrap_or(DEFAULT_SCHEMA);
         match path.as_slice() {
-            [table] => Ok((default.to_owned(), table.clone())),
-            [schema, table] if self.namespace() => Ok((schema.clone(), table.clone())),
+            [table] => Ok((self.catalog, default.to_owned(), table.clone())),
+            [schema, table] if self.namespace() => Ok((self.catalog, schema.clone(), table.clone())),
             [project, table] => {
-                self.in_project(project)?;
-                Ok((DEFAULT_SCHEMA.to_owned(), table.clone()))
+                Ok((self.of_project(project)?, DEFAULT_SCHEMA.to_owned(), table.clone()))
             }
             [project, schema, table] if self.namespace() => {
-                self.in_project(project)?;
-                Ok((schema.clone(), table.clone()))
+                Ok((self.of_project(project)?, schema.clone(), table.clone()))
             }
             _ => Err(SqlError::parse(1, 1, "three-part names need odps.namespace.schema=true")),
         }
     }
 
     fn table(&self, path: &Path) -> Result<Arc<Table>, SqlError> {
-        let (schema, table) = self.resolve(path)?;
-        self.catalog.table(&schema, &table).map_err(from_api)
+        let (catalog, schema, table) = self.resolve(path)?;
+        catalog.table(&schema, &table).map_err(from_api)
     }
 
-    fn schema_name<'p>(&self, path: &'p Path) -> Result<&'p str, SqlError> {
+    fn schema_name<'p>(&self, path: &'p Path) -> Result<(&Catalog, &'p str), SqlError> {
         match path.as_slice() {
-            [schema] => Ok(schema),
-            [project, schema] => self.in_project(project).map(|()| schema.as_str()),
+            [schema] => Ok((self.catalog, schema)),
+            [project, schema] => self.of_project(project).map(|catalog| (catalog, schema.as_str())),
             _ => Err(SqlError::parse(1, 1, "a schema's name has one or two parts")),
         }
     }
@@ -95,15 +97,17 @@ impl Session<'_> {
     fn define(&self, ddl: Ddl) -> Result<(), SqlError> {
         match ddl {
             Ddl::CreateSchema { path, if_not_exists } => {
-                self.catalog.create_schema(self.schema_name(&path)?, if_not_exists, self.now).map_err(from_api)
+                let (catalog, schema) = self.schema_name(&path)?;
+                catalog.create_schema(schema, if_not_exists, self.now).map_err(from_api)
             }
             Ddl::DropSchema { path, if_exists } => {
-                self.catalog.drop_schema(self.schema_name(&path)?, if_exists).map_err(from_api)
+                let (catalog, schema) = self.schema_name(&path)?;
+                catalog.drop_schema(schema, if_exists).map_err(from_api)
             }
             Ddl::CreateTable(table) => self.create_table(*table),
             Ddl::DropTable { path, if_exists } => {
-                let (schema, table) = self.resolve(&path)?;
-                self.catalog.drop_table(&schema, &table, if_exists).map_err(from_api)
+                let (catalog, schema, table) = self.resolve(&path)?;
+                catalog.drop_table(&schema, &table, if_exists).map_err(from_api)
             }
             Ddl::Truncate { path, specs } => {
                 let table = self.table(&path)?;
@@ -119,7 +123,7 @@ impl Session<'_> {
     }
 
     fn create_table(&self, table: CreateTable) -> Result<(), SqlError> {
-        let (schema, name) = self.resolve(&table.path)?;
+        let (catalog, schema, name) = self.resolve(&table.path)?;
         let meta = TableMeta {
             id: uuid::Uuid::new_v4().simple().to_string(),
             name: name.to_ascii_lowercase(),
@@ -133,7 +137,7 @@ impl Session<'_> {
             last_ddl: self.now,
         };
         meta.check().map_err(|message| SqlError::semantic(&message))?;
-        self.catalog.create_table(&schema, meta, table.if_not_exists).map_err(from_api)
+        catalog.create_table(&schema, meta, table.if_not_exists).map_err(from_api)
     }
 
     fn alter(&self, path: &Path, change: Change) -> Result<(), SqlError> {
@@ -176,6 +180,9 @@ impl Session<'_> {
     fn select(&self, sql: &str) -> Result<ResultSet, SqlError> {
         if !sql.trim_end().ends_with(';') {
             return Err(SqlError::parse(1, 1, "a statement ends with ';'"));
+        }
+        if let Some(constant) = select::constant(sql) {
+            return Ok(constant);
         }
         let query = select::parse(sql)?;
         self.count(&query).map_err(|error| error.at(query.place))

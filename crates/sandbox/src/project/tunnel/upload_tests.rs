@@ -34,8 +34,14 @@ impl Setting {
     }
 
     fn sql(&self, sql: &str) {
-        let session =
-            Session { catalog: &self.catalog, project: "p", settings: &Default::default(), schema: None, now: NOW };
+        let session = Session {
+            catalog: &self.catalog,
+            project: "p",
+            others: &[],
+            settings: &Default::default(),
+            schema: None,
+            now: NOW,
+        };
         session.run(sql).expect(sql);
     }
 

@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn every_encoding_comes_back() {
-        let data: Vec<u8> = (0..300_000u32).map(|i| (i * i / 7) as u8).collect();
+        let data: Vec<u8> = (0..300_000u64).map(|i| (i * i / 7) as u8).collect();
         for name in ["", "deflate", "zstd", "x-snappy-framed", "x-lz4-frame", "x-odps-lz4-frame"] {
             let encoding = Encoding::of_download(name);
             assert_eq!(encoding.header().unwrap_or_default(), name);
