@@ -1,9 +1,11 @@
 """Walks the line with a generated client: source, check, start, scan, job, watch; and shows one refused request.
 
-usage: python_client.py REGISTRY CATALOG SCHEDULER  < CREATE_DATA_SOURCE_REQUEST.json    (HOST:PORT each)
+usage: python_client.py REGISTRY CATALOG SCHEDULER DIR  < CREATE_DATA_SOURCE_REQUEST.json    (HOST:PORT each; DIR has the
+authority, the certificate and the token of the administrator, as deploy/make-secrets leaves them)
 """
 
 import json
+import pathlib
 import sys
 import uuid
 
@@ -28,6 +30,15 @@ from mms.scheduler.v1 import job_service_pb2 as jobs
 from mms.scheduler.v1 import job_service_pb2_grpc as jobs_grpc
 
 
+def channels(addresses, folder):
+    """Encrypted channels that show a certificate, with the token on each call."""
+    own = {name: (pathlib.Path(folder) / name).read_bytes() for name in ("ca.crt", "administrator.key", "administrator.crt", "token")}
+    tls = grpc.ssl_channel_credentials(own["ca.crt"], own["administrator.key"], own["administrator.crt"])
+    token = grpc.access_token_call_credentials(own["token"].decode().strip())
+    credentials = grpc.composite_channel_credentials(tls, token)
+    return [grpc.secure_channel(address, credentials) for address in addresses]
+
+
 def refused(client):
     """An error as a caller sees it: code, ErrorInfo, every field violation."""
     request = sources.CreateDataSourceRequest(data_source_id="Not An Id")
@@ -48,7 +59,7 @@ def refused(client):
 
 
 def main():
-    registry, catalog, scheduler = (grpc.insecure_channel(address) for address in sys.argv[1:4])
+    registry, catalog, scheduler = channels(sys.argv[1:4], sys.argv[4])
     client = sources_grpc.DataSourceServiceStub(registry)
     refused(client)
 

@@ -1,12 +1,14 @@
 // Walks the line with a client that buf generated: source, check, start, scan, job, watch; and shows one refused request.
 //
-// usage: node typescript_client.js REGISTRY CATALOG SCHEDULER  < CREATE_DATA_SOURCE_REQUEST.json   (http://HOST:PORT each)
+// usage: node typescript_client.js REGISTRY CATALOG SCHEDULER DIR  < CREATE_DATA_SOURCE_REQUEST.json   (HOST:PORT each; DIR has the
+// authority, the certificate and the token of the administrator)
 
 import { readFileSync } from "node:fs";
 import { randomUUID } from "node:crypto";
 import { create, fromJson, type JsonValue } from "@bufbuild/protobuf";
-import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import { Code, ConnectError, createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
+import { BadRequest, ErrorInfo } from "nice-grpc-error-details";
 import { ScanService, ScanState } from "./gen/ts/mms/catalog/v1/scan_service_pb.js";
 import { CheckState, CheckStepId } from "./gen/ts/mms/registry/v1/check_pb.js";
 import {
@@ -16,43 +18,31 @@ import {
 import { JobState } from "./gen/ts/mms/scheduler/v1/job_pb.js";
 import { JobService } from "./gen/ts/mms/scheduler/v1/job_service_pb.js";
 
-// google.rpc.ErrorInfo and BadRequest, read by hand: the contracts vendor no third-party protos.
-function* fields(bytes: Uint8Array): Generator<[number, Uint8Array]> {
-  let at = 0;
-  const varint = () => {
-    let value = 0;
-    for (let shift = 0; ; shift += 7) {
-      const byte = bytes[at++];
-      value |= (byte & 127) << shift;
-      if (byte < 128) return value;
-    }
-  };
-  while (at < bytes.length) {
-    const tag = varint();
-    const length = varint();
-    yield [tag >> 3, bytes.subarray(at, at + length)];
-    at += length;
-  }
-}
-const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-
 function show(error: ConnectError) {
   console.log("refused", Code[error.code]);
   for (const detail of error.details as { type: string; value: Uint8Array }[]) {
-    const found = [...fields(detail.value)];
     if (detail.type === "google.rpc.ErrorInfo") {
-      const get = (number: number) => text(found.find(([n]) => n === number)?.[1] ?? new Uint8Array());
-      console.log("reason", get(2), get(1));
+      const info = ErrorInfo.decode(detail.value);
+      console.log("reason", info.domain, info.reason);
     }
     if (detail.type === "google.rpc.BadRequest") {
-      for (const [, violation] of found) {
-        console.log("violation", text([...fields(violation)].find(([n]) => n === 1)?.[1] ?? new Uint8Array()));
-      }
+      for (const violation of BadRequest.decode(detail.value).fieldViolations) console.log("violation", violation.field);
     }
   }
 }
 
-const [registry, catalog, scheduler] = process.argv.slice(2, 5).map((baseUrl) => createGrpcTransport({ baseUrl }));
+// The administrator's certificate and token, as deploy/make-secrets leaves them.
+const folder = process.argv[5];
+const own = (file: string) => readFileSync(`${folder}/${file}`, "utf8");
+const nodeOptions = { ca: own("ca.crt"), cert: own("administrator.crt"), key: own("administrator.key") };
+const token = own("token").trim();
+const authorized: Interceptor = (next) => (call) => {
+  call.header.set("authorization", `Bearer ${token}`);
+  return next(call);
+};
+const [registry, catalog, scheduler] = process.argv
+  .slice(2, 5)
+  .map((address) => createGrpcTransport({ baseUrl: `https://${address}`, nodeOptions, interceptors: [authorized] }));
 const sources = createClient(DataSourceService, registry);
 const scans = createClient(ScanService, catalog);
 const jobs = createClient(JobService, scheduler);

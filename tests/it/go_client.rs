@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use mms_tests::suite::Suite;
+use mms_tests::compose::Compose;
 use mms_tests::{peers, sandbox::Sandbox, tables};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,13 +32,12 @@ async fn go_walks_the_line() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let moved = tables::own(folder.path())?;
     let sandbox = Sandbox::start(folder.path(), &moved.delta_root)?;
-    let suite = Suite::up(folder.path()).await?;
+    let compose = Compose::up(folder.path()).await?;
     let request = folder.path().join("source.json");
     std::fs::write(&request, sandbox.data_source("lake").to_string())?;
-    let address = |service| suite.endpoint(service).trim_start_matches("http://").to_owned();
     let output = peers::run(
         Command::new(program)
-            .args(["registry", "catalog", "scheduler"].map(address))
+            .args(compose.client_arguments())
             .stdin(std::fs::File::open(request)?),
     )?;
     let text = String::from_utf8(output.stdout)?;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use mms_tests::suite::Suite;
+use mms_tests::compose::Compose;
 use mms_tests::{peers, sandbox::Sandbox, tables};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -31,14 +31,14 @@ async fn typescript_walks_the_line() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let moved = tables::own(folder.path())?;
     let sandbox = Sandbox::start(folder.path(), &moved.delta_root)?;
-    let suite = Suite::up(folder.path()).await?;
+    let compose = Compose::up(folder.path()).await?;
     let request = folder.path().join("source.json");
     std::fs::write(&request, sandbox.data_source("lake").to_string())?;
     let output = peers::run(
         Command::new("node")
             .current_dir(&node)
             .arg("out/typescript_client.js")
-            .args(["registry", "catalog", "scheduler"].map(|service| suite.endpoint(service)))
+            .args(compose.client_arguments())
             .stdin(std::fs::File::open(request)?),
     )?;
     let text = String::from_utf8(output.stdout)?;

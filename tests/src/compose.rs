@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::Context;
 use serde_json::Value;
 
+use crate::peers::{root, run};
 use crate::process::{Process, program};
 use crate::sandbox::free_port;
 use crate::suite::SERVICES;
@@ -31,7 +32,7 @@ pub struct Compose {
 /// # Errors
 /// It is no YAML.
 pub fn file() -> anyhow::Result<Value> {
-    let text = std::fs::read_to_string(crate::peers::root().join("deploy/compose.yaml"))?;
+    let text = std::fs::read_to_string(root().join("deploy/compose.yaml"))?;
     Ok(serde_saphyr::from_str(&text)?)
 }
 
@@ -44,6 +45,38 @@ impl Compose {
         let ports = SERVICES.into_iter().map(|service| Ok((service, free_port()?))).collect::<anyhow::Result<_>>()?;
         let (secrets, folder) = (secrets.to_owned(), folder.to_owned());
         Ok(Self { file: file()?, secrets, folder, ports, settings: Vec::new(), running: BTreeMap::new() })
+    }
+
+    /// A suite of its processes for far ends on this machine, which may be told to read tables there; all serve.
+    ///
+    /// # Errors
+    /// One does not.
+    pub async fn up(folder: &Path) -> anyhow::Result<Self> {
+        let secrets = folder.join("secrets");
+        run(Command::new(root().join("deploy/make-secrets")).arg(&secrets))?;
+        let mut compose = Self::new(&secrets, folder)?;
+        for service in SERVICES {
+            let upper = service.to_uppercase();
+            if service != "scheduler" {
+                for allowed in ["ALLOW_LOOPBACK", "ALLOW_LOCAL_FILES"] {
+                    compose.set(&format!("MMS_{upper}__{upper}__{allowed}"), "true");
+                }
+            }
+            compose.begin(service, &[])?;
+        }
+        for service in SERVICES {
+            compose.serves(service).await?;
+        }
+        Ok(compose)
+    }
+
+    /// The arguments of a client in another language: where registry, catalog and scheduler listen, and the folder of the
+    /// administrator's certificate and token.
+    #[must_use]
+    pub fn client_arguments(&self) -> [String; 4] {
+        let address = |service| format!("localhost:{}", self.ports[service]);
+        let own = self.secrets.join("administrator").display().to_string();
+        [address("registry"), address("catalog"), address("scheduler"), own]
     }
 
     /// One more line of a service's environment.

@@ -1,21 +1,26 @@
 // Walks the line with a client that buf generated: source, check, start, scan, a job that is reviewed and approved, watch; and shows one
 // refused request with grpc-go's own package for its details.
 //
-// usage: client REGISTRY CATALOG SCHEDULER  < CREATE_DATA_SOURCE_REQUEST.json    (HOST:PORT each)
+// usage: client REGISTRY CATALOG SCHEDULER DIR  < CREATE_DATA_SOURCE_REQUEST.json    (HOST:PORT each; DIR has the authority, the
+// certificate and the token of the administrator, as deploy/make-secrets leaves them)
 package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 
@@ -31,8 +36,23 @@ func must[T any](value T, err error) T {
 	return value
 }
 
-func channel(address string) *grpc.ClientConn {
-	return must(grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials())))
+// The token of each call.
+type bearer string
+
+func (token bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": "Bearer " + string(token)}, nil
+}
+
+func (bearer) RequireTransportSecurity() bool { return true }
+
+func channel(address, folder string) *grpc.ClientConn {
+	own := func(name string) string { return filepath.Join(folder, name) }
+	authorities := x509.NewCertPool()
+	authorities.AppendCertsFromPEM(must(os.ReadFile(own("ca.crt"))))
+	certificate := must(tls.LoadX509KeyPair(own("administrator.crt"), own("administrator.key")))
+	shown := credentials.NewTLS(&tls.Config{RootCAs: authorities, Certificates: []tls.Certificate{certificate}})
+	token := bearer(strings.TrimSpace(string(must(os.ReadFile(own("token"))))))
+	return must(grpc.NewClient(address, grpc.WithTransportCredentials(shown), grpc.WithPerRPCCredentials(token)))
 }
 
 // The last message of a stream.
@@ -72,9 +92,9 @@ func refused(ctx context.Context, sources registry.DataSourceServiceClient) {
 func main() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	sources := registry.NewDataSourceServiceClient(channel(os.Args[1]))
-	scans := catalog.NewScanServiceClient(channel(os.Args[2]))
-	jobs := scheduler.NewJobServiceClient(channel(os.Args[3]))
+	sources := registry.NewDataSourceServiceClient(channel(os.Args[1], os.Args[4]))
+	scans := catalog.NewScanServiceClient(channel(os.Args[2], os.Args[4]))
+	jobs := scheduler.NewJobServiceClient(channel(os.Args[3], os.Args[4]))
 	refused(ctx, sources)
 
 	request := &registry.CreateDataSourceRequest{}
