@@ -1,10 +1,12 @@
 //! The command line: what subcommands there are. What each does is in its own file.
 
+use std::path::PathBuf;
+
 use clap::{Parser, Subcommand};
 use mms_server::config::{LogFormat, usual_filter};
 
 use crate::client::Remote;
-use crate::{demo, health, job, migrate, output, sandbox, scan, schema, shell, source, table, task, up, worker};
+use crate::{demo, docs, health, job, migrate, output, sandbox, scan, schema, shell, source, table, task, up, worker};
 
 /// Migrates a Databricks Unity Catalog catalog into Alibaba Cloud MaxCompute.
 #[derive(Debug, Parser)]
@@ -27,12 +29,18 @@ pub struct Cli {
     /// OTLP collector for traces and metrics, gRPC, as in http://127.0.0.1:4317.
     #[arg(long, global = true, value_name = "URL", env = "MMS_TELEMETRY__OTLP_ENDPOINT", help_heading = GLOBAL)]
     otlp_endpoint: Option<String>,
+    /// The authority of an https collector's certificate, PEM. Default: those that the system trusts.
+    #[arg(long, global = true, value_name = "FILE", env = "MMS_TELEMETRY__OTLP_CA_FILE", help_heading = GLOBAL)]
+    otlp_ca_file: Option<PathBuf>,
     /// Tell only results and failures.
     #[arg(short, long, global = true, help_heading = GLOBAL)]
     quiet: bool,
     #[command(subcommand)]
     command: Command,
 }
+
+/// The services that a suite in one process has.
+const SERVICES: [&str; 4] = ["registry", "catalog", "scheduler", "transfer"];
 
 /// Where help shows the flags that all commands have: after those of the command itself.
 pub const GLOBAL: &str = "Global options";
@@ -74,6 +82,8 @@ enum Command {
     Worker(worker::Worker),
     /// Ask services whether they serve; fails unless all do.
     Health(health::Health),
+    /// Explain a reason that a command, a job or a service gave.
+    Docs(docs::Docs),
     /// Print what a shell needs to complete the command's words.
     Completions(shell::Completions),
     /// Write a manual page for the command and each of its subcommands.
@@ -94,9 +104,12 @@ impl Cli {
     /// How the suite is reached, for the commands that are printed when it fails.
     pub fn remote(&self) -> Remote {
         let talk = match &self.command {
-            Command::Up(_) | Command::Sandbox(_) | Command::Demo(_) | Command::Completions(_) | Command::Man(_) => {
-                return Remote::default();
-            }
+            Command::Up(_)
+            | Command::Sandbox(_)
+            | Command::Demo(_)
+            | Command::Docs(_)
+            | Command::Completions(_)
+            | Command::Man(_) => return Remote::default(),
             Command::Migrate(migrate) => &migrate.talk,
             Command::Source(source) => &source.talk,
             Command::Scan(scan) => &scan.talk,
@@ -126,8 +139,13 @@ impl Cli {
             format: self.log_format,
             filter: self.log.unwrap_or(usual),
             otlp_endpoint: self.otlp_endpoint,
+            otlp_ca_file: self.otlp_ca_file,
         };
-        let _telemetry = mms_server::telemetry::init(&telemetry, "command", env!("CARGO_PKG_VERSION"))?;
+        let serves: &[_] = match &self.command {
+            Command::Up(_) | Command::Demo(_) => &SERVICES,
+            _ => &[],
+        };
+        let _telemetry = mms_server::telemetry::init(&telemetry, "command", serves)?;
         match self.command {
             Command::Up(up) => Box::pin(up.run()).await,
             Command::Sandbox(sandbox) => Box::pin(sandbox.run()).await,
@@ -142,6 +160,7 @@ impl Cli {
             Command::Timer(timer) => Box::pin(timer.run()).await,
             Command::Worker(worker) => Box::pin(worker.run()).await,
             Command::Health(health) => Box::pin(health.run()).await,
+            Command::Docs(docs) => docs.run(),
             Command::Completions(completions) => Ok(completions.run()),
             Command::Man(man) => man.run(),
         }

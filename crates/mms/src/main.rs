@@ -6,6 +6,7 @@ mod apply;
 mod client;
 mod command;
 mod demo;
+mod docs;
 mod ends;
 mod health;
 mod interrupt;

@@ -67,7 +67,7 @@ pub fn unknown(field: &UnknownField) -> String {
 }
 
 /// The name that is most like a typed one, if any is.
-fn nearest<'a>(typed: &str, known: &'a [String]) -> Option<&'a String> {
+pub fn nearest<'a>(typed: &str, known: &'a [String]) -> Option<&'a String> {
     let typed = typed.to_lowercase();
     let likeness = |name: &str| strsim::jaro_winkler(&typed, &name.to_lowercase());
     let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));

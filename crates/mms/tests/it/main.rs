@@ -4,6 +4,7 @@
 
 mod apply;
 mod cli;
+mod commands_page;
 mod demo;
 mod health;
 mod logs;
