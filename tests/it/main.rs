@@ -20,6 +20,7 @@ mod java_sdk;
 mod kills;
 mod line;
 mod lineage;
+mod m2m;
 mod memory;
 mod memory_shapes;
 mod metrics;

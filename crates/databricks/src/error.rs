@@ -43,6 +43,14 @@ pub enum DatabricksError {
         /// What it answered.
         fault: Box<Fault>,
     },
+    /// The token endpoint of the workspace did not take the OAuth client's id or secret.
+    #[error("the workspace gave no token to OAuth client {client}: {}{}: {}", fault.status, code_text(fault), fault.message)]
+    Login {
+        /// The client's id.
+        client: String,
+        /// What the endpoint answered.
+        fault: Box<Fault>,
+    },
     /// A web page came instead of an answer: wrong host, wrong token, or a private link in between.
     #[error(
         "{call}: a web page or redirect came instead of an answer ({what}); check the workspace URL and the access token"
@@ -99,6 +107,7 @@ impl DatabricksError {
     pub fn refusal(&self) -> Option<RefusalKind> {
         match self {
             Self::Refused { fault, .. } => Some(fault.kind()),
+            Self::Login { .. } => Some(RefusalKind::Unauthenticated),
             _ => None,
         }
     }
@@ -106,7 +115,7 @@ impl DatabricksError {
     /// Whether it says nothing of the object asked for: no other call to this workspace would fare better now.
     pub fn is_of_workspace(&self) -> bool {
         match self {
-            Self::WorkspaceUrl { .. } | Self::NotAnApi { .. } => true,
+            Self::WorkspaceUrl { .. } | Self::NotAnApi { .. } | Self::Login { .. } => true,
             Self::Http { source, .. } => matches!(
                 source,
                 HttpError::Config { .. }
@@ -156,6 +165,7 @@ impl Classify for DatabricksError {
             },
             Self::WorkspaceUrl { .. }
             | Self::Name { .. }
+            | Self::Login { .. }
             | Self::NotAnApi { .. }
             | Self::Answer { .. }
             | Self::Endless { .. } => RetryClass::Permanent,

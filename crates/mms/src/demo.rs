@@ -58,7 +58,13 @@ impl Demo {
         };
         progress.step("starting both ends and the suite");
         let dir = self.keep.clone().unwrap_or_else(|| scratch.path().join("project"));
-        let config = EndsConfig { delta_root: delta_root.clone(), dir, workspace_port: 0, project_port: 0 };
+        let config = EndsConfig {
+            delta_root: delta_root.clone(),
+            dir,
+            workspace_port: 0,
+            project_port: 0,
+            token_life: ends::TOKEN_LIFE,
+        };
         let ends = Ends::start(config).await?;
         let mut suite = Suite::start(SuiteConfig {
             data_dir: scratch.path().join("suite"),

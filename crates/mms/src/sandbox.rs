@@ -1,6 +1,7 @@
 //! `mms sandbox`: both far ends until SIGTERM.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
@@ -40,6 +41,9 @@ pub struct Sandbox {
     /// Upload sessions outlive the table that they were made for, and publish into the next of its name.
     #[arg(long)]
     sessions_outlive_tables: bool,
+    /// How long tokens of the workspace's OAuth client last.
+    #[arg(long, value_name = "SECONDS", default_value_t = ends::TOKEN_LIFE.as_secs(), value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    token_life: u64,
     /// Also write the data source that leads here to a file that only its owner can read.
     #[arg(long, value_name = "FILE")]
     source_file: Option<PathBuf>,
@@ -69,6 +73,7 @@ impl Sandbox {
             dir,
             workspace_port: self.workspace_port,
             project_port: self.project_port,
+            token_life: Duration::from_secs(self.token_life),
         };
         let ends = Ends::start(config).await?;
         ends.let_sessions_outlive_tables(self.sessions_outlive_tables);
@@ -79,7 +84,13 @@ impl Sandbox {
         let keys = &ends.credentials;
         if self.json {
             let told = serde_json::json!({
-                "workspace": {"url": ends.workspace_url(), "token": keys.token, "catalog": ends.catalog()},
+                "workspace": {
+                    "url": ends.workspace_url(),
+                    "token": keys.token,
+                    "client_id": keys.client_id,
+                    "client_secret": keys.client_secret,
+                    "catalog": ends.catalog(),
+                },
                 "project": {
                     "endpoint": ends.endpoint(),
                     "name": keys.project,

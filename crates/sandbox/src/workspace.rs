@@ -1,5 +1,5 @@
 //! A Databricks workspace on loopback: Unity Catalog's REST over a folder of Delta tables `<root>/<schema>/<table>/_delta_log`,
-//! one running cluster, and the bearer token checked. It pages as the real one does: empty pages, opaque tokens, no order.
+//! one running cluster, OAuth's token endpoint, and bearer tokens checked. It pages as the real one does: empty pages, opaque tokens, no order.
 //!
 //! It must never write into the folder, never share wire code with our client, and never let one broken table spoil a list.
 
@@ -10,6 +10,7 @@ mod compute;
 mod delta_log;
 mod folder;
 mod ids;
+mod oauth;
 mod objects;
 mod paging;
 mod rights;
@@ -25,6 +26,8 @@ use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+pub use oauth::Client;
 
 /// Objects on a page when the caller leaves the size to the workspace.
 pub const DEFAULT_PAGE_SIZE: usize = 50;
@@ -44,6 +47,8 @@ pub struct WorkspaceConfig {
     pub catalog: String,
     /// The personal access token that callers must send.
     pub token: SecretString,
+    /// The OAuth client that may come as well.
+    pub client: Option<Client>,
     /// Where to listen; port 0 picks a free one.
     pub bind: SocketAddr,
     /// Objects on a page when the caller leaves the size to the workspace; [`DEFAULT_PAGE_SIZE`] is as the real one.
@@ -103,7 +108,7 @@ impl Workspace {
         let state = Arc::new(objects::State {
             folder,
             catalog: catalog.clone(),
-            token: config.token,
+            known: auth::Known { token: config.token, client: config.client, tokens: oauth::Tokens::default() },
             page_size: config.page_size.max(1),
         });
         let router = routes::router(state);

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Refusal};
+use super::auth::Known;
 use super::folder::Folder;
 use super::ids::uuid_of;
 use super::paging::cut;
@@ -19,7 +19,7 @@ pub const INFORMATION_SCHEMA: &str = "information_schema";
 pub struct State {
     pub folder: Folder,
     pub catalog: String,
-    pub token: SecretString,
+    pub known: Known,
     pub page_size: usize,
 }
 
