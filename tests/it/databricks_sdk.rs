@@ -103,6 +103,7 @@ async fn the_sdk_lists_catalogs_schemas_and_tables() -> anyhow::Result<()> {
             secret: "dose-test".to_owned().into(),
             token_life: std::time::Duration::from_secs(3600),
         }),
+        vending: None,
         bind: ([127, 0, 0, 1], 0).into(),
         page_size: 2,
     })

@@ -5,6 +5,7 @@ use std::time::Duration;
 use mms_http::HttpError;
 use mms_http::retry::{Classify, RetryClass};
 
+use crate::NotVended;
 use crate::fault::Fault;
 
 /// A call to a workspace that failed.
@@ -49,6 +50,14 @@ pub enum DatabricksError {
         /// The client's id.
         client: String,
         /// What the endpoint answered.
+        fault: Box<Fault>,
+    },
+    /// The workspace vends no credential for a table.
+    #[error("the workspace vends no credential for this table ({}): {}; {}", fault.status, fault.message, why.remedy())]
+    NotVended {
+        /// Why.
+        why: NotVended,
+        /// What it answered.
         fault: Box<Fault>,
     },
     /// A web page came instead of an answer: wrong host, wrong token, or a private link in between.
@@ -108,6 +117,7 @@ impl DatabricksError {
         match self {
             Self::Refused { fault, .. } => Some(fault.kind()),
             Self::Login { .. } => Some(RefusalKind::Unauthenticated),
+            Self::NotVended { .. } => Some(RefusalKind::PermissionDenied),
             _ => None,
         }
     }
@@ -127,7 +137,7 @@ impl DatabricksError {
                     | HttpError::Timeout { sent: false, .. }
             ),
             Self::Refused { fault, .. } => fault.kind() == RefusalKind::Unauthenticated,
-            Self::Name { .. } | Self::Answer { .. } | Self::Endless { .. } => false,
+            Self::Name { .. } | Self::NotVended { .. } | Self::Answer { .. } | Self::Endless { .. } => false,
         }
     }
 
@@ -166,6 +176,7 @@ impl Classify for DatabricksError {
             Self::WorkspaceUrl { .. }
             | Self::Name { .. }
             | Self::Login { .. }
+            | Self::NotVended { .. }
             | Self::NotAnApi { .. }
             | Self::Answer { .. }
             | Self::Endless { .. } => RetryClass::Permanent,

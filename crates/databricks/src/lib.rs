@@ -22,7 +22,7 @@ mod workspace_url;
 
 pub use cluster::{ClusterInfo, ClusterState};
 pub use credential::Credential;
-pub use credentials::{StorageSecret, TableCredentials};
+pub use credentials::{NotVended, StorageSecret, TableCredentials};
 pub use error::{DatabricksError, RefusalKind};
 pub use fault::{Fault, FaultShape};
 pub use model::{CatalogInfo, ColumnInfo, PrimaryKey, SchemaInfo, TableConstraint, TableId, TableInfo, TableKind};

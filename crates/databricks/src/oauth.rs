@@ -3,12 +3,9 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use mms_http::redact::remember;
 use mms_http::{HttpClient, HttpError, Method};
-use secrecy::zeroize::Zeroizing;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -82,11 +79,9 @@ pub(crate) async fn fetch(
     let asked = Instant::now();
     let mut endpoint = url.base().clone();
     endpoint.set_path("/oidc/v1/token");
-    let pair = Zeroizing::new(format!("{id}:{}", secret.expose_secret()));
-    let basic = Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())));
     let request = http
         .request(Method::POST, endpoint)
-        .header("authorization", &basic)
+        .basic(id, secret)
         .header("content-type", "application/x-www-form-urlencoded")
         .header("accept", "application/json")
         .body(FORM)

@@ -71,18 +71,20 @@ impl Principal {
         if let (Life::Good, Some(token)) = (life, &known) {
             return Ok(Bearer { secret: token.secret.clone(), seen: Some(*count) });
         }
-        match (oauth::fetch(http, &self.url, id, secret).await, known) {
-            (Ok(fresh), _) => {
+        match oauth::fetch(http, &self.url, id, secret).await {
+            Ok(fresh) => {
                 let (secret, next) = (fresh.secret.clone(), *count + 1);
                 *held = (next, Some(fresh));
                 Ok(Bearer { secret, seen: None })
             }
-            (Err(error), Some(token)) if life == Life::Due => {
-                tracing::warn!(%error, "the token is used on until it ends");
-                token.put_off(Instant::now());
-                Ok(Bearer { secret: token.secret.clone(), seen: Some(*count) })
-            }
-            (Err(error), _) => Err(error),
+            Err(error) => match known {
+                Some(token) if life == Life::Due => {
+                    tracing::warn!(%error, "the token is used on until it ends");
+                    token.put_off(Instant::now());
+                    Ok(Bearer { secret: token.secret.clone(), seen: Some(*count) })
+                }
+                _ => Err(error),
+            },
         }
     }
 

@@ -64,6 +64,7 @@ impl Demo {
             workspace_port: 0,
             project_port: 0,
             token_life: ends::TOKEN_LIFE,
+            vending: None,
         };
         let ends = Ends::start(config).await?;
         let mut suite = Suite::start(SuiteConfig {

@@ -14,7 +14,7 @@ use mms_proto::registry::v1::{
 };
 use mms_sandbox::project::{Project, ProjectConfig};
 use mms_sandbox::samples::SampleTable;
-use mms_sandbox::workspace::{Client, DEFAULT_PAGE_SIZE, Workspace, WorkspaceConfig};
+use mms_sandbox::workspace::{Client, DEFAULT_PAGE_SIZE, Vending, Workspace, WorkspaceConfig};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +87,8 @@ pub struct EndsConfig {
     pub project_port: u16,
     /// How long tokens of the OAuth client last.
     pub token_life: Duration,
+    /// What the workspace vends credentials for.
+    pub vending: Option<Vending>,
 }
 
 /// Both far ends, accepting connections.
@@ -111,6 +113,7 @@ impl Ends {
                 secret: SecretString::from(credentials.client_secret.clone()),
                 token_life: config.token_life,
             }),
+            vending: config.vending,
             bind: at(config.workspace_port),
             page_size: DEFAULT_PAGE_SIZE,
         })

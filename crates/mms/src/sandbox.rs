@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use mms_proto::registry::v1::CreateDataSourceRequest;
+use mms_sandbox::workspace::Vending;
 use mms_server::{CancellationToken, cancel_on_signal};
 use prost_reflect::DynamicMessage;
 
@@ -44,6 +45,19 @@ pub struct Sandbox {
     /// How long tokens of the workspace's OAuth client last.
     #[arg(long, value_name = "SECONDS", default_value_t = ends::TOKEN_LIFE.as_secs(), value_parser = clap::value_parser!(u64).range(1..=86_400))]
     token_life: u64,
+    /// A storage account that credentials are vended for, as Unity Catalog does where external access is on: tables whose
+    /// `_object.json` says that they lie in it.
+    #[arg(long, value_name = "NAME", requires = "vend_key_file")]
+    vend_account: Option<String>,
+    /// File with the account's key, in base64.
+    #[arg(long, value_name = "FILE", requires = "vend_account")]
+    vend_key_file: Option<PathBuf>,
+    /// How long a vended credential lasts.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    vend_life: u64,
+    /// A schema on which EXTERNAL USE SCHEMA was not granted; can be given several times.
+    #[arg(long, value_name = "SCHEMA")]
+    vend_not: Vec<String>,
     /// Also write the data source that leads here to a file that only its owner can read.
     #[arg(long, value_name = "FILE")]
     source_file: Option<PathBuf>,
@@ -68,12 +82,22 @@ impl Sandbox {
                 root.canonicalize()?
             }
         };
+        let vending = match (self.vend_account, self.vend_key_file) {
+            (Some(account), Some(file)) => Some(Vending {
+                account,
+                key: std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?.into(),
+                life: Duration::from_secs(self.vend_life),
+                denied_schemas: self.vend_not,
+            }),
+            _ => None,
+        };
         let config = EndsConfig {
             delta_root: delta_root.clone(),
             dir,
             workspace_port: self.workspace_port,
             project_port: self.project_port,
             token_life: Duration::from_secs(self.token_life),
+            vending,
         };
         let ends = Ends::start(config).await?;
         ends.let_sessions_outlive_tables(self.sessions_outlive_tables);

@@ -16,6 +16,7 @@ mod paging;
 mod rights;
 mod routes;
 mod tables;
+mod vending;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub use oauth::Client;
+pub use vending::Vending;
 
 /// Objects on a page when the caller leaves the size to the workspace.
 pub const DEFAULT_PAGE_SIZE: usize = 50;
@@ -49,6 +51,8 @@ pub struct WorkspaceConfig {
     pub token: SecretString,
     /// The OAuth client that may come as well.
     pub client: Option<Client>,
+    /// What it vends credentials for. None: external access is off.
+    pub vending: Option<Vending>,
     /// Where to listen; port 0 picks a free one.
     pub bind: SocketAddr,
     /// Objects on a page when the caller leaves the size to the workspace; [`DEFAULT_PAGE_SIZE`] is as the real one.
@@ -71,6 +75,9 @@ pub enum WorkspaceError {
     /// The catalog's name is not legal.
     #[error("{0:?} is not a catalog name: it is empty, or has a dot, a slash or a control character")]
     Catalog(String),
+    /// The storage account's key is none.
+    #[error("the key of storage account {0:?} is not base64 of a key")]
+    Key(String),
     /// The address cannot be listened on.
     #[error("listening on {address}: {source}")]
     Listen {
@@ -100,6 +107,9 @@ impl Workspace {
         if catalog.is_empty() || catalog.contains(['.', '/']) || catalog.chars().any(char::is_control) {
             return Err(WorkspaceError::Catalog(catalog));
         }
+        if let Some(vending) = config.vending.as_ref().filter(|vending| !vending.is_usable()) {
+            return Err(WorkspaceError::Key(vending.account.clone()));
+        }
         let folder = folder::Folder::open(&config.delta_root)
             .map_err(|source| WorkspaceError::Folder { dir: config.delta_root.display().to_string(), source })?;
         let listen = |source| WorkspaceError::Listen { address: bind, source };
@@ -109,6 +119,7 @@ impl Workspace {
             folder,
             catalog: catalog.clone(),
             known: auth::Known { token: config.token, client: config.client, tokens: oauth::Tokens::default() },
+            vending: config.vending,
             page_size: config.page_size.max(1),
         });
         let router = routes::router(state);

@@ -56,7 +56,7 @@ fn a_form_can_be_built_of_what_items_depend_on() {
     assert!(auth.not_yet_values.is_empty());
     let azure = item("databricks.storage.access");
     assert_eq!(azure.enum_values, ["azure_sas", "azure_service_principal", "vended", "local_files"]);
-    assert_eq!((azure.required, &*azure.not_yet_values), (true, &["vended".to_owned()][..]));
+    assert!(azure.required && azure.not_yet_values.is_empty());
 }
 
 #[test]

@@ -64,6 +64,7 @@ impl Running {
             catalog: "main".to_owned(),
             token: TOKEN.to_owned().into(),
             client,
+            vending: None,
             bind: "127.0.0.1:0".parse().unwrap(),
             page_size,
         })

@@ -30,6 +30,7 @@ pub fn check(headers: &HeaderMap, known: &Known) -> Result<Caller, Refusal> {
         status,
         code: Value::from(status.as_u16()),
         message: message.to_owned(),
+        reason: None,
     };
     let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (scheme, sent) = sent.split_once(' ').unwrap_or_default();

@@ -104,6 +104,7 @@ impl Stand {
             catalog: "main".to_owned(),
             token: WORKSPACE_TOKEN.into(),
             client: None,
+            vending: None,
             bind: "127.0.0.1:0".parse().unwrap(),
             page_size: 2,
         })

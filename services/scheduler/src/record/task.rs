@@ -363,7 +363,10 @@ impl TaskLife {
         self.failures += 1;
         let what = match *reason.reason {
             _ if permanent => Failure::Permanent,
-            ErrorReason::StorageDenied | ErrorReason::CredentialExpired => Failure::OfPeople,
+            ErrorReason::StorageDenied
+            | ErrorReason::CredentialExpired
+            | ErrorReason::ExternalUseDenied
+            | ErrorReason::ExternalAccessOff => Failure::OfPeople,
             _ => Failure::Passing,
         };
         self.reason = Some(reason);
