@@ -17,6 +17,7 @@ mod go_client;
 mod hostile;
 mod hostile_attacks;
 mod java_sdk;
+mod java_unity;
 mod kills;
 mod line;
 mod lineage;
