@@ -328,6 +328,35 @@ async fn a_signature_that_ends_while_rows_are_read_is_renewed_from_its_file() ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_signature_that_ended_is_waited_for_and_costs_no_attempt() -> anyhow::Result<()> {
+    let Some(stand) = Stand::with(&[("BLOCK_BYTES", "1048576"), ("CODEC", "none")]).await? else { return Ok(()) };
+    let sandbox = stand.sandbox("ended", "workspace")?;
+    let secret = stand.secret_file("ended", &stand.azurite.container_sas(CONTAINER, "rl", Span(-60, SHORT))?)?;
+    let endpoint = sandbox.told("/project/endpoint");
+    let upstream = endpoint.trim_start_matches("http://").split('/').next().unwrap_or_default().parse()?;
+    let link = SlowLink::start(upstream, 4e6).await?;
+    let mut request = request(&sandbox, "ended", sas(&secret));
+    request["data_source"]["max_compute"]["tunnel_endpoint"] = json!(link.url);
+    let source = Box::pin(stand.suite.source(&request)).await?;
+    stand.suite.scanned(&stand.suite.begin_scan(&source).await?).await?;
+    // A single failure of a task would end it.
+    let job = stand.suite.begin_job(&source, JobSpec { max_attempts: 1, ..everything() }).await?;
+    let waits = |job: &mms_proto::scheduler::v1::Job| {
+        anyhow::ensure!(!matches!(job.state(), JobState::Failed | JobState::Done), "it did not wait: {job:?}");
+        let reason = job.waiting_for.as_ref().map(|waiting| waiting.reason());
+        Ok(job.state() == JobState::Running && reason == Some(ErrorReason::CredentialExpired))
+    };
+    stand.suite.once(&job, waits).await?;
+    let next = stand.azurite.container_sas(CONTAINER, "rl", Span::HOUR)?;
+    replace(&stand.folder.path().join("secrets/ended"), &next)?;
+    let mended = tokio::time::Instant::now();
+    stand.suite.once(&job, |job| Ok(job.waiting_for.is_none() || job.state() == JobState::Done)).await?;
+    assert!(mended.elapsed() < Duration::from_secs(60), "it goes on within a minute, not {:?}", mended.elapsed());
+    stand.suite.done(&job).await?;
+    stand.moved.compare(&sandbox.project())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_workspace_does_not_vend_is_told_by_check_and_plan() -> anyhow::Result<()> {
     let Some(stand) = Stand::start().await? else { return Ok(()) };
     let schemas: Vec<String> = std::fs::read_dir(stand.folder.path().join("workspace"))?
