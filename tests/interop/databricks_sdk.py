@@ -1,6 +1,6 @@
 """Lists catalogs, schemas and tables of a workspace with the vendor's own SDK and compares them with what is expected.
 
-usage: databricks_sdk.py URL TOKEN CATALOG < expected.json
+usage: databricks_sdk.py URL TOKEN CATALOG CLIENT_ID CLIENT_SECRET < expected.json
 
 expected.json: {"schema": {"table": {"columns": [[name, type_name, type_text, partition_index or null], ...]}}}
 Prints one line "ok ..." and ends with 0, or says what differs.
@@ -44,8 +44,23 @@ def counted(client):
     return pages
 
 
+def as_client(url, client_id, client_secret, catalog, schemas):
+    """The same workspace by OAuth, machine to machine: the SDK finds the endpoint by itself."""
+    client = WorkspaceClient(host=url, client_id=client_id, client_secret=client_secret)
+    same("way in", client.config.auth_type, "oauth-m2m")
+    same("user", client.current_user.me().user_name, client_id)
+    listed = sorted(s.name for s in client.schemas.list(catalog_name=catalog))
+    same("schemas as a client", listed, schemas)
+    try:
+        WorkspaceClient(host=url, client_id=client_id, client_secret=client_secret + "x").current_user.me()
+        fail("a wrong secret was accepted")
+    except ValueError as error:
+        if "invalid_client: Client authentication failed" not in str(error):
+            fail(f"a wrong secret was refused with {error}")
+
+
 def main():
-    url, token, catalog = sys.argv[1:4]
+    url, token, catalog, client_id, client_secret = sys.argv[1:6]
     expected = json.load(sys.stdin)
     client = WorkspaceClient(host=url, token=token)
     pages = counted(client)
@@ -94,7 +109,8 @@ def main():
         fail("a wrong token was accepted")
     except (PermissionDenied, Unauthenticated):
         pass
-    print(f"ok {len(expected)} schemas, {count} tables")
+    as_client(url, client_id, client_secret, catalog, schemas)
+    print(f"ok {len(expected)} schemas, {count} tables, and as {client_id}")
 
 
 main()

@@ -11,7 +11,7 @@ use mms_proto::registry::v1 as registry;
 use mms_proto::registry::v1::data_source_service_client::DataSourceServiceClient;
 use mms_proto::registry::v1::network_connection_service_client::NetworkConnectionServiceClient;
 use mms_proto::scheduler::v1::{JobSpec, JobState};
-use mms_tests::azurite::{Azurite, CONTAINER, Span};
+use mms_tests::azurite::{ACCOUNT, Azurite, CONTAINER, Span};
 use mms_tests::sandbox::Sandbox;
 use mms_tests::slow_link::SlowLink;
 use mms_tests::suite::{Suite, everything};
@@ -55,6 +55,17 @@ impl Stand {
         let folder = self.folder.path().join(id);
         std::fs::create_dir_all(&folder)?;
         Sandbox::start(&folder, &self.folder.path().join(workspace))
+    }
+
+    /// The same, whose workspace vends credentials of so many seconds.
+    fn vending(&self, id: &str, life: u32, more: &[&str]) -> anyhow::Result<Sandbox> {
+        let folder = self.folder.path().join(id);
+        std::fs::create_dir_all(&folder)?;
+        let (file, life) = (folder.join("account.key"), life.to_string());
+        std::fs::write(&file, self.azurite.key())?;
+        let file = file.display().to_string();
+        let options = [&["--vend-account", ACCOUNT, "--vend-key-file", &file, "--vend-life", &life], more].concat();
+        Sandbox::start_with(&folder, &self.folder.path().join("workspace"), &options)
     }
 
     fn secret_file(&self, name: &str, secret: &str) -> anyhow::Result<String> {
@@ -131,16 +142,28 @@ async fn the_tables_arrive_by_every_kind_of_credential() -> anyhow::Result<()> {
         ("account", sas(&format!("?{whole_account}"))),
         ("container", sas(&container)),
         ("principal", principal(SECRET)),
+        ("vended", json!({ "vended": {} })),
     ];
+    let kinds = BTreeMap::from([
+        ("account", "with a shared access signature,"),
+        ("container", "with a shared access signature,"),
+        ("principal", "with a service principal,"),
+        ("vended", "with a vended shared access signature,"),
+    ]);
     for (id, storage) in ways {
         // Each has a target of its own, which in one suite would be the same table.
         let (sandbox, suite) =
-            (stand.sandbox(id, "workspace")?, suite(&stand.azurite, &stand.folder.path().join(id), &[]).await?);
+            (stand.vending(id, 3600, &[])?, suite(&stand.azurite, &stand.folder.path().join(id), &[]).await?);
         let source = Box::pin(suite.source(&request(&sandbox, id, storage))).await?;
         let scan = suite.scanned(&suite.begin_scan(&source).await?).await?;
         anyhow::ensure!(scan.progress.is_some_and(|progress| progress.tables_failed == 0), "{id}: {scan:?}");
         let job = suite.begin_job(&source, everything()).await?;
-        suite.done(&job).await.context(id)?;
+        let ended = suite.done(&job).await.context(id)?;
+        for task in suite.tasks(&ended.name).await? {
+            let logs = suite.task_logs(&task.name).await?;
+            let told = logs.iter().any(|line| line.message.contains(kinds[id]));
+            assert!(told || !logs.iter().any(|line| line.message.contains("reading from storage")), "{id}: {logs:?}");
+        }
         stand.moved.compare(&sandbox.project()).context(id)?;
     }
     // The check, the catalog and the worker ask for one each, however many tables there are.
@@ -301,5 +324,92 @@ async fn a_signature_that_ends_while_rows_are_read_is_renewed_from_its_file() ->
         let logs = stand.suite.task_logs(&task.name).await?;
         assert!(!logs.iter().any(|line| line.message.contains("expired")), "no attempt was lost: {logs:?}");
     }
+    stand.moved.compare(&sandbox.project())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_that_ended_is_waited_for_and_costs_no_attempt() -> anyhow::Result<()> {
+    let Some(stand) = Stand::with(&[("BLOCK_BYTES", "1048576"), ("CODEC", "none")]).await? else { return Ok(()) };
+    let sandbox = stand.sandbox("ended", "workspace")?;
+    let secret = stand.secret_file("ended", &stand.azurite.container_sas(CONTAINER, "rl", Span(-60, SHORT))?)?;
+    let endpoint = sandbox.told("/project/endpoint");
+    let upstream = endpoint.trim_start_matches("http://").split('/').next().unwrap_or_default().parse()?;
+    let link = SlowLink::start(upstream, 4e6).await?;
+    let mut request = request(&sandbox, "ended", sas(&secret));
+    request["data_source"]["max_compute"]["tunnel_endpoint"] = json!(link.url);
+    let source = Box::pin(stand.suite.source(&request)).await?;
+    stand.suite.scanned(&stand.suite.begin_scan(&source).await?).await?;
+    // A single failure of a task would end it.
+    let job = stand.suite.begin_job(&source, JobSpec { max_attempts: 1, ..everything() }).await?;
+    let waits = |job: &mms_proto::scheduler::v1::Job| {
+        anyhow::ensure!(!matches!(job.state(), JobState::Failed | JobState::Done), "it did not wait: {job:?}");
+        let reason = job.waiting_for.as_ref().map(|waiting| waiting.reason());
+        Ok(job.state() == JobState::Running && reason == Some(ErrorReason::CredentialExpired))
+    };
+    stand.suite.once(&job, waits).await?;
+    let next = stand.azurite.container_sas(CONTAINER, "rl", Span::HOUR)?;
+    replace(&stand.folder.path().join("secrets/ended"), &next)?;
+    let mended = tokio::time::Instant::now();
+    stand.suite.once(&job, |job| Ok(job.waiting_for.is_none() || job.state() == JobState::Done)).await?;
+    assert!(mended.elapsed() < Duration::from_secs(60), "it goes on within a minute, not {:?}", mended.elapsed());
+    stand.suite.done(&job).await?;
+    stand.moved.compare(&sandbox.project())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_workspace_does_not_vend_is_told_by_check_and_plan() -> anyhow::Result<()> {
+    let Some(stand) = Stand::start().await? else { return Ok(()) };
+    let schemas: Vec<String> = std::fs::read_dir(stand.folder.path().join("workspace"))?
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<anyhow::Result<_>>()?;
+    let denied: Vec<&str> = schemas.iter().flat_map(|schema| ["--vend-not", schema]).collect();
+    let cases = [
+        (
+            "no-use",
+            stand.vending("no-use", 3600, &denied)?,
+            ErrorReason::ExternalUseDenied,
+            "GRANT EXTERNAL USE SCHEMA",
+        ),
+        ("off", stand.sandbox("off", "workspace")?, ErrorReason::ExternalAccessOff, "turn on external data access"),
+    ];
+    for (id, sandbox, reason, remedy) in cases {
+        let source = stand.source_unchecked(&request(&sandbox, id, json!({ "vended": {} }))).await?;
+        let wrong = stand.check(&source).await?;
+        let step = wrong.get("CHECK_STEP_ID_STORAGE_READABLE").with_context(|| format!("{id}: {wrong:?}"))?;
+        assert!(wrong.len() == 1 && step.remedy.contains(remedy), "{id}: {wrong:?}");
+        stand.suite.scanned(&stand.suite.begin_scan(&source).await?).await?;
+        let job = stand.suite.begin_job(&source, JobSpec { max_attempts: 2, ..everything() }).await?;
+        let ended = stand.suite.once(&job, |job| Ok(job.state() != JobState::Planning)).await.context(id)?;
+        assert_eq!(ended.state(), JobState::Failed, "{id}: {ended:?}");
+        for table in stand.suite.job_tables(&job).await? {
+            let told = table.reason.as_ref().with_context(|| format!("{id}: {table:?}"))?;
+            assert!(told.reason() == reason && told.message.contains(remedy), "{id}: {told:?}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vended_signature_that_ends_while_rows_are_read_is_renewed() -> anyhow::Result<()> {
+    let Some(stand) = Stand::with(&[("BLOCK_BYTES", "1048576"), ("CODEC", "none")]).await? else { return Ok(()) };
+    let life = 5;
+    let sandbox = stand.vending("renewed", life, &[])?;
+    let endpoint = sandbox.told("/project/endpoint");
+    let upstream = endpoint.trim_start_matches("http://").split('/').next().unwrap_or_default().parse()?;
+    let link = SlowLink::start(upstream, 4e6).await?;
+    let mut request = request(&sandbox, "renewed", json!({ "vended": {} }));
+    request["data_source"]["max_compute"]["tunnel_endpoint"] = json!(link.url);
+    let source = Box::pin(stand.suite.source(&request)).await?;
+    stand.suite.scanned(&stand.suite.begin_scan(&source).await?).await?;
+    let job = stand.suite.begin_job(&source, JobSpec { max_attempts: 5, ..everything() }).await?;
+    let ended = stand.suite.done(&job).await?;
+    let mut renewed = 0;
+    for task in stand.suite.tasks(&ended.name).await? {
+        let logs = stand.suite.task_logs(&task.name).await?;
+        assert!(!logs.iter().any(|line| line.message.contains("expired")), "no attempt was lost: {logs:?}");
+        renewed +=
+            logs.iter().filter(|line| line.message.contains("the credential of the storage was renewed")).count();
+    }
+    anyhow::ensure!(renewed > 0, "no table was read for longer than {life} s");
     stand.moved.compare(&sandbox.project())
 }

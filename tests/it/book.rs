@@ -26,7 +26,14 @@ fn every_page_is_in_the_summary_and_every_link_leads_somewhere() -> anyhow::Resu
     let mut listed: BTreeSet<String> = links(&summary).into_iter().map(str::to_owned).collect();
     listed.insert("SUMMARY.md".to_owned());
     assert_eq!(listed, pages(&docs)?);
-    let others = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "deploy/README.md", "tests/README.md", "tests/interop/README.md"];
+    let others = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "deploy/README.md",
+        "tests/README.md",
+        "tests/interop/README.md",
+    ];
     for page in listed.iter().map(|name| format!("docs/{name}")).chain(others.map(str::to_owned)) {
         let file = root().join(&page);
         let text = std::fs::read_to_string(&file).with_context(|| page.clone())?;
@@ -50,8 +57,11 @@ fn the_states_that_concepts_names_are_those_of_the_contracts() -> anyhow::Result
         let named: Vec<&str> = row.trim_end_matches(" |").split(", ").collect();
         let states = mms_proto::descriptor::pool().get_enum_by_name(full).context(full)?;
         let all: Vec<String> = states.values().skip(1).map(|value| value.name().to_owned()).collect();
-        assert!(all.len() == named.len() && all.iter().zip(&named).all(|(value, name)| value.ends_with(&format!("STATE_{name}"))),
-            "{what}: {named:?} and {all:?}");
+        assert!(
+            all.len() == named.len()
+                && all.iter().zip(&named).all(|(value, name)| value.ends_with(&format!("STATE_{name}"))),
+            "{what}: {named:?} and {all:?}"
+        );
     }
     Ok(())
 }

@@ -1,10 +1,10 @@
-//! Databricks' own SDK lists a sandbox workspace whose pages are so small that every list takes several.
+//! Databricks' own SDK logs in with a token and as an OAuth client, and lists a sandbox workspace whose pages are so small that every list takes several.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 
 use anyhow::Context;
-use mms_sandbox::workspace::{Workspace, WorkspaceConfig};
+use mms_sandbox::workspace::{Client, Workspace, WorkspaceConfig};
 use mms_tests::{peers, tables};
 use serde_json::{Value, json};
 
@@ -98,12 +98,19 @@ async fn the_sdk_lists_catalogs_schemas_and_tables() -> anyhow::Result<()> {
         delta_root: written.delta_root.clone(),
         catalog: "main".to_owned(),
         token: "dapi-test".to_owned().into(),
+        client: Some(Client {
+            id: "mover".to_owned(),
+            secret: "dose-test".to_owned().into(),
+            token_life: std::time::Duration::from_secs(3600),
+        }),
+        vending: None,
         bind: ([127, 0, 0, 1], 0).into(),
         page_size: 2,
     })
     .await?;
     let expected = json!({ "samples": expected(), "first": {}, "second": {}, "third": {} });
-    let arguments = [workspace.url(), "dapi-test".to_owned(), "main".to_owned()];
+    let arguments =
+        [workspace.url(), "dapi-test".to_owned(), "main".to_owned(), "mover".to_owned(), "dose-test".to_owned()];
     let output = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
         let mut child = Command::new(python)
             .arg(peers::script("databricks_sdk.py"))
@@ -117,7 +124,7 @@ async fn the_sdk_lists_catalogs_schemas_and_tables() -> anyhow::Result<()> {
     })
     .await??;
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("ok 4 schemas, 10 tables"), "{text}");
+    assert!(output.status.success() && text.contains("ok 4 schemas, 10 tables, and as mover"), "{text}");
     workspace.shutdown().await;
     Ok(())
 }

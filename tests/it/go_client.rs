@@ -35,11 +35,8 @@ async fn go_walks_the_line() -> anyhow::Result<()> {
     let compose = Compose::up(folder.path()).await?;
     let request = folder.path().join("source.json");
     std::fs::write(&request, sandbox.data_source("lake").to_string())?;
-    let output = peers::run(
-        Command::new(program)
-            .args(compose.client_arguments())
-            .stdin(std::fs::File::open(request)?),
-    )?;
+    let output =
+        peers::run(Command::new(program).args(compose.client_arguments()).stdin(std::fs::File::open(request)?))?;
     let text = String::from_utf8(output.stdout)?;
     for line in [
         "refused InvalidArgument",

@@ -21,6 +21,11 @@ const PROVOKED: &[(&str, &str, &[&str])] = &[
         &["ERROR_REASON_STORAGE_DENIED", "ERROR_REASON_CREDENTIAL_EXPIRED"],
     ),
     (
+        "tests/it/azurite.rs",
+        "what_the_workspace_does_not_vend_is_told_by_check_and_plan",
+        &["ERROR_REASON_EXTERNAL_USE_DENIED", "ERROR_REASON_EXTERNAL_ACCESS_OFF"],
+    ),
+    (
         "crates/mapping/tests/it/plan.rs",
         "keys_and_kinds",
         &[

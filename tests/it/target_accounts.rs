@@ -115,7 +115,10 @@ async fn a_temporary_key_that_ends_is_renewed_from_its_reference() -> anyhow::Re
         } })
     };
     let step = stand.reached(&key("the-token-of-yesterday")).await?;
-    anyhow::ensure!(step.state() == registry::CheckState::Failed && step.message.contains("security token"), "{step:?}");
+    anyhow::ensure!(
+        step.state() == registry::CheckState::Failed && step.message.contains("security token"),
+        "{step:?}"
+    );
     stand.moved_through_a_rotation(&key(&stand.token_file())).await
 }
 

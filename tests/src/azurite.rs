@@ -101,6 +101,12 @@ impl Azurite {
         })
     }
 
+    /// The account's key, as somebody has it who signs for others.
+    #[must_use]
+    pub fn key(&self) -> String {
+        STANDARD.encode(&self.key)
+    }
+
     fn sign(&self, fields: &[&str]) -> anyhow::Result<String> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.key)?;
         mac.update(fields.join("\n").as_bytes());

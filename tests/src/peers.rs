@@ -40,7 +40,7 @@ pub fn go() -> Option<PathBuf> {
     find("go", "go/bin/protoc-gen-go").map(|_| root().join(".peers/go"))
 }
 
-/// A Java program of the interop folder, run from its source beside the official MaxCompute SDK.
+/// A Java program of the interop folder, run from its source beside the clients that it is about.
 pub fn java(source: &str) -> Option<Command> {
     let libraries = find("java", "java")?;
     let mut command = Command::new("java");

@@ -15,6 +15,8 @@ pub struct Sandbox {
     project_dir: PathBuf,
     /// Folder of the Delta tables; none where only the project matters.
     delta_root: Option<PathBuf>,
+    /// What else it was told to do.
+    options: Vec<String>,
     told: Value,
 }
 
@@ -35,12 +37,13 @@ impl Sandbox {
         Self::start_with(folder, delta_root, &[])
     }
 
-    /// The same with further flags, which a restart forgets.
+    /// The same with options of the command.
     ///
     /// # Errors
     /// It does not start.
-    pub fn start_with(folder: &Path, delta_root: &Path, flags: &[&str]) -> anyhow::Result<Self> {
-        Self::start_at(&folder.join("project"), Some(delta_root), [0, 0], flags)
+    pub fn start_with(folder: &Path, delta_root: &Path, options: &[&str]) -> anyhow::Result<Self> {
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        Self::start_at(&folder.join("project"), Some(delta_root), [0, 0], options)
     }
 
     /// Serves a project that is there, by nothing but its folder.
@@ -48,30 +51,36 @@ impl Sandbox {
     /// # Errors
     /// It does not start.
     pub fn serve(project_dir: &Path) -> anyhow::Result<Self> {
-        Self::start_at(project_dir, None, [0, 0], &[])
+        Self::start_at(project_dir, None, [0, 0], Vec::new())
     }
 
     fn start_at(
         project_dir: &Path,
         delta_root: Option<&Path>,
         ports: [u16; 2],
-        flags: &[&str],
+        options: Vec<String>,
     ) -> anyhow::Result<Self> {
         let log = project_dir.with_extension("sandbox.log");
         let log = std::fs::File::options().create(true).append(true).open(log)?;
         let mut command = Command::new(program("mms")?);
-        command.args(["sandbox", "--json", "--project-dir"]).arg(project_dir).args(flags);
+        command.args(["sandbox", "--json", "--project-dir"]).arg(project_dir);
         if let Some(root) = delta_root {
             command.arg("--delta-root").arg(root);
         }
         let [workspace, project] = ports.map(|port| port.to_string());
         command.args(["--workspace-port", &workspace, "--project-port", &project]);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
+        let mut child = command.args(&options).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
         let stdout = child.stdout.take().context("stdout is piped")?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
         let told = serde_json::from_str(&line).with_context(|| format!("the sandbox said {line:?}"))?;
-        Ok(Self { child, project_dir: project_dir.to_owned(), delta_root: delta_root.map(Path::to_owned), told })
+        Ok(Self {
+            child,
+            project_dir: project_dir.to_owned(),
+            delta_root: delta_root.map(Path::to_owned),
+            options,
+            told,
+        })
     }
 
     /// Something it told, by JSON pointer.
@@ -104,7 +113,7 @@ impl Sandbox {
             Ok(host.rsplit(':').next().context("a port")?.parse()?)
         };
         let ports = [port(self.told("/workspace/url"))?, port(self.told("/project/endpoint"))?];
-        let fresh = Self::start_at(&self.project_dir, self.delta_root.as_deref(), ports, &[])?;
+        let fresh = Self::start_at(&self.project_dir, self.delta_root.as_deref(), ports, self.options.clone())?;
         anyhow::ensure!(fresh.told == self.told, "a restarted sandbox tells something else");
         *self = fresh;
         Ok(())

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::unity::UNITY;
 use crate::workspace::path;
-use crate::{DatabricksError, RefusalKind, TableId, Workspace};
+use crate::{DatabricksError, Fault, RefusalKind, TableId, Workspace};
 
 /// Read access to the files of one table.
 #[derive(Debug, Clone)]
@@ -28,6 +28,46 @@ pub enum StorageSecret {
     AzureSas(SecretString),
     /// A bearer token of Entra ID.
     AzureBearer(SecretString),
+}
+
+/// Why nothing is vended, where the workspace's answer tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NotVended {
+    /// Who asks lacks EXTERNAL USE SCHEMA on the table's schema.
+    NoExternalUse,
+    /// The metastore lets nobody from outside read data.
+    ExternalAccessOff,
+}
+
+impl NotVended {
+    /// What to do, and who can.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::NoExternalUse => {
+                "have the catalog's owner GRANT EXTERNAL USE SCHEMA on the schema to who the data source comes as; no other right includes it"
+            }
+            Self::ExternalAccessOff => {
+                "have a metastore administrator turn on external data access in the metastore's details; or read this place with azure_sas or azure_service_principal"
+            }
+        }
+    }
+
+    /// What a refusal says by itself.
+    fn read(fault: &Fault) -> Option<Self> {
+        let message = fault.message.to_ascii_lowercase();
+        if fault.reason.as_deref() == Some("EXTERNAL_ACCESS_DISABLED_ON_METASTORE")
+            || message.contains("external data access") && message.contains("disabled")
+        {
+            return Some(Self::ExternalAccessOff);
+        }
+        message.contains("external use schema").then_some(Self::NoExternalUse)
+    }
+}
+
+#[derive(Deserialize)]
+struct Metastore {
+    #[serde(default)]
+    external_access_enabled: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -54,8 +94,17 @@ impl Workspace {
         let body = json!({ "table_id": table.as_str(), "operation": "READ" });
         let current = path(UNITY, &["temporary-table-credentials"]);
         let older = path("/api/2.0/unity-catalog", &["temporary-table-credentials"]);
-        let answer: Value = match self.post(&current, &body).await {
-            Err(error) if error.refusal() == Some(RefusalKind::NoSuchEndpoint) => self.post(&older, &body).await?,
+        let answer: Result<Value, _> = match self.post(&current, &body).await {
+            Err(error) if error.refusal() == Some(RefusalKind::NoSuchEndpoint) => self.post(&older, &body).await,
+            other => other,
+        };
+        let answer = match answer {
+            Err(DatabricksError::Refused { call, fault }) if fault.kind() == RefusalKind::PermissionDenied => {
+                return Err(match self.why_not(&fault).await {
+                    Some(why) => DatabricksError::NotVended { why, fault },
+                    None => DatabricksError::Refused { call, fault },
+                });
+            }
             other => other?,
         };
         // The parser's words are left out: they may quote the secret.
@@ -73,5 +122,14 @@ impl Workspace {
             }
         };
         Ok(TableCredentials { url: answer.url, expires_at, secret })
+    }
+
+    /// Where the words of a refusal do not tell, the metastore does: they were others before, and may be again.
+    async fn why_not(&self, fault: &Fault) -> Option<NotVended> {
+        if let Some(why) = NotVended::read(fault) {
+            return Some(why);
+        }
+        let metastore: Metastore = self.get(&path(UNITY, &["metastore_summary"]), &[]).await.ok()?;
+        (metastore.external_access_enabled == Some(false)).then_some(NotVended::ExternalAccessOff)
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use mms_http::HttpError;
 use mms_http::retry::{Classify, RetryClass};
 
+use crate::NotVended;
 use crate::fault::Fault;
 
 /// A call to a workspace that failed.
@@ -40,6 +41,22 @@ pub enum DatabricksError {
     Refused {
         /// The call, as `METHOD path`.
         call: String,
+        /// What it answered.
+        fault: Box<Fault>,
+    },
+    /// The token endpoint of the workspace did not take the OAuth client's id or secret.
+    #[error("the workspace gave no token to OAuth client {client}: {}{}: {}", fault.status, code_text(fault), fault.message)]
+    Login {
+        /// The client's id.
+        client: String,
+        /// What the endpoint answered.
+        fault: Box<Fault>,
+    },
+    /// The workspace vends no credential for a table.
+    #[error("the workspace vends no credential for this table ({}): {}; {}", fault.status, fault.message, why.remedy())]
+    NotVended {
+        /// Why.
+        why: NotVended,
         /// What it answered.
         fault: Box<Fault>,
     },
@@ -99,6 +116,8 @@ impl DatabricksError {
     pub fn refusal(&self) -> Option<RefusalKind> {
         match self {
             Self::Refused { fault, .. } => Some(fault.kind()),
+            Self::Login { .. } => Some(RefusalKind::Unauthenticated),
+            Self::NotVended { .. } => Some(RefusalKind::PermissionDenied),
             _ => None,
         }
     }
@@ -106,7 +125,7 @@ impl DatabricksError {
     /// Whether it says nothing of the object asked for: no other call to this workspace would fare better now.
     pub fn is_of_workspace(&self) -> bool {
         match self {
-            Self::WorkspaceUrl { .. } | Self::NotAnApi { .. } => true,
+            Self::WorkspaceUrl { .. } | Self::NotAnApi { .. } | Self::Login { .. } => true,
             Self::Http { source, .. } => matches!(
                 source,
                 HttpError::Config { .. }
@@ -118,7 +137,7 @@ impl DatabricksError {
                     | HttpError::Timeout { sent: false, .. }
             ),
             Self::Refused { fault, .. } => fault.kind() == RefusalKind::Unauthenticated,
-            Self::Name { .. } | Self::Answer { .. } | Self::Endless { .. } => false,
+            Self::Name { .. } | Self::NotVended { .. } | Self::Answer { .. } | Self::Endless { .. } => false,
         }
     }
 
@@ -156,6 +175,8 @@ impl Classify for DatabricksError {
             },
             Self::WorkspaceUrl { .. }
             | Self::Name { .. }
+            | Self::Login { .. }
+            | Self::NotVended { .. }
             | Self::NotAnApi { .. }
             | Self::Answer { .. }
             | Self::Endless { .. } => RetryClass::Permanent,

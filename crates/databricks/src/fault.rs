@@ -38,6 +38,8 @@ pub enum FaultShape {
     Json,
     /// `{"error": "…"}` of API 1.2.
     Api12,
+    /// `{"error": …, "error_description": …}` of OAuth's token endpoint.
+    OAuth,
     /// `{"detail": …, "status": …, "scimType": …}`.
     Scim,
     /// `CODE: message`, or other plain text.
@@ -124,6 +126,11 @@ impl Fault {
             self.shape = FaultShape::Json;
             self.code = code("error_code");
             self.message = code("message").unwrap_or_default();
+        } else if let (Some(error), Some(description)) = (code("error"), code("error_description")) {
+            self.shape = FaultShape::OAuth;
+            self.code = Some(error);
+            self.message = description;
+            self.request_id = code("error_id");
         } else if let Some(error) = code("error") {
             self.shape = FaultShape::Api12;
             self.message = error;

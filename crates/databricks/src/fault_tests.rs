@@ -46,6 +46,14 @@ fn the_other_five_shapes() {
 }
 
 #[test]
+fn a_token_endpoint_names_its_error() {
+    let fault =
+        parse(401, r#"{"error":"invalid_client","error_id":"e-1","error_description":"Client authentication failed"}"#);
+    assert_eq!((fault.shape, fault.code.as_deref()), (FaultShape::OAuth, Some("invalid_client")));
+    assert_eq!((fault.message.as_str(), fault.request_id.as_deref()), ("Client authentication failed", Some("e-1")));
+}
+
+#[test]
 fn a_wrong_token_is_told_from_a_missing_right() {
     assert_eq!(
         parse(403, r#"{"error_code":403,"message":"Invalid access token."}"#).kind(),

@@ -1,23 +1,28 @@
 //! Client of a Databricks workspace: Unity Catalog metadata, clusters and vended storage credentials, by REST with a personal
-//! access token.
+//! access token or as an OAuth client.
 //!
 //! What it must never do: decide what is migrated or how (that is the catalog's and the mapping's part), build its own HTTP
 //! client (it is handed one), or read table data. Every list is read page by page with a bound; one unreadable object never
 //! spoils its page.
 
 mod cluster;
+mod credential;
 mod credentials;
 mod error;
 mod fault;
+mod gate;
 mod model;
+mod oauth;
 mod page;
+mod principal;
 mod privilege;
 mod unity;
 mod workspace;
 mod workspace_url;
 
 pub use cluster::{ClusterInfo, ClusterState};
-pub use credentials::{StorageSecret, TableCredentials};
+pub use credential::Credential;
+pub use credentials::{NotVended, StorageSecret, TableCredentials};
 pub use error::{DatabricksError, RefusalKind};
 pub use fault::{Fault, FaultShape};
 pub use model::{CatalogInfo, ColumnInfo, PrimaryKey, SchemaInfo, TableConstraint, TableId, TableInfo, TableKind};

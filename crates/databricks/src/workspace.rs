@@ -1,18 +1,19 @@
 //! Owns [`Workspace`]: one exchange with a workspace, with its retries. The calls themselves lie in their own modules.
 
 use std::fmt;
+use std::sync::Arc;
 
 use mms_http::retry::{self, RetryPolicy};
-use mms_http::{HttpClient, HttpError, Method, Response};
+use mms_http::{HttpClient, HttpError, Method, Request, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::time::Duration;
 
 use crate::fault::page_text;
-use crate::{DatabricksError, Fault, WorkspaceUrl};
+use crate::principal::Principal;
+use crate::{Credential, DatabricksError, Fault, RefusalKind, WorkspaceUrl};
 
 /// Most bytes of an answer that are read.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
@@ -23,18 +24,19 @@ const EXCHANGE_LIMIT: Duration = Duration::from_secs(300);
 
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// A workspace, reached with a personal access token. Clones share everything.
+/// A workspace, reached as one principal. Clones share everything; all of a process that come with the same credential share its
+/// token and how many requests are under way.
 #[derive(Clone)]
 pub struct Workspace {
     http: HttpClient,
     url: WorkspaceUrl,
-    token: SecretString,
+    principal: Arc<Principal>,
     policy: RetryPolicy,
 }
 
 impl Workspace {
-    /// A workspace at `url`, reached through `http` with `token`.
-    pub fn new(http: HttpClient, url: WorkspaceUrl, token: SecretString) -> Self {
+    /// A workspace at `url`, reached through `http` with `credential`.
+    pub fn new(http: HttpClient, url: WorkspaceUrl, credential: impl Into<Credential>) -> Self {
         let policy = RetryPolicy {
             first_delay: Duration::from_secs(1),
             max_delay: Duration::from_secs(10),
@@ -42,7 +44,8 @@ impl Workspace {
             max_attempts: None,
             total: Duration::from_secs(300),
         };
-        Self { http: http.to_end("workspace"), url, token, policy }
+        let principal = Principal::of(&url, credential.into());
+        Self { http: http.to_end("workspace"), url, principal, policy }
     }
 
     /// The same workspace with another retry policy. The default is that of the vendor's SDKs: 1 to 10 s apart, for 5 minutes.
@@ -55,6 +58,20 @@ impl Workspace {
     /// Where it is.
     pub fn url(&self) -> &WorkspaceUrl {
         &self.url
+    }
+
+    /// The id of the OAuth client that it is reached as; none with a personal access token.
+    pub fn client_id(&self) -> Option<&str> {
+        self.principal.client_id()
+    }
+
+    /// Has the OAuth client's secret tried, whatever token there is: a token outlives the secret that it was given for. Nothing
+    /// is sent with a personal access token.
+    pub async fn log_in(&self) -> Result<(), DatabricksError> {
+        if self.client_id().is_none() {
+            return Ok(());
+        }
+        retry::run(&self.policy, self.http.retry_budget(), None, |_| self.principal.log_in(&self.http)).await
     }
 
     /// Who the token belongs to. The cheapest proof that host and token are right.
@@ -104,30 +121,57 @@ impl Workspace {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let mut request = self.http.request(method, url).bearer(&self.token).timeout(EXCHANGE_LIMIT);
-        request = request.header("accept", "application/json");
-        if let Some(id) = self.url.id_to_send() {
-            request = request.header("x-databricks-workspace-id", &id.to_string());
-        }
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let http = |source: HttpError| DatabricksError::Http { call: call.to_owned(), source };
-        let response = request.send().await.map_err(http)?;
-        if response.status().is_success() {
-            let is_page = response.header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
-            let bytes = response.bytes(BODY_LIMIT).await.map_err(http)?;
-            if is_page || bytes.first() == Some(&b'<') {
-                let what = page_text(&String::from_utf8_lossy(&bytes)).unwrap_or_else(|| "no title".to_owned());
-                return Err(DatabricksError::NotAnApi {
-                    call: call.to_owned(),
-                    what: what.chars().take(200).collect(),
-                });
+        let mut spent = None;
+        loop {
+            let bearer = self.principal.bearer(&self.http, spent).await?;
+            let mut request = self.http.request(method.clone(), url.clone());
+            request = request.bearer(&bearer.secret).timeout(EXCHANGE_LIMIT).header("accept", "application/json");
+            if let Some(id) = self.url.id_to_send() {
+                request = request.header("x-databricks-workspace-id", &id.to_string());
             }
-            return Ok(bytes.to_vec());
+            if let Some(body) = body {
+                request = request.json(body);
+            }
+            let answer = self.sent(call, request).await;
+            // A token that was taken back before its end: once more with another.
+            match (&answer, bearer.seen) {
+                (Err(error), Some(seen))
+                    if spent.is_none() && error.refusal() == Some(RefusalKind::Unauthenticated) =>
+                {
+                    spent = Some(seen);
+                }
+                _ => return answer,
+            }
         }
-        Err(refused(call, response).await)
     }
+
+    async fn sent(&self, call: &str, request: Request) -> Result<Vec<u8>, DatabricksError> {
+        let place = self.principal.gate.enter().await;
+        let response = request.send().await;
+        let response = response.map_err(|source| DatabricksError::Http { call: call.to_owned(), source })?;
+        let answer = answered(call, response).await;
+        match &answer {
+            Err(error) if error.refusal() == Some(RefusalKind::Throttled) => place.throttled(),
+            Err(DatabricksError::Http { .. }) => {}
+            _ => place.answered(),
+        }
+        answer
+    }
+}
+
+/// The body of an answer, or the refusal that it is.
+pub(crate) async fn answered(call: &str, response: Response) -> Result<Vec<u8>, DatabricksError> {
+    if !response.status().is_success() {
+        return Err(refused(call, response).await);
+    }
+    let http = |source: HttpError| DatabricksError::Http { call: call.to_owned(), source };
+    let is_page = response.header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
+    let bytes = response.bytes(BODY_LIMIT).await.map_err(http)?;
+    if is_page || bytes.first() == Some(&b'<') {
+        let what = page_text(&String::from_utf8_lossy(&bytes)).unwrap_or_else(|| "no title".to_owned());
+        return Err(DatabricksError::NotAnApi { call: call.to_owned(), what: what.chars().take(200).collect() });
+    }
+    Ok(bytes.to_vec())
 }
 
 async fn refused(call: &str, mut response: Response) -> DatabricksError {

@@ -10,6 +10,7 @@ mod project;
 mod sessions;
 mod storage;
 mod traffic;
+mod vending;
 mod workspace;
 
 pub use network::{connection, denied_hosts_fault, guard_addresses, host_override, is_denied_for_good};
@@ -17,6 +18,7 @@ pub use project::project;
 pub use sessions::{Sessions, Terms};
 pub use storage::{Storage, Storages, location_prefix, storage};
 pub use traffic::follow_traffic;
+pub use vending::{Vended, Vending};
 pub use workspace::workspace;
 
 /// Why there can be no client of an end.

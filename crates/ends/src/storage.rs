@@ -81,7 +81,7 @@ pub fn storage(config: &pb::DatabricksSource) -> Result<Storages, EndError> {
     all.map(|all| Storages(all.into_iter().flatten().collect()))
 }
 
-fn of(access: &Access) -> Storage {
+pub(crate) fn of(access: &Access) -> Storage {
     let secret = |text: &String| SecretString::from(text.as_str());
     match access {
         Access::AzureSas(sas) => {

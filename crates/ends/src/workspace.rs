@@ -1,6 +1,6 @@
 //! The workspace.
 
-use mms_databricks::{Workspace, WorkspaceUrl};
+use mms_databricks::{Credential, Workspace, WorkspaceUrl};
 use mms_http::HttpClient;
 use mms_http::redact::remember;
 use mms_proto::registry::v1 as pb;
@@ -16,11 +16,20 @@ use crate::EndError;
 pub fn workspace(config: &pb::DatabricksSource, http: &HttpClient) -> Result<Workspace, EndError> {
     let url: Result<WorkspaceUrl, _> = config.workspace_url.parse();
     let url = url.map_err(|error| EndError::of("databricks.workspace_url")(format!("{error}")))?;
-    match &config.workspace_auth {
+    let credential = match &config.workspace_auth {
         Some(WorkspaceAuth::AccessToken(token)) => {
             remember(&token.token);
-            Ok(Workspace::new(http.clone(), url, SecretString::from(token.token.as_str())))
+            Credential::Token(SecretString::from(token.token.as_str()))
         }
-        _ => Err(EndError::of("databricks.workspace_auth")("this version knows access_token only".to_owned())),
-    }
+        Some(WorkspaceAuth::ClientCredentials(client)) => {
+            remember(&client.client_secret);
+            let secret = SecretString::from(client.client_secret.as_str());
+            Credential::Client { id: client.client_id.clone(), secret }
+        }
+        None => {
+            let nothing = "there is none: set one of access_token, client_credentials";
+            return Err(EndError::of("databricks.workspace_auth")(nothing.to_owned()));
+        }
+    };
+    Ok(Workspace::new(http.clone(), url, credential))
 }

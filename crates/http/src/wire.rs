@@ -4,10 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, TryStreamExt};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Body, StatusCode};
+use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use url::Url;
@@ -60,6 +63,20 @@ impl Request {
                 self.inner.headers_mut().insert(AUTHORIZATION, value);
             }
             Err(_) => self.fault = Some("the token has a character that headers cannot carry".to_owned()),
+        }
+        self
+    }
+
+    /// Sets `Authorization: Basic …`.
+    pub fn basic(mut self, user: &str, password: &SecretString) -> Self {
+        let pair = Zeroizing::new(format!("{user}:{}", password.expose_secret()));
+        let text = Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())));
+        match HeaderValue::from_str(&text) {
+            Ok(mut value) => {
+                value.set_sensitive(true);
+                self.inner.headers_mut().insert(AUTHORIZATION, value);
+            }
+            Err(_) => self.fault = Some("user and password cannot be carried by a header".to_owned()),
         }
         self
     }

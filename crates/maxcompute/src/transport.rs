@@ -92,7 +92,13 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    pub fn new(http: HttpClient, endpoint: Url, accounts: Accounts, region: Option<String>, retry: RetryPolicy) -> Self {
+    pub fn new(
+        http: HttpClient,
+        endpoint: Url,
+        accounts: Accounts,
+        region: Option<String>,
+        retry: RetryPolicy,
+    ) -> Self {
         let (v2_only, clock_offset) = (AtomicBool::new(false), AtomicI64::new(0));
         Self { http, endpoint, accounts, region, retry, v2_only, clock_offset }
     }

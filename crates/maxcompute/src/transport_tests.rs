@@ -67,7 +67,8 @@ fn no_field_of_an_error_repeats_a_secret() {
 #[test]
 fn a_bearer_shows_its_token_and_signs_nothing() {
     let transport = transport("http://host:1/api");
-    let headers = transport.signed_headers(&Call::new(Method::GET, &["projects"]), &Account::bearer("the-token".into()));
+    let headers =
+        transport.signed_headers(&Call::new(Method::GET, &["projects"]), &Account::bearer("the-token".into()));
     let value = |name: &str| headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
     assert_eq!(value("x-odps-bearer-token"), Some("the-token"));
     assert_eq!(value("Authorization"), None);

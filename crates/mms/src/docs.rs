@@ -41,7 +41,8 @@ impl Docs {
         let wanted: Vec<&Reason<'_>> = match &self.reason {
             None => all.iter().collect(),
             Some(asked) => {
-                let found: Vec<_> = all.iter().filter(|reason| reason.name.eq_ignore_ascii_case(asked.trim())).collect();
+                let found: Vec<_> =
+                    all.iter().filter(|reason| reason.name.eq_ignore_ascii_case(asked.trim())).collect();
                 if found.is_empty() {
                     let known: Vec<String> = all.iter().map(|reason| reason.name.to_owned()).collect();
                     let meant = nearest(asked, &known).map(|meant| format!("; did you mean {meant}?"));
@@ -60,11 +61,14 @@ impl Docs {
                 output::text(&format!("{} ({})\n\n{}", reason.name, reason.place, reason.meaning));
             }
         } else {
-            output::table(["reason", "given", "meaning"], wanted.iter().map(|reason| {
-                // The first sentence; what to do is shown of one.
-                let first = reason.meaning.split_inclusive(". ").next().unwrap_or_default();
-                [reason.name.to_owned(), reason.place.to_owned(), first.trim_end().to_owned()]
-            }));
+            output::table(
+                ["reason", "given", "meaning"],
+                wanted.iter().map(|reason| {
+                    // The first sentence; what to do is shown of one.
+                    let first = reason.meaning.split_inclusive(". ").next().unwrap_or_default();
+                    [reason.name.to_owned(), reason.place.to_owned(), first.trim_end().to_owned()]
+                }),
+            );
         }
         Ok(true)
     }

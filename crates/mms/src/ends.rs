@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use mms_proto::registry::v1::databricks_source::WorkspaceAuth;
@@ -13,7 +14,7 @@ use mms_proto::registry::v1::{
 };
 use mms_sandbox::project::{Project, ProjectConfig};
 use mms_sandbox::samples::SampleTable;
-use mms_sandbox::workspace::{DEFAULT_PAGE_SIZE, Workspace, WorkspaceConfig};
+use mms_sandbox::workspace::{Client, DEFAULT_PAGE_SIZE, Vending, Workspace, WorkspaceConfig};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,8 @@ use crate::private;
 
 const CATALOG: &str = "main";
 const PROJECT: &str = "mms_sandbox";
+/// How long tokens of the workspace's OAuth client last, as the real one's.
+pub const TOKEN_LIFE: Duration = Duration::from_secs(3600);
 
 /// Throw-away credentials of a sandbox, kept in its folder with mode 0600.
 #[derive(Serialize, Deserialize)]
@@ -34,24 +37,40 @@ pub struct Credentials {
     pub access_key: String,
     /// The workspace's token.
     pub token: String,
+    /// Id of its OAuth client.
+    #[serde(default)]
+    pub client_id: String,
+    /// The client's secret.
+    #[serde(default)]
+    pub client_secret: String,
 }
 
 impl Credentials {
-    /// Those of a folder; made when it has none.
+    /// Those of a folder; what it does not have is made.
     fn of(dir: &Path) -> anyhow::Result<Self> {
         let file = dir.join("credentials.json");
-        private::ensure(&file, || {
-            let fresh = Self {
-                project: PROJECT.into(),
-                access_id: format!("sandbox{}", &private::random()[..16]),
-                access_key: private::random()[..32].into(),
-                token: format!("dapi{}", &private::random()[..32]),
-            };
-            serde_json::json!(fresh).to_string()
-        })?;
+        private::ensure(&file, || serde_json::json!(Self::fresh()).to_string())?;
         let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
         // The parser's own text could repeat a secret.
-        serde_json::from_str(&text).ok().with_context(|| format!("{} is damaged", file.display()))
+        let mut found: Self =
+            serde_json::from_str(&text).ok().with_context(|| format!("{} is damaged", file.display()))?;
+        if found.client_secret.is_empty() {
+            let Self { client_id, client_secret, .. } = Self::fresh();
+            (found.client_id, found.client_secret) = (client_id, client_secret);
+            private::write(&file, &serde_json::json!(found).to_string())?;
+        }
+        Ok(found)
+    }
+
+    fn fresh() -> Self {
+        Self {
+            project: PROJECT.into(),
+            access_id: format!("sandbox{}", &private::random()[..16]),
+            access_key: private::random()[..32].into(),
+            token: format!("dapi{}", &private::random()[..32]),
+            client_id: uuid::Uuid::new_v4().to_string(),
+            client_secret: format!("dose{}", &private::random()[..32]),
+        }
     }
 }
 
@@ -72,13 +91,26 @@ pub struct EndsConfig {
     pub other_projects: Vec<String>,
     /// The one quota of the projects.
     pub quota: Option<String>,
+    /// How long tokens of the OAuth client last.
+    pub token_life: Duration,
+    /// What the workspace vends credentials for.
+    pub vending: Option<Vending>,
 }
 
 impl EndsConfig {
-    /// One project on free ports, for a lasting key and whatever quota.
+    /// One project on free ports, for a lasting key and whatever quota; nothing is vended.
     pub fn new(delta_root: PathBuf, dir: PathBuf) -> Self {
-        let (token_file, other_projects, quota) = (None, Vec::new(), None);
-        Self { delta_root, dir, workspace_port: 0, project_port: 0, token_file, other_projects, quota }
+        Self {
+            delta_root,
+            dir,
+            workspace_port: 0,
+            project_port: 0,
+            token_file: None,
+            other_projects: Vec::new(),
+            quota: None,
+            token_life: TOKEN_LIFE,
+            vending: None,
+        }
     }
 }
 
@@ -99,6 +131,12 @@ impl Ends {
             delta_root: config.delta_root,
             catalog: CATALOG.into(),
             token: SecretString::from(credentials.token.clone()),
+            client: Some(Client {
+                id: credentials.client_id.clone(),
+                secret: SecretString::from(credentials.client_secret.clone()),
+                token_life: config.token_life,
+            }),
+            vending: config.vending,
             bind: at(config.workspace_port),
             page_size: DEFAULT_PAGE_SIZE,
         })

@@ -1,10 +1,12 @@
 //! `mms sandbox`: both far ends until SIGTERM.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 use mms_proto::registry::v1::CreateDataSourceRequest;
+use mms_sandbox::workspace::Vending;
 use mms_server::{CancellationToken, cancel_on_signal};
 use prost_reflect::DynamicMessage;
 
@@ -49,6 +51,22 @@ pub struct Sandbox {
     /// The projects have one quota, which statements and sessions have to name.
     #[arg(long, value_name = "NAME")]
     quota: Option<String>,
+    /// How long tokens of the workspace's OAuth client last.
+    #[arg(long, value_name = "SECONDS", default_value_t = ends::TOKEN_LIFE.as_secs(), value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    token_life: u64,
+    /// A storage account that credentials are vended for, as Unity Catalog does where external access is on: tables whose
+    /// `_object.json` says that they lie in it.
+    #[arg(long, value_name = "NAME", requires = "vend_key_file")]
+    vend_account: Option<String>,
+    /// File with the account's key, in base64.
+    #[arg(long, value_name = "FILE", requires = "vend_account")]
+    vend_key_file: Option<PathBuf>,
+    /// How long a vended credential lasts.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    vend_life: u64,
+    /// A schema on which EXTERNAL USE SCHEMA was not granted; can be given several times.
+    #[arg(long, value_name = "SCHEMA")]
+    vend_not: Vec<String>,
     /// Also write the data source that leads here to a file that only its owner can read.
     #[arg(long, value_name = "FILE")]
     source_file: Option<PathBuf>,
@@ -73,6 +91,15 @@ impl Sandbox {
                 root.canonicalize()?
             }
         };
+        let vending = match (self.vend_account, self.vend_key_file) {
+            (Some(account), Some(file)) => Some(Vending {
+                account,
+                key: std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?.into(),
+                life: Duration::from_secs(self.vend_life),
+                denied_schemas: self.vend_not,
+            }),
+            _ => None,
+        };
         let config = EndsConfig {
             delta_root: delta_root.clone(),
             dir,
@@ -81,6 +108,8 @@ impl Sandbox {
             token_file: self.token_file,
             other_projects: self.other_projects,
             quota: self.quota,
+            token_life: Duration::from_secs(self.token_life),
+            vending,
         };
         let ends = Ends::start(config).await?;
         ends.let_sessions_outlive_tables(self.sessions_outlive_tables);
@@ -91,7 +120,13 @@ impl Sandbox {
         let keys = &ends.credentials;
         if self.json {
             let told = serde_json::json!({
-                "workspace": {"url": ends.workspace_url(), "token": keys.token, "catalog": ends.catalog()},
+                "workspace": {
+                    "url": ends.workspace_url(),
+                    "token": keys.token,
+                    "client_id": keys.client_id,
+                    "client_secret": keys.client_secret,
+                    "catalog": ends.catalog(),
+                },
                 "project": {
                     "endpoint": ends.endpoint(),
                     "name": keys.project,

@@ -108,9 +108,10 @@ impl Project {
                 tracing::debug!(%error, "TCP_NODELAY was refused");
             }
         });
-        let (state, others) = tokio::task::spawn_blocking(move || open_all(&config, address)).await.map_err(|error| {
-            ProjectError::Io { doing: "opening the project".to_owned(), source: std::io::Error::other(error) }
-        })??;
+        let (state, others) =
+            tokio::task::spawn_blocking(move || open_all(&config, address)).await.map_err(|error| {
+                ProjectError::Io { doing: "opening the project".to_owned(), source: std::io::Error::other(error) }
+            })??;
         let (stop, stopped) = oneshot::channel::<()>();
         let shared = Arc::clone(&state);
         let router = Router::new().fallback(move |request: Request<Body>| server::serve(Arc::clone(&shared), request));

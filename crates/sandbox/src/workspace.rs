@@ -1,5 +1,5 @@
 //! A Databricks workspace on loopback: Unity Catalog's REST over a folder of Delta tables `<root>/<schema>/<table>/_delta_log`,
-//! one running cluster, and the bearer token checked. It pages as the real one does: empty pages, opaque tokens, no order.
+//! one running cluster, OAuth's token endpoint, and bearer tokens checked. It pages as the real one does: empty pages, opaque tokens, no order.
 //!
 //! It must never write into the folder, never share wire code with our client, and never let one broken table spoil a list.
 
@@ -10,11 +10,13 @@ mod compute;
 mod delta_log;
 mod folder;
 mod ids;
+mod oauth;
 mod objects;
 mod paging;
 mod rights;
 mod routes;
 mod tables;
+mod vending;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,6 +27,9 @@ use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+pub use oauth::Client;
+pub use vending::Vending;
 
 /// Objects on a page when the caller leaves the size to the workspace.
 pub const DEFAULT_PAGE_SIZE: usize = 50;
@@ -44,6 +49,10 @@ pub struct WorkspaceConfig {
     pub catalog: String,
     /// The personal access token that callers must send.
     pub token: SecretString,
+    /// The OAuth client that may come as well.
+    pub client: Option<Client>,
+    /// What it vends credentials for. None: external access is off.
+    pub vending: Option<Vending>,
     /// Where to listen; port 0 picks a free one.
     pub bind: SocketAddr,
     /// Objects on a page when the caller leaves the size to the workspace; [`DEFAULT_PAGE_SIZE`] is as the real one.
@@ -66,6 +75,9 @@ pub enum WorkspaceError {
     /// The catalog's name is not legal.
     #[error("{0:?} is not a catalog name: it is empty, or has a dot, a slash or a control character")]
     Catalog(String),
+    /// The storage account's key is none.
+    #[error("the key of storage account {0:?} is not base64 of a key")]
+    Key(String),
     /// The address cannot be listened on.
     #[error("listening on {address}: {source}")]
     Listen {
@@ -95,6 +107,9 @@ impl Workspace {
         if catalog.is_empty() || catalog.contains(['.', '/']) || catalog.chars().any(char::is_control) {
             return Err(WorkspaceError::Catalog(catalog));
         }
+        if let Some(vending) = config.vending.as_ref().filter(|vending| !vending.is_usable()) {
+            return Err(WorkspaceError::Key(vending.account.clone()));
+        }
         let folder = folder::Folder::open(&config.delta_root)
             .map_err(|source| WorkspaceError::Folder { dir: config.delta_root.display().to_string(), source })?;
         let listen = |source| WorkspaceError::Listen { address: bind, source };
@@ -103,7 +118,8 @@ impl Workspace {
         let state = Arc::new(objects::State {
             folder,
             catalog: catalog.clone(),
-            token: config.token,
+            known: auth::Known { token: config.token, client: config.client, tokens: oauth::Tokens::default() },
+            vending: config.vending,
             page_size: config.page_size.max(1),
         });
         let router = routes::router(state);

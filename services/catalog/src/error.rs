@@ -51,6 +51,9 @@ pub enum CatalogError {
     /// Another service refused.
     #[error(transparent)]
     Peer(#[from] PeerError),
+    /// The registry vended no credential for a table.
+    #[error("{}", .0.error.message)]
+    Vending(PeerError),
     /// The data source cannot be used as it is configured.
     #[error("{data_source}: {what}")]
     Unusable {
@@ -95,6 +98,7 @@ impl CatalogError {
                     | StoreError::TransactionTooLarge { .. }
             ),
             Self::Workspace(error) => !error.is_of_workspace(),
+            Self::Vending(error) => error.retry_class() == RetryClass::Permanent,
             Self::NotFound(_) | Self::NotYet(_) | Self::Unusable { .. } | Self::Delta(_) | Self::TooLarge { .. } => {
                 true
             }
@@ -106,7 +110,7 @@ impl CatalogError {
 impl Classify for CatalogError {
     fn retry_class(&self) -> RetryClass {
         match self {
-            Self::Peer(error) => error.retry_class(),
+            Self::Peer(error) | Self::Vending(error) => error.retry_class(),
             Self::Workspace(error) => error.retry_class(),
             Self::Target(error) => error.retry_class(),
             Self::Delta(error) if error.is_transient() => RetryClass::Transient,
@@ -144,7 +148,7 @@ impl From<CatalogError> for ApiError {
             E::Doing(resource) => Self::wrong_state(resource, "DOING", text),
             E::NotYet(feature) => Self::not_yet(feature),
             E::Field { field, description } => Self::invalid_field(field, description),
-            E::Peer(peer) => *peer.error,
+            E::Peer(peer) | E::Vending(peer) => *peer.error,
             E::Unusable { .. } => failed(ErrorReason::SourceFailed).with("step", "configuration"),
             // A far end that is away comes back, and whoever plans asks again: it is not the table's fault.
             E::Workspace(_) if passes => Self::unavailable("workspace", text),

@@ -8,9 +8,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mms_databricks::{StorageSecret, TableInfo, Workspace};
+use mms_databricks::{TableInfo, Workspace};
 use mms_delta::{DeltaTable, Snapshot};
-use mms_ends::{Storage, Storages};
+use mms_ends::{Storage, Storages, Vending};
 use mms_http::retry::RetryPolicy;
 use mms_http::{HttpClient, Traffic};
 use mms_maxcompute::Project;
@@ -18,12 +18,14 @@ use mms_maxcompute::metadata::{PartitionInfo, TableInfo as TargetInfo};
 use mms_maxcompute::name::ProjectName;
 use mms_maxcompute::table::TableRef;
 use mms_proto::registry::v1 as pb;
+use mms_server::Client;
 use mms_storage::{StorageCredential, StorageLocation, StorageSettings};
 use parking_lot::Mutex;
 
 pub use sessions::Sources;
 
 use crate::error::{CatalogError, Result};
+use crate::key;
 
 /// How long a far end is asked again while somebody waits for a plan: the scheduler plans again while one is away.
 const PLAN_WAIT: Duration = Duration::from_secs(10);
@@ -45,6 +47,8 @@ pub struct Source {
     pub prompt: Workspace,
     /// How its files are read.
     storage: Storages,
+    /// Where credentials of single tables come from.
+    vending: Vending,
     http: HttpClient,
     project: Result<Project, String>,
     /// By project: whether it has schemas, as it said itself.
@@ -53,8 +57,9 @@ pub struct Source {
 
 impl Source {
     /// Both ends of a session. Nothing is sent yet.
-    pub fn of(id: &str, session: pb::Session, traffic: &Traffic) -> Result<Self> {
-        let unusable = |what: String| CatalogError::Unusable { data_source: crate::key::source_name(id), what };
+    pub fn of(id: &str, session: pb::Session, registry: Client, traffic: &Traffic) -> Result<Self> {
+        let unusable = |what: String| CatalogError::Unusable { data_source: key::source_name(id), what };
+        let vending = Vending::new(registry, &session);
         let source = session.data_source.unwrap_or_default();
         let databricks = source.databricks().cloned().unwrap_or_default();
         let http = mms_ends::connection(session.network_connection.as_ref())
@@ -75,6 +80,7 @@ impl Source {
             prompt: workspace.clone().with_policy(RetryPolicy { total: PLAN_WAIT, ..RetryPolicy::default() }),
             workspace,
             storage: mms_ends::storage(&databricks).map_err(|error| unusable(error.to_string()))?,
+            vending,
             http,
             project,
             schemas: Mutex::default(),
@@ -99,7 +105,7 @@ impl Source {
     }
 
     fn unusable(&self, what: impl fmt::Display) -> CatalogError {
-        CatalogError::Unusable { data_source: crate::key::source_name(&self.id), what: what.to_string() }
+        CatalogError::Unusable { data_source: key::source_name(&self.id), what: what.to_string() }
     }
 
     /// Opens a version of a table, or its newest.
@@ -120,14 +126,9 @@ impl Source {
                 Ok(StorageCredential::None)
             }
             Some(Storage::Vended) => {
-                let id = info.table_id.as_ref();
-                let id = id.ok_or_else(|| self.unusable("the workspace names no id of this table to vend for"))?;
-                match self.workspace.table_credentials(id).await?.secret {
-                    StorageSecret::AzureSas(sas) => Ok(StorageCredential::VendedSas(sas)),
-                    StorageSecret::AzureBearer(_) => {
-                        Err(CatalogError::NotYet("reading with a vended bearer token".to_owned()))
-                    }
-                }
+                let name = key::table_name(&(self.id.clone(), info.schema_name.clone(), info.name.clone()))?;
+                let vended = self.vending.table(&name.to_string()).await.map_err(CatalogError::Vending)?;
+                Ok(vended.credential)
             }
         }
     }

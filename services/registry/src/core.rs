@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::lease::Leases;
 use crate::reference::Guard;
 use crate::vault::KeyRing;
+use crate::vend::Vended;
 
 /// The shared parts; cheap to clone.
 #[derive(Clone)]
@@ -28,6 +29,8 @@ pub struct Core {
     pub denied_hosts: Arc<[String]>,
     /// What checks send to far ends.
     pub traffic: Traffic,
+    /// What was vended a moment ago.
+    pub vended: Vended,
     gates: Turns<String>,
     now_ms: fn() -> i64,
 }
@@ -43,6 +46,7 @@ impl Core {
             allow_local_files: config.allow_local_files,
             denied_hosts: config.denied_hosts.clone().into(),
             traffic: Traffic::default(),
+            vended: Vended::default(),
             gates: Turns::new(1),
             now_ms,
         }
@@ -61,5 +65,6 @@ impl Core {
     /// Forgets the leases of a data source that is gone for good.
     pub fn forget(&self, id: &str) {
         self.leases.forget(id);
+        self.vended.forget(id);
     }
 }

@@ -1,5 +1,8 @@
 //! What can go wrong in this service, and the one place that says how a caller hears of it.
 
+use mms_databricks::{DatabricksError, NotVended};
+use mms_http::redact::redact_text;
+use mms_http::retry::{Classify, RetryClass};
 use mms_proto::registry::v1::CheckStepId;
 use mms_proto::{ApiError, ErrorReason, FieldViolation};
 use mms_server::requests::Reused;
@@ -90,6 +93,12 @@ pub enum RegistryError {
         /// What was found and what to do.
         message: String,
     },
+    /// The workspace did not give what was asked.
+    #[error("{0}")]
+    Workspace(Box<DatabricksError>),
+    /// No credential can be vended for the table.
+    #[error("no credential is vended: {0}")]
+    NotVended(String),
     /// Fields break their rules.
     #[error("{} of the request's fields are not as they must be", .0.len())]
     Invalid(Vec<FieldViolation>),
@@ -157,9 +166,23 @@ impl From<RegistryError> for ApiError {
                 End::Target => ErrorReason::TargetFailed,
             })
             .with("step", step_text(step)),
+            // Its words are partly the workspace's own.
+            E::Workspace(error) => told_of_workspace(&error, redact_text(&text)),
+            E::NotVended(_) => precondition(ErrorReason::SourceFailed).with("step", "vending"),
             E::Invalid(violations) => Self::invalid(violations),
             E::CutOff => Self::unavailable("registry", text),
         }
+    }
+}
+
+fn told_of_workspace(error: &DatabricksError, text: String) -> ApiError {
+    let failed = |reason| ApiError::new(Code::FailedPrecondition, reason, text.clone()).with("step", "vending");
+    match error {
+        passing if passing.retry_class() != RetryClass::Permanent => ApiError::unavailable("workspace", text),
+        missing if missing.is_not_found() => ApiError::not_found("the table at the source"),
+        DatabricksError::NotVended { why: NotVended::NoExternalUse, .. } => failed(ErrorReason::ExternalUseDenied),
+        DatabricksError::NotVended { why: NotVended::ExternalAccessOff, .. } => failed(ErrorReason::ExternalAccessOff),
+        _ => failed(ErrorReason::SourceFailed),
     }
 }
 

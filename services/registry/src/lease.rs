@@ -22,6 +22,8 @@ pub struct Session {
     pub network: u64,
     /// The secrets that were handed out with it.
     pub secrets: Fingerprint,
+    /// Whether its holder reads tables' files.
+    pub reads_files: bool,
     expires: Instant,
 }
 
@@ -63,13 +65,13 @@ impl Leases {
         self.use_term
     }
 
-    /// Opens a session under a fresh random token, with this revision of the network connection and these secrets; false when
-    /// there are too many.
+    /// Opens a session under a fresh random token, with this revision of the network connection and these secrets, for one who
+    /// reads tables' files or not; false when there are too many.
     pub fn open(
         &self,
         token: &str,
         (source, holder): (&str, &str),
-        (network, secrets): (u64, Fingerprint),
+        (network, secrets, reads_files): (u64, Fingerprint, bool),
         now: Instant,
     ) -> bool {
         let mut held = self.held.lock();
@@ -77,10 +79,16 @@ impl Leases {
             return false;
         }
         let expires = now + self.session_term;
-        let session = Session { source: source.to_owned(), holder: holder.to_owned(), network, secrets, expires };
+        let (source, holder) = (source.to_owned(), holder.to_owned());
+        let session = Session { source: source.clone(), holder, network, secrets, reads_files, expires };
         held.sessions.insert(key(token), session);
-        held.touched.insert(source.to_owned(), now);
+        held.touched.insert(source, now);
         true
+    }
+
+    /// A session that has not run out, as it is.
+    pub fn session(&self, token: &str, now: Instant) -> Option<Session> {
+        self.held.lock().sessions.get(&key(token)).filter(|session| session.expires > now).cloned()
     }
 
     /// Prolongs a session that has not run out.
@@ -194,8 +202,8 @@ mod tests {
 
     const TERM: Duration = Duration::from_secs(10);
 
-    fn none() -> (u64, Fingerprint) {
-        (0, Fingerprint::of([]))
+    fn none() -> (u64, Fingerprint, bool) {
+        (0, Fingerprint::of([]), false)
     }
 
     fn leases() -> (Leases, Instant) {
@@ -207,6 +215,7 @@ mod tests {
         let (leases, start) = leases();
         assert!(leases.open("t", ("lake", "w"), none(), start));
         assert!(leases.renew("t", start + TERM / 2).is_some());
+        assert!(leases.session("t", start + TERM).is_some() && leases.session("t", start + TERM * 2).is_none());
         assert!(leases.renew("t", start + TERM).is_some(), "prolonged at half time");
         assert_eq!(leases.renew("t", start + TERM * 3), None);
         assert_eq!(leases.renew("other", start), None);

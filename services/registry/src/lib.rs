@@ -33,6 +33,7 @@ mod source;
 mod state;
 mod store;
 mod vault;
+mod vend;
 
 use mms_proto::registry::v1::data_source_service_server::DataSourceServiceServer;
 use mms_proto::registry::v1::network_connection_service_server::NetworkConnectionServiceServer;

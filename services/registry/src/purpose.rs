@@ -16,6 +16,14 @@ fn needs(purpose: SessionPurpose) -> &'static [&'static str] {
     }
 }
 
+/// Whether who has such a session reads the files of tables: so it may be vended credentials of single ones.
+pub fn reads_files(purpose: SessionPurpose) -> bool {
+    match purpose {
+        SessionPurpose::Metadata | SessionPurpose::ReadRows => true,
+        SessionPurpose::WriteRows | SessionPurpose::Unspecified => false,
+    }
+}
+
 /// The data source with the secrets that these purposes need together.
 pub fn limited(source: pb::DataSource, purposes: &[SessionPurpose]) -> pb::DataSource {
     let (public, secrets) = split(&source);

@@ -94,7 +94,8 @@ pub async fn open_session(core: &Core, id: &str, holder: &str, purposes: &[pb::S
     // A stop ends the sessions that there are: none may begin between its commit and that.
     let _gate = core.gate(id).await;
     core.store.read(|read| source::started(read, id))?;
-    if !core.leases.open(&token, (id, holder), (network_revision, fingerprint), Instant::now()) {
+    let reads_files = purposes.iter().any(|purpose| purpose::reads_files(*purpose));
+    if !core.leases.open(&token, (id, holder), (network_revision, fingerprint, reads_files), Instant::now()) {
         return Err(RegistryError::TooManySessions);
     }
     let source = purpose::limited(source, purposes);

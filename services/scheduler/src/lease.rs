@@ -2,6 +2,7 @@
 //! says.
 
 pub mod clock;
+pub mod denied;
 pub mod dispatch;
 pub mod end;
 pub mod expire;

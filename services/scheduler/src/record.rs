@@ -7,6 +7,7 @@ mod at_target;
 mod claim;
 mod counts;
 mod delta;
+mod denial;
 mod intent;
 mod job;
 mod job_state;
@@ -32,6 +33,7 @@ pub use at_target::{AtTarget, Identity, TargetEvent};
 pub use claim::{ClaimEvent, Owner, TableClaim, UnitClaim};
 pub use counts::Counts;
 pub use delta::{TaskDelta, counts_of, flip};
+pub use denial::Denial;
 pub use intent::{
     Commit, DroppedPartition, Effect, Intent, IntentUnit, Replacement, SqlCommit, StorageCommit, TunnelCommit,
 };

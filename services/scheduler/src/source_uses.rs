@@ -14,12 +14,12 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Result, SchedulerError};
 use crate::job::request::Call;
 use crate::job::{calls, carry};
-use crate::key::JobKey;
+use crate::key::{DataSourceKey, JobKey};
 use crate::name;
 use crate::plan::limits::limits;
 use crate::record::{Job, Reason};
 use crate::scheduler::Scheduler;
-use crate::store::{JOBS, SOURCE_USES};
+use crate::store::{DENIALS, JOBS, SOURCE_USES};
 
 /// How often uses are prolonged, settings of the sources looked at, and what failed is tried again.
 const TICK: Duration = Duration::from_secs(5);
@@ -135,6 +135,10 @@ async fn give_back(scheduler: &Scheduler, key: &JobKey) -> Result<()> {
             // It may have come back meanwhile, and then holds its source again.
             if tx.get(&JOBS, &own)?.is_none_or(|job| job.is_at_rest()) {
                 tx.delete(&SOURCE_USES, &own)?;
+                let source = DataSourceKey { data_source: own.data_source.clone() };
+                if tx.page(&SOURCE_USES, &Scope::prefix(&source), None, 1)?.items.is_empty() {
+                    tx.delete(&DENIALS, &source)?;
+                }
             }
             Ok(())
         })

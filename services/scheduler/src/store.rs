@@ -4,8 +4,8 @@ use mms_server::requests;
 use mms_store::{Index, Schema, StoreError, Table, Tx};
 
 use crate::key::{
-    ChangedKey, CheckKey, ChunkKey, DueKey, EndedKey, JobKey, LiveKey, LogKey, RunKey, TableClaimKey, TableKey,
-    TargetKey, TaskKey, TimerKey, UnitKey,
+    ChangedKey, CheckKey, ChunkKey, DataSourceKey, DueKey, EndedKey, JobKey, LiveKey, LogKey, RunKey, TableClaimKey,
+    TableKey, TargetKey, TaskKey, TimerKey, UnitKey,
 };
 use crate::record;
 
@@ -81,6 +81,9 @@ pub static NOTICES: Table<u64, record::Notice> = Table::new("notices", 1);
 pub static NOTICE_SEQUENCE: Table<(), record::Sequence> = Table::new("notice_sequence", 1);
 /// Data sources that jobs hold at the registry: from a job's first commit on, until it has come to rest and the registry knows.
 pub static SOURCE_USES: Table<JobKey, record::SourceUse> = Table::new("source_uses", 1);
+
+/// Data sources whose credential was refused while open jobs of theirs read.
+pub static DENIALS: Table<DataSourceKey, record::Denial> = Table::new("denials", 1);
 
 pub static TIMERS: Table<TimerKey, record::Timer> = Table::new("timers", 1).indexed(&[&DUE_TIMERS, &WAITING_TIMERS]);
 /// Timers that run by themselves, by when they do next.

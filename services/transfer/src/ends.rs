@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use mms_ends::{Storage, Storages, Terms};
+use mms_ends::{Storage, Storages, Terms, Vending};
 use mms_http::{HttpClient, Traffic};
 use mms_maxcompute::account::{RenewAccount, Renewed};
 use mms_maxcompute::project::{Project, ProjectConfig};
@@ -15,12 +16,15 @@ use mms_proto::registry::v1::SessionPurpose;
 use mms_server::Client;
 use mms_server::peer::FOR_EVER;
 use mms_storage::{LiveStore, LocalFiles, ObjectStore, Reopen, StorageCredential, StorageLocation, StorageSettings};
+use tokio::time::Instant;
 
 use crate::error::{Result, TransferError};
 use crate::schemas::Schemas;
 
 /// For so long a configuration that was changed may still be used.
 const FRESH: Duration = Duration::from_secs(20);
+/// A vended credential is asked for again so long after that failed, while the one there is lasts.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// What a task needs to connect.
 pub struct Ends {
@@ -30,6 +34,38 @@ pub struct Ends {
     projects: parking_lot::Mutex<HashMap<String, Project>>,
     schemas: Arc<Schemas>,
     storages: Storages,
+    /// Where credentials of single tables come from.
+    vending: Vending,
+}
+
+/// A table, and where its files lie.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Its data source.
+    pub source: String,
+    /// Its resource name.
+    pub table: String,
+    /// Where its files lie.
+    pub location: String,
+    /// Whether they may be files of this machine.
+    pub allow_local: bool,
+}
+
+/// A table's files, to be read for as long as that takes.
+pub struct Reading {
+    /// The store that they lie in.
+    pub store: Arc<dyn ObjectStore>,
+    /// What kind of credential it is read with, in words.
+    pub credential: &'static str,
+    /// How often another credential was taken up meanwhile.
+    pub renewed: Arc<AtomicU32>,
+}
+
+/// A store as it was opened, with what, and when it is to be opened with another credential.
+struct Open {
+    store: Arc<dyn ObjectStore>,
+    credential: &'static str,
+    renew: Option<Instant>,
 }
 
 impl std::fmt::Debug for Ends {
@@ -43,7 +79,8 @@ fn plan(what: &str, error: impl std::fmt::Display) -> TransferError {
 }
 
 impl Ends {
-    fn new(session: registry::Session, traffic: &Traffic) -> Result<Self> {
+    fn new(session: registry::Session, registry: Client, traffic: &Traffic) -> Result<Self> {
+        let vending = Vending::new(registry, &session);
         let source = session.data_source.unwrap_or_default();
         let databricks = source.databricks().cloned().unwrap_or_default();
         let target = source.max_compute.unwrap_or_default();
@@ -52,7 +89,8 @@ impl Ends {
         // What fails longer than this is reported, so that the scheduler sees it and another worker can try.
         project.retry.total = Duration::from_secs(300);
         let storages = mms_ends::storage(&databricks).map_err(|error| TransferError::Plan(error.to_string()))?;
-        Ok(Self { http, project, projects: parking_lot::Mutex::default(), schemas: Arc::default(), storages })
+        let (projects, schemas) = (parking_lot::Mutex::default(), Arc::default());
+        Ok(Self { http, project, projects, schemas, storages, vending })
     }
 
     /// Schemas that were seen at the target.
@@ -75,10 +113,11 @@ impl Ends {
         Ok(project)
     }
 
-    /// The store that a table lies in, with the credential of this session.
-    fn store(&self, location: &str, allow_local: bool) -> Result<Arc<dyn ObjectStore>> {
-        let local = if allow_local { self.storages.local_files() } else { LocalFiles::Refused };
-        let location = StorageLocation::parse(location, local)?;
+    /// The store that a table lies in, with the credential of this session, or with one that is vended for the table.
+    async fn open(&self, place: &Place) -> Result<Open> {
+        let local = if place.allow_local { self.storages.local_files() } else { LocalFiles::Refused };
+        let location = StorageLocation::parse(&place.location, local)?;
+        let mut renew = None;
         let credential = match self.storages.of(&location) {
             Some(Storage::With(credential)) => credential.clone(),
             Some(Storage::Local(root)) => {
@@ -93,10 +132,15 @@ impl Ends {
                 }
                 StorageCredential::None
             }
-            Some(Storage::Vended) => return Err(plan("storage", "vended credentials are not read yet")),
+            Some(Storage::Vended) => {
+                let vended = self.vending.table(&place.table).await?;
+                renew = Some(vended.renew);
+                vended.credential
+            }
             None => return Err(plan("storage", format!("no access of the data source is for {location}"))),
         };
-        Ok(mms_storage::open(&location, &credential, &StorageSettings::new(self.http.clone()))?)
+        let store = mms_storage::open(&location, &credential, &StorageSettings::new(self.http.clone()))?;
+        Ok(Open { store, credential: credential.kind(), renew })
     }
 }
 
@@ -109,6 +153,7 @@ fn lies_below(path: &Path, root: &Path) -> Result<bool> {
 /// The open sessions of this process, one a data source.
 pub struct Sessions {
     sessions: mms_ends::Sessions<Ends>,
+    registry: Client,
     traffic: Traffic,
 }
 
@@ -117,7 +162,8 @@ impl Sessions {
     pub fn new(registry: Client, holder: String) -> Self {
         let purposes = vec![SessionPurpose::ReadRows, SessionPurpose::WriteRows];
         let terms = Terms { holder, purposes, fresh: FRESH, patience: FOR_EVER };
-        Self { sessions: mms_ends::Sessions::new(registry, terms), traffic: Traffic::default() }
+        let sessions = mms_ends::Sessions::new(registry.clone(), terms);
+        Self { sessions, registry, traffic: Traffic::default() }
     }
 
     /// What goes to far ends through them.
@@ -127,34 +173,29 @@ impl Sessions {
 
     /// The far ends of a data source.
     pub async fn ends(&self, source: &str) -> Result<Arc<Ends>> {
-        self.sessions.get(source, |session| Ends::new(session, &self.traffic)).await
+        self.sessions.get(source, |session| Ends::new(session, self.registry.clone(), &self.traffic)).await
     }
 
     /// The project that the statements of a data source run in, for as long as that takes: an account that has run out is asked
     /// for anew.
     pub fn project(self: &Arc<Self>, source: &str, ends: &Arc<Ends>, tunnel_quota: &str) -> Result<Project> {
-        let renew = Account { sessions: Arc::downgrade(self), source: source.to_owned(), ends: Arc::downgrade(ends).into() };
+        let renew =
+            Account { sessions: Arc::downgrade(self), source: source.to_owned(), ends: Arc::downgrade(ends).into() };
         ends.project(tunnel_quota, Arc::new(renew))
     }
 
-    /// The store that a table of a data source lies in, to be read for as long as that takes: a credential that is rotated
-    /// meanwhile is taken up.
-    pub fn store(
-        self: &Arc<Self>,
-        source: &str,
-        ends: &Arc<Ends>,
-        location: &str,
-        allow_local: bool,
-    ) -> Result<Arc<dyn ObjectStore>> {
-        let store = ends.store(location, allow_local)?;
+    /// A table's files, to be read for as long as that takes: a credential that is rotated meanwhile is taken up, and one that
+    /// was vended is renewed before it ends.
+    pub async fn read(self: &Arc<Self>, ends: &Arc<Ends>, place: Place) -> Result<Reading> {
+        let Open { store, credential, renew } = ends.open(&place).await?;
+        let renewed = Arc::new(AtomicU32::new(0));
         let opened = Opened {
             sessions: Arc::clone(self),
-            source: source.to_owned(),
-            location: location.to_owned(),
-            allow_local,
-            ends: parking_lot::Mutex::new(Arc::clone(ends)),
+            place,
+            now: parking_lot::Mutex::new((Arc::clone(ends), renew)),
+            renewed: Arc::clone(&renewed),
         };
-        Ok(Arc::new(LiveStore::new(store, opened)))
+        Ok(Reading { store: Arc::new(LiveStore::new(store, opened)), credential, renewed })
     }
 
     /// Gives the session of a data source back through which a far end refused.
@@ -176,27 +217,37 @@ impl Sessions {
 /// A store that was opened through a session.
 struct Opened {
     sessions: Arc<Sessions>,
-    source: String,
-    location: String,
-    allow_local: bool,
-    ends: parking_lot::Mutex<Arc<Ends>>,
+    place: Place,
+    /// Through which, and when it is to be opened with another credential.
+    now: parking_lot::Mutex<(Arc<Ends>, Option<Instant>)>,
+    renewed: Arc<AtomicU32>,
 }
 
 impl Reopen for Opened {
     fn reopened(&self, refused: bool) -> BoxFuture<'_, Option<Arc<dyn ObjectStore>>> {
         Box::pin(async move {
-            let before = Arc::clone(&self.ends.lock());
+            let source = &self.place.source;
+            let (before, renew) = self.now.lock().clone();
             if refused {
-                self.sessions.forget(&self.source, &before).await;
+                self.sessions.forget(source, &before).await;
             }
-            let told = |error| tracing::warn!(%error, source = self.source, "the storage is read on as it was opened");
-            let now = self.sessions.ends(&self.source).await.map_err(told).ok()?;
-            if Arc::ptr_eq(&now, &before) {
+            let told =
+                |error: &TransferError| tracing::warn!(%error, source, "the storage is read on as it was opened");
+            let ends = self.sessions.ends(source).await.inspect_err(told).ok()?;
+            if Arc::ptr_eq(&ends, &before) && renew.is_none_or(|due| Instant::now() < due) {
                 return None;
             }
-            let store = now.store(&self.location, self.allow_local).map_err(told).ok()?;
-            *self.ends.lock() = now;
-            Some(store)
+            match ends.open(&self.place).await.inspect_err(told) {
+                Ok(open) => {
+                    *self.now.lock() = (ends, open.renew);
+                    self.renewed.fetch_add(1, Ordering::Relaxed);
+                    Some(open.store)
+                }
+                Err(_) => {
+                    self.now.lock().1 = renew.map(|_| Instant::now() + ASK_AGAIN);
+                    None
+                }
+            }
         })
     }
 }

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use mms_databricks::{Workspace, WorkspaceUrl};
+use mms_databricks::{Credential, Workspace, WorkspaceUrl};
 use mms_http::{HttpClient, NetworkConnection, retry::RetryPolicy};
-use mms_sandbox::workspace::{Workspace as Sandbox, WorkspaceConfig};
+use mms_sandbox::workspace::{Client, Workspace as Sandbox, WorkspaceConfig};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -13,9 +13,14 @@ pub const TOKEN: &str = "dapi-of-the-test";
 
 /// A client of `url` that tries twice, at once.
 pub fn client(url: &str, token: &str) -> Workspace {
+    client_as(url, Credential::Token(token.to_owned().into()))
+}
+
+/// The same as somebody else.
+pub fn client_as(url: &str, credential: Credential) -> Workspace {
     let http = HttpClient::new(&NetworkConnection::default()).unwrap();
     let url: WorkspaceUrl = url.parse().unwrap();
-    Workspace::new(http, url, token.to_owned().into()).with_policy(RetryPolicy {
+    Workspace::new(http, url, credential).with_policy(RetryPolicy {
         first_delay: Duration::from_millis(1),
         max_delay: Duration::from_millis(5),
         max_attempts: Some(2),
@@ -45,6 +50,11 @@ pub struct Running {
 
 impl Running {
     pub async fn start(page_size: usize, tables: &[(&str, &str)]) -> Self {
+        Self::with(None, page_size, tables).await
+    }
+
+    /// The same, with an OAuth client.
+    pub async fn with(client: Option<Client>, page_size: usize, tables: &[(&str, &str)]) -> Self {
         let root = tempfile::tempdir().unwrap();
         for (schema, table) in tables {
             write_table(root.path(), schema, table);
@@ -53,6 +63,8 @@ impl Running {
             delta_root: root.path().to_owned(),
             catalog: "main".to_owned(),
             token: TOKEN.to_owned().into(),
+            client,
+            vending: None,
             bind: "127.0.0.1:0".parse().unwrap(),
             page_size,
         })

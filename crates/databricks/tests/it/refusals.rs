@@ -8,7 +8,7 @@ use axum::Router;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse};
 use axum::routing::{get, post};
-use mms_databricks::{DatabricksError, RefusalKind, StorageSecret, TableId, Workspace};
+use mms_databricks::{DatabricksError, NotVended, RefusalKind, StorageSecret, TableId, Workspace};
 use secrecy::ExposeSecret;
 
 const USER: &str = "/api/2.0/preview/scim/v2/Me";
@@ -74,6 +74,39 @@ async fn credentials_fall_back_to_the_older_path_and_stay_secret() {
     assert!(!format!("{credentials:?}").contains("very-secret"));
     let StorageSecret::AzureSas(sas) = &credentials.secret else { panic!("{credentials:?}") };
     assert_eq!(sas.expose_secret(), "sv=1&sig=very-secret");
+}
+
+#[tokio::test]
+async fn why_nothing_is_vended_is_told_apart() {
+    let off = r#"{"error_code":"PERMISSION_DENIED","message":"External Data Access from non Databricks Compute environment is disabled for metastore m.",
+        "details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"EXTERNAL_ACCESS_DISABLED_ON_METASTORE"}]}"#;
+    let no_use =
+        r#"{"error_code":"PERMISSION_DENIED","message":"User does not have EXTERNAL USE SCHEMA on Schema 'c.s'."}"#;
+    // Before the right had a name; only the metastore tells then.
+    let older = r#"{"error_code":"UNAUTHENTICATED","message":"Request to generate access credential from outside is denied",
+        "details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"UNITY_CATALOG_EXTERNAL_GENERATE_TABLE_CREDENTIALS_DENIED"}]}"#;
+    let masked = r#"{"error_code":"PERMISSION_DENIED","message":"Table has a row filter."}"#;
+    for (status, body, enabled, why) in [
+        (403, off, true, Some(NotVended::ExternalAccessOff)),
+        (403, no_use, true, Some(NotVended::NoExternalUse)),
+        (401, older, false, Some(NotVended::ExternalAccessOff)),
+        (401, older, true, None),
+        (403, masked, true, None),
+    ] {
+        let answer = move || async move { (StatusCode::from_u16(status).unwrap(), body) };
+        let metastore = move || async move { format!(r#"{{"external_access_enabled":{enabled}}}"#) };
+        let app = Router::new()
+            .route("/api/2.1/unity-catalog/temporary-table-credentials", post(answer))
+            .route("/api/2.1/unity-catalog/metastore_summary", get(metastore));
+        let error = workspace(app).await.table_credentials(&TableId::from("t-1")).await.unwrap_err();
+        assert_eq!(error.refusal(), Some(RefusalKind::PermissionDenied), "{error}");
+        let told = match &error {
+            DatabricksError::NotVended { why, .. } => Some(*why),
+            _ => None,
+        };
+        assert_eq!(told, why, "{error}");
+        assert!(why.is_none_or(|why| error.to_string().ends_with(why.remedy())), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -63,6 +63,9 @@ fn the_page_has_the_help_of_every_command() {
     if std::env::var_os("MMS_BLESS").is_some() {
         std::fs::write(&file, &made).unwrap();
     }
-    assert!(std::fs::read_to_string(&file).unwrap() == made, "docs/commands.md is not what the command prints: see its head");
+    assert!(
+        std::fs::read_to_string(&file).unwrap() == made,
+        "docs/commands.md is not what the command prints: see its head"
+    );
     assert!(made.matches("\n## mms ").count() > 30, "{made}");
 }

@@ -86,7 +86,9 @@ async fn a_migration_is_one_trace_through_all_services() {
     }
     // What a service asks of another while it answers is its own doing.
     let asked = |whose: &str, method: &str| {
-        let of = |(named, span): &(String, Span)| named == whose && span.kind == SpanKind::Client as i32 && span.name == method;
+        let of = |(named, span): &(String, Span)| {
+            named == whose && span.kind == SpanKind::Client as i32 && span.name == method
+        };
         spans.iter().any(of)
     };
     assert!(asked("mms-scheduler", "mms.registry.v1.SessionService/AcquireUse"), "{names:?}");

@@ -188,7 +188,12 @@ mod tests {
     use super::*;
 
     fn account() -> Account {
-        Account { access_id: "LTAItestid".into(), access_key: "testsecret".to_owned().into(), token_file: None, region: None }
+        Account {
+            access_id: "LTAItestid".into(),
+            access_key: "testsecret".to_owned().into(),
+            token_file: None,
+            region: None,
+        }
     }
 
     fn verify(authorization: &str, at: &str) -> ApiResult<()> {

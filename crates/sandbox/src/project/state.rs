@@ -59,7 +59,11 @@ impl State {
         match &self.quota {
             Some(quota) if said != Some(quota) => {
                 let said = said.unwrap_or_default();
-                Err(ApiError::new(400, "InvalidArgument", format!("quota `{said}` of {name} is not one of this project")))
+                Err(ApiError::new(
+                    400,
+                    "InvalidArgument",
+                    format!("quota `{said}` of {name} is not one of this project"),
+                ))
             }
             _ => Ok(()),
         }

@@ -12,6 +12,8 @@ pub struct Refusal {
     /// A word, or for refusals of the gateway the status as a number.
     pub code: Value,
     pub message: String,
+    /// Why, in the details, where it is another word than the code.
+    pub reason: Option<&'static str>,
 }
 
 /// What a request comes to.
@@ -19,7 +21,12 @@ pub type Answer = Result<Value, Refusal>;
 
 impl Refusal {
     pub fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
-        Self { status, code: Value::from(code), message: message.into() }
+        Self { status, code: Value::from(code), message: message.into(), reason: None }
+    }
+
+    /// The same with a reason of its own.
+    pub fn because(self, reason: &'static str) -> Self {
+        Self { reason: Some(reason), ..self }
     }
 
     pub fn invalid(message: impl Into<String>) -> Self {
@@ -47,7 +54,7 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut body = json!({ "error_code": self.code, "message": self.message });
         // Refusals of the gateway carry no details.
-        if let Some(reason) = self.code.as_str() {
+        if let Some(reason) = self.reason.or(self.code.as_str()) {
             body["details"] = json!([
                 { "@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "unity-catalog.databricks.com" },
                 { "@type": "type.googleapis.com/google.rpc.RequestInfo", "request_id": uuid::Uuid::new_v4(), "serving_data": "" },

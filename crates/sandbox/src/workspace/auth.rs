@@ -1,18 +1,36 @@
-//! The bearer token: nothing below `/api` answers without it.
+//! Who comes: nothing below `/api` answers without the bearer token of the user, or one that the OAuth client was given.
 
 use http::{HeaderMap, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::USER_NAME;
 use super::answer::Refusal;
+use super::oauth::{Client, Tokens};
 
-/// Refuses as the real gateway does: 401 without a bearer token, 403 with one that is unknown.
-pub fn check(headers: &HeaderMap, token: &SecretString) -> Result<(), Refusal> {
+/// Who comes, by name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Caller(pub String);
+
+/// Who is let in.
+#[derive(Debug)]
+pub struct Known {
+    /// The user's token.
+    pub token: SecretString,
+    /// The OAuth client.
+    pub client: Option<Client>,
+    /// The tokens that it was given.
+    pub tokens: Tokens,
+}
+
+/// Refuses as the real gateway does: 401 without a bearer token, 403 with one that is unknown or has ended.
+pub fn check(headers: &HeaderMap, known: &Known) -> Result<Caller, Refusal> {
     let gateway = |status: StatusCode, message: &str| Refusal {
         status,
         code: Value::from(status.as_u16()),
         message: message.to_owned(),
+        reason: None,
     };
     let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (scheme, sent) = sent.split_once(' ').unwrap_or_default();
@@ -21,10 +39,13 @@ pub fn check(headers: &HeaderMap, token: &SecretString) -> Result<(), Refusal> {
         return Err(gateway(StatusCode::UNAUTHORIZED, message));
     }
     // Digests, so that the time of the comparison tells nothing about the token.
-    if Sha256::digest(sent.trim()) != Sha256::digest(token.expose_secret()) {
-        return Err(gateway(StatusCode::FORBIDDEN, "Invalid access token."));
+    if Sha256::digest(sent.trim()) == Sha256::digest(known.token.expose_secret()) {
+        return Ok(Caller(USER_NAME.to_owned()));
     }
-    Ok(())
+    match &known.client {
+        Some(client) if known.tokens.has(sent) => Ok(Caller(client.id.clone())),
+        _ => Err(gateway(StatusCode::FORBIDDEN, "Invalid access token.")),
+    }
 }
 
 #[cfg(test)]
@@ -33,13 +54,13 @@ mod tests {
 
     #[test]
     fn only_the_token_itself_passes() {
-        let token = SecretString::from("dapi1");
+        let known = Known { token: "dapi1".into(), client: None, tokens: Tokens::default() };
         let status = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::AUTHORIZATION, value.parse().unwrap());
-            check(&headers, &token).err().map(|refusal| refusal.status.as_u16())
+            check(&headers, &known).err().map(|refusal| refusal.status.as_u16())
         };
-        assert_eq!(check(&HeaderMap::new(), &token).unwrap_err().status, StatusCode::UNAUTHORIZED);
+        assert_eq!(check(&HeaderMap::new(), &known).unwrap_err().status, StatusCode::UNAUTHORIZED);
         assert_eq!(status("Basic ZGFwaTE="), Some(401));
         assert_eq!(status("Bearer dapi2"), Some(403));
         assert_eq!(status("Bearer "), Some(403));

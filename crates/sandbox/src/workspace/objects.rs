@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Refusal};
+use super::auth::Known;
 use super::folder::Folder;
 use super::ids::uuid_of;
 use super::paging::cut;
+use super::vending::Vending;
 use super::{USER_NAME, routes::WORKSPACE_ID};
 
 /// What every catalog has, and no folder stands for.
@@ -19,7 +20,9 @@ pub const INFORMATION_SCHEMA: &str = "information_schema";
 pub struct State {
     pub folder: Folder,
     pub catalog: String,
-    pub token: SecretString,
+    pub known: Known,
+    /// What credentials are vended for; nothing where files lie on this machine's disk.
+    pub vending: Option<Vending>,
     pub page_size: usize,
 }
 
@@ -67,8 +70,7 @@ impl State {
             "global_metastore_id": format!("azure:local:{}", self.metastore_id()),
             "owner": USER_NAME,
             "privilege_model_version": "1.0",
-            // Files on this machine's disk need no credentials, so none are vended.
-            "external_access_enabled": false,
+            "external_access_enabled": self.vending.is_some(),
         })
     }
 

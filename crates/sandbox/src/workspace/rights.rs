@@ -1,4 +1,4 @@
-//! Effective rights: the token's owner has on everything what a migration needs, granted on the catalog.
+//! Effective rights: the user and the OAuth client have on everything what a migration needs, granted on the catalog.
 
 use serde_json::{Value, json};
 
@@ -24,8 +24,11 @@ impl State {
                 false => json!({ "privilege": privilege }),
             })
             .collect();
-        let is_asked = query.get("principal").is_none_or(|principal| principal.is_empty() || principal == USER_NAME);
-        let principals = if is_asked { vec![USER_NAME.to_owned()] } else { Vec::new() };
+        let mut principals = vec![USER_NAME.to_owned()];
+        principals.extend(self.known.client.as_ref().map(|client| client.id.clone()));
+        if let Some(asked) = query.get("principal").filter(|asked| !asked.is_empty()) {
+            principals.retain(|principal| principal == asked);
+        }
         let page = cut(&format!("rights on {kind} {full_name}"), principals, query, self.page_size)?;
         let assignment = |principal: &String| json!({ "principal": principal, "privileges": privileges });
         Ok(list("privilege_assignments", page.names.iter().map(assignment).collect(), page.next))

@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, Query as Parameters, Request, State as Shared};
+use axum::extract::{Extension, Path, Query as Parameters, Request, State as Shared};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http::{Method, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri, header};
 use serde_json::json;
 
 use super::answer::{Answer, Refusal, json_response};
+use super::auth::Caller;
 use super::objects::{Query, State};
-use super::{USER_NAME, auth, compute};
+use super::{auth, compute, oauth};
 
 /// The number that names this workspace.
 pub const WORKSPACE_ID: u64 = 1_000_000_000_000_001;
@@ -67,22 +68,50 @@ pub fn router(state: Arc<State>) -> Router {
         .nest("/api/2.0/unity-catalog", unity)
         .nest("/api/2.1/clusters", clusters.clone())
         .nest("/api/2.0/clusters", clusters)
-        .route("/api/2.0/preview/scim/v2/Me", get(|| async { answered(Ok(me())) }))
+        .route(
+            "/api/2.0/preview/scim/v2/Me",
+            get(|Extension(caller): Extension<Caller>| async move { answered(Ok(me(&caller))) }),
+        )
+        // What is asked before signing in.
+        .route("/oidc/v1/token", post(token))
+        .route("/oidc/.well-known/oauth-authorization-server", get(endpoints))
+        .route("/.well-known/databricks-config", get(host))
         .fallback(no_such_api)
         .method_not_allowed_fallback(no_such_api)
         .layer(from_fn_with_state(Arc::clone(&state), authenticated))
         .with_state(state)
 }
 
-async fn authenticated(Shared(state): App, request: Request, next: Next) -> Response {
-    // What is asked before signing in (`/.well-known/…`) simply is not there.
-    if request.uri().path().starts_with("/api/")
-        && let Err(refusal) = auth::check(request.headers(), &state.token)
-    {
-        tracing::debug!(path = request.uri().path(), status = refusal.status.as_u16(), "refused");
-        return refusal.into_response();
+async fn authenticated(Shared(state): App, mut request: Request, next: Next) -> Response {
+    if request.uri().path().starts_with("/api/") {
+        match auth::check(request.headers(), &state.known) {
+            Ok(caller) => drop(request.extensions_mut().insert(caller)),
+            Err(refusal) => {
+                tracing::debug!(path = request.uri().path(), status = refusal.status.as_u16(), "refused");
+                return refusal.into_response();
+            }
+        }
     }
     next.run(request).await
+}
+
+async fn token(Shared(state): App, headers: HeaderMap, form: Bytes) -> Response {
+    let (status, body) = state.known.tokens.give(state.known.client.as_ref(), &headers, &form);
+    json_response(status, &body)
+}
+
+async fn endpoints(headers: HeaderMap) -> Response {
+    json_response(StatusCode::OK, &oauth::endpoints(&base(&headers)))
+}
+
+async fn host(headers: HeaderMap) -> Response {
+    json_response(StatusCode::OK, &oauth::host(&base(&headers), WORKSPACE_ID))
+}
+
+/// The URL that the caller came to.
+fn base(headers: &HeaderMap) -> String {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    format!("http://{host}")
 }
 
 async fn on_disk(Shared(state): App, work: impl FnOnce(&State) -> Answer + Send + 'static) -> Response {
@@ -97,8 +126,8 @@ fn answered(answer: Answer) -> Response {
     }
 }
 
-fn me() -> serde_json::Value {
-    json!({ "id": "1", "userName": USER_NAME, "displayName": "Sandbox", "active": true })
+fn me(caller: &Caller) -> serde_json::Value {
+    json!({ "id": "1", "userName": caller.0, "displayName": "Sandbox", "active": true })
 }
 
 async fn no_such_api(method: Method, uri: Uri) -> Response {

@@ -1,4 +1,4 @@
-//! Tables: lists, single objects, the cheap inventory, and the refusal to vend credentials.
+//! Tables: lists, single objects, and the cheap inventory.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ use super::paging::{cut, like};
 const SUMMARY_PAGE: usize = 10_000;
 
 impl State {
-    fn table_object(&self, schema: &str, name: &str, path: &Path) -> Answer {
+    pub fn table_object(&self, schema: &str, name: &str, path: &Path) -> Answer {
         let log = delta_log::read(path);
         let metadata = log.metadata.as_ref();
         let id = metadata.map_or("", |metadata| metadata.id.as_str());
@@ -132,29 +132,5 @@ impl State {
             summaries.push(json!({ "full_name": name, "table_type": kind }));
         }
         Ok(list("tables", summaries, page.next))
-    }
-
-    /// Credentials are vended for cloud storage only, and this metastore has external access off.
-    pub fn table_credentials(&self, body: &[u8]) -> Answer {
-        let body: Value = serde_json::from_slice(body).map_err(|error| {
-            Refusal::new(StatusCode::BAD_REQUEST, "MALFORMED_REQUEST", format!("Bad JSON: {error}"))
-        })?;
-        let text = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default();
-        let operation = text("operation");
-        if !matches!(operation, "READ" | "READ_WRITE") {
-            return Err(Refusal::invalid(format!("operation '{operation}' is not one of READ, READ_WRITE.")));
-        }
-        let wanted = text("table_id");
-        for schema in self.folder.schemas()? {
-            for name in self.folder.tables(&schema)? {
-                let Some(path) = self.folder.table(&schema, &name) else { continue };
-                if self.table_object(&schema, &name, &path)?["table_id"] == wanted {
-                    let message =
-                        format!("User does not have EXTERNAL USE SCHEMA on Schema '{}.{schema}'.", self.catalog);
-                    return Err(Refusal::new(StatusCode::FORBIDDEN, "PERMISSION_DENIED", message));
-                }
-            }
-        }
-        Err(Refusal::missing("Table", wanted))
     }
 }

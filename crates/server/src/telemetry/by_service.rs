@@ -57,7 +57,10 @@ impl<P: SpanProcessor> SpanProcessor for ByService<P> {
             }
             place
         };
-        place.and_then(|place| self.services.get(place)).map_or(&self.process, |(_, processor)| processor).on_start(span, cx);
+        place
+            .and_then(|place| self.services.get(place))
+            .map_or(&self.process, |(_, processor)| processor)
+            .on_start(span, cx);
     }
 
     fn on_end(&self, span: SpanData) {

@@ -2,9 +2,7 @@
 //! is there: a suite without its collector works as well.
 
 use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig};
-use opentelemetry_otlp::{
-    ExporterBuildError, MetricExporter, SpanExporter, WithExportConfig, WithTonicConfig,
-};
+use opentelemetry_otlp::{ExporterBuildError, MetricExporter, SpanExporter, WithExportConfig, WithTonicConfig};
 
 use super::TelemetryError;
 use crate::config::TelemetryConfig;
@@ -25,8 +23,8 @@ impl Collector {
             _ if !endpoint.starts_with("https:") => None,
             None => Some(ClientTlsConfig::new().with_native_roots()),
             Some(file) => {
-                let pem = std::fs::read(file)
-                    .map_err(|source| TelemetryError::Authority { file: file.clone(), source })?;
+                let pem =
+                    std::fs::read(file).map_err(|source| TelemetryError::Authority { file: file.clone(), source })?;
                 Some(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)))
             }
         };

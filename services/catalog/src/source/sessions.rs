@@ -20,6 +20,7 @@ const FRESH: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Sources {
     sessions: Arc<Sessions<Source>>,
+    registry: Client,
     traffic: Traffic,
 }
 
@@ -28,7 +29,8 @@ impl Sources {
     pub fn new(registry: Client) -> Self {
         let purposes = vec![SessionPurpose::Metadata];
         let terms = Terms { holder: "catalog".to_owned(), purposes, fresh: FRESH, patience: ONCE };
-        Self { sessions: Arc::new(Sessions::new(registry, terms)), traffic: Traffic::default() }
+        let sessions = Arc::new(Sessions::new(registry.clone(), terms));
+        Self { sessions, registry, traffic: Traffic::default() }
     }
 
     /// What goes to far ends through them.
@@ -43,7 +45,9 @@ impl Sources {
 
     /// Both ends of a data source as it is configured now.
     pub async fn get(&self, id: &str) -> Result<Arc<Source>> {
-        self.sessions.get(&source_name(id), |session| Source::of(id, session, &self.traffic)).await
+        self.sessions
+            .get(&source_name(id), |session| Source::of(id, session, self.registry.clone(), &self.traffic))
+            .await
     }
 
     /// Both ends through a new session, unless somebody has opened one since `refused` was handed out.

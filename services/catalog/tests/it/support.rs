@@ -103,6 +103,8 @@ impl Stand {
             delta_root: delta.clone(),
             catalog: "main".to_owned(),
             token: WORKSPACE_TOKEN.into(),
+            client: None,
+            vending: None,
             bind: "127.0.0.1:0".parse().unwrap(),
             page_size: 2,
         })

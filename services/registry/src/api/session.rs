@@ -1,8 +1,8 @@
 //! SessionService: the only one that hands out secrets.
 
+use mms_proto::page;
 use mms_proto::registry::v1 as pb;
 use mms_proto::time::{duration, timestamp};
-use mms_proto::{ApiError, page};
 use mms_store::{Read, Scope};
 use pb::session_service_server::SessionService;
 use tokio::time::Instant;
@@ -12,7 +12,7 @@ use super::{Api, check, id};
 use crate::convert::source_to;
 use crate::error::{RegistryError, Result};
 use crate::store::USES;
-use crate::{run, source};
+use crate::{run, source, vend};
 
 #[tonic::async_trait]
 impl SessionService for Api {
@@ -49,9 +49,11 @@ impl SessionService for Api {
 
     async fn vend_credentials(
         &self,
-        _: Request<pb::VendCredentialsRequest>,
+        request: Request<pb::VendCredentialsRequest>,
     ) -> Result<Response<pb::VendCredentialsResponse>, Status> {
-        Err(ApiError::not_yet("VendCredentials").into())
+        check(request.get_ref())?;
+        let request = request.into_inner();
+        Ok(Response::new(vend::vend(&self.core, &request.session_token, &request.table).await?))
     }
 
     async fn acquire_use(

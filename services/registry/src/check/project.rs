@@ -77,7 +77,8 @@ async fn tunnel(config: &pb::MaxComputeConfig, project: &Project, http: &HttpCli
     let named = match project.discover_tunnel().await {
         Ok(url) => url,
         Err(error) => {
-            let remedy = "check max_compute.tunnel_quota, and that the account may use it; or leave it empty for the shared one";
+            let remedy =
+                "check max_compute.tunnel_quota, and that the account may use it; or leave it empty for the shared one";
             return Finding::failed(format!("no tunnel for {of_quota}: {error}"), remedy);
         }
     };
@@ -85,7 +86,9 @@ async fn tunnel(config: &pb::MaxComputeConfig, project: &Project, http: &HttpCli
         "" => named,
         given => match Url::parse(given) {
             Ok(url) => url,
-            Err(error) => return Finding::failed(format!("{given} is no URL: {error}"), "mend max_compute.tunnel_endpoint"),
+            Err(error) => {
+                return Finding::failed(format!("{given} is no URL: {error}"), "mend max_compute.tunnel_endpoint");
+            }
         },
     };
     match http.request(Method::GET, url.clone()).send().await {
@@ -109,7 +112,9 @@ async fn statement(config: &pb::MaxComputeConfig, project: &Project) -> Finding 
         Ok(_) => Finding::ok(format!("statements run in project {name} with {of_quota}")),
         Err(error) => Finding::failed(
             format!("a statement in project {name} with {of_quota}: {error}"),
-            format!("let the account create instances in {name}, and check max_compute.job_project and max_compute.compute_quota"),
+            format!(
+                "let the account create instances in {name}, and check max_compute.job_project and max_compute.compute_quota"
+            ),
         ),
     }
 }

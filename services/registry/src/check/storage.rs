@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use mms_databricks::{DatabricksError, TableInfo, TableKind, Workspace};
+use mms_databricks::{DatabricksError, StorageSecret, TableId, TableInfo, TableKind, Workspace};
 use mms_ends::{Storage, Storages};
 use mms_http::HttpClient;
 use mms_proto::registry::v1 as pb;
@@ -56,7 +56,7 @@ pub(super) async fn check(config: &pb::DatabricksSource, http: &HttpClient, visi
         Err(error) => return Finding::failed(error.to_string(), "let the token's owner list schemas and tables"),
     };
     let settings = StorageSettings { max_retries: 1, ..StorageSettings::new(http.clone()) };
-    let found = tried(&tables, &storages, &settings).await;
+    let found = tried(&workspace, &tables, &storages, &settings).await;
     let soon = signatures.into_iter().next().filter(|_| found.state == pb::CheckState::Ok);
     soon.unwrap_or(found)
 }
@@ -68,8 +68,15 @@ fn sas(storage: &pb::StorageAccess) -> Option<&pb::AzureSas> {
     }
 }
 
-/// Names and places of a few Delta tables.
-async fn sample(workspace: &Workspace, catalog: &str) -> Result<Vec<(String, String)>, DatabricksError> {
+/// A table that is tried.
+struct Tried {
+    name: String,
+    place: String,
+    id: Option<TableId>,
+}
+
+/// A few Delta tables.
+async fn sample(workspace: &Workspace, catalog: &str) -> Result<Vec<Tried>, DatabricksError> {
     let mut tables = Vec::new();
     let mut seen = 0;
     let mut schemas = workspace.list_schemas(catalog)?;
@@ -93,21 +100,21 @@ async fn sample(workspace: &Workspace, catalog: &str) -> Result<Vec<(String, Str
     Ok(tables)
 }
 
-fn placed(schema: &str, table: &TableInfo) -> Option<(String, String)> {
+fn placed(schema: &str, table: &TableInfo) -> Option<Tried> {
     let files = matches!(table.table_type, TableKind::Managed | TableKind::External);
     let delta = table.data_source_format.as_deref().is_some_and(|format| format.eq_ignore_ascii_case("delta"));
     let place = table.storage_location.clone().filter(|place| files && delta && !place.is_empty())?;
-    Some((format!("{schema}.{}", table.name), place))
+    Some(Tried { name: format!("{schema}.{}", table.name), place, id: table.table_id.clone() })
 }
 
 /// Tries the tables: good if all can be read, worth a warning if some can.
-async fn tried(tables: &[(String, String)], storages: &Storages, settings: &StorageSettings) -> Finding {
+async fn tried(workspace: &Workspace, tables: &[Tried], storages: &Storages, settings: &StorageSettings) -> Finding {
     let (mut read, mut failed) = (Vec::new(), Vec::new());
-    for (table, place) in tables {
-        match look(place, storages, settings).await {
+    for table in tables {
+        match look(workspace, table, storages, settings).await {
             Ok(false) => {}
-            Ok(true) => read.push(table.as_str()),
-            Err((why, remedy)) => failed.push((format!("table {table}: {why}"), remedy)),
+            Ok(true) => read.push(table.name.as_str()),
+            Err((why, remedy)) => failed.push((format!("table {}: {why}", table.name), remedy)),
         }
     }
     match (read.as_slice(), failed.into_iter().next()) {
@@ -119,28 +126,54 @@ async fn tried(tables: &[(String, String)], storages: &Storages, settings: &Stor
 }
 
 /// Whether the log at a place can be read; false when only a worker can tell.
-async fn look(place: &str, storages: &Storages, settings: &StorageSettings) -> Result<bool, (String, &'static str)> {
+async fn look(
+    workspace: &Workspace,
+    table: &Tried,
+    storages: &Storages,
+    settings: &StorageSettings,
+) -> Result<bool, (String, &'static str)> {
     let odd = "look at the table's location in the workspace; only Azure storage can be read";
-    let location = StorageLocation::parse(place, LocalFiles::Refused).map_err(|error| (error.to_string(), odd))?;
+    let location =
+        StorageLocation::parse(&table.place, LocalFiles::Refused).map_err(|error| (error.to_string(), odd))?;
     let credential = match storages.of(&location) {
-        Some(Storage::With(credential)) => credential,
-        // Vended table by table, at the first read of each; and files of this machine are looked at by themselves.
-        Some(Storage::Vended | Storage::Local(_)) => return Ok(false),
+        Some(Storage::With(credential)) => credential.clone(),
+        Some(Storage::Vended) => vended(workspace, table).await?,
+        // Files of this machine are looked at by themselves.
+        Some(Storage::Local(_)) => return Ok(false),
         None => {
             let text = format!("no storage access is for {location}");
             return Err((text, "add one to databricks.storage for its prefix, or one without a prefix"));
         }
     };
     let folder = location.object_path().map_err(|error| (error.to_string(), odd))?.join(LOG);
-    let store = mms_storage::open(&location, credential, settings)
+    let store = mms_storage::open(&location, &credential, settings)
         .map_err(|error| (error.to_string(), "mend the storage access in databricks.storage"))?;
     match mms_storage::probe(store.as_ref(), &folder).await {
         Ok(_) => Ok(true),
-        Err(error) => Err((format!("{location}: {}", error.words), remedy(error.why, credential))),
+        Err(error) => Err((format!("{location}: {}", error.words), remedy(error.why, &credential))),
+    }
+}
+
+/// What the workspace vends for a table.
+async fn vended(workspace: &Workspace, table: &Tried) -> Result<StorageCredential, (String, &'static str)> {
+    let odd = "give the data source azure_sas or azure_service_principal for this place";
+    let Some(id) = &table.id else { return Err(("the workspace names no id of it".to_owned(), odd)) };
+    match workspace.table_credentials(id).await {
+        Ok(given) => match given.secret {
+            StorageSecret::AzureSas(sas) => Ok(StorageCredential::VendedSas(sas)),
+            StorageSecret::AzureBearer(_) => {
+                Err(("the workspace vended a token of Entra ID, which is not read".to_owned(), odd))
+            }
+        },
+        Err(DatabricksError::NotVended { why, fault }) => Err((fault.message, why.remedy())),
+        Err(error) => Err((error.to_string(), "see what the workspace says, or use another access for this place")),
     }
 }
 
 fn remedy(why: Unreadable, credential: &StorageCredential) -> &'static str {
+    if matches!(credential, StorageCredential::VendedSas(_)) {
+        return "see that the storage account lets this machine in, and that the storage credential of the workspace still reaches it";
+    }
     let sas = matches!(credential, StorageCredential::Sas(_));
     match why {
         Unreadable::Expired if sas => "make a new signature with Read and List and set azure_sas",

@@ -1,6 +1,7 @@
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use mms_databricks::Credential;
 use mms_http::{NetworkConnection, Url};
 use pb::CheckState;
 
@@ -32,23 +33,30 @@ async fn storage(request: Request) -> Response {
     (StatusCode::PARTIAL_CONTENT, headers, "{").into_response()
 }
 
+fn tried_at(name: &str, place: &str) -> Tried {
+    Tried { name: name.to_owned(), place: place.to_owned(), id: None }
+}
+
 async fn judged(tables: &[&str], sas: &str) -> Finding {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
     let app = axum::Router::new().fallback(storage);
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
     let client = HttpClient::new(&NetworkConnection::default()).unwrap();
+    // Nobody is asked to vend.
+    let workspace =
+        Workspace::new(client.clone(), "http://127.0.0.1:1".parse().unwrap(), Credential::Token("t".into()));
     let settings = StorageSettings { endpoint: Some(endpoint), max_retries: 0, ..StorageSettings::new(client) };
     let place = |name: &&str| match *name {
-        "elsewhere" => ("s.elsewhere".to_owned(), "abfss://sea@acct.dfs.core.windows.net/t".to_owned()),
-        name => (format!("s.{name}"), format!("abfss://lake@acct.dfs.core.windows.net/{name}")),
+        "elsewhere" => tried_at("s.elsewhere", "abfss://sea@acct.dfs.core.windows.net/t"),
+        name => tried_at(&format!("s.{name}"), &format!("abfss://lake@acct.dfs.core.windows.net/{name}")),
     };
     let tables: Vec<_> = tables.iter().map(place).collect();
     let access = Access::AzureSas(pb::AzureSas { sas: sas.into(), ..pb::AzureSas::default() });
     let storage =
         pb::StorageAccess { location_prefix: "abfss://lake@acct.dfs.core.windows.net".into(), access: Some(access) };
     let config = pb::DatabricksSource { storage: vec![storage], ..pb::DatabricksSource::default() };
-    tried(&tables, &mms_ends::storage(&config).unwrap(), &settings).await
+    tried(&workspace, &tables, &mms_ends::storage(&config).unwrap(), &settings).await
 }
 
 #[tokio::test]

@@ -18,10 +18,23 @@ pub const STEPS: &[CheckStepId] = &[
 /// What the token's owner needs, as the contract says at `access_token`.
 const GRANTS: &[&str] = &["BROWSE", "EXECUTE", "SELECT", "USE_CATALOG", "USE_SCHEMA"];
 const NO_TOKEN: &str = "make a new token in the workspace and set databricks.access_token";
+const NO_LOGIN: &str = "check databricks.client_credentials: client_id is the application id of a service principal, client_secret \
+                        an OAuth secret that Databricks (not Entra ID) made for it and that has not ended; else make a new one";
+const NO_PRINCIPAL: &str =
+    "add the service principal of databricks.client_credentials to this workspace, and see that it is active";
 
 /// Whether the workspace answered but did not take the token. For a token it does not know it says either.
 fn refuses_token(error: &DatabricksError) -> bool {
     matches!(error.refusal(), Some(RefusalKind::Unauthenticated | RefusalKind::PermissionDenied))
+}
+
+/// What to do when the workspace does not know who comes.
+fn unknown(workspace: &Workspace, error: &DatabricksError) -> &'static str {
+    match (workspace.client_id(), error) {
+        (None, _) => NO_TOKEN,
+        (Some(_), DatabricksError::Login { .. }) => NO_LOGIN,
+        (Some(_), _) => NO_PRINCIPAL,
+    }
 }
 
 pub(super) async fn try_catalog(config: &pb::DatabricksSource, http: &HttpClient) -> Result<(), (CheckStepId, String)> {
@@ -56,10 +69,13 @@ pub(super) async fn check(
             return Ok(false);
         }
     };
-    // One call answers both questions.
+    // The same calls answer both questions. A secret is tried anew: a token may outlive the one that it was given for.
     let mut user = None;
     let reached = steps.step(CheckStepId::WorkspaceReachable, async {
-        let asked = workspace.current_user().await;
+        let asked = match workspace.log_in().await {
+            Ok(()) => workspace.current_user().await,
+            Err(error) => Err(error),
+        };
         let finding = match &asked {
             Err(error) if !refuses_token(error) => Finding::failed(
                 error.to_string(),
@@ -76,7 +92,7 @@ pub(super) async fn check(
     }
     let (token, user) = match user {
         Some(Ok(user)) => (Finding::ok(format!("the token belongs to {}", user.user_name)), Some(user.user_name)),
-        Some(Err(error)) => (Finding::failed(error.to_string(), NO_TOKEN), None),
+        Some(Err(error)) => (Finding::failed(error.to_string(), unknown(&workspace, &error)), None),
         None => (Finding::failed("no answer", NO_TOKEN), None),
     };
     steps.note(CheckStepId::WorkspaceToken, token).await?;

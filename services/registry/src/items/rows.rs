@@ -28,14 +28,14 @@ pub const BASIC: &[Row] = &[
     (
         "databricks.client_credentials.client_id",
         "OAuth Client ID",
-        "The OAuth client's id.",
+        "The application id of a service principal of the workspace.",
         "",
         "databricks.workspace_auth=client_credentials",
     ),
     (
         "databricks.client_credentials.client_secret",
         "OAuth Client Secret",
-        "The OAuth client's secret.",
+        "An OAuth secret that Databricks made for the service principal.",
         "",
         "databricks.workspace_auth=client_credentials",
     ),

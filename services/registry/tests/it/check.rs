@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::common::{Ends, Registry, access_key, local, refusal, token};
+use crate::common::{CLIENT, CLIENT_SECRET, Ends, Registry, access_key, client, local, refusal, token};
 use mms_proto::ErrorReason as Reason;
 use mms_proto::registry::v1 as pb;
 use pb::CheckState as State;
@@ -133,4 +133,29 @@ async fn a_reference_that_leads_nowhere_is_a_finding_not_a_failure_of_the_call()
     let (_, report) = check(&registry, Target::Name("dataSources/lake".into())).await;
     assert_eq!(states(&report)["CREDENTIALS_RESOLVED"], State::Failed);
     assert_eq!(states(&report)["WORKSPACE_REACHABLE"], State::Skipped);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_oauth_client_passes_and_a_wrong_one_is_told_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let (registry, ends) = (Registry::open(dir.path()).await, Ends::start().await);
+    let mut source = ends.source();
+    source.databricks_mut().unwrap().workspace_auth = client(CLIENT, CLIENT_SECRET);
+    let stored = registry.create("lake", source).await;
+    assert!(!format!("{stored:?}").contains(CLIENT_SECRET), "{stored:?}");
+    let (_, report) = check(&registry, Target::Name("dataSources/lake".into())).await;
+    assert_eq!(report.state(), State::Ok, "{report:?}");
+    let token = report.steps.iter().find(|step| id_of(step) == "WORKSPACE_TOKEN").unwrap();
+    assert_eq!(token.message, format!("the token belongs to {CLIENT}"));
+    for (id, secret) in [(CLIENT, "dose-wrong-secret"), ("another-client", CLIENT_SECRET)] {
+        let mut source = ends.source();
+        source.databricks_mut().unwrap().workspace_auth = client(id, secret);
+        let (_, report) = check(&registry, Target::DataSource(source)).await;
+        let found = states(&report);
+        assert_eq!((found["WORKSPACE_REACHABLE"], found["WORKSPACE_TOKEN"]), (State::Ok, State::Failed), "{report:?}");
+        let step = report.steps.iter().find(|step| id_of(step) == "WORKSPACE_TOKEN").unwrap();
+        assert!(step.message.contains(&format!("OAuth client {id}: 401 invalid_client")), "{step:?}");
+        assert!(step.remedy.contains("client_id") && step.remedy.contains("not Entra ID"), "{step:?}");
+        assert!(!format!("{report:?}").contains(secret), "{report:?}");
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mms_proto::registry::v1 as pb;
 use mms_registry::Config;
 use mms_sandbox::project::{Project, ProjectConfig};
-use mms_sandbox::workspace::{Workspace, WorkspaceConfig};
+use mms_sandbox::workspace::{Client as OAuthClient, Vending, Workspace, WorkspaceConfig};
 use mms_server::{BoundServer, CancellationToken, Client, ClientConfig, FrameConfig, SuiteToken};
 use pb::data_source_service_client::DataSourceServiceClient;
 use pb::network_connection_service_client::NetworkConnectionServiceClient;
@@ -17,6 +17,11 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 pub const TOKEN: &str = "dapi-canary-0000-workspace-token";
+/// The OAuth client of the workspace.
+pub const CLIENT: &str = "00000000-1111-2222-3333-444444444444";
+pub const CLIENT_SECRET: &str = "dose-canary-2222-client-secret";
+/// The storage account that the workspace vends for.
+pub const STORAGE_ACCOUNT: &str = "lakeaccount";
 pub const KEY: &str = "canary-1111-access-key-secret";
 const SERVICE_TOKEN: &str = "service-token-of-the-tests";
 
@@ -170,6 +175,17 @@ impl Ends {
             delta_root: root,
             catalog: "main".into(),
             token: SecretString::from(TOKEN),
+            client: Some(OAuthClient {
+                id: CLIENT.into(),
+                secret: SecretString::from(CLIENT_SECRET),
+                token_life: Duration::from_secs(3600),
+            }),
+            vending: Some(Vending {
+                account: STORAGE_ACCOUNT.into(),
+                key: "a2V5LW9mLXRoZS1hY2NvdW50".into(),
+                life: Duration::from_secs(3600),
+                denied_schemas: vec!["closed".into()],
+            }),
             bind,
             page_size: 50,
         })
@@ -213,6 +229,11 @@ pub fn open_session(holder: &str) -> pb::OpenSessionRequest {
         holder: holder.into(),
         purposes: vec![pb::SessionPurpose::Metadata as i32],
     }
+}
+
+pub fn client(id: &str, secret: &str) -> Option<pb::databricks_source::WorkspaceAuth> {
+    let client = pb::ClientCredentials { client_id: id.into(), client_secret: secret.into(), is_set: false };
+    Some(pb::databricks_source::WorkspaceAuth::ClientCredentials(client))
 }
 
 pub fn token(token: &str) -> Option<pb::databricks_source::WorkspaceAuth> {

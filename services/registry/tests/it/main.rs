@@ -8,4 +8,5 @@ mod network;
 mod resource;
 mod running;
 mod secrets;
+mod vend;
 mod watch;

@@ -18,7 +18,7 @@ use crate::job::request::Call;
 use crate::job::stored;
 use crate::key::JobKey;
 use crate::lease::clock::Progress;
-use crate::lease::lacks;
+use crate::lease::{denied, lacks};
 use crate::name::{job_key, job_table_key, task_key};
 use crate::record::{Job, JobState, Reason};
 
@@ -45,7 +45,10 @@ impl Api {
         if job.state == JobState::Planning {
             return Ok(self.scheduler.waits.of(key));
         }
-        self.scheduler.store.read(|read| lacks::everywhere(read, self.scheduler.moment().now_ms, key, job))
+        self.scheduler.store.read(|read| match denied::waits(read, key)?.filter(|_| job.dispatches()) {
+            Some(denied) => Ok(Some(denied)),
+            None => lacks::everywhere(read, self.scheduler.moment().now_ms, key, job),
+        })
     }
 
     fn shown(&self, key: &JobKey, view: View) -> Result<Option<pb::Job>> {

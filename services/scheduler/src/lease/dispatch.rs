@@ -4,7 +4,7 @@
 use mms_store::{Index, Read, Scope, Tx};
 use prost::Message;
 
-use super::{held, lacks};
+use super::{denied, held, lacks};
 use crate::commit::{open, target};
 use crate::error::Result;
 use crate::job::rollup;
@@ -58,6 +58,7 @@ pub fn grant(tx: &mut Tx<'_>, at: &Moment, holder: &Holder, max: usize) -> Resul
         }
         let line = format!("leased to workers/{}, attempt {}", holder.worker, task.attempt);
         log::write(tx, at, &key, &mut task, &Line::own(line))?;
+        denied::tried(tx, at, &key, task.epoch)?;
         rollup::save(tx, at, &key, &before, task)?;
         // Read again: saving the first lease of a table or job changed them.
         let stored =
@@ -82,14 +83,19 @@ pub fn candidates(read: &impl Read, at: &Moment, worker: &Worker, max: usize) ->
             }
             // The source's bound holds over all its jobs, and the job's over its own tasks.
             let source = DataSourceKey { data_source: key.data_source.clone() };
-            let of_source = leased_of(read, &Scope::prefix(&source))?
-                + found.iter().filter(|task| task.job.data_source == source.data_source).count();
+            let found_of_source = found.iter().filter(|task| task.job.data_source == source.data_source).count();
+            let of_source = leased_of(read, &Scope::prefix(&source))? + found_of_source;
             let of_job = leased_of(read, &Scope::prefix(&key))? + found.iter().filter(|task| task.job == key).count();
             let left = |bound: i32, running: usize| usize::try_from(bound).unwrap_or(0).saturating_sub(running);
             let limits = &job.limits;
             let room =
                 left(limits.source_max_concurrent_tasks, of_source).min(left(limits.max_concurrent_tasks, of_job));
             let room = room.min(max - found.len());
+            // Of a source whose credential is refused, one task tries it.
+            let room = match denied::room(read, at, &key)? {
+                Some(tries) => room.min(tries.saturating_sub(found_of_source)),
+                None => room,
+            };
             let before = found.len();
             ready_of(read, at, worker, &key, &READY_TASKS, room, &mut found)?;
             if job.counts.all_but_looks() {

@@ -4,7 +4,7 @@ use mms_store::{Read, Tx};
 use tokio::time::Instant;
 
 use super::clock::Progress;
-use super::{end, held};
+use super::{denied, end, held};
 use crate::error::{Result, SchedulerError};
 use crate::key::TaskKey;
 use crate::record::{Epoch, Holder, LeaseEnd, TaskEvent};
@@ -49,7 +49,11 @@ pub async fn beat(
     if !holds {
         return Ok(Verdict::Lost);
     }
+    let reads = progress.rows > 0;
     scheduler.leases.beat(key, epoch, progress, Instant::now());
+    if reads {
+        denied::reads(scheduler, key, epoch).await?;
+    }
     let job = scheduler.store.read(|read| read.get(&JOBS, &key.job))?;
     let stops = job.is_some_and(|job| window::stops_at_checkpoint(&job, at.now_ms));
     Ok(if stops { Verdict::StopAtCheckpoint } else { Verdict::GoOn })

@@ -109,6 +109,9 @@ pub struct TaskLife {
     /// The generation of the target table that its SCHEMA found and its units are published in; 0: none yet.
     #[prost(uint64, tag = "20")]
     pub generation: u64,
+    /// When its source's credential was last refused to it, if it has done nothing since; 0: it has.
+    #[prost(int64, tag = "21")]
+    pub refused_ms: i64,
 }
 
 /// A task.
@@ -272,10 +275,14 @@ impl Task {
                 life.fail(at, step, (permanent, compared), max_attempts, reason);
                 life.verification = verification.or(life.verification);
             }
+            E::Refused { step, reason } if leased => {
+                let step = state.next_step(&steps).map_or(step, |next| step.min(next));
+                life.refuse(at, step, reason);
+            }
             E::UnitPublished { generation, index, rows, bytes } => match life.units.get_mut(index) {
                 Some(unit) => {
                     (unit.published, unit.published_rows, unit.published_bytes) = (true, rows, bytes);
-                    life.generation = generation;
+                    (life.generation, life.refused_ms) = (generation, 0);
                 }
                 None => return Err(not_taken),
             },
@@ -342,13 +349,20 @@ impl TaskLife {
     ) {
         self.state = next.into();
         if step == Step::Data {
-            (self.rows_done, self.bytes_done) = (rows, bytes);
+            (self.rows_done, self.bytes_done, self.refused_ms) = (rows, bytes, 0);
         }
         self.verification = verification.or(self.verification);
         if next == TaskState::Done {
             (self.holder, self.reason, self.end_time_ms) = (None, None, at.now_ms);
             self.checkpoint.clear();
         }
+    }
+
+    /// It has lost nothing but its lease. It rests for 20 s, so that others try the credential first.
+    fn refuse(&mut self, at: &Moment, step: Step, reason: Reason) {
+        (self.holder, self.reason, self.state) = (None, Some(reason), step.failed().rest().into());
+        (self.refused_ms, self.retry_time_ms) = (at.now_ms, at.now_ms.saturating_add(20_000));
+        self.generation = if step == Step::Schema { 0 } else { self.generation };
     }
 
     fn fail(
@@ -363,7 +377,10 @@ impl TaskLife {
         self.failures += 1;
         let what = match *reason.reason {
             _ if permanent => Failure::Permanent,
-            ErrorReason::StorageDenied | ErrorReason::CredentialExpired => Failure::OfPeople,
+            ErrorReason::StorageDenied
+            | ErrorReason::CredentialExpired
+            | ErrorReason::ExternalUseDenied
+            | ErrorReason::ExternalAccessOff => Failure::OfPeople,
             _ => Failure::Passing,
         };
         self.reason = Some(reason);

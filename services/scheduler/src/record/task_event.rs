@@ -44,6 +44,13 @@ pub enum TaskEvent {
         /// Of VERIFICATION: what it came to.
         verification: Option<Verification>,
     },
+    /// The source's credential was refused: nobody's attempt, and the source waits.
+    Refused {
+        /// In which step, as with a failure.
+        step: Step,
+        /// Why.
+        reason: Reason,
+    },
     /// A commit of it was applied to a unit.
     UnitPublished {
         /// The generation of the table that it was published in.
@@ -82,6 +89,7 @@ impl TaskEvent {
             Self::StepBegun(_) => "the begin of that step",
             Self::StepDone { .. } => "the end of that step",
             Self::StepFailed { .. } => "the failure of a step",
+            Self::Refused { .. } => "the refusal of a credential",
             Self::UnitPublished { .. } => "a unit that was published",
             Self::UnitsLost(_) => "the loss of units",
             Self::TargetLost { .. } => "the loss of its table",

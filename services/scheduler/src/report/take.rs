@@ -14,7 +14,7 @@ use crate::commit::intent;
 use crate::error::{Result, SchedulerError};
 use crate::job::rollup;
 use crate::key::{CheckKey, TaskKey};
-use crate::lease::{end, held};
+use crate::lease::{denied, end, held};
 use crate::moment::Moment;
 use crate::pages::clear_some;
 use crate::record::{Check, Epoch, Holder, Identity, LeaseEnd, Reason, Step, Task, TaskEvent, TaskState, Verification};
@@ -136,6 +136,9 @@ pub fn take(
         None => {}
         Some(Said::Begun(step)) => task.apply(at, TaskEvent::StepBegun(step))?,
         Some(Said::Done { step, rows, bytes, verification, identity, look }) => {
+            if step == Step::Data {
+                denied::let_in(tx, at, key, epoch)?;
+            }
             let verification = verification.map(|found| keep_checks(tx, key, found)).transpose()?;
             let generation = identity.map(|_| at_target::generation(tx, key, &before)).transpose()?;
             task.apply(at, TaskEvent::StepDone { step, rows, bytes, verification, generation })?;
@@ -149,8 +152,14 @@ pub fn take(
             let compared = verification.is_some() || reason.reason == ErrorReason::VerificationFailed;
             let text = format!("{}: {}", reason_text(*reason.reason), reason.message);
             let verification = verification.map(|found| keep_checks(tx, key, found)).transpose()?;
-            let max_attempts = tx.get(&JOBS, &key.job)?.map_or(1, |job| job.spec().max_attempts);
-            task.apply(at, TaskEvent::StepFailed { step, permanent, compared, max_attempts, reason, verification })?;
+            let refused = !permanent && denied::is_refusal(*reason.reason);
+            if refused && denied::is_of_source(tx, at, key, &before, &reason)? {
+                task.apply(at, TaskEvent::Refused { step, reason })?;
+            } else {
+                let max_attempts = tx.get(&JOBS, &key.job)?.map_or(1, |job| job.spec().max_attempts);
+                let event = TaskEvent::StepFailed { step, permanent, compared, max_attempts, reason, verification };
+                task.apply(at, event)?;
+            }
             task.apply(at, TaskEvent::UnitsLost(lost))?;
             let level = if task.state.is_failed() { LogLevel::Error } else { LogLevel::Warning };
             log::write(tx, at, key, &mut task, &line(level, text))?;

@@ -67,9 +67,7 @@ impl Session<'_> {
         match path.as_slice() {
             [table] => Ok((self.catalog, default.to_owned(), table.clone())),
             [schema, table] if self.namespace() => Ok((self.catalog, schema.clone(), table.clone())),
-            [project, table] => {
-                Ok((self.of_project(project)?, DEFAULT_SCHEMA.to_owned(), table.clone()))
-            }
+            [project, table] => Ok((self.of_project(project)?, DEFAULT_SCHEMA.to_owned(), table.clone())),
             [project, schema, table] if self.namespace() => {
                 Ok((self.of_project(project)?, schema.clone(), table.clone()))
             }
