@@ -79,7 +79,13 @@ impl Sandbox {
         let keys = &ends.credentials;
         if self.json {
             let told = serde_json::json!({
-                "workspace": {"url": ends.workspace_url(), "token": keys.token, "catalog": ends.catalog()},
+                "workspace": {
+                    "url": ends.workspace_url(),
+                    "token": keys.token,
+                    "catalog": ends.catalog(),
+                    "cluster_id": mms_sandbox::workspace::CLUSTER_ID,
+                    "http_path": ends.http_path(),
+                },
                 "project": {
                     "endpoint": ends.endpoint(),
                     "name": keys.project,

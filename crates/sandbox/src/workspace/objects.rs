@@ -9,7 +9,7 @@ use super::answer::{Answer, Refusal};
 use super::folder::Folder;
 use super::ids::uuid_of;
 use super::paging::cut;
-use super::{USER_NAME, routes::WORKSPACE_ID};
+use super::{USER_NAME, routes::WORKSPACE_ID, sql};
 
 /// What every catalog has, and no folder stands for.
 pub const INFORMATION_SCHEMA: &str = "information_schema";
@@ -21,6 +21,7 @@ pub struct State {
     pub catalog: String,
     pub token: SecretString,
     pub page_size: usize,
+    pub sql: sql::Service,
 }
 
 pub type Query = HashMap<String, String>;
