@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+#[cfg(feature = "sql")]
+use mms_http::Request;
 use mms_http::retry::{self, RetryPolicy};
 use mms_http::{HttpClient, HttpError, Method, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -17,7 +19,7 @@ use crate::{DatabricksError, Fault, WorkspaceUrl};
 /// Most bytes of an answer that are read.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
 /// Most bytes of an error's body that are read.
-const FAULT_LIMIT: usize = 64 * 1024;
+pub(crate) const FAULT_LIMIT: usize = 64 * 1024;
 /// Longest single exchange.
 const EXCHANGE_LIMIT: Duration = Duration::from_secs(300);
 
@@ -60,6 +62,25 @@ impl Workspace {
     /// Who the token belongs to. The cheapest proof that host and token are right.
     pub async fn current_user(&self) -> Result<CurrentUser, DatabricksError> {
         self.get(&path("/api/2.0/preview/scim/v2/Me", &[]), &[]).await
+    }
+
+    /// The client that requests to elsewhere go by: it adds no credential.
+    #[cfg(feature = "sql")]
+    pub(crate) fn http(&self) -> &HttpClient {
+        &self.http
+    }
+
+    #[cfg(feature = "sql")]
+    pub(crate) fn policy(&self) -> &RetryPolicy {
+        &self.policy
+    }
+
+    /// A request to the workspace itself, with its credential.
+    #[cfg(feature = "sql")]
+    pub(crate) fn request(&self, method: Method, path: &str) -> Request {
+        let mut url = self.url.base().clone();
+        url.set_path(path);
+        self.http.request(method, url).bearer(&self.token)
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(
@@ -130,7 +151,7 @@ impl Workspace {
     }
 }
 
-async fn refused(call: &str, mut response: Response) -> DatabricksError {
+pub(crate) async fn refused(call: &str, mut response: Response) -> DatabricksError {
     let (status, call) = (response.status(), call.to_owned());
     if status.is_redirection() {
         let target = response.header("location").unwrap_or_default();

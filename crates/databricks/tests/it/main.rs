@@ -6,3 +6,5 @@ mod common;
 mod objects;
 mod paging;
 mod refusals;
+mod spark;
+mod sql;
