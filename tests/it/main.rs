@@ -9,6 +9,7 @@ mod chaos;
 mod codec;
 mod contract_is_whole;
 mod databricks_sdk;
+mod databricks_sql;
 mod ddl_parses;
 mod demo;
 mod dependencies;

@@ -30,7 +30,7 @@ pub fn python() -> Option<PathBuf> {
     find("python", "py/bin/python")
 }
 
-/// Python with the Databricks SDK.
+/// Python with the Databricks SDK and SQL connector.
 pub fn python_databricks() -> Option<PathBuf> {
     find("python-databricks", "py-databricks/bin/python")
 }

@@ -78,6 +78,34 @@ pub enum DatabricksError {
         /// What is missing or malformed.
         what: String,
     },
+    /// The address of a cluster or warehouse cannot be used.
+    #[error("JDBC URL: {what}")]
+    JdbcUrl {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A cluster that cannot run SQL.
+    #[error("cluster {cluster}: {what}")]
+    Compute {
+        /// Its id.
+        cluster: String,
+        /// Why not, and what to do.
+        what: String,
+    },
+    /// A statement that the server could not run, in its words.
+    #[error("the statement failed{}: {message}", state.as_ref().map(|state| format!(" (SQLSTATE {state})")).unwrap_or_default())]
+    Statement {
+        /// The server's words, redacted, at most 1000 characters.
+        message: String,
+        /// SQLSTATE, such as `42P01`.
+        state: Option<String>,
+    },
+    /// Rows of a statement that the server cannot give any more: the statement must run again.
+    #[error("the result of the statement is lost: {what}")]
+    Lost {
+        /// What became of it.
+        what: String,
+    },
     /// A list that does not end.
     #[error("{call}: {what}; the list was given up")]
     Endless {
@@ -125,7 +153,11 @@ impl DatabricksError {
     /// Whether it says nothing of the object asked for: no other call to this workspace would fare better now.
     pub fn is_of_workspace(&self) -> bool {
         match self {
-            Self::WorkspaceUrl { .. } | Self::NotAnApi { .. } | Self::Login { .. } => true,
+            Self::WorkspaceUrl { .. }
+            | Self::NotAnApi { .. }
+            | Self::Login { .. }
+            | Self::JdbcUrl { .. }
+            | Self::Compute { .. } => true,
             Self::Http { source, .. } => matches!(
                 source,
                 HttpError::Config { .. }
@@ -137,7 +169,12 @@ impl DatabricksError {
                     | HttpError::Timeout { sent: false, .. }
             ),
             Self::Refused { fault, .. } => fault.kind() == RefusalKind::Unauthenticated,
-            Self::Name { .. } | Self::NotVended { .. } | Self::Answer { .. } | Self::Endless { .. } => false,
+            Self::Name { .. }
+            | Self::NotVended { .. }
+            | Self::Answer { .. }
+            | Self::Endless { .. }
+            | Self::Statement { .. }
+            | Self::Lost { .. } => false,
         }
     }
 
@@ -179,6 +216,10 @@ impl Classify for DatabricksError {
             | Self::NotVended { .. }
             | Self::NotAnApi { .. }
             | Self::Answer { .. }
+            | Self::JdbcUrl { .. }
+            | Self::Compute { .. }
+            | Self::Statement { .. }
+            | Self::Lost { .. }
             | Self::Endless { .. } => RetryClass::Permanent,
         }
     }

@@ -1,8 +1,8 @@
 //! Client of a Databricks workspace: Unity Catalog metadata, clusters and vended storage credentials, by REST with a personal
-//! access token or as an OAuth client.
+//! access token or as an OAuth client; with the feature `sql` also statements and their rows ([`sql`]), which brings Arrow.
 //!
 //! What it must never do: decide what is migrated or how (that is the catalog's and the mapping's part), build its own HTTP
-//! client (it is handed one), or read table data. Every list is read page by page with a bound; one unreadable object never
+//! client (it is handed one), or read files of tables. Every list is read page by page with a bound; one unreadable object never
 //! spoils its page.
 
 mod cluster;
@@ -16,6 +16,8 @@ mod oauth;
 mod page;
 mod principal;
 mod privilege;
+#[cfg(feature = "sql")]
+pub mod sql;
 mod unity;
 mod workspace;
 mod workspace_url;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(feature = "sql")]
+use mms_http::Request;
 use mms_http::retry::{self, RetryPolicy};
 use mms_http::{HttpClient, HttpError, Method, Request, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -18,7 +20,7 @@ use crate::{Credential, DatabricksError, Fault, RefusalKind, WorkspaceUrl};
 /// Most bytes of an answer that are read.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
 /// Most bytes of an error's body that are read.
-const FAULT_LIMIT: usize = 64 * 1024;
+pub(crate) const FAULT_LIMIT: usize = 64 * 1024;
 /// Longest single exchange.
 const EXCHANGE_LIMIT: Duration = Duration::from_secs(300);
 
@@ -77,6 +79,26 @@ impl Workspace {
     /// Who the token belongs to. The cheapest proof that host and token are right.
     pub async fn current_user(&self) -> Result<CurrentUser, DatabricksError> {
         self.get(&path("/api/2.0/preview/scim/v2/Me", &[]), &[]).await
+    }
+
+    /// The client that requests to elsewhere go by: it adds no credential.
+    #[cfg(feature = "sql")]
+    pub(crate) fn http(&self) -> &HttpClient {
+        &self.http
+    }
+
+    #[cfg(feature = "sql")]
+    pub(crate) fn policy(&self) -> &RetryPolicy {
+        &self.policy
+    }
+
+    /// A request to the workspace itself, with its credential.
+    #[cfg(feature = "sql")]
+    pub(crate) async fn request(&self, method: Method, path: &str) -> Result<Request, DatabricksError> {
+        let mut url = self.url.base().clone();
+        url.set_path(path);
+        let bearer = self.principal.bearer(&self.http, None).await?;
+        Ok(self.http.request(method, url).bearer(&bearer.secret))
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(
@@ -174,7 +196,7 @@ pub(crate) async fn answered(call: &str, response: Response) -> Result<Vec<u8>, 
     Ok(bytes.to_vec())
 }
 
-async fn refused(call: &str, mut response: Response) -> DatabricksError {
+pub(crate) async fn refused(call: &str, mut response: Response) -> DatabricksError {
     let (status, call) = (response.status(), call.to_owned());
     if status.is_redirection() {
         let target = response.header("location").unwrap_or_default();

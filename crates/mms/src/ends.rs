@@ -166,6 +166,11 @@ impl Ends {
         self.workspace.url()
     }
 
+    /// The path of the workspace's cluster, for clients of SQL.
+    pub fn http_path(&self) -> String {
+        self.workspace.http_path()
+    }
+
     /// The workspace's catalog.
     pub fn catalog(&self) -> &str {
         self.workspace.catalog()

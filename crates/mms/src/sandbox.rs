@@ -126,6 +126,8 @@ impl Sandbox {
                     "client_id": keys.client_id,
                     "client_secret": keys.client_secret,
                     "catalog": ends.catalog(),
+                    "cluster_id": mms_sandbox::workspace::CLUSTER_ID,
+                    "http_path": ends.http_path(),
                 },
                 "project": {
                     "endpoint": ends.endpoint(),

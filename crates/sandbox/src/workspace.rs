@@ -1,5 +1,6 @@
 //! A Databricks workspace on loopback: Unity Catalog's REST over a folder of Delta tables `<root>/<schema>/<table>/_delta_log`,
-//! one running cluster, OAuth's token endpoint, and bearer tokens checked. It pages as the real one does: empty pages, opaque tokens, no order.
+//! one running cluster that runs SQL ([`sql`]), OAuth's token endpoint, and bearer tokens checked. It pages as the real one does: empty
+//! pages, opaque tokens, no order.
 //!
 //! It must never write into the folder, never share wire code with our client, and never let one broken table spoil a list.
 
@@ -15,6 +16,7 @@ mod objects;
 mod paging;
 mod rights;
 mod routes;
+pub mod sql;
 mod tables;
 mod vending;
 
@@ -93,6 +95,7 @@ pub enum WorkspaceError {
 pub struct Workspace {
     address: SocketAddr,
     catalog: String,
+    state: Arc<objects::State>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -121,8 +124,9 @@ impl Workspace {
             known: auth::Known { token: config.token, client: config.client, tokens: oauth::Tokens::default() },
             vending: config.vending,
             page_size: config.page_size.max(1),
+            sql: sql::Service::default(),
         });
-        let router = routes::router(state);
+        let router = routes::router(Arc::clone(&state));
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
             let serving = axum::serve(listener, router).with_graceful_shutdown(async {
@@ -133,7 +137,7 @@ impl Workspace {
                 tracing::error!(%error, "the sandbox workspace stopped serving");
             }
         });
-        Ok(Self { address, catalog, stop: Some(stop), task })
+        Ok(Self { address, catalog, state, stop: Some(stop), task })
     }
 
     /// Where it listens.
@@ -152,6 +156,29 @@ impl Workspace {
     #[must_use]
     pub fn catalog(&self) -> &str {
         &self.catalog
+    }
+
+    /// The path of its cluster, as clients of SQL name it.
+    #[must_use]
+    pub fn http_path(&self) -> String {
+        format!("sql/protocolv1/o/{}/{CLUSTER_ID}", routes::WORKSPACE_ID)
+    }
+
+    /// How results of SQL are given from now on.
+    pub fn set_sql(&self, settings: sql::SqlSettings) {
+        self.state.sql.set(settings);
+    }
+
+    /// How many sessions and operations of SQL are open.
+    #[must_use]
+    pub fn sql_open(&self) -> (usize, usize) {
+        self.state.sql.open()
+    }
+
+    /// How many files of results were given behind links.
+    #[must_use]
+    pub fn sql_files(&self) -> u64 {
+        self.state.sql.files()
     }
 
     /// Ends open requests, within a few seconds, and stops.

@@ -7,3 +7,5 @@ mod login;
 mod objects;
 mod paging;
 mod refusals;
+mod spark;
+mod sql;

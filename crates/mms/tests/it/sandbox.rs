@@ -13,6 +13,8 @@ fn tables_move_through_a_running_suite_and_outlive_a_crash() {
     let delta_root = at("delta-root");
     let sandbox_first = sandbox(&at("project"), &delta_root, None);
     let told = sandbox_first.told.clone();
+    let cluster = sandbox_first.told("/workspace/cluster_id");
+    assert!(sandbox_first.told("/workspace/http_path").ends_with(&format!("/{cluster}")));
     let file = at("source.yaml");
     let names = json!({"tableNames": {"other": "_", "prefix": "t_"}, "columnNames": {"other": "_"}, "partitionValues": {"other": "_"}});
     let mut request = source("samples", &sandbox_first, &delta_root, &names);

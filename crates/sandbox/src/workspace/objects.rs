@@ -10,7 +10,7 @@ use super::folder::Folder;
 use super::ids::uuid_of;
 use super::paging::cut;
 use super::vending::Vending;
-use super::{USER_NAME, routes::WORKSPACE_ID};
+use super::{USER_NAME, routes::WORKSPACE_ID, sql};
 
 /// What every catalog has, and no folder stands for.
 pub const INFORMATION_SCHEMA: &str = "information_schema";
@@ -24,6 +24,7 @@ pub struct State {
     /// What credentials are vended for; nothing where files lie on this machine's disk.
     pub vending: Option<Vending>,
     pub page_size: usize,
+    pub sql: sql::Service,
 }
 
 pub type Query = HashMap<String, String>;

@@ -4,20 +4,24 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Extension, Path, Query as Parameters, Request, State as Shared};
+use axum::extract::{DefaultBodyLimit, Extension, Path, Query as Parameters, Request, State as Shared};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::answer::{Answer, Refusal, json_response};
 use super::auth::Caller;
 use super::objects::{Query, State};
+use super::sql::LINK_HEADER;
 use super::{auth, compute, oauth};
 
 /// The number that names this workspace.
 pub const WORKSPACE_ID: u64 = 1_000_000_000_000_001;
+/// Most bytes of a call of SQL.
+const STATEMENT_MAX: usize = 20 << 20;
 
 type App = Shared<Arc<State>>;
 type Asked = Parameters<Query>;
@@ -76,6 +80,8 @@ pub fn router(state: Arc<State>) -> Router {
         .route("/oidc/v1/token", post(token))
         .route("/oidc/.well-known/oauth-authorization-server", get(endpoints))
         .route("/.well-known/databricks-config", get(host))
+        .route("/sql/protocolv1/o/{workspace}/{cluster}", post(statement).layer(DefaultBodyLimit::max(STATEMENT_MAX)))
+        .route("/results/{operation}/{piece}", get(file))
         .fallback(no_such_api)
         .method_not_allowed_fallback(no_such_api)
         .layer(from_fn_with_state(Arc::clone(&state), authenticated))
@@ -83,7 +89,7 @@ pub fn router(state: Arc<State>) -> Router {
 }
 
 async fn authenticated(Shared(state): App, mut request: Request, next: Next) -> Response {
-    if request.uri().path().starts_with("/api/") {
+    if ["/api/", "/sql/"].iter().any(|below| request.uri().path().starts_with(below)) {
         match auth::check(request.headers(), &state.known) {
             Ok(caller) => drop(request.extensions_mut().insert(caller)),
             Err(refusal) => {
@@ -123,6 +129,52 @@ fn answered(answer: Answer) -> Response {
     match answer {
         Ok(body) => json_response(StatusCode::OK, &body),
         Err(refusal) => refusal.into_response(),
+    }
+}
+
+/// One call of a client of SQL.
+async fn statement(
+    Shared(state): App,
+    Path((_, cluster)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    if let Err(refusal) = compute::check(&cluster) {
+        return refusal.into_response();
+    }
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    match state.sql.call(&state, &format!("http://{host}"), &body).await {
+        Ok(answer) => ([(header::CONTENT_TYPE, "application/x-thrift")], answer).into_response(),
+        Err(error) => {
+            let text = error.to_string();
+            tracing::debug!(error = text, "a call of SQL was refused");
+            let words = header::HeaderValue::from_str(&text).unwrap_or(header::HeaderValue::from_static("malformed"));
+            (StatusCode::BAD_REQUEST, [("x-thriftserver-error-message", words)]).into_response()
+        }
+    }
+}
+
+/// A file of a result. As at a storage account, the link is the permission: a token beside it is refused.
+async fn file(
+    Shared(state): App,
+    Path((operation, piece)): Path<(Uuid, usize)>,
+    Parameters(query): Asked,
+    headers: HeaderMap,
+) -> Response {
+    let (name, value) = LINK_HEADER;
+    if headers.contains_key(header::AUTHORIZATION) || headers.get(name).is_none_or(|sent| sent != value) {
+        return (StatusCode::BAD_REQUEST, "send the headers of the link, and no token").into_response();
+    }
+    let until = query.get("until").and_then(|until| until.parse().ok());
+    let key = query.get("key").and_then(|key| key.parse().ok());
+    let found = until.zip(key).and_then(|(until, key)| state.sql.file(operation, piece, until, key));
+    match found {
+        Some(Ok(bytes)) => bytes.into_response(),
+        Some(Err(error)) => Refusal::internal(error.to_string()).into_response(),
+        None => {
+            (StatusCode::FORBIDDEN, "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>")
+                .into_response()
+        }
     }
 }
 

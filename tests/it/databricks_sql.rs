@@ -1,0 +1,36 @@
+//! Databricks' own SQL connector reads every table of the samples from a sandbox workspace, in batches and by links.
+
+use std::process::Command;
+
+use mms_sandbox::workspace::sql::SqlSettings;
+use mms_sandbox::workspace::{Workspace, WorkspaceConfig};
+use mms_tests::peers;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_connector_reads_rows_of_every_type() -> anyhow::Result<()> {
+    let Some(python) = peers::python_databricks() else { return Ok(()) };
+    let folder = tempfile::tempdir()?;
+    let tables = mms_sandbox::samples::types(folder.path(), 1_700_000_000_000)?;
+    let workspace = Workspace::start(WorkspaceConfig {
+        delta_root: folder.path().join("delta-root"),
+        catalog: "main".to_owned(),
+        token: "dapi-test".to_owned().into(),
+        bind: ([127, 0, 0, 1], 0).into(),
+        page_size: 50,
+    })
+    .await?;
+    // Whoever takes links gets them.
+    workspace.set_sql(SqlSettings { links_from: 0, batch_rows: 100, ..SqlSettings::default() });
+    let mut command = Command::new(python);
+    command.arg(peers::script("databricks_sql.py"));
+    command.args([workspace.url(), workspace.http_path()]).args(["dapi-test", "main", "samples"]);
+    command.arg(folder.path().join("expected"));
+    let output = tokio::task::spawn_blocking(move || command.output()).await??;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let rows: u64 = tables.iter().map(|table| table.rows).sum();
+    let expected = format!("ok {} tables, {} rows", tables.len(), 3 * rows);
+    assert!(output.status.success() && text.contains(&expected), "{text}");
+    assert!(workspace.sql_files() > 0, "links were followed");
+    workspace.shutdown().await;
+    Ok(())
+}
