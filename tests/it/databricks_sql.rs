@@ -15,6 +15,8 @@ async fn the_connector_reads_rows_of_every_type() -> anyhow::Result<()> {
         delta_root: folder.path().join("delta-root"),
         catalog: "main".to_owned(),
         token: "dapi-test".to_owned().into(),
+        client: None,
+        vending: None,
         bind: ([127, 0, 0, 1], 0).into(),
         page_size: 50,
     })

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-#[cfg(feature = "sql")]
-use mms_http::Request;
 use mms_http::retry::{self, RetryPolicy};
 use mms_http::{HttpClient, HttpError, Method, Request, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
