@@ -236,7 +236,6 @@ pub fn spec_to(spec: &Spec) -> pb::JobSpec {
         rate_limit: spec.rate.map(rate_to),
         dropped_policy: pb::DroppedPolicy::Keep as i32,
         incremental: pb::IncrementalMode::Whole as i32,
-        ..pb::JobSpec::default()
     }
 }
 
