@@ -29,6 +29,7 @@ mod not_yet;
 mod operator;
 mod outage;
 mod owners;
+mod partitions;
 mod pyodps;
 mod python_client;
 mod python_worker;
