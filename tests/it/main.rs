@@ -34,6 +34,7 @@ mod not_yet;
 mod operator;
 mod outage;
 mod owners;
+mod partitions;
 mod projects;
 mod pyodps;
 mod python_client;

@@ -243,6 +243,31 @@ const PROVOKED: &[(&str, &str, &[&str])] = &[
         &["ERROR_REASON_TARGET_NEWER", "DECISION_REASON_TARGET_NEWER", "ERROR_REASON_TABLES_BLOCKED"],
     ),
     (
+        "services/scheduler/src/lease/limits_tests.rs",
+        "bounds_of_a_table_hold_over_all_jobs_and_those_kept_waiting_say_so",
+        &["ERROR_REASON_CONCURRENCY_REACHED"],
+    ),
+    (
+        "services/scheduler/src/lease/limits_tests.rs",
+        "a_job_whose_attempts_fail_is_paused_and_a_start_goes_on_with_it",
+        &["ERROR_REASON_CIRCUIT_BROKEN"],
+    ),
+    (
+        "services/catalog/src/plan/chosen_tests.rs",
+        "what_does_not_fit_the_table_is_told_with_its_name",
+        &["FINDING_REASON_PARTITION_FILTER_INVALID", "FINDING_REASON_PARTITION_FILTER_KEEPS_NONE"],
+    ),
+    (
+        "services/catalog/src/plan/chosen_tests.rs",
+        "named_partitions_are_found_however_they_are_spelled_and_missing_ones_told",
+        &["FINDING_REASON_PARTITION_UNKNOWN", "FINDING_REASON_PARTITIONS_CHOSEN"],
+    ),
+    (
+        "services/catalog/src/plan/chosen_tests.rs",
+        "a_target_partition_is_taken_whole_or_not_at_all",
+        &["FINDING_REASON_TARGET_PARTITION_SPLIT"],
+    ),
+    (
         "services/scheduler/src/window_tests.rs",
         "nothing_is_leased_outside_and_the_job_says_until_when",
         &["ERROR_REASON_OUTSIDE_WINDOWS"],

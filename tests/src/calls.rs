@@ -331,6 +331,8 @@ pub fn everything() -> scheduler::JobSpec {
     scheduler::JobSpec {
         scope: Some(job_spec::Scope::Schemas(scheduler::SchemasScope::default())),
         max_attempts: 50,
+        // Whoever breaks things here means it.
+        circuit_breaker: Some(scheduler::CircuitBreaker { disabled: true, ..scheduler::CircuitBreaker::default() }),
         ..scheduler::JobSpec::default()
     }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use crate::ast::{CompareOp, Expr, Literal};
+use crate::decimal;
 use crate::like::matches;
 
 /// What a field of a row holds.
@@ -17,6 +18,8 @@ pub enum Value<'a> {
     Integer(i64),
     /// Any number.
     Number(f64),
+    /// A number as plain decimal digits, with `-` before and `.` between them: compared exactly, whatever its length.
+    Decimal(Cow<'a, str>),
     /// True or false.
     Boolean(bool),
 }
@@ -135,6 +138,9 @@ fn compared(value: &Value<'_>, literal: &Literal, holds: impl Fn(Ordering) -> bo
         (Value::Integer(a), Literal::Number(b)) => integer_with_number(*a, *b),
         (Value::Number(a), Literal::Integer(b)) => integer_with_number(*b, *a).map(Ordering::reverse),
         (Value::Number(a), Literal::Number(b)) => a.partial_cmp(b),
+        (Value::Decimal(a), Literal::Integer(b)) => decimal::compared(a, &b.to_string()),
+        // A number prints the shortest digits that are it: for up to 15 of them those that somebody wrote.
+        (Value::Decimal(a), Literal::Number(b)) => decimal::compared(a, &b.to_string()),
         (Value::Boolean(a), Literal::Boolean(b)) => Some(a.cmp(b)),
         _ => None,
     };

@@ -17,6 +17,7 @@
 
 mod ast;
 mod check;
+mod decimal;
 mod error;
 mod eval;
 mod lex;

@@ -1,21 +1,21 @@
 //! `mms job`: migration jobs of a running suite.
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
 use mms_proto::error::reason_text;
 use mms_proto::page;
 use mms_proto::scheduler::v1::{
-    self as pb, ApproveJobRequest, CreateJobRequest, DeleteJobRequest, GetJobRequest, JobSpec, JobState,
-    ListFindingsRequest, RetryJobRequest, StartJobRequest, StopJobRequest,
+    self as pb, ApproveJobRequest, CreateJobRequest, DeleteJobRequest, GetJobRequest, JobState, ListFindingsRequest,
+    RetryJobRequest, StartJobRequest, StopJobRequest,
 };
-use mms_proto::types::v1::{SourceTable, View};
+use mms_proto::types::v1::View;
 use tonic::Status;
 
+use crate::asked::Asked;
 use crate::client::{Clients, Remote};
 use crate::command::Talk;
+use crate::job_update::Update;
 use crate::progress::Progress;
-use crate::{advice, interrupt, names, open, output, plan, report, result, scope, spec, table, watch};
+use crate::{advice, interrupt, names, open, output, plan, report, result, scope, table, watch};
 
 /// Migration jobs.
 #[derive(Debug, Args)]
@@ -39,35 +39,48 @@ Examples:
   mms job create azure-sales
   mms job create azure-sales --table orders.lines --force
   mms job create azure-sales --schema orders --review
+  mms job create azure-sales --table orders.lines --partition-filter \"orders.lines: day >= '2024-01-01'\"
+  mms job create azure-sales --partition orders.lines/day=2024-01-31
   mms job create azure-sales -f job.yaml --watch")]
     Create {
         /// The source's id or name.
         source: String,
-        /// Only this schema; can be repeated.
-        #[arg(long = "schema", value_name = "SCHEMA", conflicts_with = "tables")]
-        schemas: Vec<String>,
-        /// Only this table, SCHEMA.TABLE, the schema up to the first dot; can be repeated.
-        #[arg(long = "table", value_name = "TABLE", value_parser = scope::source_table)]
-        tables: Vec<SourceTable>,
+        #[command(flatten)]
+        asked: Asked,
         /// Plan, then wait for approval.
         #[arg(long)]
         review: bool,
-        /// Move also what is at the target already.
-        #[arg(long)]
-        force: bool,
-        /// A whole JobSpec, YAML or JSON; `-` is stdin.
-        #[arg(short, long, value_name = "FILE", conflicts_with_all = ["schemas", "tables", "force"])]
-        file: Option<PathBuf>,
         /// Follow it until it has ended or waits for review.
         #[arg(long)]
         watch: bool,
     },
     /// List jobs.
-    #[command(after_help = "Example: mms job list azure-sales --json | jq -r .name")]
+    #[command(after_help = "\
+Examples:
+  mms job list azure-sales --json | jq -r .name
+  mms job list --filter \"state = 'FAILED'\" --order-by \"end_time desc\"")]
     List {
         /// The source's id or name. Default: all sources.
         #[arg(default_value = "-")]
         source: String,
+        /// Only those for which this holds, an expression over their fields.
+        #[arg(long, default_value = "", value_name = "EXPRESSION")]
+        filter: String,
+        /// Fields to sort by, "desc" behind those of which greater comes first.
+        #[arg(long, default_value = "", value_name = "FIELDS")]
+        order_by: String,
+    },
+    /// Change when and how fast the tasks of a job go; those that run go on.
+    #[command(after_help = "\
+Examples:
+  mms job update azure-sales/j1 --priority 10 --deadline 2026-01-31T06:00:00Z
+  mms job update azure-sales/j1 --bytes-per-second 50000000 --tasks-per-table 4
+  mms job update azure-sales/j1 --circuit-breaker off")]
+    Update {
+        #[command(flatten)]
+        named: Named,
+        #[command(flatten)]
+        update: Update,
     },
     /// Show one job.
     #[command(after_help = "Example: mms job get azure-sales/j1")]
@@ -134,13 +147,11 @@ impl Job {
         let (clients, json) = (self.talk.remote.connect()?, self.talk.json);
         let mut client = clients.jobs.clone();
         let one = match self.action {
-            Action::Create { source, schemas, tables, review, force, file, watch } => {
-                let spec = match file {
-                    Some(file) => spec::read_as::<JobSpec>(&file)?.message,
-                    None => JobSpec { scope: Some(scope::of(&schemas, &tables)), force, ..Default::default() },
-                };
+            Action::Create { source, asked, review, watch } => {
+                let parent = names::source(&source);
+                let spec = asked.spec(&parent)?;
                 let request = CreateJobRequest {
-                    parent: names::source(&source),
+                    parent,
                     job: Some(pb::Job { spec: Some(spec), ..Default::default() }),
                     review,
                     ..Default::default()
@@ -153,9 +164,15 @@ impl Job {
                 }
                 created
             }
-            Action::List { source } => {
+            Action::Update { named, update } => {
+                let name = named.name(&clients).await?;
+                let request = GetJobRequest { name: name.clone(), view: View::Full as i32 };
+                let now = client.get_job(request).await?.into_inner().job.unwrap_or_default().spec.unwrap_or_default();
+                client.update_job(update.request(name, now)?).await?.into_inner().job
+            }
+            Action::List { source, filter, order_by } => {
                 let parent = names::source(&source);
-                let jobs = open::jobs(&clients, &parent, View::Basic).await?;
+                let jobs = open::jobs_that(&clients, &parent, View::Basic, &filter, &order_by).await?;
                 show(&jobs, &parent, &self.talk.remote, json);
                 return Ok(true);
             }

@@ -3,6 +3,7 @@
 
 mod advice;
 mod apply;
+mod asked;
 mod client;
 mod command;
 mod demo;
@@ -11,6 +12,7 @@ mod ends;
 mod health;
 mod interrupt;
 mod job;
+mod job_update;
 mod line;
 mod migrate;
 mod names;

@@ -3,10 +3,12 @@
 
 use anyhow::bail;
 use mms_proto::catalog::v1::GetTableRequest;
-use mms_proto::name::{DataSourceName, ResourceId, ResourceName, SchemaName, SourceId, TableName};
+use mms_proto::name::{
+    DataSourceName, PartitionId, PartitionName, ResourceId, ResourceName, SchemaName, Segment, SourceId, TableName,
+};
 use mms_proto::page;
 use mms_proto::registry::v1::ListDataSourcesRequest;
-use mms_proto::types::v1::View;
+use mms_proto::types::v1::{SourceTable, View};
 use tonic::{Code, Status};
 
 use crate::client::Clients;
@@ -103,6 +105,15 @@ pub fn schema(source: &str, schema: Option<&str>) -> anyhow::Result<String> {
     let parent = DataSourceName::parse(source)?;
     let id = SourceId::new(schema).map_err(|error| anyhow::anyhow!("{schema:?} is no schema: {error}"))?;
     Ok(SchemaName::new(parent, id).to_string())
+}
+
+/// A partition of a table of a source (`dataSources/…`), by the last segment of its name.
+pub fn partition(source: &str, table: &SourceTable, segment: &str) -> anyhow::Result<String> {
+    let wrong = |error: String| anyhow::anyhow!("{segment:?} is no partition: {error}");
+    let id = PartitionId::parse_segment(segment).map_err(wrong)?;
+    let schema = SchemaName::new(DataSourceName::parse(source)?, SourceId::new(table.schema.as_str()).map_err(wrong)?);
+    let table = TableName::new(schema, SourceId::new(table.table.as_str()).map_err(wrong)?);
+    Ok(PartitionName::new(table, id).to_string())
 }
 
 fn table_of(source: &str, word: &str) -> anyhow::Result<String> {

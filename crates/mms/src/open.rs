@@ -20,8 +20,20 @@ pub enum Met {
 
 /// All jobs of a source, `-` for all sources.
 pub async fn jobs(clients: &Clients, source: &str, view: View) -> anyhow::Result<Vec<Job>> {
-    let parent = source.to_owned();
-    let mut request = ListJobsRequest { parent, page_size: 500, view: view as i32, ..Default::default() };
+    jobs_that(clients, source, view, "", "").await
+}
+
+/// Jobs of a source, `-` for all sources, that a filter passes, in an order.
+pub async fn jobs_that(
+    clients: &Clients,
+    source: &str,
+    view: View,
+    filter: &str,
+    order_by: &str,
+) -> anyhow::Result<Vec<Job>> {
+    let (parent, filter, order_by) = (source.to_owned(), filter.to_owned(), order_by.to_owned());
+    let mut request =
+        ListJobsRequest { parent, page_size: 500, view: view as i32, filter, order_by, ..Default::default() };
     let jobs = page::all(async |page_token| {
         request.page_token = page_token;
         let page = clients.jobs.clone().list_jobs(request.clone()).await?.into_inner();
@@ -41,7 +53,13 @@ fn find(jobs: Vec<Job>, wanted: &Scope) -> Option<Met> {
     let at = |test: fn(&Scope, &Scope) -> bool| {
         open.iter().find(|job| scope_of(job).is_some_and(|scope| test(&scope, wanted))).cloned()
     };
-    at(scope::same).map(Met::Same).or_else(|| at(scope::overlap).map(Met::Overlapping))
+    // One that takes parts of tables does not do what is wanted, whatever its scope.
+    let whole = |job: &Job| {
+        job.spec
+            .as_ref()
+            .is_none_or(|spec| spec.table_options.iter().all(|options| options.partition_filter.is_empty()))
+    };
+    at(scope::same).filter(whole).map(Met::Same).or_else(|| at(scope::overlap).map(Met::Overlapping))
 }
 
 /// Whether it keeps other jobs from its tables.

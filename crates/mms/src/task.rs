@@ -29,10 +29,19 @@ pub struct Task {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// List the tasks of a job.
-    #[command(after_help = "Example: mms task list azure-sales/j1 --json | jq -r .state")]
+    #[command(after_help = "\
+Examples:
+  mms task list azure-sales/j1 --json | jq -r .state
+  mms task list azure-sales/j1 --filter \"state = 'DATA_FAILED'\" --order-by \"bytes_total desc\"")]
     List {
         /// The job: SOURCE/JOB, its id alone, or its whole name.
         job: String,
+        /// Only those for which this holds, an expression over their fields.
+        #[arg(long, default_value = "", value_name = "EXPRESSION")]
+        filter: String,
+        /// Fields to sort by, "desc" behind those of which greater comes first.
+        #[arg(long, default_value = "", value_name = "FIELDS")]
+        order_by: String,
     },
     /// Show one task.
     #[command(after_help = "Example: mms task get azure-sales/j1/t1")]
@@ -60,9 +69,11 @@ impl Task {
         let (clients, json) = (self.talk.remote.connect()?, self.talk.json);
         let (mut client, mut within) = (clients.jobs.clone(), String::new());
         let tasks = match self.action {
-            Action::List { job } => {
+            Action::List { job, filter, order_by } => {
                 let parent = names::job(&clients, &job).await?;
-                let mut request = ListTasksRequest { parent: parent.clone(), page_size: 500, ..Default::default() };
+                let of = parent.clone();
+                let mut request =
+                    ListTasksRequest { parent: of, page_size: 500, filter, order_by, ..Default::default() };
                 let tasks = page::all(async |page_token| {
                     request.page_token = page_token;
                     let page = client.list_tasks(request.clone()).await?.into_inner();

@@ -2,18 +2,16 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use mms_proto::page;
-use mms_proto::scheduler::v1::job_spec::Scope;
 use mms_proto::scheduler::v1::{
-    self as pb, CreateTimerRequest, DeleteTimerRequest, GetTimerRequest, JobSpec, ListTimerRunsRequest,
-    ListTimersRequest, MissedPolicy, OverlapPolicy, SchemasScope, TablesScope, TimerState, TriggerTimerRequest,
-    UpdateTimerRequest,
+    self as pb, CreateTimerRequest, DeleteTimerRequest, GetTimerRequest, ListTimerRunsRequest, ListTimersRequest,
+    MissedPolicy, OverlapPolicy, TimerState, TriggerTimerRequest, UpdateTimerRequest,
 };
-use mms_proto::types::v1::{SourceTable, View};
+use mms_proto::types::v1::View;
 use mms_schedule::Schedule;
 use tonic::Status;
 
+use crate::asked::Asked;
 use crate::command::Talk;
-use crate::scope::source_table;
 use crate::{names, output};
 
 /// Timers: jobs that recur.
@@ -46,15 +44,8 @@ Examples:
         id: String,
         #[command(flatten)]
         when: When,
-        /// Only this schema; can be repeated.
-        #[arg(long = "schema", value_name = "SCHEMA", conflicts_with = "tables")]
-        schemas: Vec<String>,
-        /// Only this table, SCHEMA.TABLE, the schema up to the first dot; can be repeated.
-        #[arg(long = "table", value_name = "TABLE", value_parser = source_table)]
-        tables: Vec<SourceTable>,
-        /// Move also what is at the target already.
-        #[arg(long)]
-        force: bool,
+        #[command(flatten)]
+        asked: Asked,
     },
     /// Change when a timer runs, and what it does when a run is late or the one before is not done.
     #[command(after_help = "Example: mms timer update azure-sales/t1 --schedule \"daily 03:00\"")]
@@ -171,14 +162,10 @@ impl Timer {
         let (clients, json) = (self.talk.remote.connect()?, self.talk.json);
         let mut client = clients.timers.clone();
         let one = match self.action {
-            Action::Create { source, id, when, schemas, tables, force } => {
+            Action::Create { source, id, when, asked } => {
                 anyhow::ensure!(when.schedule.is_some(), "say when: --schedule \"daily 02:30 in Asia/Shanghai\"");
-                let scope = match tables.is_empty() {
-                    true => Scope::Schemas(SchemasScope { schemas, ..Default::default() }),
-                    false => Scope::Tables(TablesScope { tables }),
-                };
-                let job_spec = Some(JobSpec { scope: Some(scope), force, ..Default::default() });
-                let (parent, timer) = (names::source(&source), pb::Timer { job_spec, ..when.told().0 });
+                let parent = names::source(&source);
+                let timer = pb::Timer { job_spec: Some(asked.spec(&parent)?), ..when.told().0 };
                 let request = CreateTimerRequest { parent, timer_id: id, timer: Some(timer), ..Default::default() };
                 client.create_timer(request).await?.into_inner().timer
             }

@@ -38,6 +38,11 @@ impl<T: prost::Message + prost::Name> Filter<T> {
         Ok(Self { expr, of: PhantomData })
     }
 
+    /// Whether it lets everything pass.
+    pub fn is_empty(&self) -> bool {
+        self.expr.is_none()
+    }
+
     /// Whether a resource passes.
     pub fn passes(&self, resource: &T) -> bool {
         let Some(expr) = &self.expr else { return true };
@@ -56,7 +61,7 @@ fn bound<T: prost::Name>(text: &str) -> Result<Expr, String> {
 }
 
 /// What a field is for a filter.
-enum Type {
+pub(crate) enum Type {
     Plain(Kind),
     Enum(EnumDescriptor),
     Time,
@@ -85,10 +90,16 @@ fn type_of(field: &FieldDescriptor) -> Option<Type> {
 }
 
 /// The fields of a message.
-struct Fields(MessageDescriptor);
+#[derive(Debug)]
+pub(crate) struct Fields(pub(crate) MessageDescriptor);
 
 impl Fields {
-    fn find(&self, path: &str) -> Option<Type> {
+    /// The names of all, for people.
+    pub(crate) fn known(&self) -> String {
+        self.names().join(", ")
+    }
+
+    pub(crate) fn find(&self, path: &str) -> Option<Type> {
         let mut message = self.0.clone();
         let mut steps = path.split('.').peekable();
         while let Some(step) = steps.next() {
@@ -194,7 +205,8 @@ impl Row for Resource {
     }
 }
 
-fn found(message: &DynamicMessage, path: &str) -> Value<'static> {
+/// What a field of a message holds.
+pub(crate) fn found(message: &DynamicMessage, path: &str) -> Value<'static> {
     let (step, rest) = path.split_once('.').map_or((path, None), |(step, rest)| (step, Some(rest)));
     let Some(field) = message.descriptor().get_field_by_name(step) else { return Value::Null };
     if field.supports_presence() && !message.has_field(&field) {

@@ -33,6 +33,8 @@ pub struct Report {
     pub migrated: Option<Migrated>,
     /// With DONE of a whole table: the digest of its target as it was looked at. Empty: it was not.
     pub target_digest: Vec<u8>,
+    /// The job moves only some of the table's partitions.
+    pub of_part: bool,
 }
 
 /// Applies a report, unless it or a later one of its task was applied already. False: passed over.
@@ -56,6 +58,11 @@ pub fn report(tx: &mut Tx<'_>, now_ms: i64, report: &Report) -> Result<bool> {
         (State::Done, Some(moved)) if !still_goes_to(tx, &report.table, moved)? => State::Init,
         (state, _) => state,
     };
+    if let Some(moved) = moved {
+        // A whole table that was looked at has all its partitions among those that were told.
+        let whole = !report.of_part && !report.target_digest.is_empty();
+        table.part_version = if whole { None } else { table.part_version.max(report.of_part.then_some(moved.number)) };
+    }
     let keys = if report.partitions.is_empty() {
         table.own_state = state as i32;
         if moved.is_some() {
@@ -182,6 +189,7 @@ fn set_table(tx: &mut Tx<'_>, key: &TableKey, state: State) -> Result<i64> {
     table.own_state = state as i32;
     if state == State::Done {
         table.own_migrated = seen(&table);
+        table.part_version = None;
     }
     let partitions = live_partitions(tx, key)?;
     let mut changed = i64::from(own_changed && partitions.is_empty());

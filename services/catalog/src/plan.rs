@@ -1,6 +1,7 @@
 //! How one table would be migrated: the source as it is now, pinned; the target it becomes; what was found; and its
 //! files, target unit by target unit. Nothing here writes at either end.
 
+mod chosen;
 mod definition;
 mod emit;
 pub mod finding;
@@ -12,8 +13,8 @@ mod units;
 use std::sync::Arc;
 
 use mms_databricks::TableInfo;
-use mms_delta::{DeltaError, Snapshot, TableTotals};
-use mms_mapping::NONCE_PROPERTY;
+use mms_delta::{DeltaError, Snapshot};
+use mms_mapping::{NONCE_PROPERTY, SourceTable};
 use mms_maxcompute::metadata::{TableInfo as TargetInfo, state_digest};
 use mms_maxcompute::name::ProjectName;
 use mms_proto::FindingReason;
@@ -33,6 +34,7 @@ use crate::store::{SCHEMAS, SUMMARIES, TABLES, TableKey};
 use crate::survey::Survey;
 use crate::target as claims;
 use crate::{forget, key};
+use chosen::Chosen;
 use finding::{Note, blocks};
 use units::Units;
 
@@ -158,9 +160,13 @@ struct Work<'a> {
 impl Work<'_> {
     async fn finish(self, snapshot: Snapshot, survey: Arc<Survey>) -> Result<Planned> {
         let (totals, mut notes) = (&survey.totals, survey.notes.clone());
-        let all = totals.all();
-        let (mapped, there) = self.map(&snapshot, totals, &mut notes).await?;
-        let units = mapped.partitions.as_ref().map(|mapping| Units::of(mapping, totals, &mut notes));
+        let mut source = definition::source_table(self.key, &self.info, &snapshot, totals)
+            .map_err(|error| self.unusable(error.to_string()))?;
+        let chosen = Chosen::of(&self.ask.partitions, &self.ask.partition_filter, &source, totals, &mut notes);
+        source.partition_count = Some(chosen.count(totals));
+        let all = chosen.totals(totals);
+        let (mapped, there) = self.map(&source, &mut notes).await?;
+        let units = mapped.partitions.as_ref().map(|mapping| Units::of(mapping, totals, &chosen, &mut notes));
         let mut findings: Vec<_> = mapped.findings.iter().map(|found| finding::mapped(found, &self.name)).collect();
         findings.extend(notes.iter().map(|note| note.to_pb(&self.name)));
         if let Some(definition) = mapped.definition.as_ref().filter(|_| !blocks(&findings))
@@ -196,13 +202,16 @@ impl Work<'_> {
         Ok(Planned { table, files: units.filter(|_| free).map(|units| Files { snapshot, survey, units }) })
     }
 
+    fn unusable(&self, what: String) -> CatalogError {
+        CatalogError::Unusable { data_source: key::source_name(&self.key.0), what }
+    }
+
     async fn map(
         &self,
-        snapshot: &Snapshot,
-        totals: &TableTotals,
+        source: &SourceTable,
         notes: &mut Vec<Note>,
     ) -> Result<(mms_mapping::TablePlan, Option<TargetInfo>)> {
-        let unusable = |what: String| CatalogError::Unusable { data_source: key::source_name(&self.key.0), what };
+        let unusable = |what: String| self.unusable(what);
         let target = &self.source.target;
         let schema = Target {
             project: self.schema.target_project.clone(),
@@ -221,8 +230,6 @@ impl Work<'_> {
         // A project that is not ours is not asked anything.
         let has_schemas = !allowed || self.source.has_schemas(project).await?;
         let project = ProjectName::new(project).map_err(|error| unusable(error.to_string()))?;
-        let source = definition::source_table(self.key, &self.info, snapshot, totals)
-            .map_err(|error| unusable(error.to_string()))?;
         let settings = &self.source.settings;
         let mut rules = rules::rules(
             &self.source.uid,
@@ -236,12 +243,12 @@ impl Work<'_> {
             notes,
         )
         .map_err(|error| unusable(error.to_string()))?;
-        let mut plan = mms_mapping::plan_table(&source, &rules);
+        let mut plan = mms_mapping::plan_table(source, &rules);
         let Some(definition) = plan.definition.as_ref().filter(|_| allowed) else { return Ok((plan, None)) };
         let there = self.source.target(&definition.target).await?;
         if let Some(there) = &there {
             if target::keep_types(&mut rules, definition, there, self.ask.policy) {
-                plan = mms_mapping::plan_table(&source, &rules);
+                plan = mms_mapping::plan_table(source, &rules);
             }
             if let Some(definition) = &plan.definition {
                 target::judge(definition, there, self.ask.policy, notes);

@@ -195,6 +195,10 @@ pub struct Table {
     pub seen: u64,
     #[prost(uint64, tag = "13")]
     pub revision: u64,
+    /// The newest version of which a job moved only some of the partitions: as long as no scan saw it, there may be partitions
+    /// that nobody told of.
+    #[prost(int64, optional, tag = "31")]
+    pub part_version: Option<i64>,
 }
 
 /// A partition.

@@ -75,7 +75,8 @@ pub fn save_schema(tx: &mut Tx<'_>, key: &SchemaKey, mut schema: Schema) -> Resu
 pub fn save_table(tx: &mut Tx<'_>, key: &TableKey, mut table: Table) -> Result<Table> {
     let before = tx.get(&TABLES, key)?;
     if table.partitions.total() > 0 {
-        table.state = table.partitions.rolled_up() as i32;
+        let state = table.partitions.rolled_up();
+        table.state = if state == State::Done && may_have_more(&table) { State::PartDone } else { state } as i32;
         table.migrated = oldest_version(tx, key)?;
     } else {
         table.state = State::of(table.own_state) as i32;
@@ -89,6 +90,12 @@ pub fn save_table(tx: &mut Tx<'_>, key: &TableKey, mut table: Table) -> Result<T
     save_schema(tx, &schema_key, schema)?;
     tx.put(&TABLES, key, &table)?;
     Ok(table)
+}
+
+/// Whether there may be partitions that nobody told of: some of a version were moved that no scan has seen.
+fn may_have_more(table: &Table) -> bool {
+    let seen = table.facts.version.as_ref().map(|version| version.number);
+    table.part_version.is_some_and(|moved| seen.is_none_or(|seen| seen < moved))
 }
 
 /// Writes a partition and counts it in its table, which is to be written afterwards.

@@ -98,6 +98,7 @@ fn apply(tx: &mut Tx<'_>, at: usize, step: &Step) -> Result<()> {
         }
         Step::Report { table, partitions, state, version: number, place } => {
             let report = Report {
+                of_part: false,
                 task: "dataSources/ds/jobs/j/tasks/t000000".to_owned(),
                 sequence: i64::try_from(at).unwrap() + 1,
                 table: table_key(*table),

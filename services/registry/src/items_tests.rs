@@ -67,7 +67,7 @@ fn options_of_the_contract_show() {
     assert_eq!(item("settings.idle_stop_after").r#type(), Type::Duration);
     assert_eq!(all()[0].label, "Name");
     for key in ["settings.concurrency", "settings.rate_limit"] {
-        assert!(item(key).not_yet, "{key}");
+        assert!(!item(key).not_yet, "{key}");
     }
     assert!(!item("databricks.client_credentials.client_id").not_yet);
     assert!(!item("databricks.access_token.token").not_yet && !item("settings.idle_stop_after").not_yet);

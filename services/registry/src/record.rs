@@ -16,5 +16,5 @@ pub use max_compute::{Account, MaxCompute};
 pub use network::NetworkConnection;
 pub use report::{CheckReport, CheckStep};
 pub use seal::Sealed;
-pub use settings::{CharacterMapping, Clock, Rate, Schedule, Settings};
+pub use settings::{CharacterMapping, Clock, Concurrency, Rate, Schedule, Settings, TableBound};
 pub use source::{Change, DataSource, Trim, Use};

@@ -5,6 +5,8 @@ mod intents;
 mod job;
 mod job_reads;
 mod lineage;
+#[cfg(test)]
+mod lists_tests;
 mod timer;
 mod watch;
 mod worker;

@@ -1,7 +1,9 @@
 //! Between the contract's messages and this service's records. Shapes only, no decisions.
 
+mod breaker;
 mod intent;
 mod job;
+mod limits;
 mod lineage;
 mod number;
 mod plan;
@@ -11,6 +13,7 @@ mod worker;
 
 pub use intent::{intent_from, intent_to};
 pub use job::{job_from, job_table_to, job_to, spec_change_from, table_options_to};
+pub use limits::{concurrency_from, rate_from, rate_to};
 pub use lineage::lineage_to;
 pub use plan::{
     delta_from, file_from, file_to, finding_from, finding_to, target_from, target_name_from, target_name_to,

@@ -2,6 +2,7 @@
 
 pub mod limits;
 mod listing;
+pub mod parts;
 pub mod planner;
 pub mod scope;
 mod split;

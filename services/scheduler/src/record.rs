@@ -4,6 +4,7 @@
 //! [`Intent`] is resolved once. Knows neither the store nor who raises events.
 
 mod at_target;
+mod breaker;
 mod claim;
 mod counts;
 mod delta;
@@ -30,6 +31,7 @@ mod verification;
 mod worker;
 
 pub use at_target::{AtTarget, Identity, TargetEvent};
+pub use breaker::BreakerBounds;
 pub use claim::{ClaimEvent, Owner, TableClaim, UnitClaim};
 pub use counts::Counts;
 pub use delta::{TaskDelta, counts_of, flip};
@@ -46,7 +48,7 @@ pub use manifest::{ColumnStatistics, Deletion, FileStatistics, ManifestChunk, So
 pub use notice::{Notice, Sequence};
 pub use reason::{NotTaken, Reason};
 pub use source_use::SourceUse;
-pub use spec::{Limits, SourceTable, Spec, SpecChange, TableOptions};
+pub use spec::{Concurrency, Limits, PartitionsOf, Rate, SourceTable, Spec, SpecChange, TableBound, TableOptions};
 pub use table::{JobTable, TableEvent, TablePlan};
 pub use target::{Column, DeltaTable, Finding, PartitionValue, Target, TargetName, Version, partition_text};
 pub use task::{Task, TaskPlan, Unit};

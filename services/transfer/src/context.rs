@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::codecs::Codecs;
 use crate::counters::Counters;
 use crate::error::Result;
+use crate::pace::Pace;
 use crate::peers::Peers;
 use crate::progress::Progress;
 
@@ -50,6 +51,8 @@ pub struct Run {
     pub epoch: pb::Epoch,
     /// How far it is.
     pub progress: Arc<Progress>,
+    /// How fast it may read.
+    pub pace: Arc<Pace>,
     /// Finish the unit at hand, then give the lease back.
     pub wind_down: CancellationToken,
 }

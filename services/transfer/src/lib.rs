@@ -18,6 +18,7 @@ mod error;
 mod identity;
 mod look;
 mod manifest;
+mod pace;
 mod peers;
 mod progress;
 mod publish;

@@ -126,6 +126,7 @@ impl<'a> Rows<'a> {
     /// Waits until there is a batch, and says whether there is one. Dropped while it waits, it loses nothing.
     pub async fn more(&mut self) -> Result<bool> {
         if self.ahead.is_none() {
+            self.run.pace.ready().await;
             let stream = match &mut self.stream {
                 Some(stream) => stream,
                 None => {
@@ -158,8 +159,9 @@ impl<'a> Rows<'a> {
 
     /// The batch that [`Rows::more`] announced.
     pub fn take(&mut self) -> Option<FileBatch> {
-        let read = self.ahead.take()?;
-        self.at = self.at.after(&read);
+        let (read, before) = (self.ahead.take()?, self.at);
+        self.at = before.after(&read);
+        self.run.pace.took(self.at.bytes() - before.bytes(), self.at.rows - before.rows);
         Some(read)
     }
 }

@@ -20,6 +20,7 @@ use crate::context::{Me, Report, Run, Settings};
 use crate::counters::Counters;
 use crate::ends::Sessions;
 use crate::error::TransferError;
+use crate::pace::Pace;
 use crate::peers::Peers;
 use crate::progress::Progress;
 use crate::run::{self, End};
@@ -38,6 +39,7 @@ struct Held {
     epoch: pb::Epoch,
     term: Arc<Term>,
     progress: Arc<Progress>,
+    pace: Arc<Pace>,
     drop: CancellationToken,
     wind_down: CancellationToken,
 }
@@ -255,12 +257,14 @@ impl Worker {
     fn start(self: Arc<Self>, lease: pb::Lease, sent: Instant, slot: Option<OwnedSemaphorePermit>) {
         let (Some(spec), Some(epoch)) = (lease.task.clone(), lease.epoch) else { return };
         let progress = Arc::new(Progress::default());
+        let pace = Arc::new(Pace::new(lease.limits.as_ref()));
         let lasts = lease.expire_after.and_then(|term| Duration::try_from(term).ok()).unwrap_or(TERM);
         let term = Arc::new(Term::new(sent, lasts));
         let held = Held {
             epoch,
             term: term.clone(),
             progress: progress.clone(),
+            pace: pace.clone(),
             drop: CancellationToken::new(),
             wind_down: CancellationToken::new(),
         };
@@ -279,6 +283,7 @@ impl Worker {
             spec,
             epoch,
             progress,
+            pace,
             wind_down,
         };
         let worker = self.clone();
@@ -393,6 +398,7 @@ impl Worker {
             pb::LeaseVerdict::StopAtCheckpoint => ours.wind_down.cancel(),
             _ => {}
         }
+        ours.pace.bound(answer.limits.as_ref());
         let term = answer.expire_after.and_then(|term| Duration::try_from(term).ok())?;
         ours.term.prolong(sent, term);
         // A third of the term, but often enough that progress looks alive.

@@ -28,6 +28,8 @@ impl Samples {
             delta_root: root.path().join("delta-root"),
             catalog: "main".to_owned(),
             token: TOKEN.to_owned().into(),
+            client: None,
+            vending: None,
             bind: "127.0.0.1:0".parse().unwrap(),
             page_size: 10,
         })

@@ -219,14 +219,14 @@ fn all_that_this_version_has_not_is_named_at_once_and_after_what_is_wrong() {
         scope: tables(),
         incremental: scheduler::IncrementalMode::ChangedUnits as i32,
         engine: scheduler::Engine::BuiltIn as i32,
-        rate_limit: Some(RateLimit { rows_per_second: 5, ..RateLimit::default() }),
-        circuit_breaker: Some(scheduler::CircuitBreaker::default()),
+        rate_limit: Some(RateLimit { source_queries_per_second: 0.5, ..RateLimit::default() }),
+        dropped_policy: scheduler::DroppedPolicy::Drop as i32,
         ..scheduler::JobSpec::default()
     };
     let request = job(spec.clone());
     let expected = [
-        "job.spec.rate_limit.rows_per_second",
-        "job.spec.circuit_breaker",
+        "job.spec.rate_limit.source_queries_per_second",
+        "job.spec.dropped_policy DROPPED_POLICY_DROP",
         "job.spec.incremental INCREMENTAL_MODE_CHANGED_UNITS",
     ];
     assert_eq!(not_yet(&request), expected);

@@ -46,6 +46,8 @@ fn ask(request: pb::PinTableRequest) -> Result<Ask, Status> {
         target: convert::target_from(options.target),
         columns: options.column_names.into_iter().collect(),
         policy,
+        partitions: request.partitions,
+        partition_filter: options.partition_filter,
     })
 }
 
@@ -77,6 +79,7 @@ fn report(at: usize, report: &pb::MigrationReport) -> Result<Report, Status> {
         state,
         migrated: report.version.as_ref().and_then(|version| convert::migrated_from(version, report.target.clone())),
         target_digest: report.target_digest.to_vec(),
+        of_part: report.of_part,
     })
 }
 

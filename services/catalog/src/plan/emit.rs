@@ -159,7 +159,8 @@ impl<'a> Sending<'a> {
             && *size <= limit
         {
             // Most tables: in the order of their target partitions.
-            self.page(list.gather(list.buckets(), |_| true)?).await?;
+            let wanted = |partition: usize| self.units.unit_of(partition).is_some();
+            self.page(list.gather(list.buckets(), wanted)?).await?;
             return self.send().await;
         }
         let mut homes: Vec<Vec<usize>> = vec![Vec::new(); list.buckets().len()];

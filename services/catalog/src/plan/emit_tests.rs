@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::fixture::snapshot;
+use crate::plan::chosen::Chosen;
 use crate::survey::Surveys;
 
 /// `p` partitions the target; `q`, as a seventh level would, does not.
@@ -23,7 +24,7 @@ async fn files(snapshot: &Snapshot, partitioned: bool, whole: bool) -> Files {
     let mut notes = Vec::new();
     let survey = Surveys::new(if whole { usize::MAX } else { 0 }, 0).for_plan(snapshot).await.unwrap();
     assert_eq!(survey.list.is_whole(), whole || survey.totals.all().files == 0);
-    let units = Units::of(&mapping(partitioned), &survey.totals, &mut notes);
+    let units = Units::of(&mapping(partitioned), &survey.totals, &Chosen::default(), &mut notes);
     assert_eq!(notes, []);
     Files { snapshot: snapshot.clone(), survey, units }
 }
@@ -129,7 +130,7 @@ fn values_that_fall_together_are_a_blocker() {
         });
     }
     let mut notes = Vec::new();
-    Units::of(&clashing, &totals, &mut notes);
+    Units::of(&clashing, &totals, &Chosen::default(), &mut notes);
     let found: Vec<_> = notes.iter().map(|note| note.to_pb("t").reason()).collect();
     use types::FindingReason as Reason;
     let expected = [Reason::PartitionValueUnsupported, Reason::PartitionValueRenamed, Reason::PartitionClash];

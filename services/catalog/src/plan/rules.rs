@@ -27,6 +27,10 @@ pub struct Ask {
     pub lifecycle_days: Option<u32>,
     /// What the job may do with a table that is there; none when there is no job.
     pub policy: Option<TargetPolicy>,
+    /// The source partitions that the job takes, as last segments of their names. Empty: all.
+    pub partitions: Vec<String>,
+    /// Of those, the ones for which this holds. Empty: all.
+    pub partition_filter: String,
 }
 
 /// The parts of a target, the first set one wins.

@@ -8,6 +8,7 @@ use mms_mapping::{MappedPartition, PARTITIONS_MAX, PartitionMapping, partition_c
 use mms_proto::FindingReason;
 use mms_proto::types::v1::Severity;
 
+use super::chosen::Chosen;
 use super::finding::Note;
 
 /// Findings of one kind that are told one by one.
@@ -29,8 +30,8 @@ pub struct Units {
 }
 
 impl Units {
-    /// Groups the partitions of a source by where they go.
-    pub fn of(mapping: &PartitionMapping, totals: &TableTotals, notes: &mut Vec<Note>) -> Self {
+    /// Groups the partitions of a source that are chosen by where they go.
+    pub fn of(mapping: &PartitionMapping, totals: &TableTotals, chosen: &Chosen, notes: &mut Vec<Note>) -> Self {
         if mapping.levels.is_empty() {
             // Files of an unpartitioned source are all of number 0.
             let by_source = vec![Some(0); totals.numbers().max(1)];
@@ -39,12 +40,16 @@ impl Units {
         let partitions = totals.partitions();
         let mut refused = Vec::new();
         let mut mapped: Vec<(MappedPartition, usize)> = Vec::with_capacity(partitions.len());
+        let mut left: Vec<MappedPartition> = Vec::new();
         for (number, partition) in partitions {
-            match mapping.map(&partition.values.iter().cloned().collect()) {
-                Ok(target) => mapped.push((target, number)),
-                Err(error) => refused.push(error.to_string()),
+            match (mapping.map(&partition.values.iter().cloned().collect()), chosen.takes(number)) {
+                (Ok(target), true) => mapped.push((target, number)),
+                (Ok(target), false) => left.push(target),
+                (Err(error), true) => refused.push(error.to_string()),
+                (Err(_), false) => {}
             }
         }
+        tell_split(&mapped, &left, notes);
         let remedy = "map the characters of partition values, or leave these partitions out";
         tell(FindingReason::PartitionValueUnsupported, refused, remedy, notes);
         tell_rewritten(mapping, &mapped, notes);
@@ -103,6 +108,18 @@ impl Units {
         }
         sources
     }
+}
+
+/// That some of what makes a target partition is chosen and some is left, though it is written as a whole.
+fn tell_split(mapped: &[(MappedPartition, usize)], left: &[MappedPartition], notes: &mut Vec<Note>) {
+    let left: BTreeSet<_> = left.iter().map(|partition| &partition.target).collect();
+    let split: BTreeSet<_> =
+        mapped.iter().map(|(partition, _)| &partition.target).filter(|at| left.contains(at)).collect();
+    let texts = split.into_iter().map(|target| {
+        format!("{target} is made of several source partitions, of which the job takes some and leaves others")
+    });
+    let remedy = "take all of them or none: choose by the first six partition columns only";
+    tell(FindingReason::TargetPartitionSplit, texts.collect(), remedy, notes);
 }
 
 /// One note of all values that arrive under another text, with the first few.

@@ -103,3 +103,38 @@ async fn a_value_that_the_target_cannot_hold_is_a_blocker_and_nothing_follows() 
     let mut stream = stand.planning().pin_table(missing).await.unwrap().into_inner();
     assert_eq!(stream.message().await.unwrap_err().code(), tonic::Code::NotFound);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_partitions_that_a_job_takes_are_planned_and_sent() {
+    let stand = Stand::with_source().await;
+    let mut table = create_table(&stand.delta_root(), "s", "parts", true);
+    append(&mut table, &[Some("a"), Some("b"), Some("c"), None]);
+    append(&mut table, &[Some("b")]);
+    stand.scan(pb::Scan::default()).await;
+    let pin = async |partitions: &[&str], filter: &str| {
+        let options = types::TableOptions {
+            table: Some(types::SourceTable { schema: "s".to_owned(), table: "parts".to_owned() }),
+            partition_filter: filter.to_owned(),
+            ..Default::default()
+        };
+        let request = pb::PinTableRequest {
+            name: format!("{SOURCE}/schemas/s/tables/parts"),
+            partitions: partitions.iter().map(|name| (*name).to_owned()).collect(),
+            options: Some(options),
+            ..Default::default()
+        };
+        let (pinned, files) = stand.pin(request).await;
+        let sources: Vec<String> = files.into_iter().map(|files| files.source_partition).collect();
+        (pinned.plan.unwrap(), sources)
+    };
+    let (plan, sources) = pin(&[], "P IN ('b', 'c')").await;
+    assert_eq!((plan.file_count, plan.row_count, plan.unit_count), (3, Some(3), 2));
+    assert_eq!(sources, ["p=b", "p=c"]);
+    assert_eq!(plan.findings[0].reason(), FindingReason::PartitionsChosen);
+    assert!(plan.findings[0].message.contains("2 of 4 partitions are taken: p=b, p=c"), "{:?}", plan.findings);
+    assert_eq!(pin(&["p", "p=a"], "").await.1, ["p", "p=a"]);
+    let (plan, sources) = pin(&["p=a"], "p > 'a'").await;
+    assert!(plan.target.is_none() && sources.is_empty(), "nothing is left: {plan:?}");
+    assert_eq!(plan.findings[0].reason(), FindingReason::PartitionFilterKeepsNone);
+    assert_eq!(pin(&[], "id > 1").await.0.findings[0].reason(), FindingReason::PartitionFilterInvalid);
+}

@@ -108,3 +108,22 @@ async fn states_by_hand_are_all_or_none() {
     let refused = set(vec![schema], MigrationState::Failed).await.unwrap_err();
     assert_eq!(ApiError::from_status(&refused).reason, ErrorReason::InvalidField);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_which_a_part_was_moved_is_not_done_before_a_scan_has_seen_what_else_there_is() {
+    let stand = Stand::with_source().await;
+    let mut table = create_table(&stand.delta_root(), "s", "parts", true);
+    append(&mut table, &[Some("a")]);
+    stand.scan(pb::Scan::default()).await;
+    let parts = stand.table("s", "parts").await;
+    // A version that no scan has seen, with a partition that the job left.
+    let moved = append(&mut table, &[Some("a"), Some("new")]) as i64;
+    let part = pb::MigrationReport { of_part: true, ..report(1, &parts, &["p=a"], MigrationState::Done, moved) };
+    tell(&stand, vec![part.clone()]).await;
+    assert_eq!(stand.table("s", "parts").await.state(), MigrationState::PartDone, "there may be more");
+    stand.scan(pb::Scan::default()).await;
+    let seen = stand.table("s", "parts").await;
+    assert_eq!((seen.state(), seen.partitions.unwrap().init), (MigrationState::PartDone, 1), "and there is");
+    tell(&stand, vec![pb::MigrationReport { sequence: 2, partitions: vec!["p=new".to_owned()], ..part }]).await;
+    assert_eq!(stand.table("s", "parts").await.state(), MigrationState::Done, "all that a scan has seen");
+}

@@ -5,7 +5,7 @@ use mms_proto::types::v1::{self as types, schedule};
 use mms_schedule::{Window, Windows};
 
 use super::value::duration_of;
-use crate::record::{CharacterMapping, Clock, Rate, Schedule, Settings};
+use crate::record::{CharacterMapping, Clock, Concurrency, Rate, Schedule, Settings, TableBound};
 
 pub(super) fn settings_from(settings: pb::MigrationSettings) -> Settings {
     Settings {
@@ -32,6 +32,7 @@ pub(super) fn settings_from(settings: pb::MigrationSettings) -> Settings {
             .idle_stop_after
             .map(|idle| idle.seconds.saturating_mul(1000).saturating_add(i64::from(idle.nanos) / 1_000_000)),
         auto_start: settings.auto_start,
+        concurrency: settings.concurrency.map(concurrency_from),
     }
 }
 
@@ -60,7 +61,33 @@ pub(super) fn settings_to(settings: &Settings) -> pb::MigrationSettings {
         }),
         idle_stop_after: settings.idle_stop_after_ms.and_then(duration_of),
         auto_start: settings.auto_start,
-        concurrency: None,
+        concurrency: settings.concurrency.map(concurrency_to),
+    }
+}
+
+fn concurrency_from(given: types::Concurrency) -> Concurrency {
+    let table = |one: types::TableConcurrency| {
+        let named = one.table.unwrap_or_default();
+        TableBound { schema: named.schema, table: named.table, tasks: one.tasks }
+    };
+    Concurrency {
+        per_schema: given.tasks_per_schema,
+        per_table: given.tasks_per_table,
+        schemas: given.schemas.into_iter().collect(),
+        tables: given.tables.into_iter().map(table).collect(),
+    }
+}
+
+fn concurrency_to(own: Concurrency) -> types::Concurrency {
+    let table = |one: TableBound| types::TableConcurrency {
+        table: Some(types::SourceTable { schema: one.schema, table: one.table }),
+        tasks: one.tasks,
+    };
+    types::Concurrency {
+        tasks_per_schema: own.per_schema,
+        tasks_per_table: own.per_table,
+        schemas: own.schemas.into_iter().collect(),
+        tables: own.tables.into_iter().map(table).collect(),
     }
 }
 

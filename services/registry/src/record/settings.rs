@@ -43,6 +43,34 @@ pub struct Settings {
     /// Hours in which tasks may start, one text each.
     #[prost(string, repeated, tag = "19")]
     pub time_windows: Vec<String>,
+    #[prost(message, optional, tag = "20")]
+    pub concurrency: Option<Concurrency>,
+}
+
+/// Tasks of one schema or table that run at once. 0: no bound.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Concurrency {
+    #[prost(int32, tag = "1")]
+    pub per_schema: i32,
+    #[prost(int32, tag = "2")]
+    pub per_table: i32,
+    /// Of single schemas.
+    #[prost(btree_map = "string, int32", tag = "3")]
+    pub schemas: BTreeMap<String, i32>,
+    /// Of single tables.
+    #[prost(message, repeated, tag = "4")]
+    pub tables: Vec<TableBound>,
+}
+
+/// Tasks of one table that run at once.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct TableBound {
+    #[prost(string, tag = "1")]
+    pub schema: String,
+    #[prost(string, tag = "2")]
+    pub table: String,
+    #[prost(int32, tag = "3")]
+    pub tasks: i32,
 }
 
 /// When something recurs.

@@ -1,8 +1,9 @@
 //! Open commit intents, for people.
 
+use mms_proto::ApiError;
 use mms_proto::name::{DataSourceName, Parent};
 use mms_proto::scheduler::v1 as pb;
-use mms_proto::{ApiError, page};
+use mms_server::list::{Asked, List};
 use mms_store::{Read, Scope};
 use tonic::Status;
 
@@ -10,28 +11,36 @@ use super::Api;
 use crate::commit::intent;
 use crate::convert::intent_to;
 use crate::error::SchedulerError;
+use crate::record::Intent;
 use crate::store::INTENTS;
+
+/// A page ends with the intent with which it reaches this many bytes.
+const BYTES_MAX: usize = 6 << 20;
 
 impl Api {
     pub(super) fn intents(&self, request: &pb::ListIntentsRequest) -> Result<pb::ListIntentsResponse, Status> {
         let parent = Parent::<DataSourceName>::parse(&request.parent)
             .map_err(|error| ApiError::invalid_field("parent", error.reason))?;
         let source = parent.exact().map(|name| name.id().as_str().to_owned());
-        let arguments = ["intents", request.parent.as_str()];
-        let after = page::after(&arguments, &request.page_token)?;
-        let size = page::size(request.page_size);
-        // Intents of other sources are passed over, so a page can be short; the token says whether more follows.
-        let found = self
-            .scheduler
-            .store
-            .read(|read| read.page(&INTENTS, &Scope::all(), after.as_ref(), size))
-            .map_err(SchedulerError::from)?;
-        let own = found.items.iter().filter(|(_, intent)| source.as_ref().is_none_or(|id| *id == intent.data_source));
-        Ok(pb::ListIntentsResponse {
-            intents: own.map(|(id, intent)| intent_to(id, intent)).collect(),
-            next_page_token: found.next.map(|id| page::token(&arguments, &id)).unwrap_or_default(),
-            total_size: None,
-        })
+        let asked = Asked {
+            of: ["intents", &request.parent],
+            filter: &request.filter,
+            order_by: &request.order_by,
+            page_size: request.page_size,
+            page_token: &request.page_token,
+        };
+        let list = List::<pb::CommitIntent>::of(&asked, BYTES_MAX)?;
+        let records = |after: Option<&String>, limit: usize| {
+            let page = self.scheduler.store.read(|read| read.page(&INTENTS, &Scope::all(), after, limit));
+            let page = page.map_err(SchedulerError::from)?;
+            Ok::<_, Status>((page.items, page.next.is_some()))
+        };
+        let show = |id: &String, intent: Intent| {
+            let own = source.as_ref().is_none_or(|source| *source == intent.data_source);
+            Ok(own.then(|| intent_to(id, &intent)))
+        };
+        let (intents, next_page_token) = list.page(String::clone, |text| Some(text.to_owned()), records, show)?;
+        Ok(pb::ListIntentsResponse { intents, next_page_token, total_size: None })
     }
 
     pub(super) async fn cancel(&self, id: String) -> Result<pb::CancelIntentResponse, Status> {

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
+use mms_proto::ApiError;
 use mms_proto::name::{DataSourceName, Parent, TaskName};
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1::{self as types, View};
-use mms_proto::{ApiError, page};
-use mms_server::{Filter, filter};
+use mms_server::list::{Asked, List};
 use mms_store::{Read, Scope};
-use prost::Message;
 use tonic::Status;
 
 use super::Api;
@@ -17,13 +16,11 @@ use crate::error::{Result, SchedulerError};
 use crate::job::stored;
 use crate::key::{CheckKey, DataSourceKey, JobKey, LogKey, TableKey, TaskKey};
 use crate::name;
-use crate::record::{Job, JobTable, Task};
+use crate::record::{Check, Finding, Job, JobTable, Task};
 use crate::store::{CHECKS, JOB_TABLES, JOBS, LOGS, TASKS};
 
-/// A page ends with the item with which it reaches this many bytes; one of findings with the table.
+/// A page ends with the item with which it reaches this many bytes.
 const BYTES_MAX: usize = 6 << 20;
-/// A page of findings ends after so many tables were looked at, whatever was found.
-const LOOKED_AT_MAX: usize = 1_000;
 
 /// Keys in page tokens are joined by a character that no id of ours has.
 fn split(text: &str) -> Option<(String, String)> {
@@ -35,8 +32,8 @@ fn numbers(text: &str) -> Option<(u32, u32)> {
     Some((task.parse().ok()?, check.parse().ok()?))
 }
 
-/// A job, some of its tables, and the token of the next page.
-type TablePage = (Job, Vec<(TableKey, JobTable)>, String);
+/// Tables that are read together for what their plans found: findings have no records of their own.
+const TABLES_OF_FINDINGS: usize = 20;
 
 impl Api {
     pub(super) fn jobs(
@@ -44,46 +41,32 @@ impl Api {
         request: &pb::ListJobsRequest,
         parent: &Parent<DataSourceName>,
     ) -> Result<pb::ListJobsResponse, Status> {
-        let filter = Filter::<pb::Job>::parse(&request.filter)?;
-        let arguments = ["jobs", request.parent.as_str(), request.filter.as_str()];
-        let after = page::after(&arguments, &request.page_token)?.and_then(|text| split(&text));
-        let after = after.map(|(data_source, job)| JobKey { data_source, job });
+        let asked = Asked {
+            of: ["jobs", &request.parent],
+            filter: &request.filter,
+            order_by: &request.order_by,
+            page_size: request.page_size,
+            page_token: &request.page_token,
+        };
+        let list = List::<pb::Job>::of(&asked, BYTES_MAX)?;
         let scope = match parent.exact() {
             Some(source) => Scope::prefix(&DataSourceKey { data_source: source.id().as_str().to_owned() }),
             None => Scope::all(),
         };
-        let size = page::size(request.page_size);
         let records = |after: Option<&JobKey>, limit: usize| {
-            let page = self.scheduler.store.read(|read| read.page(&JOBS, &scope, after, limit))?;
-            Ok::<_, SchedulerError>((page.items, page.next.is_some()))
+            let page = self.scheduler.store.read(|read| read.page(&JOBS, &scope, after, limit)).map_err(store)?;
+            Ok::<_, Status>((page.items, page.next.is_some()))
         };
         // What is asked of a job may be in its spec, which is then not shown.
-        let view = if request.filter.is_empty() { request.view() } else { View::Full };
-        let show = |key: &JobKey, job: Job| {
-            let shown = (!job.goes_away()).then(|| self.show(key, &job, view)).filter(|shown| filter.passes(shown));
-            let spec = |job: pb::Job| if request.view() == View::Full { job.spec } else { None };
-            Ok(shown.map(|shown| pb::Job { spec: spec(shown.clone()), ..shown }))
-        };
-        let (jobs, last) = filter::fill(size, BYTES_MAX, after, records, show)?;
-        let next_page_token = next(&arguments, last.map(|key| (key.data_source, key.job)));
+        let view = if list.judges() { View::Full } else { request.view() };
+        let show = |key: &JobKey, job: Job| Ok((!job.goes_away()).then(|| self.show(key, &job, view)));
+        let key = |text: &str| split(text).map(|(data_source, job)| JobKey { data_source, job });
+        let text = |key: &JobKey| format!("{}\n{}", key.data_source, key.job);
+        let (mut jobs, next_page_token) = list.page(text, key, records, show)?;
+        if request.view() != View::Full {
+            jobs.iter_mut().for_each(|job| job.spec = None);
+        }
         Ok(pb::ListJobsResponse { jobs, next_page_token, total_size: None })
-    }
-
-    fn table_page(
-        &self,
-        job: &JobKey,
-        arguments: &[&str],
-        page_size: i32,
-        page_token: &str,
-    ) -> Result<TablePage, Status> {
-        let after = page::after(arguments, page_token)?.and_then(|text| split(&text));
-        let after = after.map(|(schema, table)| TableKey { job: job.clone(), schema, table });
-        let (record, found) = self.scheduler.store.read(|read| {
-            let found = read.page(&JOB_TABLES, &Scope::prefix(job), after.as_ref(), page::size(page_size))?;
-            Ok::<_, SchedulerError>((stored::find(read, job)?, found))
-        })?;
-        let token = next(arguments, found.next.map(|key| (key.schema, key.table)));
-        Ok((record, found.items, token))
     }
 
     /// A table of a job with what its running tasks say of themselves.
@@ -108,12 +91,36 @@ impl Api {
         job: &JobKey,
         request: &pb::ListJobTablesRequest,
     ) -> Result<pb::ListJobTablesResponse, Status> {
-        let arguments = ["job tables", request.parent.as_str()];
-        let (job, tables, next_page_token) =
-            self.table_page(job, &arguments, request.page_size, &request.page_token)?;
-        let show = |(key, table): &(TableKey, JobTable)| self.show_table(&job, key, table, request.view());
-        let job_tables = tables.iter().map(show).collect::<Result<_>>()?;
+        let asked = Asked {
+            of: ["job tables", &request.parent],
+            filter: &request.filter,
+            order_by: &request.order_by,
+            page_size: request.page_size,
+            page_token: &request.page_token,
+        };
+        let list = List::<pb::JobTable>::of(&asked, BYTES_MAX)?;
+        let own = self.scheduler.store.read(|read| stored::find(read, job))?;
+        let view = if list.judges() { View::Full } else { request.view() };
+        let show = |key: &TableKey, table| Ok(Some(self.show_table(&own, key, &table, view)?));
+        let (mut job_tables, next_page_token) =
+            list.page(table_text, |text| table_of(job, text), |after, limit| self.tables_of(job, after, limit), show)?;
+        if request.view() != View::Full {
+            job_tables.iter_mut().for_each(|table| (table.definition, table.findings) = (None, Vec::new()));
+        }
         Ok(pb::ListJobTablesResponse { job_tables, next_page_token, total_size: None })
+    }
+
+    /// Tables of a job, and whether there are more.
+    #[allow(clippy::type_complexity)] // as lists are read
+    fn tables_of(
+        &self,
+        job: &JobKey,
+        after: Option<&TableKey>,
+        limit: usize,
+    ) -> Result<(Vec<(TableKey, JobTable)>, bool), Status> {
+        let page = self.scheduler.store.read(|read| read.page(&JOB_TABLES, &Scope::prefix(job), after, limit));
+        let page = page.map_err(store)?;
+        Ok((page.items, page.next.is_some()))
     }
 
     pub(super) fn findings(
@@ -121,25 +128,47 @@ impl Api {
         job: &JobKey,
         request: &pb::ListFindingsRequest,
     ) -> Result<pb::ListFindingsResponse, Status> {
-        let arguments = ["findings", request.parent.as_str()];
-        let wanted = page::size(request.page_size);
-        let mut token = request.page_token.clone();
-        let (mut findings, mut bytes, mut looked_at): (Vec<types::Finding>, usize, usize) = (Vec::new(), 0, 0);
-        loop {
-            // One table at a time: a page ends with a whole table.
-            let (_, tables, next_page_token) = self.table_page(job, &arguments, 1, &token)?;
-            for (key, table) in &tables {
-                let name = name::source_table_name(key)?;
-                let found = table.plan.findings.iter().map(|finding| finding_to(finding, &name));
-                findings.extend(found.inspect(|finding| bytes += finding.encoded_len()));
+        let asked = Asked {
+            of: ["findings", &request.parent],
+            filter: &request.filter,
+            order_by: &request.order_by,
+            page_size: request.page_size,
+            page_token: &request.page_token,
+        };
+        let list = List::<types::Finding>::of(&asked, BYTES_MAX)?;
+        self.scheduler.store.read(|read| stored::find(read, job))?;
+        // The findings of a table by their number in it; one that has none is a record that shows nothing.
+        let records = |after: Option<&(TableKey, usize)>, _: usize| {
+            let mut found = Vec::new();
+            if let Some((table, number)) = after {
+                let stored = self.scheduler.store.read(|read| read.get(&JOB_TABLES, table)).map_err(store)?;
+                let left =
+                    stored.into_iter().flat_map(|stored| stored.into_plan().findings).enumerate().skip(number + 1);
+                found.extend(left.map(|(number, finding)| ((table.clone(), number), Some(finding))));
             }
-            looked_at += 1;
-            let full = findings.len() >= wanted || bytes >= BYTES_MAX || looked_at >= LOOKED_AT_MAX;
-            if full || next_page_token.is_empty() {
-                return Ok(pb::ListFindingsResponse { findings, next_page_token, total_size: None });
+            let (tables, more) = self.tables_of(job, after.map(|(table, _)| table), TABLES_OF_FINDINGS)?;
+            for (key, table) in tables {
+                let findings = table.into_plan().findings;
+                if findings.is_empty() {
+                    found.push(((key, 0), None));
+                } else {
+                    let all = findings.into_iter().enumerate();
+                    found.extend(all.map(|(number, finding)| ((key.clone(), number), Some(finding))));
+                }
             }
-            token = next_page_token;
-        }
+            Ok::<_, Status>((found, more))
+        };
+        let show = |(key, _): &(TableKey, usize), finding: Option<Finding>| {
+            let name = name::source_table_name(key)?;
+            Ok(finding.map(|finding| finding_to(&finding, &name)))
+        };
+        let text = |(key, number): &(TableKey, usize)| format!("{number}\n{}", table_text(key));
+        let cursor = |text: &str| {
+            let (number, table) = text.split_once('\n')?;
+            Some((table_of(job, table)?, number.parse().ok()?))
+        };
+        let (findings, next_page_token) = list.page(text, cursor, records, show)?;
+        Ok(pb::ListFindingsResponse { findings, next_page_token, total_size: None })
     }
 
     /// One task as callers see it now.
@@ -156,38 +185,43 @@ impl Api {
     }
 
     pub(super) fn tasks(&self, job: &JobKey, request: &pb::ListTasksRequest) -> Result<pb::ListTasksResponse, Status> {
-        let filter = Filter::<pb::Task>::parse(&request.filter)?;
-        let arguments = ["tasks", request.parent.as_str(), request.filter.as_str()];
-        let after = page::after(&arguments, &request.page_token)?.and_then(|text| text.parse::<u32>().ok());
-        let after = after.map(|number| TaskKey { job: job.clone(), number });
+        let asked = Asked {
+            of: ["tasks", &request.parent],
+            filter: &request.filter,
+            order_by: &request.order_by,
+            page_size: request.page_size,
+            page_token: &request.page_token,
+        };
+        let list = List::<pb::Task>::of(&asked, BYTES_MAX)?;
         let own = self.scheduler.store.read(|read| stored::find(read, job))?;
         let of = (own.uid(), own.is_halted());
         let records = |after: Option<&TaskKey>, limit: usize| {
-            self.scheduler.store.read(|read| {
-                let page = read.page(&TASKS, &Scope::prefix(job), after, limit)?;
-                let mut found = Vec::with_capacity(page.items.len());
-                // Tasks of one table follow each other.
-                let mut known: Option<(TableKey, Option<Arc<JobTable>>)> = None;
-                for (key, task) in page.items {
-                    let table_key = task.table_key(job);
-                    if known.as_ref().is_none_or(|(known, _)| *known != table_key) {
-                        let table = read.get(&JOB_TABLES, &table_key)?.map(Arc::new);
-                        known = Some((table_key, table));
+            self.scheduler
+                .store
+                .read(|read| {
+                    let page = read.page(&TASKS, &Scope::prefix(job), after, limit)?;
+                    let mut found = Vec::with_capacity(page.items.len());
+                    // Tasks of one table follow each other.
+                    let mut known: Option<(TableKey, Option<Arc<JobTable>>)> = None;
+                    for (key, task) in page.items {
+                        let table_key = task.table_key(job);
+                        if known.as_ref().is_none_or(|(known, _)| *known != table_key) {
+                            let table = read.get(&JOB_TABLES, &table_key)?.map(Arc::new);
+                            known = Some((table_key, table));
+                        }
+                        let table = known.as_ref().and_then(|(_, table)| table.clone());
+                        found.push((key, (task, table)));
                     }
-                    let table = known.as_ref().and_then(|(_, table)| table.clone());
-                    found.push((key, (task, table)));
-                }
-                Ok::<_, SchedulerError>((found, page.next.is_some()))
-            })
+                    Ok::<_, SchedulerError>((found, page.next.is_some()))
+                })
+                .map_err(Status::from)
         };
         let show = |key: &TaskKey, (task, table): (Task, Option<Arc<JobTable>>)| {
             let running = self.scheduler.leases.progress(key);
-            let shown = task_to(key, &task, table.as_deref(), running, of, request.view())?;
-            Ok(Some(shown).filter(|shown| filter.passes(shown)))
+            Ok(Some(task_to(key, &task, table.as_deref(), running, of, request.view())?))
         };
-        let size = page::size(request.page_size);
-        let (tasks, last) = filter::fill(size, BYTES_MAX, after, records, show)?;
-        let next_page_token = last.map(|key| page::token(&arguments, &key.number.to_string())).unwrap_or_default();
+        let key = |text: &str| Some(TaskKey { job: job.clone(), number: text.parse().ok()? });
+        let (tasks, next_page_token) = list.page(|key: &TaskKey| key.number.to_string(), key, records, show)?;
         let total_size = request.filter.is_empty().then_some(own.counts.tasks_total.into());
         Ok(pb::ListTasksResponse { tasks, next_page_token, total_size })
     }
@@ -197,23 +231,23 @@ impl Api {
         task: &TaskKey,
         request: &pb::ListTaskLogsRequest,
     ) -> Result<pb::ListTaskLogsResponse, Status> {
-        let arguments = ["logs", request.parent.as_str()];
-        let after = page::after(&arguments, &request.page_token)?.and_then(|text| text.parse::<u64>().ok());
-        let after = after.map(|sequence| LogKey { task: task.clone(), sequence });
-        let size = page::size(request.page_size);
-        let found = self
-            .scheduler
-            .store
-            .read(|read| read.page(&LOGS, &Scope::prefix(task), after.as_ref(), size))
-            .map_err(store)?;
-        Ok(pb::ListTaskLogsResponse {
-            logs: found.items.into_iter().map(|(key, log)| log_to(key.sequence, log)).collect(),
-            next_page_token: found
-                .next
-                .map(|key| page::token(&arguments, &key.sequence.to_string()))
-                .unwrap_or_default(),
-            total_size: None,
-        })
+        let asked = Asked {
+            of: ["logs", &request.parent],
+            filter: &request.filter,
+            order_by: &request.order_by,
+            page_size: request.page_size,
+            page_token: &request.page_token,
+        };
+        let list = List::<pb::TaskLog>::of(&asked, BYTES_MAX)?;
+        let records = |after: Option<&LogKey>, limit: usize| {
+            let page = self.scheduler.store.read(|read| read.page(&LOGS, &Scope::prefix(task), after, limit));
+            let page = page.map_err(store)?;
+            Ok::<_, Status>((page.items, page.next.is_some()))
+        };
+        let show = |key: &LogKey, log| Ok(Some(log_to(key.sequence, log)));
+        let key = |text: &str| Some(LogKey { task: task.clone(), sequence: text.parse().ok()? });
+        let (logs, next_page_token) = list.page(|key: &LogKey| key.sequence.to_string(), key, records, show)?;
+        Ok(pb::ListTaskLogsResponse { logs, next_page_token, total_size: None })
     }
 
     /// What the last verifications of a task, or of all tasks of a job, compared.
@@ -227,45 +261,63 @@ impl Api {
             Some(task) => (name::job_key(task.parent()), Some(name::task_key(&task)?)),
             None => (name::job_of_tasks(&request.parent)?, None),
         };
-        let arguments = ["checks", request.parent.as_str()];
-        let after = page::after(&arguments, &request.page_token)?.and_then(|text| numbers(&text));
-        let after = after.map(|(task, number)| CheckKey { task: TaskKey { job: job.clone(), number: task }, number });
+        let asked = Asked {
+            of: ["checks", &request.parent],
+            filter: &request.filter,
+            order_by: &request.order_by,
+            page_size: request.page_size,
+            page_token: &request.page_token,
+        };
+        let list = List::<types::VerificationCheck>::of(&asked, BYTES_MAX)?;
         let scope = match &only {
             Some(task) => Scope::prefix(task),
             None => Scope::prefix(&job),
         };
-        let (checks, next, total_size) = self.scheduler.store.read(|read| {
+        let total = self.scheduler.store.read(|read| {
             stored::find(read, &job)?;
-            let total = match &only {
-                None => None,
-                Some(key) => {
-                    let task = read.get(&TASKS, key)?.ok_or_else(|| SchedulerError::NotFound(name::task_name(key)))?;
-                    Some(task.verification.map_or(0, |found| found.checks_kept.into()))
-                }
-            };
-            let found = read.page(&CHECKS, &scope, after.as_ref(), page::size(request.page_size))?;
-            let mut checks = Vec::with_capacity(found.items.len());
-            // Checks of one task follow each other.
-            let mut task: Option<(TaskKey, Task)> = None;
-            for (key, check) in found.items {
-                let own = key.task;
-                if task.as_ref().is_none_or(|(known, _)| *known != own) {
-                    task = read.get(&TASKS, &own)?.map(|task| (own, task));
-                }
-                checks.extend(task.as_ref().map(|(key, task)| check_to(key, task, check)));
-            }
-            Ok::<_, SchedulerError>((checks, found.next, total))
+            let Some(key) = &only else { return Ok(None) };
+            let task = read.get(&TASKS, key)?.ok_or_else(|| SchedulerError::NotFound(name::task_name(key)))?;
+            Ok::<_, SchedulerError>(Some(task.verification.map_or(0, |found| found.checks_kept.into())))
         })?;
-        let next_page_token = next.map(|key| page::token(&arguments, &format!("{}-{}", key.task.number, key.number)));
-        let next_page_token = next_page_token.unwrap_or_default();
+        let records = |after: Option<&CheckKey>, limit: usize| {
+            self.scheduler
+                .store
+                .read(|read| {
+                    let page = read.page(&CHECKS, &scope, after, limit)?;
+                    let mut checks = Vec::with_capacity(page.items.len());
+                    // Checks of one task follow each other.
+                    let mut task: Option<Arc<(TaskKey, Task)>> = None;
+                    for (key, check) in page.items {
+                        if task.as_ref().is_none_or(|known| known.0 != key.task) {
+                            task = read.get(&TASKS, &key.task)?.map(|task| Arc::new((key.task.clone(), task)));
+                        }
+                        checks.push((key, (task.clone(), check)));
+                    }
+                    Ok::<_, SchedulerError>((checks, page.next.is_some()))
+                })
+                .map_err(Status::from)
+        };
+        let show = |_: &CheckKey, (task, check): (Option<Arc<(TaskKey, Task)>>, Check)| {
+            Ok(task.map(|of| check_to(&of.0, &of.1, check)))
+        };
+        let text = |key: &CheckKey| format!("{}-{}", key.task.number, key.number);
+        let cursor = |text: &str| {
+            numbers(text).map(|(task, number)| CheckKey { task: TaskKey { job: job.clone(), number: task }, number })
+        };
+        let (checks, next_page_token) = list.page(text, cursor, records, show)?;
+        let total_size = total.filter(|_| request.filter.is_empty());
         Ok(pb::ListVerificationChecksResponse { checks, next_page_token, total_size })
     }
 }
 
-fn store(error: mms_store::StoreError) -> Status {
-    SchedulerError::from(error).into()
+fn table_text(key: &TableKey) -> String {
+    format!("{}\n{}", key.schema, key.table)
 }
 
-fn next(arguments: &[&str], key: Option<(String, String)>) -> String {
-    key.map(|(a, b)| page::token(arguments, &format!("{a}\n{b}"))).unwrap_or_default()
+fn table_of(job: &JobKey, text: &str) -> Option<TableKey> {
+    split(text).map(|(schema, table)| TableKey { job: job.clone(), schema, table })
+}
+
+fn store(error: mms_store::StoreError) -> Status {
+    SchedulerError::from(error).into()
 }

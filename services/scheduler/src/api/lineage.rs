@@ -1,8 +1,9 @@
 //! LineageService.
 
+use mms_proto::ApiError;
 use mms_proto::name::{DataSourceName, Parent};
 use mms_proto::scheduler::v1 as pb;
-use mms_proto::{ApiError, page};
+use mms_server::list::{Asked, List};
 use mms_store::{Read, Scope};
 use pb::lineage_service_server::LineageService;
 use tonic::{Request, Response, Status};
@@ -13,6 +14,9 @@ use crate::error::SchedulerError;
 use crate::key::{TargetKey, UnitKey};
 use crate::record::Lineage;
 use crate::store::{LINEAGE, TARGETS};
+
+/// A page ends with the entry with which it reaches this many bytes.
+const BYTES_MAX: usize = 6 << 20;
 
 fn text(unit: &UnitKey) -> String {
     format!("{}\n{}", unit.target, unit.partition)
@@ -29,20 +33,23 @@ impl LineageService for Api {
         let parent = Parent::<DataSourceName>::parse(&request.parent)
             .map_err(|error| ApiError::invalid_field("parent", error.reason))?;
         let source = parent.exact().map(|name| name.id().as_str().to_owned());
-        let arguments = ["lineage", request.parent.as_str()];
-        let after = page::after(&arguments, &request.page_token)?;
-        let unit = |(target, partition): (&str, &str)| UnitKey {
-            target: TargetKey { name: target.to_owned() },
-            partition: partition.to_owned(),
+        let asked = Asked {
+            of: ["lineage", &request.parent],
+            filter: &request.filter,
+            order_by: &request.order_by,
+            page_size: request.page_size,
+            page_token: &request.page_token,
         };
-        let after = after.and_then(|text| text.split_once('\n').map(unit));
-        let size = page::size(request.page_size);
-        // Units of other sources are passed over, so a page can be short; the token says whether more follows.
-        let found = self
-            .scheduler
-            .store
-            .read(|read| read.page(&LINEAGE, &Scope::all(), after.as_ref(), size))
-            .map_err(SchedulerError::from)?;
+        let list = List::<pb::LineageEntry>::of(&asked, BYTES_MAX)?;
+        let unit = |text: &str| {
+            let (target, partition) = text.split_once('\n')?;
+            Some(UnitKey { target: TargetKey { name: target.to_owned() }, partition: partition.to_owned() })
+        };
+        let records = |after: Option<&UnitKey>, limit: usize| {
+            let page = self.scheduler.store.read(|read| read.page(&LINEAGE, &Scope::all(), after, limit));
+            let page = page.map_err(SchedulerError::from)?;
+            Ok::<_, Status>((page.items, page.next.is_some()))
+        };
         // What went into a table that is gone is nowhere any more.
         let there = |unit: &UnitKey, lineage: &Lineage| {
             let known = self.scheduler.store.read(|read| read.get(&TARGETS, &unit.target));
@@ -50,16 +57,11 @@ impl LineageService for Api {
                 .map(|known| known.unwrap_or_default().generation() == lineage.generation)
                 .map_err(SchedulerError::from)
         };
-        let mut own = Vec::new();
-        for (unit, lineage) in found.items {
-            if source.as_ref().is_none_or(|id| *id == lineage.data_source) && there(&unit, &lineage)? {
-                own.push(lineage);
-            }
-        }
-        Ok(Response::new(pb::ListLineageResponse {
-            entries: own.into_iter().map(lineage_to).collect(),
-            next_page_token: found.next.map(|unit| page::token(&arguments, &text(&unit))).unwrap_or_default(),
-            total_size: None,
-        }))
+        let show = |unit: &UnitKey, lineage: Lineage| {
+            let own = source.as_ref().is_none_or(|id| *id == lineage.data_source) && there(unit, &lineage)?;
+            Ok(own.then(|| lineage_to(lineage)))
+        };
+        let (entries, next_page_token) = list.page(text, unit, records, show)?;
+        Ok(Response::new(pb::ListLineageResponse { entries, next_page_token, total_size: None }))
     }
 }

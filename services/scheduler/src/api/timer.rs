@@ -1,10 +1,11 @@
 //! TimerService. What timers do is decided in [`crate::timer`].
 
+use mms_proto::ApiError;
 use mms_proto::name::{DataSourceName, Parent, ResourceId, RunName, TimerName};
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1::View;
-use mms_proto::{ApiError, page};
-use mms_server::{Caller, Filter, filter};
+use mms_server::Caller;
+use mms_server::list::{Asked, List};
 use mms_store::{Read, Scope, Tx};
 use pb::TimerState;
 use pb::timer_service_server::TimerService;
@@ -13,6 +14,7 @@ use tonic::{Request, Response, Status};
 use super::{Api, check, name};
 use crate::convert::{run_to, timer_to, told_from};
 use crate::error::{Result, SchedulerError};
+use crate::job::create;
 use crate::job::request::Call;
 use crate::key::{DataSourceKey, RunKey, TimerKey};
 use crate::name::{run_key, run_name, timer_key, timer_name};
@@ -47,11 +49,6 @@ fn active(state: TimerState) -> Result<Option<bool>, ApiError> {
     }
 }
 
-fn page_after(arguments: &[&str], token: &str) -> Result<Option<(String, String)>, Status> {
-    let after = page::after(arguments, token)?;
-    Ok(after.and_then(|text| text.split_once('\n').map(|(a, b)| (a.to_owned(), b.to_owned()))))
-}
-
 impl Api {
     async fn create_one(&self, request: pb::CreateTimerRequest, caller: Caller) -> Result<pb::Timer, Status> {
         check(&request)?;
@@ -65,6 +62,7 @@ impl Api {
         let active = active(given.state())?;
         let mut told = told_from(given)?;
         calls::may(&caller, &told.spec)?;
+        create::refuse_foreign(&told.spec, source.id().as_str(), "timer.job_spec")?;
         let uid = uuid::Uuid::now_v7();
         let id = if request.timer_id.is_empty() { format!("t{}", uid.simple()) } else { request.timer_id };
         let id = ResourceId::new(id).map_err(|reason| ApiError::invalid_field("timer_id", reason))?;
@@ -114,6 +112,7 @@ impl Api {
         let maker = mask.has("job_spec").then(|| caller.subject.clone());
         if maker.is_some() {
             calls::may(&caller, &new.spec)?;
+            create::refuse_foreign(&new.spec, &key.data_source, "timer.job_spec")?;
         }
         let tell = move |told: Told| Told {
             display_name: if mask.has("display_name") { new.display_name } else { told.display_name },
@@ -168,45 +167,60 @@ impl Api {
             Some(source) => Scope::prefix(&DataSourceKey { data_source: source.id().as_str().to_owned() }),
             None => Scope::all(),
         };
-        let filter = Filter::<pb::Timer>::parse(&request.filter)?;
-        let arguments = ["timers", request.parent.as_str(), request.filter.as_str()];
-        let after = page_after(&arguments, &request.page_token)?;
-        let after = after.map(|(data_source, timer)| TimerKey { data_source, timer });
-        let size = page::size(request.page_size);
+        let asked = Asked {
+            of: ["timers", &request.parent],
+            filter: &request.filter,
+            order_by: &request.order_by,
+            page_size: request.page_size,
+            page_token: &request.page_token,
+        };
+        let list = List::<pb::Timer>::of(&asked, BYTES_MAX)?;
         let records = |after: Option<&TimerKey>, limit: usize| {
-            let page = self.scheduler.store.read(|read| read.page(&TIMERS, &scope, after, limit))?;
-            Ok::<_, SchedulerError>((page.items, page.next.is_some()))
+            let page = self.scheduler.store.read(|read| read.page(&TIMERS, &scope, after, limit));
+            let page = page.map_err(SchedulerError::from)?;
+            Ok::<_, Status>((page.items, page.next.is_some()))
         };
-        let show = |key: &TimerKey, timer: Timer| {
-            // What is asked of a timer may be in its job, which is then not shown.
-            let passes = request.filter.is_empty() || filter.passes(&timer_to(key, &timer, View::Full));
-            Ok(passes.then(|| timer_to(key, &timer, request.view())))
+        // What is asked of a timer may be in its job, which is then not shown.
+        let view = if list.judges() { View::Full } else { request.view() };
+        let show = |key: &TimerKey, timer: Timer| Ok(Some(timer_to(key, &timer, view)));
+        let text = |key: &TimerKey| format!("{}\n{}", key.data_source, key.timer);
+        let key = |text: &str| {
+            let (data_source, timer) = text.split_once('\n')?;
+            Some(TimerKey { data_source: data_source.to_owned(), timer: timer.to_owned() })
         };
-        let (timers, last) = filter::fill(size, BYTES_MAX, after, records, show)?;
-        let token = |key: TimerKey| page::token(&arguments, &format!("{}\n{}", key.data_source, key.timer));
-        Ok(pb::ListTimersResponse { timers, next_page_token: last.map(token).unwrap_or_default(), total_size: None })
+        let (mut timers, next_page_token) = list.page(text, key, records, show)?;
+        if request.view() != View::Full {
+            timers.iter_mut().for_each(|timer| timer.job_spec = None);
+        }
+        Ok(pb::ListTimersResponse { timers, next_page_token, total_size: None })
     }
 
     fn timer_runs(&self, request: &pb::ListTimerRunsRequest) -> Result<pb::ListTimerRunsResponse, Status> {
         check(request)?;
         let key = timer_key(&name::<TimerName>("parent", &request.parent)?);
-        let filter = Filter::<pb::TimerRun>::parse(&request.filter)?;
-        let arguments = ["timer runs", request.parent.as_str(), request.filter.as_str()];
-        let after = page::after(&arguments, &request.page_token)?.and_then(|text| text.parse().ok());
-        let after = after.map(|number| RunKey { timer: key.clone(), number });
-        let size = page::size(request.page_size);
+        let asked = Asked {
+            of: ["timer runs", &request.parent],
+            filter: &request.filter,
+            order_by: &request.order_by,
+            page_size: request.page_size,
+            page_token: &request.page_token,
+        };
+        let list = List::<pb::TimerRun>::of(&asked, BYTES_MAX)?;
         let newest_first = Scope::prefix(&key).descending();
         let records = |after: Option<&RunKey>, limit: usize| {
-            self.scheduler.store.read(|read| {
-                run::find(read, &key)?;
-                let page = read.page(&TIMER_RUNS, &newest_first, after, limit)?;
-                Ok::<_, SchedulerError>((page.items, page.next.is_some()))
-            })
+            self.scheduler
+                .store
+                .read(|read| {
+                    run::find(read, &key)?;
+                    let page = read.page(&TIMER_RUNS, &newest_first, after, limit)?;
+                    Ok::<_, SchedulerError>((page.items, page.next.is_some()))
+                })
+                .map_err(Status::from)
         };
-        let show = |key: &RunKey, run: TimerRun| Ok(Some(run_to(key, &run)).filter(|shown| filter.passes(shown)));
-        let (runs, last) = filter::fill(size, BYTES_MAX, after, records, show)?;
-        let token = |key: RunKey| page::token(&arguments, &key.number.to_string());
-        Ok(pb::ListTimerRunsResponse { runs, next_page_token: last.map(token).unwrap_or_default(), total_size: None })
+        let show = |key: &RunKey, run: TimerRun| Ok(Some(run_to(key, &run)));
+        let cursor = |text: &str| Some(RunKey { timer: key.clone(), number: text.parse().ok()? });
+        let (runs, next_page_token) = list.page(|key: &RunKey| key.number.to_string(), cursor, records, show)?;
+        Ok(pb::ListTimerRunsResponse { runs, next_page_token, total_size: None })
     }
 }
 

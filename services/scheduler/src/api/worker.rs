@@ -14,14 +14,15 @@ use tonic::{Request, Response, Status};
 
 use super::{Api, check, name};
 use crate::commit::intent::{self, Answer};
-use crate::convert::{epoch_from, intent_from, intent_to, lease_to, said_from, worker_from};
+use crate::convert::{epoch_from, intent_from, intent_to, lease_to, rate_to, said_from, worker_from};
 use crate::error::{Result, SchedulerError};
 use crate::key::TaskKey;
 use crate::lease::clock::Progress;
+use crate::lease::dispatch::Granted;
 use crate::lease::heartbeat::Verdict;
 use crate::lease::{heartbeat, held, manifest, published, register, wait};
 use crate::name::{parse_task, task_key};
-use crate::record::{Holder, Task};
+use crate::record::{Holder, Rate, Task};
 use crate::report::take::{self, Taken};
 
 /// The version of the lease contract that is spoken here.
@@ -67,7 +68,8 @@ impl Api {
             return Ok(pb::LeaseAnswer { task: beat.task, verdict, ..pb::LeaseAnswer::default() });
         };
         let (epoch, checkpoint) = (epoch_from(beat.epoch), beat.checkpoint.to_vec());
-        let verdict = match heartbeat::beat(&self.scheduler, holder, &key, epoch, progress, checkpoint).await? {
+        let (verdict, rate) = heartbeat::beat(&self.scheduler, holder, &key, epoch, progress, checkpoint).await?;
+        let verdict = match verdict {
             Verdict::GoOn => pb::LeaseVerdict::Continue,
             Verdict::StopAtCheckpoint => pb::LeaseVerdict::StopAtCheckpoint,
             Verdict::Lost => pb::LeaseVerdict::StopNow,
@@ -75,7 +77,7 @@ impl Api {
         Ok(pb::LeaseAnswer {
             task: beat.task,
             verdict: verdict.into(),
-            limits: None,
+            limits: (rate != Rate::default()).then(|| rate_to(rate)),
             expire_after: duration(self.scheduler.leases.term()),
         })
     }
@@ -206,7 +208,11 @@ impl WorkerService for Api {
         let wait = request.wait.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or_default();
         let granted = wait::wait(&self.scheduler, &self.stop, &holder, max, wait).await?;
         let term = self.scheduler.leases.term();
-        let leases = granted.iter().map(|granted| lease_to(granted, term)).collect::<Result<_>>()?;
+        let lease = |granted: &Granted| {
+            let rate = self.scheduler.leases.share(&granted.key, &granted.job.limits);
+            lease_to(granted, term, rate)
+        };
+        let leases = granted.iter().map(lease).collect::<Result<_>>()?;
         Ok(Response::new(pb::LeaseTasksResponse { leases }))
     }
 

@@ -1,8 +1,8 @@
 //! What callers see of workers.
 
 use mms_proto::name::WorkerName;
-use mms_proto::page;
 use mms_proto::scheduler::v1 as pb;
+use mms_server::list::{Asked, List};
 use mms_store::{Read, Scope};
 use tonic::Status;
 
@@ -13,18 +13,30 @@ use crate::lease::held;
 use crate::record::Worker;
 use crate::store::WORKERS;
 
+/// A page ends with the worker with which it reaches this many bytes.
+const BYTES_MAX: usize = 6 << 20;
+
 impl Api {
     pub(super) fn workers_page(&self, request: &pb::ListWorkersRequest) -> Result<pb::ListWorkersResponse, Status> {
         check(request)?;
-        let after = page::after(&["workers"], &request.page_token)?;
-        let size = page::size(request.page_size);
-        let found = self.scheduler.store.read(|read| read.page(&WORKERS, &Scope::all(), after.as_ref(), size));
-        let found = found.map_err(SchedulerError::from)?;
-        Ok(pb::ListWorkersResponse {
-            workers: self.show_workers(found.items)?,
-            next_page_token: found.next.map(|id| page::token(&["workers"], &id)).unwrap_or_default(),
-            total_size: None,
-        })
+        let asked = Asked {
+            of: ["workers", ""],
+            filter: &request.filter,
+            order_by: &request.order_by,
+            page_size: request.page_size,
+            page_token: &request.page_token,
+        };
+        let list = List::<pb::Worker>::of(&asked, BYTES_MAX)?;
+        let records = |after: Option<&String>, limit: usize| {
+            let page = self.scheduler.store.read(|read| read.page(&WORKERS, &Scope::all(), after, limit));
+            let page = page.map_err(SchedulerError::from)?;
+            let ids: Vec<String> = page.items.iter().map(|(id, _)| id.clone()).collect();
+            let shown = self.show_workers(page.items)?;
+            Ok::<_, Status>((ids.into_iter().zip(shown).collect(), page.next.is_some()))
+        };
+        let (workers, next_page_token) =
+            list.page(String::clone, |text| Some(text.to_owned()), records, |_, worker| Ok(Some(worker)))?;
+        Ok(pb::ListWorkersResponse { workers, next_page_token, total_size: None })
     }
 
     pub(super) fn worker_now(&self, request: &pb::GetWorkerRequest) -> Result<pb::GetWorkerResponse, Status> {

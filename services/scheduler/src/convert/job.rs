@@ -1,5 +1,6 @@
 //! Jobs and their tables.
 
+use mms_expr::Expr;
 use mms_proto::FieldViolation;
 use mms_proto::defaults::MAX_ATTEMPTS;
 use mms_proto::scheduler::v1 as pb;
@@ -11,13 +12,15 @@ use mms_store::{Known, Numbered};
 use pb::job_spec::Scope;
 use prost_types::Timestamp;
 
+use super::breaker::{breaker_from, breaker_to};
+use super::limits::{concurrency_from, concurrency_to, rate_from, rate_to};
 use super::number::asked;
 use super::plan::{finding_to, target_name_from, target_name_to, target_to, version_to};
 use crate::error::{Result, SchedulerError};
 use crate::key::{JobKey, TableKey, TimerKey};
 use crate::lease::clock::Progress;
 use crate::name;
-use crate::plan::scope;
+use crate::plan::{parts, scope};
 use crate::record::{Job, JobTable, Reason, SourceTable, Spec, SpecChange, TableOptions};
 
 /// A reason that a worker says; one that this version does not know has its text left.
@@ -56,8 +59,12 @@ pub fn job_from(spec: pb::JobSpec, field: &str) -> Result<Spec> {
         sql_parameters: spec.sql_parameters.into_iter().collect(),
         tunnel_quota: spec.tunnel_quota,
         time_windows: windows.texts(),
+        breaker: Some(breaker_from(spec.circuit_breaker, &at("circuit_breaker"))?),
+        concurrency: spec.concurrency.map(concurrency_from),
+        rate: spec.rate_limit.map(rate_from),
         ..Spec::default()
     };
+    let mut violations = Vec::new();
     match spec.scope {
         Some(Scope::Schemas(schemas)) => {
             own.schemas = schemas.schemas;
@@ -68,7 +75,18 @@ pub fn job_from(spec: pb::JobSpec, field: &str) -> Result<Spec> {
             own.tables_scope = true;
             own.tables = tables.tables.into_iter().map(source_table_from).collect();
         }
-        Some(Scope::Partitions(_)) => return Err(SchedulerError::NotYet("JobSpec.partitions")),
+        Some(Scope::Partitions(given)) => {
+            own.tables_scope = true;
+            match parts::grouped(&given.partitions) {
+                Ok(partitions) => own.partitions = partitions,
+                Err(wrong) => violations.extend(
+                    wrong
+                        .into_iter()
+                        .map(|(place, why)| FieldViolation::new(at(&format!("partitions.partitions[{place}]")), why)),
+                ),
+            }
+            own.tables = own.partitions.iter().map(|of| of.table.clone()).collect();
+        }
         None => {
             let path = format!("{field}.schemas");
             let violation = FieldViolation::new(path, "set one of schemas, tables or partitions");
@@ -80,8 +98,26 @@ pub fn job_from(spec: pb::JobSpec, field: &str) -> Result<Spec> {
         let text = format!("names {}.{}, of which something is said before", named[at].schema, named[at].table);
         FieldViolation::new(format!("{field}.table_options[{at}].table"), text)
     });
-    let doubled: Vec<FieldViolation> = doubled.collect();
-    if doubled.is_empty() { Ok(own) } else { Err(SchedulerError::Invalid(doubled)) }
+    violations.extend(doubled);
+    violations.extend(filters(&own, field));
+    if violations.is_empty() { Ok(own) } else { Err(SchedulerError::Invalid(violations)) }
+}
+
+/// What is wrong with partition filters, as far as it can be told without their tables, and with taking parts of tables at all.
+fn filters(spec: &Spec, field: &str) -> Vec<FieldViolation> {
+    let filters = spec.table_options.iter().enumerate().filter(|(_, options)| !options.partition_filter.is_empty());
+    let mut wrong: Vec<FieldViolation> = filters
+        .filter_map(|(at, options)| {
+            let error = options.partition_filter.parse::<Expr>().err()?;
+            Some(FieldViolation::new(format!("{field}.table_options[{at}].partition_filter"), error.to_string()))
+        })
+        .collect();
+    if spec.target_policy == TargetPolicy::Replace && parts::takes_any_part(spec) {
+        let text =
+            "is REPLACE, which makes whole tables anew, and the job takes parts of tables: take CREATE_OR_OWN or ADOPT";
+        wrong.push(FieldViolation::new(format!("{field}.target_policy"), text));
+    }
+    wrong
 }
 
 /// What an update of a job changes of its spec, by the paths of its mask.
@@ -97,8 +133,16 @@ pub fn spec_change_from(spec: pb::JobSpec, paths: &[String]) -> Result<SpecChang
                 Ok(windows) => change.time_windows = Some(windows.texts()),
                 Err(violations) => wrong.extend(violations),
             },
+            "spec.rate_limit" => change.rate = Some(spec.rate_limit.map(rate_from)),
+            "spec.concurrency" => change.concurrency = Some(spec.concurrency.clone().map(concurrency_from)),
+            "spec.circuit_breaker" => match breaker_from(spec.circuit_breaker, "job.spec.circuit_breaker") {
+                Ok(breaker) => change.breaker = Some(breaker),
+                Err(SchedulerError::Invalid(violations)) => wrong.extend(violations),
+                Err(error) => return Err(error),
+            },
             other => {
-                let known = "spec.deadline, spec.priority, spec.max_concurrent_tasks, spec.time_windows";
+                let known = "spec.deadline, spec.priority, spec.max_concurrent_tasks, spec.time_windows, spec.concurrency, \
+                             spec.rate_limit, spec.circuit_breaker";
                 let text = format!("names {other:?}; what can be changed is {known}");
                 wrong.push(FieldViolation::new(format!("update_mask.paths[{at}]"), text));
             }
@@ -127,6 +171,7 @@ fn table_options_from(options: types::TableOptions, field: &str) -> Result<Table
         variant: asked(field, types.variant)?,
         interval: asked(field, types.interval)?,
         statistics_mismatch: asked(field, options.statistics_mismatch)?,
+        partition_filter: options.partition_filter,
     })
 }
 
@@ -145,6 +190,7 @@ pub fn table_options_to(options: &TableOptions) -> types::TableOptions {
         lifecycle_days: options.lifecycle_days,
         type_options: (said != types::TypeOptions::default()).then_some(said),
         statistics_mismatch: options.statistics_mismatch.number(),
+        partition_filter: options.partition_filter.clone(),
         ..types::TableOptions::default()
     }
 }
@@ -154,7 +200,9 @@ pub fn or<E: Numbered>(field: &str, given: i32, default: E) -> Result<Known<E>> 
 }
 
 pub fn spec_to(spec: &Spec) -> pb::JobSpec {
-    let scope = if spec.tables_scope {
+    let scope = if !spec.partitions.is_empty() {
+        Scope::Partitions(pb::PartitionsScope { partitions: parts::names(&spec.partitions) })
+    } else if spec.tables_scope {
         Scope::Tables(pb::TablesScope { tables: spec.tables.iter().map(source_table_to).collect() })
     } else {
         Scope::Schemas(pb::SchemasScope {
@@ -183,9 +231,11 @@ pub fn spec_to(spec: &Spec) -> pb::JobSpec {
         sql_parameters: spec.sql_parameters.clone().into_iter().collect(),
         tunnel_quota: spec.tunnel_quota.clone(),
         time_windows: windows_to(&spec.time_windows),
+        circuit_breaker: spec.breaker.map(breaker_to),
+        concurrency: spec.concurrency.as_ref().map(concurrency_to),
+        rate_limit: spec.rate.map(rate_to),
         dropped_policy: pb::DroppedPolicy::Keep as i32,
         incremental: pb::IncrementalMode::Whole as i32,
-        ..pb::JobSpec::default()
     }
 }
 

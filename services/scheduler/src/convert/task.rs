@@ -9,6 +9,7 @@ use pb::task_report::Event as PbEvent;
 
 use super::intent::intent_to;
 use super::job::{reason_from, reason_to};
+use super::limits::rate_to;
 use super::number::{count, numbers};
 use super::plan::{delta_to, identity_from, identity_to, target_name_to, target_to, value_from, value_to, version_to};
 use super::worker::epoch_to;
@@ -18,7 +19,7 @@ use crate::lease::clock::Progress;
 use crate::lease::dispatch::Granted;
 use crate::name;
 use crate::plan::scope;
-use crate::record::{Check, JobTable, Log, Sample, Step, TablePlan, Task, TaskState, Unit, Verification};
+use crate::record::{Check, JobTable, Log, Rate, Sample, Step, TablePlan, Task, TaskState, Unit, Verification};
 use crate::report::at_target::{Looked, LookedUnit};
 use crate::report::take::{Found, Said};
 
@@ -158,8 +159,8 @@ pub fn task_to(
     })
 }
 
-/// A lease as the worker gets it, which lasts so long without a heartbeat.
-pub fn lease_to(granted: &Granted, term: std::time::Duration) -> Result<pb::Lease> {
+/// A lease as the worker gets it, which lasts so long without a heartbeat and reads so fast.
+pub fn lease_to(granted: &Granted, term: std::time::Duration, rate: Rate) -> Result<pb::Lease> {
     let task = &granted.task;
     let done = |(index, unit): (usize, &Unit)| pb::UnitResult {
         unit_index: count(index),
@@ -174,6 +175,7 @@ pub fn lease_to(granted: &Granted, term: std::time::Duration) -> Result<pb::Leas
         units_done: task.units.iter().enumerate().filter(|(_, unit)| unit.published).map(done).collect(),
         open_intents: granted.open.iter().map(|(id, intent)| intent_to(id, intent)).collect(),
         checkpoint: task.checkpoint.clone().into(),
+        limits: (rate != Rate::default()).then(|| rate_to(rate)),
     })
 }
 

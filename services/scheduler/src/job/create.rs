@@ -12,6 +12,7 @@ use super::{calls, stored};
 use crate::error::{Result, SchedulerError};
 use crate::key::JobKey;
 use crate::name;
+use crate::plan::parts;
 use crate::record::{self, Job, Spec};
 use crate::scheduler::Scheduler;
 
@@ -40,6 +41,7 @@ pub fn judged(scheduler: &Scheduler, wanted: Wanted, caller: &Caller) -> Result<
             caller.needs(Role::Admin, format!("target_policy {name}"))?;
         }
     }
+    refuse_foreign(&wanted.spec, wanted.source.id().as_str(), "job.spec")?;
     let uid = uuid::Uuid::now_v7();
     let id = if wanted.id.is_empty() { format!("j{}", uid.simple()) } else { wanted.id };
     let id = ResourceId::new(id).map_err(|reason| ApiError::invalid_field("job_id", reason))?;
@@ -55,6 +57,15 @@ pub fn judged(scheduler: &Scheduler, wanted: Wanted, caller: &Caller) -> Result<
         timer: String::new(),
     });
     Ok((key, job))
+}
+
+/// Refuses a spec that names partitions of another data source. `field`: the path of the spec in the request.
+///
+/// # Errors
+/// INVALID_FIELD.
+pub fn refuse_foreign(spec: &Spec, data_source: &str, field: &str) -> Result<()> {
+    let wrong = parts::foreign(spec, data_source, field);
+    if wrong.is_empty() { Ok(()) } else { Err(SchedulerError::Invalid(wrong)) }
 }
 
 /// Stores a job, to be planned; or finds the one that the same call made before.

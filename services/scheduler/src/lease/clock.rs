@@ -4,11 +4,12 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use mms_server::pace::Shares;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::key::{JobKey, TaskKey};
-use crate::record::Epoch;
+use crate::record::{Epoch, Limits, Rate};
 
 /// How far a holder says it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,6 +37,43 @@ struct Inner {
     seen: HashMap<String, i64>,
     speed: HashMap<JobKey, VecDeque<(Instant, i64)>>,
     expired: u64,
+    /// Who has which share of a bound of reading. After a restart everybody is told anew.
+    shares: HashMap<Flow, Shares<TaskKey>>,
+}
+
+/// What is bounded: bytes or rows of the tasks of a data source or of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Flow {
+    data_source: String,
+    /// None: of all jobs of the source.
+    job: Option<String>,
+    rows: bool,
+}
+
+impl Inner {
+    /// A task has a share of nothing any more.
+    fn forget_shares(&mut self, key: &TaskKey) {
+        self.shares.retain(|_, shares| {
+            shares.forget(key);
+            !shares.is_empty()
+        });
+    }
+
+    /// The share of a task of a bound; 0: there is none.
+    fn share(&mut self, key: &TaskKey, of_job: bool, rows: bool, bound: u64) -> u64 {
+        let job = of_job.then(|| key.job.job.clone());
+        let flow = Flow { data_source: key.job.data_source.clone(), job, rows };
+        if bound == 0 {
+            self.shares.remove(&flow);
+            return 0;
+        }
+        let is_one = |other: &&TaskKey| match of_job {
+            true => other.job == key.job,
+            false => other.job.data_source == key.job.data_source,
+        };
+        let holders = self.held.keys().filter(is_one).count();
+        self.shares.entry(flow).or_default().of(key, bound, holders)
+    }
 }
 
 /// The leases' clock.
@@ -87,10 +125,22 @@ impl Leases {
 
     /// A lease ended.
     pub fn end(&self, key: &TaskKey, epoch: Epoch) {
-        let held = &mut self.inner.lock().held;
-        if held.get(key).is_some_and(|h| h.epoch == epoch) {
-            held.remove(key);
+        let inner = &mut *self.inner.lock();
+        if inner.held.get(key).is_some_and(|h| h.epoch == epoch) {
+            inner.held.remove(key);
+            inner.forget_shares(key);
         }
+    }
+
+    /// How fast a task that is leased may read from now on: its share of what its data source and its job allow, whichever is less.
+    pub fn share(&self, key: &TaskKey, limits: &Limits) -> Rate {
+        let inner = &mut *self.inner.lock();
+        let (of_source, of_job) = (limits.source_rate.unwrap_or_default(), limits.rate.unwrap_or_default());
+        let mut least = |rows: bool, source: u64, job: u64| {
+            let shares = [inner.share(key, false, rows, source), inner.share(key, true, rows, job)];
+            shares.into_iter().filter(|share| *share > 0).min().unwrap_or(0)
+        };
+        Rate { bytes: least(false, of_source.bytes, of_job.bytes), rows: least(true, of_source.rows, of_job.rows) }
     }
 
     /// Leases whose time is up.
@@ -182,6 +232,29 @@ mod tests {
         leases.adopt(key.clone(), epoch, start);
         leases.adopt(key.clone(), epoch, start + Duration::from_secs(9));
         assert_eq!(leases.due(start + Duration::from_secs(10)), vec![(key, epoch)]);
+    }
+
+    #[test]
+    fn tasks_share_what_their_source_and_job_allow() {
+        let leases = Leases::new(Duration::from_secs(10));
+        let (now, epoch) = (Instant::now(), Epoch { incarnation: 1, counter: 1 });
+        let key =
+            |job: &str, number| TaskKey { job: JobKey { data_source: "s".to_owned(), job: job.to_owned() }, number };
+        let limits = |own: u64| Limits {
+            source_rate: Some(Rate { bytes: 900, rows: 0 }),
+            rate: Some(Rate { bytes: own, rows: 10 }),
+            ..Limits::default()
+        };
+        leases.begin(key("j", 1), epoch, now);
+        assert_eq!(leases.share(&key("j", 1), &limits(0)), Rate { bytes: 900, rows: 10 });
+        leases.begin(key("k", 1), epoch, now);
+        assert_eq!(leases.share(&key("k", 1), &limits(0)).bytes, 1, "the other has all, until it was told");
+        assert_eq!(leases.share(&key("j", 1), &limits(0)).bytes, 450);
+        assert_eq!(leases.share(&key("k", 1), &limits(0)), Rate { bytes: 450, rows: 10 });
+        assert_eq!(leases.share(&key("k", 1), &limits(100)).bytes, 100, "its job's own bound is less");
+        leases.end(&key("k", 1), epoch);
+        assert_eq!(leases.share(&key("j", 1), &limits(0)).bytes, 900);
+        assert_eq!(leases.share(&key("j", 1), &Limits::default()), Rate::default(), "no bound");
     }
 
     #[test]

@@ -1,16 +1,21 @@
-//! Giving tasks to workers, inside a commit. A lease is an epoch on the task's own record: whoever names another epoch is
+//! Giving tasks to workers, inside a commit: to whom by [`fair`], as many as [`super::room`] has room for. A lease is an epoch on the task's own record: whoever names another epoch is
 //! fenced. How long a lease lasts is told by [`super::clock`], never by the record.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
 
 use mms_store::{Index, Read, Scope, Tx};
 use prost::Message;
 
+use super::fair::{self, Standing};
+use super::room::Running;
 use super::{denied, held, lacks};
 use crate::commit::{open, target};
 use crate::error::Result;
 use crate::job::rollup;
 use crate::key::{DataSourceKey, JobKey, TaskKey};
 use crate::moment::Moment;
-use crate::record::{AtTarget, Holder, Identity, Intent, Job, JobTable, Task, TaskEvent, Worker};
+use crate::record::{AtTarget, Holder, Identity, Intent, Job, JobTable, Limits, Task, TaskEvent, Worker};
 use crate::report::log::{self, Line};
 use crate::store::{JOB_TABLES, JOBS, LEASED_TASKS, LIVE_JOBS, LOOKS, READY_TASKS, TASKS};
 use crate::window;
@@ -36,7 +41,7 @@ pub struct Granted {
 /// message may have.
 const BYTES_AT_ONCE: usize = 6 << 20;
 
-/// Leases up to `max` tasks that the worker can do: jobs by deadline, priority and age, tasks of a job in their order.
+/// Leases up to `max` tasks that the worker can do: jobs by whose turn it is, tasks of a job in their order.
 /// Fewer when they are large, but one at least.
 pub fn grant(tx: &mut Tx<'_>, at: &Moment, holder: &Holder, max: usize) -> Result<Vec<Granted>> {
     let worker = held::worker(tx, holder)?;
@@ -71,80 +76,140 @@ pub fn grant(tx: &mut Tx<'_>, at: &Moment, holder: &Holder, max: usize) -> Resul
     Ok(granted)
 }
 
-/// Tasks that a worker could lease now, in order. Reads only, so that waiting costs no commit.
+/// Tasks that a worker could lease now, in order: each the next of the job whose [turn](fair::next) it is, as long as no bound is
+/// reached. Reads only, so that waiting costs no commit.
 pub fn candidates(read: &impl Read, at: &Moment, worker: &Worker, max: usize) -> Result<Vec<TaskKey>> {
+    let (mut jobs, mut standings) = (Vec::new(), Vec::new());
+    read.index_scan(&JOBS, &LIVE_JOBS, &Scope::all(), |key, job| {
+        if job.dispatches() && job.spec().pool == worker.pool && window::is_open(&job, at.now_ms) {
+            standings.push(standing(&key, &job, standings.len()));
+            jobs.push(Ready::of(key, &job));
+        }
+        ControlFlow::Continue(())
+    })?;
+    let mut running = running(read, &jobs)?;
+    for standing in &mut standings {
+        standing.running = running.of_job(&standing.job);
+    }
+    // Of a source whose credential is refused, one task tries it.
+    let tries: Vec<Option<usize>> = jobs.iter().map(|job| denied::room(read, at, &job.key)).collect::<Result<_>>()?;
     let mut found: Vec<TaskKey> = Vec::new();
-    let mut next = None;
-    loop {
-        let page = read.index_page(&JOBS, &LIVE_JOBS, &Scope::all(), next.as_ref(), 100)?;
-        for (key, job) in page.items {
-            if !job.dispatches() || job.spec().pool != worker.pool || !window::is_open(&job, at.now_ms) {
+    while found.len() < max {
+        let Some(turn) = fair::next(&standings) else { break };
+        let (Some(job), Some(standing)) = (jobs.get_mut(turn), standings.get_mut(turn)) else { break };
+        let of_source = || found.iter().filter(|task| task.job.data_source == job.key.data_source).count();
+        if tries.get(turn).copied().flatten().is_some_and(|tries| of_source() >= tries) {
+            standing.exhausted = true;
+            continue;
+        }
+        match job.next(read, at, worker, &running)? {
+            Some((key, task)) => {
+                running.add(&key, &task.planned().schema, &task.planned().table);
+                // Later than all that was leased before.
+                (standing.running, standing.served) =
+                    (standing.running + 1, i64::MAX - i64::from(u32::MAX) + count(&found));
+                found.push(key);
+            }
+            None => standing.exhausted = true,
+        }
+    }
+    Ok(found)
+}
+
+fn count(found: &[TaskKey]) -> i64 {
+    i64::try_from(found.len()).unwrap_or(i64::MAX)
+}
+
+fn standing(key: &JobKey, job: &Job, age: usize) -> Standing {
+    let spec = job.spec();
+    Standing {
+        job: key.clone(),
+        deadline_ms: if spec.deadline_ms == 0 { i64::MAX } else { spec.deadline_ms },
+        rank: -i64::from(spec.priority),
+        age,
+        running: 0,
+        served: job.served_ms,
+        exhausted: false,
+    }
+}
+
+/// Leased tasks of the sources of some jobs. Their tables are looked at only where something bounds tables or schemas.
+pub fn running<'a>(read: &impl Read, jobs: impl IntoIterator<Item = &'a Ready>) -> Result<Running> {
+    let mut sources: BTreeMap<&str, bool> = BTreeMap::new();
+    for job in jobs {
+        *sources.entry(&job.key.data_source).or_default() |= job.limits.bounds_tables();
+    }
+    let mut running = Running::default();
+    for (source, by_table) in sources {
+        let scope = Scope::prefix(&DataSourceKey { data_source: source.to_owned() });
+        if by_table {
+            read.index_scan(&TASKS, &LEASED_TASKS, &scope, |key, task| {
+                running.add(&key, &task.planned().schema, &task.planned().table);
+                ControlFlow::Continue(())
+            })?;
+        } else {
+            let leased = read.index_keys(&TASKS, &LEASED_TASKS, &scope, None, LEASED_MAX)?;
+            leased.items.iter().for_each(|key| running.add_of(&key.job));
+        }
+    }
+    Ok(running)
+}
+
+/// Leased tasks of one source that are counted: no bound is greater.
+const LEASED_MAX: usize = 1_000;
+/// Tasks of one job that are read together.
+const READY_AT_ONCE: usize = 20;
+
+/// The tasks of a job that wait, in their order: the looks at its tables come when nothing else is left of it.
+pub struct Ready {
+    key: JobKey,
+    limits: Limits,
+    indexes: VecDeque<&'static Index<TaskKey, TaskKey, Task>>,
+    cursor: Option<(TaskKey, TaskKey)>,
+    read: VecDeque<(TaskKey, Task)>,
+    begun: bool,
+}
+
+impl Ready {
+    /// Of a job.
+    pub fn of(key: JobKey, job: &Job) -> Self {
+        let looks = job.counts.all_but_looks().then_some(&LOOKS);
+        let indexes = [&READY_TASKS].into_iter().chain(looks).collect();
+        Self { key, limits: job.limits.clone(), indexes, cursor: None, read: VecDeque::new(), begun: false }
+    }
+
+    /// The next task that the worker could do and that no bound holds back.
+    fn next(
+        &mut self,
+        read: &impl Read,
+        at: &Moment,
+        worker: &Worker,
+        running: &Running,
+    ) -> Result<Option<(TaskKey, Task)>> {
+        loop {
+            if running.job_full(&self.limits, &self.key).is_some() {
+                return Ok(None);
+            }
+            while let Some((key, task)) = self.read.pop_front() {
+                let planned = task.planned();
+                if task.retry_time_ms <= at.now_ms
+                    && running.full(&self.limits, &self.key, &planned.schema, &planned.table).is_none()
+                    && able(read, worker, &key, &task)?
+                {
+                    return Ok(Some((key, task)));
+                }
+            }
+            let Some(index) = self.indexes.front().copied() else { return Ok(None) };
+            if self.begun && self.cursor.is_none() {
+                self.indexes.pop_front();
+                self.begun = false;
                 continue;
             }
-            // The source's bound holds over all its jobs, and the job's over its own tasks.
-            let source = DataSourceKey { data_source: key.data_source.clone() };
-            let found_of_source = found.iter().filter(|task| task.job.data_source == source.data_source).count();
-            let of_source = leased_of(read, &Scope::prefix(&source))? + found_of_source;
-            let of_job = leased_of(read, &Scope::prefix(&key))? + found.iter().filter(|task| task.job == key).count();
-            let left = |bound: i32, running: usize| usize::try_from(bound).unwrap_or(0).saturating_sub(running);
-            let limits = &job.limits;
-            let room =
-                left(limits.source_max_concurrent_tasks, of_source).min(left(limits.max_concurrent_tasks, of_job));
-            let room = room.min(max - found.len());
-            // Of a source whose credential is refused, one task tries it.
-            let room = match denied::room(read, at, &key)? {
-                Some(tries) => room.min(tries.saturating_sub(found_of_source)),
-                None => room,
-            };
-            let before = found.len();
-            ready_of(read, at, worker, &key, &READY_TASKS, room, &mut found)?;
-            if job.counts.all_but_looks() {
-                let left = room - (found.len() - before);
-                ready_of(read, at, worker, &key, &LOOKS, left, &mut found)?;
-            }
-            if found.len() >= max {
-                return Ok(found);
-            }
-        }
-        match page.next {
-            Some(cursor) => next = Some(cursor),
-            None => return Ok(found),
+            let page =
+                read.index_page(&TASKS, index, &Scope::prefix(&self.key), self.cursor.as_ref(), READY_AT_ONCE)?;
+            (self.read, self.cursor, self.begun) = (page.items.into(), page.next, true);
         }
     }
-}
-
-fn leased_of(read: &impl Read, scope: &Scope<TaskKey>) -> Result<usize> {
-    Ok(read.index_keys(&TASKS, &LEASED_TASKS, scope, None, 1000)?.items.len())
-}
-
-fn ready_of(
-    read: &impl Read,
-    at: &Moment,
-    worker: &Worker,
-    job: &JobKey,
-    index: &Index<TaskKey, TaskKey, Task>,
-    mut room: usize,
-    found: &mut Vec<TaskKey>,
-) -> Result<()> {
-    let mut next = None;
-    while room > 0 {
-        // Not many more than are taken: those that wait for their retry time are few.
-        let page = read.index_page(&TASKS, index, &Scope::prefix(job), next.as_ref(), (2 * room).clamp(4, 100))?;
-        for (key, task) in page.items {
-            if room == 0 {
-                break;
-            }
-            if task.retry_time_ms <= at.now_ms && able(read, worker, &key, &task)? {
-                found.push(key);
-                room -= 1;
-            }
-        }
-        match page.next {
-            Some(cursor) => next = Some(cursor),
-            None => break,
-        }
-    }
-    Ok(())
 }
 
 /// What is known of the target of a table.

@@ -7,7 +7,7 @@ use super::clock::Progress;
 use super::{denied, end, held};
 use crate::error::{Result, SchedulerError};
 use crate::key::TaskKey;
-use crate::record::{Epoch, Holder, LeaseEnd, TaskEvent};
+use crate::record::{Epoch, Holder, LeaseEnd, Rate, TaskEvent};
 use crate::scheduler::Scheduler;
 use crate::store::{JOBS, TASKS};
 use crate::window;
@@ -23,7 +23,7 @@ pub enum Verdict {
     Lost,
 }
 
-/// Prolongs a lease, if the worker holds it, and says what is to be done with it. A checkpoint that is not empty is kept for a
+/// Prolongs a lease, if the worker holds it, and says what is to be done with it and how fast it may read. A checkpoint that is not empty is kept for a
 /// successor.
 pub async fn beat(
     scheduler: &Scheduler,
@@ -32,7 +32,7 @@ pub async fn beat(
     epoch: Epoch,
     progress: Progress,
     checkpoint: Vec<u8>,
-) -> Result<Verdict> {
+) -> Result<(Verdict, Rate)> {
     let at = scheduler.moment();
     let holds = if checkpoint.is_empty() {
         scheduler.store.read(|read| held::held(read, &at, key, holder, epoch))?.is_some()
@@ -47,7 +47,7 @@ pub async fn beat(
         scheduler.store.commit_soon(keep).await?
     };
     if !holds {
-        return Ok(Verdict::Lost);
+        return Ok((Verdict::Lost, Rate::default()));
     }
     let reads = progress.rows > 0;
     scheduler.leases.beat(key, epoch, progress, Instant::now());
@@ -55,8 +55,9 @@ pub async fn beat(
         denied::reads(scheduler, key, epoch).await?;
     }
     let job = scheduler.store.read(|read| read.get(&JOBS, &key.job))?;
-    let stops = job.is_some_and(|job| window::stops_at_checkpoint(&job, at.now_ms));
-    Ok(if stops { Verdict::StopAtCheckpoint } else { Verdict::GoOn })
+    let stops = job.as_ref().is_some_and(|job| window::stops_at_checkpoint(job, at.now_ms));
+    let rate = job.map(|job| scheduler.leases.share(key, &job.limits)).unwrap_or_default();
+    Ok((if stops { Verdict::StopAtCheckpoint } else { Verdict::GoOn }, rate))
 }
 
 /// Takes a lease back that its holder gives; one that it has no more is left alone.

@@ -7,6 +7,8 @@ use mms_proto::scheduler::v1::{Engine, TaskRole};
 use mms_proto::types::v1::ReadPath;
 use mms_store::{Read, Scope};
 
+use super::dispatch::{self, Ready};
+use super::room::Full;
 use crate::error::Result;
 use crate::key::JobKey;
 use crate::name;
@@ -57,6 +59,11 @@ pub fn everywhere(read: &impl Read, now_ms: i64, key: &JobKey, job: &Job) -> Res
     else {
         return Ok(None);
     };
+    let planned = task.planned();
+    let running = dispatch::running(read, [&Ready::of(key.clone(), job)])?;
+    if let Some(full) = running.full(&job.limits, key, &planned.schema, &planned.table) {
+        return Ok(Some(held_back(full)));
+    }
     let Some(table) = read.get(&JOB_TABLES, &task.table_key(key))? else { return Ok(None) };
     let workers = read.page(&WORKERS, &Scope::all(), None, WORKERS_MAX)?.items;
     let of_pool: Vec<_> = workers.iter().filter(|(_, worker)| worker.pool == job.spec().pool).collect();
@@ -75,6 +82,12 @@ pub fn everywhere(read: &impl Read, now_ms: i64, key: &JobKey, job: &Job) -> Res
         format!("no worker of {pool} can do {name}: they lack {}; start one that has it", missing.join(", "))
     };
     Ok(Some(Reason::new(ErrorReason::NoWorker, text)))
+}
+
+/// That as many tasks run as may.
+fn held_back(full: Full) -> Reason {
+    let text = format!("as many tasks run as may run at once of {}: it goes on when one of them ends", full.text());
+    Reason::new(ErrorReason::ConcurrencyReached, text)
 }
 
 #[cfg(test)]

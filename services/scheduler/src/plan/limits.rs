@@ -5,6 +5,7 @@ use mms_proto::registry::v1 as registry;
 use mms_proto::types::v1::TimeWindow;
 use mms_schedule::Windows;
 
+use crate::convert::{concurrency_from, rate_from};
 use crate::record::{Limits, Spec};
 
 /// The data source's settings, with the job's over them. The source's bound of tasks stays beside the job's: it holds
@@ -24,6 +25,8 @@ pub fn limits(spec: &Spec, settings: registry::MigrationSettings) -> Limits {
         tunnel_quota: spec.tunnel_quota.clone(),
         // The registry has judged them; a zone that only its machine knows lets nothing start, and is said.
         source_time_windows: settings.time_windows.iter().map(window_text).collect(),
+        source_rate: settings.rate_limit.map(rate_from),
+        source_concurrency: settings.concurrency.map(concurrency_from),
         ..Limits::default()
     };
     limits.heed(spec);

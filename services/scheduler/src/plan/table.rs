@@ -12,7 +12,7 @@ use mms_store::{Read, Scope as Rows, StoreError};
 use tokio::sync::Mutex;
 
 use super::tasks::{self, Piece, PieceBounds, Stored};
-use super::{scope, spool};
+use super::{parts, scope, spool};
 use crate::convert::{delta_from, finding_from, table_options_to, target_from, target_name_from, version_from};
 use crate::error::{Result, SchedulerError};
 use crate::key::TableKey;
@@ -140,6 +140,7 @@ async fn pin(scheduler: &Scheduler, key: &TableKey, job: &Job) -> Result<Option<
             version: None,
             options: scope::options(spec, &key.schema, &key.table).map(table_options_to),
             target_policy: spec.target_policy.number(),
+            partitions: parts::of(spec, &key.schema, &key.table),
         })
         .await?;
     let Some(Part::Table(pinned)) = parts.next().await? else {
@@ -147,6 +148,7 @@ async fn pin(scheduler: &Scheduler, key: &TableKey, job: &Job) -> Result<Option<
     };
     let untouched = pinned.target_unchanged;
     let mut plan = planned(pinned, decided(scheduler, key)?, spec)?;
+    plan.of_part = parts::takes_part(spec, &key.schema, &key.table);
     if plan.moves() && !spec.force && unchanged(scheduler, key, &plan).await? {
         let (reason, text) = if untouched {
             plan.decision = TableDecision::Unchanged.into();

@@ -12,6 +12,8 @@ use super::task_state::TaskState;
 pub struct TaskDelta {
     /// Somebody holds the task now.
     pub is_leased: bool,
+    /// An attempt failed, whether it is tried again or not.
+    pub attempt_failed: bool,
     /// Why it failed, if it has.
     pub failed_for: Option<Option<Reason>>,
     /// Tasks that are leased.
@@ -39,6 +41,7 @@ impl TaskDelta {
         let counted = counted_rows(task).filter(|_| done != 0);
         Self {
             is_leased: after.leased(),
+            attempt_failed: after.failures > before.failures,
             failed_for: after.state.is_failed().then(|| after.reason.clone()),
             leased: flip(before.leased(), after.leased()),
             failed: flip(before.state.is_failed(), after.state.is_failed()),

@@ -4,6 +4,7 @@
 use mms_proto::ErrorReason;
 use mms_store::Known;
 
+use super::breaker::{Breaker, BreakerBounds, Happened};
 use super::counts::Counts;
 use super::job_state::{Change, JobEvent, JobState, WrongState};
 use super::reason::Reason;
@@ -85,6 +86,12 @@ pub struct JobLife {
     /// The logs of its tasks are gone: their time was up.
     #[prost(bool, tag = "12")]
     pub logs_dropped: bool,
+    /// What its circuit breaker counted since it was last started.
+    #[prost(message, optional, tag = "13")]
+    pub breaker: Option<Breaker>,
+    /// When a task of it was leased last; 0: none was.
+    #[prost(int64, tag = "14")]
+    pub served_ms: i64,
 }
 
 /// A job.
@@ -191,6 +198,7 @@ impl Job {
         let next = self.after(&event)?;
         let begins = |change: Change| UnderWay { change: change.into(), ..UnderWay::default() };
         let approves = self.state != next;
+        let mut broken = None;
         let life = &mut self.life;
         match event {
             E::Unlisted => life.counts.tables_total = 0,
@@ -224,6 +232,12 @@ impl Job {
                 if delta.is_leased && life.start_time_ms == 0 {
                     life.start_time_ms = at.now_ms;
                 }
+                if delta.leased > 0 {
+                    life.served_ms = at.now_ms;
+                }
+                let (done, failed) = (delta.done, delta.failed);
+                let succeeded = delta.done > 0 || delta.at_look > 0;
+                broken = self.broken(at, Happened { attempt_failed: delta.attempt_failed, succeeded, done, failed });
             }
             E::TasksDropped(counts) => life.counts += -counts,
             E::Stop { why } => (life.under_way, life.reason) = (None, why.or(life.reason.take())),
@@ -245,12 +259,16 @@ impl Job {
                     life.approval = None;
                 }
                 (life.under_way, life.reason, life.end_time_ms, life.logs_dropped) = (None, None, 0, false);
+                life.breaker = None;
             }
             E::LogsDropped => life.logs_dropped = true,
             E::Planned | E::Approved { .. } | E::Start => {}
         }
-        life.state = next.into();
+        self.life.state = next.into();
         self.settle(at);
+        if let Some(why) = broken.filter(|_| self.dispatches()) {
+            (self.life.state, self.life.reason) = (JobState::Paused.into(), Some(why));
+        }
         Ok(())
     }
 
@@ -303,11 +321,18 @@ impl Job {
         }
     }
 
-    /// Ends it when all its tasks have.
+    /// Counts what happened to a task; why the job is to pause, if it is.
+    fn broken(&mut self, at: &Moment, what: Happened) -> Option<Reason> {
+        let bounds = self.asked.spec.breaker.unwrap_or(BreakerBounds::DEFAULT);
+        self.life.breaker.get_or_insert_default().count(&bounds, at.now_ms, what)
+    }
+
+    /// Ends it when all its tasks have; also one that is paused, as long as nobody goes on with it.
     fn settle(&mut self, at: &Moment) {
+        let paused = self.life.state == JobState::Paused && self.life.under_way.is_none();
         let life = &mut self.life;
         let counts = life.counts;
-        if !life.state.dispatches() || !counts.all_ended() || !counts.all_planned() {
+        if !(life.state.dispatches() || paused) || !counts.all_ended() || !counts.all_planned() {
             return;
         }
         let failed = counts.tasks_failed > 0 || counts.tables_blocked > 0;

@@ -113,6 +113,36 @@ fn a_job_ends_with_its_last_task_and_says_how() {
 }
 
 #[test]
+fn a_job_whose_tasks_fail_pauses_goes_on_when_started_and_ends_by_itself() {
+    let at = at();
+    let mut job = waiting(&at);
+    job.life.counts.tasks_total = 40;
+    job.asked.spec.breaker = Some(BreakerBounds { burst: 3, burst_ms: 1_000, ..BreakerBounds::NEVER });
+    let failed = || {
+        let delta = TaskDelta { attempt_failed: true, leased: -1, ..TaskDelta::default() };
+        JobEvent::TaskChanged { delta, tables_done: 0, tables_failed: 0 }
+    };
+    for state in [JobState::Running, JobState::Running, JobState::Paused] {
+        job.apply(&at, task(1, 0, 0)).expect("leased");
+        job.apply(&at, failed()).expect("failed");
+        assert_eq!(*job.state, state);
+    }
+    assert_eq!(job.reason.as_ref().map(|why| *why.reason), Some(ErrorReason::CircuitBroken));
+    assert!(!job.dispatches() && job.owns_units());
+    job.apply(&at, failed()).expect("what runs may end");
+    assert_eq!(job.state, JobState::Paused);
+    job.apply(&at, JobEvent::Start).expect("somebody looked");
+    job.apply(&at, JobEvent::CameBack).expect("nothing is to be done first");
+    assert_eq!((job.state.dispatches(), job.reason.clone()), (true, None));
+    job.apply(&at, failed()).expect("failed");
+    assert!(job.state.dispatches(), "counted anew");
+    job.life.state = JobState::Paused.into();
+    job.life.counts.tasks_total = 1;
+    job.apply(&at, task(-1, 0, 1)).expect("the last one ends");
+    assert_eq!(job.state, JobState::Done);
+}
+
+#[test]
 fn what_comes_back_unplanned_is_approved_anew() {
     let at = at();
     let mut job = Job::new(Asked { review: true, ..Asked::default() });

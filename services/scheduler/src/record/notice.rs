@@ -30,4 +30,7 @@ pub struct Notice {
     /// Of the whole target table, as the job looked at it. Empty: it did not.
     #[prost(bytes = "vec", tag = "7")]
     pub target_digest: Vec<u8>,
+    /// Its job moves only some of the table's partitions.
+    #[prost(bool, tag = "8")]
+    pub of_part: bool,
 }

@@ -6,6 +6,7 @@ use mms_proto::scheduler::v1::{MigrationContent, OlderVersion, UnsupportedTables
 use mms_proto::types::v1::{StatisticsMismatch, TargetKind, TargetPolicy, UnsupportedType, VerificationLevel};
 use mms_store::Known;
 
+use super::breaker::BreakerBounds;
 use super::target::TargetName;
 
 /// What a job was asked to do, defaults filled in.
@@ -61,6 +62,31 @@ pub struct Spec {
     /// Hours in which its tasks may start, one text each; empty: as the data source says.
     #[prost(string, repeated, tag = "22")]
     pub time_windows: Vec<String>,
+    /// Partitions scope: then `tables` names the tables, too.
+    #[prost(message, repeated, tag = "23")]
+    pub partitions: Vec<PartitionsOf>,
+    /// When it pauses by itself.
+    #[prost(message, optional, tag = "24")]
+    pub breaker: Option<BreakerBounds>,
+    /// Tasks of single schemas and tables that run at once.
+    #[prost(message, optional, tag = "25")]
+    pub concurrency: Option<Concurrency>,
+    /// What its tasks read together.
+    #[prost(message, optional, tag = "26")]
+    pub rate: Option<Rate>,
+}
+
+/// Partitions of one table that somebody named.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct PartitionsOf {
+    #[prost(message, required, tag = "1")]
+    pub table: SourceTable,
+    /// The table's name as it was written.
+    #[prost(string, tag = "2")]
+    pub parent: String,
+    /// Last segments of names.
+    #[prost(string, repeated, tag = "3")]
+    pub partitions: Vec<String>,
 }
 
 /// A table that somebody named.
@@ -95,6 +121,9 @@ pub struct TableOptions {
     pub interval: Known<UnsupportedType>,
     #[prost(message, required, tag = "9")]
     pub statistics_mismatch: Known<StatisticsMismatch>,
+    /// Empty: all partitions.
+    #[prost(string, tag = "10")]
+    pub partition_filter: String,
 }
 
 /// Limits that hold for a job: the data source's settings, with the job's own over them.
@@ -119,6 +148,66 @@ pub struct Limits {
     /// The data source's own.
     #[prost(string, repeated, tag = "8")]
     pub source_time_windows: Vec<String>,
+    /// Tasks of single schemas and tables that run at once, of the job itself.
+    #[prost(message, optional, tag = "9")]
+    pub concurrency: Option<Concurrency>,
+    /// The data source's own, over all its jobs.
+    #[prost(message, optional, tag = "10")]
+    pub source_concurrency: Option<Concurrency>,
+    /// What the job's tasks read together.
+    #[prost(message, optional, tag = "11")]
+    pub rate: Option<Rate>,
+    /// What the tasks of all jobs of the data source read together.
+    #[prost(message, optional, tag = "12")]
+    pub source_rate: Option<Rate>,
+}
+
+/// How much is read in a second. 0: no bound.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message)]
+pub struct Rate {
+    #[prost(uint64, tag = "1")]
+    pub bytes: u64,
+    #[prost(uint64, tag = "2")]
+    pub rows: u64,
+}
+
+/// Tasks of one schema or table that run at once. 0: no bound. Names are folded.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Concurrency {
+    #[prost(int32, tag = "1")]
+    pub per_schema: i32,
+    #[prost(int32, tag = "2")]
+    pub per_table: i32,
+    /// Of single schemas.
+    #[prost(btree_map = "string, int32", tag = "3")]
+    pub schemas: BTreeMap<String, i32>,
+    /// Of single tables.
+    #[prost(message, repeated, tag = "4")]
+    pub tables: Vec<TableBound>,
+}
+
+/// Tasks of one table that run at once.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct TableBound {
+    #[prost(string, tag = "1")]
+    pub schema: String,
+    #[prost(string, tag = "2")]
+    pub table: String,
+    #[prost(int32, tag = "3")]
+    pub tasks: i32,
+}
+
+impl Concurrency {
+    /// Tasks of a schema, by its folded name; none: any number.
+    pub fn of_schema(&self, schema: &str) -> Option<i32> {
+        self.schemas.get(schema).copied().or((self.per_schema > 0).then_some(self.per_schema))
+    }
+
+    /// Tasks of a table, by its folded name; none: any number.
+    pub fn of_table(&self, schema: &str, table: &str) -> Option<i32> {
+        let own = self.tables.iter().find(|one| one.schema == schema && one.table == table);
+        own.map(|one| one.tasks).or((self.per_table > 0).then_some(self.per_table))
+    }
 }
 
 impl Limits {
@@ -128,6 +217,13 @@ impl Limits {
         self.max_concurrent_tasks = if own > 0 { own } else { self.source_max_concurrent_tasks };
         let windows = if spec.time_windows.is_empty() { &self.source_time_windows } else { &spec.time_windows };
         self.time_windows = windows.clone();
+        self.concurrency.clone_from(&spec.concurrency);
+        self.rate = spec.rate;
+    }
+
+    /// Whether anything bounds the tasks of single schemas or tables.
+    pub fn bounds_tables(&self) -> bool {
+        self.concurrency.is_some() || self.source_concurrency.is_some()
     }
 }
 
@@ -142,12 +238,24 @@ pub struct SpecChange {
     pub max_concurrent_tasks: Option<i32>,
     /// Hours in which its tasks may start, one text each; empty: as the data source says.
     pub time_windows: Option<Vec<String>>,
+    /// When it pauses by itself.
+    pub breaker: Option<BreakerBounds>,
+    /// Tasks of single schemas and tables that run at once; None within: as the data source says.
+    pub concurrency: Option<Option<Concurrency>>,
+    /// What its tasks read together; None within: as the data source says.
+    pub rate: Option<Option<Rate>>,
 }
 
 impl Spec {
     /// Takes a change.
     pub fn take(&mut self, change: SpecChange) {
-        let SpecChange { deadline_ms, priority, max_concurrent_tasks, time_windows } = change;
+        let SpecChange { deadline_ms, priority, max_concurrent_tasks, time_windows, breaker, concurrency, rate } =
+            change;
+        self.rate = rate.unwrap_or(self.rate);
+        self.breaker = breaker.or(self.breaker);
+        if let Some(concurrency) = concurrency {
+            self.concurrency = concurrency;
+        }
         self.deadline_ms = deadline_ms.unwrap_or(self.deadline_ms);
         self.priority = priority.unwrap_or(self.priority);
         self.max_concurrent_tasks = max_concurrent_tasks.unwrap_or(self.max_concurrent_tasks);

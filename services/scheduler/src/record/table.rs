@@ -39,6 +39,9 @@ pub struct TablePlan {
     /// None: it was not planned.
     #[prost(message, optional, tag = "11")]
     pub delta: Option<DeltaTable>,
+    /// The job takes only some of its partitions.
+    #[prost(bool, tag = "12")]
+    pub of_part: bool,
 }
 
 impl TablePlan {

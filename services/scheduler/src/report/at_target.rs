@@ -150,10 +150,11 @@ fn own(task: &Task, lost: &BTreeSet<String>) -> Vec<usize> {
     units.filter(|(_, unit)| lost.contains(&partition_text(&unit.partition))).map(|(index, _)| index).collect()
 }
 
-/// What a look that found all as it was published means for its table.
-pub fn seen(task: &Task, look: Looked) -> TableEvent {
+/// What a look that found all as it was published means for its table. Where the job takes only some of the partitions (`of_part`),
+/// the others are not its business, and what it saw of them vouches for nothing.
+pub fn seen(task: &Task, look: Looked, of_part: bool) -> TableEvent {
     let (count, named) = &look.surplus;
-    let surplus = (*count > 0).then(|| {
+    let surplus = (*count > 0 && !of_part).then(|| {
         let shown: Vec<String> = named.iter().take(10).map(|unit| partition_text(&unit.partition)).collect();
         Finding {
             severity: Severity::Note.into(),
@@ -164,7 +165,8 @@ pub fn seen(task: &Task, look: Looked) -> TableEvent {
         }
     });
     let rows = task.steps().contains(&Step::Data).then_some(look.rows);
-    TableEvent::Looked { rows, digest: look.digest, surplus }
+    let digest = if of_part { Vec::new() } else { look.digest };
+    TableEvent::Looked { rows, digest, surplus }
 }
 
 #[cfg(test)]

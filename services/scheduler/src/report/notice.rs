@@ -41,6 +41,7 @@ pub fn leave(
         version: table.plan.version.clone().filter(|_| is != MigrationState::Done || moved),
         target: table.plan.target_name().cloned(),
         target_digest: Vec::new(),
+        of_part: table.plan.of_part,
     };
     // Of the whole table: the last notice of the task that looked at it, which is the last of the table.
     let looked = is == MigrationState::Done && task.steps().contains(&Step::Look);

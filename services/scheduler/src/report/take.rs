@@ -19,7 +19,7 @@ use crate::moment::Moment;
 use crate::pages::clear_some;
 use crate::record::{Check, Epoch, Holder, Identity, LeaseEnd, Reason, Step, Task, TaskEvent, TaskState, Verification};
 use crate::scheduler::Scheduler;
-use crate::store::{CHECKS, JOBS, TASKS};
+use crate::store::{CHECKS, JOB_TABLES, JOBS, TASKS};
 
 /// What a verification found.
 #[derive(Debug, Clone, Default)]
@@ -146,7 +146,10 @@ pub fn take(
             if let Some(next) = task.next_step().filter(|next| task.leased() && *next != Step::Look) {
                 task.apply(at, TaskEvent::StepBegun(next))?;
             }
-            looked = look.map(|look| at_target::seen(&task, *look));
+            if let Some(look) = look {
+                let table = tx.get(&JOB_TABLES, &task.table_key(&key.job))?;
+                looked = Some(at_target::seen(&task, *look, table.is_some_and(|table| table.plan.of_part)));
+            }
         }
         Some(Said::Failed { step, permanent, reason, verification, lost, .. }) => {
             let compared = verification.is_some() || reason.reason == ErrorReason::VerificationFailed;

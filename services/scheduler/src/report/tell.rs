@@ -120,5 +120,6 @@ fn report_of((sequence, notice): &(u64, Notice)) -> MigrationReport {
         version: notice.version.as_ref().map(version_to),
         target: notice.target.as_ref().map(target_name_to),
         target_digest: notice.target_digest.clone().into(),
+        of_part: notice.of_part,
     }
 }
