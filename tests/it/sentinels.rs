@@ -33,7 +33,7 @@ fn instant() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
-/// Two columns of timestamps, in two partitions; of one of them the log tells the bounds.
+/// Two columns of timestamps, in three partitions; of the first two the log tells the bounds of one.
 fn told(root: &Path) -> anyhow::Result<()> {
     let at = root.join("s/told");
     let fields = vec![
@@ -45,7 +45,7 @@ fn told(root: &Path) -> anyhow::Result<()> {
     let schema = Arc::new(Schema::new(fields));
     let spec = TableSpec { partition_columns: vec!["pt".to_owned()], ..TableSpec::new(schema.clone(), WRITTEN_MS) };
     let mut table = DeltaWriter::create(&at, spec)?;
-    for (part, times) in [("far", TIMES), ("near", [TIMES[2]; 4])] {
+    for (part, times) in [("far", TIMES), ("farther", TIMES), ("near", [TIMES[2]; 4])] {
         let instants: ArrayRef = Arc::new(TimestampMicrosecondArray::from(times.to_vec()).with_timezone("UTC"));
         let walls: ArrayRef = Arc::new(TimestampMicrosecondArray::from(times.to_vec()));
         let parts: ArrayRef = Arc::new(StringArray::from(vec![part; times.len()]));
@@ -54,16 +54,19 @@ fn told(root: &Path) -> anyhow::Result<()> {
     }
     let bounds = json!({ "numRecords": 4, "minValues": { "at": "0001-01-01T00:00:00.000Z" },
         "maxValues": { "at": "9999-12-31T23:59:59.999Z" }, "nullCount": { "at": 1 } });
-    let log = at.join("_delta_log/00000000000000000001.json");
-    let mut lines = String::new();
-    for line in std::fs::read_to_string(&log)?.lines() {
-        let mut action: Value = serde_json::from_str(line)?;
-        if let Some(told) = action.pointer_mut("/add/stats") {
-            *told = bounds.to_string().into();
+    for version in 1..=2 {
+        let log = at.join(format!("_delta_log/{version:020}.json"));
+        let mut lines = String::new();
+        for line in std::fs::read_to_string(&log)?.lines() {
+            let mut action: Value = serde_json::from_str(line)?;
+            if let Some(told) = action.pointer_mut("/add/stats") {
+                *told = bounds.to_string().into();
+            }
+            lines += &format!("{action}\n");
         }
-        lines += &format!("{action}\n");
+        std::fs::write(&log, lines)?;
     }
-    Ok(std::fs::write(&log, lines)?)
+    Ok(())
 }
 
 /// Lists of timestamps, of which no log tells bounds; in another file than the first.
@@ -144,7 +147,7 @@ async fn they_arrive_exact_by_the_way_that_carries_them() -> anyhow::Result<()> 
 
     let cells = |at: usize| json!([at % 4, SHOWN[at % 4], SHOWN[at % 4]]);
     let ordinary = |id: usize| json!([id, SHOWN[2], SHOWN[2]]);
-    let mut all: Vec<Value> = (0..4).flat_map(|at| [cells(at), ordinary(at)]).collect();
+    let mut all: Vec<Value> = (0..4).flat_map(|at| [cells(at), cells(at), ordinary(at)]).collect();
     all.sort_by_key(Value::to_string);
     if let Some(found) = read(&sandbox, "s.told", &["id", "at", "wall"])? {
         let mut found = found.as_array().cloned().unwrap_or_default();

@@ -96,6 +96,7 @@ impl Stand {
         while let Some(answer) = steps.message().await? {
             if let Some(Event::Step(step)) = answer.event
                 && step.id() == registry::CheckStepId::ProjectReachable
+                && step.state() != registry::CheckState::Running
             {
                 return Ok(step);
             }

@@ -57,10 +57,13 @@ impl Compose {
         let mut compose = Self::new(&secrets, folder)?;
         for service in SERVICES {
             let upper = service.to_uppercase();
-            if service != "scheduler" {
-                for allowed in ["ALLOW_LOOPBACK", "ALLOW_LOCAL_FILES"] {
-                    compose.set(&format!("MMS_{upper}__{upper}__{allowed}"), "true");
-                }
+            let allowed: &[&str] = match service {
+                "scheduler" => &[],
+                "catalog" => &["ALLOW_LOOPBACK"],
+                _ => &["ALLOW_LOOPBACK", "ALLOW_LOCAL_FILES"],
+            };
+            for allowed in allowed {
+                compose.set(&format!("MMS_{upper}__{upper}__{allowed}"), "true");
             }
             compose.begin(service, &[])?;
         }
