@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::lease::Leases;
 use crate::reference::Guard;
 use crate::vault::KeyRing;
-use crate::vend::Vended;
+use crate::vended::Vended;
 
 /// The shared parts; cheap to clone.
 #[derive(Clone)]

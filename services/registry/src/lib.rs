@@ -34,6 +34,7 @@ mod state;
 mod store;
 mod vault;
 mod vend;
+mod vended;
 
 use mms_proto::registry::v1::data_source_service_server::DataSourceServiceServer;
 use mms_proto::registry::v1::network_connection_service_server::NetworkConnectionServiceServer;

@@ -1,19 +1,14 @@
 //! Short credentials for the files of single tables, asked for with the workspace's own credentials, which stay here. Owns for
-//! whom and for which places that is done, and for how long one answer serves all who ask. It must never vend for a place
+//! whom and for which places that is done. It must never vend for a place
 //! that the data source does not say is `vended`, nor outside a session.
-
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
 
 use mms_databricks::{DatabricksError, StorageSecret, TableInfo, Workspace};
 use mms_ends::Storage;
 use mms_http::redact::remember_encoded;
 use mms_proto::name::{ResourceName, TableName};
 use mms_proto::registry::v1 as pb;
-use mms_proto::time::{millis, timestamp};
+use mms_proto::time::timestamp;
 use mms_storage::{LocalFiles, StorageLocation};
-use parking_lot::Mutex;
 use pb::storage_access::Access;
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
@@ -21,71 +16,8 @@ use tokio::time::Instant;
 use crate::access;
 use crate::core::Core;
 use crate::error::{RegistryError, Result};
-use crate::secrets::Fingerprint;
+use crate::vended::Origin;
 use crate::{far, source};
-
-/// Longest that an answer serves others than who asked first, and the share of its life: tasks of one table begin together.
-const SHARED_MAX: Duration = Duration::from_secs(60);
-const SHARED_PART: u32 = 10;
-/// Answers that are kept.
-const KEPT_MAX: usize = 10_000;
-
-/// Which configuration an answer comes of.
-#[derive(Clone, PartialEq, Eq)]
-struct Origin {
-    etag: String,
-    network: u64,
-    secrets: Fingerprint,
-}
-
-struct Kept {
-    origin: Origin,
-    until: Instant,
-    answer: pb::VendCredentialsResponse,
-}
-
-/// What was vended a moment ago, and the clients of the workspaces that did.
-#[derive(Clone, Default)]
-pub struct Vended(Arc<Mutex<Memory>>);
-
-#[derive(Default)]
-struct Memory {
-    clients: HashMap<String, (Origin, Workspace)>,
-    answers: HashMap<String, Kept>,
-}
-
-impl Vended {
-    fn answer(&self, table: &str, origin: &Origin, now: Instant) -> Option<pb::VendCredentialsResponse> {
-        let memory = self.0.lock();
-        let kept = memory.answers.get(table).filter(|kept| kept.origin == *origin && now < kept.until)?;
-        Some(kept.answer.clone())
-    }
-
-    fn keep(&self, table: &str, origin: &Origin, answer: &pb::VendCredentialsResponse, (now, now_ms): (Instant, i64)) {
-        let left = u64::try_from(millis(answer.expire_time) - now_ms).unwrap_or(0);
-        let until = now + (Duration::from_millis(left) / SHARED_PART).min(SHARED_MAX);
-        let mut memory = self.0.lock();
-        memory.answers.retain(|_, kept| now < kept.until);
-        if memory.answers.len() < KEPT_MAX {
-            let kept = Kept { origin: origin.clone(), until, answer: answer.clone() };
-            memory.answers.insert(table.to_owned(), kept);
-        }
-    }
-
-    fn client(&self, id: &str, origin: &Origin, make: impl FnOnce() -> Result<Workspace>) -> Result<Workspace> {
-        if let Some((_, known)) = self.0.lock().clients.get(id).filter(|(of, _)| of == origin) {
-            return Ok(known.clone());
-        }
-        let made = make()?;
-        self.0.lock().clients.insert(id.to_owned(), (origin.clone(), made.clone()));
-        Ok(made)
-    }
-
-    /// Forgets a data source that is gone for good.
-    pub fn forget(&self, id: &str) {
-        self.0.lock().clients.remove(id);
-    }
-}
 
 /// A credential for a table, by a session of its data source.
 pub async fn vend(core: &Core, session: &str, table: &str) -> Result<pb::VendCredentialsResponse> {
@@ -152,27 +84,5 @@ async fn of_table(
 impl From<DatabricksError> for RegistryError {
     fn from(error: DatabricksError) -> Self {
         Self::Workspace(Box::new(error))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_serves_for_a_tenth_of_its_life_and_for_one_configuration() {
-        let (vended, now) = (Vended::default(), Instant::now());
-        let origin = |etag: &str| Origin { etag: etag.into(), network: 0, secrets: Fingerprint::of([]) };
-        let answer = pb::VendCredentialsResponse { expire_time: timestamp(1_000_000 + 100_000), ..Default::default() };
-        vended.keep("t", &origin("1"), &answer, (now, 1_000_000));
-        let at = |seconds| now + Duration::from_secs(seconds);
-        assert!(vended.answer("t", &origin("1"), at(9)).is_some());
-        assert!(vended.answer("t", &origin("1"), at(10)).is_none());
-        assert!(vended.answer("t", &origin("2"), at(1)).is_none() && vended.answer("u", &origin("1"), at(1)).is_none());
-        let long = pb::VendCredentialsResponse { expire_time: timestamp(100_000_000), ..Default::default() };
-        vended.keep("t", &origin("1"), &long, (now, 1_000_000));
-        assert!(
-            vended.answer("t", &origin("1"), at(59)).is_some() && vended.answer("t", &origin("1"), at(60)).is_none()
-        );
     }
 }
