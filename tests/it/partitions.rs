@@ -129,7 +129,7 @@ async fn a_part_is_moved_and_nothing_else_is_touched_or_vouched_for() -> anyhow:
         suite.until(&job, JobState::Failed).await?;
         let told = &suite.job_tables(&job).await?[0];
         anyhow::ensure!(told.decision_reason() == DecisionReason::Finding, "{told:?}");
-        anyhow::ensure!(told.findings[0].reason() == reason, "{told:?}");
+        anyhow::ensure!(told.findings.iter().any(|found| found.reason() == reason), "{told:?}");
     }
     anyhow::ensure!(outsider.ids("s", "days").await? == [1, 2, 3, 20, 30, 40]);
     Ok(())
