@@ -73,6 +73,6 @@ async fn serve(
         sent = copy(&mut client, &mut body) => drop(sent?),
     }
     // Whoever waits for that may have gone already.
-    let _ = tell.send(());
+    tell.send(()).unwrap_or_default();
     copy(&mut client, &mut drained).await.map(drop)
 }

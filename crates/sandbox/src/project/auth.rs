@@ -101,7 +101,7 @@ impl Account {
     /// The refusal that the service would answer with.
     pub fn verify(&self, request: &Signed<'_>, now: Timestamp) -> ApiResult<()> {
         let token = self.token_file.as_deref().map(std::fs::read_to_string).transpose();
-        let token = token.map_err(|error| ApiError::internal(&format!("the token cannot be read: {error}")))?;
+        let token = token.map_err(|error| ApiError::internal(format!("the token cannot be read: {error}")))?;
         let token = token.as_deref().map(str::trim);
         let shown = header(request.headers, "x-odps-bearer-token");
         if !shown.is_empty() {
