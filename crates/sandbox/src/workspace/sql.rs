@@ -1,5 +1,5 @@
-//! SQL on the workspace's cluster: HiveServer2 over HTTP, for the few statements that a migration sends ([`statement`]), computed
-//! over the Delta reader of this project ([`query`]), so no judge of it. What is judged here is the protocol: Arrow batches, LZ4,
+//! SQL on the workspace's cluster: HiveServer2 over HTTP, for the few statements that a migration sends (`statement`), computed
+//! over the Delta reader of this project (`query`), so no judge of it. What is judged here is the protocol: Arrow batches, LZ4,
 //! files behind links that end, direct results, statements that take a while.
 //!
 //! The wire is read and written by Apache's Thrift crate, which our client does not use. It must never write anywhere, and
