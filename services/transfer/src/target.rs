@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mms_maxcompute::instance::{InstanceId, InstanceState};
+use mms_maxcompute::instance::{InstanceState, Submitted};
 use mms_maxcompute::project::Project;
 use mms_maxcompute::table::{PartitionSpec, TableDefinition};
 use mms_maxcompute::{MaxComputeError, Statement, ddl};
@@ -78,14 +78,14 @@ impl Target {
 
     /// Sends the drop of the table, or of some of its partitions, as the one statement that has this id, or finds the instance
     /// that it has. For [`crate::publish`] alone.
-    pub async fn send_drop(&self, id: Uuid, partitions: &[PartitionSpec]) -> Result<InstanceId, MaxComputeError> {
+    pub async fn send_drop(&self, id: Uuid, partitions: &[PartitionSpec]) -> Result<Submitted, MaxComputeError> {
         let table = &self.definition.target;
         let sql = if partitions.is_empty() { ddl::drop_table(table) } else { ddl::drop_partitions(table, partitions) };
         self.project.submit(&self.statement(sql, id)).await
     }
 
     /// Waits for an instance's end.
-    pub async fn ended(&self, instance: &InstanceId) -> Result<InstanceState, MaxComputeError> {
+    pub async fn ended(&self, instance: &Submitted) -> Result<InstanceState, MaxComputeError> {
         self.project.ended(instance, STATEMENT_LIMIT).await
     }
 }

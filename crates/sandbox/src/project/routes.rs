@@ -125,7 +125,7 @@ fn service(state: &State, method: &Method, target: &Target, path: &[&str], body:
             let found = state.catalog.table(schema, name)?;
             table(&found, &state.name, schema, params).map(Reply::Whole)
         }
-        ("POST", ["instances"]) => whole(rest::instances::create(state, schema, body)?),
+        ("POST", ["instances"]) => whole(rest::instances::create(state, schema, params, body)?),
         ("GET", ["instances", id]) => {
             let instance = state.instances.get(id)?;
             whole(rest::instances::get(&instance, params))

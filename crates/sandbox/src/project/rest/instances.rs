@@ -21,9 +21,10 @@ use super::{answer, cdata, http_time, with_header, with_times, xml_answer};
 /// What `?result` shows at most, as the service does.
 const ROWS_SHOWN: usize = 10_000;
 
-/// `POST /projects/P/instances`. The statement is run before the answer is sent: at most a few manifests are written.
-/// A guid seen before answers with its first instance, which may still be running.
-pub fn create(state: &State, schema: Option<&str>, body: &[u8]) -> ApiResult<Response> {
+/// `POST /projects/P/instances`. The statement runs before the answer is sent: at most a few manifests are written.
+/// A guid seen before answers with its first instance, which may still be running. With `?tryWait` the answer is 200 and
+/// carries the result if the statement has ended; without, 201 and no body.
+pub fn create(state: &State, schema: Option<&str>, params: &Params, body: &[u8]) -> ApiResult<Response> {
     let submission = parse_submission(body)?;
     state.check_quota("odps.task.wlm.quota", submission.settings.get("odps.task.wlm.quota").map(String::as_str))?;
     let started = Timestamp::now();
@@ -57,7 +58,11 @@ pub fn create(state: &State, schema: Option<&str>, body: &[u8]) -> ApiResult<Res
         }
     };
     let location = format!("{}/projects/{}/instances/{}", state.endpoint, state.name, instance.id);
-    let response = answer(StatusCode::CREATED, "application/xml", String::new());
+    let ended = if params.has("tryWait") { Some(state.instances.get(&instance.id)?) } else { None };
+    let response = match ended.filter(|instance| instance.outcome != Outcome::Running) {
+        Some(instance) => xml_answer(&result(&instance)),
+        None => answer(StatusCode::CREATED, "application/xml", String::new()),
+    };
     Ok(with_header(response, "location", &location))
 }
 
