@@ -24,7 +24,7 @@ use mms_tests::suite::{SERVICES, Suite, everything};
 /// Flushes a table, over all stores.
 const FLUSHES: f64 = 20.0;
 /// Requests a table to the workspace, and to the project.
-const REQUESTS: [(&str, f64); 2] = [("workspace", 8.0), ("project", 32.0)];
+const REQUESTS: [(&str, f64); 2] = [("workspace", 8.0), ("project", 16.0)];
 
 /// Tables of one file with ten rows each.
 fn tables(root: &Path, count: usize) -> anyhow::Result<()> {

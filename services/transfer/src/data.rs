@@ -57,7 +57,7 @@ pub async fn run(
         let before = totals(published);
         run.progress.set(before.rows, before.bytes);
         run.progress.set_units(published.len());
-        let written = upload::write(run, &source, target, identity, unit, before, &mut way).await?;
+        let written = upload::write(run, &source, target, unit, before, &mut way).await?;
         if lines.len() < LINES_MAX {
             lines.push(describe(unit, &written));
             lines.extend(written.notes.iter().map(|note| format!("unit {}: {note}", unit.index)));

@@ -16,7 +16,8 @@ pub fn of(table: &TableInfo) -> TargetIdentity {
     of_marks(&TableMarks { id: table.id.clone(), created: table.created, properties: table.properties.clone() })
 }
 
-fn of_marks(marks: &TableMarks) -> TargetIdentity {
+/// The identity of a table as its marks tell it.
+pub fn of_marks(marks: &TableMarks) -> TargetIdentity {
     TargetIdentity {
         table_id: marks.id.clone().unwrap_or_default(),
         create_time: marks.created.map(|time| prost_types::Timestamp { seconds: time.as_second(), nanos: 0 }),
@@ -29,6 +30,13 @@ pub fn same(one: &TargetIdentity, other: &TargetIdentity) -> bool {
     let ids = one.table_id.is_empty() || other.table_id.is_empty() || one.table_id == other.table_id;
     let times = one.create_time.is_none() || other.create_time.is_none() || one.create_time == other.create_time;
     ids && times && one.nonce == other.nonce
+}
+
+/// Whether the id and the creation time that the service tells show that a table is the wanted one, without its nonce.
+pub fn proves(wanted: &TargetIdentity, found: &TableInfo) -> bool {
+    let told = of(found);
+    let id = !wanted.table_id.is_empty() && wanted.table_id == told.table_id;
+    id && wanted.create_time.is_some() && wanted.create_time == told.create_time
 }
 
 /// Looks whether the table is still the one that rows are written to, and ours.

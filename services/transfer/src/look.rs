@@ -28,11 +28,44 @@ struct Seen {
     partitions: Vec<PartitionInfo>,
 }
 
+/// An unpartitioned table as it was seen, and its rows, counted after that. Its one task can verify and look at it by one count.
+pub struct Sight {
+    seen: Seen,
+    rows: u64,
+}
+
+impl Sight {
+    /// Sees and counts the table, if this task is the only one that writes to it and is to look at it. None also where it cannot
+    /// be had now: each step then asks for itself and says what is wrong.
+    pub async fn take(run: &Run, target: &Target, wanted: &TargetIdentity) -> Option<Self> {
+        let alone = target.definition.partition_columns.is_empty();
+        if !alone || !run.spec.steps.contains(&(pb::TaskStep::Look as i32)) {
+            return None;
+        }
+        let seen = see(target, Some(wanted)).await.ok()?;
+        let rows = count::table(target).await.ok()?;
+        Some(Self { seen, rows })
+    }
+
+    /// Rows of the whole table.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+}
+
 /// Looks whether it is the wanted one, if that is known, and drops partitions beyond the plan where the policy is to replace the
-/// table.
-pub async fn run(run: &Run, target: &Target, wanted: Option<&TargetIdentity>) -> Result<(pb::StepDone, Vec<String>)> {
+/// table. `sight` is what this attempt has just seen of it, if it did.
+pub async fn run(
+    run: &Run,
+    target: &Target,
+    wanted: Option<&TargetIdentity>,
+    sight: Option<Sight>,
+) -> Result<(pb::StepDone, Vec<String>)> {
     let expected = expected(run, target).await?;
-    let mut seen = see(target, wanted).await?;
+    let (mut seen, rows) = match sight {
+        Some(sight) => (sight.seen, Some(sight.rows)),
+        None => (see(target, wanted).await?, None),
+    };
     let mut beyond = beyond(&expected, &seen.partitions);
     let mut lines = Vec::new();
     if run.spec.target_policy() == TargetPolicy::Replace && !beyond.is_empty() {
@@ -45,7 +78,10 @@ pub async fn run(run: &Run, target: &Target, wanted: Option<&TargetIdentity>) ->
     }
     // Taken from what was seen before the rows are counted: whoever writes from now on changes it.
     let digest = state_digest(&seen.table, &seen.partitions, NONCE_PROPERTY);
-    let counted = counted(target, &expected, &seen.partitions).await?;
+    let counted = match rows {
+        Some(rows) => BTreeMap::from([(Levels::new(), rows)]),
+        None => counted(target, &expected, &seen.partitions).await?,
+    };
     let different: Vec<pb::LookedUnit> = expected
         .values()
         .filter_map(|unit| difference(unit, &counted).map(|rows| looked(&unit.values, rows)))
@@ -94,7 +130,15 @@ async fn expected(run: &Run, target: &Target) -> Result<BTreeMap<Levels, Expecte
 /// The table as it is, if it is the one that was written.
 async fn see(target: &Target, wanted: Option<&TargetIdentity>) -> Result<Seen> {
     let name = &target.definition.target;
-    let Some(table) = target.project.table(name).await? else { return Err(identity::gone(target, None)) };
+    let Some(mut table) = target.project.table_summary(name).await? else { return Err(identity::gone(target, None)) };
+    match wanted.filter(|wanted| identity::proves(wanted, &table)) {
+        // Its own id is that of the table that we marked: the mark need not be read again.
+        Some(wanted) => drop(table.properties.insert(NONCE_PROPERTY.to_owned(), wanted.nonce.clone())),
+        None => {
+            let whole = target.project.with_properties(table).await?;
+            table = whole.ok_or_else(|| identity::gone(target, None))?;
+        }
+    }
     let found = identity::of(&table);
     if wanted.is_some_and(|wanted| !identity::same(wanted, &found)) {
         return Err(identity::gone(target, Some(found)));

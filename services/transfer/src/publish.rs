@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use mms_maxcompute::error::MaxComputeError;
-use mms_maxcompute::instance::{InstanceId, InstanceState};
+use mms_maxcompute::instance::{InstanceState, Submitted};
 use mms_maxcompute::session::{Resolution, SessionState, resolve};
 use mms_maxcompute::table::PartitionSpec;
 use mms_maxcompute::tunnel::BlockReceipt;
@@ -96,7 +96,8 @@ pub async fn publish(
     written: Written,
 ) -> Result<Untold> {
     run.progress.show(TransferStep::Commit);
-    // A session may outlive the table that it was made for, and publish into the next of its name.
+    // A session may outlive the table that it was made for, and publish into the next of its name. This table was seen before the
+    // session was made, and no dropped table comes back: if it is still there, it is the session's.
     identity::still(target, table).await?;
     let commit = written.session.intent(&written.blocks);
     let covered = IntentUnit {
@@ -146,13 +147,13 @@ async fn drop(run: &Run, target: &Target, partitions: &[PartitionSpec]) -> Resul
 /// Waits for the end of a drop; with the statement's own error if it did not end well.
 async fn dropped(
     target: &Target,
-    instance: &InstanceId,
+    instance: &Submitted,
 ) -> Result<(CommitOutcome, Option<MaxComputeError>), MaxComputeError> {
     Ok(match target.ended(instance).await? {
         InstanceState::Succeeded | InstanceState::Active => (CommitOutcome::Committed, None),
         InstanceState::Failed => (CommitOutcome::Expired, Some(target.project.failure(instance).await)),
         InstanceState::Cancelled => {
-            (CommitOutcome::Cancelled, Some(MaxComputeError::Cancelled { instance: instance.to_string() }))
+            (CommitOutcome::Cancelled, Some(MaxComputeError::Cancelled { instance: instance.id.to_string() }))
         }
     })
 }

@@ -10,6 +10,7 @@ use pb::TaskStep;
 use crate::context::{Published, Report, Run};
 use crate::ends::{Ends, Sessions};
 use crate::error::TransferError;
+use crate::look::Sight;
 use crate::target::Target;
 use crate::{data, identity, look, publish, schema, verify};
 
@@ -52,6 +53,7 @@ async fn steps(
         // Another attempt's SCHEMA, or nobody's: what is there now may be somebody else's.
         _ => schema::check_ours(run, &target, run.spec.identity.as_ref()).await.map_err(|error| (first, error))?,
     };
+    let mut sight = None;
     let left = run.spec.steps.iter().filter_map(|step| TaskStep::try_from(*step).ok());
     for step in left.filter(|step| *step as i32 >= first as i32) {
         let fail = |error| (step, error);
@@ -66,13 +68,14 @@ async fn steps(
                 Err(error) => return Err(fail(error)),
             },
             TaskStep::Verification => {
-                let (done, lines) = verify::run(run, &target, &published).await.map_err(fail)?;
+                sight = Sight::take(run, &target, &identity).await;
+                let (done, lines) = verify::run(run, &target, &published, sight.as_ref()).await.map_err(fail)?;
                 Report::of(done, lines)
             }
             TaskStep::Look => {
                 // What this attempt found or made is newer than what the lease says.
                 let wanted = if first == TaskStep::Look { run.spec.identity.as_ref() } else { Some(&identity) };
-                let (done, lines) = look::run(run, &target, wanted).await.map_err(fail)?;
+                let (done, lines) = look::run(run, &target, wanted, sight.take()).await.map_err(fail)?;
                 Report::of(done, lines)
             }
             TaskStep::Schema | TaskStep::Unspecified => {

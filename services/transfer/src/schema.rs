@@ -8,6 +8,7 @@ use mms_mapping::{
 use mms_maxcompute::ddl;
 use mms_maxcompute::metadata::TableInfo;
 use mms_maxcompute::name::SchemaName;
+use mms_maxcompute::table::TableDefinition;
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1 as types;
 use mms_proto::types::v1::TargetIdentity;
@@ -23,10 +24,10 @@ use crate::target::Target;
 pub async fn run(run: &Run, target: &Target) -> Result<(pb::StepDone, Vec<String>)> {
     let mut lines = Vec::new();
     let identity = if run.spec.makes_table {
-        let (line, table) = make_table(run, target).await.inspect_err(|_| target.schemas.forget())?;
+        // Whoever made the table says which it is now; all others hold on to that one.
+        let (line, identity) = make_table(run, target).await.inspect_err(|_| target.schemas.forget())?;
         lines.push(line);
-        // Who made the table says which it is now; all others hold on to that one.
-        ours(run, target, None, Some(table))?
+        identity
     } else {
         check_ours(run, target, run.spec.identity.as_ref()).await?
     };
@@ -41,12 +42,43 @@ pub async fn run(run: &Run, target: &Target) -> Result<(pb::StepDone, Vec<String
     Ok((pb::StepDone { step, identity: Some(identity), ..pb::StepDone::default() }, lines))
 }
 
-/// The table that is there then, and how it came to be.
-async fn make_table(run: &Run, target: &Target) -> Result<(String, TableInfo)> {
-    let definition = &target.definition;
-    if let Some(schema) = &definition.target.schema {
+/// Which table there is then, and how it came to be.
+async fn make_table(run: &Run, target: &Target) -> Result<(String, TargetIdentity)> {
+    if let Some(schema) = &target.definition.target.schema {
         make_schema(target, schema).await?;
     }
+    // A table that this suite has not seen yet is most likely not there. To create it if it does not exist does no harm to one
+    // that is, and saves a request.
+    if run.spec.identity.is_none()
+        && run.spec.target_policy() == types::TargetPolicy::CreateOrOwn
+        && let Ok(Some(made)) = create_unseen(run, target).await
+    {
+        return Ok((format!("{} made", target.definition.target), made));
+    }
+    let (line, table) = found_or_made(run, target).await?;
+    Ok((line, ours(run, target, None, Some(table))?))
+}
+
+/// Creates the table if none of its name is there. None if one was, of whatever kind.
+async fn create_unseen(run: &Run, target: &Target) -> Result<Option<TargetIdentity>> {
+    let definition = new_definition(run, target);
+    target.execute(ddl::create_table(&definition)).await?;
+    let marks = target.project.table_marks(&definition.target).await?;
+    let nonce = definition.properties.get(NONCE_PROPERTY);
+    Ok(marks.filter(|marks| marks.properties.get(NONCE_PROPERTY) == nonce).map(|marks| identity::of_marks(&marks)))
+}
+
+/// The planned definition with the marks of this job, and a nonce that no other table has.
+fn new_definition(run: &Run, target: &Target) -> TableDefinition {
+    let mut definition = target.definition.clone();
+    definition.properties.insert(JOB_PROPERTY.to_owned(), run.spec.job_uid.clone());
+    definition.properties.insert(NONCE_PROPERTY.to_owned(), Uuid::new_v4().to_string());
+    definition
+}
+
+/// Looks at the table that is there, and makes of it, or in its place, what the policy says.
+async fn found_or_made(run: &Run, target: &Target) -> Result<(String, TableInfo)> {
+    let definition = &target.definition;
     let found = target.project.table(&definition.target).await?;
     let policy = match run.spec.target_policy() {
         types::TargetPolicy::Replace => TargetPolicy::Replace,
@@ -170,9 +202,7 @@ async fn mark(run: &Run, target: &Target, whose: &str) -> Result<(String, TableI
 }
 
 async fn create(run: &Run, target: &Target, replace: bool) -> Result<(String, TableInfo)> {
-    let mut definition = target.definition.clone();
-    definition.properties.insert(JOB_PROPERTY.to_owned(), run.spec.job_uid.clone());
-    definition.properties.insert(NONCE_PROPERTY.to_owned(), Uuid::new_v4().to_string());
+    let definition = new_definition(run, target);
     if replace {
         publish::drop_table(run, target).await?;
     }

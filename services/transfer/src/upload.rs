@@ -7,13 +7,12 @@ use mms_delta::DeltaError;
 use mms_maxcompute::storage_api::Attempt;
 use mms_maxcompute::tunnel::BlockReceipt;
 use mms_proto::scheduler::v1 as pb;
-use mms_proto::types::v1::{TargetIdentity, TargetUnit};
+use mms_proto::types::v1::TargetUnit;
 use tokio::time::{Instant, timeout_at};
 
 use crate::batch::{Shaper, bytes, pieces};
 use crate::context::Run;
 use crate::error::{Result, TransferError};
-use crate::identity;
 use crate::publish::Written;
 use crate::rows::{Place, Rows};
 use crate::source::Source;
@@ -31,7 +30,6 @@ pub async fn write(
     run: &Run,
     source: &Source,
     target: &Target,
-    identity: &TargetIdentity,
     unit: &TargetUnit,
     before: pb::UnitResult,
     way: &mut Way,
@@ -41,7 +39,7 @@ pub async fn write(
         let by_log = rows.foresee(|file| Way::by_log(&source.times, file)).await?;
         *way = by_log.unwrap_or_default();
     }
-    let unit = Unit { run, source, target, identity, unit, before };
+    let unit = Unit { run, source, target, unit, before };
     match unit.fill(&mut rows, way).await {
         Err(error @ TransferError::Beyond { .. }) if *way == Way::Tunnel => {
             // Whatever the session has of it is never committed.
@@ -58,8 +56,6 @@ struct Unit<'a> {
     run: &'a Run,
     source: &'a Source,
     target: &'a Target,
-    /// The table that it goes to.
-    identity: &'a TargetIdentity,
     unit: &'a TargetUnit,
     /// What was done before it.
     before: pb::UnitResult,
@@ -99,11 +95,7 @@ impl Unit<'_> {
 
     async fn session(&self, way: &Way) -> Result<Session> {
         let partition = self.target.partition(&self.unit.partition)?;
-        let table = &self.target.definition.target;
-        let session = Session::create(way, self.source, table, partition.as_ref()).await?;
-        // From here on the session is one of this table, whatever becomes of it.
-        identity::still(self.target, self.identity).await?;
-        Ok(session)
+        Ok(Session::create(way, self.source, &self.target.definition.target, partition.as_ref()).await?)
     }
 }
 

@@ -11,6 +11,7 @@ use prost::Message as _;
 use crate::context::{Published, Run};
 use crate::count;
 use crate::error::{Result, TransferError};
+use crate::look::Sight;
 use crate::target::Target;
 
 /// What a report may have of checks, in number and in bytes, and what one has about it on the wire.
@@ -18,9 +19,17 @@ const CHECKS_MAX: usize = 10_000;
 const CHECKS_BYTES_MAX: usize = 4 << 20;
 const FRAME_BYTES: usize = 6;
 
-/// Counts and compares.
-pub async fn run(run: &Run, target: &Target, published: &Published) -> Result<(pb::StepDone, Vec<String>)> {
-    let counted = counted(run, target).await?;
+/// Counts and compares. `sight` is what this attempt has just counted of an unpartitioned table, if it did.
+pub async fn run(
+    run: &Run,
+    target: &Target,
+    published: &Published,
+    sight: Option<&Sight>,
+) -> Result<(pb::StepDone, Vec<String>)> {
+    let counted = match sight {
+        Some(sight) => run.spec.units.iter().map(|unit| (unit.index, sight.rows())).collect(),
+        None => counted(run, target).await?,
+    };
     let checks: Vec<VerificationCheck> =
         run.spec.units.iter().map(|unit| check(unit, published, counted.get(&unit.index))).collect();
     let result = judge(checks)?;
