@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
-use mms_expr::{CompareOp, Expr, Kind, Literal, Row, Schema, Value};
+use mms_expr::{Expr, Kind, Literal, Row, Schema, Value};
 use mms_proto::{ApiError, descriptor, redact};
 use prost_reflect::{
     DynamicMessage, EnumDescriptor, FieldDescriptor, MessageDescriptor, ReflectMessage, Value as Held,
@@ -56,7 +56,7 @@ fn bound<T: prost::Name>(text: &str) -> Result<Expr, String> {
     let mut expr = text.parse::<Expr>().map_err(refused)?;
     let fields = Fields(descriptor::message::<T>());
     expr.check(&fields).map_err(refused)?;
-    fields.bind(&mut expr)?;
+    expr.try_each_literal(&mut |field, ordered, literal| fields.bind(field, ordered, literal))?;
     Ok(expr)
 }
 
@@ -125,30 +125,13 @@ impl Fields {
         }
     }
 
-    /// Judges the texts that enums and times are compared with, and gives times the form that rows have.
-    fn bind(&self, expr: &mut Expr) -> Result<(), String> {
-        match expr {
-            Expr::And(parts) | Expr::Or(parts) => parts.iter_mut().try_for_each(|part| self.bind(part)),
-            Expr::Not(inner) => self.bind(inner),
-            Expr::Compare { field, op, value } => {
-                let ordered = !matches!(op, CompareOp::Equal | CompareOp::NotEqual);
-                if ordered && matches!(self.find(field), Some(Type::Enum(_))) {
-                    return Err(format!("filter: `{field}` names states, which have no order: use =, != or IN"));
-                }
-                self.bind_literal(field, value)
-            }
-            Expr::In { field, values, .. } => values.iter_mut().try_for_each(|value| self.bind_literal(field, value)),
-            Expr::Between { field, low, high, .. } => {
-                self.bind_literal(field, low)?;
-                self.bind_literal(field, high)
-            }
-            Expr::Like { .. } | Expr::IsNull { .. } => Ok(()),
-        }
-    }
-
-    fn bind_literal(&self, field: &str, literal: &mut Literal) -> Result<(), String> {
+    /// Checks the texts that enums and times are compared with, and gives times the form that rows have.
+    fn bind(&self, field: &str, ordered: bool, literal: &mut Literal) -> Result<(), String> {
         let Literal::Text(text) = literal else { return Ok(()) };
         match self.find(field) {
+            Some(Type::Enum(_)) if ordered => {
+                Err(format!("filter: `{field}` names states, which have no order: use =, != or IN"))
+            }
             Some(Type::Enum(of)) => {
                 let words: Vec<String> = of.values().skip(1).map(|value| word(&of, value.name())).collect();
                 if words.contains(text) {
