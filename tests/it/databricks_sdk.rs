@@ -95,17 +95,13 @@ async fn the_sdk_lists_catalogs_schemas_and_tables() -> anyhow::Result<()> {
         std::fs::create_dir_all(written.delta_root.join(schema))?;
     }
     let workspace = Workspace::start(WorkspaceConfig {
-        delta_root: written.delta_root.clone(),
-        catalog: "main".to_owned(),
-        token: "dapi-test".to_owned().into(),
         client: Some(Client {
             id: "mover".to_owned(),
             secret: "dose-test".to_owned().into(),
             token_life: std::time::Duration::from_secs(3600),
         }),
-        vending: None,
-        bind: ([127, 0, 0, 1], 0).into(),
         page_size: 2,
+        ..WorkspaceConfig::new(written.delta_root.clone(), "main", "dapi-test")
     })
     .await?;
     let expected = json!({ "samples": expected(), "first": {}, "second": {}, "third": {} });

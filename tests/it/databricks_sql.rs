@@ -12,13 +12,8 @@ async fn the_connector_reads_rows_of_every_type() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let tables = mms_sandbox::samples::types(folder.path(), 1_700_000_000_000)?;
     let workspace = Workspace::start(WorkspaceConfig {
-        delta_root: folder.path().join("delta-root"),
-        catalog: "main".to_owned(),
-        token: "dapi-test".to_owned().into(),
-        client: None,
-        vending: None,
-        bind: ([127, 0, 0, 1], 0).into(),
         page_size: 50,
+        ..WorkspaceConfig::new(folder.path().join("delta-root"), "main", "dapi-test")
     })
     .await?;
     // Whoever takes links gets them.

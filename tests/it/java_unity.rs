@@ -14,9 +14,6 @@ const PLACED: [(&str, &str); 2] = [("clouded", "open"), ("closed", "shut")];
 fn config(delta_root: &std::path::Path) -> WorkspaceConfig {
     let hour = std::time::Duration::from_secs(3600);
     WorkspaceConfig {
-        delta_root: delta_root.to_owned(),
-        catalog: "main".to_owned(),
-        token: "dapi-test".to_owned().into(),
         client: Some(Client { id: "mover".to_owned(), secret: "dose-test".to_owned().into(), token_life: hour }),
         vending: Some(Vending {
             account: "lakeaccount".to_owned(),
@@ -24,8 +21,8 @@ fn config(delta_root: &std::path::Path) -> WorkspaceConfig {
             life: hour,
             denied_schemas: vec!["closed".to_owned()],
         }),
-        bind: ([127, 0, 0, 1], 0).into(),
         page_size: 2,
+        ..WorkspaceConfig::new(delta_root.to_owned(), "main", "dapi-test")
     }
 }
 

@@ -14,7 +14,7 @@ use mms_proto::registry::v1::{
 };
 use mms_sandbox::project::{Project, ProjectConfig};
 use mms_sandbox::samples::SampleTable;
-use mms_sandbox::workspace::{Client, DEFAULT_PAGE_SIZE, Vending, Workspace, WorkspaceConfig};
+use mms_sandbox::workspace::{Client, Vending, Workspace, WorkspaceConfig};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -128,9 +128,6 @@ impl Ends {
         let credentials = Credentials::of(&config.dir)?;
         let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let workspace = Workspace::start(WorkspaceConfig {
-            delta_root: config.delta_root,
-            catalog: CATALOG.into(),
-            token: SecretString::from(credentials.token.clone()),
             client: Some(Client {
                 id: credentials.client_id.clone(),
                 secret: SecretString::from(credentials.client_secret.clone()),
@@ -138,19 +135,20 @@ impl Ends {
             }),
             vending: config.vending,
             bind: at(config.workspace_port),
-            page_size: DEFAULT_PAGE_SIZE,
+            ..WorkspaceConfig::new(config.delta_root, CATALOG, credentials.token.clone())
         })
         .await?;
         let project = Project::start(ProjectConfig {
-            dir: config.dir.join("project"),
-            name: credentials.project.clone(),
-            access_id: credentials.access_id.clone(),
-            access_key: SecretString::from(credentials.access_key.clone()),
             token_file: config.token_file,
             bind: at(config.project_port),
-            region: None,
             others: config.other_projects,
             quota: config.quota,
+            ..ProjectConfig::new(
+                config.dir.join("project"),
+                credentials.project.clone(),
+                credentials.access_id.clone(),
+                credentials.access_key.clone(),
+            )
         })
         .await?;
         Ok(Self { workspace, project, credentials })

@@ -72,6 +72,28 @@ pub struct ProjectConfig {
     pub quota: Option<String>,
 }
 
+impl ProjectConfig {
+    /// A project on a free port of this machine that one permanent access key may call, from whatever region.
+    pub fn new(
+        dir: impl Into<PathBuf>,
+        name: impl Into<String>,
+        access_id: impl Into<String>,
+        access_key: impl Into<SecretString>,
+    ) -> Self {
+        Self {
+            dir: dir.into(),
+            name: name.into(),
+            access_id: access_id.into(),
+            access_key: access_key.into(),
+            token_file: None,
+            bind: SocketAddr::from(([127, 0, 0, 1], 0)),
+            region: None,
+            others: Vec::new(),
+            quota: None,
+        }
+    }
+}
+
 /// How the files of a directory are to be read. A directory without it has the first form.
 const FORMAT: u32 = 1;
 

@@ -61,6 +61,21 @@ pub struct WorkspaceConfig {
     pub page_size: usize,
 }
 
+impl WorkspaceConfig {
+    /// A workspace on a free port of this machine, whose only way in is the token, and which vends no credentials.
+    pub fn new(delta_root: impl Into<PathBuf>, catalog: impl Into<String>, token: impl Into<SecretString>) -> Self {
+        Self {
+            delta_root: delta_root.into(),
+            catalog: catalog.into(),
+            token: token.into(),
+            client: None,
+            vending: None,
+            bind: SocketAddr::from(([127, 0, 0, 1], 0)),
+            page_size: DEFAULT_PAGE_SIZE,
+        }
+    }
+}
+
 /// Why a workspace could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkspaceError {

@@ -25,17 +25,7 @@ struct Setting {
 async fn setting() -> Setting {
     mms_http::install_crypto_provider();
     let dir = tempfile::tempdir().expect("a folder");
-    let config = sandbox::ProjectConfig {
-        dir: dir.path().join("project"),
-        name: "demo".to_owned(),
-        access_id: "id".to_owned(),
-        access_key: "key".into(),
-        token_file: None,
-        others: Vec::new(),
-        quota: None,
-        bind: "127.0.0.1:0".parse().expect("an address"),
-        region: None,
-    };
+    let config = sandbox::ProjectConfig::new(dir.path().join("project"), "demo", "id", "key");
     let far_end = sandbox::Project::start(config).await.expect("a project");
     let name = ProjectName::new("demo").expect("a name");
     let endpoint = far_end.endpoint().parse().expect("a URL");

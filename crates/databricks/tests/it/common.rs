@@ -60,13 +60,9 @@ impl Running {
             write_table(root.path(), schema, table);
         }
         let sandbox = Sandbox::start(WorkspaceConfig {
-            delta_root: root.path().to_owned(),
-            catalog: "main".to_owned(),
-            token: TOKEN.to_owned().into(),
             client,
-            vending: None,
-            bind: "127.0.0.1:0".parse().unwrap(),
             page_size,
+            ..WorkspaceConfig::new(root.path().to_owned(), "main", TOKEN)
         })
         .await
         .unwrap();

@@ -25,13 +25,8 @@ impl Samples {
         let root = tempfile::tempdir().unwrap();
         let tables = samples::types(root.path(), 1_700_000_000_000).unwrap();
         let sandbox = Sandbox::start(WorkspaceConfig {
-            delta_root: root.path().join("delta-root"),
-            catalog: "main".to_owned(),
-            token: TOKEN.to_owned().into(),
-            client: None,
-            vending: None,
-            bind: "127.0.0.1:0".parse().unwrap(),
             page_size: 10,
+            ..WorkspaceConfig::new(root.path().join("delta-root"), "main", TOKEN)
         })
         .await
         .unwrap();

@@ -13,17 +13,7 @@ pub const KEY: &str = "test-secret";
 pub const ONE: &str = "080280c0ff7fcab8b49905f0ffff7f02f8ffff7fa486b58808";
 
 pub fn config(dir: &Path) -> ProjectConfig {
-    ProjectConfig {
-        dir: dir.to_owned(),
-        name: "demo".to_owned(),
-        access_id: ID.to_owned(),
-        access_key: KEY.to_owned().into(),
-        token_file: None,
-        others: Vec::new(),
-        quota: None,
-        bind: ([127, 0, 0, 1], 0).into(),
-        region: None,
-    }
+    ProjectConfig::new(dir.to_owned(), "demo", ID, KEY)
 }
 
 pub async fn serve(dir: &Path) -> (Project, Client) {
