@@ -131,7 +131,7 @@ impl TransferService for Api {
         let worker = self.worker.clone();
         let drained = tokio::spawn(async move { worker.drain(deadline).await }).await;
         let (finished, released) =
-            drained.map_err(|error| ApiError::internal(format!("the drain broke off: {error}")))?;
+            drained.map_err(|error| ApiError::internal(format!("the drain ended early: {error}")))?;
         let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
         Ok(Response::new(pb::DrainWorkerResponse { finished_count: count(finished), released_count: count(released) }))
     }

@@ -124,7 +124,7 @@ impl Ends {
             Some(Storage::Local(root)) => {
                 let StorageLocation::Local(path) = &location else {
                     return Err(TransferError::Plan(format!(
-                        "{location} is no folder, and only local files may be read"
+                        "{location} is not a local folder, and the storage access covers local files only"
                     )));
                 };
                 if !lies_below(path, root)? {
@@ -138,7 +138,7 @@ impl Ends {
                 renew = Some(vended.renew);
                 vended.credential
             }
-            None => return Err(plan("storage", format!("no access of the data source is for {location}"))),
+            None => return Err(plan("storage", format!("no storage access of the data source covers {location}"))),
         };
         let store = mms_storage::open(&location, &credential, &StorageSettings::new(self.http.clone()))?;
         Ok(Open { store, credential: credential.kind(), renew })
@@ -233,8 +233,7 @@ impl Reopen for Opened {
             if refused {
                 self.sessions.forget(source, &before).await;
             }
-            let told =
-                |error: &TransferError| tracing::warn!(%error, source, "the storage is read on as it was opened");
+            let told = |error: &TransferError| tracing::warn!(%error, source, "no newer credential; reading on with the present one");
             let ends = self.sessions.ends(source).await.inspect_err(told).ok()?;
             if Arc::ptr_eq(&ends, &before) && renew.is_none_or(|due| Instant::now() < due) {
                 return None;

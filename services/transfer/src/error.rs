@@ -67,7 +67,7 @@ pub enum TransferError {
     SessionLost(String),
     /// The outcome of a commit is unknown: its intent stays open, and nothing else is published to its unit before it is
     /// resolved.
-    #[error("the outcome of commit intent {intent} could not be told, and it stays open: {why}")]
+    #[error("the outcome of commit intent {intent} is unknown, and the intent stays open: {why}")]
     IntentOpen {
         intent: String,
         /// Why the outcome could not be found out.

@@ -48,7 +48,7 @@ where
                     if !attempts.again(error.retry_class()).await {
                         return Err(error.into());
                     }
-                    tracing::debug!(%error, "the manifest broke off; going on");
+                    tracing::debug!(%error, "the manifest stream broke; opening it again");
                 }
                 None => return Ok(None),
             }

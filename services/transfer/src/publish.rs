@@ -253,7 +253,12 @@ pub async fn resolve_open(
 ) -> Result<()> {
     for intent in open {
         let outcome = ask(target, run.spec.target_policy(), intent).await?;
-        tracing::info!(task = run.spec.name, intent = intent.intent_id, outcome = outcome.as_str_name(), "resolved");
+        tracing::info!(
+            task = run.spec.name,
+            intent = intent.intent_id,
+            outcome = outcome.as_str_name(),
+            "open commit intent resolved"
+        );
         settle(run, intent, outcome).await?;
         // A job's name can be used again: the same task of another job published other rows.
         let own = intent.task == run.spec.name && intent.job_uid == run.spec.job_uid;
@@ -276,7 +281,7 @@ async fn ask(target: &Target, policy: TargetPolicy, intent: &pb::CommitIntent) -
             let unit = intent.units.first().ok_or_else(|| open(&"it names no unit"))?;
             let partition = target.partition(&unit.partition)?;
             let session = Session::of(commit, target, partition.as_ref()).await?;
-            let session = session.ok_or_else(|| open(&"it is of no session"))?;
+            let session = session.ok_or_else(|| open(&"it names no session"))?;
             match identity::still(target, intent.identity.as_ref().unwrap_or(&TargetIdentity::default())).await {
                 Ok(()) => ask_session(&session).await.map_err(|error| open(&error)),
                 // The table that it was for is gone: committing it now could only put old rows into another table.
@@ -308,7 +313,7 @@ async fn ask(target: &Target, policy: TargetPolicy, intent: &pb::CommitIntent) -
         }
         // This worker does not know what such an intent staged; whatever it sent could undo that.
         Some(Commit::Sql(_)) | None => {
-            let why = "this worker does not make intents of its kind: have it resolved by one that does";
+            let why = "this worker cannot resolve intents of its kind: a worker that makes them has to";
             Err(open(&format!("{why} (it was begun by {})", intent.task)))
         }
     }

@@ -49,7 +49,7 @@ pub async fn write(
         Err(error @ TransferError::Beyond { .. }) if *way == Way::Tunnel => {
             // The rows that the tunnel's session already holds are never committed.
             *way = Way::Storage(error.to_string());
-            tracing::info!(task = run.spec.name, unit = unit.unit.index, %error, "begun again by the Storage API");
+            tracing::info!(task = run.spec.name, unit = unit.unit.index, %error, "the tunnel cannot carry a value: the unit starts over by the Storage API");
             unit.fill(&mut Rows::new(run, source, unit.unit.index), way).await
         }
         written => written,
@@ -149,7 +149,7 @@ impl Upload<'_> {
                 }
                 Err(error) => error,
             };
-            tracing::info!(task = self.run.spec.name, block = id, %error, "a block did not arrive");
+            tracing::info!(task = self.run.spec.name, block = id, %error, "an attempt at a block failed");
             self.run.counters.lost();
             if !attempts.again(error.block_class()).await {
                 return Err(error);
@@ -225,7 +225,7 @@ fn step(end: Option<&Place>, at: &Place, full: bool, until: Option<Instant>, now
 }
 
 fn changed(id: u32, decided: &Place, at: &Place) -> TransferError {
-    let reason = format!("read again it ends at {at:?}, where it ended at {decided:?}");
+    let reason = format!("read again, the block ends at {at:?}; before, it ended at {decided:?}");
     TransferError::Source(DeltaError::SourceChanged { path: format!("block {id}"), reason })
 }
 

@@ -191,7 +191,7 @@ impl Worker {
                     return;
                 }
                 Err(error) => {
-                    tracing::error!(%error, "the scheduler does not take this worker; trying again");
+                    tracing::error!(%error, "the scheduler rejected the registration of this worker; next attempt in 5 s");
                     tokio::time::sleep(PAUSE * 10).await;
                 }
             }
@@ -243,7 +243,7 @@ impl Worker {
             }
             Err(_) if draining => {}
             Err(error) => {
-                tracing::debug!(%error, "no lease");
+                tracing::debug!(%error, "LeaseTasks failed; asking again");
                 tokio::time::sleep(PAUSE).await;
                 if unknown(&error) {
                     self.draining.run_until_cancelled(self.register()).await;
@@ -291,7 +291,7 @@ impl Worker {
             let outcome = tokio::select! {
                 () = drop_it.cancelled() => Err((pb::TaskStep::Unspecified, TransferError::GivenUp)),
                 outcome = term.run(run::attempt(&run, &worker.sessions, &lease)) => outcome.unwrap_or_else(|lost| {
-                    tracing::info!(task = run.spec.name, "the lease may have run out: the task is dropped");
+                    tracing::info!(task = run.spec.name, "the lease may have expired: the attempt is dropped");
                     Err((pb::TaskStep::Unspecified, lost))
                 }),
             };
@@ -328,7 +328,7 @@ impl Worker {
                 tracing::warn!(task = run.spec.name, error = text, "the attempt failed");
                 let told = term.run(run.report(Report::failed(failed))).await;
                 if let Err(error) = told.and_then(|told| told) {
-                    tracing::info!(%error, task = run.spec.name, "the failure was not taken");
+                    tracing::info!(%error, task = run.spec.name, "the scheduler did not accept the failure report");
                 }
                 Ending::Failed(text)
             }
@@ -342,7 +342,7 @@ impl Worker {
             leases: vec![pb::ReleasedLease { task: task.clone(), epoch }],
         };
         if let Err(error) = self.peers.release(request).await {
-            tracing::info!(%error, task, "the lease was not given back; it runs out");
+            tracing::info!(%error, task, "the lease could not be released; it will expire");
         }
     }
 
@@ -380,7 +380,7 @@ impl Worker {
                     }
                 }
                 Err(error) if unknown(&error) => self.register().await,
-                Err(error) => tracing::debug!(%error, "the heartbeat was not heard"),
+                Err(error) => tracing::debug!(%error, "a heartbeat failed; the next one follows"),
             }
         }
     }
@@ -391,7 +391,7 @@ impl Worker {
         let ours = held.get(&answer.task).filter(|held| Some(held.epoch) == beat.epoch)?;
         match answer.verdict() {
             pb::LeaseVerdict::StopNow => {
-                tracing::info!(task = answer.task, "the lease is lost: the task is dropped");
+                tracing::info!(task = answer.task, "the scheduler ended the lease: the attempt is dropped");
                 ours.drop.cancel();
                 return None;
             }
