@@ -107,7 +107,7 @@ pub enum DatabricksError {
         what: String,
     },
     /// A list that passed its bounds.
-    #[error("{call}: {what}; the list was given up")]
+    #[error("{call}: {what}; reading the list was stopped")]
     Endless {
         /// The call, as `METHOD path`.
         call: String,

@@ -82,7 +82,7 @@ impl Principal {
             }
             Err(error) => match known {
                 Some(token) if life == Life::Due => {
-                    tracing::warn!(%error, "the token is used on until it ends");
+                    tracing::warn!(%error, "no new token; the present one is used until it expires");
                     token.put_off(Instant::now());
                     Ok(Bearer { secret: token.secret.clone(), seen: Some(*count) })
                 }

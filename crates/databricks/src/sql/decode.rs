@@ -47,7 +47,7 @@ pub fn unpack(packed: &[u8]) -> Result<Vec<u8>, String> {
 pub fn arrow(schema: Option<&Bytes>, stream: Vec<u8>, rows: u64) -> Result<Vec<RecordBatch>, String> {
     // The decoder may panic on a damaged message; that is an error of the message, not of this program.
     let read = catch_unwind(AssertUnwindSafe(|| batches(schema, stream, rows)));
-    read.unwrap_or_else(|_| Err("the Arrow decoder gave up on it: it is damaged".to_owned()))
+    read.unwrap_or_else(|_| Err("the Arrow decoder failed on it: it is damaged".to_owned()))
 }
 
 fn batches(schema: Option<&Bytes>, stream: Vec<u8>, rows: u64) -> Result<Vec<RecordBatch>, String> {
@@ -63,7 +63,7 @@ fn batches(schema: Option<&Bytes>, stream: Vec<u8>, rows: u64) -> Result<Vec<Rec
                 found += batch.num_rows() as u64;
                 batches.push(batch);
             } else if buffer.len() == before {
-                return Err("its Arrow stream goes on behind its end".to_owned());
+                return Err("its Arrow stream continues after its end".to_owned());
             }
         }
     }

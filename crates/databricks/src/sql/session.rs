@@ -228,7 +228,9 @@ impl Client {
     pub fn failed(&self, failure: Failure) -> DatabricksError {
         let message: String = mms_http::redact::redact_text(&failure.message).chars().take(1000).collect();
         if failure.unknown_handle {
-            return DatabricksError::Lost { what: format!("the server no longer knows it ({message})") };
+            return DatabricksError::Lost {
+                what: format!("the server no longer knows the session or operation ({message})"),
+            };
         }
         DatabricksError::Statement { message, state: failure.state.map(|state| state.chars().take(10).collect()) }
     }
@@ -244,7 +246,7 @@ impl Client {
     async fn close(&self, operation: &Operation) {
         if !operation.closed {
             let closed = self.call("CloseOperation", &message::of_operation("CloseOperation", &operation.handle)).await;
-            drop(closed.inspect_err(|error| tracing::debug!(%error, "an operation was not closed")));
+            drop(closed.inspect_err(|error| tracing::debug!(%error, "an operation could not be closed")));
         }
     }
 
@@ -255,7 +257,7 @@ impl Client {
             let policy = self.policy(Repeat::IfTold);
             let sent = tokio::time::timeout(CLOSE_WAIT, self.call_with(method, &body, &policy)).await;
             if !matches!(sent, Ok(Ok(_))) {
-                tracing::debug!(method, "the server did not hear of it; it forgets by itself");
+                tracing::debug!(method, "the call failed; the server closes it by itself");
             }
         });
     }

@@ -89,7 +89,7 @@ impl Statement {
     pub fn seek(&mut self, row: u64) -> Result<(), DatabricksError> {
         if row < self.at && self.form.arrow_schema.is_none() && !self.operation.closed {
             return Err(DatabricksError::Lost {
-                what: "this server gives the rows of a statement only once".to_owned(),
+                what: "this server sends the rows of a statement only once".to_owned(),
             });
         }
         self.ready.clear();
@@ -132,7 +132,7 @@ impl Statement {
     fn cut(&mut self, first: u64, batch: RecordBatch) -> Result<Option<Rows>, DatabricksError> {
         let end = first + batch.num_rows() as u64;
         if first > self.at {
-            let what = format!("the server gave row {first} where row {} was asked for", self.at);
+            let what = format!("the server sent row {first}, but row {} was requested", self.at);
             return Err(DatabricksError::Lost { what });
         }
         if end <= self.at {
@@ -223,7 +223,7 @@ impl Statement {
             if attempt >= LINK_ATTEMPTS || self.operation.closed {
                 return Err(error);
             }
-            tracing::debug!(%error, "a link is asked for again");
+            tracing::debug!(%error, "a link cannot be used; asking for a new one");
             link = self.link_again(first, link.rows).await?;
         }
         Err(DatabricksError::Lost { what: "no attempt was made".to_owned() })
