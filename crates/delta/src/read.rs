@@ -156,7 +156,7 @@ where
             // The decoder may panic on a damaged file; that is an error of the file, not of this program.
             let read = catch_unwind(AssertUnwindSafe(|| reader.read(index, &file, opening, first_row, out)));
             read.unwrap_or_else(|_| {
-                let reason = "the Parquet decoder gave up on it: the file is damaged".to_owned();
+                let reason = "the Parquet decoder failed on it: the file is damaged".to_owned();
                 Err(Stop::Failed(DeltaError::UnreadableFile { path: reader.named(&file), reason }))
             })?;
             index += 1;

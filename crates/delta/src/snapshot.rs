@@ -76,7 +76,7 @@ fn open(store: Arc<dyn ObjectStore>, root: Url, version: Option<u64>) -> Result<
     let features = snapshot.reader_features();
     let lacking = lacking(&features);
     if !lacking.is_empty() {
-        let reason = format!("it asks for what this reader does not have: {}", lacking.join(", "));
+        let reason = format!("it needs reader features that are not supported here: {}", lacking.join(", "));
         return Err(DeltaError::Unsupported { root: snapshot.shape.shown_root(), reason });
     }
     Ok(snapshot)
@@ -115,7 +115,7 @@ pub(crate) fn open_log(
             }
             Ok(inner) => {
                 let version = version.unwrap_or_else(|| inner.version());
-                let reason = "its oldest commits are gone, and no checkpoint stands in for them".to_owned();
+                let reason = "its oldest commits are gone, and no checkpoint replaces them".to_owned();
                 let gone = DeltaError::VersionGone { root: decoded(root.as_str()), version, reason };
                 return Err(first.unwrap_or(gone));
             }
@@ -137,15 +137,14 @@ pub(crate) fn open_log(
                 without.hint = true;
                 notes.insert(LogNote {
                     file: "_last_checkpoint".to_owned(),
-                    message:
-                        "it names a checkpoint that is not there or has no bytes; the log was read from what is there"
-                            .to_owned(),
+                    message: "it names a checkpoint that does not exist or has no bytes; the log was read without it"
+                        .to_owned(),
                 });
             }
             None => return Err(first.unwrap_or_else(|| DeltaError::of_log(error, root, version))),
         }
     }
-    Err(first.unwrap_or_else(|| DeltaError::Internal("the log was read in vain".into())))
+    Err(first.unwrap_or_else(|| DeltaError::Internal("no attempt to read the log succeeded".into())))
 }
 
 /// Whether the log is complete: it begins at a checkpoint, or at version 0.
@@ -297,7 +296,7 @@ impl Snapshot {
         if !same {
             return Err(DeltaError::InvalidLog {
                 root: self.shape.shown_root(),
-                reason: "its commits and its checkpoint say different things of its schema or protocol".to_owned(),
+                reason: "its commits and its checkpoint disagree about its schema or protocol".to_owned(),
             });
         }
         notes.into_iter().for_each(|note| self.note(note));

@@ -120,7 +120,7 @@ fn ours(
         TargetAction::Refuse(differences) => Err(different(target, &differences)),
         _ if run.spec.target_policy() == types::TargetPolicy::Replace && makes && !made_by(run, &found) => {
             let by = found.properties.get(JOB_PROPERTY).map_or("no job", String::as_str);
-            Err(conflict(target, format!("it was put there by {by}, and not by this job, which replaces tables")))
+            Err(conflict(target, format!("it was made by {by} and not by this job, whose target policy is REPLACE")))
         }
         _ => Ok(known),
     }

@@ -208,7 +208,7 @@ impl Client {
         if response.status().is_success() {
             let is_page = response.header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
             if is_page {
-                return Err(DatabricksError::NotAnApi { call: call.to_owned(), what: "a page in HTML".to_owned() });
+                return Err(DatabricksError::NotAnApi { call: call.to_owned(), what: "an HTML page".to_owned() });
             }
             return response.bytes(BODY_LIMIT).await.map_err(http);
         }

@@ -214,7 +214,7 @@ impl Statement {
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default() + LINK_LIFE;
             let ended = u128::try_from(link.expires_ms).unwrap_or(0) <= now.as_millis();
             let error = match ended {
-                true => DatabricksError::Lost { what: format!("the link to the rows from {first} on has ended") },
+                true => DatabricksError::Lost { what: format!("the link to the rows from {first} on has expired") },
                 false => match self.get(&link).await {
                     Ok(file) => return Ok(file),
                     Err(error) => error,

@@ -131,7 +131,7 @@ impl FileList {
 
     /// The pages of one bucket. If the list has dropped its files, the only item is an error.
     pub fn pages(&self, bucket: usize) -> impl Iterator<Item = Result<FilePage, DeltaError>> {
-        let found = self.buckets.as_ref().and_then(|buckets| buckets.get(bucket)).ok_or_else(|| lost("it was let go"));
+        let found = self.buckets.as_ref().and_then(|buckets| buckets.get(bucket)).ok_or_else(|| lost("it was dropped"));
         let (found, error) = found.map_or_else(|error| (None, Some(Err(error))), |found| (Some(found), None));
         let full = found.into_iter().flat_map(|bucket| &bucket.full);
         let unpacked = full.map(|(page, size)| zstd::bulk::decompress(page, *size).map_err(lost));

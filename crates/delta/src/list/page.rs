@@ -18,7 +18,7 @@ impl FilePage {
         let mut at = Vec::new();
         let mut begin = 0;
         while begin < raw.len() {
-            let (partition, length) = raw.get(begin..).and_then(record::measure).ok_or_else(|| lost("it is cut"))?;
+            let (partition, length) = raw.get(begin..).and_then(record::measure).ok_or_else(|| lost("truncated"))?;
             at.push((partition, begin..begin + length));
             begin += length;
         }
@@ -68,7 +68,7 @@ impl FilePage {
         self.at.iter().map(|(partition, range)| {
             let values = totals.partition(*partition).map_or(&[][..], |found| found.values.as_slice());
             let raw = self.raw.get(range.clone());
-            raw.and_then(|raw| record::read(raw, *partition, values)).ok_or_else(|| lost("it is cut"))
+            raw.and_then(|raw| record::read(raw, *partition, values)).ok_or_else(|| lost("truncated"))
         })
     }
 }

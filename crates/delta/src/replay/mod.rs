@@ -38,7 +38,7 @@ pub(crate) fn replay(snapshot: &Snapshot, sink: Sink<'_>) -> Result<(), Stop> {
     match own::replay(snapshot.opened(), &mut replay, &mut given, sink) {
         Ok(()) => return Ok(()),
         Err(Halt::Stop(stop)) => return Err(stop),
-        Err(Halt::Unsure(why)) => tracing::debug!(why, root = %snapshot.shape().root(), "the kernel reads this log"),
+        Err(Halt::Unsure(why)) => tracing::debug!(why, root = %snapshot.shape().root(), "replaying by the kernel"),
     }
     // The kernel has to find again, and report, what our replay stumbled over.
     drop(snapshot.opened().reading.trouble());
@@ -56,7 +56,7 @@ fn by_kernel(replay: &mut Replay<'_>, mut given: Keys, sink: Sink<'_>) -> Result
             Ok(()) => {
                 return Err(Stop::Failed(DeltaError::InvalidLog {
                     root: snapshot.shape().shown_root(),
-                    reason: "its checkpoint and its commits say different things of a file".to_owned(),
+                    reason: "its checkpoint and its commits disagree about a file".to_owned(),
                 }));
             }
             Err(Stop::Failed(error)) => error,
