@@ -3,6 +3,7 @@
 use mms_server::{ClientConfig, Faults, FrameConfig, ServiceConfig};
 use serde::{Deserialize, Serialize};
 
+/// The settings of a worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {

@@ -1,5 +1,5 @@
 //! Publishes units, drops a table that is to be replaced, and resolves the commit intents that an earlier attempt left open.
-//! Each goes the same way: ask the scheduler, commit at the target, tell the outcome.
+//! Always in this order: ask the scheduler, commit at the target, tell the outcome.
 //!
 //! Nothing becomes visible at the target except through this file, and nothing is sent here before the scheduler has stored
 //! its intent. Whatever is sent can be sent again, however late, without doing more than was done: a session publishes once,

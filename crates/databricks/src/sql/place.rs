@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::{DatabricksError, WorkspaceUrl};
 
+/// The path of a cluster or warehouse, to which statements are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpPath {
     path: String,

@@ -29,8 +29,8 @@ const ODD_OFFSETS: i64 = 60_000_000;
 
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
-/// How far a double may lie beyond its bound, relative to it: the JSON library may read a number one unit in the last place
-/// beside its digits, here and where the log is read.
+/// How far a double may lie beyond its bound, relative to it: the JSON library may be off by one unit in the last
+/// place of a number, here and where the log is read.
 const LAST_PLACES: f64 = 4.0 * f64::EPSILON;
 
 /// The first difference, if any.

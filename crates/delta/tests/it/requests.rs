@@ -187,7 +187,7 @@ async fn a_file_takes_few_requests_and_hardly_a_byte_twice() {
     assert_eq!(store.of("4.parquet").len(), 1);
 }
 
-/// Waits for requests that nobody has waited for yet.
+/// Waits until the store was asked for something ahead of its use.
 async fn until(what: &str, holds: impl Fn() -> bool) {
     let begun = Instant::now();
     while !holds() {
