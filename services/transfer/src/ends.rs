@@ -1,6 +1,5 @@
-//! The source's storage and the target's project of a data source, as this process reaches them, built from a session of the
-//! registry. What was refused, or is about to expire, is opened again with the present session's credentials, without the
-//! reader of the files noticing.
+//! Clients of a data source's two ends, the source's storage and the target's project, built from a session of the registry.
+//! What was refused, or is about to expire, is opened again with the present session's credentials.
 
 use std::collections::HashMap;
 use std::path::Path;

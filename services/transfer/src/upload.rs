@@ -27,9 +27,9 @@ const BLOCK_TIME: Duration = Duration::from_secs(60);
 /// Bytes of one Arrow message. The reader aims at the same size, so only batches that outgrow its guess are cut.
 const MESSAGE_BYTES: u64 = 4 << 20;
 
-/// Reads a unit's files into blocks of a new session, and checks that the session holds what was sent. Begins the way that
-/// the task has taken so far; if the tunnel cannot carry a value of the unit, the unit starts over by the Storage API and
-/// `way` changes for the rest of the task, before anything of the unit is published.
+/// Reads a unit's files into blocks of a new session, and checks that the session holds what was sent. Starts with the way
+/// that the task has taken so far. If the tunnel cannot carry a value of the unit, the unit starts over by the Storage API,
+/// before anything of it is published, and `way` changes for the rest of the task.
 pub async fn write(
     run: &Run,
     source: &Source,

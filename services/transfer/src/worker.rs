@@ -171,7 +171,7 @@ impl Worker {
         self.held.lock().len() as u64
     }
 
-    /// Counts the bytes that are exchanged with sources and targets.
+    /// Counters of the traffic with sources and targets.
     pub fn traffic(&self) -> &Traffic {
         self.sessions.traffic()
     }

@@ -88,7 +88,7 @@ async fn tables_at_hand_have_the_rows_of_an_independent_reader() {
     if let Some(real) = real_tables() {
         find_tables(&real.join("delta-root"), &mut tables);
     }
-    // A million rows that add no case: too long for this test.
+    // It has a million rows, which is too long for this test.
     tables.retain(|table| !table.ends_with("covid19_nyt"));
     let result = tempfile::tempdir().unwrap();
     let arguments = ["read".to_owned(), result.path().to_str().unwrap().to_owned()].into_iter();
