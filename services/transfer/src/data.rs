@@ -1,4 +1,4 @@
-//! DATA: every unit that is not published yet is read from its files, written to a session of its own, and published.
+//! DATA: reads every unit that is not published yet from its files, writes it to a session of its own, and publishes it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,10 +17,10 @@ use crate::upload;
 use crate::values::TUNNEL_YEARS;
 use crate::way::Way;
 
-/// Lines of the log after which units are moved without a word.
+/// Lines of the task's log after which units are moved without further lines.
 const LINES_MAX: usize = 90;
 
-/// Moves the units that are left into the table of this identity. None: it stopped between two units, as it was told.
+/// Moves the remaining units into the table of this identity. None: it was told to wind down and stopped between two units.
 pub async fn run(
     run: &Run,
     (sessions, ends): (&Arc<Sessions>, &Arc<Ends>),
@@ -93,7 +93,6 @@ pub async fn run(
     Ok(Some(Report { outcomes, ..Report::of(done, lines) }))
 }
 
-/// Sums over published units.
 pub fn totals(published: &Published) -> pb::UnitResult {
     let zero = pb::UnitResult::default();
     published.values().fold(zero, |sum, unit| pb::UnitResult {

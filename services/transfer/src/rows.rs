@@ -1,6 +1,6 @@
-//! The rows of one unit, batch by batch, from any place on: the same place gives the same rows again, which is what lets a
-//! block be sent a second time. It holds the batch at hand and what the reader has ahead, never more; and, until it is read, the
-//! list of the unit's first files.
+//! Reads the rows of one unit, batch by batch, from any place on. The same place gives the same rows again, which is what
+//! lets a block be sent a second time. Holds one batch and what the reader has prefetched, never more; before the first read
+//! also the list of the unit's first files.
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -13,30 +13,30 @@ use crate::error::Result;
 use crate::manifest;
 use crate::source::Source;
 
-/// Files of a unit that are looked at before any is read.
+/// Files of a unit that [`Rows::foresee`] looks at, at most.
 const FILES_AHEAD: usize = 64;
 
-/// A place between two batches of a unit.
+/// A position between two batches of a unit.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Place {
-    /// The file in the unit's manifest, and the row in it (deleted ones counted) that comes next.
+    /// Index of the file in the unit's manifest, and the next row in it, deleted rows counted.
     file: usize,
     row: u64,
-    /// Rows before this place.
+    /// Rows before this position.
     pub rows: i64,
-    /// Bytes of the files before this one, and of the part of this one that was read, by its rows.
+    /// Bytes of the files before this one, and the read part of this one, in proportion to its rows.
     before: u64,
     within: u64,
     size: u64,
 }
 
 impl Place {
-    /// Bytes of source files before this place.
+    /// Bytes of source files before this position.
     pub fn bytes(&self) -> i64 {
         i64::try_from(self.before + self.within).unwrap_or(i64::MAX)
     }
 
-    /// Whether this is the other place, or behind it.
+    /// Whether this is the other position or a later one.
     pub fn reaches(&self, other: &Self) -> bool {
         (self.file, self.row) >= (other.file, other.row)
     }
@@ -60,7 +60,6 @@ impl Place {
     }
 }
 
-/// The rows of a unit.
 pub struct Rows<'a> {
     run: &'a Run,
     source: &'a Source,
@@ -68,17 +67,17 @@ pub struct Rows<'a> {
     at: Place,
     stream: Option<BoxStream<'static, Result<FileBatch, DeltaError>>>,
     ahead: Option<FileBatch>,
-    /// Where the stream began, which counts files from there.
+    /// Index of the file that the stream began with: the reader counts files from there.
     base: usize,
     notes: ReadNotes,
-    /// A block that is sent again is read of the same files.
+    /// Versions of the files, so that a block that is sent again is read from the same ones.
     pins: FilePins,
-    /// The unit's files from its first on, if they were looked at.
+    /// The unit's files from the first one on, if [`Rows::foresee`] has listed them already.
     files: Option<BoxStream<'static, Result<SourceFile>>>,
 }
 
 impl<'a> Rows<'a> {
-    /// From the unit's first row on.
+    /// Starts at the unit's first row.
     pub fn new(run: &'a Run, source: &'a Source, unit: i32) -> Self {
         Self {
             run,
@@ -94,7 +93,8 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// The first that `found` makes of the unit's files, looking at a bounded number of them before any is read.
+    /// The first result that `found` gives for one of the unit's files, before any of them is read. Looks at 64 files at
+    /// most.
     pub async fn foresee<T>(&mut self, found: impl Fn(&SourceFile) -> Option<T>) -> Result<Option<T>> {
         let mut files = manifest::files(self.run, self.unit, 0).fuse();
         let (mut ahead, mut first) = (Vec::new(), None);
@@ -107,23 +107,23 @@ impl<'a> Rows<'a> {
         Ok(first)
     }
 
-    /// What is worth knowing of the files that were read, for the task's log.
+    /// Remarks of the reader about the files, for the task's log.
     pub fn notes(&self) -> Vec<String> {
         self.notes.take()
     }
 
-    /// Before the batch that [`Rows::take`] gives.
+    /// The position before the batch that [`Rows::take`] returns next.
     pub fn place(&self) -> Place {
         self.at
     }
 
-    /// Goes on from a place that was met before.
+    /// Continues from a position that [`Rows::place`] returned earlier.
     pub fn go_back(&mut self, to: Place) {
         (self.stream, self.ahead) = (None, None);
         self.at = to;
     }
 
-    /// Waits until there is a batch, and says whether there is one. Dropped while it waits, it loses nothing.
+    /// Waits for the next batch; false at the unit's end. Cancel safe: nothing is lost when it is dropped while it waits.
     pub async fn more(&mut self) -> Result<bool> {
         if self.ahead.is_none() {
             self.run.pace.ready().await;
@@ -157,7 +157,7 @@ impl<'a> Rows<'a> {
         Ok(self.ahead.is_some())
     }
 
-    /// The batch that [`Rows::more`] announced.
+    /// Takes the batch that [`Rows::more`] waited for.
     pub fn take(&mut self) -> Option<FileBatch> {
         let (read, before) = (self.ahead.take()?, self.at);
         self.at = before.after(&read);
@@ -200,7 +200,7 @@ mod tests {
             at = next;
             told.push((at.rows, at.bytes()));
         }
-        // A file without rows shows in no batch.
+        // A file without rows gives no batch.
         assert_eq!(told, [(50, 500), (100, 1_000), (120, 1_200)]);
     }
 }

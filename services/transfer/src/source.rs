@@ -1,4 +1,4 @@
-//! Where the rows of a task come from: what is needed to read its files, and the way they go.
+//! The source of a task's rows: what is needed to read its files, and the clients of both ways to the target.
 
 use std::sync::Arc;
 
@@ -11,21 +11,19 @@ use mms_storage::ObjectStore;
 
 use crate::error::{Result, TransferError};
 
-/// Where rows come from, and the way they go.
 pub struct Source {
-    /// The store that the table lies in.
     pub store: Arc<dyn ObjectStore>,
-    /// The tunnel of the target's project.
+    /// Client of the tunnel of the target's project.
     pub tunnel: Tunnel,
-    /// The Storage API of it.
+    /// Client of the Storage API of the same project.
     pub storage: StorageApi,
-    /// What is needed to read its files.
+    /// Schema, partition columns and column mapping of the table: with these its files are read without its log.
     pub shape: TableShape,
-    /// Columns of timestamps that the log may tell the bounds of.
+    /// Timestamp columns for which the log may record bounds.
     pub times: Vec<TimeColumn>,
 }
 
-/// How the files of a task's table are read.
+/// Parses from a task how its table's files are read.
 pub fn shape(spec: &pb::TaskSpec) -> Result<TableShape> {
     let Some(pb::task_spec::Format::Delta(delta)) = &spec.format else {
         return Err(TransferError::Plan(

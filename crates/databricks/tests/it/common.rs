@@ -1,4 +1,4 @@
-//! A sandbox workspace over a folder of small Delta logs, and a client of it.
+//! A sandbox workspace over a folder of small Delta logs, and clients of it.
 
 use std::fs;
 use std::path::Path;
@@ -11,12 +11,12 @@ use tempfile::TempDir;
 
 pub const TOKEN: &str = "dapi-of-the-test";
 
-/// A client of `url` that tries twice, at once.
+/// A client of `url` that tries each call twice, almost without a pause.
 pub fn client(url: &str, token: &str) -> Workspace {
     client_as(url, Credential::Token(token.to_owned().into()))
 }
 
-/// The same as somebody else.
+/// The same with any credential.
 pub fn client_as(url: &str, credential: Credential) -> Workspace {
     let http = HttpClient::new(&NetworkConnection::default()).unwrap();
     let url: WorkspaceUrl = url.parse().unwrap();
