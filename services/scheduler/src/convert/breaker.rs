@@ -1,4 +1,4 @@
-//! When a job pauses by itself.
+//! Converts the bounds of a job's circuit breaker.
 
 use mms_proto::FieldViolation;
 use mms_proto::scheduler::v1::{CircuitBreaker, FailureBurst};
@@ -7,7 +7,7 @@ use mms_proto::time::duration;
 use crate::error::{Result, SchedulerError};
 use crate::record::BreakerBounds;
 
-/// What a request says, defaults filled in. `field`: its path in the request.
+/// The bounds that a request gives, with defaults filled in. `field` is their path in the request.
 pub fn breaker_from(given: Option<CircuitBreaker>, field: &str) -> Result<BreakerBounds> {
     let default = BreakerBounds::DEFAULT;
     let Some(given) = given else { return Ok(default) };
@@ -31,7 +31,7 @@ pub fn breaker_from(given: Option<CircuitBreaker>, field: &str) -> Result<Breake
     })
 }
 
-/// The same for people to read.
+/// The bounds as callers see them.
 pub fn breaker_to(bounds: BreakerBounds) -> CircuitBreaker {
     if bounds == BreakerBounds::NEVER {
         return CircuitBreaker { disabled: true, ..CircuitBreaker::default() };
