@@ -95,7 +95,7 @@ pub fn job_from(spec: pb::JobSpec, field: &str) -> Result<Spec> {
     }
     let named: Vec<SourceTable> = own.table_options.iter().map(|options| options.table.clone()).collect();
     let doubled = scope::doubled(&named).into_iter().map(|at| {
-        let text = format!("names {}.{}, of which something is said before", named[at].schema, named[at].table);
+        let text = format!("names {}.{}, which an earlier entry names already", named[at].schema, named[at].table);
         FieldViolation::new(format!("{field}.table_options[{at}].table"), text)
     });
     violations.extend(doubled);

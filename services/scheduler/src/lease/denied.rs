@@ -78,7 +78,10 @@ pub fn let_in(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, epoch: Epoch) -> Resu
         && denial.let_in(at.now_ms, (&key.job.job, key.number), epoch)
     {
         tx.put(&DENIALS, &source, &denial)?;
-        tracing::info!(data_source = source.data_source, "its credential is let in again");
+        tracing::info!(
+            data_source = source.data_source,
+            "the data source accepts its credential again; its tasks are leased again"
+        );
     }
     Ok(())
 }

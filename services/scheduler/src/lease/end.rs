@@ -17,11 +17,11 @@ pub fn end(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, epoch: Epoch, why: Lease
     let Some(before) = tx.get(&TASKS, key)?.filter(|task| task.epoch == epoch) else { return Ok(false) };
     let Some(worker) = before.worker() else { return Ok(false) };
     let text = match why {
-        LeaseEnd::Expired => "the lease ran out",
-        LeaseEnd::Released => "the lease was given back",
-        LeaseEnd::Restarted => "the worker restarted",
-        LeaseEnd::Stopped => "the job was stopped",
-        LeaseEnd::Waits => "the table is looked at when all other tasks of the job have ended",
+        LeaseEnd::Expired => "lease expired",
+        LeaseEnd::Released => "lease released",
+        LeaseEnd::Restarted => "lease ended: the worker restarted",
+        LeaseEnd::Stopped => "lease ended: the job was stopped",
+        LeaseEnd::Waits => "lease ended: the table is looked at when all other tasks of the job have ended",
     };
     let level = if why.is_loss() { LogLevel::Warning } else { LogLevel::Info };
     let mut task = before.clone();

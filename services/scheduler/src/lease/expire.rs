@@ -40,7 +40,7 @@ pub async fn expire(scheduler: Scheduler, stop: CancellationToken) {
             _ = tick.tick() => {}
         }
         if let Err(error) = adopt(&scheduler) {
-            tracing::error!(%error, "the leases could not be read");
+            tracing::error!(%error, "cannot read the leases; next attempt in 250 ms");
         }
         for (key, epoch) in scheduler.leases.due(Instant::now()) {
             let at = scheduler.moment();
@@ -50,10 +50,15 @@ pub async fn expire(scheduler: Scheduler, stop: CancellationToken) {
                     scheduler.leases.end(&key, epoch);
                     if ended {
                         scheduler.leases.ran_out();
-                        tracing::info!(task = name::task_name(&key), "the lease ran out");
+                        tracing::info!(
+                            task = name::task_name(&key),
+                            "lease expired: no heartbeat in time; the task can be leased again"
+                        );
                     }
                 }
-                Err(error) => tracing::error!(%error, task = name::task_name(&key), "a lease could not be ended"),
+                Err(error) => {
+                    tracing::error!(%error, task = name::task_name(&key), "cannot end an expired lease; next attempt in 250 ms")
+                }
             }
         }
     }

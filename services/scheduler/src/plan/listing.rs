@@ -68,7 +68,7 @@ fn unusable(scope: &Scope, taken: usize, listed: usize) -> Option<Reason> {
     let (reason, message) = if listed > TABLES_MAX {
         let text = format!(
             "the scope has more than {TABLES_MAX} tables, {taken} of them to be moved among the first {listed}, and one \
-             job looks at {TABLES_MAX}: name schemas or tables, and make several jobs"
+             job takes at most {TABLES_MAX}: name schemas or tables, and make several jobs"
         );
         (ErrorReason::ScopeTooLarge, text)
     } else if scope.missing().len() > 0 {

@@ -41,7 +41,9 @@ pub async fn run(scheduler: Scheduler, stop: CancellationToken) {
     loop {
         changes.mark_unchanged();
         match scheduler.store.read(|read| tasks::planning(read)) {
-            Err(error) => tracing::error!(%error, "the jobs that are to be planned could not be read"),
+            Err(error) => {
+                tracing::error!(%error, "cannot read the jobs to be planned; next attempt at the next change")
+            }
             Ok(jobs) => {
                 resting.retain(|key, _| jobs.iter().any(|(job, _)| job == key));
                 let now = Instant::now();
@@ -85,7 +87,7 @@ fn rest(scheduler: &Scheduler, resting: &mut HashMap<JobKey, Rest>, key: JobKey,
         return;
     };
     let failures = resting.get(&key).map_or(0, |rest| rest.failures) + 1;
-    tracing::warn!(%error, failures, job = name::job_name(&key), "planning is interrupted and tried again");
+    tracing::warn!(%error, failures, job = name::job_name(&key), "planning failed; retrying after a backoff");
     let until = Instant::now() + backoff(failures.min(6), scheduler.random());
     resting.insert(key, Rest { failures, until });
 }

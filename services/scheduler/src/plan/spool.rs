@@ -45,7 +45,7 @@ pub async fn units(
                 break;
             }
             Some(Part::Table(_)) => return Err(broken("the catalog sent two plans of one table")),
-            None => return Err(broken("the catalog's files broke off")),
+            None => return Err(broken("the catalog's stream of files ended early")),
         };
         let partition: Vec<record::PartitionValue> = files.target_partition.into_iter().map(value_from).collect();
         if units.last().is_none_or(|unit| unit.partition != partition) {

@@ -158,7 +158,7 @@ async fn pin(scheduler: &Scheduler, key: &TableKey, job: &Job) -> Result<Option<
             plan.decision = TableDecision::Unchanged.into();
             (DecisionReason::AtTarget, "this version is at the target already; set force to move it again")
         } else {
-            let text = "this version was moved there, but the target is gone or was changed since: it is moved again";
+            let text = "this version was moved there, but the target was deleted or changed since: it is moved again";
             (DecisionReason::TargetChanged, text)
         };
         (plan.decision_reason, plan.decision_message) = (reason.into(), text.to_owned());
@@ -254,7 +254,8 @@ pub fn reason_of(error: &SchedulerError) -> Reason {
         }
         SchedulerError::ScanNotDone { .. } => Reason::new(ErrorReason::SourceFailed, error.to_string()),
         large if is_too_large(large) => {
-            let text = format!("the plan of this table is more than can be stored at once ({large}): move it in parts");
+            let text =
+                format!("the plan of this table is larger than one commit can store ({large}): move it in parts");
             Reason::new(ErrorReason::TooLarge, text)
         }
         other => Reason::new(ErrorReason::Internal, other.to_string()),
