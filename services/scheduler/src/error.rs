@@ -18,7 +18,9 @@ pub enum SchedulerError {
     #[error("{0} does not exist")]
     NotFound(String),
     /// An earlier call with the same request id made the resource, which was deleted since.
-    #[error("{0} was made by this very call, and deleted since: use a new request_id to make another")]
+    #[error(
+        "{0} was made by an earlier call with this request_id, and deleted since: use a new request_id to make another"
+    )]
     MadeAndDeleted(String),
     /// The id is taken.
     #[error("{0} exists already: choose another id, or leave it out to have one made")]
@@ -41,7 +43,7 @@ pub enum SchedulerError {
     #[error(transparent)]
     NotTaken(#[from] NotTaken),
     /// The task has not failed, so it cannot be retried.
-    #[error("{resource} is {state}, and only a failed task can be tried again")]
+    #[error("{resource} is {state}, and only a failed task can be retried")]
     TaskNotFailed {
         /// Name of the task.
         resource: String,
@@ -49,10 +51,12 @@ pub enum SchedulerError {
         state: String,
     },
     /// Another call has ended the change that this call had begun: the job, and its state now.
-    #[error("{0} was stopped meanwhile: start it again if it is to go on")]
+    #[error("{0} was stopped meanwhile: start it again to continue")]
     Overtaken(String, JobState),
     /// The plan has blocked tables, and the approval does not accept them.
-    #[error("{count} tables of {resource} are blocked: mend what ListFindings names, or approve with accept_blocked")]
+    #[error(
+        "{count} tables of {resource} are blocked: correct what ListFindings names, or approve with accept_blocked"
+    )]
     Blocked {
         /// Name of the job.
         resource: String,
@@ -142,7 +146,7 @@ impl From<SchedulerError> for ApiError {
             E::RequestIdReused(reused) => Self::request_id_reused(reused.0),
             E::WrongState { resource, source } => Self::wrong_state(resource, source.state, text),
             E::NotTaken(fault) => {
-                tracing::error!(%fault, "a record was to change in a way that it does not");
+                tracing::error!(%fault, "an event was raised that a record does not accept: a bug of this service");
                 Self::internal(text)
             }
             E::TaskNotFailed { resource, state } => Self::wrong_state(resource, state, text),

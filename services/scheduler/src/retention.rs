@@ -39,11 +39,11 @@ pub async fn run(scheduler: Scheduler, stop: CancellationToken) {
             _ = tick.tick() => {}
         }
         for (what, done) in [
-            ("changes of jobs could not be carried through", carry::take_up(&scheduler).await),
-            ("old jobs could not be let go", forget_jobs(&scheduler).await),
-            ("old logs could not be let go", forget_logs(&scheduler).await),
-            ("old workers could not be let go", forget_workers(&scheduler, started_ms).await),
-            ("old request ids could not be forgotten", forget_requests(&scheduler).await),
+            ("cannot carry a change of a job through; next attempt in 20 s", carry::take_up(&scheduler).await),
+            ("cannot delete old jobs; next attempt in 20 s", forget_jobs(&scheduler).await),
+            ("cannot delete old logs; next attempt in 20 s", forget_logs(&scheduler).await),
+            ("cannot delete silent workers; next attempt in 20 s", forget_workers(&scheduler, started_ms).await),
+            ("cannot delete old request ids; next attempt in 20 s", forget_requests(&scheduler).await),
         ] {
             if let Err(error) = done {
                 tracing::error!(%error, "{what}");
@@ -72,7 +72,7 @@ async fn forget_jobs(scheduler: &Scheduler) -> Result<()> {
         };
         if scheduler.store.commit(begin).await? {
             carry::carry_on(scheduler, &key).await?;
-            tracing::info!(job = name::job_name(&key), "let go: its time was up");
+            tracing::info!(job = name::job_name(&key), "job deleted: its retention of 90 days has ended");
         }
     }
     Ok(())

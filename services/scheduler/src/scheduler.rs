@@ -73,7 +73,7 @@ impl Scheduler {
         loop {
             changes.mark_unchanged();
             if let Err(error) = work().await {
-                tracing::warn!(%error, "{what} is tried again");
+                tracing::warn!(%error, "{what} failed; next attempt at the next change");
             }
             tokio::select! {
                 () = stop.cancelled() => return,

@@ -36,7 +36,7 @@ pub async fn hold(scheduler: Scheduler, stop: CancellationToken) {
         if let Err(error) = look(&scheduler, &mut next).await
             && !stop.is_cancelled()
         {
-            tracing::error!(%error, "the uses of data sources could not be read");
+            tracing::error!(%error, "cannot read the uses of data sources; next attempt in 5 s");
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -64,7 +64,7 @@ async fn look(scheduler: &Scheduler, next: &mut HashMap<JobKey, Next>) -> Result
         }
         let done = if at_rest { give_back(scheduler, &key).await } else { prolong(scheduler, &key).await };
         if let Err(error) = done {
-            tracing::warn!(%error, job = name::job_name(&key), "the use of its source is tried again");
+            tracing::warn!(%error, job = name::job_name(&key), "cannot renew or release the use of the job's data source; next attempt in 5 s");
         }
         known.insert(key, Next { at_rest, again: now + TICK });
     }
@@ -94,9 +94,9 @@ async fn prolong(scheduler: &Scheduler, key: &JobKey) -> Result<()> {
     if !refused.is_source_stopped() {
         return Err(refused);
     }
-    let text = format!("{refused}: start the data source, then StartJob goes on");
+    let text = format!("{refused}: start the data source, then StartJob continues");
     let why = Reason::new(ErrorReason::SourceNotStarted, text);
-    tracing::warn!(job = name::job_name(key), %refused, "the job is stopped");
+    tracing::warn!(job = name::job_name(key), %refused, "the registry no longer lets the job use its data source; stopping the job");
     let own = key.clone();
     match carry::change(scheduler.clone(), Call::default(), key.clone(), move |tx, at| {
         calls::stop(tx, at, &own, Some(why))
@@ -117,7 +117,10 @@ async fn heed(scheduler: &Scheduler, key: &JobKey, settings: MigrationSettings) 
     }
     let (own, at) = (key.clone(), scheduler.moment());
     if scheduler.store.commit(move |tx| calls::heed(tx, &at, &own, settings)).await? {
-        tracing::info!(job = name::job_name(key), "the settings of its source have changed: they hold from now on");
+        tracing::info!(
+            job = name::job_name(key),
+            "the settings of the job's data source have changed and hold from now on"
+        );
     }
     Ok(())
 }

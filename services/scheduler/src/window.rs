@@ -57,7 +57,7 @@ pub fn finding(job: &Job, now_ms: i64, units: &[Unit]) -> Option<Finding> {
         reason: FindingReason::WindowTooShort.into(),
         message: format!(
             "its largest target unit has {bytes} bytes, which at 1 MiB a second take {} minutes, and tasks that stop at the end of \
-             their window have {} minutes at most: such a unit begins anew in each window",
+             their window have {} minutes at most: such a unit starts from the beginning in each window",
             needed / MINUTE_MS,
             longest / MINUTE_MS
         ),

@@ -28,7 +28,9 @@ impl Api {
             Some(context) => tokio::spawn(context.scope(work)),
             None => tokio::spawn(work),
         };
-        done.await.map_err(|error| ApiError::internal(format!("the change broke off: {error}")))?.map_err(Status::from)
+        done.await
+            .map_err(|error| ApiError::internal(format!("the change was interrupted: {error}")))?
+            .map_err(Status::from)
     }
 
     /// As [`Self::change`], and answers with the job.

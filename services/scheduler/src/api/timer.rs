@@ -149,7 +149,7 @@ impl Api {
         let (run_key, _) = self.scheduler.store.commit(trigger).await?;
         // The first step at once, if nothing is in the way; a failed step is retried in the background.
         if let Err(error) = clock::carry_on(&self.scheduler, &key).await {
-            tracing::warn!(%error, timer = timer_name(&key), "its run is tried again");
+            tracing::warn!(%error, timer = timer_name(&key), "a step of the timer's run failed; next attempt in the background");
         }
         Ok(self.run(&run_key)?)
     }

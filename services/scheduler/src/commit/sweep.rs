@@ -40,7 +40,7 @@ pub enum Piece {
 
 /// Sweeps every stale target, until the token is cancelled.
 pub async fn run(scheduler: Scheduler, stop: CancellationToken) {
-    let what = "taking back what was done at a table that is gone";
+    let what = "taking back what was done at a lost target table";
     scheduler.after_changes(stop, what, || all(&scheduler)).await;
 }
 
@@ -142,7 +142,7 @@ pub fn lose(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, before: &Task, known: &
         at,
         TaskEvent::TargetLost { blocked: maker.as_ref().is_some_and(|(_, maker)| !has_made(maker, known)) },
     )?;
-    let text = "the target table is gone or another: what was written there is written again";
+    let text = "the target table was deleted or made anew: what was written there is written again";
     log::write(tx, at, key, &mut task, &Line { level: LogLevel::Warning, ..Line::own(text) })?;
     if let Some((maker_key, maker)) = maker.filter(|(_, maker)| maker.state.is_failed() && task.blocked) {
         task.apply(at, TaskEvent::TableFailed(Some(rollup::because_of(&maker_key, &maker))))?;

@@ -13,7 +13,7 @@ pub fn breaker_from(given: Option<CircuitBreaker>, field: &str) -> Result<Breake
     let Some(given) = given else { return Ok(default) };
     if given.disabled {
         if given != (CircuitBreaker { disabled: true, ..CircuitBreaker::default() }) {
-            let violation = FieldViolation::new(format!("{field}.disabled"), "is set, so nothing else may be");
+            let violation = FieldViolation::new(format!("{field}.disabled"), "is set, so the other fields must not be");
             return Err(SchedulerError::Invalid(vec![violation]));
         }
         return Ok(BreakerBounds::NEVER);

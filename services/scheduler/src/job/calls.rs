@@ -124,7 +124,7 @@ fn reset(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey) -> Result<()> {
     let Some(before) = tx.get(&TASKS, key)?.filter(|task| task.state.is_failed()) else { return Ok(()) };
     let mut task = before.clone();
     task.apply(at, TaskEvent::Retried)?;
-    log::write(tx, at, key, &mut task, &Line::own("tried again by hand"))?;
+    log::write(tx, at, key, &mut task, &Line::own("retried by a caller"))?;
     rollup::save(tx, at, key, &before, task)
 }
 

@@ -99,10 +99,15 @@ pub async fn take_up(scheduler: &Scheduler) -> Result<()> {
             let _turn = scheduler.turn(&key).await;
             match carry_on(scheduler, &key).await {
                 Err(SchedulerError::TargetOwned { target, job }) => {
-                    tracing::warn!(target_table = target, owner = job, "{} does not come back", name::job_name(&key));
+                    tracing::warn!(
+                        target_table = target,
+                        owner = job,
+                        job = name::job_name(&key),
+                        "the start or retry of the job is rejected: another job has claimed its target"
+                    );
                 }
                 Err(error @ SchedulerError::TargetNewer { .. }) => {
-                    tracing::warn!(%error, "{} does not come back", name::job_name(&key));
+                    tracing::warn!(%error, job = name::job_name(&key), "the start or retry of the job is rejected");
                 }
                 other => drop(other?),
             }

@@ -217,7 +217,7 @@ fn rework(
         } else if let Some((maker, failed)) = failed_maker(read, key, &task)?.filter(|_| !retry) {
             task.apply(at, TaskEvent::TableFailed(Some(rollup::because_of(&maker, &failed))))?;
         }
-        return Ok(Some((task, "the target table is gone or another: what was written there is written again")));
+        return Ok(Some((task, "the target table was deleted or made anew: what was written there is written again")));
     }
     if let Some(name) = name {
         for (index, unit) in before.units.iter().enumerate().filter(|(_, unit)| unit.published) {
@@ -238,7 +238,7 @@ fn rework(
         }
     }
     let line = match (before.state.is_failed() && retry, lost.is_empty()) {
-        (true, _) => "tried again by hand",
+        (true, _) => "retried by a caller",
         (false, false) => "another job has replaced rows of this task: they are moved again",
         (false, true) => return Ok(None),
     };

@@ -55,7 +55,7 @@ fn text(before: JobState, after: JobState) -> &'static str {
         (_, JobState::PendingReview) => "the job is planned and waits for review",
         (JobState::PendingReview, JobState::Waiting) => "the job is approved; its tasks wait for workers",
         (JobState::Planning, JobState::Waiting) => "the job is planned; its tasks wait for workers",
-        (_, JobState::Waiting) => "the job goes on; its tasks wait for workers",
+        (_, JobState::Waiting) => "the job continues; its tasks wait for workers",
         (_, JobState::Running) => "the job runs",
         (_, JobState::Paused) => "the job is paused",
         (_, JobState::Stopping) => "the job is being stopped",

@@ -86,7 +86,7 @@ impl Breaker {
         let surplus = self.failures_ms.len().saturating_sub(burst);
         self.failures_ms.drain(..surplus);
         let why = self.share(bounds).or_else(|| self.no_success(bounds)).or_else(|| self.burst(bounds, now_ms))?;
-        let text = format!("{why}: look into the reasons of its tasks, then StartJob goes on");
+        let text = format!("{why}: look into the reasons of its tasks, then StartJob continues");
         Some(Reason::new(ErrorReason::CircuitBroken, text))
     }
 

@@ -66,9 +66,7 @@ pub enum JobEvent {
     /// It cannot be planned at all, for this reason.
     PlanFailed(Reason),
     /// A caller has approved the plan.
-    Approved {
-        approver: String,
-    },
+    Approved { approver: String },
     /// One of its tasks changed.
     TaskChanged {
         delta: TaskDelta,
@@ -127,7 +125,7 @@ impl JobEvent {
             Self::TaskChanged { .. } => "worked on",
             Self::Stop { .. } | Self::Stopped => "stopped",
             Self::Start => "started",
-            Self::Retry { .. } => "tried again",
+            Self::Retry { .. } => "retried",
             Self::CameBack | Self::Refused => "brought back",
             Self::Delete => "deleted",
             Self::LogsDropped => "rid of its logs",
@@ -185,10 +183,10 @@ impl JobState {
     fn advice(self) -> &'static str {
         match self {
             Self::Planning | Self::Waiting | Self::Running => "wait for its end, or StopJob",
-            Self::PendingReview => "ApproveJob starts its plan, StopJob drops it",
+            Self::PendingReview => "ApproveJob starts its plan, StopJob discards it",
             Self::Stopping => "wait until it is STOPPED",
-            Self::Paused | Self::Stopped => "StartJob goes on with it",
-            Self::Failed => "RetryJob runs again what failed",
+            Self::Paused | Self::Stopped => "StartJob continues it",
+            Self::Failed => "RetryJob retries what failed",
             Self::Done => "make a new job",
         }
     }

@@ -31,7 +31,7 @@ const CHARS_MAX: usize = 2_048;
 /// An event that a record does not accept in its present state. This is a bug: whoever raises an event has checked the
 /// state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a {what} that is {stands} does not take {event}")]
+#[error("a {what} that is {stands} does not accept {event}")]
 pub struct NotTaken {
     pub what: &'static str,
     /// The record's state, in words.

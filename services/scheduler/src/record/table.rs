@@ -239,11 +239,15 @@ impl JobTable {
                 Ok(())
             }
             TableEvent::Unplanned if self.life.planned && self.life.plan.decision == TableDecision::Blocked => {
-                *self = Self::new(TablePlan::new(TableDecision::Move, DecisionReason::Retried, "tried again by hand"));
+                *self = Self::new(TablePlan::new(
+                    TableDecision::Move,
+                    DecisionReason::Retried,
+                    "planned again: a caller retried the job",
+                ));
                 Ok(())
             }
             TableEvent::Unplanned if self.has_failed() => {
-                let text = "planned again by hand, with its newest version";
+                let text = "planned again with its newest version: a caller retried the job";
                 // Kept, because the claims of its tasks on this target are released when they are dropped.
                 let TableLife { first_task, task_count, revision, .. } = self.life;
                 let target = self.life.plan.target.take();

@@ -333,7 +333,7 @@ impl TaskLife {
         if self.expiries >= EXPIRIES_MAX {
             let failed = self.state.next_step(steps).unwrap_or(Step::Schema).failed();
             let text = format!(
-                "{EXPIRIES_MAX} leases ran out: look into the logs of the workers that held it, then RetryTask"
+                "{EXPIRIES_MAX} leases expired: look into the logs of the workers that held it, then RetryTask"
             );
             self.state = failed.into();
             self.reason = Some(Reason::new(ErrorReason::LeaseExpired, text));

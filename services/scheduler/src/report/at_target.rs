@@ -123,7 +123,7 @@ fn differs(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &Task, name: &Targ
 
 fn shown(unit: &LookedUnit) -> String {
     let place = if unit.partition.is_empty() { "the table".to_owned() } else { partition_text(&unit.partition) };
-    unit.rows.map_or_else(|| format!("{place} is gone"), |rows| format!("{place} has {rows} rows"))
+    unit.rows.map_or_else(|| format!("{place} is missing"), |rows| format!("{place} has {rows} rows"))
 }
 
 /// Has the other tasks of the table write these units again.
@@ -138,7 +138,7 @@ fn take_back(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &Task, lost: &BT
         }
         let mut after = before.clone();
         after.apply(at, TaskEvent::UnitsLost(units))?;
-        let text = "rows of this task are gone from the target, or others are there: they are written again";
+        let text = "rows of this task are missing from the target, or have changed there: they are written again";
         log::write(tx, at, &other, &mut after, &Line::own(text))?;
         rollup::save(tx, at, &other, &before, after)?;
     }
@@ -208,7 +208,7 @@ mod tests {
         let (looker, other) = (fixture.task(0), fixture.task(1));
         let reason = looker.reason.clone().expect("why");
         assert_eq!(reason.reason, ErrorReason::TargetChanged);
-        assert!(reason.message.contains("pt=1 is gone"), "{}", reason.message);
+        assert!(reason.message.contains("pt=1 is missing"), "{}", reason.message);
         assert_eq!((*looker.state, looker.units[0].published), (TaskState::VerificationDone, true));
         assert_eq!((*other.state, other.units[0].published), (TaskState::Init, false));
         assert_eq!(*fixture.job().state, JobState::Running);

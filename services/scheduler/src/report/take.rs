@@ -253,7 +253,7 @@ fn judged(task: &Task, said: Said) -> Said {
             if verification.as_ref().is_none_or(|found| found.summary.verdict != Verdict::Equal) =>
         {
             let message = match &verification {
-                Some(_) => "both sides were not found equal: the checks of the task say what differs",
+                Some(_) => "source and target are not equal: the checks of the task say what differs",
                 None => "the worker says that VERIFICATION is done, but not what it found",
             };
             failed(Step::Verification, Reason::new(ErrorReason::VerificationFailed, message), verification)

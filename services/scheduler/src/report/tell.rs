@@ -51,7 +51,7 @@ pub async fn tell(scheduler: Scheduler, stop: CancellationToken) {
             }
             Err(error) => {
                 failures += 1;
-                tracing::warn!(%error, failures, "the catalog could not be told; trying again");
+                tracing::warn!(%error, failures, "cannot deliver migration reports to the catalog; retrying after a backoff");
                 Some(backoff(failures.min(6), scheduler.random()))
             }
         };

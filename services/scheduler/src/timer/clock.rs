@@ -38,16 +38,16 @@ pub async fn run(scheduler: Scheduler, stop: CancellationToken) {
             _ = tick.tick() => {}
         }
         if let Err(error) = begin_due(&scheduler).await {
-            tracing::error!(%error, "the timers that are due could not be looked at");
+            tracing::error!(%error, "cannot begin the runs of timers that are due; next attempt in 1 s");
         }
         let now = Instant::now();
         resting.retain(|_, until| *until > now);
         match waiting(&scheduler) {
-            Err(error) => tracing::error!(%error, "the runs that wait could not be read"),
+            Err(error) => tracing::error!(%error, "cannot read the timers whose runs wait; next attempt in 1 s"),
             Ok(waiting) => {
                 for key in waiting.into_iter().filter(|key| !resting.contains_key(key)).collect::<Vec<_>>() {
                     if let Err(error) = carry_on(&scheduler, &key).await {
-                        tracing::warn!(%error, timer = name::timer_name(&key), "its run is tried again");
+                        tracing::warn!(%error, timer = name::timer_name(&key), "a step of the timer's run failed; next attempt in 5 s");
                         resting.insert(key, Instant::now() + PAUSE);
                     }
                 }
@@ -64,7 +64,7 @@ pub async fn begin_due(scheduler: &Scheduler) -> Result<()> {
     for key in due.items {
         let (own, uid) = (key.clone(), uuid::Uuid::now_v7().to_string());
         if scheduler.store.commit(move |tx| run::due(tx, &at, &own, uid)).await? {
-            tracing::info!(timer = name::timer_name(&key), "its time has come");
+            tracing::info!(timer = name::timer_name(&key), "the timer is due; its run begins");
         }
     }
     Ok(())
@@ -85,7 +85,11 @@ pub async fn carry_on(scheduler: &Scheduler, key: &TimerKey) -> Result<()> {
     let Some((timer, run)) = found else { return Ok(()) };
     let (at, own, uid) = (scheduler.moment(), key.clone(), run.uid().to_owned());
     if let Some(reason) = rights_gone(scheduler, &timer) {
-        tracing::warn!(timer = name::timer_name(key), maker = timer.maker, "it stops: its maker's rights are gone");
+        tracing::warn!(
+            timer = name::timer_name(key),
+            maker = timer.maker,
+            "timer stopped: its maker no longer has the role that its job needs"
+        );
         return scheduler.store.commit(move |tx| run::fail(tx, &at, &own, &uid, reason, true)).await;
     }
     let ready = match scan_first(scheduler, key, &timer, &run).await {
@@ -110,7 +114,7 @@ pub async fn carry_on(scheduler: &Scheduler, key: &TimerKey) -> Result<()> {
 fn rights_gone(scheduler: &Scheduler, timer: &Timer) -> Option<Reason> {
     let caller = scheduler.caller(&timer.maker);
     let refused = calls::may(&caller, &timer.told.spec).err()?;
-    let text = format!("{}: somebody who may sets its job_spec again", refused.message);
+    let text = format!("{}: somebody with that role must set its job_spec again", refused.message);
     Some(Reason::new(ErrorReason::MakerRightsGone, text))
 }
 

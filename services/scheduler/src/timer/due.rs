@@ -38,7 +38,7 @@ pub enum Step {
 pub fn at_moment(timer: &Timer, moment_ms: i64, now_ms: i64, alive: Option<&str>) -> Step {
     if now_ms - moment_ms > LATE_MS && timer.told.missed == MissedPolicy::Skip {
         let text =
-            format!("it was due {} minutes before the scheduler was there again", (now_ms - moment_ms) / LATE_MS);
+            format!("it was due {} minutes before the scheduler was running again", (now_ms - moment_ms) / LATE_MS);
         return Step::Skip(Reason::new(ErrorReason::Missed, text));
     }
     overlap(timer, alive)
@@ -49,9 +49,9 @@ pub fn at_moment(timer: &Timer, moment_ms: i64, now_ms: i64, alive: Option<&str>
 pub fn overlap(timer: &Timer, alive: Option<&str>) -> Step {
     let skip = |text: String| Step::Skip(Reason::new(ErrorReason::Overlap, text));
     match (timer.waiting, alive) {
-        (Some(run), _) => skip(format!("run {run} still waits, and one waits at most")),
+        (Some(run), _) => skip(format!("run {run} still waits, and at most one run waits")),
         (None, Some(job)) if timer.told.overlap != OverlapPolicy::Queue => {
-            skip(format!("{job}, which an earlier run made, is alive: wait for its end, or set overlap to QUEUE"))
+            skip(format!("{job}, which an earlier run made, has not ended: wait for its end, or set overlap to QUEUE"))
         }
         (None, _) => Step::Run,
     }
