@@ -1,4 +1,4 @@
-//! Takes back what tasks of live jobs did at a target table that was deleted or made anew, in many small commits, until
+//! Takes back what tasks of live jobs did at a target table that was deleted or recreated, in many small commits, until
 //! no task counts it any more. Until then no task of that target is leased, so no piece comes too late. Jobs that are
 //! not live check their tasks when they are started or retried ([`crate::job::change`]).
 

@@ -22,7 +22,7 @@ pub struct Wanted {
     pub source: DataSourceName,
     /// Its id; empty to have one made.
     pub id: String,
-    /// Its display name; empty for its id.
+    /// Its display name; empty for its id without hyphens.
     pub display_name: String,
     pub spec: Spec,
     /// Its plan needs approval.
@@ -32,7 +32,8 @@ pub struct Wanted {
 /// Returns the job as it would be stored, if the caller may create it.
 ///
 /// # Errors
-/// If the caller's role is too low for the target policy, the id is invalid, or the spec names another data source.
+/// If the caller's role is too low for the target policy, the id is invalid, or the spec names partitions of another data
+/// source.
 pub fn judged(scheduler: &Scheduler, wanted: Wanted, caller: &Caller) -> Result<(JobKey, Job), Status> {
     // Both policies take over tables that somebody else made.
     for (policy, name) in [(TargetPolicy::Replace, "REPLACE"), (TargetPolicy::Adopt, "ADOPT")] {

@@ -222,7 +222,7 @@ fn able(read: &impl Read, worker: &Worker, key: &TaskKey, task: &Task) -> Result
     let Some(table) = table.filter(|table| table.planned) else { return Ok(false) };
     let known = known(read, &table)?;
     if known.is_stale() || !task.is_of_generation(known.generation()) {
-        // What the task did, or would continue, is being taken back because the target was deleted or made anew.
+        // What the task did, or would continue, is being taken back because the target was deleted or recreated.
         return Ok(false);
     }
     Ok(lacks::of(worker, task, &table).is_empty())

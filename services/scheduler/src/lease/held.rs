@@ -18,8 +18,8 @@ pub fn worker(read: &impl Read, holder: &Holder) -> Result<Worker> {
     read.get(&WORKERS, &holder.worker)?.filter(|known| known.instance == holder.instance).ok_or_else(unknown)
 }
 
-/// Returns the task if this worker holds it in this epoch; None if the lease is lost. A store that was restored from a
-/// copy has another incarnation, so that no lease of the original is valid in it.
+/// Returns the task if this worker holds it in this epoch; None if the lease is lost. In a store that was restored from a
+/// copy no earlier lease is valid, because the store has a new incarnation.
 pub fn held(read: &impl Read, at: &Moment, key: &TaskKey, holder: &Holder, epoch: Epoch) -> Result<Option<Task>> {
     let holds = |task: &Task| task.holder.as_ref() == Some(holder) && task.epoch == epoch && is_of(at, epoch);
     Ok(read.get(&TASKS, key)?.filter(holds))

@@ -1,6 +1,6 @@
-//! Stores what planning decides, inside commits: the tables of a scope, their manifests, claims and tasks. Every
-//! function first checks that the job is still the same one and still PLANNING, so that nothing is stored for a job
-//! that was stopped, deleted or made again. [`super::planner`] fetches; this module decides and writes.
+//! Stores what planning decides, inside commits: the tables of a scope, their manifests, claims and tasks. A function
+//! that is given a job's uid first checks that the job still has it and is still PLANNING, so that nothing is stored for
+//! a job that was stopped, deleted or made again. [`super::planner`] fetches; this module decides and writes.
 
 use std::ops::ControlFlow;
 use std::ops::Range;

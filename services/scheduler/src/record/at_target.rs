@@ -1,6 +1,6 @@
 //! Records which table exists at a target, as far as this service knows, and which of its rows count. Every table that
 //! is made under a name gets a new generation, and what was published counts only in the generation it was published
-//! in. So a table that is dropped or made anew invalidates all of it at once, whichever job wrote it. Pure.
+//! in. So a table that is dropped, recreated or in doubt invalidates all of it at once, whichever job wrote it. Pure.
 
 /// Identifies one table among all that ever had its name.
 #[derive(Clone, PartialEq, Eq, prost::Message)]

@@ -47,7 +47,7 @@ pub struct SqlCommit {
     pub staging: Option<TargetName>,
 }
 
-/// The drop of the target table, which is then made anew, or of some of its partitions.
+/// The drop of the target table, which is then recreated, or of some of its partitions.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Replacement {
     #[prost(string, tag = "1")]

@@ -13,7 +13,7 @@ pub enum JobState {
     Planning = 1,
     /// It is planned and waits for approval.
     PendingReview = 2,
-    /// Its tasks can be leased; none is yet.
+    /// Its tasks can be leased; none was since it was planned or started.
     Waiting = 3,
     /// Tasks are leased.
     Running = 4,
