@@ -110,7 +110,7 @@ impl Api {
     }
 
     /// A page of a job's tables, and whether there are more.
-    #[allow(clippy::type_complexity)] // as lists are read
+    #[allow(clippy::type_complexity)] // the shape that List::page takes
     fn tables_of(
         &self,
         job: &JobKey,

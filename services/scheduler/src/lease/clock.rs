@@ -207,7 +207,7 @@ impl Leases {
         samples.push_back((now, bytes_done));
         let Some((first, bytes)) = samples.front() else { return 0 };
         let seconds = now.duration_since(*first).as_secs_f64();
-        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // a rate for people
+        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // a figure for people
         if seconds > 0.5 { ((bytes_done - bytes).max(0) as f64 / seconds) as i64 } else { 0 }
     }
 

@@ -1,4 +1,6 @@
-//! Jobs. A job changes by [`Job::apply`] alone; everybody can read it. Pure.
+//! The record of a job. [`Job::apply`] is the only way to change it: an event leads to a state that the job may have,
+//! or is rejected and changes nothing. The whole service may read the record, but its fields are private to this file,
+//! so that no other code can set a state. Pure: no store, no clock.
 
 use mms_proto::ErrorReason;
 use mms_store::Known;

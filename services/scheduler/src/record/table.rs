@@ -1,4 +1,6 @@
-//! Tables of jobs. Such a table changes by [`JobTable::apply`] alone; everybody can read it. Pure.
+//! The record of a job's table: what was decided about it and what its tasks have done so far. [`JobTable::apply`] is
+//! the only way to change it: an event that does not fit is rejected and changes nothing. The whole service may read
+//! the record, but its fields are private to this file. Pure: no store, no clock.
 
 use std::ops::Range;
 

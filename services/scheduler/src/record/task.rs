@@ -1,4 +1,7 @@
-//! Tasks. A task changes by [`Task::apply`] alone; everybody can read it. Pure.
+//! The record of a task. [`Task::apply`] is the only way to change it: an event leads to a state that the task may
+//! have, or is rejected and changes nothing. A lease raises the epoch, and no event lowers it. The whole service may
+//! read the record, but its fields are private to this file, so that no other code can set a state. Pure: no store, no
+//! clock.
 
 use mms_proto::ErrorReason;
 use mms_proto::types::v1::MigrationState;

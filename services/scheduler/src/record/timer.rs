@@ -1,4 +1,6 @@
-//! Timers. A timer changes by [`Timer::apply`] alone; everybody can read it. Pure.
+//! The record of a timer. [`Timer::apply`] is the only way to change it: an event that does not fit is rejected and
+//! changes nothing. At most one run of a timer waits, and only an active timer has a next time. The whole service may
+//! read the record, but its fields are private to this file. Pure: no store, no clock.
 
 use mms_proto::scheduler::v1::{MissedPolicy, OverlapPolicy, TimerState};
 use mms_schedule::Schedule;

@@ -88,8 +88,8 @@ pub fn waiting(read: &impl Read, key: &TimerKey) -> Result<Option<(Timer, RunKey
     Ok(run.map(|run| (timer, run_key, run)))
 }
 
-/// Makes the job of the waiting run. Returns false, and changes nothing, if another run waits now or an earlier job of
-/// the timer still lives.
+/// Makes the job of the waiting run. Returns false, and changes nothing, if this run no longer waits or an earlier job
+/// of the timer has not ended.
 pub fn make(tx: &mut Tx<'_>, at: &Moment, key: &TimerKey, run_uid: &str, job_uid: &str) -> Result<bool> {
     let Some((mut timer, run_key, mut run)) = waiting(tx, key)?.filter(|(_, _, run)| run.uid() == run_uid) else {
         return Ok(false);
