@@ -1,7 +1,6 @@
-//! The record of a task. [`Task::apply`] is the only way to change it: an event leads to a state that the task may
-//! have, or is rejected and changes nothing. A lease raises the epoch, and no event lowers it. The whole service may
-//! read the record, but its fields are private to this file, so that no other code can set a state. Pure: no store, no
-//! clock.
+//! The record of a task. [`Task::apply`] is the only way to change it: an event leads to a state that the task may have,
+//! or is rejected and changes nothing. The whole service may read the record, but its fields are private to this file, so
+//! that no other code can set a state. Pure: no store, no clock.
 
 use mms_proto::ErrorReason;
 use mms_proto::types::v1::MigrationState;
@@ -108,8 +107,7 @@ pub struct TaskLife {
     /// not leased since.
     #[prost(bool, tag = "19")]
     pub parked: bool,
-    /// The generation of the target table that its SCHEMA step found and in which its units are published; 0 for none
-    /// yet.
+    /// The generation of the target table that SCHEMA found and its units are published in; 0 for none yet.
     #[prost(uint64, tag = "20")]
     pub generation: u64,
     /// When its data source's credential was last refused to it, in Unix milliseconds; 0 if it has read since.
@@ -189,8 +187,7 @@ impl Task {
         self.holder.as_ref().map(|holder| &*holder.worker)
     }
 
-    /// Whether it can be leased once its job runs and its retry time has come. False for a task with only its LOOK step
-    /// left.
+    /// Whether a step other than LOOK can be leased once its job runs and its retry time has come.
     pub fn is_ready(&self) -> bool {
         self.is_free() && !self.is_at_look()
     }
@@ -273,8 +270,7 @@ impl Task {
                 life.generation = generation.unwrap_or(life.generation);
             }
             E::StepFailed { step, permanent, compared, max_attempts, reason, verification } if leased => {
-                // The next step of the task at most: an earlier step is still to be done, whatever a worker says has
-                // failed.
+                // At most the next step: those before a later one are still to be done.
                 let step = state.next_step(&steps).map_or(step, |next| step.min(next));
                 life.fail(at, step, (permanent, compared), max_attempts, reason);
                 life.verification = verification.or(life.verification);
