@@ -1,23 +1,23 @@
-//! Every metric of every service, declared once: name, type, unit, labels, who serves it, what it says, and what a job does
-//! to it. docs/metrics.md is written from here. It measures nothing.
+//! Declares every metric of every service, once: name, type, unit, labels, the services that have it, help text, and
+//! what a job does to it. docs/metrics.md is generated from here. It measures nothing.
 
 use std::fmt;
 
-/// How a metric counts.
+/// The type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Only grows, from 0 at the start of the process.
+    /// Only grows, from 0 when the process starts.
     Counter,
-    /// What is there now.
+    /// The present value.
     Gauge,
-    /// How many values there were, by size.
+    /// The distribution of values, in buckets.
     Histogram,
 }
 
-/// What a value is counted in. Its word ends the metric's name, before `_total`.
+/// The unit of a metric's values. Its name is the last part of the metric's name, before `_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// Things.
+    /// A number of things.
     One,
     /// Seconds.
     Seconds,
@@ -26,7 +26,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// As OTLP writes it.
+    /// The code of the unit in OTLP.
     pub fn code(self) -> &'static str {
         match self {
             Self::One => "1",
@@ -35,7 +35,7 @@ impl Unit {
         }
     }
 
-    /// As names write it.
+    /// The word in the metric's name; `None` for numbers of things.
     pub fn word(self) -> Option<&'static str> {
         match self {
             Self::One => None,
@@ -45,14 +45,14 @@ impl Unit {
     }
 }
 
-/// What a migration that goes well does to a metric.
+/// What a migration without trouble does to a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InJob {
     /// It changes while the job runs.
     Moves,
-    /// It is there, and changes only when something is wrong or scarce.
+    /// The series exists, and changes only when something is wrong or scarce.
     Quiet,
-    /// It is there, and says what does not change.
+    /// The series exists, and its value does not change.
     Still,
 }
 
@@ -66,35 +66,35 @@ impl fmt::Display for InJob {
     }
 }
 
-/// What tells the series of one metric apart. Their values are few and fixed: no name of a table, a source or a caller.
+/// The labels of metrics. Their values are few and fixed: never a name of a table, a source or a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Label {
-    /// Service of mms.
+    /// A service of mms.
     Service,
-    /// Its version.
+    /// The version of mms.
     Version,
-    /// gRPC service, as in `mms.scheduler.v1.JobService`; `other` outside of the contracts.
+    /// A gRPC service, as in `mms.scheduler.v1.JobService`; `other` for those that no contract has.
     GrpcService,
-    /// Its method.
+    /// A method of that service; `other` for those that no contract has.
     GrpcMethod,
-    /// gRPC status, as in `NOT_FOUND`.
+    /// A gRPC status, as in `NOT_FOUND`.
     GrpcCode,
-    /// Class of callers: `health`, `reflection`, `service`, `people`.
+    /// A class of callers: `health`, `reflection`, `service`, `people`.
     Class,
-    /// What there was no place for.
+    /// The kind of place that a call did not get.
     Place,
-    /// `workspace`, `storage`, `project`, or `other`: what a check of a network connection or of clocks connects to.
+    /// `workspace`, `storage`, `project`, or `other`: the target of a check of a network connection or of clocks.
     FarEnd,
-    /// How it ended.
+    /// How the counted thing ended.
     Outcome,
-    /// As in the contract, without its prefix.
+    /// A state as in the contract, without its prefix.
     State,
-    /// Step of a task that the state belongs to; `NONE` between steps.
+    /// The step of a task that its state belongs to; `NONE` between steps.
     Step,
 }
 
 impl Label {
-    /// As it is written.
+    /// The label's name in series.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Service => "service",
@@ -122,47 +122,47 @@ const TRANSFER: &[&str] = &["transfer"];
 
 macro_rules! metrics {
     ($($(#[doc = $help:literal])+ $metric:ident: $name:literal, $kind:ident, $unit:ident, [$($label:ident),*], $by:ident, $in_job:ident;)+) => {
-        /// A metric.
+        /// A metric that a service of mms serves.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Metric {
             $($(#[doc = $help])+ $metric,)+
         }
 
         impl Metric {
-            /// All of them, in the order of the documentation.
+            /// All metrics, in the order of the documentation.
             pub const ALL: &'static [Self] = &[$(Self::$metric,)+];
 
-            /// Its name.
+            /// The name, as in `mms_store_commits_total`.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$metric => $name,)+ }
             }
 
-            /// How it counts.
+            /// The type.
             pub const fn kind(self) -> Kind {
                 match self { $(Self::$metric => Kind::$kind,)+ }
             }
 
-            /// What it counts in.
+            /// The unit of the values.
             pub const fn unit(self) -> Unit {
                 match self { $(Self::$metric => Unit::$unit,)+ }
             }
 
-            /// What tells its series apart.
+            /// The labels that tell its series apart.
             pub const fn labels(self) -> &'static [Label] {
                 match self { $(Self::$metric => &[$(Label::$label),*],)+ }
             }
 
-            /// The services that serve it.
+            /// The services that have it.
             pub const fn services(self) -> &'static [&'static str] {
                 match self { $(Self::$metric => $by,)+ }
             }
 
-            /// What it says.
+            /// The help text.
             pub fn help(self) -> &'static str {
                 match self { $(Self::$metric => concat!($($help),+).trim_ascii(),)+ }
             }
 
-            /// What a job does to it.
+            /// What a migration without trouble does to it.
             pub const fn in_job(self) -> InJob {
                 match self { $(Self::$metric => InJob::$in_job,)+ }
             }
