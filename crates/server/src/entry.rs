@@ -176,8 +176,8 @@ pub async fn cancel_on_signal(shutdown: CancellationToken) {
     match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
         Ok(mut terminate) => {
             tokio::select! {
-                _ = terminate.recv() => tracing::info!("SIGTERM"),
-                _ = interrupt => tracing::info!("SIGINT"),
+                _ = terminate.recv() => tracing::info!("SIGTERM received; stopping"),
+                _ = interrupt => tracing::info!("SIGINT received; stopping"),
             }
         }
         Err(error) => tracing::error!(error = %error, "cannot listen for SIGTERM"),

@@ -65,7 +65,7 @@ where
     loop {
         match call().await {
             Err(error) => {
-                tracing::debug!(%error, "no answer");
+                tracing::debug!(%error, "a call to another service failed");
                 if !attempts.again(error.retry_class()).await {
                     return Err(error);
                 }

@@ -81,7 +81,7 @@ impl Reload {
     fn read(&self) {
         let certificates = self.certificates.as_ref().map_or(Ok(()), |certificates| certificates.reload());
         if let Err(error) = &certificates {
-            tracing::error!(error = chain(error), "the certificates were not taken; those before stay in use");
+            tracing::error!(error = chain(error), "cannot read the certificates; the previous ones stay in use");
         }
         let tokens = self.rights.reload().and_then(|()| {
             let Some((suite, file)) = &self.suite else { return Ok(()) };
@@ -89,7 +89,7 @@ impl Reload {
             Ok(())
         });
         if let Err(error) = &tokens {
-            tracing::error!(error = chain(error), "the tokens were not taken; those before stay in use");
+            tracing::error!(error = chain(error), "cannot read the tokens; the previous ones stay in use");
         }
         if certificates.is_ok() && tokens.is_ok() {
             tracing::info!("certificates and tokens were read again");
@@ -113,7 +113,7 @@ impl Reload {
             } else if said.get(&which).is_none_or(|at| at.elapsed() >= WARN_EVERY) {
                 match days {
                     ..0 => tracing::error!(days, "{which} has expired: renew it"),
-                    _ => tracing::warn!(days, "{which} runs out: renew it"),
+                    _ => tracing::warn!(days, "{which} expires soon: renew it"),
                 }
                 said.insert(which, Instant::now());
             }

@@ -313,7 +313,7 @@ impl BoundServer {
     ) -> Result<Instant, FrameError> {
         let (service, grace) = (self.service, self.frame.shutdown_grace());
         if let Some(path) = services.waiting.iter().find(|path| mms_proto::descriptor::method(path).is_none()) {
-            return Err(FrameError::Serve(format!("{path} waits, but no contract has it")));
+            return Err(FrameError::Serve(format!("{path} is marked as waiting, but no contract has it")));
         }
         let services = services.add(crate::sized!(AuditServiceServer::new(Audit), self.frame.limits.max_message_bytes));
         for name in services.names.iter().copied() {

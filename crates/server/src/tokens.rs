@@ -144,7 +144,7 @@ impl Tokens {
             return Err(format!("a token has at least {MIN_TOKEN} characters, printable ASCII without spaces"));
         }
         if self.find(token, Timestamp::MIN).is_some() {
-            return Err("the token stands there twice".into());
+            return Err("another entry has the same token".into());
         }
         let caller = Caller { subject: subject.to_owned(), role };
         self.0.push(Known { digest: sha256(token), caller, expires });

@@ -96,7 +96,7 @@ impl http_body::Body for CallBody {
                 // The end without trailers: an answer that is not gRPC, or a body that failed.
                 if let Some(outcome) = this.outcome.take() {
                     let broken = matches!(other, Some(Err(_)));
-                    outcome.finish(&if broken { Status::unknown("the answer broke off") } else { Status::ok("") });
+                    outcome.finish(&if broken { Status::unknown("the answer is incomplete") } else { Status::ok("") });
                 }
                 Poll::Ready(other)
             }

@@ -58,7 +58,7 @@ pub(super) async fn rights(State(shared): State<Arc<Shared>>, mut request: Reque
 
 /// The answer while the process shuts down.
 pub(super) fn draining(service: &'static str) -> ApiError {
-    ApiError::unavailable(service, format!("{service} is going down; try again")).retry_after(Duration::from_secs(1))
+    ApiError::unavailable(service, format!("{service} is shutting down; try again")).retry_after(Duration::from_secs(1))
 }
 
 pub(super) async fn deadline(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response<Body> {

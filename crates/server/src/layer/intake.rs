@@ -39,7 +39,7 @@ pub(super) async fn intake(State(shared): State<Arc<Shared>>, request: Request, 
             Ok(Err(error)) => return refuse(error),
             Err(_) => {
                 let text = format!(
-                    "the request did not arrive within {} seconds: it must be sent at once",
+                    "the request did not arrive completely within {} seconds: send it without pauses",
                     shared.body_time.as_secs()
                 );
                 return refuse(ApiError::new(Code::DeadlineExceeded, ErrorReason::Deadline, text));
@@ -101,7 +101,7 @@ async fn read(shared: &Shared, class: Class, body: Body) -> Result<(Bytes, Vec<P
         let data = match frame.await {
             None => return Ok((buffer.freeze(), held)),
             Some(Err(_)) => {
-                return Err(ApiError::new(Code::Cancelled, ErrorReason::Cancelled, "the request broke off"));
+                return Err(ApiError::new(Code::Cancelled, ErrorReason::Cancelled, "the request is incomplete"));
             }
             Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
         };

@@ -49,7 +49,7 @@ impl Outcome {
         if matches!(level, Level::WARN | Level::INFO) {
             let Some(left_out) = self.lines.take(Instant::now()) else { return };
             if left_out > 0 {
-                tracing::warn!(left_out, "lines of refused calls were left out");
+                tracing::warn!(left_out, "log lines of refused calls were left out");
             }
         }
         // The field is not called `message`: that is the event's own text, which it would replace.

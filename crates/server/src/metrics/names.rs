@@ -171,7 +171,7 @@ macro_rules! metrics {
 }
 
 metrics! {
-    /// 1; which version runs.
+    /// Always 1; the labels say which version runs.
     Build: "mms_build_info", Gauge, One, [Service, Version], ALL, Still;
 
     /// gRPC calls that ended, by status. A call whose caller went away is CANCELLED.
@@ -180,7 +180,7 @@ metrics! {
     RpcDuration: "mms_rpc_server_duration_seconds", Histogram, Seconds, [GrpcService, GrpcMethod], ALL, Moves;
     /// gRPC calls and streams that are being answered.
     RpcInFlight: "mms_rpc_server_in_flight", Gauge, One, [GrpcService, GrpcMethod], ALL, Moves;
-    /// gRPC calls refused with TOO_MANY_CALLS, as all places of their class were taken: for calls, streams and waits that are handled, for requests that arrive, for the memory of their bodies.
+    /// gRPC calls refused with TOO_MANY_CALLS because all places of their class were taken: for calls, streams or waits in progress, for arriving requests, or for the memory of request bodies.
     RpcRefused: "mms_rpc_server_refused_total", Counter, One, [Class, Place], ALL, Quiet;
 
     /// Processor time of the process, user and system. Services that share a process all show that process.
@@ -189,18 +189,18 @@ metrics! {
     ProcessMemory: "process_resident_memory_bytes", Gauge, Bytes, [], ALL, Moves;
     /// Files and sockets that the process has open.
     ProcessFiles: "process_open_fds", Gauge, One, [], ALL, Moves;
-    /// Files that it may have open.
+    /// Most files and sockets that the process may have open.
     ProcessMostFiles: "process_max_fds", Gauge, One, [], ALL, Still;
     /// Threads of the process.
     ProcessThreads: "process_threads", Gauge, One, [], ALL, Moves;
-    /// When the process began, since 1970.
+    /// When the process started, in seconds since 1970.
     ProcessStart: "process_start_time_seconds", Gauge, Seconds, [], ALL, Still;
 
     /// Commits that wrote something and are on the disk.
     StoreCommits: "mms_store_commits_total", Counter, One, [], STORES, Moves;
-    /// What making one group of commits durable took.
+    /// Time that it took to make one group of commits durable.
     StoreFlushDuration: "mms_store_flush_duration_seconds", Histogram, Seconds, [], STORES, Moves;
-    /// Keys and values that one group of commits wrote.
+    /// Bytes of the keys and values that one group of commits wrote.
     StoreFlushSize: "mms_store_flush_size_bytes", Histogram, Bytes, [], STORES, Moves;
     /// Commits that wait for the committer or for the disk.
     StoreQueue: "mms_store_queued_commits", Gauge, One, [], STORES, Quiet;
@@ -209,7 +209,7 @@ metrics! {
 
     /// HTTP requests to a far end: `ok`, `refused` (4xx), `throttled` (429, 503), `failed` (other 5xx), `unanswered`. Each try counts.
     FarEndRequests: "mms_far_end_requests_total", Counter, One, [FarEnd, Outcome], FAR_ENDS, Moves;
-    /// Time spent waiting for the heads of a far end's answers, bodies that were sent included.
+    /// Time spent waiting for the heads of a far end's answers, with the time to send the bodies of requests.
     FarEndSeconds: "mms_far_end_request_duration_seconds_total", Counter, Seconds, [FarEnd], FAR_ENDS, Moves;
     /// Requests and blocks that the retry policy repeated. The storage's library repeats by itself, unseen: see outcomes other than `ok`.
     FarEndRetries: "mms_far_end_retries_total", Counter, One, [FarEnd], FAR_ENDS, Quiet;
@@ -231,7 +231,7 @@ metrics! {
     CatalogTables: "mms_catalog_scan_tables_total", Counter, One, [Outcome], CATALOG, Moves;
     /// Partitions that scans have found.
     CatalogPartitions: "mms_catalog_scan_partitions_total", Counter, One, [], CATALOG, Moves;
-    /// Tables that live scans have found and not read yet.
+    /// Tables that running scans have found and not read yet.
     CatalogTablesLeft: "mms_catalog_scan_tables_left", Gauge, One, [], CATALOG, Moves;
 
     /// Jobs that are kept, by state. Those PLANNING are the planner's queue.
@@ -240,16 +240,16 @@ metrics! {
     SchedulerTasks: "mms_scheduler_tasks", Gauge, One, [State, Step], SCHEDULER, Moves;
     /// Leases that workers hold.
     SchedulerLeases: "mms_scheduler_leases", Gauge, One, [], SCHEDULER, Moves;
-    /// Leases that ran out as their holders were not heard of in time.
+    /// Leases that expired because their holders sent no heartbeat in time.
     SchedulerExpired: "mms_scheduler_leases_expired_total", Counter, One, [], SCHEDULER, Quiet;
     /// Commit intents that are open.
     SchedulerIntents: "mms_scheduler_open_intents", Gauge, One, [], SCHEDULER, Moves;
-    /// What the catalog is still to be told.
+    /// Notices for the catalog that are not delivered yet.
     SchedulerNotices: "mms_scheduler_queued_notices", Gauge, One, [], SCHEDULER, Moves;
 
     /// Tasks that this worker can do at once.
     TransferSlots: "mms_transfer_slots", Gauge, One, [], TRANSFER, Still;
-    /// Tasks that it has at hand.
+    /// Tasks that this worker is working on.
     TransferBusy: "mms_transfer_slots_busy", Gauge, One, [], TRANSFER, Moves;
     /// Attempts at tasks that ended: `done`, `failed`, or `given_up` (lost, drained or stopped).
     TransferAttempts: "mms_transfer_attempts_total", Counter, One, [Outcome], TRANSFER, Moves;

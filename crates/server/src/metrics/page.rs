@@ -37,7 +37,7 @@ pub(crate) async fn serve(listener: TcpListener, metrics: Metrics, stop: Cancell
                     let answered = tokio::time::timeout(TIME, answer(stream, metrics)).await;
                     drop(place);
                     if let Ok(Err(error)) = answered {
-                        tracing::debug!(%error, "metrics were not taken");
+                        tracing::debug!(%error, "a client did not read the metrics");
                     }
                 });
             }
@@ -55,7 +55,7 @@ async fn answer(mut stream: TcpStream, metrics: Metrics) -> std::io::Result<()> 
         Ok(()) => match tokio::task::spawn_blocking(move || metrics.text()).await {
             Ok(Ok(text)) => ("200 OK", prometheus::TEXT_FORMAT, text),
             Ok(Err(error)) => {
-                tracing::error!(%error, "the metrics cannot be written");
+                tracing::error!(%error, "cannot write the metrics page");
                 refused("500 Internal Server Error")
             }
             Err(_) => refused("500 Internal Server Error"),
@@ -73,7 +73,7 @@ async fn answer(mut stream: TcpStream, metrics: Metrics) -> std::io::Result<()> 
 }
 
 fn refused(status: &'static str) -> (&'static str, &'static str, Vec<u8>) {
-    (status, "text/plain; charset=utf-8", format!("{status}: here is GET /metrics and nothing else\n").into_bytes())
+    (status, "text/plain; charset=utf-8", format!("{status}: only GET /metrics is served here\n").into_bytes())
 }
 
 /// Reads a request up to the empty line. A longer one is cut off, and then fails to parse.

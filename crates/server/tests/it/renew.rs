@@ -222,7 +222,7 @@ async fn a_certificate_that_runs_out_within_two_weeks_is_said_in_log_and_health_
     };
     until("health does not say it", async || serves("mms.certificate").await == Some(false)).await;
     assert_eq!(serves("").await, Some(true), "the process itself serves");
-    until("the log does not say it", async || said("runs out: renew it")).await;
+    until("the log does not say it", async || said("expires soon: renew it")).await;
     certificate(folder.path(), 90);
     hangup();
     until("health does not see the renewed one", async || serves("mms.certificate").await == Some(true)).await;
@@ -258,7 +258,7 @@ async fn so_is_one_that_a_channel_shows() {
         answer.ok().map(|answer| answer.into_inner().status() == ServingStatus::Serving)
     };
     until("health does not say it", async || serves().await == Some(false)).await;
-    until("the log does not say it", async || lines.say("shown to https://127.0.0.1:1 runs out: renew it")).await;
+    until("the log does not say it", async || lines.say("shown to https://127.0.0.1:1 expires soon: renew it")).await;
     certificate(folder.path(), 90);
     until("health does not see the renewed one", async || {
         hangup();
