@@ -201,7 +201,7 @@ async fn a_full_disk_refuses_writes_says_so_and_writing_resumes_by_itself() -> a
         let status = answer.map(|_: tonic::Response<mms_proto::registry::v1::CreateNetworkConnectionResponse>| ());
         let error = status.map_err(|status| mms_proto::ApiError::from_status(&status)).expect_err("the disk is full");
         assert_eq!((error.code, error.reason), (tonic::Code::ResourceExhausted, mms_proto::ErrorReason::StorageFull));
-        for told in ["the disk of the registry's store is full", "nothing was written", "its operator makes room"] {
+        for told in ["the disk of the registry's store is full", "nothing was written", "operator must free space"] {
             assert!(error.message.contains(told), "{error:?}");
         }
     };

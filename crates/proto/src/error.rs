@@ -140,14 +140,14 @@ impl ApiError {
             return Self::internal(format!("the {service}'s store failed"));
         }
         let text =
-            format!("the {service}'s store is closed, because the process goes down or a write failed; try again");
+            format!("the {service}'s store is closed, because the process shuts down or a write failed; try again");
         Self::unavailable(service, text).retry_after(Duration::from_secs(1))
     }
 
     /// RESOURCE_EXHAUSTED: the disk of this service's store is full, and nothing was written.
     pub fn storage_full(service: &str) -> Self {
         let text = format!(
-            "the disk of the {service}'s store is full: nothing was written, reading goes on; its operator makes room"
+            "the disk of the {service}'s store is full: nothing was written, reads still work; its operator must free space"
         );
         Self::new(Code::ResourceExhausted, ErrorReason::StorageFull, text)
             .with("service", service)

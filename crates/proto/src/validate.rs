@@ -216,7 +216,7 @@ impl Walk {
                 self.add(path, format!("value{} does not match {pattern}", shown()));
             }
             if rules.reserved.iter().any(|reserved| reserved.eq_ignore_ascii_case(text)) {
-                self.add(path, format!("value{} is the service's own to say: leave it out", shown()));
+                self.add(path, format!("value{} is set by the service only: leave it out", shown()));
             }
             if let Some(shape) = rules.resource.as_ref()
                 && !text.is_empty()

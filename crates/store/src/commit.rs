@@ -169,7 +169,7 @@ impl Committer {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => {
                     if let Err(error) = self.close() {
-                        tracing::error!(%error, "closing the store failed");
+                        tracing::error!(%error, "the store was not closed cleanly");
                     }
                     return;
                 }
@@ -185,7 +185,7 @@ impl Committer {
                 if let Err(error) = self.export()
                     && self.failed.is_none()
                 {
-                    tracing::error!(%error, "export failed; the store goes on, the next interval tries again");
+                    tracing::error!(%error, "export failed; the next one is tried after the usual interval");
                 }
             }
         }
@@ -347,7 +347,7 @@ impl Committer {
             Err(error) => {
                 self.refused = bytes;
                 if !self.full.send_replace(true) {
-                    tracing::error!(%error, "commits are refused until there is room");
+                    tracing::error!(%error, "the disk is full; commits are refused until there is space");
                 }
             }
         }
@@ -366,17 +366,17 @@ impl Committer {
             && self.full.send_replace(false)
         {
             home.space.reserve(home.summary.tally.as_ref().map_or(0, Tally::bytes));
-            tracing::info!("the disk has room again: commits go on");
+            tracing::info!("the disk has space again; commits are accepted");
         }
     }
 
     /// Ends the store: no commit and no read succeeds any more, and whoever waits for the disk gets the error.
     fn fail(&mut self, error: StoreError) {
-        tracing::error!(%error, "a write failed; the store answers nothing any more");
+        tracing::error!(%error, "store closed after a failed write; the process will exit");
         if let Some(home) = &self.home
             && let Err(error) = home.directory.suspect()
         {
-            tracing::error!(%error, "cannot leave word for the next start that the database is to be rebuilt");
+            tracing::error!(%error, "cannot mark the database to be rebuilt at the next start");
         }
         let cause = Arc::new(error);
         *self.shared.state.write() = State::Stopped(Arc::clone(&cause));
@@ -420,7 +420,7 @@ impl Committer {
         let exported = match if self.export_is_due() { self.export() } else { Ok(()) } {
             // Everything is durable without this export.
             Err(error @ StoreError::DiskFull { .. }) => {
-                tracing::warn!(%error, "closed without a last export");
+                tracing::warn!(%error, "disk full; store closed without a last export");
                 Ok(())
             }
             other => other,

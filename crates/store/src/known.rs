@@ -55,7 +55,7 @@ const NUMBER: u32 = 1;
 
 /// A stored number that the enum does not have in this version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{number} is no {what} that this version knows")]
+#[error("{number} is not a value of {what} that this version knows")]
 pub struct Unknown {
     number: i32,
     what: &'static str,

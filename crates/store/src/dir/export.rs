@@ -114,7 +114,7 @@ impl Directory {
                 known.tally = tally;
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "the newest export is harmed; only its name is compared"),
+            Err(error) => tracing::warn!(%error, "the newest export is damaged; only its name is compared"),
         }
         Ok(Some((name, known)))
     }
@@ -188,14 +188,14 @@ impl<'a> Frames<'a> {
     /// The payload of the next frame, its checksum verified.
     fn next(&mut self) -> Result<Vec<u8>> {
         let mut frame = [0; 8];
-        self.file.read_exact(&mut frame).map_err(|_| self.bad("it breaks off"))?;
+        self.file.read_exact(&mut frame).map_err(|_| self.bad("it is incomplete"))?;
         let [a, b, c, d, crc @ ..] = frame;
         let length = u32::from_be_bytes([a, b, c, d]);
         if length > MAX_FRAME_BYTES {
             return Err(self.bad("a frame is too long"));
         }
         let mut payload = vec![0; length as usize];
-        self.file.read_exact(&mut payload).map_err(|_| self.bad("it breaks off"))?;
+        self.file.read_exact(&mut payload).map_err(|_| self.bad("it is incomplete"))?;
         if crc32c::crc32c(&payload) != u32::from_be_bytes(crc) {
             return Err(self.bad("a frame fails its checksum"));
         }

@@ -81,7 +81,7 @@ pub(crate) fn open(dir: &Path, schema: &Schema, options: &Options) -> Result<Ope
     }
     let found = match find(&directory, schema, options) {
         Err(error) if error.is_about_the_database() && options.recovery == Recovery::NewestExport => {
-            tracing::warn!(%error, "the database cannot be used, restoring the newest export");
+            tracing::warn!(%error, "the database cannot be used; restoring the newest export");
             directory.restore(schema.kind, options)?;
             find(&directory, schema, options)?
         }
@@ -145,9 +145,9 @@ fn find(directory: &Directory, schema: &Schema, options: &Options) -> Result<Fou
     }
     let doubt = match &opened {
         None if sentinel.has_manifest => {
-            Some("its manifest is missing, so nobody can tell whether the database is whole")
+            Some("its manifest is missing, so it is unknown whether the database is complete")
         }
-        Some((_, None)) => Some("its manifest is damaged, so nobody can tell whether the database is whole"),
+        Some((_, None)) => Some("its manifest is damaged, so it is unknown whether the database is complete"),
         _ if !directory.is_home_of(&sentinel) => Some("it is not the one that the database was last opened in"),
         _ => None,
     };
@@ -172,7 +172,7 @@ fn open_live(directory: &Directory, options: &Options) -> Result<(SledBackend, S
     let backend = match open_database(&live, options) {
         Err(OpenFailure::Corrupt(reason)) => {
             // Snapshots only save reading the whole log, so the database is complete without them.
-            tracing::warn!(reason, "the database does not open, trying once more without its snapshots");
+            tracing::warn!(reason, "the database does not open; retrying without its snapshots");
             files::remove_matching(&live, |name| name.starts_with("snap."))?;
             open_database(&live, options)
         }

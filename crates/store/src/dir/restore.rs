@@ -63,7 +63,7 @@ impl Directory {
 /// What the manifest knows and the export does not have, as text for the operator.
 fn lost(head: &Head, told: Option<Summary>) -> String {
     let Some(told) = told else {
-        return format!("what was acknowledged after revision {}; how much that is, nobody can tell", head.revision);
+        return format!("what was acknowledged after revision {}; how much that is, is unknown", head.revision);
     };
     let commits = told.revision.saturating_sub(head.revision);
     if commits == 0 {
