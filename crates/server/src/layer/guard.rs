@@ -20,7 +20,7 @@ use super::places::{Class, Kind, Place};
 use crate::listen::Connection;
 use crate::rights::{Caller, is_open};
 
-/// The place that a call holds until it ends; it is passed with the answer to its body.
+/// The place that a stream holds until it ends; it is passed with the answer to its body.
 #[derive(Debug, Clone)]
 pub(super) struct Permit(#[allow(dead_code)] Arc<Place>);
 

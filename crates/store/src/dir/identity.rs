@@ -47,8 +47,8 @@ impl Directory {
                 "the directory was accepted as a copy: a new incarnation begins"
             );
         }
-        // A new name on every open: a copy that is put back later has another name, and so does not match the newest
-        // file.
+        // A new name on every open: a copy that is put back later brings a file with an older name, and so with another
+        // inode.
         let nonce = Uuid::new_v4().simple().to_string();
         let name = file_name(sentinel.incarnation, &nonce);
         let file = self.path().join(&name);
