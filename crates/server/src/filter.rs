@@ -162,7 +162,7 @@ impl Fields {
                     *text = time_text(time.seconds, time.nanos);
                     Ok(())
                 }
-                Err(_) => Err(format!("filter: {text:?} is no time; write 2026-01-31T23:59:59Z for `{field}`")),
+                Err(_) => Err(format!("filter: {text:?} is not a time; write `{field}` as in 2026-01-31T23:59:59Z")),
             },
             _ => Ok(()),
         }

@@ -67,7 +67,7 @@ fn parsed(text: &str, fields: &Fields) -> Result<Vec<(String, bool)>, String> {
         let mut words = part.split_whitespace();
         let (field, way) = (words.next().unwrap_or_default(), words.next().unwrap_or("asc").to_ascii_lowercase());
         if words.next().is_some() || !matches!(way.as_str(), "asc" | "desc") {
-            return Err(format!("order_by: {:?} is no field with \"desc\" behind it or nothing", part.trim()));
+            return Err(format!("order_by: {:?} is not a field name with an optional \"desc\"", part.trim()));
         }
         if fields.find(field).is_none() {
             return Err(format!("order_by: there is no field `{field}`; known fields: {}", fields.known()));

@@ -116,7 +116,7 @@ impl Tokens {
             };
             let expires = entry.expires.as_deref().map(str::parse::<Timestamp>).transpose();
             let Ok(expires) = expires else {
-                return Err(form(format!("entry {}: expires is no time such as \"2027-01-31T00:00:00Z\"", at + 1)));
+                return Err(form(format!("entry {}: expires is not a time such as \"2027-01-31T00:00:00Z\"", at + 1)));
             };
             if expires.is_some_and(|expires| expires <= Timestamp::now()) {
                 let (subject, name) = (&entry.subject, &entry.name);

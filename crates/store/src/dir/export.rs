@@ -158,7 +158,7 @@ fn write(path: &Path, view: &dyn View, head: &Head) -> Result<()> {
         Ok(ControlFlow::Continue(()))
     })?;
     if let Some(difference) = head.tally.as_ref().and_then(|written| tally.difference(written)) {
-        return Err(StoreError::corrupt(format!("the database reads otherwise than it was written: {difference}")));
+        return Err(StoreError::corrupt(format!("the database does not hold what was written: {difference}")));
     }
     frame(b'B', block.encode_to_vec())?;
     frame(b'E', End { rows }.encode_to_vec())?;
