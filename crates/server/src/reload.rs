@@ -81,7 +81,7 @@ impl Reload {
     fn read(&self) {
         let certificates = self.certificates.as_ref().map_or(Ok(()), |certificates| certificates.reload());
         if let Err(error) = &certificates {
-            tracing::error!(error = chain(error), "cannot read the certificates; the previous ones stay in use");
+            tracing::error!(error = chain(error), "cannot use the new certificates; the previous ones stay in use");
         }
         let tokens = self.rights.reload().and_then(|()| {
             let Some((suite, file)) = &self.suite else { return Ok(()) };
@@ -89,7 +89,7 @@ impl Reload {
             Ok(())
         });
         if let Err(error) = &tokens {
-            tracing::error!(error = chain(error), "cannot read the tokens; the previous ones stay in use");
+            tracing::error!(error = chain(error), "cannot use the new tokens; the previous ones stay in use");
         }
         if certificates.is_ok() && tokens.is_ok() {
             tracing::info!("certificates and tokens were read again");

@@ -82,7 +82,7 @@ impl Files {
                 }
                 Err(error) => {
                     let (endpoint, error) = (self.endpoint(), chain(&error));
-                    tracing::error!(endpoint, error, "cannot read the channel's files; the previous ones stay in use");
+                    tracing::error!(endpoint, error, "cannot use the channel's new files; the old ones stay in use");
                 }
             }
         }
