@@ -1,4 +1,5 @@
-//! Databricks' own SDK logs in with a token and as an OAuth client, and lists a sandbox workspace whose pages are so small that every list takes several.
+//! Databricks' own SDK logs in with a token and as an OAuth client, and lists a sandbox workspace whose pages are so
+//! small that every list takes several.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -17,7 +18,7 @@ fn columns(of: &[(&str, &str, &str)], partition_columns: &[&str]) -> Value {
 
 const NUMBERS: &[(&str, &str, &str)] = &[("id", "LONG", "bigint"), ("name", "STRING", "string")];
 
-/// Every table of the samples, written down by hand: nothing of this is asked of the code under test.
+/// Every table of the samples, written down by hand: nothing is computed with the code under test.
 fn expected() -> Value {
     let every_type = [
         ("id", "LONG", "bigint"),

@@ -1,5 +1,5 @@
-//! The client of the open Unity Catalog, for Java, logs in as an OAuth client, lists a sandbox workspace whose pages are so small
-//! that every list takes several, and has credentials vended.
+//! The Java client of the open Unity Catalog logs in as an OAuth client, lists a sandbox workspace whose pages are so
+//! small that every list takes several, and has credentials vended.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use mms_sandbox::workspace::{Client, Vending, Workspace, WorkspaceConfig};
 use mms_tests::{peers, tables};
 use serde_json::{Value, json};
 
-/// Tables that lie in the account that is vended for, and one that nobody may use from outside.
+/// A table in the account for which credentials are vended, and one that may not be used from outside.
 const PLACED: [(&str, &str); 2] = [("clouded", "open"), ("closed", "shut")];
 
 fn config(delta_root: &std::path::Path) -> WorkspaceConfig {
