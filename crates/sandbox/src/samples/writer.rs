@@ -111,7 +111,7 @@ impl DeltaWriter {
     /// Adds rows in one commit and returns its version.
     ///
     /// # Errors
-    /// The rows are of more than 64 partitions, or a file cannot be written.
+    /// The rows need more than 64 open files, one for each partition, or a file cannot be written.
     pub fn append<I, E>(&mut self, batches: I) -> Result<u64, SampleError>
     where
         I: IntoIterator<Item = Result<RecordBatch, E>>,
