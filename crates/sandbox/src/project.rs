@@ -105,7 +105,7 @@ impl Project {
         // Without TCP_NODELAY, each small answer after another would wait some 40 ms for a full packet.
         let listener = listener.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "TCP_NODELAY was refused");
+                tracing::debug!(%error, "TCP_NODELAY could not be set");
             }
         });
         let (state, others) =
@@ -160,7 +160,7 @@ impl Project {
         }
         if tokio::time::timeout(SHUTDOWN_GRACE, &mut self.task).await.is_err() {
             self.state.stop.cancel();
-            tracing::warn!("connections were cut at shutdown");
+            tracing::warn!("open connections were cut at shutdown: their requests took longer than the grace period");
         }
     }
 }

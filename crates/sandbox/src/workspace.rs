@@ -190,7 +190,7 @@ impl Workspace {
             stop.send(()).unwrap_or_default();
         }
         if tokio::time::timeout(SHUTDOWN_GRACE, &mut self.task).await.is_err() {
-            tracing::warn!("connections were cut at shutdown");
+            tracing::warn!("open connections were cut at shutdown: their requests took longer than the grace period");
         }
     }
 }

@@ -75,13 +75,15 @@ fn canonical(request: &Signed<'_>, path: &str) -> String {
 }
 
 fn sha256(key: &[u8], data: &str) -> ApiResult<Vec<u8>> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).map_err(|_| ApiError::internal("a key of no use"))?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(key)
+        .map_err(|_| ApiError::internal("the access key cannot be used as an HMAC key"))?;
     mac.update(data.as_bytes());
     Ok(mac.finalize().into_bytes().to_vec())
 }
 
 fn matches(key: &[u8], text: &str, signature: &[u8]) -> ApiResult<bool> {
-    let mut mac = Hmac::<Sha1>::new_from_slice(key).map_err(|_| ApiError::internal("a key of no use"))?;
+    let mut mac = Hmac::<Sha1>::new_from_slice(key)
+        .map_err(|_| ApiError::internal("the access key cannot be used as an HMAC key"))?;
     mac.update(text.as_bytes());
     Ok(mac.verify_slice(signature).is_ok())
 }

@@ -146,7 +146,7 @@ impl Catalog {
         fs::rename(dir, &away)?;
         dir.parent().map_or(Ok(()), disk::sync_dir)?;
         if let Err(error) = fs::remove_dir_all(&away) {
-            tracing::debug!(%error, "the trash is emptied at the next start");
+            tracing::debug!(%error, "a dropped table or schema stays in the trash until the next start");
         }
         Ok(())
     }

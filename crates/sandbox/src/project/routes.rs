@@ -143,7 +143,7 @@ fn table(table: &Table, project: &str, schema: &str, params: &Params) -> ApiResu
     let names = params.has("partitions") && params.get("name") == Some("");
     let known = |name: &str| TABLE_PARAMS.contains(&name) || (names && name == "name") || name.starts_with("x-");
     if let Some((name, _)) = params.0.iter().find(|(name, _)| !known(name)) {
-        return Err(ApiError::invalid(format!("this project does not know what `{name}` asks of a table")));
+        return Err(ApiError::invalid(format!("parameter `{name}` of a table is not supported by this project")));
     }
     if params.has("partitions") {
         return rest::tables::partitions(table, params);

@@ -140,7 +140,7 @@ impl TableMeta {
                 return Err(format!("`{}` is not a column name: letters, digits and _, 128 bytes", column.name));
             }
             if !seen.insert(&column.name) {
-                return Err(format!("column `{}` stands twice", column.name));
+                return Err(format!("column `{}` is declared twice", column.name));
             }
             check_comment(&format!("column `{}`", column.name), column.comment.as_ref())?;
             if column.data_type != DataType::Json && holds_json(&column.data_type) {

@@ -46,7 +46,7 @@ pub async fn serve(state: Arc<State>, request: Request<Body>) -> Response {
     let mut response = match answered {
         Ok(response) => response,
         Err(error) => {
-            tracing::debug!(request = line, code = error.code, message = error.message, "refused");
+            tracing::debug!(request = line, code = error.code, message = error.message, "request rejected");
             if service { error.of_service(&request_id) } else { error.of_tunnel(&request_id) }
         }
     };
@@ -68,7 +68,7 @@ async fn answer(state: Arc<State>, parts: Parts, body: Body) -> ApiResult<Respon
     if Asked::is_upload(&parts.method, &target) {
         let put = move |encoding: &str, rows: BodyReader| match Asked::of(&state, &target)? {
             Some(asked) => storage::receive(&state, &asked, &target.params, encoding, rows),
-            None => Err(ApiError::invalid(format!("no rows go to {}", target.path))),
+            None => Err(ApiError::invalid(format!("rows cannot be sent to {}", target.path))),
         };
         return take_rows(body, &parts, put).await;
     }
@@ -102,7 +102,9 @@ fn text_header(parts: &Parts, name: header::HeaderName) -> &str {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> ApiResult<T> + Send + 'static) -> ApiResult<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| ApiError::internal(format!("a fault here: {error}")))?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| ApiError::internal(format!("the sandbox failed: {error}")))?
 }
 
 /// Passes the rows of a body and its content encoding to `take`, while the body is still being received.

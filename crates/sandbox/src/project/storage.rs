@@ -58,7 +58,7 @@ impl ArrowOptions {
     fn unit(&self) -> ApiResult<StreamUnit> {
         match self.datetime_unit {
             None | Some(StreamUnit::Milli) => Ok(self.timestamp_unit),
-            Some(other) => Err(ApiError::invalid(format!("DatetimeUnit {other:?}: this project knows milli alone"))),
+            Some(other) => Err(ApiError::invalid(format!("DatetimeUnit {other:?}: this project supports only milli"))),
         }
     }
 }

@@ -46,7 +46,7 @@ impl Drop for DataFile {
         if self.obsolete.load(Ordering::Acquire)
             && let Err(error) = fs::remove_file(&self.path)
         {
-            tracing::debug!(path = %self.path.display(), %error, "an obsolete file was not removed");
+            tracing::debug!(path = %self.path.display(), %error, "an obsolete file stays until the next start");
         }
     }
 }

@@ -83,7 +83,7 @@ fn fields(cursor: &mut Cursor, depth: u8) -> Result<DataType, SqlError> {
     loop {
         let name = cursor.name()?;
         if fields.iter().any(|f| f.name.eq_ignore_ascii_case(&name)) {
-            return Err(cursor.error(format!("struct field `{name}` stands twice")));
+            return Err(cursor.error(format!("struct field `{name}` is declared twice")));
         }
         cursor.expect(&Token::Colon)?;
         fields.push(StructField { name, data_type: parse(cursor, depth)? });

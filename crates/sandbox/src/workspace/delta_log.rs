@@ -53,7 +53,7 @@ pub fn read(table: &Path) -> TableLog {
     let files = match log_files(&table.join("_delta_log")) {
         Ok(files) => files,
         Err(error) => {
-            tracing::warn!(table = %table.display(), %error, "the log cannot be listed");
+            tracing::warn!(table = %table.display(), %error, "cannot list the log; serving the table without metadata");
             return log;
         }
     };
@@ -76,7 +76,7 @@ pub fn read(table: &Path) -> TableLog {
             Ok(None) => {}
             Err(error) => {
                 // The broken file may hold newer metadata, so older metadata must not be returned.
-                tracing::warn!(file = %path.display(), %error, "the log is broken here");
+                tracing::warn!(file = %path.display(), %error, "cannot read the log; serving the table without metadata");
                 return log;
             }
         }

@@ -85,7 +85,7 @@ fn folders(dir: &Path, keep: impl Fn(&Path) -> bool) -> io::Result<Vec<String>> 
         match path.file_name().and_then(|name| name.to_str()) {
             Some(name) if is_name(name) && path.is_dir() && keep(&path) => names.push(name.to_owned()),
             Some(_) => {}
-            None => tracing::warn!(path = %path.display(), "left out: the name is not UTF-8"),
+            None => tracing::warn!(path = %path.display(), "folder left out of the list: its name is not UTF-8"),
         }
     }
     Ok(names)

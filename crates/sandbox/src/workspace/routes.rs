@@ -93,7 +93,7 @@ async fn authenticated(Shared(state): App, mut request: Request, next: Next) -> 
         match auth::check(request.headers(), &state.known) {
             Ok(caller) => drop(request.extensions_mut().insert(caller)),
             Err(refusal) => {
-                tracing::debug!(path = request.uri().path(), status = refusal.status.as_u16(), "refused");
+                tracing::debug!(path = request.uri().path(), status = refusal.status.as_u16(), "request rejected");
                 return refusal.into_response();
             }
         }
@@ -122,7 +122,7 @@ fn base(headers: &HeaderMap) -> String {
 
 async fn on_disk(Shared(state): App, work: impl FnOnce(&State) -> Answer + Send + 'static) -> Response {
     let answer = tokio::task::spawn_blocking(move || work(&state)).await;
-    answered(answer.unwrap_or_else(|error| Err(Refusal::internal(format!("a fault here: {error}")))))
+    answered(answer.unwrap_or_else(|error| Err(Refusal::internal(format!("the sandbox failed: {error}")))))
 }
 
 fn answered(answer: Answer) -> Response {
@@ -147,7 +147,7 @@ async fn statement(
         Ok(answer) => ([(header::CONTENT_TYPE, "application/x-thrift")], answer).into_response(),
         Err(error) => {
             let text = error.to_string();
-            tracing::debug!(error = text, "a call of SQL was refused");
+            tracing::debug!(error = text, "an SQL call could not be read");
             let words = header::HeaderValue::from_str(&text).unwrap_or(header::HeaderValue::from_static("malformed"));
             (StatusCode::BAD_REQUEST, [("x-thriftserver-error-message", words)]).into_response()
         }

@@ -105,8 +105,11 @@ impl Vending {
         // The fields are: permissions, start, end, resource, policy, addresses, protocol, version, kind, snapshot,
         // encryption scope, then five headers of the answer.
         let fields = ["rl", from, until, &resource, "", "", "https", VERSION, "c", "", "", "", "", "", "", ""];
-        let key = STANDARD.decode(self.key.expose_secret().trim()).map_err(|_| Refusal::internal("no key"))?;
-        let mut mac = Hmac::<Sha256>::new_from_slice(&key).map_err(|_| Refusal::internal("no key"))?;
+        let key = STANDARD
+            .decode(self.key.expose_secret().trim())
+            .map_err(|_| Refusal::internal("the storage account's key is not base64 of a key"))?;
+        let mut mac = Hmac::<Sha256>::new_from_slice(&key)
+            .map_err(|_| Refusal::internal("the storage account's key is not base64 of a key"))?;
         mac.update(fields.join("\n").as_bytes());
         let signature = STANDARD.encode(mac.finalize().into_bytes());
         let mut query = url::form_urlencoded::Serializer::new(String::new());

@@ -136,7 +136,7 @@ pub fn rows(state: &State, asked: &Asked<'_>, params: &Params) -> ApiResult<Repl
     let session = find(state, asked, params.need("session_id")?)?;
     let number = |name: &str| {
         let text = params.get(name).unwrap_or("0");
-        text.parse::<u64>().map_err(|_| ApiError::invalid(format!("{name} `{text}` is no number")))
+        text.parse::<u64>().map_err(|_| ApiError::invalid(format!("{name} `{text}` is not a number")))
     };
     if number("row_index")? != 0 || number("row_count")? != 0 {
         return Err(ApiError::invalid("row_index and row_count are for SplitMode RowOffset"));

@@ -129,7 +129,7 @@ pub fn receive(
     let (upload, unit) = find(state, asked, id)?;
     for (name, known) in [("data_format_type", "ARROW"), ("data_format_version", "V5")] {
         if params.get(name).is_some_and(|value| value != known) {
-            return Err(ApiError::invalid(format!("{name}: this project knows {known} alone")));
+            return Err(ApiError::invalid(format!("{name}: this project supports only {known}")));
         }
     }
     if !encoding.is_empty() {

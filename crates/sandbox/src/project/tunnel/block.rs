@@ -50,7 +50,7 @@ impl Drop for Pending {
         if !self.kept
             && let Err(error) = fs::remove_file(&self.path)
         {
-            tracing::debug!(path = %self.path.display(), %error, "a refused block was not removed");
+            tracing::debug!(path = %self.path.display(), %error, "a rejected block's file stays until the next start");
         }
     }
 }

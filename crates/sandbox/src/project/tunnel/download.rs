@@ -240,7 +240,7 @@ impl Download {
         if let Err(error) = sent
             && errors.blocking_send(Err(to_io(error))).is_err()
         {
-            tracing::debug!(session = self.id, "the reader went away");
+            tracing::debug!(session = self.id, "the client closed the connection before the error was sent");
         }
     }
 }

@@ -300,7 +300,7 @@ impl Upload {
         for name in left {
             // A file that cannot be removed is removed at the next start.
             if let Err(error) = fs::remove_file(self.block_path(&table, &name)) {
-                tracing::debug!(session = self.record.id, %error, "an attempt that does not count was not removed");
+                tracing::debug!(session = self.record.id, %error, "an unpublished attempt's file stays until restart");
             }
         }
         closed

@@ -237,10 +237,10 @@ impl<R: Read> RecordReader<R> {
         };
         let name = &self.names[column - 1];
         if wire != u64::from(cells.wire_type()) {
-            return Err(ApiError::malformed(format!("column `{name}` comes as wire type {wire}: another type")));
+            return Err(ApiError::malformed(format!("column `{name}` has wire type {wire}: its type is another")));
         }
         if std::mem::replace(&mut present[column - 1], true) {
-            return Err(ApiError::malformed(format!("column `{name}` comes twice in one record")));
+            return Err(ApiError::malformed(format!("column `{name}` is twice in one record")));
         }
         self.source.feed(&(field as u32).to_le_bytes());
         // The length prefix, of at most 10 bytes, does not count as part of the cell.

@@ -38,9 +38,8 @@ impl<R: Read> StreamBatches<R> {
     /// The next batch; `None` after the end mark, which must be the end of the body.
     pub fn next_batch(&mut self) -> ApiResult<Option<RecordBatch>> {
         loop {
-            let mark = read_exact(&mut self.input, 4).map_err(|_| {
-                ApiError::new(400, "IncompleteBody", "the stream breaks off before the mark of its end")
-            })?;
+            let mark = read_exact(&mut self.input, 4)
+                .map_err(|_| ApiError::new(400, "IncompleteBody", "the stream ends before its end mark"))?;
             if mark != CONTINUATION {
                 return Err(malformed(format!("want an encapsulated message (ffffffff), found {}", hex::encode(mark))));
             }
@@ -69,7 +68,7 @@ impl<R: Read> StreamBatches<R> {
 
     fn unexpected(&self, found: MessageHeader) -> ApiError {
         let want = if self.begun { "RecordBatch" } else { "Schema" };
-        malformed(format!("a {} message, where a {want} is due", found.variant_name().unwrap_or("unknown")))
+        malformed(format!("found a {} message, expected a {want}", found.variant_name().unwrap_or("unknown")))
     }
 
     fn end(&mut self) -> ApiResult<()> {
@@ -141,7 +140,11 @@ fn same_schema(want: &Schema, found: &Schema) -> ApiResult<()> {
     }
     for (want, found) in want.fields().iter().zip(found.fields()) {
         if !want.name().eq_ignore_ascii_case(found.name()) {
-            return Err(malformed(format!("column `{}` stands where the table has `{}`", found.name(), want.name())));
+            return Err(malformed(format!(
+                "column `{}` is at the place of the table's `{}`",
+                found.name(),
+                want.name()
+            )));
         }
         if !same(want, found) {
             let (name, want, found) = (want.name(), want.data_type(), found.data_type());
