@@ -1,4 +1,6 @@
-//! `mms migrate`: a data source's tables moved in one line, against a running suite.
+//! `mms migrate`: moves the tables of a data source with one command, against a running suite.
+//!
+//! It takes up a job of the same tables that has not ended, and never creates a second one beside it.
 
 use std::path::PathBuf;
 
@@ -33,7 +35,7 @@ that could not be read counts as failed. With --json each is one line of JSON, a
 The file is the CreateDataSourceRequest; its dataSourceId is required, so that a second run finds the same source. What differs from \
 the one that is there is told, then changed; secrets that stand in the file are sent again.")]
 pub struct Migrate {
-    /// The data source, YAML or JSON; `-` is stdin. One that exists under its id is changed to what the file says.
+    /// The data source, YAML or JSON; `-` is stdin. If one with its id exists, it is changed to match the file.
     #[arg(short, long, value_name = "FILE")]
     file: PathBuf,
     /// Only this schema; can be repeated.
@@ -42,7 +44,7 @@ pub struct Migrate {
     /// Only this table, SCHEMA.TABLE, the schema up to the first dot; can be repeated.
     #[arg(long = "table", value_name = "TABLE", value_parser = scope::source_table)]
     tables: Vec<SourceTable>,
-    /// Only plan, and tell what would be done.
+    /// Only plan, and show what would be done.
     #[arg(long)]
     review: bool,
     #[command(flatten)]
@@ -50,10 +52,10 @@ pub struct Migrate {
 }
 
 impl Migrate {
-    /// Runs it; true when every table went, or was planned without a blocker.
+    /// Runs the command. True if every table was moved, or was planned without a blocker.
     pub async fn run(self) -> anyhow::Result<bool> {
         let runs_on = RunsOn::default();
-        // All that it calls is one trace.
+        // All calls of this command belong to one trace.
         let span = tracing::info_span!("migrate", otel.name = "mms migrate");
         runs_on.or_interrupted(Box::pin(self.migrate(&runs_on).instrument(span))).await
     }
@@ -90,7 +92,7 @@ impl Migrate {
         report::tell(&results, &job, remote, self.talk.json)
     }
 
-    /// The schemas to scan: those of the tables, if tables are named.
+    /// The schemas to scan: those named, and those of the named tables.
     fn scanned(&self) -> Vec<String> {
         let mut schemas = self.schemas.clone();
         schemas.extend(self.tables.iter().map(|table| table.schema.clone()));
@@ -99,7 +101,7 @@ impl Migrate {
         schemas
     }
 
-    /// A job of the same tables that has not ended.
+    /// Continues with a job of the same tables that has not ended.
     async fn take_up(&self, line: &mut Line<'_>, job: Job) -> anyhow::Result<Job> {
         let short = names::short(&job.name);
         let reviewed = job.review.as_ref().is_some_and(|review| review.state() == ReviewState::Pending);

@@ -48,7 +48,7 @@ Examples:
         /// The table: SCHEMA.TABLE, SOURCE/SCHEMA.TABLE, or its whole name.
         table: String,
     },
-    /// Tell how a table would be migrated: its definition at the target, and what was found. Fails on a blocker.
+    /// Show how a table would be migrated: its definition at the target and the findings. Fails on a blocker.
     #[command(after_help = "Example: mms table plan azure-sales/orders.lines")]
     Plan {
         /// The table: SCHEMA.TABLE, SOURCE/SCHEMA.TABLE, or its whole name.
@@ -57,7 +57,6 @@ Examples:
 }
 
 impl Table {
-    /// Runs it.
     pub async fn run(self) -> anyhow::Result<bool> {
         let (clients, json) = (self.talk.remote.connect()?, self.talk.json);
         let mut client = clients.catalog.clone();
@@ -128,7 +127,7 @@ fn list(tables: &[pb::Table], json: bool) {
     }
 }
 
-/// What plans found, for people: each with what to do on a line of its own.
+/// Prints findings for people. What to do is on its own line.
 pub fn findings(findings: &[mms_proto::types::v1::Finding], resource: &str, remote: &Remote) {
     if findings.is_empty() {
         return output::note("nothing was found");

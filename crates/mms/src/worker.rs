@@ -26,7 +26,6 @@ enum Action {
 }
 
 impl Worker {
-    /// Runs it.
     pub async fn run(self) -> anyhow::Result<bool> {
         let (clients, Action::List) = (self.talk.remote.connect()?, self.action);
         let workers = page::all(async |page_token| {
