@@ -80,8 +80,8 @@ fn refused(spec: &Spec, name: &str, remote: &Remote, status: tonic::Status) -> a
     let short = names::short(name);
     let delete = remote.command(&format!("source delete {short}"));
     anyhow::anyhow!(
-        "{error}\n  help: a data source is one catalog and one default project for good; give the file another dataSourceId, \
-         or delete {short} first: {delete}"
+        "{error}\n  help: the catalog and the default project of a data source cannot change; give the file another \
+         dataSourceId, or delete {short} first: {delete}"
     )
 }
 

@@ -52,7 +52,7 @@ Examples:
   mms migrate -f azure-databricks.yaml  your own workspace, by a running suite
   mms job list my-source --json | jq .name
 
-Exit codes: 0 all went, 1 something failed, 64 the command line is wrong, 130 interrupted.";
+Exit codes: 0 everything succeeded, 1 something failed, 64 the command line is wrong, 130 interrupted.";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -50,13 +50,13 @@ impl Demo {
         let delta_root = match &self.delta_root {
             Some(root) => root.canonicalize().with_context(|| format!("reading {}", root.display()))?,
             None => {
-                progress.step("making tables of TPC-H");
+                progress.step("generating tables of TPC-H");
                 let root = scratch.path().join("delta-root");
                 ends::sample_tables(&root, SAMPLE_SCALE).await?;
                 root.canonicalize()?
             }
         };
-        progress.step("starting both ends and the suite");
+        progress.step("starting the sandbox and the suite");
         let dir = self.keep.clone().unwrap_or_else(|| scratch.path().join("project"));
         let config = EndsConfig::new(delta_root.clone(), dir);
         let ends = Ends::start(config).await?;
@@ -100,7 +100,7 @@ async fn migrate(
     request: CreateDataSourceRequest,
     progress: Progress,
 ) -> anyhow::Result<(Job, Vec<TableResult>)> {
-    clients.sources.clone().create_data_source(request).await.context("making the data source")?;
+    clients.sources.clone().create_data_source(request).await.context("creating the data source")?;
     let source = names::source(SOURCE);
     let (remote, runs_on) = (Remote::default(), RunsOn::default());
     let mut line = Line { clients, remote: &remote, source: &source, runs_on: &runs_on, progress };

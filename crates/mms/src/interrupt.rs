@@ -46,7 +46,7 @@ impl RunsOn {
             done = work => done,
             () = stop.cancelled() => {
                 let goes_on = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let text = goes_on.unwrap_or_else(|| "nothing is under way; run the command again to go on".into());
+                let text = goes_on.unwrap_or_else(|| "nothing is running; run the command again to continue".into());
                 Err(Interrupted(format!("interrupted: {text}")).into())
             }
         }

@@ -58,7 +58,7 @@ pub fn step_text(step: &CheckStep) -> String {
 impl Line<'_> {
     /// Checks the source and the target. False means that a step failed, which was printed.
     pub async fn check(&mut self) -> anyhow::Result<bool> {
-        self.progress.step("checking both ends");
+        self.progress.step("checking source and target");
         let (clients, source, progress) = (self.clients, self.source, &self.progress);
         let report = check(clients, source, false, |answer| {
             if let Some(Event::Step(step)) = &answer.event

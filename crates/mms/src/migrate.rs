@@ -27,13 +27,13 @@ Examples:
   mms migrate -f azure-databricks.yaml --review      plan only
 
 Run it again at any time: a job of the same tables that has not ended is taken up, and tables that have not changed are left \
-alone. Ctrl-C ends the command; the job runs on. A plan that was only made waits for mms job approve.
+alone. Ctrl-C ends the command; the job runs on. A plan made with --review waits for mms job approve.
 
-Exit code 0 only if every table is at the target, but for those of kinds that cannot be moved, which are skipped; a table or schema \
+Exit code 0 only if every table is at the target, except for kinds that cannot be moved, which are skipped; a table or schema \
 that could not be read counts as failed. With --json each is one line of JSON, as in mms demo.
 
-The file is the CreateDataSourceRequest; its dataSourceId is required, so that a second run finds the same source. What differs from \
-the one that is there is told, then changed; secrets that stand in the file are sent again.")]
+The file is the CreateDataSourceRequest; its dataSourceId is required, so that a second run finds the same source. Differences \
+from the existing source are printed, then changed; secrets in the file are sent again.")]
 pub struct Migrate {
     /// The data source, YAML or JSON; `-` is stdin. If one with its id exists, it is changed to match the file.
     #[arg(short, long, value_name = "FILE")]
@@ -76,7 +76,7 @@ impl Migrate {
             None => {
                 if !line.check().await? {
                     let short = names::short(&source);
-                    bail!("the check of {short} found what migrations would fail on; mend it, then run this again");
+                    bail!("the check of {short} found what would make migrations fail; fix it, then run this again");
                 }
                 line.start().await?;
                 line.scan(&self.scanned()).await?;

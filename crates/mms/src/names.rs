@@ -103,13 +103,13 @@ pub async fn source_table(clients: &Clients, word: &str) -> anyhow::Result<Strin
 pub fn schema(source: &str, schema: Option<&str>) -> anyhow::Result<String> {
     let Some(schema) = schema else { return Ok(format!("{source}/schemas/-")) };
     let parent = DataSourceName::parse(source)?;
-    let id = SourceId::new(schema).map_err(|error| anyhow::anyhow!("{schema:?} is no schema: {error}"))?;
+    let id = SourceId::new(schema).map_err(|error| anyhow::anyhow!("{schema:?} is not a schema: {error}"))?;
     Ok(SchemaName::new(parent, id).to_string())
 }
 
 /// The name of a partition, given its source (`dataSources/…`), its table and the last segment of its name.
 pub fn partition(source: &str, table: &SourceTable, segment: &str) -> anyhow::Result<String> {
-    let wrong = |error: String| anyhow::anyhow!("{segment:?} is no partition: {error}");
+    let wrong = |error: String| anyhow::anyhow!("{segment:?} is not a partition: {error}");
     let id = PartitionId::parse_segment(segment).map_err(wrong)?;
     let schema = SchemaName::new(DataSourceName::parse(source)?, SourceId::new(table.schema.as_str()).map_err(wrong)?);
     let table = TableName::new(schema, SourceId::new(table.table.as_str()).map_err(wrong)?);
@@ -117,8 +117,8 @@ pub fn partition(source: &str, table: &SourceTable, segment: &str) -> anyhow::Re
 }
 
 fn table_of(source: &str, word: &str) -> anyhow::Result<String> {
-    let table = scope::source_table(word).map_err(|error| anyhow::anyhow!("{word:?} is no table: {error}"))?;
-    let wrong = |error: String| anyhow::anyhow!("{word:?} is no table: {error}");
+    let table = scope::source_table(word).map_err(|error| anyhow::anyhow!("{word:?} is not a table: {error}"))?;
+    let wrong = |error: String| anyhow::anyhow!("{word:?} is not a table: {error}");
     let source = DataSourceName::new(ResourceId::new(source).map_err(wrong)?);
     let schema = SchemaName::new(source, SourceId::new(table.schema).map_err(wrong)?);
     Ok(TableName::new(schema, SourceId::new(table.table).map_err(wrong)?).to_string())

@@ -84,9 +84,11 @@ pub fn explain(error: &anyhow::Error, remote: &Remote) -> String {
 fn help_here(error: &anyhow::Error, text: &str) -> Option<&'static str> {
     let root = error.root_cause().downcast_ref::<std::io::Error>();
     match root.map(std::io::Error::kind) {
-        Some(ErrorKind::AddrInUse) => Some("end what has the port, or choose others with --port-base (0: free ones)"),
+        Some(ErrorKind::AddrInUse) => {
+            Some("stop the program that has the port, or choose others with --port-base (0: free ones)")
+        }
         _ if text.contains(" is in use by ") => {
-            Some("another suite runs on this folder: end it, or give this one another with --data-dir")
+            Some("another suite runs on this folder: stop it, or choose another folder with --data-dir")
         }
         _ => None,
     }
@@ -131,7 +133,7 @@ fn help(error: &ApiError, status: &tonic::Status) -> Option<&'static str> {
         // A source means that this process could not connect. What a service reports about another one has none.
         tonic::Code::Unavailable if std::error::Error::source(status).is_none() => None,
         tonic::Code::Unavailable if text.contains("certificate expired") => {
-            Some("its certificate has expired: its operator renews it, as deploy/README.md has it")
+            Some("its certificate has expired: its operator must renew it, see deploy/README.md")
         }
         tonic::Code::Unavailable if text.contains("invalid peer certificate") => {
             Some("is --ca-file the authority that signed its certificate, and the URL's host a name in it?")

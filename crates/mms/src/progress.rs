@@ -246,6 +246,8 @@ mod tests {
         let counts = ScanProgress { tables_found: 11, tables_read: 4, ..ScanProgress::default() };
         let scan = Scan { state: ScanState::Running.into(), progress: Some(counts), ..Scan::default() };
         assert!(shown(80, |progress| progress.scan(&scan)).contains("4/11 tables"));
-        assert!(shown(80, |progress| progress.step("checking both ends")).contains("checking both ends"));
+        assert!(
+            shown(80, |progress| progress.step("checking source and target")).contains("checking source and target")
+        );
     }
 }

@@ -121,11 +121,11 @@ fn next(results: &[TableResult], job: &Job, remote: &Remote) -> Option<String> {
             let source = short.split('/').next().unwrap_or_default();
             Some(format!("see what there is: {}", remote.command(&format!("table list {source}"))))
         }
-        JobState::Failed => Some(format!("mend what is named above, then: {}", command("retry"))),
+        JobState::Failed => Some(format!("fix what is named above, then: {}", command("retry"))),
         JobState::Done if is_good(results, job) => {
             Some("run it again at any time; tables that have not changed are left alone".into())
         }
-        JobState::Done => Some("mend what is named above, then run it again".into()),
+        JobState::Done => Some("fix what is named above, then run it again".into()),
         _ => Some(format!("follow it: {}", command("watch"))),
     }
 }
@@ -148,7 +148,7 @@ mod tests {
         let results = [result(Outcome::Done, 1500), result(Outcome::Failed, 500), result(Outcome::Done, 48)];
         assert_eq!(summary(&results, Some(90)), "3 tables: 2 done, 1 failed; 2,048 rows, 2.00 MiB in 2 minutes");
         let next = next(&results, &job(JobState::Failed), &Remote::default()).unwrap();
-        assert_eq!(next, "mend what is named above, then: mms job retry s/j");
+        assert_eq!(next, "fix what is named above, then: mms job retry s/j");
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl<T> Spec<T> {
         });
         let more = error.metadata.get(MORE).map(|more| format!("\n  and {more} more")).unwrap_or_default();
         let reason = reason_text(error.reason);
-        anyhow::anyhow!("{reason}: {} cannot be taken as it is:{}{more}", self.file, each.collect::<String>())
+        anyhow::anyhow!("{reason}: {} is not valid:{}{more}", self.file, each.collect::<String>())
     }
 
     /// The file and line of a field that a service names as `data_source.…`, as a prefix for a message.

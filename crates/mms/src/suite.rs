@@ -259,7 +259,7 @@ impl Suite {
         let ((name, result), at, _) = futures::future::select_all(ended).await;
         self.running.remove(at);
         let error = match result {
-            Ok(Ok(())) => anyhow::anyhow!("it ended by itself"),
+            Ok(Ok(())) => anyhow::anyhow!("it ended although nobody stopped it"),
             Ok(Err(error)) => error.into(),
             Err(error) => error.into(),
         };

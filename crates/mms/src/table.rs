@@ -130,7 +130,7 @@ fn list(tables: &[pb::Table], json: bool) {
 /// Prints findings for people. What to do is on its own line.
 pub fn findings(findings: &[mms_proto::types::v1::Finding], resource: &str, remote: &Remote) {
     if findings.is_empty() {
-        return output::note("nothing was found");
+        return output::note("no findings");
     }
     for finding in findings {
         let severity = output::word(finding.severity().as_str_name(), "SEVERITY_");

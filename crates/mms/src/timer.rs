@@ -162,7 +162,10 @@ impl Timer {
         let mut client = clients.timers.clone();
         let one = match self.action {
             Action::Create { source, id, when, asked } => {
-                anyhow::ensure!(when.schedule.is_some(), "say when: --schedule \"daily 02:30 in Asia/Shanghai\"");
+                anyhow::ensure!(
+                    when.schedule.is_some(),
+                    "a schedule is required: --schedule \"daily 02:30 in Asia/Shanghai\""
+                );
                 let parent = names::source(&source);
                 let timer = pb::Timer { job_spec: Some(asked.spec(&parent)?), ..when.told().0 };
                 let request = CreateTimerRequest { parent, timer_id: id, timer: Some(timer), ..Default::default() };

@@ -93,7 +93,7 @@ where
                             }
                             (position, attempts) = (next, Attempts::patient(TEN_MINUTES));
                         }
-                        Ok(None) => break Status::unavailable("the stream ended before what it tells of did"),
+                        Ok(None) => break Status::unavailable("the service closed the watch before its end"),
                         Err(status) => break status,
                     }
                 }

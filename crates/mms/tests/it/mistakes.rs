@@ -60,7 +60,7 @@ fn of_a_data_source() {
     let data = data.to_str().unwrap();
     let _suite = start(&["up", "--json", "--port-base", "0", "--allow-local-files", "--data-dir", data]);
     let hour = Hour { dir: dir.path(), root: &root, ends: &ends, mms: Client(data) };
-    let mend = "mend it, then run this again";
+    let mend = "fix it, then run this again";
 
     // 1: the wrong token; 2: catalog; 3: cluster; 4: endpoint; 5: key.
     let told = hour.migrate("token", "/databricks/accessToken/token", json!("dapi-of-somebody"));
@@ -110,7 +110,7 @@ fn of_a_data_source() {
         &["BLOCKED odd.durations", "TYPE_UNSUPPORTED in column a", "\n  help: make a table of it with CREATE TABLE"],
     );
     all_of(&told, &["SKIPPED odd.recent", "VIEW"]);
-    all_of(&told, &["3 tables: 1 done, 1 skipped, 1 blocked", "next: mend what is named above"]);
+    all_of(&told, &["3 tables: 1 done, 1 skipped, 1 blocked", "next: fix what is named above"]);
 
     // 12: a job that is stopped.
     let job = hour.mms.one(&["job", "create", "odds", "--table", "odd.fine", "--force", "--review"]);
@@ -130,7 +130,10 @@ fn of_a_suite() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let told = said(&run(&["up", "--port-base", &port, "--data-dir", &at("data")]));
-    all_of(&told, &[&format!("cannot listen on 127.0.0.1:{port}"), "\n  help: end what has the port", "--port-base"]);
+    all_of(
+        &told,
+        &[&format!("cannot listen on 127.0.0.1:{port}"), "\n  help: stop the program that has the port", "--port-base"],
+    );
     assert_eq!(told.matches("Address already in use").count(), 1, "no cause is told twice: {told}");
 
     // 14: a folder that cannot be created. Root may write everywhere, but not below a file.

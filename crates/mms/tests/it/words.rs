@@ -58,7 +58,7 @@ fn each_state_is_told_by_its_word_and_the_run_is_summed_up() {
         "its rows are there: {unchanged}"
     );
     assert!(told.contains("2 tables: 1 unchanged, 1 blocked; 0 rows, 0 B in "), "{told}");
-    assert!(told.contains("next: mend what is named above, then: mms job retry words/"), "{told}");
+    assert!(told.contains("next: fix what is named above, then: mms job retry words/"), "{told}");
     // What to do is on its own line, and commands replace the names of RPCs.
     assert!(told.contains("\n  help: make a table of it"), "{told}");
     assert!(!told.contains("RetryJob") && !told.contains("ListFindings"), "{told}");
