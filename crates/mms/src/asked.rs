@@ -10,7 +10,7 @@ use mms_proto::types::v1::{SourceTable, TableOptions};
 
 use crate::{names, scope, spec};
 
-/// What is to be moved.
+/// The tables to move, or a whole spec.
 #[derive(Debug, Args)]
 pub struct Asked {
     /// Only this schema; can be repeated.

@@ -27,7 +27,7 @@ pub struct Docs {
     json: bool,
 }
 
-/// A row of the page.
+/// A row of a table on the page.
 struct Reason<'a> {
     /// The heading above the row, which says where the reason is given.
     place: &'a str,

@@ -25,7 +25,7 @@ const PROJECT: &str = "mms_sandbox";
 /// How long tokens of the workspace's OAuth client are valid, as at a real workspace.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(3600);
 
-/// Throw-away credentials of a sandbox, kept in its folder with mode 0600.
+/// Generated credentials of a sandbox, stored in its folder with mode 0600.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Credentials {
@@ -72,7 +72,7 @@ impl Credentials {
     }
 }
 
-/// What is served, and where.
+/// What is served, and on which ports.
 #[derive(Debug)]
 pub struct EndsConfig {
     pub delta_root: PathBuf,

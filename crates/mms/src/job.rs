@@ -1,4 +1,5 @@
-//! `mms job`: migration jobs of a running suite.
+//! `mms job`: creates, follows, changes and deletes migration jobs of a running suite, and prints their plans and
+//! tables. Each action is a call of the scheduler; nothing is decided here.
 
 use clap::{Args, Subcommand};
 use mms_proto::error::reason_text;

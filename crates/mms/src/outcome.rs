@@ -6,7 +6,7 @@ use mms_proto::scheduler::v1::{JobTable, TableDecision};
 use mms_proto::types::v1::MigrationState;
 use serde::Serialize;
 
-/// Where a table stands.
+/// The outcome of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Outcome {

@@ -1,4 +1,5 @@
-//! `mms scan`: scans of a source's catalog.
+//! `mms scan`: starts, follows, cancels and lists scans of a source's catalog. Each action is a call of the catalog
+//! service.
 
 use clap::{Args, Subcommand};
 use mms_proto::catalog::v1::{

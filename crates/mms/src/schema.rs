@@ -1,4 +1,4 @@
-//! `mms schema`: schemas of a source.
+//! `mms schema`: lists the schemas that scans of a source found, with the migration state of their tables.
 
 use clap::{Args, Subcommand};
 use mms_proto::catalog::v1::{ListSchemasRequest, Schema as Found};

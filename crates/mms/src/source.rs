@@ -1,4 +1,5 @@
-//! `mms source`: data sources of a running suite.
+//! `mms source`: creates, checks, starts, stops and changes data sources of a running suite. Files are read in `spec`
+//! and compared in `apply`; everything else is a call of the registry.
 
 use std::path::PathBuf;
 

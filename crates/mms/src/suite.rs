@@ -32,7 +32,7 @@ const START_WITHIN: Duration = Duration::from_secs(60);
 /// Pause before a service that did not answer is called again.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
-/// What is run, and where.
+/// How the suite is run: its folder, its ports and the settings of its services.
 #[derive(Debug, Clone)]
 pub struct SuiteConfig {
     /// Folder of durable state, created if absent.

@@ -1,4 +1,5 @@
-//! `mms table`: tables of a source, and how each would be migrated.
+//! `mms table`: lists the tables of a source, and shows how each would be migrated. Also prints findings for other
+//! commands.
 
 use clap::{Args, Subcommand};
 use mms_proto::catalog::v1::{self as pb, GetTableRequest, ListTablesRequest, PlanTableRequest};
@@ -38,7 +39,7 @@ Examples:
         /// Only this schema.
         #[arg(long, value_name = "SCHEMA")]
         schema: Option<String>,
-        /// Expression over the fields of Table. A catalog that has no filters yet answers NOT_YET.
+        /// Only tables for which this expression over their fields is true.
         #[arg(long, default_value = "", hide_default_value = true)]
         filter: String,
     },

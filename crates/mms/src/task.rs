@@ -1,4 +1,4 @@
-//! `mms task`: tasks of jobs, and their logs.
+//! `mms task`: lists, follows and retries tasks of jobs, and prints their logs. Each action is a call of the scheduler.
 
 use clap::{Args, Subcommand};
 use mms_proto::error::reason_text;

@@ -1,4 +1,5 @@
-//! `mms timer`: jobs that recur, and the log of their runs.
+//! `mms timer`: creates, changes and triggers timers, which are jobs that recur, and lists their runs. Schedules are
+//! parsed here, so that a wrong one fails on the command line; when a timer runs is the scheduler's decision.
 
 use clap::{Args, Subcommand, ValueEnum};
 use mms_proto::page;

@@ -1,4 +1,4 @@
-//! `mms up`: the suite in one process.
+//! `mms up`: runs the suite in one process until a signal or until a service fails. The suite itself is in `suite`.
 
 use std::path::PathBuf;
 

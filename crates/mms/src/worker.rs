@@ -1,4 +1,4 @@
-//! `mms worker`: the workers that move rows.
+//! `mms worker`: lists the workers that move rows, as the scheduler knows them.
 
 use clap::{Args, Subcommand};
 use mms_proto::page;

@@ -102,7 +102,7 @@ impl ApiError {
         Self::new(409, "StatusConflict", message)
     }
 
-    /// A fault of this process.
+    /// A failure of the sandbox itself.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(500, "InternalServerError", message)
     }

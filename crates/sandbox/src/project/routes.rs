@@ -25,7 +25,7 @@ use super::tunnel::upload::Purpose;
 const TABLE_PARAMS: &[&str] =
     &["curr_project", "curr_schema", "extended", "partition", "partitions", "expectmarker", "marker", "maxitems"];
 
-/// What a request comes to.
+/// The answer to a request.
 pub enum Reply {
     /// A whole answer.
     Whole(Response),

@@ -29,7 +29,7 @@ pub enum StreamUnit {
     Second,
     Milli,
     Micro,
-    /// Nanoseconds, which reach from 1677 to 2262.
+    /// Nanoseconds. In 64 bits they reach from 1677 to 2262.
     #[default]
     Nano,
 }

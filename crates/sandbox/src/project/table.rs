@@ -22,10 +22,10 @@ use super::schema::{PARTITIONS_MAX, TableMeta};
 /// done.
 const SESSIONS_REMEMBERED: usize = 1000;
 
-/// A file of rows.
+/// A file of rows, as a manifest lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileEntry {
-    /// Its name in the table's `files` directory.
+    /// The file's name in the table's `files` directory.
     pub name: String,
     pub rows: u64,
     pub bytes: u64,

@@ -16,7 +16,7 @@ pub struct Refusal {
     pub reason: Option<&'static str>,
 }
 
-/// What a request comes to.
+/// The answer to a request: its JSON body, or an error.
 pub type Answer = Result<Value, Refusal>;
 
 impl Refusal {

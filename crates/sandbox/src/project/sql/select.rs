@@ -47,7 +47,7 @@ fn words(name: &ObjectName) -> Result<Path, SqlError> {
         .collect()
 }
 
-/// `pt`, or `t.pt`.
+/// The column that an expression names: `pt`, or `t.pt`.
 fn column_name(expr: &Expr) -> Option<String> {
     match expr {
         Expr::Identifier(ident) => Some(ident.value.to_lowercase()),
@@ -273,7 +273,7 @@ fn holds(columns: &[Column], key: &PartKey, filter: &Expr) -> Result<bool, SqlEr
 }
 
 impl CountQuery {
-    /// Whether the query reads all partitions.
+    /// Whether the query reads all partitions, since it has no filter.
     pub fn is_full_scan(&self) -> bool {
         self.filter.is_none()
     }

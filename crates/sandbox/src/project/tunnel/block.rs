@@ -25,7 +25,7 @@ use super::super::wire::ipc::BatchReader;
 use super::super::wire::record_read::RecordReader;
 use super::super::wire::stream::StreamBatches;
 
-/// Rows of a batch in a file.
+/// The most rows of a batch in a file.
 const ROWS: usize = 8192;
 
 /// The format in which the rows of a block arrive or leave.

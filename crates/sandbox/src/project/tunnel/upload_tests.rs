@@ -1,3 +1,5 @@
+//! Upload sessions under concurrent commits, expiry, restarts and the limit of their number.
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Barrier;

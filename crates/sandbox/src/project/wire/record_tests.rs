@@ -1,3 +1,5 @@
+//! Reads and writes record streams that PyODPS made, and rejects each change of a byte in them.
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, ListArray, StringArray};
