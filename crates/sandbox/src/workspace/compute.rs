@@ -1,4 +1,4 @@
-//! The one cluster, which is always running.
+//! The workspace's only cluster, which is always running.
 
 use http::StatusCode;
 use serde_json::{Value, json};
