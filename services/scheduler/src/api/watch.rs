@@ -168,10 +168,7 @@ impl Api {
         let record = self.scheduler.store.read_durable(|read| read.get(&TASKS, key)).await?;
         let revision = record.map_or(0, |task| task.revision);
         let task = self.task(key, view)?;
-        let ended = match task.state() {
-            pb::TaskState::SchemaFailed | pb::TaskState::DataFailed | pb::TaskState::VerificationFailed => true,
-            state => matches!(state, pb::TaskState::Done | pb::TaskState::Stopped),
-        };
+        let ended = task_ends(task.state());
         Ok((task, revision, ended))
     }
 }
@@ -179,6 +176,15 @@ impl Api {
 /// Whether nothing more happens to a job until a caller acts.
 fn watch_ends(job: &Job) -> bool {
     job.state.is_ended() || job.state == JobState::PendingReview
+}
+
+/// Whether nothing more happens to a task in this state until a caller acts.
+fn task_ends(state: pb::TaskState) -> bool {
+    use pb::TaskState as S;
+    match state {
+        S::SchemaFailed | S::DataFailed | S::VerificationFailed | S::LookFailed | S::Done | S::Stopped => true,
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -216,6 +222,15 @@ mod tests {
     async fn answers(api: &Api, from: &str) -> Vec<pb::WatchJobResponse> {
         let stream = api.watch_job_stream(job_key(), from, View::Basic).expect("a position");
         stream.map(|answer| answer.expect("an answer")).collect().await
+    }
+
+    #[test]
+    fn a_watch_of_a_task_ends_with_every_state_that_only_a_caller_leaves() {
+        let states = (0..64).filter_map(|number| pb::TaskState::try_from(number).ok());
+        let (failed, others): (Vec<_>, Vec<_>) = states.partition(|state| state.as_str_name().ends_with("_FAILED"));
+        assert!(failed.len() >= 4 && failed.into_iter().all(task_ends));
+        let ending: Vec<_> = others.into_iter().filter(|state| task_ends(*state)).collect();
+        assert_eq!(ending, [pb::TaskState::Done, pb::TaskState::Stopped]);
     }
 
     #[tokio::test]

@@ -1,5 +1,4 @@
-//! Parses the supported statements with sqlparser. Unsupported clauses are rejected by name, except for a few that no
-//! client sends.
+//! Parses the supported statements with sqlparser. Must never ignore a clause that it does not support: each is rejected by name.
 
 use sqlparser::ast::{
     BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, LimitClause, ObjectName, Query,
@@ -101,22 +100,61 @@ fn words(name: &ObjectName) -> Result<Vec<String>, Refused> {
 }
 
 fn select(query: &Query) -> Result<Ask, Refused> {
-    let Query { with: None, body, order_by: None, limit_clause, fetch: None, locks, for_clause: None, .. } = query
+    // Both are taken apart field by field, so that a clause that the parser learns later is not ignored here.
+    let Query {
+        with: None,
+        body,
+        order_by: None,
+        limit_clause,
+        fetch: None,
+        locks,
+        for_clause: None,
+        settings: None,
+        format_clause: None,
+        pipe_operators,
+    } = query
     else {
-        return Err(Refused::unsupported("WITH or ORDER BY"));
+        return Err(Refused::unsupported("WITH, ORDER BY, or a clause behind them"));
     };
     let SetExpr::Select(select) = body.as_ref() else { return Err(Refused::unsupported("a set operation")) };
+    let sqlparser::ast::Select {
+        select_token: _,
+        optimizer_hints,
+        distinct: None,
+        select_modifiers: None,
+        top: None,
+        top_before_distinct: _,
+        projection: _,
+        exclude: None,
+        into: None,
+        from: _,
+        lateral_views,
+        prewhere: None,
+        selection: _,
+        connect_by,
+        group_by: _,
+        cluster_by,
+        distribute_by,
+        sort_by,
+        having: None,
+        named_window,
+        qualify: None,
+        window_before_qualify: _,
+        value_table_mode: None,
+        flavor: SelectFlavor::Standard,
+    } = select.as_ref()
+    else {
+        return Err(Refused::unsupported("a clause besides FROM, WHERE, GROUP BY and LIMIT"));
+    };
     let plain = locks.is_empty()
-        && query.pipe_operators.is_empty()
-        && select.distinct.is_none()
-        && select.having.is_none()
-        && select.qualify.is_none()
-        && select.lateral_views.is_empty()
-        && select.connect_by.is_empty()
-        && select.sort_by.is_empty()
-        && select.cluster_by.is_empty()
-        && select.distribute_by.is_empty()
-        && select.flavor == SelectFlavor::Standard;
+        && pipe_operators.is_empty()
+        && optimizer_hints.is_empty()
+        && named_window.is_empty()
+        && lateral_views.is_empty()
+        && connect_by.is_empty()
+        && sort_by.is_empty()
+        && cluster_by.is_empty()
+        && distribute_by.is_empty();
     if !plain {
         return Err(Refused::unsupported("a clause besides FROM, WHERE, GROUP BY and LIMIT"));
     }
@@ -137,7 +175,7 @@ fn select(query: &Query) -> Result<Ask, Refused> {
         };
     }
     let [from] = select.from.as_slice() else { return Err(Refused::unsupported("several tables")) };
-    let TableFactor::Table { name, args: None, version, sample: None, .. } = &from.relation else {
+    let TableFactor::Table { name, alias: None, args: None, version, sample: None, .. } = &from.relation else {
         return Err(Refused::unsupported("anything but a table in FROM"));
     };
     if !from.joins.is_empty() {
@@ -285,6 +323,9 @@ mod tests {
             "SELECT a FROM t, u",
             "SELECT a FROM t WHERE a > 1",
             "SELECT DISTINCT a FROM t",
+            "SELECT a FROM t AS u",
+            "SELECT a FROM t WINDOW w AS (PARTITION BY a)",
+            "SELECT a INTO u FROM t",
             "SELECT a FROM t UNION SELECT b FROM u",
             "DELETE FROM t",
             "SET TIME ZONE 'Europe/Berlin'",
