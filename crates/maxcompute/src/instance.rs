@@ -1,4 +1,5 @@
-//! Instances: statements that the service runs. Made, watched, read and stopped here.
+//! Instances: the service's name for submitted statements. Submits them, waits for them, reads their results and cancels them. A
+//! statement must keep its id across repetitions, so that the service never runs it twice.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +18,7 @@ use crate::sql::{Statement, TASK};
 use crate::transport::{Call, request_id};
 use crate::xml::Element;
 
-/// How often a running instance is asked for its state.
+/// The intervals at which a running instance is polled.
 const POLL: RetryPolicy = RetryPolicy {
     first_delay: Duration::from_millis(100),
     max_delay: Duration::from_secs(5),
@@ -26,7 +27,7 @@ const POLL: RetryPolicy = RetryPolicy {
     total: Duration::MAX,
 };
 
-/// The id by which the service knows an instance.
+/// The id that the service gave an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct InstanceId(pub String);
 
@@ -36,25 +37,25 @@ impl fmt::Display for InstanceId {
     }
 }
 
-/// Where an instance stands.
+/// The state of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InstanceState {
     /// Waiting, running or suspended.
     Active,
-    /// Ended well.
+    /// Ended successfully.
     Succeeded,
     /// Ended with an error.
     Failed,
-    /// Stopped by somebody.
+    /// Cancelled by somebody.
     Cancelled,
 }
 
 impl Project {
-    /// Makes the instance of a statement, or finds the one that its id has.
+    /// Submits a statement, or finds the instance that was created under its id before.
     ///
     /// # Errors
-    /// Refusals. After an error with [`MaxComputeError::may_have_acted`] the statement may be running; without, none of the
-    /// requests that were sent here made an instance.
+    /// The service's refusal. After an error with [`MaxComputeError::may_have_acted`] the statement may be running; after any
+    /// other, none of the requests sent here created an instance.
     pub async fn submit(&self, statement: &Statement) -> Result<InstanceId, MaxComputeError> {
         let body = statement.instance_xml(self.shared.config.compute_quota.as_deref())?;
         let mut call = self.call(Method::POST, &["projects", self.name().as_str(), "instances"]).xml(body);
@@ -66,7 +67,7 @@ impl Project {
             doubt.fetch_or(error.may_have_acted(), Ordering::Relaxed);
         };
         let response = match self.shared.service.call_watched(&call, note).await {
-            // The last request was refused, but one before it may have been received.
+            // The last request was refused, but an earlier one may have been received.
             Err(error) if doubt.load(Ordering::Relaxed) && !error.may_have_acted() => {
                 return Err(MaxComputeError::SubmissionUnknown { statement: statement.id, source: Box::new(error) });
             }
@@ -81,16 +82,16 @@ impl Project {
         Ok(InstanceId(id.to_owned()))
     }
 
-    /// Where an instance stands now.
+    /// The current state of an instance.
     ///
     /// # Errors
-    /// Refusals, such as an unknown instance.
+    /// The service's refusal, for example of an unknown instance.
     pub async fn instance_state(&self, id: &InstanceId) -> Result<InstanceState, MaxComputeError> {
-        // The one task tells it alone: the instance's own status says no more than that the task ended.
+        // Only the task's status tells success from failure: the instance's own status says no more than that it ended.
         let call = self.instance_call(Method::GET, id).param("taskstatus", "");
         let root = self.shared.service.xml(&call).await?;
         let Some(task) = root.child("Tasks").and_then(|tasks| tasks.child("Task")) else {
-            // Not begun yet.
+            // The task has not started yet.
             return Ok(InstanceState::Active);
         };
         match task.text_of("Status").unwrap_or_default().to_ascii_uppercase().as_str() {
@@ -106,10 +107,10 @@ impl Project {
         }
     }
 
-    /// Waits until an instance ends; tells how, which is not [`InstanceState::Active`].
+    /// Waits until an instance ends, and returns its final state, never [`InstanceState::Active`].
     ///
     /// # Errors
-    /// Refusals; [`MaxComputeError::StillRunning`] after `limit` (the instance goes on).
+    /// The service's refusal; [`MaxComputeError::StillRunning`] after `limit` (the instance keeps running).
     pub async fn ended(&self, id: &InstanceId, limit: Duration) -> Result<InstanceState, MaxComputeError> {
         let start = Instant::now();
         let mut polls = 0_u32;
@@ -127,16 +128,16 @@ impl Project {
         }
     }
 
-    /// Waits until an instance ends, then gives its rows.
+    /// Waits until an instance ends, then returns its rows.
     ///
     /// # Errors
-    /// The statement's own error; [`MaxComputeError::StillRunning`] after `limit` (the instance goes on).
+    /// The statement's own error; [`MaxComputeError::StillRunning`] after `limit` (the instance keeps running).
     pub async fn wait(&self, id: &InstanceId, limit: Duration) -> Result<SqlRows, MaxComputeError> {
         self.succeeded(id, limit).await?;
         self.rows(id).await
     }
 
-    /// Waits until an instance ends well.
+    /// Waits until an instance ends successfully.
     ///
     /// # Errors
     /// As [`Project::wait`].
@@ -148,7 +149,7 @@ impl Project {
         }
     }
 
-    /// Runs a statement to its end and gives its rows; one that takes longer than `limit` is stopped.
+    /// Runs a statement and returns its rows. A statement that takes longer than `limit` is cancelled.
     ///
     /// # Errors
     /// As [`Project::submit`] and [`Project::wait`].
@@ -157,7 +158,8 @@ impl Project {
         self.rows(&id).await
     }
 
-    /// The same of a statement that has no rows, or whose rows nobody wants: two requests where it is quick.
+    /// Runs a statement without reading its rows, which saves a request: two requests if the statement is quick. Cancelled after
+    /// `limit`, as in [`Project::run`].
     ///
     /// # Errors
     /// As [`Project::run`].
@@ -173,10 +175,10 @@ impl Project {
         outcome.map(|()| id)
     }
 
-    /// Asks the service to stop an instance. It may still end otherwise: ask for its state.
+    /// Asks the service to cancel an instance. The instance may still end in another state: ask for it.
     ///
     /// # Errors
-    /// Refusals; an instance that ended already is no error.
+    /// The service's refusal. An instance that has ended already is no error.
     pub async fn cancel(&self, id: &InstanceId) -> Result<(), MaxComputeError> {
         let body = "<?xml version=\"1.0\"?><Instance><Status>Terminated</Status></Instance>".to_owned();
         match self.shared.service.call(&self.instance_call(Method::PUT, id).xml(body)).await {
@@ -214,7 +216,7 @@ impl Project {
         }
     }
 
-    /// Why an instance failed.
+    /// Reads why an instance failed. Returns the error of that request if it fails itself.
     pub async fn failure(&self, id: &InstanceId) -> MaxComputeError {
         match self.result(id).await {
             Ok((_, result)) => statement_error(id, &result.text),
@@ -251,7 +253,7 @@ fn read_result(root: &Element) -> Result<TaskResult, String> {
     Ok(TaskResult { format: if csv { ResultFormat::Csv } else { ResultFormat::Text }, text })
 }
 
-/// A failed statement's text, such as `ODPS-0130131:[1,15] Table not found - …`, as an error.
+/// Turns the text of a failed statement, such as `ODPS-0130131:[1,15] Table not found - …`, into an error.
 fn statement_error(id: &InstanceId, text: &str) -> MaxComputeError {
     let text = mms_http::redact::redact_text(text);
     let (code, message) = match text.find("ODPS-") {
