@@ -123,7 +123,7 @@ impl<T> Sessions<T> {
     /// Closes all sessions, within 3 seconds.
     pub async fn close_all(&self) {
         if tokio::time::timeout(LEAVE, self.close_where(|_| true)).await.is_err() {
-            tracing::debug!("not all sessions could be given back; they end by themselves");
+            tracing::debug!("not all registry sessions could be closed in time; they expire by themselves");
         }
     }
 
@@ -160,13 +160,13 @@ impl<T> Sessions<T> {
                 !renewed.changed
             }
             Err(away) if away.error.is_transient() && now < known.expires => {
-                tracing::warn!(%away, "the session could not be prolonged");
+                tracing::warn!(%away, "cannot renew the registry session; using it until it expires");
                 known.renew = now + ASK_AGAIN;
                 true
             }
             Err(refused) => {
                 if refused.error.reason != ErrorReason::NotFound {
-                    tracing::warn!(%refused, "the session is not prolonged");
+                    tracing::warn!(%refused, "cannot renew the registry session; opening a new one");
                 }
                 false
             }
@@ -183,7 +183,8 @@ impl<T> Sessions<T> {
             let (mut client, request) = (self.client.clone(), request.clone());
             async move { client.open_session(request).await.map_err(PeerError::of(REGISTRY)) }
         });
-        let nothing = || PeerError::new(REGISTRY, ApiError::internal("the registry opened a session and sent none"));
+        let nothing =
+            || PeerError::new(REGISTRY, ApiError::internal("the registry answered OpenSession without a session"));
         opened.await?.into_inner().session.ok_or_else(nothing)
     }
 
@@ -198,7 +199,7 @@ impl<T> Sessions<T> {
         let mut request = tonic::Request::new(pb::CloseSessionRequest { session_token: token.to_owned() });
         request.set_timeout(LEAVE);
         if let Err(error) = self.client.clone().close_session(request).await {
-            tracing::debug!(error = error.message(), "a session could not be closed");
+            tracing::debug!(error = error.message(), "cannot close a registry session; it expires by itself");
         }
     }
 }

@@ -65,7 +65,10 @@ impl Vending {
 }
 
 fn nothing() -> PeerError {
-    PeerError::new(REGISTRY, ApiError::internal("the registry vended what this version does not know"))
+    PeerError::new(
+        REGISTRY,
+        ApiError::internal("the registry vended a kind of credential that this version does not know"),
+    )
 }
 
 fn unix_seconds() -> i64 {

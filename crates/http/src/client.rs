@@ -143,7 +143,7 @@ impl HttpClient {
             Err(error) => {
                 self.counts.exchanged(Outcome::Unanswered, began.elapsed());
                 let error = HttpError::from_reqwest(&url, &error);
-                tracing::debug!(%method, %error, "not answered");
+                tracing::debug!(%method, %error, "request failed");
                 Err(error)
             }
         }

@@ -231,7 +231,7 @@ impl Attempts {
         let free = matches!(class, RetryClass::Throttled { retry_after: Some(_) });
         let stop = match next {
             Next::Wait(wait) if free || self.budget.withdraw(now) => {
-                tracing::debug!(attempts = self.made, ?wait, "trying again");
+                tracing::debug!(attempts = self.made, ?wait, "attempt failed; retrying");
                 self.budget.counts.retried();
                 tokio::time::sleep(wait).await;
                 return true;
@@ -240,7 +240,7 @@ impl Attempts {
             Next::Stop(reason) => reason,
         };
         if stop != StopReason::Permanent {
-            tracing::debug!(attempts = self.made, ?stop, "giving up");
+            tracing::debug!(attempts = self.made, ?stop, "attempt failed; no further retry");
         }
         false
     }

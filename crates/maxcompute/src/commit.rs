@@ -43,10 +43,10 @@ pub(crate) async fn settle(session: &impl Commit, limit: Duration) -> Result<(),
         if send {
             match session.send().await {
                 Ok(None | Some(SessionState::Closed)) => return Ok(()),
-                Ok(Some(state)) => tracing::debug!(%state, "commit accepted"),
+                Ok(Some(state)) => tracing::debug!(%state, "commit accepted, not yet finished"),
                 Err(error) if is_final_refusal(&error) => return Err(error),
                 Err(error) => {
-                    tracing::warn!(session = session.id(), %error, "commit in doubt: asking the session");
+                    tracing::warn!(session = session.id(), %error, "commit outcome unknown; asking for its state");
                     refused = refuses_again(&error).then_some(error);
                 }
             }
@@ -55,7 +55,7 @@ pub(crate) async fn settle(session: &impl Commit, limit: Duration) -> Result<(),
         let state = match session.state(start + limit).await {
             Ok(state) => state,
             Err(error) => {
-                tracing::warn!(session = session.id(), %error, "the session did not answer");
+                tracing::warn!(session = session.id(), %error, "cannot read the session's state after a commit");
                 if error.retry_class() == RetryClass::Permanent {
                     return Err(MaxComputeError::OutcomeUnknown { session: id(), state: SessionState::Unknown });
                 }
@@ -83,7 +83,7 @@ pub(crate) async fn settle(session: &impl Commit, limit: Duration) -> Result<(),
 
 /// The state to assume when a commit was accepted with an answer that cannot be read.
 pub(crate) fn unreadable(error: &MaxComputeError) -> Option<SessionState> {
-    tracing::debug!(%error, "commit accepted, answer unreadable");
+    tracing::debug!(%error, "commit accepted, but its answer cannot be read; asking for the session's state");
     Some(SessionState::Unknown)
 }
 

@@ -116,7 +116,7 @@ pub enum MaxComputeError {
     Http { what: String, source: HttpError },
     #[error("{} was refused: {} {}{}", .0.what, .0.code, .0.message, tagged(.0.request_id.as_deref()))]
     Refused(Box<Refusal>),
-    #[error("{what} was answered with something else than the protocol says: {why}{}", tagged(.request_id.as_deref()))]
+    #[error("the answer to {what} does not follow the protocol: {why}{}", tagged(.request_id.as_deref()))]
     Answer { what: String, why: String, request_id: Option<String> },
     #[error("the project's settings are unusable: {what}")]
     Config { what: String },
@@ -128,7 +128,7 @@ pub enum MaxComputeError {
     Cancelled { instance: String },
     #[error("partition of {table}: {source}")]
     PartitionValue { table: String, source: crate::limits::PartitionValueError },
-    #[error("{table} takes no direct upload: {why}")]
+    #[error("{table} does not accept direct uploads: {why}")]
     Unsupported { table: String, why: String },
     #[error("block {block_id} is out of range: the session takes blocks 0 to {most}; make the blocks larger")]
     BlockId { block_id: u32, most: u32 },
@@ -143,7 +143,7 @@ pub enum MaxComputeError {
     )]
     BlockList { session: String, missing: Vec<u32>, unexpected: Vec<u32>, differing: Vec<u32> },
     #[error(
-        "session {session} has no block to commit: what has no rows is published by the tunnel's block that says so"
+        "session {session} has no block to commit: to publish that there are no rows, commit the tunnel's block without a record"
     )]
     EmptyCommit { session: String },
     #[error(

@@ -170,7 +170,7 @@ impl Project {
         if let Err(MaxComputeError::StillRunning { .. }) = &outcome
             && let Err(error) = self.cancel(&id).await
         {
-            tracing::warn!(instance = %id, %error, "a statement that took too long could not be stopped");
+            tracing::warn!(instance = %id, %error, "cannot cancel a statement after its time limit; it may keep running");
         }
         outcome.map(|()| id)
     }
@@ -184,7 +184,7 @@ impl Project {
         match self.shared.service.call(&self.instance_call(Method::PUT, id).xml(body)).await {
             Ok(_) => Ok(()),
             Err(error) if self.instance_state(id).await.is_ok_and(|state| state != InstanceState::Active) => {
-                tracing::debug!(instance = %id, %error, "the instance had ended before it was stopped");
+                tracing::debug!(instance = %id, %error, "the instance had ended before it was cancelled");
                 Ok(())
             }
             Err(error) => Err(error),

@@ -71,7 +71,7 @@ impl fmt::Display for Cost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { packing, waiting, ratio } = self;
         let percent = ratio * 100.0;
-        write!(f, "{waiting:.1} ms a MiB waiting and {packing:.1} compressing, to {percent:.0} %")
+        write!(f, "{waiting:.1} ms per MiB waiting and {packing:.1} compressing, to {percent:.0} %")
     }
 }
 
@@ -118,23 +118,23 @@ impl fmt::Display for Reason {
             Self::Trying { plain } => {
                 write!(
                     f,
-                    "the far end is waited for ({:.1} ms a MiB): compressed blocks are being tried",
+                    "the target is waited for ({:.1} ms per MiB): compressed blocks are being tried",
                     plain.waiting
                 )
             }
             Self::LinkKeepsUp { plain } => {
-                write!(f, "the link keeps up ({:.1} ms a MiB waiting), compressing would cost more", plain.waiting)
+                write!(f, "the link keeps up ({:.1} ms per MiB waiting), compressing would cost more", plain.waiting)
             }
             Self::NoGain { plain, packed } => write!(
                 f,
-                "the far end is waited for, and compressed blocks are no faster ({:.1} ms a MiB waiting; compressed: \
+                "the target is waited for, and compressed blocks are no faster ({:.1} ms per MiB waiting; compressed: \
                  {packed})",
                 plain.waiting
             ),
             Self::DoesNotPack { packed } => write!(f, "the rows do not get smaller (compressed: {packed})"),
             Self::LinkIsSlow { plain, packed } => write!(
                 f,
-                "the link is the bottleneck ({:.1} ms a MiB waiting for rows as they are; compressed: {packed})",
+                "the link is the bottleneck ({:.1} ms per MiB waiting for uncompressed rows; compressed: {packed})",
                 plain.waiting
             ),
         }

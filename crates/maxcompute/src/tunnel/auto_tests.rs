@@ -181,7 +181,7 @@ fn a_reason_is_a_sentence_with_figures() {
     let mut auto = AutoCodec::new(Codec::Lz4);
     send(&mut auto, SLOW, 64.0, std::iter::repeat_n(0.0, 4));
     let said = auto.in_use().1.to_string();
-    let told = "the link is the bottleneck (96.0 ms a MiB waiting for rows as they are; compressed: 44.0 ms a MiB waiting \
-                and 2.0 compressing, to 50 %)";
+    let told = "the link is the bottleneck (96.0 ms per MiB waiting for uncompressed rows; compressed: 44.0 ms per MiB \
+                waiting and 2.0 compressing, to 50 %)";
     assert_eq!(said, told);
 }
