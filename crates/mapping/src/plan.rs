@@ -199,7 +199,7 @@ fn partition_type(
         | SparkType::Date
         | SparkType::Timestamp
         | SparkType::TimestampNtz => {
-            becomes_string("a partition column of the target holds texts or integers");
+            becomes_string("a partition column of the target can only be a text or an integer");
             text
         }
         SparkType::Binary | SparkType::Array { .. } | SparkType::Map { .. } | SparkType::Struct(_) => {
@@ -217,18 +217,18 @@ fn partition_type(
                     (target, ValueConversion::PartitionText)
                 }
                 (Some(_), _) if kept == Some(&DataType::String) => {
-                    becomes_string("the table at the target has it so");
+                    becomes_string("the existing target table has STRING there");
                     text
                 }
                 // With a type that is kept, a NULL that came later concerns its own partition only, not the table.
                 (target, _) if kept.is_some() && kept == target.as_ref() => own_type(target),
                 (Some(_), Some(true)) => {
-                    becomes_string("the pinned snapshot has a NULL in it, which only a text can stand for");
+                    becomes_string("the pinned snapshot has a NULL in it, which only a text can represent");
                     text
                 }
                 (Some(_), None) => {
                     becomes_string(
-                        "it may hold NULL, which only a text can stand for, and nobody has looked whether it does",
+                        "it may contain NULL, which only a text can represent, and its values were not examined",
                     );
                     text
                 }

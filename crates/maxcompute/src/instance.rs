@@ -170,7 +170,7 @@ impl Project {
         if let Err(MaxComputeError::StillRunning { .. }) = &outcome
             && let Err(error) = self.cancel(&id).await
         {
-            tracing::warn!(instance = %id, %error, "cannot cancel a statement after its time limit; it may keep running");
+            tracing::warn!(instance = %id, %error, "cannot cancel a statement at its time limit; it may go on");
         }
         outcome.map(|()| id)
     }

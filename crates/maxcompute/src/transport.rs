@@ -197,7 +197,11 @@ impl Transport {
         let MaxComputeError::Refused(refusal) = error else { return false };
         if self.region.is_some() && refuses_v4(refusal) {
             if !self.v2_only.swap(true, Ordering::Relaxed) {
-                tracing::info!(endpoint = %self.endpoint, code = refusal.code, "endpoint refuses V4; using V2 signatures from now on");
+                tracing::info!(
+                    endpoint = %self.endpoint,
+                    code = refusal.code,
+                    "endpoint refuses V4 signatures; using V2 from now on"
+                );
             }
             return true;
         }
