@@ -77,7 +77,7 @@ pub enum HttpError {
         sent: bool,
     },
     /// The connection broke after the request was sent, at least in part, or the response cannot be decoded.
-    #[error("exchange with {url} broke off: {what}")]
+    #[error("exchange with {url} failed: {what}")]
     Body {
         /// The redacted URL.
         url: String,

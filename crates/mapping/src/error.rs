@@ -56,14 +56,14 @@ pub enum PartitionProblem {
     },
     /// The partition column of the target cannot hold NULL.
     #[error(
-        "cannot stand in the {target} partition column that the target has: take its rows out at the source, or drop the target table, so that the next plan makes the column STRING"
+        "cannot be stored in the {target} partition column of the existing target table: remove its rows at the source, or drop the target table, so that the next plan makes the column STRING"
     )]
     Null {
         /// The type of the target's partition column.
         target: String,
     },
     /// The text contains a character that a partition of the target cannot hold.
-    #[error("becomes `{text}`, and `{found}` cannot stand in a partition value: map that character to another")]
+    #[error("becomes `{text}`, and `{found}` is not allowed in a partition value: map that character to another")]
     Character {
         /// The text after mapping.
         text: String,

@@ -32,7 +32,7 @@ impl CredentialProvider for Login {
 
 /// The login endpoint returned no token.
 #[derive(Debug, thiserror::Error)]
-#[error("the login endpoint gave no token: {0}")]
+#[error("the login endpoint returned no token: {0}")]
 struct LoginFailed(#[source] object_store::Error);
 
 /// Whether an error came from the login endpoint, however it was wrapped on its way.

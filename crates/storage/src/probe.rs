@@ -37,7 +37,7 @@ pub async fn probe(store: &dyn ObjectStore, folder: &Path) -> Result<String, Pro
     let found = match store.list(Some(folder)).next().await {
         Some(Ok(found)) => found,
         Some(Err(error)) => return Err(judged(error)),
-        None => return Err(fail(Unreadable::Missing, "nothing is in it".to_owned())),
+        None => return Err(fail(Unreadable::Missing, "the folder is empty".to_owned())),
     };
     // A range request for an empty file would fail, so the whole file is requested.
     let read = match found.size {

@@ -77,13 +77,13 @@ impl Framer {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say what the fields are")]
 pub enum FrameError {
-    #[error("chunk {chunk} has CRC-32C {found:08x} where {told:08x} is told")]
+    #[error("chunk {chunk} has CRC-32C {found:08x}, but the stream states {told:08x}")]
     ChunkCrc { chunk: u64, found: u32, told: u32 },
-    #[error("the whole has CRC-32C {found:08x} where {told:08x} is told")]
+    #[error("the payload has CRC-32C {found:08x}, but the stream states {told:08x}")]
     WholeCrc { found: u32, told: u32 },
-    #[error("it ends in the middle")]
+    #[error("the stream ends early")]
     Truncated,
-    #[error("its chunk size is {0} bytes")]
+    #[error("the chunk size of {0} bytes is out of range")]
     ChunkSize(u32),
 }
 

@@ -125,7 +125,7 @@ fn begin(transport: Arc<Transport>, call: Call) -> Sending {
         match queue.recv().await {
             Some(Piece::Data(bytes)) => Some((Ok(bytes), Some(queue))),
             Some(Piece::End) => None,
-            None => Some((Err(io::Error::other("the block was given up")), None)),
+            None => Some((Err(io::Error::other("the block was aborted")), None)),
         }
     });
     let request = async move {
