@@ -63,7 +63,9 @@ pub fn connection(network: Option<&pb::NetworkConnection>) -> Result<NetworkConn
         connection.client_identity_pem = Some(SecretString::from(both));
     }
     for (host, text) in &network.host_overrides {
-        let refuse = || HttpError::Config { what: format!("host override {host}: {text:?} is not an address; write ip:port or ip") };
+        let refuse = || HttpError::Config {
+            what: format!("host override {host}: {text:?} is not an address; write ip:port or ip"),
+        };
         connection.host_overrides.insert(host.to_ascii_lowercase(), host_override(text).ok_or_else(refuse)?);
     }
     connection.allowed_hosts = patterns(&network.allowed_hosts)?;
