@@ -1,9 +1,9 @@
-//! The far ends of a data source, as its configuration in the contract describes them with the secrets in place: settings
-//! of the outgoing client, workspace, storage, project. All services that reach an end build it here, so that what a check
-//! has tried is what a worker uses.
+//! Builds the clients of a data source's two ends from its configuration in the contract, secrets included: settings of the
+//! outgoing client, workspace, storage, project. Every service that reaches an end builds its client here, so that a worker uses
+//! exactly what a check has tried.
 //!
-//! The sessions of the registry that all this is made from are held here too ([`Sessions`]). To far ends nothing is sent here, and
-//! who may have the secrets is not decided here.
+//! Owns also the registry sessions that these clients are built from ([`Sessions`]). It must never send anything to an end, and
+//! it does not decide who may have the secrets.
 
 mod network;
 mod project;
@@ -21,13 +21,13 @@ pub use traffic::follow_traffic;
 pub use vending::{Vended, Vending};
 pub use workspace::workspace;
 
-/// Why there can be no client of an end.
+/// Why no client of an end can be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {what}")]
 pub struct EndError {
-    /// The field of the data source.
+    /// The field of the data source that is wrong.
     pub field: &'static str,
-    /// What is wrong with it.
+    /// What is wrong with the value.
     pub what: String,
 }
 

@@ -1,4 +1,4 @@
-//! The settings of the outgoing client.
+//! Builds the settings of the outgoing client from a data source's network connection, and holds this process's address guard.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{PoisonError, RwLock};
@@ -8,10 +8,10 @@ use mms_http::{AddressGuard, DeniedHost, HostPattern, HttpError, NetworkConnecti
 use mms_proto::registry::v1 as pb;
 use secrecy::SecretString;
 
-/// What the operator lets this process connect to; none until a service has said so.
+/// The addresses that the operator lets this process connect to; `None` until the service has set it.
 static GUARD: RwLock<Option<AddressGuard>> = RwLock::new(None);
 
-/// Has every client that is made from now on judge the addresses that it connects to.
+/// Makes every connection whose settings are built from now on check the addresses that it connects to.
 pub fn guard_addresses(allow_loopback: bool) {
     let guard = AddressGuard { allow_loopback, ..AddressGuard::default() };
     *GUARD.write().unwrap_or_else(PoisonError::into_inner) = Some(guard);
@@ -25,29 +25,29 @@ fn patterns(hosts: &[String]) -> Result<Vec<HostPattern>, HttpError> {
     hosts.iter().map(|host| host.parse()).collect()
 }
 
-/// What is wrong with a list of `denied_hosts`.
+/// The first fault in a list of `denied_hosts`; `None` if the list is valid.
 pub fn denied_hosts_fault(denied_hosts: &[String]) -> Option<String> {
     denied(denied_hosts).err().map(|error| error.to_string())
 }
 
-/// Whether nothing that a network connection names lets a URL be called, which shows before its name is resolved: a literal
-/// address, or a host of the operator's list.
+/// Whether no network connection could allow this URL. Only what shows before names are resolved is judged: a literal address, or
+/// a host on the operator's list.
 pub fn is_denied_for_good(url: &Url, denied_hosts: &[String]) -> bool {
     let guard = GUARD.read().unwrap_or_else(PoisonError::into_inner).clone();
-    // A list that is none, no service starts with.
+    // An invalid list is treated as empty here: no service starts with one.
     let list = denied(denied_hosts).unwrap_or_default();
     guard.is_some_and(|guard| AddressGuard { denied: list, ..guard }.judge_for_good(url).is_err())
 }
 
-/// An address of `host_overrides`: "ip:port", or "ip", with which the port of the URL is used.
+/// Parses an address of `host_overrides`: "ip:port", or "ip", which leaves the port of the URL.
 pub fn host_override(text: &str) -> Option<SocketAddr> {
     text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, 0)))
 }
 
-/// The settings of a network connection; those of a direct one when there is none.
+/// The settings of a network connection; those of a direct connection if there is none.
 ///
 /// # Errors
-/// `Config`: a field that is none of what the contract allows.
+/// `Config`: a field with a value that the contract does not allow.
 pub fn connection(network: Option<&pb::NetworkConnection>) -> Result<NetworkConnection, HttpError> {
     let guard = GUARD.read().unwrap_or_else(PoisonError::into_inner).clone();
     let mut connection = NetworkConnection { guard, ..NetworkConnection::default() };
@@ -63,7 +63,9 @@ pub fn connection(network: Option<&pb::NetworkConnection>) -> Result<NetworkConn
         connection.client_identity_pem = Some(SecretString::from(both));
     }
     for (host, text) in &network.host_overrides {
-        let refuse = || HttpError::Config { what: format!("host override {host}: {text:?} is no address") };
+        let refuse = || HttpError::Config {
+            what: format!("host override {host}: {text:?} is not an address; write ip:port or ip"),
+        };
         connection.host_overrides.insert(host.to_ascii_lowercase(), host_override(text).ok_or_else(refuse)?);
     }
     connection.allowed_hosts = patterns(&network.allowed_hosts)?;

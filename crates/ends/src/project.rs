@@ -1,4 +1,4 @@
-//! The MaxCompute project.
+//! Builds the account and the client settings of the MaxCompute project from a data source's configuration.
 
 use mms_http::Url;
 use mms_http::redact::remember;
@@ -17,10 +17,10 @@ fn url(field: &'static str, text: &str) -> Result<Url, EndError> {
     Url::parse(text).map_err(|error| EndError::of(field)(format!("{text:?} is not a URL: {error}")))
 }
 
-/// Who the data source says we are.
+/// The account that the data source names.
 ///
 /// # Errors
-/// It says nothing.
+/// The data source names no account.
 pub fn account(config: &pb::MaxComputeConfig) -> Result<Account, EndError> {
     match &config.account {
         Some(pb::max_compute_config::Account::AccessKey(key)) => {
@@ -40,10 +40,10 @@ pub fn account(config: &pb::MaxComputeConfig) -> Result<Account, EndError> {
     }
 }
 
-/// The project that the statements of a data source run in. How long a call is tried again is the caller's to set.
+/// The project in which the statements of a data source run. The retry policy is the default: the caller sets its own.
 ///
 /// # Errors
-/// The field that no project can be reached with.
+/// The field that is unusable.
 pub fn project(config: &pb::MaxComputeConfig) -> Result<ProjectConfig, EndError> {
     let account = account(config)?;
     let (field, name) = match config.job_project.as_str() {
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(project(&with).expect("usable").project.as_str(), "jobs");
     }
 
-    /// The list stands in the client and in two messages of the contract: nothing of it may be missing there.
+    /// The list is repeated in the client and in two messages of the contract, and must be complete in all of them.
     #[test]
     fn the_contract_refuses_what_the_client_says_itself() {
         use mms_proto::scheduler::v1::{CreateJobRequest, Job, JobSpec};

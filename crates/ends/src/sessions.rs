@@ -1,6 +1,6 @@
-//! The sessions that a process holds with the registry: one for each data source in use, opened when it is needed, renewed
-//! while it is, built anew when the configuration has changed, and given back when it is forgotten, when nobody has used it for
-//! long, and when the process ends. Owns when which of it is due; what is built from a session is the caller's.
+//! Holds this process's sessions with the registry, one for each data source in use. A session is opened when it is first needed
+//! and renewed while it is used. It is opened anew when the configuration has changed, and closed when it is forgotten, idle, or
+//! the process ends. Owns when each of these is due; what is built from a session belongs to the caller.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,27 +15,27 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 const REGISTRY: &str = "registry";
-/// Largest message taken: a data source with its lists and mappings.
+/// Maximum size of a message from the registry in bytes: a data source with its lists and mappings.
 const MESSAGE_MAX: usize = 16 << 20;
-/// A session that nobody used for so long is given back.
+/// A session that nobody has used for this long is closed.
 const IDLE: Duration = Duration::from_secs(120);
-/// How often that is looked for.
+/// Interval of looking for idle sessions.
 const TICK: Duration = Duration::from_secs(30);
-/// A registry that does not answer is asked about a session again after this.
+/// Interval of asking again when the registry does not answer a renewal.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
-/// Longest that giving back takes: what is not given back by then ends by itself.
+/// Maximum time spent closing sessions. Those that are still open then expire by themselves.
 const LEAVE: Duration = Duration::from_secs(3);
 
-/// How sessions are held.
+/// The terms on which sessions are held.
 #[derive(Debug, Clone)]
 pub struct Terms {
-    /// Who the registry's audit says holds them.
+    /// The holder that the registry's audit names.
     pub holder: String,
-    /// What they are for.
+    /// What the sessions are used for.
     pub purposes: Vec<pb::SessionPurpose>,
-    /// For so long a session is used without asking whether it still stands, but no longer than half its term.
+    /// How long a session is used before it is renewed; at most half its term.
     pub fresh: Duration,
-    /// How long a registry that is away is waited for when there is no session.
+    /// How to retry when there is no session and the registry is unavailable.
     pub patience: RetryPolicy,
 }
 
@@ -48,7 +48,8 @@ struct Held<T> {
     used: Instant,
 }
 
-/// A data source's session, if one is open. Held while the registry is asked, so that one answer serves all who wait.
+/// The session of a data source, if one is open. The lock is held while the registry is asked, so that one answer serves all who
+/// wait.
 type Place<T> = Arc<Mutex<Option<Held<T>>>>;
 
 /// The open sessions of a process, each with what was built from it.
@@ -59,14 +60,14 @@ pub struct Sessions<T> {
 }
 
 impl<T> Sessions<T> {
-    /// None open yet.
+    /// Creates the set without a session.
     pub fn new(registry: Client, terms: Terms) -> Self {
         let client = SessionServiceClient::new(registry).max_decoding_message_size(MESSAGE_MAX);
         Self { client, terms, places: parking_lot::Mutex::default() }
     }
 
-    /// What was built from the session of a data source, `build` from a new one if there is none that stands. A registry that
-    /// is away does not hurt as long as the session lasts.
+    /// What was built from the session of a data source. If there is no valid session, opens one and calls `build`. While a
+    /// session lasts, an unavailable registry does no harm.
     pub async fn get<E: From<PeerError>>(
         &self,
         source: &str,
@@ -99,19 +100,19 @@ impl<T> Sessions<T> {
         }
     }
 
-    /// Gives the session of a data source back, unless another has been opened since `refused` was built: a far end refused what
-    /// came with it, and the registry may have better by now.
+    /// Closes the session of a data source, unless another has been opened since `refused` was built. Meant for credentials that
+    /// an end refused: the registry may have newer ones by now.
     pub async fn forget(&self, source: &str, refused: &Arc<T>) {
         let spent = self.place(source).lock().await.take_if(|held| Arc::ptr_eq(&held.ends, refused));
         self.close(spent).await;
     }
 
-    /// Gives back what nobody has used for long.
+    /// Closes the sessions that nobody has used for 120 seconds and nobody holds.
     pub async fn close_idle(&self) {
         self.close_where(|held| held.used.elapsed() >= IDLE && Arc::strong_count(&held.ends) == 1).await;
     }
 
-    /// The same again and again, until it is dropped.
+    /// Calls [`Sessions::close_idle`] every 30 seconds, until it is dropped.
     pub async fn keep_house(&self) {
         loop {
             tokio::time::sleep(TICK).await;
@@ -119,10 +120,10 @@ impl<T> Sessions<T> {
         }
     }
 
-    /// Gives all back, for as long as that may take.
+    /// Closes all sessions, within 3 seconds.
     pub async fn close_all(&self) {
         if tokio::time::timeout(LEAVE, self.close_where(|_| true)).await.is_err() {
-            tracing::debug!("not all sessions could be given back; they end by themselves");
+            tracing::debug!("not all registry sessions could be closed in time; they expire by themselves");
         }
     }
 
@@ -145,7 +146,7 @@ impl<T> Sessions<T> {
         (now + self.terms.fresh.min(term / 2), now + term)
     }
 
-    /// Whether a session still stands and is that of the present configuration.
+    /// Whether a session is still valid and of the present configuration. Renews it if that is due.
     async fn keep(&self, known: &mut Held<T>) -> bool {
         let now = Instant::now();
         if now < known.renew {
@@ -159,13 +160,13 @@ impl<T> Sessions<T> {
                 !renewed.changed
             }
             Err(away) if away.error.is_transient() && now < known.expires => {
-                tracing::warn!(%away, "the session could not be prolonged");
+                tracing::warn!(%away, "cannot renew the registry session; using it until it expires");
                 known.renew = now + ASK_AGAIN;
                 true
             }
             Err(refused) => {
                 if refused.error.reason != ErrorReason::NotFound {
-                    tracing::warn!(%refused, "the session is not prolonged");
+                    tracing::warn!(%refused, "cannot renew the registry session; opening a new one");
                 }
                 false
             }
@@ -182,7 +183,8 @@ impl<T> Sessions<T> {
             let (mut client, request) = (self.client.clone(), request.clone());
             async move { client.open_session(request).await.map_err(PeerError::of(REGISTRY)) }
         });
-        let nothing = || PeerError::new(REGISTRY, ApiError::internal("the registry opened a session and sent none"));
+        let nothing =
+            || PeerError::new(REGISTRY, ApiError::internal("the registry answered OpenSession without a session"));
         opened.await?.into_inner().session.ok_or_else(nothing)
     }
 
@@ -192,12 +194,12 @@ impl<T> Sessions<T> {
         }
     }
 
-    /// A session that cannot be given back ends by itself.
+    /// Closes a session. One that cannot be closed expires by itself.
     async fn end(&self, token: &str) {
         let mut request = tonic::Request::new(pb::CloseSessionRequest { session_token: token.to_owned() });
         request.set_timeout(LEAVE);
         if let Err(error) = self.client.clone().close_session(request).await {
-            tracing::debug!(error = error.message(), "a session could not be closed");
+            tracing::debug!(error = error.message(), "cannot close a registry session; it expires by itself");
         }
     }
 }

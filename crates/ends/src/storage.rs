@@ -1,4 +1,4 @@
-//! Who may read the files of the tables, by where they lie.
+//! Chooses the credential for a file of a table, by the location of the file.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use secrecy::SecretString;
 
 use crate::EndError;
 
-/// How the files at one place are read.
+/// How the files at one location are read.
 #[derive(Debug, Clone)]
 pub enum Storage {
     /// With one credential for all tables.
@@ -21,23 +21,23 @@ pub enum Storage {
     Local(PathBuf),
 }
 
-/// How the files of a data source are read, wherever they lie.
+/// How the files of a data source are read, for each location prefix.
 #[derive(Debug, Clone, Default)]
 pub struct Storages(Vec<(Option<StorageLocation>, Storage)>);
 
 impl Storages {
-    /// Whether there is no way to read any file.
+    /// Whether no file can be read.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether some files may be those of this machine.
+    /// Whether files of this machine may be read: only if one of the prefixes has local access.
     pub fn local_files(&self) -> LocalFiles {
         let local = self.0.iter().any(|(_, storage)| matches!(storage, Storage::Local(_)));
         if local { LocalFiles::Allowed } else { LocalFiles::Refused }
     }
 
-    /// How the files at a place are read: by the access with the longest prefix that the place lies below.
+    /// How the files at a location are read: by the longest prefix that contains it. `None` if no prefix does.
     pub fn of(&self, location: &StorageLocation) -> Option<&Storage> {
         let below = |prefix: &Option<StorageLocation>| match prefix {
             None => Some(0),
@@ -48,7 +48,7 @@ impl Storages {
     }
 }
 
-/// How deep a prefix is that a place lies below, itself included; whole path segments count.
+/// The depth of a prefix that contains this location or equals it, in whole path segments; `None` if it does not.
 fn depth_below(prefix: &StorageLocation, location: &StorageLocation) -> Option<usize> {
     if !prefix.same_store(location) {
         return None;
@@ -57,10 +57,10 @@ fn depth_below(prefix: &StorageLocation, location: &StorageLocation) -> Option<u
     location.prefix_matches(&prefix).then(|| 1 + prefix.parts().count())
 }
 
-/// A prefix as the contract has it; `None` for the empty one, which means every place.
+/// Parses a location prefix of the contract; `None` for an empty one, which matches every location.
 ///
 /// # Errors
-/// A text that is no location.
+/// A text that is not a location.
 pub fn location_prefix(text: &str) -> Result<Option<StorageLocation>, String> {
     if text.is_empty() {
         return Ok(None);
@@ -68,10 +68,10 @@ pub fn location_prefix(text: &str) -> Result<Option<StorageLocation>, String> {
     StorageLocation::parse(text, LocalFiles::Allowed).map(Some).map_err(|error| error.to_string())
 }
 
-/// How the files of a data source are read.
+/// Builds the access to the files of a data source.
 ///
 /// # Errors
-/// A prefix that is no location.
+/// A prefix that is not a location.
 pub fn storage(config: &pb::DatabricksSource) -> Result<Storages, EndError> {
     let one = |access: &pb::StorageAccess| {
         let prefix = location_prefix(&access.location_prefix).map_err(EndError::of("databricks.storage"))?;
@@ -85,7 +85,7 @@ pub(crate) fn of(access: &Access) -> Storage {
     let secret = |text: &String| SecretString::from(text.as_str());
     match access {
         Access::AzureSas(sas) => {
-            // What is secret in it is the signature; the rest may be shown.
+            // Only the signature is secret; the other parameters may be shown.
             let pairs = sas.sas.trim_start_matches('?').split('&').filter_map(|pair| pair.split_once('='));
             pairs.filter(|(name, _)| *name == "sig").for_each(|(_, signature)| remember_encoded(signature));
             Storage::With(StorageCredential::Sas(secret(&sas.sas)))

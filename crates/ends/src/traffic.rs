@@ -1,13 +1,13 @@
-//! What goes to the far ends and comes from them, for whoever watches a service.
+//! Publishes the traffic with the ends of a data source as a service's metrics.
 
 use mms_http::{Counts, Outcome, Traffic};
 use mms_server::metrics::real;
 use mms_server::{Label, Metric, Metrics};
 
-/// The far ends, as their crates name themselves: there from the start, so that a rate has a zero to begin with.
+/// The ends, by the names that their crates use. Their series exist from the start, so that a rate begins at zero.
 const ENDS: [&str; 3] = ["workspace", "storage", "project"];
 
-/// Has a service's traffic followed.
+/// Makes the service's metrics report this traffic.
 pub fn follow_traffic(metrics: &Metrics, traffic: &Traffic) {
     ENDS.iter().for_each(|end| drop(traffic.of(end)));
     let requests = traffic.clone();

@@ -1,4 +1,5 @@
-//! Credentials of single tables, asked for at the registry by a session, and when each is due. Who reads with one keeps it.
+//! Asks the registry for credentials of single tables, on behalf of a session, and computes when each must be replaced. It keeps
+//! none: whoever reads with a credential keeps it.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,10 +16,10 @@ use tokio::time::Instant;
 use crate::storage::{Storage, of};
 
 const REGISTRY: &str = "registry";
-/// Of what is left of its life, how much passes before another is asked for.
+/// The part of a credential's remaining life after which another is requested.
 const USED: f64 = 0.8;
 
-/// Asks for the credentials of tables, as the holder of a session.
+/// Requests credentials of tables as the holder of a session.
 #[derive(Clone)]
 pub struct Vending {
     registry: Client,
@@ -27,22 +28,22 @@ pub struct Vending {
 
 /// A credential of one table.
 pub struct Vended {
-    /// What it is read with.
+    /// The credential to read the table's files with.
     pub credential: StorageCredential,
-    /// When another is to be asked for.
+    /// When to request another.
     pub renew: Instant,
 }
 
 impl Vending {
-    /// By this session.
+    /// Requests credentials under this session.
     pub fn new(registry: Client, session: &pb::Session) -> Self {
         Self { registry, session: SecretString::from(session.session_token.as_str()) }
     }
 
-    /// A credential of a table, by its resource name.
+    /// Requests a credential for a table, named by its resource name.
     ///
     /// # Errors
-    /// The registry is away, or nothing is vended; the reasons of the contract say why.
+    /// The registry is unavailable, or vends no credential; the contract's error reasons say why.
     pub async fn table(&self, table: &str) -> Result<Vended, PeerError> {
         let session_token = self.session.expose_secret().to_owned();
         let request = pb::VendCredentialsRequest { session_token, table: table.to_owned() };
@@ -50,7 +51,7 @@ impl Vending {
         let given = client.vend_credentials(request).await.map_err(PeerError::of(REGISTRY))?.into_inner();
         let left = given.expire_time.map_or(0, |at| at.seconds).saturating_sub(unix_seconds());
         let renew = due(Instant::now(), left);
-        // What is secret in it is masked from now on, as with all that a session hands out.
+        // The secret part is remembered, so that it is masked from now on, like every secret of a session.
         match given.access.and_then(|access| access.access) {
             Some(access @ Access::AzureSas(_)) => match of(&access) {
                 Storage::With(StorageCredential::Sas(sas)) => {
@@ -64,7 +65,10 @@ impl Vending {
 }
 
 fn nothing() -> PeerError {
-    PeerError::new(REGISTRY, ApiError::internal("the registry vended what this version does not know"))
+    PeerError::new(
+        REGISTRY,
+        ApiError::internal("the registry vended a kind of credential that this version does not know"),
+    )
 }
 
 fn unix_seconds() -> i64 {
@@ -72,7 +76,7 @@ fn unix_seconds() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// When another is to be asked for, of one with so many seconds left.
+/// When to replace a credential that expires in `left` seconds.
 fn due(now: Instant, left: i64) -> Instant {
     now + Duration::from_secs(u64::try_from(left).unwrap_or(0).min(86_400)).mul_f64(USED)
 }

@@ -1,4 +1,4 @@
-//! The workspace.
+//! Builds the client of the Databricks workspace from a data source's configuration.
 
 use mms_databricks::{Credential, Workspace, WorkspaceUrl};
 use mms_http::HttpClient;
@@ -12,7 +12,7 @@ use crate::EndError;
 /// The workspace of a data source.
 ///
 /// # Errors
-/// The field that no workspace can be reached with.
+/// The field that is unusable.
 pub fn workspace(config: &pb::DatabricksSource, http: &HttpClient) -> Result<Workspace, EndError> {
     let url: Result<WorkspaceUrl, _> = config.workspace_url.parse();
     let url = url.map_err(|error| EndError::of("databricks.workspace_url")(format!("{error}")))?;

@@ -1,4 +1,5 @@
-//! Owns [`HttpClient`]: the one place where an outgoing client is built and where a request leaves the process.
+//! Owns [`HttpClient`]: the one place where an outgoing client is built and where requests leave the process. No request may be
+//! sent before its host, scheme and address have been checked.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,12 +16,12 @@ use crate::retry::RetryBudget;
 use crate::stall::Watch;
 use crate::{Counts, HttpError, NetworkConnection, Outcome, Request, Response, Traffic};
 
-/// Redirects followed within one host.
+/// Maximum number of redirects that are followed within one host.
 const MAX_REDIRECTS: usize = 5;
 
-/// Makes aws-lc the TLS provider of this process. Call it first in `main`; calling it again does nothing.
+/// Makes aws-lc the TLS provider of this process. Call it first in `main`; further calls do nothing.
 pub fn install_crypto_provider() {
-    // An error means that a provider is already installed: that one stays.
+    // An error means that a provider is already installed, which stays.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
 }
 
@@ -35,19 +36,20 @@ pub struct HttpClient {
 
 struct Shared {
     client: reqwest::Client,
-    /// For bodies that are streamed: without the limit of silence, which runs from the start of the request and takes no
-    /// notice of the body.
+    /// For streamed bodies: without reqwest's read timeout, which runs from the start of the request whether or not the body
+    /// advances.
     streaming: reqwest::Client,
     connection: NetworkConnection,
 }
 
 impl HttpClient {
-    /// Builds the client, or says which setting of the connection is unusable.
+    /// Builds the client. Fails with [`HttpError::Config`], which names the setting that is unusable.
     pub fn new(connection: &NetworkConnection) -> Result<Self, HttpError> {
         install_crypto_provider();
         let (client, streaming) = both(connection, true).or_else(|error| {
-            // A machine without any certificate authority can still reach plain HTTP on loopback; TLS then fails, saying
-            // why. Any other fault is one without the machine's authorities as well.
+            // Without any certificate authority on the machine, plain HTTP on loopback still works, and TLS fails with its
+            // reason. If building fails without the machine's authorities as well, they were not the cause, and the first error
+            // is returned.
             if connection.extra_ca_pem.is_some() {
                 return Err(error);
             }
@@ -61,7 +63,7 @@ impl HttpClient {
         Ok(Self { shared, traffic, counts, budget })
     }
 
-    /// The same client, whose requests are counted there.
+    /// The same client, with its requests counted in `traffic`.
     #[must_use]
     pub fn counted_in(mut self, traffic: &Traffic) -> Self {
         self.traffic = traffic.clone();
@@ -69,7 +71,7 @@ impl HttpClient {
         self
     }
 
-    /// The same client, whose requests and retries are counted as those to this far end.
+    /// The same client, with its requests and retries counted under the name `end`.
     #[must_use]
     pub fn to_end(mut self, end: &'static str) -> Self {
         self.counts = self.traffic.of(end);
@@ -77,7 +79,7 @@ impl HttpClient {
         self
     }
 
-    /// Notes bytes of an answer's body that somebody else reads.
+    /// Counts bytes of a response body that somebody else reads.
     pub fn received(&self, bytes: usize) {
         self.counts.add_received(bytes);
     }
@@ -86,17 +88,17 @@ impl HttpClient {
         &self.counts
     }
 
-    /// Starts a request.
+    /// Begins a request with this client.
     pub fn request(&self, method: Method, url: Url) -> Request {
         Request { client: self.clone(), inner: reqwest::Request::new(method, url), watch: None, fault: None }
     }
 
-    /// Sends a request that was made elsewhere, under the same rules. Any status is an answer.
+    /// Sends a request that was built elsewhere, under the same rules. A response of any status is `Ok`.
     pub async fn execute(&self, request: reqwest::Request) -> Result<Response, HttpError> {
         self.exchange(request, None).await
     }
 
-    /// With a watch, the request's body is the stream under it.
+    /// Sends a request. If there is a watch, the body of the request is the stream that it watches.
     pub(crate) async fn exchange(
         &self,
         request: reqwest::Request,
@@ -116,7 +118,7 @@ impl HttpClient {
             }
         }
         let method = request.method().clone();
-        // A body that is streamed is counted as it goes.
+        // A streamed body is counted while it is sent.
         let sent = request.body().and_then(reqwest::Body::as_bytes).map_or(0, <[u8]>::len);
         let began = Instant::now();
         let answer = match &watch {
@@ -141,7 +143,7 @@ impl HttpClient {
             Err(error) => {
                 self.counts.exchanged(Outcome::Unanswered, began.elapsed());
                 let error = HttpError::from_reqwest(&url, &error);
-                tracing::debug!(%method, %error, "not answered");
+                tracing::debug!(%method, %error, "request failed");
                 Err(error)
             }
         }
@@ -152,7 +154,7 @@ impl HttpClient {
         &self.budget
     }
 
-    /// The connection it was built from.
+    /// The network connection from which the client was built.
     pub fn connection(&self) -> &NetworkConnection {
         &self.shared.connection
     }
@@ -164,7 +166,7 @@ impl fmt::Debug for HttpClient {
     }
 }
 
-/// A client for answers that come at once, and one for streamed bodies.
+/// Builds two clients: one with a read timeout, and one for streamed bodies.
 fn both(connection: &NetworkConnection, machine_roots: bool) -> Result<(reqwest::Client, reqwest::Client), HttpError> {
     let silence = |builder: ClientBuilder| builder.read_timeout(connection.read_timeout);
     Ok((build(connection, machine_roots, silence)?, build(connection, machine_roots, |builder| builder)?))
@@ -205,7 +207,7 @@ fn build(
         builder = builder.tls_certs_only([]);
     }
     if let Some(pem) = &connection.client_identity_pem {
-        // The cause is not quoted: parsers may show a piece of the key.
+        // The cause is not quoted: a parser's message may contain a part of the key.
         let identity = Identity::from_pem(pem.expose_secret().as_bytes()).map_err(|_| HttpError::Config {
             what: "client identity: not a PEM certificate chain with its private key".to_owned(),
         })?;

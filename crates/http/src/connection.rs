@@ -1,4 +1,4 @@
-//! Owns [`NetworkConnection`]: how a far end is reached. It holds settings and never opens a socket.
+//! Owns [`NetworkConnection`]: the settings by which a server is reached. It holds settings and must never open a socket.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,28 +12,28 @@ use url::Url;
 use crate::redact::redact_url;
 use crate::{AddressGuard, HostPattern, HttpError};
 
-/// How to reach a far end. The default is direct: no proxy, the machine's own certificate authorities, every host allowed.
+/// How a server is reached. The default is direct: no proxy, the machine's own certificate authorities, every host allowed.
 #[derive(Debug, Clone)]
 pub struct NetworkConnection {
-    /// The proxy that all requests go through. With a proxy, names are resolved by it: `host_overrides` do not apply.
+    /// The proxy for all requests. A proxy resolves names itself, so `host_overrides` do not apply.
     pub proxy: Option<ProxyUrl>,
-    /// Certificate authorities trusted besides the machine's own, PEM, one or many.
+    /// Certificate authorities that are trusted in addition to the machine's own; PEM, one or more.
     pub extra_ca_pem: Option<String>,
-    /// Client certificate chain and its private key, PEM, for far ends that ask for one.
+    /// A client certificate chain and its private key, PEM, for servers that ask for one.
     pub client_identity_pem: Option<SecretString>,
-    /// Addresses to use for names instead of asking DNS; `*.suffix` is every name below the suffix that has none of its own. A port
-    /// of 0, or a port in the URL, leaves the URL's port. Names are in lower case.
+    /// Addresses to use for host names instead of asking DNS. `*.suffix` stands for every name below the suffix that has no entry
+    /// of its own. A port of 0, or a port in the URL, leaves the URL's port. Keys are in lower case.
     pub host_overrides: BTreeMap<String, SocketAddr>,
     /// Hosts that may be reached; empty allows every host.
     pub allowed_hosts: Vec<HostPattern>,
-    /// Which addresses may be connected to; none: every one, also by plain http.
+    /// The addresses that may be connected to. `None` allows every address, and plain http to all of them.
     pub guard: Option<AddressGuard>,
-    /// Hosts besides loopback that the guard lets plain http out to.
+    /// Hosts besides loopback to which the guard allows plain http.
     pub plain_http_hosts: Vec<HostPattern>,
-    /// Limit for making one connection, TLS handshake included.
+    /// Time limit for establishing one connection, TLS handshake included.
     pub connect_timeout: Duration,
-    /// Limit for silence while waiting for a response or for its next bytes. While a body is streamed: for the time in
-    /// which the far end neither takes a byte nor answers.
+    /// Time limit for silence while waiting for a response or its next bytes. While a request body is streamed, it limits the
+    /// time during which the server neither accepts a byte nor answers.
     pub read_timeout: Duration,
 }
 
@@ -54,9 +54,9 @@ impl Default for NetworkConnection {
 }
 
 impl NetworkConnection {
-    /// The address to use for a name instead of asking DNS: its own, or that of the longest suffix it lies below.
+    /// The address to use for a name instead of asking DNS: the name's own entry, or that of the longest suffix above it.
     pub(crate) fn overridden(&self, host: &str) -> Option<SocketAddr> {
-        // Asked of every request.
+        // This runs for every request, so the common case returns at once.
         if self.host_overrides.is_empty() {
             return None;
         }
@@ -65,13 +65,13 @@ impl NetworkConnection {
         std::iter::once(host.clone()).chain(above).find_map(|name| self.host_overrides.get(&name).copied())
     }
 
-    /// Checks `url` against `allowed_hosts`.
+    /// Whether `allowed_hosts` allows this URL.
     pub fn allows(&self, url: &Url) -> bool {
         self.allowed_hosts.is_empty() || self.allowed_hosts.iter().any(|pattern| pattern.matches(url))
     }
 }
 
-/// A proxy: `http`, `https`, `socks5` or `socks5h` with host, optional port and optional user and password (kept secret).
+/// The URL of a proxy: `http`, `https`, `socks5` or `socks5h`, with a host and optionally port, user and password (kept secret).
 #[derive(Clone)]
 pub struct ProxyUrl(SecretString);
 
@@ -85,7 +85,7 @@ impl FromStr for ProxyUrl {
     type Err = HttpError;
 
     fn from_str(text: &str) -> Result<Self, HttpError> {
-        // The text may hold a password: no refusal quotes it.
+        // The text may contain a password, so no error quotes it.
         let refuse = |what: &str| HttpError::Config { what: what.to_owned() };
         let url = Url::parse(text.trim()).map_err(|_| refuse("the proxy is not a URL; write http://host:port"))?;
         if !matches!(url.scheme(), "http" | "https" | "socks5" | "socks5h") {

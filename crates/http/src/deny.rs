@@ -1,4 +1,5 @@
-//! Owns [`DeniedHost`]: what an operator never lets this process connect to. Pure: it never resolves a name.
+//! Owns [`DeniedHost`]: an entry of the operator's list of what this process must never connect to. Pure: it never resolves a
+//! name.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,20 +7,20 @@ use std::str::FromStr;
 
 use crate::{HostPattern, HttpError};
 
-/// One entry of the operator's list: a range of addresses (`10.1.0.0/16`), an address, or a name as in the allowed hosts of a
-/// network connection (`host`, `*.suffix`).
+/// One entry of the operator's list: a range of addresses (`10.1.0.0/16`), a single address, or a name as in the allowed hosts of
+/// a network connection (`host`, `*.suffix`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeniedHost(Entry);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Entry {
-    /// The addresses whose first bits are those of this one.
+    /// The addresses that share the first so many bits with this one.
     Range(IpAddr, u8),
     Name(HostPattern),
 }
 
 impl DeniedHost {
-    /// Whether an address lies in it.
+    /// Whether this entry contains the address.
     pub(crate) fn covers(&self, address: IpAddr) -> bool {
         match (&self.0, address) {
             (Entry::Range(IpAddr::V4(range), bits), IpAddr::V4(address)) => {
@@ -32,7 +33,7 @@ impl DeniedHost {
         }
     }
 
-    /// Whether it names a host.
+    /// Whether this entry names the host.
     pub(crate) fn names(&self, host: &str) -> bool {
         matches!(&self.0, Entry::Name(pattern) if pattern.fits(host))
     }
@@ -62,7 +63,7 @@ impl FromStr for DeniedHost {
             return Ok(Self(Entry::Range(address, if address.is_ipv4() { 32 } else { 128 })));
         }
         let pattern: HostPattern = trimmed.parse().map_err(|_| refuse())?;
-        // An address has no port where a name leads to it.
+        // What is denied is the address that a name leads to, which has no port.
         if pattern.has_port() { Err(refuse()) } else { Ok(Self(Entry::Name(pattern))) }
     }
 }

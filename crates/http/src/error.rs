@@ -1,5 +1,5 @@
-//! Owns [`HttpError`]: what can go wrong on the way out, each with a stable kind. It never carries a secret: URLs and bodies
-//! are redacted where the error is made.
+//! Owns [`HttpError`]: what can go wrong with an outgoing request, each error with a stable kind. An error must never carry a
+//! secret: URLs and bodies are redacted where the error is created.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use crate::guard::Denied;
 use crate::redact::{redact_text, redact_url};
 use crate::retry::{Classify, RetryClass};
 
-/// A request that did not end in a usable answer.
+/// Why a request did not end in a usable response.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// The network connection's settings are unusable.
+    /// A setting of the network connection is unusable.
     #[error("network connection: {what}")]
     Config {
-        /// What is wrong and what to write instead.
+        /// What is wrong, and what to write instead.
         what: String,
     },
     /// The host is not among the allowed hosts.
@@ -26,7 +26,7 @@ pub enum HttpError {
         /// The redacted URL.
         url: String,
     },
-    /// The address is not one that may be connected to. What is there is not asked, and not told.
+    /// The address may not be connected to. Nothing is sent there, and the error does not tell what is there.
     #[error(
         "the address of {url} is denied: metadata, link-local and loopback addresses and the operator's denied_hosts always are, private ones unless the network connection names the host"
     )]
@@ -34,7 +34,7 @@ pub enum HttpError {
         /// The redacted URL.
         url: String,
     },
-    /// Tokens and rows would go where others can read them.
+    /// Plain http, which would let others read tokens and rows on the way.
     #[error(
         "{url} is plain http, where tokens and rows can be read on the way: write https, or name the host among plain_http_hosts of the network connection"
     )]
@@ -50,41 +50,41 @@ pub enum HttpError {
         /// What is malformed.
         what: String,
     },
-    /// No connection: name not found, refused, unreachable.
+    /// No connection: the name was not found, or the host is unreachable or refused it.
     #[error("cannot connect to {url}: {what}")]
     Connect {
         /// The redacted URL.
         url: String,
-        /// The cause, innermost last.
+        /// The chain of causes, innermost last.
         what: String,
     },
-    /// The TLS handshake failed (unknown authority, wrong name, client certificate wanted).
+    /// The TLS handshake failed (unknown authority, wrong name, missing client certificate).
     #[error("TLS with {url} failed: {what}; check the host name and the connection's certificate authorities")]
     Tls {
         /// The redacted URL.
         url: String,
-        /// The cause.
+        /// The chain of causes, innermost last.
         what: String,
     },
-    /// Connecting, or waiting for the answer or its next bytes, took too long.
+    /// Connecting took too long, or waiting for the response or its next bytes did.
     #[error("{url} did not answer in time ({what})")]
     Timeout {
         /// The redacted URL.
         url: String,
-        /// The cause.
+        /// The chain of causes, innermost last.
         what: String,
-        /// Whether the connection was up, so that the far end may have acted on the request.
+        /// Whether the connection was established, so that the server may have acted on the request.
         sent: bool,
     },
-    /// The connection broke after the request was (partly) sent, or the answer cannot be decoded.
-    #[error("exchange with {url} broke off: {what}")]
+    /// The connection broke after the request was sent, at least in part, or the response cannot be decoded.
+    #[error("exchange with {url} failed: {what}")]
     Body {
         /// The redacted URL.
         url: String,
-        /// The cause.
+        /// The chain of causes, innermost last.
         what: String,
     },
-    /// The answer is longer than the caller accepts.
+    /// The response body is longer than the caller accepts.
     #[error("answer of {url} is longer than the limit of {limit} bytes")]
     TooLarge {
         /// The redacted URL.
@@ -92,16 +92,16 @@ pub enum HttpError {
         /// The caller's limit in bytes.
         limit: usize,
     },
-    /// The far end answered with a status that is no success.
+    /// The server answered with a status other than 2xx.
     #[error("{url} answered {status}: {excerpt}")]
     Status {
         /// The redacted URL.
         url: String,
-        /// The status.
+        /// The HTTP status of the response.
         status: StatusCode,
         /// The beginning of the body, redacted, at most 512 characters.
         excerpt: String,
-        /// The wait that the far end asked for.
+        /// The wait that `Retry-After` asked for.
         retry_after: Option<Duration>,
     },
 }
@@ -122,7 +122,7 @@ pub enum HttpErrorKind {
 }
 
 impl HttpErrorKind {
-    /// The kind's stable name.
+    /// The stable name of the kind.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Config => "config",
@@ -139,7 +139,7 @@ impl HttpErrorKind {
 }
 
 impl HttpError {
-    /// The error's stable kind.
+    /// The stable kind of this error.
     pub fn kind(&self) -> HttpErrorKind {
         match self {
             Self::Config { .. } => HttpErrorKind::Config,
@@ -156,7 +156,7 @@ impl HttpError {
         }
     }
 
-    /// Whether the far end may have acted on the request. If not, even a request that is not idempotent may be sent again.
+    /// Whether the server may have acted on the request. If not, even a request that is not idempotent may be sent again.
     pub fn may_have_acted(&self) -> bool {
         match self {
             Self::Config { .. }
@@ -209,7 +209,7 @@ impl Classify for HttpError {
     }
 }
 
-/// The chain of causes below `error`. The outermost text is left out: reqwest puts the whole URL into it.
+/// The chain of causes below `error`. The outermost text is left out, since reqwest writes the whole URL into it.
 fn causes(error: &reqwest::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut next = error.source();
@@ -243,7 +243,7 @@ fn is_tls(error: &reqwest::Error) -> bool {
         if cause.is::<rustls::Error>() {
             return true;
         }
-        // io::Error hides what it wraps from source(): it gives the source of the wrapped error.
+        // `io::Error::source()` skips the wrapped error and returns that error's source.
         if let Some(inner) = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
             if inner.is::<rustls::Error>() {
                 return true;

@@ -1,6 +1,6 @@
-//! Owns [`AddressGuard`]: which addresses may be connected to, whatever name leads there. Judged after resolution, on the very
-//! addresses that are connected to, so that a name cannot change its mind in between. Behind a proxy, which resolves names
-//! itself, only names and literal addresses can be judged here, and the proxy's own.
+//! Owns [`AddressGuard`]: which addresses may be connected to, whatever name leads there. Addresses are judged after resolution,
+//! on the very addresses that are then connected to, so that a name cannot resolve differently in between. A proxy resolves names
+//! itself; behind one, only names, literal addresses and the proxy's own address can be judged.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -10,22 +10,23 @@ use url::{Host, Url};
 
 use crate::{DeniedHost, NetworkConnection};
 
-/// What an operator lets this process connect to.
+/// The addresses that an operator lets this process connect to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AddressGuard {
-    /// Whether this machine's own loopback may be reached: for the sandbox.
+    /// Whether this machine's own loopback may be reached, as the sandbox needs.
     pub allow_loopback: bool,
-    /// What may not be, whatever a network connection names; metadata and link-local addresses never are besides.
+    /// Entries that are denied whatever a network connection names. Metadata services and link-local addresses are always denied.
     pub denied: Vec<DeniedHost>,
 }
 
-/// An address that may not be connected to. Tells nothing of what is there.
+/// The address may not be connected to. Says nothing about what is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the address is denied")]
 pub struct Denied;
 
 impl AddressGuard {
-    /// Judges one address. `named`: the network connection names the host itself, so that it may be a private one.
+    /// Judges one address. `named`: whether the network connection names the host itself, which allows it to be a private
+    /// address.
     pub fn judge(&self, address: IpAddr, named: bool) -> Result<(), Denied> {
         let address = plain(address);
         let allowed = match kind(address) {
@@ -41,7 +42,7 @@ impl AddressGuard {
         if self.denied.iter().any(|entry| entry.names(host)) { Err(Denied) } else { Ok(()) }
     }
 
-    /// Judges a URL for good: what no network connection could allow, as far as it shows before a name is resolved.
+    /// Judges whether any network connection could allow a URL, as far as it shows before the name is resolved.
     pub fn judge_for_good(&self, url: &Url) -> Result<(), Denied> {
         match address(url, &NetworkConnection::default()) {
             Ok(Some(address)) => self.judge(address, true)?,
@@ -51,8 +52,8 @@ impl AddressGuard {
         self.judge_name(url.host_str().unwrap_or_default())
     }
 
-    /// Judges a URL as far as that goes before a name is resolved: names, literal addresses and overrides, also those of the
-    /// proxy, which is what is really connected to.
+    /// Judges a URL as far as is possible before names are resolved: names, literal addresses and overrides, of the URL's host
+    /// and of the proxy, which is what is really connected to.
     pub(crate) fn judge_url(&self, url: &Url, connection: &NetworkConnection) -> Result<(), Denied> {
         if let Some(proxy) = proxy(connection) {
             self.judge_host(&proxy, connection)?;
@@ -73,12 +74,12 @@ impl AddressGuard {
 
 struct NoHost;
 
-/// The address of a URL's host, where no name has to be resolved for it.
+/// The address of a URL's host, if it is known without resolving a name.
 fn address(url: &Url, connection: &NetworkConnection) -> Result<Option<IpAddr>, NoHost> {
     match url.host() {
         Some(Host::Ipv4(address)) => Ok(Some(address.into())),
         Some(Host::Ipv6(address)) => Ok(Some(address.into())),
-        // In a URL of another scheme, as a proxy's socks5, the parser takes an address for a name.
+        // In a URL of another scheme, such as a proxy's socks5, the parser takes an address for a name.
         Some(Host::Domain(name)) => {
             Ok(connection.overridden(name).map(|address| address.ip()).or_else(|| name.parse().ok()))
         }
@@ -86,7 +87,7 @@ fn address(url: &Url, connection: &NetworkConnection) -> Result<Option<IpAddr>, 
     }
 }
 
-/// Whether a request would go as it is over a network that others listen on, which nobody allowed.
+/// Whether a request would go unencrypted over a network where others can listen, without a setting that allows it.
 pub(crate) fn is_bare(url: &Url, connection: &NetworkConnection) -> bool {
     let loopback = match address(url, connection) {
         Ok(Some(address)) => plain(address).is_loopback(),
@@ -98,15 +99,15 @@ pub(crate) fn is_bare(url: &Url, connection: &NetworkConnection) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Public,
-    /// Where VPC endpoints and gateways lie.
+    /// Private ranges, where VPC endpoints and gateways are.
     Private,
     Loopback,
-    /// Link-local and metadata services, and what is no host.
+    /// Link-local addresses, metadata services, and addresses that are not a host.
     Never,
 }
 
 fn kind(address: IpAddr) -> Kind {
-    // The metadata services of Alibaba Cloud, Azure and AWS that lie outside the link-local range.
+    // The metadata services of Alibaba Cloud, Azure and AWS outside the link-local range.
     const METADATA: [IpAddr; 3] = [
         IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
         IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
@@ -128,14 +129,14 @@ fn kind(address: IpAddr) -> Kind {
     }
 }
 
-/// The IPv4 address that an IPv6 one stands for, so that none can hide in the other.
+/// The IPv4 address that an IPv6 address stands for, so that a denied one cannot hide in the other form.
 fn plain(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
     if let Some(v4) = v6.to_ipv4_mapped() {
         return v4.into();
     }
     match v6.segments() {
-        // NAT64, and the deprecated IPv4-compatible form.
+        // NAT64, the deprecated IPv4-compatible form, and 6to4.
         [0x64, 0xFF9B, 0, 0, 0, 0, a, b] | [0, 0, 0, 0, 0, 0, a @ (1..), b] | [0x2002, a, b, ..] => {
             let [c, d] = a.to_be_bytes();
             let [e, f] = b.to_be_bytes();
@@ -149,7 +150,7 @@ fn proxy(connection: &NetworkConnection) -> Option<Url> {
     connection.proxy.as_ref().and_then(|proxy| Url::parse(proxy.expose()).ok())
 }
 
-/// Whether a network connection names a host itself, and not only allows every one.
+/// Whether a network connection names a host itself, rather than allowing every host.
 fn names(connection: &NetworkConnection, host: &str) -> bool {
     let proxy = proxy(connection);
     connection.overridden(host).is_some()
@@ -157,7 +158,7 @@ fn names(connection: &NetworkConnection, host: &str) -> bool {
         || proxy.is_some_and(|proxy| proxy.host_str().is_some_and(|proxy| proxy.eq_ignore_ascii_case(host)))
 }
 
-/// Resolves names, by the overrides before DNS, and keeps to the addresses that may be connected to.
+/// Resolves names, overrides before DNS, and keeps only the addresses that may be connected to.
 pub(crate) struct Guarded(pub Arc<NetworkConnection>);
 
 impl Resolve for Guarded {
@@ -232,7 +233,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_leads_to_a_denied_address_is_denied_where_it_is_connected_to() {
-        // Somebody listens, so an unguarded client would get an answer.
+        // A listener that would answer, so that only the guard can prevent the connection.
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let guarded = |guard| NetworkConnection { guard, ..NetworkConnection::default() };
@@ -319,7 +320,7 @@ mod tests {
             ("socks5h://100.100.100.200:80", Err(Denied)),
             ("https://10.1.2.3/", Err(Denied)),
             ("https://db.corp.example/", Err(Denied)),
-            // A network connection may name it.
+            // A network connection may name such a host.
             ("https://10.2.0.1/", Ok(())),
             ("https://else.example/", Ok(())),
         ] {
@@ -351,7 +352,7 @@ mod tests {
             let limit = std::time::Duration::from_secs(1);
             client.request(reqwest::Method::GET, url.parse().unwrap()).timeout(limit).send().await.unwrap_err()
         };
-        // Nobody listens there: what is let out cannot connect.
+        // Nobody listens there: a request that the guard allows fails to connect.
         let cases: [(&str, &[&str], bool); 5] = [
             ("http://never.invalid/", &[], true),
             ("http://never.invalid/", &["other.invalid"], true),

@@ -1,4 +1,4 @@
-//! Owns [`HostPattern`]: which hosts a network connection may reach. Pure: it never resolves a name.
+//! Owns [`HostPattern`]: a pattern of hosts that a network connection may reach. Pure: it never resolves a name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -29,17 +29,17 @@ impl HostPattern {
         self.fits(host) && self.port.is_none_or(|port| url.port_or_known_default() == Some(port))
     }
 
-    /// Whether this pattern is about this host, and not about every one.
+    /// Whether this pattern names the host, rather than allowing every one.
     pub(crate) fn names(&self, host: &str) -> bool {
         self.host != HostRule::Any && self.fits(host)
     }
 
-    /// Whether it is about a port, too.
+    /// Whether the pattern has a port.
     pub(crate) fn has_port(&self) -> bool {
         self.port.is_some()
     }
 
-    /// Whether this host is one of those it is about, on whatever port.
+    /// Whether the pattern matches this host, on any port.
     pub(crate) fn fits(&self, host: &str) -> bool {
         // A trailing dot names the same host: without this, "evil.example." and "evil.example" would be two rules.
         let host = host.trim_end_matches('.').to_ascii_lowercase();
@@ -61,7 +61,7 @@ impl FromStr for HostPattern {
             what: format!("allowed host {text:?}: {why}; write host, host:port, *.suffix or *.suffix:port"),
         };
         let trimmed = text.trim();
-        // An IPv6 literal is written in brackets, so its colons are not a port.
+        // An IPv6 literal is in brackets, so a colon inside it does not begin a port.
         let (name, port) = match trimmed.rfind(':') {
             Some(at) if !trimmed.ends_with(']') => {
                 let port =

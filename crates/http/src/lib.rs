@@ -1,9 +1,10 @@
-//! The outgoing HTTP client that every far-end crate is handed: [`HttpClient`] built from a [`NetworkConnection`], the one
-//! retry policy ([`retry`]) and the one redaction ([`redact`]).
+//! The outgoing HTTP client of this project: [`HttpClient`], built from a [`NetworkConnection`], the one retry policy ([`retry`])
+//! and the one redaction ([`redact`]). The crates for Databricks, storage and MaxCompute are handed a client. What they reach is
+//! called a *far end*.
 //!
-//! What it must never do: know a far end (no Databricks, no MaxCompute, no Azure here), follow a redirect to another host
-//! (credentials would travel with it), talk to a host that the connection does not allow, or put a secret into an error or a
-//! log line. Bodies are read with a stated limit only.
+//! The client must never know a particular far end, follow a redirect to another host (credentials would travel with it), talk to
+//! a host that the connection does not allow, or put a secret into an error or a log line. Bodies are only read up to a stated
+//! limit.
 
 mod client;
 mod connection;

@@ -1,6 +1,6 @@
-//! Owns redaction: what must not appear in an error, a log line or a trace is replaced by [`MASK`]. Two ways on top of each
-//! other: by value, every secret that this process uses ([`remember`]), and by the patterns of secrets that it does not know.
-//! They may hide too much, never too little.
+//! Owns redaction: replaces secrets by [`MASK`] in errors, log lines and traces. It works in two ways, one on top of the other:
+//! by value, for every secret that this process uses ([`remember`]), and by pattern, for secrets that it does not know. It may
+//! hide too much, but must never hide too little.
 
 mod known;
 
@@ -10,14 +10,14 @@ use url::Url;
 
 pub use known::{remember, remember_encoded};
 
-/// What stands where a secret was.
+/// The text that replaces a secret.
 pub const MASK: &str = "***";
 
-/// Names of query parameters, JSON fields and connection string keys whose value is secret, lower case, without `-` and `_`.
+/// Names of query parameters, JSON fields and connection string keys whose value is secret; in lower case, without `-` and `_`.
 const SECRET_NAMES: &[&str] =
     &["sig", "pwd", "passwd", "code", "assertion", "clientassertion", "authorization", "cookie", "setcookie"];
 
-/// Ends of such names: the makers of signed URLs and tokens put their own words in front (`X-Amz-Signature`).
+/// Ends of such names: issuers of signed URLs and tokens put words of their own in front (`X-Amz-Signature`).
 const SECRET_ENDS: &[&str] = &[
     "signature",
     "token",
@@ -35,19 +35,19 @@ const SECRET_ENDS: &[&str] = &[
 /// Words after which a credential follows, as in `Authorization: Bearer abc`.
 const SCHEMES: &[&str] = &["bearer", "basic", "odps", "sharedkey", "negotiate"];
 
-/// Prefixes by which Databricks personal access tokens (and alike) are known wherever they stand.
+/// Prefixes of Databricks personal access tokens and JWTs, by which they are recognized anywhere.
 const TOKEN_PREFIXES: &[&str] = &["dapi", "dkea", "dose", "eyj"];
 
-/// `text` without the secrets that this process uses. What a pattern takes for one stays: this is for our own log lines.
+/// `text` with the secrets masked that this process uses. Patterns are not applied: this is for our own log lines.
 pub fn redact_known(text: &str) -> String {
     known::mask(text)
 }
 
-/// `url` without user, password, fragment and the values of secret query parameters.
+/// `url` with user, password, fragment and the values of secret query parameters masked or removed.
 pub fn redact_url(url: &Url) -> String {
     let mut out = url.clone();
     if !url.username().is_empty() || url.password().is_some() {
-        // Both fail only for URLs that cannot have a user, and those have none.
+        // Both calls fail only for URLs that cannot have a user.
         let _cannot_have_a_user = out.set_username(MASK);
         let _cannot_have_a_password = out.set_password(None);
     }
@@ -71,9 +71,9 @@ pub fn is_secret_name(name: &str) -> bool {
     SECRET_NAMES.contains(&plain.as_str()) || SECRET_ENDS.iter().any(|end| plain.ends_with(end))
 }
 
-/// Free text (a body, an error message) with secrets masked: those that this process uses, whatever they look like;
-/// `name=value`, `name: value` and `"name":"value"` for secret names; credentials after an authentication scheme; user and
-/// password of a URL; and tokens known by their prefix. Text of a far end enters nothing of ours but through here.
+/// Free text (a body, an error message) with secrets masked: those that this process uses, whatever they look like; `name=value`,
+/// `name: value` and `"name":"value"` for secret names; credentials after an authentication scheme; user and password of a URL;
+/// and tokens known by their prefix. Text that a server sent must pass through here before it is shown, logged or stored.
 pub fn redact_text(text: &str) -> String {
     let text = known::mask(text);
     let text = unescaped(&text);
@@ -105,7 +105,7 @@ pub fn redact_text(text: &str) -> String {
     out
 }
 
-/// The text with those characters as they are that nobody has to write percent-encoded: `%73ig=` says `sig=`.
+/// The text with needlessly percent-encoded characters decoded: `%73ig=` becomes `sig=`.
 fn unescaped(text: &str) -> Cow<'_, str> {
     let mut out = Cow::Borrowed(text);
     let mut from = 0;
@@ -140,7 +140,7 @@ fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_' || c == '-'
 }
 
-/// How many bytes lead from the end of the word to its secret value, and how long that value is.
+/// The number of bytes between the word and its secret value, and the length of that value; `None` if there is none.
 fn secret_value(word: &str, after: &str) -> Option<(usize, usize)> {
     if SCHEMES.contains(&word) {
         let blanks = after.len() - after.trim_start_matches(' ').len();
@@ -150,7 +150,7 @@ fn secret_value(word: &str, after: &str) -> Option<(usize, usize)> {
     if !is_secret_name(word) {
         return None;
     }
-    // Between name and value: closing quote of the name (maybe escaped), blanks, one of = or :, blanks, an opening quote.
+    // Between name and value: the closing quote of the name (perhaps escaped), blanks, one of = or :, blanks, an opening quote.
     let bytes = after.as_bytes();
     let mut at = 0;
     let skip = |at: &mut usize, set: &[u8]| {
@@ -167,7 +167,7 @@ fn secret_value(word: &str, after: &str) -> Option<(usize, usize)> {
     let quoted_from = at;
     skip(&mut at, b"\\\"'");
     let value = value_len(&after[at..], at > quoted_from);
-    // "authorization: Bearer x" and "token: Basic x": the scheme is not the secret, what follows it is.
+    // In "authorization: Bearer x" and "token: Basic x" the secret is not the scheme but what follows it.
     let scheme = SCHEMES.iter().find(|s| after[at..at + value].eq_ignore_ascii_case(s));
     match scheme {
         Some(_) => {
@@ -249,7 +249,7 @@ mod tests {
             before in "[ a-z,;{\"]{0,12}", name in prop::sample::select(vec!["sig", "token", "client_secret", "AccountKey", "password"]),
             join in prop::sample::select(vec!["=", ": ", "\":\"", "\" : \""]), secret in "[A-Z0-9/+%.]{8,40}", after in "[ &;]?[a-z ]{0,8}",
         ) {
-            // Set apart from the name: a name glued to other letters is another name.
+            // Separated from the name: a name that is joined to other letters is another name.
             let text = format!("{before} {name}{join}{secret}{after}");
             let shown = redact_text(&text);
             prop_assert!(!shown.contains(&secret), "{} -> {}", text, shown);

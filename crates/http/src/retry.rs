@@ -1,6 +1,6 @@
-//! Owns the one retry policy: what is tried again, when, and how often. The decision ([`RetryPolicy::next`]) is a pure
-//! function of the policy, the error's class, the attempts made, the time left and a random number; [`run`] is the thin loop
-//! around it. (A general retry crate does not fit: here a far end's own wait, a deadline and a shared budget decide together.)
+//! Owns the one retry policy: what is retried, when, and how often. The decision ([`RetryPolicy::next`]) is a pure function of
+//! the policy, the error's class, the attempts made, the time left and a random number; [`run`] is a thin loop around it. A
+//! general retry crate does not fit: here the server's own wait, a deadline and a shared budget decide together.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,24 +9,24 @@ use tokio::time::Instant;
 
 use crate::Counts;
 
-/// How a failed attempt is followed up.
+/// How failed attempts are retried.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetryPolicy {
     /// Wait before the second attempt, before jitter.
     pub first_delay: Duration,
-    /// Longest wait, before jitter. A wait that the far end asks for may be longer.
+    /// Maximum wait, before jitter. A wait that the server asks for may be longer.
     pub max_delay: Duration,
-    /// By which each wait exceeds the one before; below 1 counts as 1.
+    /// Factor between one wait and the next; below 1 counts as 1.
     pub factor: f64,
-    /// Most failed attempts, the first included; those that the far end only told to wait are not counted. `None` leaves it
-    /// to `total`.
+    /// Maximum number of failed attempts, the first included. Attempts that the server only told to wait are not counted. `None`
+    /// leaves the limit to `total`.
     pub max_attempts: Option<u32>,
-    /// Longest time from the first attempt to the start of the last.
+    /// Maximum time from the start of the first attempt to the start of the last.
     pub total: Duration,
 }
 
 impl Default for RetryPolicy {
-    /// 0.5 s doubling to 30 s, for at most 5 minutes.
+    /// From 0.5 s doubling to 30 s, for at most 5 minutes.
     fn default() -> Self {
         Self {
             first_delay: Duration::from_millis(500),
@@ -43,11 +43,11 @@ impl Default for RetryPolicy {
 pub enum RetryClass {
     /// The same request will fail again.
     Permanent,
-    /// It may work the next time.
+    /// The same request may succeed later.
     Transient,
-    /// The far end is overloaded; it may have said how long to wait.
+    /// The server is overloaded; it may have said how long to wait.
     Throttled {
-        /// The wait it asked for.
+        /// The wait that the server asked for.
         retry_after: Option<Duration>,
     },
 }
@@ -63,7 +63,7 @@ pub trait Classify {
 pub enum Next {
     /// Try again after this wait.
     Wait(Duration),
-    /// Give the error to the caller.
+    /// Return the error to the caller.
     Stop(StopReason),
 }
 
@@ -72,7 +72,7 @@ pub enum Next {
 pub enum StopReason {
     /// The error is [`RetryClass::Permanent`].
     Permanent,
-    /// `max_attempts` are used up.
+    /// `max_attempts` is reached.
     Attempts,
     /// The next attempt would start after `total` or after the deadline.
     Time,
@@ -82,17 +82,19 @@ pub enum StopReason {
 
 impl RetryPolicy {
     /// The wait after the `attempts`-th attempt (1 = the first): exponential, then jittered to between half and all of it.
-    /// `random` lies in 0..1.
+    /// `random` is in 0..1.
     pub fn delay(&self, attempts: u32, random: f64) -> Duration {
         let factor = if self.factor.is_finite() { self.factor.max(1.0) } else { 1.0 };
         let exponent = i32::try_from(attempts.saturating_sub(1)).unwrap_or(i32::MAX);
         let full = (self.first_delay.as_secs_f64() * factor.powi(exponent)).min(self.max_delay.as_secs_f64());
         let random = if random.is_finite() { random.clamp(0.0, 1.0) } else { 1.0 };
-        // `full` is bounded by max_delay, itself a Duration, so this does not fail; rounding may not pass the bound either.
+        // `full` is at most `max_delay`, itself a Duration, so the conversion cannot fail; rounding must not exceed the bound
+        // either.
         Duration::try_from_secs_f64(full * (0.5 + 0.5 * random)).unwrap_or(self.max_delay).min(self.max_delay)
     }
 
-    /// What follows the `attempts`-th attempt, of which `failures` failed and the others were told to wait; `elapsed` after the start of the first, with `left` until the deadline.
+    /// Decides what follows the `attempts`-th attempt. `failures` of the attempts failed; the others were told to wait. `elapsed`
+    /// is the time since the start of the first attempt, `left` the time until the deadline.
     pub fn next(
         &self,
         class: RetryClass,
@@ -107,11 +109,12 @@ impl RetryPolicy {
             RetryClass::Transient => self.delay(attempts, random),
             RetryClass::Throttled { retry_after } => {
                 let own = self.delay(attempts, random);
-                // Never earlier than asked, and spread beyond it, so that all who were turned away do not return at once.
+                // Never earlier than the server asked, and spread beyond that, so that clients that were turned away together do
+                // not return together.
                 retry_after.map_or(own, |asked| asked.saturating_add(own.min(self.first_delay)))
             }
         };
-        // Being told to wait is no failure: time alone bounds it.
+        // Being told to wait is not a failure: only time limits it.
         let counts = class == RetryClass::Transient;
         if counts && self.max_attempts.is_some_and(|most| failures >= most) {
             return Next::Stop(StopReason::Attempts);
@@ -123,8 +126,8 @@ impl RetryPolicy {
     }
 }
 
-/// A token bucket that all users of a client share: each retry takes a token, each success gives back a part of one, and a
-/// little trickles in with time. When a far end fails for everybody, load falls to first attempts instead of multiplying.
+/// A token bucket that all users of a client share. Each retry takes a token, each success returns a part of one, and time
+/// returns some too. When a server fails for everybody, the load falls to first attempts instead of multiplying.
 #[derive(Debug, Clone)]
 pub struct RetryBudget {
     settings: BudgetSettings,
@@ -135,11 +138,11 @@ pub struct RetryBudget {
 /// The sizes of a [`RetryBudget`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BudgetSettings {
-    /// Most tokens held, and how many there are at the start.
+    /// Maximum number of tokens, which is also the initial number.
     pub capacity: f64,
-    /// Tokens that a success gives back.
+    /// Tokens that a success returns.
     pub per_success: f64,
-    /// Tokens that a second gives back.
+    /// Tokens that a second returns.
     pub per_second: f64,
 }
 
@@ -150,7 +153,7 @@ struct BudgetState {
 }
 
 impl Default for RetryBudget {
-    /// 100 tokens, a tenth back for a success, one back a second.
+    /// 100 tokens; a success returns a tenth of a token, a second returns one.
     fn default() -> Self {
         Self::new(BudgetSettings { capacity: 100.0, per_success: 0.1, per_second: 1.0 })
     }
@@ -166,7 +169,7 @@ impl RetryBudget {
         }
     }
 
-    /// The same budget, whose retries are counted there.
+    /// The same budget, with its retries counted in `counts`.
     pub(crate) fn counted_in(self, counts: Arc<Counts>) -> Self {
         Self { counts, ..self }
     }
@@ -184,14 +187,14 @@ impl RetryBudget {
         enough
     }
 
-    /// Notes a success.
+    /// Returns the part of a token that a success earns.
     pub fn deposit(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.tokens = (state.tokens + self.settings.per_success).min(self.settings.capacity);
     }
 }
 
-/// The attempts at one thing, for those who cannot put an attempt into a closure. [`run`] is the same loop, ready made.
+/// The retry state of one operation, for callers that cannot put an attempt into a closure. [`run`] is the ready-made loop.
 #[derive(Debug)]
 pub struct Attempts {
     policy: RetryPolicy,
@@ -203,18 +206,18 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// The first attempt begins now.
+    /// The state of an operation whose first attempt begins now.
     pub fn new(policy: RetryPolicy, budget: RetryBudget, deadline: Option<Instant>) -> Self {
         Self { policy, budget, deadline, start: Instant::now(), made: 0, failed: 0 }
     }
 
-    /// The attempts of one that waits for a service of ours: no budget ends them, the policy alone.
+    /// The state of an operation that waits for a service of ours: the policy alone limits it, without a budget.
     pub fn patient(policy: RetryPolicy) -> Self {
         let budget = BudgetSettings { capacity: f64::INFINITY, per_success: 0.0, per_second: 0.0 };
         Self::new(policy, RetryBudget::new(budget), None)
     }
 
-    /// Waits, and says whether there is to be another attempt after this error.
+    /// Records a failed attempt. If there is to be another one, waits and returns true.
     pub async fn again(&mut self, class: RetryClass) -> bool {
         self.made = self.made.saturating_add(1);
         if !matches!(class, RetryClass::Throttled { .. }) {
@@ -224,11 +227,11 @@ impl Attempts {
         let left = self.deadline.map(|at| at.saturating_duration_since(now));
         let elapsed = now - self.start;
         let next = self.policy.next(class, self.made, self.failed, elapsed, left, fastrand::f64());
-        // Who names the wait spreads the load by itself.
+        // A server that names the wait spreads the load itself, so such a retry takes no token.
         let free = matches!(class, RetryClass::Throttled { retry_after: Some(_) });
         let stop = match next {
             Next::Wait(wait) if free || self.budget.withdraw(now) => {
-                tracing::debug!(attempts = self.made, ?wait, "trying again");
+                tracing::debug!(attempts = self.made, ?wait, "attempt failed; retrying");
                 self.budget.counts.retried();
                 tokio::time::sleep(wait).await;
                 return true;
@@ -237,19 +240,19 @@ impl Attempts {
             Next::Stop(reason) => reason,
         };
         if stop != StopReason::Permanent {
-            tracing::debug!(attempts = self.made, ?stop, "giving up");
+            tracing::debug!(attempts = self.made, ?stop, "attempt failed; no further retry");
         }
         false
     }
 
-    /// Notes the success.
+    /// Records the success.
     pub fn succeeded(&self) {
         self.budget.deposit();
     }
 }
 
-/// Runs `op` (given the number of the attempt, from 1) until it succeeds or the policy, the budget or the deadline ends it;
-/// then its last error is returned. Attempts under way are not cut off: they have their own timeouts.
+/// Runs `op` (given the number of the attempt, from 1) until it succeeds, or until the policy, the budget or the deadline ends
+/// it; then returns its last error. A running attempt is not interrupted: it has its own timeouts.
 pub async fn run<T, E, F, Fut>(
     policy: &RetryPolicy,
     budget: &RetryBudget,

@@ -1,4 +1,4 @@
-//! The retry decision as properties, and the loop on a paused clock.
+//! Tests the retry decision by properties, and the loop on a paused clock.
 
 use std::cell::RefCell;
 

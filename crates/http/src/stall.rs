@@ -1,6 +1,6 @@
-//! Owns the watch over a body that is streamed. A time limit that runs from the request's start would cut off a body that
-//! takes long because it is long; this one runs only while the far end is the one who is waited for: it took a piece and
-//! asks for no further one, or has the whole body and does not answer. It never looks at what is sent.
+//! Owns the timeout of streamed bodies. A limit that runs from the start of the request would abort a body that takes long
+//! because it is large. This one runs only while the server is waited for: it accepted a piece and asks for no further one, or it
+//! has the whole body and does not answer. It never looks at what is sent.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,18 +12,18 @@ use futures::Stream;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// Since when the far end is waited for; none while it is our own source that has nothing to send.
+/// Since when the server has been waited for; `None` while our own source has nothing to send.
 #[derive(Clone)]
 pub(crate) struct Watch(Arc<Mutex<Option<Instant>>>);
 
 impl Watch {
-    /// A watch, and the body under it.
+    /// A watch, and the body that it watches.
     pub(crate) fn over<S>(stream: S) -> (Self, Watched<S>) {
         let watch = Self(Arc::new(Mutex::new(Some(Instant::now()))));
         (watch.clone(), Watched { stream: Box::pin(stream), watch })
     }
 
-    /// Comes back when the far end was waited for so long. After a pause of our own it may take up to twice as long.
+    /// Returns once the server has been waited for this long. After a pause of our own source it may take up to twice as long.
     pub(crate) async fn stalled(&self, limit: Duration) {
         loop {
             let since = *self.0.lock();
@@ -37,7 +37,7 @@ impl Watch {
     }
 }
 
-/// A stream that tells its watch whose turn it is.
+/// A stream that tells its watch which side is waited for.
 pub(crate) struct Watched<S> {
     stream: Pin<Box<S>>,
     watch: Watch,
@@ -73,17 +73,17 @@ mod tests {
             let first = body.next().await;
             (first.is_some(), body)
         });
-        // It asks and has nothing: that is our silence.
+        // The client asks for data and there is none: that silence is ours.
         let early = tokio::time::timeout(LIMIT * 20, watch.stalled(LIMIT)).await;
         assert!(early.is_err());
         send.send(Ok(Bytes::from_static(b"x"))).await.expect("it listens");
         let (got, mut body) = asked.await.expect("no panic");
         assert!(got);
-        // It took the piece and asks for no more.
+        // The client took the piece and asks for no more.
         let start = Instant::now();
         watch.stalled(LIMIT).await;
         assert!(start.elapsed() >= LIMIT && start.elapsed() <= LIMIT * 2, "{:?}", start.elapsed());
-        // Asking again makes it our turn; the end makes it the far end's.
+        // When the client asks again, our source is waited for; at the end of the body, the server is.
         drop(send);
         assert!(body.next().await.is_none());
         let start = Instant::now();

@@ -1,5 +1,5 @@
-//! Owns the counts of what goes over a client, by far end. Plain numbers in memory; who wants them elsewhere asks. A far end
-//! is a name that the crate of that end gives itself.
+//! Owns the counts of requests and bytes, by far end. They are plain numbers in memory; whoever publishes them reads them here. A
+//! far end's name is chosen by the crate that talks to it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,29 +9,29 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use reqwest::StatusCode;
 
-/// The far end of a client that no crate has named.
+/// The name for a client that no crate has named.
 const OTHER: &str = "other";
 
-/// How an exchange came out, as far as counting goes.
+/// The outcome of an exchange, as it is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
-    /// Answered, and well.
+    /// Answered with a status below 400.
     Ok,
-    /// 4xx.
+    /// Answered with 4xx other than 429.
     Refused,
-    /// 429 or 503: come back later.
+    /// Answered with 429 or 503: retry later.
     Throttled,
-    /// Any other 5xx.
+    /// Answered with any other 5xx.
     Failed,
-    /// No answer.
+    /// Not answered.
     Unanswered,
 }
 
 impl Outcome {
-    /// All of them.
+    /// Every outcome.
     pub const ALL: [Self; 5] = [Self::Ok, Self::Refused, Self::Throttled, Self::Failed, Self::Unanswered];
 
-    /// Its name.
+    /// The name in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -52,7 +52,7 @@ impl Outcome {
     }
 }
 
-/// What went to one far end and came from it.
+/// The counts of one far end.
 #[derive(Debug, Default)]
 pub struct Counts {
     requests: [AtomicU64; 5],
@@ -63,27 +63,27 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Requests that came out so; each try is one.
+    /// Number of requests with this outcome; each attempt counts.
     pub fn requests(&self, outcome: Outcome) -> u64 {
         self.requests[outcome as usize].load(Relaxed)
     }
 
-    /// Time until answers began.
+    /// Total time from sending requests to the first byte of their answers.
     pub fn waited(&self) -> Duration {
         Duration::from_micros(self.micros.load(Relaxed))
     }
 
-    /// Tries after the first, of what the retry policy repeats.
+    /// Number of attempts after the first, as far as the retry policy made them.
     pub fn retries(&self) -> u64 {
         self.retries.load(Relaxed)
     }
 
-    /// Bytes of bodies sent.
+    /// Bytes of request bodies.
     pub fn sent(&self) -> u64 {
         self.sent.load(Relaxed)
     }
 
-    /// Bytes of bodies received.
+    /// Bytes of response bodies.
     pub fn received(&self) -> u64 {
         self.received.load(Relaxed)
     }
@@ -106,12 +106,12 @@ impl Counts {
     }
 }
 
-/// The counts of all far ends that a service talks to. Clones count together.
+/// The counts of all far ends of a service. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Traffic(Arc<Mutex<BTreeMap<&'static str, Arc<Counts>>>>);
 
 impl Traffic {
-    /// The counts of one far end.
+    /// The counts of one far end, which are created if there are none.
     pub fn of(&self, end: &'static str) -> Arc<Counts> {
         Arc::clone(self.0.lock().entry(end).or_default())
     }
@@ -120,7 +120,7 @@ impl Traffic {
         self.of(OTHER)
     }
 
-    /// Shows each far end that there was.
+    /// Calls `show` for each far end that has counts.
     pub fn each(&self, mut show: impl FnMut(&'static str, &Counts)) {
         for (end, counts) in self.0.lock().iter() {
             show(end, counts);

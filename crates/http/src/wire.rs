@@ -1,4 +1,4 @@
-//! Owns [`Request`] and [`Response`]: one exchange with a far end. A response's body is read with a stated limit only.
+//! Owns [`Request`] and [`Response`]: one exchange with a server. A response's body is only read up to a stated limit.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,12 +19,12 @@ use crate::redact::{redact_text, redact_url};
 use crate::stall::Watch;
 use crate::{Counts, HttpClient, HttpError};
 
-/// How many characters of a body go into an error.
+/// Maximum number of characters of a body in an error.
 const EXCERPT_CHARS: usize = 512;
-/// How many bytes of an error's body are read at all.
+/// Maximum number of bytes that are read of an error's body.
 const ERROR_BODY_LIMIT: usize = 64 * 1024;
 
-/// A request being put together; [`Request::send`] checks the host and sends it.
+/// A request under construction; [`Request::send`] checks the host and sends it.
 #[must_use = "a request does nothing until it is sent"]
 pub struct Request {
     pub(crate) client: HttpClient,
@@ -99,8 +99,8 @@ impl Request {
         self
     }
 
-    /// Sets a body that is made while it is sent. It may take as long as it takes: the connection's limit of silence then
-    /// holds for the far end alone.
+    /// Sets a body that is produced while it is sent. It may take any time: the connection's read timeout then applies to the
+    /// server's silence only.
     pub fn stream<E>(mut self, body: impl Stream<Item = Result<Bytes, E>> + Send + 'static) -> Self
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
@@ -112,7 +112,7 @@ impl Request {
         self
     }
 
-    /// Limits the whole exchange, from connecting to the last byte of the body.
+    /// Limits the whole exchange, from connecting to the last byte of the response body.
     pub fn timeout(mut self, limit: Duration) -> Self {
         *self.inner.timeout_mut() = Some(limit);
         self
@@ -123,7 +123,7 @@ impl Request {
         self.inner.url()
     }
 
-    /// Sends it. Any status is an answer: see [`Response::success`].
+    /// Sends the request. A response of any status is `Ok`: see [`Response::success`].
     pub async fn send(self) -> Result<Response, HttpError> {
         if let Some(what) = self.fault {
             return Err(HttpError::Request { url: redact_url(self.inner.url()), what });
@@ -134,7 +134,7 @@ impl Request {
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Headers are left out: some far ends sign with headers whose names redaction does not know.
+        // Headers are left out: some servers are authenticated by headers whose names redaction does not know.
         f.debug_struct("Request")
             .field("method", self.inner.method())
             .field("url", &redact_url(self.inner.url()))
@@ -142,42 +142,42 @@ impl fmt::Debug for Request {
     }
 }
 
-/// An answer whose body has not been read yet.
+/// A response whose body has not been read yet.
 pub struct Response {
     pub(crate) url: Url,
     pub(crate) inner: reqwest::Response,
-    /// Limit for silence before the body's next bytes, where the client below has none.
+    /// Limit for silence before the next bytes of the body, if the underlying client has none.
     pub(crate) silence: Option<Duration>,
     pub(crate) counts: Arc<Counts>,
 }
 
 impl Response {
-    /// The status.
+    /// The HTTP status of the response.
     pub fn status(&self) -> StatusCode {
         self.inner.status()
     }
 
-    /// The headers.
+    /// The headers of the response.
     pub fn headers(&self) -> &HeaderMap {
         self.inner.headers()
     }
 
-    /// A header as text, `None` if absent or not text.
+    /// A header as text; `None` if it is absent or not text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.inner.headers().get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// The URL that answered (another than asked after redirects within the host).
+    /// The URL that answered; another than the requested one after redirects within the host.
     pub fn url(&self) -> &Url {
         self.inner.url()
     }
 
-    /// The wait asked for by `Retry-After`, in seconds or as a date.
+    /// The wait that `Retry-After` asks for, in seconds or as a date.
     pub fn retry_after(&self) -> Option<Duration> {
         parse_retry_after(self.header(RETRY_AFTER.as_str())?, SystemTime::now())
     }
 
-    /// The next piece of the body, `None` at its end: for bodies larger than memory.
+    /// The next piece of the body, `None` at its end. For bodies larger than memory.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
         let chunk = self.inner.chunk();
         let chunk = match self.silence {
@@ -193,24 +193,24 @@ impl Response {
         Ok(chunk)
     }
 
-    /// The whole body, refused when longer than `limit` bytes.
+    /// The whole body; an error if it is longer than `limit` bytes.
     pub async fn bytes(mut self, limit: usize) -> Result<Bytes, HttpError> {
         let (body, complete) = self.up_to(limit).await?;
         if complete { Ok(body) } else { Err(HttpError::TooLarge { url: redact_url(&self.url), limit }) }
     }
 
-    /// The whole body as text (bytes that are no UTF-8 become U+FFFD).
+    /// The whole body as text; bytes that are not UTF-8 become U+FFFD.
     pub async fn text(self, limit: usize) -> Result<String, HttpError> {
         Ok(String::from_utf8_lossy(&self.bytes(limit).await?).into_owned())
     }
 
-    /// Itself for a 2xx status, else [`HttpError::Status`] with the beginning of the body, redacted.
+    /// The response itself if the status is 2xx, else [`HttpError::Status`] with the beginning of the body, redacted.
     pub async fn success(mut self) -> Result<Self, HttpError> {
         if self.status().is_success() {
             return Ok(self);
         }
         let retry_after = self.retry_after();
-        // An unreadable error body does not make the status less true.
+        // The status stands even if the error's body cannot be read.
         let (body, _) = self.up_to(ERROR_BODY_LIMIT).await.unwrap_or_default();
         Err(HttpError::Status {
             url: redact_url(&self.url),
@@ -220,7 +220,7 @@ impl Response {
         })
     }
 
-    /// The answer below, for libraries that speak reqwest themselves.
+    /// The underlying reqwest response, for libraries that use reqwest themselves.
     pub fn into_reqwest(self) -> reqwest::Response {
         self.inner
     }
@@ -245,7 +245,7 @@ impl fmt::Debug for Response {
     }
 }
 
-/// The beginning of a body as it may stand in an error: redacted, on one line.
+/// The beginning of a body as an error may contain it: redacted, on one line.
 pub(crate) fn excerpt(body: &[u8]) -> String {
     let text = redact_text(&String::from_utf8_lossy(body));
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -1,4 +1,4 @@
-//! The client against real servers on loopback: what it refuses, how it names failures, and what it never follows.
+//! Tests the client against real servers on loopback: what it refuses, how it names failures, and what it never follows.
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up its server has failed")]
 
 use std::time::Duration;
@@ -35,7 +35,7 @@ async fn a_host_outside_the_list_is_refused_before_anything_is_sent() {
     let client = HttpClient::new(&connection).unwrap();
     assert_eq!(get_kind(&client, url.clone()).await, HttpErrorKind::RefusedHost);
 
-    // The same server under an allowed name, by host override.
+    // The same server under an allowed name, by a host override.
     let port = url.port().unwrap();
     let connection = NetworkConnection {
         host_overrides: [("allowed.example".to_owned(), format!("127.0.0.1:{port}").parse().unwrap())].into(),
@@ -96,7 +96,7 @@ async fn a_long_body_is_refused_at_the_limit() {
 
 #[tokio::test]
 async fn failures_below_http_have_their_kinds() {
-    // A port that was free a moment ago: nobody listens.
+    // A port that was free a moment ago, so that nobody listens there.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let gone = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
     drop(listener);
@@ -104,12 +104,12 @@ async fn failures_below_http_have_their_kinds() {
     assert_eq!(error.kind(), HttpErrorKind::Connect);
     assert!(!error.may_have_acted());
 
-    // A plain HTTP server spoken to with TLS.
+    // A plain HTTP server that is spoken to with TLS.
     let mut tls = serve(Router::new()).await;
     tls.set_scheme("https").unwrap();
     assert_eq!(get_kind(&direct(), tls).await, HttpErrorKind::Tls);
 
-    // A server that takes the connection and never answers.
+    // A server that accepts the connection and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = Url::parse(&format!("http://{}/", silent.local_addr().unwrap())).unwrap();
     let connection = NetworkConnection { read_timeout: Duration::from_millis(100), ..Default::default() };
@@ -118,7 +118,7 @@ async fn failures_below_http_have_their_kinds() {
     assert!(error.may_have_acted());
 }
 
-/// A body of one piece each pause, and a server that reads it, then waits before it answers.
+/// Sends a body piece by piece, with a pause before each, to a server that reads it and waits before it answers.
 async fn slow_exchange(
     silence: Duration,
     pieces: usize,
@@ -147,7 +147,7 @@ async fn slow_exchange(
 async fn a_streamed_body_may_take_many_times_the_limit_of_silence() {
     let (silence, pause) = (Duration::from_millis(200), Duration::from_millis(40));
     assert_eq!(slow_exchange(silence, 20, pause, Duration::ZERO).await.unwrap(), "160");
-    // Our own pause is not the far end's silence.
+    // A pause of our own is not silence of the server.
     assert_eq!(slow_exchange(silence, 2, silence * 3, Duration::ZERO).await.unwrap(), "16");
 }
 
@@ -158,7 +158,7 @@ async fn a_far_end_that_neither_takes_the_body_nor_answers_is_given_up() {
     assert_eq!(error.kind(), HttpErrorKind::Timeout);
     assert!(error.may_have_acted());
 
-    // It accepts the connection and reads nothing: the socket fills, then nothing moves.
+    // A server that accepts the connection and reads nothing: the socket's buffer fills, then nothing moves.
     let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = Url::parse(&format!("http://{}/", deaf.local_addr().unwrap())).unwrap();
     let connection = NetworkConnection { read_timeout: silence, ..Default::default() };

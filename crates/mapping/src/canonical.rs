@@ -1,4 +1,5 @@
-//! The one text of a partition value. Delta lets writers choose between several; the target compares bytes.
+//! Computes the canonical text of a partition value. Delta lets writers choose between several texts for one value, but
+//! MaxCompute compares partition values byte by byte.
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
@@ -6,17 +7,17 @@ use jiff::tz::TimeZone;
 use crate::error::PartitionProblem;
 use crate::source::SparkType;
 
-/// What stands for NULL in a text partition column.
+/// The value that stands for NULL in a text partition column.
 pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// The canonical text of a partition value that is not NULL, from its text in the Delta log.
 ///
-/// Integers plain; booleans `true` or `false`; dates `yyyy-MM-dd`; timestamps `yyyy-MM-dd HH:mm:ss[.ffffff]` in UTC
-/// without trailing zeros (a text without zone is taken as UTC); decimals plain digits at their scale; float and double
-/// as Spark prints them; CHAR without its padding; texts as they are. Applied to its own result it changes nothing.
+/// Integers are plain; booleans `true` or `false`; dates `yyyy-MM-dd`; timestamps `yyyy-MM-dd HH:mm:ss[.ffffff]` in UTC without
+/// trailing zeros (a text without a zone is read as UTC); decimals have plain digits at their scale; FLOAT and DOUBLE are written
+/// as Spark prints them; CHAR loses its padding; texts are unchanged. Applied to its own result, the function changes nothing.
 ///
 /// # Errors
-/// The text is none of this type, or the type has no text form.
+/// The text is not a value of this type, or the type has no text form.
 pub fn canonical_text(source: &SparkType, raw: &str) -> Result<String, PartitionProblem> {
     let text = match source {
         SparkType::String | SparkType::CollatedString(_) | SparkType::Varchar(_) => Some(raw.to_owned()),
@@ -51,14 +52,14 @@ pub fn canonical_text(source: &SparkType, raw: &str) -> Result<String, Partition
     text.ok_or_else(|| PartitionProblem::NotOfType { expected: source.to_string() })
 }
 
-/// Rust also reads `inf` and `nan` in any case, which no Delta writer means.
+/// Rust also parses `inf` and `nan` in any case, which no Delta writer means.
 fn number_text(raw: &str) -> bool {
     matches!(raw, "NaN" | "Infinity" | "-Infinity")
         || raw.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E'))
 }
 
-/// As Java prints it, and so Spark: a point always, an exponent below 0.001 and from 10,000,000 on. `shortest` is the
-/// shortest text that reads back as this value, with an exponent.
+/// A floating-point number as Java, and so Spark, prints it: always with a point, and with an exponent below 0.001 and from
+/// 10,000,000 on. `shortest` is the shortest text that reads back as this value, with an exponent.
 fn floating(value: f64, shortest: String) -> String {
     if !value.is_finite() {
         let text = if value.is_nan() { "NaN" } else { "Infinity" };
@@ -84,7 +85,8 @@ fn floating(value: f64, shortest: String) -> String {
     format!("{sign}{whole}.{fraction}{suffix}")
 }
 
-/// Java's BigDecimal may have written an exponent (`0E-18`), so this reads one; nothing is ever rounded.
+/// A decimal as plain digits. Java's BigDecimal may have written an exponent (`0E-18`), which is read too. Never rounds: a value
+/// that does not fit is `None`.
 fn decimal(raw: &str, precision: u8, scale: u8) -> Option<String> {
     let (negative, unsigned) = match raw.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -99,7 +101,7 @@ fn decimal(raw: &str, precision: u8, scale: u8) -> Option<String> {
     if digits.is_empty() || digits.len() > 200 || exponent.abs() > 200 || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    // Enough zeros on both sides that the point falls between digits.
+    // Enough zeros on both sides for the point to fall between digits.
     let point = usize::try_from(i32::try_from(whole.len()).ok()? + i32::from(exponent) + 200).ok()?;
     let padded = format!("{}{digits}{}", "0".repeat(200), "0".repeat(400));
     let (whole, fraction) = padded.split_at(point);
@@ -114,7 +116,7 @@ fn decimal(raw: &str, precision: u8, scale: u8) -> Option<String> {
     Some(if scale == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{kept}") })
 }
 
-/// Whether a text has digits where the pattern has `0`, and elsewhere what the pattern has.
+/// Whether a text has digits where the pattern has `0`, and the pattern's characters elsewhere.
 fn shaped(text: &str, pattern: &str) -> bool {
     text.len() == pattern.len()
         && text.bytes().zip(pattern.bytes()).all(|(t, p)| if p == b'0' { t.is_ascii_digit() } else { t == p })
@@ -128,7 +130,7 @@ fn date(raw: &str) -> Option<String> {
 fn timestamp(raw: &str, zoned: bool) -> Option<String> {
     let (clock, tail) = raw.split_at_checked(19)?;
     let clock_shaped = shaped(clock, "0000-00-00 00:00:00") || shaped(clock, "0000-00-00T00:00:00");
-    // A 60th second would be taken for the 59th.
+    // A parser takes a 60th second for the 59th.
     if !clock_shaped || clock.ends_with(":60") {
         return None;
     }

@@ -1,12 +1,13 @@
-//! Character mappings: what stands in names and values at the source and is not wanted at the target.
+//! Character mappings: replace characters of source names and values that the target does not allow, or that the operator does
+//! not want there.
 
 use std::collections::BTreeMap;
 
 use crate::error::MappingError;
 use crate::partition::stands_in_value;
 
-/// Replaces texts, usually single characters, in one pass from left to right: what has been put in is never replaced
-/// again. Of several entries that fit at one place the longest wins.
+/// Replaces texts, usually single characters, in one pass from left to right, so that a replacement is never replaced again. If
+/// several entries match at one position, the longest is used.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "Parts", into = "Parts")]
 pub struct CharacterMap {
@@ -14,25 +15,24 @@ pub struct CharacterMap {
     fallback: Option<Fallback>,
 }
 
-/// What the remaining characters become.
+/// The replacement for characters that no entry replaces.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 struct Fallback {
     text: String,
     of: Others,
 }
 
-/// Which characters a fallback replaces, of those that no entry does.
+/// Which of the characters that no entry replaces are replaced by the fallback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Others {
-    /// All outside `[A-Za-z0-9_]`: names that every program can write without quotes.
+    /// All characters outside `[A-Za-z0-9_]`, so that names can be written without quotes in any program.
     OutsideWords,
-    /// What a partition value of the target cannot hold, blanks at its ends included: values stay as they are where
-    /// they can.
+    /// Characters that a partition value of the target cannot contain, blanks at its ends included; other values stay unchanged.
     OutsidePartitionValues,
 }
 
 impl Others {
-    /// Whether a character is one of them; `at_end`: nothing but blanks lies between it and an end of the text.
+    /// Whether a character is among these. `at_end`: whether only blanks lie between it and an end of the text.
     fn have(self, c: char, at_end: bool) -> bool {
         match self {
             Self::OutsideWords => !(c.is_ascii_alphanumeric() || c == '_'),
@@ -41,23 +41,23 @@ impl Others {
     }
 }
 
-/// The stored form, checked again when it is read.
+/// The stored form, which is validated again when it is read.
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
 struct Parts {
     entries: BTreeMap<String, String>,
     fallback: Option<Fallback>,
 }
 
-/// Longest key or replacement, in bytes.
+/// Maximum length of a key or a replacement, in bytes.
 const ENTRY_BYTES_MAX: usize = 128;
-/// Most entries.
+/// Maximum number of entries.
 const ENTRIES_MAX: usize = 1_000;
 
 impl CharacterMap {
     /// A mapping with these entries.
     ///
     /// # Errors
-    /// [`MappingError::CharacterMap`] for an empty key, or one beyond the bounds.
+    /// [`MappingError::CharacterMap`] for an empty key, for a text that is too long, or for too many entries.
     pub fn new(entries: BTreeMap<String, String>) -> Result<Self, MappingError> {
         let refuse = |key: &str, value: &str, problem| {
             Err(MappingError::CharacterMap { key: key.to_owned(), value: value.to_owned(), problem })
@@ -76,10 +76,10 @@ impl CharacterMap {
         }
     }
 
-    /// The same, and each of these characters that no entry replaces becomes `text`.
+    /// The same mapping, with `text` as the replacement for those characters that no entry replaces.
     ///
     /// # Errors
-    /// [`MappingError::CharacterMap`] if it is too long.
+    /// [`MappingError::CharacterMap`] if `text` is too long.
     pub fn with_fallback(self, of: Others, text: impl Into<String>) -> Result<Self, MappingError> {
         let text = text.into();
         if text.len() > ENTRY_BYTES_MAX {
@@ -89,7 +89,7 @@ impl CharacterMap {
         Ok(Self { fallback: Some(Fallback { text, of }), ..self })
     }
 
-    /// Maps a text.
+    /// Maps a text; characters without a replacement are unchanged.
     #[must_use]
     pub fn apply(&self, text: &str) -> String {
         let mut mapped = String::with_capacity(text.len());

@@ -1,99 +1,99 @@
-//! What can be wrong with what this crate is given. What is wrong with a *table* is a finding, not an error.
+//! Errors in the input of this crate. A property of a *table* that prevents or degrades its migration is a finding, not an error.
 
 /// Why an input cannot be mapped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MappingError {
-    /// A schema that is not Delta's schema JSON.
+    /// The schema is not valid Delta schema JSON.
     #[error("the schema of the table cannot be read at `{path}`: {problem}")]
     Schema {
-        /// The field, dotted from the root.
+        /// The path of the field, dotted from the root.
         path: String,
-        /// What is wrong there.
+        /// What is wrong with the field.
         problem: String,
     },
-    /// A type that is not written in Spark's SQL form.
+    /// The type is not written in Spark's SQL form.
     #[error("`{text}` is not a type: {problem} at byte {byte}")]
     TypeText {
-        /// The text, shortened.
+        /// The text of the type, shortened.
         text: String,
-        /// What is wrong.
+        /// What is wrong there.
         problem: &'static str,
-        /// Where.
+        /// Offset of the fault in the text, in bytes.
         byte: usize,
     },
-    /// A character mapping that makes no sense.
+    /// A character mapping has an unusable entry.
     #[error("character mapping: `{key}` → `{value}` {problem}")]
     CharacterMap {
-        /// What was to be replaced.
+        /// The text to be replaced.
         key: String,
-        /// By what.
+        /// The replacement.
         value: String,
-        /// What is wrong with it.
+        /// What is wrong with the entry.
         problem: &'static str,
     },
-    /// A partition that the target cannot hold.
+    /// The target cannot hold a partition.
     #[error("partition column `{column}`: the value {} {problem}", .value.as_ref().map_or("NULL".to_owned(), |v| format!("`{v}`")))]
     PartitionValue {
-        /// The source column.
+        /// The name of the source column.
         column: String,
-        /// The value as the Delta log has it.
+        /// The value as the Delta log has it; `None` is NULL.
         value: Option<String>,
-        /// Why not.
+        /// Why the target cannot hold the value.
         problem: PartitionProblem,
     },
 }
 
-/// Why a partition value cannot be carried.
+/// Why a partition value cannot be carried to the target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PartitionProblem {
-    /// The text is not one of this type.
+    /// The text is not a value of the column's type.
     #[error(
         "is not a {expected}: the table's log is damaged, or written by a program that does not follow Delta's rules"
     )]
     NotOfType {
-        /// The type.
+        /// The type of the column.
         expected: String,
     },
-    /// NULL has no place in such a partition column.
+    /// The partition column of the target cannot hold NULL.
     #[error(
-        "cannot stand in the {target} partition column that the target has: take its rows out at the source, or drop the target table, so that the next plan makes the column STRING"
+        "cannot be stored in the {target} partition column of the existing target table: remove its rows at the source, or drop the target table, so that the next plan makes the column STRING"
     )]
     Null {
-        /// The target column's type.
+        /// The type of the target's partition column.
         target: String,
     },
-    /// A character that a partition of the target cannot hold.
-    #[error("becomes `{text}`, and `{found}` cannot stand in a partition value: map that character to another")]
+    /// The text contains a character that a partition of the target cannot hold.
+    #[error("becomes `{text}`, and `{found}` is not allowed in a partition value: map that character to another")]
     Character {
         /// The text after mapping.
         text: String,
         /// The character, escaped if it is invisible.
         found: String,
     },
-    /// Blanks at the ends are dropped by clients of the target.
+    /// The text begins or ends with a blank, which clients of the target drop.
     #[error("becomes `{text}`, and a blank at its start or end would be lost: map ` ` to another character")]
     OuterBlank {
         /// The text after mapping.
         text: String,
     },
-    /// Nothing is left.
+    /// The text is empty after mapping.
     #[error("becomes empty: map its characters to others instead of removing them")]
     Empty,
-    /// Too long.
+    /// The text is too long.
     #[error("becomes {bytes} bytes long, the limit is {limit}: move this table without this partition column")]
     TooLong {
-        /// Its length.
+        /// Length of the text, in bytes.
         bytes: usize,
-        /// The limit.
+        /// Maximum length, in bytes.
         limit: usize,
     },
-    /// The partition does not say what this column is.
+    /// The partition has no value for this column.
     #[error("is missing: the partition does not name this column")]
     Missing,
-    /// Values of this type have no text form.
+    /// Values of the column's type have no text form.
     #[error("is {kind}, which has no text form that could name a partition")]
     NoText {
-        /// The source type.
+        /// The type of the source column.
         kind: String,
     },
 }

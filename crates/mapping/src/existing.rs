@@ -1,4 +1,5 @@
-//! What to do with a target table that is already there.
+//! Decides what to do with a target table that exists already, and names every difference to the planned one. Must never let a
+//! job write into a table that its policy does not allow.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,97 +9,99 @@ use mms_maxcompute::types::{DataType, StructField};
 
 use crate::rules::OWNER_PROPERTY;
 
-/// A table as the target describes it.
+/// An existing table, as the target describes it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ExistingTable {
-    /// Its kind, if the target says so.
+    /// The kind of the table; `None` if the target does not tell it.
     pub kind: Option<TableKind>,
-    /// Its data columns, in order.
+    /// The data columns, in order.
     pub columns: Vec<Column>,
-    /// Its partition columns, in order.
+    /// The partition columns, in order.
     pub partition_columns: Vec<Column>,
-    /// Names of its key columns.
+    /// Names of the key columns; empty without a key.
     pub primary_key: Vec<String>,
-    /// Its properties, of which [`OWNER_PROPERTY`] is looked at.
+    /// The table properties, of which [`OWNER_PROPERTY`] is read.
     pub properties: BTreeMap<String, String>,
 }
 
-/// What a job may do to a table that is already there.
+/// What a job may do to a target table that exists already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
 pub enum TargetPolicy {
-    /// Create it, or use it if it is ours and as planned.
+    /// Create the table, or use it if it is ours and as planned.
     #[default]
     CreateOrOwn,
-    /// Put it in the place of whatever is there, which is dropped unless it is as planned or can be altered to be so.
+    /// Replace whatever exists. It is dropped unless it is as planned or can be altered to be so.
     Replace,
-    /// Create it; it must not be there.
+    /// Create the table; it must not exist.
     FailIfExists,
-    /// Create it, or use it if it is as planned, whoever's it is.
+    /// Create the table, or use it if it is as planned, whoever owns it.
     Adopt,
 }
 
-/// What is to be done about the target table.
+/// What a job does about the target table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TargetAction {
-    /// Create it.
+    /// Create the table.
     Create,
-    /// Write into the one that is there: it is ours and as planned.
+    /// Write into the existing table: it is ours and as planned.
     UseOwn,
-    /// Drop the one that is there and create it.
+    /// Drop the existing table and create it again.
     Recreate,
-    /// Add these columns at the end of the one that is there, put our mark on it, then write into it: it lacks nothing else.
+    /// Add these columns at the end of the existing table and set our ownership mark, then write into it: it differs in nothing
+    /// else.
     Extend(Vec<Column>),
-    /// Put our mark on the one that is there, then write into it: it is as planned, and its mark is this other, or none.
+    /// Set our ownership mark on the existing table, then write into it: it is as planned. The value is the mark that it has now,
+    /// if any.
     Adopt(Option<String>),
-    /// Nothing; the job must not go on. At least one difference.
+    /// Do nothing; the job must not go on. There is at least one difference.
     Refuse(Vec<Difference>),
 }
 
-/// A way in which an existing table is not the planned one.
+/// A difference between an existing table and the planned one.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Difference {
-    /// It is there, and must not be.
+    /// The table exists, and must not.
     Exists,
-    /// It does not carry our mark, or that of another source table.
+    /// The table has no ownership mark, or that of another source table.
     Owner {
-        /// The mark it should carry.
+        /// The mark that it should have.
         expected: String,
-        /// The mark it carries.
+        /// The mark that it has; `None` if it has none.
         found: Option<String>,
     },
-    /// It is of another kind.
+    /// The table is of another kind.
     Kind {
         /// The planned kind.
         expected: TableKind,
-        /// Its kind.
+        /// The kind of the existing table.
         found: TableKind,
     },
-    /// A column is missing.
+    /// A planned column is missing.
     ColumnMissing {
-        /// Its name.
+        /// The name of the column.
         name: String,
         /// Whether it should be a partition column.
         partition: bool,
     },
-    /// A column is there that is not planned.
+    /// The existing table has a column that is not planned.
     ColumnExtra {
-        /// Its name.
+        /// The name of the column.
         name: String,
         /// Whether it is a partition column.
         partition: bool,
     },
-    /// A column has another type.
+    /// A column has another type than planned.
     ColumnType {
-        /// Its name.
+        /// The name of the column.
         name: String,
         /// The planned type.
         expected: DataType,
-        /// Its type.
+        /// The existing type.
         found: DataType,
     },
-    /// A column refuses NULL, and rows may have some.
+    /// A column is NOT NULL, but the rows may contain NULL.
     ColumnNotNull {
-        /// Its name.
+        /// The name of the column.
         name: String,
     },
     /// The columns are the planned ones in another order.
@@ -107,20 +110,20 @@ pub enum Difference {
         partition: bool,
         /// The planned order.
         expected: Vec<String>,
-        /// The order it has.
+        /// The existing order.
         found: Vec<String>,
     },
-    /// Its key is another.
+    /// The primary key is another one than planned.
     PrimaryKey {
         /// The planned key.
         expected: Vec<String>,
-        /// Its key.
+        /// The existing key.
         found: Vec<String>,
     },
 }
 
-/// Decides what to do. Under [`TargetPolicy::CreateOrOwn`] the same question is answered with [`TargetAction::UseOwn`]
-/// after [`TargetAction::Create`]; under the others the caller must know the table that it made itself.
+/// Decides what to do. Under [`TargetPolicy::CreateOrOwn`] a repeated call after [`TargetAction::Create`] was carried out returns
+/// [`TargetAction::UseOwn`]; under the other policies the caller must remember that it created the table itself.
 #[must_use]
 pub fn target_action(
     policy: TargetPolicy,
@@ -130,12 +133,13 @@ pub fn target_action(
     let Some(existing) = existing else { return TargetAction::Create };
     let differences = check_existing(definition, existing);
     match policy {
-        // With the differences, which say whose it is.
+        // The differences are included, since they say whose table it is.
         TargetPolicy::FailIfExists => {
             TargetAction::Refuse(std::iter::once(Difference::Exists).chain(differences).collect())
         }
         TargetPolicy::CreateOrOwn | TargetPolicy::Adopt if differences.is_empty() => TargetAction::UseOwn,
-        // What fits is written over unit by unit, so that nobody sees it empty; the job marks it as its own first.
+        // A table that fits is overwritten unit by unit, so that nobody sees it empty; before that, the job sets its ownership
+        // mark.
         TargetPolicy::Adopt | TargetPolicy::Replace => match differences.as_slice() {
             [] => TargetAction::Adopt(existing.properties.get(OWNER_PROPERTY).cloned()),
             [Difference::Owner { found, .. }] => TargetAction::Adopt(found.clone()),
@@ -149,8 +153,8 @@ pub fn target_action(
     }
 }
 
-/// The columns to add at the end of a table which differs in nothing else but its mark. Columns of nested types are none: a
-/// project adds those only where schema evolution is switched on for it.
+/// The columns to add at the end of a table that differs in nothing else but its mark; `None` if that is not enough. Columns of
+/// nested types are not added: a project accepts those only if schema evolution is switched on for it.
 fn missing_tail(
     expected: &TableDefinition,
     existing: &ExistingTable,
@@ -166,7 +170,7 @@ fn missing_tail(
     alters.then(|| missing.to_vec())
 }
 
-/// Every way in which an existing table is not the planned one. Comments, lifecycle and other properties do not count.
+/// Every difference between an existing table and the planned one. Comments, lifecycle and other properties are not compared.
 #[must_use]
 pub fn check_existing(expected: &TableDefinition, existing: &ExistingTable) -> Vec<Difference> {
     let mut differences = Vec::new();
@@ -216,7 +220,7 @@ fn compare_columns(expected: &[Column], found: &[Column], partition: bool, diffe
     }
 }
 
-/// The target ignores the case of nested field names, and may report them in another.
+/// Field names in lower case: the target ignores the case of nested field names and may report them in another case.
 fn without_case(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Array(item) => DataType::Array(Box::new(without_case(item))),
@@ -237,7 +241,7 @@ impl fmt::Display for Difference {
         match self {
             Self::Exists => f.write_str("the table exists already"),
             Self::Owner { expected, found: Some(found) } => {
-                // Marks began with the data source's id then, which another suite may have too.
+                // Marks of those versions began with the data source's id, which another suite may use too.
                 let uid = found.split('/').next().is_some_and(|first| first.len() == 36);
                 let old = if uid { "" } else { " (a mark of a version before 0.1.0)" };
                 write!(f, "the table belongs to `{found}`{old}, not to `{expected}`")

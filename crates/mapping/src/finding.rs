@@ -1,31 +1,31 @@
-//! What a plan says about a table: each finding has a stable code, a message and a remedy.
+//! The findings of a plan: what is worth knowing about a table, each with a stable code, a message and a remedy.
 
 use std::fmt;
 
-/// How grave a finding is.
+/// How serious a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Severity {
     /// Worth knowing; every value arrives exactly.
     Note,
-    /// Something of the table does not arrive as it was.
+    /// A property of the table does not arrive as it was.
     Lossy,
-    /// The table cannot be moved as asked.
+    /// The table cannot be migrated as requested.
     Blocker,
 }
 
 /// One finding about a table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Finding {
-    /// How grave it is; follows from the reason.
+    /// How serious the finding is; determined by the reason.
     pub severity: Severity,
-    /// What it is about; programs may rely on it.
+    /// The stable reason; programs may rely on it.
     pub reason: Reason,
-    /// The source column, if it is about one.
+    /// The source column, if the finding is about one.
     pub column: Option<String>,
     /// What was found, with the values.
     pub message: String,
-    /// What to do about it; empty if there is nothing to do.
+    /// What to do about it; empty if nothing needs to be done.
     pub remedy: String,
 }
 
@@ -55,23 +55,23 @@ impl fmt::Display for Finding {
 
 macro_rules! reasons {
     ($($(#[$doc:meta])+ $name:ident $severity:ident $code:literal,)+) => {
-        /// What a finding is about. Codes never change their meaning.
+        /// The reason for a finding. A code never changes its meaning.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
         pub enum Reason {
             $($(#[$doc])+ #[serde(rename = $code)] $name,)+
         }
 
         impl Reason {
-            /// Every reason there is.
+            /// Every reason.
             pub const ALL: &'static [Self] = &[$(Self::$name),+];
 
-            /// The stable code.
+            /// The stable code, as the contract and the documentation write it.
             #[must_use]
             pub fn code(self) -> &'static str {
                 match self { $(Self::$name => $code),+ }
             }
 
-            /// How grave it is.
+            /// The severity of findings with this reason.
             #[must_use]
             pub fn severity(self) -> Severity {
                 match self { $(Self::$name => Severity::$severity),+ }
@@ -93,27 +93,27 @@ reasons! {
     ColumnNameCollision Blocker "COLUMN_NAME_COLLISION",
     /// Nested fields whose mapped names differ at most in case.
     FieldNameCollision Blocker "FIELD_NAME_COLLISION",
-    /// The explicit column mapping, the key or the partitioning names a column that is not there.
+    /// The explicit column mapping, the key or the partitioning names a column that does not exist.
     ColumnUnknown Blocker "COLUMN_UNKNOWN",
-    /// The type has no counterpart.
+    /// The type has no counterpart in MaxCompute.
     TypeUnsupported Blocker "TYPE_UNSUPPORTED",
-    /// Lists, maps and structs inside each other, deeper than the target holds.
+    /// Lists, maps and structs are nested deeper than the target allows.
     NestingTooDeep Blocker "NESTING_TOO_DEEP",
-    /// More digits after the point than the target holds.
+    /// The decimal has more digits after the point than the target supports.
     DecimalScaleTooLarge Blocker "DECIMAL_SCALE_TOO_LARGE",
     /// Values of this partition column have no text form.
     PartitionTypeUnsupported Blocker "PARTITION_TYPE_UNSUPPORTED",
-    /// More columns than the target holds.
+    /// The table has more columns than the target supports.
     TooManyColumns Blocker "TOO_MANY_COLUMNS",
-    /// More partitions than the target holds.
+    /// The table has more partitions than the target supports.
     TooManyPartitions Blocker "TOO_MANY_PARTITIONS",
     /// No column would be left beside the partition columns.
     NoDataColumn Blocker "NO_DATA_COLUMN",
-    /// A delta table with a key was asked for, and no usable key is there.
+    /// A delta table with a primary key was requested, but there is no usable key.
     PrimaryKeyUnusable Blocker "PRIMARY_KEY_UNUSABLE",
-    /// Databricks does not enforce its keys, the target merges rows of one key.
+    /// Databricks does not enforce primary keys, but the target merges rows with the same key.
     PrimaryKeyMerges Lossy "PRIMARY_KEY_MERGES",
-    /// A comment was cut.
+    /// A comment was truncated.
     CommentTruncated Lossy "COMMENT_TRUNCATED",
     /// The target has another table name.
     TableRenamed Note "TABLE_RENAMED",
@@ -121,25 +121,25 @@ reasons! {
     ColumnRenamed Note "COLUMN_RENAMED",
     /// The target has another name for a nested field.
     FieldRenamed Note "FIELD_RENAMED",
-    /// A text whose length bound the target cannot express becomes STRING.
+    /// A text type with a length limit that the target cannot express becomes STRING.
     LengthBoundLost Note "LENGTH_BOUND_LOST",
-    /// NOT NULL or comments inside a nested type have no place in the target.
+    /// NOT NULL or comments inside a nested type cannot be expressed in the target.
     NestedConstraintLost Note "NESTED_CONSTRAINT_LOST",
-    /// The collation of a text has no place in the target; its values are unchanged.
+    /// The collation of a text cannot be expressed in the target; its values are unchanged.
     CollationLost Note "COLLATION_LOST",
-    /// A partition column of another type becomes STRING.
+    /// A partition column of a type other than the target's partition types becomes STRING.
     PartitionBecomesString Note "PARTITION_BECOMES_STRING",
     /// A partition column beyond the sixth becomes an ordinary column.
     PartitionBecomesColumn Note "PARTITION_BECOMES_COLUMN",
-    /// The key of the source is not carried.
+    /// The primary key of the source is not carried over.
     PrimaryKeyLost Note "PRIMARY_KEY_LOST",
-    /// Key columns that partition the target are left out of its key.
+    /// Key columns that partition the target are left out of the target's key.
     PrimaryKeyReduced Note "PRIMARY_KEY_REDUCED",
-    /// Default values are not carried.
+    /// Default values are not carried over.
     DefaultLost Note "DEFAULT_LOST",
-    /// The expression of a generated or identity column is not carried; its values are.
+    /// The expression of a generated or identity column is not carried over; its values are.
     GenerationLost Note "GENERATION_LOST",
-    /// CHECK constraints are not carried.
+    /// CHECK constraints are not carried over.
     CheckConstraintLost Note "CHECK_CONSTRAINT_LOST",
 }
 

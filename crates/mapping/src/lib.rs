@@ -1,11 +1,11 @@
-//! From a Databricks table to a MaxCompute table: names, types, partition columns and partition values.
+//! Maps a Databricks table to a MaxCompute table: names, types, partition columns and partition values.
 //!
-//! [`plan_table`] turns a [`SourceTable`] and [`MappingRules`] into a [`TablePlan`]: the definition to create, what becomes
-//! of each column, and the [`Finding`]s. [`PartitionMapping`] then maps the partitions of that table, and
-//! [`target_action`] decides what to do with a table that is already there.
+//! [`plan_table`] turns a [`SourceTable`] and [`MappingRules`] into a [`TablePlan`]: the definition to create, the mapping of
+//! each column, and the [`Finding`]s. [`PartitionMapping`] then maps the partitions of that table, and [`target_action`] decides
+//! what to do with a target table that exists already.
 //!
-//! Everything here is a pure function of its arguments: no I/O, no clock, no rows. And nothing is silent: whatever is
-//! not carried exactly has a finding, and what cannot be carried at all is a [`Severity::Blocker`], never left out.
+//! Everything here is a pure function of its arguments: no I/O, no clock, no rows. Nothing may be lost silently: whatever is not
+//! carried over exactly has a finding, and what cannot be carried over at all is a [`Severity::Blocker`], never left out.
 
 mod canonical;
 mod characters;
@@ -33,13 +33,13 @@ pub use rules::{MappingRules, NONCE_PROPERTY, OWNER_PROPERTY, SchemaRule, owner_
 pub use schema_json::parse_schema;
 pub use source::{ColumnExtra, SourceColumn, SourceTable, SparkField, SparkType};
 
-/// Most columns of a table, partition columns included.
+/// Maximum number of columns of a table, partition columns included.
 pub const COLUMNS_MAX: usize = 1_200;
-/// Most partition levels; further partition columns become ordinary columns.
+/// Maximum number of partition levels; further partition columns become ordinary columns.
 pub const PARTITION_LEVELS_MAX: usize = 6;
-/// Most partitions of a table.
+/// Maximum number of partitions of a table.
 pub const PARTITIONS_MAX: u64 = 60_000;
-/// Longest comment of a table or column, in bytes.
+/// Maximum length of the comment of a table or column, in bytes.
 pub const COMMENT_BYTES_MAX: usize = 1_024;
-/// Longest partition value, in bytes.
+/// Maximum length of a partition value, in bytes.
 pub const PARTITION_VALUE_BYTES_MAX: usize = 128;

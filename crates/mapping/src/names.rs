@@ -1,4 +1,5 @@
-//! Source names to target names: mapped, checked against the target's rules, and told apart without case.
+//! Maps source names to target names, checks them against the target's rules, and finds names that differ only in case, which the
+//! target takes for the same.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,7 @@ use crate::finding::{Finding, Reason};
 use crate::rules::{MappingRules, SchemaRule};
 use crate::source::SourceTable;
 
-/// Where the table goes. None: there is a blocker among the findings.
+/// The address of the target table. `None`: there is a blocker among the findings.
 pub(crate) fn map_table_name(
     source: &SourceTable,
     rules: &MappingRules,
@@ -53,7 +54,7 @@ pub(crate) fn map_table_name(
     Some(TableRef { project: rules.target_project.clone(), schema: schema?, table })
 }
 
-/// The target names of all columns, in order. A name that is none has a blocker among the findings.
+/// The target names of all columns, in order. A name that breaks the rules has a blocker among the findings.
 pub(crate) fn map_column_names(
     source: &SourceTable,
     rules: &MappingRules,

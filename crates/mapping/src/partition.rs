@@ -1,4 +1,4 @@
-//! Source partitions to target partitions.
+//! Maps source partitions to target partitions, and finds source values that one target partition would merge.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,54 +12,54 @@ use crate::characters::CharacterMap;
 use crate::error::{MappingError, PartitionProblem};
 use crate::source::SparkType;
 
-/// How the partitions of one table map to partitions of its target. Without levels, all of them are the whole table.
+/// How the partitions of a table map to partitions of its target. Without levels, all of them map to the whole table.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PartitionMapping {
-    /// The target's partition columns, outermost first.
+    /// The partition columns of the target, outermost first.
     pub levels: Vec<PartitionLevel>,
-    /// Maps the characters of text values.
+    /// The character mapping for text values.
     pub characters: CharacterMap,
 }
 
-/// One partition column of the target, and where its values come from.
+/// A partition column of the target, and the source column of its values.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PartitionLevel {
-    /// The source column.
+    /// The name of the source column.
     pub source: String,
-    /// Its type.
+    /// The type of the source column.
     pub source_type: SparkType,
-    /// The target's partition column.
+    /// The name of the target's partition column.
     pub target: ColumnName,
-    /// Its type.
+    /// The type of the target's partition column.
     pub target_type: DataType,
 }
 
-/// A source partition and its place in the target.
+/// A source partition and the target partition that it maps to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MappedPartition {
-    /// The canonical source values of the target's partition columns; none is NULL.
+    /// The canonical source values of the target's partition columns; `None` is NULL.
     pub source: Vec<Option<String>>,
     /// The target partition.
     pub target: PartitionSpec,
 }
 
-/// Different source values that would fall together in one target partition.
+/// Different source values that would be merged into one target partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionClash {
     /// The target partition.
     pub target: PartitionSpec,
-    /// The different source values, at least two; none is NULL.
+    /// The different source values, at least two; `None` is NULL.
     pub sources: Vec<Vec<Option<String>>>,
 }
 
-/// What the tunnel's `k=v,k=v` can say: clients split it at `,` and `/`, strip quotes and outer blanks.
-/// No character that [`PartitionSpec::check`] refuses may pass: the plan, not the transfer, is to find it.
+/// The characters that the tunnel's `k=v,k=v` can express: clients split it at `,` and `/`, and strip quotes and outer blanks.
+/// Must accept no character that [`PartitionSpec::check`] rejects, so that the plan finds it and not the transfer.
 pub(crate) fn stands_in_value(c: char) -> bool {
     c.is_ascii() && !c.is_ascii_control() && !matches!(c, '/' | ',' | '=' | '\'' | '"' | '\\')
 }
 
 impl PartitionMapping {
-    /// The texts that the character mapping has changed, as (source column, source text, target text).
+    /// The texts that the character mapping changed, as (source column, source text, target text).
     pub fn rewritten<'a>(&'a self, mapped: &'a MappedPartition) -> impl Iterator<Item = (&'a str, &'a str, &'a str)> {
         let values = mapped.source.iter().zip(&mapped.target.0);
         self.levels.iter().zip(values).filter_map(|(level, (source, (_, target)))| {
@@ -68,8 +68,8 @@ impl PartitionMapping {
         })
     }
 
-    /// Maps one partition, given as the Delta log has it: logical column names to texts. An empty text is NULL, as the
-    /// Delta protocol says. Columns that are no partition columns of the target are not looked at.
+    /// Maps one partition, given as in the Delta log: logical column names to texts. An empty text is NULL, as the Delta protocol
+    /// says. Columns that are not partition columns of the target are ignored.
     ///
     /// # Errors
     /// [`MappingError::PartitionValue`] if the target cannot hold this partition.
@@ -124,9 +124,9 @@ impl PartitionLevel {
     }
 }
 
-/// The target partitions into which more than one source value would fall: a character mapping made them equal, or a
-/// text is literally `__HIVE_DEFAULT_PARTITION__`. Source partitions that differ only in columns which do not
-/// partition the target belong together and are no clash.
+/// The target partitions into which more than one source value would be merged, because a character mapping made the values
+/// equal, or because a text is literally `__HIVE_DEFAULT_PARTITION__`. Source partitions that differ only in columns that do not
+/// partition the target belong together and are not a clash.
 pub fn partition_clashes<'a>(partitions: impl IntoIterator<Item = &'a MappedPartition>) -> Vec<PartitionClash> {
     let mut sources: BTreeMap<&PartitionSpec, BTreeSet<&Vec<Option<String>>>> = BTreeMap::new();
     for partition in partitions {

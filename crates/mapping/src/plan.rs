@@ -1,4 +1,5 @@
-//! The plan of a table: its definition at the target, what becomes of each column, and the findings.
+//! Plans a table: its definition at the target, the mapping of each column, and the findings. A plan has a definition exactly
+//! when it has no blocker.
 
 use std::collections::BTreeMap;
 
@@ -14,61 +15,61 @@ use crate::source::{SourceColumn, SourceTable, SparkType};
 use crate::table_facts::{check_limits, find_column, fit_comment, kind_and_key, note_lost_features};
 use crate::types::map_type;
 
-/// What is to become of a table.
+/// The plan of a table.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TablePlan {
-    /// What to create; none exactly when a finding is a blocker.
+    /// The table to create; `None` exactly if a finding is a blocker.
     pub definition: Option<TableDefinition>,
-    /// Where its partitions go; none exactly when a finding is a blocker.
+    /// The mapping of the partitions; `None` exactly if a finding is a blocker.
     pub partitions: Option<PartitionMapping>,
-    /// Every source column, in source order.
+    /// The mapping of every source column, in source order.
     pub columns: Vec<ColumnMapping>,
-    /// What is to be known before it is done.
+    /// What the operator should know before the migration.
     pub findings: Vec<Finding>,
 }
 
-/// What becomes of one column.
+/// The mapping of one column.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ColumnMapping {
-    /// Its name at the source.
+    /// The name at the source.
     pub source: String,
-    /// Its name at the target; breaks the target's rules only if a blocker says so.
+    /// The name at the target. It breaks the target's rules only if there is a blocker.
     pub target: String,
-    /// Its type at the source.
+    /// The type at the source.
     pub source_type: SparkType,
-    /// Its type at the target; none if a blocker says so.
+    /// The type at the target; `None` if there is a blocker.
     pub target_type: Option<DataType>,
-    /// Its place at the target.
+    /// The role at the target: data or partition column.
     pub role: ColumnRole,
-    /// What happens to its values.
+    /// How the values are converted.
     pub conversion: ValueConversion,
 }
 
-/// The place of a column in the target table.
+/// The role of a column in the target table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum ColumnRole {
     /// An ordinary column.
     Data,
     /// A partition column.
     Partition {
-        /// From 0, outermost first.
+        /// The partition level, from 0, outermost first.
         level: usize,
     },
 }
 
-/// What happens to the values of a column.
+/// How the values of a column are converted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum ValueConversion {
-    /// Nothing; nested fields keep their order and may have other names.
+    /// Not at all; nested fields keep their order and may get other names.
     Unchanged,
-    /// An integer partition value, plain.
+    /// A partition value as a plain integer.
     PartitionInteger,
-    /// A partition value's canonical text, its characters mapped.
+    /// A partition value as canonical text, with its characters mapped.
     PartitionText,
 }
 
 impl TablePlan {
-    /// The findings that forbid the move.
+    /// The findings that prevent the migration.
     pub fn blockers(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.severity == Severity::Blocker)
     }
@@ -76,8 +77,8 @@ impl TablePlan {
 
 /// Plans a table.
 ///
-/// The first six partition columns stay partition columns, in their order. All other columns are ordinary columns, in
-/// the order of the source's schema: a partition column beyond the sixth keeps its place among them.
+/// The first six partition columns stay partition columns, in their order. All other columns become ordinary columns, in the
+/// order of the source's schema: a partition column after the sixth keeps its position among them.
 #[must_use]
 pub fn plan_table(source: &SourceTable, rules: &MappingRules) -> TablePlan {
     let mut findings = Vec::new();
@@ -103,7 +104,7 @@ pub fn plan_table(source: &SourceTable, rules: &MappingRules) -> TablePlan {
         };
         let comment = fit_comment(column.comment.as_deref(), Some(&column.name), &mut findings);
         if let (Some(name), Some(data_type)) = (name, target_type.clone()) {
-            // NULL partition values are texts at the target, so NOT NULL says nothing about a partition column.
+            // NULL partition values become texts at the target, so NOT NULL has no meaning for a partition column.
             let nullable = column.nullable || level.is_some();
             let target = Column { name, data_type, nullable, comment };
             match level {
@@ -154,7 +155,7 @@ fn level_of(source: &SourceColumn, target: &Column) -> PartitionLevel {
     }
 }
 
-/// The columns that stay partition columns, with their level.
+/// The columns that stay partition columns, with their levels.
 fn partition_levels<'a>(source: &'a SourceTable, findings: &mut Vec<Finding>) -> BTreeMap<&'a str, usize> {
     let mut levels = BTreeMap::new();
     for name in &source.partition_columns {
@@ -176,7 +177,7 @@ fn partition_levels<'a>(source: &'a SourceTable, findings: &mut Vec<Finding>) ->
     levels
 }
 
-/// The type of a column that partitions the target. `kept`: the one that it has there already.
+/// The type of a column that partitions the target. `kept`: the type that the column already has in our target table.
 fn partition_type(
     source: &SourceTable,
     column: &SourceColumn,
@@ -198,7 +199,7 @@ fn partition_type(
         | SparkType::Date
         | SparkType::Timestamp
         | SparkType::TimestampNtz => {
-            becomes_string("a partition column of the target holds texts or integers");
+            becomes_string("a partition column of the target can only be a text or an integer");
             text
         }
         SparkType::Binary | SparkType::Array { .. } | SparkType::Map { .. } | SparkType::Struct(_) => {
@@ -208,7 +209,7 @@ fn partition_type(
             (None, ValueConversion::PartitionText)
         }
         other => {
-            // No nested type gets here, so no field name is mapped.
+            // Nested types are handled above, so no field name is mapped here.
             let (target, found) = map_type(name, other, &Default::default());
             match (target, has_null) {
                 (target @ (Some(DataType::String) | None), _) => {
@@ -216,18 +217,18 @@ fn partition_type(
                     (target, ValueConversion::PartitionText)
                 }
                 (Some(_), _) if kept == Some(&DataType::String) => {
-                    becomes_string("the table at the target has it so");
+                    becomes_string("the existing target table has STRING there");
                     text
                 }
-                // A NULL that came later concerns its own partition, not the table.
+                // With a type that is kept, a NULL that came later concerns its own partition only, not the table.
                 (target, _) if kept.is_some() && kept == target.as_ref() => own_type(target),
                 (Some(_), Some(true)) => {
-                    becomes_string("the pinned snapshot has a NULL in it, which only a text can stand for");
+                    becomes_string("the pinned snapshot has a NULL in it, which only a text can represent");
                     text
                 }
                 (Some(_), None) => {
                     becomes_string(
-                        "it may hold NULL, which only a text can stand for, and nobody has looked whether it does",
+                        "it may contain NULL, which only a text can represent, and its values were not examined",
                     );
                     text
                 }
@@ -237,7 +238,7 @@ fn partition_type(
     }
 }
 
-/// A partition column of the type that its values have at the source.
+/// The result for a partition column that keeps the type that its values have at the source.
 fn own_type(target: Option<DataType>) -> (Option<DataType>, ValueConversion) {
     let integer = target.as_ref().is_some_and(DataType::is_integer);
     (target, if integer { ValueConversion::PartitionInteger } else { ValueConversion::PartitionText })

@@ -1,4 +1,4 @@
-//! What the operator decides about the mapping of a table.
+//! The operator's decisions about the mapping of a table, and the properties by which target tables are marked.
 
 use std::collections::BTreeMap;
 
@@ -11,50 +11,50 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::characters::CharacterMap;
 
-/// The table property that says whose table a target table is; its value is made by [`owner_of`].
+/// The table property that names the owner of a target table; [`owner_of`] computes its value.
 pub const OWNER_PROPERTY: &str = "mms.source";
-/// The table property that whoever makes a table, or takes one over, sets to a new UUID: it tells the table from the next of its
-/// name.
+/// The table property that is set to a new UUID whenever a table is created or taken over. It distinguishes the table from a
+/// later one of the same name.
 pub const NONCE_PROPERTY: &str = "mms.nonce";
 
-/// Where a table goes, and how its names and values are mapped.
+/// Where a table is migrated to, and how its names and values are mapped.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct MappingRules {
-    /// The project it goes to.
+    /// The project of the target table.
     pub target_project: ProjectName,
-    /// The schema it goes to.
+    /// The schema of the target table.
     pub target_schema: SchemaRule,
-    /// The target table's name, taken as it is; without it the source's name is mapped.
+    /// The name of the target table, used unchanged; if `None`, the source's name is mapped.
     pub table_name: Option<String>,
-    /// Maps the characters of a table name.
+    /// The character mapping for table names.
     pub table_characters: CharacterMap,
-    /// Put before a mapped table name that does not start with a letter.
+    /// The prefix of a mapped table name that does not start with a letter.
     pub table_name_prefix: Option<String>,
-    /// Maps the characters of column names and nested field names.
+    /// The character mapping for names of columns and nested fields.
     pub column_characters: CharacterMap,
-    /// Names of columns, source to target, taken as they are; they win over the character mapping.
+    /// Target names of columns, by source name. They are used unchanged and take precedence over the character mapping.
     pub column_names: BTreeMap<String, String>,
-    /// Maps the characters of text partition values; never of NULL, never of integers in integer columns.
+    /// The character mapping for text partition values. Not applied to NULL or to integers in integer columns.
     pub partition_value_characters: CharacterMap,
-    /// Types of partition columns as the target table that is ours has them, by [`ColumnName::key`]; they stay. Empty: it
-    /// is not there, and they follow from the source.
+    /// The types that the partition columns have in an existing target table of ours, by [`ColumnName::key`]; they are kept.
+    /// Empty if there is no such table: then the types follow from the source.
     pub partition_types: BTreeMap<String, DataType>,
-    /// The kind of table to make. Default: with a key a PK delta table, else an append delta table.
+    /// The kind of table to create. Default: a PK delta table if there is a key, else an append delta table.
     pub table_kind: Option<TableKind>,
-    /// Days after which the target drops what was not changed since.
+    /// Days after which the target drops data that has not changed since.
     pub lifecycle_days: Option<u32>,
-    /// Uid of the data source this table belongs to: with the table's names it is the ownership mark of the target table.
+    /// Uid of the data source. Together with the table's names it makes the ownership mark of the target table.
     pub source_uid: String,
 }
 
-/// Which schema of the project a table goes to.
+/// The schema of the target project that a table is migrated to.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum SchemaRule {
-    /// None: the project has two tiers.
+    /// No schema: the project has two-tier names.
     TwoTier,
-    /// The one named like the source's schema.
+    /// The schema with the same name as the source's schema.
     LikeSource,
-    /// This one.
+    /// The schema with this name.
     Named(SchemaName),
 }
 
@@ -79,11 +79,11 @@ impl MappingRules {
     }
 }
 
-/// RFC 3986's unreserved characters stay as they are.
+/// The unreserved characters of RFC 3986 are not encoded.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The ownership mark, `<uid of the data source>/<schema>/<table>`, each part percent-encoded. A uid is never used again, while
-/// two suites may have data sources of one id.
+/// The ownership mark, `<uid of the data source>/<schema>/<table>`, each part percent-encoded. A uid is never reused, whereas two
+/// suites may have data sources with the same id.
 #[must_use]
 pub fn owner_of(source_uid: &str, schema: &str, table: &str) -> String {
     [source_uid, schema, table].map(|part| utf8_percent_encode(part, SEGMENT).to_string()).join("/")

@@ -1,4 +1,4 @@
-//! Delta's schema JSON: `metaData.schemaString` of the log, and one field of it as Unity Catalog's `type_json`.
+//! Parses Delta's schema JSON: `metaData.schemaString` of the log, and a single field of it, as in Unity Catalog's `type_json`.
 
 use serde_json::{Map, Value};
 
@@ -9,11 +9,11 @@ use crate::type_text::simple_type;
 const CHAR_VARCHAR: &str = "__CHAR_VARCHAR_TYPE_STRING";
 const COLLATIONS: &str = "__COLLATIONS";
 
-/// Reads a whole schema, `{"type":"struct","fields":[…]}`.
+/// Parses a whole schema, `{"type":"struct","fields":[…]}`.
 ///
 /// # Errors
-/// [`MappingError::Schema`] names the field that cannot be read. A type that is merely unknown is no error: it becomes
-/// [`SparkType::Other`], so that the plan refuses it by name.
+/// [`MappingError::Schema`] names the field that cannot be read. A type that is only unknown is no error: it becomes
+/// [`SparkType::Other`], so that the plan rejects it by name.
 pub fn parse_schema(schema_json: &str) -> Result<Vec<SourceColumn>, MappingError> {
     let root = parse_json(schema_json)?;
     if root.get("type").and_then(Value::as_str) != Some("struct") {
@@ -22,7 +22,7 @@ pub fn parse_schema(schema_json: &str) -> Result<Vec<SourceColumn>, MappingError
     fields_of(&root, "")?.iter().map(|field| column(field, "")).collect()
 }
 
-/// serde_json refuses nesting beyond 128 levels, which bounds the recursion below.
+/// serde_json rejects nesting beyond 128 levels, which bounds the recursion below.
 fn parse_json(text: &str) -> Result<Value, MappingError> {
     serde_json::from_str(text).map_err(|e| error("", format!("it is not JSON: {e}")))
 }
@@ -110,7 +110,7 @@ fn data_type(value: &Value, path: &str) -> Result<SparkType, MappingError> {
     }
 }
 
-/// Takes CHAR and VARCHAR from the precise form; nullability and comments stay those of the JSON.
+/// Takes the lengths of CHAR and VARCHAR from the precise form; nullability and comments stay those of the JSON.
 fn bound_lengths(found: &mut SparkType, precise: &SparkType) {
     match (found, precise) {
         (found @ SparkType::String, SparkType::Char(_) | SparkType::Varchar(_)) => *found = precise.clone(),
@@ -126,7 +126,7 @@ fn bound_lengths(found: &mut SparkType, precise: &SparkType) {
     }
 }
 
-/// Follows `element`, `key` and `value` down to the text that has the collation.
+/// Follows the steps `element`, `key` and `value` down to the text that has the collation.
 fn collate(found: &mut SparkType, steps: &[&str], collation: &str) {
     match (steps, found) {
         ([], found @ SparkType::String) => *found = SparkType::CollatedString(collation.to_owned()),

@@ -1,16 +1,16 @@
-//! The source side: a Databricks table as Unity Catalog and the Delta log describe it.
+//! A Databricks table, as Unity Catalog and the Delta log describe it.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A table of the source, with what its pinned snapshot tells.
+/// A source table, with facts about its pinned snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct SourceTable {
-    /// Its schema.
+    /// The schema that contains the table.
     pub schema: String,
-    /// Its name.
+    /// The name of the table itself.
     pub table: String,
-    /// Its comment.
+    /// The comment; `None` if there is none.
     pub comment: Option<String>,
     /// All columns in order, partition columns included.
     pub columns: Vec<SourceColumn>,
@@ -18,37 +18,37 @@ pub struct SourceTable {
     pub partition_columns: Vec<String>,
     /// Names of the key columns; empty if there is no key.
     pub primary_key: Vec<String>,
-    /// Table properties (`delta.constraints.…` and others).
+    /// Table properties, such as `delta.constraints.…`.
     pub properties: BTreeMap<String, String>,
-    /// For each partition column, whether the pinned snapshot has a NULL in it. Absent: nobody has looked.
+    /// For each partition column, whether the pinned snapshot has a NULL in it. A column that was not examined is absent.
     pub partition_nulls: BTreeMap<String, bool>,
-    /// Partitions in the pinned snapshot, if counted.
+    /// Number of partitions in the pinned snapshot, if they were counted.
     pub partition_count: Option<u64>,
 }
 
 /// A column of the source.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SourceColumn {
-    /// Its logical name (not the physical one of column mapping).
+    /// The logical name, not the physical one of column mapping.
     pub name: String,
-    /// Its type.
+    /// The type at the source.
     pub data_type: SparkType,
     /// Whether NULL is allowed.
     pub nullable: bool,
-    /// Its comment.
+    /// The comment; `None` if there is none.
     pub comment: Option<String>,
-    /// What else the source does with it.
+    /// Features of the column that a target column does not have.
     pub extras: Vec<ColumnExtra>,
 }
 
-/// Something a column has that a target column has not.
+/// A feature of a column that a target column does not have.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum ColumnExtra {
     /// A default value, as an expression.
     Default(String),
-    /// It is computed from others, as an expression.
+    /// The column is computed from others by this expression.
     Generated(String),
-    /// It numbers the rows.
+    /// The column numbers the rows.
     Identity,
 }
 
@@ -71,47 +71,47 @@ pub enum SparkType {
     Boolean,
     /// Exact decimal, precision 1..=38, scale up to the precision.
     Decimal {
-        /// Digits in all.
+        /// Total number of digits.
         precision: u8,
-        /// Digits after the point.
+        /// Digits after the decimal point.
         scale: u8,
     },
-    /// Text.
+    /// Text with the binary collation.
     String,
-    /// Text with a collation other than the binary one.
+    /// Text with this collation, which is not the binary one.
     CollatedString(String),
-    /// Text of at most so many characters.
+    /// Text of at most this many characters.
     Varchar(u32),
-    /// Text padded to so many characters.
+    /// Text padded to this many characters.
     Char(u32),
     /// Bytes.
     Binary,
-    /// A calendar day.
+    /// A calendar date.
     Date,
     /// An instant in microseconds.
     Timestamp,
     /// A wall-clock time in microseconds.
     TimestampNtz,
-    /// A span of time; the text says of which fields.
+    /// An interval; the text names its fields.
     Interval(String),
-    /// A value of any shape.
+    /// A semi-structured value of any shape.
     Variant,
-    /// Nothing but NULL.
+    /// A type whose only value is NULL.
     Void,
-    /// A type this version does not know (GEOGRAPHY, OBJECT, user-defined…), by its name.
+    /// A type that this version does not know (GEOGRAPHY, OBJECT, user-defined…), by name.
     Other(String),
     /// A list.
     Array {
-        /// Its items.
+        /// The type of the items.
         element: Box<SparkType>,
         /// Whether an item may be NULL.
         contains_null: bool,
     },
     /// Keys and values.
     Map {
-        /// Its keys.
+        /// The type of the keys.
         key: Box<SparkType>,
-        /// Its values.
+        /// The type of the values.
         value: Box<SparkType>,
         /// Whether a value may be NULL.
         value_contains_null: bool,
@@ -123,17 +123,17 @@ pub enum SparkType {
 /// One field of a struct.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct SparkField {
-    /// Its logical name.
+    /// The logical name.
     pub name: String,
-    /// Its type.
+    /// The type at the source.
     pub data_type: SparkType,
     /// Whether NULL is allowed.
     pub nullable: bool,
-    /// Its comment.
+    /// The comment; `None` if there is none.
     pub comment: Option<String>,
 }
 
-/// Spark's SQL text of the type, upper case.
+/// Writes Spark's SQL text of the type, in upper case.
 impl fmt::Display for SparkType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

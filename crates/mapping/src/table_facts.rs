@@ -1,4 +1,4 @@
-//! What is decided about a table as a whole: its kind, its key, its comment, and what its properties promise.
+//! Decides what concerns a table as a whole: its kind, its key, its comment, its limits, and the features that are lost.
 
 use mms_maxcompute::name::ColumnName;
 use mms_maxcompute::table::TableKind;
@@ -10,13 +10,13 @@ use crate::rules::MappingRules;
 use crate::source::{ColumnExtra, SourceColumn, SourceTable};
 use crate::{COLUMNS_MAX, COMMENT_BYTES_MAX, PARTITIONS_MAX};
 
-/// Spark ignores case where it resolves names, but a name that is there exactly wins.
+/// Finds a column by name. Spark ignores case, but an exact match takes precedence.
 pub(crate) fn find_column<'a>(source: &'a SourceTable, name: &str) -> Option<&'a SourceColumn> {
     let without_case = || source.columns.iter().find(|c| c.name.to_lowercase() == name.to_lowercase());
     source.columns.iter().find(|c| c.name == name).or_else(without_case)
 }
 
-/// A comment that fits, cut between characters.
+/// A comment that fits the target, truncated between characters if need be, with a finding.
 pub(crate) fn fit_comment(comment: Option<&str>, column: Option<&str>, findings: &mut Vec<Finding>) -> Option<String> {
     let comment = comment.filter(|text| !text.is_empty())?;
     if comment.len() <= COMMENT_BYTES_MAX {
@@ -27,7 +27,7 @@ pub(crate) fn fit_comment(comment: Option<&str>, column: Option<&str>, findings:
     Some(comment[..comment.floor_char_boundary(COMMENT_BYTES_MAX)].to_owned())
 }
 
-/// The kind of table, and the target columns of its key.
+/// The kind of the target table, and the target columns of its key.
 pub(crate) fn kind_and_key(
     source: &SourceTable,
     rules: &MappingRules,
@@ -69,7 +69,7 @@ pub(crate) fn kind_and_key(
                 findings.push(Finding::new(Reason::PrimaryKeyUnusable, Some(name), message, remedy));
             }
             (ColumnRole::Data, None, Ok(target)) => key.push(target),
-            // An illegal name has its own finding.
+            // An illegal name has its own finding already.
             (ColumnRole::Data, None, Err(_)) => {}
         }
     }
@@ -99,7 +99,7 @@ pub(crate) fn kind_and_key(
     (kind, key)
 }
 
-/// What the source does for a column or table that the target does not.
+/// Adds findings for features of the source's columns or table that the target does not have.
 pub(crate) fn note_lost_features(source: &SourceTable, findings: &mut Vec<Finding>) {
     for column in &source.columns {
         for extra in &column.extras {
@@ -127,7 +127,7 @@ pub(crate) fn note_lost_features(source: &SourceTable, findings: &mut Vec<Findin
     }
 }
 
-/// The target's limits on the number of things.
+/// Adds findings for numbers of columns and partitions that exceed the target's limits.
 pub(crate) fn check_limits(source: &SourceTable, columns: &[ColumnMapping], findings: &mut Vec<Finding>) {
     if columns.len() > COLUMNS_MAX {
         let message = format!("the table has {} columns, the limit is {COLUMNS_MAX}", columns.len());
@@ -141,7 +141,8 @@ pub(crate) fn check_limits(source: &SourceTable, columns: &[ColumnMapping], find
         findings.push(Finding::new(Reason::NoDataColumn, None, message, remedy));
     }
     let levels = columns.iter().filter(|column| column.role != ColumnRole::Data).count();
-    // With columns taken out of the partitioning, several source partitions fall into one: then this is no count.
+    // If some partition columns became ordinary ones, several source partitions share a target partition, and the count says
+    // nothing.
     match source.partition_count {
         Some(count) if count > PARTITIONS_MAX && levels == source.partition_columns.len() => {
             let message = format!("the table has {count} partitions, the limit is {PARTITIONS_MAX}");

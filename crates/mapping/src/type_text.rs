@@ -1,13 +1,13 @@
-//! Types in Spark's SQL form: what Delta hides in `__CHAR_VARCHAR_TYPE_STRING` and Unity Catalog shows as `type_text`.
+//! Parses types in Spark's SQL form, as found in Delta's `__CHAR_VARCHAR_TYPE_STRING` and Unity Catalog's `type_text`.
 
 use std::str::FromStr;
 
 use crate::error::MappingError;
 use crate::source::{SparkField, SparkType};
 
-/// Deepest nesting that is read.
+/// Maximum nesting that is read.
 const DEPTH_MAX: usize = 100;
-/// Longest text that is read, in bytes.
+/// Maximum length of a text that is read, in bytes.
 const TEXT_BYTES_MAX: usize = 1024 * 1024;
 
 impl FromStr for SparkType {
@@ -23,7 +23,7 @@ impl FromStr for SparkType {
     }
 }
 
-/// A type without parts, by its Spark or Delta name in lower case.
+/// The type without parameters or parts that has this Spark or Delta name, given in lower case.
 pub(crate) fn simple_type(name: &str) -> Option<SparkType> {
     Some(match name {
         "tinyint" | "byte" => SparkType::Byte,
@@ -90,7 +90,7 @@ impl Reader<'_> {
                 Some(simple) => Ok(simple),
                 None => {
                     if self.take('(') {
-                        // Parameters of a type that is refused anyway.
+                        // The parameters are skipped: the plan rejects the type anyway.
                         while !matches!(self.peek(), None | Some(')')) {
                             self.advance();
                         }
@@ -145,7 +145,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Spark prints field names bare, even those with blanks in them, so everything up to the colon is the name.
+    /// Spark prints field names without quotes, even those with blanks in them, so the name is everything up to the colon.
     fn field_name(&mut self) -> Read<String> {
         let name = if self.take('`') {
             self.until_closed('`')?
@@ -187,7 +187,7 @@ impl Reader<'_> {
         self.word().parse().map_err(|_| self.error("a number is expected"))
     }
 
-    /// The words that follow, up to a sign.
+    /// Appends the words that follow, up to a punctuation character.
     fn phrase(&mut self, mut phrase: String) -> String {
         loop {
             let word = self.word();
@@ -216,7 +216,7 @@ impl Reader<'_> {
         found
     }
 
-    /// The next character that is not blank.
+    /// The next character that is not a blank.
     fn peek(&mut self) -> Option<char> {
         let rest = &self.text[self.at..];
         self.at += rest.len() - rest.trim_start().len();

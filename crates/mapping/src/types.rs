@@ -1,4 +1,4 @@
-//! Spark's types to MaxCompute's.
+//! Maps Spark's types to MaxCompute's.
 
 use std::collections::BTreeMap;
 
@@ -12,20 +12,20 @@ use crate::source::{SparkField, SparkType};
 const CHAR_MAX: u32 = 255;
 const VARCHAR_MAX: u32 = 65_535;
 const SCALE_MAX: u8 = 18;
-/// Types inside each other, the outermost counted.
+/// Maximum number of nested types, the outermost included.
 const NESTING_MAX: usize = 20;
 
 const REFUSED_REMEDY: &str = "make a table of it with CREATE TABLE ... AS SELECT, in which CAST gives this column a type that the target has, and move that; or leave \
      the table out";
 
-/// The type of one column.
+/// Maps the type of one column.
 #[derive(Debug)]
 pub(crate) struct TypeMapper<'a> {
-    /// The source column, for findings.
+    /// The source column, for the findings.
     column: &'a str,
     field_characters: &'a CharacterMap,
     findings: Vec<Finding>,
-    /// What nested types cannot say, gathered to one finding a column.
+    /// Details that nested types cannot express, collected into one finding per column.
     lost: Lost,
 }
 
@@ -37,7 +37,7 @@ struct Lost {
     lengths: Vec<String>,
 }
 
-/// Maps a column's type. None: there is a blocker among the findings.
+/// Maps the type of a column. `None`: there is a blocker among the findings.
 pub(crate) fn map_type(
     column: &str,
     source: &SparkType,
@@ -58,7 +58,7 @@ pub(crate) fn map_type(
     (target, findings)
 }
 
-/// Levels of a type: 1 for one that has nothing inside.
+/// The number of nested levels of a type: 1 for a type without parts.
 fn levels(source: &SparkType) -> usize {
     1 + match source {
         SparkType::Array { element, .. } => levels(element),
@@ -110,7 +110,7 @@ impl TypeMapper<'_> {
             SparkType::Map { key, value, value_contains_null } => {
                 let inner = format!("{path}.value");
                 self.note_not_null(*value_contains_null, &inner);
-                // Both parts are looked at, so that the findings of both are there.
+                // Both parts are mapped before either is checked, so that the findings of both are reported.
                 let key = self.map(key, &format!("{path}.key"));
                 let value = self.map(value, &inner);
                 DataType::Map(Box::new(key?), Box::new(value?))
@@ -216,7 +216,7 @@ impl TypeMapper<'_> {
     }
 }
 
-/// Keeps a message readable for a struct of a thousand fields.
+/// Shortens a list of paths, so that the message stays readable for a struct of a thousand fields.
 fn shortened(paths: &[String]) -> String {
     const SHOWN: usize = 10;
     let more = if paths.len() > SHOWN { format!(" and {} more", paths.len() - SHOWN) } else { String::new() };

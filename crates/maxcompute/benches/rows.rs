@@ -1,6 +1,6 @@
-//! Rows to the bytes of a block: what [`BlockEncoder`] takes, beside a straight loop that does only what the format asks
-//! for (Arrow's encoder, chunks of 64 KiB, both CRCs, all bytes thrown away). `cargo bench -p mms-maxcompute` prints both,
-//! and at the end the processor time of each.
+//! Measures encoding rows into the bytes of a block: [`BlockEncoder`] against a minimal loop that does only what the format
+//! requires (Arrow's encoder, chunks of 64 KiB, both CRCs, all bytes discarded). `cargo bench -p mms-maxcompute` prints both, and
+//! at the end the processor time of each.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark")]
 
@@ -20,7 +20,7 @@ use mms_maxcompute::tunnel::{BlockEncoder, CHUNK_BYTES, Codec};
 const ROWS: usize = 8192;
 const BATCHES: usize = 64;
 
-/// Twelve columns of mixed types, an eighth of the values NULL in half of them.
+/// Twelve columns of mixed types; half of them have an eighth of their values NULL.
 static BATCH: LazyLock<RecordBatch> = LazyLock::new(|| {
     let mut seed = 1_u64;
     let mut next = move || {
@@ -48,7 +48,7 @@ static BATCH: LazyLock<RecordBatch> = LazyLock::new(|| {
     RecordBatch::try_from_iter(columns.into_iter().enumerate().map(|(at, column)| (format!("c{at}"), column))).unwrap()
 });
 
-/// Frames and forgets.
+/// Frames and discards the bytes.
 #[derive(Default)]
 struct Sink {
     in_chunk: usize,
@@ -77,7 +77,7 @@ impl Write for Sink {
     }
 }
 
-/// The straight loop.
+/// The minimal loop.
 fn straight() -> u64 {
     let mut writer = StreamWriter::try_new(Sink::default(), &BATCH.schema()).unwrap();
     for _ in 0..BATCHES {
@@ -88,7 +88,7 @@ fn straight() -> u64 {
     sink.bytes
 }
 
-/// Ours.
+/// Our encoder.
 fn block(codec: Codec) -> u64 {
     let mut encoder = BlockEncoder::new(&BATCH.schema(), codec).unwrap();
     for _ in 0..BATCHES {
@@ -109,13 +109,13 @@ fn block_encoder(bencher: Bencher, codec: Codec) {
     bencher.counter(BytesCount::new(block(codec))).bench(|| block(codec));
 }
 
-/// Nanoseconds that this process has had of a processor.
+/// Processor time that this process has used, in nanoseconds.
 fn busy() -> u64 {
     let text = std::fs::read_to_string("/proc/self/schedstat").unwrap();
     text.split(' ').next().unwrap().parse().unwrap()
 }
 
-/// The least CPU s/GB of several rounds: what else the machine does only ever adds.
+/// The lowest processor time of several rounds, in s/GB: other load on the machine can only add to it.
 fn cpu(what: impl Fn() -> u64) -> f64 {
     let round = || {
         let before = busy();

@@ -1,5 +1,5 @@
-//! Who asks: an access key, perhaps a temporary one, or the bearer of a token; and who is asked for the next one when the service
-//! refuses it. Secrets never show in Debug, errors or logs.
+//! Credentials of a client: a lasting or temporary access key, or a bearer token, and [`RenewAccount`], which is asked for the
+//! next ones when the service refuses the present ones. Secrets must never appear in `Debug` output, errors or logs.
 
 use std::fmt;
 use std::future::Future;
@@ -9,19 +9,19 @@ use std::sync::{Arc, PoisonError, RwLock};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
-/// An account of Alibaba Cloud, as requests prove it.
+/// The credentials that a request is authenticated with.
 #[derive(Clone)]
 pub enum Account {
-    /// Requests are signed.
+    /// An access key, with which each request is signed.
     AccessKey {
-        /// The access key id; not secret.
+        /// The id of the access key; not secret.
         access_id: String,
-        /// The access key secret.
+        /// The secret of the access key.
         secret: SecretString,
-        /// The token that belongs to a temporary key.
+        /// The security token of a temporary key; `None` for a lasting one.
         sts_token: Option<SecretString>,
     },
-    /// Requests carry a token, and no signature.
+    /// A token that is sent with each request instead of a signature.
     Bearer(SecretString),
 }
 
@@ -32,13 +32,13 @@ impl Account {
         Self::AccessKey { access_id: access_id.into(), secret, sts_token: None }
     }
 
-    /// A temporary access key with its token.
+    /// A temporary access key with its security token.
     #[must_use]
     pub fn temporary(access_id: impl Into<String>, secret: SecretString, sts_token: SecretString) -> Self {
         Self::AccessKey { access_id: access_id.into(), secret, sts_token: Some(sts_token) }
     }
 
-    /// The bearer of a token.
+    /// A bearer token.
     #[must_use]
     pub fn bearer(token: SecretString) -> Self {
         Self::Bearer(token)
@@ -77,23 +77,23 @@ impl fmt::Debug for Account {
     }
 }
 
-/// An account that may have come.
+/// What [`RenewAccount::renewed`] returns: the next account, or `None` if there is no other.
 pub type Renewed<'a> = Pin<Box<dyn Future<Output = Option<Account>> + Send + 'a>>;
 
-/// Who is asked for an account when the service refuses the present one, as it does once a temporary key has run out.
+/// A source of fresh credentials, asked when the service refuses the present ones, as it does once a temporary key has expired.
 pub trait RenewAccount: Send + Sync {
-    /// The account of now; the present one, or none, if there is no other.
+    /// The account that is valid now. The present account, or `None`, means that there is no other.
     fn renewed(&self) -> Renewed<'_>;
 }
 
-/// The account of a client, with how often it was renewed. Clones share it.
+/// The present account of a client and how often it was renewed. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Accounts(Arc<Inner>);
 
 struct Inner {
     present: RwLock<(u64, Account)>,
     renew: Option<Arc<dyn RenewAccount>>,
-    /// Held while somebody asks, so that one answer serves all.
+    /// Held while the source is asked, so that one renewal serves all requests that were refused.
     asking: Mutex<()>,
 }
 
@@ -108,12 +108,13 @@ impl Accounts {
         Self(Arc::new(Inner { present: RwLock::new((0, account)), renew, asking: Mutex::new(()) }))
     }
 
-    /// The account of now, and its number.
+    /// The present account, and its number: how often it was renewed.
     pub fn present(&self) -> (u64, Account) {
         self.0.present.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether there is another than the one of this number, which was refused.
+    /// Whether there is another account than the one with the number `refused`. Asks the source unless another request did
+    /// already.
     pub async fn renew(&self, refused: u64) -> bool {
         let Some(renew) = &self.0.renew else { return false };
         let _asking = self.0.asking.lock().await;
@@ -127,7 +128,8 @@ impl Accounts {
     }
 }
 
-/// Reads the region from a service host such as `service.cn-hangzhou-vpc.maxcompute.aliyun-inc.com`.
+/// Reads the region from the host name of a service endpoint, such as `service.cn-hangzhou-vpc.maxcompute.aliyun-inc.com`. `None`
+/// if the host is not of that form or does not name a single region.
 #[must_use]
 pub fn region_of_host(host: &str) -> Option<String> {
     let rest = host.strip_prefix("service.")?;
@@ -137,7 +139,7 @@ pub fn region_of_host(host: &str) -> Option<String> {
     }
     let region =
         ["-vpc", "-intranet", "-inc"].iter().fold(region, |name, suffix| name.strip_suffix(suffix).unwrap_or(name));
-    // `service.cn…` is the old name for all of China and tells no region.
+    // `service.cn…` is an old name that stands for all of China, so it names no region.
     region.contains('-').then(|| region.to_owned())
 }
 
@@ -164,7 +166,7 @@ mod tests {
         assert_eq!(region("service.evil-region.example.com"), None);
     }
 
-    /// Gives one account after the other, and the last one for ever.
+    /// Returns one account after the other, then the last one forever.
     struct Row(std::sync::Mutex<Vec<Account>>);
 
     impl RenewAccount for Row {

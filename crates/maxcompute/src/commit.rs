@@ -1,5 +1,6 @@
-//! Sending the commit of a session so that its outcome is always known: whenever the answer is in doubt, the session is asked
-//! before anything is repeated. The one way in which sessions are committed, of the tunnel and of the Storage API.
+//! Commits a session so that the outcome is always known. The tunnel and the Storage API commit through this one function. When
+//! an answer is in doubt, it must ask the session for its state before it sends the commit again: a session that published
+//! already must not be reported as failed, and one that did not must not be reported as committed.
 
 use std::time::Duration;
 
@@ -12,24 +13,26 @@ use crate::transport::Transport;
 
 /// A session that can be committed.
 pub(crate) trait Commit {
-    /// The server's id of it.
+    /// The id that the server gave the session.
     fn id(&self) -> &str;
 
-    /// Through what it is asked.
+    /// The transport over which the session is reached.
     fn transport(&self) -> &Transport;
 
-    /// Sends the commit once. The state that the answer tells; an answer that tells none is a plain yes.
+    /// Sends the commit once. Returns the state that the answer names; `None`, an answer without a state, means that the commit
+    /// succeeded.
     async fn send(&self) -> Result<Option<SessionState>, MaxComputeError>;
 
-    /// Where the session stands; not asked again after `until`.
+    /// Asks for the session's state. Does not retry after `until`.
     async fn state(&self, until: Instant) -> Result<SessionState, MaxComputeError>;
 }
 
-/// Publishes what a session holds.
+/// Commits a session, and returns once its rows are published.
 ///
 /// # Errors
-/// A refusal: nothing was published. [`MaxComputeError::SessionLost`]: this session will never publish, whether it did is to be
-/// told from the rows. [`MaxComputeError::OutcomeUnknown`] after `limit`: ask again later.
+/// A refusal: nothing was published. [`MaxComputeError::SessionLost`]: this session will never publish from now on; whether it
+/// did must be found out from the target's rows. [`MaxComputeError::OutcomeUnknown`] after `limit`: ask for the state again
+/// later.
 pub(crate) async fn settle(session: &impl Commit, limit: Duration) -> Result<(), MaxComputeError> {
     let start = Instant::now();
     let id = || session.id().to_owned();
@@ -40,19 +43,19 @@ pub(crate) async fn settle(session: &impl Commit, limit: Duration) -> Result<(),
         if send {
             match session.send().await {
                 Ok(None | Some(SessionState::Closed)) => return Ok(()),
-                Ok(Some(state)) => tracing::debug!(%state, "commit accepted"),
+                Ok(Some(state)) => tracing::debug!(%state, "commit accepted, not yet finished"),
                 Err(error) if is_final_refusal(&error) => return Err(error),
                 Err(error) => {
-                    tracing::warn!(session = session.id(), %error, "commit in doubt: asking the session");
+                    tracing::warn!(session = session.id(), %error, "commit outcome unknown; asking for its state");
                     refused = refuses_again(&error).then_some(error);
                 }
             }
         }
-        // At least one question is asked, however late it is.
+        // The session is asked at least once, even when the time limit has passed.
         let state = match session.state(start + limit).await {
             Ok(state) => state,
             Err(error) => {
-                tracing::warn!(session = session.id(), %error, "the session did not answer");
+                tracing::warn!(session = session.id(), %error, "cannot read the session's state after a commit");
                 if error.retry_class() == RetryClass::Permanent {
                     return Err(MaxComputeError::OutcomeUnknown { session: id(), state: SessionState::Unknown });
                 }
@@ -69,7 +72,7 @@ pub(crate) async fn settle(session: &impl Commit, limit: Duration) -> Result<(),
             Resolution::Wait => false,
         };
         rounds = rounds.saturating_add(1);
-        // One committer a table: there is nobody to be spread from.
+        // Only one process commits to a table, so the delay needs no jitter.
         let pause = session.transport().retry().delay(rounds, 0.0);
         if start.elapsed() + pause > limit {
             return Err(MaxComputeError::OutcomeUnknown { session: id(), state });
@@ -78,13 +81,13 @@ pub(crate) async fn settle(session: &impl Commit, limit: Duration) -> Result<(),
     }
 }
 
-/// What a commit comes to that was accepted with an answer that nobody can read.
+/// The state to assume when a commit was accepted with an answer that cannot be read.
 pub(crate) fn unreadable(error: &MaxComputeError) -> Option<SessionState> {
-    tracing::debug!(%error, "commit accepted, answer unreadable");
+    tracing::debug!(%error, "commit accepted, but its answer cannot be read; asking for the session's state");
     Some(SessionState::Unknown)
 }
 
-/// Not found, but not because the table or what it lies in is missing.
+/// Whether the server says that the session does not exist, rather than the table or what contains it.
 pub(crate) fn is_missing_session(error: &MaxComputeError) -> bool {
     match error {
         MaxComputeError::Refused(refusal) => {
@@ -95,7 +98,7 @@ pub(crate) fn is_missing_session(error: &MaxComputeError) -> bool {
     }
 }
 
-/// A refusal after which the session's state says nothing new.
+/// Whether this refusal is final, so that the session's state would say nothing new.
 fn is_final_refusal(error: &MaxComputeError) -> bool {
     let kind = error.refusal();
     matches!(
@@ -111,8 +114,8 @@ fn is_final_refusal(error: &MaxComputeError) -> bool {
     )
 }
 
-/// A refusal that comes again however often the commit is sent, such as of a partition that somebody dropped. It may
-/// answer the second sending of a commit whose first took effect, so the session has the last word.
+/// Whether the server will refuse every repetition of this commit, for example because its partition was dropped. Such a refusal
+/// may also be the answer to a repeated commit whose first sending took effect, so the session's state decides.
 fn refuses_again(error: &MaxComputeError) -> bool {
     error.refusal().is_some() && error.retry_class() == RetryClass::Permanent && !error.may_have_acted()
 }

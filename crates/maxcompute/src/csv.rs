@@ -1,16 +1,16 @@
-//! The rows of a statement, which the service shows as CSV: quoted fields, doubled quotes, `\N` for NULL.
+//! Reads the rows of a statement from the service's CSV: quoted fields, doubled quotes, `\N` for NULL.
 
-/// The rows of a statement; at most the 10,000 that the service shows.
+/// The rows that a statement returned. The service returns at most 10,000.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SqlRows {
-    /// Column names as the service shows them.
+    /// Column names, as the service writes them.
     pub columns: Vec<String>,
-    /// One entry a column; none is NULL.
+    /// One entry per column; `None` is NULL.
     pub rows: Vec<Vec<Option<String>>>,
 }
 
 impl SqlRows {
-    /// The value of a statement that yields one number, such as a count.
+    /// The number that a statement with one row and one column returned, such as a count. `None` if the result is anything else.
     #[must_use]
     pub fn single_number(&self) -> Option<u64> {
         match self.rows.as_slice() {
@@ -22,7 +22,7 @@ impl SqlRows {
         }
     }
 
-    /// Reads the service's text; its first line names the columns.
+    /// Parses the service's text, whose first line names the columns.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut lines = records(text)?.into_iter();
         let columns: Vec<String> = lines.next().unwrap_or_default().into_iter().map(|(field, _)| field).collect();
@@ -36,7 +36,7 @@ impl SqlRows {
     }
 }
 
-/// Fields line by line, each with whether it was quoted.
+/// The fields of each line. The flag tells whether the field was quoted, which distinguishes text from NULL.
 fn records(text: &str) -> Result<Vec<Vec<(String, bool)>>, String> {
     let mut records = Vec::new();
     let mut record: Vec<(String, bool)> = Vec::new();

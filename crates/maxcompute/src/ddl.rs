@@ -1,15 +1,17 @@
-//! From a [`TableDefinition`] to the SQL that makes it, and the other statements that a migration needs.
-//! Each statement is one string that ends in `;`, names its table in full, and may be sent twice without harm, but for
-//! [`drop_table`]: run late, it takes what was made since.
+//! Builds the SQL of a migration: CREATE TABLE from a [`TableDefinition`], and the statements that alter, count and drop.
+//!
+//! Each statement is one string that ends in `;` and names its table in full. It may be sent twice without harm, except
+//! [`drop_table`] and [`drop_partitions`]: a repetition that runs late drops what was created in the meantime. Pure: nothing is
+//! sent here.
 
 use std::collections::BTreeMap;
 
 use crate::quote::{column, data_type, literal, table};
 use crate::table::{Column, PartitionSpec, TableDefinition, TableKind, TableRef};
 
-/// Most partitions named by one statement.
+/// Maximum number of partitions that one statement names.
 const BATCH_PARTITIONS: usize = 256;
-/// Most bytes of one statement; the server's limit is 2 MB.
+/// Maximum size of one statement in bytes; the server's own limit is 2 MB.
 const BATCH_BYTES: usize = 512 * 1024;
 
 /// `CREATE TABLE IF NOT EXISTS`.
@@ -46,27 +48,30 @@ pub fn create_table(definition: &TableDefinition) -> String {
     sql
 }
 
-/// `DROP TABLE IF EXISTS`. Only under one id for good (`sql::Statement::id`), which nothing else is sent under.
+/// `DROP TABLE IF EXISTS`. Send it under one permanent statement id (`sql::Statement::id`) that no other statement uses, so that
+/// a repetition never drops a newer table.
 #[must_use]
 pub fn drop_table(target: &TableRef) -> String {
     format!("DROP TABLE IF EXISTS {};", table(target))
 }
 
-/// `ALTER TABLE … SET TBLPROPERTIES`: other properties stay as they are.
+/// `ALTER TABLE … SET TBLPROPERTIES`. Other properties keep their values.
 #[must_use]
 pub fn set_properties(target: &TableRef, properties: &[(&str, &str)]) -> String {
     let pairs = list(properties, |(key, value)| format!("{}={}", literal(key), literal(value)));
     format!("ALTER TABLE {} SET TBLPROPERTIES ({pairs});", table(target))
 }
 
-/// `ALTER TABLE … ADD COLUMNS IF NOT EXISTS`, at the end of the table. They may be NULL, as they are in rows that are there.
+/// `ALTER TABLE … ADD COLUMNS IF NOT EXISTS`, at the end of the table. The new columns are nullable, since existing rows have
+/// NULL in them.
 #[must_use]
 pub fn add_columns(target: &TableRef, columns: &[Column]) -> String {
     let lines: Vec<String> = columns.iter().map(column_line).collect();
     format!("ALTER TABLE {} ADD COLUMNS IF NOT EXISTS (\n{}\n);", table(target), lines.join(",\n"))
 }
 
-/// `ALTER TABLE … ADD IF NOT EXISTS PARTITION`, as many statements as the limits ask for; none for no partitions.
+/// `ALTER TABLE … ADD IF NOT EXISTS PARTITION`, split into as many statements as the size limits require; empty if `specs` is
+/// empty.
 #[must_use]
 pub fn add_partitions(target: &TableRef, specs: &[PartitionSpec]) -> Vec<String> {
     let head = format!("ALTER TABLE {} ADD IF NOT EXISTS", table(target));
@@ -89,21 +94,21 @@ pub fn add_partitions(target: &TableRef, specs: &[PartitionSpec]) -> Vec<String>
     statements
 }
 
-/// `ALTER TABLE … DROP IF EXISTS PARTITION`. Only under one id for good, as [`drop_table`].
+/// `ALTER TABLE … DROP IF EXISTS PARTITION`. Send it under one permanent statement id, as for [`drop_table`].
 #[must_use]
 pub fn drop_partitions(target: &TableRef, specs: &[PartitionSpec]) -> String {
     format!("ALTER TABLE {} DROP IF EXISTS {};", table(target), list(specs, partition_clause))
 }
 
-/// `SELECT COUNT(*)` over the whole table, or over these partitions when there are any.
-/// `partition_columns` tells the types, so that integers are compared as integers.
+/// `SELECT COUNT(*)` over the whole table, or over the partitions of `specs` if there are any. `partition_columns` supplies the
+/// types, so that integers are compared as integers.
 #[must_use]
 pub fn count(target: &TableRef, partition_columns: &[Column], specs: &[PartitionSpec]) -> String {
     format!("SELECT COUNT(*) FROM {}{};", table(target), where_clause(partition_columns, specs))
 }
 
-/// `SELECT partition columns, COUNT(*)`, one row a partition that has rows; all partitions if `specs` is empty.
-/// The server shows at most 10,000 result rows: ask in batches.
+/// `SELECT partition columns, COUNT(*)`: one row for each partition that has rows, over all partitions if `specs` is empty. The
+/// server returns at most 10,000 rows, so ask in batches.
 #[must_use]
 pub fn count_by_partition(target: &TableRef, partition_columns: &[Column], specs: &[PartitionSpec]) -> String {
     let names = list(partition_columns, |c| column(&c.name));
@@ -139,7 +144,7 @@ fn where_clause(partition_columns: &[Column], specs: &[PartitionSpec]) -> String
         .map(|spec| {
             let pairs = spec.0.iter().map(|(name, value)| {
                 let integer = partition_columns.iter().any(|c| c.name.key() == name.key() && c.data_type.is_integer());
-                // A BIGINT compared with a text is compared as DOUBLE, which merges neighbours beyond 2^53.
+                // MaxCompute compares a BIGINT with a text as DOUBLE, which makes neighbours beyond 2^53 equal.
                 let value = match value.parse::<i64>() {
                     Ok(number) if integer => number.to_string(),
                     _ => literal(value),

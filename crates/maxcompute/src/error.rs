@@ -1,5 +1,5 @@
-//! What can go wrong towards a project: one error type, and the meaning of each of the server's codes.
-//! An error names what was asked, the server's code, message and request id; never a secret.
+//! The one error type of this crate, and the meaning of each of the server's error codes. An error names the request, the
+//! server's code and message, and the request id. It must never contain a secret.
 
 use std::time::Duration;
 
@@ -8,65 +8,64 @@ use mms_http::retry::{Classify, RetryClass};
 
 use crate::session::SessionState;
 
-/// The longest wait that the server's hold hint may ask for.
+/// Upper bound of the wait that the server may ask for in a hold hint.
 const HOLD_MAX: Duration = Duration::from_secs(10);
-/// The wait when another data operation has the table.
+/// The wait after another data operation was found to hold the table.
 const BUSY_WAIT: Duration = Duration::from_secs(60);
 
-/// Codes that say that a table, or what it lies in or is divided into, is not there. A missing project is none of them: it
-/// is more likely a wrong setting than a project that went.
+/// Codes for a missing table, schema or partition. A missing project is not among them: a wrong setting is the likelier cause.
 const GONE: [&str; 4] = ["NoSuchTable", "NoSuchSchema", "NoSuchPartition", "ODPS-0130131"];
 
-/// A refusal by the service, in its words.
+/// A request that the service refused, in the service's words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// What was asked, such as `GET /projects/p/tables/t`.
+    /// The request, such as `GET /projects/p/tables/t`.
     pub what: String,
-    /// HTTP status; 200 for a statement that failed.
+    /// The HTTP status; 200 for a statement that failed.
     pub status: u16,
-    /// The service's code, such as `NoSuchPartition` or `ODPS-0130131`.
+    /// The service's error code, such as `NoSuchPartition` or `ODPS-0130131`.
     pub code: String,
-    /// The service's message.
+    /// The service's message, with known secrets masked.
     pub message: String,
-    /// By which its operators find the request.
+    /// The id by which the service's operators find the request.
     pub request_id: Option<String>,
-    /// What the code means.
+    /// What the code means to a caller.
     pub kind: RefusalKind,
-    /// The wait that it asked for.
+    /// How long the service asks the caller to wait.
     pub hold: Option<Duration>,
 }
 
-/// What the service's refusals mean to a caller.
+/// What a refusal means to the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RefusalKind {
-    /// Rate, slot or query limits: wait, with less concurrency.
+    /// A rate, slot or query limit was reached: wait, then use less concurrency.
     Throttled,
-    /// The service is not well, or moved: the same again may work.
+    /// The service is unhealthy or the slot moved: the same request may succeed later.
     Transient,
-    /// Another data operation has the table: again in a minute.
+    /// Another data operation holds the table: try again in a minute.
     Busy,
     /// A block arrived damaged: send it again.
     CorruptStream,
-    /// The session is committed already, or over: ask for its state.
+    /// The session is committed already, or has ended: ask for its state.
     StatusConflict,
-    /// The table changed under the session: a new session is needed.
+    /// The table changed under the session: create a new session.
     SchemaChanged,
     /// The object does not exist.
     NotFound,
     /// The object exists already.
     AlreadyExists,
-    /// This account may not do this.
+    /// The account lacks the permission.
     Forbidden,
-    /// Who asks is not accepted: key, signature or clock.
+    /// The account is not accepted: wrong key, signature or clock.
     Unauthenticated,
-    /// SQL that does not parse.
+    /// The SQL does not parse.
     Syntax,
-    /// Anything else that will fail again.
+    /// Any other error that a repetition will meet again.
     Invalid,
 }
 
 impl RefusalKind {
-    /// The meaning of a status and a code.
+    /// The meaning of an HTTP status and an error code together.
     #[must_use]
     pub fn of(status: u16, code: &str) -> Self {
         let code = code.split(':').next().unwrap_or_default().trim();
@@ -98,7 +97,7 @@ impl RefusalKind {
             code if code.starts_with("NoSuch") => Self::NotFound,
             _ => match status {
                 429 => Self::Throttled,
-                // 308: the slot moved; the next request is routed anew.
+                // 308: the slot moved, and the next request is routed to its new place.
                 308 | 408 | 500..=599 => Self::Transient,
                 401 => Self::Unauthenticated,
                 403 => Self::Forbidden,
@@ -109,7 +108,7 @@ impl RefusalKind {
     }
 }
 
-/// Why something asked of a project did not happen.
+/// Why a request to a project failed.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say what the fields are")]
 pub enum MaxComputeError {
@@ -117,7 +116,7 @@ pub enum MaxComputeError {
     Http { what: String, source: HttpError },
     #[error("{} was refused: {} {}{}", .0.what, .0.code, .0.message, tagged(.0.request_id.as_deref()))]
     Refused(Box<Refusal>),
-    #[error("{what} was answered with something else than the protocol says: {why}{}", tagged(.request_id.as_deref()))]
+    #[error("the answer to {what} does not follow the protocol: {why}{}", tagged(.request_id.as_deref()))]
     Answer { what: String, why: String, request_id: Option<String> },
     #[error("the project's settings are unusable: {what}")]
     Config { what: String },
@@ -129,7 +128,7 @@ pub enum MaxComputeError {
     Cancelled { instance: String },
     #[error("partition of {table}: {source}")]
     PartitionValue { table: String, source: crate::limits::PartitionValueError },
-    #[error("{table} takes no direct upload: {why}")]
+    #[error("{table} does not accept direct uploads: {why}")]
     Unsupported { table: String, why: String },
     #[error("block {block_id} is out of range: the session takes blocks 0 to {most}; make the blocks larger")]
     BlockId { block_id: u32, most: u32 },
@@ -144,7 +143,7 @@ pub enum MaxComputeError {
     )]
     BlockList { session: String, missing: Vec<u32>, unexpected: Vec<u32>, differing: Vec<u32> },
     #[error(
-        "session {session} has no block to commit: what has no rows is published by the tunnel's block that says so"
+        "session {session} has no block to commit: to publish that there are no rows, commit the tunnel's block without a record"
     )]
     EmptyCommit { session: String },
     #[error(
@@ -166,7 +165,7 @@ fn seconds(time: Duration) -> String {
 }
 
 impl MaxComputeError {
-    /// The refusal's kind, if the service refused.
+    /// The kind of the refusal; `None` if the error is not a refusal by the service.
     #[must_use]
     pub fn refusal(&self) -> Option<RefusalKind> {
         match self {
@@ -175,14 +174,13 @@ impl MaxComputeError {
         }
     }
 
-    /// Whether the object asked for does not exist.
+    /// Whether the requested object does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.refusal() == Some(RefusalKind::NotFound)
     }
 
-    /// Whether the table or partition that a session was made for is gone, or was made anew: such a session can never
-    /// publish.
+    /// Whether the table or partition of a session was dropped, or dropped and created again. Such a session can never publish.
     #[must_use]
     pub fn target_is_gone(&self) -> bool {
         match self {
@@ -193,7 +191,7 @@ impl MaxComputeError {
         }
     }
 
-    /// Whether the service may have done what was asked although this error came back.
+    /// Whether the service may have carried out the request in spite of this error.
     #[must_use]
     pub fn may_have_acted(&self) -> bool {
         match self {

@@ -1,4 +1,5 @@
-//! Instances: statements that the service runs. Made, watched, read and stopped here.
+//! Instances: the service's name for submitted statements. Submits them, waits for them, reads their results and cancels them. A
+//! statement must keep its id across repetitions, so that the service never runs it twice.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +18,7 @@ use crate::sql::{Statement, TASK};
 use crate::transport::{Call, request_id, text};
 use crate::xml::Element;
 
-/// How often a running instance is asked for its state.
+/// The intervals at which a running instance is polled.
 const POLL: RetryPolicy = RetryPolicy {
     first_delay: Duration::from_millis(100),
     max_delay: Duration::from_secs(5),
@@ -26,7 +27,7 @@ const POLL: RetryPolicy = RetryPolicy {
     total: Duration::MAX,
 };
 
-/// The id by which the service knows an instance.
+/// The id that the service gave an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct InstanceId(pub String);
 
@@ -36,16 +37,16 @@ impl fmt::Display for InstanceId {
     }
 }
 
-/// Where an instance stands.
+/// The state of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InstanceState {
     /// Waiting, running or suspended.
     Active,
-    /// Ended well.
+    /// Ended successfully.
     Succeeded,
     /// Ended with an error.
     Failed,
-    /// Stopped by somebody.
+    /// Cancelled by somebody.
     Cancelled,
 }
 
@@ -79,14 +80,14 @@ impl From<InstanceId> for Submitted {
 }
 
 impl Project {
-    /// Creates the instance of a statement, or finds the one that was created under the statement's id.
+    /// Submits a statement, or finds the instance that was created under its id before.
     ///
     /// The service is asked to hold its answer until a quick statement has ended (`tryWait`, as the Java SDK names it). An
     /// answer 200 then carries the result; any other means that the instance runs on.
     ///
     /// # Errors
-    /// Refusals. After an error with [`MaxComputeError::may_have_acted`] the statement may be running; without, none of the
-    /// requests that were sent here made an instance.
+    /// The service's refusal. After an error with [`MaxComputeError::may_have_acted`] the statement may be running; after any
+    /// other, none of the requests sent here created an instance.
     pub async fn submit(&self, statement: &Statement) -> Result<Submitted, MaxComputeError> {
         let body = statement.instance_xml(self.shared.config.compute_quota.as_deref())?;
         let path = ["projects", self.name().as_str(), "instances"];
@@ -99,7 +100,7 @@ impl Project {
             doubt.fetch_or(error.may_have_acted(), Ordering::Relaxed);
         };
         let response = match self.shared.service.call_watched(&call, note).await {
-            // The last request was refused, but one before it may have been received.
+            // The last request was refused, but an earlier one may have been received.
             Err(error) if doubt.load(Ordering::Relaxed) && !error.may_have_acted() => {
                 return Err(MaxComputeError::SubmissionUnknown { statement: statement.id, source: Box::new(error) });
             }
@@ -118,16 +119,16 @@ impl Project {
         Ok(Submitted { id, ended })
     }
 
-    /// Where an instance stands now.
+    /// The current state of an instance.
     ///
     /// # Errors
-    /// Refusals, such as an unknown instance.
+    /// The service's refusal, for example of an unknown instance.
     pub async fn instance_state(&self, id: &InstanceId) -> Result<InstanceState, MaxComputeError> {
-        // The one task tells it alone: the instance's own status says no more than that the task ended.
+        // Only the task's status tells success from failure: the instance's own status says no more than that it ended.
         let call = self.instance_call(Method::GET, id).param("taskstatus", "");
         let root = self.shared.service.xml(&call).await?;
         let Some(task) = root.child("Tasks").and_then(|tasks| tasks.child("Task")) else {
-            // Not begun yet.
+            // The task has not started yet.
             return Ok(InstanceState::Active);
         };
         let word = task.text_of("Status").unwrap_or_default();
@@ -138,10 +139,10 @@ impl Project {
         })
     }
 
-    /// Waits until an instance ends; tells how, which is not [`InstanceState::Active`].
+    /// Waits until an instance ends, and returns its final state, never [`InstanceState::Active`].
     ///
     /// # Errors
-    /// Refusals; [`MaxComputeError::StillRunning`] after `limit` (the instance goes on).
+    /// The service's refusal; [`MaxComputeError::StillRunning`] after `limit` (the instance keeps running).
     pub async fn ended(&self, instance: &Submitted, limit: Duration) -> Result<InstanceState, MaxComputeError> {
         if let Some((state, _)) = &instance.ended {
             return Ok(*state);
@@ -165,16 +166,16 @@ impl Project {
         }
     }
 
-    /// Waits until an instance ends, then gives its rows.
+    /// Waits until an instance ends, then returns its rows.
     ///
     /// # Errors
-    /// The statement's own error; [`MaxComputeError::StillRunning`] after `limit` (the instance goes on).
+    /// The statement's own error; [`MaxComputeError::StillRunning`] after `limit` (the instance keeps running).
     pub async fn wait(&self, instance: &Submitted, limit: Duration) -> Result<SqlRows, MaxComputeError> {
         self.succeeded(instance, limit).await?;
         self.rows(instance).await
     }
 
-    /// Waits until an instance ends well.
+    /// Waits until an instance ends successfully.
     ///
     /// # Errors
     /// As [`Project::wait`].
@@ -186,7 +187,7 @@ impl Project {
         }
     }
 
-    /// Runs a statement to its end and gives its rows; one that takes longer than `limit` is stopped.
+    /// Runs a statement and returns its rows. A statement that takes longer than `limit` is cancelled.
     ///
     /// # Errors
     /// As [`Project::submit`] and [`Project::wait`].
@@ -195,7 +196,7 @@ impl Project {
         self.rows(&instance).await
     }
 
-    /// Runs a statement to its end without reading its rows: a statement that returns none, or whose rows nobody wants.
+    /// Runs a statement without reading its rows, which may save a request. Cancelled after `limit`, as in [`Project::run`].
     ///
     /// # Errors
     /// As [`Project::run`].
@@ -206,21 +207,21 @@ impl Project {
         if let Err(MaxComputeError::StillRunning { .. }) = &outcome
             && let Err(error) = self.cancel(&instance.id).await
         {
-            tracing::warn!(instance = %instance.id, %error, "a statement that took too long could not be stopped");
+            tracing::warn!(instance = %instance.id, %error, "cannot cancel a statement at its time limit; it may go on");
         }
         outcome.map(|()| instance)
     }
 
-    /// Asks the service to stop an instance. It may still end otherwise: ask for its state.
+    /// Asks the service to cancel an instance. The instance may still end in another state: ask for it.
     ///
     /// # Errors
-    /// Refusals; an instance that ended already is no error.
+    /// The service's refusal. An instance that has ended already is no error.
     pub async fn cancel(&self, id: &InstanceId) -> Result<(), MaxComputeError> {
         let body = "<?xml version=\"1.0\"?><Instance><Status>Terminated</Status></Instance>".to_owned();
         match self.shared.service.call(&self.instance_call(Method::PUT, id).xml(body)).await {
             Ok(_) => Ok(()),
             Err(error) if self.instance_state(id).await.is_ok_and(|state| state != InstanceState::Active) => {
-                tracing::debug!(instance = %id, %error, "the instance had ended before it was stopped");
+                tracing::debug!(instance = %id, %error, "the instance had ended before it was cancelled");
                 Ok(())
             }
             Err(error) => Err(error),
@@ -252,7 +253,7 @@ impl Project {
         }
     }
 
-    /// Why an instance failed.
+    /// Reads why an instance failed. Returns the error of that request if it fails itself.
     pub async fn failure(&self, instance: &Submitted) -> MaxComputeError {
         match self.result(instance).await {
             Ok(result) => statement_error(&instance.id, &result.text),
@@ -301,7 +302,7 @@ fn read_result(root: &Element) -> Result<TaskResult, String> {
     Ok(TaskResult { format: if csv { ResultFormat::Csv } else { ResultFormat::Text }, text })
 }
 
-/// A failed statement's text, such as `ODPS-0130131:[1,15] Table not found - …`, as an error.
+/// Turns the text of a failed statement, such as `ODPS-0130131:[1,15] Table not found - …`, into an error.
 fn statement_error(id: &InstanceId, text: &str) -> MaxComputeError {
     let text = mms_http::redact::redact_text(text);
     let (code, message) = match text.find("ODPS-") {

@@ -1,11 +1,11 @@
-//! Client of a MaxCompute project.
+//! A client of a MaxCompute project.
 //!
 //! Without features this crate is the *model* of the target side, free of I/O: [`types`], [`table`], [`name`], [`limits`],
-//! [`ddl`] and [`session`]. `client` adds REST, SQL and signing; `arrow` adds the tunnel, which moves rows as Arrow batches, and the
-//! Storage API, which writes those that the tunnel's timestamps do not reach.
+//! [`ddl`] and [`session`]. The feature `client` adds REST, SQL and signing. `arrow` adds the tunnel, which moves rows as Arrow
+//! batches, and the Storage API, which writes timestamps outside the range of the tunnel's.
 //!
-//! It must never know where rows come from, and never decide what is to be published: it does what it is told, once,
-//! and says truthfully what the server answered.
+//! The crate must never know where rows come from and never decide what is published: it does what its caller asks, once, and
+//! reports truthfully what the server answered.
 #![cfg_attr(feature = "arrow", doc = include_str!("../README.md"))]
 
 pub mod ddl;

@@ -1,4 +1,4 @@
-//! The target's limits, checked before anything is sent. [`TableDefinition::validate`] tells every violation at once.
+//! The limits of MaxCompute, checked before anything is sent. [`TableDefinition::validate`] returns every violation at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,16 +6,16 @@ use crate::name::{ColumnName, NAME_BYTES_MAX};
 use crate::table::{Column, PartitionSpec, TableDefinition, TableKind};
 use crate::types::DataType;
 
-/// Most columns of a table, partition columns included.
+/// Maximum number of columns of a table, partition columns included.
 pub const COLUMNS_MAX: usize = 1200;
-/// Most partition columns.
+/// Maximum number of partition columns of a table.
 pub const PARTITION_LEVELS_MAX: usize = 6;
-/// Longest comment, in bytes.
+/// Maximum length of a comment, in bytes.
 pub const COMMENT_BYTES_MAX: usize = 1024;
-/// Longest partition value, in bytes.
+/// Maximum length of a partition value, in bytes.
 pub const PARTITION_VALUE_BYTES_MAX: usize = 128;
 
-/// A rule of the target that a definition breaks.
+/// A limit of MaxCompute that a table definition breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say what the fields are")]
 pub enum LimitViolation {
@@ -61,20 +61,20 @@ pub enum LimitViolation {
     ReservedProperty { key: String },
 }
 
-/// Why a partition value cannot be addressed directly. Such partitions need the staging route.
+/// Why a partition value cannot be addressed directly. Such partitions are written through a staging table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("partition value `{value}` of `{column}` {why}")]
 pub struct PartitionValueError {
     /// The partition column.
     pub column: ColumnName,
-    /// The offending value.
+    /// The partition value.
     pub value: String,
-    /// The rule that it breaks.
+    /// The rule that the value breaks, as a phrase that follows the value in the message.
     pub why: String,
 }
 
 impl TableDefinition {
-    /// Every limit that this definition breaks; empty if the target accepts it.
+    /// Returns every limit that this definition breaks; empty if MaxCompute accepts it.
     #[must_use]
     pub fn validate(&self) -> Vec<LimitViolation> {
         let mut found = Vec::new();
@@ -131,14 +131,15 @@ impl TableDefinition {
     }
 }
 
-/// Properties that follow from [`TableKind`].
+/// Table properties that follow from [`TableKind`], so a definition must not set them.
 const RESERVED_PROPERTIES: [&str; 2] = ["transactional", "table.format.version"];
 
 impl PartitionSpec {
-    /// Whether the tunnel and SQL can both name this partition. In the tunnel's `k=v,k=v` some characters have no spelling.
+    /// Checks that both the tunnel and SQL can name this partition. The tunnel's `k=v,k=v` has no escape, so some characters
+    /// cannot be expressed.
     ///
     /// # Errors
-    /// The first value that cannot be named.
+    /// The first value that cannot be expressed.
     pub fn check(&self) -> Result<(), PartitionValueError> {
         for (column, value) in &self.0 {
             let why = if value.is_empty() {

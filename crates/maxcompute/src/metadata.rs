@@ -1,4 +1,4 @@
-//! Tables and partitions as the service describes them.
+//! Tables and partitions as the service describes them: reads them over REST, and digests them so that a change can be noticed.
 
 use std::collections::BTreeMap;
 
@@ -15,39 +15,39 @@ use crate::table::{Column, PartitionSpec, TableKind, TableRef};
 use crate::transport::Call;
 use crate::xml::Element;
 
-/// What the service tells about a table.
+/// A table or view, as the service describes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TableInfo {
-    /// Its address.
+    /// The address of the table.
     pub target: TableRef,
-    /// Data columns in order.
+    /// The data columns, in order.
     pub columns: Vec<Column>,
-    /// Partition columns in order.
+    /// The partition columns, in order; empty if the table is not partitioned.
     pub partition_columns: Vec<Column>,
-    /// Its comment.
+    /// The comment; `None` if the table has none.
     pub comment: Option<String>,
-    /// Days after which unchanged data may be reclaimed.
+    /// Days after which unchanged data may be reclaimed; `None` for no limit.
     pub lifecycle_days: Option<u32>,
-    /// Its table properties and reserved attributes; empty for a view.
+    /// Table properties and reserved attributes; empty for a view.
     pub properties: BTreeMap<String, String>,
-    /// Names of the key columns of a PK delta table.
+    /// Names of the key columns of a PK delta table; empty for other kinds.
     pub primary_key: Vec<String>,
     /// Whether it is a view of any kind.
     pub is_view: bool,
-    /// The service's own id of it, where it tells one. A table that is dropped and made anew has another.
+    /// The service's own id of the table, if it returns one. A table that was dropped and created again has another id.
     pub id: Option<String>,
-    /// When it was made.
+    /// When the table was created.
     pub created: Option<jiff::Timestamp>,
-    /// When its data last changed.
+    /// When the data last changed.
     pub last_modified: Option<jiff::Timestamp>,
-    /// Rows, where the service keeps count.
+    /// Number of rows, if the service counts them.
     pub record_count: Option<u64>,
-    /// Stored bytes.
+    /// Stored bytes, if the service tells them.
     pub size_bytes: Option<u64>,
 }
 
 impl TableInfo {
-    /// Its kind, as its properties tell it; none when the service does not tell any.
+    /// The kind of the table, judged by its properties; `None` if the service returned no properties.
     pub fn kind(&self) -> Option<TableKind> {
         let flag = |name: &str, value: &str| self.properties.get(name).is_some_and(|found| found == value);
         match () {
@@ -59,22 +59,22 @@ impl TableInfo {
     }
 }
 
-/// What the service tells about a partition.
+/// A partition, as the service describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionInfo {
-    /// Its address.
+    /// The partition's values.
     pub spec: PartitionSpec,
-    /// When it was made.
+    /// When the partition was created.
     pub created: Option<jiff::Timestamp>,
-    /// When its data last changed.
+    /// When the data last changed.
     pub last_modified: Option<jiff::Timestamp>,
-    /// Rows, where the service keeps count.
+    /// Number of rows, if the service counts them.
     pub record_count: Option<u64>,
-    /// Stored bytes.
+    /// Stored bytes, if the service tells them.
     pub size_bytes: Option<u64>,
 }
 
-/// What tells a table from another of its name, in one question: less than [`TableInfo`] has.
+/// What distinguishes a table from another one of the same name: a part of [`TableInfo`] that one request returns.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TableMarks {
     /// As in [`TableInfo`].
@@ -85,8 +85,9 @@ pub struct TableMarks {
     pub properties: BTreeMap<String, String>,
 }
 
-/// A digest of a table and its partitions as the service describes them: two that are equal mean that nobody wrote in between, as
-/// far as times of a second and the service's counts tell. The property of the name `mark` is to be equal, too.
+/// A digest of a table and its partitions, as the service describes them. Two equal digests mean that nobody wrote in between, as
+/// far as times in whole seconds and the service's counts can tell. The digest also covers the value of the table property named
+/// `mark`.
 pub fn state_digest(table: &TableInfo, partitions: &[PartitionInfo], mark: &str) -> [u8; 32] {
     let mark = [table.properties.get(mark).map(String::as_str).unwrap_or_default()];
     let time = |time: Option<jiff::Timestamp>| time.map(jiff::Timestamp::as_second);
@@ -101,7 +102,7 @@ pub fn state_digest(table: &TableInfo, partitions: &[PartitionInfo], mark: &str)
     let mut hash = Sha256::new();
     hash.update(format!("{mark:?} {:?} {:?}\n", table.id, time(table.created)));
     if table.partition_columns.is_empty() {
-        // Of a partitioned table its partitions tell; what counts as a change of the table itself is the service's own business.
+        // A partitioned table is judged by its partitions: what counts as a change of the table itself is up to the service.
         let changed = time(table.last_modified);
         hash.update(format!("{changed:?} {:?} {:?}\n", table.record_count, table.size_bytes));
     }
@@ -118,10 +119,10 @@ impl Project {
             .param_if("curr_schema", target.schema.as_ref().map(SchemaName::as_str))
     }
 
-    /// A table, or none if it does not exist.
+    /// Describes a table; `None` if it does not exist.
     ///
     /// # Errors
-    /// Refusals, and descriptions that cannot be read (a type this client does not know).
+    /// The service's refusal; a description that cannot be read (for example a type that this client does not know).
     pub async fn table(&self, target: &TableRef) -> Result<Option<TableInfo>, MaxComputeError> {
         match self.table_summary(target).await? {
             Some(table) => self.with_properties(table).await,
@@ -139,7 +140,7 @@ impl Project {
         read_table(target, &root).map(Some).map_err(|why| answer(&call, why))
     }
 
-    /// Adds the properties and key columns to a summary; none if the table was dropped meanwhile. A view has neither.
+    /// Adds the properties and key columns to a summary; `None` if the table was dropped meanwhile. A view has neither.
     ///
     /// # Errors
     /// As [`Project::table`].
@@ -153,7 +154,7 @@ impl Project {
         Ok(Some(table))
     }
 
-    /// The answer to a question about a table; none if there is no such table.
+    /// The answer to a request about a table; `None` if there is no such table.
     async fn found(&self, call: &Call) -> Result<Option<Element>, MaxComputeError> {
         match self.shared.service.xml(call).await {
             Ok(root) => Ok(Some(root)),
@@ -162,20 +163,20 @@ impl Project {
         }
     }
 
-    /// What tells a table from another of its name, or none if there is no table.
+    /// What distinguishes a table from another of its name; `None` if there is no such table.
     ///
     /// # Errors
-    /// Refusals, and an answer that cannot be read.
+    /// The service's refusal; an answer that cannot be read.
     pub async fn table_marks(&self, target: &TableRef) -> Result<Option<TableMarks>, MaxComputeError> {
         let call = self.table_call(target).param("extended", "");
         let Some(root) = self.found(&call).await? else { return Ok(None) };
         read_marks(&root).map(Some).map_err(|why| answer(&call, why))
     }
 
-    /// All partitions of a table.
+    /// Lists all partitions of a table.
     ///
     /// # Errors
-    /// Refusals.
+    /// The service's refusal.
     pub async fn partitions(&self, target: &TableRef) -> Result<Vec<PartitionInfo>, MaxComputeError> {
         let call = self.table_call(target).param("partitions", "");
         let items = self.pages(call.clone(), "Partition").await?;
@@ -185,7 +186,7 @@ impl Project {
     /// Whether a partition exists.
     ///
     /// # Errors
-    /// Any refusal but that it does not exist; a value that has no spelling in a request.
+    /// Any refusal other than that it does not exist; a partition value that a request cannot express.
     pub async fn partition_exists(&self, target: &TableRef, spec: &PartitionSpec) -> Result<bool, MaxComputeError> {
         spec.check().map_err(|source| MaxComputeError::PartitionValue { table: target.to_string(), source })?;
         let quoted: Vec<String> = spec.0.iter().map(|(name, value)| format!("{name}='{value}'")).collect();
@@ -223,28 +224,28 @@ pub(crate) struct ColumnJson {
     #[serde(rename = "type")]
     type_text: String,
     comment: Option<String>,
-    /// The service's word on tables.
+    /// The field that the service's REST API uses.
     is_nullable: Option<bool>,
-    /// The tunnel's word.
+    /// The field that the tunnel uses.
     nullable: Option<Value>,
 }
 
 impl ColumnJson {
-    /// The column, if its name and type are known to this client.
+    /// The column, if this client knows its name and type.
     pub fn read(&self) -> Result<Column, String> {
         let told = self.is_nullable.map(Value::Bool);
         column(&self.name, &self.type_text, told.as_ref().or(self.nullable.as_ref()), &self.comment)
     }
 }
 
-/// A column by its texts, if its name and type are known to this client. NULL is allowed where nobody says otherwise.
+/// A column from its texts, if this client knows its name and type. Without a flag it counts as nullable.
 pub(crate) fn column(
     name: &str,
     type_text: &str,
     nullable: Option<&Value>,
     comment: &Option<String>,
 ) -> Result<Column, String> {
-    // Older servers write the flag as text.
+    // Older servers send the flag as text.
     let nullable = match nullable {
         Some(Value::Bool(nullable)) => *nullable,
         Some(Value::String(text)) => !text.eq_ignore_ascii_case("false"),
@@ -258,7 +259,7 @@ pub(crate) fn column(
     })
 }
 
-/// The JSON that the service puts into the XML's `Schema`.
+/// Parses the JSON that the service embeds in the XML element `Schema`.
 fn schema_json<T: DeserializeOwned>(root: &Element) -> Result<T, String> {
     let text = root.text_of("Schema").ok_or("there is no Schema in it")?;
     serde_json::from_str(text).map_err(|error| format!("its Schema: {error}"))
@@ -314,7 +315,7 @@ struct ExtendedJson {
 }
 
 impl ExtendedJson {
-    /// Properties stand in `Reserved` and `tableProperties`, each an object or the text of one.
+    /// Calls `each` for every property. They are in `Reserved` and `tableProperties`, each an object or the text of one.
     fn each_property(self, mut each: impl FnMut(String, Value)) -> Result<(), String> {
         for value in [self.reserved, self.table_properties].into_iter().flatten() {
             let object = match value {

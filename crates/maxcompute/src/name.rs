@@ -1,8 +1,8 @@
-//! Names that are legal on the target side. Parsed here once, trusted everywhere else.
+//! Names that are legal in MaxCompute. A text is parsed here once; every other module trusts the type.
 
 use std::fmt;
 
-/// Longest table or column name, in bytes.
+/// Maximum length of a table or column name, in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
 
 /// Why a text is not a legal MaxCompute name.
@@ -11,35 +11,35 @@ pub enum NameError {
     /// The text is empty.
     #[error("a {what} name must not be empty")]
     Empty {
-        /// What was to be named.
+        /// The kind of name, such as `table`.
         what: &'static str,
     },
     /// The text is longer than the limit.
     #[error("{what} name `{name}` has {bytes} bytes, the limit is {max}: map it to a shorter name", max = NAME_BYTES_MAX)]
     TooLong {
-        /// What was to be named.
+        /// The kind of name, such as `table`.
         what: &'static str,
-        /// The offending name.
+        /// The rejected name.
         name: String,
-        /// Its length.
+        /// Length of the name in bytes.
         bytes: usize,
     },
-    /// A character that the target does not accept.
+    /// The text contains a character that MaxCompute does not accept.
     #[error("{what} name `{name}` contains `{found}`, which MaxCompute does not accept: map that character to another")]
     Character {
-        /// What was to be named.
+        /// The kind of name, such as `table`.
         what: &'static str,
-        /// The offending name.
+        /// The rejected name.
         name: String,
-        /// The first such character.
+        /// The first character that is not accepted.
         found: char,
     },
-    /// The first character must be a letter.
+    /// The first character is not a letter.
     #[error("{what} name `{name}` must start with a letter: map it to another name")]
     Start {
-        /// What was to be named.
+        /// The kind of name, such as `table`.
         what: &'static str,
-        /// The offending name.
+        /// The rejected name.
         name: String,
     },
 }
@@ -52,7 +52,7 @@ macro_rules! name_type {
         pub struct $type(String);
 
         impl $type {
-            /// Accepts a text as this kind of name.
+            /// Parses a text as this kind of name.
             ///
             /// # Errors
             /// [`NameError`] names the rule that the text breaks.
@@ -74,13 +74,13 @@ macro_rules! name_type {
                 Ok(Self(text))
             }
 
-            /// The name as text, in the case it was given.
+            /// The name, with the case that it was given.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
             }
 
-            /// The key under which MaxCompute, which ignores case, holds this name.
+            /// The lower-case form, which is equal for names that MaxCompute, which ignores case, takes for the same.
             #[must_use]
             pub fn key(&self) -> String {
                 self.0.to_lowercase()
@@ -124,19 +124,19 @@ fn column_word(c: char) -> bool {
 }
 
 name_type!(
-    /// A MaxCompute project.
+    /// The name of a MaxCompute project.
     ProjectName, "project", true, word
 );
 name_type!(
-    /// A schema of a three-tier project.
+    /// The name of a schema in a three-tier project.
     SchemaName, "schema", false, word
 );
 name_type!(
-    /// A table.
+    /// The name of a table.
     TableName, "table", true, word
 );
 name_type!(
-    /// A column or partition column.
+    /// The name of a column or partition column.
     ColumnName, "column", false, column_word
 );
 

@@ -1,5 +1,5 @@
-//! [`Project`]: the client of one project, through which others are reached by full names too.
-//! Statements run in this project and are paid by it; tables are wherever their address says.
+//! [`Project`]: the client of one project. Statements run in this project and are billed to it. Tables of other projects are
+//! reached through it by their full names.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,32 +15,33 @@ use crate::name::{ProjectName, SchemaName};
 use crate::transport::{Call, Transport};
 use crate::xml::{Element, escape};
 
-/// Most pages of one listing; a server that always gives a next marker must not keep us for ever.
+/// Maximum number of pages of one listing: a server that always returns a next marker must not keep the client busy forever.
 const MAX_PAGES: usize = 10_000;
 
 /// How a project is reached.
 #[derive(Debug, Clone)]
 pub struct ProjectConfig {
-    /// The service's endpoint, which ends in `/api`.
+    /// The service's endpoint, whose path ends in `/api`.
     pub endpoint: Url,
     /// The project in which statements run.
     pub project: ProjectName,
-    /// Who asks, at first.
+    /// The credentials to begin with; [`Project::with_renewal`] can replace them later.
     pub account: Account,
-    /// The region; read from the endpoint's host if absent. With a region requests are signed with V4.
+    /// The region; read from the endpoint's host if `None`. If there is a region, requests are signed with V4.
     pub region: Option<String>,
-    /// The tunnel's endpoint; the service is asked for it if absent.
+    /// The tunnel's endpoint; the service is asked for it if `None`.
     pub tunnel_endpoint: Option<Url>,
-    /// The quota group for data transfer; the shared one if absent.
+    /// The quota group for data transfer; the shared one if `None`.
     pub tunnel_quota: Option<String>,
-    /// The quota for statements; the project's default if absent.
+    /// The quota for statements; the project's default if `None`.
     pub compute_quota: Option<String>,
-    /// How failed requests are repeated. `max_attempts` counts failures only: being told to wait is bounded by `total`.
+    /// How failed requests are retried. `max_attempts` counts failures only; waits that the service asks for are bounded by
+    /// `total`.
     pub retry: RetryPolicy,
 }
 
 impl ProjectConfig {
-    /// A configuration with every default: 1 s doubling to 64 s, at most 7 failures, an hour in all.
+    /// A configuration with the defaults: delays from 1 s doubling to 64 s, at most 7 failures, one hour in total.
     #[must_use]
     pub fn new(endpoint: Url, project: ProjectName, account: Account) -> Self {
         let retry = RetryPolicy {
@@ -63,7 +64,7 @@ impl ProjectConfig {
     }
 }
 
-/// The client of a project. Clones are cheap and share connections and what was learned about the endpoint.
+/// A client of a project. Clones are cheap; they share connections and what was learned about the endpoint.
 #[derive(Debug, Clone)]
 pub struct Project {
     pub(crate) shared: Arc<Shared>,
@@ -79,21 +80,21 @@ pub(crate) struct Shared {
     pub tunnel: OnceCell<Arc<Transport>>,
 }
 
-/// What the service tells about a project.
+/// A project, as the service describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProjectInfo {
-    /// Its name.
+    /// The name of the project.
     pub name: String,
-    /// Its owner.
+    /// The account that owns the project, if the service tells it.
     pub owner: Option<String>,
-    /// Its region, where the service tells it.
+    /// The region, if the service tells it.
     pub region: Option<String>,
-    /// Its properties.
+    /// The properties of the project, by name.
     pub properties: BTreeMap<String, String>,
 }
 
 impl ProjectInfo {
-    /// Whether the project has schemas (three-tier names).
+    /// Whether the project has schemas, so that its tables have three-tier names.
     #[must_use]
     pub fn has_schemas(&self) -> bool {
         self.properties.get("odps.schema.model.enabled").is_some_and(|value| value.eq_ignore_ascii_case("true"))
@@ -101,7 +102,7 @@ impl ProjectInfo {
 }
 
 impl Project {
-    /// A client; nothing is sent yet.
+    /// Creates a client. Nothing is sent yet.
     ///
     /// # Errors
     /// [`MaxComputeError::Config`] if an endpoint is not an `http` or `https` URL.
@@ -109,7 +110,7 @@ impl Project {
         Self::with_renewal(http, config, None)
     }
 
-    /// The same, with somebody who is asked for another account when the service refuses the one of the configuration.
+    /// Creates a client that asks `renew` for another account when the service refuses the configured one.
     ///
     /// # Errors
     /// As [`Project::new`].
@@ -138,15 +139,15 @@ impl Project {
         &self.shared.config.project
     }
 
-    /// A request to the service, with the parameter that every call carries.
+    /// A request to the service, with the parameter that every request carries.
     pub(crate) fn call(&self, method: Method, path: &[&str]) -> Call {
         Call::new(method, path).param("curr_project", self.name().as_str())
     }
 
-    /// What the service tells about `project`.
+    /// Describes the project `project`.
     ///
     /// # Errors
-    /// Refusals: the project does not exist, or this account may not see it.
+    /// The service's refusal: the project does not exist, or this account may not see it.
     pub async fn info_of(&self, project: &ProjectName) -> Result<ProjectInfo, MaxComputeError> {
         let call = self.call(Method::GET, &["projects", project.as_str()]).param("properties", "all");
         let root = self.shared.service.xml(&call).await?;
@@ -166,7 +167,7 @@ impl Project {
         })
     }
 
-    /// What the service tells about the project in which statements run.
+    /// Describes the project in which statements run.
     ///
     /// # Errors
     /// As [`Project::info_of`].
@@ -174,10 +175,10 @@ impl Project {
         self.info_of(self.name()).await
     }
 
-    /// The names of a project's schemas.
+    /// Lists the names of a project's schemas.
     ///
     /// # Errors
-    /// Refusals; a project without schemas refuses too.
+    /// The service's refusal; a project without schemas refuses too.
     pub async fn schemas(&self, project: &ProjectName) -> Result<Vec<String>, MaxComputeError> {
         let call = self.call(Method::GET, &["projects", project.as_str(), "schemas"]);
         let items = self.pages(call, "Schema").await?;
@@ -187,16 +188,16 @@ impl Project {
     /// Whether a schema exists.
     ///
     /// # Errors
-    /// Any refusal but that it does not exist.
+    /// Any refusal other than that it does not exist.
     pub async fn schema_exists(&self, project: &ProjectName, schema: &SchemaName) -> Result<bool, MaxComputeError> {
         let call = self.call(Method::GET, &["projects", project.as_str(), "schemas", schema.as_str()]);
         exists(self.shared.service.call(&call).await)
     }
 
-    /// Makes a schema; one that exists already is fine.
+    /// Creates a schema; one that exists already is no error.
     ///
     /// # Errors
-    /// Refusals.
+    /// The service's refusal.
     pub async fn create_schema(&self, project: &ProjectName, schema: &SchemaName) -> Result<(), MaxComputeError> {
         let body = format!("<?xml version=\"1.0\"?><Schema><Name>{}</Name></Schema>", escape(schema.as_str()));
         let call = self.call(Method::POST, &["projects", project.as_str(), "schemas"]).xml(body);
@@ -207,7 +208,7 @@ impl Project {
         }
     }
 
-    /// All items of a listing, page by page.
+    /// Reads all items of a listing, page by page.
     pub(crate) async fn pages(&self, call: Call, item: &str) -> Result<Vec<Element>, MaxComputeError> {
         let call = call.param("expectmarker", "true");
         let mut items = Vec::new();
@@ -226,7 +227,7 @@ impl Project {
         Err(MaxComputeError::Answer { what: call.what(), why, request_id: None })
     }
 
-    /// The tunnel's transport, asked for once.
+    /// The tunnel's transport. Its endpoint is looked up once.
     pub(crate) async fn tunnel_transport(&self) -> Result<Arc<Transport>, MaxComputeError> {
         let shared = &self.shared;
         let transport = shared.tunnel.get_or_try_init(|| async {
@@ -241,10 +242,10 @@ impl Project {
         Ok(transport.await?.clone())
     }
 
-    /// Asks the service where the tunnel of this project and quota is.
+    /// Asks the service for the tunnel endpoint of this project and quota.
     ///
     /// # Errors
-    /// Refusals, and an answer that is no host.
+    /// The service's refusal; an answer that is not a host name.
     pub async fn discover_tunnel(&self) -> Result<Url, MaxComputeError> {
         let call = self
             .call(Method::GET, &["projects", self.name().as_str(), "tunnel"])
@@ -260,7 +261,7 @@ impl Project {
     }
 }
 
-/// Reads "not found" as an answer.
+/// Turns "not found" into `false`.
 pub(crate) fn exists<T>(answer: Result<T, MaxComputeError>) -> Result<bool, MaxComputeError> {
     match answer {
         Ok(_) => Ok(true),

@@ -1,10 +1,10 @@
-//! The one place where text becomes SQL: identifiers and string literals.
+//! The one place where text becomes SQL: identifiers, types and string literals. No other module may quote by itself.
 
 use crate::name::{ColumnName, SchemaName};
 use crate::table::TableRef;
 use crate::types::{DataType, StructField};
 
-/// A name as an identifier: always in back quotes, which also makes reserved words legal.
+/// A name as an identifier, always in back quotes, so that reserved words are legal too.
 #[must_use]
 pub fn identifier(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
@@ -16,8 +16,8 @@ pub fn column(name: &ColumnName) -> String {
     identifier(name.as_str())
 }
 
-/// A type as a statement has it: unlike its own text, with every field of a STRUCT in back quotes, so that one may have any
-/// name, also that of a keyword.
+/// A type as a statement writes it. Unlike in the type's own text, every field of a STRUCT is in back quotes, so that a field may
+/// have any name, keywords included.
 #[must_use]
 pub fn data_type(data_type: &DataType) -> String {
     match data_type {
@@ -32,7 +32,7 @@ pub fn data_type(data_type: &DataType) -> String {
     }
 }
 
-/// A table with its full address.
+/// The full address of a table, each part quoted.
 #[must_use]
 pub fn table(target: &TableRef) -> String {
     let schema = target.schema.as_ref().map(SchemaName::as_str);
@@ -70,7 +70,7 @@ mod tests {
 
     use super::*;
 
-    /// The reader's side of the literal rules, written from the manual and not from [`literal`].
+    /// Reads a literal, by the rules of the manual and independently of [`literal`].
     fn read(sql: &str) -> (String, &str) {
         let mut chars = sql.char_indices();
         assert_eq!(chars.next(), Some((0, '\'')));

@@ -1,33 +1,33 @@
-//! What a tunnel upload session can be in, and what follows from it when the outcome of a commit is unknown.
-//! Pure: asking the server is the client's business, deciding what the answer means is done here.
+//! The states of an upload session, and what to do in each when the outcome of a commit is unknown. Pure: the client asks the
+//! server; this module only decides what the answer means.
 
 use std::fmt;
 
-/// The state of an upload session as the server tells it.
+/// The state of an upload session, as the server names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum SessionState {
     /// Open: blocks may be written.
     Normal,
-    /// A commit is under way.
+    /// A commit is running.
     Committing,
-    /// A commit is being finished.
+    /// A commit is being completed.
     Closing,
-    /// Committed: its rows are published.
+    /// Committed: the rows are published.
     Closed,
-    /// Older than its 24 hours, nothing was published.
+    /// Expired after its 24 hours; nothing was published.
     Expired,
     /// Broken on the server's side.
     Critical,
-    /// Given up, nothing was published.
+    /// Aborted; nothing was published.
     Canceled,
-    /// The server does not know the session (any more).
+    /// The server does not know the session, or not any more.
     Missing,
-    /// A word that this client does not know.
+    /// A state that this client does not know.
     Unknown,
 }
 
 impl SessionState {
-    /// Reads the server's word, in any case.
+    /// Parses the server's word, in upper or lower case.
     #[must_use]
     pub fn from_word(word: &str) -> Self {
         match word.to_ascii_lowercase().as_str() {
@@ -62,18 +62,18 @@ impl fmt::Display for SessionState {
 /// What to do about a commit whose outcome is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Resolution {
-    /// Nothing was committed and the session is still good: send the commit of this same session again.
+    /// Nothing was committed and the session is still open: send its commit again.
     CommitAgain,
-    /// The server has not made up its mind: ask again later.
+    /// The server has not decided yet: ask again later.
     Wait,
     /// The rows are published.
     Committed,
-    /// This session can never publish from now on, and whether it did is not told: compare the target with the plan, and
-    /// write again with a new overwrite session unless it is equal.
+    /// This session can never publish from now on, and the server does not tell whether it did. Compare the target with the plan;
+    /// unless they are equal, write again with a new overwrite session.
     Lost,
 }
 
-/// The meaning of a session's state after a commit was (perhaps) sent.
+/// What to do after a commit was, perhaps, sent and the session is in this state.
 #[must_use]
 pub fn resolve(state: SessionState) -> Resolution {
     match state {
@@ -113,7 +113,7 @@ mod tests {
     }
 
     proptest! {
-        /// A word nobody has seen must lead neither to a second commit nor to a false success.
+        /// An unknown state must lead neither to a second commit nor to a false success.
         #[test]
         fn unknown_words_only_wait(word in "[a-z]{1,6}x[a-z]{0,6}") {
             prop_assume!(SessionState::from_word(&word) == SessionState::Unknown);

@@ -1,5 +1,5 @@
-//! The signature of a request, as a pure function of it. Two versions sign the same canonical text: V4 derives a key for a
-//! day and a region, V2 uses the secret itself.
+//! Computes the signature of a request. Pure. Two versions sign the same canonical text: V4 derives a key for a day and a region,
+//! V2 uses the secret itself.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,26 +11,26 @@ use secrecy::{ExposeSecret, SecretString};
 use sha1::Sha1;
 use sha2::Sha256;
 
-/// A request's parts that are signed. Values are plain text: what goes over the wire percent-encoded is signed decoded.
+/// The parts of a request that are signed. Values are plain text: what is percent-encoded on the wire is signed decoded.
 pub(crate) struct Signable<'r> {
     pub method: &'r str,
-    /// The path below the endpoint, decoded, with its leading `/`.
+    /// The path below the endpoint, decoded, with a leading `/`.
     pub path: &'r str,
-    /// Parameters; an empty value is signed (and sent) as the bare name.
+    /// The parameters. An empty value is signed, and sent, as the bare name.
     pub query: &'r [(String, String)],
-    /// All headers; those that are not signed are left out here.
+    /// All headers; [`canonical`] leaves out those that are not signed.
     pub headers: &'r [(String, String)],
 }
 
-/// What V4 binds a key to.
+/// The day and region for which a V4 key is derived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Scope {
-    /// UTC day, `yyyymmdd`.
+    /// The UTC day, `yyyymmdd`.
     pub day: String,
     pub region: String,
 }
 
-/// The text whose MAC is the signature.
+/// The canonical text, whose MAC is the signature.
 pub(crate) fn canonical(request: &Signable<'_>) -> String {
     let mut lines = BTreeMap::from([("content-md5".to_owned(), ""), ("content-type".to_owned(), "")]);
     for (name, value) in request.headers {
@@ -61,7 +61,7 @@ pub(crate) fn canonical(request: &Signable<'_>) -> String {
     text
 }
 
-/// The value of the Authorization header: V4 within `scope`, V2 without one.
+/// The value of the Authorization header: V4 with a `scope`, V2 without.
 pub(crate) fn authorization(access_id: &str, secret: &SecretString, scope: Option<&Scope>, canonical: &str) -> String {
     let mut header = format!("ODPS {access_id}");
     let mac = match scope {

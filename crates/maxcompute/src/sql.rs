@@ -1,4 +1,5 @@
-//! A statement and the settings under which it runs, as the instance's XML.
+//! A SQL statement with the settings under which it runs, and the XML that submits it. The settings that make values exact and
+//! names unambiguous are always sent and cannot be overridden.
 
 use std::collections::BTreeMap;
 
@@ -8,29 +9,29 @@ use crate::error::MaxComputeError;
 use crate::name::SchemaName;
 use crate::xml::{cdata, escape};
 
-/// The task's name; the service's own clients use the same.
+/// The name of the SQL task; the service's own clients use the same.
 pub(crate) const TASK: &str = "AnonymousSQLTask";
-/// The priority of everything we run: the lowest and the default.
+/// The priority of every statement: the lowest, which is also the default.
 const PRIORITY: u8 = 9;
 
-/// One SQL statement.
+/// A SQL statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
-    /// The SQL, with its `;`.
+    /// The SQL text; a missing final `;` is added.
     pub text: String,
-    /// Identifies the instance: the service makes no second one for the same id. Whatever repeats a request repeats it
-    /// under the same id. A statement that does harm when it runs again later (DROP) has one id for good: the caller keeps
-    /// it where whoever repeats the statement finds it.
+    /// Identifies the instance: the service creates no second one for the same id. Every repetition of a request must use the
+    /// same id. A statement that does harm when it runs again later (DROP) needs one permanent id, which the caller stores where
+    /// whoever repeats the statement finds it.
     pub id: Uuid,
-    /// The schema of names without one; also switches three-tier names on.
+    /// The schema of names that have none. Setting it also switches three-tier names on.
     pub default_schema: Option<SchemaName>,
-    /// Whether names of the form `a.b.c` are project, schema, table.
+    /// Whether names of the form `a.b.c` mean project, schema and table.
     pub three_tier: bool,
-    /// Settings besides ours. What is among [`OWN_SETTINGS`] does not count.
+    /// Additional settings. Those of [`OWN_SETTINGS`] are ignored, whatever their case.
     pub settings: BTreeMap<String, String>,
 }
 
-/// Settings that a statement of this crate always says itself: by them values are exact, and names are understood.
+/// Settings that every statement of this crate sends itself: they keep values exact and decide how names are read.
 pub const OWN_SETTINGS: [&str; 9] = [
     "odps.default.schema",
     "odps.namespace.schema",
@@ -44,13 +45,13 @@ pub const OWN_SETTINGS: [&str; 9] = [
 ];
 
 impl Statement {
-    /// A statement under our own settings alone.
+    /// A statement without additional settings.
     #[must_use]
     pub fn new(text: impl Into<String>, id: Uuid, three_tier: bool) -> Self {
         Self { text: text.into(), id, default_schema: None, three_tier, settings: BTreeMap::new() }
     }
 
-    /// The settings that go with the statement.
+    /// All settings that are sent with the statement.
     pub(crate) fn all_settings(&self, compute_quota: Option<&str>) -> BTreeMap<String, String> {
         let three_tier = if self.three_tier || self.default_schema.is_some() { "true" } else { "false" };
         let mut settings: BTreeMap<String, String> = [
@@ -60,7 +61,7 @@ impl Statement {
             ("odps.sql.timezone", "UTC"),
             ("odps.sql.allow.fullscan", "true"),
             ("odps.sql.submit.mode", ""),
-            // Never left to the project's default: it decides what `a.b` means.
+            // Always sent explicitly: a project's own default would decide what `a.b` means.
             ("odps.namespace.schema", three_tier),
             ("odps.sql.allow.namespace.schema", three_tier),
         ]
@@ -78,7 +79,7 @@ impl Statement {
         settings
     }
 
-    /// The body of the request that makes the instance.
+    /// The body of the request that submits the statement.
     pub(crate) fn instance_xml(&self, compute_quota: Option<&str>) -> Result<String, MaxComputeError> {
         let settings = serde_json::to_string(&self.all_settings(compute_quota))
             .map_err(|error| MaxComputeError::Config { what: format!("SQL settings: {error}") })?;

@@ -1,8 +1,8 @@
-//! The Storage API, version 1, as far as it writes: an Arrow stream for each attempt at a block, up into a session of one
-//! partition, which publishes those attempts whose commit messages it is shown.
+//! The write side of the Storage API, version 1. A session covers one partition or a table. Each attempt at a block is an Arrow
+//! stream, and the commit publishes the attempts whose commit messages it names.
 //!
-//! It carries what the tunnel's Arrow cannot: timestamps in microseconds, so the years 0000 to 9999. It cannot carry their
-//! nanoseconds, and it cannot publish that there are no rows. [`StorageApi::create_write`] makes a [`WriteSession`],
+//! It carries what the tunnel's Arrow cannot: timestamps in microseconds, which cover the years 0000 to 9999. It cannot carry
+//! nanoseconds, and it cannot publish that there are no rows. [`StorageApi::create_write`] creates a [`WriteSession`], and
 //! [`WriteSession::open_block`] a [`StreamWriter`].
 
 mod session;
@@ -19,7 +19,7 @@ use crate::project::Project;
 use crate::table::TableRef;
 use crate::transport::{Call, Transport};
 
-/// The schema that a table lies in where its project has none.
+/// The schema that stands in a request for a table of a project without schemas.
 const NO_SCHEMA: &str = "default";
 
 /// The Storage API of a project.
@@ -30,7 +30,7 @@ pub struct StorageApi {
 }
 
 impl Project {
-    /// The Storage API, which is where the tunnel is.
+    /// The Storage API, which is reached at the tunnel's endpoint.
     ///
     /// # Errors
     /// As [`Project::tunnel`].
@@ -40,7 +40,7 @@ impl Project {
 }
 
 impl StorageApi {
-    /// A request about a table, with what every such request carries.
+    /// A request for a table, with the path and parameters that every such request has.
     fn call(&self, method: Method, table: &TableRef, below: &[&str]) -> Call {
         let schema = table.schema.as_ref().map_or(NO_SCHEMA, |schema| schema.as_str());
         let above = ["api", "storage", "v1", "projects", table.project.as_str(), "schemas", schema, "tables"];

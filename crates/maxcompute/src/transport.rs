@@ -1,5 +1,5 @@
-//! One endpoint, spoken to with signed requests: signing with sticky fallback to V2, the clock's offset, errors read from
-//! bodies, and retry by class. What is asked and what the answers mean is not known here.
+//! One endpoint and its signed requests. Owns the signature version (V4, with a permanent fallback to V2), the clock's offset,
+//! reading errors from bodies, and retries by class. It does not know what is asked or what the answers mean.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -17,14 +17,14 @@ use crate::error::{MaxComputeError, Refusal, RefusalKind};
 use crate::sign::{Scope, Signable, authorization, canonical};
 use crate::xml::Element;
 
-/// The most bytes of an answer that is read as one piece.
+/// Maximum size of an answer that is read as a whole, in bytes.
 pub(crate) const ANSWER_LIMIT: usize = 32 * 1024 * 1024;
-/// The most bytes of an error's body that are read.
+/// Maximum number of bytes that are read of an error's body.
 const ERROR_LIMIT: usize = 64 * 1024;
-/// How long one block may be on its way, and how long it is tried again: an upload is given two hours at most.
+/// Maximum time that one block may be under way, and during which it is retried: an upload is given two hours at most.
 #[cfg(feature = "arrow")]
 const STREAM_LIMIT: Duration = Duration::from_secs(2 * 3600);
-/// What stays as it is in a URL.
+/// The characters that are not percent-encoded in a URL.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 const USER_AGENT: &str = concat!("mms/", env!("CARGO_PKG_VERSION"));
 
@@ -32,13 +32,13 @@ const USER_AGENT: &str = concat!("mms/", env!("CARGO_PKG_VERSION"));
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub method: Method,
-    /// Decoded path segments below the endpoint.
+    /// Path segments below the endpoint, decoded.
     pub path: Vec<String>,
-    /// Decoded parameters; an empty value is sent as the bare name.
+    /// Parameters, decoded; an empty value is sent as the bare name.
     pub query: Vec<(String, String)>,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// Until when it is worth repeating; the policy's own bounds hold besides.
+    /// When to stop retrying; the policy's own bounds apply as well.
     pub deadline: Option<Instant>,
 }
 
@@ -71,13 +71,13 @@ impl Call {
         self.header("Content-Type", "application/xml")
     }
 
-    /// How errors name this request.
+    /// The name of this request in errors.
     pub fn what(&self) -> String {
         format!("{} /{}", self.method, self.path.join("/"))
     }
 }
 
-/// An endpoint, and who speaks to it.
+/// An endpoint, and the account that speaks to it.
 #[derive(Debug)]
 pub(crate) struct Transport {
     http: HttpClient,
@@ -85,9 +85,9 @@ pub(crate) struct Transport {
     accounts: Accounts,
     region: Option<String>,
     retry: RetryPolicy,
-    /// Set for good once the endpoint refused V4.
+    /// Set for good once the endpoint has refused V4.
     v2_only: AtomicBool,
-    /// What must be added to our clock to get the server's, in seconds.
+    /// What must be added to this machine's clock to get the server's, in seconds.
     clock_offset: AtomicI64,
 }
 
@@ -112,12 +112,12 @@ impl Transport {
         &self.retry
     }
 
-    /// Sends a request that may be repeated, until it works or the policy ends it.
+    /// Sends a request that may be repeated, until it succeeds or the policy stops.
     pub async fn call(&self, call: &Call) -> Result<Response, MaxComputeError> {
         self.call_watched(call, |_| {}).await
     }
 
-    /// The same; every failure is shown to `seen`, also those after which it was sent again.
+    /// Sends a request as [`Transport::call`] does, and shows every failure to `seen`, also those after which it is retried.
     pub async fn call_watched(
         &self,
         call: &Call,
@@ -129,15 +129,15 @@ impl Transport {
         .await
     }
 
-    /// The attempts at one block, which takes its time each time.
+    /// The retry state of one block, whose transfer may take as long as an upload may.
     #[cfg(feature = "arrow")]
     pub fn block_attempts(&self) -> mms_http::retry::Attempts {
         let policy = RetryPolicy { total: STREAM_LIMIT, ..self.retry.clone() };
         mms_http::retry::Attempts::new(policy, self.http.retry_budget().clone(), None)
     }
 
-    /// Sends a request once; again only when the server refused its signature's version, our clock, or an account that has a
-    /// successor.
+    /// Sends a request once. It is repeated only if the server refused the version of its signature, the clock, or an account
+    /// that has been renewed.
     pub async fn once(&self, call: &Call) -> Result<Response, MaxComputeError> {
         let (mut learned, mut renewed) = (false, false);
         loop {
@@ -167,7 +167,7 @@ impl Transport {
         let request = self.request(call, &account).stream(body).timeout(STREAM_LIMIT);
         let mut answer = self.exchange(call, request).await;
         if let Err(error) = &mut answer {
-            // The body is gone; what was learned holds for whatever the caller sends next.
+            // The body is used up, so this request is not repeated; what was learned serves the caller's next one.
             self.learn(error);
             if self.renew(error, number).await
                 && let MaxComputeError::Refused(refusal) = error
@@ -178,13 +178,13 @@ impl Transport {
         answer
     }
 
-    /// The whole body of an answer as text.
+    /// Sends a request and reads the whole body as text.
     pub async fn text(&self, call: &Call) -> Result<String, MaxComputeError> {
         let response = self.call(call).await?;
         text(call, response).await
     }
 
-    /// The whole body of an answer as XML.
+    /// Sends a request and reads the whole body as XML.
     pub async fn xml(&self, call: &Call) -> Result<Element, MaxComputeError> {
         let response = self.call(call).await?;
         let request_id = request_id(&response);
@@ -192,12 +192,16 @@ impl Transport {
         Element::parse(&body).map_err(|why| MaxComputeError::Answer { what: call.what(), why, request_id })
     }
 
-    /// Whether something was learned from a refusal that makes the same request worth another try.
+    /// Learns from a refusal. True if the same request is worth another try.
     fn learn(&self, error: &MaxComputeError) -> bool {
         let MaxComputeError::Refused(refusal) = error else { return false };
         if self.region.is_some() && refuses_v4(refusal) {
             if !self.v2_only.swap(true, Ordering::Relaxed) {
-                tracing::info!(endpoint = %self.endpoint, code = refusal.code, "the endpoint wants V2 signatures");
+                tracing::info!(
+                    endpoint = %self.endpoint,
+                    code = refusal.code,
+                    "endpoint refuses V4 signatures; using V2 from now on"
+                );
             }
             return true;
         }
@@ -205,7 +209,7 @@ impl Transport {
         refusal.code == "RequestTimeTooSkewed" && self.clock_offset.load(Ordering::Relaxed) != 0
     }
 
-    /// Whether the account of this number was refused, and there is another now.
+    /// Whether the account with this number was refused and there is another one now.
     async fn renew(&self, error: &MaxComputeError, number: u64) -> bool {
         let refused = error.refusal() == Some(RefusalKind::Unauthenticated);
         let renewed = refused && self.accounts.renew(number).await;
@@ -283,7 +287,7 @@ impl Transport {
         let request_id = request_id(&response);
         let server_clock = response.header("date").and_then(|date| httpdate::parse_http_date(date).ok());
         let retry_after = response.retry_after();
-        // A body that cannot be read does not make the refusal less true.
+        // The refusal stands even if its body cannot be read.
         let body = response.up_to(ERROR_LIMIT).await.map(|(bytes, _)| bytes).unwrap_or_default();
         let told = read_error(&String::from_utf8_lossy(&body));
         let code = told.code.unwrap_or_else(|| format!("HTTP {status}"));
@@ -304,12 +308,12 @@ impl Transport {
     }
 }
 
-/// The whole body as text.
+/// Reads the whole body as text.
 pub(crate) async fn text(call: &Call, response: Response) -> Result<String, MaxComputeError> {
     response.text(ANSWER_LIMIT).await.map_err(|source| MaxComputeError::Http { what: call.what(), source })
 }
 
-/// The id by which the service's operators find a request.
+/// The id by which the service's operators find the request.
 pub(crate) fn request_id(response: &Response) -> Option<String> {
     response.header("x-odps-request-id").map(redact_text)
 }
@@ -322,7 +326,7 @@ fn seconds_from_to(from: SystemTime, to: SystemTime) -> i64 {
     }
 }
 
-/// The answers by which servers without V4 are known.
+/// Whether this is one of the answers by which servers without V4 are recognized.
 fn refuses_v4(refusal: &Refusal) -> bool {
     let message = refusal.message.to_ascii_lowercase();
     match refusal.code.as_str() {
@@ -333,7 +337,7 @@ fn refuses_v4(refusal: &Refusal) -> bool {
     }
 }
 
-/// What an error's body tells.
+/// What the body of an error says.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Told {
     code: Option<String>,

@@ -1,7 +1,7 @@
-//! The tunnel: rows as Arrow batches, up in blocks of a session and down in ranges.
+//! The tunnel: moves rows as Arrow batches, up in the blocks of a session and down in ranges.
 //!
-//! Upload: [`Tunnel::create_upload`] makes an [`UploadSession`], [`UploadSession::open_block`] a [`BlockWriter`] that streams;
-//! nothing is visible before [`UploadSession::commit`]. Download: [`Tunnel::create_download`].
+//! Upload: [`Tunnel::create_upload`] creates an [`UploadSession`], and [`UploadSession::open_block`] a [`BlockWriter`], which
+//! streams. Nothing is visible before [`UploadSession::commit`]. Download: [`Tunnel::create_download`].
 
 mod auto;
 pub(crate) mod block;
@@ -40,23 +40,23 @@ pub struct Tunnel {
 }
 
 impl Project {
-    /// The tunnel; its endpoint is asked for once if it is not configured.
+    /// The tunnel. If its endpoint is not configured, the service is asked for it once.
     ///
     /// # Errors
-    /// Refusals of that question.
+    /// The service's refusal to name the endpoint.
     pub async fn tunnel(&self) -> Result<Tunnel, MaxComputeError> {
         Ok(Tunnel { project: self.clone(), transport: self.tunnel_transport().await? })
     }
 }
 
 impl Tunnel {
-    /// Where it is: the link that its blocks take.
+    /// The endpoint to which blocks are sent.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         self.transport.endpoint()
     }
 
-    /// A request about a table, or one partition of it, with what every such request carries.
+    /// A request for a table, or for one of its partitions, with the parameters that every such request has.
     fn call(&self, method: Method, table: &TableRef, partition: Option<&PartitionSpec>) -> Call {
         let mut path = vec!["projects", table.project.as_str()];
         if let Some(schema) = &table.schema {
@@ -73,7 +73,7 @@ impl Tunnel {
     }
 }
 
-/// Refuses partitions that `k=v,k=v` cannot express.
+/// Rejects partitions that `k=v,k=v` cannot express.
 pub(crate) fn check_partition(table: &TableRef, partition: Option<&PartitionSpec>) -> Result<(), MaxComputeError> {
     let checked = partition.map_or(Ok(()), PartitionSpec::check);
     checked.map_err(|source| MaxComputeError::PartitionValue { table: table.to_string(), source })

@@ -1,14 +1,14 @@
-//! Parser of type text, as the server and people write it: any case, nested, with back-quoted field names.
-//! It reads whatever is well formed; limits are the business of [`crate::limits`].
+//! Parses the text of a type, as the server and people write it: any case, nested, with back-quoted field names. It accepts
+//! whatever is well formed; [`crate::limits`] checks the limits.
 
 use std::str::FromStr;
 
 use crate::types::{DataType, StructField};
 
-/// Deeper nesting than this is refused, so that no text can exhaust the stack.
+/// Maximum nesting. A deeper text is rejected, so that none can exhaust the stack.
 const MAX_DEPTH: usize = 64;
 
-/// Precision and scale of a DECIMAL without arguments.
+/// Precision and scale of a DECIMAL that names neither.
 const DECIMAL_DEFAULT: (u8, u8) = (38, 18);
 
 /// Why a text is not a type.
@@ -17,9 +17,9 @@ const DECIMAL_DEFAULT: (u8, u8) = (38, 18);
 pub struct TypeTextError {
     /// The whole text.
     pub text: String,
-    /// Where it stops being a type.
+    /// The byte at which the text stops being a type.
     pub at: usize,
-    /// What should stand there.
+    /// What is expected there.
     pub expected: &'static str,
 }
 
@@ -179,7 +179,7 @@ impl Parser<'_> {
             };
             name.push_str(&self.rest()[..len]);
             self.at += len + 1;
-            // A doubled back quote is one that belongs to the name.
+            // A doubled back quote stands for one that belongs to the name.
             if !self.rest().starts_with('`') {
                 return Ok(name);
             }

@@ -76,7 +76,7 @@ proptest! {
 
     #[test]
     fn no_text_breaks_the_parser(text in "\\PC{0,40}") {
-        // The answer does not matter here, only that there is one.
+        // Only that parsing returns matters, not what.
         let _answer = text.parse::<DataType>();
     }
 }

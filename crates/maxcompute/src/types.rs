@@ -21,20 +21,20 @@ pub enum DataType {
     Boolean,
     /// Exact decimal; `precision` 1..=38, `scale` 0..=18 and not above the precision.
     Decimal {
-        /// Digits in all.
+        /// Total number of digits.
         precision: u8,
-        /// Digits after the point.
+        /// Digits after the decimal point.
         scale: u8,
     },
     /// UTF-8 text, at most 8 MiB a cell.
     String,
-    /// Text of at most so many characters, 1..=65535.
+    /// Text of at most this many characters, 1..=65535.
     Varchar(u32),
-    /// Text padded to so many characters, 1..=255.
+    /// Text padded to this many characters, 1..=255.
     Char(u32),
     /// Bytes, at most 8 MiB a cell.
     Binary,
-    /// A calendar day.
+    /// A calendar date.
     Date,
     /// A time of day with milliseconds.
     Datetime,
@@ -71,20 +71,20 @@ impl DataType {
         )
     }
 
-    /// Whether values of this type have parts.
+    /// Whether this is an ARRAY, MAP or STRUCT.
     #[must_use]
     pub fn is_nested(&self) -> bool {
         matches!(self, Self::Array(_) | Self::Map(..) | Self::Struct(_))
     }
 
-    /// Whether values of this type are integers.
+    /// Whether this is one of the four integer types.
     #[must_use]
     pub fn is_integer(&self) -> bool {
         matches!(self, Self::TinyInt | Self::SmallInt | Self::Int | Self::BigInt)
     }
 }
 
-/// Field names inside STRUCT are quoted whenever they are not plain words.
+/// Field names of a STRUCT are quoted unless they are plain words.
 fn field_name(name: &str) -> String {
     if !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
         name.to_owned()
@@ -93,7 +93,7 @@ fn field_name(name: &str) -> String {
     }
 }
 
-/// The SQL text of the type, upper case.
+/// Writes the SQL text of the type, in upper case.
 impl fmt::Display for DataType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

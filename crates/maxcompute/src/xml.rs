@@ -1,11 +1,11 @@
-//! The service's XML: answers become small trees, requests are written with everything escaped.
-//! Answers come from a far end, so size and depth are bounded by the callers and here.
+//! The service's XML: parses answers into small trees, and escapes what requests contain. Answers come from the server and are
+//! not trusted: callers bound their size, this module their depth.
 
 use quick_xml::Reader;
 use quick_xml::XmlVersion;
 use quick_xml::events::{BytesStart, Event};
 
-/// Deepest nesting that is read.
+/// Maximum nesting that is read.
 const MAX_DEPTH: usize = 32;
 
 /// An element of an answer.
@@ -13,13 +13,13 @@ const MAX_DEPTH: usize = 32;
 pub(crate) struct Element {
     pub name: String,
     pub attributes: Vec<(String, String)>,
-    /// All character data directly inside, CDATA included, unescaped.
+    /// All character data directly inside the element, CDATA included, unescaped.
     pub text: String,
     pub children: Vec<Element>,
 }
 
 impl Element {
-    /// Reads a document.
+    /// Parses a document.
     pub fn parse(xml: &str) -> Result<Self, String> {
         let mut reader = Reader::from_str(xml);
         let mut open: Vec<Self> = Vec::new();
@@ -92,7 +92,7 @@ impl Element {
         self.children.iter().filter(move |child| child.name == name)
     }
 
-    /// The text of the first child of this name, trimmed; none if it is missing or empty.
+    /// The trimmed text of the first child of this name; `None` if it is missing or empty.
     pub fn text_of(&self, name: &str) -> Option<&str> {
         self.child(name).map(|child| child.text.trim()).filter(|text| !text.is_empty())
     }
@@ -103,12 +103,12 @@ impl Element {
     }
 }
 
-/// Text as element content.
+/// Escapes a text as element content.
 pub(crate) fn escape(text: &str) -> String {
     quick_xml::escape::escape(text).into_owned()
 }
 
-/// Text as CDATA; the end mark inside is split over two sections.
+/// Writes a text as CDATA; an end mark inside is split over two sections.
 pub(crate) fn cdata(text: &str) -> String {
     format!("<![CDATA[{}]]>", text.replace("]]>", "]]]]><![CDATA[>"))
 }

@@ -1,4 +1,4 @@
-//! Who may read a location. Secrets stay in [`SecretString`], so no `Debug` of these types shows one.
+//! The credentials by which a location is read. Secrets stay in [`SecretString`], so that no `Debug` output shows one.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -6,32 +6,32 @@ use std::sync::{Arc, OnceLock};
 use object_store::azure::AzureCredentialProvider;
 use secrecy::{ExposeSecret, SecretString};
 
-/// How a storage location is read.
+/// The credential by which a storage location is read.
 #[derive(Clone, Debug)]
 pub enum StorageCredential {
-    /// A shared access signature: account, container or user delegation. Read and List are enough.
+    /// A shared access signature: account, container or user delegation. The rights Read and List suffice.
     Sas(SecretString),
-    /// A SAS that the catalog of the source vended for one table; it lives for about an hour.
+    /// A SAS that the source's catalog vended for one table; it is valid for about an hour.
     VendedSas(SecretString),
     /// An Entra application with a role on the storage account.
     ServicePrincipal(ServicePrincipal),
-    /// No credential: local files, and containers open to anonymous readers.
+    /// No credential: for local files, and for containers that allow anonymous reading.
     None,
 }
 
-/// An Entra application. Its clones share one token, which is fetched when it is first needed and again before it ends.
+/// An Entra application. Its clones share one token, which is fetched when it is first needed and again before it expires.
 #[derive(Clone)]
 pub struct ServicePrincipal {
     pub(crate) tenant: String,
     pub(crate) client_id: String,
     pub(crate) client_secret: SecretString,
     pub(crate) authority_host: Option<String>,
-    /// Whoever opens a store first says over which client the token is fetched.
+    /// Set by the first store that is opened, whose HTTP client then fetches the token for all.
     pub(crate) token: Arc<OnceLock<AzureCredentialProvider>>,
 }
 
 impl ServicePrincipal {
-    /// An application of a directory. Without `authority_host`, the login endpoint is `https://login.microsoftonline.com`.
+    /// An application of a directory. If `authority_host` is `None`, the login endpoint is `https://login.microsoftonline.com`.
     pub fn new(tenant: String, client_id: String, client_secret: SecretString, authority_host: Option<String>) -> Self {
         Self { tenant, client_id, client_secret, authority_host, token: Arc::default() }
     }
@@ -44,7 +44,7 @@ impl fmt::Debug for ServicePrincipal {
 }
 
 impl StorageCredential {
-    /// The kind in words, for messages.
+    /// The kind of credential in words, for messages.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Sas(_) => "a shared access signature",
@@ -55,8 +55,8 @@ impl StorageCredential {
     }
 }
 
-/// Splits a SAS into decoded pairs, or `None` when it is not a signed query string. Object stores re-encode the pairs,
-/// so a pair that stayed encoded would be signed for something else.
+/// Splits a SAS into decoded pairs; `None` if it is not a signed query string. Object stores encode the pairs again, so a pair
+/// that stayed encoded would not match its signature.
 pub(crate) fn sas_pairs(sas: &SecretString) -> Option<Vec<(String, String)>> {
     let text = sas.expose_secret().trim();
     let text = text.strip_prefix('?').unwrap_or(text);

@@ -1,6 +1,6 @@
-//! The one error of this crate. No message carries a credential.
+//! The one error type of this crate. No message may contain a credential.
 
-/// What can be wrong with a location, or with opening it.
+/// What is wrong with a location, or why its store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// The text is not a URL with a path.
@@ -8,59 +8,59 @@ pub enum StorageError {
         "storage location {location:?} is not a URL: {reason}; expected for example abfss://container@account.dfs.core.windows.net/path"
     )]
     NotAUrl {
-        /// The location as given.
+        /// The location as it was given.
         location: String,
-        /// What the parser objected to.
+        /// What the parser rejected.
         reason: String,
     },
-    /// A scheme that this service does not read.
+    /// The location has a scheme that cannot be read.
     #[error(
         "storage location {location:?} has scheme {scheme:?}, which cannot be read directly; supported are abfss, abfs, wasbs and https of Azure Storage"
     )]
     Scheme {
-        /// The location as given.
+        /// The location as it was given.
         location: String,
-        /// Its scheme.
+        /// The scheme of the location.
         scheme: String,
     },
-    /// A local path where local paths are not allowed.
+    /// The location is a local path, and local paths are not allowed here.
     #[error(
         "storage location {location:?} is a local path; local files are read only where the configuration allows it"
     )]
     LocalRefused {
-        /// The location as given.
+        /// The location as it was given.
         location: String,
     },
-    /// A host that is not one of Azure Storage.
+    /// The host is not one of Azure Storage.
     #[error(
         "storage location {location:?} names host {host:?}, which is not <account>.blob|dfs.<suffix> of a known Azure cloud"
     )]
     Host {
-        /// The location as given.
+        /// The location as it was given.
         location: String,
-        /// Its host.
+        /// The host of the location.
         host: String,
     },
-    /// A part of the location breaks the rules of Azure Storage names.
+    /// A part of the location breaks the naming rules of Azure Storage.
     #[error("storage location {location:?}: {part} {value:?} is not valid: {rule}")]
     Part {
-        /// The location as given.
+        /// The location as it was given.
         location: String,
-        /// Which part.
+        /// The part that is not valid.
         part: &'static str,
-        /// Its value.
+        /// The value of that part.
         value: String,
-        /// The rule it breaks.
+        /// The rule that it breaks.
         rule: &'static str,
     },
-    /// A credential that does not fit the location.
+    /// The credential cannot be used for the location.
     #[error("{credential} cannot be used for {location}: {rule}")]
     CredentialMismatch {
         /// The kind of credential, never its content.
         credential: &'static str,
-        /// The location, canonical.
+        /// The location in its canonical form.
         location: String,
-        /// Why not.
+        /// Why the credential cannot be used.
         rule: &'static str,
     },
     /// The SAS is not a query string of key=value pairs.
@@ -68,15 +68,15 @@ pub enum StorageError {
         "the SAS for {location} is not a query string of key=value pairs with a signature (sig=…); paste the token, not the URL"
     )]
     MalformedSas {
-        /// The location, canonical.
+        /// The location in its canonical form.
         location: String,
     },
-    /// The object store refused its configuration.
+    /// The object store rejected its configuration.
     #[error("cannot open {location}: {reason}")]
     Open {
-        /// The location, canonical.
+        /// The location in its canonical form.
         location: String,
-        /// What the store said.
+        /// The object store's own message.
         reason: String,
     },
 }

@@ -1,8 +1,8 @@
-//! Where a table lies: [`StorageLocation`] says which bytes, [`StorageCredential`] who may read them, and [`open`] makes
-//! the object store that does.
+//! Access to the files of a table: [`StorageLocation`] names a folder, [`StorageCredential`] the right to read it, and [`open`]
+//! creates the object store that reads it.
 //!
-//! Nothing here knows of Delta, Parquet or rows. Nothing here builds an HTTP client: it is handed one, so that proxy,
-//! certificates and time limits of the network connection hold for storage too.
+//! This crate must know nothing of Delta, Parquet or rows. It must not build an HTTP client: it is handed one, so that the proxy,
+//! certificates and time limits of the network connection apply to storage too.
 
 mod credential;
 mod error;

@@ -1,5 +1,6 @@
-//! A store for as long as somebody reads through it: it is opened anew when its credential is another by now, and what a
-//! credential was refused is asked once more with the next one. When there is another, and which, its owner knows.
+//! A store that stays usable while its credential changes. It is reopened when there is a newer credential, and a request that
+//! was refused because of its credential is sent once more with the next one. The owner ([`Reopen`]) knows when there is another
+//! credential, and which.
 
 use std::fmt;
 use std::ops::Range;
@@ -18,29 +19,29 @@ use tokio::sync::Mutex;
 
 use crate::refusal::refusal;
 
-/// Opens a store with the credential that there is now.
+/// Opens a store with the present credential.
 pub trait Reopen: Send + Sync + 'static {
-    /// The store, if it is another than the one that was given last; with `refused`, the credential of that one was.
+    /// The store, if it is another one than was returned last. `refused`: the credential of that one was refused.
     fn reopened(&self, refused: bool) -> BoxFuture<'_, Option<Arc<dyn ObjectStore>>>;
 }
 
-/// The store whose credential is the present one.
+/// A store that always uses the present credential.
 pub struct LiveStore {
-    /// With how often it was opened.
+    /// The store, and how often it was reopened.
     store: Mutex<(u64, Arc<dyn ObjectStore>)>,
     reopen: Box<dyn Reopen>,
 }
 
 impl LiveStore {
-    /// Begins with a store that `reopen` counts as the one it gave last.
+    /// Begins with a store that `reopen` counts as the one it returned last.
     pub fn new(store: Arc<dyn ObjectStore>, reopen: impl Reopen) -> Self {
         Self { store: Mutex::new((0, store)), reopen: Box::new(reopen) }
     }
 
-    /// The store to ask now; one asks whether it is the present one, and the others wait for that.
+    /// The store to use now. One caller asks the owner whether it is still the present one; the others wait for the answer.
     async fn now(&self, refused: Option<u64>) -> (u64, Arc<dyn ObjectStore>) {
         let mut held = self.store.lock().await;
-        // Somebody else may have been refused as well, and have opened it anew by now.
+        // Another caller may have been refused as well and have reopened the store already.
         if refused.is_none_or(|refused| refused == held.0)
             && let Some(newer) = self.reopen.reopened(refused.is_some()).await
         {
@@ -86,7 +87,7 @@ impl ObjectStore for LiveStore {
     }
 
     fn list(&self, _: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        // Who reads files knows their names.
+        // Listing is not supported: callers know the names of the files they read.
         stream::once(async { read_only("list") }).boxed()
     }
 

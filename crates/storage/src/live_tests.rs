@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::{LocalFiles, StorageCredential, StorageLocation, StorageSettings, open};
 
-/// A blob storage that takes one signature, and otherwise says that it has expired. It notes what it was asked with.
+/// A blob storage that accepts one signature and reports every other one as expired. It records the signatures.
 async fn storage(takes: &'static str) -> (Url, Arc<Plain<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
@@ -41,7 +41,7 @@ fn opened(url: &Url, signature: &str) -> Arc<dyn ObjectStore> {
     open(&location, &StorageCredential::Sas(format!("sv=1&sig={signature}").into()), &settings).unwrap()
 }
 
-/// What the owner gives: when asked, and when something was refused; and how often that was.
+/// What the owner returns when it is asked regularly, and after a refusal; and the number of refusals.
 struct Owner {
     now: Plain<Option<Arc<dyn ObjectStore>>>,
     refused: Plain<Option<Arc<dyn ObjectStore>>>,

@@ -1,5 +1,5 @@
-//! A folder of this machine as an object store, for reading. It judges each file on the way to it: where its links lead must
-//! lie in the folder, and only regular files are opened: a FIFO would never answer, and a device is not asked.
+//! A folder of this machine as a read-only object store. It checks each file before opening it: symbolic links must lead to a
+//! file inside the folder, and only regular files are opened, since a FIFO would block forever and a device must not be read.
 
 use std::fmt;
 use std::fs::{self, Metadata};
@@ -17,7 +17,7 @@ use object_store::{
     ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
-/// One table's folder.
+/// The folder of one table.
 #[derive(Debug)]
 pub(crate) struct LocalFolder {
     files: LocalFileSystem,
@@ -60,28 +60,28 @@ fn failed(path: &FilePath, error: io::Error) -> Error {
     }
 }
 
-/// Where a path really leads, which must be in the folder.
+/// The canonical path, with links resolved; it must be inside the folder.
 fn real(folder: &FilePath, path: &FilePath) -> Result<PathBuf> {
     let found = path.canonicalize().map_err(|error| failed(path, error))?;
     let folder = folder.canonicalize().map_err(|error| failed(folder, error))?;
     if found.starts_with(folder) { Ok(found) } else { Err(refuse(path, Refused::Outside)) }
 }
 
-/// The file that may be opened.
+/// The metadata of a file that may be opened.
 fn judge(folder: &FilePath, path: &FilePath) -> Result<Metadata> {
     let real = real(folder, path)?;
     let found = fs::symlink_metadata(&real).map_err(|error| failed(path, error))?;
     if found.is_file() {
         Ok(found)
     } else if found.is_dir() {
-        // What object stores say of a folder.
+        // The error that object stores return for a folder.
         Err(failed(path, io::Error::new(ErrorKind::NotFound, "is a folder")))
     } else {
         Err(refuse(path, Refused::NotRegular))
     }
 }
 
-/// Every file below `dir`. Links are followed to files only: behind one that leads to a folder there may be no end.
+/// Every file below `dir`. Links to folders are not followed, since they may form a cycle.
 fn walk(folder: &FilePath, dir: &FilePath, found: &mut Vec<ObjectMeta>) -> Result<()> {
     for entry in fs::read_dir(dir).map_err(|error| failed(dir, error))? {
         let entry = entry.map_err(|error| failed(dir, error))?;
@@ -114,7 +114,7 @@ impl ObjectStore for LocalFolder {
         let (folder, judged_path) = (self.folder.clone(), path.clone());
         let judged = blocking(move || judge(&folder, &judged_path)).await?;
         let result = self.files.get_opts(location, options).await?;
-        // What was opened is what was judged, whatever became of the path in between.
+        // Checks that the opened file is the checked one, even if the path was changed in between.
         if let GetResultPayload::File(file, _) = &result.payload {
             let opened = file.metadata().map_err(|error| failed(&path, error))?;
             if (opened.dev(), opened.ino()) != (judged.dev(), judged.ino()) {
@@ -135,7 +135,7 @@ impl ObjectStore for LocalFolder {
         let listed = blocking(move || {
             let (dir, mut found) = (dir?, Vec::new());
             match real(&folder, &dir).and_then(|_| walk(&folder, &dir, &mut found)) {
-                // As everywhere: a folder without a file is none.
+                // As in every object store, a folder without files does not exist.
                 Err(Error::NotFound { .. }) => Ok(found),
                 walked => walked.map(|()| found),
             }

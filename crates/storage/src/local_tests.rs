@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::{StorageCredential, StorageLocation, StorageSettings, open};
 
-/// A table's folder `t`, with a file and a folder beside it that it must not lead to.
+/// A table's folder `t`, next to a file and a folder that must not be reachable from it.
 struct Ground {
     _dir: tempfile::TempDir,
     table: PathBuf,
@@ -98,7 +98,7 @@ async fn a_fifo_and_a_device_are_refused_without_being_opened() {
     assert!(made.success());
     refused(ground.read("_delta_log/fifo").await, "no regular file");
     refused(ground.list("_delta_log").await, "no regular file");
-    // Making a device in the folder takes rights that a test need not have; one that is there already leads out besides.
+    // Creating a device needs rights that a test may not have; a link to an existing device leads out of the folder anyway.
     let device = ground.table.join("device");
     if Command::new("mknod").arg(&device).args(["c", "1", "5"]).status().is_ok_and(|made| made.success()) {
         refused(ground.read("device").await, "no regular file");

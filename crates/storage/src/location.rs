@@ -1,5 +1,5 @@
-//! The places a table can lie in, parsed once. Object stores know only the public Azure cloud and decode paths in their
-//! own ways; here every spelling of one place becomes one value, and its path is decoded exactly once.
+//! The locations of tables, parsed once. Object stores know only the public Azure cloud and decode paths in different ways; here
+//! every spelling of a location becomes one value, and its path is decoded exactly once.
 
 use std::fmt;
 use std::path::{Path as FilePath, PathBuf};
@@ -10,22 +10,22 @@ use url::Url;
 
 use crate::StorageError;
 
-/// The clouds whose hosts are `<account>.blob.<suffix>` and `<account>.dfs.<suffix>`.
+/// The clouds with hosts `<account>.blob.<suffix>` and `<account>.dfs.<suffix>`.
 const CLOUD_SUFFIXES: [&str; 4] =
     ["core.windows.net", "core.chinacloudapi.cn", "core.usgovcloudapi.net", "core.cloudapi.de"];
-/// Accounts in DNS zones: `<account>.z<n>.blob.storage.azure.net`.
+/// Accounts in DNS zones have hosts `<account>.z<n>.blob.storage.azure.net`.
 const ZONE_SUFFIX: &str = "storage.azure.net";
 
 /// Whether `file:` locations are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LocalFiles {
-    /// They are refused: the default for everything that comes from a workspace.
+    /// They are rejected: the default for every location that a workspace names.
     Refused,
-    /// They are read: the sandbox and tests.
+    /// They are accepted: for the sandbox and tests.
     Allowed,
 }
 
-/// Where a table lies.
+/// The location of a table.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum StorageLocation {
     /// A folder of a container of Azure Storage.
@@ -60,7 +60,7 @@ impl AzureLocation {
         &self.path
     }
 
-    /// The Blob endpoint, the only one that is talked to: a SAS or firewall that opens only dfs will not do.
+    /// The Blob endpoint. No other is used, so a SAS or firewall that allows only dfs is not sufficient.
     pub fn blob_endpoint(&self) -> String {
         format!("https://{}", self.host("blob"))
     }
@@ -74,10 +74,10 @@ impl AzureLocation {
 }
 
 impl StorageLocation {
-    /// Parses any spelling that Databricks or Azure uses for a place.
+    /// Parses any spelling that Databricks or Azure uses for a location.
     ///
     /// # Errors
-    /// Says what part of the text is not acceptable.
+    /// Names the part of the text that is not acceptable.
     pub fn parse(text: &str, local: LocalFiles) -> Result<Self, StorageError> {
         let url =
             Url::parse(text).map_err(|e| StorageError::NotAUrl { location: text.to_owned(), reason: e.to_string() })?;
@@ -89,10 +89,10 @@ impl StorageLocation {
         }
     }
 
-    /// A local folder. It must be absolute.
+    /// A local folder, whose path must be absolute.
     ///
     /// # Errors
-    /// Refuses a relative path.
+    /// The path is relative.
     pub fn local(path: &FilePath) -> Result<Self, StorageError> {
         if path.is_absolute() {
             Ok(Self::Local(path.to_owned()))
@@ -101,7 +101,7 @@ impl StorageLocation {
         }
     }
 
-    /// The canonical URL, ending in `/`: against it the relative paths of a table's log are resolved.
+    /// The canonical URL, ending in `/`, against which the relative paths of a table's log are resolved.
     pub fn url(&self) -> Url {
         match self {
             Self::Azure(azure) => {
@@ -116,7 +116,7 @@ impl StorageLocation {
         }
     }
 
-    /// The place inside its store, decoded.
+    /// The path inside the store, decoded.
     ///
     /// # Errors
     /// A local path may have parts that no object store can name.
@@ -173,7 +173,8 @@ fn parse_local(text: &str, url: &Url, local: LocalFiles) -> Result<StorageLocati
     StorageLocation::local(&path)
 }
 
-/// A location is a place, not a request: what else a URL can carry would be lost or misused.
+/// Rejects whatever else a URL can carry (query, fragment, password, port): a location does not need it, and it would be lost or
+/// misused.
 fn plain(text: &str, url: &Url) -> Result<(), StorageError> {
     let redacted = || text.split(['?', '#']).next().unwrap_or_default().to_owned();
     if url.query().is_some() || url.fragment().is_some() {

@@ -106,7 +106,7 @@ proptest! {
 
     #[test]
     fn no_text_makes_the_parser_panic(text in ".{0,80}") {
-        // Only the absence of a panic is claimed; both outcomes are fine.
+        // Only the absence of a panic is tested; both outcomes are fine.
         drop(StorageLocation::parse(&text, LocalFiles::Allowed));
     }
 }

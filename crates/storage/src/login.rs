@@ -1,5 +1,5 @@
-//! Marks what the login endpoint did not answer, so that it is told from storage that does not. What it refused is a
-//! [`Refusal`](crate::Refusal) already. Fetches nothing itself.
+//! Marks failures of the login endpoint, so that they can be told from failures of the storage. A refusal by the login endpoint
+//! is a [`Refusal`](crate::Refusal) already and is not marked. Fetches nothing itself.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use object_store::CredentialProvider;
 use object_store::azure::{AzureCredential, AzureCredentialProvider};
 
-/// A credential whose tokens come from a login endpoint.
+/// A credential provider that gets its tokens from a login endpoint.
 #[derive(Debug)]
 pub(crate) struct Login(AzureCredentialProvider);
 
@@ -30,12 +30,12 @@ impl CredentialProvider for Login {
     }
 }
 
-/// No token came.
+/// The login endpoint returned no token.
 #[derive(Debug, thiserror::Error)]
-#[error("the login endpoint gave no token: {0}")]
+#[error("the login endpoint returned no token: {0}")]
 struct LoginFailed(#[source] object_store::Error);
 
-/// Whether an error is about the login endpoint, whatever was made of it on its way.
+/// Whether an error came from the login endpoint, however it was wrapped on its way.
 pub(crate) fn is_of_login(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {

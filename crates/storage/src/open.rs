@@ -1,4 +1,4 @@
-//! Makes the object store of a location. It keeps no state: who opens a place often keeps the store.
+//! Creates the object store of a location. It keeps no state: callers that open a location often should keep the store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,21 +15,21 @@ use crate::login::Login;
 use crate::transport::Handed;
 use crate::{AzureLocation, ServicePrincipal, StorageCredential, StorageError, StorageLocation};
 
-/// How storage is talked to.
+/// How requests to storage are made.
 #[derive(Clone, Debug)]
 pub struct StorageSettings {
-    /// The client of the network connection. Its allowed hosts and time limits hold for each request.
+    /// The client of the network connection, whose allowed hosts and time limits apply to each request.
     pub client: HttpClient,
     /// Replaces `https://<account>.blob.<suffix>`: an emulator, or a private endpoint. The container is appended.
     pub endpoint: Option<Url>,
-    /// How often a request is repeated after an answer that may pass (5xx, 429, 408, connection errors).
+    /// Maximum number of retries after a transient failure (5xx, 429, 408, connection errors).
     pub max_retries: usize,
-    /// How long after the first try a request is repeated at all.
+    /// Time after the first attempt during which retries may begin.
     pub retry_timeout: Duration,
 }
 
 impl StorageSettings {
-    /// Five repetitions within a minute: longer waits belong to the task, which can be given to another worker.
+    /// Five retries within a minute. Longer waits are left to the task, which can be given to another worker.
     pub fn new(client: HttpClient) -> Self {
         Self {
             client: client.to_end("storage"),
@@ -52,11 +52,11 @@ impl StorageSettings {
     }
 }
 
-/// Opens the store of `location`: the whole container, or the whole file system, so that paths inside it are those of
-/// [`StorageLocation::object_path`]. No request is sent.
+/// Opens the store of `location`: the whole container or the whole file system, so that paths inside it are those of
+/// [`StorageLocation::object_path`]. Sends no request.
 ///
 /// # Errors
-/// A credential that does not fit the location, or that is malformed.
+/// A credential that does not fit the location, or is malformed.
 pub fn open(
     location: &StorageLocation,
     credential: &StorageCredential,
@@ -88,7 +88,7 @@ fn open_azure(
         .with_account(azure.account())
         .with_container_name(azure.container())
         .with_endpoint(endpoint)
-        // Whether plain HTTP may be spoken was decided with the endpoint; the handed client has its own rule.
+        // The endpoint was checked for plain HTTP already, and the handed client checks it by its own rule.
         .with_allow_http(plain_http)
         .with_client_options(ClientOptions::new().with_allow_http(plain_http))
         .with_http_connector(Handed::new(settings.client.clone()))
@@ -112,7 +112,7 @@ fn open_azure(
     Ok(Arc::new(store))
 }
 
-/// The token of a service principal, which all stores that are opened with it share.
+/// The token of a service principal, shared by all stores that are opened with it.
 fn shared_token(
     principal: &ServicePrincipal,
     builder: MicrosoftAzureBuilder,

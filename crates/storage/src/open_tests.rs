@@ -13,7 +13,7 @@ fn lake() -> StorageLocation {
     StorageLocation::parse("abfss://lake@acct.dfs.core.windows.net/t", LocalFiles::Refused).unwrap()
 }
 
-/// Answers every connection with one fixed response and hands out the first lines that came.
+/// Answers every connection with one fixed response, and returns the head of each request.
 async fn peer(response: &'static str) -> (Url, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();

@@ -1,5 +1,5 @@
-//! Whether a folder can be read with a credential: asks the storage itself, for the first thing in it and one byte of that.
-//! Reads nothing else, and no message carries a credential.
+//! Checks whether a folder can be read with a credential: asks the storage for the first file in it and for one byte of that
+//! file. Reads nothing else. No message may contain a credential.
 
 use futures::StreamExt;
 use object_store::path::Path;
@@ -8,22 +8,22 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use crate::login::is_of_login;
 use crate::refusal::{Unreadable, refusal, words};
 
-/// A folder that cannot be read.
+/// Why a folder cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {words}")]
 pub struct ProbeError {
-    /// Why.
+    /// The reason.
     pub why: Unreadable,
     /// The folder, without a credential.
     pub place: String,
-    /// The storage's own words, redacted.
+    /// The storage's own message, redacted.
     pub words: String,
 }
 
-/// Reads the first byte, if it has one, of the first file in `folder`; what that file is called.
+/// Reads the first byte, if any, of the first file in `folder`, and returns the name of that file.
 ///
 /// # Errors
-/// Why that cannot be done.
+/// The reason why this is not possible.
 pub async fn probe(store: &dyn ObjectStore, folder: &Path) -> Result<String, ProbeError> {
     let fail = |why: Unreadable, words: String| ProbeError { why, place: folder.to_string(), words };
     let judged = |error: object_store::Error| match refusal(&error) {
@@ -37,9 +37,9 @@ pub async fn probe(store: &dyn ObjectStore, folder: &Path) -> Result<String, Pro
     let found = match store.list(Some(folder)).next().await {
         Some(Ok(found)) => found,
         Some(Err(error)) => return Err(judged(error)),
-        None => return Err(fail(Unreadable::Missing, "nothing is in it".to_owned())),
+        None => return Err(fail(Unreadable::Missing, "the folder is empty".to_owned())),
     };
-    // No byte can be asked of a file that has none.
+    // A range request for an empty file would fail, so the whole file is requested.
     let read = match found.size {
         0 => store.get(&found.location).await.map(drop),
         _ => store.get_range(&found.location, 0..1).await.map(drop),

@@ -18,13 +18,13 @@ fn refusal(status: &str, code: &str, detail: &str) -> (String, String) {
     (status.to_owned(), body)
 }
 
-/// A blob storage that gives one answer to lists and one to reads.
+/// Probes a blob storage that gives one answer to lists and one to reads.
 async fn probed(list: (String, String), read: (String, String)) -> Result<String, ProbeError> {
     let login = ("500 Nobody asks".to_owned(), String::new());
     probed_by(|_| StorageCredential::Sas("sv=1&sig=canary".into()), [list, read, login]).await
 }
 
-/// The same with a login endpoint at the same address, for who has that.
+/// The same, with a login endpoint at the same address for credentials that need one.
 async fn probed_by(
     credential: impl FnOnce(&Url) -> StorageCredential,
     answers: [(String, String); 3],

@@ -1,5 +1,5 @@
-//! What Azure refuses, read once where its answer arrives: above it an object store makes "an error" of it, a list's and a token's
-//! most of all. No message carries a credential.
+//! Parses Azure's refusals where the response arrives: above that, an object store turns them into unspecific errors, above all
+//! those of lists and token requests. No message may contain a credential.
 
 use std::error::Error;
 use std::fmt;
@@ -9,40 +9,40 @@ use serde::Deserialize;
 
 use crate::Sas;
 
-/// Most of a refusal's body that is read.
+/// Maximum number of bytes that are read of a refusal's body.
 pub(crate) const BODY_BYTES_MAX: usize = 16 << 10;
-/// Most characters of the storage's words.
+/// Maximum number of characters of the storage's message.
 const WORDS_MAX: usize = 400;
 
-/// Why something cannot be read.
+/// Why a folder or file cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Unreadable {
     /// The credential has expired.
     Expired,
-    /// Its time has not begun.
+    /// The credential is not valid yet.
     NotYetValid,
-    /// The credential is not accepted: broken, of another account, or of nobody.
+    /// The credential is not accepted: malformed, of another account, or unknown.
     Unauthenticated,
-    /// It is accepted, and lacks the right to list.
+    /// The credential is accepted, but lacks the right to list.
     ListDenied,
-    /// It may list, and lacks the right to read.
+    /// The credential may list, but lacks the right to read.
     ReadDenied,
-    /// The account's firewall, or the addresses that a signature names, keep this machine out.
+    /// This machine's address is excluded, by the account's firewall or by the address range of the signature.
     AddressDenied,
-    /// The account takes no signature that was made with an account key.
+    /// The account does not accept signatures made with an account key.
     KeysDenied,
     /// The account is disabled.
     AccountDisabled,
-    /// There is no such container, or nothing in the folder.
+    /// The container does not exist, or the folder is empty.
     Missing,
-    /// The login endpoint did not answer as it should.
+    /// The login endpoint did not answer, or with an error of its own.
     LoginAway,
-    /// The storage did not answer as it should.
+    /// The storage did not answer, or with an error of its own.
     Unreachable,
 }
 
 impl Unreadable {
-    /// Whether another credential may be let in where this one is not.
+    /// Whether another credential may be accepted where this one is refused.
     pub fn is_of_credential(self) -> bool {
         match self {
             Self::Expired
@@ -55,7 +55,7 @@ impl Unreadable {
         }
     }
 
-    /// Whether another credential is needed, because the time of this one is over or has not come.
+    /// Whether another credential is needed because this one has expired or is not valid yet.
     pub fn is_of_time(self) -> bool {
         matches!(self, Self::Expired | Self::NotYetValid)
     }
@@ -79,27 +79,27 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// What was asked for.
+/// The kind of request that was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asked {
-    /// Names of blobs.
+    /// A list of blobs.
     List,
-    /// A blob.
+    /// The content of a blob.
     Read,
-    /// A token, of the login endpoint.
+    /// A token from the login endpoint.
     Token,
 }
 
-/// An answer that says no, and says it again however often it is asked.
+/// A permanent refusal: the same request will be refused again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// What it means.
+    /// What the refusal means.
     pub why: Unreadable,
-    /// Its HTTP status.
+    /// The HTTP status of the response.
     pub status: u16,
-    /// Azure's code of it, empty where there is none.
+    /// Azure's error code; empty if there is none.
     pub code: String,
-    /// Azure's own words, redacted.
+    /// Azure's own message, redacted.
     pub words: String,
 }
 
@@ -116,7 +116,7 @@ impl fmt::Display for Refusal {
 
 impl Error for Refusal {}
 
-/// The refusal behind an error, whatever was made of it on its way.
+/// The refusal that caused an error, however it was wrapped on its way; `None` if there is none.
 pub fn refusal<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Refusal> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -128,7 +128,7 @@ pub fn refusal<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Refusal> {
     None
 }
 
-/// Azure's error: XML of the storage, JSON of the login endpoint.
+/// The parts of Azure's error: XML from the storage, JSON from the login endpoint.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Told {
     code: String,
@@ -155,7 +155,8 @@ impl Told {
     }
 }
 
-/// Reads an answer; none if it is no refusal, or one that the object store reads well. `query` is what was asked with.
+/// Parses a response; `None` if it is not a refusal, or one that the object store reads well itself. `query` is the query of the
+/// request.
 pub(crate) fn read(
     asked: Asked,
     status: u16,
@@ -169,13 +170,13 @@ pub(crate) fn read(
         code.clone_into(&mut told.code);
     }
     let why = judge(asked, status, &told)?;
-    // Said of everything that is not allowed: then the signature tells more of itself.
+    // Azure uses this code for whatever is not allowed, so the signature's own times may tell more.
     let why = if told.code == "AuthorizationFailure" { by_signature(query, now_ms).unwrap_or(why) } else { why };
     let words = words(&format!("{} {}", told.message, told.detail));
     Some(Refusal { why, status, code: told.code, words })
 }
 
-/// What the signature in a query says of its own time.
+/// What the validity times of the signature in a query say.
 fn by_signature(query: &str, now_ms: i64) -> Option<Unreadable> {
     let sas = Sas::read(query);
     match (sas.begins_ms, sas.ends_ms) {
@@ -186,7 +187,7 @@ fn by_signature(query: &str, now_ms: i64) -> Option<Unreadable> {
     }
 }
 
-/// The storage's own words on one line, redacted and not too many.
+/// The storage's message on one line, redacted and truncated.
 pub(crate) fn words(text: &str) -> String {
     let flat: Vec<&str> = text.split_whitespace().collect();
     redact_text(&flat.join(" ")).chars().take(WORDS_MAX).collect()
@@ -212,13 +213,13 @@ fn judge(asked: Asked, status: u16, told: &Told) -> Option<Unreadable> {
         (403 | 409, "AccountIsDisabled") => Some(Unreadable::AccountDisabled),
         (403, "AuthorizationSourceIPMismatch" | "IpAuthorizationError") => Some(Unreadable::AddressDenied),
         (403, _) => Some(denied),
-        // What is wrong with a list is not told by a status: the folder of a table that is not there is empty.
+        // For lists, the status is not enough: the folder of a table that does not exist is listed as empty.
         (404, "ContainerNotFound" | "FilesystemNotFound" | "AccountNotFound") => Some(Unreadable::Missing),
         _ => None,
     }
 }
 
-/// `… Start [a] - Expiry [b] - Current [c]`, times of HTTP.
+/// Parses `… Start [a] - Expiry [b] - Current [c]`, with HTTP dates.
 fn time_frame(detail: &str) -> Option<Unreadable> {
     let time = |name: &str| {
         let (_, rest) = detail.split_once(&format!("{name} ["))?;

@@ -1,26 +1,26 @@
-//! What a shared access signature says of itself. Reads a text; whether the storage takes it, only the storage knows.
+//! Parses what a shared access signature says about itself. Whether it is accepted, only the storage can tell.
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-/// A signature's own words.
+/// The fields of a shared access signature.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Sas {
-    /// It is a whole URL, and not its query string alone.
+    /// Whether the text is a whole URL rather than a query string.
     pub is_url: bool,
-    /// It has a signature at all.
+    /// Whether there is a signature at all.
     pub signed: bool,
-    /// When it begins, if it says so.
+    /// Start of validity in Unix milliseconds, if it is given.
     pub begins_ms: Option<i64>,
-    /// When it ends, if it says so.
+    /// End of validity in Unix milliseconds, if it is given.
     pub ends_ms: Option<i64>,
-    /// What it permits, a letter each; unset where a policy of the container says that.
+    /// The permissions, one letter each; `None` if a policy of the container defines them.
     pub permissions: Option<String>,
 }
 
 impl Sas {
-    /// Reads one, with or without a question mark before it.
+    /// Parses a signature, with or without a leading question mark.
     pub fn read(text: &str) -> Self {
         let text = text.trim();
         let mut read = Self { is_url: text.contains("://"), ..Self::default() };
@@ -37,7 +37,7 @@ impl Sas {
         read
     }
 
-    /// Which of the rights that reading needs it does not give: Read, List.
+    /// The rights that reading needs and that the signature does not grant, of Read and List.
     pub fn lacks(&self) -> Vec<&'static str> {
         let Some(permissions) = &self.permissions else { return Vec::new() };
         [('r', "Read"), ('l', "List")]
@@ -50,7 +50,7 @@ impl Sas {
 
 fn moment_ms(text: &str) -> Option<i64> {
     let text = text.replace("%3A", ":").replace("%3a", ":");
-    // A time without seconds, and a day alone, are both allowed there.
+    // Azure also accepts times without seconds, and dates alone.
     let minutes = text.strip_suffix('Z').map(|minutes| format!("{minutes}:00Z"));
     let moment = text.parse::<Timestamp>().ok().or_else(|| minutes?.parse().ok());
     let day = || Some(text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp());

@@ -1,6 +1,6 @@
-//! Carries the requests of an object store over the client of the network connection, so that allowed hosts, proxy,
-//! certificates and redaction hold for storage as for every other far end. It never repeats a request: the store does. A refusal leaves here
-//! as a [`Refusal`](crate::Refusal), which the store's errors carry with them.
+//! Sends an object store's requests through the client of the network connection, so that allowed hosts, proxy, certificates and
+//! redaction apply to storage too. It must never retry a request: the store does. A refusal becomes a [`Refusal`](crate::Refusal)
+//! here, which the store's errors then carry.
 
 use async_trait::async_trait;
 use http_body_util::BodyExt;
@@ -36,7 +36,7 @@ impl HttpService for Handed {
         let mut outgoing = reqwest::Request::new(parts.method, url);
         *outgoing.headers_mut() = parts.headers;
         if !body.is_empty() {
-            // Reading sends no body but the form of a token request, which is in one piece.
+            // Read requests have no body; the only one with a body is the token request, a form in one piece.
             let bytes = body.as_bytes().ok_or_else(|| {
                 let text = std::io::Error::other("a body in several pieces: this store is opened for reading only");
                 store::HttpError::new(store::HttpErrorKind::Unknown, text)
@@ -60,7 +60,7 @@ impl HttpService for Handed {
     }
 }
 
-/// What a request asks for: only the login endpoint is posted to.
+/// The kind of a request; POST is used for the login endpoint only.
 fn asked(request: &reqwest::Request) -> Asked {
     let lists = request.url().query_pairs().any(|(key, value)| key == "comp" && value == "list");
     match () {
@@ -74,14 +74,14 @@ fn may_refuse(asked: Asked, status: u16) -> bool {
     matches!((asked, status), (Asked::Token, 400) | (_, 401 | 403 | 404 | 409))
 }
 
-/// The answer, or the refusal that it is.
+/// The response, or the refusal that it contains.
 async fn refused(asked: Asked, query: &str, mut answer: mms_http::Response) -> Result<HttpResponse, store::HttpError> {
     let status = answer.status();
     let code = answer.header("x-ms-error-code").map(str::to_owned);
     let (body, _) = answer.up_to(BODY_BYTES_MAX).await.map_err(of_http)?;
     let (body_text, now_ms) = (String::from_utf8_lossy(&body), jiff::Timestamp::now().as_millisecond());
     if let Some(refusal) = refusal::read(asked, status.as_u16(), code.as_deref(), &body_text, query, now_ms) {
-        // Not asked for again: the answer would be the same.
+        // A kind that the store does not retry, since the answer would be the same.
         return Err(store::HttpError::new(store::HttpErrorKind::Unknown, refusal));
     }
     let mut same = HttpResponse::new(body.into());
@@ -89,7 +89,7 @@ async fn refused(asked: Asked, query: &str, mut answer: mms_http::Response) -> R
     Ok(same)
 }
 
-/// The kinds decide whether the store asks again.
+/// Converts an error; its kind decides whether the store retries.
 fn of_http(error: mms_http::HttpError) -> store::HttpError {
     let kind = match error.kind() {
         HttpErrorKind::Connect => store::HttpErrorKind::Connect,

@@ -1,5 +1,5 @@
-//! The secrets that this process uses, by their values: whatever a far end writes, it must not repeat one of them. They are
-//! found as they are, percent-encoded in any mixture, in hex, and in base64 however they lie in it.
+//! The secrets that this process uses, masked by value: no text of a server may repeat one. They are found verbatim,
+//! percent-encoded in any mixture, in hex, and in Base64 at any offset.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,25 +9,25 @@ use secrecy::zeroize::Zeroizing;
 
 use super::MASK;
 
-/// Shorter ones would hide words that are no secrets.
+/// Minimum length in bytes: shorter ones would hide words that are not secrets.
 const SHORTEST: usize = 8;
-/// Secrets known at once; of more, those used last.
+/// Maximum number of secrets; the least recently remembered are dropped.
 const MOST: usize = 1024;
-/// What is looked through for them; nobody shows more of a far end's text.
+/// Maximum number of bytes that are searched; no more of a server's text is ever shown.
 const LONGEST_TEXT: usize = 64 << 10;
-/// How often a text may be percent-encoded.
+/// How often a text may be percent-encoded for secrets in it to be found.
 const LEVELS: usize = 2;
 
 struct Secret {
     plain: Zeroizing<Vec<u8>>,
-    /// What it looks like in other alphabets; hex in lower case.
+    /// The secret's forms in Base64, standard and URL alphabet; the field below has its hex form, in lower case.
     forms: Vec<Zeroizing<Vec<u8>>>,
     hex: Zeroizing<Vec<u8>>,
 }
 
 static KNOWN: RwLock<VecDeque<Arc<Secret>>> = RwLock::new(VecDeque::new());
 
-/// Has this secret masked from now on wherever text of a far end is shown.
+/// Masks this secret from now on wherever a server's text is shown. Secrets shorter than 8 bytes are not masked.
 pub fn remember(secret: &str) {
     let plain = secret.trim().as_bytes();
     if plain.len() < SHORTEST {
@@ -48,7 +48,7 @@ pub fn remember(secret: &str) {
     known.push_back(Arc::new(Secret { plain: Zeroizing::new(plain.to_vec()), forms, hex: Zeroizing::new(hex) }));
 }
 
-/// The same of a secret that is given percent-encoded, as in a URL.
+/// Masks a secret that is given percent-encoded, as in a URL.
 pub fn remember_encoded(secret: &str) {
     let bytes: Vec<_> = secret.bytes().map(|byte| (byte, 0, 0)).collect();
     let plain: Vec<u8> = decode(&bytes).into_iter().map(|(byte, ..)| byte).collect();
@@ -67,7 +67,7 @@ pub(super) fn mask(text: &str) -> String {
     let end = text.floor_char_boundary(LONGEST_TEXT);
     let (text, cut) = (&text[..end], text.len() > end);
     let mut hidden = vec![false; text.len()];
-    // Each byte with where it stands in the text.
+    // Each byte with its range in the text.
     let mut bytes: Vec<(u8, usize, usize)> = text.bytes().enumerate().map(|(at, byte)| (byte, at, at + 1)).collect();
     for _ in 0..=LEVELS {
         let plain: Vec<u8> = bytes.iter().map(|(byte, ..)| *byte).collect();
@@ -104,14 +104,14 @@ pub(super) fn mask(text: &str) -> String {
     out
 }
 
-/// Where a secret begins in a text.
+/// The positions at which a secret occurs in a text.
 fn find(text: &[u8], secret: &[u8]) -> Vec<usize> {
     let Some(first) = secret.first() else { return Vec::new() };
     let begins = text.iter().enumerate().filter(|(_, byte)| *byte == first).map(|(at, _)| at);
     begins.filter(|at| text[*at..].starts_with(secret)).collect()
 }
 
-/// One level of percent-encoding less.
+/// Removes one level of percent-encoding.
 fn decode(bytes: &[(u8, usize, usize)]) -> Vec<(u8, usize, usize)> {
     let digit = |at: usize| bytes.get(at).and_then(|(byte, ..)| char::from(*byte).to_digit(16));
     let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
@@ -131,13 +131,13 @@ fn decode(bytes: &[(u8, usize, usize)]) -> Vec<(u8, usize, usize)> {
     out
 }
 
-/// What of the base64 of a text does not depend on what stands around it, when it begins so many bytes into a group of
-/// three: in both alphabets.
+/// The part of a text's Base64 that does not depend on what surrounds it, if the text begins `shift` bytes into a group of three.
+/// Returned in both alphabets if they differ.
 fn base64(plain: &[u8], shift: usize) -> Vec<Vec<u8>> {
     const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut bits = vec![false; 8 * shift];
     bits.extend(plain.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1 == 1)));
-    // Only groups of six bits that are wholly of the secret.
+    // Only groups of six bits that belong entirely to the secret.
     let first = (8 * shift).div_ceil(6);
     let groups = bits.chunks_exact(6).skip(first);
     let standard: Vec<u8> =
@@ -159,7 +159,7 @@ mod tests {
     fn encode(plain: &[u8]) -> String {
         let mut padded = plain.to_vec();
         padded.extend([0; 2]);
-        // Of whole groups of three, so that the last characters are those of a real encoder.
+        // In whole groups of three, so that the last characters are those of a real encoder.
         padded.truncate(plain.len().div_ceil(3) * 3);
         let groups = padded.chunks(3).flat_map(|three| base64(three, 0).remove(0)).collect();
         String::from_utf8(groups).unwrap()

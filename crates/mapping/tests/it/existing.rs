@@ -1,4 +1,4 @@
-//! A table that is already there: used, replaced or refused with every difference named.
+//! Tests decisions about an existing target table: used, replaced, or rejected with every difference named.
 
 use mms_mapping::*;
 use mms_maxcompute::name::{ColumnName, ProjectName};
@@ -24,7 +24,7 @@ fn planned() -> TableDefinition {
     plan_table(&source, &rules).definition.unwrap()
 }
 
-/// The planned table as the target reports it: without case, without comments.
+/// The planned table as the target reports it: names in lower case, no comments.
 fn made(definition: &TableDefinition) -> ExistingTable {
     let lower = |columns: &[mms_maxcompute::table::Column]| {
         let mut columns = columns.to_vec();

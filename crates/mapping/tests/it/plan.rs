@@ -1,4 +1,4 @@
-//! Plans by example: real schemas, and each finding once.
+//! Tests plans by example: real schemas, and each finding once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,7 +55,7 @@ fn ddl(plan: &TablePlan) -> String {
     format!("{} ({}) by ({})", definition.target, list(&definition.columns), list(&definition.partition_columns))
 }
 
-/// The schema of Spark's golden table `data-reader-partition-values`, whose twelve partition columns are one a type.
+/// The schema of Spark's golden table `data-reader-partition-values`, which has twelve partition columns, one per type.
 const PARTITION_VALUES: &str = r#"{"type":"struct","fields":[
  {"name":"as_int","type":"integer","nullable":true,"metadata":{}},{"name":"as_long","type":"long","nullable":true,"metadata":{}},
  {"name":"as_byte","type":"byte","nullable":true,"metadata":{}},{"name":"as_short","type":"short","nullable":true,"metadata":{}},

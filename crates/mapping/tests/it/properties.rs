@@ -1,4 +1,4 @@
-//! Properties over arbitrary tables and values.
+//! Property tests over arbitrary tables and values.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use mms_maxcompute::name::{ColumnName, ProjectName, TableName};
 use proptest::prelude::*;
 
 fn spark_type() -> impl Strategy<Value = SparkType> {
-    // Mostly what can be carried: one blocker in a table is enough to have no definition to look at.
+    // Mostly types that can be carried over: one blocker is enough to leave a table without a definition to check.
     let fine = prop::sample::select(vec![
         SparkType::Byte,
         SparkType::Integer,
@@ -73,7 +73,7 @@ fn source_table() -> impl Strategy<Value = SourceTable> {
             let primary_key = if key_bits % 5 == 0 { chosen(key_bits) } else { vec![] };
             let mut partition_columns = chosen(partition_bits);
             if partition_bits % 4 != 0 {
-                // Delta itself refuses nested partition columns: have them seldom.
+                // Delta itself rejects nested partition columns, so they are generated rarely.
                 let nested = |t: &SparkType| t.to_string().contains('<');
                 partition_columns.retain(|name| !columns.iter().any(|c| c.name == *name && nested(&c.data_type)));
             }
@@ -110,7 +110,7 @@ fn rules() -> impl Strategy<Value = MappingRules> {
 }
 
 proptest! {
-    /// Either a blocker, or a definition that the target accepts, with every source column in it exactly once.
+    /// A plan has either a blocker, or a definition that the target accepts and that contains every source column exactly once.
     #[test]
     fn a_plan_is_legal_or_blocked(source in source_table(), rules in rules()) {
         let plan = plan_table(&source, &rules);
@@ -138,7 +138,7 @@ proptest! {
         prop_assert!(definition.primary_key.iter().all(key));
     }
 
-    /// One pass: each character is looked at once, whatever was put before it.
+    /// Each character is mapped once, whatever replacement precedes it.
     #[test]
     fn characters_are_mapped_in_one_pass(entries in prop::collection::btree_map("[a-e]", "[a-e]{0,3}", 0..5), text in "[a-f]{0,12}") {
         let map = CharacterMap::new(entries.clone()).unwrap();
@@ -154,7 +154,7 @@ proptest! {
         prop_assert_eq!(mapped.chars().count(), text.chars().count());
     }
 
-    /// The canonical text is a value's only text, and never a panic.
+    /// The canonical text of a value is its own canonical text, and computing it never panics.
     #[test]
     fn canonical_text_is_idempotent(
         source in spark_type(),
@@ -185,7 +185,7 @@ proptest! {
         prop_assert_eq!(text.split_once('.').map_or(0, |(_, f)| f.len()), usize::from(scale));
     }
 
-    /// What is mapped can be said to the tunnel; and without a clash, different sources have different targets.
+    /// A mapped partition can be expressed in the tunnel's form; without a clash, different sources have different targets.
     #[test]
     fn mapped_partitions_can_be_said(map in character_map(), values in prop::collection::vec(prop::option::of("[a-c/_ =é]{0,4}"), 0..8)) {
         let mapping = PartitionMapping {

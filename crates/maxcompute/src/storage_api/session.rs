@@ -1,4 +1,5 @@
-//! Write sessions: made, taken up again, filled with attempts at blocks, and committed so that the outcome is always known.
+//! Write sessions of the Storage API: creates or resumes them, opens attempts at blocks, and commits so that the outcome is
+//! always known. A commit must publish exactly the attempts whose messages it is given.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -21,12 +22,12 @@ use crate::tunnel::block::BlockWriter;
 use crate::tunnel::schema::schema_with;
 use crate::tunnel::{BlockError, BlockReceipt, Codec, check_partition};
 
-/// Blocks that a session takes which does not say how many.
+/// Maximum number of blocks, for a session that does not name its own.
 const BLOCKS: u32 = 20_000;
-/// The kind of session, by which a session is asked for.
+/// The kind of session, which requests about it must repeat.
 const KIND: &str = "batch_write";
 
-/// A handle on a session that replaces the rows of a table, or of one partition of it. Clones are the same session.
+/// A session that replaces the rows of a table, or of one of its partitions. Clones refer to the same session.
 #[derive(Debug, Clone)]
 pub struct WriteSession {
     shared: Arc<Shared>,
@@ -37,7 +38,7 @@ struct Shared {
     api: StorageApi,
     table: TableRef,
     id: String,
-    /// What is learned from the first answer.
+    /// What the first answer says about the session.
     told: OnceLock<Told>,
 }
 
@@ -45,25 +46,26 @@ struct Shared {
 struct Told {
     columns: Vec<Column>,
     schema: SchemaRef,
-    /// Blocks that it takes.
+    /// Number of blocks that the session accepts.
     blocks: u32,
 }
 
-/// Which try at which block: of one block, the one that the commit names counts.
+/// One attempt at a block. Of several attempts at a block, the one named in the commit is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attempt {
-    /// The block, from 0.
+    /// The number of the block, from 0.
     pub block_id: u32,
-    /// The try, from 0. No number is used twice for a block.
+    /// The number of the attempt, from 0. Must not be used twice for a block.
     pub number: u32,
 }
 
 impl StorageApi {
-    /// Makes a session that replaces the rows of this table, or of this partition, which must be there. If its answer is lost, an
-    /// unused session is left, which does no harm and ends by itself.
+    /// Creates a session that replaces the rows of this table, or of this partition, which must exist. If the answer is lost, an
+    /// unused session is left behind; it does no harm and expires by itself.
     ///
     /// # Errors
-    /// Refusals (no such table or partition, no permission); columns or values that this path cannot carry.
+    /// The service's refusal (no such table or partition, no permission); columns or partition values that the Storage API cannot
+    /// carry.
     pub async fn create_write(
         &self,
         table: &TableRef,
@@ -82,7 +84,7 @@ impl StorageApi {
         Ok(session)
     }
 
-    /// Takes up a session that was made before, perhaps by another process. Nothing is sent; ask for its
+    /// Resumes a session that was created before, perhaps by another process. Nothing is sent; ask for its
     /// [`WriteSession::status`].
     #[must_use]
     pub fn write_session(&self, table: &TableRef, id: impl Into<String>) -> WriteSession {
@@ -92,16 +94,17 @@ impl StorageApi {
 }
 
 impl WriteSession {
-    /// The server's id, by which a successor takes the session up again.
+    /// The id that the server gave the session. Another process can resume the session by it.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.shared.id
     }
 
-    /// Where the session stands now.
+    /// Asks for the current state of the session. A session that the server does not know is [`SessionState::Missing`], not an
+    /// error.
     ///
     /// # Errors
-    /// Refusals, a missing table among them.
+    /// The service's refusal, also of a missing table.
     pub async fn status(&self) -> Result<SessionState, MaxComputeError> {
         self.ask(None).await
     }
@@ -121,15 +124,15 @@ impl WriteSession {
         Ok(state)
     }
 
-    /// The schema that batches must have: timestamps in microseconds.
+    /// The schema that batches must have: timestamps are in microseconds.
     ///
     /// # Errors
-    /// As [`WriteSession::status`]; a session that is gone.
+    /// As [`WriteSession::status`]; [`MaxComputeError::SessionLost`] if the session has ended.
     pub async fn schema(&self) -> Result<SchemaRef, MaxComputeError> {
         Ok(self.told().await?.schema.clone())
     }
 
-    /// The data columns of the table as the session has them: blocks are read with these, whatever was planned.
+    /// The data columns of the table at the time of the session. Blocks are read with these columns, whatever was planned.
     ///
     /// # Errors
     /// As [`WriteSession::schema`].
@@ -146,10 +149,11 @@ impl WriteSession {
         self.shared.told.get().ok_or_else(lost)
     }
 
-    /// Begins a try at a block. Tries do not know of each other: only those whose messages are committed are published.
+    /// Begins an attempt at a block. Attempts are independent of each other: only those whose messages are committed are
+    /// published.
     ///
     /// # Errors
-    /// A block beyond those that the session takes; the session is gone.
+    /// A block number beyond those that the session accepts; a session that has ended.
     pub async fn open_block(&self, attempt: Attempt, codec: Codec) -> Result<StreamWriter, BlockError> {
         let Attempt { block_id, number } = attempt;
         let error = |error| BlockError::new(block_id, error);
@@ -170,20 +174,20 @@ impl WriteSession {
         })
     }
 
-    /// The attempts at one block, by the one retry policy of the project, as
+    /// The retry state of one block, by the project's one retry policy, as
     /// [`UploadSession::attempts`](crate::tunnel::UploadSession::attempts).
     #[must_use]
     pub fn attempts(&self) -> Attempts {
         self.shared.api.transport.block_attempts()
     }
 
-    /// Publishes the attempts that these messages are of, and no others. Whenever the answer is in doubt the session is asked
-    /// before anything is repeated.
+    /// Publishes the attempts of these commit messages, and no others. When the answer is in doubt, the session is asked before
+    /// anything is repeated.
     ///
     /// # Errors
-    /// [`MaxComputeError::EmptyCommit`] without a message. A refusal: nothing was published. [`MaxComputeError::SessionLost`]: this
-    /// session will never publish, whether it did is to be told from the rows. [`MaxComputeError::OutcomeUnknown`] after
-    /// `limit`: ask again later.
+    /// [`MaxComputeError::EmptyCommit`] without a message. A refusal: nothing was published. [`MaxComputeError::SessionLost`]:
+    /// this session will never publish from now on; whether it did must be found out from the target's rows.
+    /// [`MaxComputeError::OutcomeUnknown`] after `limit`: ask for the state again later.
     pub async fn commit(&self, messages: &[String], limit: Duration) -> Result<(), MaxComputeError> {
         if messages.is_empty() {
             return Err(MaxComputeError::EmptyCommit { session: self.id().to_owned() });
@@ -212,7 +216,7 @@ impl WriteSession {
     }
 }
 
-/// A session, and the request that commits it.
+/// A session together with the request that commits it.
 struct Committing<'a> {
     session: &'a WriteSession,
     call: Call,
@@ -229,7 +233,7 @@ impl Commit for Committing<'_> {
 
     async fn send(&self) -> Result<Option<SessionState>, MaxComputeError> {
         let response = self.transport().once(&self.call).await?;
-        // 201 says that it is done; any other yes, only that it is under way.
+        // 201 means that the commit is done; any other success, only that it is running.
         let done = response.status().as_u16() == 201;
         let told = read(&self.call, response).await.map_or_else(|error| commit::unreadable(&error), |wire| wire.state);
         Ok(told.or((!done).then_some(SessionState::Unknown)))
@@ -240,34 +244,34 @@ impl Commit for Committing<'_> {
     }
 }
 
-/// Writes one try at a block. Dropped before [`StreamWriter::finish`], it breaks the request off, so that the server keeps
-/// nothing.
+/// Writes one attempt at a block. If it is dropped before [`StreamWriter::finish`], the request is aborted, so that the server
+/// keeps nothing.
 pub struct StreamWriter {
     block: BlockWriter,
 }
 
-/// What a try that arrived is.
+/// An attempt that arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamReceipt {
-    /// Its figures.
+    /// Rows, bytes and times of the attempt.
     pub block: BlockReceipt,
-    /// By which the commit names it. None without a row: nothing was sent.
+    /// The message by which the commit names the attempt. `None` if the attempt has no rows: then nothing was sent.
     pub commit_message: Option<String>,
 }
 
 impl StreamWriter {
-    /// Sends the rows of a batch; comes back when the last of them is on its way. A batch without rows is nothing.
+    /// Sends the rows of a batch; returns when the last of them is queued for sending. A batch without rows is skipped.
     ///
     /// # Errors
-    /// The batch does not fit the table, or the block cannot arrive any more: drop the writer and follow the advice.
+    /// The batch does not fit the table, or the block can no longer arrive: drop the writer and follow the error's advice.
     pub async fn write(&mut self, batch: &RecordBatch) -> Result<(), BlockError> {
         self.block.write(batch).await
     }
 
-    /// Ends the block and waits for the server's word. Without a single row nothing is sent.
+    /// Ends the block and waits for the server's answer. A block without rows is not sent.
     ///
     /// # Errors
-    /// The block did not arrive, or whether it did is not known: follow the advice, with another attempt.
+    /// The block did not arrive, or it is not known whether it did: follow the error's advice, with a new attempt.
     pub async fn finish(self) -> Result<StreamReceipt, BlockError> {
         let what = self.block.what();
         let (block, answer) = self.block.finish_told().await?;
@@ -280,11 +284,11 @@ impl StreamWriter {
     }
 }
 
-/// A request with a JSON body, whose digest is signed with it.
+/// Adds a JSON body and its digest, which is signed with the request.
 fn json(call: Call, body: &impl serde::Serialize) -> Result<Call, MaxComputeError> {
     let answer = |error: serde_json::Error| MaxComputeError::Config { what: error.to_string() };
     let body = serde_json::to_vec(body).map_err(answer)?;
-    // Clients send it as hex, whatever RFC 1864 says.
+    // The digest is hexadecimal, as the service's clients send it, although RFC 1864 asks for Base64.
     let digest: String = Md5::digest(&body).iter().map(|byte| format!("{byte:02x}")).collect();
     let call = call.header("Content-Type", "application/json").header("Content-MD5", digest);
     Ok(Call { body, ..call })

@@ -1,4 +1,4 @@
-//! The Storage API's JSON.
+//! The JSON of the Storage API, as requests write it and answers are read.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -7,7 +7,7 @@ use crate::metadata::column;
 use crate::session::SessionState;
 use crate::table::{Column, PartitionSpec};
 
-/// What a write session is asked for.
+/// The body of the request that creates a write session.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct WriteRequest {
@@ -20,7 +20,7 @@ pub(super) struct WriteRequest {
     enhance_write_check: bool,
 }
 
-/// Not used with one partition, and sent by every client.
+/// Has no effect on a session of one partition, but every client sends it.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct DynamicPartitions {
@@ -37,7 +37,7 @@ struct ArrowOptions {
 }
 
 impl WriteRequest {
-    /// A session that replaces the rows of exactly this partition, or of the table, with timestamps in microseconds.
+    /// A session that replaces the rows of exactly this partition, or of the whole table, with timestamps in microseconds.
     pub fn overwrite(partition: Option<&PartitionSpec>) -> Self {
         Self {
             partition_spec: partition.map(ToString::to_string).unwrap_or_default(),
@@ -54,7 +54,7 @@ impl WriteRequest {
     }
 }
 
-/// What is committed.
+/// The body of the request that commits a session.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct CommitRequest<'a> {
@@ -91,9 +91,9 @@ struct SessionJson {
 pub(super) struct SessionWire {
     pub id: Option<String>,
     pub state: Option<SessionState>,
-    /// Blocks that it takes.
+    /// Number of blocks that the session accepts.
     pub blocks: Option<u32>,
-    /// Data columns; none if the answer does not tell them.
+    /// Data columns; `None` if the answer does not contain them.
     pub columns: Option<Vec<Column>>,
 }
 
@@ -117,7 +117,7 @@ struct BlockJson {
     commit_message: String,
 }
 
-/// The message that an attempt at a block was answered with.
+/// The commit message in the answer to an attempt at a block.
 pub(super) fn commit_message(answer: &[u8]) -> Result<String, String> {
     serde_json::from_slice::<BlockJson>(answer)
         .map(|json| json.commit_message)

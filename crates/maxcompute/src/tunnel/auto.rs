@@ -1,11 +1,11 @@
-//! Whether the next blocks are worth compressing, by what the last ones measured. Pure: costs of blocks in, a codec and the
-//! reason for it out; it reads no clock and knows no link.
+//! Decides whether the next blocks are worth compressing, from what earlier blocks cost. Pure: takes the costs of blocks, returns
+//! a codec and the reason for it. It reads no clock and knows nothing of the link.
 //!
-//! A block's cost is the time that went into compressing it plus the time in which the far end did not take what was
-//! ready, up to its answer, for each MiB of rows. Everything else that a block takes is the same either way, so the
-//! cheaper way is the faster one; of two that are equal, rows as they are leave the processor to others. The way that is
-//! not in use is tried now and then, less often each time that it loses, and only where it can win: a link that is not
-//! waited for never sees a compressed block.
+//! The cost of a block is the time spent compressing it plus the time during which the target did not accept data that was ready,
+//! up to its answer, per MiB of rows. Everything else that a block takes is the same with and without compression, so the cheaper
+//! alternative is the faster one; if both cost the same, uncompressed rows leave the processor free for others. The alternative
+//! that is not in use is tried now and then, less often each time it loses, and only where it can win: a link that is never
+//! waited for never gets a compressed block.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,30 +13,32 @@ use std::time::Duration;
 use super::block::BlockReceipt;
 use super::codec::Codec;
 
-/// Bytes of rows from which on a time says something; smaller blocks are taken together.
+/// Minimum number of row bytes for a measurement; smaller blocks are added up.
 const MEASURED_BYTES: u64 = 4 << 20;
-/// What compressing costs until it was measured, in ms a MiB: 500 MB/s.
+/// Assumed cost of compressing until it has been measured, in ms per MiB: 500 MB/s.
 const PACKING_GUESS: f64 = 2.0;
-/// Compressed blocks must cost less than this part of what the others cost; once they are in use, they stay until they
-/// cost as much as the others.
+/// Compressed blocks must cost less than this part of uncompressed ones to be used. Once in use, they stay until they cost as
+/// much as the others.
 const WORTH: f64 = 0.75;
-/// What compresses to more than this part of itself is not worth the time.
+/// Rows that compress to more than this part of their size are not worth the time.
 const PACKS: f64 = 0.95;
-/// Tries in a row that compressed blocks must win before they are used: one may be luck, or a machine that was busy.
+/// Number of successive tries that compressed blocks must win before they are used. A single win may be luck, or a machine that
+/// was busy.
 const WINS: u32 = 2;
-/// Measurements between two tries of the other way, at first and at most.
+/// Measurements between two tries of the other alternative: at first, and at most.
 const PAUSE: [u32; 2] = [8, 64];
-/// A cost that changed by this factor, and by so many ms a MiB, is another link: what was found before is not true of it.
+/// A cost that changed by this factor, and by at least this many ms per MiB, means another link: earlier findings do not apply to
+/// it.
 const CHANGED: (f64, f64) = (2.0, 1.0);
 
-/// What a MiB of rows cost on its way.
+/// What sending a MiB of rows cost.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cost {
-    /// Milliseconds of compressing.
+    /// Time spent compressing, in ms per MiB.
     pub packing: f64,
-    /// Milliseconds of waiting for the link.
+    /// Time spent waiting for the link, in ms per MiB.
     pub waiting: f64,
-    /// The part of its bytes that went over the wire.
+    /// Bytes on the wire, as a part of the bytes of rows.
     pub ratio: f64,
 }
 
@@ -45,13 +47,13 @@ impl Cost {
         self.packing + self.waiting
     }
 
-    /// Whether this is what another link would cost.
+    /// Whether the cost differs so much from an earlier one that it must be another link's.
     fn is_other(&self, then: &Self) -> bool {
         let (more, less) = (self.total().max(then.total()), self.total().min(then.total()));
         more > less * CHANGED.0 && more - less > CHANGED.1
     }
 
-    /// The cost by this and a newer measurement.
+    /// The average of this cost and a newer one; the newer one alone if it must be another link's.
     fn blend(self, new: Self) -> Self {
         if new.is_other(&self) {
             return new;
@@ -69,42 +71,42 @@ impl fmt::Display for Cost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { packing, waiting, ratio } = self;
         let percent = ratio * 100.0;
-        write!(f, "{waiting:.1} ms a MiB waiting and {packing:.1} compressing, to {percent:.0} %")
+        write!(f, "{waiting:.1} ms per MiB waiting and {packing:.1} compressing, to {percent:.0} %")
     }
 }
 
 /// Why blocks are compressed, or not.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Reason {
-    /// Too little was sent so far.
+    /// Too little has been sent to tell.
     NothingMeasured,
     /// The link is waited for, and compressed blocks are being tried.
     Trying {
-        /// Of blocks as they are.
+        /// Cost of uncompressed blocks.
         plain: Cost,
     },
-    /// The link takes rows as they are about as fast as they come: compressing costs more than there is to gain.
+    /// The link accepts uncompressed rows about as fast as they are produced: compressing costs more than it can gain.
     LinkKeepsUp {
-        /// Of blocks as they are.
+        /// Cost of uncompressed blocks.
         plain: Cost,
     },
-    /// The link is waited for, and compressed blocks take no less time.
+    /// The link is waited for, but compressed blocks take no less time.
     NoGain {
-        /// Of blocks as they are.
+        /// Cost of uncompressed blocks.
         plain: Cost,
-        /// Of compressed ones.
+        /// Cost of compressed blocks.
         packed: Cost,
     },
     /// The rows do not get smaller.
     DoesNotPack {
-        /// Of compressed blocks.
+        /// Cost of compressed blocks.
         packed: Cost,
     },
-    /// The link is the bottleneck.
+    /// The link is the bottleneck, so compressing pays.
     LinkIsSlow {
-        /// Of blocks as they are.
+        /// Cost of uncompressed blocks.
         plain: Cost,
-        /// Of compressed ones.
+        /// Cost of compressed blocks.
         packed: Cost,
     },
 }
@@ -116,23 +118,23 @@ impl fmt::Display for Reason {
             Self::Trying { plain } => {
                 write!(
                     f,
-                    "the far end is waited for ({:.1} ms a MiB): compressed blocks are being tried",
+                    "the target is waited for ({:.1} ms per MiB): compressed blocks are being tried",
                     plain.waiting
                 )
             }
             Self::LinkKeepsUp { plain } => {
-                write!(f, "the link keeps up ({:.1} ms a MiB waiting), compressing would cost more", plain.waiting)
+                write!(f, "the link keeps up ({:.1} ms per MiB waiting), compressing would cost more", plain.waiting)
             }
             Self::NoGain { plain, packed } => write!(
                 f,
-                "the far end is waited for, and compressed blocks are no faster ({:.1} ms a MiB waiting; compressed: \
+                "the target is waited for, and compressed blocks are no faster ({:.1} ms per MiB waiting; compressed: \
                  {packed})",
                 plain.waiting
             ),
             Self::DoesNotPack { packed } => write!(f, "the rows do not get smaller (compressed: {packed})"),
             Self::LinkIsSlow { plain, packed } => write!(
                 f,
-                "the link is the bottleneck ({:.1} ms a MiB waiting for rows as they are; compressed: {packed})",
+                "the link is the bottleneck ({:.1} ms per MiB waiting for uncompressed rows; compressed: {packed})",
                 plain.waiting
             ),
         }
@@ -148,7 +150,7 @@ struct Sum {
 }
 
 impl Sum {
-    /// Takes a block in, and gives the cost of all that it holds once that is enough.
+    /// Adds a block. Once enough bytes have been added, returns their cost and starts over.
     fn add(&mut self, block: &BlockReceipt) -> Option<Cost> {
         self.arrow_bytes += block.arrow_bytes;
         self.wire_bytes += block.wire_bytes;
@@ -164,35 +166,35 @@ impl Sum {
     }
 }
 
-/// One of the two ways: what it cost lately, and what is not enough yet to tell.
+/// One alternative: its recent cost, and blocks that are not yet enough for a measurement.
 #[derive(Debug, Clone, Copy, Default)]
 struct Way {
     cost: Option<Cost>,
     sum: Sum,
 }
 
-/// The choice for one link.
+/// The choice between compressed and uncompressed blocks for one link.
 #[derive(Debug, Clone)]
 pub struct AutoCodec {
     codec: Codec,
     plain: Way,
     packed: Way,
-    /// The way in use, and why.
+    /// Whether blocks are compressed now, and why.
     packs: bool,
     reason: Reason,
-    /// Whether the other way is being tried.
+    /// Whether the other alternative is being tried.
     trying: bool,
-    /// Measurements since the last try ended, and how many there must be before the next.
+    /// Measurements since the last try ended, and how many are needed before the next.
     since: u32,
     pause: u32,
-    /// Tries in a row that the other way won.
+    /// Successive tries that compressed blocks won.
     wins: u32,
-    /// What the way in use cost then.
+    /// What the alternative in use cost when the last try ended.
     then: Option<Cost>,
 }
 
 impl AutoCodec {
-    /// A choice between rows as they are and this codec.
+    /// A choice between uncompressed rows and this codec. It begins with uncompressed ones.
     #[must_use]
     pub fn new(codec: Codec) -> Self {
         Self {
@@ -209,13 +211,13 @@ impl AutoCodec {
         }
     }
 
-    /// The codec of the next block.
+    /// The codec for the next block.
     #[must_use]
     pub fn next(&self) -> Codec {
         self.codec_of(self.packs != self.trying)
     }
 
-    /// The codec in use, whatever is being tried, and why it is.
+    /// The codec in use, even while the other alternative is tried, and the reason for it.
     #[must_use]
     pub fn in_use(&self) -> (Codec, Reason) {
         (self.codec_of(self.packs), self.reason)
@@ -225,7 +227,8 @@ impl AutoCodec {
         if packs { self.codec } else { Codec::None }
     }
 
-    /// Takes in what a block that arrived has cost. One that was sent under an earlier choice counts as well.
+    /// Learns from a block that arrived, also from one that was sent under an earlier choice. Blocks of a third codec are
+    /// ignored.
     pub fn learn(&mut self, block: &BlockReceipt) {
         let packed = match block.codec {
             Codec::None => false,
@@ -239,13 +242,13 @@ impl AutoCodec {
             self.since = self.since.saturating_add(1);
             self.settle(measured);
         } else {
-            // Tried seldom, so that only its last cost tells of the link as it is.
+            // It is tried so seldom that only its last cost describes the link as it is now.
             way.cost = Some(measured);
             self.compare();
         }
     }
 
-    /// The way in use was measured again.
+    /// Decides what to do next after the alternative in use was measured again.
     fn settle(&mut self, measured: Cost) {
         if self.packs {
             if measured.ratio > PACKS {
@@ -269,21 +272,21 @@ impl AutoCodec {
         }
     }
 
-    /// Whether the way in use costs something else than when the other was tried last.
+    /// Whether the alternative in use costs something else than when the other one was tried last.
     fn changed(&self) -> bool {
         let now = if self.packs { self.packed.cost } else { self.plain.cost };
         let (Some(now), Some(then)) = (now, self.then) else { return false };
         self.since >= 2 && now.is_other(&then)
     }
 
-    /// The other way was measured: the two are compared.
+    /// Compares the two after the other alternative was measured.
     fn compare(&mut self) {
         let (Some(plain), Some(packed)) = (self.plain.cost, self.packed.cost) else { return };
         let factor = if self.packs { 1.0 } else { WORTH };
         let pays = packed.ratio <= PACKS && packed.total() < plain.total() * factor;
         self.wins = if pays && !self.packs { self.wins + 1 } else { 0 };
         if (1..WINS).contains(&self.wins) {
-            // Once more, after the way in use was measured again.
+            // Tried once more, after the alternative in use was measured again.
             self.reason = Reason::Trying { plain };
             self.pause = 1;
             return self.rest();

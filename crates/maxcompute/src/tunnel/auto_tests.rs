@@ -1,24 +1,25 @@
-//! The choice against links that are made up: how fast rows come, what compressing costs and gives, how fast the link is.
+//! Tests the choice against simulated links, which differ in how fast rows come, what compressing costs and saves, and how fast
+//! the link is.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Rows and a link, in ms a MiB of rows.
+/// A simulated source of rows and its link, in ms per MiB of rows.
 #[derive(Debug, Clone, Copy)]
 struct World {
-    /// What a MiB takes before it is compressed and sent.
+    /// Time to produce a MiB of rows before it is compressed and sent.
     making: f64,
     packing: f64,
     ratio: f64,
-    /// What a MiB takes on the link.
+    /// Time that a MiB of rows takes on the link.
     link: f64,
-    /// How much measurements are off, as a part of them.
+    /// Error of the measurements, as a part of their value.
     noise: f64,
 }
 
 impl World {
-    /// What the link is waited for, as rows are and compressed.
+    /// Time spent waiting for the link, uncompressed and compressed.
     fn waiting(&self) -> [f64; 2] {
         [self.link - self.making, self.link * self.ratio - self.making - self.packing].map(|wait| wait.max(0.0))
     }
@@ -28,7 +29,7 @@ impl World {
         [plain, packed + self.packing]
     }
 
-    /// A block of so many MiB; `luck` is from -1 to 1.
+    /// A block of this many MiB; `luck`, from -1 to 1, scales the measurement error.
     fn block(&self, codec: Codec, mib: f64, luck: f64) -> BlockReceipt {
         let packed = codec != Codec::None;
         let bytes = mib * f64::from(1 << 20);
@@ -44,7 +45,7 @@ impl World {
     }
 }
 
-/// Sends blocks; says of each whether it was compressed, and how often the choice changed.
+/// Sends blocks. Returns whether each was compressed, and how often the choice changed.
 fn send(auto: &mut AutoCodec, world: World, mib: f64, luck: impl IntoIterator<Item = f64>) -> (Vec<bool>, usize) {
     let (mut sent, mut changes) = (Vec::new(), 0);
     for luck in luck {
@@ -103,7 +104,7 @@ proptest! {
         prop_assert!(share(&sent) < 0.15 && changes == 0, "{} and {changes} changes", share(&sent));
     }
 
-    /// Whatever is measured, the other way is tried now and then and not all the time.
+    /// Whatever is measured, the other alternative is tried now and then, but not all the time.
     #[test]
     fn any_measurements_leave_one_way_in_use(worlds in proptest::collection::vec((world(), -1.0..1.0), 1..600)) {
         let mut auto = AutoCodec::new(Codec::Zstd);
@@ -115,7 +116,7 @@ proptest! {
             auto.learn(&world.block(codec, 64.0, *luck));
             changes += usize::from(auto.in_use().0 != before);
         }
-        // A try needs two measurements before it even where everything changes.
+        // Each try needs two measurements before it, even if every cost differs from the last.
         prop_assert!(tried <= worlds.len() / 2 + 1 && changes <= worlds.len() / 2 + 1, "{tried} {changes}");
     }
 }
@@ -123,7 +124,7 @@ proptest! {
 #[test]
 fn one_lucky_try_changes_nothing() {
     let mut auto = AutoCodec::new(Codec::Lz4);
-    // Only its first block found the far end busy.
+    // Only the first block found the target busy.
     send(&mut auto, SLOW, 64.0, [0.0]);
     let world = World { link: 6.0, ..FAST };
     let (sent, changes) = send(&mut auto, world, 64.0, std::iter::repeat_n(0.0, 200));
@@ -136,7 +137,7 @@ fn a_link_that_changes_is_noticed() {
     let even = |blocks| std::iter::repeat_n(0.0, blocks);
     assert_eq!(auto.in_use(), (Codec::None, Reason::NothingMeasured));
     for _ in 0..3 {
-        // Long enough for the longest pause.
+        // Enough blocks to outlast the longest pause.
         let (sent, changes) = send(&mut auto, SLOW, 64.0, even(200));
         assert!(share(&sent) > 0.9 && changes == 1 && !sent[0], "{sent:?}");
         assert!(matches!(auto.in_use(), (Codec::Lz4, Reason::LinkIsSlow { .. })));
@@ -148,7 +149,7 @@ fn a_link_that_changes_is_noticed() {
 
 #[test]
 fn a_far_end_that_is_slow_itself_gets_rows_as_they_are() {
-    // It takes a MiB of rows no faster because they come compressed.
+    // The link takes a MiB of rows no faster when they are compressed.
     let mut auto = AutoCodec::new(Codec::Lz4);
     let mut packed = 0;
     for _ in 0..200 {
@@ -180,7 +181,7 @@ fn a_reason_is_a_sentence_with_figures() {
     let mut auto = AutoCodec::new(Codec::Lz4);
     send(&mut auto, SLOW, 64.0, std::iter::repeat_n(0.0, 4));
     let said = auto.in_use().1.to_string();
-    let told = "the link is the bottleneck (96.0 ms a MiB waiting for rows as they are; compressed: 44.0 ms a MiB waiting \
-                and 2.0 compressing, to 50 %)";
+    let told = "the link is the bottleneck (96.0 ms per MiB waiting for uncompressed rows; compressed: 44.0 ms per MiB \
+                waiting and 2.0 compressing, to 50 %)";
     assert_eq!(said, told);
 }

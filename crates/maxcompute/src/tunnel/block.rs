@@ -1,5 +1,5 @@
-//! A block on its way: what [`BlockEncoder`] makes of batches is sent while they come, never collected. What is held is
-//! the batch at hand, one piece in the encoder and a few pieces that wait for the socket.
+//! Writes one block: [`BlockEncoder`] encodes batches, and what it returns is sent while further batches arrive. A block is never
+//! collected in memory: at any time there is one batch, one piece in the encoder and a few pieces that wait for the socket.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,29 +15,29 @@ use super::schema::check_batch;
 use crate::error::{MaxComputeError, RefusalKind};
 use crate::transport::{Call, Transport};
 
-/// What a block that arrived is.
+/// A block that arrived.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BlockReceipt {
-    /// Its number in the session.
+    /// The number of the block in the session.
     pub block_id: u32,
-    /// Its rows. A [`BlockWriter`] without rows sends nothing: the session does not have that block.
+    /// Number of rows. A [`BlockWriter`] without rows sends nothing, so the session does not have that block.
     pub rows: u64,
-    /// Bytes of Arrow data before framing and compression.
+    /// Bytes of Arrow data, before framing and compression.
     pub arrow_bytes: u64,
-    /// Bytes that went over the wire.
+    /// Bytes sent over the wire.
     pub wire_bytes: u64,
-    /// CRC-32C of the Arrow data; zero where the way has none.
+    /// CRC-32C of the Arrow data; zero on the Storage API, which has none.
     pub crc: u32,
-    /// How it was compressed.
+    /// How the block was compressed.
     pub codec: Codec,
-    /// Time that went into compressing it.
+    /// Time spent compressing the block.
     pub packing: Duration,
-    /// Time in which something of it was ready and the far end had not taken it, up to its answer.
+    /// Time during which data was ready and the target had not accepted it, up to its answer.
     pub waiting: Duration,
 }
 
 impl BlockReceipt {
-    /// Whether the session has it.
+    /// Whether the session has this block.
     pub(super) fn was_sent(&self) -> bool {
         self.wire_bytes > 0
     }
@@ -48,24 +48,24 @@ impl BlockReceipt {
 pub enum BlockAdvice {
     /// Read the same rows again and send the block again.
     Resend,
-    /// Ask for the session's state: it is over, or committed.
+    /// Ask for the session's state: it has ended, or is committed.
     AskSession,
-    /// The table changed: make a new session.
+    /// The table changed: create a new session.
     NewSession,
-    /// It will fail again.
+    /// A repetition will fail again.
     GiveUp,
 }
 
-/// A block that did not arrive, and what may help.
+/// A block that did not arrive, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[error("block {block_id}: {error}")]
 pub struct BlockError {
-    /// The block.
+    /// The number of the block.
     pub block_id: u32,
-    /// What went wrong.
+    /// Why the block did not arrive.
     #[source]
     pub error: MaxComputeError,
-    /// What to do.
+    /// What to do about it.
     pub advice: BlockAdvice,
 }
 
@@ -80,7 +80,7 @@ impl BlockError {
         Self { block_id, error, advice }
     }
 
-    /// Whether sending the block again may help.
+    /// Whether sending the block again may succeed.
     #[must_use]
     pub fn may_retry(&self) -> bool {
         self.advice == BlockAdvice::Resend
@@ -93,7 +93,7 @@ impl Classify for BlockError {
     }
 }
 
-/// Writes one block. Dropped before [`BlockWriter::finish`], it breaks the request off, so that the server keeps nothing.
+/// Writes one block. If it is dropped before [`BlockWriter::finish`], the request is aborted, so that the server keeps nothing.
 pub struct BlockWriter {
     block_id: u32,
     codec: Codec,
@@ -120,7 +120,7 @@ impl BlockWriter {
         Ok(Self { block_id, codec, schema, encoder, line: Line::new(transport, call), rows: 0 })
     }
 
-    /// A block that is an Arrow stream by itself, whose buffers are compressed one by one.
+    /// A block that is a plain Arrow stream, whose buffers are compressed one by one.
     pub(crate) fn stream(
         block_id: u32,
         transport: Arc<Transport>,
@@ -128,14 +128,14 @@ impl BlockWriter {
         schema: SchemaRef,
         codec: Codec,
     ) -> Result<Self, MaxComputeError> {
-        // Buffers have two compressions, and zlib is none of them.
+        // Arrow defines two compressions of buffers, and zlib is not one of them.
         let codec = if codec == Codec::Deflate { Codec::None } else { codec };
         let encoder = BlockEncoder::stream(&schema, codec)
             .map_err(|error| MaxComputeError::Encode { block_id, why: error.to_string() })?;
         Ok(Self { block_id, codec, schema, encoder, line: Line::new(transport, call), rows: 0 })
     }
 
-    /// How errors name its request.
+    /// The name of the block's request in errors.
     pub(crate) fn what(&self) -> String {
         self.line.what()
     }
@@ -146,10 +146,10 @@ impl BlockWriter {
         &self.schema
     }
 
-    /// Sends the rows of a batch; comes back when the last of them is on its way. A batch without rows is nothing.
+    /// Sends the rows of a batch; returns when the last of them is queued for sending. A batch without rows is skipped.
     ///
     /// # Errors
-    /// The batch does not fit the table, or the block cannot arrive any more: drop the writer and follow the advice.
+    /// The batch does not fit the table, or the block can no longer arrive: drop the writer and follow the error's advice.
     pub async fn write(&mut self, batch: &RecordBatch) -> Result<(), BlockError> {
         let Self { block_id, schema, encoder, line, rows, .. } = self;
         let block_id = *block_id;
@@ -165,15 +165,15 @@ impl BlockWriter {
         Ok(())
     }
 
-    /// Ends the block and waits for the server's word. Without a single row nothing is sent.
+    /// Ends the block and waits for the server's answer. A block without rows is not sent.
     ///
     /// # Errors
-    /// The block did not arrive, or whether it did is not known: follow the advice.
+    /// The block did not arrive, or it is not known whether it did: follow the error's advice.
     pub async fn finish(self) -> Result<BlockReceipt, BlockError> {
         Ok(self.finish_told().await?.0)
     }
 
-    /// The same, with what the server answered.
+    /// Ends the block as [`BlockWriter::finish`] does, and returns the server's answer too.
     pub(crate) async fn finish_told(self) -> Result<(BlockReceipt, Vec<u8>), BlockError> {
         let Self { block_id, codec, encoder, line, rows, .. } = self;
         if rows == 0 {

@@ -1,4 +1,4 @@
-//! Compression of a block's framed bytes, named in `Content-Encoding`.
+//! Compresses the framed bytes of a block. The server learns the codec from `Content-Encoding`.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 use flate2::write::ZlibEncoder;
 use lz4_flex::frame::{BlockSize, FrameEncoder, FrameInfo};
 
-/// zstd's fastest level: the link, not the ratio, is what a core has to keep up with.
+/// zstd's fastest level: a core must keep up with the link, and the ratio matters less.
 const ZSTD_LEVEL: i32 = 1;
 
 /// How a block is compressed on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Codec {
-    /// As it is.
+    /// Not compressed.
     #[default]
     None,
-    /// The best ratio for its cost. No official Java client sends it for Arrow.
+    /// zstd: the best ratio for its cost. No official Java client sends it for Arrow.
     Zstd,
     /// LZ4 frames; sent by every official client.
     Lz4,
@@ -25,7 +25,7 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// How it is called in configurations and logs.
+    /// The name in configurations and logs.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -36,7 +36,7 @@ impl Codec {
         }
     }
 
-    /// The header's value.
+    /// The value of the `Content-Encoding` header; `None` for [`Codec::None`].
     #[must_use]
     pub fn content_encoding(self) -> Option<&'static str> {
         match self {
@@ -48,7 +48,7 @@ impl Codec {
     }
 }
 
-/// A compressor whose output is taken away piece by piece, and which knows the time that it took.
+/// A compressor whose output is taken piece by piece, and which measures the time that it takes.
 pub(super) struct Compressor {
     stream: Stream,
     spent: Duration,
@@ -56,13 +56,13 @@ pub(super) struct Compressor {
 
 enum Stream {
     Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
-    // Its tables are large.
+    // Boxed because its tables are large.
     Lz4(Box<FrameEncoder<Vec<u8>>>),
     Deflate(ZlibEncoder<Vec<u8>>),
 }
 
 impl Compressor {
-    /// None for rows as they are.
+    /// `None` for uncompressed blocks.
     pub fn new(codec: Codec) -> io::Result<Option<Self>> {
         let stream = match codec {
             Codec::None => return Ok(None),
@@ -76,13 +76,13 @@ impl Compressor {
         Ok(Some(Self { stream, spent: Duration::ZERO }))
     }
 
-    /// Takes what has come out, once it is at least `least` bytes.
+    /// Takes the output so far, once it has at least `least` bytes.
     pub fn take(&mut self, least: usize) -> Option<Vec<u8>> {
         let out = self.stream.output();
         (out.len() >= least).then(|| std::mem::replace(out, Vec::with_capacity(least + least / 4)))
     }
 
-    /// Ends the compressed stream and gives what is left of it, and the time that went into compressing all of it.
+    /// Ends the compressed stream. Returns the rest of the output, and the time spent compressing all of it.
     pub fn finish(self) -> io::Result<(Vec<u8>, Duration)> {
         let begun = Instant::now();
         let rest = match self.stream {
@@ -95,7 +95,7 @@ impl Compressor {
 }
 
 impl Stream {
-    /// What has come out so far.
+    /// The output so far.
     fn output(&mut self) -> &mut Vec<u8> {
         match self {
             Self::Zstd(encoder) => encoder.get_mut(),
@@ -117,7 +117,7 @@ impl Write for Compressor {
         written
     }
 
-    /// Does nothing: flushing in the middle only costs ratio, and [`Compressor::finish`] ends the stream.
+    /// Does nothing: flushing in mid-stream would only cost ratio, and [`Compressor::finish`] ends the stream.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn each_codec_is_complete_after_finish_and_leaves_in_pieces() {
-        // Text that packs, and noise that does not.
+        // Text that compresses well, and noise that does not.
         let mut seed = 1_u32;
         let noise = (0..300_000).map(|_| {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -1,4 +1,5 @@
-//! Download sessions: ranges of rows as Arrow batches, each chunk and the whole checked.
+//! Download sessions: read ranges of rows as Arrow batches. Each chunk and the whole range are checked, and a range is complete
+//! only once [`ArrowReader::next_batch`] returned `None`.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -22,29 +23,29 @@ use crate::error::MaxComputeError;
 use crate::table::{Column, PartitionSpec, TableRef};
 use crate::transport::text;
 
-/// The continuation mark and the length of the metadata.
+/// Bytes of the continuation mark and the length of the metadata that follows.
 const HEAD_BYTES: usize = 8;
-/// The longest metadata of one message that is read.
+/// Maximum length of one message's metadata that is read.
 const METADATA_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// A snapshot of a table, or of one partition, to be read.
+/// A snapshot of a table, or of one of its partitions, for reading.
 #[derive(Debug, Clone)]
 pub struct DownloadSession {
     tunnel: Tunnel,
     table: TableRef,
     partition: Option<PartitionSpec>,
     id: String,
-    /// Its rows.
+    /// Number of rows in the snapshot.
     pub record_count: u64,
-    /// Its data columns.
+    /// The data columns of the table.
     pub columns: Vec<Column>,
 }
 
 impl Tunnel {
-    /// Makes a session over the rows as they are now.
+    /// Creates a session over the rows that the table or partition has now.
     ///
     /// # Errors
-    /// Refusals; a partition that has no spelling.
+    /// The service's refusal; a partition that a request cannot express.
     pub async fn create_download(
         &self,
         table: &TableRef,
@@ -64,10 +65,10 @@ impl Tunnel {
 }
 
 impl DownloadSession {
-    /// Begins to read a range of rows.
+    /// Begins to read a range of rows, counted from 0.
     ///
     /// # Errors
-    /// Refusals, such as a range beyond the rows.
+    /// The service's refusal, for example of a range beyond the last row.
     pub async fn open(&self, rows: Range<u64>) -> Result<ArrowReader, MaxComputeError> {
         let count = rows.end.saturating_sub(rows.start);
         let call = self
@@ -77,7 +78,7 @@ impl DownloadSession {
             .param("arrow", "")
             .param("downloadid", &self.id)
             .param("rowrange", format!("({},{count})", rows.start))
-            // Without this the HTTP client would invite gzip, which no tunnel speaks.
+            // Without this the HTTP client would offer gzip, which no tunnel speaks.
             .header("Accept-Encoding", "identity");
         let response = self.tunnel.transport.call(&call).await?;
         Ok(ArrowReader {
@@ -90,7 +91,7 @@ impl DownloadSession {
         })
     }
 
-    /// All rows in one go: for small tables and tests.
+    /// Reads all rows into memory; meant for small tables and tests.
     ///
     /// # Errors
     /// As [`DownloadSession::open`] and [`ArrowReader::next_batch`].
@@ -106,12 +107,12 @@ impl DownloadSession {
     }
 }
 
-/// Reads batches as they arrive; holds one chunk and one batch.
+/// Reads batches as they arrive; holds one chunk and one batch in memory.
 #[derive(Debug)]
 pub struct ArrowReader {
     what: String,
     table: String,
-    /// None after its end.
+    /// `None` after the end of the stream.
     response: Option<Response>,
     unframer: Unframer,
     decoder: BatchDecoder,
@@ -119,10 +120,10 @@ pub struct ArrowReader {
 }
 
 impl ArrowReader {
-    /// The next batch, none at the end. Only then it is known that nothing is missing.
+    /// The next batch, or `None` at the end. Only then is it certain that nothing is missing.
     ///
     /// # Errors
-    /// A broken connection, or data that is damaged.
+    /// A broken connection; damaged data.
     pub async fn next_batch(&mut self) -> Result<Option<RecordBatch>, MaxComputeError> {
         loop {
             while let Some(buffer) = self.payload.front_mut() {
@@ -155,12 +156,12 @@ impl ArrowReader {
     }
 }
 
-/// Decodes RecordBatch messages with or without a Schema message before them: servers differ.
+/// Decodes RecordBatch messages with or without a Schema message before them, since servers differ.
 #[derive(Debug)]
 struct BatchDecoder {
     decoder: StreamDecoder,
     schema: SchemaRef,
-    /// What has come before it was known with which message the stream begins.
+    /// Bytes received before it is known which message the stream begins with.
     head: Option<BytesMut>,
     /// Bytes of `head` that are still to be decoded.
     rest: Buffer,
@@ -172,7 +173,7 @@ impl BatchDecoder {
         Self { decoder, schema, head: Some(BytesMut::new()), rest }
     }
 
-    /// A batch that these bytes complete; bytes used up are taken off `buffer`. None: it wants more.
+    /// The batch that these bytes complete, or `None` if more are needed. Bytes that were used are removed from `buffer`.
     fn decode(&mut self, buffer: &mut Buffer) -> Result<Option<RecordBatch>, ArrowError> {
         if let Some(head) = &mut self.head {
             head.extend_from_slice(buffer.as_slice());
@@ -192,7 +193,7 @@ impl BatchDecoder {
     }
 
     fn feed_schema(&mut self) -> Result<(), ArrowError> {
-        // An encoder that has encoded nothing ends with the schema message and the end mark.
+        // An encoder that has encoded nothing produces the schema message and the end mark.
         let messages = StreamEncoder::try_new(&Schema::clone(&self.schema))?.finish()?;
         let bytes: Vec<u8> = messages.iter().flat_map(|buffer| buffer.as_slice().iter().copied()).collect();
         let mut message = Buffer::from(bytes).slice_with_length(0, message_bytes(&messages));
@@ -208,12 +209,12 @@ impl BatchDecoder {
     }
 }
 
-/// All but the end mark, a continuation and a length of zero.
+/// Number of bytes without the end mark, which is a continuation and a length of zero.
 fn message_bytes(messages: &[Buffer]) -> usize {
     messages.iter().map(Buffer::len).sum::<usize>().saturating_sub(HEAD_BYTES)
 }
 
-/// None while too little has come to tell.
+/// Whether the stream begins with a Schema message; `None` until enough bytes have arrived to tell.
 fn begins_with_schema(head: &[u8]) -> Result<Option<bool>, ArrowError> {
     let Some((word, rest)) = head.split_first_chunk::<HEAD_BYTES>() else { return Ok(None) };
     let [0xff, 0xff, 0xff, 0xff, length @ ..] = word else {
@@ -224,7 +225,7 @@ fn begins_with_schema(head: &[u8]) -> Result<Option<bool>, ArrowError> {
         return Err(ArrowError::IpcError(format!("its first message has {length} bytes of metadata")));
     }
     let Some(metadata) = rest.get(..length) else { return Ok(None) };
-    // Copied, for the reader needs it aligned.
+    // Copied because the reader needs it aligned.
     let metadata = Buffer::from(metadata);
     let message = root_as_message(&metadata).map_err(|error| ArrowError::IpcError(error.to_string()))?;
     Ok(Some(message.header_type() == MessageHeader::Schema))

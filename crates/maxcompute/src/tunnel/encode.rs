@@ -1,6 +1,6 @@
-//! Rows to the bytes of a block: Arrow messages, framed with CRCs, compressed; or, for the Storage API, an Arrow stream by
-//! itself. Pure: batches in, pieces out. It holds the batch at hand and less than one piece, whatever the block becomes; what is
-//! not compressed goes out as it lies in its batch, not as a copy.
+//! Encodes rows into the bytes of a block: Arrow messages, framed with CRCs and compressed; or, for the Storage API, a plain
+//! Arrow stream. Pure: takes batches, returns pieces. It holds one batch and less than one piece, however large the block gets.
+//! Uncompressed data is sent from the batch's own buffers, without a copy.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -17,56 +17,56 @@ use bytes::Bytes;
 use super::codec::{Codec, Compressor};
 use super::frame::{CHUNK_BYTES, Framer, Parts};
 
-/// The size from which on compressed bytes, or small parts that were put together, are a piece.
+/// Minimum size of a piece of compressed bytes, or of small parts that were joined.
 const PIECE_BYTES: usize = 64 * 1024;
-/// Parts below this are cheaper to copy than to send one by one.
+/// Parts smaller than this are cheaper to copy than to send one by one.
 const SMALL_BYTES: usize = 8 * 1024;
 
-/// Makes one block.
+/// Encodes one block.
 pub struct BlockEncoder {
     encoder: StreamEncoder,
-    /// None for an Arrow stream by itself.
+    /// `None` for a plain Arrow stream.
     framer: Option<Framer>,
     output: Output,
     arrow_bytes: u64,
-    /// Time that went into making messages whose buffers are compressed.
+    /// Time spent making messages whose buffers are compressed.
     packing: Duration,
     packs: bool,
 }
 
-/// What a whole block became.
+/// The end of an encoded block, and its figures.
 #[derive(Debug, Clone)]
 pub struct Encoded {
-    /// The last of it.
+    /// The last bytes of the block.
     pub rest: Bytes,
     /// CRC-32C of the Arrow data.
     pub crc: u32,
     /// Bytes of Arrow data.
     pub arrow_bytes: u64,
-    /// Time that went into compressing.
+    /// Time spent compressing.
     pub packing: Duration,
 }
 
 impl BlockEncoder {
-    /// An encoder of batches with this schema.
+    /// An encoder for the tunnel, of batches with this schema.
     ///
     /// # Errors
-    /// The schema has no form on the wire, or the codec cannot be set up.
+    /// The schema cannot be expressed on the wire, or the codec cannot be set up.
     pub fn new(schema: &Schema, codec: Codec) -> Result<Self, ArrowError> {
         let options = IpcWriteOptions::try_new(8, false, MetadataVersion::V5)?;
         let mut encoder = StreamEncoder::try_new_with_options(schema, options)?;
-        // The first answer of the encoder begins with a Schema message, which must not be sent: an empty batch takes it.
+        // The encoder's first output begins with a Schema message, which must not be sent: encoding an empty batch removes it.
         encoder.encode(&RecordBatch::new_empty(schema.clone().into()))?;
         let output = Compressor::new(codec)?.map_or_else(|| Output::Plain(Plain::default()), Output::Packed);
         let framer = Some(Framer::new(CHUNK_BYTES));
         Ok(Self { encoder, framer, output, arrow_bytes: 0, packing: Duration::ZERO, packs: false })
     }
 
-    /// An encoder of an Arrow stream: its schema, batches, and the mark of its end. What the codec compresses is each buffer;
-    /// one that streams do not have leaves them as they are.
+    /// An encoder of a plain Arrow stream: the schema, batches, and the mark of its end. The codec compresses each buffer by
+    /// itself; a codec that Arrow streams do not have leaves buffers uncompressed.
     ///
     /// # Errors
-    /// The schema has no form on the wire.
+    /// The schema cannot be expressed on the wire.
     pub fn stream(schema: &Schema, codec: Codec) -> Result<Self, ArrowError> {
         let compression = match codec {
             Codec::None | Codec::Deflate => None,
@@ -79,7 +79,7 @@ impl BlockEncoder {
         Ok(Self { encoder, framer: None, output, arrow_bytes: 0, packing: Duration::ZERO, packs })
     }
 
-    /// The pieces that a batch makes ready to be sent. They are made while they are asked for: all have to be.
+    /// The pieces that this batch makes ready for sending. They are made while iterating, so the iterator must be run to its end.
     ///
     /// # Errors
     /// The batch cannot be encoded.
@@ -96,10 +96,10 @@ impl BlockEncoder {
         Ok(Pieces { buffers, current: Bytes::new(), framer, output, arrow_bytes })
     }
 
-    /// Ends the block.
+    /// Ends the block and returns the rest of it.
     ///
     /// # Errors
-    /// The codec's.
+    /// The codec's own.
     pub fn finish(mut self) -> io::Result<Encoded> {
         let crc = match self.framer {
             Some(framer) => framer.finish(&mut self.output)?,
@@ -121,7 +121,7 @@ impl BlockEncoder {
     }
 }
 
-/// See [`BlockEncoder::encode`].
+/// The pieces of a batch, made while iterating; see [`BlockEncoder::encode`].
 pub struct Pieces<'a> {
     buffers: std::vec::IntoIter<Buffer>,
     current: Bytes,
@@ -139,7 +139,7 @@ impl Iterator for Pieces<'_> {
                 return Some(Ok(piece));
             }
             if self.current.is_empty() {
-                // Each buffer is let go of as soon as it is sent.
+                // Each buffer is freed as soon as it is sent.
                 self.current = Bytes::from_owner(Part(self.buffers.next()?));
                 if self.framer.is_some() {
                     *self.arrow_bytes += self.current.len() as u64;
@@ -156,13 +156,13 @@ impl Iterator for Pieces<'_> {
     }
 }
 
-/// Bytes of a batch's values, before anything is made of them.
+/// Bytes of a batch's values, before encoding.
 fn bytes_of(batch: &RecordBatch) -> u64 {
     let of = |array: &ArrayRef| array.to_data().get_slice_memory_size().unwrap_or(0) as u64;
     batch.columns().iter().map(of).sum()
 }
 
-/// A buffer of a batch, as what [`Bytes`] can own.
+/// Wraps a buffer of a batch so that [`Bytes`] can own it.
 struct Part(Buffer);
 
 impl AsRef<[u8]> for Part {
@@ -203,7 +203,7 @@ impl Parts for Output {
     }
 }
 
-/// Rows as they are: large parts as they lie, small ones put together.
+/// Uncompressed rows: large parts in their own buffers, small ones joined.
 #[derive(Default)]
 struct Plain {
     small: Vec<u8>,
@@ -228,7 +228,7 @@ impl Plain {
         }
     }
 
-    /// All that nobody took: the last few bytes of a block may have made a piece ready.
+    /// Everything that was not taken: the last few bytes of a block may have completed a piece.
     fn finish(mut self) -> Bytes {
         match self.ready.pop_front() {
             None => self.small.into(),
@@ -261,7 +261,7 @@ mod tests {
         RecordBatch::try_from_iter_with_nullable([("id", ids, true), ("text", texts, true)]).unwrap()
     }
 
-    /// A block's bytes, and those of its longest piece.
+    /// The bytes of a block, and the length of its longest piece.
     fn block(batches: &[RecordBatch], codec: Codec) -> (Vec<u8>, usize, Encoded) {
         put(BlockEncoder::new(&batches[0].schema(), codec).unwrap(), batches)
     }

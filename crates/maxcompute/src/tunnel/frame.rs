@@ -1,25 +1,25 @@
-//! The framing of Arrow payloads: the chunk size, chunks each followed by their CRC-32C, and the CRC-32C of everything in
-//! place of the last chunk's own. Pure: bytes in, bytes out.
+//! The framing of Arrow payloads: the chunk size, then chunks, each followed by its CRC-32C; after the last chunk, the CRC-32C of
+//! the whole payload replaces the chunk's own. Pure: takes bytes, returns bytes.
 
 use std::io;
 
 use bytes::{Bytes, BytesMut};
 
-/// The chunk size that every client uses.
+/// The chunk size in bytes that every client uses.
 pub const CHUNK_BYTES: u32 = 64 * 1024;
-/// The largest chunk that is read.
+/// Maximum chunk size that is read, in bytes.
 const CHUNK_BYTES_MAX: u32 = 64 * 1024 * 1024;
 const CRC_BYTES: usize = 4;
 
-/// Where the parts of a framed payload go, in their order.
+/// Receives the parts of a framed payload, in order.
 pub(super) trait Parts {
-    /// The chunk size or a CRC.
+    /// Receives the chunk size or a CRC.
     fn word(&mut self, word: [u8; CRC_BYTES]) -> io::Result<()>;
-    /// Some of the payload.
+    /// Receives a part of the payload.
     fn payload(&mut self, part: Bytes) -> io::Result<()>;
 }
 
-/// Frames a payload while it passes by; it holds no byte of it, and copies none.
+/// Frames a payload on its way to a [`Parts`]. It holds no byte of the payload and copies none.
 #[derive(Debug)]
 pub(super) struct Framer {
     chunk_bytes: u32,
@@ -30,12 +30,12 @@ pub(super) struct Framer {
 }
 
 impl Framer {
-    /// A framer with chunks of this size.
+    /// A framer with chunks of this many bytes.
     pub fn new(chunk_bytes: u32) -> Self {
         Self { chunk_bytes: chunk_bytes.max(1), in_chunk: 0, chunk_crc: 0, whole_crc: 0, begun: false }
     }
 
-    /// Passes the next bytes of the payload on, framed: as many of them as the chunk has room for.
+    /// Passes on the next bytes of the payload, framed: as many as the current chunk has room for.
     ///
     /// # Errors
     /// Those of `out`.
@@ -61,7 +61,7 @@ impl Framer {
         Ok(())
     }
 
-    /// Passes the end on and gives the CRC of the whole payload. A payload without a byte has no frame at all.
+    /// Passes on the end and returns the CRC of the whole payload. An empty payload has no frame at all.
     ///
     /// # Errors
     /// Those of `out`.
@@ -77,17 +77,17 @@ impl Framer {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say what the fields are")]
 pub enum FrameError {
-    #[error("chunk {chunk} has CRC-32C {found:08x} where {told:08x} is told")]
+    #[error("chunk {chunk} has CRC-32C {found:08x}, but the stream states {told:08x}")]
     ChunkCrc { chunk: u64, found: u32, told: u32 },
-    #[error("the whole has CRC-32C {found:08x} where {told:08x} is told")]
+    #[error("the payload has CRC-32C {found:08x}, but the stream states {told:08x}")]
     WholeCrc { found: u32, told: u32 },
-    #[error("it ends in the middle")]
+    #[error("the stream ends early")]
     Truncated,
-    #[error("its chunk size is {0} bytes")]
+    #[error("the chunk size of {0} bytes is out of range")]
     ChunkSize(u32),
 }
 
-/// Reads a framed stream piece by piece; it holds at most one chunk.
+/// Reads a framed stream piece by piece; holds at most one chunk.
 #[derive(Debug, Default)]
 pub struct Unframer {
     chunk_bytes: Option<usize>,
@@ -97,10 +97,10 @@ pub struct Unframer {
 }
 
 impl Unframer {
-    /// Takes the next bytes and gives the checked payload that they complete.
+    /// Adds the next bytes and returns the checked payload that they complete.
     ///
     /// # Errors
-    /// [`FrameError`]; the stream is of no use after it.
+    /// [`FrameError`]; the stream cannot be read any further.
     pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<Bytes>, FrameError> {
         self.held.extend_from_slice(bytes);
         let Some(size) = self.chunk_size()? else { return Ok(Vec::new()) };
@@ -119,10 +119,10 @@ impl Unframer {
         Ok(payload)
     }
 
-    /// Takes the end of the stream and gives the rest of the payload.
+    /// Ends the stream and returns the rest of the payload.
     ///
     /// # Errors
-    /// [`FrameError`] if the stream was cut off or its CRC does not agree.
+    /// [`FrameError`] if the stream was cut off or its CRC does not match.
     pub fn finish(mut self) -> Result<Bytes, FrameError> {
         if self.chunk_bytes.is_none() && self.held.is_empty() {
             return Ok(Bytes::new());
@@ -148,7 +148,7 @@ impl Unframer {
     }
 }
 
-/// Takes four bytes, big end first; zero-filled if there are fewer, which no caller asks for.
+/// Takes four bytes, big-endian; padded with zeros if there are fewer, which no caller asks for.
 fn take_crc(held: &mut BytesMut) -> u32 {
     let mut word = [0_u8; CRC_BYTES];
     let taken = held.split_to(CRC_BYTES.min(held.len()));

@@ -51,7 +51,7 @@ fn unframe(stream: &[u8], step: usize) -> Result<Vec<u8>, FrameError> {
     Ok(out)
 }
 
-/// The CRCs that PyODPS's writer put behind the chunks of the same payload.
+/// The CRCs that PyODPS's writer put after the chunks of the same payload.
 #[test]
 fn frames_equal_those_of_an_official_client() {
     let payload = payload();
@@ -118,7 +118,7 @@ proptest! {
         flip in 1_u8..=255,
     ) {
         let good = frame(&payload, chunk, 300);
-        // The size word only says where to look; the rest is covered by the checksums.
+        // The size word only says where the CRCs are; everything else is covered by them.
         let at = 4 + at.index(good.len() - 4);
         let mut flipped = good.clone();
         flipped[at] ^= flip;

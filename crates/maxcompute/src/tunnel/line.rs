@@ -1,5 +1,5 @@
-//! The request of one block, which begins with its first piece and takes what comes: nothing is collected. Half a block must
-//! never look like a whole one, so a request that nobody ends is broken off.
+//! The request that carries one block. It starts with the first piece and streams the others as they arrive; nothing is
+//! collected. A partial block must never look like a complete one, so a request that is not ended explicitly is aborted.
 
 use std::io;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use tracing::Instrument;
 use crate::error::MaxComputeError;
 use crate::transport::{Call, Transport};
 
-/// Pieces that may wait for the socket.
+/// Maximum number of pieces that wait for the socket.
 const QUEUE: usize = 2;
-/// The most bytes of the server's answer that are read.
+/// Maximum number of bytes that are read of the server's answer.
 const ANSWER_LIMIT: usize = 64 * 1024;
 
 enum Piece {
     Data(Bytes),
-    /// Without this mark the request is broken off instead of ended: half a block must never look like a whole one.
+    /// Ends the request. Without this mark it is aborted, so that a partial block never looks complete.
     End,
 }
 
@@ -30,7 +30,7 @@ struct Sending {
     answer: Answer,
 }
 
-/// The request, broken off when nobody waits for its answer any more.
+/// The running request; aborted when this is dropped, since nobody waits for the answer any more.
 struct Answer(JoinHandle<Result<Vec<u8>, MaxComputeError>>);
 
 impl Drop for Answer {
@@ -56,32 +56,32 @@ pub(super) struct Line {
     call: Call,
     sending: Option<Sending>,
     wire_bytes: u64,
-    /// Time in which there was a piece to be sent and no room for it, or the answer was waited for.
+    /// Time during which a piece was ready and the queue was full, or the answer was waited for.
     waiting: Duration,
 }
 
-/// What became of a block that was sent to its end.
+/// The result of a block that was sent to its end.
 pub(super) struct Sent {
-    /// What the server answered, as far as it is read.
+    /// The server's answer, up to the limit that is read.
     pub answer: Vec<u8>,
-    /// Bytes that went over the wire.
+    /// Bytes sent over the wire.
     pub wire_bytes: u64,
-    /// Time in which something of it was ready and the far end had not taken it, up to its answer.
+    /// Time during which data was ready and the target had not accepted it, up to its answer.
     pub waiting: Duration,
 }
 
 impl Line {
-    /// A request that is begun with its first piece.
+    /// A request that starts with its first piece.
     pub fn new(transport: Arc<Transport>, call: Call) -> Self {
         Self { transport, call, sending: None, wire_bytes: 0, waiting: Duration::ZERO }
     }
 
-    /// How errors name it.
+    /// The name of this request in errors.
     pub fn what(&self) -> String {
         self.call.what()
     }
 
-    /// Puts a piece on its way.
+    /// Queues a piece for sending; waits while the queue is full.
     pub async fn send(&mut self, piece: Bytes) -> Result<(), MaxComputeError> {
         let Self { transport, call, sending, wire_bytes, waiting } = self;
         let open = sending.get_or_insert_with(|| begin(transport.clone(), call.clone()));
@@ -101,15 +101,15 @@ impl Line {
         Err(error.unwrap_or(MaxComputeError::Answer { what, why, request_id: None }))
     }
 
-    /// Sends the last piece, and waits for the answer.
+    /// Sends the last piece and waits for the answer.
     pub async fn finish(mut self, rest: Bytes) -> Result<Sent, MaxComputeError> {
         self.send(rest).await?;
         let mut told = Vec::new();
         if let Some(Sending { pieces, answer }) = self.sending.take() {
-            // If nobody takes the mark, the request ended early: its answer says why.
+            // If nobody receives the mark, the request ended early, and its answer says why.
             let begun = Instant::now();
             let _ended_early = pieces.send(Piece::End).await;
-            // What the kernel took of the block and has not sent yet is waited for here: of a small one, that is all.
+            // Data that the kernel has buffered but not sent yet is waited for here; for a small block that is all of it.
             told = answer.wait(self.call.what()).await?;
             self.waiting += begun.elapsed();
         }
@@ -117,7 +117,7 @@ impl Line {
     }
 }
 
-/// Starts the request; its body is what comes through the channel.
+/// Starts the request. Its body is what arrives through the channel.
 fn begin(transport: Arc<Transport>, call: Call) -> Sending {
     let (pieces, queue) = mpsc::channel(QUEUE);
     let body = stream::unfold(Some(queue), |queue| async move {
@@ -125,12 +125,12 @@ fn begin(transport: Arc<Transport>, call: Call) -> Sending {
         match queue.recv().await {
             Some(Piece::Data(bytes)) => Some((Ok(bytes), Some(queue))),
             Some(Piece::End) => None,
-            None => Some((Err(io::Error::other("the block was given up")), None)),
+            None => Some((Err(io::Error::other("the block was aborted")), None)),
         }
     });
     let request = async move {
         let mut response = transport.stream(&call, body).await?;
-        // Read to its end, so that the connection can be used again.
+        // Read to its end, so that the connection can be reused.
         let read = response.up_to(ANSWER_LIMIT).await;
         read.map(|(bytes, _)| bytes.to_vec()).map_err(|source| MaxComputeError::Http { what: call.what(), source })
     };

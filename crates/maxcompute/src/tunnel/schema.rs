@@ -1,6 +1,6 @@
-//! Which Arrow types a table's columns have on the tunnel (and, with another unit of timestamps, on the Storage API), and
-//! whether a batch has them.
-//! Names of list items and map entries, and time zones, do not travel in a block: they are not compared.
+//! The Arrow types of a table's columns on the tunnel (and, with another unit of timestamps, on the Storage API), and the check
+//! that a batch has them. Names of list items and map entries, and time zones, are not transmitted in a block, so they are not
+//! compared.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use crate::error::MaxComputeError;
 use crate::table::Column;
 use crate::types::DataType;
 
-/// The schema that batches for these columns must have.
+/// The schema that batches for these columns must have on the tunnel.
 #[must_use]
 pub fn arrow_schema(columns: &[Column]) -> Schema {
     schema_with(columns, TimeUnit::Nanosecond)
 }
 
-/// The same, with timestamps of this unit.
+/// The same schema with timestamps of this unit.
 pub(crate) fn schema_with(columns: &[Column], unit: TimeUnit) -> Schema {
     let field = |column: &Column| Field::new(column.name.as_str(), type_with(&column.data_type, unit), column.nullable);
     Schema::new(columns.iter().map(field).collect::<Fields>())
@@ -39,7 +39,7 @@ fn type_with(data_type: &DataType, unit: TimeUnit) -> ArrowType {
         DataType::Float => ArrowType::Float32,
         DataType::Double => ArrowType::Float64,
         DataType::Boolean => ArrowType::Boolean,
-        // The text form allows larger scales than Arrow's signed byte; limits are checked before a table is made.
+        // The text form allows larger scales than Arrow's signed byte; [`crate::limits`] rejects them before a table is created.
         DataType::Decimal { precision, scale } => {
             ArrowType::Decimal128(*precision, i8::try_from(*scale).unwrap_or(i8::MAX))
         }
@@ -59,7 +59,7 @@ fn type_with(data_type: &DataType, unit: TimeUnit) -> ArrowType {
     }
 }
 
-/// Where a batch does not fit the table.
+/// The first place where a batch does not fit the table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say what the fields are")]
 pub enum BatchMismatch {

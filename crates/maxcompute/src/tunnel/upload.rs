@@ -1,4 +1,5 @@
-//! Upload sessions: made, taken up again, filled with blocks, and committed so that the outcome is always known.
+//! Upload sessions of the tunnel: creates or resumes them, opens blocks, and commits so that the outcome is always known. A
+//! commit publishes whatever the session holds, so [`UploadSession::check_blocks`] belongs before it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -21,39 +22,39 @@ use crate::table::{Column, PartitionSpec, TableRef};
 use crate::transport::{Call, Transport, request_id, text};
 use crate::types::DataType;
 
-/// A record stream that ends at once: a count of zero and the checksum of nothing.
+/// A record stream that ends at once: a count of zero and the checksum of an empty stream.
 const NO_RECORDS: [u8; 10] = [0xf0, 0xff, 0xff, 0x7f, 0, 0xf8, 0xff, 0xff, 0x7f, 0];
 /// The highest block number.
 const BLOCK_ID_MAX: u32 = 19_999;
 
-/// What a commit does with the rows that are there.
+/// What a commit does with the rows that exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteMode {
     /// Replaces the rows of exactly this table or partition.
     Overwrite,
-    /// Adds to them. Not for migration: it cannot be repeated.
+    /// Adds rows to the existing ones. Not for migration: repeating it would duplicate rows.
     Append,
 }
 
-/// Whether the session may make its partition.
+/// Whether the session may create its partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartitionMode {
-    /// The partition must be there.
+    /// The partition must exist.
     MustExist,
-    /// It is made if it is not there.
+    /// The partition is created if it does not exist.
     Create,
 }
 
-/// A session as the server describes it.
+/// A session, as the server describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionInfo {
-    /// Where it stands.
+    /// The session's state.
     pub state: SessionState,
-    /// Rows by block that it holds; zero where the server does not count.
+    /// Number of rows by block number; zero if the server does not count them.
     pub blocks: BTreeMap<u32, u64>,
 }
 
-/// A handle on an upload session of a table, or of one partition of it. Clones are the same session.
+/// An upload session of a table, or of one of its partitions. Clones refer to the same session.
 #[derive(Debug, Clone)]
 pub struct UploadSession {
     shared: Arc<Shared>,
@@ -65,15 +66,16 @@ struct Shared {
     table: TableRef,
     partition: Option<PartitionSpec>,
     id: String,
-    /// The table's columns as the session has them; learned from the first answer.
+    /// The table's columns at the time of the session; learned from the first answer.
     schema: OnceLock<(Vec<Column>, SchemaRef)>,
 }
 
 impl Tunnel {
-    /// Makes a session. If its answer is lost, an unused session is left, which does no harm and ends by itself.
+    /// Creates a session. If the answer is lost, an unused session is left behind; it does no harm and expires by itself.
     ///
     /// # Errors
-    /// Refusals (no such table or partition, no permission); columns or values that this path cannot carry.
+    /// The service's refusal (no such table or partition, no permission); columns or partition values that the tunnel cannot
+    /// carry.
     pub async fn create_upload(
         &self,
         table: &TableRef,
@@ -105,7 +107,7 @@ impl Tunnel {
         Ok(session)
     }
 
-    /// Takes up a session that was made before, perhaps by another process. Nothing is sent; ask for its
+    /// Resumes a session that was created before, perhaps by another process. Nothing is sent; ask for its
     /// [`UploadSession::status`].
     #[must_use]
     pub fn upload_session(
@@ -120,16 +122,16 @@ impl Tunnel {
 }
 
 impl UploadSession {
-    /// The server's id, by which a successor takes the session up again.
+    /// The id that the server gave the session. Another process can resume the session by it.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.shared.id
     }
 
-    /// What the session holds, or none if the server does not know it.
+    /// What the session holds; `None` if the server does not know the session.
     ///
     /// # Errors
-    /// Refusals, a missing table among them.
+    /// The service's refusal, also of a missing table.
     pub async fn info(&self) -> Result<Option<SessionInfo>, MaxComputeError> {
         self.ask(None).await
     }
@@ -151,7 +153,7 @@ impl UploadSession {
         Ok(Some(SessionInfo { state, blocks: wire.blocks }))
     }
 
-    /// Where the session stands now.
+    /// Asks for the current state of the session.
     ///
     /// # Errors
     /// As [`UploadSession::info`].
@@ -162,12 +164,12 @@ impl UploadSession {
     /// The schema that batches must have.
     ///
     /// # Errors
-    /// As [`UploadSession::info`]; a session that is gone.
+    /// As [`UploadSession::info`]; [`MaxComputeError::SessionLost`] if the session has ended.
     pub async fn schema(&self) -> Result<SchemaRef, MaxComputeError> {
         Ok(self.learned().await?.1.clone())
     }
 
-    /// The data columns of the table as the session has them: blocks are read with these, whatever was planned.
+    /// The data columns of the table at the time of the session. Blocks are read with these columns, whatever was planned.
     ///
     /// # Errors
     /// As [`UploadSession::schema`].
@@ -184,11 +186,11 @@ impl UploadSession {
         self.shared.schema.get().ok_or_else(lost)
     }
 
-    /// Begins a block, 0 to 19999. The same number again replaces the block: the writer that ends last wins, so there must
-    /// never be two at work on one number.
+    /// Begins a block, 0 to 19999. A block with the same number is replaced: the writer that ends last wins, so two must never
+    /// write the same number at the same time.
     ///
     /// # Errors
-    /// A number out of range; the session is gone.
+    /// A number out of range; a session that has ended.
     pub async fn open_block(&self, block_id: u32, codec: Codec) -> Result<BlockWriter, BlockError> {
         let error = |error| BlockError::new(block_id, error);
         let call = self.put(block_id).map_err(error)?.param("arrow", "");
@@ -196,18 +198,18 @@ impl UploadSession {
         BlockWriter::new(block_id, self.shared.tunnel.transport.clone(), call, schema, codec).map_err(error)
     }
 
-    /// The attempts at one block, by the one retry policy of the project: told to wait as long as it takes, failed as often
-    /// as any request may fail. Whoever has a [`BlockError`] asks it whether to send the same rows again.
+    /// The retry state of one block, by the project's one retry policy: waits that the server asks for are not counted, failures
+    /// are, as for any request. Ask the [`BlockError`] whether to send the same rows again.
     #[must_use]
     pub fn attempts(&self) -> Attempts {
         self.shared.tunnel.transport.block_attempts()
     }
 
-    /// Writes the one block of a session whose commit leaves no rows: a record stream without a record, since an Arrow
-    /// block without a batch has no form on the wire. Sent again it replaces itself. The session must hold no other block.
+    /// Writes the one block of a session whose commit leaves no rows. It is a record stream without a record, since an Arrow
+    /// block without a batch cannot be expressed on the wire. Sending it again replaces it. The session must hold no other block.
     ///
     /// # Errors
-    /// Refusals; [`MaxComputeError::BlockList`] if the session holds anything else.
+    /// The service's refusal; [`MaxComputeError::BlockList`] if the session holds anything else.
     pub async fn write_no_rows(&self) -> Result<BlockReceipt, MaxComputeError> {
         let mut call = self.put(0)?;
         call.body = NO_RECORDS.to_vec();
@@ -216,7 +218,7 @@ impl UploadSession {
         let Some(info) = self.info().await? else {
             return Err(MaxComputeError::SessionLost { session, state: SessionState::Missing });
         };
-        // A server that does not list a block without rows holds none all the same.
+        // Some servers list a block without rows, some do not; neither is an error.
         let (differing, unexpected): (Vec<u32>, Vec<u32>) =
             info.blocks.into_iter().filter(|block| *block != (0, 0)).map(|(id, _)| id).partition(|id| *id == 0);
         if !differing.is_empty() || !unexpected.is_empty() {
@@ -225,7 +227,7 @@ impl UploadSession {
         Ok(BlockReceipt { wire_bytes: NO_RECORDS.len() as u64, ..BlockReceipt::default() })
     }
 
-    /// Checks that the session holds exactly these blocks: a commit publishes whatever it holds.
+    /// Checks that the session holds exactly these blocks, since a commit publishes whatever it holds.
     ///
     /// # Errors
     /// [`MaxComputeError::BlockList`] names the blocks that differ; [`MaxComputeError::EmptyCommit`] if there is none.
@@ -246,11 +248,12 @@ impl UploadSession {
         Err(MaxComputeError::BlockList { session, missing, unexpected, differing })
     }
 
-    /// Publishes what the session holds. Whenever the answer is in doubt the session is asked before anything is repeated.
+    /// Publishes what the session holds. When the answer is in doubt, the session is asked before anything is repeated.
     ///
     /// # Errors
-    /// A refusal: nothing was published. [`MaxComputeError::SessionLost`]: this session will never publish, whether it did
-    /// is to be told from the rows. [`MaxComputeError::OutcomeUnknown`] after `limit`: ask again later.
+    /// A refusal: nothing was published. [`MaxComputeError::SessionLost`]: this session will never publish from now on; whether
+    /// it did must be found out from the target's rows. [`MaxComputeError::OutcomeUnknown`] after `limit`: ask for the state
+    /// again later.
     pub async fn commit(&self, limit: Duration) -> Result<(), MaxComputeError> {
         commit::settle(self, limit).await
     }
@@ -299,7 +302,7 @@ async fn read(call: &Call, response: Response) -> Result<SessionWire, MaxCompute
     SessionWire::parse(&body).map_err(|why| MaxComputeError::Answer { what: call.what(), why, request_id })
 }
 
-/// Which blocks are missing, not ours, or of another row count (where the server counts).
+/// The blocks that are missing, those that were not written by us, and those with another row count (if the server counts).
 fn compare(expected: &BTreeMap<u32, u64>, found: &BTreeMap<u32, u64>) -> (Vec<u32>, Vec<u32>, Vec<u32>) {
     let missing = expected.keys().filter(|id| !found.contains_key(id)).copied().collect();
     let unexpected = found.keys().filter(|id| !expected.contains_key(id)).copied().collect();

@@ -1,4 +1,4 @@
-//! The tunnel's JSON: descriptions of sessions.
+//! The tunnel's JSON: reads the descriptions of sessions.
 
 use std::collections::BTreeMap;
 
@@ -34,14 +34,14 @@ struct SessionJson {
     record_count: Option<Value>,
 }
 
-/// A session as the server describes it.
+/// A session, as the server describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SessionWire {
     pub id: Option<String>,
     pub state: Option<SessionState>,
-    /// Data columns; none if the answer does not tell them.
+    /// Data columns; `None` if the answer does not contain them.
     pub columns: Option<Vec<Column>>,
-    /// Rows by block; zero where the server does not count.
+    /// Number of rows by block; zero if the server does not count them.
     pub blocks: BTreeMap<u32, u64>,
     pub record_count: Option<u64>,
 }
@@ -66,7 +66,7 @@ impl SessionWire {
     }
 }
 
-/// Some servers write numbers as text.
+/// Some servers send numbers as text.
 fn number(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_str()?.parse().ok())
 }

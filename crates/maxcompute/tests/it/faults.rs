@@ -1,5 +1,5 @@
-//! What the client does when the far end refuses, fails or answers in doubt. The far end is a script: answers in order, and
-//! a log of what was asked.
+//! Tests what the client does when the service refuses, fails or leaves the outcome in doubt. The service is a script: it gives
+//! answers in order and records what was asked.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -25,7 +25,7 @@ struct Asked {
     method: String,
     query: String,
     authorization: String,
-    /// None if the request was broken off.
+    /// None if the request was aborted.
     body: Option<Vec<u8>>,
 }
 
@@ -36,7 +36,7 @@ struct Script {
 
 type Answer = (u16, String);
 
-/// Serves these answers, then 404 to everything.
+/// Gives these answers in order, then 404 to every further request.
 async fn script(region: Option<&str>, answers: Vec<Answer>) -> Script {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
@@ -92,7 +92,7 @@ fn session(status: &str) -> Answer {
 }
 
 fn batch(rows: i64) -> RecordBatch {
-    // Values that do not pack, so that every codec sends while rows come.
+    // Values that compress badly, so that every codec sends pieces while rows are written.
     let values = (0..rows).map(|i| i.wrapping_mul(0x5851_f42d_4c95_7f2d).rotate_left(17)).collect::<Vec<_>>();
     RecordBatch::try_from_iter([("a", Arc::new(Int64Array::from(values)) as Arc<dyn Array>)]).unwrap()
 }
@@ -128,15 +128,15 @@ async fn waiting_is_not_counted_as_failing_but_failures_are() {
 async fn a_commit_in_doubt_asks_before_it_repeats() {
     let fault = || (500, error("InternalServerError"));
     for (answers, methods) in [
-        // Applied, and said so.
+        // Committed, and the answer says so.
         (vec![session("closed")], "POST"),
-        // Applied, but the answer was lost.
+        // Committed, but the answer was lost.
         (vec![fault(), session("closed")], "POST GET"),
-        // Not applied.
+        // Not committed.
         (vec![fault(), session("normal"), session("closed")], "POST GET POST"),
-        // Still under way, then done.
+        // The commit is still running, then done.
         (vec![session("committing"), session("closing"), session("closed")], "POST GET GET"),
-        // A predecessor committed it.
+        // A predecessor had committed the session.
         (vec![(409, error("StatusConflict")), session("closed")], "POST GET"),
     ] {
         let mut far_end = script(None, answers).await;
@@ -151,15 +151,15 @@ async fn a_commit_of_the_storage_api_in_doubt_asks_before_it_repeats() {
     let fault = || (500, error("InternalServerError"));
     let state = |status: u16, word: &str| (status, format!(r#"{{"SessionId":"S1","SessionStatus":"{word}"}}"#));
     for (answers, methods) in [
-        // Done, and said so, with its state or without.
+        // Committed, and the answer says so, with the state or without.
         (vec![state(201, "COMMITTED")], "POST"),
         (vec![(201, "{}".to_owned())], "POST"),
-        // Accepted, and done later.
+        // Accepted, and committed later.
         (vec![state(200, "COMMITTING"), state(200, "COMMITTING"), state(200, "COMMITTED")], "POST GET GET"),
         (vec![(200, "{}".to_owned()), state(200, "COMMITTED")], "POST GET"),
-        // Done, but the answer was lost.
+        // Committed, but the answer was lost.
         (vec![fault(), state(200, "COMMITTED")], "POST GET"),
-        // Not done.
+        // Not committed.
         (vec![fault(), state(200, "NORMAL"), state(201, "COMMITTED")], "POST GET POST"),
     ] {
         let mut far_end = script(None, answers).await;
@@ -180,7 +180,7 @@ async fn a_commit_that_cannot_publish_says_so() {
     let mut far_end = script(None, vec![fault(), session("expired")]).await;
     let outcome = far_end.session().await.commit(LIMIT).await.unwrap_err();
     assert!(matches!(outcome, MaxComputeError::SessionLost { state: SessionState::Expired, .. }), "{outcome}");
-    // The server does not know the session any more.
+    // The server no longer knows the session.
     let outcome = far_end.session().await.commit(LIMIT).await.unwrap_err();
     assert!(matches!(outcome, MaxComputeError::SessionLost { state: SessionState::Missing, .. }), "{outcome}");
     far_end.log();
@@ -190,13 +190,13 @@ async fn a_commit_that_cannot_publish_says_so() {
     assert_eq!(outcome.refusal(), Some(RefusalKind::Forbidden));
     assert_eq!(far_end.log().len(), 1);
 
-    // Its partition was dropped, which every further commit would be told too.
+    // The partition was dropped, so every further commit will be refused in the same way.
     let gone = || (404, error("NoSuchPartition"));
     let mut far_end = script(None, vec![fault(), session("normal"), gone(), session("normal")]).await;
     let outcome = far_end.session().await.commit(LIMIT).await.unwrap_err();
     assert!(outcome.target_is_gone() && !outcome.may_have_acted(), "{outcome}");
     assert_eq!(far_end.log().len(), 4);
-    // But the commit before may have come through, and then somebody dropped it.
+    // An earlier commit may have succeeded before the partition was dropped.
     let far_end = script(None, vec![fault(), session("normal"), gone(), session("closed")]).await;
     far_end.session().await.commit(LIMIT).await.unwrap();
 
@@ -258,7 +258,7 @@ async fn half_a_block_is_never_ended_like_a_whole_one() {
         drop(block);
         let asked = far_end.asked.recv().await.unwrap();
         assert_eq!(asked.method, "GET");
-        // Once it has read the broken request, or never if it broke before the first byte.
+        // The request arrives once the server has read the aborted body, or never if it was aborted before the first byte.
         let put = tokio::time::timeout(LIMIT, far_end.asked.recv()).await;
         if let Ok(Some(put)) = put {
             assert_eq!(put.body, None, "{codec:?}: the server took half a block for a whole one");

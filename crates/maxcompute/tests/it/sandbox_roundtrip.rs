@@ -1,4 +1,4 @@
-//! The client against the sandbox project, which shares no wire code with it: what is written is read back the same.
+//! Tests the client against the sandbox project, which shares no wire code with it: what is written is read back unchanged.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ fn definition(table: &str, columns: &[(&str, &str)], partitions: &[(&str, &str)]
     }
 }
 
-/// Makes the schema and the table.
+/// Creates the schema and the table.
 async fn create(project: &Project, definition: &TableDefinition) {
     assert_eq!(definition.validate(), []);
     let (name, schema) = (&definition.target.project, definition.target.schema.as_ref().unwrap());
@@ -104,7 +104,7 @@ const EVERY_TYPE: &[(&str, &str)] = &[
     ("deep", "array<struct<k:string,v:map<string,array<int>>>>"),
 ];
 
-/// Four types within each other: filled, with NULL at every level, NULL.
+/// Four types nested in each other: with values, with NULL at every level, and NULL as a whole.
 fn deep(data_type: &DataType) -> ArrayRef {
     let DataType::List(item) = data_type else { panic!("a list") };
     let DataType::Struct(item_fields) = item.data_type() else { panic!("a struct") };
@@ -168,7 +168,7 @@ fn every_type(schema: &SchemaRef, base: i64) -> RecordBatch {
     RecordBatch::try_new(schema.clone(), columns).unwrap()
 }
 
-/// All rows by ascending first column: the order of blocks is the server's affair.
+/// All rows, sorted by the first column: the server decides on the order of blocks.
 fn sorted(batches: &[RecordBatch]) -> Vec<ArrayRef> {
     let all = concat_batches(batches[0].schema_ref(), batches).unwrap();
     let ids = all.column(0).as_any().downcast_ref::<Int64Array>().unwrap();
@@ -293,7 +293,7 @@ async fn a_session_is_taken_up_by_its_id() {
     let tunnel = client(&endpoint, "key", None).tunnel().await.unwrap();
     let session = tunnel.upload_session(&definition.target, None, first.id());
     assert_eq!(session.status().await.unwrap(), SessionState::Normal);
-    // A block that is dropped half-way leaves nothing behind.
+    // A block that is dropped before its end leaves nothing behind.
     let mut dropped = session.open_block(1, Codec::None).await.unwrap();
     dropped.write(&ids(0..100_000).unwrap()).await.unwrap();
     drop(dropped);
@@ -305,7 +305,7 @@ async fn a_session_is_taken_up_by_its_id() {
     session.check_blocks(&[first_block, second_block]).await.unwrap();
     session.commit(LIMIT).await.unwrap();
     assert_eq!(session.status().await.unwrap(), SessionState::Closed);
-    // The predecessor wakes up and repeats what was done.
+    // The predecessor resumes and repeats what is done already.
     first.commit(LIMIT).await.unwrap();
     assert_eq!(count(&project, &definition.target).await, 9);
     let unknown = tunnel.upload_session(&definition.target, None, "never-made");
@@ -354,11 +354,11 @@ async fn a_late_copy_of_a_statement_does_nothing() {
     assert_eq!(project.table(&definition.target).await.unwrap(), None);
     create(&project, &definition).await;
     fill(&project, &definition.target, 5).await;
-    // Its copy was held up somewhere, and comes when the table is made anew and full.
+    // A delayed copy of the statement arrives after the table was created again and filled.
     assert_eq!(project.submit(&drop_it).await.unwrap().id, first.id, "the same id is the same instance");
     assert_eq!(project.ended(&first, LIMIT).await.unwrap(), InstanceState::Succeeded);
     assert_eq!(count(&project, &definition.target).await, 5);
-    // Many at once are one as well.
+    // Copies that arrive at the same time are one instance too.
     let drop_it = Statement::new(ddl::drop_table(&definition.target), Uuid::new_v4(), true);
     let (a, b) = tokio::join!(project.submit(&drop_it), project.submit(&drop_it));
     assert_eq!(a.unwrap().id, b.unwrap().id);

@@ -1,5 +1,5 @@
-//! The Storage API against the sandbox project: timestamps of all years arrive, tries that are not named do not count, and what the
-//! server says decides.
+//! Tests the Storage API against the sandbox project: timestamps of all years arrive, attempts that the commit does not name are
+//! not published, and the server's state decides.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,14 +86,14 @@ async fn timestamps_of_all_years_arrive_and_only_what_is_committed_counts() {
         messages.push(write(&session, block as u32, 1, codec, &FAR).await);
     }
     assert_eq!(setting.rows().await, 0, "nothing is seen before the commit");
-    // A successor, which knows the id and the messages alone.
+    // A successor, which knows only the id and the messages.
     let again = setting.project.storage_api().await.unwrap().write_session(&table(), session.id());
     for _ in 0..2 {
         again.commit(&messages, LIMIT).await.unwrap();
         assert_eq!(again.status().await.unwrap(), SessionState::Closed);
         assert_eq!(setting.rows().await, 12);
     }
-    // The tunnel cannot bring them back, and its refusal says what lies there, to the last digit.
+    // The tunnel cannot read these timestamps; its refusal quotes the stored value to the last digit.
     let tunnel = setting.project.tunnel().await.unwrap();
     let read = tunnel.create_download(&table(), Some(&partition("a"))).await.unwrap().read_all().await;
     let error = read.unwrap_err().to_string();
@@ -126,7 +126,7 @@ async fn what_cannot_be_is_refused_with_its_kind() {
     assert_eq!(refused.refusal(), Some(RefusalKind::Invalid));
     let error = session.open_block(Attempt { block_id: 20_000, number: 0 }, Codec::None).await.err().unwrap();
     assert!(matches!(error.error, MaxComputeError::BlockId { block_id: 20_000, most: 19_999 }));
-    // A block without a row is not sent, and has nothing to commit.
+    // A block without rows is not sent, and has no message to commit.
     let empty =
         session.open_block(Attempt { block_id: 0, number: 0 }, Codec::None).await.unwrap().finish().await.unwrap();
     assert_eq!((empty.commit_message, empty.block.wire_bytes), (None, 0));

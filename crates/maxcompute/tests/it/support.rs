@@ -1,11 +1,11 @@
-//! A project of the sandbox, and clients of it.
+//! A project of the sandbox, and clients for it.
 
 use mms_http::{HttpClient, NetworkConnection};
 use mms_maxcompute::name::ProjectName;
 use mms_maxcompute::{Account, Project, ProjectConfig};
 use mms_sandbox::project as sandbox;
 
-/// A sandbox's project for as long as this lives.
+/// A project of the sandbox, which runs until this is dropped.
 pub struct Setting {
     pub _dir: tempfile::TempDir,
     pub _far_end: sandbox::Project,
@@ -13,7 +13,7 @@ pub struct Setting {
     pub project: Project,
 }
 
-/// A project of its own, and a client of it.
+/// Starts a project, and creates a client for it.
 pub async fn setting() -> Setting {
     let dir = tempfile::tempdir().unwrap();
     let far_end = sandbox::Project::start(sandbox::ProjectConfig::new(dir.path().join("project"), "demo", "id", "key"))
@@ -24,7 +24,7 @@ pub async fn setting() -> Setting {
     Setting { _dir: dir, _far_end: far_end, endpoint, project }
 }
 
-/// A client of the project at an endpoint.
+/// A client for the project at this endpoint.
 pub fn client(endpoint: &str, key: &str, region: Option<&str>) -> Project {
     let account = Account::new("id", key.into());
     let mut config = ProjectConfig::new(endpoint.parse().unwrap(), ProjectName::new("demo").unwrap(), account);

@@ -62,7 +62,7 @@ async fn a_table_of_ours_keeps_its_partition_types_and_a_foreign_one_is_told() {
     let blockers: Vec<_> = plan.findings.iter().filter(|found| found.severity() == Severity::Blocker).collect();
     assert_eq!(blockers.len(), 1, "{:?}", plan.findings);
     assert_eq!(blockers[0].reason(), FindingReason::PartitionValueUnsupported);
-    assert!(blockers[0].message.contains("the value NULL cannot stand in the INT"), "{}", blockers[0].message);
+    assert!(blockers[0].message.contains("the value NULL cannot be stored in the INT"), "{}", blockers[0].message);
 
     // Without the table the type follows from the snapshot again; and a table of another is no guide.
     run(&project, "DROP TABLE `target_project`.`s`.`days`;").await;
