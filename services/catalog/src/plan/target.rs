@@ -1,5 +1,5 @@
-//! What is at the target already, as far as it bears on the plan: whether the place is free, ours or another's, and the
-//! types that partition columns have there. Pure.
+//! Judges an existing target table for the plan: whether the name is free, the table is ours or somebody else's, and which types
+//! its partition columns have. Pure.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +13,9 @@ use mms_proto::types::v1::Severity;
 
 use super::finding::Note;
 
-/// Gives the rules the types of partition columns that a table has which is ours or may become so; whether that may change the
-/// plan.
+/// Makes the rules keep the partition column types of an existing table that is ours or that the job may adopt: the planned types
+/// depend on whether the snapshot has NULLs, those of an existing table cannot change. Returns whether they differ from the
+/// planned ones, so that the table must be mapped again.
 pub fn keep_types(
     rules: &mut MappingRules,
     planned: &TableDefinition,
@@ -33,8 +34,8 @@ pub fn keep_types(
     differs
 }
 
-/// Says in what a table that is there is not the planned one, and whether that forbids the move: that is for the policy of the
-/// job to say, so without a job (`None`) it forbids nothing.
+/// Reports how an existing table differs from the planned one. Whether that forbids the move is decided by the job's policy;
+/// without a job (`None`) only a view does.
 pub fn judge(planned: &TableDefinition, there: &TableInfo, policy: Option<TargetPolicy>, notes: &mut Vec<Note>) {
     if there.is_view {
         let text = format!("{} is a view", planned.target);
@@ -110,7 +111,7 @@ mod tests {
         plan_table(&source, rules).definition.unwrap()
     }
 
-    /// Its properties as the service tells them, of the kind of the definition.
+    /// The properties as the service reports them for a table of the definition's kind.
     fn told(definition: &TableDefinition) -> BTreeMap<String, String> {
         let mut properties = definition.properties.clone();
         properties.insert("table.format.version".to_owned(), "2".to_owned());
