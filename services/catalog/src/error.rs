@@ -32,7 +32,7 @@ pub enum CatalogError {
     #[error("{0} has not ended yet: wait for it, or cancel it")]
     ScanRunning(String),
     /// The scan ended or was cancelled while it was reading, so it must not write.
-    #[error("{0} was ended meanwhile")]
+    #[error("{0} has ended already")]
     ScanEnded(String),
     /// A task is migrating the resource.
     #[error("{0} is being migrated: stop its job first")]
@@ -72,7 +72,7 @@ pub enum CatalogError {
     #[error("the target project: {0}")]
     Target(#[from] MaxComputeError),
     /// A background task panicked.
-    #[error("a defect of this program ended it ({0}); its log has more")]
+    #[error("a defect of this program ended the scan ({0}); see the log of the catalog")]
     Panicked(String),
     /// The result is larger than the limit.
     #[error("{what}: the limit is {limit}")]

@@ -19,7 +19,10 @@ const GRACE_MS: i64 = 24 * 3600 * 1000;
 pub async fn adopt(store: &Store, id: &str, uid: &str) -> Result<()> {
     let known = store.read(|read| summary(read, id))?;
     if !is_of(&known, uid) {
-        tracing::info!(data_source = id, "the id names another data source now: what was known is forgotten");
+        tracing::info!(
+            data_source = id,
+            "the id names another data source now: the records of the earlier one are deleted"
+        );
         forget(store, id, &known.uid).await?;
     }
     let (id, uid) = (id.to_owned(), uid.to_owned());
@@ -82,7 +85,7 @@ pub async fn gone(core: &Core) -> Result<()> {
                     core.store.commit(note).await?;
                 }
                 Fate::Goes => {
-                    tracing::info!(data_source = id, "the data source is gone for good: what was known is forgotten");
+                    tracing::info!(data_source = id, "the data source no longer exists: its records are deleted");
                     forget(&core.store, &id, &known.uid).await?;
                 }
             }

@@ -26,12 +26,12 @@ pub async fn keep(core: Core) {
         core.surveys.forget_old();
         let now = core.now_ms();
         if let Err(error) = forget_old(&core.store, now).await {
-            tracing::error!(%error, "what is no longer needed could not be forgotten");
+            tracing::error!(%error, "expired records could not be deleted; next attempt in 30 s");
         }
         if round % LOOK_EVERY == 0
             && let Err(error) = forget::gone(&core).await
         {
-            tracing::debug!(%error, "whether data sources are gone could not be found out");
+            tracing::debug!(%error, "cannot ask the registry which data sources still exist; next attempt in 10 min");
         }
     }
     core.sources.sessions().close_all().await;

@@ -48,7 +48,7 @@ pub fn report(tx: &mut Tx<'_>, now_ms: i64, report: &Report) -> Result<bool> {
     }
     tx.put(&APPLIED, &applied_key, &Applied { sequence: report.sequence, time_ms: now_ms })?;
     let Some(mut table) = tx.get(&TABLES, &report.table)? else {
-        tracing::warn!(task = report.task, "a report about a table that is not in the catalog");
+        tracing::warn!(task = report.task, "a report was ignored: its table is not in the catalog");
         return Ok(false);
     };
     table.task.clone_from(&report.task);

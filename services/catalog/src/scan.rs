@@ -29,7 +29,7 @@ const PROLONG: Duration = Duration::from_secs(20);
 /// Resumes every scan that a restart interrupted.
 pub fn resume(core: &Core) -> Result<()> {
     for (key, scan) in core.store.read(|read| control::live(read))? {
-        tracing::info!(scan = key::scan_name(&key), "the scan goes on");
+        tracing::info!(scan = key::scan_name(&key), "the scan is resumed after a restart");
         start(core, key, scan.number);
     }
     Ok(())
@@ -50,7 +50,7 @@ pub fn start(core: &Core, key: ScanKey, number: u64) {
         // Cancelled: by a caller who has ended the scan in the store, or because the process stops and will resume it.
         let Some(outcome) = outcome else { return Ok(()) };
         if let Err(error) = settle(&core, &key, number, outcome).await {
-            tracing::error!(%error, scan = key::scan_name(&key), "the end of a scan could not be stored");
+            tracing::error!(%error, scan = key::scan_name(&key), "the end of the scan could not be stored; a restart resumes the scan");
         }
         Ok(())
     });
@@ -124,7 +124,7 @@ fn say_end(key: &ScanKey, scan: &Scan) {
             failed,
             schemas_failed,
             seconds,
-            "the scan is done, but for what failed"
+            "the scan is done, but some schemas or tables could not be read"
         );
     } else {
         tracing::info!(scan = scan_name, tables, seconds, "the scan is done");
@@ -134,7 +134,7 @@ fn say_end(key: &ScanKey, scan: &Scan) {
 /// Releases the scan's use of the data source. If that fails, the use expires by itself.
 pub async fn release(core: &Core, key: &ScanKey) -> Result<()> {
     if let Err(error) = core.peers.release(&key.0, &key::scan_name(key)).await {
-        tracing::debug!(%error, "the use of a data source could not be given back");
+        tracing::debug!(%error, "the use of a data source could not be released; it expires by itself");
     }
     Ok(())
 }

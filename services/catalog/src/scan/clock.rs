@@ -44,7 +44,7 @@ async fn watch(core: &Core, told: &Told) {
     let mut position = String::new();
     loop {
         if let Err(error) = listen(core, told, &mut position).await {
-            tracing::debug!(%error, "data sources are watched again");
+            tracing::debug!(%error, "the watch of data sources ended; it starts again in 3 s");
             // A position of a registry that was restored or replaced is invalid: watch from the beginning.
             position.clear();
         }
@@ -72,7 +72,14 @@ fn schedule_of(source: &DataSource) -> (String, Option<Schedule>) {
     let settings = source.settings.as_ref().filter(|_| source.delete_time.is_none());
     let schedule = settings.and_then(|settings| settings.scan_schedule.as_ref()).and_then(|schedule| {
         let read = Schedule::read(schedule, "settings.scan_schedule");
-        read.inspect_err(|wrong| tracing::error!(source = id, ?wrong, "its scan schedule cannot be read here")).ok()
+        read.inspect_err(|wrong| {
+            tracing::error!(
+                source = id,
+                ?wrong,
+                "the data source's scan schedule cannot be read here: no scans start by it"
+            )
+        })
+        .ok()
     });
     (id, schedule)
 }
@@ -86,7 +93,7 @@ async fn tick(core: &Core, told: &Told) {
             let now_ms = core.now_ms();
             let (own, again) = (source.clone(), schedule.clone());
             if let Err(error) = core.store.commit(move |tx| set(tx, &own, schedule.as_ref(), now_ms)).await {
-                tracing::error!(%error, source, "its scan schedule could not be stored, and is tried again");
+                tracing::error!(%error, source, "the data source's scan schedule could not be stored; retrying");
                 told.lock().entry(source).or_insert(again);
             }
         }
@@ -95,7 +102,7 @@ async fn tick(core: &Core, told: &Told) {
             Ok(sources) => {
                 for source in sources {
                     if let Err(error) = begin(core, &source).await {
-                        tracing::warn!(%error, source, "its scan is due, and is tried again");
+                        tracing::warn!(%error, source, "a scan is due and could not be started; retrying");
                     }
                 }
             }
@@ -174,7 +181,7 @@ async fn begin(core: &Core, source: &str) -> Result<()> {
             return core.store.commit(move |tx| set(tx, &own, None, 0)).await;
         }
         Err(error) => {
-            tracing::warn!(%error, source, "its scan was due, and is passed by");
+            tracing::warn!(%error, source, "a scan was due and is skipped: the data source cannot be used");
             false
         }
     };
@@ -184,12 +191,12 @@ async fn begin(core: &Core, source: &str) -> Result<()> {
     let passed = core.store.commit(move |tx| pass(tx, &own, held.then_some(scan), now_ms)).await;
     match passed {
         Ok(Moment::Scan(scan)) => {
-            tracing::info!(scan = key::scan_name(&key), "its time has come");
+            tracing::info!(scan = key::scan_name(&key), "a scan starts by its schedule");
             super::start(core, key, scan.number);
             return Ok(());
         }
         Ok(Moment::Busy(other)) => {
-            tracing::warn!(source, scan = other, "a scan is due while another runs, and is passed by")
+            tracing::warn!(source, scan = other, "a scan was due and is skipped: another scan of the data source runs")
         }
         Ok(Moment::Past) => {}
         Err(error) => {

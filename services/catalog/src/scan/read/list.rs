@@ -51,7 +51,11 @@ impl Reading<'_> {
     /// A schema without a readable name has no record to store the error on: it is counted as failed, and no missing schema
     /// counts as deleted.
     async fn nameless_schema(&self, what: &str) -> Result<()> {
-        tracing::warn!(scan = crate::key::scan_name(&self.key), what, "a schema without a name was listed");
+        tracing::warn!(
+            scan = crate::key::scan_name(&self.key),
+            what,
+            "the workspace listed a schema without a name: it counts as failed"
+        );
         self.whole.store(false, Ordering::Relaxed);
         self.write(|tx, writer| writer.count(tx, |progress| progress.schemas_failed += 1)).await
     }
