@@ -1,5 +1,5 @@
-//! Checks of a data source: goes to both ends and says step by step what works, what does not, and what to do. It changes
-//! nothing at the ends but, if asked to, starts the cluster. What each step finds stands in the modules below.
+//! Checks a data source: connects to the source and the target and reports step by step what works, what does not, and what to
+//! do. Changes nothing there, except that it starts the cluster if asked to. The modules below do the steps.
 
 mod clock;
 mod project;
@@ -18,7 +18,7 @@ use crate::far;
 
 pub use steps::{Finding, Gone, Steps};
 
-/// The whole check.
+/// Runs all steps. Without access, all but the first are skipped.
 pub async fn run(
     access: Result<Access>,
     start_cluster: bool,
@@ -65,7 +65,7 @@ async fn all(
     Ok(())
 }
 
-/// The short try that a start makes: the catalog is visible with these credentials, and the project reachable.
+/// The short check that a start makes: the catalog is visible with these credentials, and the project can be reached.
 pub async fn try_ends(
     source: &pb::DataSource,
     network: Option<&pb::NetworkConnection>,
