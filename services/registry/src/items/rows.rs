@@ -1,10 +1,10 @@
-//! What the contract does not say of a parameter: the managed service's name for it, a short description, its default, and which
-//! choice it belongs to.
+//! What the contract does not say about a parameter: the managed service's label, a short description, the default, and the
+//! choice that it depends on.
 
-/// Path, label, description, default, what it depends on.
+/// Path, label, description, default, and the choice that it depends on as "path=value".
 pub type Row = (&'static str, &'static str, &'static str, &'static str, &'static str);
 
-/// What every data source needs.
+/// Parameters that connect a data source.
 pub const BASIC: &[Row] = &[
     ("display_name", "Name", "Name for people: letters, digits and Chinese characters, unique.", "", ""),
     ("network_connection", "Network Connection", "Egress settings for both ends. Empty: direct.", "", ""),
@@ -168,7 +168,7 @@ pub const BASIC: &[Row] = &[
     ),
 ];
 
-/// What has a default.
+/// Parameters that all have a default.
 pub const OTHER: &[Row] = &[
     ("settings.scan_schedule", "Meta Timer", "When the catalog is scanned by itself.", "never", ""),
     ("settings.metadata_concurrency", "Metastore Access Concurrency", "Concurrent metadata calls.", "8", ""),
