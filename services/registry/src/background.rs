@@ -45,7 +45,7 @@ pub async fn adopt(core: &Core) -> Result<()> {
         Ok::<_, RegistryError>(())
     })?;
     for id in left {
-        let message = "the registry ended while it was being started; start it again";
+        let message = "the registry ended while the data source was being started; start it again";
         match core.store.commit(move |tx| source::step(tx, &id, Event::Abandoned, message)).await {
             // Serving the existing data matters more; the next start repeats this.
             Err(RegistryError::Store(StoreError::DiskFull { .. })) => break,
@@ -65,12 +65,12 @@ pub async fn keep_house(core: Core, stop: CancellationToken) -> Result<(), BoxEr
             _ = tick.tick() => {}
         }
         if let Err(error) = leases(&core).await {
-            tracing::error!(%error, "leases that ran out could not be ended; trying again");
+            tracing::error!(%error, "expired leases could not be ended; retrying");
         }
         if round % FORGET_EVERY == 0
             && let Err(error) = forget(&core).await
         {
-            tracing::error!(%error, "what is old could not be forgotten; trying again later");
+            tracing::error!(%error, "expired records could not be deleted; next attempt in 5 min");
         }
     }
     Ok(())
@@ -85,7 +85,7 @@ async fn leases(core: &Core) -> Result<()> {
                 // Skip a use that its holder has acquired again meanwhile.
                 for key in ended.iter().filter(|key| !leases.is_held(key)) {
                     tx.delete(&USES, key)?;
-                    tracing::info!(data_source = key.0, holder = key.1, "a use ran out");
+                    tracing::info!(data_source = key.0, holder = key.1, "a use has expired");
                 }
                 Ok::<_, RegistryError>(())
             })
@@ -95,7 +95,7 @@ async fn leases(core: &Core) -> Result<()> {
         let Some(limit) = idle_limit(&source) else { continue };
         if core.leases.idle_for(&id, Instant::now()).is_some_and(|idle| idle >= limit) {
             match run::stop(core, &id, false).await {
-                Ok(_) => tracing::info!(data_source = id, "stopped: nobody used it"),
+                Ok(_) => tracing::info!(data_source = id, "the data source is stopped: nobody used it"),
                 // Somebody used, stopped or deleted it first.
                 Err(RegistryError::InUse { .. } | RegistryError::NotFound(_) | RegistryError::WrongState { .. }) => {}
                 Err(error) => return Err(error),

@@ -116,7 +116,7 @@ async fn give_up(store: &Store, key_id: &str) -> Result<(), CanaryError> {
             })
             .await?;
         for whose in gone {
-            tracing::warn!(whose, key_id, "secrets given up: their key is lost; send them again");
+            tracing::warn!(whose, key_id, "secrets deleted: their encryption key is lost; send them again");
         }
         after = next;
         if after.is_none() {

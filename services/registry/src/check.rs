@@ -38,7 +38,7 @@ pub async fn run(
             all(&source, &http, start_cluster, &mut steps, now_ms).await?;
         }
         Err(text) => {
-            let remedy = "mend the reference or the network connection that the message names";
+            let remedy = "correct the reference or the network connection that the message names";
             steps.note(CheckStepId::CredentialsResolved, Finding::failed(text, remedy)).await?;
             let rest: Vec<CheckStepId> =
                 workspace::STEPS.iter().chain(project::STEPS).chain(clock::STEPS).copied().collect();
@@ -82,6 +82,6 @@ pub async fn try_ends(
 }
 
 fn failed(end: End, step: CheckStepId, text: &str) -> RegistryError {
-    let message = format!("{}; CheckDataSource tells more", redact_text(text));
+    let message = format!("{}; CheckDataSource has the details", redact_text(text));
     RegistryError::EndFailed { end, step, message }
 }

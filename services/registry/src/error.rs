@@ -56,7 +56,7 @@ pub enum RegistryError {
         remedy: &'static str,
     },
     /// The data source is not deleted, so it cannot be restored.
-    #[error("{0} is not deleted, so there is nothing to bring back")]
+    #[error("{0} is not deleted, so there is nothing to restore")]
     NotDeleted(String),
     /// The resource is in use.
     #[error("{resource} is in use by {holder}: wait for it to end, or stop it")]
@@ -103,7 +103,7 @@ pub enum RegistryError {
     #[error("{} of the request's fields are not as they must be", .0.len())]
     Invalid(Vec<FieldViolation>),
     /// A task of this process ended before the call was done.
-    #[error("the call was cut off: this process is going down, or it failed; look into its log")]
+    #[error("the call was interrupted: the registry is stopping, or it has failed; see its log")]
     CutOff,
 }
 

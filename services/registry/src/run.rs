@@ -43,7 +43,7 @@ async fn start_now(core: &Core, id: &str) -> Result<DataSource> {
         Err(_) => Err(RegistryError::EndFailed {
             end: crate::error::End::Source,
             step: pb::CheckStepId::WorkspaceReachable,
-            message: format!("the ends did not answer within {} s", TRY_LIMIT.as_secs()),
+            message: format!("source and target did not answer within {} s", TRY_LIMIT.as_secs()),
         }),
     };
     match tried {
@@ -134,7 +134,7 @@ pub async fn renew_session(core: &Core, token: &str, given_etag: &str) -> Result
         // A file that is being replaced may be missing for a moment. If it stays missing, the next session that is opened reports
         // it.
         Err(RegistryError::Reference(error)) => {
-            tracing::warn!(data_source = id, %error, "a secret cannot be looked at again; the session keeps what it has");
+            tracing::warn!(data_source = id, %error, "a secret's reference cannot be resolved; the session keeps the secret it has");
             Ok(false)
         }
         Err(error) => Err(error),

@@ -41,9 +41,11 @@ impl Chosen {
         for (number, partition) in totals.partitions() {
             match columns.canonical(&partition.values) {
                 Ok(values) => rows.push((number, values)),
-                Err(why) => {
-                    notes.push(blocker(FindingReason::PartitionValueUnsupported, why, "mend the value at the source"))
-                }
+                Err(why) => notes.push(blocker(
+                    FindingReason::PartitionValueUnsupported,
+                    why,
+                    "correct the value at the source",
+                )),
             }
         }
         if !names.is_empty() {
@@ -53,7 +55,7 @@ impl Chosen {
                 wanted.iter().filter(|(values, _)| !there.contains(values)).map(|(_, name)| *name).collect();
             if !gone.is_empty() {
                 let text = format!("{} of the named partitions are not in the table: {}", gone.len(), shown(&gone));
-                notes.push(blocker(FindingReason::PartitionUnknown, text, "mend the names, or leave them out"));
+                notes.push(blocker(FindingReason::PartitionUnknown, text, "correct the names, or leave them out"));
             }
             rows.retain(|(_, values)| wanted.contains_key(values));
         }
@@ -61,13 +63,13 @@ impl Chosen {
             match columns.bound(filter) {
                 Ok(expr) => rows.retain(|(_, values)| expr.eval(&Partition { columns: &columns, values }).is_true()),
                 Err(why) => {
-                    notes.push(blocker(FindingReason::PartitionFilterInvalid, why, "mend partition_filter"));
+                    notes.push(blocker(FindingReason::PartitionFilterInvalid, why, "correct partition_filter"));
                     return Self { partitions: Some(taken) };
                 }
             }
             if rows.is_empty() {
                 let text = format!("`{filter}` keeps none of the table's {} partitions", totals.partitions().len());
-                let remedy = "mend partition_filter, or leave the table out";
+                let remedy = "correct partition_filter, or leave the table out";
                 notes.push(blocker(FindingReason::PartitionFilterKeepsNone, text, remedy));
             }
         }
@@ -180,7 +182,7 @@ impl<'a> Columns<'a> {
                 Err(why) => wrong.push(why),
             }
         }
-        let remedy = "mend the names, or leave them out";
+        let remedy = "correct the names, or leave them out";
         notes.extend(wrong.into_iter().take(TOLD).map(|why| blocker(FindingReason::PartitionUnknown, why, remedy)));
         wanted
     }

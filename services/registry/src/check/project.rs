@@ -45,7 +45,7 @@ pub(super) async fn check(config: &pb::MaxComputeConfig, http: &HttpClient, step
     let reached = steps.step(CheckStepId::ProjectReachable, async {
         let project = match far::project(config, http) {
             Ok(project) => &*client.insert(project),
-            Err(text) => return Finding::failed(text, "mend max_compute"),
+            Err(text) => return Finding::failed(text, "correct max_compute"),
         };
         let all = projects(config);
         for name in &all {
@@ -87,7 +87,7 @@ async fn tunnel(config: &pb::MaxComputeConfig, project: &Project, http: &HttpCli
         given => match Url::parse(given) {
             Ok(url) => url,
             Err(error) => {
-                return Finding::failed(format!("{given} is no URL: {error}"), "mend max_compute.tunnel_endpoint");
+                return Finding::failed(format!("{given} is no URL: {error}"), "correct max_compute.tunnel_endpoint");
             }
         },
     };

@@ -28,7 +28,7 @@ pub(super) async fn check(config: &pb::DatabricksSource, http: &HttpClient, visi
     let storages = match mms_ends::storage(config) {
         Ok(storages) if storages.is_empty() => return Finding::skipped("nothing is read from storage"),
         Ok(storages) => storages,
-        Err(error) => return Finding::failed(error.to_string(), "mend the location prefix"),
+        Err(error) => return Finding::failed(error.to_string(), "correct the location prefix"),
     };
     let signatures: Vec<Finding> = config
         .storage
@@ -147,7 +147,7 @@ async fn look(
     };
     let folder = location.object_path().map_err(|error| (error.to_string(), odd))?.join(LOG);
     let store = mms_storage::open(&location, &credential, settings)
-        .map_err(|error| (error.to_string(), "mend the storage access in databricks.storage"))?;
+        .map_err(|error| (error.to_string(), "correct the storage access in databricks.storage"))?;
     match mms_storage::probe(store.as_ref(), &folder).await {
         Ok(_) => Ok(true),
         Err(error) => Err((format!("{location}: {}", error.words), remedy(error.why, &credential))),

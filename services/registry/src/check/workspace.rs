@@ -64,7 +64,9 @@ pub(super) async fn check(
     let workspace = match far::workspace(config, http) {
         Ok(workspace) => workspace,
         Err(text) => {
-            steps.note(CheckStepId::WorkspaceReachable, Finding::failed(text, "mend databricks.workspace_url")).await?;
+            steps
+                .note(CheckStepId::WorkspaceReachable, Finding::failed(text, "correct databricks.workspace_url"))
+                .await?;
             steps.skip(&STEPS[1..3], "the workspace was not reached").await?;
             return Ok(false);
         }
