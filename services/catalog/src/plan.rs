@@ -134,8 +134,8 @@ fn refuse(info: &TableInfo, source: &Source) -> Vec<Note> {
     if info.is_governed_by_row() {
         notes.push(Note::blocker(
             FindingReason::RowFilterOrMask,
-            "the table has a row filter or a column mask, which reading its files would pass by",
-            "move a table made from what may be seen, or take the filter and masks off",
+            "the table has a row filter or a column mask, which reading its files would bypass",
+            "move a table created from the rows and values that may be seen, or remove the filter and the masks",
         ));
     }
     if by_files && let Err(why) = source.can_read(info) {
@@ -177,7 +177,10 @@ impl Work<'_> {
             let other = key::table_name(&other)?;
             let note = Note::blocker(
                 FindingReason::TargetTaken,
-                format!("{other} goes to {} too, and rows of two tables must not meet in one", definition.target),
+                format!(
+                    "{other} goes to {} too, and a target table takes the rows of one source table only",
+                    definition.target
+                ),
                 "give one of them another target",
             );
             findings.push(note.to_pb(&self.name));

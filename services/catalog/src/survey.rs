@@ -104,7 +104,7 @@ async fn read(snapshot: &Snapshot, list: FileList) -> Result<Survey> {
     let mut notes = times.notes;
     // The log has been read to its end, so the notes are complete.
     notes.extend(snapshot.notes().into_iter().map(|note| {
-        let message = format!("file {} of the log was passed by: {}", note.file, note.message);
+        let message = format!("file {} of the log was skipped: {}", note.file, note.message);
         Note::new(Severity::Note, FindingReason::LogFileUnreadable, message, "write a new checkpoint of the table")
     }));
     Ok(Survey { totals, digests, notes, list })
@@ -193,7 +193,7 @@ impl Times {
                 *noted = true;
                 let years = "the tunnel carries timestamps from 1677-09-21 to 2262-04-11 only";
                 let message = format!("{}, and {years}: it goes by the Storage API instead", reaches(&bound));
-                let remedy = "nothing has to be done, if the account may write by the Storage API";
+                let remedy = "nothing needs to be done if the account may write by the Storage API";
                 let note = Note::new(Severity::Note, FindingReason::TimestampByStorageApi, message, remedy);
                 notes.push(note.of_column(&column.column));
             }

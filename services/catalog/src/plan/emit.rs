@@ -121,7 +121,10 @@ impl Gathered {
         self.error = if known == file.partition_values {
             self.page.add(file).err()
         } else {
-            Some(DeltaError::Internal(format!("{} was in another partition at first", file.shown_path())))
+            Some(DeltaError::Internal(format!(
+                "{} was in another partition when the log was read first",
+                file.shown_path()
+            )))
         };
     }
 }
@@ -235,7 +238,7 @@ impl<'a> Sending<'a> {
 
     async fn put(&mut self, partition: usize, file: SourceFile) -> std::result::Result<(), Ended> {
         let Some(unit) = self.units.unit_of(partition) else {
-            let what = format!("{} was not there when the table was looked at first", file.shown_path());
+            let what = format!("{} was not in the log when it was read first", file.shown_path());
             return Err(DeltaError::Internal(what).into());
         };
         let fits = self.open.unit == unit

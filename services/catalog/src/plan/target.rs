@@ -57,7 +57,7 @@ pub fn judge(planned: &TableDefinition, there: &TableInfo, policy: Option<Target
                 return;
             }
             let whose = mark.map_or("without a mark of mms".to_owned(), |mark| format!("of `{mark}`"));
-            let text = format!("{} is there, {whose}, and as planned: the job takes it over", planned.target);
+            let text = format!("{} exists, {whose}, and is as planned: the job takes it over", planned.target);
             let remedy = "make sure that nobody else writes it";
             notes.push(Note::new(Severity::Note, FindingReason::TargetAdopted, text, remedy));
             return;
@@ -65,15 +65,18 @@ pub fn judge(planned: &TableDefinition, there: &TableInfo, policy: Option<Target
         Some(TargetAction::Refuse(differences)) => (differences, Severity::Blocker),
         Some(TargetAction::Extend(columns)) => {
             let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-            let text = format!("{} is there, and the job adds to it the columns {}", planned.target, names.join(", "));
-            let remedy = "nothing is to be done: rows that are there have NULL in them until they are written over";
+            let text = format!("{} exists, and the job adds the columns {} to it", planned.target, names.join(", "));
+            let remedy = "nothing needs to be done: existing rows have NULL in these columns until they are replaced";
             notes.push(Note::new(Severity::Note, FindingReason::TargetDiffers, text, remedy));
             return;
         }
         Some(TargetAction::Recreate) => {
-            let text =
-                format!("{} is there, and another than planned: the job drops it and makes it anew", planned.target);
-            let remedy = "readers see no table meanwhile, and then one that fills: move at a time when nobody reads";
+            let text = format!(
+                "{} exists and differs from the planned table: the job drops it and creates it again",
+                planned.target
+            );
+            let remedy =
+                "readers see no table for a while, and then one that is being filled: run the job when nobody reads";
             notes.push(Note::new(Severity::Note, FindingReason::ReadersSeeGap, text, remedy));
             (check_existing(planned, &existing), Severity::Note)
         }
@@ -84,7 +87,7 @@ pub fn judge(planned: &TableDefinition, there: &TableInfo, policy: Option<Target
         notes.push(Note::new(
             severity,
             FindingReason::TargetDiffers,
-            format!("{} is there, and not the planned table: {}", planned.target, differences.join("; ")),
+            format!("{} exists and differs from the planned table: {}", planned.target, differences.join("; ")),
             "jobs with target_policy ADOPT and REPLACE take it over if only its mark differs, else REPLACE drops it, and all others \
              refuse it: choose, or give the table another target",
         ));

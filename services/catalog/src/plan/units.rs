@@ -141,6 +141,6 @@ fn tell(reason: FindingReason, texts: Vec<String>, remedy: &str, notes: &mut Vec
     let more = texts.len().saturating_sub(TOLD);
     notes.extend(texts.into_iter().take(TOLD).map(|text| Note::blocker(reason, text, remedy)));
     if more > 0 {
-        notes.push(Note::blocker(reason, format!("the same of {more} further partitions"), remedy));
+        notes.push(Note::blocker(reason, format!("the same for {more} more partitions"), remedy));
     }
 }

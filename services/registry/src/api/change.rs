@@ -115,7 +115,10 @@ fn redirected(at: &str, moved: Vec<Moved>, sent: &Secrets, secrets: &Secrets) ->
     let mut found = Vec::new();
     for (path, _) in secrets.iter().filter(|(path, _)| sent.get(path).is_none()) {
         if let Some(moved) = moved.iter().find(|moved| path.starts_with(&moved.secrets)) {
-            let text = format!("must be sent with this change of {}: the stored one was not given for there", moved.by);
+            let text = format!(
+                "must be sent with this change of {}: the stored one was given for another destination",
+                moved.by
+            );
             found.push(FieldViolation::new(format!("{at}.{path}"), text));
         }
     }

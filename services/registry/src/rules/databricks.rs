@@ -43,7 +43,7 @@ pub(super) fn judge(config: &pb::DatabricksSource, offline: Offline<'_>, judge: 
         let shown = format!("databricks.storage[{at}]");
         match location_prefix(&storage.location_prefix) {
             Ok(prefix) if seen.contains(&prefix) => {
-                judge.add(&format!("{shown}.location_prefix"), "is the same place as that of an access before");
+                judge.add(&format!("{shown}.location_prefix"), "is the location of an earlier access");
             }
             Ok(prefix) => seen.push(prefix),
             Err(error) => judge.add(&format!("{shown}.location_prefix"), error),

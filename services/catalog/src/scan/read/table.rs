@@ -73,7 +73,7 @@ impl Reading<'_> {
                 other => return other,
             }
         }
-        let (key, why) = (self.schema_key(schema), format!("table {table:?} cannot be kept: {why}"));
+        let (key, why) = (self.schema_key(schema), format!("table {table:?} cannot be stored: {why}"));
         self.write(move |tx, writer| {
             writer.schema(tx, &key, None, why)?;
             writer.count(tx, |progress| {
