@@ -67,7 +67,7 @@ fn fate(known: &Summary, uid: Option<&str>, now_ms: i64) -> Fate {
 }
 
 /// Compares all known data sources with the registry, and deletes the records of those that have been missing for longer than
-/// [`GRACE_MS`].
+/// `GRACE_MS`.
 pub async fn gone(core: &Core) -> Result<()> {
     for page in core.store.pages(&SUMMARIES, Scope::all(), AT_ONCE) {
         for (id, known) in page? {
@@ -105,7 +105,7 @@ async fn forget(store: &Store, id: &str, uid: &str) -> Result<()> {
     }
 }
 
-/// Deletes up to [`AT_ONCE`] records; true when none is left. The summary is deleted last, so that a restart resumes the
+/// Deletes up to `AT_ONCE` records; true when none is left. The summary is deleted last, so that a restart resumes the
 /// deletion.
 fn some(tx: &mut Tx<'_>, id: &str) -> Result<bool> {
     let (own, mut left) = ((id.to_owned(),), AT_ONCE);

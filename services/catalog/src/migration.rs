@@ -259,7 +259,7 @@ pub fn claims_anything(table: &Table) -> bool {
         || table.partitions.total() > table.partitions.init + table.partitions.doing
 }
 
-/// Deletes the sequences of tasks without a report for [`APPLIED_TTL_MS`]; at most 1,000 a call.
+/// Deletes the sequences of tasks without a report for `APPLIED_TTL_MS`; at most 1,000 a call.
 pub fn forget_applied(tx: &mut Tx<'_>, now_ms: i64) -> Result<()> {
     let old = Scope::range(..now_ms.saturating_sub(APPLIED_TTL_MS));
     for key in tx.index_keys(&APPLIED, &APPLIED_BY_TIME, &old, None, 1000)?.items {

@@ -43,7 +43,7 @@ pub struct Source {
     pub target: pb::MaxComputeConfig,
     /// The workspace client for scans.
     pub workspace: Workspace,
-    /// The workspace client for plans, which retries for [`PLAN_WAIT`] only.
+    /// The workspace client for plans, which retries for `PLAN_WAIT` only.
     pub prompt: Workspace,
     /// How files are read, by location.
     storage: Storages,

@@ -133,7 +133,7 @@ async fn forget(core: &Core) -> Result<()> {
     Ok(())
 }
 
-/// Deletes changes beyond [`CHANGES_KEPT`]; true if there are more to delete.
+/// Deletes changes beyond `CHANGES_KEPT`; true if there are more to delete.
 fn forget_changes(tx: &mut Tx<'_>) -> Result<bool> {
     let mut kept = 0;
     let mut old = Vec::new();

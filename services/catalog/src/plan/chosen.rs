@@ -116,7 +116,7 @@ fn blocker(reason: FindingReason, text: impl Into<String>, remedy: &str) -> Note
     Note::blocker(reason, text, remedy)
 }
 
-/// Joins at most [`TOLD`] names for a message.
+/// Joins at most `TOLD` names for a message.
 fn shown(names: &[&str]) -> String {
     let more = if names.len() > TOLD { ", and so on" } else { "" };
     format!("{}{more}", names[..names.len().min(TOLD)].join(", "))
