@@ -88,7 +88,7 @@ pub fn rules(
             let text = format!("schema `{source_schema}` becomes `{mapped}`");
             notes.push(Note::new(Severity::Note, FindingReason::SchemaRenamed, text, ""));
         }
-        // An invalid schema name is kept: the plan reports it as a finding.
+        // An invalid name falls back to the source's; if that is invalid too, the plan reports it.
         SchemaName::new(mapped).map_or(SchemaRule::LikeSource, SchemaRule::Named)
     } else {
         SchemaRule::TwoTier
