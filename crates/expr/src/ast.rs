@@ -1,4 +1,4 @@
-//! A parsed filter, and its text form. Printing and parsing again gives the same filter.
+//! The syntax tree of a filter, and its text form. Printing a filter and parsing the text gives the same tree.
 
 use std::fmt;
 
@@ -7,60 +7,60 @@ use crate::lex::{is_keyword, is_plain_name};
 /// A filter.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Expr {
-    /// All of them; at least two.
+    /// True if all parts are; at least two.
     And(Vec<Expr>),
-    /// Any of them; at least two.
+    /// True if any part is; at least two.
     Or(Vec<Expr>),
-    /// The opposite.
+    /// The negation.
     Not(Box<Expr>),
-    /// `field = literal` and its like.
+    /// A comparison such as `field = literal`.
     Compare {
-        /// The field's name.
+        /// The name of the field.
         field: String,
-        /// The comparison.
+        /// The operator.
         op: CompareOp,
-        /// What it is compared with.
+        /// The constant that the field is compared with.
         value: Literal,
     },
     /// `field [NOT] IN (…)`.
     In {
-        /// The field's name.
+        /// The name of the field.
         field: String,
-        /// At least one.
+        /// The constants; at least one.
         values: Vec<Literal>,
-        /// Whether NOT stands before it.
+        /// Whether it is NOT IN.
         negated: bool,
     },
-    /// `field [NOT] LIKE 'pattern'`: `%` is any text, `_` any character, `\` takes the next one as it is.
+    /// `field [NOT] LIKE 'pattern'`: `%` matches any text, `_` any character; `\` makes the next character literal.
     Like {
-        /// The field's name.
+        /// The name of the field.
         field: String,
-        /// The pattern.
+        /// The pattern, which must match the whole text.
         pattern: String,
-        /// Whether NOT stands before it.
+        /// Whether it is NOT LIKE.
         negated: bool,
     },
-    /// `field [NOT] BETWEEN low AND high`, both ends included.
+    /// `field [NOT] BETWEEN low AND high`, both bounds included.
     Between {
-        /// The field's name.
+        /// The name of the field.
         field: String,
-        /// The lower end.
+        /// The lower bound.
         low: Literal,
-        /// The upper end.
+        /// The upper bound.
         high: Literal,
-        /// Whether NOT stands before it.
+        /// Whether it is NOT BETWEEN.
         negated: bool,
     },
     /// `field IS [NOT] NULL`.
     IsNull {
-        /// The field's name.
+        /// The name of the field.
         field: String,
         /// Whether it is IS NOT NULL.
         negated: bool,
     },
 }
 
-/// A comparison.
+/// A comparison operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CompareOp {
     /// `=`
@@ -82,16 +82,16 @@ pub enum CompareOp {
 pub enum Literal {
     /// A quoted text.
     Text(String),
-    /// A whole number.
+    /// An integer of 64 bits.
     Integer(i64),
-    /// A number with a point or an exponent; finite.
+    /// A number with a point or an exponent; always finite.
     Number(f64),
     /// TRUE or FALSE.
     Boolean(bool),
 }
 
 impl Expr {
-    /// Calls `visit` with every field the filter names, in order, repeated where it is.
+    /// Calls `visit` with the name of every field in the filter, in order and with repetitions.
     pub fn fields(&self, visit: &mut impl FnMut(&str)) {
         match self {
             Self::And(parts) | Self::Or(parts) => parts.iter().for_each(|part| part.fields(visit)),
@@ -128,7 +128,7 @@ impl Expr {
         }
     }
 
-    /// How tightly the outermost operator binds.
+    /// The precedence of the outermost operator; higher binds tighter.
     fn rank(&self) -> u8 {
         match self {
             Self::Or(_) => 0,
@@ -157,7 +157,7 @@ impl fmt::Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let not = |negated: &bool| if *negated { "NOT " } else { "" };
         match self {
-            // A nested AND keeps its parentheses, so that the tree comes back as it was.
+            // A nested AND keeps its parentheses, so that parsing gives the same tree.
             Self::And(parts) => write_joined(f, parts, "AND", 2),
             Self::Or(parts) => write_joined(f, parts, "OR", 1),
             Self::Not(inner) => {
@@ -207,7 +207,7 @@ impl fmt::Display for Literal {
         match self {
             Self::Text(text) => write!(f, "{}", Quoted(text)),
             Self::Integer(value) => write!(f, "{value}"),
-            // Debug writes the point or exponent that makes it a number again.
+            // Debug writes a point or an exponent, so that it is parsed as a number again.
             Self::Number(value) => write!(f, "{value:?}"),
             Self::Boolean(value) => f.write_str(if *value { "TRUE" } else { "FALSE" }),
         }

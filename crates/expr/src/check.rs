@@ -1,20 +1,21 @@
-//! Does a filter make sense for these fields? Asked once, before any row is looked at.
+//! Checks once, before any row is read, that a filter fits the fields: every field exists and is compared with constants of its
+//! kind.
 
 use std::fmt;
 
 use crate::ast::{CompareOp, Expr, Literal};
 use crate::error::ExprError;
 
-/// What a field holds.
+/// The kind of a field's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Text, compared character by character. Times in one fixed UTC form compare rightly as text.
+    /// Text, compared by code points. Times in a fixed UTC format sort correctly as text.
     Text,
-    /// A whole number.
+    /// An integer of 64 bits.
     Integer,
     /// Any number.
     Number,
-    /// True or false.
+    /// True or false; has no order.
     Boolean,
 }
 
@@ -31,13 +32,13 @@ impl fmt::Display for Kind {
 
 /// The fields that can be filtered on.
 pub trait Schema {
-    /// The kind of a field; none if there is no such field.
+    /// The kind of a field; None if there is no such field.
     fn kind(&self, field: &str) -> Option<Kind>;
-    /// All fields, for the message about one that is not there.
+    /// The names of all fields, for the error about an unknown one.
     fn names(&self) -> Vec<String>;
 }
 
-/// A fixed list is a schema.
+/// A fixed list of fields.
 impl Schema for [(&str, Kind)] {
     fn kind(&self, field: &str) -> Option<Kind> {
         self.iter().find(|(name, _)| *name == field).map(|(_, kind)| *kind)
@@ -49,7 +50,7 @@ impl Schema for [(&str, Kind)] {
 }
 
 impl Expr {
-    /// Checks that every field exists and is compared with something of its kind.
+    /// Checks that every field exists and is compared with constants of its kind.
     ///
     /// # Errors
     /// The first field that is unknown or compared wrongly.

@@ -1,8 +1,8 @@
-//! Numbers as plain decimal texts, compared exactly: a partition may be of a decimal that no machine number holds.
+//! Compares numbers as decimal texts, exactly: a partition column may be of a decimal type that no machine number can hold.
 
 use std::cmp::Ordering;
 
-/// A number taken apart: its sign, its whole digits without zeros in front, its fraction without zeros behind.
+/// A parsed number: its sign, its integer digits without leading zeros, its fraction without trailing zeros.
 struct Parts<'a> {
     negative: bool,
     whole: &'a str,
@@ -17,11 +17,11 @@ fn parts(text: &str) -> Option<Parts<'_>> {
         return None;
     }
     let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
-    // There is one zero.
+    // Negative zero equals zero.
     Some(Parts { negative: negative && !(whole.is_empty() && fraction.is_empty()), whole, fraction })
 }
 
-/// How two numbers compare; none if one of the texts is no plain decimal number.
+/// Compares two numbers; None if one of the texts is not a plain decimal number.
 pub(crate) fn compared(a: &str, b: &str) -> Option<Ordering> {
     let (a, b) = (parts(a)?, parts(b)?);
     let sizes =
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A number as text, at a scale of its own.
+    /// The decimal text of a number with `scale` digits after the point.
     fn text(unscaled: i64, scale: usize) -> String {
         let (sign, digits) =
             (if unscaled < 0 { "-" } else { "" }, format!("{:0>1$}", unscaled.unsigned_abs(), scale + 1));

@@ -1,10 +1,10 @@
-//! What can be wrong with a filter, said so that its writer can mend it.
+//! The errors of filters. Each says what is wrong and how to correct it.
 
 use std::fmt;
 
 use crate::check::Kind;
 
-/// Why a filter is refused.
+/// Why a filter is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExprError {
     /// The text does not follow the grammar.
@@ -12,59 +12,59 @@ pub enum ExprError {
     Syntax {
         /// What was expected and what was found.
         message: String,
-        /// Where.
+        /// The position in the text.
         at: Place,
     },
-    /// The text is too long.
+    /// The text is longer than [`TEXT_BYTES_MAX`](crate::TEXT_BYTES_MAX).
     #[error("filter: {bytes} bytes long, the limit is {max}: shorten it, or ask in several calls", max = crate::TEXT_BYTES_MAX)]
     TooLong {
-        /// Its length.
+        /// The length of the text.
         bytes: usize,
     },
-    /// A field that is not among those that can be filtered on.
+    /// The field cannot be filtered on, or does not exist.
     #[error("filter: there is no field `{field}`; known fields: {known}")]
     UnknownField {
         /// The name in the filter.
         field: String,
-        /// The fields there are.
+        /// The names of all known fields.
         known: String,
     },
-    /// A field is compared with something it cannot be compared with.
+    /// The field is compared with a constant of another kind.
     #[error("filter: field `{field}` is {kind}, so it cannot be compared with {literal}{hint}")]
     WrongType {
-        /// The field.
+        /// The name of the field.
         field: String,
-        /// What it holds.
+        /// The kind of its values.
         kind: Kind,
-        /// The literal, as written.
+        /// The constant, as written.
         literal: String,
         /// What to write instead; may be empty.
         hint: &'static str,
     },
-    /// An operator that the field's type does not have.
+    /// The operator does not apply to the field's kind.
     #[error("filter: field `{field}` is {kind}, which {operator} does not apply to")]
     WrongOperator {
-        /// The field.
+        /// The name of the field.
         field: String,
-        /// What it holds.
+        /// The kind of its values.
         kind: Kind,
-        /// The operator.
+        /// The operator, as written.
         operator: &'static str,
     },
 }
 
-/// A position in the filter, with the line around it. Displays as that line with a caret below.
+/// A position in a filter. Its text form is the line around it, with a caret below the position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// Offset in bytes from the start of the filter.
+    /// The offset in bytes from the start of the filter.
     pub byte: usize,
-    /// The same in characters, from 1.
+    /// The position in characters, starting at 1.
     pub character: usize,
     line: String,
     column: usize,
 }
 
-/// Characters of the line shown before and after the position: an error stays readable however long the filter is.
+/// Characters of the line that are shown before and after the position, so that the error of a long filter stays readable.
 const SHOWN: usize = 40;
 
 impl Place {
@@ -74,7 +74,7 @@ impl Place {
             byte -= 1;
         }
         let (before, after) = text.split_at(byte);
-        // Control characters would move the caret away from its place.
+        // Control characters would shift the caret.
         let plain = |c: char| if c.is_control() { ' ' } else { c };
         let head: Vec<char> = before.chars().rev().take_while(|c| *c != '\n').take(SHOWN).map(plain).collect();
         let tail = after.chars().take_while(|c| *c != '\n').take(SHOWN).map(plain);

@@ -1,4 +1,4 @@
-//! Does a row pass? Three answers, as in SQL: true, false, unknown.
+//! Evaluates a filter on a row, with SQL's three truth values: true, false, unknown.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -7,37 +7,37 @@ use crate::ast::{CompareOp, Expr, Literal};
 use crate::decimal;
 use crate::like::matches;
 
-/// What a field of a row holds.
+/// The value of a row's field.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value<'a> {
-    /// Nothing.
+    /// No value.
     Null,
     /// A text.
     Text(Cow<'a, str>),
-    /// A whole number.
+    /// An integer of 64 bits.
     Integer(i64),
-    /// Any number.
+    /// A floating-point number.
     Number(f64),
-    /// A number as plain decimal digits, with `-` before and `.` between them: compared exactly, whatever its length.
+    /// A number as decimal digits with an optional `-` and `.`; compared exactly, whatever its length.
     Decimal(Cow<'a, str>),
     /// True or false.
     Boolean(bool),
 }
 
-/// Something that can be filtered.
+/// A row that can be filtered.
 pub trait Row {
-    /// The value of a field; [`Value::Null`] where there is none. Called only with fields the filter names.
+    /// The value of a field; [`Value::Null`] if there is none. Called only with fields that the filter names.
     fn value(&self, field: &str) -> Value<'_>;
 }
 
-/// The answer for one row.
+/// The result for one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Truth {
-    /// It passes.
+    /// The row passes.
     True,
-    /// It does not.
+    /// The row does not pass.
     False,
-    /// A value that decides is missing; such a row does not pass, nor does it pass the opposite filter.
+    /// A value that decides is missing: the row passes neither the filter nor its negation.
     Unknown,
 }
 
@@ -64,10 +64,10 @@ impl From<bool> for Truth {
 }
 
 impl Expr {
-    /// Evaluates the filter over one row.
+    /// Evaluates the filter on one row.
     ///
-    /// After [`Expr::check`] against the row's own schema, unknown means a missing value. Without that check, a
-    /// comparison of values of different kinds is unknown too.
+    /// After [`Expr::check`] against the row's own schema, the result is unknown only where a value is missing. Without that
+    /// check, a comparison of values of different kinds is unknown too.
     pub fn eval<R: Row + ?Sized>(&self, row: &R) -> Truth {
         match self {
             Self::And(parts) => first_of(parts, row, Truth::False, Truth::True),
@@ -107,7 +107,7 @@ impl Expr {
     }
 }
 
-/// `decides` as soon as one part says so; else unknown if any is; else the neutral answer.
+/// `decides` if any part evaluates to it; else unknown if any part is unknown; else `neutral`.
 fn first_of<R: Row + ?Sized>(parts: &[Expr], row: &R, decides: Truth, neutral: Truth) -> Truth {
     let mut answer = neutral;
     for part in parts {
@@ -139,7 +139,8 @@ fn compared(value: &Value<'_>, literal: &Literal, holds: impl Fn(Ordering) -> bo
         (Value::Number(a), Literal::Integer(b)) => integer_with_number(*b, *a).map(Ordering::reverse),
         (Value::Number(a), Literal::Number(b)) => a.partial_cmp(b),
         (Value::Decimal(a), Literal::Integer(b)) => decimal::compared(a, &b.to_string()),
-        // A number prints the shortest digits that are it: for up to 15 of them those that somebody wrote.
+        // A number is printed with the fewest digits that identify it: for up to 15 digits, those that were written in the
+        // filter.
         (Value::Decimal(a), Literal::Number(b)) => decimal::compared(a, &b.to_string()),
         (Value::Boolean(a), Literal::Boolean(b)) => Some(a.cmp(b)),
         _ => None,
@@ -147,7 +148,7 @@ fn compared(value: &Value<'_>, literal: &Literal, holds: impl Fn(Ordering) -> bo
     ordering.map_or(Truth::Unknown, |found| Truth::from(holds(found)))
 }
 
-/// Exact: a plain cast of the integer would make neighbours above 2^53 equal.
+/// Exact: casting the integer would make neighbours above 2^53 equal.
 fn integer_with_number(integer: i64, number: f64) -> Option<Ordering> {
     const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
     if number.is_nan() {
@@ -157,7 +158,7 @@ fn integer_with_number(integer: i64, number: f64) -> Option<Ordering> {
     } else if number < -TWO_TO_63 {
         Some(Ordering::Greater)
     } else {
-        // The whole part fits now; the fraction breaks a tie.
+        // The integer part fits now; the fraction breaks a tie.
         let whole = number.trunc() as i64;
         Some(integer.cmp(&whole).then_with(|| 0.0_f64.partial_cmp(&number.fract()).unwrap_or(Ordering::Equal)))
     }

@@ -1,4 +1,4 @@
-//! Text to words: names, literals, operators, each with its place.
+//! Splits the text of a filter into tokens, each with its position.
 
 use winnow::ascii::{digit1, multispace0};
 use winnow::combinator::{alt, opt};
@@ -8,16 +8,16 @@ use winnow::token::{any, one_of, take_while};
 
 use crate::ast::{CompareOp, Literal};
 
-/// What a word is.
+/// A token of the language.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Token {
-    /// A field, bare or in backquotes.
+    /// A field name, plain or in backquotes.
     Name(String),
-    /// A keyword.
+    /// A keyword other than TRUE and FALSE.
     Keyword(Keyword),
     /// A constant.
     Literal(Literal),
-    /// A comparison.
+    /// A comparison operator.
     Compare(CompareOp),
     /// `(`
     Open,
@@ -27,7 +27,7 @@ pub(crate) enum Token {
     Comma,
 }
 
-/// A token and where it starts and ends, in bytes.
+/// A token with its start and end, in bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Word {
     pub(crate) token: Token,
@@ -80,7 +80,7 @@ fn continues_name(c: char) -> bool {
     c.is_alphanumeric() || c == '_' || c == '.'
 }
 
-/// Whether a field name needs no backquotes.
+/// Whether a field name can be written without backquotes.
 pub(crate) fn is_plain_name(name: &str) -> bool {
     name.starts_with(starts_name) && name.chars().all(continues_name)
 }
@@ -126,8 +126,8 @@ fn number(text: &str) -> Result<Literal, String> {
     }
 }
 
-/// The text between a quote and its match. A doubled quote is the quote itself; so is one after a backslash, where
-/// `backslash` says that those count. Before any other character a backslash stands for itself, as LIKE needs it.
+/// The text up to the closing quote. A doubled quote is a quote; with `backslash`, so is a quote after a backslash, and a doubled
+/// backslash is one. Before any other character a backslash is kept, for the patterns of LIKE.
 fn quoted(input: &mut &str, quote: char, backslash: bool) -> Result<String, &'static str> {
     let mut text = String::new();
     let next = |input: &mut &str| -> Option<char> { any::<_, ContextError>.parse_next(input).ok() };
@@ -146,7 +146,7 @@ fn quoted(input: &mut &str, quote: char, backslash: bool) -> Result<String, &'st
     Err("this quote is never closed")
 }
 
-/// Splits a filter into words.
+/// Splits a filter into tokens.
 pub(crate) fn words(text: &str) -> Result<Vec<Word>, LexError> {
     let mut rest = text;
     let mut words = Vec::new();

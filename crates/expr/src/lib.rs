@@ -1,19 +1,19 @@
-//! The one filter language: list filters and partition filters are the same text.
+//! The filter language of all services: filters of List methods and of partitions have the same syntax.
 //!
 //! ```text
 //! state IN ('FAILED', 'PAUSED') AND NOT (table LIKE 'tmp\_%' OR rows BETWEEN 0 AND 9) AND error IS NULL
 //! ```
 //!
-//! Comparison is `=` `!=` `<>` `<` `<=` `>` `>=`, and `IN`, `LIKE`, `BETWEEN`, `IS NULL`, each with its `NOT`. AND binds
-//! tighter than OR. Keywords ignore case; names do not, and are quoted with backquotes where they are not plain words.
-//! Texts stand in single or double quotes and hold any character (`''` and `\'` are a quote, `\\` a backslash).
-//! A comparison with a field that has no value is neither true nor false, as in SQL.
+//! Comparisons are `=` `!=` `<>` `<` `<=` `>` `>=`, and `IN`, `LIKE`, `BETWEEN`, `IS NULL`, each with its `NOT`. AND binds
+//! tighter than OR. Keywords ignore case; field names do not, and are written in backquotes unless they are plain words. Texts
+//! are in single or double quotes and may contain any character (`''` and `\'` are a quote, `\\` a backslash). A comparison with
+//! a field that has no value is neither true nor false, as in SQL.
 //!
-//! Beside it stand the lists of names and globs that scopes are written with ([`Patterns`]): the managed service has them, and
-//! so do we.
+//! Lists of names and globs ([`Patterns`]), which scopes are written with, are here too, because the managed service has them as
+//! well.
 //!
-//! This crate never knows which fields exist: it is told by a [`Schema`] and reads from a [`Row`]. It never does I/O, and
-//! whatever the text, it neither panics nor takes more than the bounds stated here.
+//! This crate must not know which fields exist: a [`Schema`] lists them, and a [`Row`] has their values. It does no I/O. Whatever
+//! the text, it must neither panic nor exceed the bounds stated here.
 
 mod ast;
 mod check;

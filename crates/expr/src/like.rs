@@ -1,4 +1,4 @@
-//! LIKE patterns, and globs of `*` and `?`. Time is at most pattern × text, whatever the pattern.
+//! Matches LIKE patterns, and globs of `*` and `?`. Takes at most pattern length times text length steps, whatever the pattern.
 
 enum Part {
     AnyText,
@@ -20,12 +20,12 @@ fn parts(pattern: &str) -> Vec<Part> {
     parts
 }
 
-/// Whether the whole text follows the LIKE pattern.
+/// Whether a LIKE pattern matches the whole text.
 pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     follows(&parts(pattern), text)
 }
 
-/// Whether the whole text follows a pattern of `*` (any characters) and `?` (one character).
+/// Whether a pattern of `*` (any characters) and `?` (one character) matches the whole text.
 pub(crate) fn glob(pattern: &str, text: &str) -> bool {
     let part = |c| match c {
         '*' => Part::AnyText,
@@ -38,7 +38,7 @@ pub(crate) fn glob(pattern: &str, text: &str) -> bool {
 fn follows(parts: &[Part], text: &str) -> bool {
     let text: Vec<char> = text.chars().collect();
     let (mut p, mut t) = (0, 0);
-    // Where the last `%` stood and how much it has taken so far: only that one is ever tried again.
+    // The position after the last `%` and the text it has taken so far: only the last `%` needs to be retried.
     let mut retry: Option<(usize, usize)> = None;
     while t < text.len() {
         match parts.get(p) {

@@ -1,4 +1,4 @@
-//! Words to a filter: the grammar, by recursive descent, so that every error names what was expected and where.
+//! Parses tokens into a filter, by recursive descent, so that every error says what was expected and where.
 
 use std::str::FromStr;
 

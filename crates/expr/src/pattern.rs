@@ -1,40 +1,41 @@
-//! Lists of schemas and tables, as names or globs of `*` and `?`: the white and black lists of data sources and jobs.
+//! Lists of schemas and tables, as names or globs of `*` and `?`: the whitelists and blacklists of data sources and jobs.
 //!
-//! Unity Catalog ignores the case of names, so whatever compares names of a source folds them here first.
+//! Unity Catalog ignores the case of names, so names of a source must be folded here before they are compared.
 
 use crate::like::glob;
 
-/// A name of a source as it is compared.
+/// The form of a name that is compared: lower case.
 pub fn folded(name: &str) -> String {
     name.to_lowercase()
 }
 
-/// A list of names or globs. `table` means that table in any schema, `schema.table` that one; a name may have dots itself.
+/// A list of names or globs. `table` matches that table in any schema, `schema.table` only in that schema. A table's own name may
+/// contain dots.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Patterns(Vec<String>);
 
 impl Patterns {
-    /// The list.
+    /// Folds the case of the patterns.
     pub fn new<T: AsRef<str>>(patterns: &[T]) -> Self {
         Self(patterns.iter().map(|pattern| folded(pattern.as_ref())).collect())
     }
 
-    /// Whether it names nothing.
+    /// Whether the list is empty, and so matches nothing.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether one of them means a schema.
+    /// Whether any pattern matches a schema.
     pub fn fit_schema(&self, schema: &str) -> bool {
         let schema = folded(schema);
         self.0.iter().any(|pattern| glob(pattern, &schema))
     }
 
-    /// The first of them that means a table.
+    /// The first pattern, in lower case, that matches a table.
     pub fn fitting_table(&self, schema: &str, table: &str) -> Option<&str> {
         let table = folded(table);
         let full = format!("{}.{table}", folded(schema));
-        // Without a dot it never means the schema: "a*" must not take all tables of schema "ab".
+        // A pattern without a dot never matches the schema: "a*" must not match all tables of schema "ab".
         let fits = |pattern: &&String| glob(pattern, &table) || (pattern.contains('.') && glob(pattern, &full));
         self.0.iter().find(fits).map(String::as_str)
     }
@@ -46,7 +47,7 @@ mod tests {
 
     use super::*;
 
-    /// The definition, without cleverness.
+    /// The definition of a glob, as simply as possible.
     fn naive(pattern: &[char], text: &[char]) -> bool {
         match (pattern, text) {
             ([], []) => true,

@@ -1,4 +1,5 @@
-//! Schedules and windows as the contract has them. What is wrong is said with the path of its field.
+//! Reads and writes the contract's messages of schedules and time windows. Violations name the path of the wrong field, and all
+//! are reported at once.
 
 use mms_proto::FieldViolation;
 use mms_proto::types::v1::{self as types, WindowEnd, schedule};
@@ -9,7 +10,7 @@ use crate::window::{AtEnd, Days, Window};
 use crate::windows::Windows;
 use crate::zone::Zone;
 
-/// A number of the contract; one that is out of range stays so.
+/// A number of the contract as u8. A number out of the range of u8 becomes 255, which every field rejects.
 fn part(number: i32) -> u8 {
     u8::try_from(number).unwrap_or(u8::MAX)
 }
@@ -24,10 +25,10 @@ fn time_to((hour, minute): (i8, i8)) -> Option<types::TimeOfDay> {
 }
 
 impl Schedule {
-    /// What a request has in a field of this path.
+    /// Reads the schedule of a request; `field` is its path.
     ///
     /// # Errors
-    /// All that is wrong with it: its zone is none, or it never comes.
+    /// All violations: an unknown time zone, a missing or invalid rule, or a schedule that no date matches.
     pub fn read(message: &types::Schedule, field: &str) -> Result<Self, Vec<FieldViolation>> {
         use schedule::Schedule as Kind;
         let at =
@@ -45,7 +46,7 @@ impl Schedule {
                 return Err([Some(missing), zone.err()].into_iter().flatten().collect());
             }
         };
-        // What is wrong with the rule is wrong in every zone.
+        // Judge the rule in any zone, so that violations of both are reported.
         let judged = Self::new(rule, zone.clone().unwrap_or_default()).map_err(|error| at(below, &error));
         match (judged, zone) {
             (Ok(schedule), Ok(_)) => Ok(schedule),
@@ -53,7 +54,7 @@ impl Schedule {
         }
     }
 
-    /// As the contract has it.
+    /// The contract's message of the schedule.
     pub fn message(&self) -> types::Schedule {
         use schedule::Schedule as Kind;
         let kind = match self.rule() {
@@ -82,7 +83,7 @@ impl Window {
         Self::new(time(message.start), time(message.end), days, zone, at_end).map_err(|error| at(below, &error))
     }
 
-    /// As the contract has it.
+    /// The contract's message of the window.
     pub fn message(&self) -> types::TimeWindow {
         let at_end = match self.at_end() {
             AtEnd::Finish => WindowEnd::Finish,
@@ -99,10 +100,10 @@ impl Window {
 }
 
 impl Windows {
-    /// What a request has in a list of this path.
+    /// Reads the list of windows of a request; `field` is its path.
     ///
     /// # Errors
-    /// Everything that is wrong with any of them.
+    /// All violations of all windows.
     pub fn read(messages: &[types::TimeWindow], field: &str) -> Result<Self, Vec<FieldViolation>> {
         let (mut windows, mut wrong) = (Vec::new(), Vec::new());
         for (at, message) in messages.iter().enumerate() {
@@ -114,15 +115,15 @@ impl Windows {
         if wrong.is_empty() { Ok(Self::new(windows)) } else { Err(wrong) }
     }
 
-    /// As they were kept, one text each.
+    /// Reads the stored form of the windows, one text each.
     ///
     /// # Errors
-    /// When a text is none of a window, or the machine no longer has its time zone.
+    /// When a text is not a window, or when this machine does not know its time zone.
     pub fn parse(texts: &[String]) -> Result<Self, ScheduleError> {
         texts.iter().map(|text| text.parse()).collect::<Result<_, _>>().map(Self::new)
     }
 
-    /// To be kept.
+    /// The stored form of the windows, one text each.
     pub fn texts(&self) -> Vec<String> {
         self.all().iter().map(Window::to_string).collect()
     }

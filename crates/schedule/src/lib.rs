@@ -1,8 +1,8 @@
-//! When something recurs ([`Schedule`]) and when it may run ([`Windows`]), by the clock on the wall of a time zone.
+//! When something recurs ([`Schedule`]) and when it may run ([`Windows`]), by the wall clock of a time zone.
 //!
-//! Everything here is a function of its arguments: it never asks what time it is, and does no I/O but reading the machine's time
-//! zones. Moments are milliseconds since 1970 in UTC. What clocks do when they are put forward or back is decided here and nowhere
-//! else: a fixed time that does not exist comes at the end of the gap, one that comes twice comes once, the first time, and
+//! Everything here is a function of its arguments: it never reads the present time, and does no I/O but to load the machine's
+//! time zones. Moments are milliseconds since 1970 in UTC. What happens when clocks are put forward or back is decided here and
+//! nowhere else: a fixed time that the clock skips runs at the end of the gap; one that it shows twice runs once, the first time;
 //! intervals and windows follow what the clock shows.
 
 mod contract;

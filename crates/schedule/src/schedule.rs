@@ -1,5 +1,5 @@
-//! When something recurs. Cron's fields are matched by `croner` on the wall clock alone, and what a zone makes of its wall clock is
-//! decided here.
+//! Computes the times of a schedule. `croner` matches the fields of cron on the wall clock alone; how the clock of a zone maps to
+//! moments is decided here.
 
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
@@ -9,26 +9,26 @@ use jiff::{Span, ToSpan};
 use crate::error::ScheduleError;
 use crate::zone::Zone;
 
-/// How the moments are given.
+/// The rule that gives the times of a schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rule {
     /// Once a day.
     Daily {
-        /// 0 to 23.
+        /// The hour, from 0 to 23.
         hour: u8,
-        /// 0 to 59.
+        /// The minute, from 0 to 59.
         minute: u8,
     },
     /// Once an hour.
     Hourly {
-        /// 0 to 59.
+        /// The minute, from 0 to 59.
         minute: u8,
     },
-    /// Minute, hour, day of month, month, day of week.
+    /// The five fields of cron: minute, hour, day of month, month, day of week.
     Cron(String),
 }
 
-/// When something recurs, in a time zone.
+/// A rule in a time zone.
 #[derive(Debug, Clone)]
 pub struct Schedule {
     rule: Rule,
@@ -43,21 +43,23 @@ impl PartialEq for Schedule {
     }
 }
 
-/// A clock is put forward or back by no more than a day, which one zone did when it changed sides of the date line.
+/// A clock is never put forward or back by more than a day, as one zone did that moved across the date line; with a margin of 2
+/// hours.
 const CHANGE_MAX_HOURS: i64 = 26;
 const HOUR_MS: i64 = 3_600_000;
-/// Changes of a clock that are looked past for an interval: those of 50 years. No interval that comes at all stays away longer.
+/// How many clock changes are searched for the next time of an interval: those of about 50 years. No interval that ever matches
+/// takes longer.
 const CHANGES_MAX: usize = 100;
-/// From where it is asked whether a rule comes at all. Days repeat after 400 years.
+/// Where the search begins whether a rule ever matches. The calendar repeats after 400 years.
 const FROM: DateTime = DateTime::constant(2000, 1, 1, 0, 0, 0, 0);
 const MONTHS: [&str; 12] = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
 const DAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 
 impl Schedule {
-    /// A schedule that comes again and again.
+    /// Validates a rule.
     ///
     /// # Errors
-    /// When a number is out of range, the cron expression is none, or it never comes.
+    /// When a number is out of range, the cron expression is invalid, or no date matches the rule.
     pub fn new(rule: Rule, zone: Zone) -> Result<Self, ScheduleError> {
         let text = match &rule {
             Rule::Daily { hour, minute } => {
@@ -78,25 +80,26 @@ impl Schedule {
         }
     }
 
-    /// How the moments are given.
+    /// The rule that gives the times.
     pub fn rule(&self) -> &Rule {
         &self.rule
     }
 
-    /// On whose clock.
+    /// The time zone whose clock the rule is matched with.
     pub fn zone(&self) -> &Zone {
         &self.zone
     }
 
-    /// The first moment after one, both in milliseconds since 1970. None beyond the years that there are.
+    /// The first time after a moment, both in milliseconds since 1970. None after the last year that the calendar supports.
     pub fn next_after(&self, ms: i64) -> Option<i64> {
         if self.fixed { self.next_fixed(ms) } else { self.next_interval(ms) }
     }
 
-    /// Of times that are fixed: each comes once, in the order of the clock.
+    /// The next time of a rule with fixed times of day: each occurs once, in the order of the clock.
     fn next_fixed(&self, ms: i64) -> Option<i64> {
         let changed = self.zone.change_before(ms.saturating_add(1));
-        // What was put off by a gap, or comes before its second time, lies behind what the clock shows now.
+        // After a recent change, a time that was delayed by a gap, or the first of two, may be earlier than what the clock shows
+        // now.
         let changed = changed.is_some_and(|at| ms.saturating_sub(at) < CHANGE_MAX_HOURS * HOUR_MS);
         let back = if changed { CHANGE_MAX_HOURS.hours() } else { Span::new() };
         let mut civil = self.zone.civil(ms).checked_sub(back).ok()?;
@@ -109,7 +112,7 @@ impl Schedule {
         }
     }
 
-    /// Of intervals: whenever the clock shows the time, between one change of the clock and the next.
+    /// The next time of an interval: whenever the clock shows it, searched from one clock change to the next.
     fn next_interval(&self, ms: i64) -> Option<i64> {
         let (mut from, mut inclusive) = (ms, false);
         for _ in 0..CHANGES_MAX {
@@ -126,12 +129,12 @@ impl Schedule {
     }
 }
 
-/// Whether the times of day are fixed, and not every so many minutes or hours.
+/// Whether the rule has fixed times of day, and not intervals of minutes or hours (`*`).
 fn is_fixed(text: &str) -> bool {
     !text.split_whitespace().take(2).any(|field| field.contains('*'))
 }
 
-/// The five fields of cron, and nothing that only some programs take for it.
+/// Parses the five standard fields of cron, and rejects extensions that only some programs accept.
 fn parse(text: &str) -> Result<Cron, ScheduleError> {
     let fields: Vec<&str> = text.split_whitespace().collect();
     let Ok([minute, hour, day, month, weekday]) = <[&str; 5]>::try_from(fields) else {

@@ -1,4 +1,4 @@
-//! Schedules against a table of cases, and against a clock that is looked at every minute.
+//! Schedules compared with a table of cases, and with a simulated clock that is read every minute.
 
 use super::*;
 use jiff::Timestamp;
@@ -18,22 +18,22 @@ fn schedule(text: &str) -> Schedule {
     text.parse().expect("a schedule")
 }
 
-/// The next moments after one, as many as are wanted.
+/// The next `count` times after a moment.
 fn runs(schedule: &Schedule, from: &str, count: usize) -> Vec<String> {
     let next = |at: &i64| schedule.next_after(*at);
     std::iter::successors(next(&ms(from)), next).take(count).map(text).collect()
 }
 
-/// When clocks are put forward and back: the schedule, from when on, and its next runs.
+/// Cases where clocks change: the schedule, a moment, and the next times after it.
 const CASES: &[(&str, &str, &[&str])] = &[
-    // New York skips 02:00 to 03:00 on 8 March 2026: what is due at 02:30 runs at 03:00, and the day after at 02:30 again.
+    // New York skips 02:00 to 03:00 on 8 March 2026: a schedule for 02:30 runs at 03:00, and at 02:30 again the day after.
     (
         "daily 02:30 in America/New_York",
         "2026-03-07T12:00:00Z",
         &["2026-03-08T07:00:00Z", "2026-03-09T06:30:00Z", "2026-03-10T06:30:00Z"],
     ),
     ("daily 02:00 in America/New_York", "2026-03-07T12:00:00Z", &["2026-03-08T07:00:00Z", "2026-03-09T06:00:00Z"]),
-    // It shows 01:00 to 02:00 twice on 1 November: what is due at 01:30 runs once, the first time.
+    // It shows 01:00 to 02:00 twice on 1 November: a schedule for 01:30 runs once, the first time.
     ("daily 01:30 in America/New_York", "2026-10-31T12:00:00Z", &["2026-11-01T05:30:00Z", "2026-11-02T06:30:00Z"]),
     ("daily 01:30 in America/New_York", "2026-11-01T05:45:00Z", &["2026-11-02T06:30:00Z"]),
     ("daily 01:30 in America/New_York", "2026-11-01T06:15:00Z", &["2026-11-02T06:30:00Z"]),
@@ -48,12 +48,12 @@ const CASES: &[(&str, &str, &[&str])] = &[
     ("cron 0,30 2 * * * in Europe/Berlin", "2026-03-29T00:00:00Z", &["2026-03-29T01:00:00Z", "2026-03-30T00:00:00Z"]),
     ("cron 0 2,3 * * * in Europe/Berlin", "2026-03-29T00:00:00Z", &["2026-03-29T01:00:00Z", "2026-03-30T00:00:00Z"]),
     ("cron */20 2 * * * in Europe/Berlin", "2026-03-29T00:00:00Z", &["2026-03-30T00:00:00Z", "2026-03-30T00:20:00Z"]),
-    // Lord Howe goes forward by half an hour, from 02:00 to 02:30.
+    // Lord Howe puts its clock forward by half an hour, from 02:00 to 02:30.
     ("daily 02:15 in Australia/Lord_Howe", "2026-10-03T00:00:00Z", &["2026-10-03T15:30:00Z", "2026-10-04T15:15:00Z"]),
     ("hourly :15 in Australia/Lord_Howe", "2026-10-03T14:00:00Z", &["2026-10-03T14:45:00Z", "2026-10-03T16:15:00Z"]),
     // Havana skips midnight.
     ("daily 00:00 in America/Havana", "2026-03-07T12:00:00Z", &["2026-03-08T05:00:00Z", "2026-03-09T04:00:00Z"]),
-    // Apia left out 30 December 2011.
+    // Apia skipped 30 December 2011.
     (
         "daily 09:00 in Pacific/Apia",
         "2011-12-29T12:00:00Z",
@@ -112,16 +112,16 @@ const ZONES: [&str; 9] = [
     "Pacific/Apia",
 ];
 
-/// A moment near which the zone's clock changes, if it ever does after a year, else the beginning of that year.
+/// A moment shortly before the first clock change after the beginning of a year; before that beginning if there is none.
 fn near_a_change(zone: &Zone, year: i64, before_min: i64) -> i64 {
     let from = (year - 1970) * 31_557_600_000;
     zone.change_after(from).unwrap_or(from) - before_min * MINUTE_MS
 }
 
-/// Every moment of some days at which a look at the clock each minute finds the schedule due.
+/// The moments at which a clock that is read every minute finds the schedule due.
 fn looked(zone: &Zone, hour: Option<i8>, minute: i8, from: i64, minutes: i64) -> Vec<i64> {
     let mut due = Vec::new();
-    // The latest that the clock has shown so far: what it shows again is not new.
+    // The latest time that the clock has shown so far: what it shows again is not due again.
     let mut latest = zone.civil(from - 3 * 24 * 60 * MINUTE_MS);
     for step in -3 * 24 * 60..=minutes {
         let at = from + step * MINUTE_MS;
@@ -129,7 +129,7 @@ fn looked(zone: &Zone, hour: Option<i8>, minute: i8, from: i64, minutes: i64) ->
         let fires = match hour {
             None => shows.minute() == minute,
             Some(hour) => {
-                // A day may pass in the gap.
+                // The gap may contain a day.
                 let days = [latest.date(), shows.date()];
                 days.iter().any(|day| {
                     let due = day.at(hour, minute, 0, 0);
@@ -148,7 +148,7 @@ fn looked(zone: &Zone, hour: Option<i8>, minute: i8, from: i64, minutes: i64) ->
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// No moment is missed and none comes twice, whatever the clock does.
+    /// No time is missed and none occurs twice, whatever the clock does.
     #[test]
     fn runs_are_those_that_a_look_at_the_clock_each_minute_finds(
         zone in 0..ZONES.len(),
@@ -171,7 +171,7 @@ proptest! {
         prop_assert_eq!(found, expected);
     }
 
-    /// From wherever one looks, the next run is the same.
+    /// The next time is the same from every moment before it.
     #[test]
     fn the_next_run_does_not_depend_on_where_it_is_looked_for_from(
         zone in 0..ZONES.len(),

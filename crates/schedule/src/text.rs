@@ -1,4 +1,4 @@
-//! Schedules and windows as one line of text, as they are kept and as people write them:
+//! Reads and writes schedules and windows as one line of text, which is their stored form and how people write them:
 //! `daily 02:30 in Asia/Shanghai`, `hourly :15 in UTC`, `cron 0 2 * * 1-5 in UTC`, `MON,TUE 22:00-06:00 in UTC checkpoint`.
 
 use std::fmt;

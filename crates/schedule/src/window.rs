@@ -1,5 +1,5 @@
-//! One time window: hours of the clock on a wall. It is open whenever that clock shows a time in it, so that what the clock skips is
-//! never open, and what it shows twice is open twice.
+//! A time window: hours of the wall clock. It is open whenever that clock shows a time in it. So hours that the clock skips are
+//! never open, and hours that it shows twice are open twice.
 
 use jiff::civil::{DateTime, Time, Weekday};
 use jiff::{Span, ToSpan};
@@ -7,7 +7,7 @@ use jiff::{Span, ToSpan};
 use crate::error::ScheduleError;
 use crate::zone::{Shown, Zone};
 
-/// What becomes of running tasks when a window ends.
+/// What happens to running tasks when a window ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum AtEnd {
     /// They finish.
@@ -17,21 +17,21 @@ pub enum AtEnd {
     Checkpoint,
 }
 
-/// Days of the week.
+/// A set of days of the week, never empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Days(u8);
 
 impl Days {
-    /// All seven.
+    /// All seven days.
     pub const ALL: Self = Self(0x7f);
 
-    /// The days with these numbers, 1 for Monday to 7 for Sunday; all when there are none.
+    /// The days with these numbers, from 1 for Monday to 7 for Sunday. Other numbers are ignored; without any, all days.
     pub fn of(numbers: impl IntoIterator<Item = i8>) -> Self {
         let days = numbers.into_iter().filter(|day| (1..=7).contains(day)).fold(0, |days, day| days | 1 << (day - 1));
         if days == 0 { Self::ALL } else { Self(days) }
     }
 
-    /// Their numbers; none when it is all of them.
+    /// The numbers of the days; none when it is all seven.
     pub fn numbers(self) -> impl Iterator<Item = i8> {
         (1..=7).filter(move |day| self != Self::ALL && self.0 & (1 << (day - 1)) != 0)
     }
@@ -51,7 +51,7 @@ pub struct Window {
     at_end: AtEnd,
 }
 
-/// Days that are looked through for the next or last change: three weeks, as a zone once left out a day and a clock may skip the
+/// Days that are searched for the next or last change: three weeks, because a zone once skipped a day, and a clock may skip the
 /// hours of another.
 const DAYS_MAX: i64 = 23;
 
@@ -61,8 +61,8 @@ fn time(hour: u8, minute: u8) -> Result<Time, ScheduleError> {
 }
 
 impl Window {
-    /// A window from one time of day (hour, minute) to another; over midnight when the end is not after the start, a whole day when
-    /// they are the same.
+    /// A window from one time of day (hour, minute) to another. It ends on the next day when the end is not after the start;
+    /// equal times make a whole day.
     ///
     /// # Errors
     /// When a time is out of range.
@@ -70,27 +70,27 @@ impl Window {
         Ok(Self { start: time(start.0, start.1)?, end: time(end.0, end.1)?, days, zone, at_end })
     }
 
-    /// When it opens, as hour and minute.
+    /// The start as hour and minute.
     pub fn start(&self) -> (i8, i8) {
         (self.start.hour(), self.start.minute())
     }
 
-    /// When it closes.
+    /// The end as hour and minute; exclusive.
     pub fn end(&self) -> (i8, i8) {
         (self.end.hour(), self.end.minute())
     }
 
-    /// The days on which it starts.
+    /// The days on which the window starts.
     pub fn days(&self) -> Days {
         self.days
     }
 
-    /// On whose clock.
+    /// The time zone whose clock counts.
     pub fn zone(&self) -> &Zone {
         &self.zone
     }
 
-    /// What becomes of running tasks at its end.
+    /// What happens to running tasks when the window ends.
     pub fn at_end(&self) -> AtEnd {
         self.at_end
     }
@@ -105,17 +105,17 @@ impl Window {
         (self.days.has(today) && self.start <= time) || (self.days.has(today.previous()) && time < self.end)
     }
 
-    /// When it opens: now if it is open.
+    /// When it opens next; `ms` itself if it is open. None: not within the days that are searched.
     pub fn opens(&self, ms: i64) -> Option<i64> {
         if self.is_open(ms) { Some(ms) } else { self.change_after(ms, true) }
     }
 
-    /// When it closes: now if it is closed. None: never.
+    /// When it closes next; `ms` itself if it is closed. None: never.
     pub fn closes(&self, ms: i64) -> Option<i64> {
         if self.is_open(ms) { self.change_after(ms, false) } else { Some(ms) }
     }
 
-    /// When it closed last, at this moment or before. None: long ago, or never.
+    /// When it last closed, at or before this moment. None: not within the last three weeks, or never.
     pub fn closed(&self, ms: i64) -> Option<i64> {
         let is_end = |at: &i64| *at <= ms && !self.is_open(*at) && self.is_open(*at - 1);
         let last = |days| self.changes(ms, days).into_iter().rev().find(is_end);
@@ -127,7 +127,7 @@ impl Window {
         next(-1..2).or_else(|| next(2..DAYS_MAX))
     }
 
-    /// Moments around one at which it may open or close, in order, by days from the one that the clock shows.
+    /// The moments at which it may open or close, in order; `days` counts from the day that the clock shows at `ms`.
     fn changes(&self, ms: i64, days: std::ops::Range<i64>) -> Vec<i64> {
         let today = self.zone.civil(ms).date();
         let on = |day: i64, time: Time| -> Option<DateTime> {
@@ -143,7 +143,7 @@ impl Window {
                 }
             }
         }
-        // The clock may also jump into it or out of it.
+        // A clock change may also jump into the window or out of it.
         let edge = |day: i64| on(day, Time::midnight()).and_then(|civil| self.zone.shown(civil)).map(Shown::fixed);
         if let (Some(mut at), Some(end)) = (edge(days.start), edge(days.end)) {
             while let Some(change) = self.zone.change_after(at - 1).filter(|change| *change < end) {

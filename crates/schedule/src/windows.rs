@@ -1,24 +1,24 @@
-//! Several time windows: any one of them that is open lets tasks start. None at all is always open.
+//! A set of time windows: tasks may start while at least one is open. An empty set is always open.
 
 use crate::window::{AtEnd, Window};
 
-/// Windows of which any one lets tasks start.
+/// Windows, of which one that is open is enough.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Windows(Vec<Window>);
 
 const DAY_MS: i64 = 24 * 3_600_000;
-/// What is open for so long does not close.
+/// What stays open for this long counts as never closing.
 const ALWAYS_MS: i64 = 21 * DAY_MS;
-/// Over which openings are measured: two weeks, so that each day of the week is seen whole.
+/// The period over which openings are measured: two weeks, so that every day of the week is covered completely.
 const MEASURED_MS: i64 = 14 * DAY_MS;
 
 impl Windows {
-    /// These windows.
+    /// Combines windows; an empty list is always open.
     pub fn new(windows: Vec<Window>) -> Self {
         Self(windows)
     }
 
-    /// Each of them.
+    /// The single windows.
     pub fn all(&self) -> &[Window] {
         &self.0
     }
@@ -28,16 +28,16 @@ impl Windows {
         self.0.is_empty() || self.0.iter().any(|window| window.is_open(ms))
     }
 
-    /// When tasks may start: now if they may. None: never.
+    /// When tasks may start next; `ms` itself if they may now. None: never.
     pub fn opens(&self, ms: i64) -> Option<i64> {
         if self.0.is_empty() { Some(ms) } else { self.0.iter().filter_map(|window| window.opens(ms)).min() }
     }
 
-    /// When they may no longer: now if they may not. None: never.
+    /// When tasks may no longer start; `ms` itself if they may not now. None: never.
     pub fn closes(&self, ms: i64) -> Option<i64> {
         let mut at = ms;
         while self.is_open(at) {
-            // As long as some window is open, and then another that takes over from it.
+            // As long as a window is open; then continue with another one that is open when it closes.
             let open = self.0.iter().filter(|window| window.is_open(at));
             let ends: Option<Vec<i64>> = open.map(|window| window.closes(at)).collect();
             at = ends?.into_iter().max()?;
@@ -48,8 +48,8 @@ impl Windows {
         Some(at)
     }
 
-    /// What becomes of running tasks while no window is open: what the window says that closed last. Of several that closed
-    /// together, any one has them stop.
+    /// What happens to running tasks while no window is open: what the window says that closed last. If several closed together,
+    /// CHECKPOINT prevails. None while a window is open, and without windows.
     pub fn ended_by(&self, ms: i64) -> Option<AtEnd> {
         if self.is_open(ms) {
             return None;
@@ -58,12 +58,13 @@ impl Windows {
         closed.max().map(|(_, at_end)| at_end)
     }
 
-    /// The window that opens next, and when; for people to be told.
+    /// The window that opens next, and when; for messages to people.
     pub fn next(&self, ms: i64) -> Option<(&Window, i64)> {
         self.0.iter().filter_map(|window| Some((window, window.opens(ms)?))).min_by_key(|(_, at)| *at)
     }
 
-    /// The longest time in milliseconds for which tasks may start, as seen from a moment. None: always.
+    /// The longest time in milliseconds for which tasks may start without a break, measured over two weeks from a moment. None:
+    /// always open.
     pub fn longest(&self, ms: i64) -> Option<i64> {
         let (mut at, mut longest) = (ms, 0);
         while at - ms < MEASURED_MS {

@@ -1,4 +1,4 @@
-//! Windows against a table of cases, and against a clock that is looked at every minute.
+//! Windows compared with a table of cases, and with a simulated clock that is read every minute.
 
 use super::*;
 use crate::window::Days;
@@ -22,16 +22,16 @@ fn windows(texts: &[&str]) -> Windows {
     Windows::parse(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()).expect("windows")
 }
 
-/// Windows, a moment, when they open and when they close from there.
+/// Windows, a moment, and when they next open and close from there.
 const CASES: &[(&[&str], &str, &str, &str)] = &[
     (&[], "2026-11-30T12:00:00Z", "2026-11-30T12:00:00Z", "never"),
     (&["22:00-06:00 in UTC"], "2026-11-30T12:00:00Z", "2026-11-30T22:00:00Z", "2026-11-30T12:00:00Z"),
     (&["22:00-06:00 in UTC"], "2026-11-30T23:00:00Z", "2026-11-30T23:00:00Z", "2026-12-01T06:00:00Z"),
     (&["22:00-06:00 in UTC"], "2026-12-01T05:59:59Z", "2026-12-01T05:59:59Z", "2026-12-01T06:00:00Z"),
-    // It starts on Sunday, and is open on Monday morning.
+    // It starts on Sunday, and is still open on Monday morning.
     (&["SUN 22:00-06:00 in UTC"], "2026-11-30T05:00:00Z", "2026-11-30T05:00:00Z", "2026-11-30T06:00:00Z"),
     (&["SUN 22:00-06:00 in UTC"], "2026-11-30T06:00:00Z", "2026-12-06T22:00:00Z", "2026-11-30T06:00:00Z"),
-    // One takes over from the other; and all day is never closed.
+    // Overlapping windows count as one; windows that cover the whole day never close.
     (
         &["10:00-14:00 in UTC", "13:00-16:00 in UTC"],
         "2026-11-30T11:00:00Z",
@@ -43,7 +43,7 @@ const CASES: &[(&[&str], &str, &str, &str)] = &[
     (&["TUE 05:00-05:00 in UTC"], "2026-11-30T11:00:00Z", "2026-12-01T05:00:00Z", "2026-11-30T11:00:00Z"),
     (&["TUE 05:00-05:00 in UTC"], "2026-12-01T11:00:00Z", "2026-12-01T11:00:00Z", "2026-12-02T05:00:00Z"),
     (&["22:00-06:00 in Asia/Shanghai"], "2026-11-30T12:00:00Z", "2026-11-30T14:00:00Z", "2026-11-30T12:00:00Z"),
-    // New York skips 02:00 to 03:00: nothing of this window is left that day; and it shows 01:00 to 02:00 twice.
+    // New York skips 02:00 to 03:00: nothing of this window remains that day. It shows 01:00 to 02:00 twice.
     (&["02:10-02:50 in America/New_York"], "2026-03-08T05:00:00Z", "2026-03-09T06:10:00Z", "2026-03-08T05:00:00Z"),
     (&["01:00-05:00 in America/New_York"], "2026-03-08T06:00:00Z", "2026-03-08T06:00:00Z", "2026-03-08T09:00:00Z"),
     (&["01:00-02:00 in America/New_York"], "2026-11-01T05:00:00Z", "2026-11-01T05:00:00Z", "2026-11-01T07:00:00Z"),
@@ -91,7 +91,7 @@ fn any_window() -> impl Strategy<Value = Window> {
     })
 }
 
-/// Whether a look at the clock finds a window open: by minutes since Monday.
+/// Whether a window is open by a simple calculation, in minutes since Monday.
 fn looks_open(window: &Window, at: i64) -> bool {
     let shows = window.zone().civil(at);
     let of = |(hour, minute): (i8, i8)| i64::from(hour) * 60 + i64::from(minute);
@@ -124,12 +124,12 @@ proptest! {
         for (at, open) in seen.iter().step_by(7) {
             prop_assert_eq!(windows.is_open(*at), *open, "{}", text(Some(*at)));
         }
-        // When it opens and closes, as far as was looked.
+        // When the windows open and close, within the simulated time.
         let (is_open, last) = (seen[0].1, seen[seen.len() - 1].0);
         let change = seen.iter().find(|(_, open)| *open != is_open).map(|(at, _)| *at);
         let told = if is_open { windows.closes(from) } else { windows.opens(from) };
         prop_assert_eq!(text(told.filter(|at| *at <= last)), text(change));
-        // And what closed last.
+        // When they last closed.
         if let Some(closed) = seen.windows(2).rev().find(|pair| pair[0].1 && !pair[1].1).map(|pair| pair[1].0) && !seen[seen.len() - 1].1 {
             let own: Vec<i64> = given.iter().filter_map(|window| window.closed(last)).collect();
             prop_assert_eq!(text(own.into_iter().max()), text(Some(closed)));

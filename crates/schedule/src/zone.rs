@@ -1,5 +1,5 @@
-//! Time zones: what the clock on the wall shows at a moment, and when it shows a time. Owns every look into the time zone
-//! database; knows no schedules.
+//! Time zones: what the wall clock shows at a moment, and when it shows a time. Owns all access to the time zone database; knows
+//! no schedules.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -14,19 +14,19 @@ pub struct Zone {
     zone: TimeZone,
 }
 
-/// When a clock shows a time.
+/// The moments at which a clock shows a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shown {
     /// Once, at this moment.
     Once(i64),
-    /// Twice, as the clock is put back.
+    /// Twice, because the clock is put back.
     Twice(i64, i64),
-    /// Not at all, as the clock is put forward over it at this moment.
+    /// Never, because the clock is put forward over it at this moment.
     Skipped(i64),
 }
 
 impl Shown {
-    /// The one moment that stands for a fixed time.
+    /// The single moment that a fixed time runs at.
     pub(crate) fn fixed(self) -> i64 {
         match self {
             Self::Once(ms) | Self::Twice(ms, _) | Self::Skipped(ms) => ms,
@@ -42,10 +42,10 @@ impl Default for Zone {
 }
 
 impl Zone {
-    /// The zone of a name; the empty one is UTC.
+    /// The time zone with an IANA name; the empty name is UTC.
     ///
     /// # Errors
-    /// When there is no zone of that name.
+    /// When this machine knows no time zone of that name.
     pub fn named(name: &str) -> Result<Self, ScheduleError> {
         if name.is_empty() {
             return Ok(Self::default());
@@ -56,12 +56,12 @@ impl Zone {
         Ok(Self { name, zone })
     }
 
-    /// Its name.
+    /// The canonical IANA name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// A moment as people of this zone write it, to the minute.
+    /// A moment in the zone's local time to the minute, followed by the zone's name.
     pub fn show(&self, ms: i64) -> String {
         format!("{} {}", self.civil(ms).strftime("%Y-%m-%d %H:%M"), self.name)
     }
@@ -71,7 +71,7 @@ impl Zone {
         self.zone.to_datetime(stamp(ms))
     }
 
-    /// When the clock shows a time. None beyond the years that there are.
+    /// When the clock shows a time. None beyond the years that the calendar supports.
     pub(crate) fn shown(&self, civil: DateTime) -> Option<Shown> {
         let found = self.zone.to_ambiguous_timestamp(civil);
         let (offset, earlier) = (found.offset(), found.earlier().ok()?);
@@ -80,17 +80,17 @@ impl Zone {
             AmbiguousOffset::Fold { .. } => {
                 Shown::Twice(earlier.as_millisecond(), found.later().ok()?.as_millisecond())
             }
-            // Read with the offset after the gap, the time lies before it, and the next change is the gap itself.
+            // With the offset after the gap, the time maps to a moment before the gap, so the next change is the gap itself.
             AmbiguousOffset::Gap { .. } => Shown::Skipped(self.change_after(earlier.as_millisecond())?),
         })
     }
 
-    /// When the clock is put forward or back next.
+    /// The next moment at which the clock is put forward or back.
     pub(crate) fn change_after(&self, ms: i64) -> Option<i64> {
         self.zone.following(stamp(ms)).next().map(|change| change.timestamp().as_millisecond())
     }
 
-    /// When it was put forward or back last, before a moment.
+    /// The last moment before `ms` at which the clock was put forward or back.
     pub(crate) fn change_before(&self, ms: i64) -> Option<i64> {
         self.zone.preceding(stamp(ms)).next().map(|change| change.timestamp().as_millisecond())
     }

@@ -1,4 +1,4 @@
-//! One file a gRPC service: protobuf in, domain out, domain in, protobuf out. No decisions.
+//! The gRPC services, one file each. Translates protobuf requests to the domain and its answers back. Makes no decisions.
 
 mod catalog;
 mod lists;
@@ -14,30 +14,30 @@ use tonic::Status;
 
 use crate::core::Core;
 
-/// All gRPC services of the catalog.
+/// Implements all gRPC services of the catalog.
 #[derive(Clone)]
 pub struct Api {
     core: Core,
 }
 
 impl Api {
-    /// Services over the shared parts.
+    /// Creates the services over the shared parts.
     pub fn new(core: Core) -> Self {
         Self { core }
     }
 }
 
-/// Refuses a request whose fields break their rules.
+/// Rejects a request whose fields break the rules of the contract, with all violations at once.
 fn check<T: Message + Name>(request: &T) -> Result<(), Status> {
     mms_proto::validate(request).map_err(Status::from)
 }
 
-/// Parses a name that has kept its rule.
+/// Parses a resource name; `field` names it in the error.
 fn name<N: mms_proto::name::ResourceName>(field: &str, text: &str) -> Result<N, Status> {
     N::parse(text).map_err(|error| ApiError::invalid_field(field, error.reason).into())
 }
 
-/// What the filter of a List method asks for. The order is in the contract, but not done yet.
+/// The filter of a List method. `order_by` is in the contract, but not implemented yet.
 fn filter<T: Message + Name>(filter: &str, order_by: &str) -> Result<Filter<T>, Status> {
     if !order_by.is_empty() {
         return Err(ApiError::not_yet("order_by of a List method").into());

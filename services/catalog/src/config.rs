@@ -1,4 +1,4 @@
-//! What can be configured in this service.
+//! The configuration of this service: its options, defaults and bounds.
 
 use mms_server::{ClientConfig, Faults, FrameConfig, ServiceConfig};
 use serde::{Deserialize, Serialize};
@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// How to reach the registry.
+    /// The address of the registry, and how to connect to it.
     pub registry: ClientConfig,
-    /// Bounds of scans.
+    /// Limits of scans.
     pub scan: ScanConfig,
-    /// Bounds of plans.
+    /// Limits of plans.
     pub plan: PlanConfig,
-    /// Whether far ends may lie on this machine's loopback: for the sandbox. Metadata and link-local addresses are denied
-    /// whatever this says, private ones unless the data source's network connection names the host.
+    /// Whether sources and targets may be at loopback addresses, as the sandbox is. Metadata and link-local addresses are always
+    /// denied; private ones are denied unless the data source's network connection names the host.
     pub allow_loopback: bool,
 }
 
@@ -22,9 +22,9 @@ pub struct Config {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScanConfig {
-    /// Scans that run at once, each of another data source; further ones wait.
+    /// How many scans run at once, each of another data source; further ones wait. From 1 to 64.
     pub at_once: usize,
-    /// Metadata calls of one scan at once, where its data source says nothing.
+    /// Concurrent metadata calls of one scan, for data sources that set nothing. From 1 to 64.
     pub metadata_concurrency: usize,
 }
 
@@ -32,11 +32,11 @@ pub struct ScanConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PlanConfig {
-    /// Bytes that the files of one plan may take in memory, about a hundred each. The log of a table with more is read several
-    /// times.
+    /// Bytes of memory that the files of one plan may take; a file takes about a hundred. The log of a table with more files is
+    /// read several times. From 1 MiB to 16 GiB.
     pub memory_bytes: usize,
-    /// Bytes that files of logs may take which are kept for 15 minutes, so that a plan need not read what a scan has just read;
-    /// and the same while scans read them. 0: nothing is kept.
+    /// Bytes of memory for the files of logs that are kept for 15 minutes, so that a plan need not read a log again that a scan
+    /// has just read; scans may take as much again while they read. 0 keeps nothing; at most 16 GiB.
     pub kept_bytes: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Between this service's records and the contract. Shapes only.
+//! Converts between this service's records and the messages of the contract. Must never decide anything.
 
 use mms_proto::catalog::v1 as pb;
 use mms_proto::time::{millis, timestamp};
@@ -15,14 +15,14 @@ use crate::rollup;
 use crate::status::State;
 use crate::store::{PartitionKey, ScanKey, SchemaKey, TableKey};
 
-/// A version of the table with this id, as the contract has it.
+/// The contract's version of the table with this Delta table id.
 pub fn version_to(version: &Version, table_id: &str) -> types::SourceVersion {
     let commit_time = version.commit_time_ms.and_then(timestamp);
     let delta = types::DeltaVersion { version: version.number, commit_time, table_id: table_id.to_owned() };
     types::SourceVersion { version: Some(Which::Delta(delta)) }
 }
 
-/// A Delta version with the place it went to; none for a version of another kind.
+/// The Delta version that was migrated, and its target; None for a version of another kind.
 pub fn migrated_from(version: &types::SourceVersion, target: Option<types::TargetTable>) -> Option<Migrated> {
     match &version.version {
         Some(Which::Delta(delta)) => Some(Migrated {
@@ -51,7 +51,7 @@ fn counts_to(counts: &Counts) -> types::StateCounts {
     }
 }
 
-/// A schema of the data source with this uid.
+/// `source_uid` is the uid of the schema's data source.
 pub fn schema_to(source_uid: &str, key: &SchemaKey, schema: Schema) -> Result<pb::Schema> {
     Ok(pb::Schema {
         name: key::schema_name(key)?.to_string(),
@@ -74,24 +74,24 @@ pub fn schema_to(source_uid: &str, key: &SchemaKey, schema: Schema) -> Result<pb
     })
 }
 
-/// A target, unset when nothing of it is.
+/// The contract's target; None when all parts are empty.
 fn target_to(target: Target) -> Option<types::TargetTable> {
     let Target { project, schema, table } = target;
     let set = !(project.is_empty() && schema.is_empty() && table.is_empty());
     set.then_some(types::TargetTable { project, schema, table })
 }
 
-/// A target of the contract.
+/// The record of a target; all parts empty when it is unset.
 pub fn target_from(target: Option<types::TargetTable>) -> Target {
     target.map(|types::TargetTable { project, schema, table }| Target { project, schema, table }).unwrap_or_default()
 }
 
-/// What tells a table apart among those of the data source with this uid.
+/// The uid of a table, derived from its data source, its names and the workspace's table id.
 fn table_uid(source_uid: &str, schema: &str, table: &str, source_id: &str) -> String {
     derived(&[source_uid, "table", schema, table, source_id])
 }
 
-/// A table of the data source with this uid, in view FULL.
+/// All fields, as in view FULL. `source_uid` is the uid of the table's data source.
 pub fn table_to(source_uid: &str, key: &TableKey, table: Table) -> Result<pb::Table> {
     let changed = rollup::table_changed(&table);
     let facts = table.facts;
@@ -137,7 +137,7 @@ pub fn table_to(source_uid: &str, key: &TableKey, table: Table) -> Result<pb::Ta
     })
 }
 
-/// A table as the view has it.
+/// Clears the fields that the view leaves out.
 pub fn in_view(mut table: pb::Table, view: types::View) -> pb::Table {
     if view != types::View::Full {
         table.columns.clear();
@@ -146,7 +146,7 @@ pub fn in_view(mut table: pb::Table, view: types::View) -> pb::Table {
     table
 }
 
-/// A partition of a table, as that was seen last.
+/// `of` are the facts of the partition's table in the newest scan.
 pub fn partition_to(
     source_uid: &str,
     key: &PartitionKey,
@@ -168,7 +168,7 @@ pub fn partition_to(
         file_count: partition.file_count,
         size_bytes: partition.size_bytes,
         row_count: partition.row_count,
-        // The reader of the log does not give the times of files.
+        // The reader of the log does not report the modification times of files.
         source_update_time: None,
         delete_time: timestamp(partition.delete_time_ms),
         state: State::of(partition.state) as i32,
@@ -191,7 +191,7 @@ fn progress_to(progress: &Progress) -> pb::ScanProgress {
     }
 }
 
-/// A scan.
+/// The contract's message of a scan.
 pub fn scan_to(key: &ScanKey, scan: Scan) -> pb::Scan {
     pb::Scan {
         name: key::scan_name(key),
@@ -207,7 +207,7 @@ pub fn scan_to(key: &ScanKey, scan: Scan) -> pb::Scan {
     }
 }
 
-/// The counters of a data source.
+/// The contract's message of a data source's counters.
 pub fn summary_to(summary: Summary) -> pb::SourceSummary {
     pb::SourceSummary {
         schemas: Some(counts_to(&summary.schemas)),

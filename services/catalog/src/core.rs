@@ -1,4 +1,4 @@
-//! What every part of this service shares: the store, the far ends, the running scans, time.
+//! Owns what all parts of this service share: the store, the clients, the running scans, and the clock.
 
 use std::sync::Arc;
 
@@ -11,26 +11,26 @@ use crate::scan::runner::Runner;
 use crate::source::Sources;
 use crate::survey::Surveys;
 
-/// The shared parts; cheap to clone.
+/// The shared parts. Cheap to clone.
 #[derive(Clone)]
 pub struct Core {
-    /// This service's tables.
+    /// This service's durable tables.
     pub store: Store,
-    /// The registry.
+    /// The client of the registry.
     pub peers: Peers,
-    /// Both ends of each data source in use.
+    /// The clients of the data sources in use.
     pub sources: Sources,
-    /// Scans that run in this process.
+    /// The scans that run in this process.
     pub scans: Arc<Runner>,
-    /// What they have read.
+    /// The metrics of what scans have read.
     pub scanned: Counted,
-    /// Runs background tasks.
+    /// Spawns background tasks.
     pub supervisor: Supervisor,
     /// Cancelled when the process is told to stop.
     pub shutdown: CancellationToken,
-    /// Readings of logs.
+    /// Reads Delta logs, and keeps the results for a while.
     pub surveys: Arc<Surveys>,
-    /// Bounds.
+    /// Limits of this process.
     pub bounds: Bounds,
     now_ms: fn() -> i64,
 }
@@ -38,16 +38,16 @@ pub struct Core {
 /// What this process may do at once.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Metadata calls of one scan, where its data source says nothing.
+    /// Concurrent metadata calls of one scan, for data sources that set nothing.
     pub metadata_concurrency: usize,
-    /// Bytes that the files of one plan may take in memory.
+    /// Bytes of memory that the files of one plan may take.
     pub plan_memory: usize,
-    /// Bytes that readings of logs may take that are kept for a while.
+    /// Bytes of memory for the results of reading logs that are kept for a while.
     pub kept_memory: usize,
 }
 
 impl Core {
-    /// Parts that read the time from this function.
+    /// `now_ms` gives the wall clock in milliseconds since 1970; `scans` is the number of scans that may run at once.
     #[allow(clippy::too_many_arguments, reason = "each is another part")]
     pub fn new(
         store: Store,
@@ -65,7 +65,7 @@ impl Core {
         Self { store, peers, sources, scans, scanned, supervisor, shutdown, surveys, bounds, now_ms }
     }
 
-    /// Milliseconds since 1970, by the wall clock.
+    /// The wall clock, in milliseconds since 1970.
     pub fn now_ms(&self) -> i64 {
         (self.now_ms)()
     }

@@ -1,4 +1,4 @@
-//! What can go wrong in this service, and the one place that says how a caller hears of it.
+//! The errors of this service, and the one place that turns them into the status that a caller receives.
 
 use mms_databricks::DatabricksError;
 use mms_delta::DeltaError;
@@ -10,85 +10,85 @@ use mms_server::requests::Reused;
 use mms_store::StoreError;
 use tonic::Code;
 
-/// A failure of the catalog.
+/// Any failure of the catalog.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
-    /// The store failed.
+    /// The store failed. Its text names files of this machine: it goes to the log and never to callers.
     #[error("the store failed: {0}")]
     Store(#[from] StoreError),
-    /// There is no such resource.
+    /// The resource of this name does not exist.
     #[error("{0} does not exist")]
     NotFound(String),
-    /// The id is taken.
+    /// The resource of this name exists already.
     #[error("{0} exists already: choose another id, or leave it out to have one made")]
     AlreadyExists(String),
-    /// Somebody changed the resource.
+    /// The resource has changed since the caller read its etag.
     #[error("{0} has changed since it was read: read it again")]
     EtagMismatch(String),
-    /// A request id was used for something else.
+    /// The request id was used before, for another request.
     #[error(transparent)]
     RequestIdReused(#[from] Reused),
-    /// A scan of this source runs.
+    /// Another scan of this data source has not ended.
     #[error("{0} has not ended yet: wait for it, or cancel it")]
     ScanRunning(String),
-    /// The scan that asks has ended meanwhile.
-    #[error("{0} was ended meanwhile")]
+    /// The scan ended or was cancelled while it was reading, so it must not write.
+    #[error("{0} has ended already")]
     ScanEnded(String),
-    /// A task is at work on it.
+    /// A task is migrating the resource.
     #[error("{0} is being migrated: stop its job first")]
     Doing(String),
-    /// The contract has it, this version does not.
+    /// The contract has it, but this version does not implement it.
     #[error("{0} is not implemented yet")]
     NotYet(String),
-    /// One field breaks a rule that only this service knows.
+    /// A field breaks a rule that only this service knows.
     #[error("{field} {description}")]
     Field {
-        /// Which.
+        /// The path of the field in the request.
         field: String,
-        /// What is wrong.
+        /// What is wrong with it, to be read after the field's path.
         description: String,
     },
-    /// Another service refused.
+    /// The registry rejected a call, or did not answer.
     #[error(transparent)]
     Peer(#[from] PeerError),
-    /// The registry vended no credential for a table.
+    /// The registry vended no credential for a table's files.
     #[error("{}", .0.error.message)]
     Vending(PeerError),
     /// The data source cannot be used as it is configured.
     #[error("{data_source}: {what}")]
     Unusable {
-        /// The data source.
+        /// The name of the data source.
         data_source: String,
-        /// What is wrong and what to do.
+        /// What is wrong, and what to do.
         what: String,
     },
-    /// The workspace did not give what was asked.
+    /// The workspace rejected a call, or did not answer.
     #[error("the workspace: {0}")]
     Workspace(#[from] DatabricksError),
-    /// The table's log could not be read.
+    /// The table's Delta log could not be read.
     #[error(transparent)]
     Delta(#[from] DeltaError),
-    /// The target project did not answer what was asked.
+    /// The target project rejected a call, or did not answer.
     #[error("the target project: {0}")]
     Target(#[from] MaxComputeError),
-    /// A background task ended by a panic.
-    #[error("a defect of this program ended it ({0}); its log has more")]
+    /// A background task panicked.
+    #[error("a defect of this program ended the scan ({0}); see the log of the catalog")]
     Panicked(String),
-    /// More than one answer can carry.
+    /// The result is larger than the limit.
     #[error("{what}: the limit is {limit}")]
     TooLarge {
         /// What is too large.
         what: String,
-        /// The limit.
+        /// The limit, in the unit that `what` names.
         limit: u64,
     },
 }
 
-/// One answer of this service.
+/// A result whose error is a [`CatalogError`] unless stated otherwise.
 pub type Result<T, E = CatalogError> = std::result::Result<T, E>;
 
 impl CatalogError {
-    /// Whether it is about the one schema or table that was being read, so that others may well be readable.
+    /// Whether the error concerns only the schema or table that was being read, so that the scan can go on with others.
     pub fn is_of_one_object(&self) -> bool {
         match self {
             Self::Store(error) => matches!(
@@ -122,7 +122,7 @@ impl Classify for CatalogError {
 impl From<CatalogError> for ApiError {
     fn from(error: CatalogError) -> Self {
         use CatalogError as E;
-        // Pieces of it are a far end's own words.
+        // The text may quote what a workspace, storage or project said: redact secrets in it.
         let text = mms_http::redact::redact_text(&error.to_string());
         let passes = error.retry_class() != RetryClass::Permanent;
         let failed = |reason| Self::new(Code::FailedPrecondition, reason, text.clone());
@@ -134,7 +134,7 @@ impl From<CatalogError> for ApiError {
             )
             .with("limit", limit),
             E::Store(StoreError::DiskFull { .. }) => Self::storage_full("catalog"),
-            // What it says names files of this machine: it is for the log.
+            // The text names files of this machine: it goes to the log only.
             E::Store(store) => {
                 tracing::error!(error = %store, "the store failed");
                 Self::store_failed("catalog", store.has_ended())
@@ -150,7 +150,8 @@ impl From<CatalogError> for ApiError {
             E::Field { field, description } => Self::invalid_field(field, description),
             E::Peer(peer) | E::Vending(peer) => *peer.error,
             E::Unusable { .. } => failed(ErrorReason::SourceFailed).with("step", "configuration"),
-            // A far end that is away comes back, and whoever plans asks again: it is not the table's fault.
+            // A workspace, project or storage that does not answer is not the table's fault: UNAVAILABLE lets the caller retry
+            // the plan.
             E::Workspace(_) if passes => Self::unavailable("workspace", text),
             E::Target(_) if passes => Self::unavailable("target project", text),
             E::Workspace(error) => {

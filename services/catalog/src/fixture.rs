@@ -1,4 +1,4 @@
-//! Logs for unit tests.
+//! Writes small Delta logs for unit tests.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 use mms_delta::{DeltaTable, Snapshot};
 use serde_json::json;
 
-/// A table partitioned by `p` and `q`, of these files in one commit each; the newest is so long that a list without memory lets
-/// go of all.
+/// Opens a table that is partitioned by `p` and `q`, with one commit for each file of `spec`. The last file has statistics of
+/// 70,000 bytes, so that a list without memory must drop its files.
 pub async fn snapshot(folder: &Path, spec: &[(u8, u8)]) -> Snapshot {
     let log = folder.join("_delta_log");
     std::fs::create_dir_all(&log).unwrap();

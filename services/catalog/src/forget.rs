@@ -1,5 +1,5 @@
-//! Forgetting what is known of a data source that is gone for good, or whose id names another one by now: its tables,
-//! scans and claims. A deleted one that can still come back is left alone.
+//! Deletes the tables, scans and claims of data sources that no longer exist, or whose id now names another data source. Must
+//! leave a deleted data source alone as long as it can be restored.
 
 use mms_store::{Key, Read, Scope, Store, Table, Tx};
 use prost::Message;
@@ -9,16 +9,20 @@ use crate::error::{CatalogError, Result};
 use crate::record::Summary;
 use crate::store::{APPLIED, CLAIMS, CLAIMS_BY_TABLE, PARTITIONS, SCANS, SCHEMAS, SUMMARIES, TABLES, VERSIONS};
 
-/// Records removed in one commit.
+/// Records deleted in one commit.
 const AT_ONCE: usize = 1000;
-/// How long the registry must not have known a data source: a registry that was pointed at by mistake costs nothing.
+/// A data source must be unknown to the registry for this long before its records are deleted, so that pointing the catalog at a
+/// wrong registry for a while loses nothing.
 const GRACE_MS: i64 = 24 * 3600 * 1000;
 
-/// Makes sure that what is known under an id is about the data source of this uid.
+/// Makes the records under an id belong to the data source of this uid: deletes those of another one first.
 pub async fn adopt(store: &Store, id: &str, uid: &str) -> Result<()> {
     let known = store.read(|read| summary(read, id))?;
     if !is_of(&known, uid) {
-        tracing::info!(data_source = id, "the id names another data source now: what was known is forgotten");
+        tracing::info!(
+            data_source = id,
+            "the id names another data source now: the records of the earlier one are deleted"
+        );
         forget(store, id, &known.uid).await?;
     }
     let (id, uid) = (id.to_owned(), uid.to_owned());
@@ -38,16 +42,16 @@ fn summary(read: &impl Read, id: &str) -> Result<Summary> {
     Ok(read.get(&SUMMARIES, &id.to_owned())?.unwrap_or_default())
 }
 
-/// Whether what is known is about the data source of this uid; what names none was there before uids were kept.
+/// Whether the records belong to the data source of this uid. Records without a uid were written before uids were kept.
 pub fn is_of(known: &Summary, uid: &str) -> bool {
     known.uid.is_empty() || known.uid == uid
 }
 
-/// What is to become of what is known.
+/// What to do with the records of a data source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Stays,
-    /// Its data source is missing since this time, 0: is there.
+    /// Store this time as when the data source was first missing; 0: it is there.
     Note(i64),
     Goes,
 }
@@ -62,7 +66,8 @@ fn fate(known: &Summary, uid: Option<&str>, now_ms: i64) -> Fate {
     }
 }
 
-/// Looks for data sources that are gone, and forgets those that are gone for a while.
+/// Compares all known data sources with the registry, and deletes the records of those that have been missing for longer than
+/// `GRACE_MS`.
 pub async fn gone(core: &Core) -> Result<()> {
     for page in core.store.pages(&SUMMARIES, Scope::all(), AT_ONCE) {
         for (id, known) in page? {
@@ -80,7 +85,7 @@ pub async fn gone(core: &Core) -> Result<()> {
                     core.store.commit(note).await?;
                 }
                 Fate::Goes => {
-                    tracing::info!(data_source = id, "the data source is gone for good: what was known is forgotten");
+                    tracing::info!(data_source = id, "the data source no longer exists: its records are deleted");
                     forget(&core.store, &id, &known.uid).await?;
                 }
             }
@@ -89,7 +94,7 @@ pub async fn gone(core: &Core) -> Result<()> {
     Ok(())
 }
 
-/// Forgets what is known of the data source of this uid. Another one may adopt the id meanwhile: its own stays.
+/// Deletes all records of the data source of this uid. Stops when another one has adopted the id meanwhile: its records stay.
 async fn forget(store: &Store, id: &str, uid: &str) -> Result<()> {
     loop {
         let (own, uid) = (id.to_owned(), uid.to_owned());
@@ -100,7 +105,8 @@ async fn forget(store: &Store, id: &str, uid: &str) -> Result<()> {
     }
 }
 
-/// Removes some records; true: nothing is left. The summary goes last, so that a restart in between goes on.
+/// Deletes up to `AT_ONCE` records; true when none is left. The summary is deleted last, so that a restart resumes the
+/// deletion.
 fn some(tx: &mut Tx<'_>, id: &str) -> Result<bool> {
     let (own, mut left) = ((id.to_owned(),), AT_ONCE);
     clear(tx, &PARTITIONS, &Scope::prefix(&own), &mut left)?;
@@ -153,7 +159,7 @@ mod tests {
         (id.to_owned(), "s".to_owned(), format!("t{number}"))
     }
 
-    /// A store in which sources `a` and `b` have tables, and `a` has claimed a target.
+    /// A store in which data sources `a` and `b` have tables, and `a` has claimed a target.
     async fn known() -> Store {
         let store = Store::in_memory(crate::store::schema()).unwrap();
         for (id, count) in [("a", AT_ONCE + 7), ("b", 3)] {

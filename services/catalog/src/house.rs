@@ -1,5 +1,5 @@
-//! What goes on without being asked: forgetting, data sources that are gone included, and giving back sessions that nobody
-//! uses.
+//! Periodic cleanup: closes idle sessions of the registry, and deletes what has expired: request ids, applied reports, kept
+//! readings of logs, and the records of data sources that no longer exist.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::error::Result;
 use crate::{forget, migration};
 
 const TICK: Duration = Duration::from_secs(30);
-/// Ticks between two looks for data sources that are gone.
+/// Missing data sources are looked for once in this many ticks (10 minutes).
 const LOOK_EVERY: u64 = 20;
 
-/// Keeps house until the process is told to stop; then gives all sessions back.
+/// Runs until the process is told to stop, then closes all sessions.
 pub async fn keep(core: Core) {
     let mut tick = tokio::time::interval(TICK);
     for round in 0_u64.. {
@@ -26,12 +26,12 @@ pub async fn keep(core: Core) {
         core.surveys.forget_old();
         let now = core.now_ms();
         if let Err(error) = forget_old(&core.store, now).await {
-            tracing::error!(%error, "what is no longer needed could not be forgotten");
+            tracing::error!(%error, "expired records could not be deleted; next attempt in 30 s");
         }
         if round % LOOK_EVERY == 0
             && let Err(error) = forget::gone(&core).await
         {
-            tracing::debug!(%error, "whether data sources are gone could not be found out");
+            tracing::debug!(%error, "cannot ask the registry which data sources still exist; next attempt in 10 min");
         }
     }
     core.sources.sessions().close_all().await;

@@ -1,8 +1,8 @@
 //! Catalog: what is there, and where does it go?
 //!
-//! It scans the source's catalog into its own store, keeps where each table is to go and how far it has come, and plans
-//! a table at a pinned version. It must never write at either end, never hold rows, and never keep a secret beyond the
-//! session that it came with.
+//! Scans the source's catalog into its own store, keeps where each table goes and how far its migration has come, and plans
+//! tables at pinned versions. It must never write to the source or the target, never hold rows, and never keep a secret longer
+//! than the session that brought it.
 
 mod api;
 mod config;
@@ -43,10 +43,10 @@ fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
-/// Assembles the service: opens its store, goes on with interrupted scans, and mounts its gRPC services.
+/// Assembles the service: opens its store, resumes interrupted scans, and mounts its gRPC services.
 ///
 /// # Errors
-/// The store cannot be opened, or the channel to the registry cannot be made.
+/// When the store cannot be opened, or the channel to the registry cannot be created.
 pub async fn start(context: Context<Config>) -> Result<Services, BoxError> {
     mms_server::telemetry::mask_lines(mms_http::redact::redact_known);
     mms_ends::guard_addresses(context.config.allow_loopback);

@@ -1,28 +1,29 @@
-//! Which schemas and tables are taken: white lists, black lists, and the scope of one scan. Pure.
+//! Decides which schemas and tables are in scope: by the data source's allow and deny lists and by the scope of one scan. Case is
+//! ignored. Pure.
 
 use mms_expr::{Patterns, folded};
 use mms_proto::registry::v1::MigrationSettings;
 
 use crate::record::SourceTable;
 
-/// Never taken: it describes the catalog itself.
+/// Always out of scope: it describes the catalog itself.
 const INFORMATION_SCHEMA: &str = "information_schema";
 
-/// The lists of a data source and the scope of a scan.
+/// The lists of a data source, and the scope of a scan.
 #[derive(Debug, Clone, Default)]
 pub struct Lists {
     schema_white: Patterns,
     schema_black: Patterns,
     table_white: Patterns,
     table_black: Patterns,
-    /// Names, not globs, folded. Empty: all.
+    /// Case-folded names, not patterns. Empty: all.
     schemas: Vec<String>,
-    /// Schema and table, not globs, folded. Empty: all.
+    /// Case-folded (schema, table), not patterns. Empty: all.
     tables: Vec<(String, String)>,
 }
 
 impl Lists {
-    /// The lists of these settings, within a scope.
+    /// Combines the lists of these settings with the scope that `schemas` and `tables` name; both empty: everything.
     pub fn new(settings: &MigrationSettings, schemas: &[String], tables: &[SourceTable]) -> Self {
         Self {
             schema_white: Patterns::new(&settings.schema_whitelist),
@@ -34,43 +35,43 @@ impl Lists {
         }
     }
 
-    /// Whether the scope reaches into a schema, whatever the lists say.
+    /// Whether the scan's scope includes some table of a schema, regardless of the lists.
     pub fn reaches_schema(&self, schema: &str) -> bool {
         let schema = folded(schema);
         let named = self.schemas.is_empty() || self.schemas.contains(&schema);
         named && (self.tables.is_empty() || self.tables.iter().any(|table| table.0 == schema))
     }
 
-    /// Whether the scope reaches a table, whatever the lists say.
+    /// Whether the scan's scope includes a table, regardless of the lists.
     pub fn reaches_table(&self, schema: &str, table: &str) -> bool {
         let named = |known: &(String, String)| known.0 == folded(schema) && known.1 == folded(table);
         self.reaches_schema(schema) && (self.tables.is_empty() || self.tables.iter().any(named))
     }
 
-    /// Whether the lists keep a schema.
+    /// Whether the lists include a schema. The blacklist precedes the whitelist.
     pub fn keep_schema(&self, schema: &str) -> bool {
         folded(schema) != INFORMATION_SCHEMA
             && (self.schema_white.is_empty() || self.schema_white.fit_schema(schema))
             && !self.schema_black.fit_schema(schema)
     }
 
-    /// Whether the lists keep a table of a schema that they keep.
+    /// Whether the lists include a table, given that they include its schema. The blacklist precedes the whitelist.
     pub fn keep_table(&self, schema: &str, table: &str) -> bool {
         (self.table_white.is_empty() || self.table_white.fitting_table(schema, table).is_some())
             && self.table_black.fitting_table(schema, table).is_none()
     }
 
-    /// Whether a table is to be read.
+    /// Whether a scan reads a table: the scope and the lists include it.
     pub fn take_table(&self, schema: &str, table: &str) -> bool {
         self.keep_schema(schema) && self.reaches_table(schema, table) && self.keep_table(schema, table)
     }
 
-    /// The schemas that the scope names, folded.
+    /// The schemas that the scope names, case-folded.
     pub fn named_schemas(&self) -> &[String] {
         &self.schemas
     }
 
-    /// The tables that it names, schema and table, folded.
+    /// The tables that the scope names, as case-folded (schema, table).
     pub fn named_tables(&self) -> &[(String, String)] {
         &self.tables
     }

@@ -1,4 +1,4 @@
-//! The catalog as a process of its own.
+//! Runs the catalog as its own process.
 
 use std::process::ExitCode;
 

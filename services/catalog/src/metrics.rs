@@ -1,4 +1,4 @@
-//! What this service counts for whoever watches it, from what it keeps in memory. Decides nothing.
+//! Publishes this service's metrics from what it holds in memory. Decides nothing.
 
 use mms_proto::catalog::v1::ScanState;
 use mms_server::metrics::real;
@@ -9,13 +9,13 @@ use crate::error::Result;
 use crate::scan::control;
 use crate::store::SCANS;
 
-/// Has the service's figures followed.
+/// Registers the metrics that are read on demand.
 pub async fn follow(metrics: &Metrics, core: &Core) -> Result<()> {
     mms_ends::follow_traffic(metrics, core.sources.traffic());
     metrics.follow_classes(Metric::CatalogScans, core.store.count(&SCANS).await?, states());
     let store = core.store.clone();
     metrics.follow(Metric::CatalogTablesLeft, move |tell| {
-        // At most one live scan a data source. A store that cannot be read any more has ended the process.
+        // There is at most one live scan for each data source. If the store cannot be read, the process is about to end.
         let Ok(live) = store.read(|read| control::live(read)) else { return };
         let left = live.iter().map(|(_, scan)| scan.progress.tables_found - scan.progress.tables_read);
         tell(real(left.map(|left| left.max(0).unsigned_abs()).sum()), &[]);

@@ -1,4 +1,5 @@
-//! What became of tables and partitions: the scheduler's reports, and states set by hand. All inside a commit.
+//! Applies the scheduler's reports and states that people set by hand to tables and partitions. Runs inside a commit of the
+//! caller. Each report of a task is applied at most once and in order, however often it is delivered.
 
 use std::ops::ControlFlow;
 
@@ -13,31 +14,33 @@ use crate::rollup;
 use crate::status::State;
 use crate::store::{APPLIED, APPLIED_BY_TIME, CLAIMS, PARTITIONS, PartitionKey, TABLES, TableKey};
 
-/// How long the last sequence of a task is remembered after its last report.
+/// How long the last sequence of a task is kept after its last report: 90 days.
 const APPLIED_TTL_MS: i64 = 90 * 24 * 3600 * 1000;
 
-/// One report.
+/// One report of the scheduler.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// The task's name.
+    /// The resource name of the task.
     pub task: String,
-    /// Its place in the order of reports.
+    /// Rises with each report of the task; lower or equal ones are ignored.
     pub sequence: i64,
-    /// The table.
+    /// The table that the task migrates.
     pub table: TableKey,
-    /// Last segments of partitions' names; empty: the whole table.
+    /// Last segments of partition names; empty: the whole table.
     pub partitions: Vec<String>,
-    /// What became of them.
+    /// The new state of the table or the partitions.
     pub state: State,
-    /// What the task moves, and where to. With DONE: what is there now; none if it moved no rows.
+    /// The version that the task moves, and its target. With DONE: the version that is now at the target; None if no rows were
+    /// moved.
     pub migrated: Option<Migrated>,
-    /// With DONE of a whole table: the digest of its target as it was looked at. Empty: it was not.
+    /// With DONE of a whole table: the digest of the target's state after the final check. Empty: it was not checked.
     pub target_digest: Vec<u8>,
-    /// The job moves only some of the table's partitions.
+    /// Whether the job moves only some of the table's partitions.
     pub of_part: bool,
 }
 
-/// Applies a report, unless it or a later one of its task was applied already. False: passed over.
+/// Applies a report; false when it was ignored, because it or a later one of its task was applied before, or its table is
+/// unknown.
 pub fn report(tx: &mut Tx<'_>, now_ms: i64, report: &Report) -> Result<bool> {
     let applied_key = (report.table.0.clone(), report.task.clone());
     if tx.get(&APPLIED, &applied_key)?.is_some_and(|applied| applied.sequence >= report.sequence) {
@@ -45,21 +48,21 @@ pub fn report(tx: &mut Tx<'_>, now_ms: i64, report: &Report) -> Result<bool> {
     }
     tx.put(&APPLIED, &applied_key, &Applied { sequence: report.sequence, time_ms: now_ms })?;
     let Some(mut table) = tx.get(&TABLES, &report.table)? else {
-        tracing::warn!(task = report.task, "a report about a table that is not in the catalog");
+        tracing::warn!(task = report.task, "a report was ignored: its table is not in the catalog");
         return Ok(false);
     };
     table.task.clone_from(&report.task);
-    // Whatever a task does there makes it another; the last of a job looks at the whole again.
+    // Anything that a task does changes the target; only the last task of a job brings a digest of the checked table again.
     table.target_digest.clone_from(&report.target_digest);
     let moved = report.migrated.as_ref().filter(|_| report.state == State::Done);
     let state = match (report.state, moved) {
-        // Tables and partitions were made and no rows moved; or the table was sent elsewhere meanwhile.
+        // DONE without rows: only tables and partitions were created. Or the table was sent to another target meanwhile.
         (State::Done, None) => State::Init,
         (State::Done, Some(moved)) if !still_goes_to(tx, &report.table, moved)? => State::Init,
         (state, _) => state,
     };
     if let Some(moved) = moved {
-        // A whole table that was looked at has all its partitions among those that were told.
+        // A whole table that was checked has reported all its partitions.
         let whole = !report.of_part && !report.target_digest.is_empty();
         table.part_version = if whole { None } else { table.part_version.max(report.of_part.then_some(moved.number)) };
     }
@@ -89,21 +92,22 @@ pub fn report(tx: &mut Tx<'_>, now_ms: i64, report: &Report) -> Result<bool> {
     Ok(true)
 }
 
-/// Whether the last plan of a table sent it where a report says it went; a report that names no place is believed.
+/// Whether the table still goes to the target that a report names, by the claim of its last plan. A report without a target is
+/// accepted.
 fn still_goes_to(tx: &Tx<'_>, table: &TableKey, moved: &Migrated) -> Result<bool> {
     let Some(target) = &moved.target else { return Ok(true) };
     let claim = tx.get(&CLAIMS, &rollup::target_text(target))?;
     Ok(claim.is_some_and(|claim| (claim.data_source, claim.schema, claim.table) == *table))
 }
 
-/// Records what is at the target now. `table_id` is that of the table as seen last.
+/// Stores the version that is now at the target. `table_id` is the Delta table id of the newest scan.
 fn migrated(partition: &mut Partition, moved: Migrated, table_id: &str) {
     let seen = Some(moved.number) == partition.seen_version && moved.table_id == table_id;
     partition.migrated_files = if seen { partition.files.clone() } else { Vec::new() };
     partition.migrated = Some(moved);
 }
 
-/// What was seen of a table last, at a place that nobody named.
+/// The version of the newest scan, without a target.
 fn seen(table: &Table) -> Option<Migrated> {
     table.facts.version.map(|version| Migrated {
         number: version.number,
@@ -124,12 +128,12 @@ fn live_partitions(tx: &Tx<'_>, table: &TableKey) -> Result<Vec<PartitionKey>> {
     Ok(keys)
 }
 
-/// Whether a text is the last segment of a partition's name.
+/// Checks the syntax of the last segment of a partition's name.
 pub fn is_segment(text: &str) -> std::result::Result<(), String> {
     PartitionId::parse_segment(text).map(drop)
 }
 
-/// What a state is set for by hand.
+/// What a person sets a state for.
 #[derive(Debug, Clone)]
 pub enum Subject {
     /// All tables of a schema.
@@ -140,7 +144,7 @@ pub enum Subject {
     Partition(PartitionKey),
 }
 
-/// Sets states by hand; the number of tables and partitions that changed.
+/// Sets states by hand; returns how many tables and partitions changed. Fails when a task is migrating one of them.
 pub fn set(tx: &mut Tx<'_>, subjects: &[Subject], state: State) -> Result<i64> {
     let mut changed = 0;
     for subject in subjects {
@@ -208,7 +212,7 @@ fn set_partition(tx: &mut Tx<'_>, table: &mut Table, key: &PartitionKey, state: 
         _ => {
             partition.state = state as i32;
             if state == State::Done {
-                // By hand: what was seen last counts as moved.
+                // Set by hand: the version of the newest scan counts as moved.
                 match seen(table) {
                     Some(moved) => migrated(&mut partition, moved, &table.facts.delta_id),
                     None => (partition.migrated, partition.migrated_files) = (None, Vec::new()),
@@ -220,11 +224,11 @@ fn set_partition(tx: &mut Tx<'_>, table: &mut Table, key: &PartitionKey, state: 
     }
 }
 
-/// Partitions that one commit of [`reset`] changes.
+/// How many partitions one commit of [`reset`] looks at.
 const RESET_AT_ONCE: usize = 5_000;
 
-/// Takes back what a table and its partitions are said to be: their target is another now. What is where stays known. At
-/// most so many partitions at once; where to go on, if there are more.
+/// Resets the states of a table and its partitions to INIT, because their target has changed; the record of which version is at
+/// which target stays. Handles a bounded number of partitions and returns the key to continue after, if there are more.
 pub fn reset(tx: &mut Tx<'_>, key: &TableKey, after: Option<&PartitionKey>) -> Result<Option<PartitionKey>> {
     let Some(mut table) = tx.get(&TABLES, key)? else { return Ok(None) };
     if State::of(table.own_state) != State::Doing {
@@ -249,13 +253,13 @@ pub fn reset(tx: &mut Tx<'_>, key: &TableKey, after: Option<&PartitionKey>) -> R
     }
 }
 
-/// Whether [`reset`] would change anything of a table.
+/// Whether [`reset`] would change anything.
 pub fn claims_anything(table: &Table) -> bool {
     !matches!(State::of(table.own_state), State::Init | State::Doing)
         || table.partitions.total() > table.partitions.init + table.partitions.doing
 }
 
-/// Forgets the sequences of tasks that were not heard of for long; at most 1,000 at once.
+/// Deletes the sequences of tasks without a report for `APPLIED_TTL_MS`; at most 1,000 a call.
 pub fn forget_applied(tx: &mut Tx<'_>, now_ms: i64) -> Result<()> {
     let old = Scope::range(..now_ms.saturating_sub(APPLIED_TTL_MS));
     for key in tx.index_keys(&APPLIED, &APPLIED_BY_TIME, &old, None, 1000)?.items {

@@ -1,4 +1,5 @@
-//! The one service that this one calls: the registry, for uses. Decides nothing.
+//! The client of the registry, the only service that this one calls: uses of data sources, their uids and changes. Decides
+//! nothing.
 
 use mms_proto::registry::v1 as pb;
 use mms_proto::registry::v1::data_source_service_client::DataSourceServiceClient;
@@ -11,10 +12,10 @@ use crate::error::Result;
 use crate::key;
 
 const REGISTRY: &str = "registry";
-/// Largest message taken: a data source with its lists and mappings.
+/// Largest accepted message: a data source with its lists and mappings.
 const MESSAGE_MAX: usize = 16 << 20;
 
-/// A client of the registry.
+/// Calls the registry. Cheap to clone.
 #[derive(Clone)]
 pub struct Peers {
     registry: Client,
@@ -26,13 +27,13 @@ fn refused(status: Status) -> PeerError {
     PeerError::of(REGISTRY)(status)
 }
 
-/// Whether the registry itself says so, and not something on the way.
+/// Whether the registry itself answered that the resource does not exist, and not a proxy or another server on the way.
 fn is_gone(status: &Status) -> bool {
     status.code() == Code::NotFound && ApiError::from_status(status).reason == ErrorReason::NotFound
 }
 
 impl Peers {
-    /// A client over a channel.
+    /// Creates a client over a channel.
     pub fn new(registry: Client) -> Self {
         Self {
             registry: registry.clone(),
@@ -41,19 +42,19 @@ impl Peers {
         }
     }
 
-    /// The channel, for sessions.
+    /// The channel, for the sessions that `mms_ends` opens.
     pub fn registry(&self) -> Client {
         self.registry.clone()
     }
 
-    /// Takes or prolongs a use; the uid of the data source.
+    /// Acquires or renews the use of a data source; returns the data source's uid.
     pub async fn acquire(&self, source: &str, holder: &str) -> Result<String> {
         let request = pb::AcquireUseRequest { data_source: key::source_name(source), holder: holder.to_owned() };
         let answer = self.sessions.clone().acquire_use(request).await.map_err(refused)?.into_inner();
         Ok(answer.data_source.unwrap_or_default().uid)
     }
 
-    /// The uid of a data source, deleted or not; none when it is gone for good.
+    /// The uid of a data source, deleted or not; None when it no longer exists.
     pub async fn uid(&self, source: &str) -> Result<Option<String>> {
         let request = pb::GetDataSourceRequest { name: key::source_name(source) };
         match self.sources.clone().get_data_source(request).await {
@@ -63,13 +64,13 @@ impl Peers {
         }
     }
 
-    /// Watches data sources.
+    /// Subscribes to changes of data sources.
     pub async fn watch(&self, request: pb::WatchDataSourcesRequest) -> Result<Changes> {
         let stream = self.sources.clone().watch_data_sources(request).await.map_err(refused)?.into_inner();
         Ok(Changes { stream })
     }
 
-    /// Gives a use back.
+    /// Releases a use.
     pub async fn release(&self, source: &str, holder: &str) -> Result<()> {
         let request = pb::ReleaseUseRequest { data_source: key::source_name(source), holder: holder.to_owned() };
         self.sessions.clone().release_use(request).await.map_err(refused)?;
@@ -77,13 +78,13 @@ impl Peers {
     }
 }
 
-/// Changes of data sources, as they come.
+/// A stream of changes of data sources.
 pub struct Changes {
     stream: Streaming<pb::WatchDataSourcesResponse>,
 }
 
 impl Changes {
-    /// The next one; None: the registry has ended the stream.
+    /// The next change; None when the registry has ended the stream.
     pub async fn next(&mut self) -> Result<Option<pb::WatchDataSourcesResponse>> {
         Ok(self.stream.message().await.map_err(refused)?)
     }

@@ -1,5 +1,6 @@
-//! How one table would be migrated: the source as it is now, pinned; the target it becomes; what was found; and its
-//! files, target unit by target unit. Nothing here writes at either end.
+//! Plans the migration of one table: pins the source at a version, maps it to a target definition, collects findings, and
+//! prepares the stream of its files by target unit. Never writes to the source or the target; with [`Claim::Take`] it records the
+//! claim of the target table in this service's own store.
 
 mod chosen;
 mod definition;
@@ -40,29 +41,29 @@ use units::Units;
 
 /// A planned table, and the files to send after it.
 pub struct Planned {
-    /// What is told first.
+    /// The first message of the answer.
     pub table: pb::PinnedTable,
-    /// Its files and where they go; none when a blocker keeps the table from moving.
+    /// The files to stream; None when a blocker forbids the move.
     pub files: Option<Files>,
 }
 
-/// Whether the plan takes its target table for itself.
+/// Whether the plan claims its target table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
-    /// No: somebody only looks.
+    /// Does not claim it: the caller only wants to see the plan.
     Look,
-    /// Yes: rows will go there.
+    /// Claims it: a job will write rows there.
     Take,
 }
 
-/// Plans a table at its newest version, or at the one asked for.
+/// Plans a table at its newest version, or at `ask.version`.
 pub async fn plan(core: &Core, table_key: &TableKey, ask: &Ask, claim: Claim) -> Result<Planned> {
     let name = key::table_name(table_key)?.to_string();
     let (table, schema) = known(core, table_key)?;
     let source = core.sources.get(&table_key.0).await?;
     let known = core.store.read(|read| read.get(&SUMMARIES, &table_key.0))?.unwrap_or_default();
     if !forget::is_of(&known, &source.uid) {
-        // It is a table of a data source that had this id before.
+        // The record belongs to a deleted data source that had the same id.
         return Err(CatalogError::NotFound(name));
     }
     let info = match source.prompt.get_table(&source.catalog, &table_key.1, &table_key.2).await {
@@ -78,7 +79,8 @@ pub async fn plan(core: &Core, table_key: &TableKey, ask: &Ask, claim: Claim) ->
         return Ok(Planned { table, files: None });
     }
     let (source, snapshot) = match source.open(&info, ask.version).await {
-        // It may have been replaced, or put right, since this session was opened.
+        // The data source may have been replaced or its credentials corrected since this session was opened: retry once with a
+        // new one.
         Err(CatalogError::Delta(DeltaError::CredentialExpired { .. } | DeltaError::AccessDenied { .. })) => {
             let source = core.sources.instead_of(&table_key.0, &source).await?;
             let snapshot = source.open(&info, ask.version).await?;
@@ -101,7 +103,7 @@ fn known(core: &Core, table_key: &TableKey) -> Result<(Table, Schema)> {
     found.ok_or_else(|| CatalogError::NotFound(name.to_string()))
 }
 
-/// What keeps a table from being read from its files at all.
+/// Blockers that are known before the files are read: kind, format, row filters and masks, and no access to the storage.
 fn refuse(info: &TableInfo, source: &Source) -> Vec<Note> {
     use pb::TableKind as K;
     let mut notes = Vec::new();
@@ -132,8 +134,8 @@ fn refuse(info: &TableInfo, source: &Source) -> Vec<Note> {
     if info.is_governed_by_row() {
         notes.push(Note::blocker(
             FindingReason::RowFilterOrMask,
-            "the table has a row filter or a column mask, which reading its files would pass by",
-            "move a table made from what may be seen, or take the filter and masks off",
+            "the table has a row filter or a column mask, which reading its files would bypass",
+            "move a table created from the rows and values that may be seen, or remove the filter and the masks",
         ));
     }
     if by_files && let Err(why) = source.can_read(info) {
@@ -144,7 +146,7 @@ fn refuse(info: &TableInfo, source: &Source) -> Vec<Note> {
     notes
 }
 
-/// One plan being made.
+/// The inputs of one plan.
 struct Work<'a> {
     core: &'a Core,
     name: String,
@@ -175,7 +177,10 @@ impl Work<'_> {
             let other = key::table_name(&other)?;
             let note = Note::blocker(
                 FindingReason::TargetTaken,
-                format!("{other} goes to {} too, and rows of two tables must not meet in one", definition.target),
+                format!(
+                    "{other} goes to {} too, and a target table takes the rows of one source table only",
+                    definition.target
+                ),
                 "give one of them another target",
             );
             findings.push(note.to_pb(&self.name));
@@ -227,7 +232,7 @@ impl Work<'_> {
                 "name it among the data source's projects, or choose another target",
             ));
         }
-        // A project that is not ours is not asked anything.
+        // Projects that the data source does not name are never queried.
         let has_schemas = !allowed || self.source.has_schemas(project).await?;
         let project = ProjectName::new(project).map_err(|error| unusable(error.to_string()))?;
         let settings = &self.source.settings;
@@ -257,8 +262,8 @@ impl Work<'_> {
         Ok((plan, there))
     }
 
-    /// Whether the target table is as a job saw it last. What somebody said by hand to be migrated is believed as long as the
-    /// table is there.
+    /// Whether the target table is as the last job left it, by the digest of its state. A table that a person marked as migrated
+    /// by hand has no digest: it counts as unchanged as long as the target table exists.
     async fn unchanged(&self, there: Option<&TargetInfo>) -> Result<bool> {
         let Some(there) = there else { return Ok(false) };
         let looked = &self.table.target_digest;

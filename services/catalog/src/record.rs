@@ -1,5 +1,5 @@
-//! What this service keeps: its own prost messages, never those of the contract. Shapes only. Times are milliseconds
-//! since 1970; 0 stands for "never".
+//! The records that this service stores: its own prost messages, never those of the contract. Must never change the meaning of a
+//! tag. Times are milliseconds since 1970; 0 means "never".
 
 mod scan_state;
 
@@ -7,18 +7,18 @@ use std::collections::HashMap;
 
 pub use scan_state::ScanState;
 
-/// When a data source is scanned by itself.
+/// The scan schedule of a data source.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct ScanClock {
-    /// What its settings say, as a text.
+    /// The schedule of its settings, in text form.
     #[prost(string, tag = "1")]
     pub schedule: String,
-    /// The next moment that has not been dealt with.
+    /// The next time that is due and has not been handled.
     #[prost(int64, tag = "2")]
     pub next_time_ms: i64,
 }
 
-/// Numbers of parts by state.
+/// How many parts are in each state.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Counts {
     #[prost(int64, tag = "1")]
@@ -42,23 +42,23 @@ pub struct Version {
     pub commit_time_ms: Option<i64>,
 }
 
-/// What is at a target: which version of which table, and where.
+/// What is at a target: a version of a table, and the target's address.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Migrated {
     #[prost(int64, tag = "1")]
     pub number: i64,
     #[prost(int64, optional, tag = "2")]
     pub commit_time_ms: Option<i64>,
-    /// The id in the table's Delta log: a table made anew under the same name has another. Empty: not known, or parts
-    /// come from several.
+    /// The table id of the Delta log: a table recreated under the same name has another one. Empty: unknown, or the partitions
+    /// come from several tables.
     #[prost(string, tag = "3")]
     pub table_id: String,
-    /// Unset: not known, or parts are at several places.
+    /// Unset: unknown, or the partitions are at several targets.
     #[prost(message, optional, tag = "4")]
     pub target: Option<Target>,
 }
 
-/// A schema.
+/// A schema of the source, with the counters of its tables.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Schema {
     #[prost(string, tag = "1")]
@@ -83,14 +83,14 @@ pub struct Schema {
     pub size_bytes: i64,
     #[prost(int64, tag = "11")]
     pub row_count: i64,
-    /// Number of the scan that saw it last.
+    /// The number of the scan that saw it last.
     #[prost(uint64, tag = "12")]
     pub seen: u64,
     #[prost(uint64, tag = "13")]
     pub revision: u64,
 }
 
-/// A column at the source.
+/// A column of a source table.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Column {
     #[prost(string, tag = "1")]
@@ -105,7 +105,7 @@ pub struct Column {
     pub partition_index: Option<i32>,
 }
 
-/// Where a table is to go; empty parts are left to the schema and the data source.
+/// The target of a table; parts left empty come from the schema and the data source.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Target {
     #[prost(string, tag = "1")]
@@ -116,12 +116,12 @@ pub struct Target {
     pub table: String,
 }
 
-/// What the source says of a table: replaced as a whole by each scan.
+/// What the source reports about a table. Each scan replaces all of it.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TableFacts {
     #[prost(string, tag = "1")]
     pub source_id: String,
-    /// Number of the contract's TableKind.
+    /// The number of the contract's TableKind.
     #[prost(int32, tag = "2")]
     pub kind: i32,
     #[prost(string, tag = "3")]
@@ -146,7 +146,7 @@ pub struct TableFacts {
     pub reader_features: Vec<String>,
     #[prost(message, optional, tag = "13")]
     pub version: Option<Version>,
-    /// The id in the Delta log, which tells a table from another of the same name.
+    /// The table id of the Delta log, which distinguishes a table from another of the same name.
     #[prost(string, tag = "14")]
     pub delta_id: String,
     #[prost(int64, optional, tag = "15")]
@@ -157,7 +157,7 @@ pub struct TableFacts {
     pub update_time_ms: i64,
 }
 
-/// A table.
+/// A source table, and how far its migration has come.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Table {
     #[prost(message, required, tag = "1")]
@@ -170,38 +170,38 @@ pub struct Table {
     pub scan_error: String,
     #[prost(message, required, tag = "5")]
     pub target: Target,
-    /// What was said of the whole table; counts when it has no partition.
+    /// The state reported for the whole table; used when it has no partitions.
     #[prost(int32, tag = "6")]
     pub own_state: i32,
-    /// What was moved of the whole table; counts when it has no partition.
+    /// The version moved for the whole table; used when it has no partitions.
     #[prost(message, optional, tag = "7")]
     pub own_migrated: Option<Migrated>,
-    /// Of the target table as a job looked at it last. Empty: something was written since, or no job looked.
+    /// The digest of the target's state when a job last checked it. Empty: it was written since, or no job has checked it.
     #[prost(bytes = "vec", tag = "30")]
     pub target_digest: Vec<u8>,
-    /// As callers see it.
+    /// The state that callers see.
     #[prost(int32, tag = "8")]
     pub state: i32,
-    /// As callers see it: for a partitioned table the oldest version that a partition of it has at the target; table id
-    /// and target only if they are those of all its partitions.
+    /// The version that callers see: for a partitioned table the oldest version that one of its partitions has at the target.
+    /// Table id and target are set only if all its partitions have the same.
     #[prost(message, optional, tag = "9")]
     pub migrated: Option<Migrated>,
     #[prost(string, tag = "10")]
     pub task: String,
     #[prost(message, required, tag = "11")]
     pub partitions: Counts,
-    /// Number of the scan that read it last.
+    /// The number of the scan that read it last; 0 while a scan is writing it.
     #[prost(uint64, tag = "12")]
     pub seen: u64,
     #[prost(uint64, tag = "13")]
     pub revision: u64,
-    /// The newest version of which a job moved only some of the partitions: as long as no scan saw it, there may be partitions
-    /// that nobody told of.
+    /// The newest version of which a job moved only some partitions. Until a scan has seen that version, there may be partitions
+    /// that nobody has reported.
     #[prost(int64, optional, tag = "31")]
     pub part_version: Option<i64>,
 }
 
-/// A partition.
+/// A partition of a source table.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Partition {
     #[prost(int64, tag = "1")]
@@ -218,16 +218,16 @@ pub struct Partition {
     pub migrated: Option<Migrated>,
     #[prost(string, tag = "7")]
     pub task: String,
-    /// Of the files that the last scan saw; empty before the first.
+    /// The digest of the files that the last scan saw; empty before the first scan.
     #[prost(bytes = "vec", tag = "8")]
     pub files: Vec<u8>,
-    /// Of the files that are at the target; empty when no scan saw that version.
+    /// The digest of the files that are at the target; empty when no scan saw that version.
     #[prost(bytes = "vec", tag = "9")]
     pub migrated_files: Vec<u8>,
-    /// The newest version of the table in which it was seen.
+    /// The newest version of the table in which the partition was seen.
     #[prost(int64, optional, tag = "10")]
     pub seen_version: Option<i64>,
-    /// Number of the scan that saw it last.
+    /// The number of the scan that saw it last.
     #[prost(uint64, tag = "11")]
     pub seen: u64,
 }
@@ -243,7 +243,7 @@ pub struct VersionCount {
     pub target: Option<Target>,
 }
 
-/// Counts of a scan.
+/// The counters of a scan.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Progress {
     #[prost(int64, tag = "1")]
@@ -264,17 +264,17 @@ pub struct Progress {
     pub schemas_failed: i64,
 }
 
-/// A scan.
+/// A scan, with its scope and progress.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Scan {
-    /// Its number, never used again in this store: the revision that made it.
+    /// Unique and never reused in this store: the revision of the commit that created the scan.
     #[prost(uint64, tag = "1")]
     pub number: u64,
     #[prost(string, repeated, tag = "2")]
     pub schemas: Vec<String>,
     #[prost(message, repeated, tag = "3")]
     pub tables: Vec<SourceTable>,
-    /// Number of a [`ScanState`].
+    /// The number of a [`ScanState`].
     #[prost(int32, tag = "4")]
     pub state: i32,
     #[prost(string, tag = "5")]
@@ -293,7 +293,7 @@ pub struct Scan {
     pub uid: String,
 }
 
-/// A table that somebody named.
+/// A table that the scope of a scan names.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct SourceTable {
     #[prost(string, tag = "1")]
@@ -302,7 +302,7 @@ pub struct SourceTable {
     pub table: String,
 }
 
-/// Counters of a data source.
+/// The counters of a data source.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Summary {
     #[prost(message, required, tag = "1")]
@@ -319,10 +319,10 @@ pub struct Summary {
     pub last_scan: String,
     #[prost(int64, tag = "7")]
     pub last_scan_time_ms: i64,
-    /// Of the data source that all this is about: its id may name another one later.
+    /// The uid of the data source that these records belong to: its id may name another data source later.
     #[prost(string, tag = "8")]
     pub uid: String,
-    /// Since when the registry does not know that data source.
+    /// Since when the registry does not know that data source; 0: it does.
     #[prost(int64, tag = "9")]
     pub gone_since_ms: i64,
 }
@@ -336,7 +336,7 @@ pub struct Applied {
     pub time_ms: i64,
 }
 
-/// Which source table goes to a target table.
+/// The source table that owns a target table.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Claim {
     #[prost(string, tag = "1")]

@@ -1,5 +1,5 @@
-//! Writing partitions, tables and schemas so that the states and counters above them are right in the same commit.
-//! Whoever changes one of these records goes through here; nothing else writes them.
+//! Owns the writing of partitions, tables and schemas: updates the states and counters above them in the same commit, so that
+//! they always agree. Nothing else may write these records.
 
 use mms_store::{Read, Scope, StoreError, Tx};
 
@@ -8,7 +8,7 @@ use crate::record::{Counts, Migrated, Partition, Schema, Summary, Table, Target,
 use crate::status::State;
 use crate::store::{PARTITIONS, PartitionKey, SCHEMAS, SUMMARIES, SchemaKey, TABLES, TableKey, VERSIONS, VersionKey};
 
-/// What a table or schema adds to what lies above it; nothing while it is gone at the source.
+/// What a table or schema contributes to the counters above it; nothing when it is deleted at the source.
 #[derive(Default)]
 struct Share {
     objects: Counts,
@@ -59,7 +59,7 @@ fn shift_summary(summary: &mut Summary, share: &Share, sign: i64) {
     summary.row_count += sign * share.row_count;
 }
 
-/// Writes a schema; its counters are those that [`save_table`] left there.
+/// Writes a schema and updates the data source's summary. Keeps the counters that [`save_table`] maintains.
 pub fn save_schema(tx: &mut Tx<'_>, key: &SchemaKey, mut schema: Schema) -> Result<Schema> {
     let before = tx.get(&SCHEMAS, key)?;
     schema.revision = tx.revision();
@@ -71,7 +71,8 @@ pub fn save_schema(tx: &mut Tx<'_>, key: &SchemaKey, mut schema: Schema) -> Resu
     Ok(schema)
 }
 
-/// Writes a table after its partitions were written by [`save_partition`]; derives its state and version.
+/// Writes a table and updates its schema; derives its state and version from its partitions, which [`save_partition`] must have
+/// written before.
 pub fn save_table(tx: &mut Tx<'_>, key: &TableKey, mut table: Table) -> Result<Table> {
     let before = tx.get(&TABLES, key)?;
     if table.partitions.total() > 0 {
@@ -92,13 +93,13 @@ pub fn save_table(tx: &mut Tx<'_>, key: &TableKey, mut table: Table) -> Result<T
     Ok(table)
 }
 
-/// Whether there may be partitions that nobody told of: some of a version were moved that no scan has seen.
+/// Whether partitions may exist that no scan has seen: some were moved at a version newer than the scanned one.
 fn may_have_more(table: &Table) -> bool {
     let seen = table.facts.version.as_ref().map(|version| version.number);
     table.part_version.is_some_and(|moved| seen.is_none_or(|seen| seen < moved))
 }
 
-/// Writes a partition and counts it in its table, which is to be written afterwards.
+/// Writes a partition and counts it in `table`, which the caller must write afterwards.
 pub fn save_partition(tx: &mut Tx<'_>, table: &mut Table, key: &PartitionKey, after: &Partition) -> Result<()> {
     let before = tx.get(&PARTITIONS, key)?;
     if let Some(before) = before.as_ref().filter(|partition| partition.delete_time_ms == 0) {
@@ -129,14 +130,14 @@ fn shift_version(tx: &mut Tx<'_>, key: &PartitionKey, migrated: Option<&Migrated
     Ok(())
 }
 
-/// One spelling for one target, which ignores case itself: the key of its claim.
+/// The canonical spelling of a target, which is the key of its claim. Targets ignore case, so it is lower case.
 pub fn target_text(target: &Target) -> String {
     let parts = [&target.project, &target.schema, &target.table].into_iter().filter(|part| !part.is_empty());
     parts.map(|part| part.to_lowercase()).collect::<Vec<_>>().join(".")
 }
 
-/// What is at the target of a partitioned table: the first entry is the oldest version, if all are of one table and at
-/// one place; else neither is named, so that nobody takes the parts for a whole.
+/// The version at the target of a partitioned table: the oldest of its partitions' versions. If they come from several tables or
+/// lie at several targets, neither is named, so that parts of different tables are never mistaken for one.
 fn oldest_version(tx: &Tx<'_>, key: &TableKey) -> Result<Option<Migrated>> {
     let scope = Scope::prefix(&(key.clone(),));
     let Some((first, count)) = tx.page(&VERSIONS, &scope, None, 1)?.items.into_iter().next() else { return Ok(None) };
@@ -146,7 +147,7 @@ fn oldest_version(tx: &Tx<'_>, key: &TableKey) -> Result<Option<Migrated>> {
     Ok(Some(Migrated { number: first.2, commit_time_ms: count.commit_time_ms, table_id, target }))
 }
 
-/// Whether the files of a partition differ from those at the target. `table_id` is that of its table, as seen last.
+/// Whether a partition's files differ from those at the target. `table_id` is the table's id in the newest scan.
 pub fn partition_changed(partition: &Partition, table_id: &str) -> bool {
     let Some(migrated) = &partition.migrated else { return false };
     if migrated.table_id != table_id {
@@ -158,7 +159,7 @@ pub fn partition_changed(partition: &Partition, table_id: &str) -> bool {
     partition.files != partition.migrated_files
 }
 
-/// Whether the version seen is not the one at the target.
+/// Whether the scanned version differs from the one at the target.
 pub fn table_changed(table: &Table) -> bool {
     match (&table.migrated, &table.facts.version) {
         (Some(migrated), Some(seen)) => migrated.number != seen.number || migrated.table_id != table.facts.delta_id,

@@ -1,4 +1,4 @@
-//! Counters kept up by every write are compared with counting everything anew.
+//! Compares the counters that each write maintains with a full recount, over random sequences of writes.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -43,7 +43,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..25)
 }
 
-/// Tables 0 and 1 lie in one schema, 2 and 3 in another.
+/// Tables 0 and 1 are in one schema, 2 and 3 in another.
 fn table_key(table: u8) -> TableKey {
     ("ds".to_owned(), format!("s{}", table / 2), format!("t{table}"))
 }
@@ -120,7 +120,7 @@ fn apply(tx: &mut Tx<'_>, at: usize, step: &Step) -> Result<()> {
     Ok(())
 }
 
-/// Everything counted from the partitions up.
+/// Recounts everything from the partitions up and compares.
 fn recount(tx: &Tx<'_>) -> Result<()> {
     let mut parts: BTreeMap<TableKey, (Counts, Vec<Migrated>)> = BTreeMap::new();
     tx.scan(&PARTITIONS, &Scope::all(), |key, partition| {

@@ -1,7 +1,7 @@
-//! Scans: running them in the background. What they read is in [`read`], what they write in [`apply`].
+//! Runs scans in the background. [`read`] is what they read, [`apply`] what they write.
 //!
-//! A scan that a restart interrupted goes on: schemas and tables are listed again, and tables that it had read already
-//! are passed over.
+//! A scan that a restart interrupted is resumed: schemas and tables are listed again, and tables that were already read are
+//! skipped. A scan holds a use of its data source and always ends with a state, also after a panic.
 
 pub mod apply;
 pub mod clock;
@@ -24,12 +24,12 @@ use crate::key;
 use crate::record::Scan;
 use crate::store::ScanKey;
 
-/// How often the use of a data source is prolonged while it is scanned.
+/// How often a scan renews its use of the data source.
 const PROLONG: Duration = Duration::from_secs(20);
-/// Starts every scan that a restart interrupted.
+/// Resumes every scan that a restart interrupted.
 pub fn resume(core: &Core) -> Result<()> {
     for (key, scan) in core.store.read(|read| control::live(read))? {
-        tracing::info!(scan = key::scan_name(&key), "the scan goes on");
+        tracing::info!(scan = key::scan_name(&key), "the scan is resumed after a restart");
         start(core, key, scan.number);
     }
     Ok(())
@@ -47,16 +47,16 @@ pub fn start(core: &Core, key: ScanKey, number: u64) {
             outcome = guarded(run(&core, &key, number)) => Some(outcome),
         };
         core.scans.ended(&key);
-        // Told to stop, by a caller who has ended it in the store or by the process, which goes on with it later.
+        // Cancelled: by a caller who has ended the scan in the store, or because the process stops and will resume it.
         let Some(outcome) = outcome else { return Ok(()) };
         if let Err(error) = settle(&core, &key, number, outcome).await {
-            tracing::error!(%error, scan = key::scan_name(&key), "the end of a scan could not be stored");
+            tracing::error!(%error, scan = key::scan_name(&key), "the end of the scan could not be stored; a restart resumes the scan");
         }
         Ok(())
     });
 }
 
-/// A panic becomes an error, so that a scan always ends.
+/// Turns a panic into an error, so that a scan always ends.
 async fn guarded(scan: impl Future<Output = Result<()>>) -> Result<()> {
     let outcome = AssertUnwindSafe(Box::pin(scan)).catch_unwind().await;
     outcome.unwrap_or_else(|panic| {
@@ -66,7 +66,7 @@ async fn guarded(scan: impl Future<Output = Result<()>>) -> Result<()> {
     })
 }
 
-/// The whole of a scan. An error ends it as FAILED.
+/// Runs a whole scan. An error ends it as FAILED.
 async fn run(core: &Core, key: &ScanKey, number: u64) -> Result<()> {
     let holder = key::scan_name(key);
     let Some(_turn) = core.scans.turn().await else { return Ok(()) };
@@ -80,7 +80,7 @@ async fn run(core: &Core, key: &ScanKey, number: u64) -> Result<()> {
     };
     tokio::select! {
         done = Box::pin(reading) => done,
-        // Only an error ends it: the source was stopped under the scan.
+        // This branch returns only with an error: the data source was stopped under the scan.
         lost = prolong(core, &key.0, &holder) => lost,
     }
 }
@@ -95,7 +95,7 @@ async fn prolong(core: &Core, source: &str, holder: &str) -> Result<()> {
 async fn settle(core: &Core, key: &ScanKey, number: u64, outcome: Result<()>) -> Result<()> {
     let error = match outcome {
         Ok(()) => String::new(),
-        // Cancelled, and so ended already.
+        // The scan was cancelled, so its end is stored already.
         Err(CatalogError::ScanEnded(_)) => return release(core, key).await,
         Err(error) => error.to_string(),
     };
@@ -110,7 +110,7 @@ async fn settle(core: &Core, key: &ScanKey, number: u64, outcome: Result<()>) ->
     }
 }
 
-/// The line in the log that says how a scan ended.
+/// Logs how a scan ended.
 fn say_end(key: &ScanKey, scan: &Scan) {
     let (scan_name, counts, error) = (key::scan_name(key), &scan.progress, &scan.error);
     let (tables, failed, schemas_failed) = (counts.tables_read, counts.tables_failed, counts.schemas_failed);
@@ -124,17 +124,17 @@ fn say_end(key: &ScanKey, scan: &Scan) {
             failed,
             schemas_failed,
             seconds,
-            "the scan is done, but for what failed"
+            "the scan is done, but some schemas or tables could not be read"
         );
     } else {
         tracing::info!(scan = scan_name, tables, seconds, "the scan is done");
     }
 }
 
-/// Gives the use of the source back; one that cannot be given back ends by itself.
+/// Releases the scan's use of the data source. If that fails, the use expires by itself.
 pub async fn release(core: &Core, key: &ScanKey) -> Result<()> {
     if let Err(error) = core.peers.release(&key.0, &key::scan_name(key)).await {
-        tracing::debug!(%error, "the use of a data source could not be given back");
+        tracing::debug!(%error, "the use of a data source could not be released; it expires by itself");
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Both far ends of one data source, as this service needs them: the workspace for metadata, the storage for Delta logs,
-//! and the one question that a plan has for the target project. Made from a session; holds secrets, shows none.
+//! The clients of one data source, as this service needs them: the workspace for metadata, the storage for Delta logs, and the
+//! target project for what is there already. Created from a session of the registry. Holds secrets and must never show them.
 
 mod sessions;
 
@@ -27,36 +27,36 @@ pub use sessions::Sources;
 use crate::error::{CatalogError, Result};
 use crate::key;
 
-/// How long a far end is asked again while somebody waits for a plan: the scheduler plans again while one is away.
+/// How long calls to the source or the target are retried while a caller waits for a plan. The scheduler retries the plan anyway.
 const PLAN_WAIT: Duration = Duration::from_secs(10);
 
-/// Both far ends of one data source.
+/// The clients of one data source.
 pub struct Source {
     id: String,
-    /// Which data source it is, whatever its id named before.
+    /// The uid of the data source, which distinguishes it from earlier ones of the same id.
     pub uid: String,
-    /// The Unity Catalog catalog.
+    /// The name of the Unity Catalog catalog.
     pub catalog: String,
-    /// How its migrations are done.
+    /// The migration settings of the data source.
     pub settings: pb::MigrationSettings,
-    /// Where its tables may go.
+    /// The target projects, without the account.
     pub target: pb::MaxComputeConfig,
-    /// Its workspace, for scans.
+    /// The workspace client for scans.
     pub workspace: Workspace,
-    /// The same for plans, for which somebody waits.
+    /// The workspace client for plans, which retries for `PLAN_WAIT` only.
     pub prompt: Workspace,
-    /// How its files are read.
+    /// How files are read, by location.
     storage: Storages,
-    /// Where credentials of single tables come from.
+    /// Where credentials for single tables are vended.
     vending: Vending,
     http: HttpClient,
     project: Result<Project, String>,
-    /// By project: whether it has schemas, as it said itself.
+    /// Whether a project has schemas, by its name, as the project itself reported.
     schemas: Mutex<HashMap<String, bool>>,
 }
 
 impl Source {
-    /// Both ends of a session. Nothing is sent yet.
+    /// Creates the clients of a session. Sends nothing yet.
     pub fn of(id: &str, session: pb::Session, registry: Client, traffic: &Traffic) -> Result<Self> {
         let unusable = |what: String| CatalogError::Unusable { data_source: key::source_name(id), what };
         let vending = Vending::new(registry, &session);
@@ -69,7 +69,7 @@ impl Source {
         let target = source.max_compute.unwrap_or_default();
         let workspace = mms_ends::workspace(&databricks, &http).map_err(|error| unusable(error.to_string()))?;
         let project = project(&target, &http);
-        // The account was needed for the client only.
+        // The account is needed to create the client only: drop its secret.
         let target = pb::MaxComputeConfig { account: None, ..target };
         Ok(Self {
             id: id.to_owned(),
@@ -87,7 +87,7 @@ impl Source {
         })
     }
 
-    /// Whether there is a way to read the files of a table, or why there is none.
+    /// Whether the data source has an access to the storage of a table; the error says why not.
     pub fn can_read(&self, info: &TableInfo) -> std::result::Result<(), String> {
         let location = self.location(info).map_err(|error| error.to_string())?;
         match self.storage.of(&location) {
@@ -108,7 +108,7 @@ impl Source {
         CatalogError::Unusable { data_source: key::source_name(&self.id), what: what.to_string() }
     }
 
-    /// Opens a version of a table, or its newest.
+    /// Opens a table at `version`, or at its newest version.
     pub async fn open(&self, info: &TableInfo, version: Option<u64>) -> Result<Snapshot> {
         let location = self.location(info)?;
         let credential = self.credential(info, &location).await?;
@@ -133,7 +133,7 @@ impl Source {
         }
     }
 
-    /// Links are followed before comparing: a table may not lead out of the folder.
+    /// Resolves symbolic links before comparing, so that a table cannot lead out of the folder.
     async fn below(&self, root: &Path, location: &StorageLocation) -> Result<()> {
         let StorageLocation::Local(folder) = location else {
             return Err(self.unusable(format!("{location} is not a local folder, and only local files may be read")));
@@ -152,12 +152,12 @@ impl Source {
         self.project.as_ref().map_err(|why| self.unusable(why))
     }
 
-    /// What is at the place that a table is to go to; nothing when that is free.
+    /// The table or view that exists under the target's name; None when the name is free.
     pub async fn target(&self, place: &TableRef) -> Result<Option<TargetInfo>> {
         Ok(self.client()?.table(place).await?)
     }
 
-    /// The partitions of a table at the target; none where it has no partition columns.
+    /// The partitions of a target table; empty when it has no partition columns.
     pub async fn target_partitions(&self, table: &TargetInfo) -> Result<Vec<PartitionInfo>> {
         if table.partition_columns.is_empty() {
             return Ok(Vec::new());
@@ -165,7 +165,7 @@ impl Source {
         Ok(self.client()?.partitions(&table.target).await?)
     }
 
-    /// Whether a project has schemas: as configured, else as it says itself, asked once a session.
+    /// Whether a project has schemas: as configured, else as the project reports, which is asked once a session.
     pub async fn has_schemas(&self, project: &str) -> Result<bool> {
         match self.target.namespace_model() {
             pb::NamespaceModel::ThreeTier => return Ok(true),

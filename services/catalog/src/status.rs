@@ -1,14 +1,14 @@
-//! How far a migration has come, and how the state of a whole follows from its parts. Pure.
+//! The states of a migration, and how the state of a whole follows from those of its parts. Pure.
 
 use crate::record::Counts;
 
-/// The state of a partition, table or schema; the numbers are those of the contract.
+/// The state of a partition, table or schema. The numbers are those of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum State {
     /// Not migrated.
     Init = 1,
-    /// A task is at work on it.
+    /// A task is migrating it.
     Doing = 2,
     /// All of it is at the target.
     Done = 3,
@@ -19,14 +19,14 @@ pub enum State {
 }
 
 impl State {
-    /// The state with this number, of those that tables know; a record that says nothing is at the beginning.
+    /// The state with this number. An unset or unknown number is INIT.
     pub fn of(number: i32) -> Self {
         Self::try_from(number).unwrap_or(Self::Init)
     }
 }
 
 impl Counts {
-    /// One part in this state.
+    /// Counts a single part in this state.
     pub fn one(state: State) -> Self {
         let mut counts = Self::default();
         *counts.of(state) = 1;
@@ -43,12 +43,12 @@ impl Counts {
         }
     }
 
-    /// All parts.
+    /// The number of parts in any state.
     pub fn total(&self) -> i64 {
         self.init + self.doing + self.done + self.failed + self.part_done
     }
 
-    /// Adds the parts of another, or takes them away.
+    /// Adds the other counts, multiplied by `sign` (1 or -1).
     pub fn shift(&mut self, other: &Self, sign: i64) {
         self.init += sign * other.init;
         self.doing += sign * other.doing;
@@ -57,8 +57,8 @@ impl Counts {
         self.part_done += sign * other.part_done;
     }
 
-    /// The state of the whole: DOING and FAILED of one part are those of the whole, in this order; DONE only when every
-    /// part is. Nothing at all is INIT.
+    /// The state of the whole: DOING if any part is, else FAILED if any part is; DONE only when every part is. A whole without
+    /// parts is INIT.
     pub fn rolled_up(&self) -> State {
         match self {
             _ if self.doing > 0 => State::Doing,

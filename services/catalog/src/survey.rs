@@ -1,6 +1,6 @@
-//! The one reading of a log: what its files add up to, what of it a plan must say, and the files themselves. A scan takes the sums,
-//! a plan takes all of it, and whoever comes second takes what the first has kept ([`kept`]). Memory grows with partitions, which
-//! are bounded, and with files up to a bound.
+//! Reads a Delta log once and derives all that is needed from it: the totals of its files, findings for the plan, and the list of
+//! the files. A scan uses the totals, a plan all of it; a log that was read not long ago is not read again ([`kept`]). Memory
+//! grows with the number of partitions, which is bounded, and with the number of files, up to a bound.
 
 mod kept;
 
@@ -18,49 +18,51 @@ use self::kept::Kept;
 use crate::error::{CatalogError, Result};
 use crate::plan::finding::Note;
 
-/// Most partitions of one source table that a scan keeps; the target holds 60,000.
+/// Most partitions of one source table that a scan stores; the target can have 60,000.
 pub const PARTITIONS_MAX: usize = 200_000;
-/// Microseconds since 1970 that the tunnel carries: nanoseconds in 64 bits.
+/// Microseconds since 1970 that the tunnel can carry: nanoseconds in 64 bits.
 const BY_TUNNEL: RangeInclusive<i64> = (i64::MIN / 1_000)..=(i64::MAX / 1_000);
-/// Those that any way carries, and the target's type holds: the years 0000 to 9999.
+/// Microseconds since 1970 that the target's type can hold, in the years 0000 to 9999.
 const BY_ANY: RangeInclusive<i64> = -62_167_219_200_000_000..=253_402_300_799_999_999;
-/// About what a partition takes in sums and digests, and what a reading takes beside them.
+/// Estimated memory of a partition's totals and digest, and the fixed memory of one reading, in bytes.
 const PARTITION_BYTES: usize = 256;
 const READING_BYTES: usize = 1024;
 
-/// What the files of a version are.
+/// The result of reading the log of a version.
 pub struct Survey {
-    /// What they add up to.
+    /// The totals of the files, by partition.
     pub totals: TableTotals,
-    /// Digest of the files of each partition, by its number: another set of files or deleted rows has another.
+    /// The digest of each partition's files, by its number: it changes when a file or a deleted row does.
     pub digests: Vec<u128>,
-    /// What came up.
+    /// The findings for a plan.
     pub notes: Vec<Note>,
     /// The files, unless they take too much memory.
     pub list: FileList,
 }
 
-/// Readings of logs, and what is kept of them for a while.
+/// Reads logs, and keeps the results for a while.
 pub struct Surveys {
-    /// Bytes that the files of one plan may take.
+    /// Bytes of memory that the files of one plan may take.
     plan_memory: usize,
-    /// What the files of all scans take while they are read.
+    /// Bytes of memory that the files of all scans take while they are read.
     scanning: Arc<Budget>,
     kept: Mutex<Kept<LogId, Arc<Survey>>>,
 }
 
 impl Surveys {
-    /// Plans whose files take so many bytes each; so many bytes for what is kept, and the same for what is being read by scans.
+    /// `plan_memory`: bytes for the files of each plan; `kept`: bytes for the results that are kept, and as many again for logs
+    /// that scans are reading.
     pub fn new(plan_memory: usize, kept: usize) -> Self {
         Self { plan_memory, scanning: Arc::new(Budget::new(kept)), kept: Mutex::new(Kept::new(kept)) }
     }
 
-    /// For a scan: its files are a gift to the plan that follows, and are left out where they take too much.
+    /// Reads a log for a scan. Its files are collected only for the plan that may follow, and dropped when they take too much
+    /// memory.
     pub async fn for_scan(&self, snapshot: &Snapshot) -> Result<Arc<Survey>> {
         self.of(snapshot, FileList::within(self.scanning.clone())).await
     }
 
-    /// For a plan.
+    /// Reads a log for a plan.
     pub async fn for_plan(&self, snapshot: &Snapshot) -> Result<Arc<Survey>> {
         self.of(snapshot, FileList::new(self.plan_memory)).await
     }
@@ -80,13 +82,13 @@ impl Surveys {
         Ok(survey)
     }
 
-    /// Lets go of what was kept long enough.
+    /// Drops kept results that have expired.
     pub fn forget_old(&self) {
         self.kept.lock().forget_old(Instant::now());
     }
 }
 
-/// Reads the log once, and puts its files on the list as long as that takes them.
+/// Reads the log once, and collects its files as long as the list has room.
 async fn read(snapshot: &Snapshot, list: FileList) -> Result<Survey> {
     let look = Look {
         totals: TableTotals::default(),
@@ -100,15 +102,15 @@ async fn read(snapshot: &Snapshot, list: FileList) -> Result<Survey> {
         return Err(error);
     }
     let mut notes = times.notes;
-    // The log is read to its end now, so that all of it was looked at.
+    // The log has been read to its end, so the notes are complete.
     notes.extend(snapshot.notes().into_iter().map(|note| {
-        let message = format!("file {} of the log was passed by: {}", note.file, note.message);
+        let message = format!("file {} of the log was skipped: {}", note.file, note.message);
         Note::new(Severity::Note, FindingReason::LogFileUnreadable, message, "write a new checkpoint of the table")
     }));
     Ok(Survey { totals, digests, notes, list })
 }
 
-/// A reading under way.
+/// The state of a reading.
 struct Look {
     totals: TableTotals,
     digests: Vec<u128>,
@@ -123,7 +125,7 @@ impl Look {
         if !file.partition_values.is_empty() {
             self.digests.resize(self.totals.numbers(), 0);
             if let Some(sum) = self.digests.get_mut(file.partition) {
-                // A sum, so that the order of the log does not matter.
+                // The sum of the files' digests, so that their order in the log does not matter.
                 *sum = sum.wrapping_add(digest_of(file));
             }
         }
@@ -136,7 +138,7 @@ impl Look {
     }
 }
 
-/// Whether a table has more partitions than are kept of one.
+/// The error for a table with more partitions than a scan stores.
 fn too_many_partitions(totals: &TableTotals) -> Option<CatalogError> {
     (totals.numbers() > PARTITIONS_MAX).then(|| {
         let what = format!("the table has more than {PARTITIONS_MAX} partitions");
@@ -144,7 +146,7 @@ fn too_many_partitions(totals: &TableTotals) -> Option<CatalogError> {
     })
 }
 
-/// What makes a file of a partition another one: its path, and which of its rows are deleted.
+/// The digest of a file: its path, and which of its rows are deleted.
 fn digest_of(file: &LoggedFile<'_>) -> u128 {
     let mut hash = Sha256::new();
     hash.update(file.path.as_bytes());
@@ -158,9 +160,9 @@ fn digest_of(file: &LoggedFile<'_>) -> u128 {
     bytes.iter().take(16).fold(0, |number, byte| (number << 8) | u128::from(*byte))
 }
 
-/// Columns of timestamps, until one was found that no way carries.
+/// Timestamp columns whose bounds are still to be checked. A column that the target cannot hold is reported once and removed.
 struct Times {
-    /// With whether it was found to reach beyond the tunnel.
+    /// Each with whether it was reported to exceed what the tunnel carries.
     columns: Vec<(TimeColumn, bool)>,
     notes: Vec<Note>,
 }
@@ -191,7 +193,7 @@ impl Times {
                 *noted = true;
                 let years = "the tunnel carries timestamps from 1677-09-21 to 2262-04-11 only";
                 let message = format!("{}, and {years}: it goes by the Storage API instead", reaches(&bound));
-                let remedy = "nothing has to be done, if the account may write by the Storage API";
+                let remedy = "nothing needs to be done if the account may write by the Storage API";
                 let note = Note::new(Severity::Note, FindingReason::TimestampByStorageApi, message, remedy);
                 notes.push(note.of_column(&column.column));
             }

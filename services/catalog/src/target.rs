@@ -1,5 +1,5 @@
-//! Where things go: the parts of a target that people set, and which source table a target table belongs to. All inside
-//! a commit.
+//! Changes the targets that people set, and owns the claims: which source table a target table belongs to. A target table belongs
+//! to one source table at most. Runs inside a commit of the caller.
 
 use mms_store::{Read, Scope, Tx};
 
@@ -9,14 +9,14 @@ use crate::record::{Claim, Target};
 use crate::rollup;
 use crate::store::{CLAIMS, CLAIMS_BY_TABLE, SCHEMAS, SchemaKey, TABLES, TableKey};
 
-/// One field of a target, with its new value.
+/// A new value for one part of a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// The project.
+    /// The project; empty: inherited.
     Project(String),
-    /// The schema.
+    /// The schema; empty: inherited.
     Schema(String),
-    /// The table.
+    /// The table; empty: inherited.
     Table(String),
 }
 
@@ -25,7 +25,7 @@ fn check_etag(etag: &str, revision: u64, resource: impl ToString) -> Result<()> 
     if current { Ok(()) } else { Err(CatalogError::EtagMismatch(resource.to_string())) }
 }
 
-/// Changes a schema's target; whether it is another now. If so, what was said of its tables is to be taken back with
+/// Changes a schema's target; true when it differs from before. The caller must then reset its tables with
 /// [`crate::migration::reset`].
 pub fn update_schema(tx: &mut Tx<'_>, key: &SchemaKey, etag: &str, changes: &[Change]) -> Result<bool> {
     let name = key::schema_name(key)?;
@@ -43,14 +43,14 @@ pub fn update_schema(tx: &mut Tx<'_>, key: &SchemaKey, etag: &str, changes: &[Ch
     if before == (schema.target_project.clone(), schema.target_schema.clone()) {
         return Ok(false);
     }
-    // Where its tables went is no longer where they go.
+    // The old targets of its tables are no longer theirs.
     for claim in tx.all_index_keys(&CLAIMS, &CLAIMS_BY_TABLE, &Scope::prefix(key))? {
         tx.delete(&CLAIMS, &claim)?;
     }
     rollup::save_schema(tx, key, schema).map(|_| true)
 }
 
-/// Changes a table's target; whether it is another now. If so, what was said of it is to be taken back with
+/// Changes a table's target; true when it differs from before. The caller must then reset the table with
 /// [`crate::migration::reset`].
 pub fn update_table(tx: &mut Tx<'_>, key: &TableKey, etag: &str, changes: &[Change]) -> Result<bool> {
     let name = key::table_name(key)?;
@@ -79,7 +79,7 @@ fn release(tx: &mut Tx<'_>, key: &TableKey) -> Result<()> {
     Ok(())
 }
 
-/// The other source table that a target table belongs to, if there is one that is still there.
+/// The other source table that has claimed a target table and still exists.
 pub fn taken_by(read: &impl Read, target: &str, key: &TableKey) -> Result<Option<TableKey>> {
     let Some(claim) = read.get(&CLAIMS, &target.to_owned())? else { return Ok(None) };
     let other = (claim.data_source, claim.schema, claim.table);
@@ -87,7 +87,7 @@ pub fn taken_by(read: &impl Read, target: &str, key: &TableKey) -> Result<Option
     Ok(there.then_some(other))
 }
 
-/// Notes that a source table goes to a target table, and to no other any more; or names the table that it belongs to.
+/// Claims a target table for a source table and releases its other claims; or returns the other source table that has claimed it.
 pub fn claim(tx: &mut Tx<'_>, target: &str, key: &TableKey) -> Result<Option<TableKey>> {
     let other = taken_by(tx, target, key)?;
     if other.is_none() {

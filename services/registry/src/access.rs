@@ -1,5 +1,5 @@
-//! A data source with everything in place that is needed to connect: its secrets opened and their references resolved,
-//! and its network connection. It goes to nobody but a session's holder and our own checks.
+//! Builds the access to a data source: the data source and its network connection, with all secrets decrypted and references
+//! resolved. Must go to nobody but the holder of a session and our own checks.
 
 use std::convert::Infallible;
 
@@ -14,15 +14,15 @@ use crate::reference::{Guard, ReferenceError};
 use crate::secrets::{Fingerprint, Secrets, join, split};
 use crate::{network, sealed, source};
 
-/// What is needed to connect.
+/// Everything that is needed to connect to a data source's workspace, storage and project.
 pub struct Access {
     /// The data source with its secrets.
     pub source: pb::DataSource,
-    /// The network connection with its secrets and with what the operator denies; none, or one without a name: direct.
+    /// The network connection with its secrets and the operator's denied hosts. None, or one without a name: connect directly.
     pub network: Option<pb::NetworkConnection>,
-    /// The network connection's revision; 0 without one.
+    /// The revision of the network connection; 0 without one.
     pub network_revision: u64,
-    /// Which secrets these are.
+    /// The fingerprint of all these secrets.
     pub fingerprint: Fingerprint,
 }
 
@@ -32,7 +32,7 @@ struct Parts {
     network_revision: u64,
 }
 
-/// Of a stored data source.
+/// The access to a stored data source.
 pub async fn stored(core: &Core, id: &str) -> Result<Access> {
     let parts = core.store.read(|read| {
         let record = source::living(read, id)?;
@@ -42,7 +42,7 @@ pub async fn stored(core: &Core, id: &str) -> Result<Access> {
     resolve(core, parts).await
 }
 
-/// Of a configuration that is not stored; its network connection must be.
+/// The access to a configuration that is not stored. The network connection it names must be stored.
 pub async fn unsaved(core: &Core, config: &pb::DataSource) -> Result<Access> {
     let mut record = record::DataSource::default();
     let (public, secrets) = split(config);
@@ -74,7 +74,7 @@ pub async fn network(core: &Core, id: &str) -> Result<pb::NetworkConnection> {
 
 async fn resolve(core: &Core, parts: Parts) -> Result<Access> {
     let (guard, denied) = (core.guard.clone(), core.denied_hosts.clone());
-    // References may lead to files.
+    // A reference may name a file, so resolving can block.
     let resolved = tokio::task::spawn_blocking(move || {
         let (source, of_source) = with_secrets(&guard, parts.source)?;
         let network = parts.network.map(|network| with_secrets(&guard, network)).transpose()?;
@@ -93,7 +93,7 @@ fn with_denied(network: Option<pb::NetworkConnection>, denied: &[String]) -> Opt
     Some(pb::NetworkConnection { denied_hosts: denied.to_vec(), ..network.unwrap_or_default() })
 }
 
-/// A message with what its references lead to; all that lead to nothing are told at once.
+/// Joins a message with its resolved secrets. Reports all references that cannot be resolved at once.
 fn with_secrets<T: prost::Message + prost::Name + Default>(
     guard: &Guard,
     (message, secrets): (T, Secrets),

@@ -1,4 +1,4 @@
-//! One file a gRPC service: protobuf in, domain out, domain in, protobuf out. No decisions.
+//! The gRPC services, one file each. Translates protobuf requests to the domain and its answers back. Makes no decisions.
 
 mod change;
 mod check;
@@ -17,48 +17,48 @@ use tonic::Status;
 
 use crate::core::Core;
 
-/// A stream of answers.
+/// A stream of answers, as the generated servers take it.
 pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// All gRPC services of the registry.
+/// Implements all gRPC services of the registry.
 #[derive(Clone)]
 pub struct Api {
     core: Core,
 }
 
 impl Api {
-    /// Services over the shared parts.
+    /// Creates the services over the shared parts.
     pub fn new(core: Core) -> Self {
         Self { core }
     }
 }
 
-/// Refuses a request whose fields break their rules.
+/// Rejects a request whose fields break the rules of the contract, with all violations at once.
 fn check<T: prost::Message + prost::Name>(request: &T) -> Result<(), Status> {
     mms_proto::validate(request).map_err(Status::from)
 }
 
-/// The id in a name that has kept its rule.
+/// The id at the end of a valid resource name.
 fn id(name: &str) -> String {
     name.split('/').next_back().unwrap_or_default().to_owned()
 }
 
-/// The id that a caller chose, or a new one with this letter in front.
+/// The id that the caller chose, or a new one that begins with `letter`.
 fn chosen_id(field: &str, given: &str, letter: char, uid: uuid::Uuid) -> Result<String, Status> {
     let id = if given.is_empty() { format!("{letter}{}", uid.simple()) } else { given.to_owned() };
     let id = ResourceId::new(id).map_err(|reason| ApiError::invalid_field(field, reason))?;
     Ok(id.as_str().to_owned())
 }
 
-/// The display name that an id gives.
+/// The display name that the caller gave, or one made from the id.
 fn default_display_name(given: String, id: &str) -> String {
     if given.is_empty() { id.replace('-', "") } else { given }
 }
 
-/// A page ends after the item with which it reaches this many bytes, well below the size of a message.
+/// A page ends with the item that makes it reach this many bytes, which is well below the message limit.
 const BYTES_MAX: usize = 6 << 20;
 
-/// What the filter of a List method asks for. The order is in the contract, but not done yet.
+/// The filter of a List method. `order_by` is in the contract, but not implemented yet.
 fn filter<T: prost::Message + prost::Name>(filter: &str, order_by: &str) -> Result<Filter<T>, Status> {
     if !order_by.is_empty() {
         return Err(ApiError::not_yet("order_by of a List method").into());

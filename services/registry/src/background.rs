@@ -1,4 +1,5 @@
-//! What goes on without being asked: leases that run out, idle data sources that stop, and forgetting what is old.
+//! Expires leases, stops idle data sources, and deletes what has outlived its retention: request ids, changes kept for watchers,
+//! and data sources deleted more than 30 days ago.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -17,16 +18,17 @@ use crate::state::{Event, State};
 use crate::store::{CHANGES, SECRETS, SOURCES, STARTED_SOURCES, TRIM, USES};
 use crate::{run, sealed};
 
-/// How often leases and idleness are looked at.
+/// How often leases and idle data sources are checked.
 const TICK: Duration = Duration::from_millis(500);
-/// How many ticks pass between two rounds of forgetting.
+/// Ticks between two rounds of deletion (5 minutes).
 const FORGET_EVERY: u64 = 600;
-/// Changes kept for watchers that come back; older positions begin anew.
+/// Changes kept for watchers that reconnect. A watcher with an older position is sent everything again.
 const CHANGES_KEPT: u64 = 1000;
-/// Most rows removed in one commit.
+/// Rows deleted in one commit.
 const AT_ONCE: usize = 500;
 
-/// Takes over what an earlier process left: uses get a full term, and what it was starting or stopping is given up.
+/// Takes over after a restart: every stored use gets a full term, and starts and stops that the earlier process did not finish
+/// are abandoned.
 pub async fn adopt(core: &Core) -> Result<()> {
     let mut left = Vec::new();
     core.store.read(|read| {
@@ -43,9 +45,9 @@ pub async fn adopt(core: &Core) -> Result<()> {
         Ok::<_, RegistryError>(())
     })?;
     for id in left {
-        let message = "the registry ended while it was being started; start it again";
+        let message = "the registry ended while the data source was being started; start it again";
         match core.store.commit(move |tx| source::step(tx, &id, Event::Abandoned, message)).await {
-            // Serving what is there matters more; the next start does it.
+            // Serving the existing data matters more; the next start repeats this.
             Err(RegistryError::Store(StoreError::DiskFull { .. })) => break,
             other => other?,
         };
@@ -53,7 +55,7 @@ pub async fn adopt(core: &Core) -> Result<()> {
     Ok(())
 }
 
-/// Runs until it is told to stop.
+/// Runs until the process is told to stop.
 pub async fn keep_house(core: Core, stop: CancellationToken) -> Result<(), BoxError> {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -63,12 +65,12 @@ pub async fn keep_house(core: Core, stop: CancellationToken) -> Result<(), BoxEr
             _ = tick.tick() => {}
         }
         if let Err(error) = leases(&core).await {
-            tracing::error!(%error, "leases that ran out could not be ended; trying again");
+            tracing::error!(%error, "expired leases could not be ended; retrying");
         }
         if round % FORGET_EVERY == 0
             && let Err(error) = forget(&core).await
         {
-            tracing::error!(%error, "what is old could not be forgotten; trying again later");
+            tracing::error!(%error, "expired records could not be deleted; next attempt in 5 min");
         }
     }
     Ok(())
@@ -80,10 +82,10 @@ async fn leases(core: &Core) -> Result<()> {
         let leases = core.leases.clone();
         core.store
             .commit(move |tx| {
-                // Whoever came back meanwhile holds it again.
+                // Skip a use that its holder has acquired again meanwhile.
                 for key in ended.iter().filter(|key| !leases.is_held(key)) {
                     tx.delete(&USES, key)?;
-                    tracing::info!(data_source = key.0, holder = key.1, "a use ran out");
+                    tracing::info!(data_source = key.0, holder = key.1, "a use has expired");
                 }
                 Ok::<_, RegistryError>(())
             })
@@ -93,8 +95,8 @@ async fn leases(core: &Core) -> Result<()> {
         let Some(limit) = idle_limit(&source) else { continue };
         if core.leases.idle_for(&id, Instant::now()).is_some_and(|idle| idle >= limit) {
             match run::stop(core, &id, false).await {
-                Ok(_) => tracing::info!(data_source = id, "stopped: nobody used it"),
-                // Somebody was faster.
+                Ok(_) => tracing::info!(data_source = id, "the data source is stopped: nobody used it"),
+                // Somebody used, stopped or deleted it first.
                 Err(RegistryError::InUse { .. } | RegistryError::NotFound(_) | RegistryError::WrongState { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -131,7 +133,7 @@ async fn forget(core: &Core) -> Result<()> {
     Ok(())
 }
 
-/// Whether there is more to forget.
+/// Deletes changes beyond `CHANGES_KEPT`; true if there are more to delete.
 fn forget_changes(tx: &mut Tx<'_>) -> Result<bool> {
     let mut kept = 0;
     let mut old = Vec::new();
@@ -146,7 +148,7 @@ fn forget_changes(tx: &mut Tx<'_>) -> Result<bool> {
     for revision in &old {
         tx.delete(&CHANGES, revision)?;
     }
-    // What is forgotten in several rounds is forgotten newest first.
+    // Several rounds delete the newest first, so keep the highest revision.
     let before = tx.get(&TRIM, &())?.unwrap_or_default().revision;
     tx.put(&TRIM, &(), &Trim { revision: newest.max(before) })?;
     Ok(old.len() == AT_ONCE)

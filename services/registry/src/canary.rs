@@ -1,7 +1,7 @@
-//! Whether the keys that are configured are those that the store was written with, asked at every start: a lost or wrong
-//! key must not show as damage later, one data source after the other.
+//! Verifies at every start that the configured encryption keys are those that the store was written with: a lost or wrong key
+//! must not show later as damage, one data source after the other.
 //!
-//! Each key that ever wrapped something has a canary in the store: a known text, sealed with it.
+//! The store has a canary for each key that ever wrapped secrets: a known text, sealed with that key.
 
 use std::collections::BTreeMap;
 
@@ -14,20 +14,20 @@ use crate::vault::{KeyRing, VaultError};
 
 const WHOSE: &str = "canary";
 const TEXT: &[u8] = b"mms registry canary";
-/// Secrets looked at or given up in one commit.
+/// Secrets read or deleted in one commit.
 const AT_ONCE: usize = 500;
 
 /// Why the registry does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum CanaryError {
-    /// A key of another content stands under the id.
+    /// The key configured under this id is another one.
     #[error(
         "encryption key {key_id:?} is not the one that this store was written with: put the right key back under that id; if it is lost, give the new one another id (registry.encryption_key_id) and name {key_id:?} in registry.lost_encryption_keys, which gives up the {secrets} sets of secrets that it wraps"
     )]
     WrongKey {
-        /// Its id.
+        /// The id of the key.
         key_id: String,
-        /// Sets of secrets wrapped with it.
+        /// How many sets of secrets it wraps.
         secrets: usize,
     },
     /// Secrets are wrapped with a key that is not configured.
@@ -35,9 +35,9 @@ pub enum CanaryError {
         "encryption key {key_id:?} is not configured, and {secrets} sets of secrets are wrapped with it: add it to registry.other_encryption_keys; if it is lost, name it in registry.lost_encryption_keys, which gives them up"
     )]
     NoKey {
-        /// Its id.
+        /// The id of the key.
         key_id: String,
-        /// Sets of secrets wrapped with it.
+        /// How many sets of secrets it wraps.
         secrets: usize,
     },
     /// The vault failed.
@@ -46,12 +46,12 @@ pub enum CanaryError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Secrets could not be given up.
+    /// The secrets of a lost key could not be deleted.
     #[error(transparent)]
     Registry(#[from] RegistryError),
 }
 
-/// Opens every canary, gives up what is wrapped with keys that are `lost`, and puts one where none is.
+/// Deletes the secrets that `lost` keys wrap, opens every canary, and stores one for the active key if there is none.
 pub async fn check(store: &Store, vault: &KeyRing, lost: &[String]) -> Result<(), CanaryError> {
     for key_id in lost {
         give_up(store, key_id).await?;
@@ -59,7 +59,7 @@ pub async fn check(store: &Store, vault: &KeyRing, lost: &[String]) -> Result<()
     let wrapped = wrapped(store)?;
     let canaries = store.read(|read| Ok::<_, StoreError>(read.page(&CANARIES, &Scope::all(), None, AT_ONCE)?.items))?;
     let canaries: BTreeMap<String, Sealed> = canaries.into_iter().collect();
-    // A store of a release without canaries tells by its secrets.
+    // A store written before there were canaries is verified by its secrets.
     let ids = canaries.keys().chain(wrapped.keys());
     for key_id in ids {
         let secrets = wrapped.get(key_id).map_or(0, |(count, _)| *count);
@@ -80,13 +80,13 @@ pub async fn check(store: &Store, vault: &KeyRing, lost: &[String]) -> Result<()
     }
     let (sealed, key_id) = (vault.seal(WHOSE, 0, TEXT)?, vault.active().to_owned());
     match store.commit(move |tx| tx.put(&CANARIES, &key_id, &sealed)).await {
-        // Serving what is there matters more; the next start does it.
+        // Serving the existing data matters more; the next start repeats this.
         Err(StoreError::DiskFull { .. }) => Ok(()),
         other => Ok(other?),
     }
 }
 
-/// How many sets of secrets each key wraps, and one of them.
+/// For each key, how many sets of secrets it wraps, and one of them.
 type Wrapped = BTreeMap<String, (usize, (SecretKey, Sealed))>;
 
 fn wrapped(store: &Store) -> Result<Wrapped, StoreError> {
@@ -116,7 +116,7 @@ async fn give_up(store: &Store, key_id: &str) -> Result<(), CanaryError> {
             })
             .await?;
         for whose in gone {
-            tracing::warn!(whose, key_id, "secrets given up: their key is lost; send them again");
+            tracing::warn!(whose, key_id, "secrets deleted: their encryption key is lost; send them again");
         }
         after = next;
         if after.is_none() {

@@ -1,5 +1,5 @@
-//! Checks of a data source: goes to both ends and says step by step what works, what does not, and what to do. It changes
-//! nothing at the ends but, if asked to, starts the cluster. What each step finds stands in the modules below.
+//! Checks a data source: connects to the source and the target and reports step by step what works, what does not, and what to
+//! do. Changes nothing there, except that it starts the cluster if asked to. The modules below do the steps.
 
 mod clock;
 mod project;
@@ -18,7 +18,7 @@ use crate::far;
 
 pub use steps::{Finding, Gone, Steps};
 
-/// The whole check.
+/// Runs all steps. Without access, all but the first are skipped.
 pub async fn run(
     access: Result<Access>,
     start_cluster: bool,
@@ -38,7 +38,7 @@ pub async fn run(
             all(&source, &http, start_cluster, &mut steps, now_ms).await?;
         }
         Err(text) => {
-            let remedy = "mend the reference or the network connection that the message names";
+            let remedy = "correct the reference or the network connection that the message names";
             steps.note(CheckStepId::CredentialsResolved, Finding::failed(text, remedy)).await?;
             let rest: Vec<CheckStepId> =
                 workspace::STEPS.iter().chain(project::STEPS).chain(clock::STEPS).copied().collect();
@@ -65,7 +65,7 @@ async fn all(
     Ok(())
 }
 
-/// The short try that a start makes: the catalog is visible with these credentials, and the project reachable.
+/// The short check that a start makes: the catalog is visible with these credentials, and the project can be reached.
 pub async fn try_ends(
     source: &pb::DataSource,
     network: Option<&pb::NetworkConnection>,
@@ -82,6 +82,6 @@ pub async fn try_ends(
 }
 
 fn failed(end: End, step: CheckStepId, text: &str) -> RegistryError {
-    let message = format!("{}; CheckDataSource tells more", redact_text(text));
+    let message = format!("{}; CheckDataSource has the details", redact_text(text));
     RegistryError::EndFailed { end, step, message }
 }

@@ -1,4 +1,4 @@
-//! What an operator configures in the section `[registry]`.
+//! The configuration of this service: its options, defaults and bounds.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,33 +14,34 @@ use crate::vault::KeyRing;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Name of the key-encryption key that wraps what is stored from now on.
+    /// The id of the key-encryption key that wraps secrets from now on; 1 to 64 characters.
     pub encryption_key_id: String,
-    /// File of that key, mode 0600: 32 bytes or their base64. This or `encryption_key_variable` is required.
+    /// The file of that key, mode 0600: 32 bytes or their base64. Either this or `encryption_key_variable` is required.
     pub encryption_key_file: Option<PathBuf>,
-    /// Environment variable that holds that key in base64.
+    /// The environment variable that holds that key in base64.
     pub encryption_key_variable: Option<String>,
-    /// Further keys, each "id=FILE": for what was wrapped with them before, and to rotate to.
+    /// Further keys, each as "id=FILE": for secrets wrapped with them earlier, and to rotate to.
     pub other_encryption_keys: Vec<String>,
-    /// Ids of keys that are lost: what they wrap is given up at the next start, and has to be sent again.
+    /// Ids of keys that are lost. The next start deletes the secrets that they wrap, which must then be sent again.
     pub lost_encryption_keys: Vec<String>,
-    /// Folders below which secrets given as "file:PATH" may lie; empty: no such secrets.
+    /// Folders that must contain the files of secrets given as "file:PATH". Empty: no such secrets are accepted.
     pub secret_file_roots: Vec<PathBuf>,
-    /// What the variables of secrets given as "env:NAME" may begin with; empty: no such secrets.
+    /// Allowed prefixes of the variables of secrets given as "env:NAME". Empty: no such secrets are accepted.
     pub secret_variable_prefixes: Vec<String>,
-    /// Whether a data source may read files of this machine: for the sandbox.
+    /// Whether a data source may read local files, as the sandbox does.
     pub allow_local_files: bool,
-    /// Whether far ends may lie on this machine's loopback: for the sandbox. Metadata and link-local addresses are denied
-    /// whatever this says, private ones unless the data source's network connection names the host.
+    /// Whether sources and targets may be at loopback addresses, as the sandbox is. Metadata and link-local addresses are always
+    /// denied; private ones are denied unless the data source's network connection names the host.
     pub allow_loopback: bool,
-    /// What is never called, whatever a network connection allows: addresses, ranges such as "10.1.0.0/16", host names, globs.
-    /// Catalog and transfer are told with their sessions.
+    /// Hosts that must never be connected to, whatever a network connection allows: addresses, ranges such as "10.1.0.0/16", host
+    /// names, globs. Catalog and transfer receive them with their sessions.
     pub denied_hosts: Vec<String>,
-    /// Seconds that a session lasts unless it is renewed. Transfers live on so long without the registry.
+    /// Seconds that a session lasts unless it is renewed, from 1 to 86400. Transfers continue for at most this long when the
+    /// registry is down.
     pub session_term_seconds: u64,
-    /// Seconds that a use lasts unless it is prolonged.
+    /// Seconds that a use lasts unless it is renewed, from 1 to 86400.
     pub use_term_seconds: u64,
-    /// Most sessions open at once.
+    /// Most sessions open at once, from 1 to 1000000.
     pub max_sessions: usize,
 }
 
@@ -123,12 +124,12 @@ impl ServiceConfig for Config {
 }
 
 impl Config {
-    /// How long a session lasts.
+    /// How long a session lasts unless it is renewed.
     pub fn session_term(&self) -> Duration {
         Duration::from_secs(self.session_term_seconds)
     }
 
-    /// How long a use lasts.
+    /// How long a use lasts unless it is renewed.
     pub fn use_term(&self) -> Duration {
         Duration::from_secs(self.use_term_seconds)
     }
@@ -136,7 +137,7 @@ impl Config {
     /// Reads all key-encryption keys.
     ///
     /// # Errors
-    /// A file that is missing, readable by others or no key.
+    /// When a file is missing, readable by others or not a key, or the variable is not set.
     pub fn key_ring(&self) -> Result<KeyRing, KeyError> {
         let key = match (&self.encryption_key_file, &self.encryption_key_variable) {
             (Some(file), _) => read_key_file(file)?,
@@ -150,7 +151,7 @@ impl Config {
         Ok(ring)
     }
 
-    /// Where references of secrets may lead.
+    /// The limits for references of secrets: the configured roots and prefixes, without this process's own secret files.
     pub fn guard(&self, frame: &FrameConfig) -> Guard {
         let mut files = vec![frame.data_dir.clone()];
         files.extend(self.encryption_key_file.clone());

@@ -1,5 +1,5 @@
-//! Between the contract's messages and this service's records. Shapes only, no decisions. Secrets pass through neither
-//! way: they were taken out before.
+//! Converts between the contract's messages and this service's records. Must never decide anything, and never see a secret:
+//! secrets are split off before.
 
 mod databricks;
 mod max_compute;

@@ -1,4 +1,4 @@
-//! What every part of this service shares: the store, the keys, leases, and the time.
+//! Owns what all parts of this service share: the store, the keys, leases, and the clock.
 
 use std::sync::Arc;
 
@@ -12,31 +12,31 @@ use crate::reference::Guard;
 use crate::vault::KeyRing;
 use crate::vended::Vended;
 
-/// The shared parts; cheap to clone.
+/// The shared parts. Cheap to clone.
 #[derive(Clone)]
 pub struct Core {
-    /// This service's tables.
+    /// This service's durable tables.
     pub store: Store,
     /// The key-encryption keys.
     pub vault: Arc<KeyRing>,
     /// Sessions and uses.
     pub leases: Arc<Leases>,
-    /// Where references of secrets may lead.
+    /// The limits for references of secrets.
     pub guard: Arc<Guard>,
-    /// Whether a data source may read files of this machine.
+    /// Whether a data source may read local files.
     pub allow_local_files: bool,
-    /// What is never called, whatever a network connection allows.
+    /// Hosts that must never be connected to, whatever a network connection allows.
     pub denied_hosts: Arc<[String]>,
-    /// What checks send to far ends.
+    /// Counts the traffic of checks to sources and targets.
     pub traffic: Traffic,
-    /// What was vended a moment ago.
+    /// Credentials vended shortly before.
     pub vended: Vended,
     gates: Turns<String>,
     now_ms: fn() -> i64,
 }
 
 impl Core {
-    /// Parts that read the time from this function.
+    /// `now_ms` gives the wall clock in milliseconds since 1970.
     pub fn new(store: Store, vault: KeyRing, guard: Guard, config: &Config, now_ms: fn() -> i64) -> Self {
         Self {
             store,
@@ -52,17 +52,17 @@ impl Core {
         }
     }
 
-    /// Wall time in ms.
+    /// The wall clock, in milliseconds since 1970.
     pub fn now_ms(&self) -> i64 {
         (self.now_ms)()
     }
 
-    /// Waits until nobody else starts or stops this data source.
+    /// Waits until no other call starts, stops or deletes this data source; the turn lasts until it is dropped.
     pub async fn gate(&self, id: &str) -> Turn {
         self.gates.of(&id.to_owned()).await
     }
 
-    /// Forgets the leases of a data source that is gone for good.
+    /// Drops what is held in memory of a data source that is deleted permanently.
     pub fn forget(&self, id: &str) {
         self.leases.forget(id);
         self.vended.forget(id);

@@ -1,21 +1,21 @@
-//! Where secrets go: which fields decide to whom a secret is sent. Who may change such a field is not for that reason
-//! among those who know the secret, so a change of it does not take a stored one along. Pure.
+//! Knows which fields decide where a secret is sent. Whoever may change such a field need not know the secret, so after the
+//! change a stored secret must not be sent to the new destination: it has to be sent again with the change. Pure.
 
 use mms_proto::registry::v1 as pb;
 use pb::storage_access::Access;
 
 use crate::secrets::item_path;
 
-/// Secrets that a change would take elsewhere.
+/// Secrets that a change would send to another destination.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Moved {
-    /// What their paths begin with.
+    /// The prefix of the paths of these secrets.
     pub secrets: String,
-    /// The field that moves them.
+    /// The field whose change redirects them.
     pub by: &'static str,
 }
 
-/// Who is asked for tokens of the storage below a prefix.
+/// The host that is asked for tokens of the storage below a prefix.
 fn authority<'a>(config: &'a pb::DatabricksSource, prefix: &str) -> &'a str {
     let access = config.storage.iter().find(|storage| storage.location_prefix == prefix);
     match access.and_then(|storage| storage.access.as_ref()) {
@@ -24,12 +24,12 @@ fn authority<'a>(config: &'a pb::DatabricksSource, prefix: &str) -> &'a str {
     }
 }
 
-/// Whether two addresses are one; only a slash at the end makes no difference.
+/// Whether two addresses are equal, ignoring a slash at the end.
 fn same(before: &str, after: &str) -> bool {
     before.trim_end_matches('/') == after.trim_end_matches('/')
 }
 
-/// What a change of a data source takes elsewhere.
+/// The secrets that a change of a data source would redirect.
 pub fn of_source(before: &pb::DataSource, after: &pb::DataSource) -> Vec<Moved> {
     let mut moved = Vec::new();
     let mut note = |changed: bool, secrets: &str, by| {
@@ -37,11 +37,11 @@ pub fn of_source(before: &pb::DataSource, after: &pb::DataSource) -> Vec<Moved> 
             moved.push(Moved { secrets: secrets.to_owned(), by });
         }
     };
-    // A connection may name other addresses for hosts and other authorities for certificates; none may not.
+    // A connection may override addresses of hosts and trust other certificate authorities. Removing the connection cannot.
     let network = !after.network_connection.is_empty() && before.network_connection != after.network_connection;
     note(network, "", "network_connection");
     if let (Some(before), Some(after)) = (before.databricks(), after.databricks()) {
-        // The workspace says where tables lie, and so whom the storage's credentials are shown.
+        // The workspace reports where tables are, and so decides to whom the storage credentials are shown.
         let changed = !same(&before.workspace_url, &after.workspace_url);
         note(changed, "databricks.", "databricks.workspace_url");
         for storage in &after.storage {
@@ -58,14 +58,14 @@ pub fn of_source(before: &pb::DataSource, after: &pb::DataSource) -> Vec<Moved> 
     moved
 }
 
-/// What a change of a network connection takes elsewhere. The key of a client certificate is sent to nobody.
+/// The secrets that a change of a network connection would redirect. The key of a client certificate is never sent.
 pub fn of_network(before: &pb::NetworkConnection, after: &pb::NetworkConnection) -> Vec<Moved> {
     let changed = !same(&before.proxy_url, &after.proxy_url);
     changed.then_some(Moved { secrets: "proxy_authorization".to_owned(), by: "proxy_url" }).into_iter().collect()
 }
 
-/// The fields of a network connection by whose change the sources that name it would reach other hosts, trust others, or let
-/// others listen, with secrets that whoever changes it need not know.
+/// The changed fields of a network connection that could make its data sources connect to other hosts, trust others, or be
+/// intercepted, with secrets that whoever makes the change need not know.
 pub fn reroutes(before: &pb::NetworkConnection, after: &pb::NetworkConnection) -> Vec<&'static str> {
     let fields = [
         ("proxy_url", !same(&before.proxy_url, &after.proxy_url)),

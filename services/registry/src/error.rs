@@ -1,4 +1,4 @@
-//! What can go wrong in this service, and the one place that says how a caller hears of it.
+//! The errors of this service, and the one place that turns them into the status that a caller receives.
 
 use mms_databricks::{DatabricksError, NotVended};
 use mms_http::redact::redact_text;
@@ -13,116 +13,116 @@ use crate::reference::ReferenceError;
 use crate::state::State;
 use crate::vault::VaultError;
 
-/// A failure of the registry.
+/// Any failure of the registry.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
-    /// The store failed.
+    /// The store failed. Its text names files of this machine: it goes to the log and never to callers.
     #[error("the store failed: {0}")]
     Store(#[from] StoreError),
-    /// Secrets could not be sealed or opened.
+    /// Secrets could not be sealed or opened. Its text goes to the log only.
     #[error(transparent)]
     Vault(#[from] VaultError),
-    /// A secret's reference leads nowhere.
+    /// The reference of a secret cannot be resolved.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
-    /// There is no such resource.
+    /// The resource of this name does not exist.
     #[error("{0} does not exist")]
     NotFound(String),
-    /// The id is taken.
+    /// The id belongs to another resource, or to one that was deleted and can still be restored.
     #[error("{0} exists already, or was deleted less than 30 days ago: choose another id, or leave it out")]
     IdTaken(String),
-    /// The display name is taken.
+    /// The display name belongs to another resource.
     #[error("the display name {name:?} is that of {holder}: choose another")]
     NameTaken {
         /// The display name.
         name: String,
-        /// Who has it.
+        /// The name of the resource that has it.
         holder: String,
     },
-    /// Somebody changed the resource.
+    /// The resource has changed since the caller read its etag.
     #[error("{0} was changed meanwhile: read it again and repeat the change")]
     EtagMismatch(String),
-    /// A request id was used for something else.
+    /// The request id was used before, for another request.
     #[error(transparent)]
     RequestIdReused(#[from] Reused),
-    /// The data source's state does not take this.
+    /// The call is not possible in the data source's present state.
     #[error("{resource} is {}: {remedy}", .state.name())]
     WrongState {
-        /// The data source.
+        /// The name of the data source.
         resource: String,
-        /// Its state.
+        /// Its present state.
         state: State,
         /// What to do.
         remedy: &'static str,
     },
-    /// The data source is not deleted.
-    #[error("{0} is not deleted, so there is nothing to bring back")]
+    /// The data source is not deleted, so it cannot be restored.
+    #[error("{0} is not deleted, so there is nothing to restore")]
     NotDeleted(String),
     /// The resource is in use.
     #[error("{resource} is in use by {holder}: wait for it to end, or stop it")]
     InUse {
-        /// The resource.
+        /// The name of the resource.
         resource: String,
-        /// Who uses it.
+        /// The holder of a use, or the resource that names it.
         holder: String,
     },
-    /// Nobody can connect through the data source.
+    /// The data source is not started, so no session can be opened.
     #[error("{resource} is {}, not STARTED: call StartDataSource", .state.name())]
     NotStarted {
-        /// The data source.
+        /// The name of the data source.
         resource: String,
-        /// Its state.
+        /// Its present state.
         state: State,
     },
-    /// A session that is gone.
+    /// The session has expired or was closed.
     #[error("the session has expired or was closed: open a new one")]
     SessionGone,
-    /// More sessions are open than this process holds.
+    /// The limit of open sessions is reached.
     #[error("too many sessions are open at once: close some, or raise registry.max_sessions")]
     TooManySessions,
-    /// No key-encryption key of that id.
+    /// No key-encryption key with this id is configured.
     #[error("no key-encryption key {0:?} is configured: add it to registry.other_encryption_keys")]
     NoSuchKey(String),
-    /// An end of the data source refused.
+    /// The source or the target of the data source could not be reached or rejected the credentials.
     #[error("{message}")]
     EndFailed {
-        /// Which end.
+        /// Which of the two.
         end: End,
-        /// The step of a check that finds the same.
+        /// The step of CheckDataSource that finds the same.
         step: CheckStepId,
         /// What was found and what to do.
         message: String,
     },
-    /// The workspace did not give what was asked.
+    /// The workspace rejected a call, or did not answer.
     #[error("{0}")]
     Workspace(Box<DatabricksError>),
     /// No credential can be vended for the table.
     #[error("no credential is vended: {0}")]
     NotVended(String),
-    /// Fields break their rules.
+    /// Fields of the request break their rules.
     #[error("{} of the request's fields are not as they must be", .0.len())]
     Invalid(Vec<FieldViolation>),
-    /// A task of this process ended early.
-    #[error("the call was cut off: this process is going down, or it failed; look into its log")]
+    /// A task of this process ended before the call was done.
+    #[error("the call was interrupted: the registry is stopping, or it has failed; see its log")]
     CutOff,
 }
 
 /// The two ends of a data source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// Databricks and its storage.
+    /// The Databricks workspace and its storage.
     Source,
-    /// MaxCompute.
+    /// The MaxCompute project.
     Target,
 }
 
-/// A step of a check as metadata has it: the value's name without its prefix.
+/// The name of a step in error metadata, without the prefix of the enum.
 fn step_text(step: CheckStepId) -> &'static str {
     let name = step.as_str_name();
     name.strip_prefix("CHECK_STEP_ID_").unwrap_or(name)
 }
 
-/// One answer of this service.
+/// A result whose error is a [`RegistryError`] unless stated otherwise.
 pub type Result<T, E = RegistryError> = std::result::Result<T, E>;
 
 impl From<RegistryError> for ApiError {
@@ -131,7 +131,7 @@ impl From<RegistryError> for ApiError {
         let text = error.to_string();
         let precondition = |reason| Self::new(Code::FailedPrecondition, reason, text.clone());
         match error {
-            // What these say names files and keys of this machine: it is for the log.
+            // The texts name files and keys of this machine: they go to the log only.
             E::Store(StoreError::DiskFull { .. }) => Self::storage_full("registry"),
             E::Store(store) => {
                 tracing::error!(error = text, "the store failed");
@@ -166,7 +166,7 @@ impl From<RegistryError> for ApiError {
                 End::Target => ErrorReason::TargetFailed,
             })
             .with("step", step_text(step)),
-            // Its words are partly the workspace's own.
+            // The text may quote the workspace: redact secrets in it.
             E::Workspace(error) => told_of_workspace(&error, redact_text(&text)),
             E::NotVended(_) => precondition(ErrorReason::SourceFailed).with("step", "vending"),
             E::Invalid(violations) => Self::invalid(violations),

@@ -1,5 +1,5 @@
-//! The clients of both far ends as a check uses them: somebody waits for the answer, so an end that is only tried gets two
-//! attempts within a few seconds. Nothing is sent here.
+//! Creates the workspace and project clients of checks. A caller waits for the answer, so calls are tried at most twice within 5
+//! seconds. Sends nothing itself.
 
 use std::time::Duration;
 
@@ -19,20 +19,20 @@ fn short() -> RetryPolicy {
     }
 }
 
-/// The client of both far ends, which counts in `traffic`.
+/// The HTTP client for the source and the target, with short timeouts; its traffic is counted in `traffic`.
 pub fn http(network: Option<&pb::NetworkConnection>, traffic: &Traffic) -> Result<HttpClient, HttpError> {
     let mut connection = mms_ends::connection(network)?;
     (connection.connect_timeout, connection.read_timeout) = (Duration::from_secs(10), Duration::from_secs(20));
     Ok(HttpClient::new(&connection)?.counted_in(traffic))
 }
 
-/// The workspace of a data source, or why there can be none.
+/// The workspace client of a data source; the error says what is wrong with the configuration.
 pub fn workspace(config: &pb::DatabricksSource, http: &HttpClient) -> Result<Workspace, String> {
     let workspace = mms_ends::workspace(config, http).map_err(|error| error.to_string())?;
     Ok(workspace.with_policy(short()))
 }
 
-/// The project that statements of a data source run in, or why there can be none.
+/// The client of the project that runs the data source's statements; the error says what is wrong with the configuration.
 pub fn project(config: &pb::MaxComputeConfig, http: &HttpClient) -> Result<Project, String> {
     let mut settings = mms_ends::project(config).map_err(|error| error.to_string())?;
     settings.retry = short();

@@ -1,6 +1,6 @@
-//! The parameters of a data source for a console that builds a form: labels as the managed service has them. What the
-//! contract says (required, immutable, secret, bounds, values of an enum, ways of a choice, parts of a message) is read from it
-//! and stands nowhere else.
+//! Describes the parameters of a data source for a console that builds a form, with the labels of the managed service. What the
+//! contract says about a field (required, immutable, secret, bounds, enum values, members of a oneof, parts of a message) is read
+//! from its descriptor and must not be repeated in the rows here.
 
 mod rows;
 
@@ -13,7 +13,7 @@ use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor, OneofDescriptor};
 use rows::{BASIC, OTHER, Row};
 use rules::Rules;
 
-/// All parameters, in the order of the form. Those below a list of messages are items of the list's.
+/// All parameters, in the order of the form. The fields of a list of messages are the items of the list's parameter.
 pub fn all() -> Vec<pb::ConfigItem> {
     let groups = [(pb::ConfigGroup::Basic, BASIC), (pb::ConfigGroup::Other, OTHER)];
     let mut all: Vec<pb::ConfigItem> = Vec::new();
@@ -33,15 +33,15 @@ fn below(key: &str, above: &str) -> bool {
     key.strip_prefix(above).is_some_and(|rest| rest.starts_with('.'))
 }
 
-/// A parameter that has a row.
+/// The description of a parameter that has a row.
 fn described(group: pb::ConfigGroup, row: &Row) -> Option<pb::ConfigItem> {
     let (key, label, description, default_value, depends_on) = *row;
     let item = match find(key) {
         Some((field, rules, not_yet)) => {
             let mut item = item(key, &field, &rules, not_yet);
-            // A secret is required by our own judgement: what is stored need not be sent again.
+            // Required in the form: the contract does not require secrets, because stored ones need not be sent again.
             item.required |= rules.secret && !key.ends_with("security_token");
-            // The parts of this one have rows of their own.
+            // The fields of this list have rows of their own.
             if item.r#type() == Type::MessageList && key == "databricks.storage" {
                 item.required = true;
                 item.items.clear();
@@ -60,7 +60,7 @@ fn described(group: pb::ConfigGroup, row: &Row) -> Option<pb::ConfigItem> {
     })
 }
 
-/// What the contract itself says of a field: all but what a row has.
+/// What the contract says about a field; the row adds the rest.
 fn item(key: &str, field: &FieldDescriptor, rules: &Rules, not_yet: bool) -> pb::ConfigItem {
     let (r#type, items) = kind(key, field, rules);
     let enum_values = match field.kind() {
@@ -88,13 +88,13 @@ fn item(key: &str, field: &FieldDescriptor, rules: &Rules, not_yet: bool) -> pb:
     }
 }
 
-/// "time_zone" as a label: "Time Zone".
+/// The label for a field name: "time_zone" becomes "Time Zone".
 fn words(name: &str) -> String {
     let word = |word: &str| word.get(..1).map_or_else(String::new, |first| first.to_uppercase() + &word[1..]);
     name.split('_').map(word).collect::<Vec<_>>().join(" ")
 }
 
-/// The type of a field, and the items that it is made of.
+/// The type of a field, and the items that describe its parts.
 fn kind(key: &str, field: &FieldDescriptor, rules: &Rules) -> (Type, Vec<pb::ConfigItem>) {
     let part = |rules: Option<&Arc<Rules>>, kind: &Kind| {
         let rules = rules.map(|rules| Rules::clone(rules)).unwrap_or_default();
@@ -118,7 +118,7 @@ fn kind(key: &str, field: &FieldDescriptor, rules: &Rules) -> (Type, Vec<pb::Con
     }
 }
 
-/// The bounds of one value that has no field of its own.
+/// The bounds of a value that has no field of its own, such as an element of a list.
 fn item_of(rules: &Rules) -> pb::ConfigItem {
     let length = |bound: u64| i64::try_from(bound).unwrap_or(i64::MAX);
     pb::ConfigItem {
@@ -144,7 +144,7 @@ fn single(kind: &Kind, secret: bool) -> Type {
     }
 }
 
-/// The items of a message, its choices before what can be chosen.
+/// The items of a message's fields. The item of a oneof comes before its members.
 fn fields(at: &str, message: &MessageDescriptor) -> Vec<pb::ConfigItem> {
     let mut items = Vec::new();
     for (field, rules) in rules::of(message).iter().filter(|(_, rules)| !rules.output_only) {
@@ -161,7 +161,7 @@ fn fields(at: &str, message: &MessageDescriptor) -> Vec<pb::ConfigItem> {
     items
 }
 
-/// A oneof that has a row.
+/// The description of a oneof that has a row.
 fn choice_of(key: &str) -> Option<pb::ConfigItem> {
     let (parent, name) = key.rsplit_once('.')?;
     let Kind::Message(message) = find(parent)?.0.kind() else { return None };
@@ -169,7 +169,7 @@ fn choice_of(key: &str) -> Option<pb::ConfigItem> {
     Some(choice(key, &message, &oneof))
 }
 
-/// A oneof: its values are the messages of which one is set.
+/// The item of a oneof; its values are the names of its members.
 fn choice(key: &str, message: &MessageDescriptor, oneof: &OneofDescriptor) -> pb::ConfigItem {
     let ways: Vec<String> = oneof.fields().map(|field| field.name().to_owned()).collect();
     let undone = |way: &&String| rules::of(message).iter().any(|(field, rules)| field.name() == *way && rules.not_yet);
@@ -186,8 +186,8 @@ fn choice(key: &str, message: &MessageDescriptor, oneof: &OneofDescriptor) -> pb
     }
 }
 
-/// The field of a path with its rules, and whether this version refuses it: by itself, by what it lies in, or because it
-/// refuses everything in it.
+/// The field at a path, its rules, and whether this version rejects it: the field itself, one that contains it, or every field in
+/// it.
 fn find(path: &str) -> Option<(FieldDescriptor, Rules, bool)> {
     let mut message = descriptor::message::<pb::DataSource>();
     let (mut found, mut not_yet) = (None, false);

@@ -1,6 +1,6 @@
 use super::*;
 
-/// All items, those of lists with their own at the place of the list.
+/// All items, with the items of the storage list in the place of their list.
 fn flat() -> Vec<pb::ConfigItem> {
     let with_parts = |item: pb::ConfigItem| {
         let rows = if item.key == "databricks.storage" { item.items.clone() } else { Vec::new() };
@@ -13,7 +13,7 @@ fn item(key: &str) -> pb::ConfigItem {
     flat().into_iter().find(|item| item.key == key).unwrap_or_else(|| panic!("no item {key}"))
 }
 
-/// The paths of everything that a caller can set, down to what a form shows as one item.
+/// The paths of all fields that a caller can set, down to what a form shows as one item.
 fn settable(message: &MessageDescriptor, at: &str, out: &mut Vec<String>) {
     for (field, _) in rules::of(message).iter().filter(|(_, rules)| !rules.output_only) {
         let path = if at.is_empty() { field.name().to_owned() } else { format!("{at}.{}", field.name()) };

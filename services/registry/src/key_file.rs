@@ -1,4 +1,5 @@
-//! Files of key-encryption keys: 32 bytes, or their base64. Owns reading and making them; keeps no key.
+//! Reads and creates files of key-encryption keys: 32 bytes, or their base64. Must never accept a file that others can read, nor
+//! replace an existing one.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -10,43 +11,43 @@ use secrecy::zeroize::Zeroizing;
 
 use crate::vault::KEY_BYTES;
 
-/// Why a key could not be had.
+/// Why a key could not be read or created.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The file could not be read or made.
+    /// The file could not be read or created.
     #[error("key file {}: {source}", .file.display())]
     Io {
-        /// The file.
+        /// The path of the key file.
         file: PathBuf,
-        /// Why.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// Others can read the file.
+    /// Other users can read the file.
     #[error("key file {} has mode {mode:03o}: others can read it; run chmod 600 {}", .file.display(), .file.display())]
     Mode {
-        /// The file.
+        /// The path of the key file.
         file: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
-    /// Not a key.
+    /// The content is not a key.
     #[error("{at} holds no key: 32 bytes, or their base64, as `openssl rand -base64 32` makes them")]
     Form {
-        /// The file or variable.
+        /// The key file or environment variable.
         at: String,
     },
     /// The environment variable is not set.
     #[error("the environment variable {0} is not set: it must hold the base64 of a 32-byte key")]
     NoVariable(String),
-    /// No random numbers.
+    /// The system's random number generator failed.
     #[error("the system gives no random numbers")]
     Random,
 }
 
-/// Reads a key file, which only its owner may read.
+/// Reads a key file, which must be readable by its owner only.
 pub fn read_key_file(file: &Path) -> Result<Zeroizing<[u8; KEY_BYTES]>, KeyError> {
     let io = |source| KeyError::Io { file: file.to_owned(), source };
-    // Mode and content of one and the same open file.
+    // Check the mode of the same open file that is read.
     let mut open = std::fs::File::open(file).map_err(io)?;
     #[cfg(unix)]
     {
@@ -61,13 +62,13 @@ pub fn read_key_file(file: &Path) -> Result<Zeroizing<[u8; KEY_BYTES]>, KeyError
     parse(&content).ok_or_else(|| KeyError::Form { at: format!("key file {}", file.display()) })
 }
 
-/// Reads a key from an environment variable.
+/// Reads a key in base64 from an environment variable.
 pub fn read_key_variable(name: &str) -> Result<Zeroizing<[u8; KEY_BYTES]>, KeyError> {
     let text = Zeroizing::new(std::env::var(name).map_err(|_| KeyError::NoVariable(name.to_owned()))?);
     parse(text.as_bytes()).ok_or_else(|| KeyError::Form { at: format!("the environment variable {name}") })
 }
 
-/// Makes a key file with a random key, mode 0600, where none is; an existing one is left as it is.
+/// Creates a key file with a random key, mode 0600, and its folder. An existing file is left as it is.
 pub fn ensure_key_file(file: &Path) -> Result<(), KeyError> {
     let io = |source| KeyError::Io { file: file.to_owned(), source };
     if let Some(folder) = file.parent() {

@@ -1,5 +1,5 @@
-//! Sessions and uses as this process holds them: who has which until when, on the monotonic clock. Pure: the time is
-//! passed in. Sessions live here only; which uses there are lies in the store, until when they hold lies here.
+//! Holds sessions and uses: who has which, and until when, on the monotonic clock. Pure: the time is passed in. Sessions exist
+//! only here, so they end with the process; which uses exist is in the store, and only their expiry is here.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -11,23 +11,23 @@ use tokio::time::Instant;
 use crate::secrets::Fingerprint;
 use crate::store::UseKey;
 
-/// A session as it was opened.
+/// An open session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
-    /// The data source.
+    /// The id of the data source.
     pub source: String,
     /// Who opened it.
     pub holder: String,
-    /// Revision of the network connection it was opened with; 0 without one.
+    /// The revision of the network connection that it was opened with; 0 without one.
     pub network: u64,
-    /// The secrets that were handed out with it.
+    /// The fingerprint of the secrets that it handed out.
     pub secrets: Fingerprint,
-    /// Whether its holder reads tables' files.
+    /// Whether its purposes include reading tables' files.
     pub reads_files: bool,
     expires: Instant,
 }
 
-/// Everything that runs out.
+/// All sessions and uses of this process.
 #[derive(Debug)]
 pub struct Leases {
     session_term: Duration,
@@ -38,10 +38,10 @@ pub struct Leases {
 
 #[derive(Debug, Default)]
 struct Held {
-    /// By digest of the token: looking one up then takes no time that depends on the token.
+    /// By the digest of the token, so that the time of a lookup does not depend on the token.
     sessions: HashMap<Vec<u8>, Session>,
     uses: BTreeMap<UseKey, Instant>,
-    /// When a data source was last known to be needed.
+    /// When each data source was last needed.
     touched: HashMap<String, Instant>,
 }
 
@@ -50,7 +50,7 @@ fn key(token: &str) -> Vec<u8> {
 }
 
 impl Leases {
-    /// No leases yet, of these terms; at most so many sessions at once.
+    /// Starts without leases; `most_sessions` limits the sessions open at once.
     pub fn new(session_term: Duration, use_term: Duration, most_sessions: usize) -> Self {
         Self { session_term, use_term, most_sessions, held: Mutex::default() }
     }
@@ -60,13 +60,13 @@ impl Leases {
         self.session_term
     }
 
-    /// How long a use lasts unless it is prolonged.
+    /// How long a use lasts unless it is renewed.
     pub fn use_term(&self) -> Duration {
         self.use_term
     }
 
-    /// Opens a session under a fresh random token, with this revision of the network connection and these secrets, for one who
-    /// reads tables' files or not; false when there are too many.
+    /// Opens a session under a fresh random token; false when the limit of sessions is reached. Takes the revision of the network
+    /// connection, the fingerprint of the secrets, and whether the session reads tables' files.
     pub fn open(
         &self,
         token: &str,
@@ -86,12 +86,12 @@ impl Leases {
         true
     }
 
-    /// A session that has not run out, as it is.
+    /// A session that has not expired.
     pub fn session(&self, token: &str, now: Instant) -> Option<Session> {
         self.held.lock().sessions.get(&key(token)).filter(|session| session.expires > now).cloned()
     }
 
-    /// Prolongs a session that has not run out.
+    /// Renews a session for a full term; None when it has expired or was closed.
     pub fn renew(&self, token: &str, now: Instant) -> Option<Session> {
         let mut held = self.held.lock();
         let session = held.sessions.get_mut(&key(token)).filter(|session| session.expires > now)?;
@@ -99,7 +99,7 @@ impl Leases {
         Some(session.clone())
     }
 
-    /// Ends a session.
+    /// Closes a session; does nothing if there is none.
     pub fn close(&self, token: &str, now: Instant) {
         let mut held = self.held.lock();
         if let Some(session) = held.sessions.remove(&key(token)) {
@@ -107,7 +107,7 @@ impl Leases {
         }
     }
 
-    /// How many sessions and uses there are.
+    /// The numbers of sessions and of uses.
     pub fn count(&self) -> (u64, u64) {
         let held = self.held.lock();
         (held.sessions.len() as u64, held.uses.len() as u64)
@@ -120,14 +120,14 @@ impl Leases {
         held.uses.retain(|key, _| key.0 != source);
     }
 
-    /// Begins a use, or gives one that the store knows a full term.
+    /// Starts a use, or gives a stored one a full term.
     pub fn hold(&self, key: UseKey, now: Instant) {
         let mut held = self.held.lock();
         held.touched.insert(key.0.clone(), now);
         held.uses.insert(key, now + self.use_term);
     }
 
-    /// Prolongs a use that has not run out; false when there is none.
+    /// Renews a use for a full term; false when it has expired or does not exist.
     pub fn prolong(&self, key: &UseKey, now: Instant) -> bool {
         let mut held = self.held.lock();
         match held.uses.get_mut(key).filter(|expires| **expires > now) {
@@ -139,7 +139,7 @@ impl Leases {
         }
     }
 
-    /// Ends a use.
+    /// Releases a use.
     pub fn release(&self, key: &UseKey, now: Instant) {
         let mut held = self.held.lock();
         if held.uses.remove(key).is_some() {
@@ -147,12 +147,12 @@ impl Leases {
         }
     }
 
-    /// When a use ends, as seen from now.
+    /// The time until a use expires.
     pub fn use_left(&self, key: &UseKey, now: Instant) -> Option<Duration> {
         self.held.lock().uses.get(key).map(|expires| expires.saturating_duration_since(now))
     }
 
-    /// Ends what has run out, and gives the uses among it.
+    /// Ends all expired sessions and uses, and returns the uses.
     pub fn expire(&self, now: Instant) -> Vec<UseKey> {
         let mut held = self.held.lock();
         let ended: Vec<_> = held.sessions.extract_if(|_, session| session.expires <= now).collect();
@@ -172,12 +172,12 @@ impl Leases {
         self.held.lock().uses.contains_key(key)
     }
 
-    /// Notes that a data source is needed now.
+    /// Records that a data source is needed now.
     pub fn touch(&self, source: &str, now: Instant) {
         self.held.lock().touched.insert(source.to_owned(), now);
     }
 
-    /// For how long nobody has used or connected through a data source; `None` while somebody does.
+    /// For how long a data source has had no use and no session; None while it has one.
     pub fn idle_for(&self, source: &str, now: Instant) -> Option<Duration> {
         let mut held = self.held.lock();
         let busy = held.sessions.values().any(|session| session.source == source)
@@ -185,12 +185,12 @@ impl Leases {
         if busy {
             return None;
         }
-        // One that was never seen counts from now on: this process may just have begun.
+        // A data source never seen before counts from now: this process may just have started.
         let since = *held.touched.entry(source.to_owned()).or_insert(now);
         Some(now.saturating_duration_since(since))
     }
 
-    /// Forgets a data source that is gone for good.
+    /// Drops the record of a data source that is deleted permanently.
     pub fn forget(&self, source: &str) {
         self.held.lock().touched.remove(source);
     }

@@ -1,8 +1,7 @@
 //! Registry: who may connect where.
 //!
-//! It owns data sources, network connections, their secrets (encrypted at rest), sessions and uses. Secrets leave it by
-//! one method only, OpenSession, and only to the suite's own services. It must never read a table, and knows nothing of
-//! Arrow.
+//! Owns data sources, network connections, their secrets (encrypted at rest), sessions and uses. Secrets leave it through one
+//! method only, OpenSession, and only to the suite's own services. It must never read a table's rows, and is built without Arrow.
 
 mod access;
 mod api;
@@ -47,10 +46,10 @@ pub use key_file::{KeyError, ensure_key_file};
 use crate::api::Api;
 use crate::core::Core;
 
-/// Assembles the service for the frame: reads the keys, opens the store, takes over what an earlier process left.
+/// Assembles the service: reads the keys, opens the store, takes over what an earlier process left, and mounts its gRPC services.
 ///
 /// # Errors
-/// A key that cannot be read, or a store that does not open.
+/// When a key cannot be read or is not the one that the store was written with, or the store cannot be opened.
 pub async fn start(context: Context<Config>) -> Result<Services, BoxError> {
     let config = context.config.clone();
     mms_server::telemetry::mask_lines(mms_http::redact::redact_known);

@@ -1,4 +1,4 @@
-//! The registry as a process of its own.
+//! Runs the registry as its own process.
 
 use std::process::ExitCode;
 

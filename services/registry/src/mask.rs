@@ -1,11 +1,11 @@
-//! Applying an update mask, and telling which immutable fields it would change. Pure; the paths were judged before.
+//! Applies update masks, and finds the immutable fields that an update would change. Pure; the paths must have been validated.
 
 use mms_proto::rules;
 use prost_reflect::{DynamicMessage, ReflectMessage, Value};
 
 use crate::secrets::{dynamic, generated};
 
-/// The current message with the fields of the mask as in `new`; one that is unset there is cleared.
+/// The current message with the fields of the mask taken from `new`; a field that is unset there is cleared.
 pub fn apply<T: prost::Message + prost::Name + Default>(current: &T, new: &T, paths: &[String]) -> T {
     let (mut target, source) = (dynamic(current), dynamic(new));
     for path in paths {
@@ -31,7 +31,7 @@ fn set(target: &mut DynamicMessage, source: Option<&DynamicMessage>, path: &[&st
         }
         return;
     }
-    // What neither side has stays unset: an empty message would mean something else.
+    // A message that neither side has stays unset: an empty one would mean something else.
     if (given.is_some() || target.has_field(&field))
         && let Value::Message(inner) = target.get_field_mut(&field)
     {

@@ -1,4 +1,4 @@
-//! What this service counts for whoever watches it, from what it keeps in memory. Decides nothing.
+//! Publishes this service's metrics from what it holds in memory. Decides nothing.
 
 use mms_proto::registry::v1::DataSourceState;
 use mms_server::metrics::real;
@@ -8,7 +8,7 @@ use crate::core::Core;
 use crate::error::Result;
 use crate::store::{DELETED, SOURCES};
 
-/// Has the service's figures followed.
+/// Registers the metrics that are read on demand.
 pub async fn follow(metrics: &Metrics, core: &Core) -> Result<()> {
     mms_ends::follow_traffic(metrics, &core.traffic);
     metrics.follow_classes(Metric::RegistrySources, core.store.count(&SOURCES).await?, states());

@@ -1,4 +1,4 @@
-//! Network connections: what may become of them. Each function runs within one commit.
+//! The rules for storing, changing and deleting network connections. Each function runs inside one commit.
 
 use mms_proto::registry::v1 as pb;
 use mms_store::{Read, Scope, Tx};
@@ -12,12 +12,12 @@ use crate::source;
 use crate::store::{NETWORK_NAMES, NETWORKS, SECRETS, SOURCE_NETWORKS, SOURCES};
 use crate::vault::KeyRing;
 
-/// The name of a network connection.
+/// `networkConnections/{id}`.
 pub fn name(id: &str) -> String {
     format!("{}/{id}", sealed::NETWORK)
 }
 
-/// A network connection.
+/// The stored network connection; NOT_FOUND if there is none.
 pub fn get(read: &impl Read, id: &str) -> Result<NetworkConnection> {
     read.get(&NETWORKS, &id.to_owned())?.ok_or_else(|| RegistryError::NotFound(name(id)))
 }
@@ -34,7 +34,7 @@ fn put(tx: &mut Tx<'_>, vault: &KeyRing, id: &str, record: &mut NetworkConnectio
     Ok(tx.put(&NETWORKS, &id.to_owned(), record)?)
 }
 
-/// Stores a new network connection.
+/// Stores a new network connection. Fails when the id or the display name is taken.
 pub fn create(
     tx: &mut Tx<'_>,
     vault: &KeyRing,
@@ -49,19 +49,19 @@ pub fn create(
     Ok(record)
 }
 
-/// A change that was worked out against what was stored then.
+/// A change that was prepared against the record stored at that time.
 pub struct Update {
-    /// The record's revision then.
+    /// The revision of that record.
     pub revision: u64,
-    /// It was allowed because no data source named the connection.
+    /// The change is allowed only as long as no data source names the connection.
     pub while_unused: bool,
-    /// The public part.
+    /// The new configuration, without secrets.
     pub config: pb::NetworkConnection,
-    /// All secrets.
+    /// All secrets, the kept ones included.
     pub secrets: Secrets,
 }
 
-/// Stores a change; `None` when what it was worked out against is so no more.
+/// Stores a change; None when the record has changed since, so that it must be prepared again.
 pub fn update(
     tx: &mut Tx<'_>,
     vault: &KeyRing,
@@ -79,18 +79,18 @@ pub fn update(
     Ok(Some(record))
 }
 
-/// A data source that names this network connection.
+/// The id of a data source that names this network connection.
 pub fn user(read: &impl Read, id: &str) -> Result<Option<String>> {
     let users = read.index_keys(&SOURCES, &SOURCE_NETWORKS, &Scope::exactly(&id.to_owned()), None, 1)?;
     Ok(users.items.into_iter().next())
 }
 
-/// Refuses an etag that is set and not the current one.
+/// Rejects an etag that is set and is not the current one.
 pub fn check_etag(id: &str, record: &NetworkConnection, given: &str) -> Result<()> {
     if given.is_empty() || given == etag(record.revision) { Ok(()) } else { Err(RegistryError::EtagMismatch(name(id))) }
 }
 
-/// Deletes a network connection that no data source names.
+/// Deletes a network connection; fails while a data source names it, even a deleted one that can be restored.
 pub fn delete(tx: &mut Tx<'_>, id: &str, given_etag: &str) -> Result<()> {
     let record = get(tx, id)?;
     check_etag(id, &record, given_etag)?;

@@ -1,22 +1,22 @@
-//! Which secrets a session hands out: those that what it is for needs, and no others. Pure.
+//! Decides which secrets a session hands out: those that its purposes need, and no others. Pure.
 
 use mms_proto::registry::v1 as pb;
 use pb::SessionPurpose;
 
 use crate::secrets::{join, split};
 
-/// What the paths of the secrets begin with that a purpose needs.
+/// Prefixes of the paths of the secrets that a purpose needs.
 fn needs(purpose: SessionPurpose) -> &'static [&'static str] {
     match purpose {
         SessionPurpose::Unspecified => &[],
         SessionPurpose::Metadata => &["databricks.", "max_compute."],
-        // The storage's, and not the workspace's.
+        // The credentials of the storage, but not those of the workspace.
         SessionPurpose::ReadRows => &["databricks.storage["],
         SessionPurpose::WriteRows => &["max_compute."],
     }
 }
 
-/// Whether who has such a session reads the files of tables: so it may be vended credentials of single ones.
+/// Whether such a session reads tables' files, so that it may be vended credentials for single tables.
 pub fn reads_files(purpose: SessionPurpose) -> bool {
     match purpose {
         SessionPurpose::Metadata | SessionPurpose::ReadRows => true,
@@ -24,7 +24,7 @@ pub fn reads_files(purpose: SessionPurpose) -> bool {
     }
 }
 
-/// The data source with the secrets that these purposes need together.
+/// The data source with only the secrets that these purposes need together.
 pub fn limited(source: pb::DataSource, purposes: &[SessionPurpose]) -> pb::DataSource {
     let (public, secrets) = split(&source);
     let needed = |path: &str| purposes.iter().flat_map(|purpose| needs(*purpose)).any(|start| path.starts_with(start));

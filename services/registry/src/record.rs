@@ -1,7 +1,7 @@
-//! What this service keeps: its own prost messages, never those of the contract, so that the contract and the disk can
-//! change apart from each other. Shapes only. A secret is in none of them but [`Sealed`], encrypted.
+//! The records that this service stores: its own prost messages, never those of the contract, so that the contract and the stored
+//! form can change independently. Only [`Sealed`] contains secrets, encrypted.
 //!
-//! Numbers of enums are the contract's.
+//! The numbers of enums are the contract's.
 
 mod databricks;
 mod max_compute;

@@ -1,5 +1,5 @@
-//! Secrets that stand elsewhere: `env:NAME` and `file:PATH` as this process sees them. Owns their syntax and their
-//! resolution; what they lead to is never in an error.
+//! Resolves secrets given as `env:NAME` or `file:PATH`, in the environment of this process. Owns their syntax and the limits of
+//! where they may refer to. The resolved secret must never be in an error.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ const MAX_BYTES: u64 = 64 << 10;
 /// Variables of our own configuration, which may hold keys and tokens.
 const OWN_VARIABLES: &str = "MMS_REGISTRY__";
 
-/// A secret's text, understood.
+/// The form of a secret's text.
 #[derive(Debug, PartialEq, Eq)]
 enum Kind<'a> {
     Literal,
@@ -19,54 +19,54 @@ enum Kind<'a> {
     File(&'a Path),
 }
 
-/// Why a reference leads to no secret.
+/// Why a reference cannot be resolved.
 #[derive(Debug, thiserror::Error)]
 pub enum ReferenceError {
-    /// Not a reference that can ever be resolved.
+    /// The reference is malformed or not allowed.
     #[error("{field}: {what}")]
     Syntax {
-        /// The secret's field.
+        /// The path of the secret's field.
         field: String,
-        /// What is wrong.
+        /// What is wrong with it.
         what: &'static str,
     },
-    /// The variable is not set.
+    /// The variable is not set or empty.
     #[error("{field}: the environment variable {name} is not set, or empty, where the registry runs")]
     Variable {
-        /// The secret's field.
+        /// The path of the secret's field.
         field: String,
-        /// The variable.
+        /// The name of the variable.
         name: String,
     },
-    /// The file cannot be read.
+    /// The file cannot be read or is not allowed.
     #[error("{field}: {} cannot be read where the registry runs: {what}", .file.display())]
     File {
-        /// The secret's field.
+        /// The path of the secret's field.
         field: String,
-        /// The file.
+        /// The path of the file.
         file: PathBuf,
-        /// Why.
+        /// What is wrong with it.
         what: String,
     },
-    /// More than one leads to none: all of them.
+    /// Several references cannot be resolved.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Several(Vec<ReferenceError>),
 }
 
-/// Where references may lead: what an operator keeps for that purpose, and nothing else of this process.
+/// Limits where references may refer to: only to what an operator provides for that purpose, and to nothing else of this process.
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
-    /// Folders below which files may be named.
+    /// Folders that must contain the files.
     pub roots: Vec<PathBuf>,
-    /// What the names of variables may begin with.
+    /// Allowed prefixes of variables' names.
     pub prefixes: Vec<String>,
-    /// Folders and files with secrets of our own, wherever they lie.
+    /// Folders and files with our own secrets, which are never allowed, even inside the roots.
     pub files: Vec<PathBuf>,
-    /// A variable that holds a key of our own.
+    /// A variable that holds a key of our own, which is never allowed.
     pub variable: Option<String>,
 }
 
-/// Whether a secret stands in the configuration itself.
+/// Whether the text is the secret itself and not a reference.
 pub fn is_literal(secret: &SecretString) -> bool {
     kind(secret.expose_secret()) == Ok(Kind::Literal)
 }
@@ -95,7 +95,7 @@ fn kind(text: &str) -> Result<Kind<'_>, &'static str> {
 }
 
 impl Guard {
-    /// What is wrong with a secret that was sent, if anything; nothing is resolved.
+    /// What is wrong with the syntax or the target of a secret that was sent, if anything. Resolves nothing.
     pub fn fault(&self, secret: &SecretString) -> Option<&'static str> {
         match kind(secret.expose_secret()) {
             Err(fault) => Some(fault),
@@ -115,7 +115,7 @@ impl Guard {
         }
     }
 
-    /// The secret that a text is or refers to.
+    /// The secret itself: the text, or what it refers to.
     pub fn resolve(&self, field: &str, secret: &SecretString) -> Result<SecretString, ReferenceError> {
         let syntax = |what| ReferenceError::Syntax { field: field.to_owned(), what };
         let kind = kind(secret.expose_secret()).map_err(syntax)?;
@@ -140,7 +140,7 @@ impl Guard {
     }
 
     fn read(&self, path: &Path) -> Result<SecretString, String> {
-        // Links resolved, so that none leads around the guard.
+        // Resolve symbolic links, so that none circumvents the limits.
         let real = path.canonicalize().map_err(|error| error.to_string())?;
         let own = |file: &PathBuf| file.canonicalize().is_ok_and(|own| real.starts_with(own));
         if !self.roots.iter().any(own) {

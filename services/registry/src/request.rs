@@ -1,5 +1,5 @@
-//! Request ids: the second call with the same id answers as the first did. The content of a request may hold secrets, so
-//! only its keyed fingerprint is kept.
+//! Request ids: a repeated call with the same id is answered as the first was. A request may contain secrets, so only its keyed
+//! fingerprint is stored.
 
 use mms_server::requests::{self, Request};
 use mms_store::{Read, Tx};
@@ -19,21 +19,21 @@ pub struct Call {
 }
 
 impl Call {
-    /// A call of a method. The request id itself is part of the content, which does no harm.
+    /// `method` and `id` identify the call. The id is part of the fingerprinted content too, which makes no difference.
     pub fn new<T: prost::Message + prost::Name>(method: &'static str, id: &str, request: &T, now_ms: i64) -> Self {
         let content = if id.is_empty() { Vec::new() } else { canonical(request) };
         let call = requests::Call { method, id: id.to_owned() };
         Self { call, content: Zeroizing::new(content), now_ms }
     }
 
-    /// The resource that an earlier call with this id made.
+    /// The id of the resource that an earlier call with this id created. Fails when that call had other content.
     pub fn replayed(&self, read: &impl Read, vault: &KeyRing) -> Result<Option<String>> {
-        // With its key gone nothing tells the contents apart: the id alone decides.
+        // Without the key of the fingerprint the contents cannot be compared: the request id alone decides.
         let same = |seen: &Request| vault.is_of(&seen.key_id, &seen.digest, &self.content).unwrap_or(true);
         Ok(self.call.replayed::<RegistryError>(read, self.now_ms, same)?.map(|seen| seen.resource))
     }
 
-    /// Remembers what this call made.
+    /// Stores which resource this call created.
     pub fn remember(&self, tx: &mut Tx<'_>, vault: &KeyRing, resource: &str) -> Result<()> {
         if self.call.id.is_empty() {
             return Ok(());
@@ -44,7 +44,7 @@ impl Call {
     }
 }
 
-/// The same bytes for the same content: on the wire, the entries of a map come in any order.
+/// A canonical form: equal contents give equal bytes, whereas protobuf encodes the entries of a map in any order.
 fn canonical<T: prost::Message + prost::Name>(request: &T) -> Vec<u8> {
     let value = serde_json::to_value(dynamic(request)).unwrap_or(Value::Null);
     let mut text = String::new();

@@ -1,5 +1,5 @@
-//! What can be judged offline about a configuration and no option of the contract says: all violations at once. Pure,
-//! but for the machine's time zones.
+//! The rules of a configuration that can be checked offline and that options of the contract cannot express. Reports all
+//! violations at once. Pure, except that it reads the machine's time zones.
 
 mod databricks;
 mod judge;
@@ -15,7 +15,7 @@ use judge::Judge;
 pub use judge::Offline;
 pub use network::judge_network;
 
-/// All violations of a data source that are judged here.
+/// All violations of these rules in a data source.
 pub fn judge(source: &pb::DataSource, offline: Offline<'_>) -> Vec<FieldViolation> {
     let Offline { at, secrets, guard, denied_hosts, .. } = offline;
     let mut judge = Judge { at, secrets, guard, denied_hosts, found: Vec::new() };

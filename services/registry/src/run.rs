@@ -1,5 +1,5 @@
-//! Starting and stopping data sources, using them, and opening sessions of them. What is durable is decided in commits
-//! ([`crate::source`]); here it is put together with the far ends and the leases.
+//! Starts and stops data sources, acquires and releases uses, and opens sessions. Combines the durable decisions, which
+//! [`crate::source`] makes inside commits, with the clients of source and target and with the leases.
 
 use std::time::Duration;
 
@@ -19,12 +19,12 @@ use crate::store::USES;
 use crate::vault::VaultError;
 use crate::{check, network, purpose, source};
 
-/// Longest try of both ends together.
+/// Longest time for connecting to the source and the target.
 const TRY_LIMIT: Duration = Duration::from_secs(60);
-/// Random bytes of a session token.
+/// Random bytes in a session token.
 const TOKEN_BYTES: usize = 32;
 
-/// Starts a data source. It goes on to its end even if the caller goes away.
+/// Starts a data source. Continues to the end even if the caller disconnects.
 pub async fn start(core: &Core, id: &str) -> Result<DataSource> {
     let (core, id) = (core.clone(), id.to_owned());
     tokio::spawn(async move { start_now(&core, &id).await }).await.map_err(|_| RegistryError::CutOff)?
@@ -43,7 +43,7 @@ async fn start_now(core: &Core, id: &str) -> Result<DataSource> {
         Err(_) => Err(RegistryError::EndFailed {
             end: crate::error::End::Source,
             step: pb::CheckStepId::WorkspaceReachable,
-            message: format!("the ends did not answer within {} s", TRY_LIMIT.as_secs()),
+            message: format!("source and target did not answer within {} s", TRY_LIMIT.as_secs()),
         }),
     };
     match tried {
@@ -68,7 +68,7 @@ async fn try_ends(core: &Core, id: &str) -> Result<()> {
     check::try_ends(&source, network.as_ref(), &core.traffic).await
 }
 
-/// Stops a data source and ends its sessions and, if forced, its uses.
+/// Stops a data source and ends its sessions; with `force`, its uses too.
 pub async fn stop(core: &Core, id: &str, force: bool) -> Result<DataSource> {
     let _gate = core.gate(id).await;
     let own = id.to_owned();
@@ -77,7 +77,7 @@ pub async fn stop(core: &Core, id: &str, force: bool) -> Result<DataSource> {
     Ok(record)
 }
 
-/// Deletes a data source and ends its sessions.
+/// Deletes a data source and ends its sessions; with `force`, its uses too.
 pub async fn delete(core: &Core, id: &str, etag: &str, force: bool) -> Result<DataSource> {
     let _gate = core.gate(id).await;
     let (own, etag, now_ms) = (id.to_owned(), etag.to_owned(), core.now_ms());
@@ -91,7 +91,7 @@ pub async fn open_session(core: &Core, id: &str, holder: &str, purposes: &[pb::S
     core.store.read(|read| source::started(read, id))?;
     let Access { source, network, network_revision, fingerprint } = access::stored(core, id).await?;
     let token = random_token()?;
-    // A stop ends the sessions that there are: none may begin between its commit and that.
+    // A stop ends the existing sessions after its commit: no session may be opened in between.
     let _gate = core.gate(id).await;
     core.store.read(|read| source::started(read, id))?;
     let reads_files = purposes.iter().any(|purpose| purpose::reads_files(*purpose));
@@ -114,7 +114,7 @@ fn random_token() -> Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Prolongs a session; whether its configuration, or what its secrets' references lead to, is another than the caller's.
+/// Renews a session. Returns whether the configuration or the resolved secrets differ from those that the caller has.
 pub async fn renew_session(core: &Core, token: &str, given_etag: &str) -> Result<bool> {
     let Session { source: id, network: seen, secrets, .. } =
         core.leases.renew(token, Instant::now()).ok_or(RegistryError::SessionGone)?;
@@ -131,16 +131,17 @@ pub async fn renew_session(core: &Core, token: &str, given_etag: &str) -> Result
     }
     match access::stored(core, &id).await {
         Ok(now) => Ok(now.fingerprint != secrets),
-        // A file that is being replaced may not be there for a moment; who opens a session hears of one that stays away.
+        // A file that is being replaced may be missing for a moment. If it stays missing, the next session that is opened reports
+        // it.
         Err(RegistryError::Reference(error)) => {
-            tracing::warn!(data_source = id, %error, "a secret cannot be looked at again; the session keeps what it has");
+            tracing::warn!(data_source = id, %error, "a secret's reference cannot be resolved; the session keeps the secret it has");
             Ok(false)
         }
         Err(error) => Err(error),
     }
 }
 
-/// Takes or prolongs a use, starting the data source if its settings allow that.
+/// Acquires or renews a use; starts the data source if its settings allow that.
 pub async fn acquire(core: &Core, id: &str, holder: &str) -> Result<DataSource> {
     let record = core.store.read(|read| source::living(read, id))?;
     let key = (id.to_owned(), holder.to_owned());
@@ -157,14 +158,14 @@ pub async fn acquire(core: &Core, id: &str, holder: &str) -> Result<DataSource> 
             if tx.get(&USES, &key)?.is_none() {
                 tx.put(&USES, &key, &Use { acquire_ms: now_ms })?;
             }
-            // Within the commit, so that what ends uses sees both or neither.
+            // Inside the commit, so that a commit that ends uses sees both the record and the lease, or neither.
             leases.hold(key, Instant::now());
             Ok(record)
         })
         .await
 }
 
-/// Gives a use back.
+/// Releases a use.
 pub async fn release(core: &Core, id: &str, holder: &str) -> Result<()> {
     let key = (id.to_owned(), holder.to_owned());
     let leases = core.leases.clone();

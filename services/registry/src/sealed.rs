@@ -1,4 +1,4 @@
-//! The secrets of resources in the store: sealed when written, opened when needed.
+//! Reads and writes the secrets of resources in the store, sealed by the vault. The plain text must never reach the store.
 
 use mms_store::{Read, Tx};
 
@@ -7,12 +7,12 @@ use crate::secrets::Secrets;
 use crate::store::SECRETS;
 use crate::vault::{KeyRing, VaultError};
 
-/// Kinds of resources that have secrets: their collections.
+/// The collection of data sources, which is the kind in the key of their secrets.
 pub const SOURCE: &str = "dataSources";
-/// See [`SOURCE`].
+/// The collection of network connections, likewise.
 pub const NETWORK: &str = "networkConnections";
 
-/// The secrets of a resource.
+/// Decrypts the secrets of a resource; empty when it has none.
 pub fn read(read: &impl Read, vault: &KeyRing, kind: &str, id: &str) -> Result<Secrets> {
     let Some(sealed) = read.get(&SECRETS, &(kind.to_owned(), id.to_owned()))? else { return Ok(Secrets::default()) };
     let whose = format!("{kind}/{id}");
@@ -20,7 +20,7 @@ pub fn read(read: &impl Read, vault: &KeyRing, kind: &str, id: &str) -> Result<S
     Ok(Secrets::from_bytes(&plain).ok_or(VaultError::Damaged { whose, key_id: sealed.key_id })?)
 }
 
-/// Replaces the secrets of a resource.
+/// Encrypts and replaces all secrets of a resource; deletes the record when there are none.
 pub fn write(tx: &mut Tx<'_>, vault: &KeyRing, kind: &str, id: &str, secrets: &Secrets) -> Result<()> {
     let key = (kind.to_owned(), id.to_owned());
     if secrets.is_empty() {

@@ -1,7 +1,7 @@
-//! Takes the secrets out of a message and puts them back, by the contract's own marks. What is stored, watched or shown
-//! is what is left without them. Secrets lie under the path of their field, as in `databricks.access_token.token`; an item of a
-//! list of messages is told apart by its first field, which is its key, as in `databricks.storage["abfss://…"].azure_sas.sas`:
-//! so a secret stays with its item when others come and go.
+//! Splits the secrets off a message and joins them again, by the secret marks of the contract. Only messages without secrets are
+//! stored, watched or shown. A secret is kept under the path of its field, as in `databricks.access_token.token`. An item of a
+//! list of messages is identified by its first field, as in `databricks.storage["abfss://…"].azure_sas.sas`: so a secret stays
+//! with its item when items are added or removed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use prost_reflect::{DynamicMessage, Kind, ReflectMessage, Value};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 
-/// The secrets of one message.
+/// The secrets of one message, by path.
 #[derive(Clone, Default)]
 pub struct Secrets(BTreeMap<String, SecretString>);
 
@@ -28,17 +28,17 @@ impl Secrets {
         self.0.get(path)
     }
 
-    /// All of them with their paths.
+    /// All secrets with their paths.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &SecretString)> {
         self.0.iter().map(|(path, secret)| (path.as_str(), secret))
     }
 
-    /// Whether there is none.
+    /// Whether there is no secret.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// These and, where they say nothing, the `older` ones that the message still has a place for.
+    /// These secrets, completed by those of `older` whose paths are in `places` and have no secret here.
     #[must_use]
     pub fn over(mut self, older: &Self, places: &[String]) -> Self {
         for path in places {
@@ -49,42 +49,42 @@ impl Secrets {
         self
     }
 
-    /// Those at the paths that are wanted.
+    /// Only the secrets whose path is wanted.
     #[must_use]
     pub fn only(mut self, wanted: impl Fn(&str) -> bool) -> Self {
         self.0.retain(|path, _| wanted(path));
         self
     }
 
-    /// Each secret replaced by what it refers to.
+    /// Replaces each secret by the result of `each`.
     pub fn map<E>(&self, mut each: impl FnMut(&str, &SecretString) -> Result<SecretString, E>) -> Result<Self, E> {
         let mapped = self.0.iter().map(|(path, secret)| Ok((path.clone(), each(path, secret)?)));
         mapped.collect::<Result<_, E>>().map(Self)
     }
 
-    /// As bytes to be sealed.
+    /// Serializes the secrets to the plain bytes that are then sealed.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         let plain: BTreeMap<&str, &str> = self.0.iter().map(|(k, v)| (k.as_str(), v.expose_secret())).collect();
-        // Room for all at once, so that no reallocation leaves a piece behind: JSON escapes take up to six bytes.
+        // Reserve enough at once, so that no reallocation leaves a copy in memory: JSON escapes take up to six bytes.
         let room = plain.iter().map(|(path, secret)| 6 * (path.len() + secret.len()) + 8).sum::<usize>() + 2;
         let mut bytes = Zeroizing::new(Vec::with_capacity(room));
         serde_json::to_writer(&mut *bytes, &plain).expect("texts under texts are JSON");
         bytes
     }
 
-    /// What [`Secrets::to_bytes`] gave.
+    /// Reads what [`Secrets::to_bytes`] wrote; None when the bytes are not that.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let plain: BTreeMap<String, String> = serde_json::from_slice(bytes).ok()?;
         Some(Self(plain.into_iter().map(|(path, secret)| (path, SecretString::from(secret))).collect()))
     }
 }
 
-/// Tells secrets apart without holding them: those that references lead to change where nobody tells us.
+/// Compares secrets without holding them: files and variables that references name may change without notice.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Fingerprint(Vec<u8>);
 
 impl Fingerprint {
-    /// Of resolved secrets.
+    /// The fingerprint of resolved secrets.
     pub fn of<'a>(secrets: impl IntoIterator<Item = &'a Secrets>) -> Self {
         let mut whole = digest::Context::new(&digest::SHA256);
         secrets.into_iter().for_each(|secrets| {
@@ -100,19 +100,19 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// A message of the contract, seen through its descriptor.
+/// A message of the contract, accessible through its descriptor.
 pub fn dynamic<T: prost::Message + prost::Name>(message: &T) -> DynamicMessage {
     let mut dynamic = DynamicMessage::new(descriptor::message::<T>());
     dynamic.transcode_from(message).expect("a generated message fits its own descriptor");
     dynamic
 }
 
-/// The other way.
+/// The generated message of a dynamic one.
 pub fn generated<T: prost::Message + Default>(dynamic: &DynamicMessage) -> T {
     dynamic.transcode_to().expect("a descriptor fits its own generated message")
 }
 
-/// The message without its secrets, and the secrets.
+/// Splits a message into one without secrets, and the secrets.
 pub fn split<T: prost::Message + prost::Name + Default>(message: &T) -> (T, Secrets) {
     let mut dynamic = dynamic(message);
     let mut secrets = Secrets::default();
@@ -124,14 +124,14 @@ pub fn split<T: prost::Message + prost::Name + Default>(message: &T) -> (T, Secr
     (generated(&dynamic), secrets)
 }
 
-/// The message with its secrets in place.
+/// Puts the secrets back into a message.
 pub fn join<T: prost::Message + prost::Name + Default>(message: &T, secrets: &Secrets) -> T {
     let mut dynamic = dynamic(message);
     walk(&mut dynamic, "", &mut |path, slot| *slot = secrets.get(path).cloned());
     generated(&dynamic)
 }
 
-/// The paths of all secrets that the message has a place for: of a oneof, those of the member that was chosen.
+/// The paths of all secrets that the message can hold; of a oneof, only those of the member that is set.
 pub fn places<T: prost::Message + prost::Name>(message: &T) -> Vec<String> {
     let mut places = Vec::new();
     walk(&mut dynamic(message), "", &mut |path, _| places.push(path.to_owned()));

@@ -1,4 +1,5 @@
-//! Data sources: what may become of them. Each function runs within one commit and changes one data source.
+//! The rules for storing, changing, starting, stopping and deleting data sources. Each function runs inside one commit and
+//! changes at most one data source.
 
 use mms_proto::registry::v1 as pb;
 use mms_store::{Read, Scope, Tx};
@@ -12,15 +13,15 @@ use crate::state::{Event, State};
 use crate::store::{CHANGES, NETWORKS, SOURCE_NAMES, SOURCES, USES};
 use crate::vault::KeyRing;
 
-/// How long a deleted data source can be brought back.
+/// How long a deleted data source can be restored: 30 days.
 pub const UNDELETE_MS: i64 = 30 * 86_400_000;
 
-/// The name of a data source.
+/// `dataSources/{id}`.
 pub fn name(id: &str) -> String {
     format!("{}/{id}", sealed::SOURCE)
 }
 
-/// A data source, deleted or not.
+/// The stored data source, deleted or not; NOT_FOUND if there is none.
 pub fn get(read: &impl Read, id: &str) -> Result<DataSource> {
     read.get(&SOURCES, &id.to_owned())?.ok_or_else(|| RegistryError::NotFound(name(id)))
 }
@@ -31,7 +32,7 @@ pub fn living(read: &impl Read, id: &str) -> Result<DataSource> {
     if source.delete_ms == 0 { Ok(source) } else { Err(RegistryError::NotFound(name(id))) }
 }
 
-/// A data source through which one can connect.
+/// A data source that is started; fails with its state otherwise.
 pub fn started(read: &impl Read, id: &str) -> Result<DataSource> {
     let source = living(read, id)?;
     match State::of(source.state) {
@@ -47,7 +48,7 @@ fn put(tx: &mut Tx<'_>, id: &str, source: &DataSource) -> Result<()> {
     Ok(tx.put(&CHANGES, &revision, &change)?)
 }
 
-/// Stores a new data source, stopped.
+/// Stores a new data source in state STOPPED.
 pub fn create(
     tx: &mut Tx<'_>,
     vault: &KeyRing,
@@ -67,12 +68,12 @@ pub fn create(
     Ok(record)
 }
 
-/// Notes which of the secrets that may be left out are there: callers are told that, and no more.
+/// Records which optional secrets are set: callers may know that, and nothing else about them.
 fn tell_secrets(record: &mut DataSource, secrets: &Secrets) {
     record.max_compute.security_token = secrets.get("max_compute.access_key.security_token").is_some();
 }
 
-/// Whether its display name is free and its network connection exists.
+/// Checks that the display name is free and that the network connection exists.
 fn fits(tx: &Tx<'_>, id: &str, record: &DataSource) -> Result<()> {
     let taken = tx.index_keys(&SOURCES, &SOURCE_NAMES, &Scope::exactly(&record.display_name), None, 2)?;
     if let Some(holder) = taken.items.iter().find(|holder| *holder != id) {
@@ -85,20 +86,20 @@ fn fits(tx: &Tx<'_>, id: &str, record: &DataSource) -> Result<()> {
     Ok(())
 }
 
-/// A change of configuration, worked out against the record of `revision`.
+/// A change of the configuration, prepared against the record with `revision`.
 #[derive(Debug, Clone)]
 pub struct Update {
-    /// The record that it was worked out against.
+    /// The configuration revision of that record.
     pub revision: u64,
-    /// The public configuration as it is to be.
+    /// The new configuration, without secrets.
     pub config: pb::DataSource,
-    /// All secrets as they are to be.
+    /// All secrets, the kept ones included.
     pub secrets: Secrets,
-    /// The time, in ms.
+    /// The time of the change, in milliseconds since 1970.
     pub now_ms: i64,
 }
 
-/// Stores a change of configuration; `None` when the data source was changed since the update was worked out.
+/// Stores a change of the configuration; None when the record has changed since, so that it must be prepared again.
 pub fn update(tx: &mut Tx<'_>, vault: &KeyRing, id: &str, update: Update) -> Result<Option<DataSource>> {
     let mut record = living(tx, id)?;
     if record.config_revision != update.revision {
@@ -114,7 +115,7 @@ pub fn update(tx: &mut Tx<'_>, vault: &KeyRing, id: &str, update: Update) -> Res
     Ok(Some(record))
 }
 
-/// Refuses an etag that is set and not the current one.
+/// Rejects an etag that is set and is not the current one.
 pub fn check_etag(id: &str, record: &DataSource, given: &str) -> Result<()> {
     if given.is_empty() || given == etag(record.config_revision) {
         Ok(())
@@ -123,7 +124,7 @@ pub fn check_etag(id: &str, record: &DataSource, given: &str) -> Result<()> {
     }
 }
 
-/// Deletes a data source; it can come back for 30 days.
+/// Deletes a data source; it can be restored for 30 days.
 pub fn delete(tx: &mut Tx<'_>, id: &str, given_etag: &str, force: bool, now_ms: i64) -> Result<DataSource> {
     let mut record = living(tx, id)?;
     check_etag(id, &record, given_etag)?;
@@ -140,7 +141,7 @@ pub fn delete(tx: &mut Tx<'_>, id: &str, given_etag: &str, force: bool, now_ms: 
     Ok(record)
 }
 
-/// Brings a deleted data source back, stopped.
+/// Restores a deleted data source in state STOPPED.
 pub fn undelete(tx: &mut Tx<'_>, id: &str, now_ms: i64) -> Result<DataSource> {
     let mut record = get(tx, id)?;
     if record.delete_ms == 0 {
@@ -156,7 +157,7 @@ pub fn undelete(tx: &mut Tx<'_>, id: &str, now_ms: i64) -> Result<DataSource> {
     Ok(record)
 }
 
-/// Moves a data source to its next state.
+/// Applies an event to the data source's state; fails if the event is not possible in it.
 pub fn step(tx: &mut Tx<'_>, id: &str, event: Event, message: &str) -> Result<DataSource> {
     let mut record = living(tx, id)?;
     let state = State::of(record.state);
@@ -173,7 +174,7 @@ pub fn step(tx: &mut Tx<'_>, id: &str, event: Event, message: &str) -> Result<Da
     Ok(record)
 }
 
-/// Stops a data source that nobody uses, or ends its uses by force.
+/// Stops a data source; fails while it is in use, unless `force` ends the uses.
 pub fn stop(tx: &mut Tx<'_>, id: &str, force: bool) -> Result<DataSource> {
     living(tx, id)?;
     end_uses(tx, id, force)?;
@@ -196,7 +197,7 @@ fn end_uses(tx: &mut Tx<'_>, id: &str, force: bool) -> Result<()> {
     }
 }
 
-/// Keeps the report of a check.
+/// Stores the report of the last check.
 pub fn set_report(tx: &mut Tx<'_>, id: &str, report: CheckReport) -> Result<()> {
     let mut record = living(tx, id)?;
     record.last_check = Some(report);

@@ -1,41 +1,41 @@
-//! The states of a data source and what leads from one to another. Pure.
+//! The states of a data source and the events that change them. Pure.
 
 use mms_proto::registry::v1::DataSourceState as Wire;
 
-/// A data source's state.
+/// The state of a data source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Nobody can connect through it.
+    /// No session can be opened.
     Stopped,
-    /// Both ends are being tried.
+    /// The source and the target are being connected to.
     Starting,
     /// Sessions can be opened.
     Started,
     /// Sessions are being closed.
     Stopping,
-    /// An end refused.
+    /// The source or the target could not be reached or rejected the credentials.
     StartFailed,
     /// A session could not be closed.
     StopFailed,
 }
 
-/// What happens to a data source.
+/// An event that may change the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// Somebody starts it.
+    /// A caller starts it.
     Start,
-    /// Both ends answered.
+    /// The source and the target answered.
     StartedWell,
-    /// An end refused.
+    /// The source or the target could not be reached or rejected the credentials.
     StartFailed,
-    /// Somebody stops it, or it was idle for long.
+    /// A caller stops it, or it was idle for too long.
     Stop,
-    /// The process that was starting or stopping it is gone.
+    /// The process that was starting or stopping it has ended.
     Abandoned,
 }
 
 impl State {
-    /// As the contract numbers it.
+    /// The contract's value.
     pub fn wire(self) -> Wire {
         match self {
             Self::Stopped => Wire::Stopped,
@@ -47,7 +47,7 @@ impl State {
         }
     }
 
-    /// From a stored number; its table knows them all. 0 is that of a record that was never started.
+    /// The state of a stored number. 0 is a record that was never started; the store rejects unknown numbers as damaged.
     pub fn of(number: i32) -> Self {
         match Wire::try_from(number) {
             Ok(Wire::Starting) => Self::Starting,
@@ -59,18 +59,18 @@ impl State {
         }
     }
 
-    /// The name without its prefix.
+    /// The contract's name, without the prefix of the enum.
     pub fn name(self) -> &'static str {
         let name = self.wire().as_str_name();
         name.strip_prefix("DATA_SOURCE_STATE_").unwrap_or(name)
     }
 
-    /// Whether a plain delete may take it.
+    /// Whether it can be deleted without `force`.
     pub fn is_at_rest(self) -> bool {
         matches!(self, Self::Stopped | Self::StartFailed | Self::StopFailed)
     }
 
-    /// The next state; `None` when the event does not fit this one.
+    /// The next state; None when the event is not possible in this one.
     pub fn after(self, event: Event) -> Option<Self> {
         match (self, event) {
             (Self::Stopped | Self::StartFailed | Self::StopFailed, Event::Start) => Some(Self::Starting),

@@ -1,7 +1,7 @@
-//! Secrets at rest: AES-256-GCM with a random key for each record, which is wrapped by a key-encryption key of the ring.
-//! Both layers authenticate whose secrets they are and their version, so that no ciphertext can take another's place.
+//! Encrypts secrets at rest: AES-256-GCM with a random data key for each record, which is wrapped by a key-encryption key of the
+//! ring. Both layers authenticate the owner and the version of the secrets, so that no ciphertext can replace another.
 //!
-//! It never shows a key or a secret, and wipes both after use.
+//! Must never show a key or a secret, and wipes both from memory after use.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,30 +12,30 @@ use secrecy::zeroize::{Zeroize, Zeroizing};
 
 use crate::record::Sealed;
 
-/// Bytes of a key.
+/// The length of a key in bytes.
 pub const KEY_BYTES: usize = 32;
 
 /// Why secrets could not be sealed or opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VaultError {
-    /// The key is not configured any more.
+    /// The key is not configured.
     #[error(
         "the secrets of {whose} are wrapped with key {key_id:?}, which is not configured: add it to registry.other_encryption_keys"
     )]
     NoKey {
-        /// Whose secrets.
+        /// The resource that the secrets belong to.
         whose: String,
-        /// The missing key.
+        /// The id of the missing key.
         key_id: String,
     },
-    /// The ciphertext was not made with this key, for this resource and version.
+    /// The ciphertext was not made with this key for this resource and version.
     #[error(
         "the secrets of {whose} cannot be decrypted: key {key_id:?} is another than the one they were wrapped with, or the store was tampered with"
     )]
     Damaged {
-        /// Whose secrets.
+        /// The resource that the secrets belong to.
         whose: String,
-        /// The key.
+        /// The id of the key.
         key_id: String,
     },
     /// The cryptographic library failed.
@@ -56,28 +56,28 @@ impl fmt::Debug for KeyRing {
 }
 
 impl KeyRing {
-    /// A ring whose `active` key wraps what is sealed from now on.
+    /// A ring whose `active` key wraps everything that is sealed from now on.
     pub fn new(active: impl Into<String>, key: Zeroizing<[u8; KEY_BYTES]>) -> Self {
         let active = active.into();
         Self { keys: BTreeMap::from([(active.clone(), key)]), active }
     }
 
-    /// Adds a key for what was wrapped with it before.
+    /// Adds a key that wrapped earlier secrets, or that can be rotated to.
     pub fn add(&mut self, id: impl Into<String>, key: Zeroizing<[u8; KEY_BYTES]>) {
         self.keys.insert(id.into(), key);
     }
 
-    /// Whether the ring has a key.
+    /// Whether the ring has a key with this id.
     pub fn has(&self, id: &str) -> bool {
         self.keys.contains_key(id)
     }
 
-    /// The id of the key that wraps what is sealed from now on.
+    /// The id of the key that wraps everything that is sealed from now on.
     pub fn active(&self) -> &str {
         &self.active
     }
 
-    /// Encrypts the secrets of `whose`.
+    /// Encrypts the secrets of the resource `whose`, in this version.
     pub fn seal(&self, whose: &str, version: u64, plain: &[u8]) -> Result<Sealed, VaultError> {
         let mut data_key = Zeroizing::new([0; KEY_BYTES]);
         rand::fill(data_key.as_mut()).map_err(|_| VaultError::Crypto)?;
@@ -87,14 +87,14 @@ impl KeyRing {
         Ok(sealed)
     }
 
-    /// Decrypts the secrets of `whose`.
+    /// Decrypts the secrets of the resource `whose`.
     pub fn open(&self, whose: &str, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let data_key = self.unwrap(whose, sealed)?;
         decrypt(&data_key[..], &sealed.nonce, &aad(whose, sealed.version), &sealed.ciphertext)
             .ok_or_else(|| damaged(whose, sealed))
     }
 
-    /// The same secrets, wrapped with another key of the ring.
+    /// Wraps the data key again with another key of the ring; the secrets themselves are not encrypted again.
     pub fn rewrap(&self, whose: &str, sealed: &Sealed, key_id: &str) -> Result<Sealed, VaultError> {
         let data_key = self.unwrap(whose, sealed)?;
         let mut sealed = Sealed { key_id: key_id.to_owned(), ..sealed.clone() };
@@ -102,13 +102,13 @@ impl KeyRing {
         Ok(sealed)
     }
 
-    /// A keyed fingerprint of a request that may hold secrets, and the id of the key.
+    /// A keyed fingerprint (HMAC-SHA256) of a request that may contain secrets, and the id of the key.
     pub fn fingerprint(&self, content: &[u8]) -> (String, Vec<u8>) {
         let tag = self.keys.get(&self.active).map(|key| hmac::sign(&fingerprint_key(key), content));
         (self.active.clone(), tag.map(|tag| tag.as_ref().to_vec()).unwrap_or_default())
     }
 
-    /// Whether a fingerprint is of this content; `None` when its key is gone.
+    /// Whether a fingerprint is of this content; None when its key is not configured.
     pub fn is_of(&self, key_id: &str, fingerprint: &[u8], content: &[u8]) -> Option<bool> {
         let key = self.keys.get(key_id)?;
         Some(hmac::verify(&fingerprint_key(key), content, fingerprint).is_ok())
@@ -146,7 +146,7 @@ fn aad(whose: &str, version: u64) -> Vec<u8> {
     format!("mms.registry/1/{whose}/{version}").into_bytes()
 }
 
-/// Apart from the wrapping use of the same key: another algorithm must not get the very same key.
+/// Derives a separate key: the wrapping key must not be used with another algorithm.
 fn fingerprint_key(key: &[u8; KEY_BYTES]) -> hmac::Key {
     let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), b"mms.registry/request-fingerprint/1");
     hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref())
@@ -154,7 +154,7 @@ fn fingerprint_key(key: &[u8; KEY_BYTES]) -> hmac::Key {
 
 fn encrypt(key: &[u8], aad: &[u8], plain: &[u8]) -> Result<(Vec<u8>, Vec<u8>), VaultError> {
     let key = RandomizedNonceKey::new(&AES_256_GCM, key).map_err(|_| VaultError::Crypto)?;
-    // Room for the tag, so that the plain text is not left behind by a reallocation.
+    // Reserve room for the tag, so that no reallocation leaves the plain text in memory.
     let mut buffer = Vec::with_capacity(plain.len() + AES_256_GCM.tag_len());
     buffer.extend_from_slice(plain);
     match key.seal_in_place_append_tag(Aad::from(aad), &mut buffer) {

@@ -1,6 +1,6 @@
-//! Short credentials for the files of single tables, asked for with the workspace's own credentials, which stay here. Owns for
-//! whom and for which places that is done. It must never vend for a place
-//! that the data source does not say is `vended`, nor outside a session.
+//! Vends short-lived credentials for the files of single tables, requested from the workspace with its own credentials, which
+//! stay here. Decides for whom and for which locations. Must never vend for a location that the data source does not mark as
+//! `vended`, nor without a session.
 
 use mms_databricks::{DatabricksError, StorageSecret, TableInfo, Workspace};
 use mms_ends::Storage;
@@ -19,7 +19,7 @@ use crate::error::{RegistryError, Result};
 use crate::vended::Origin;
 use crate::{far, source};
 
-/// A credential for a table, by a session of its data source.
+/// Vends a credential for a table to the holder of a session of its data source.
 pub async fn vend(core: &Core, session: &str, table: &str) -> Result<pb::VendCredentialsResponse> {
     let session = core.leases.session(session, Instant::now()).ok_or(RegistryError::SessionGone)?;
     let name = TableName::parse(table).map_err(|_| RegistryError::NotFound(table.to_owned()))?;

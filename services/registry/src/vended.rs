@@ -1,4 +1,5 @@
-//! What was vended a moment ago, and the clients of the workspaces that did: for how long one answer serves all who ask. It asks nobody.
+//! Caches vended credentials, so that one answer serves all tasks of a table that ask at about the same time, and the workspace
+//! clients that vended them. Sends nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,20 +14,20 @@ use tokio::time::Instant;
 use crate::error::Result;
 use crate::secrets::Fingerprint;
 
-/// Longest that an answer serves others than who asked first, and the share of its life: tasks of one table begin together.
+/// An answer is shared for at most this long, and at most for a tenth of its life: tasks of one table start together.
 const SHARED_MAX: Duration = Duration::from_secs(60);
 const SHARED_PART: u32 = 10;
-/// Answers that are kept.
+/// Most answers that are cached.
 const KEPT_MAX: usize = 10_000;
 
-/// Which configuration an answer comes of.
+/// The configuration that an answer was made from.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// Of the data source.
+    /// The etag of the data source.
     pub etag: String,
-    /// Revision of the network connection.
+    /// The revision of the network connection.
     pub network: u64,
-    /// Of the secrets.
+    /// The fingerprint of the secrets.
     pub secrets: Fingerprint,
 }
 
@@ -36,7 +37,7 @@ struct Kept {
     answer: pb::VendCredentialsResponse,
 }
 
-/// What was vended a moment ago, and the clients of the workspaces that did.
+/// The cache of vended credentials and workspace clients. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Vended(Arc<Mutex<Memory>>);
 
@@ -47,14 +48,14 @@ struct Memory {
 }
 
 impl Vended {
-    /// What was vended for a table of this configuration, if it still serves.
+    /// The cached answer for a table, if it is of this configuration and may still be shared.
     pub fn answer(&self, table: &str, origin: &Origin, now: Instant) -> Option<pb::VendCredentialsResponse> {
         let memory = self.0.lock();
         let kept = memory.answers.get(table).filter(|kept| kept.origin == *origin && now < kept.until)?;
         Some(kept.answer.clone())
     }
 
-    /// Keeps it for those who ask next.
+    /// Caches an answer.
     pub fn keep(
         &self,
         table: &str,
@@ -72,7 +73,7 @@ impl Vended {
         }
     }
 
-    /// The client of a workspace, made if there is none of this configuration.
+    /// The cached workspace client of a data source, or a new one if the configuration has changed.
     pub fn client(&self, id: &str, origin: &Origin, make: impl FnOnce() -> Result<Workspace>) -> Result<Workspace> {
         if let Some((_, known)) = self.0.lock().clients.get(id).filter(|(of, _)| of == origin) {
             return Ok(known.clone());
@@ -82,7 +83,7 @@ impl Vended {
         Ok(made)
     }
 
-    /// Forgets a data source that is gone for good.
+    /// Drops the client of a data source that is deleted permanently.
     pub fn forget(&self, id: &str) {
         self.0.lock().clients.remove(id);
     }

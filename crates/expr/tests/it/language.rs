@@ -1,4 +1,4 @@
-//! The language by example: what is accepted, what is refused and how the refusal reads.
+//! The language by example: what is accepted, what is rejected, and how the errors read.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! Properties over arbitrary filters: printing is the inverse of parsing, evaluation follows SQL's three truths.
+//! Properties of arbitrary filters: printing is the inverse of parsing, and evaluation follows SQL's three truth values.
 
 use std::collections::BTreeMap;
 
@@ -67,7 +67,7 @@ fn row() -> impl Strategy<Value = Fields> {
     prop::collection::btree_map("[a-c]", value, 0..3).prop_map(Fields)
 }
 
-/// SQL's truth values as numbers: AND is the least, OR the greatest, NOT the distance from the top.
+/// SQL's truth values as numbers: AND is the minimum, OR the maximum, NOT the distance from the top.
 fn rank(truth: Truth) -> u8 {
     match truth {
         Truth::False => 0,
@@ -95,7 +95,7 @@ fn naive(expr: &Expr, row: &Fields) -> u8 {
         Expr::Compare { field, op, value } => {
             let ordering = match (row.value(field), value) {
                 (Value::Integer(a), Literal::Integer(b)) => Some(a.cmp(b)),
-                // The rows' integers are small, so this cast is exact.
+                // The integers of the rows are small, so this cast is exact.
                 (Value::Integer(a), Literal::Number(b)) => (a as f64).partial_cmp(b),
                 (Value::Number(_), Literal::Integer(_)) => return rank(expr.eval(row)),
                 (Value::Number(a), Literal::Number(b)) => a.partial_cmp(b),

@@ -1,4 +1,4 @@
-//! CatalogService: browsing, targets, states by hand, the plan of one table.
+//! CatalogService: browsing, targets, states set by hand, and the plan of one table.
 
 use mms_proto::catalog::v1 as pb;
 use mms_proto::name::{DataSourceName, PartitionName, ResourceName, SchemaName, TableName};
@@ -32,7 +32,7 @@ fn subject(text: &str) -> Option<(Subject, DataSourceName)> {
     Some((Subject::Schema(key::schema_key(&name)), name.data_source().clone()))
 }
 
-/// All violations at once.
+/// Rejects a request with all its violations at once.
 fn refuse(found: Vec<FieldViolation>) -> Result<(), Status> {
     if found.is_empty() { Ok(()) } else { Err(ApiError::invalid(found).into()) }
 }

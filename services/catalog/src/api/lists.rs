@@ -1,4 +1,4 @@
-//! Reading schemas, tables, partitions and scans, page by page.
+//! The List methods of schemas, tables, partitions and scans, page by page.
 
 use mms_proto::catalog::v1 as pb;
 use mms_proto::name::{DataSourceName, Parent, PartitionName, ResourceName, ScanName, SchemaName, TableName};
@@ -15,17 +15,17 @@ use crate::key;
 use crate::record::Scan;
 use crate::store::{PARTITIONS, SCANS, SCANS_BY_AGE, SCHEMAS, SUMMARIES, ScanKey, TABLES};
 
-/// A page ends after the item with which it reaches this many bytes, well below the size of a message.
+/// A page ends with the item that makes it reach this many bytes, which is well below the message limit.
 const BYTES_MAX: usize = 6 << 20;
 
-/// What a list takes from a table.
+/// The range of keys, page size and filter of a List call.
 struct Want<K, P> {
     scope: Scope<K>,
     size: usize,
     filter: Filter<P>,
 }
 
-/// A page of what `show` makes of the records that it keeps, and where the next one goes on.
+/// Fills a page with the records that `show` turns into items and the filter keeps. Also returns the key to continue after.
 fn pick<K: Key + Clone, R: Message + Default, P: Message + Name>(
     store: &Store,
     table: &'static Table<K, R>,
@@ -41,7 +41,7 @@ fn pick<K: Key + Clone, R: Message + Default, P: Message + Name>(
     filter::fill(want.size, BYTES_MAX, after, records, show)
 }
 
-/// The name after which a page goes on.
+/// The resource name that the page token continues after.
 fn after<N: ResourceName>(arguments: &[&str], token: &str) -> Result<Option<N>, Status> {
     let text = page::after(arguments, token)?;
     text.map(|text| N::parse(&text).map_err(|_| ApiError::invalid_page_token().into())).transpose()
@@ -52,13 +52,13 @@ fn flag(on: bool) -> &'static str {
 }
 
 impl Api {
-    /// The uid of the data source that the catalog has under this id; empty before its first scan.
+    /// The uid of the data source whose records the catalog has under this id; empty before its first scan.
     pub(super) fn source_uid(&self, source: &str) -> Result<String> {
         let summary = self.core.store.read(|read| read.get(&SUMMARIES, &source.to_owned()))?;
         Ok(summary.unwrap_or_default().uid)
     }
 
-    /// How many tables a schema has, or all of a data source have.
+    /// The number of tables of a schema, or of a data source.
     fn tables_counted(&self, source: &str, schema: Option<SchemaName>) -> Result<Option<i64>> {
         let counts = self.core.store.read(|read| match schema {
             Some(schema) => {
@@ -104,11 +104,11 @@ impl Api {
         let (tables, next) = pick(&self.core.store, &TABLES, &want, from, |key, table| {
             let shown = request.show_deleted || table.delete_time_ms == 0;
             let table = shown.then(|| convert::table_to(&uid, key, table)).transpose()?;
-            // Before the page is filled: what is not shown takes no room in it.
+            // The view is applied before the page is filled, so that its size is counted without the fields left out.
             Ok(table.map(|table| convert::in_view(table, request.view())))
         })?;
         let next_page_token = next_token(&arguments, next.map(|key| key::table_name(&key)))?;
-        // Only what the source has was counted.
+        // The counters cover live tables only, without a filter.
         let counted = !request.show_deleted && request.filter.is_empty();
         let total_size = if counted { self.tables_counted(&source, parent.exact())? } else { None };
         Ok(pb::ListTablesResponse { tables, next_page_token, total_size })
@@ -144,7 +144,7 @@ impl Api {
         let source: DataSourceName = name("parent", &request.parent)?;
         let arguments = ["scans", request.parent.as_str(), request.filter.as_str()];
         let from = page::after(&arguments, &request.page_token)?;
-        // The number goes before the name: the scan itself may be forgotten between two pages.
+        // The token has the number before the name, because the scan itself may be deleted between two pages.
         let from = from.map(|text| parse_scan_token(&text).ok_or_else(ApiError::invalid_page_token)).transpose()?;
         let scope = Scope::prefix(&(source.id().as_str().to_owned(),)).descending();
         let records = |after: Option<&ScanCursor>, limit: usize| {
@@ -166,7 +166,7 @@ impl Api {
     }
 }
 
-/// Where a list of scans is: the place in the index by age.
+/// A position in the list of scans, by the index of their age.
 type ScanCursor = ((String, u64), ScanKey);
 
 fn parse_scan_token(text: &str) -> Option<ScanCursor> {

@@ -1,4 +1,4 @@
-//! PlanningService: what a scheduler asks of the catalog.
+//! PlanningService: the calls that the scheduler makes.
 
 use mms_mapping::TargetPolicy;
 use mms_proto::ApiError;
@@ -18,7 +18,7 @@ use crate::migration::{self, Report};
 use crate::plan::{self, Ask, Claim, Planned};
 use crate::status::State;
 
-/// Messages that may wait for a slow caller.
+/// Messages that are buffered for a slow caller.
 const QUEUE: usize = 2;
 
 fn ask(request: pb::PinTableRequest) -> Result<Ask, Status> {
@@ -93,7 +93,7 @@ impl Api {
             Some(files) => files.emit(self.core.bounds.plan_memory, out).await?,
             None => pb::PinEnd::default(),
         };
-        // Nobody listens: there is nobody to tell.
+        // If nobody listens any more, there is nobody to report the failure to.
         let _gone = out.send(Ok(pb::PinTableResponse { part: Some(Part::End(end)) })).await;
         Ok(())
     }
@@ -112,7 +112,7 @@ impl PlanningService for Api {
         );
         let ask = ask(request)?;
         let api = self.clone();
-        // What it asks of the registry is asked on behalf of this call.
+        // `mms_server::stream` makes calls to the registry on behalf of this call.
         let answers = mms_server::stream(QUEUE, move |out| async move {
             let sent = match Box::pin(plan::plan(&api.core, &key, &ask, Claim::Take)).await {
                 Ok(planned) => api.stream(planned, &out).await,

@@ -1,4 +1,5 @@
-//! ScanService.
+//! ScanService: creates, shows, watches and cancels scans. A CreateScan repeated with the same request id answers with the scan
+//! that the first call created.
 
 use mms_proto::ApiError;
 use mms_proto::catalog::v1 as pb;
@@ -20,7 +21,7 @@ use crate::{forget, key};
 const CREATE: &str = "CreateScan";
 
 fn digest(request: &pb::CreateScanRequest) -> Vec<u8> {
-    // The id is part of the content; what merely controls the call is not.
+    // The scan id is part of the content; the request id is not.
     pb::CreateScanRequest { request_id: String::new(), ..request.clone() }.encode_to_vec()
 }
 
@@ -30,7 +31,7 @@ impl Api {
         Ok(convert::scan_to(key, scan))
     }
 
-    /// The scan that an earlier call with the same request id made.
+    /// The scan that an earlier call with the same request id created.
     async fn replay(&self, call: &requests::Call, digest: &[u8]) -> Result<Option<pb::Scan>> {
         let now = self.core.now_ms();
         let same = |seen: &requests::Request| seen.digest == digest;
@@ -40,7 +41,7 @@ impl Api {
         self.shown_scan(&key::scan_key(&name)).map(Some)
     }
 
-    /// Makes a scan and starts it; or finds the one that the same call made before.
+    /// Creates and starts a scan, or returns the one that the same call created before.
     pub(super) async fn create_scan_now(&self, request: pb::CreateScanRequest) -> Result<pb::Scan, Status> {
         check(&request)?;
         let source: DataSourceName = name("parent", &request.parent)?;
@@ -55,7 +56,7 @@ impl Api {
         };
         let id = ResourceId::new(id).map_err(|reason| ApiError::invalid_field("scan_id", reason))?;
         let key: ScanKey = (source.id().as_str().to_owned(), id.as_str().to_owned());
-        // Refuses a scan of a source that is not there or not started, and holds the source from now on.
+        // Fails when the data source does not exist or is not started. From here on the scan holds a use of it.
         let uid = self.core.peers.acquire(&key.0, &key::scan_name(&key)).await?;
         forget::adopt(&self.core.store, &key.0, &uid).await?;
         let asked = request.scan.unwrap_or_default();
@@ -72,7 +73,7 @@ impl Api {
             .core
             .store
             .commit(move |tx| {
-                // Two calls with one request id may have come at once.
+                // Two calls with the same request id may run at once.
                 if let Some(made) = call.replayed::<CatalogError>(tx, now, |seen| seen.digest == digest)? {
                     return Ok::<_, CatalogError>(Err(made.resource));
                 }
@@ -96,7 +97,7 @@ impl Api {
                 Ok(self.shown_scan(&own)?)
             }
             Err(error) => {
-                // The use belongs to the scan of this name; only if there is none was it ours.
+                // A use belongs to the scan of this name. Release it only if there is no such scan: then it was this call's.
                 if self.shown_scan(&key).is_err() {
                     scan::release(&self.core, &key).await?;
                 }

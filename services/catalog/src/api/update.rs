@@ -1,4 +1,5 @@
-//! Which parts of a target an update changes.
+//! Applies updates of targets: reads the changed parts from the update mask, and resets the state of tables whose target has
+//! changed. Must never leave a state that was reported for the old target.
 
 use mms_proto::catalog::v1 as pb;
 use mms_proto::name::{ResourceName, TableName};
@@ -15,14 +16,14 @@ use crate::migration;
 use crate::store::{SCHEMAS, SchemaKey, TABLES, TableKey};
 use crate::target::{self, Change};
 
-/// An update of a table, taken apart.
+/// A parsed update of a table.
 pub(super) struct TableUpdate {
     key: TableKey,
     etag: String,
     changes: Vec<Change>,
 }
 
-/// The changes that a mask names, or a violation for each path that names none. `at` is where the update stands.
+/// The changes that a mask names, or a violation for each unknown path. `at` is the prefix of the update's field paths.
 fn changes(
     at: &str,
     mask: Option<&prost_types::FieldMask>,
@@ -74,7 +75,8 @@ fn of_table(at: &str, request: &pb::UpdateTableRequest) -> Result<TableUpdate, V
 }
 
 impl Api {
-    /// Makes all changes or none. `at` says where the update of a number stands in the request, whose rules are kept.
+    /// Makes all changes or none. `at` gives the prefix of the field paths of the update with this index; the requests must have
+    /// been checked against the contract's rules.
     pub(super) async fn update_tables(
         &self,
         requests: &[pb::UpdateTableRequest],
@@ -98,7 +100,8 @@ impl Api {
                 let mut moved = Vec::new();
                 for update in updates {
                     if target::update_table(tx, &update.key, &update.etag, &update.changes)? {
-                        // The table itself in this commit: whatever comes between, it does not claim the new place.
+                        // Reset the table itself in the same commit, so that it never counts as migrated to the new target, even
+                        // after a crash.
                         migration::reset(tx, &update.key, None)?;
                         moved.push(update.key);
                     }
@@ -120,7 +123,7 @@ impl Api {
         Ok(shown)
     }
 
-    /// Changes where a schema goes.
+    /// Changes the target of a schema.
     pub(super) async fn update_schema_target(
         &self,
         key: SchemaKey,
@@ -137,7 +140,7 @@ impl Api {
         Ok(convert::schema_to(&uid, &key, schema.unwrap_or_default())?)
     }
 
-    /// Takes back what was said of the tables of a schema that goes elsewhere now.
+    /// Resets the tables of a schema whose target has changed.
     async fn reset_tables(&self, key: &SchemaKey) -> crate::error::Result<()> {
         for page in self.core.store.pages(&TABLES, Scope::prefix(key), 1_000) {
             for (table, _) in page?.iter().filter(|(_, table)| migration::claims_anything(table)) {
@@ -147,7 +150,7 @@ impl Api {
         Ok(())
     }
 
-    /// Takes back what was said of a table that goes elsewhere now, in commits of bounded size.
+    /// Resets a table whose target has changed, in commits of bounded size.
     async fn reset(&self, key: &TableKey) -> crate::error::Result<()> {
         let mut after = None;
         loop {

@@ -1,4 +1,4 @@
-//! The stream that follows a scan. A position is the store's: the durable revision of the scan that the caller has seen.
+//! The stream that follows a scan. A position is a durable revision of the store that the caller has seen.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub type ScanStream = Answers<pb::WatchScanResponse>;
 
 /// Least time between two answers.
 const PACE: Duration = Duration::from_millis(100);
-/// Answers that may wait for a slow caller; it then gets fewer, never stale ones.
+/// Answers that are buffered for a slow caller, who then gets fewer answers but never stale ones.
 const QUEUE: usize = 1;
 
 impl Api {
@@ -34,7 +34,8 @@ impl Api {
                     Err(error) => return drop(send.send(Err(error.into())).await),
                 };
                 let ends = !ScanState::of(&scan).is_live();
-                // The last answer is sent whatever was seen, so that nobody waits for an end that has been.
+                // The last answer is sent even if the caller has seen it, so that nobody waits for an end that has already
+                // happened.
                 if scan.revision > seen || ends {
                     seen = scan.revision;
                     let position = core.store.position(seen);
@@ -45,7 +46,7 @@ impl Api {
                 }
                 tokio::select! {
                     () = send.closed() => return,
-                    // Its end shows when the scan is read again.
+                    // An error here means that the store has ended: the next read reports it.
                     _ = changes.changed() => {}
                 }
                 tokio::time::sleep(PACE).await;

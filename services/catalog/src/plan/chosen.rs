@@ -1,5 +1,5 @@
-//! Which source partitions a job takes of a table: those that it names, and of them those that its filter keeps, each value by the
-//! type of its column. Pure. It never guesses: a value or name that it does not understand is told, and blocks the table.
+//! Selects the source partitions that a job takes: those it names and, of these, those its filter keeps. Values are compared by
+//! the type of their column. Pure. Never guesses: a value or name it cannot interpret becomes a blocker.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,19 +13,18 @@ use mms_proto::types::v1::Severity;
 
 use super::finding::Note;
 
-/// Partitions that one finding names.
+/// How many partitions one finding lists.
 const TOLD: usize = 10;
 
-/// What is taken of a table.
+/// The selected partitions of a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Chosen {
-    /// By the number of a source partition: whether it is taken. None: all are.
+    /// Indexed by the number of a source partition: whether it is selected. None: all are.
     partitions: Option<Vec<bool>>,
 }
 
 impl Chosen {
-    /// What a job takes by the names of partitions and a filter, both of which may be empty; what is to be said of it is added to
-    /// the notes.
+    /// Selects by partition names and a filter; either may be empty, and both empty select all. Findings are added to `notes`.
     pub fn of(
         names: &[String],
         filter: &str,
@@ -42,9 +41,11 @@ impl Chosen {
         for (number, partition) in totals.partitions() {
             match columns.canonical(&partition.values) {
                 Ok(values) => rows.push((number, values)),
-                Err(why) => {
-                    notes.push(blocker(FindingReason::PartitionValueUnsupported, why, "mend the value at the source"))
-                }
+                Err(why) => notes.push(blocker(
+                    FindingReason::PartitionValueUnsupported,
+                    why,
+                    "correct the value at the source",
+                )),
             }
         }
         if !names.is_empty() {
@@ -54,7 +55,7 @@ impl Chosen {
                 wanted.iter().filter(|(values, _)| !there.contains(values)).map(|(_, name)| *name).collect();
             if !gone.is_empty() {
                 let text = format!("{} of the named partitions are not in the table: {}", gone.len(), shown(&gone));
-                notes.push(blocker(FindingReason::PartitionUnknown, text, "mend the names, or leave them out"));
+                notes.push(blocker(FindingReason::PartitionUnknown, text, "correct the names, or leave them out"));
             }
             rows.retain(|(_, values)| wanted.contains_key(values));
         }
@@ -62,13 +63,13 @@ impl Chosen {
             match columns.bound(filter) {
                 Ok(expr) => rows.retain(|(_, values)| expr.eval(&Partition { columns: &columns, values }).is_true()),
                 Err(why) => {
-                    notes.push(blocker(FindingReason::PartitionFilterInvalid, why, "mend partition_filter"));
+                    notes.push(blocker(FindingReason::PartitionFilterInvalid, why, "correct partition_filter"));
                     return Self { partitions: Some(taken) };
                 }
             }
             if rows.is_empty() {
                 let text = format!("`{filter}` keeps none of the table's {} partitions", totals.partitions().len());
-                let remedy = "mend partition_filter, or leave the table out";
+                let remedy = "correct partition_filter, or leave the table out";
                 notes.push(blocker(FindingReason::PartitionFilterKeepsNone, text, remedy));
             }
         }
@@ -84,12 +85,12 @@ impl Chosen {
         chosen
     }
 
-    /// Whether a source partition is taken.
+    /// Whether a source partition is selected.
     pub fn takes(&self, number: usize) -> bool {
         self.partitions.as_ref().is_none_or(|taken| taken.get(number).copied().unwrap_or(false))
     }
 
-    /// What is taken, summed.
+    /// Files, bytes and rows of the selected partitions.
     pub fn totals(&self, all: &TableTotals) -> Totals {
         if self.partitions.is_none() {
             return all.all();
@@ -102,7 +103,7 @@ impl Chosen {
         })
     }
 
-    /// How many partitions are taken.
+    /// How many partitions are selected.
     pub fn count(&self, all: &TableTotals) -> u64 {
         match &self.partitions {
             None => all.partitions().len() as u64,
@@ -115,20 +116,20 @@ fn blocker(reason: FindingReason, text: impl Into<String>, remedy: &str) -> Note
     Note::blocker(reason, text, remedy)
 }
 
-/// The first of some names.
+/// Joins at most `TOLD` names for a message.
 fn shown(names: &[&str]) -> String {
     let more = if names.len() > TOLD { ", and so on" } else { "" };
     format!("{}{more}", names[..names.len().min(TOLD)].join(", "))
 }
 
-/// The canonical values of a partition, by the order of the table's partition columns. None is NULL.
+/// The canonical values of a partition, in the order of the table's partition columns. None is NULL.
 type Values = Vec<Option<String>>;
 
 /// The partition columns of a table.
 struct Columns<'a> {
-    /// Name, folded name and type, outermost first.
+    /// Name, case-folded name and type, outermost first.
     all: Vec<(&'a str, String, &'a SparkType)>,
-    /// Folded names of the other columns.
+    /// Case-folded names of the other columns.
     others: BTreeSet<String>,
 }
 
@@ -155,7 +156,7 @@ impl<'a> Columns<'a> {
         let mut found = vec![None; self.all.len()];
         for (column, value) in values {
             let Some((at, kind)) = self.find(column) else { return Err(self.unknown(column)) };
-            // The log writes NULL as an empty text, too.
+            // The Delta log may also write NULL as an empty text.
             let Some(text) = value.as_deref().filter(|text| !text.is_empty()) else { continue };
             let text = canonical_text(kind, text).map_err(|problem| format!("`{column}` is {text:?}: {problem}"))?;
             found[at] = Some(text);
@@ -163,7 +164,7 @@ impl<'a> Columns<'a> {
         Ok(found)
     }
 
-    /// Named partitions by their values.
+    /// Parses partition names into their values. A name that cannot be parsed becomes a blocker.
     fn wanted<'n>(&self, names: &'n [String], notes: &mut Vec<Note>) -> BTreeMap<Values, &'n str> {
         let mut wanted = BTreeMap::new();
         let mut wrong = Vec::new();
@@ -181,7 +182,7 @@ impl<'a> Columns<'a> {
                 Err(why) => wrong.push(why),
             }
         }
-        let remedy = "mend the names, or leave them out";
+        let remedy = "correct the names, or leave them out";
         notes.extend(wrong.into_iter().take(TOLD).map(|why| blocker(FindingReason::PartitionUnknown, why, remedy)));
         wanted
     }
@@ -193,7 +194,7 @@ impl<'a> Columns<'a> {
         format!("`{name}` is {why} of the table; its partition columns: {known}")
     }
 
-    /// A filter whose texts are in the form that values have.
+    /// Parses and checks a filter, and brings its literals into canonical form so that they compare with the values.
     fn bound(&self, filter: &str) -> Result<Expr, String> {
         let mut expr: Expr = filter.parse().map_err(|error: mms_expr::ExprError| error.to_string())?;
         let mut unknown = None;
@@ -208,7 +209,7 @@ impl<'a> Columns<'a> {
         Ok(expr)
     }
 
-    /// A text of a literal in the one form that its column's values have, in which the order of texts is that of times.
+    /// Brings a text literal into the canonical form of its column's type, in which dates and timestamps sort as texts.
     fn bind_literal(&self, field: &str, literal: &mut Literal) -> Result<(), String> {
         let (Literal::Text(text), Some((_, kind))) = (literal, self.find(field)) else { return Ok(()) };
         let example = match kind {
@@ -220,7 +221,7 @@ impl<'a> Columns<'a> {
         Ok(())
     }
 
-    /// What is taken, for people to read in the plan.
+    /// A note that lists the selected partitions for people who read the plan.
     fn told(&self, rows: &[(usize, Values)], totals: &TableTotals) -> Note {
         let text = |values: &Values| {
             let level = |((name, ..), value): (&(&str, String, &SparkType), &Option<String>)| match value {
@@ -252,7 +253,7 @@ impl Schema for Columns<'_> {
     }
 }
 
-/// One partition as a filter sees it.
+/// One partition as the row that a filter is evaluated on.
 struct Partition<'a> {
     columns: &'a Columns<'a>,
     values: &'a Values,

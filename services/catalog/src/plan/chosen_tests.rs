@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::plan::units::Units;
 
-/// A table with these partition columns and a column `amount`.
+/// A table with these partition columns and an ordinary column `amount`.
 fn table(columns: &[(&str, SparkType)]) -> SourceTable {
     let column = |(name, data_type): &(&str, SparkType)| SourceColumn {
         name: (*name).to_owned(),
@@ -23,7 +23,7 @@ fn table(columns: &[(&str, SparkType)]) -> SourceTable {
     }
 }
 
-/// One file of a byte in each of these partitions.
+/// One file of one byte and two rows in each of these partitions.
 fn totals(columns: &[(&str, SparkType)], partitions: &[&[Option<&str>]]) -> TableTotals {
     let mut totals = TableTotals::default();
     for (partition, values) in partitions.iter().enumerate() {
@@ -43,7 +43,7 @@ fn totals(columns: &[(&str, SparkType)], partitions: &[&[Option<&str>]]) -> Tabl
     totals
 }
 
-/// The values that one column of a type has where a filter keeps them; or what is wrong.
+/// The values of a single partition column that a filter keeps, or the first blocker.
 fn kept(
     kind: SparkType,
     values: &[Option<&str>],
@@ -164,7 +164,7 @@ fn named_partitions_are_found_however_they_are_spelled_and_missing_ones_told() {
 
 #[test]
 fn a_target_partition_is_taken_whole_or_not_at_all() {
-    // As a seventh level would, `q` does not partition the target.
+    // Like a seventh partition column, `q` does not partition the target.
     let columns = [("p", SparkType::String), ("q", SparkType::String)];
     let level = PartitionLevel {
         source: "p".to_owned(),

@@ -1,4 +1,5 @@
-//! Between the mapping's model and the contract: the source table that is mapped, and the target that comes out.
+//! Converts between the mapping's model and the contract: builds the source table that is mapped, and the target definition from
+//! the result.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use mms_proto::types::v1 as pb;
 use crate::scan::facts;
 use crate::store::TableKey;
 
-/// The source as it is at the pinned version: its schema is the log's, not the workspace's.
+/// The source at the pinned version. Its schema comes from the Delta log, not from the workspace.
 pub fn source_table(
     key: &TableKey,
     info: &TableInfo,
@@ -42,7 +43,7 @@ pub fn source_table(
     })
 }
 
-/// How the files of a pinned version are read.
+/// What a reader must know of the pinned version to read its files.
 pub fn delta(snapshot: &Snapshot) -> pb::DeltaTable {
     let text = snapshot.shape().text();
     let column_mapping = match text.column_mapping {
@@ -58,7 +59,7 @@ pub fn delta(snapshot: &Snapshot) -> pb::DeltaTable {
     }
 }
 
-/// What is made at the target.
+/// The target as the contract describes it, with the SQL that creates it.
 pub fn target(definition: &TableDefinition, plan: &TablePlan) -> pb::TargetDefinition {
     let table = &definition.target;
     let kind = match definition.kind {

@@ -1,6 +1,8 @@
-//! Sending the files of a snapshot unit by unit. They come from the list that was made when the log was read: in the order of the
-//! target's partitions where all fit into memory together, else bucket by bucket, as most units lie in one. Where that list got too large, the log is read once more for each batch of units whose files fit into
-//! memory together, and a unit too large for that is passed through as the log has it.
+//! Streams the files of a snapshot, one target unit after the other. They come from the list that was made when the log was read:
+//! sorted by target partition if all of them fit into memory, else bucket by bucket, since most units lie in a single bucket. If
+//! that list grew too large to keep, the log is read again for each batch of units whose files fit into memory together; a unit
+//! too large even for that is streamed in the order of the log. Must send each file exactly once and never interleave the files
+//! of two units.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -21,28 +23,28 @@ use crate::key;
 use crate::scan::facts::count;
 use crate::survey::Survey;
 
-/// Files in one message, and their bytes: statistics make files of wide tables long.
+/// Bounds of one message: number of files, and their encoded bytes (column statistics make the files of wide tables long).
 const FILES_MAX: usize = 1000;
 const BYTES_MAX: usize = 1 << 20;
-/// The part of the memory of a plan that files take while they are put into order.
+/// Sorting files may use this fraction (a quarter) of a plan's memory.
 const ORDERED: u64 = 4;
 
-/// Where answers go.
+/// The stream of answers.
 pub type Out = mpsc::Sender<std::result::Result<pb::PinTableResponse, Status>>;
 
-/// The files of a snapshot, and where they go.
+/// The files of a snapshot, ready to be streamed.
 pub struct Files {
-    /// The snapshot.
+    /// The pinned snapshot.
     pub snapshot: Snapshot,
-    /// What its files are.
+    /// What the reading of its log found, with the list of files.
     pub survey: Arc<Survey>,
-    /// Where they go.
+    /// Assigns source partitions to target units.
     pub units: Units,
 }
 
 /// Why sending ended early.
 enum Ended {
-    /// Nobody listens any more.
+    /// The receiver of the stream was dropped.
     Gone,
     Failed(CatalogError),
 }
@@ -54,8 +56,8 @@ impl<E: Into<CatalogError>> From<E> for Ended {
 }
 
 impl Files {
-    /// Sends all files, and gives what the end of the stream says of them; ends early, without an error, when nobody listens
-    /// any more.
+    /// Streams all files and returns the counts that end the stream. `memory` is in bytes. Stops early without an error when the
+    /// receiver was dropped.
     pub async fn emit(&self, memory: usize, out: &Out) -> Result<pb::PinEnd> {
         let limit = memory as u64 / ORDERED;
         let mut sending = Sending::new(&self.survey.totals, &self.units, out);
@@ -75,7 +77,7 @@ impl Files {
         for (units, size) in sending.batches(&self.survey.list, &all, limit) {
             let wanted = sending.partitions(&units);
             if size > limit {
-                // One unit alone.
+                // A batch above the limit is always a single unit.
                 let partitions = self.survey.totals.partitions();
                 let mut files = self.snapshot.scan_files();
                 while let Some(file) = files.try_next().await? {
@@ -105,7 +107,7 @@ impl Files {
     }
 }
 
-/// Files of a batch of units, out of a further reading of the log.
+/// Collects the files of a batch of units while the log is read again.
 struct Gathered {
     page: FilePage,
     survey: Arc<Survey>,
@@ -119,25 +121,28 @@ impl Gathered {
         self.error = if known == file.partition_values {
             self.page.add(file).err()
         } else {
-            Some(DeltaError::Internal(format!("{} was in another partition at first", file.shown_path())))
+            Some(DeltaError::Internal(format!(
+                "{} was in another partition when the log was read first",
+                file.shown_path()
+            )))
         };
     }
 }
 
-/// Sending under way.
+/// The state of the stream being sent.
 struct Sending<'a> {
     totals: &'a TableTotals,
     units: &'a Units,
-    /// Source partitions of each unit.
+    /// The source partitions of each unit.
     sources: Vec<Vec<usize>>,
-    /// The place of each source partition in the order of their values.
+    /// The rank of each source partition in the order of values, by its number.
     ranks: Vec<usize>,
     open: Message,
     end: pb::PinEnd,
     out: &'a Out,
 }
 
-/// Units whose files are put into order together, and the bytes that they take.
+/// Units whose files are sorted together, and the bytes that they take in memory.
 type Batch = (Vec<usize>, u64);
 
 impl<'a> Sending<'a> {
@@ -152,13 +157,14 @@ impl<'a> Sending<'a> {
         Self { totals, units, sources: units.sources(), ranks, open, end, out }
     }
 
-    /// Sends what is on the list: units that lie in one bucket with those of the same, and all others after them.
+    /// Sends the files of the list: first, bucket by bucket, the units that lie in a single bucket, then the units spread over
+    /// several.
     async fn listed(&mut self, list: &FileList, limit: u64) -> std::result::Result<(), Ended> {
         let all: Vec<usize> = (0..self.sources.len()).collect();
         if let [(_, size)] = &*self.batches(list, &all, limit)
             && *size <= limit
         {
-            // Most tables: in the order of their target partitions.
+            // The usual case: everything fits, in the order of target partitions.
             let wanted = |partition: usize| self.units.unit_of(partition).is_some();
             self.page(list.gather(list.buckets(), wanted)?).await?;
             return self.send().await;
@@ -181,7 +187,7 @@ impl<'a> Sending<'a> {
                 if size <= limit {
                     self.page(list.gather(buckets.clone(), wanted)?).await?;
                 } else {
-                    // One unit alone.
+                    // A batch above the limit is always a single unit.
                     for page in buckets.clone().flat_map(|bucket| list.pages(bucket)) {
                         self.page(page?.only(wanted)).await?;
                     }
@@ -192,7 +198,7 @@ impl<'a> Sending<'a> {
         Ok(())
     }
 
-    /// Units that fit into memory together, or one alone.
+    /// Groups units into batches that fit into memory; a unit above the limit is a batch of its own.
     fn batches(&self, list: &FileList, units: &[usize], limit: u64) -> Vec<Batch> {
         let mut batches: Vec<Batch> = Vec::new();
         for unit in units {
@@ -209,7 +215,7 @@ impl<'a> Sending<'a> {
         batches
     }
 
-    /// By the number of a source partition: whether it falls into one of the units.
+    /// Indexed by the number of a source partition: whether it belongs to one of the units.
     fn partitions(&self, units: &[usize]) -> Vec<bool> {
         let mut wanted = vec![false; self.totals.numbers().max(1)];
         for partition in units.iter().filter_map(|unit| self.sources.get(*unit)).flatten() {
@@ -220,7 +226,7 @@ impl<'a> Sending<'a> {
         wanted
     }
 
-    /// Sends files in the order of their units and partitions. Within a source partition the order of the log stays.
+    /// Sends files sorted by unit and partition. Within a source partition the order of the log is kept.
     async fn page(&mut self, mut page: FilePage) -> std::result::Result<(), Ended> {
         page.sort_by_key(|partition| (self.units.unit_of(partition), self.ranks.get(partition).copied()));
         for file in page.files(self.totals) {
@@ -232,7 +238,7 @@ impl<'a> Sending<'a> {
 
     async fn put(&mut self, partition: usize, file: SourceFile) -> std::result::Result<(), Ended> {
         let Some(unit) = self.units.unit_of(partition) else {
-            let what = format!("{} was not there when the table was looked at first", file.shown_path());
+            let what = format!("{} was not in the log when it was read first", file.shown_path());
             return Err(DeltaError::Internal(what).into());
         };
         let fits = self.open.unit == unit
@@ -254,7 +260,7 @@ impl<'a> Sending<'a> {
         Ok(())
     }
 
-    /// Sends the message that is open.
+    /// Sends the open message, if it has files.
     async fn send(&mut self) -> std::result::Result<(), Ended> {
         let open = std::mem::take(&mut self.open);
         if open.files.is_empty() {

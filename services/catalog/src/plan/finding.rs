@@ -1,11 +1,11 @@
-//! What a plan found, whoever found it: the mapping, or this service.
+//! The findings of a plan, from the mapping and from this service, in one form.
 
 use mms_mapping::Finding;
 use mms_proto::FindingReason;
 use mms_proto::error::finding_reason;
 use mms_proto::types::v1 as pb;
 
-/// A finding of this service itself.
+/// A finding that this service makes itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
     severity: pb::Severity,
@@ -16,7 +16,7 @@ pub struct Note {
 }
 
 impl Note {
-    /// A finding about the whole table.
+    /// A finding about the whole table. Empty `remedy`: nothing is to be done.
     pub fn new(
         severity: pb::Severity,
         reason: FindingReason,
@@ -26,7 +26,7 @@ impl Note {
         Self { severity, reason, column: String::new(), message: message.into(), remedy: remedy.into() }
     }
 
-    /// The same, about one column.
+    /// Makes the finding one about this column.
     pub fn of_column(mut self, column: impl Into<String>) -> Self {
         self.column = column.into();
         self
@@ -37,7 +37,7 @@ impl Note {
         Self::new(pb::Severity::Blocker, reason, message, remedy)
     }
 
-    /// As the contract has it.
+    /// The message of the contract.
     pub fn to_pb(&self, table: &str) -> pb::Finding {
         pb::Finding {
             severity: self.severity as i32,
@@ -50,7 +50,7 @@ impl Note {
     }
 }
 
-/// A finding of the mapping as the contract has it.
+/// The contract's message for a finding of the mapping.
 pub fn mapped(finding: &Finding, table: &str) -> pb::Finding {
     let severity = match finding.severity {
         mms_mapping::Severity::Note => pb::Severity::Note,
@@ -59,7 +59,7 @@ pub fn mapped(finding: &Finding, table: &str) -> pb::Finding {
     };
     pb::Finding {
         severity: severity as i32,
-        // A test of this crate knows that the contract has all of the mapping's.
+        // A test below checks that the contract has every reason of the mapping.
         reason: finding_reason(finding.reason.code()).unwrap_or(FindingReason::Unspecified) as i32,
         table: table.to_owned(),
         column: finding.column.clone().unwrap_or_default(),
@@ -68,7 +68,7 @@ pub fn mapped(finding: &Finding, table: &str) -> pb::Finding {
     }
 }
 
-/// Whether any of them forbids the move.
+/// Whether any finding forbids the move.
 pub fn blocks(findings: &[pb::Finding]) -> bool {
     findings.iter().any(|finding| finding.severity == pb::Severity::Blocker as i32)
 }

@@ -1,4 +1,4 @@
-//! A file of a snapshot in the messages of the contract. Pure.
+//! Converts a file of a snapshot to the contract's message. Pure.
 
 use mms_delta::{ColumnStatistics, DeletionVector, DeltaError, FileStatistics, SourceFile};
 use mms_proto::types::v1 as types;
@@ -6,7 +6,7 @@ use mms_proto::types::v1 as types;
 use crate::error::{CatalogError, Result};
 use crate::scan::facts::count;
 
-/// The file as it is sent.
+/// Fails on a deletion vector of a storage type that the Delta protocol does not define.
 pub(super) fn file_to(file: SourceFile) -> Result<types::SourceFile> {
     let value = |(column, value): (String, Option<String>)| types::PartitionValue {
         column,

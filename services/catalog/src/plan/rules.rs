@@ -1,4 +1,5 @@
-//! What the operator decides about one table, gathered from its data source, schema, table and job. Pure.
+//! Gathers what operators decided about one table, from its data source, schema, table and job, into the rules of the mapping.
+//! The job's decision precedes the table's, which precedes the schema's and the data source's. Pure.
 
 use std::collections::BTreeMap;
 
@@ -12,38 +13,38 @@ use mms_proto::types::v1::{Severity, TargetKind};
 use super::finding::Note;
 use crate::record::Target;
 
-/// What one job says over what the catalog has.
+/// What a job decides, which precedes what the catalog has stored.
 #[derive(Debug, Clone, Default)]
 pub struct Ask {
-    /// Pin this version rather than the newest.
+    /// The version to pin; None: the newest.
     pub version: Option<u64>,
-    /// Where this job sends the table; empty parts: as the catalog says.
+    /// Where this job writes the table; parts left empty come from the catalog.
     pub target: Target,
-    /// Columns by name, source to target.
+    /// Target names of columns, by source name.
     pub columns: BTreeMap<String, String>,
-    /// Kind of the target table; unset: as the data source says.
+    /// The kind of the target table; unspecified: the data source's setting.
     pub kind: TargetKind,
-    /// Days after which the target drops what was not changed since.
+    /// The target's lifecycle: the days without a change after which the target drops data.
     pub lifecycle_days: Option<u32>,
-    /// What the job may do with a table that is there; none when there is no job.
+    /// What the job may do with an existing target table; None when the plan is not for a job.
     pub policy: Option<TargetPolicy>,
-    /// The source partitions that the job takes, as last segments of their names. Empty: all.
+    /// The source partitions that the job takes, as the last segments of their names. Empty: all.
     pub partitions: Vec<String>,
-    /// Of those, the ones for which this holds. Empty: all.
+    /// Keeps those of them for which this filter holds. Empty: all.
     pub partition_filter: String,
 }
 
-/// The parts of a target, the first set one wins.
+/// The first part that is not empty.
 fn first<'a>(parts: &[&'a str]) -> &'a str {
     parts.iter().copied().find(|part| !part.is_empty()).unwrap_or_default()
 }
 
-/// The project that a table goes to.
+/// The target project of a table.
 pub fn project<'a>(ask: &'a Ask, table: &'a Target, schema: &'a Target, end: &'a pb::MaxComputeConfig) -> &'a str {
     first(&[&ask.target.project, &table.project, &schema.project, &end.default_project])
 }
 
-/// Whether the data source may write to a project.
+/// Whether a project is one that the data source may write to. Case is ignored.
 pub fn may_use(project: &str, end: &pb::MaxComputeConfig) -> bool {
     std::iter::once(&end.default_project).chain(&end.projects).any(|known| known.eq_ignore_ascii_case(project))
 }
@@ -54,7 +55,7 @@ fn characters(mapping: Option<&pb::CharacterMapping>, others: Others) -> Result<
     if mapping.other.is_empty() { Ok(map) } else { map.with_fallback(others, mapping.other.clone()) }
 }
 
-/// The kind to make: what the job says, else what the data source says. The contract refuses what this version does not make.
+/// The target kind to create. The contract rejects kinds that this version cannot create.
 fn kind(asked: TargetKind, settings: TargetKind) -> TableKind {
     match if asked == TargetKind::Unspecified { settings } else { asked } {
         TargetKind::Ordinary => TableKind::Ordinary,
@@ -63,10 +64,10 @@ fn kind(asked: TargetKind, settings: TargetKind) -> TableKind {
     }
 }
 
-/// The rules for one table.
+/// The mapping's rules for one table.
 ///
 /// # Errors
-/// A character mapping that is none.
+/// When a character mapping of the settings is invalid.
 #[allow(clippy::too_many_arguments, reason = "each is one place where an operator decides")]
 pub fn rules(
     source_uid: &str,
@@ -87,7 +88,7 @@ pub fn rules(
             let text = format!("schema `{source_schema}` becomes `{mapped}`");
             notes.push(Note::new(Severity::Note, FindingReason::SchemaRenamed, text, ""));
         }
-        // An illegal name is left to the plan, which says so.
+        // An invalid name falls back to the source's; if that is invalid too, the plan reports it.
         SchemaName::new(mapped).map_or(SchemaRule::LikeSource, SchemaRule::Named)
     } else {
         SchemaRule::TwoTier

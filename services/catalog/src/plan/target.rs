@@ -1,5 +1,5 @@
-//! What is at the target already, as far as it bears on the plan: whether the place is free, ours or another's, and the
-//! types that partition columns have there. Pure.
+//! Judges an existing target table for the plan: whether the name is free, the table is ours or somebody else's, and which types
+//! its partition columns have. Pure.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +13,9 @@ use mms_proto::types::v1::Severity;
 
 use super::finding::Note;
 
-/// Gives the rules the types of partition columns that a table has which is ours or may become so; whether that may change the
-/// plan.
+/// Makes the rules keep the partition column types of an existing table that is ours or that the job may adopt: the planned types
+/// depend on whether the snapshot has NULLs, those of an existing table cannot change. Returns whether they differ from the
+/// planned ones, so that the table must be mapped again.
 pub fn keep_types(
     rules: &mut MappingRules,
     planned: &TableDefinition,
@@ -33,8 +34,8 @@ pub fn keep_types(
     differs
 }
 
-/// Says in what a table that is there is not the planned one, and whether that forbids the move: that is for the policy of the
-/// job to say, so without a job (`None`) it forbids nothing.
+/// Reports how an existing table differs from the planned one. Whether that forbids the move is decided by the job's policy;
+/// without a job (`None`) only a view does.
 pub fn judge(planned: &TableDefinition, there: &TableInfo, policy: Option<TargetPolicy>, notes: &mut Vec<Note>) {
     if there.is_view {
         let text = format!("{} is a view", planned.target);
@@ -56,7 +57,7 @@ pub fn judge(planned: &TableDefinition, there: &TableInfo, policy: Option<Target
                 return;
             }
             let whose = mark.map_or("without a mark of mms".to_owned(), |mark| format!("of `{mark}`"));
-            let text = format!("{} is there, {whose}, and as planned: the job takes it over", planned.target);
+            let text = format!("{} exists, {whose}, and is as planned: the job takes it over", planned.target);
             let remedy = "make sure that nobody else writes it";
             notes.push(Note::new(Severity::Note, FindingReason::TargetAdopted, text, remedy));
             return;
@@ -64,15 +65,18 @@ pub fn judge(planned: &TableDefinition, there: &TableInfo, policy: Option<Target
         Some(TargetAction::Refuse(differences)) => (differences, Severity::Blocker),
         Some(TargetAction::Extend(columns)) => {
             let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-            let text = format!("{} is there, and the job adds to it the columns {}", planned.target, names.join(", "));
-            let remedy = "nothing is to be done: rows that are there have NULL in them until they are written over";
+            let text = format!("{} exists, and the job adds the columns {} to it", planned.target, names.join(", "));
+            let remedy = "nothing needs to be done: existing rows have NULL in these columns until they are replaced";
             notes.push(Note::new(Severity::Note, FindingReason::TargetDiffers, text, remedy));
             return;
         }
         Some(TargetAction::Recreate) => {
-            let text =
-                format!("{} is there, and another than planned: the job drops it and makes it anew", planned.target);
-            let remedy = "readers see no table meanwhile, and then one that fills: move at a time when nobody reads";
+            let text = format!(
+                "{} exists and differs from the planned table: the job drops it and creates it again",
+                planned.target
+            );
+            let remedy =
+                "readers see no table for a while, and then one that is being filled: run the job when nobody reads";
             notes.push(Note::new(Severity::Note, FindingReason::ReadersSeeGap, text, remedy));
             (check_existing(planned, &existing), Severity::Note)
         }
@@ -83,7 +87,7 @@ pub fn judge(planned: &TableDefinition, there: &TableInfo, policy: Option<Target
         notes.push(Note::new(
             severity,
             FindingReason::TargetDiffers,
-            format!("{} is there, and not the planned table: {}", planned.target, differences.join("; ")),
+            format!("{} exists and differs from the planned table: {}", planned.target, differences.join("; ")),
             "jobs with target_policy ADOPT and REPLACE take it over if only its mark differs, else REPLACE drops it, and all others \
              refuse it: choose, or give the table another target",
         ));
@@ -110,7 +114,7 @@ mod tests {
         plan_table(&source, rules).definition.unwrap()
     }
 
-    /// Its properties as the service tells them, of the kind of the definition.
+    /// The properties as the service reports them for a table of the definition's kind.
     fn told(definition: &TableDefinition) -> BTreeMap<String, String> {
         let mut properties = definition.properties.clone();
         properties.insert("table.format.version".to_owned(), "2".to_owned());

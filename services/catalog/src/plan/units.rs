@@ -1,4 +1,5 @@
-//! Target units: which source partitions move together. Pure.
+//! Groups source partitions into target units, which are written as a whole. Two partitions with the same target partition move
+//! together. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,13 +12,13 @@ use mms_proto::types::v1::Severity;
 use super::chosen::Chosen;
 use super::finding::Note;
 
-/// Findings of one kind that are told one by one.
+/// How many findings of one reason are listed one by one; the rest become one finding with their number.
 const TOLD: usize = 10;
 
 /// One target partition, or the whole of an unpartitioned target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
-    /// Target column and value, by level.
+    /// Target columns and values, by level; empty for an unpartitioned target.
     pub target: Vec<(String, String)>,
 }
 
@@ -25,15 +26,16 @@ pub struct Unit {
 #[derive(Debug, Clone, Default)]
 pub struct Units {
     units: Vec<Unit>,
-    /// By the number of a source partition.
+    /// Indexed by the number of a source partition: its unit. None: not selected.
     by_source: Vec<Option<usize>>,
 }
 
 impl Units {
-    /// Groups the partitions of a source that are chosen by where they go.
+    /// Groups the selected source partitions by target partition. Adds blockers for values that cannot be carried, for different
+    /// partitions that would become the same, for target partitions that are only partly selected, and for too many units.
     pub fn of(mapping: &PartitionMapping, totals: &TableTotals, chosen: &Chosen, notes: &mut Vec<Note>) -> Self {
         if mapping.levels.is_empty() {
-            // Files of an unpartitioned source are all of number 0.
+            // All files of an unpartitioned source have partition number 0.
             let by_source = vec![Some(0); totals.numbers().max(1)];
             return Self { units: vec![Unit { target: Vec::new() }], by_source };
         }
@@ -83,22 +85,22 @@ impl Units {
         all
     }
 
-    /// How many there are.
+    /// The number of units.
     pub fn len(&self) -> usize {
         self.units.len()
     }
 
-    /// The units.
+    /// All units, in order.
     pub fn units(&self) -> &[Unit] {
         &self.units
     }
 
-    /// The number of the unit that a source partition falls into.
+    /// The number of the unit that a source partition belongs to; None: not selected.
     pub fn unit_of(&self, partition: usize) -> Option<usize> {
         self.by_source.get(partition).copied().flatten()
     }
 
-    /// The source partitions of each unit, by their numbers.
+    /// The numbers of each unit's source partitions.
     pub fn sources(&self) -> Vec<Vec<usize>> {
         let mut sources = vec![Vec::new(); self.units.len()];
         for (partition, unit) in self.by_source.iter().enumerate() {
@@ -110,7 +112,7 @@ impl Units {
     }
 }
 
-/// That some of what makes a target partition is chosen and some is left, though it is written as a whole.
+/// Blocks target partitions of which only some source partitions are selected: a unit is written as a whole.
 fn tell_split(mapped: &[(MappedPartition, usize)], left: &[MappedPartition], notes: &mut Vec<Note>) {
     let left: BTreeSet<_> = left.iter().map(|partition| &partition.target).collect();
     let split: BTreeSet<_> =
@@ -122,7 +124,7 @@ fn tell_split(mapped: &[(MappedPartition, usize)], left: &[MappedPartition], not
     tell(FindingReason::TargetPartitionSplit, texts.collect(), remedy, notes);
 }
 
-/// One note of all values that arrive under another text, with the first few.
+/// One note for all values that the character mapping rewrites, listing the first few.
 fn tell_rewritten(mapping: &PartitionMapping, mapped: &[(MappedPartition, usize)], notes: &mut Vec<Note>) {
     let all: BTreeSet<_> = mapped.iter().flat_map(|(target, _)| mapping.rewritten(target)).collect();
     if all.is_empty() {
@@ -139,6 +141,6 @@ fn tell(reason: FindingReason, texts: Vec<String>, remedy: &str, notes: &mut Vec
     let more = texts.len().saturating_sub(TOLD);
     notes.extend(texts.into_iter().take(TOLD).map(|text| Note::blocker(reason, text, remedy)));
     if more > 0 {
-        notes.push(Note::blocker(reason, format!("the same of {more} further partitions"), remedy));
+        notes.push(Note::blocker(reason, format!("the same for {more} more partitions"), remedy));
     }
 }

@@ -1,27 +1,27 @@
-//! Where a scan can stand.
+//! The states of a scan.
 
 use super::Scan;
 
-/// The states of a scan; the numbers are those of the contract.
+/// The numbers are those of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 #[repr(i32)]
 pub enum ScanState {
-    /// Waits for its turn.
+    /// Waits until fewer scans run.
     Pending = 1,
-    /// Reads.
+    /// Reads the source.
     Running = 2,
     /// Everything in scope was read.
     Done = 3,
     /// Some objects could not be read.
     Partial = 4,
-    /// Could not be done at all.
+    /// The scan ended with an error.
     Failed = 5,
-    /// Somebody cancelled it.
+    /// A caller cancelled it.
     Cancelled = 6,
 }
 
 impl ScanState {
-    /// The state of a scan, of those that its table knows.
+    /// The state of a scan. An unknown number, which the store rejects as damaged, would be FAILED.
     pub fn of(scan: &Scan) -> Self {
         Self::try_from(scan.state).unwrap_or(Self::Failed)
     }

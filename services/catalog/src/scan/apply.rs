@@ -1,5 +1,5 @@
-//! What a scan writes, inside a commit. Each write first makes sure that the scan has not ended meanwhile, so that
-//! nothing is written on behalf of a cancelled one.
+//! The writes of a scan, inside commits. Each first checks that the scan has not ended, so that nothing is written for a
+//! cancelled scan.
 
 use mms_store::{Read, Tx};
 
@@ -11,16 +11,16 @@ use crate::record::{Progress, Scan, ScanState, Schema, Table, TableFacts};
 use crate::rollup;
 use crate::store::{PARTITIONS, SCANS, SCHEMAS, SUMMARIES, ScanKey, SchemaKey, TABLES, TableKey};
 
-/// Which scan writes, and when.
+/// The scan that writes, and the time.
 #[derive(Debug, Clone)]
 pub struct Writer {
-    /// Its key.
+    /// The key of the scan.
     pub key: ScanKey,
-    /// Its number.
+    /// The number of the scan, which distinguishes it from an earlier one of the same name.
     pub number: u64,
-    /// The time of this write.
+    /// The time of this write, in milliseconds since 1970.
     pub now_ms: i64,
-    /// What is counted besides.
+    /// The metrics that count along.
     pub counted: Counted,
 }
 
@@ -29,7 +29,7 @@ fn running(tx: &Tx<'_>, key: &ScanKey, number: u64) -> Result<Scan> {
     scan.ok_or_else(|| CatalogError::ScanEnded(key::scan_name(key)))
 }
 
-/// Begins a scan, or goes on with it after a restart: then it counts anew.
+/// Starts a scan, or restarts it after a restart of the process: its counters begin at 0 again.
 pub fn begin(tx: &mut Tx<'_>, key: &ScanKey, number: u64, now_ms: i64) -> Result<Scan> {
     let mut scan = running(tx, key, number)?;
     scan.state = ScanState::Running as i32;
@@ -42,7 +42,7 @@ pub fn begin(tx: &mut Tx<'_>, key: &ScanKey, number: u64, now_ms: i64) -> Result
     Ok(scan)
 }
 
-/// Ends a scan, and gives it as it is then. An error makes it FAILED.
+/// Ends a scan and returns its final record. A non-empty error makes it FAILED.
 pub fn end(tx: &mut Tx<'_>, key: &ScanKey, number: u64, now_ms: i64, error: String) -> Result<Scan> {
     let mut scan = running(tx, key, number)?;
     let failed = scan.progress.tables_failed + scan.progress.schemas_failed > 0;
@@ -65,7 +65,7 @@ pub fn end(tx: &mut Tx<'_>, key: &ScanKey, number: u64, now_ms: i64, error: Stri
 }
 
 impl Writer {
-    /// Counts.
+    /// Changes the counters of the scan.
     pub fn count(&self, tx: &mut Tx<'_>, change: impl FnOnce(&mut Progress)) -> Result<()> {
         let mut scan = running(tx, &self.key, self.number)?;
         let before = scan.progress.clone();
@@ -76,7 +76,7 @@ impl Writer {
         Ok(())
     }
 
-    /// A schema that was listed; with an error when its tables could not be.
+    /// Stores a schema that was listed. `found` is its comment and owner; `error` says why its tables could not be listed.
     pub fn schema(
         &self,
         tx: &mut Tx<'_>,
@@ -96,7 +96,7 @@ impl Writer {
         Ok(())
     }
 
-    /// A table and the first of its partitions. Without facts nothing but the error is new.
+    /// Stores a table and the first of its partitions. Without facts, the old facts stay and only the error is stored.
     pub fn table(
         &self,
         tx: &mut Tx<'_>,
@@ -111,14 +111,14 @@ impl Writer {
         error.clone_into(&mut table.scan_error);
         table.scan_time_ms = self.now_ms;
         table.delete_time_ms = 0;
-        // Until the last write about it.
+        // Not yet read: [`Writer::table_read`] sets it with the last write about the table.
         table.seen = 0;
         self.save_partitions(tx, key, &mut table, partitions)?;
         rollup::save_table(tx, key, table)?;
         Ok(())
     }
 
-    /// Further partitions of a table.
+    /// Stores further partitions of a table.
     pub fn partitions(&self, tx: &mut Tx<'_>, key: &TableKey, partitions: &[FoundPartition]) -> Result<()> {
         running(tx, &self.key, self.number)?;
         let Some(mut table) = tx.get(&TABLES, key)? else { return Ok(()) };
@@ -149,7 +149,7 @@ impl Writer {
             if partition.migrated_files.is_empty()
                 && moved.is_some_and(|at| Some(at.number) == seen && at.table_id == table.facts.delta_id)
             {
-                // It was moved before any scan saw that version.
+                // It was migrated before any scan saw that version.
                 partition.migrated_files.clone_from(&partition.files);
             }
             rollup::save_partition(tx, table, &own, &partition)?;
@@ -157,7 +157,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Partitions that are no longer in the log.
+    /// Marks partitions deleted that are no longer in the log.
     pub fn partitions_gone(&self, tx: &mut Tx<'_>, key: &TableKey, segments: Vec<String>) -> Result<()> {
         running(tx, &self.key, self.number)?;
         let Some(mut table) = tx.get(&TABLES, key)? else { return Ok(()) };
@@ -172,7 +172,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The last write about a table: from now on it counts as read by this scan.
+    /// The last write about a table: from here on it counts as read by this scan.
     pub fn table_read(&self, tx: &mut Tx<'_>, key: &TableKey, found: usize, gone: usize, failed: bool) -> Result<()> {
         if let Some(mut table) = tx.get(&TABLES, key)? {
             table.seen = self.number;
@@ -186,7 +186,7 @@ impl Writer {
         })
     }
 
-    /// Tables that are gone at the source, or that the lists no longer keep.
+    /// Marks tables deleted that no longer exist at the source, or that the lists exclude now.
     pub fn tables_gone(&self, tx: &mut Tx<'_>, keys: &[TableKey]) -> Result<()> {
         for key in keys {
             if let Some(mut table) = tx.get(&TABLES, key)? {
@@ -198,7 +198,7 @@ impl Writer {
         self.count(tx, |progress| progress.vanished += i64::try_from(keys.len()).unwrap_or(i64::MAX))
     }
 
-    /// A schema that is gone at the source, or that the lists no longer keep.
+    /// Marks a schema deleted that no longer exists at the source, or that the lists exclude now.
     pub fn schema_gone(&self, tx: &mut Tx<'_>, key: &SchemaKey) -> Result<()> {
         if let Some(mut schema) = tx.get(&SCHEMAS, key)? {
             schema.delete_time_ms = self.now_ms;

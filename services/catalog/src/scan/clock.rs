@@ -1,7 +1,7 @@
-//! Scans that begin by themselves, at the times that a data source's settings say ("Meta Timer"). The registry is watched for those
-//! settings, and what comes next is kept, so that no restart misses a moment or has it twice: it moves on in the commit that makes
-//! the scan. What passed while the catalog was down is one scan. A moment at which the source is scanned already, or not
-//! started, is passed by.
+//! Starts scans at the times of each data source's schedule ("Meta Timer"). Watches the registry for the schedules and stores the
+//! next time of each; it advances in the commit that creates the scan, so that a restart neither misses nor repeats one. All
+//! times missed while the catalog was down become one scan. A time is skipped when the data source is being scanned already, or
+//! is not started.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -20,17 +20,17 @@ use crate::record::{Scan, ScanClock};
 use crate::store::{SCAN_CLOCKS, ScanKey};
 use crate::{forget, key};
 
-/// How often it is looked whether a scan is due.
+/// How often the clock looks for scans that are due.
 const TICK: Duration = Duration::from_secs(1);
-/// Pause before the registry is watched again after it went away.
+/// Pause before the registry is watched again after the stream ended.
 const PAUSE: Duration = Duration::from_secs(3);
-/// Sources whose next scans are looked at together.
+/// Schedules read from the store at a time.
 const AT_ONCE: usize = 1_000;
 
-/// What each data source's settings say, as the registry has told it.
+/// The schedules that the registry has reported and that are not stored yet; None: no schedule.
 type Told = Mutex<HashMap<String, Option<Schedule>>>;
 
-/// Goes on until the process is told to stop.
+/// Runs until the process is told to stop.
 pub async fn run(core: Core) {
     let told = Told::default();
     tokio::select! {
@@ -44,8 +44,8 @@ async fn watch(core: &Core, told: &Told) {
     let mut position = String::new();
     loop {
         if let Err(error) = listen(core, told, &mut position).await {
-            tracing::debug!(%error, "data sources are watched again");
-            // A position of an earlier life of the registry is none.
+            tracing::debug!(%error, "the watch of data sources ended; it starts again in 3 s");
+            // A position of a registry that was restored or replaced is invalid: watch from the beginning.
             position.clear();
         }
         tokio::time::sleep(PAUSE).await;
@@ -65,13 +65,21 @@ async fn listen(core: &Core, told: &Told, position: &mut String) -> Result<()> {
     Ok(())
 }
 
-/// The id of a data source, and when it is scanned. A schedule that this machine cannot read, as its zone is unknown here, is said.
+/// The id of a data source and its schedule. Logs a schedule that this machine cannot read because it does not know the time
+/// zone.
 fn schedule_of(source: &DataSource) -> (String, Option<Schedule>) {
     let id = source.name.rsplit('/').next().unwrap_or_default().to_owned();
     let settings = source.settings.as_ref().filter(|_| source.delete_time.is_none());
     let schedule = settings.and_then(|settings| settings.scan_schedule.as_ref()).and_then(|schedule| {
         let read = Schedule::read(schedule, "settings.scan_schedule");
-        read.inspect_err(|wrong| tracing::error!(source = id, ?wrong, "its scan schedule cannot be read here")).ok()
+        read.inspect_err(|wrong| {
+            tracing::error!(
+                source = id,
+                ?wrong,
+                "the data source's scan schedule cannot be read here: no scans start by it"
+            )
+        })
+        .ok()
     });
     (id, schedule)
 }
@@ -85,7 +93,7 @@ async fn tick(core: &Core, told: &Told) {
             let now_ms = core.now_ms();
             let (own, again) = (source.clone(), schedule.clone());
             if let Err(error) = core.store.commit(move |tx| set(tx, &own, schedule.as_ref(), now_ms)).await {
-                tracing::error!(%error, source, "its scan schedule could not be stored, and is tried again");
+                tracing::error!(%error, source, "the data source's scan schedule could not be stored; retrying");
                 told.lock().entry(source).or_insert(again);
             }
         }
@@ -94,7 +102,7 @@ async fn tick(core: &Core, told: &Told) {
             Ok(sources) => {
                 for source in sources {
                     if let Err(error) = begin(core, &source).await {
-                        tracing::warn!(%error, source, "its scan is due, and is tried again");
+                        tracing::warn!(%error, source, "a scan is due and could not be started; retrying");
                     }
                 }
             }
@@ -102,7 +110,7 @@ async fn tick(core: &Core, told: &Told) {
     }
 }
 
-/// Keeps when a source is scanned next, if what its settings say has changed.
+/// Stores the next time of a data source's scan, if its schedule has changed.
 pub fn set(tx: &mut Tx<'_>, source: &str, schedule: Option<&Schedule>, now_ms: i64) -> Result<()> {
     let own = source.to_owned();
     let known = tx.get(&SCAN_CLOCKS, &own)?;
@@ -126,18 +134,19 @@ fn due(core: &Core) -> Result<Vec<String>> {
     Ok(due)
 }
 
-/// What became of a moment.
+/// What happened to a time that was due.
 #[derive(Debug, PartialEq)]
 pub enum Moment {
-    /// A scan was made.
+    /// A scan was created.
     Scan(Box<Scan>),
-    /// The source is being scanned already, by this scan.
+    /// Skipped: this scan of the data source is still running.
     Busy(String),
-    /// It was dealt with, or is not any more.
+    /// It was handled already or is no longer due, or no scan was to be created.
     Past,
 }
 
-/// Makes the scan of a source that is due, and moves its clock on. `scan` none: only the latter.
+/// Creates the scan of a data source that is due, and advances its clock in the same commit. `scan` None: only advances the
+/// clock.
 pub fn pass(tx: &mut Tx<'_>, key: &ScanKey, scan: Option<Scan>, now_ms: i64) -> Result<Moment> {
     let Some(mut clock) = tx.get(&SCAN_CLOCKS, &key.0)?.filter(|clock| clock.next_time_ms <= now_ms) else {
         return Ok(Moment::Past);
@@ -157,7 +166,7 @@ fn is_gone(error: &CatalogError) -> bool {
     matches!(error, CatalogError::Peer(peer) if peer.error.reason == ErrorReason::NotFound)
 }
 
-/// Begins the scan of a source that is due.
+/// Starts the scan of a data source that is due.
 async fn begin(core: &Core, source: &str) -> Result<()> {
     let key: ScanKey = (source.to_owned(), format!("s{}", uuid::Uuid::now_v7().simple()));
     let held = match core.peers.acquire(source, &key::scan_name(&key)).await {
@@ -167,12 +176,12 @@ async fn begin(core: &Core, source: &str) -> Result<()> {
         }
         Err(error) if error.retry_class() != RetryClass::Permanent => return Err(error),
         Err(error) if is_gone(&error) => {
-            // The registry tells of one that comes back.
+            // The registry reports a data source that is restored, which sets the schedule again.
             let own = source.to_owned();
             return core.store.commit(move |tx| set(tx, &own, None, 0)).await;
         }
         Err(error) => {
-            tracing::warn!(%error, source, "its scan was due, and is passed by");
+            tracing::warn!(%error, source, "a scan was due and is skipped: the data source cannot be used");
             false
         }
     };
@@ -182,12 +191,12 @@ async fn begin(core: &Core, source: &str) -> Result<()> {
     let passed = core.store.commit(move |tx| pass(tx, &own, held.then_some(scan), now_ms)).await;
     match passed {
         Ok(Moment::Scan(scan)) => {
-            tracing::info!(scan = key::scan_name(&key), "its time has come");
+            tracing::info!(scan = key::scan_name(&key), "a scan starts by its schedule");
             super::start(core, key, scan.number);
             return Ok(());
         }
         Ok(Moment::Busy(other)) => {
-            tracing::warn!(source, scan = other, "a scan is due while another runs, and is passed by")
+            tracing::warn!(source, scan = other, "a scan was due and is skipped: another scan of the data source runs")
         }
         Ok(Moment::Past) => {}
         Err(error) => {

@@ -1,4 +1,4 @@
-//! Scans on a clock, in a store of memory: one for each moment, whatever was changed or missed.
+//! Scheduled scans in an in-memory store: one scan for each time, whatever was changed or missed.
 
 use mms_proto::registry::v1::MigrationSettings;
 use mms_proto::types::v1::{self as types, schedule};
@@ -51,11 +51,11 @@ async fn each_moment_makes_one_scan_and_what_was_missed_makes_one() {
     assert_eq!(stand.pass("early", HOUR_MS / 4 - 1).await, Moment::Past);
     assert!(matches!(stand.pass("one", HOUR_MS / 4).await, Moment::Scan(_)));
     assert_eq!(stand.pass("two", HOUR_MS / 4).await, Moment::Past, "it has been");
-    // The catalog is away for five hours.
+    // The catalog is down for five hours.
     stand.end("one").await;
     assert!(matches!(stand.pass("three", 5 * HOUR_MS).await, Moment::Scan(_)));
     assert_eq!(stand.next(), Some(5 * HOUR_MS + HOUR_MS / 4));
-    // The one before still runs.
+    // The previous scan still runs.
     assert!(matches!(stand.pass("four", 6 * HOUR_MS).await, Moment::Busy(other) if other.ends_with("/scans/three")));
     assert_eq!(stand.next(), Some(6 * HOUR_MS + HOUR_MS / 4), "and the clock goes on");
     let scans = stand.0.read(|read| read.page(&SCANS, &Scope::all(), None, 10)).expect("readable");
@@ -67,7 +67,7 @@ async fn a_change_of_the_settings_moves_the_next_scan_and_the_same_does_not() {
     let stand = Stand::new();
     stand.set(schedule("daily 03:00 in UTC"), 1).await;
     assert_eq!(stand.next(), Some(3 * HOUR_MS));
-    // Told again after the moment has passed, as after a restart: it is still due.
+    // Reported again after the time has passed, as after a restart: the scan is still due.
     stand.set(schedule("daily 03:00 in UTC"), 4 * HOUR_MS).await;
     assert_eq!(stand.next(), Some(3 * HOUR_MS));
     stand.set(schedule("daily 03:00 in Asia/Shanghai"), 4 * HOUR_MS).await;

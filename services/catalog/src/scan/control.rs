@@ -1,4 +1,4 @@
-//! What people do to scans, inside a commit: create and cancel.
+//! Creates and cancels scans, inside a commit. A data source has at most one live scan.
 
 use std::ops::ControlFlow;
 
@@ -9,15 +9,15 @@ use crate::key;
 use crate::record::{Scan, ScanState};
 use crate::store::{LIVE_SCANS, SCANS, SCANS_BY_AGE, SUMMARIES, ScanKey};
 
-/// Scans of a source that are kept.
+/// How many scans of a data source are kept.
 pub const SCANS_KEPT: usize = 100;
 
-/// The scan as stored.
+/// The stored scan; NOT_FOUND if there is none.
 pub fn scan(read: &impl Read, key: &ScanKey) -> Result<Scan> {
     read.get(&SCANS, key)?.ok_or_else(|| CatalogError::NotFound(key::scan_name(key)))
 }
 
-/// All scans that have not ended; there is at most one a source.
+/// All scans that have not ended, at most one for each data source.
 pub fn live(read: &impl Read) -> Result<Vec<(ScanKey, Scan)>> {
     let mut found = Vec::new();
     read.index_scan(&SCANS, &LIVE_SCANS, &Scope::all(), |key, scan| {
@@ -27,7 +27,7 @@ pub fn live(read: &impl Read) -> Result<Vec<(ScanKey, Scan)>> {
     Ok(found)
 }
 
-/// Stores a new scan, and forgets the oldest ones.
+/// Stores a new scan and deletes the oldest ones. Fails when another scan of the data source has not ended.
 pub fn create(tx: &mut Tx<'_>, key: &ScanKey, mut scan: Scan) -> Result<Scan> {
     if tx.get(&SCANS, key)?.is_some() {
         return Err(CatalogError::AlreadyExists(key::scan_name(key)));
@@ -51,7 +51,7 @@ pub fn create(tx: &mut Tx<'_>, key: &ScanKey, mut scan: Scan) -> Result<Scan> {
     Ok(scan)
 }
 
-/// Ends a scan at once; one that has ended stays as it is. True: it was ended by this.
+/// Ends a scan as CANCELLED; one that has already ended stays as it is. True: this call ended it.
 pub fn cancel(tx: &mut Tx<'_>, key: &ScanKey, now_ms: i64) -> Result<(Scan, bool)> {
     let mut scan = scan(tx, key)?;
     if !ScanState::of(&scan).is_live() {

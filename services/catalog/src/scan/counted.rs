@@ -1,11 +1,11 @@
-//! What scans have read since this process began, for whoever watches it.
+//! The metrics of what scans have read since this process started.
 
 use mms_server::metrics::Counter;
 use mms_server::{Label, Metric, Metrics};
 
 use crate::record::Progress;
 
-/// The counters of all scans.
+/// The counters of all scans together.
 #[derive(Debug, Clone)]
 pub struct Counted {
     read: Counter,
@@ -14,7 +14,7 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// Nothing read yet.
+    /// Registers the counters.
     pub fn of(metrics: &Metrics) -> Self {
         let tables = |outcome| metrics.counter(Metric::CatalogTables, &[(Label::Outcome, outcome)]);
         Self {
@@ -24,7 +24,7 @@ impl Counted {
         }
     }
 
-    /// A scan has come from one place to another.
+    /// Adds the difference between two states of a scan's progress.
     pub fn follow(&self, before: &Progress, after: &Progress) {
         let more = |before: i64, after: i64| (after - before).max(0).unsigned_abs();
         let failed = more(before.tables_failed, after.tables_failed);

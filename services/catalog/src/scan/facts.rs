@@ -1,4 +1,4 @@
-//! What the source says of one table: the workspace's description turned into records, and the Delta log added up.
+//! Turns what the source reports about a table into records: the workspace's description, and the totals of its Delta log.
 
 use mms_databricks::{TableInfo, TableKind};
 use mms_delta::Snapshot;
@@ -9,27 +9,27 @@ use crate::key;
 use crate::record::{Column, TableFacts, Version};
 use crate::survey::Survey;
 
-/// A partition as the log has it.
+/// A partition as the log describes it.
 #[derive(Debug, Clone)]
 pub struct FoundPartition {
-    /// Last segment of its name.
+    /// The last segment of its name.
     pub segment: String,
-    /// Files.
+    /// The number of its files.
     pub file_count: i64,
-    /// Bytes of the files.
+    /// The size of its files.
     pub size_bytes: i64,
-    /// Rows, where the log records all counts.
+    /// The number of its rows; None unless the log has the count of every file.
     pub row_count: Option<i64>,
-    /// Digest of its files.
+    /// The digest of its files.
     pub files: Vec<u8>,
 }
 
-/// A count of the log as the contract carries it.
+/// A count as the contract carries it, capped at the largest i64.
 pub fn count(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// The kind, in the words of the contract.
+/// The contract's kind of a table.
 pub fn kind_of(kind: &TableKind) -> pb::TableKind {
     match kind {
         TableKind::Managed => pb::TableKind::Managed,
@@ -43,19 +43,19 @@ pub fn kind_of(kind: &TableKind) -> pb::TableKind {
     }
 }
 
-/// Whether its files are a Delta table that a log describes.
+/// Whether the table is a managed or external Delta table, whose files a log describes.
 pub fn is_delta(info: &TableInfo) -> bool {
     let kind = matches!(kind_of(&info.table_type), pb::TableKind::Managed | pb::TableKind::External);
     kind && info.data_source_format.as_deref().is_some_and(|format| format.eq_ignore_ascii_case("delta"))
 }
 
-/// The primary key's columns; empty when there is none.
+/// The columns of the primary key; empty when there is none.
 pub fn primary_key(info: &TableInfo) -> Vec<String> {
     let keys = info.table_constraints.iter().filter_map(|constraint| constraint.primary_key_constraint.as_ref());
     keys.map(|key| key.child_columns.clone()).next().unwrap_or_default()
 }
 
-/// What the workspace says.
+/// The facts that the workspace reports.
 pub fn of_workspace(info: &TableInfo) -> TableFacts {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let column = |column: &mms_databricks::ColumnInfo| Column {
@@ -87,7 +87,7 @@ pub fn version_of(snapshot: &Snapshot) -> Version {
     Version { number: count(snapshot.version()), commit_time_ms: snapshot.timestamp_ms() }
 }
 
-/// What the log says of the table itself.
+/// Adds what the log says about the table itself.
 pub fn add_log(facts: &mut TableFacts, snapshot: &Snapshot) {
     facts.version = Some(version_of(snapshot));
     facts.delta_id = snapshot.table_id().to_owned();
@@ -97,7 +97,7 @@ pub fn add_log(facts: &mut TableFacts, snapshot: &Snapshot) {
     facts.update_time_ms = snapshot.timestamp_ms().unwrap_or(facts.update_time_ms);
 }
 
-/// Adds what the files of its log add up to, table and partitions.
+/// Adds the totals of the log's files to the facts, and returns the partitions.
 pub fn add_files(facts: &mut TableFacts, survey: &Survey) -> Result<Vec<FoundPartition>> {
     let all = survey.totals.all();
     facts.size_bytes = Some(count(all.bytes));

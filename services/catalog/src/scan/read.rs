@@ -1,8 +1,8 @@
-//! Reading a source's catalog: schemas, their tables, and each table's log, a bounded number of calls at a time. What
-//! cannot be read of one object is noted on it; only what keeps the whole from being read is an error here.
+//! Reads a source's catalog: schemas, their tables, and each table's log, with a bounded number of concurrent calls. An error
+//! that concerns one object is stored on it; only what keeps the whole catalog from being read is an error here.
 //!
-//! Listing and reading run side by side. Nothing here waits for room while it holds a call or an open exchange: what
-//! is not polled does not go on, and would keep others from it.
+//! Listing and reading run side by side in one task. Nothing may wait for room in the queue while it holds a call or an open
+//! exchange: futures that are not polled make no progress, and would keep the permits that others need.
 
 mod gone;
 mod list;
@@ -28,12 +28,12 @@ use crate::record::Scan;
 use crate::source::Source;
 use crate::store::{ScanKey, SchemaKey};
 
-/// Most metadata calls at once, whatever is asked for.
+/// Upper bound of concurrent metadata calls, whatever the settings say.
 const CONCURRENCY_MAX: usize = 64;
-/// Tables that were listed and wait to be read: enough to keep the readers busy, whatever the size of the catalog.
+/// Listed tables that wait to be read: enough to keep the readers busy, and independent of the catalog's size.
 const QUEUE: usize = 256;
 
-/// One scan at work.
+/// A running scan.
 pub struct Reading<'a> {
     core: &'a Core,
     key: ScanKey,
@@ -41,16 +41,16 @@ pub struct Reading<'a> {
     lists: Lists,
     concurrency: usize,
     calls: Semaphore,
-    /// By schema that is to be read: whether all its tables were listed.
+    /// By name of each schema in scope: whether all its tables were listed.
     schemas: Mutex<BTreeMap<String, bool>>,
-    /// Whether the list of schemas could be read whole: else nobody knows which are gone.
+    /// Whether the complete list of schemas was read. If not, no schema that is missing from it may count as deleted.
     whole: AtomicBool,
-    /// Schemas whose tables are still to be listed.
+    /// How many schemas still have tables to list.
     unlisted: AtomicUsize,
 }
 
 impl<'a> Reading<'a> {
-    /// Prepares to read what the scan and the lists of its source ask for.
+    /// Prepares to read what the scan's scope and the data source's lists include.
     pub fn new(core: &'a Core, key: &ScanKey, scan: &Scan, source: &Source) -> Self {
         let wanted = usize::try_from(source.settings.metadata_concurrency).unwrap_or(0);
         let concurrency = if wanted == 0 { core.bounds.metadata_concurrency } else { wanted }.clamp(1, CONCURRENCY_MAX);
@@ -68,7 +68,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Reads everything in scope.
+    /// Reads everything in scope, then marks what no longer exists.
     pub async fn run(&self) -> Result<()> {
         let schemas = self.asked(|source| self.list_schemas(source)).await?;
         self.unlisted.store(schemas.len(), Ordering::Relaxed);
@@ -96,7 +96,7 @@ impl<'a> Reading<'a> {
         self.mark_gone().await
     }
 
-    /// What this scan writes at this moment.
+    /// The writer of this scan, with the present time.
     fn writer(&self) -> Writer {
         let counted = self.core.scanned.clone();
         Writer { key: self.key.clone(), number: self.number, now_ms: self.core.now_ms(), counted }
@@ -110,17 +110,17 @@ impl<'a> Reading<'a> {
         self.core.store.commit(move |tx| write(tx, &writer)).await
     }
 
-    /// The right to make one call to the workspace or to open one log. Held across that call only.
+    /// A permit for one call to the workspace, or for reading one log. Held for that call only.
     async fn call(&self) -> Option<SemaphorePermit<'_>> {
         self.calls.acquire().await.ok()
     }
 
-    /// Both ends as they are configured now: a scan may outlive a session, and a rotated token must reach it.
+    /// The clients as the data source is configured now: a scan may outlive a session, and must use a rotated token.
     async fn source(&self) -> Result<Arc<Source>> {
         patiently(TEN_MINUTES, || self.core.sources.get(&self.key.0)).await
     }
 
-    /// Asks something of the source; once more through a new session when the token is refused.
+    /// Makes a call to the source, and repeats it once with a new session if the token is rejected.
     async fn asked<T, F: Future<Output = Result<T>>>(&self, ask: impl Fn(Arc<Source>) -> F) -> Result<T> {
         let source = self.source().await?;
         match ask(Arc::clone(&source)).await {
@@ -135,7 +135,7 @@ impl<'a> Reading<'a> {
         (self.key.0.clone(), schema.to_owned())
     }
 
-    /// Notes why a schema could not be read; its tables stay as they are.
+    /// Stores why a schema could not be read. Its tables stay as they are.
     async fn schema_failed(&self, schema: &str, why: String) -> Result<()> {
         self.schemas.lock().insert(schema.to_owned(), false);
         let key = self.schema_key(schema);

@@ -1,4 +1,4 @@
-//! The scans that run in this process: so many at once, and each can be told to stop.
+//! Owns the scans that run in this process: limits how many run at once, and lets each be cancelled.
 
 use std::collections::HashMap;
 
@@ -8,36 +8,36 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::store::ScanKey;
 
-/// The scans that run in this process.
+/// The running scans.
 pub struct Runner {
     turns: Semaphore,
     running: Mutex<HashMap<ScanKey, CancellationToken>>,
 }
 
 impl Runner {
-    /// A runner of so many scans at once.
+    /// Runs at most `at_once` scans at a time, and at least one.
     pub fn new(at_once: usize) -> Self {
         Self { turns: Semaphore::new(at_once.max(1)), running: Mutex::default() }
     }
 
-    /// Tells a running scan to stop.
+    /// Cancels a running scan; does nothing if it does not run here.
     pub fn cancel(&self, key: &ScanKey) {
         if let Some(token) = self.running.lock().get(key) {
             token.cancel();
         }
     }
 
-    /// A scan begins, which this token ends.
+    /// Registers a scan that `token` cancels.
     pub fn began(&self, key: ScanKey, token: CancellationToken) {
         self.running.lock().insert(key, token);
     }
 
-    /// A scan runs no more.
+    /// Removes a scan that has ended.
     pub fn ended(&self, key: &ScanKey) {
         self.running.lock().remove(key);
     }
 
-    /// A scan's turn; none when the process ends.
+    /// Waits for this scan's turn, which lasts until the permit is dropped.
     pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         self.turns.acquire().await.ok()
     }

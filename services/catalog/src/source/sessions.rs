@@ -1,4 +1,4 @@
-//! The data sources that this process has at hand, each as its session of the registry says it is now.
+//! Caches the clients of data sources, each built from its current session of the registry.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use super::Source;
 use crate::error::Result;
 use crate::key::source_name;
 
-/// For so long a configuration that was changed may still be used.
+/// A changed configuration may be used for this long before it is noticed.
 const FRESH: Duration = Duration::from_secs(5);
 
-/// The data sources at hand; they are shared by scans and plans.
+/// The data sources in use, shared by scans and plans. Cheap to clone.
 #[derive(Clone)]
 pub struct Sources {
     sessions: Arc<Sessions<Source>>,
@@ -25,7 +25,7 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// None at hand.
+    /// Starts without sessions.
     pub fn new(registry: Client) -> Self {
         let purposes = vec![SessionPurpose::Metadata];
         let terms = Terms { holder: "catalog".to_owned(), purposes, fresh: FRESH, patience: ONCE };
@@ -33,24 +33,24 @@ impl Sources {
         Self { sessions, registry, traffic: Traffic::default() }
     }
 
-    /// What goes to far ends through them.
+    /// The traffic to sources and targets through these clients.
     pub fn traffic(&self) -> &Traffic {
         &self.traffic
     }
 
-    /// The sessions behind them.
+    /// The sessions that the clients were built from.
     pub fn sessions(&self) -> &Sessions<Source> {
         &self.sessions
     }
 
-    /// Both ends of a data source as it is configured now.
+    /// The clients of a data source as it is configured now.
     pub async fn get(&self, id: &str) -> Result<Arc<Source>> {
         self.sessions
             .get(&source_name(id), |session| Source::of(id, session, self.registry.clone(), &self.traffic))
             .await
     }
 
-    /// Both ends through a new session, unless somebody has opened one since `refused` was handed out.
+    /// The clients from a new session, unless another caller has replaced `refused` already.
     pub async fn instead_of(&self, id: &str, refused: &Arc<Source>) -> Result<Arc<Source>> {
         self.sessions.forget(&source_name(id), refused).await;
         self.get(id).await

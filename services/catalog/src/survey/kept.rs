@@ -1,9 +1,9 @@
-//! What was read not long ago, within so many bytes: the oldest goes first. Pure; knows neither logs nor clocks.
+//! A cache bounded by bytes and age; evicts the oldest entries first. Pure: knows neither Delta logs nor clocks.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How long something is kept.
+/// How long an entry is kept.
 const KEPT_FOR: Duration = Duration::from_secs(15 * 60);
 
 struct Entry<K, V> {
@@ -13,16 +13,16 @@ struct Entry<K, V> {
     since: Instant,
 }
 
-/// Values by their keys, each for a while.
+/// Values by key.
 pub(super) struct Kept<K, V> {
     most: usize,
     bytes: usize,
-    /// The oldest first.
+    /// Oldest first.
     all: VecDeque<Entry<K, V>>,
 }
 
 impl<K: PartialEq, V: Clone> Kept<K, V> {
-    /// Nothing, and room for so many bytes.
+    /// An empty cache of at most `most` bytes.
     pub(super) fn new(most: usize) -> Self {
         Self { most, bytes: 0, all: VecDeque::new() }
     }
@@ -32,7 +32,7 @@ impl<K: PartialEq, V: Clone> Kept<K, V> {
         self.all.iter().find(|entry| entry.key == *key).map(|entry| entry.value.clone())
     }
 
-    /// Keeps a value in place of the one of its key; one that takes more than there is room for is not kept.
+    /// Stores a value and replaces the one of the same key. A value larger than the whole cache is not stored.
     pub(super) fn put(&mut self, key: K, value: V, bytes: usize, now: Instant) {
         let place = self.all.iter().position(|entry| entry.key == key);
         if let Some(old) = place.and_then(|at| self.all.remove(at)) {
@@ -48,7 +48,7 @@ impl<K: PartialEq, V: Clone> Kept<K, V> {
         self.all.push_back(Entry { key, value, bytes, since: now });
     }
 
-    /// Lets go of what was kept long enough.
+    /// Removes expired entries.
     pub(super) fn forget_old(&mut self, now: Instant) {
         while self.all.front().is_some_and(|entry| now.saturating_duration_since(entry.since) >= KEPT_FOR) {
             self.forget_oldest();
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// It has the newest value of a key or none, never more bytes than it may, and the last one put if that fits.
+        /// The cache holds the newest value of a key or none, never exceeds its bytes, and holds the last value put if that fits.
         #[test]
         fn the_newest_are_kept(puts in proptest::collection::vec((0..6_u8, 0..40_usize, 0..300_u64), 0..60)) {
             let (mut kept, mut now) = (Kept::new(100), Instant::now());

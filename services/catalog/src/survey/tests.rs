@@ -7,7 +7,7 @@ async fn whoever_comes_second_takes_what_the_first_has_read() {
     let surveys = Surveys::new(1 << 20, 1 << 20);
     let first = surveys.for_scan(&snapshot(folder.path(), &[(1, 1), (2, 2)]).await).await.unwrap();
     let again = surveys.for_plan(&snapshot(folder.path(), &[(1, 1), (2, 2)]).await).await.unwrap();
-    // Writing it anew has changed its times: it could be another log.
+    // Rewriting the files has changed their times, so it could be another log.
     assert!(!Arc::ptr_eq(&first, &again));
     let opened = snapshot(folder.path(), &[(1, 1), (2, 2), (3, 3)]).await;
     let scanned = surveys.for_scan(&opened).await.unwrap();

@@ -1,4 +1,5 @@
-//! A plan looks at what is at the target: a table of ours keeps the types of its partition columns, another's is told.
+//! A plan takes an existing target table into account: a table of ours keeps the types of its partition columns, and a foreign
+//! one is reported.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +65,7 @@ async fn a_table_of_ours_keeps_its_partition_types_and_a_foreign_one_is_told() {
     assert_eq!(blockers[0].reason(), FindingReason::PartitionValueUnsupported);
     assert!(blockers[0].message.contains("the value NULL cannot be stored in the INT"), "{}", blockers[0].message);
 
-    // Without the table the type follows from the snapshot again; and a table of another is no guide.
+    // Without the table, the type follows from the snapshot again. A foreign table has no influence on it.
     run(&project, "DROP TABLE `target_project`.`s`.`days`;").await;
     let plan = stand.pin_table("s", "days").await.0.plan.unwrap();
     assert_eq!(day_type(&plan), "STRING");
@@ -75,7 +76,7 @@ async fn a_table_of_ours_keeps_its_partition_types_and_a_foreign_one_is_told() {
     assert!(told.message.contains("day") && told.remedy.contains("target_policy"), "{told:?}");
 }
 
-/// Tells that all of a table is at its target, which a job looked at as it is now.
+/// Reports that a whole table is at its target, with the digest of the target's present state.
 async fn looked_at(stand: &Stand, project: &Project, sequence: i64, plan: &pb::TablePlan) {
     let target = plan.target.as_ref().unwrap();
     let name = mms_maxcompute::table::TableRef {

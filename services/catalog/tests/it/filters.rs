@@ -1,4 +1,4 @@
-//! Lists of the catalog take a filter over the fields that they show, page by page.
+//! The List methods filter by the fields that they show, also across pages.
 
 use crate::support::{SOURCE, Stand, append, create_table};
 use mms_proto::catalog::v1 as pb;

@@ -1,4 +1,4 @@
-//! PinTable: a plan of a pinned version, then its files, target unit by target unit.
+//! PinTable streams the plan of a pinned version, then its files by target unit.
 
 use crate::support::{SOURCE, Stand, append, create_table};
 use mms_proto::catalog::v1 as pb;

@@ -1,5 +1,5 @@
-//! What is at the target is a version of one table at one place: the same version of another table, or at another place,
-//! is not it, and a table whose rows were not moved is not said to be DONE.
+//! What is at the target is a version of one table at one target: the same version of another table, or at another target, does
+//! not count, and a table whose rows were not moved is not DONE.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use mms_proto::catalog::v1 as pb;
 use mms_proto::types::v1::{MigrationState, TargetTable};
 use prost_types::FieldMask;
 
-/// Tells that a table is at the target as it was pinned; with `rows` unset, that only the table was made.
+/// Reports that a table is at the target as pinned; with `rows` unset, that only the table was created.
 async fn moved(stand: &Stand, sequence: i64, table: &str, partitions: &[&str], rows: bool) {
     let plan = stand.pin_table("s", table).await.0.plan.unwrap();
     tell(stand, sequence, plan, partitions, rows).await;
@@ -41,7 +41,8 @@ async fn send_to(stand: &Stand, table: &str, target: &str) -> pb::Table {
     stand.browse().update_table(request).await.unwrap().into_inner().table.unwrap()
 }
 
-/// Gives a table another id, as a catalog does that makes a table anew; the writer's ids follow from its folder.
+/// Gives a table another id, as a catalog does when a table is recreated; the sandbox's writer derives the id from the folder, so
+/// it would be the same.
 fn another_id(folder: &Path) {
     let first = folder.join("_delta_log").join("00000000000000000000.json");
     let log = std::fs::read_to_string(&first).unwrap();
@@ -90,7 +91,7 @@ async fn a_table_sent_elsewhere_is_not_done_there() {
     let counts = parts.partitions.unwrap();
     assert_eq!((parts.state(), counts.init), (MigrationState::Init, 2));
     assert_eq!(parts.migrated_target.unwrap().table, "parts", "where the rows are stays known");
-    // A task that began before tells where it wrote, and that is no longer the place.
+    // A task that started earlier reports the old target, which is no longer the table's.
     tell(&stand, 3, old, &["p=a", "p=b"], true).await;
     assert_eq!(stand.table("s", "parts").await.state(), MigrationState::Init);
     moved(&stand, 4, "parts", &["p=a", "p=b"], true).await;
@@ -127,7 +128,7 @@ async fn a_table_made_anew_is_another() {
     let partitions = stand.browse().list_partitions(list).await.unwrap().into_inner().partitions;
     assert!(partitions.len() == 2 && partitions.iter().all(|partition| partition.changed), "{partitions:?}");
 
-    // One of two partitions of the new table is there, the other is still the old table's: neither is the whole.
+    // One of the two partitions is of the new table, the other still of the old one: neither table is complete.
     moved(&stand, 2, "parts", &["p=a"], true).await;
     let mixed = stand.table("s", "parts").await;
     assert!(mixed.changed && mixed.migrated_target.is_none(), "{mixed:?}");

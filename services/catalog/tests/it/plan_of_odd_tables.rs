@@ -1,5 +1,5 @@
-//! What a plan says before a row is read: timestamps that the tunnel or no way reaches, types too deep or unknown, and files of
-//! the log that were passed by. The tables are logs alone; a plan opens no data file.
+//! Findings that a plan makes before a row is read: timestamps beyond the tunnel's range or the target's, types nested too deep
+//! or unknown, and log files that were skipped. The tables consist of a log only, as a plan opens no data file.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Tables that Spark wrote: each is scanned, planned without a blocker, and streamed whole.
+//! Tables that Spark wrote: each is scanned, planned without a blocker, and streamed completely.
 #![allow(clippy::print_stderr)]
 
 use std::path::PathBuf;
@@ -34,7 +34,7 @@ async fn every_real_table_is_planned_with_all_its_rows() {
         assert!(blockers.is_empty(), "{table}: {blockers:?}");
         let sent: Vec<_> = files.iter().flat_map(|unit| &unit.files).collect();
         assert_eq!(sent.len() as i64, plan.file_count, "{table}");
-        // Where the log has all counts they are those of the table.
+        // Where the log has the row count of every file, they add up to the table's.
         let counted: Option<i64> = sent.iter().map(|file| file.row_count).sum();
         assert_eq!(counted, plan.row_count, "{table}");
         assert!(plan.row_count.is_none_or(|counted| counted == rows), "{table}: {:?}", plan.row_count);

@@ -1,11 +1,12 @@
-//! What tasks report reaches partitions, tables, schemas and the summary at once, each report once; states by hand.
+//! A task's report changes its partitions, table, schema and the summary in one commit, and is applied once; states can also be
+//! set by hand.
 
 use crate::support::{SOURCE, Stand, append, create_table};
 use mms_proto::catalog::v1 as pb;
 use mms_proto::types::v1::{DeltaVersion, MigrationState, SourceVersion, source_version::Version};
 use mms_proto::{ApiError, ErrorReason};
 
-/// A report about a table at a version of it.
+/// A report about a table at a version.
 fn report(
     sequence: i64,
     table: &pb::Table,
@@ -50,7 +51,7 @@ async fn reports_are_applied_once_in_order_and_survive_a_restart() {
     tell(&stand, vec![report(10, &parts, &["p=a"], MigrationState::Doing, first)]).await;
     assert_eq!(stand.table("s", "parts").await.state(), MigrationState::Doing);
     tell(&stand, vec![report(11, &parts, &["p=a"], MigrationState::Done, first)]).await;
-    // An older one and the same one again change nothing.
+    // An older report and a repeated one change nothing.
     tell(
         &stand,
         vec![
@@ -71,7 +72,7 @@ async fn reports_are_applied_once_in_order_and_survive_a_restart() {
     let schema = stand.browse().get_schema(schema).await.unwrap().into_inner().schema.unwrap();
     assert_eq!((schema.state(), schema.tables.unwrap().done), (MigrationState::Done, 1));
 
-    // What changes at the source shows in the table and in just those partitions.
+    // A change at the source shows on the table and on exactly the partitions it concerns.
     let second = append(&mut table, &[Some("b")]) as i64;
     stand.scan(pb::Scan::default()).await;
     let seen = stand.table("s", "parts").await;
@@ -116,7 +117,7 @@ async fn a_table_of_which_a_part_was_moved_is_not_done_before_a_scan_has_seen_wh
     append(&mut table, &[Some("a")]);
     stand.scan(pb::Scan::default()).await;
     let parts = stand.table("s", "parts").await;
-    // A version that no scan has seen, with a partition that the job left.
+    // A version that no scan has seen, with a partition that the job did not take.
     let moved = append(&mut table, &[Some("a"), Some("new")]) as i64;
     let part = pb::MigrationReport { of_part: true, ..report(1, &parts, &["p=a"], MigrationState::Done, moved) };
     tell(&stand, vec![part.clone()]).await;

@@ -1,4 +1,5 @@
-//! A scan reads schemas, tables, partitions and logs; one broken object does not spoil it; what is gone is marked.
+//! A scan reads schemas, tables, partitions and logs. One broken object does not fail the others, and what no longer exists is
+//! marked deleted.
 
 use crate::support::{SOURCE, Stand, append, create_table};
 use mms_proto::catalog::v1 as pb;
@@ -53,7 +54,7 @@ async fn everything_in_scope_is_read_and_what_vanishes_is_marked() {
     assert_eq!((summary.partitions.unwrap().total, summary.row_count), (3, 10));
     assert_eq!(summary.last_scan, scan.name);
 
-    // A partition, a table and a schema go; another table breaks.
+    // A partition, a table and a schema are deleted; another table's log is damaged.
     std::fs::remove_dir_all(root.join("hr")).unwrap();
     std::fs::remove_dir_all(root.join("many/t3")).unwrap();
     parts.overwrite(batch(&["c", "d"])).unwrap();
@@ -132,7 +133,7 @@ async fn a_scan_needs_a_started_source_and_a_request_id_makes_one_scan() {
     let refused = stand.scans().create_scan(taken).await.unwrap_err();
     assert_eq!(ApiError::from_status(&refused).reason, ErrorReason::AlreadyExists);
 
-    // A position that has been seen, or one of another life of the store, streams nothing but the end.
+    // A position that was already seen, or one of another incarnation of the store, streams only the end.
     let watch = async |position: String| {
         let request = pb::WatchScanRequest { name: made.name.clone(), position };
         let mut watch = stand.scans().watch_scan(request).await?.into_inner();

@@ -1,4 +1,4 @@
-//! A data source is scanned by itself at the times of its settings, which can change while everything runs.
+//! A data source is scanned at the times of its schedule, which may change while everything runs.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ async fn a_source_is_scanned_by_itself_once_its_settings_say_so() {
     let stand = Stand::with_source().await;
     append(&mut create_table(&stand.delta_root(), "sales", "orders", false), &[Some("x")]);
     assert!(scans(&stand).await.is_empty());
-    // The clock of this test is that of the machine: the next minute is at most a minute away.
+    // This test runs on the machine's clock: the next minute begins in at most a minute.
     schedule(&stand, Some("* * * * *")).await;
     let came = tokio::time::timeout(Duration::from_secs(90), async {
         loop {

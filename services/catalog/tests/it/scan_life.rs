@@ -1,4 +1,4 @@
-//! A scan survives a restart, can be cancelled, and there is one at a time for a source.
+//! A scan survives a restart and can be cancelled, and a data source has one live scan at a time.
 
 use crate::support::{SOURCE, Stand, append, create_table};
 use mms_proto::catalog::v1 as pb;
@@ -15,7 +15,7 @@ fn many(stand: &Stand) {
     }
 }
 
-/// Waits until a scan has read some tables.
+/// Waits until a scan has read some tables, or has ended.
 async fn under_way(stand: &Stand, name: &str) -> pb::Scan {
     let request = pb::WatchScanRequest { name: name.to_owned(), position: String::new() };
     let mut watch = stand.scans().watch_scan(request).await.unwrap().into_inner();
@@ -52,7 +52,7 @@ async fn one_scan_at_a_time_and_a_cancelled_one_stays_cancelled() {
         let error = ApiError::from_status(&refused);
         assert_eq!((error.reason, error.metadata["scan"].as_str()), (ErrorReason::ScanRunning, scan.name.as_str()));
     } else {
-        // Sixty tables were read between two calls: then there was nothing to refuse.
+        // All sixty tables were read between the two calls, so the second was not rejected.
         assert!(stand.ended(&scan.name).await.end_time.is_some());
     }
     let cancel = pb::CancelScanRequest { name: scan.name.clone() };

@@ -1,5 +1,5 @@
-//! Many schemas and tables are read as many at a time as asked for, and none is lost on the way; a workspace that takes
-//! the token no more ends a scan instead of marking every table.
+//! Many schemas and tables are read with as many concurrent calls as configured, and none is lost. A workspace that rejects the
+//! token fails the scan instead of every table.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,17 +16,17 @@ use tokio::sync::watch;
 
 const CALLS: usize = 8;
 
-/// What stands between the catalog and the workspace.
+/// A proxy between the catalog and the workspace, which holds calls back.
 struct Gate {
     workspace: String,
     http: HttpClient,
-    /// Descriptions of tables that are being asked for at this moment, and the most there were.
+    /// Descriptions of tables requested at this moment, and the maximum so far.
     reading: AtomicUsize,
     widest: watch::Sender<usize>,
-    /// All calls at this moment, and the most there were.
+    /// All calls at this moment, and the maximum so far.
     calls: AtomicUsize,
     most: AtomicUsize,
-    /// Whether descriptions are refused as for a token that has ended.
+    /// Whether descriptions are rejected as if the token had been revoked.
     refuses: AtomicBool,
 }
 
@@ -37,8 +37,8 @@ impl Gate {
     }
 }
 
-/// Lists of all schemas but the first wait until a table is read, and tables until as many are read as may be: whoever
-/// holds calls for lists that nobody looks at never gets there.
+/// Table lists of all schemas but the first wait until a table is being read, and descriptions wait until the maximum of them is
+/// being read: a scan that holds calls for lists without polling them never gets there.
 async fn pass(State(gate): State<Arc<Gate>>, request: Request) -> Response {
     let (path, query) = (request.uri().path().to_owned(), request.uri().query().unwrap_or_default().to_owned());
     let list = path.ends_with("/tables");
@@ -77,7 +77,7 @@ async fn pass(State(gate): State<Arc<Gate>>, request: Request) -> Response {
     answer
 }
 
-/// A started source whose workspace is reached through the gate.
+/// A started data source whose workspace is reached through the gate.
 async fn gated(stand: &Stand) -> Arc<Gate> {
     let gate = Arc::new(Gate {
         workspace: stand.workspace_url(),

@@ -1,4 +1,4 @@
-//! Sessions of the registry: held while they are needed, given back when they are not, and good through an outage.
+//! Sessions of the registry: shared while they are needed, closed when they are not, and usable while the registry is down.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use mms_server::peer::ONCE;
 
 use crate::support::{SOURCE, Stand};
 
-/// Sessions that are asked about at each use; what is built is the token.
+/// Sessions that are checked with the registry at each use; the value built from a session is its token.
 fn sessions(stand: &Stand) -> Sessions<String> {
     let terms = Terms {
         holder: "test".to_owned(),

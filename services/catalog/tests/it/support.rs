@@ -1,4 +1,5 @@
-//! A registry, a catalog and both far ends, all in this process, over a folder of Delta tables that a test writes.
+//! Runs a registry, a catalog, and the sandbox's workspace and project in this process, over a folder of Delta tables that a test
+//! writes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +26,7 @@ const SERVICE_TOKEN: &str = "a-service-token-of-tests-only";
 const WORKSPACE_TOKEN: &str = "dapi-tests";
 const WRITTEN_MS: i64 = 1_700_000_000_000;
 
-/// A served process that can be stopped.
+/// A running service that can be stopped.
 pub struct Process {
     stop: CancellationToken,
     task: Option<JoinHandle<()>>,
@@ -86,7 +87,7 @@ fn secret_file(path: &Path, text: &str) {
 }
 
 impl Stand {
-    /// Everything but the data source.
+    /// Starts everything, without a data source.
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("delta")).unwrap();
@@ -94,7 +95,7 @@ impl Stand {
         Self::over(folder, delta).await
     }
 
-    /// Everything but the data source, over tables that are there already.
+    /// Starts everything, without a data source, over existing tables.
     pub async fn over(folder: TempDir, delta: PathBuf) -> Self {
         let root = folder.path().to_owned();
         secret_file(&root.join("service.token"), SERVICE_TOKEN);
@@ -127,13 +128,13 @@ impl Stand {
         Process::start(root, config, mms_catalog::start).await
     }
 
-    /// The catalog stopped and started again over its data.
+    /// Stops the catalog and starts it again over its data.
     pub async fn restart_catalog(&mut self) {
         self.catalog.stop().await;
         self.catalog = Self::catalog_process(self.folder.path(), &self.registry).await;
     }
 
-    /// The folder that the workspace serves.
+    /// The folder whose tables the workspace serves.
     pub fn delta_root(&self) -> PathBuf {
         self.delta.clone()
     }
@@ -154,22 +155,22 @@ impl Stand {
         PlanningServiceClient::new(self.catalog.client.clone())
     }
 
-    /// A data source over both far ends, not started.
+    /// Creates a data source over the sandbox's workspace and project, without starting it.
     pub async fn create_source(&self, settings: registry::MigrationSettings) {
         self.create_source_at(&self.workspace.url(), settings).await;
     }
 
-    /// Where the workspace is.
+    /// The URL of the sandbox's workspace.
     pub fn workspace_url(&self) -> String {
         self.workspace.url()
     }
 
-    /// Where the target project is.
+    /// The endpoint of the sandbox's project.
     pub fn project_endpoint(&self) -> &str {
         self.project.endpoint()
     }
 
-    /// A data source whose workspace is reached at this address, not started.
+    /// Creates a data source whose workspace is reached at this URL, without starting it.
     pub async fn create_source_at(&self, workspace_url: &str, settings: registry::MigrationSettings) {
         use registry::databricks_source::WorkspaceAuth;
         use registry::storage_access::Access;
@@ -231,7 +232,7 @@ impl Stand {
         panic!("the data source did not start in time");
     }
 
-    /// A started data source with the demo's character mappings.
+    /// A started data source with the character mappings of the demo.
     pub async fn with_source() -> Self {
         let stand = Self::start().await;
         stand.create_source(demo_settings()).await;
@@ -239,14 +240,14 @@ impl Stand {
         stand
     }
 
-    /// Scans everything, or the scope, and returns the scan as it ended.
+    /// Scans everything, or the scope, and returns the ended scan.
     pub async fn scan(&self, scope: pb::Scan) -> pb::Scan {
         let request = pb::CreateScanRequest { parent: SOURCE.to_owned(), scan: Some(scope), ..Default::default() };
         let scan = self.scans().create_scan(request).await.unwrap().into_inner().scan.unwrap();
         self.ended(&scan.name).await
     }
 
-    /// The scan once it has ended.
+    /// Waits at most 60 s until a scan has ended.
     pub async fn ended(&self, name: &str) -> pb::Scan {
         let request = pb::WatchScanRequest { name: name.to_owned(), position: String::new() };
         let mut watch = self.scans().watch_scan(request).await.unwrap().into_inner();
@@ -266,7 +267,7 @@ impl Stand {
         answer.into_inner().table.unwrap()
     }
 
-    /// The names of all tables that are there, page by page.
+    /// The names of all live tables, read page by page.
     pub async fn table_names(&self) -> Vec<String> {
         let (mut names, mut page_token) = (Vec::new(), String::new());
         loop {
@@ -281,7 +282,7 @@ impl Stand {
         }
     }
 
-    /// What PinTable sends: the plan, and all files.
+    /// Calls PinTable; returns the plan and all files, and checks the totals at the end.
     pub async fn pin(&self, request: pb::PinTableRequest) -> (pb::PinnedTable, Vec<pb::UnitFiles>) {
         use pb::pin_table_response::Part;
         let mut stream = self.planning().pin_table(request).await.unwrap().into_inner();
@@ -336,7 +337,7 @@ pub fn demo_settings() -> registry::MigrationSettings {
     }
 }
 
-/// A table of `id` and `p`, partitioned by `p` if asked.
+/// Creates a table of `id` and `p`, partitioned by `p` if asked.
 pub fn create_table(root: &Path, schema: &str, table: &str, partitioned: bool) -> DeltaWriter {
     let columns =
         Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, true), Field::new("p", DataType::Utf8, true)]));
@@ -347,7 +348,7 @@ pub fn create_table(root: &Path, schema: &str, table: &str, partitioned: bool) -
     DeltaWriter::create(&root.join(schema).join(table), spec).unwrap()
 }
 
-/// Adds one row for each value of `p`.
+/// Appends one row for each value of `p`; returns the new version.
 pub fn append(table: &mut DeltaWriter, values: &[Option<&str>]) -> u64 {
     let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..values.len() as i64));
     let texts: ArrayRef = Arc::new(StringArray::from(values.to_vec()));

@@ -1,4 +1,4 @@
-//! Targets that people set decide where a table goes; two tables never go to one; etags guard changes.
+//! Targets that people set decide where a table goes; two tables never go to the same one; etags reject stale changes.
 
 use crate::support::{SOURCE, Stand, create_table};
 use mms_proto::catalog::v1 as pb;

@@ -1,4 +1,5 @@
-//! What the workspace says of a table keeps it from being read from its files: each is a finding of its own, with what to do.
+//! What the workspace reports about a table can keep it from being read from its files: each case is its own finding, with a
+//! remedy.
 
 use mms_proto::catalog::v1 as pb;
 use mms_proto::types::v1::{FindingReason, Severity};
@@ -6,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{SOURCE, Stand, create_table};
 
-/// Tables of which the workspace says something, and the finding that this leads to.
+/// Tables with the workspace's report about each, and the finding that follows.
 fn told() -> [(&'static str, Value, FindingReason); 8] {
     use FindingReason::{
         FormatUnsupported, KindUnsupported, RowFilterOrMask, ShallowCloneUnsupported, StorageUnreadable,

@@ -1,4 +1,5 @@
-//! What a request to create or change something comes to: the public part, the secrets, and every violation.
+//! Prepares creations and changes: splits a request into the new configuration and its secrets, and collects all violations. Must
+//! never let a stored secret reach a destination that it was not given for.
 
 use std::collections::HashSet;
 
@@ -23,7 +24,7 @@ use crate::source::Update;
 use crate::{mask, network, sealed, source};
 
 impl Api {
-    /// Judges a whole new data source; `request` is the message it came in.
+    /// Validates a new data source; `request` is the message that contains it.
     pub(super) fn new_source<T: prost::Message + prost::Name>(
         &self,
         request: &T,
@@ -38,7 +39,7 @@ impl Api {
         Ok((public, secrets))
     }
 
-    /// Works out a change of a data source against what is stored now.
+    /// Prepares a change of a data source against what is stored now.
     pub(super) fn changed_source(&self, id: &str, request: &pb::UpdateDataSourceRequest) -> Result<Update, Status> {
         let mut found = violations(request);
         let (record, old) = self.core.store.read(|read| {
@@ -65,7 +66,7 @@ impl Api {
         Ok(Update { revision: record.config_revision, config: public, secrets, now_ms: self.core.now_ms() })
     }
 
-    /// Works out a change of a network connection against what is stored now.
+    /// Prepares a change of a network connection against what is stored now.
     pub(super) fn changed_network(
         &self,
         caller: &Caller,
@@ -109,19 +110,23 @@ impl Api {
     }
 }
 
-/// Secrets that were not sent again although a change would take them to another place.
+/// A violation for each stored secret that the change would redirect and that was not sent again.
 fn redirected(at: &str, moved: Vec<Moved>, sent: &Secrets, secrets: &Secrets) -> Vec<FieldViolation> {
     let mut found = Vec::new();
     for (path, _) in secrets.iter().filter(|(path, _)| sent.get(path).is_none()) {
         if let Some(moved) = moved.iter().find(|moved| path.starts_with(&moved.secrets)) {
-            let text = format!("must be sent with this change of {}: the stored one was not given for there", moved.by);
+            let text = format!(
+                "must be sent with this change of {}: the stored one was given for another destination",
+                moved.by
+            );
             found.push(FieldViolation::new(format!("{at}.{path}"), text));
         }
     }
     found
 }
 
-/// A network connection's secrets stay as long as what they belong to is there.
+/// The paths of secrets that a network connection keeps: the proxy's while there is a proxy URL, the client key while there is a
+/// certificate.
 fn stays(network: &pb::NetworkConnection) -> Vec<String> {
     let mut stays = places(network);
     stays.retain(|path| match path.as_str() {
@@ -131,14 +136,14 @@ fn stays(network: &pb::NetworkConnection) -> Vec<String> {
     stays
 }
 
-/// The places whose secrets stay when none is sent: a mask that names the secret's own field removes it.
+/// The paths whose stored secrets are kept if none is sent. A mask that names the field of a secret removes it.
 fn kept(mut places: Vec<String>, paths: &[String]) -> Vec<String> {
     let named: HashSet<&str> = paths.iter().map(String::as_str).collect();
     places.retain(|place| !named.contains(place.as_str()));
     places
 }
 
-/// When a signature that was sent ends is public; of one that stays it is stored already.
+/// The expiry of a signature is public. It is read from a signature that was sent; that of a stored one is stored already.
 fn note_expiry(public: &mut pb::DataSource, sent: &Secrets) {
     for storage in public.databricks_mut().into_iter().flat_map(|databricks| &mut databricks.storage) {
         let path = format!("{}.azure_sas.sas", item_path("databricks.storage", &storage.location_prefix));
@@ -153,13 +158,13 @@ fn immutables(before: &pb::DataSource, after: &pb::DataSource, at: &str) -> Vec<
     changed.into_iter().map(|path| FieldViolation::new(format!("{at}.{path}"), "cannot be changed")).collect()
 }
 
-/// What is set, however it came there, that the contract has and this version has not.
+/// Rejects fields that are set, by whatever path, and that this version does not implement.
 fn refuse_not_yet(public: &pb::DataSource, at: &str) -> Result<(), Status> {
     let paths: Vec<String> = not_yet(public).into_iter().map(|path| format!("{at}.{path}")).collect();
     if paths.is_empty() { Ok(()) } else { Err(ApiError::not_yet_fields(&paths).into()) }
 }
 
-/// Everything that is wrong, once for each field and fault.
+/// Rejects a request with all violations, each reported once.
 pub(super) fn refuse(found: Vec<FieldViolation>) -> Result<(), Status> {
     let mut seen = HashSet::new();
     let first = found.iter().map(|violation| seen.insert((&*violation.field, &*violation.description)));
@@ -169,7 +174,7 @@ pub(super) fn refuse(found: Vec<FieldViolation>) -> Result<(), Status> {
     if each.is_empty() { Ok(()) } else { Err(ApiError::invalid(each).into()) }
 }
 
-/// A data source as it would be shown if it were stored.
+/// The data source as it would be shown if it were stored.
 pub(super) fn preview(id: &str, record: &record::DataSource) -> pb::DataSource {
     pb::DataSource { etag: String::new(), ..source_to(id, record) }
 }

@@ -1,4 +1,4 @@
-//! The streams of checks.
+//! The streams of CheckDataSource and CheckNetworkConnection: each step as it runs, then the report.
 
 use std::time::{Duration, Instant};
 
@@ -24,9 +24,9 @@ use crate::reference::is_literal;
 use crate::secrets::Secrets;
 use crate::source;
 
-/// Steps that may wait for a slow caller.
+/// Steps that are buffered for a slow caller.
 const QUEUE: usize = 16;
-/// Longest try of one URL.
+/// Longest attempt to connect to one URL.
 const URL_LIMIT: Duration = Duration::from_secs(20);
 
 impl Api {
@@ -59,7 +59,7 @@ impl Api {
         Ok(mms_server::stream(QUEUE, move |send| async move {
             let (listener, mut told) = mpsc::channel(QUEUE);
             let forward = send.clone();
-            // Ends when the check drops its side, or the caller is gone: then the check's next step finds that out.
+            // Ends when the check drops its sender, or when the caller disconnects; the check's next step then notices that.
             let forwarding = tokio::spawn(async move {
                 while let Some(step) = told.recv().await {
                     let answer = pb::CheckDataSourceResponse { event: Some(Event::Step(step)) };
@@ -71,13 +71,13 @@ impl Api {
             let steps = Steps::new(listener);
             let checked = crate::check::run(access, request.start_cluster, steps, now_ms, &core.traffic);
             let checked = Box::pin(checked).await;
-            // Steps come before the report.
+            // Send all steps before the report.
             drop(forwarding.await);
             let Ok(report) = checked else { return };
             if let Some(id) = stored {
                 let record = report_from(&report);
                 let kept = core.store.commit(move |tx| source::set_report(tx, &id, record)).await;
-                // A source that was deleted meanwhile keeps no report.
+                // A data source that was deleted meanwhile keeps no report.
                 if let Err(error) = kept.or_else(|error| match error {
                     RegistryError::NotFound(_) => Ok(()),
                     error => Err(error),
@@ -129,8 +129,8 @@ impl Api {
     }
 }
 
-/// A reference in a configuration that is not stored sends what it leads to wherever the caller says: that is for those
-/// who may store one. Secrets of the caller's own are no matter.
+/// A reference in a configuration that is not stored would send the secret it refers to wherever the caller says. So it needs the
+/// role of those who may store one; secrets that the caller sends are the caller's own.
 fn may_refer(caller: &Caller, secrets: &Secrets) -> Result<(), ApiError> {
     match secrets.iter().find(|(_, secret)| !is_literal(secret)) {
         None => Ok(()),
@@ -138,7 +138,7 @@ fn may_refer(caller: &Caller, secrets: &Secrets) -> Result<(), ApiError> {
     }
 }
 
-/// HEAD, so that nothing is fetched; whatever status comes, the connection stands.
+/// Sends HEAD, so that no content is transferred. Any status shows that the connection works.
 async fn connect(http: &HttpClient, url: Url) -> pb::CheckStep {
     let begun = Instant::now();
     let shown = mms_http::redact::redact_url(&url);

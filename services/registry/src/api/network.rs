@@ -1,4 +1,4 @@
-//! NetworkConnectionService.
+//! NetworkConnectionService: create, read, change, delete and check network connections.
 
 use mms_proto::page;
 use mms_proto::registry::v1 as pb;
@@ -20,7 +20,7 @@ use crate::rules::judge_network;
 use crate::secrets::split;
 use crate::store::NETWORKS;
 
-/// How often an update is worked out anew when somebody else was faster.
+/// How often an update is prepared again because the record was changed meanwhile.
 const UPDATE_ATTEMPTS: usize = 5;
 
 impl Api {

@@ -1,4 +1,4 @@
-//! SessionService: the only one that hands out secrets.
+//! SessionService: the only service that hands out secrets.
 
 use mms_proto::page;
 use mms_proto::registry::v1 as pb;

@@ -1,4 +1,4 @@
-//! DataSourceService. Its streams stand in [`super::check`] and [`super::watch`].
+//! DataSourceService. Its streams are in [`super::check`] and [`super::watch`].
 
 use mms_proto::registry::v1 as pb;
 use mms_proto::{ApiError, page};
@@ -18,9 +18,9 @@ use crate::state::State;
 use crate::store::{LIVE_SOURCES, SECRETS, SOURCES};
 use crate::{items, run, source};
 
-/// How often an update is worked out anew when somebody else was faster.
+/// How often an update is prepared again because the record was changed meanwhile.
 const UPDATE_ATTEMPTS: usize = 5;
-/// Secrets rewrapped in one commit.
+/// Sets of secrets rewrapped in one commit.
 const REWRAP_AT_ONCE: usize = 200;
 
 impl Api {
@@ -148,9 +148,9 @@ impl Api {
     }
 }
 
-/// A page of the parameters; all of them unless the caller wants fewer.
+/// A page of the parameters; by default all of them.
 fn config_items(request: &pb::ListConfigItemsRequest) -> Result<pb::ListConfigItemsResponse, Status> {
-    // There is one type, so what is not set means the same.
+    // There is one type of data source only, so the request's type makes no difference.
     let arguments = ["configItems"];
     let all = items::all();
     let from = match page::after(&arguments, &request.page_token)? {

@@ -1,5 +1,5 @@
-//! The stream of changes. A position is the revision up to which a caller has been told, in one incarnation of the
-//! store: of another one it means nothing, and the caller is told everything anew.
+//! The stream of changes of data sources. A position is the revision that the caller has seen, in one incarnation of the store. A
+//! position of another incarnation is invalid, and the caller is sent everything again.
 
 use std::ops::{Bound, ControlFlow};
 
@@ -15,14 +15,14 @@ use crate::core::Core;
 use crate::error::{RegistryError, Result};
 use crate::store::{CHANGES, SOURCES, TRIM};
 
-/// Answers that may wait for a slow caller.
+/// Answers that are buffered for a slow caller.
 const QUEUE: usize = 16;
-/// Changes read at once.
+/// Changes read at a time.
 const AT_ONCE: usize = 100;
 
 struct Watch {
     core: Core,
-    /// Only this data source.
+    /// Empty (None): all data sources.
     only: Option<String>,
     send: Sender<pb::WatchDataSourcesResponse>,
 }
@@ -34,13 +34,13 @@ impl Api {
     ) -> Result<Answers<pb::WatchDataSourcesResponse>, Status> {
         let fault = || ApiError::invalid_field("position", "is not a position of this stream");
         let from = self.core.store.revision_at(&request.position).ok_or_else(fault)?;
-        // Before everything: what is there now is told.
+        // Position 0 is before everything: send all existing data sources.
         let from = (from > 0).then_some(from);
         let only = (!request.name.is_empty()).then(|| super::id(&request.name));
         let core = self.core.clone();
         Ok(mms_server::stream(QUEUE, move |send| async move {
             let watch = Watch { core, only, send };
-            // The caller going away ends it, and is no failure.
+            // A caller that disconnects ends the stream, which is no failure.
             if let Err(Some(error)) = watch.run(from).await {
                 drop(watch.send.send(Err(error.into())).await);
             }
@@ -48,12 +48,12 @@ impl Api {
     }
 }
 
-/// The stream ends: with a failure, or because nobody listens.
+/// Why the stream ends: an error, or None because the caller has disconnected.
 type End = Option<RegistryError>;
 
 impl Watch {
     async fn run(&self, from: Option<Revision>) -> Result<(), End> {
-        // Before the first look, so that no change falls between.
+        // Subscribe before the first read, so that no change is missed.
         let mut revisions = self.core.store.subscribe();
         let kept = |from: &Revision| self.is_kept(*from).unwrap_or(false);
         let mut seen = match from.filter(kept) {
@@ -70,7 +70,7 @@ impl Watch {
                 },
             }
             if !self.is_kept(seen).map_err(Some)? {
-                // So far behind that changes were forgotten: what is there now stands in for them.
+                // The caller is so far behind that changes were deleted: send all existing data sources instead.
                 seen = self.tell_all().await?;
             }
             seen = self.tell_changes(seen).await?;
@@ -82,10 +82,10 @@ impl Watch {
         Ok(from >= trim.revision)
     }
 
-    /// What is there now; the revision that it has.
+    /// Sends all existing data sources; returns their revision.
     async fn tell_all(&self) -> Result<Revision, End> {
         let store = self.core.store.clone();
-        // All of one revision, however many: not on a thread that others wait for.
+        // One consistent read, however many there are, so not on a thread that other tasks need.
         let look = move || {
             store.read(|read| {
                 let mut all = Vec::new();
@@ -101,7 +101,7 @@ impl Watch {
         };
         let (all, revision) = tokio::task::spawn_blocking(look).await.map_err(|_| RegistryError::CutOff)??;
         self.core.store.until_durable(revision).await.map_err(RegistryError::from)?;
-        // Whoever resumes in the middle of these is told all of them again.
+        // A caller that resumes in the middle of these is sent all of them again.
         let position = self.core.store.position(0);
         for (id, source) in all.into_iter().filter(|(id, _)| self.wants(id)) {
             let data_source = Some(source_to(&id, &source));
@@ -111,7 +111,7 @@ impl Watch {
         Ok(revision)
     }
 
-    /// The changes after a revision that the disk has; up to where.
+    /// Sends the durable changes after a revision; returns the revision that was reached.
     async fn tell_changes(&self, mut seen: Revision) -> Result<Revision, End> {
         let durable = self.core.store.durable_revision();
         let range = (Bound::Unbounded, Bound::Included(durable));

@@ -1,4 +1,4 @@
-//! Whether this machine's clock agrees with an end's: signatures and tokens are good for minutes only.
+//! Compares this machine's clock with the source's or the target's: signatures and tokens are valid for minutes only.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,21 +10,21 @@ use super::steps::Finding;
 /// The steps of this module.
 pub const STEPS: &[CheckStepId] = &[CheckStepId::ClockSource, CheckStepId::ClockTarget];
 
-/// How far apart clocks may be.
+/// How far apart the clocks may be before the step warns or fails.
 #[derive(Debug, Clone, Copy)]
 pub struct Tolerance {
     warn: Duration,
     fail: Option<Duration>,
 }
 
-/// Tokens of a workspace do not depend on our clock.
+/// Tokens of a workspace do not depend on this machine's clock.
 pub const SOURCE: Tolerance = Tolerance { warn: Duration::from_secs(60), fail: None };
-/// A signature is refused when its time is a quarter of an hour off.
+/// The target rejects a signature whose time is 15 minutes off.
 pub const TARGET: Tolerance = Tolerance { warn: Duration::from_secs(60), fail: Some(Duration::from_secs(840)) };
 
 pub(super) async fn check(url: &str, http: &HttpClient, tolerance: Tolerance) -> Finding {
     let Ok(url) = Url::parse(url) else { return Finding::skipped("its address is no URL") };
-    // Whatever it answers carries its time.
+    // Every answer has a `Date` header, whatever its status.
     match http.request(Method::GET, url).timeout(Duration::from_secs(15)).send().await {
         Ok(answer) => match answer.header("date").and_then(|date| httpdate::parse_http_date(date).ok()) {
             Some(theirs) => judge(SystemTime::now(), theirs, tolerance),

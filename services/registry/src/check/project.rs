@@ -1,5 +1,5 @@
-//! The MaxCompute end: each project that tables go to, whether it has schemas, and whether rows and statements get there. It must
-//! change nothing.
+//! Checks the target: each project that tables go to, whether it has schemas, whether the tunnel can be reached, and whether
+//! statements run. Must never change anything there.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,17 +15,17 @@ use uuid::Uuid;
 use super::steps::{Finding, Gone, Steps};
 use crate::far;
 
-/// The steps of this end.
+/// The steps of this module, in order.
 pub const STEPS: &[CheckStepId] = &[
     CheckStepId::ProjectReachable,
     CheckStepId::ProjectSchemas,
     CheckStepId::TunnelReachable,
     CheckStepId::StatementsRun,
 ];
-/// How long a statement that reads nothing may take; a step has 30 s.
+/// Time limit of a statement that reads nothing; below the 30 s of a step.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(25);
 
-/// The projects of a configuration, the default one first, each once.
+/// The projects of a configuration, each once, the default project first.
 fn projects(config: &pb::MaxComputeConfig) -> Vec<ProjectName> {
     let mut seen = BTreeSet::new();
     let names = [&config.default_project, &config.job_project].into_iter().chain(&config.projects);
@@ -45,7 +45,7 @@ pub(super) async fn check(config: &pb::MaxComputeConfig, http: &HttpClient, step
     let reached = steps.step(CheckStepId::ProjectReachable, async {
         let project = match far::project(config, http) {
             Ok(project) => &*client.insert(project),
-            Err(text) => return Finding::failed(text, "mend max_compute"),
+            Err(text) => return Finding::failed(text, "correct max_compute"),
         };
         let all = projects(config);
         for name in &all {
@@ -68,7 +68,7 @@ pub(super) async fn check(config: &pb::MaxComputeConfig, http: &HttpClient, step
     steps.step(CheckStepId::StatementsRun, statement(config, &project)).await.map(drop)
 }
 
-/// Whether the service names a tunnel for the quota, and this machine gets there: any answer is one.
+/// Whether the service names a tunnel for the quota, and this machine can connect to it: any answer will do.
 async fn tunnel(config: &pb::MaxComputeConfig, project: &Project, http: &HttpClient) -> Finding {
     let of_quota = match config.tunnel_quota.as_str() {
         "" => "the shared quota".to_owned(),
@@ -87,7 +87,7 @@ async fn tunnel(config: &pb::MaxComputeConfig, project: &Project, http: &HttpCli
         given => match Url::parse(given) {
             Ok(url) => url,
             Err(error) => {
-                return Finding::failed(format!("{given} is no URL: {error}"), "mend max_compute.tunnel_endpoint");
+                return Finding::failed(format!("{given} is no URL: {error}"), "correct max_compute.tunnel_endpoint");
             }
         },
     };
@@ -100,7 +100,7 @@ async fn tunnel(config: &pb::MaxComputeConfig, project: &Project, http: &HttpCli
     }
 }
 
-/// Whether a statement runs in the project for jobs, with its quota. It reads nothing and changes nothing.
+/// Whether a statement runs in the project for jobs, with its quota. It reads and changes nothing.
 async fn statement(config: &pb::MaxComputeConfig, project: &Project) -> Finding {
     let of_quota = match config.compute_quota.as_str() {
         "" => "its default quota".to_owned(),

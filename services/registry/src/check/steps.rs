@@ -1,4 +1,5 @@
-//! The steps of a check: each is told as it changes, bounded in time, and kept for the report. Knows no single step.
+//! Runs the steps of a check: reports each as it changes, limits its time, redacts its message and keeps it for the report. Knows
+//! no particular step.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -10,10 +11,10 @@ use tokio::sync::mpsc;
 
 use mms_proto::time::{duration, timestamp};
 
-/// Longest single step.
+/// Time limit of a step.
 const STEP_LIMIT: Duration = Duration::from_secs(30);
 
-/// What a step came to.
+/// The result of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub state: CheckState,
@@ -22,49 +23,49 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// It works.
+    /// The step succeeded.
     pub fn ok(message: impl Into<String>) -> Self {
         Self { state: CheckState::Ok, message: message.into(), remedy: String::new() }
     }
 
-    /// It works, and something is worth knowing.
+    /// The step succeeded, but something should be known.
     pub fn warning(message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { state: CheckState::Warning, message: message.into(), remedy: remedy.into() }
     }
 
-    /// It does not work.
+    /// The step failed.
     pub fn failed(message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { state: CheckState::Failed, message: message.into(), remedy: remedy.into() }
     }
 
-    /// It was not tried.
+    /// The step was not run.
     pub fn skipped(message: impl Into<String>) -> Self {
         Self { state: CheckState::Skipped, message: message.into(), remedy: String::new() }
     }
 }
 
-/// Nobody listens any more: the check is given up.
+/// The caller has disconnected, so the check ends.
 #[derive(Debug)]
 pub struct Gone;
 
-/// Tells each step's state as it changes, and keeps the results.
+/// Reports the steps and keeps their results.
 pub struct Steps {
     listener: mpsc::Sender<pb::CheckStep>,
     done: Vec<pb::CheckStep>,
 }
 
 impl Steps {
-    /// No step yet.
+    /// `listener` receives each step as it changes.
     pub fn new(listener: mpsc::Sender<pb::CheckStep>) -> Self {
         Self { listener, done: Vec::new() }
     }
 
-    /// One step; `Ok(true)` when it did not fail.
+    /// Runs a step; true unless it failed.
     pub async fn step(&mut self, id: CheckStepId, work: impl Future<Output = Finding>) -> Result<bool, Gone> {
         self.step_of(id, "", work).await
     }
 
-    /// The same, of a step that looks at several things: this one.
+    /// Runs a step that covers several subjects, for one of them.
     pub async fn step_of(
         &mut self,
         id: CheckStepId,
@@ -83,12 +84,12 @@ impl Steps {
         Ok(state != CheckState::Failed)
     }
 
-    /// A step whose outcome is known.
+    /// Reports a step whose result is known.
     pub async fn note(&mut self, id: CheckStepId, finding: Finding) -> Result<bool, Gone> {
         self.step(id, async { finding }).await
     }
 
-    /// Steps that are not tried, and why.
+    /// Reports steps that are not run, and why.
     pub async fn skip(&mut self, ids: &[CheckStepId], why: &str) -> Result<(), Gone> {
         for id in ids {
             self.tell((*id, ""), CheckState::Skipped, Finding::skipped(why), Duration::ZERO).await?;
@@ -107,7 +108,7 @@ impl Steps {
             id: id as i32,
             subject: subject.to_owned(),
             state: state as i32,
-            // Pieces of it are a far end's own words.
+            // The message may quote what the workspace, the storage or the project said.
             message: redact_text(&finding.message),
             remedy: finding.remedy,
             duration: duration(took),
@@ -118,7 +119,7 @@ impl Steps {
         self.listener.send(step).await.map_err(|_| Gone)
     }
 
-    /// What all of it came to.
+    /// The report: FAILED if any step failed, else WARNING if any warned.
     pub fn report(self, now_ms: i64) -> pb::CheckReport {
         let any = |state: CheckState| self.done.iter().any(|step| step.state == state as i32);
         let state = match (any(CheckState::Failed), any(CheckState::Warning)) {

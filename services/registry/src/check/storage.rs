@@ -1,5 +1,5 @@
-//! The storage of the source: tables that the workspace names are looked up where it says that they lie, with the
-//! credential that readers will have.
+//! Checks the storage of the source: reads the logs of a few tables at the locations that the workspace reports, with the
+//! credential that readers will use.
 
 use std::path::PathBuf;
 
@@ -13,22 +13,22 @@ use pb::storage_access::Access;
 use super::steps::Finding;
 use crate::far;
 
-/// A signature that ends sooner than this is worth a warning.
+/// A signature that expires sooner than this causes a warning.
 const SOON_MS: i64 = 24 * 3600 * 1000;
-/// Tables that are tried, each of another schema: one may lie where this credential does not reach.
+/// Tables that are tried, each of another schema: a location may be outside what the credential covers.
 const TRIED: usize = 3;
-/// Schemas in which tables are looked for: a check is no scan.
+/// Schemas that are searched for tables: a check is no scan.
 const SCHEMAS_MAX: usize = 20;
-/// Pages of one schema's tables that are looked at.
+/// Pages of a schema's tables that are read.
 const PAGES_MAX: usize = 3;
-/// Folder of a table's log.
+/// The folder of a table's log.
 const LOG: &str = "_delta_log";
 
 pub(super) async fn check(config: &pb::DatabricksSource, http: &HttpClient, visible: bool, now_ms: i64) -> Finding {
     let storages = match mms_ends::storage(config) {
         Ok(storages) if storages.is_empty() => return Finding::skipped("nothing is read from storage"),
         Ok(storages) => storages,
-        Err(error) => return Finding::failed(error.to_string(), "mend the location prefix"),
+        Err(error) => return Finding::failed(error.to_string(), "correct the location prefix"),
     };
     let signatures: Vec<Finding> = config
         .storage
@@ -68,14 +68,14 @@ fn sas(storage: &pb::StorageAccess) -> Option<&pb::AzureSas> {
     }
 }
 
-/// A table that is tried.
+/// A table whose log is to be read.
 struct Tried {
     name: String,
     place: String,
     id: Option<TableId>,
 }
 
-/// A few Delta tables.
+/// Finds a few Delta tables.
 async fn sample(workspace: &Workspace, catalog: &str) -> Result<Vec<Tried>, DatabricksError> {
     let mut tables = Vec::new();
     let mut seen = 0;
@@ -84,7 +84,7 @@ async fn sample(workspace: &Workspace, catalog: &str) -> Result<Vec<Tried>, Data
         for schema in page.items.iter().filter(|schema| schema.name != "information_schema") {
             seen += 1;
             let mut pages = workspace.list_tables(catalog, &schema.name)?;
-            // What one schema refuses another may give; and a page may be empty.
+            // One schema may deny what another allows, and a page may be empty.
             for _ in 0..PAGES_MAX {
                 let Ok(Some(page)) = pages.next().await else { break };
                 if let Some(found) = page.items.iter().find_map(|table| placed(&schema.name, table)) {
@@ -107,7 +107,7 @@ fn placed(schema: &str, table: &TableInfo) -> Option<Tried> {
     Some(Tried { name: format!("{schema}.{}", table.name), place, id: table.table_id.clone() })
 }
 
-/// Tries the tables: good if all can be read, worth a warning if some can.
+/// Tries the tables: OK if all can be read, WARNING if only some can.
 async fn tried(workspace: &Workspace, tables: &[Tried], storages: &Storages, settings: &StorageSettings) -> Finding {
     let (mut read, mut failed) = (Vec::new(), Vec::new());
     for table in tables {
@@ -125,7 +125,7 @@ async fn tried(workspace: &Workspace, tables: &[Tried], storages: &Storages, set
     }
 }
 
-/// Whether the log at a place can be read; false when only a worker can tell.
+/// Whether a table's log can be read; false for local files, which only a worker can tell.
 async fn look(
     workspace: &Workspace,
     table: &Tried,
@@ -138,7 +138,7 @@ async fn look(
     let credential = match storages.of(&location) {
         Some(Storage::With(credential)) => credential.clone(),
         Some(Storage::Vended) => vended(workspace, table).await?,
-        // Files of this machine are looked at by themselves.
+        // Local files are checked separately.
         Some(Storage::Local(_)) => return Ok(false),
         None => {
             let text = format!("no storage access is for {location}");
@@ -147,14 +147,14 @@ async fn look(
     };
     let folder = location.object_path().map_err(|error| (error.to_string(), odd))?.join(LOG);
     let store = mms_storage::open(&location, &credential, settings)
-        .map_err(|error| (error.to_string(), "mend the storage access in databricks.storage"))?;
+        .map_err(|error| (error.to_string(), "correct the storage access in databricks.storage"))?;
     match mms_storage::probe(store.as_ref(), &folder).await {
         Ok(_) => Ok(true),
         Err(error) => Err((format!("{location}: {}", error.words), remedy(error.why, &credential))),
     }
 }
 
-/// What the workspace vends for a table.
+/// The credential that the workspace vends for a table.
 async fn vended(workspace: &Workspace, table: &Tried) -> Result<StorageCredential, (String, &'static str)> {
     let odd = "give the data source azure_sas or azure_service_principal for this place";
     let Some(id) = &table.id else { return Err(("the workspace names no id of it".to_owned(), odd)) };
@@ -225,7 +225,7 @@ async fn folder(root: PathBuf) -> Finding {
     }
 }
 
-/// What a signature says of itself, if that is worth a word.
+/// The problem that a signature's own text shows, if any.
 fn signature(sas: &Sas, now_ms: i64) -> Option<Finding> {
     let remedy = "make a new signature with Read and List and set azure_sas";
     let lacking = sas.lacks();

@@ -7,7 +7,7 @@ use pb::CheckState;
 
 use super::*;
 
-/// A blob storage with two tables: the signature of one reads it, that of the other has ended.
+/// A blob storage with two tables: one can be read, the other denies access. A signature `over` has expired.
 async fn storage(request: Request) -> Response {
     let (path, query) = (request.uri().path().to_owned(), request.uri().query().unwrap_or_default().to_owned());
     let refuse = |code: &str, detail: &str| {
@@ -43,7 +43,7 @@ async fn judged(tables: &[&str], sas: &str) -> Finding {
     let app = axum::Router::new().fallback(storage);
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
     let client = HttpClient::new(&NetworkConnection::default()).unwrap();
-    // Nobody is asked to vend.
+    // No credential is vended in these tests.
     let workspace =
         Workspace::new(client.clone(), "http://127.0.0.1:1".parse().unwrap(), Credential::Token("t".into()));
     let settings = StorageSettings { endpoint: Some(endpoint), max_retries: 0, ..StorageSettings::new(client) };

@@ -1,4 +1,4 @@
-//! The Databricks end: workspace, token, catalog, grants, cluster.
+//! Checks the source's workspace: whether it can be reached, the token, the catalog, the grants and the cluster.
 
 use mms_databricks::{CatalogInfo, ClusterState, DatabricksError, RefusalKind, Securable, Workspace};
 use mms_http::HttpClient;
@@ -8,14 +8,14 @@ use pb::CheckStepId;
 use super::steps::{Finding, Gone, Steps};
 use crate::far;
 
-/// The steps of this end, in order; the grants and the cluster only where there is something to say.
+/// The steps that are always reported, in order; grants and the cluster are reported only if they apply.
 pub const STEPS: &[CheckStepId] = &[
     CheckStepId::WorkspaceReachable,
     CheckStepId::WorkspaceToken,
     CheckStepId::CatalogVisible,
     CheckStepId::StorageReadable,
 ];
-/// What the token's owner needs, as the contract says at `access_token`.
+/// The privileges that the token's owner needs, as the contract says at `access_token`.
 const GRANTS: &[&str] = &["BROWSE", "EXECUTE", "SELECT", "USE_CATALOG", "USE_SCHEMA"];
 const NO_TOKEN: &str = "make a new token in the workspace and set databricks.access_token";
 const NO_LOGIN: &str = "check databricks.client_credentials: client_id is the application id of a service principal, client_secret \
@@ -23,12 +23,12 @@ const NO_LOGIN: &str = "check databricks.client_credentials: client_id is the ap
 const NO_PRINCIPAL: &str =
     "add the service principal of databricks.client_credentials to this workspace, and see that it is active";
 
-/// Whether the workspace answered but did not take the token. For a token it does not know it says either.
+/// Whether the workspace answered but rejected the token. It answers an unknown token with either refusal.
 fn refuses_token(error: &DatabricksError) -> bool {
     matches!(error.refusal(), Some(RefusalKind::Unauthenticated | RefusalKind::PermissionDenied))
 }
 
-/// What to do when the workspace does not know who comes.
+/// The remedy when the workspace rejects the identity.
 fn unknown(workspace: &Workspace, error: &DatabricksError) -> &'static str {
     match (workspace.client_id(), error) {
         (None, _) => NO_TOKEN,
@@ -54,7 +54,7 @@ pub(super) async fn try_catalog(config: &pb::DatabricksSource, http: &HttpClient
     }
 }
 
-/// Whether the catalog is visible in the end.
+/// Runs the steps of the workspace; returns whether the catalog is visible.
 pub(super) async fn check(
     config: &pb::DatabricksSource,
     http: &HttpClient,
@@ -64,12 +64,14 @@ pub(super) async fn check(
     let workspace = match far::workspace(config, http) {
         Ok(workspace) => workspace,
         Err(text) => {
-            steps.note(CheckStepId::WorkspaceReachable, Finding::failed(text, "mend databricks.workspace_url")).await?;
+            steps
+                .note(CheckStepId::WorkspaceReachable, Finding::failed(text, "correct databricks.workspace_url"))
+                .await?;
             steps.skip(&STEPS[1..3], "the workspace was not reached").await?;
             return Ok(false);
         }
     };
-    // The same calls answer both questions. A secret is tried anew: a token may outlive the one that it was given for.
+    // The same calls answer both steps. A client secret is tried again: a token may outlive the secret that it was obtained with.
     let mut user = None;
     let reached = steps.step(CheckStepId::WorkspaceReachable, async {
         let asked = match workspace.log_in().await {
@@ -134,7 +136,7 @@ fn visible(catalog: &CatalogInfo) -> Finding {
     Finding::ok(format!("catalog {} ({kind})", catalog.name))
 }
 
-/// A right may also come from a group, or be granted on each schema: its absence here is no proof.
+/// A privilege may also come from a group, or be granted on each schema: its absence here is no proof.
 async fn grants(workspace: &Workspace, catalog: &CatalogInfo, user: &str, steps: &mut Steps) -> Result<(), Gone> {
     let owner = catalog.owner.as_deref() == Some(user);
     let rights = workspace.effective_privileges(Securable::Catalog(&catalog.name), Some(user)).await;

@@ -1,4 +1,4 @@
-//! The Databricks end.
+//! Converts the source's configuration.
 
 use mms_proto::registry::v1 as pb;
 use mms_proto::time::{millis, timestamp};
@@ -35,7 +35,7 @@ pub(super) fn databricks_from(config: pb::DatabricksSource) -> Databricks {
     }
 }
 
-/// Every stored end has the secrets of the access it chose: without them it was not stored.
+/// The secrets of the chosen accesses always count as set: without them the configuration was not stored.
 pub(super) fn databricks_to(record: &Databricks) -> pb::DatabricksSource {
     let record = record.clone();
     let storage = |storage: Storage| pb::StorageAccess {

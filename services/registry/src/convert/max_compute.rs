@@ -1,4 +1,4 @@
-//! The MaxCompute end.
+//! Converts the target's configuration.
 
 use mms_proto::registry::v1 as pb;
 use pb::max_compute_config as wire;
@@ -20,12 +20,12 @@ pub(super) fn max_compute_from(config: pb::MaxComputeConfig) -> MaxCompute {
         tunnel_quota: config.tunnel_quota,
         compute_quota: config.compute_quota,
         namespace_model: config.namespace_model,
-        // Told by whoever has the secrets.
+        // Set by the caller that has the secrets.
         security_token: false,
     }
 }
 
-/// Every stored end has the secret of its account: without it it was not stored.
+/// The secret of the account always counts as set: without it the configuration was not stored.
 pub(super) fn max_compute_to(record: &MaxCompute) -> pb::MaxComputeConfig {
     let record = record.clone();
     pb::MaxComputeConfig {

@@ -1,4 +1,4 @@
-//! Network connections.
+//! Converts network connections.
 
 use mms_proto::registry::v1 as pb;
 use mms_proto::time::timestamp;
@@ -6,7 +6,7 @@ use mms_proto::time::timestamp;
 use super::value::etag;
 use crate::record::NetworkConnection;
 
-/// Puts what a caller configures into a record; the rest of it stays.
+/// Puts the configuration into a record; its other fields stay.
 pub fn network_from(record: &mut NetworkConnection, network: pb::NetworkConnection) {
     record.display_name = network.display_name;
     record.proxy_url = network.proxy_url;
@@ -17,7 +17,7 @@ pub fn network_from(record: &mut NetworkConnection, network: pb::NetworkConnecti
     record.plain_http_hosts = network.plain_http_hosts;
 }
 
-/// A network connection as callers see it: without secrets.
+/// The network connection as callers see it, without secrets.
 pub fn network_to(id: &str, record: &NetworkConnection) -> pb::NetworkConnection {
     let record = record.clone();
     pb::NetworkConnection {

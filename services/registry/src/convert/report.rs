@@ -1,4 +1,4 @@
-//! Reports of checks.
+//! Converts reports of checks.
 
 use mms_proto::registry::v1 as pb;
 use mms_proto::time::{millis, timestamp};
@@ -6,7 +6,7 @@ use mms_proto::time::{millis, timestamp};
 use super::value::duration_of;
 use crate::record::{CheckReport, CheckStep};
 
-/// A report to be stored.
+/// The record of a report.
 pub fn report_from(report: &pb::CheckReport) -> CheckReport {
     let steps = report.steps.iter().map(|step| CheckStep {
         id: step.id,
@@ -19,7 +19,7 @@ pub fn report_from(report: &pb::CheckReport) -> CheckReport {
     CheckReport { steps: steps.collect(), state: report.state, end_ms: millis(report.end_time) }
 }
 
-/// A stored report.
+/// The contract's message of a stored report.
 pub fn report_to(record: &CheckReport) -> pb::CheckReport {
     let steps = record.steps.iter().map(|step| pb::CheckStep {
         id: step.id,

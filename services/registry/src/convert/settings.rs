@@ -1,4 +1,4 @@
-//! Migration settings.
+//! Converts migration settings.
 
 use mms_proto::registry::v1 as pb;
 use mms_proto::types::v1::{self as types, schedule};
@@ -22,7 +22,7 @@ pub(super) fn settings_from(settings: pb::MigrationSettings) -> Settings {
         partition_values: settings.partition_values.map(mapping_from),
         max_partitions_per_task: settings.max_partitions_per_task,
         max_bytes_per_task: settings.max_bytes_per_task,
-        // They were judged before.
+        // The windows were validated before.
         time_windows: Windows::read(&settings.time_windows, "").unwrap_or_default().texts(),
         target_kind: settings.target_kind,
         rate_limit: settings
@@ -91,7 +91,7 @@ fn concurrency_to(own: Concurrency) -> types::Concurrency {
     }
 }
 
-/// Windows as they were kept. A zone that this machine no longer knows leaves its window out.
+/// The stored windows. A window whose time zone this machine does not know is left out.
 fn windows_to(texts: &[String]) -> Vec<types::TimeWindow> {
     texts.iter().filter_map(|text| text.parse::<Window>().ok()).map(|window| window.message()).collect()
 }

@@ -1,4 +1,4 @@
-//! Data sources.
+//! Converts data sources.
 
 use mms_proto::registry::v1 as pb;
 use mms_proto::time::timestamp;
@@ -12,7 +12,7 @@ use crate::record::DataSource;
 
 const NETWORKS: &str = "networkConnections/";
 
-/// Puts what a caller configures into a record; the rest of it stays.
+/// Puts the configuration into a record; its other fields stay.
 pub fn configure(record: &mut DataSource, source: pb::DataSource) {
     record.databricks = databricks_from(source.databricks().cloned().unwrap_or_default());
     record.display_name = source.display_name;
@@ -22,7 +22,7 @@ pub fn configure(record: &mut DataSource, source: pb::DataSource) {
     record.settings = source.settings.map(settings_from);
 }
 
-/// A data source as callers see it: without secrets.
+/// The data source as callers see it, without secrets.
 pub fn source_to(id: &str, record: &DataSource) -> pb::DataSource {
     let network = &record.network_connection;
     pb::DataSource {

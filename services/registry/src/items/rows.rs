@@ -1,13 +1,19 @@
-//! What the contract does not say of a parameter: the managed service's name for it, a short description, its default, and which
-//! choice it belongs to.
+//! What the contract does not say about a parameter: the managed service's label, a short description, the default, and the
+//! choice that it depends on.
 
-/// Path, label, description, default, what it depends on.
+/// Path, label, description, default, and the choice that it depends on as "path=value".
 pub type Row = (&'static str, &'static str, &'static str, &'static str, &'static str);
 
-/// What every data source needs.
+/// Parameters that connect a data source.
 pub const BASIC: &[Row] = &[
     ("display_name", "Name", "Name for people: letters, digits and Chinese characters, unique.", "", ""),
-    ("network_connection", "Network Connection", "Egress settings for both ends. Empty: direct.", "", ""),
+    (
+        "network_connection",
+        "Network Connection",
+        "Egress settings for source and target. Empty: connect directly.",
+        "",
+        "",
+    ),
     ("databricks.workspace_url", "Databricks Workspace URL", "Workspace URL from the Azure portal.", "", ""),
     ("databricks.catalog", "Databricks Unity Catalog", "The catalog to migrate.", "", ""),
     (
@@ -17,7 +23,7 @@ pub const BASIC: &[Row] = &[
         "",
         "",
     ),
-    ("databricks.workspace_auth", "Workspace Authentication", "How the workspace knows us.", "", ""),
+    ("databricks.workspace_auth", "Workspace Authentication", "How mms authenticates to the workspace.", "", ""),
     (
         "databricks.access_token.token",
         "Databricks Access Token",
@@ -86,14 +92,14 @@ pub const BASIC: &[Row] = &[
     (
         "databricks.storage.azure_service_principal.client_secret",
         "Azure Authentication: Client Secret",
-        "Its secret.",
+        "The client secret of the service principal.",
         "",
         "databricks.storage.access=azure_service_principal",
     ),
     (
         "databricks.storage.azure_service_principal.authority_host",
         "Azure Authentication: Authority Host",
-        "Where tokens are asked for.",
+        "The host that issues tokens.",
         "https://login.microsoftonline.com",
         "databricks.storage.access=azure_service_principal",
     ),
@@ -107,7 +113,7 @@ pub const BASIC: &[Row] = &[
     ("max_compute.endpoint", "MaxCompute Endpoint", "Service endpoint, ending in /api.", "", ""),
     ("max_compute.region", "Region", "Region for signatures.", "read from the endpoint's host", ""),
     ("max_compute.tunnel_endpoint", "Tunnel Endpoint", "Where rows are sent.", "the one that the service names", ""),
-    ("max_compute.account", "MaxCompute Account", "Who we are to MaxCompute.", "", ""),
+    ("max_compute.account", "MaxCompute Account", "The account that mms uses in MaxCompute.", "", ""),
     (
         "max_compute.access_key.access_key_id",
         "AccessKey ID",
@@ -118,7 +124,7 @@ pub const BASIC: &[Row] = &[
     (
         "max_compute.access_key.access_key_secret",
         "AccessKey Secret",
-        "Its secret.",
+        "The secret of the access key.",
         "",
         "max_compute.account=access_key",
     ),
@@ -147,7 +153,7 @@ pub const BASIC: &[Row] = &[
     (
         "max_compute.job_project",
         "MaxCompute Project For Migration Jobs",
-        "Where SQL runs and whose quota pays.",
+        "Where SQL runs, with this project's quota.",
         "max_compute.default_project",
         "",
     ),
@@ -168,18 +174,12 @@ pub const BASIC: &[Row] = &[
     ),
 ];
 
-/// What has a default.
+/// Parameters that all have a default.
 pub const OTHER: &[Row] = &[
-    ("settings.scan_schedule", "Meta Timer", "When the catalog is scanned by itself.", "never", ""),
+    ("settings.scan_schedule", "Meta Timer", "When the catalog is scanned automatically.", "never", ""),
     ("settings.metadata_concurrency", "Metastore Access Concurrency", "Concurrent metadata calls.", "8", ""),
     ("settings.schema_whitelist", "Schema Whitelist", "Schemas to take: names or globs.", "all", ""),
-    (
-        "settings.schema_blacklist",
-        "Schema Blacklist",
-        "Schemas to leave, taken from what the white list keeps.",
-        "",
-        "",
-    ),
+    ("settings.schema_blacklist", "Schema Blacklist", "Schemas to leave out of what the whitelist includes.", "", ""),
     (
         "settings.table_whitelist",
         "Table Whitelist",
@@ -187,7 +187,7 @@ pub const OTHER: &[Row] = &[
         "all",
         "",
     ),
-    ("settings.table_blacklist", "Table Blacklist", "Tables to leave, taken from what the white list keeps.", "", ""),
+    ("settings.table_blacklist", "Table Blacklist", "Tables to leave out of what the whitelist includes.", "", ""),
     (
         "settings.max_concurrent_tasks",
         "Maximum Concurrency For Data Migration Tasks",
@@ -205,21 +205,21 @@ pub const OTHER: &[Row] = &[
     (
         "settings.table_names",
         "Table Name Character Mapping",
-        "What becomes of characters of table names that MaxCompute does not take.",
+        "Replaces characters of table names that MaxCompute does not accept.",
         "",
         "",
     ),
     (
         "settings.column_names",
         "Column Name Character Mapping",
-        "What becomes of characters of column names that MaxCompute does not take.",
+        "Replaces characters of column names that MaxCompute does not accept.",
         "",
         "",
     ),
     (
         "settings.partition_values",
         "Partition Value Character Mapping",
-        "What becomes of characters of partition values that MaxCompute does not take.",
+        "Replaces characters of partition values that MaxCompute does not accept.",
         "",
         "",
     ),
@@ -237,7 +237,7 @@ pub const OTHER: &[Row] = &[
     (
         "settings.idle_stop_after",
         "Idle Stop",
-        "A started source that nobody uses for so long stops by itself; 0s: never.",
+        "A started source stops when nobody has used it for this long; 0s: never.",
         "1800s",
         "",
     ),

@@ -1,6 +1,6 @@
-//! The Databricks end of a data source.
+//! The source of a data source: its Databricks workspace and storage.
 
-/// How to reach a workspace and the storage its tables lie in.
+/// How to connect to the workspace, and to the storage of its tables.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Databricks {
     #[prost(string, tag = "1")]
@@ -19,43 +19,43 @@ pub struct Databricks {
     pub storage: Vec<Storage>,
 }
 
-/// How the files below one place are read.
+/// How the files below a location prefix are read.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Storage {
-    /// Empty: everywhere.
+    /// Empty: all locations.
     #[prost(string, tag = "1")]
     pub location_prefix: String,
     #[prost(oneof = "StorageAccess", tags = "8, 9, 10, 11")]
     pub access: Option<StorageAccess>,
 }
 
-/// How the workspace knows us; the secret itself is sealed elsewhere.
+/// How to authenticate to the workspace; the secret itself is sealed elsewhere.
 #[derive(Clone, PartialEq, Eq, prost::Oneof)]
 pub enum WorkspaceAuth {
-    /// A personal access token.
+    /// A personal access token is set.
     #[prost(bool, tag = "6")]
     AccessToken(bool),
-    /// An OAuth client: its id.
+    /// The id of an OAuth client.
     #[prost(string, tag = "7")]
     ClientCredentials(String),
 }
 
-/// How files are read; the secret itself is sealed elsewhere.
+/// How to authenticate to the storage; the secret itself is sealed elsewhere.
 #[derive(Clone, PartialEq, Eq, prost::Oneof)]
 pub enum StorageAccess {
-    /// A shared access signature: when it ends, in ms; 0 when it does not say.
+    /// A shared access signature: its expiry in milliseconds since 1970, 0 when it names none.
     #[prost(int64, tag = "8")]
     Sas(i64),
     #[prost(message, tag = "9")]
     ServicePrincipal(ServicePrincipal),
     #[prost(bool, tag = "10")]
     Vended(bool),
-    /// The folder below which all tables lie.
+    /// The folder that contains all tables.
     #[prost(string, tag = "11")]
     LocalFiles(String),
 }
 
-/// An Azure service principal.
+/// An Azure service principal, without its secret.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct ServicePrincipal {
     #[prost(string, tag = "1")]

@@ -1,6 +1,6 @@
-//! The MaxCompute end of a data source.
+//! The target of a data source: its MaxCompute project.
 
-/// How to reach a project, and which others tables may go to.
+/// How to connect to the project, and which other projects tables may go to.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct MaxCompute {
     #[prost(string, tag = "1")]
@@ -23,15 +23,15 @@ pub struct MaxCompute {
     pub compute_quota: String,
     #[prost(int32, tag = "11")]
     pub namespace_model: i32,
-    /// The access key has a security token.
+    /// Whether the access key has a security token.
     #[prost(bool, tag = "12")]
     pub security_token: bool,
 }
 
-/// Who we are to MaxCompute; the secret itself is sealed elsewhere.
+/// The account in MaxCompute; its secret is sealed elsewhere.
 #[derive(Clone, PartialEq, Eq, prost::Oneof)]
 pub enum Account {
-    /// An access key: its id.
+    /// The id of an access key.
     #[prost(string, tag = "4")]
     AccessKey(String),
     #[prost(bool, tag = "5")]

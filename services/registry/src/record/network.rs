@@ -1,4 +1,4 @@
-//! Network connections.
+//! The record of a network connection.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ pub struct NetworkConnection {
     pub create_ms: i64,
     #[prost(int64, tag = "3")]
     pub update_ms: i64,
-    /// Revision of the last change; the etag.
+    /// The revision of the last change, from which the etag is made.
     #[prost(uint64, tag = "4")]
     pub revision: u64,
     #[prost(string, tag = "5")]
@@ -26,10 +26,10 @@ pub struct NetworkConnection {
     pub allowed_hosts: Vec<String>,
     #[prost(string, tag = "10")]
     pub uid: String,
-    /// There is a user and password for the proxy.
+    /// Whether a user and password for the proxy are stored.
     #[prost(bool, tag = "11")]
     pub proxy_authorization: bool,
-    /// There is a key of the client certificate.
+    /// Whether a key of the client certificate is stored.
     #[prost(bool, tag = "12")]
     pub client_key: bool,
     #[prost(string, repeated, tag = "13")]

@@ -1,6 +1,6 @@
-//! What a check came to.
+//! The record of a check.
 
-/// A finished check.
+/// The report of a finished check.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct CheckReport {
     #[prost(message, repeated, tag = "1")]
@@ -11,10 +11,10 @@ pub struct CheckReport {
     pub end_ms: i64,
 }
 
-/// One step of it.
+/// A step of a check.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct CheckStep {
-    /// Number of the contract's CheckStepId.
+    /// The number of the contract's CheckStepId.
     #[prost(int32, tag = "6")]
     pub id: i32,
     #[prost(string, tag = "7")]

@@ -1,9 +1,9 @@
-//! Sealed secrets, and what a request id did.
+//! The record of sealed secrets.
 
-/// The secrets of one resource: encrypted with a key of their own, which is wrapped by a key-encryption key.
+/// The secrets of one resource, encrypted with a data key that is wrapped by a key-encryption key.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Sealed {
-    /// The key-encryption key.
+    /// The id of the key-encryption key.
     #[prost(string, tag = "1")]
     pub key_id: String,
     #[prost(bytes = "vec", tag = "2")]
@@ -14,7 +14,7 @@ pub struct Sealed {
     pub nonce: Vec<u8>,
     #[prost(bytes = "vec", tag = "5")]
     pub ciphertext: Vec<u8>,
-    /// Part of what is authenticated, so that an old version cannot be put back in the place of a newer one.
+    /// Authenticated along with the secrets, so that an older version cannot replace a newer one unnoticed.
     #[prost(uint64, tag = "6")]
     pub version: u64,
 }

@@ -1,8 +1,8 @@
-//! How the migrations of a data source are done.
+//! The record of a data source's migration settings.
 
 use std::collections::BTreeMap;
 
-/// Settings; 0, empty and unset stand for the contract's defaults.
+/// 0, empty and unset stand for the contract's defaults.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Settings {
     #[prost(message, optional, tag = "1")]
@@ -35,34 +35,34 @@ pub struct Settings {
     pub target_kind: i32,
     #[prost(message, optional, tag = "16")]
     pub rate_limit: Option<Rate>,
-    /// Milliseconds; unset: the default, 0: never.
+    /// Milliseconds; unset: the default; 0: never.
     #[prost(int64, optional, tag = "17")]
     pub idle_stop_after_ms: Option<i64>,
     #[prost(bool, tag = "18")]
     pub auto_start: bool,
-    /// Hours in which tasks may start, one text each.
+    /// Time windows in which tasks may start, in text form.
     #[prost(string, repeated, tag = "19")]
     pub time_windows: Vec<String>,
     #[prost(message, optional, tag = "20")]
     pub concurrency: Option<Concurrency>,
 }
 
-/// Tasks of one schema or table that run at once. 0: no bound.
+/// How many tasks of one schema or table may run at once. 0: no bound.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Concurrency {
     #[prost(int32, tag = "1")]
     pub per_schema: i32,
     #[prost(int32, tag = "2")]
     pub per_table: i32,
-    /// Of single schemas.
+    /// Bounds of single schemas, by name.
     #[prost(btree_map = "string, int32", tag = "3")]
     pub schemas: BTreeMap<String, i32>,
-    /// Of single tables.
+    /// Bounds of single tables.
     #[prost(message, repeated, tag = "4")]
     pub tables: Vec<TableBound>,
 }
 
-/// Tasks of one table that run at once.
+/// How many tasks of one table may run at once.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TableBound {
     #[prost(string, tag = "1")]
@@ -73,12 +73,12 @@ pub struct TableBound {
     pub tasks: i32,
 }
 
-/// When something recurs.
+/// A recurring time; one of daily, hourly and cron is set.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Schedule {
     #[prost(message, optional, tag = "1")]
     pub daily: Option<Clock>,
-    /// The minute.
+    /// The minute of the hour.
     #[prost(int32, optional, tag = "2")]
     pub hourly: Option<i32>,
     #[prost(string, optional, tag = "3")]
@@ -96,7 +96,7 @@ pub struct Clock {
     pub minute: i32,
 }
 
-/// What becomes of characters that the target does not take.
+/// How to replace characters that the target does not accept.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct CharacterMapping {
     #[prost(btree_map = "string, string", tag = "1")]
@@ -107,7 +107,7 @@ pub struct CharacterMapping {
     pub prefix: String,
 }
 
-/// Upper bounds of a flow.
+/// Upper bounds of throughput.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Rate {
     #[prost(int64, tag = "1")]

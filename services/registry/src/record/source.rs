@@ -1,8 +1,8 @@
-//! Data sources, their changes and uses.
+//! The records of data sources, their changes and uses.
 
 use super::{CheckReport, Databricks, MaxCompute, Settings};
 
-/// A data source without its secrets.
+/// A data source without its secrets. Times are milliseconds since 1970.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct DataSource {
     #[prost(string, tag = "1")]
@@ -11,18 +11,18 @@ pub struct DataSource {
     pub display_name: String,
     #[prost(int64, tag = "3")]
     pub create_ms: i64,
-    /// When the configuration last changed.
+    /// When the configuration was last changed.
     #[prost(int64, tag = "4")]
     pub update_ms: i64,
-    /// 0 while it lives.
+    /// 0: not deleted.
     #[prost(int64, tag = "5")]
     pub delete_ms: i64,
-    /// Number of a [`crate::state::State`].
+    /// The number of a [`crate::state::State`].
     #[prost(int32, tag = "6")]
     pub state: i32,
     #[prost(string, tag = "7")]
     pub state_message: String,
-    /// Id of a network connection; empty: direct.
+    /// The id of a network connection; empty: connect directly.
     #[prost(string, tag = "8")]
     pub network_connection: String,
     #[prost(message, required, tag = "9")]
@@ -33,12 +33,12 @@ pub struct DataSource {
     pub settings: Option<Settings>,
     #[prost(message, optional, tag = "12")]
     pub last_check: Option<CheckReport>,
-    /// Revision of the last change of the configuration; the etag.
+    /// The revision of the last change of the configuration, from which the etag is made.
     #[prost(uint64, tag = "13")]
     pub config_revision: u64,
 }
 
-/// A data source as it became with one commit: what watchers are told.
+/// A data source after a commit, as watchers receive it.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Change {
     #[prost(string, tag = "1")]
@@ -47,14 +47,14 @@ pub struct Change {
     pub source: DataSource,
 }
 
-/// Up to where changes were forgotten.
+/// Up to which revision changes were deleted.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Trim {
     #[prost(uint64, tag = "1")]
     pub revision: u64,
 }
 
-/// Who uses a data source. When the use ends is known to the clock of this process alone.
+/// A use of a data source. Its expiry is held in memory only.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Use {
     #[prost(int64, tag = "1")]

@@ -1,4 +1,4 @@
-//! The Databricks end.
+//! The rules of the source's configuration.
 
 use mms_databricks::WorkspaceUrl;
 use mms_ends::location_prefix;
@@ -43,7 +43,7 @@ pub(super) fn judge(config: &pb::DatabricksSource, offline: Offline<'_>, judge: 
         let shown = format!("databricks.storage[{at}]");
         match location_prefix(&storage.location_prefix) {
             Ok(prefix) if seen.contains(&prefix) => {
-                judge.add(&format!("{shown}.location_prefix"), "is the same place as that of an access before");
+                judge.add(&format!("{shown}.location_prefix"), "is the location of an earlier access");
             }
             Ok(prefix) => seen.push(prefix),
             Err(error) => judge.add(&format!("{shown}.location_prefix"), error),
@@ -70,7 +70,7 @@ fn jdbc_url(text: &str, judge: &mut Judge<'_>) {
     }
 }
 
-/// One way to read files: `shown` is where it stands in the request, `stored` where its secrets lie.
+/// Judges how files of a location are read. `shown` is the path in the request, `stored` the prefix of the secrets' paths.
 fn storage_access(access: &Access, shown: &str, stored: &str, offline: Offline<'_>, judge: &mut Judge<'_>) {
     match access {
         Access::AzureSas(_) => {

@@ -1,4 +1,4 @@
-//! Violations as they are found, and the judgements that several parts need. Pure.
+//! Collects violations, and has the rules that several parts of a configuration share. Pure.
 
 use mms_http::Url;
 use mms_proto::FieldViolation;
@@ -7,24 +7,24 @@ use secrecy::SecretString;
 use crate::reference::{self, Guard};
 use crate::secrets::Secrets;
 
-/// What the judgement of a data source needs to know besides its public part.
+/// What judging a data source needs besides its configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Offline<'a> {
-    /// Where the data source stands in the request.
+    /// The path of the data source in the request.
     pub at: &'a str,
-    /// Its secrets: those sent and those that stay.
+    /// The secrets: those sent and those kept.
     pub secrets: &'a Secrets,
-    /// Where its references may lead.
+    /// The limits for references of secrets.
     pub guard: &'a Guard,
-    /// What the operator never lets be called.
+    /// Hosts that the operator denies.
     pub denied_hosts: &'a [String],
-    /// Whether files of the machine may be a source.
+    /// Whether local files may be a source.
     pub allow_local_files: bool,
-    /// The time, in ms.
+    /// The time, in milliseconds since 1970.
     pub now_ms: i64,
 }
 
-/// Violations as they are found.
+/// The violations found so far.
 pub struct Judge<'a> {
     pub at: &'a str,
     pub secrets: &'a Secrets,
@@ -34,17 +34,17 @@ pub struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// A field is not as it must be.
+    /// Adds a violation of a field.
     pub fn add(&mut self, field: &str, description: impl Into<String>) {
         self.found.push(FieldViolation::new(format!("{}.{field}", self.at), description));
     }
 
-    /// A secret that must be there, sent or stored.
+    /// Requires a secret, sent or stored.
     pub fn secret(&mut self, field: &str) {
         self.secret_at(field, field);
     }
 
-    /// The same where the request shows another path than that under which the secret lies.
+    /// Requires a secret whose path in the request differs from the one it is stored under.
     pub fn secret_at(&mut self, path: &str, shown: &str) {
         match self.secrets.get(path) {
             None => self.add(shown, "is required: none is stored and none was sent"),
@@ -56,19 +56,19 @@ impl Judge<'_> {
         }
     }
 
-    /// A secret that may be there.
+    /// Judges a secret that may be missing.
     pub fn optional_secret(&mut self, field: &str) {
         if let Some(fault) = self.secrets.get(field).and_then(|secret| self.guard.fault(secret)) {
             self.add(field, fault);
         }
     }
 
-    /// A secret that was sent itself, and not as a reference.
+    /// The secret if it was given itself and not as a reference.
     pub fn literal(&self, field: &str) -> Option<&SecretString> {
         self.secrets.get(field).filter(|secret| reference::is_literal(secret))
     }
 
-    /// An address that is called over HTTP.
+    /// Judges a URL for HTTP calls; returns it unless it is wrong.
     pub fn url(&mut self, field: &str, text: &str) -> Option<Url> {
         let url = match Url::parse(text) {
             Ok(url) => url,
@@ -90,7 +90,7 @@ impl Judge<'_> {
         None
     }
 
-    /// What could never be connected to is said before it is stored. Of a name, that shows only when it is resolved.
+    /// Rejects a host that is always denied before it is stored. A host name shows its address only when it is resolved.
     pub fn reachable(&mut self, field: &str, url: &Url) {
         if mms_ends::is_denied_for_good(url, self.denied_hosts) {
             let host = url.host_str().unwrap_or_default();

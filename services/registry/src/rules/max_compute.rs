@@ -1,4 +1,4 @@
-//! The MaxCompute end.
+//! The rules of the target's configuration.
 
 use std::collections::BTreeSet;
 
@@ -39,7 +39,7 @@ pub(super) fn judge(config: &pb::MaxComputeConfig, judge: &mut Judge<'_>) {
     for (field, name) in single.into_iter().map(|(field, name)| (format!("max_compute.{field}"), name)).chain(listed) {
         let listed = field.ends_with(']');
         if name.is_empty() {
-            // An empty one of the others means the default.
+            // An empty default_project or job_project is allowed here: it is required by the contract or means the default.
             if listed {
                 judge.add(&field, "is empty");
             }

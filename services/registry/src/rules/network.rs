@@ -1,4 +1,4 @@
-//! Network connections. Building the client is the judge of what only it understands: PEM, proxy, host patterns.
+//! The rules of network connections. What only the HTTP client can judge (PEM, proxy, host patterns) is judged by creating one.
 
 use mms_ends::host_override;
 use mms_http::{HostPattern, ProxyUrl, Url};
@@ -10,7 +10,7 @@ use super::judge::Judge;
 use crate::reference::Guard;
 use crate::secrets::{Secrets, join};
 
-/// All violations of a network connection that are judged here; `secrets` are those sent and those that stay.
+/// All violations of these rules; `secrets` are those sent and those kept.
 pub fn judge_network(
     network: &pb::NetworkConnection,
     secrets: &Secrets,
@@ -64,7 +64,7 @@ pub fn judge_network(
     judge.found
 }
 
-/// A host name, or `*.` and one.
+/// Whether it is a host name, or `*.` and one.
 fn is_name(host: &str) -> bool {
     let name = host.strip_prefix("*.").unwrap_or(host);
     !name.contains([':', '*', '/']) && name.parse::<HostPattern>().is_ok()
@@ -83,7 +83,8 @@ fn proxy(text: &str, judge: &mut Judge<'_>) {
     }
 }
 
-/// References are resolved only when the connection is used: a key that is one cannot be tried here.
+/// Tries to create the client. References are resolved only when the connection is used, so with references nothing can be tried
+/// here.
 fn whole(network: &pb::NetworkConnection, judge: &mut Judge<'_>) {
     let only_literals = judge.secrets.iter().all(|(_, secret)| crate::reference::is_literal(secret));
     if !only_literals {

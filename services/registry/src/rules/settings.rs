@@ -1,4 +1,4 @@
-//! Migration settings.
+//! The rules of migration settings.
 
 use mms_proto::registry::v1 as pb;
 use mms_schedule::{Schedule, Windows};
@@ -46,8 +46,8 @@ fn sorted(map: &std::collections::HashMap<String, String>) -> Vec<(&String, &Str
     entries
 }
 
-/// What stands in a name of the target: letters, digits, `_`, and in names of columns Chinese characters. A partition
-/// value is free text.
+/// Names at the target consist of letters, digits and `_`; names of columns also of Chinese characters. A partition value is free
+/// text.
 fn mapping(kind: &str, mapping: Option<&pb::CharacterMapping>, tables: bool, judge: &mut Judge<'_>) {
     let Some(mapping) = mapping else { return };
     let is_value = kind == "partition_values";

@@ -1,4 +1,4 @@
-//! Checks: every step is told, what is wrong is found where it is, and the report stays with the source.
+//! CheckDataSource reports every step, finds what is wrong at the right step, and stores its report with the data source.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ async fn check(registry: &Registry, target: Target) -> (Vec<pb::CheckStep>, pb::
     (steps, report.unwrap())
 }
 
-/// A step as a text: its id, and what it looked at if there are several.
+/// A step as a text: its id, and its subject if it has one.
 fn id_of(step: &pb::CheckStep) -> String {
     let id = step.id().as_str_name().trim_start_matches("CHECK_STEP_ID_").to_owned();
     if step.subject.is_empty() { id } else { format!("{id} {}", step.subject) }
@@ -100,7 +100,7 @@ async fn each_fault_is_found_at_its_step() {
     assert_eq!(found["STORAGE_READABLE"], State::Failed);
     assert_eq!(found["PROJECT_REACHABLE"], State::Failed);
 
-    // Nobody listens there.
+    // Nothing listens at this address.
     let mut wrong = ends.source();
     wrong.databricks_mut().unwrap().workspace_url = "http://127.0.0.1:1".into();
     let (_, report) = check(&registry, Target::DataSource(wrong)).await;

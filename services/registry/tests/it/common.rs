@@ -1,4 +1,4 @@
-//! A registry on loopback, and both far ends. What is stored lies in a folder of the test's own.
+//! A registry on loopback with the sandbox's workspace and project. Its store is in a folder of the test.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -20,7 +20,7 @@ pub const TOKEN: &str = "dapi-canary-0000-workspace-token";
 /// The OAuth client of the workspace.
 pub const CLIENT: &str = "00000000-1111-2222-3333-444444444444";
 pub const CLIENT_SECRET: &str = "dose-canary-2222-client-secret";
-/// The storage account that the workspace vends for.
+/// The storage account that the workspace vends credentials for.
 pub const STORAGE_ACCOUNT: &str = "lakeaccount";
 pub const KEY: &str = "canary-1111-access-key-secret";
 const SERVICE_TOKEN: &str = "service-token-of-the-tests";
@@ -59,7 +59,7 @@ impl Registry {
             shutdown_grace_seconds: 5,
             ..FrameConfig::default()
         };
-        // A registry that was just stopped may hold its folder for a moment longer.
+        // A registry that was just stopped may hold its folder for a moment.
         for _ in 0..100 {
             let server = BoundServer::bind("registry", frame.clone()).await.unwrap();
             let (address, stop) = (server.local_addr(), CancellationToken::new());
@@ -90,7 +90,7 @@ impl Registry {
         DataSourceServiceClient::new(self.client(None))
     }
 
-    /// As whom this token belongs to.
+    /// Calls with this token.
     pub fn sources_as(&self, token: &str) -> DataSourceServiceClient<Client> {
         DataSourceServiceClient::new(self.client(Some(SuiteToken::new(token))))
     }
@@ -99,17 +99,17 @@ impl Registry {
         NetworkConnectionServiceClient::new(self.client(None))
     }
 
-    /// As whom this token belongs to.
+    /// Calls with this token.
     pub fn networks_as(&self, token: &str) -> NetworkConnectionServiceClient<Client> {
         NetworkConnectionServiceClient::new(self.client(Some(SuiteToken::new(token))))
     }
 
-    /// As a service of the suite.
+    /// Calls as a service of the suite.
     pub fn sessions(&self) -> SessionServiceClient<Client> {
         SessionServiceClient::new(self.client(Some(SuiteToken::new(SERVICE_TOKEN))))
     }
 
-    /// As a person.
+    /// Calls as a person.
     pub fn sessions_of_people(&self) -> SessionServiceClient<Client> {
         SessionServiceClient::new(self.client(None))
     }
@@ -133,7 +133,7 @@ impl Registry {
         Ok(self.sources().start_data_source(request).await?.into_inner().data_source.unwrap())
     }
 
-    /// Asks until the data source is in this state.
+    /// Polls until the data source is in this state.
     pub async fn until(&self, id: &str, state: pb::DataSourceState) -> pb::DataSource {
         for _ in 0..200 {
             let source = self.get(id).await;
@@ -158,7 +158,7 @@ pub fn write_private(file: &Path, text: &str) {
     std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-/// Both far ends.
+/// The sandbox's workspace and project.
 pub struct Ends {
     pub workspace: Workspace,
     pub project: Project,
@@ -207,7 +207,7 @@ pub fn local(root: &str) -> Vec<pb::StorageAccess> {
     vec![pb::StorageAccess { location_prefix: String::new(), access: Some(access) }]
 }
 
-/// A session for all that there is.
+/// A request for a session with all secrets.
 pub fn open_session(holder: &str) -> pb::OpenSessionRequest {
     pb::OpenSessionRequest {
         data_source: "dataSources/lake".into(),
@@ -234,7 +234,7 @@ pub fn access_key(secret: &str) -> Option<pb::max_compute_config::Account> {
     }))
 }
 
-/// A data source that is valid offline.
+/// A data source that passes all offline rules.
 pub fn source() -> pb::DataSource {
     pb::DataSource {
         source: Some(pb::data_source::Source::Databricks(pb::DatabricksSource {
@@ -263,7 +263,7 @@ pub fn update(id: &str, source: pb::DataSource, paths: &[&str]) -> pb::UpdateDat
     }
 }
 
-/// The reason and the fields of a refusal.
+/// The reason of a rejection, and the fields it names.
 pub fn refusal(status: &tonic::Status) -> (mms_proto::ErrorReason, Vec<String>) {
     let error = mms_proto::ApiError::from_status(status);
     (error.reason, error.violations.into_iter().map(|violation| violation.field).collect())

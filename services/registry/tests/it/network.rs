@@ -1,4 +1,4 @@
-//! Network connections: what they hold, who holds them, and that they are really used.
+//! Network connections: what they contain, which data sources use them, and that they take effect.
 
 use crate::common::{Ends, Registry, refusal, source};
 use mms_proto::ErrorReason as Reason;
@@ -105,7 +105,7 @@ async fn a_check_connects_to_each_url() {
     assert_eq!(states, [pb::CheckState::Ok, pb::CheckState::Failed, pb::CheckState::Failed]);
 }
 
-/// The messages of a check's steps, without the URLs that were asked.
+/// The messages of a check's steps, without the URLs.
 async fn told(registry: &Registry, name: &str, urls: &[&str]) -> Vec<String> {
     let urls: Vec<String> = urls.iter().map(|&url| url.to_owned()).collect();
     let request = pb::CheckNetworkConnectionRequest { name: format!("networkConnections/{name}"), urls };
@@ -128,7 +128,7 @@ async fn of_a_denied_address_a_check_tells_that_it_is_denied_and_nothing_else() 
     let denied_hosts = vec!["127.0.0.3/32".to_owned(), "*.corp.example".to_owned()];
     let config = mms_registry::Config { denied_hosts: denied_hosts.clone(), ..crate::common::config(dir.path()) };
     let (registry, ends) = (Registry::with(dir.path(), config).await, Ends::start().await);
-    // Whatever it allows itself.
+    // Whatever the network connection itself allows.
     let all = ["*", "127.0.0.3", "db.corp.example"].map(str::to_owned).to_vec();
     let network = pb::NetworkConnection { allowed_hosts: all.clone(), plain_http_hosts: all, ..Default::default() };
     registry.networks().create_network_connection(create("open", network)).await.unwrap();
@@ -139,7 +139,7 @@ async fn of_a_denied_address_a_check_tells_that_it_is_denied_and_nothing_else() 
     let [message] = messages.as_slice() else { panic!("they can be told apart: {messages:?}") };
     assert!(message.contains("is denied"), "{message}");
 
-    // The list goes to the services with their sessions, also of a source that has no network connection, and to no caller.
+    // Services receive the list with their sessions, also for a data source without a network connection; callers never see it.
     registry.create("lake", ends.source()).await;
     registry.start("lake").await.unwrap();
     let request = pb::OpenSessionRequest {
@@ -183,7 +183,7 @@ async fn what_could_never_be_called_is_refused_with_its_field_before_it_is_store
             made(|source| source.databricks_mut().unwrap().workspace_url = "https://db.corp.example".into()),
             &["data_source.databricks.workspace_url"],
         ),
-        // A network connection may name it, now or later.
+        // A private address is accepted: a network connection may name it, now or later.
         (made(|source| source.databricks_mut().unwrap().workspace_url = "https://10.2.0.1".into()), &[]),
     ];
     for (at, (source, fields)) in cases.into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Data sources as resources: made, read, listed, changed, deleted, brought back.
+//! Data sources as resources: create, read, list, change, delete, restore.
 
 use crate::common::{Registry, access_key, refusal, source, token, update};
 use mms_proto::ErrorReason as Reason;
@@ -150,7 +150,7 @@ async fn everything_that_is_wrong_is_told_at_once_and_nothing_is_stored() {
         }],
         ..Default::default()
     });
-    // As many at once as an answer lists: the ends first, then the settings.
+    // An answer lists a bounded number of violations: judge the source and target first, then the settings.
     let settings = pb::DataSource { settings: wrong.settings.take(), ..source() };
     let mut fields = Vec::new();
     for wrong in [wrong, settings] {

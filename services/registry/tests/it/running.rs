@@ -1,4 +1,4 @@
-//! Starting, stopping, using: what is durable, what holds a source, and what stops by itself.
+//! Starting, stopping and using data sources: what is durable, what keeps a data source started, and what stops by itself.
 
 use crate::common::{Ends, Registry, access_key, open_session, refusal, token};
 use mms_proto::ErrorReason as Reason;
@@ -108,7 +108,7 @@ async fn force_ends_uses_and_sessions() {
     assert_eq!(refusal(&status).0, Reason::NotFound);
     let status = registry.sessions().acquire_use(acquire("j")).await.unwrap_err();
     assert_eq!(refusal(&status).0, Reason::SourceNotStarted);
-    // What was forced out holds nothing any more once it is started again.
+    // Uses that were ended by force are gone when the data source is started again.
     registry.start("lake").await.unwrap();
     let uses = pb::ListUsesRequest { parent: "dataSources/lake".into(), ..Default::default() };
     assert!(registry.sessions_of_people().list_uses(uses).await.unwrap().into_inner().uses.is_empty());

@@ -1,4 +1,4 @@
-//! Secrets: they are never shown, lie encrypted on the disk, and leave by sessions only.
+//! Secrets are never shown, are encrypted on disk, and leave the registry through sessions only.
 
 use std::path::Path;
 
@@ -50,7 +50,7 @@ async fn no_answer_and_no_file_shows_a_secret() {
         grep(&dir.path().join("data"), secret.as_bytes(), &mut found);
     }
     assert_eq!(found, Vec::<String>::new());
-    // The search itself finds what is stored in the clear.
+    // The search does find what is stored unencrypted.
     grep(&dir.path().join("data"), b"key-id", &mut found);
     assert_ne!(found, Vec::<String>::new());
 }
@@ -73,7 +73,7 @@ async fn a_session_hands_out_what_was_sent_last_and_only_to_services() {
     let renew = pb::RenewSessionRequest { session_token: session.session_token.clone(), etag: source.etag };
     assert!(!registry.sessions().renew_session(renew.clone()).await.unwrap().into_inner().changed);
 
-    // An update that does not send the token keeps it; one that does, replaces it, and sessions hear of both.
+    // An update without the token keeps it, one with a token replaces it; sessions learn of both.
     let mut new = ends.source();
     new.databricks_mut().unwrap().workspace_auth = token("");
     new.databricks_mut().unwrap().cluster_id = "c1".into();
@@ -109,7 +109,7 @@ async fn references_are_resolved_when_they_are_used() {
     std::fs::write(&file, TOKEN).unwrap();
     registry.start("lake").await.unwrap();
 
-    // What stands there is another now, and nobody has told us.
+    // The content of the file changes, and nobody tells the registry.
     let session = registry.sessions().open_session(open_session("w")).await.unwrap().into_inner().session.unwrap();
     let etag = session.data_source.as_ref().map(|source| source.etag.clone()).unwrap_or_default();
     let renew = pb::RenewSessionRequest { session_token: session.session_token, etag };

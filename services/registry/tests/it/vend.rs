@@ -1,5 +1,5 @@
-//! Credentials of single tables: vended to who reads files, for places that are `vended`, by a session of the data source; and
-//! why there are none.
+//! Credentials of single tables: vended to sessions that read files, for locations marked as `vended`; and the reasons why none
+//! is vended.
 
 use std::time::SystemTime;
 
@@ -13,7 +13,7 @@ fn vended(prefix: &str) -> pb::StorageAccess {
     pb::StorageAccess { location_prefix: prefix.to_owned(), access: Some(Access::Vended(pb::VendedCredentials {})) }
 }
 
-/// A table that lies in a container of the account.
+/// A table in a container of the account.
 fn table(ends: &Ends, schema: &str, table: &str, container: &str) {
     let folder = ends.dir.path().join("tables").join(schema).join(table);
     std::fs::create_dir_all(&folder).unwrap();
@@ -70,7 +70,7 @@ async fn who_reads_rows_gets_a_credential_of_one_table_and_never_the_workspaces(
     assert!(sas.sas.contains("sp=rl") && sas.sas.contains("sig="), "it reads and lists");
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() as i64;
     assert!((3500..3700).contains(&(given.expire_time.unwrap().seconds - now)));
-    // All who begin with it in the same minute get the same.
+    // All who ask in the same minute get the same credential.
     assert_eq!(stand.vend(&session.session_token, ORDERS).await.unwrap(), given);
 }
 
@@ -84,7 +84,7 @@ async fn nothing_is_vended_beyond_what_a_session_is_for() {
         (&"no-session".to_owned(), ORDERS, Reason::NotFound),
         (&reads, "dataSources/other/schemas/sales/tables/orders", Reason::NotFound),
         (&reads, "dataSources/lake/schemas/sales/tables/none", Reason::NotFound),
-        // No access `vended` is for that container.
+        // No access `vended` covers that container.
         (&reads, "dataSources/lake/schemas/sales/tables/elsewhere", Reason::SourceFailed),
         (&reads, "dataSources/lake/schemas/closed/tables/orders", Reason::ExternalUseDenied),
     ] {

@@ -1,4 +1,4 @@
-//! The stream of changes: what is there, then every change once and in order, and on from any position.
+//! The stream of changes: first what exists, then every change once and in order; it can be resumed from any position.
 
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ async fn a_watch_goes_on_from_its_position_over_a_restart() {
     let (names, _) = until_caught_up(&mut watch(&registry, &position, "dataSources/c").await).await;
     assert_eq!(names, ["dataSources/c"]);
 
-    // A position of another life of the store means nothing: everything is told anew.
+    // A position of another incarnation of the store is invalid: everything is sent again.
     let foreign = format!("{}.5", "0".repeat(32));
     let (names, _) = until_caught_up(&mut watch(&registry, &foreign, "").await).await;
     assert_eq!(names.len(), 3);

@@ -1,4 +1,5 @@
-//! What was known and is no longer there: marked deleted after everything in scope was listed.
+//! Marks schemas and tables deleted that no longer exist at the source. Runs after everything in scope was listed, and must never
+//! mark what an incomplete list may have left out.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -11,11 +12,11 @@ use crate::error::{CatalogError, Result};
 use crate::record::{Schema, Table};
 use crate::store::{SCHEMAS, SchemaKey, TABLES, TableKey};
 
-/// Records looked at together.
+/// Records read at a time.
 const PAGE: usize = 500;
 
 impl Reading<'_> {
-    /// Marks what is gone, and finds out whether all that the scope names was ever there.
+    /// Marks what no longer exists, then fails if the scope names something that neither the source nor the catalog has.
     pub(super) async fn mark_gone(&self) -> Result<()> {
         let scope = Scope::prefix(&(self.key.0.clone(),));
         for page in self.core.store.pages(&SCHEMAS, scope, PAGE) {
@@ -32,7 +33,7 @@ impl Reading<'_> {
         }
         let listed = self.schemas.lock().get(&key.1).copied();
         match listed {
-            // Its tables could not be listed: nobody knows which are gone.
+            // Its tables could not be listed completely, so none of them counts as deleted.
             Some(false) => Ok(()),
             Some(true) => {
                 self.tables_gone(key, |key, table| {
@@ -40,7 +41,7 @@ impl Reading<'_> {
                 })
                 .await
             }
-            // It may be one that was listed without its name.
+            // It may be one that was listed without a name.
             None if !self.whole.load(Ordering::Relaxed) => Ok(()),
             None => {
                 self.tables_gone(key, |_, _| true).await?;
@@ -61,7 +62,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// A scope that names what neither the source nor the catalog has is a mistake worth telling.
+    /// A scope that names something that neither the source nor the catalog has is a mistake that the caller must learn of.
     async fn all_named(&self) -> Result<()> {
         let mut schemas: BTreeSet<&str> = self.lists.named_schemas().iter().map(String::as_str).collect();
         let mut tables: BTreeSet<(String, String)> = self.lists.named_tables().iter().cloned().collect();
@@ -78,7 +79,7 @@ impl Reading<'_> {
             for (key, _) in page? {
                 tables.remove(&(folded(&key.1), folded(&key.2)));
             }
-            // A catalog may have very many.
+            // A catalog may have very many tables.
             tokio::task::yield_now().await;
         }
         let tables = tables.iter().map(|(schema, table)| format!("table {schema}.{table}"));

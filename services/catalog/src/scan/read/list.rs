@@ -1,4 +1,4 @@
-//! Listing: the schemas in scope, and the tables of one, handed on page by page to those who read them.
+//! Lists the schemas in scope and the tables of each, and passes the tables page by page to the readers.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::Reading;
 use crate::error::{CatalogError, Result};
 use crate::source::Source;
 
-/// Where listed tables go, as (schema, table).
+/// The queue of listed tables, as (schema, table).
 type Found = mpsc::Sender<(String, String)>;
 
 /// The last part of a full name.
@@ -48,16 +48,21 @@ impl Reading<'_> {
         Ok(taken.into_iter().collect())
     }
 
-    /// A schema whose name cannot be read has no record that could say so: it counts, and nothing is taken for gone.
+    /// A schema without a readable name has no record to store the error on: it is counted as failed, and no missing schema
+    /// counts as deleted.
     async fn nameless_schema(&self, what: &str) -> Result<()> {
-        tracing::warn!(scan = crate::key::scan_name(&self.key), what, "a schema without a name was listed");
+        tracing::warn!(
+            scan = crate::key::scan_name(&self.key),
+            what,
+            "the workspace listed a schema without a name: it counts as failed"
+        );
         self.whole.store(false, Ordering::Relaxed);
         self.write(|tx, writer| writer.count(tx, |progress| progress.schemas_failed += 1)).await
     }
 
-    /// Hands on the tables of a schema that are to be read.
+    /// Passes the tables of a schema that are in scope to the readers.
     pub(super) async fn list_tables(&self, schema: String, found: Found) -> Result<()> {
-        // What an earlier attempt with another session has handed on already.
+        // The tables that an earlier attempt with another session has passed on already.
         let known = Mutex::new(BTreeSet::new());
         let listed = self.asked(|source| self.list_pages(source, &schema, &known, &found)).await;
         match listed {
@@ -75,7 +80,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// Goes through the pages; what it gives says what was wrong with a table that has no name.
+    /// Reads all pages of a schema's tables. Returns what was wrong with a table that has no name, or an empty text.
     async fn list_pages(
         &self,
         source: Arc<Source>,
@@ -113,7 +118,7 @@ impl Reading<'_> {
                 self.table_failed(schema, &table, None, why).await?;
             }
             for table in taken {
-                // The readers go away only when one of them has failed, which ends the scan.
+                // The queue is closed only when a reader has failed, which ends the scan.
                 let gone = |_| CatalogError::ScanEnded(crate::key::scan_name(&self.key));
                 found.send((schema.to_owned(), table)).await.map_err(gone)?;
             }

@@ -1,4 +1,4 @@
-//! Reading one table: its description, its log, and writing both in pieces that a commit bears.
+//! Reads one table, its description and its log, and stores both in commits of bounded size.
 
 use std::sync::Arc;
 
@@ -12,25 +12,25 @@ use crate::scan::facts::{self, FoundPartition};
 use crate::source::Source;
 use crate::store::{PARTITIONS, TABLES, TableKey};
 
-/// Partitions in one commit.
+/// Partitions stored in one commit.
 const CHUNK: usize = 1000;
 
-/// What was read of a table.
+/// The result of reading a table.
 struct Found {
     facts: TableFacts,
-    /// None: the log is at the version of the last scan, so its partitions are as they were.
+    /// None: the log is at the version of the last scan or could not be read, so the partitions stay as they are.
     partitions: Option<Vec<FoundPartition>>,
-    /// Why its log could not be read; empty when it could, or when it has none.
+    /// Why its log could not be read; empty when it was read, or when the table has none.
     error: String,
 }
 
 impl Reading<'_> {
-    /// Reads one table; what cannot be read or kept of it is noted on it.
+    /// Reads and stores one table. An error that concerns only this table is stored on it.
     pub(super) async fn read_table(&self, schema: String, table: String) -> Result<()> {
         let key: TableKey = (self.key.0.clone(), schema, table);
         let known = self.core.store.read(|read| read.get(&TABLES, &key))?;
         if let Some(read) = known.as_ref().filter(|known| known.seen == self.number) {
-            // Read before a restart.
+            // Read by this scan already, before a restart.
             let failed = !read.scan_error.is_empty();
             let found = usize::try_from(read.partitions.total()).unwrap_or(0);
             return self.write(move |tx, writer| writer.table_read(tx, &key, found, 0, failed)).await;
@@ -45,14 +45,14 @@ impl Reading<'_> {
                     other => other,
                 }
             }
-            // Dropped since it was listed: it is marked with the others that are gone.
+            // Dropped since it was listed: [`Reading::mark_gone`] marks it with the others.
             Ok(None) => self.write(|tx, writer| writer.count(tx, |progress| progress.tables_read += 1)).await,
             Err(error) if error.is_of_one_object() => self.table_failed(&key.1, &key.2, None, error.to_string()).await,
             Err(error) => Err(error),
         }
     }
 
-    /// Notes why a table could not be read, or kept; where not even that can be kept, its schema says so.
+    /// Stores why a table could not be read or stored. If even that cannot be stored on the table, it is stored on its schema.
     pub(super) async fn table_failed(
         &self,
         schema: &str,
@@ -73,7 +73,7 @@ impl Reading<'_> {
                 other => return other,
             }
         }
-        let (key, why) = (self.schema_key(schema), format!("table {table:?} cannot be kept: {why}"));
+        let (key, why) = (self.schema_key(schema), format!("table {table:?} cannot be stored: {why}"));
         self.write(move |tx, writer| {
             writer.schema(tx, &key, None, why)?;
             writer.count(tx, |progress| {
@@ -84,7 +84,7 @@ impl Reading<'_> {
         .await
     }
 
-    /// What there is of a table; nothing when it is gone.
+    /// Reads a table at the source; None when it no longer exists.
     async fn look(&self, source: Arc<Source>, key: &TableKey, known: Option<&Table>) -> Result<Option<Found>> {
         let info = {
             let _call = self.call().await;
@@ -101,7 +101,7 @@ impl Reading<'_> {
             Ok(partitions) => Ok(Some(Found { facts, partitions, error: String::new() })),
             Err(error) if error.is_of_one_object() => {
                 if let Some(known) = known {
-                    // What was known of the log stays: it is what the partitions say too.
+                    // Keep what the last scan read of the log, which the stored partitions agree with.
                     facts.version.clone_from(&known.facts.version);
                     facts.delta_id.clone_from(&known.facts.delta_id);
                     (facts.size_bytes, facts.row_count) = (known.facts.size_bytes, known.facts.row_count);
@@ -122,7 +122,7 @@ impl Reading<'_> {
         let _call = self.call().await;
         let snapshot = source.open(info, None).await?;
         facts::add_log(facts, &snapshot);
-        // `seen` is 0 while the partitions of an earlier scan are only half written.
+        // `seen` is 0 while the partitions of an earlier scan are only partly written.
         let same = |known: &&Table| {
             known.seen != 0
                 && known.scan_error.is_empty()
@@ -168,12 +168,12 @@ impl Reading<'_> {
         self.write(move |tx, writer| writer.table_read(tx, &own, count, gone, false)).await
     }
 
-    /// Marks partitions that the log no longer has.
+    /// Marks partitions deleted that are no longer in the log.
     async fn partitions_gone(&self, key: &TableKey, version: Option<i64>) -> Result<usize> {
         let mut gone = 0;
         for page in self.core.store.pages(&PARTITIONS, Scope::prefix(key), CHUNK) {
-            // One that only a task has told of, of a newer version, is no concern of this older look. Versions of a table
-            // that was made anew say nothing of one that an earlier scan has seen.
+            // Skip a partition that only a task has reported, with a version newer than this scan read. If an earlier scan has
+            // seen the partition, versions do not matter: those of a recreated table cannot be compared.
             let stale = page?.into_iter().filter(|(_, partition)| {
                 let told = partition.seen == 0 && partition.seen_version > version;
                 partition.seen != self.number && partition.delete_time_ms == 0 && !told
