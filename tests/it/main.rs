@@ -15,6 +15,7 @@ mod demo;
 mod dependencies;
 mod deploy;
 mod drain_worker;
+mod features;
 mod go_client;
 mod hostile;
 mod hostile_attacks;
