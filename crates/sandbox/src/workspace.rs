@@ -1,5 +1,5 @@
 //! A Databricks workspace on loopback: Unity Catalog's REST over a folder of Delta tables `<root>/<schema>/<table>/_delta_log`,
-//! one running cluster that runs SQL ([`sql`]), OAuth's token endpoint, and bearer tokens checked. It pages as the real one does: empty
+//! one running cluster and one warehouse that run SQL ([`sql`]), OAuth's token endpoint, and bearer tokens checked. It pages as the real one does: empty
 //! pages, opaque tokens, no order.
 //!
 //! It must never write into the folder, never share wire code with our client, and never let one broken table spoil a list.
@@ -37,6 +37,8 @@ pub use vending::Vending;
 pub const DEFAULT_PAGE_SIZE: usize = 50;
 /// The workspace's one cluster, which is always running.
 pub const CLUSTER_ID: &str = "0101-000000-sandbox1";
+/// The workspace's one SQL warehouse, likewise.
+pub const WAREHOUSE_ID: &str = "5a4db0c5a4db0c00";
 /// The owner of the token.
 pub const USER_NAME: &str = "sandbox@example.com";
 /// How long open requests may take to end at shutdown.

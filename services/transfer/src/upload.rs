@@ -25,7 +25,7 @@ const BLOCK_TIME: Duration = Duration::from_secs(60);
 /// Bytes of one Arrow message: what the reader aims at, so that only rows that outgrow its guess are cut.
 const MESSAGE_BYTES: u64 = 4 << 20;
 
-/// Reads a unit's files into blocks of a new session, and checks that the session holds what was sent. The way is the one that the
+/// Reads a unit's rows into blocks of a new session, and checks that the session holds what was sent. The way is the one that the
 /// task has taken so far; a unit that it cannot carry turns it, before anything of the unit is published.
 pub async fn write(
     run: &Run,
@@ -124,7 +124,7 @@ impl Upload<'_> {
         loop {
             match rows.more().await {
                 Ok(more) => return Ok(more),
-                Err(error) if attempts.again(error.block_class()).await => rows.go_back(rows.place()),
+                Err(error) if attempts.again(error.block_class()).await => rows.go_back(rows.place(), None),
                 Err(error) => return Err(error),
             }
         }
@@ -140,6 +140,7 @@ impl Upload<'_> {
             let error = match self.send(attempt, rows, &mut end).await {
                 Ok((receipt, message)) => {
                     attempts.succeeded();
+                    rows.arrived();
                     self.run.counters.arrived(&receipt, rows.place().bytes() - start.bytes());
                     return Ok((receipt, message));
                 }
@@ -150,7 +151,7 @@ impl Upload<'_> {
             if !attempts.again(error.block_class()).await {
                 return Err(error);
             }
-            rows.go_back(start);
+            rows.go_back(start, end);
             attempt.number += 1;
         }
     }

@@ -1,4 +1,4 @@
-//! SQL on the workspace's cluster: HiveServer2 over HTTP, for the few statements that a migration sends (`statement`), computed
+//! SQL on the workspace's cluster and warehouse: HiveServer2 over HTTP, for the few statements that a migration sends (`statement`), computed
 //! over the Delta reader of this project (`query`), so no judge of it. What is judged here is the protocol: Arrow batches, LZ4,
 //! files behind links that end, direct results, statements that take a while.
 //!
@@ -28,6 +28,8 @@ pub struct SqlSettings {
     pub ended_links: u32,
     /// So many rows are missing at the end of what is given of each file.
     pub rows_lost: u64,
+    /// So many rows are missing at the end of each result that has more, and every count agrees.
+    pub rows_unsaid: u64,
 }
 
 impl Default for SqlSettings {
@@ -38,6 +40,7 @@ impl Default for SqlSettings {
             batch_rows: 4096,
             ended_links: 0,
             rows_lost: 0,
+            rows_unsaid: 0,
         }
     }
 }
