@@ -1,6 +1,6 @@
-//! Compiles every contract under `proto/` without protoc, and refuses contracts that break the house rules: a method
-//! without a least role, a rule that does not fit its field or that its comment does not tell, a pattern that is no regular
-//! expression.
+//! Compiles every contract under `proto/` without protoc, and fails the build for a contract that breaks the rules of
+//! this project: a method without a least role, a rule that does not fit its field's type or whose bound the comment
+//! does not state, a pattern that is not a valid regular expression.
 
 #[path = "build/check.rs"]
 mod check;
@@ -17,7 +17,7 @@ use prost_reflect::DescriptorPool;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
-    // Not the image beside them, which is written from them.
+    // Not `proto/image`, which is written from these files.
     println!("cargo:rerun-if-changed={}", root.join("mms").display());
     println!("cargo:rerun-if-changed=build");
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
@@ -28,8 +28,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut compiler = protox::Compiler::new([&root])?;
     compiler.include_imports(true).include_source_info(true).open_files(&files)?;
-    // The encoded form, not `file_descriptor_set()`: only that keeps our own options. The comments go along: reflection serves
-    // them, so that whoever describes a contract reads the manual.
+    // The encoded form: `file_descriptor_set()` would lose our own options. The comments stay in, because reflection
+    // serves them: whoever describes a contract with it reads the manual.
     let with_comments = compiler.encode_file_descriptor_set();
     std::fs::write(out.join("mms.binpb"), &with_comments)?;
 

@@ -1,16 +1,16 @@
-"""Compares a target table, read with PyODPS, with what Spark reads from its source: types, order of columns, every cell.
+"""Compares target tables, as PyODPS reads them, with what Spark reads from their sources: types, order of columns, every cell.
 
 usage: compare_with_spark.py ENDPOINT PROJECT ACCESS_ID ACCESS_KEY  < CASES
 
 CASES is JSON, a list of objects:
-  schema, table       of the target
-  expected            folder or file of Parquet with Spark's rows; folders named KEY=VALUE in it are partitions
-  rows                the number of rows
-  partition_columns   of the source, by level; the first six partition the target
-  shifted             {column: hours} that Spark's own value is off, for values that carry no zone
-  characters          {character: replacement} of partition values
+  schema, table       the names at the target
+  expected            Parquet file or folder with the rows that Spark reads; folders named KEY=VALUE in it are partitions
+  rows                the number of rows that the table must have
+  partition_columns   those of the source, by level; the first six partition the target
+  shifted             {column: hours} by which Spark's value differs, for values without a time zone
+  characters          {character: replacement} in partition values
 
-Prints one line a table and ends with status 1 if any differs.
+Prints one line per table; exit code 1 if any table differs.
 """
 
 import datetime
@@ -32,14 +32,14 @@ from target_types import mapped, of_parquet, of_partition, of_target
 
 LEVELS_MAX = 6
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
-# From so many rows on, tables of plain types are compared column by column: the same equality, in a hundredth of the time.
+# From this many rows on, tables of plain types are compared column by column: the same comparison, in a hundredth of the time.
 MANY = 100_000
 
-# Instants are compared in UTC, wherever this runs.
+# Instants are compared in UTC, whatever the time zone of this machine.
 options.local_timezone = False
 options.allow_antique_date = True
 options.struct_as_dict = True
-# Room for every digit of DECIMAL(38).
+# Enough precision for every digit of a DECIMAL(38).
 decimal.getcontext().prec = 80
 
 
@@ -51,7 +51,7 @@ def instant(value):
 
 
 def canonical(value, kind):
-    """One text for one value of a type, whichever library read it. Fields of a struct keep their order."""
+    """The canonical text of a value, the same whichever library read it. Fields of a struct keep their order."""
     if value is None or value is pandas.NaT:
         return None
     if kind[0] == "map":
@@ -80,7 +80,7 @@ def canonical(value, kind):
 
 
 def partition_text(value, kind, source):
-    """A partition value as the target spells it: one canonical text of every type."""
+    """A partition value as the target spells it: the canonical text of its type."""
     if value is None:
         return NULL_PARTITION
     if kind == "boolean":
@@ -99,7 +99,7 @@ def partition_text(value, kind, source):
 
 
 def java_text(value):
-    """A float as Delta, which is Java, writes it: with an exponent from ten millions up and below a thousandth."""
+    """A float as Delta, whose writers are Java, spells it: with an exponent from ten million up and below a thousandth."""
     if value == 0 or not math.isfinite(value):
         return {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value, "NaN" if value != value else repr(value))
     if 1e-3 <= abs(value) < 1e7:
@@ -144,7 +144,7 @@ def shape(columns):
 
 
 def read_target(table, kinds, levels):
-    """Rows as {target column: value}, partition columns as their text."""
+    """The rows as {target column: value}, partition columns as text."""
     for partition in table.partitions if levels else [None]:
         spec = {} if partition is None else {k.lower(): f"partition:{v}" for k, v in partition.partition_spec.kv.items()}
         with table.open_reader(partition=partition and str(partition.partition_spec)) as reader:
@@ -153,7 +153,7 @@ def read_target(table, kinds, levels):
 
 
 def whole(table, expected):
-    """The same for many rows: both sides as Arrow, in one order."""
+    """Compares a table of many rows: both sides as Arrow, sorted in the same order."""
     parts = []
     for partition in table.partitions if expected.levels else [None]:
         with table.open_reader(partition=partition and str(partition.partition_spec), arrow=True) as reader:

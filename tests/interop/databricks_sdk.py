@@ -1,9 +1,9 @@
-"""Lists catalogs, schemas and tables of a workspace with the vendor's own SDK and compares them with what is expected.
+"""Lists catalogs, schemas and tables of a workspace with Databricks' own SDK, and compares them with what is expected.
 
 usage: databricks_sdk.py URL TOKEN CATALOG CLIENT_ID CLIENT_SECRET < expected.json
 
 expected.json: {"schema": {"table": {"columns": [[name, type_name, type_text, partition_index or null], ...]}}}
-Prints one line "ok ..." and ends with 0, or says what differs.
+Prints one line "ok ..." and exits with 0, or prints what differs.
 """
 
 import json
@@ -30,7 +30,7 @@ def same(what, found, expected):
 
 
 def counted(client):
-    """Counts the objects on each page that the SDK asks for, by path."""
+    """Counts the objects on each page that the SDK requests, by path."""
     pages, do = {}, client.api_client.do
 
     def doing(method, path, *args, **kw):
@@ -45,7 +45,7 @@ def counted(client):
 
 
 def as_client(url, client_id, client_secret, catalog, schemas):
-    """The same workspace by OAuth, machine to machine: the SDK finds the endpoint by itself."""
+    """The same workspace by machine-to-machine OAuth; the SDK finds the token endpoint by itself."""
     client = WorkspaceClient(host=url, client_id=client_id, client_secret=client_secret)
     same("way in", client.config.auth_type, "oauth-m2m")
     same("user", client.current_user.me().user_name, client_id)

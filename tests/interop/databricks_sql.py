@@ -1,9 +1,9 @@
-"""Reads every table of a workspace by SQL with the vendor's own connector, in each form of results, and compares the rows.
+"""Reads every table of a workspace by SQL with Databricks' own connector, in each form of results, and compares the rows.
 
 usage: databricks_sql.py URL HTTP_PATH TOKEN CATALOG SCHEMA EXPECTED
 
-EXPECTED is a folder with the rows of each table as Parquet, below its name.
-Prints one line "ok ..." and ends with 0, or says what differs.
+EXPECTED is a folder with a folder of Parquet files for each table, named like it.
+Prints one line "ok ..." and exits with 0, or prints what differs.
 """
 
 import math
@@ -35,7 +35,7 @@ def connect(url, path, token, links=True, lz4=True):
 
 
 def plain(value):
-    """A value that equals itself, and another only if both are the same."""
+    """A form of a value for comparison: NaN equals NaN, and 0.0 differs from -0.0."""
     if isinstance(value, float):
         return "NaN" if math.isnan(value) else (value, math.copysign(1, value))
     if isinstance(value, dict):

@@ -1,8 +1,8 @@
-"""Parses MaxCompute statements with sqlglot, which knows the dialect and nothing of mms.
+"""Parses MaxCompute statements with sqlglot, which knows the dialect and shares no code with mms.
 
-Each line of standard input is a JSON text, one statement; each line of standard output what it makes, as JSON: the parts of the
-table's name, columns and partition columns with their names, and of each the names of all fields that its type has inside.
-A statement that sqlglot does not understand is {"error": ...}.
+Each line of standard input is a statement as a JSON text. For each, a line of standard output says in JSON what it creates: the parts
+of the table's name, and the names of columns and partition columns, each with the names of all fields inside its type.
+For a statement that sqlglot cannot parse the line is {"error": ...}.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""Opens a Delta table with the `deltalake` package and lists its files: what it takes is what our planning is compared with.
+"""Opens a Delta table with the `deltalake` package and lists its files. Our planning is compared with the time and memory that takes.
 
-  deltalake_files.py TABLE    prints the files, the seconds of CPU and the most MiB of memory
+  deltalake_files.py TABLE    prints the number of files, the CPU seconds and the peak memory in MiB
 """
 import resource
 import sys

@@ -1,5 +1,5 @@
-"""A minimal replay of a Delta log: what is live at the newest version. Written for the differential test only, from the
-protocol and not from the reader that it judges. It must never share code with that reader, nor be used elsewhere.
+"""A minimal replay of a Delta log: what is live at the newest version. Written from the protocol, for the differential test only. It
+must never share code with the reader that it judges, nor be used elsewhere.
 """
 
 import json
@@ -34,7 +34,7 @@ class Log:
                 assert int(name[:20]) == version + 1, f"commit {version + 1} of {root} is missing"
                 version += 1
                 actions = [json.loads(line) for line in (folder / name).read_text("utf-8").splitlines() if line.strip()]
-                # Actions of one commit have no order: what it takes away was there before it.
+                # Actions of one commit have no order, so removals come first: they concern files of earlier versions.
                 for action in sorted(actions, key=lambda action: "add" in action):
                     self.apply(action)
 
@@ -54,7 +54,7 @@ class Log:
         return self.place(action["path"]), vector
 
     def place(self, path):
-        """The file that a path of the log means."""
+        """The file that a path in the log refers to."""
         path = re.sub(r"^file:/+", "/", unquote(path))
         return (self.root / path).resolve()
 
@@ -72,14 +72,14 @@ class Log:
         return (properties.get("delta.columnMapping.mode") or "none").lower()
 
     def files(self):
-        """Each live file with its add action and the numbers of its deleted rows."""
+        """Each live file, its add action, and the positions of its deleted rows."""
         for (place, _), add in sorted(self.live.items(), key=lambda item: str(item[0])):
             vector = add.get("deletionVector")
             yield place, add, set(deleted_rows(self.root, vector)) if vector else set()
 
 
 def newest_checkpoint(names):
-    """The version of the newest whole checkpoint, and its files."""
+    """The version of the newest complete checkpoint, and its files."""
     found = {}
     for name in names:
         match = re.fullmatch(r"(\d{20})\.checkpoint(?:\.(\d{10})\.(\d{10})|\.[0-9a-f-]{36})?\.(parquet|json)", name)
@@ -121,7 +121,7 @@ def z85_encode(data):
 
 
 def deleted_rows(root, vector):
-    """The rows that a deletion vector names."""
+    """The positions of the rows that a deletion vector deletes."""
     kind, text, size = vector["storageType"], vector["pathOrInlineDv"], vector["sizeInBytes"]
     if kind == "i":
         return bitmap_rows(z85_decode(text)[:size])
@@ -147,7 +147,7 @@ def bitmap_rows(data):
 
 
 def roaring(data, at):
-    """The numbers of one 32-bit bitmap in Roaring's portable format, and where it ends."""
+    """The numbers in a 32-bit bitmap of Roaring's portable format, and the offset of its end."""
     (cookie,) = struct.unpack_from("<I", data, at)
     at += 4
     if cookie & 0xffff == 12347:
@@ -181,7 +181,7 @@ def roaring(data, at):
 
 
 def bitmap(rows):
-    """A deletion vector's bytes for rows below 65,536, at most 4,096 of them."""
+    """The bytes of a deletion vector with at most 4,096 rows, at positions below 65,536."""
     rows = sorted(rows)
     body = struct.pack("<II", 12346, 1) + struct.pack("<HH", 0, len(rows) - 1) + struct.pack("<I", 16)
     return struct.pack("<iqI", DV_MAGIC, 1, 0) + body + struct.pack(f"<{len(rows)}H", *rows)

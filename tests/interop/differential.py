@@ -1,10 +1,10 @@
-"""The other half of the differential test of mms's reader (`crates/delta/tests/it/differential.rs` starts it).
+"""The independent half of the differential test of our reader; `crates/delta/tests/it/differential.rs` starts it.
 
-    differential.py make DIR SEED FIRST COUNT   writes random tables and what an independent reader has of each
-    differential.py read DIR TABLE...           the same for tables that are there
+    differential.py make DIR SEED FIRST COUNT   writes random tables, and what an independent reader reads of each
+    differential.py read DIR TABLE...           writes what the independent reader reads of existing tables
 
-DIR gets `tables.jsonl`, a line a table ({name, table, verdict, quirks, says}), and `rows/NAME.jsonl`: the columns, then each
-row as the texts of its cells, in any order.
+DIR gets `tables.jsonl`, a line per table ({name, table, verdict, quirks, says}), and `rows/NAME.jsonl`: the columns, then each row
+as the texts of its cells, in any order of rows.
 """
 
 import json
@@ -16,7 +16,7 @@ from differential_faults import make_fault
 from differential_reader import read_table
 from differential_tables import TableMaker
 
-# Of twenty tables so many have a fault.
+# Of twenty tables, this many have a fault.
 FAULTY = 5
 
 

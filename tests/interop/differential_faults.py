@@ -1,4 +1,4 @@
-"""Makes tables that no reader can read rightly, each with one fault, and says why each must be refused."""
+"""Creates tables that no reader can read correctly, each with one fault, and says why each must be refused."""
 
 import decimal
 import json
@@ -14,7 +14,7 @@ US = pa.timestamp("us", "UTC")
 
 
 class Fault:
-    """A table of one file that would be good but for its fault."""
+    """A table of one file that is valid except for its fault."""
 
     def __init__(self, root, rng):
         self.root, self.rng, self.ids = root, rng, Ids(rng)
@@ -27,12 +27,12 @@ class Fault:
         self.columns = [("id", pa.array(range(self.rows), pa.int64())), ("t", texts)]
 
     def column(self, kind, array, nullable=True):
-        """One more column of this type, stored so."""
+        """Adds a column of this type, stored as the given array."""
         self.fields.insert(self.rng.randint(0, len(self.fields)), self.ids.field("odd", kind, nullable))
         self.columns.append(("odd", array))
 
     def one(self, there, good, bad):
-        """A column of good values and, somewhere, one bad value."""
+        """A column of good values with one bad value at a random row."""
         values = [good] * self.rows
         values[self.rng.randrange(self.rows)] = bad
         return pa.array(values, there)
@@ -250,7 +250,7 @@ def gap(fault):
     return "a commit of the log is gone"
 
 
-# Each with words that its refusal must have.
+# Each fault, with words that the refusal must contain.
 FAULTS = [
     (two_names, "whatever the case"), (overflow, "column `odd`"), (decimal_digits, "does not fit into DECIMAL(9,2)"),
     (finer, "finer than a microsecond"), (double_key, "a key stands twice"), (wrong_count, "its log says"),
@@ -265,7 +265,7 @@ FAULTS = [
 
 
 def make_fault(root, rng, at):
-    """Writes a table with one fault; its name, why the table must be refused, and what the refusal must say."""
+    """Writes a table with one fault. Returns its name, why the table must be refused, and what the refusal must say."""
     draw, says = FAULTS[at % len(FAULTS)]
     fault = Fault(root, rng)
     reason = draw(fault)

@@ -33,7 +33,7 @@ def write_commit(root, version, actions):
 
 
 def write_checkpoint(rng, root, version, quirks):
-    """A classic checkpoint of the newest version; sometimes the commits before it go."""
+    """Writes a classic checkpoint of the newest version; sometimes deletes the commits before it."""
     log = Log(root)
     pairs = lambda values: list((values or {}).items())
     metadata = dict(log.metadata, configuration=pairs(log.metadata["configuration"]))
@@ -54,12 +54,12 @@ def write_checkpoint(rng, root, version, quirks):
 
 
 def spelled(rng, root, path, quirks):
-    """One of the spellings of a file's path in a log."""
+    """One of the spellings that a file's path can have in a log."""
     way = rng.choice(["plain"] * 5 + ["encoded", "dot", "file:/", "file:///"])
     if way != "plain":
         quirks.add(f"path {way}")
     if way == "encoded":
-        # A character more than needs be.
+        # One character more than necessary is encoded.
         return quote(path).replace("part", "%70art")
     if way == "dot":
         return "./" + quote(path)
@@ -84,7 +84,7 @@ def deletion_vector(rng, root, rows, quirks):
 
 
 def statistics(writer, fields, table, wide):
-    """The text of `stats`: right, as Spark would have it."""
+    """The text of `stats`: correct, as Spark would write it."""
     parts = {"minValues": {}, "maxValues": {}, "nullCount": {}}
     for field, array in zip(writer.orders[id(fields)], table.columns):
         column(writer, field, array.combine_chunks(), [True] * table.num_rows, parts, wide)

@@ -1,5 +1,5 @@
-"""Reads a Delta table with pyarrow and the replay of `deltalog`, as canonical texts of cells: the independent half of
-the differential test. Columns are found by rules of its own; where pyarrow cannot give a value exactly, it fails.
+"""Reads a Delta table with pyarrow and the replay of `deltalog`, as canonical texts of cells: the independent reader of the
+differential test. It has its own rules to find columns, and fails where pyarrow cannot return a value exactly.
 """
 
 import decimal
@@ -18,7 +18,7 @@ SUFFIX = {"byte": "i8", "short": "i16", "integer": "i32", "long": "i64"}
 
 
 def read_table(root):
-    """The names of the columns, and each row as a list of texts."""
+    """The names of the columns, and each row as a list of cell texts."""
     log = Log(root)
     fields = log.schema["fields"]
     rows = []
@@ -44,7 +44,7 @@ def stored_name(field, mapping):
 
 
 def find(field, there, mapping):
-    """The one place of a field among those of a file."""
+    """The index of a field among the fields of a file; None if the file does not have it."""
     def same(other):
         if mapping == "id":
             told = (other.metadata or {}).get(b"PARQUET:field_id")
@@ -57,14 +57,14 @@ def find(field, there, mapping):
 
 
 def part_cells(fields, there, child, mapping, count):
-    """The cells of each field, by what is in the file."""
+    """The cells of each field; NULL for fields that the file does not have."""
     for field in fields:
         at = find(field, there, mapping)
         yield ["NULL"] * count if at is None else cells(child(at), field["type"], mapping)
 
 
 def cells(array, kind, mapping):
-    """The text of each value of an array, as a value of the table's type."""
+    """The text of each value in an array, read as the table's type."""
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if pa.types.is_null(array.type):
@@ -160,7 +160,7 @@ def bytes_cell(value):
 
 
 def partition_cell(kind, text):
-    """A value of a partition column, from its text in the log."""
+    """The text of a partition column's cell, from the value in the log."""
     if text is None or (text == "" and kind not in ("string", "binary")):
         return "NULL"
     if kind == "string":

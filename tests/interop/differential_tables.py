@@ -1,5 +1,5 @@
-"""Makes one random Delta table that every right reader reads: random schema, evolution, writers and log. What it draws
-is noted as quirks, for the message of a failure. It remembers no rows: what is right is what `differential_reader` reads.
+"""Creates one random Delta table that every correct reader can read: random schema, evolution, writers and log. The choices are recorded
+as quirks, for the message of a failure. It keeps no rows: the expected rows are those that `differential_reader` reads.
 """
 
 import copy
@@ -38,12 +38,12 @@ def partition_texts(kind):
 
 
 class TableMaker:
-    """One table on its way."""
+    """A table that is being created."""
 
     def __init__(self, root, rng):
         self.root, self.rng, self.quirks = Path(root), rng, set()
         self.mapping = rng.choice(["none", "none", "name", "name", "id"])
-        # Without features by name: column mapping, and no clocks without a zone.
+        # Without named table features: column mapping is possible, timestamps without a time zone are not.
         self.legacy = rng.random() < 0.3
         self.ids = Ids(rng, [kind for kind in PRIMITIVES if not self.legacy or kind != "timestamp_ntz"])
         self.widening = not self.legacy and rng.random() < 0.4
@@ -112,7 +112,7 @@ class TableMaker:
                              "configuration": properties, "createdTime": 1}}
 
     def add(self):
-        """Writes a file, and gives its action."""
+        """Writes a file and returns its add action."""
         rng = self.rng
         count = rng.choice([0, 1, 2, 5, 20, 20, 40, 300])
         int96 = rng.random() < 0.15 and "timestamp_ntz" not in json.dumps(self.fields)
@@ -175,7 +175,7 @@ class TableMaker:
         }
         nested = [field.type for field in table.schema if pa.types.is_nested(field.type)]
         if any(has(there, pa.types.is_dictionary) for there in nested):
-            # pyarrow 26 cannot put nested dictionaries together again.
+            # pyarrow 26 cannot read nested dictionaries back with its stored schema.
             options["store_schema"] = False
         if rng.random() < 0.3:
             options["row_group_size"] = rng.choice([1, 3, 7, 50])
@@ -192,7 +192,7 @@ class TableMaker:
         return [self.add() for _ in range(self.rng.choice([1, 1, 2]))]
 
     def remove(self):
-        """Takes a file away, by another spelling of its place; sometimes it comes back."""
+        """Removes a file, under another spelling of its path; sometimes adds it again."""
         if not self.live:
             return self.append()
         path, add, count, wide = self.live.pop(self.rng.randrange(len(self.live)))
@@ -207,7 +207,7 @@ class TableMaker:
         return [{"remove": remove}]
 
     def delete(self):
-        """Deletes some rows of a file."""
+        """Deletes some rows of a file by a deletion vector."""
         able = [(path, add, count, wide) for path, add, count, wide in self.live
                 if count and wide and "stats" in add and "deletionVector" not in add]
         if not able or self.legacy:
@@ -223,7 +223,7 @@ class TableMaker:
         return self.rng.sample([{"remove": remove}, {"add": new}], 2)
 
     def evolve(self):
-        """Changes the schema, and writes a file by the new one."""
+        """Changes the schema and writes a file with the new one."""
         self.fields = copy.deepcopy(self.fields)
         self.partitions = [f for f in self.fields if any(f["name"] == p["name"] for p in self.partitions)]
         for _ in range(self.rng.randint(1, 3)):
@@ -243,7 +243,7 @@ class TableMaker:
         elif way == "reorder":
             rng.shuffle(fields)
         elif way == "rename" and free:
-            # Also to a name that another column had before.
+            # The new name may be one that another column had before.
             names = {field["name"].lower() for field in fields}
             others = [name for name in ["was_a", "a", "B", "market", "swapped"] if name.lower() not in names]
             rng.choice(free)["name"] = rng.choice(others or [f"n{self.ids.last}"])
@@ -274,7 +274,7 @@ class TableMaker:
 
 
 def reads_back(table, path):
-    """Whether pyarrow reads what it wrote: pyarrow 26 loses lists and maps in some files of tiny pages."""
+    """Whether pyarrow reads what it wrote: pyarrow 26 loses lists and maps in some files with tiny pages."""
     try:
         back = pq.ParquetFile(path).read()
         pairs = zip(back.columns, table.columns)
@@ -284,7 +284,7 @@ def reads_back(table, path):
 
 
 def has(there, kind):
-    """Whether a type of this kind is in a type."""
+    """Whether a type of this kind is nested in a type."""
     if pa.types.is_map(there):
         return has(there.key_type, kind) or has(there.item_type, kind)
     if pa.types.is_nested(there):
@@ -293,7 +293,7 @@ def has(there, kind):
 
 
 def structs(fields):
-    """Every list of fields below these, the outermost first."""
+    """Every list of struct fields, from these to the innermost ones."""
     found = [fields]
 
     def below(kind):

@@ -1,6 +1,5 @@
-"""Random types, values and stored forms for the differential test. A schema is Delta's own JSON; `stored` chooses how one
-writer would lay a type down in a file, `Writer` makes values that fit both. Everything is drawn from the given
-`random.Random`.
+"""Random types, values and stored forms for the differential test. A schema is Delta's own JSON; `stored` chooses how a writer stores a
+type in a file, `Writer` creates values that fit both. All choices come from the given `random.Random`.
 """
 
 import decimal
@@ -18,7 +17,7 @@ TEXTS = ["", "a", "null", "NULL", "é", "漢字", "\U0001f600", "a\"b\\c", "tab\
 
 
 class Ids:
-    """Field ids and physical names of one table, and the primitive types it may have."""
+    """The field ids and physical names of one table, and the primitive types that it may have."""
 
     def __init__(self, rng, kinds=PRIMITIVES):
         self.rng, self.last, self.kinds = rng, 0, kinds
@@ -60,7 +59,7 @@ def digits(kind):
 
 
 def stored(rng, kind, quirks, plain=False):
-    """The Arrow type of a leaf as one writer has it; `plain` for the usual one."""
+    """The Arrow type in which a writer stores a leaf; with `plain`, always the usual one."""
     def one(usual, **odd):
         if plain or rng.random() < 0.7:
             return usual
@@ -92,7 +91,7 @@ def stored(rng, kind, quirks, plain=False):
 
 
 def leaf(rng, kind, there, count, nulls, distinct=False, old_times=True):
-    """Values of a leaf in its stored type."""
+    """Random values of a leaf, in its stored type."""
     if pa.types.is_integer(there):
         bits = BITS[kind] - 1
         least, most = -(1 << bits), (1 << bits) - 1
@@ -146,11 +145,11 @@ def times(rng, there, count, nulls, old):
 
 
 class Writer:
-    """How one writer lays down the rows of one file."""
+    """How one writer stores the rows of one file."""
 
     def __init__(self, rng, mapping, quirks, old_times=True, plain=False):
         self.rng, self.mapping, self.quirks, self.old_times, self.plain = rng, mapping, quirks, old_times, plain
-        # By the identity of a list of fields: the order in which the file has them.
+        # The order of fields in the file, by the id() of their list.
         self.orders = {}
         self.odd_case = mapping != "id" and rng.random() < 0.25
         self.foreign_ids = mapping != "id" and rng.random() < 0.25
@@ -169,7 +168,7 @@ class Writer:
         return self.rng.choice([name.upper(), name.lower(), name.title()]) if self.odd_case else name
 
     def fields(self, fields, count):
-        """Arrow fields and arrays of a struct's fields (or of a table's columns)."""
+        """The Arrow fields and arrays of a struct's fields, or of a table's columns."""
         order = list(fields)
         if self.shuffled:
             self.rng.shuffle(order)
@@ -205,7 +204,7 @@ class Writer:
         return pa.ListArray.from_arrays(offsets, values, type=there, mask=absent)
 
     def map(self, kind, lengths, absent):
-        """A map whose keys differ within each row: all of them are drawn at once."""
+        """A map whose keys are distinct within each row, because all keys are drawn at once."""
         keys = self.array(kind["keyType"], sum(lengths) + 1, 0, distinct=True)
         pool = len(keys)
         spans = [min(length, pool) for length in lengths]

@@ -1,4 +1,4 @@
-"""Generates Python clients from the contracts, the way any user would: grpcio-tools and the proto folder."""
+"""Generates Python clients from the contracts as any user would, with grpcio-tools and the proto folder."""
 
 import pathlib
 import sys
@@ -11,7 +11,7 @@ PROTO = pathlib.Path(__file__).resolve().parents[2] / "proto"
 
 
 def generate():
-    """Makes the modules importable: `from mms.registry.v1 import data_source_service_pb2`."""
+    """Generates the modules and makes them importable: `from mms.registry.v1 import data_source_service_pb2`."""
     out = tempfile.mkdtemp(prefix="mms-stubs-")
     well_known = pathlib.Path(grpc_tools.__file__).parent / "_proto"
     files = [str(f.relative_to(PROTO)) for f in sorted(PROTO.glob("mms/**/*.proto"))]

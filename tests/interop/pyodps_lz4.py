@@ -1,5 +1,5 @@
-"""LZ4 frames of the tunnel by the lz4 package: PyODPS's own LZ4 streams do not work with it, so bodies are compressed,
-sent, fetched and opened here, inside PyODPS's sessions and signatures.
+"""LZ4 frames of the tunnel with the lz4 package. PyODPS's own LZ4 streams do not work with that package, so bodies are compressed, sent,
+fetched and decompressed here, within PyODPS's sessions and signatures.
 """
 
 import io
@@ -32,7 +32,7 @@ def arrow_body(schema, table):
 
 
 def compress(body, linked):
-    """Frames as different writers make them: blocks that lean on each other or not, checksums or not."""
+    """A frame as different writers create it: with linked blocks or independent ones, with checksums or without."""
     return lz4.frame.compress(
         body, block_linked=linked, content_checksum=linked, block_checksum=not linked, store_size=not linked,
         block_size=lz4.frame.BLOCKSIZE_MAX64KB,
@@ -49,7 +49,7 @@ def put(session, block, body, encoding):
 
 
 def get(session, encoding):
-    """The decompressed body of all rows; it must have come in the encoding asked for."""
+    """The decompressed body with all rows; the server must have used the requested encoding."""
     params = session.get_common_params(downloadid=session.id, rowrange=f"(0,{session.count})")
     headers = session.get_common_headers(content_length=0)
     headers["Accept-Encoding"] = encoding
@@ -69,7 +69,7 @@ def crc(data):
 
 
 def unframe(body):
-    """Takes the CRC framing off and checks every CRC."""
+    """Removes the CRC framing and verifies every CRC."""
     (size,) = struct.unpack_from(">I", body)
     at, payload = 4, b""
     while len(body) - at >= size + 4:
@@ -91,7 +91,7 @@ def frame(payload, size=65536):
 
 
 def arrow_rows(arrow_schema, payload):
-    """Messages without a schema, read with the table's own."""
+    """The record batches of messages without a schema, read with the table's."""
     source, batches = pa.BufferReader(payload), []
     while source.tell() < source.size():
         batches.append(pa.ipc.read_record_batch(pa.ipc.read_message(source), arrow_schema))
@@ -99,7 +99,7 @@ def arrow_rows(arrow_schema, payload):
 
 
 def upload(tunnel, table, records, arrow):
-    """Both kinds of blocks, each in both kinds of frames."""
+    """Uploads both kinds of blocks, each in both kinds of frames."""
     session = tunnel.create_upload_session(table, overwrite=True)
     for block, linked in enumerate((True, False)):
         put(session, block, compress(record_body(session.schema, records), linked), RECORDS)
@@ -108,7 +108,7 @@ def upload(tunnel, table, records, arrow):
 
 
 def download(tunnel, table):
-    """All rows, once as records and once as Arrow."""
+    """Downloads all rows, once as records and once as Arrow."""
     session = tunnel.create_download_session(table)
     streams = iter([SimpleInputStream(io.BytesIO(get(session, RECORDS)))])
     records = TunnelRecordReader(session.schema, lambda *_args, **_kw: next(streams, None))
@@ -117,7 +117,7 @@ def download(tunnel, table):
 
 
 def json_there_and_back(tunnel, table, texts):
-    """JSON by Arrow, for which PyODPS has no type: a text column, as the vendor's other clients send it."""
+    """JSON by Arrow, for which PyODPS has no type: it is a text column, as in MaxCompute's other clients."""
     session = tunnel.create_upload_session(table, overwrite=True)
     batch = pa.record_batch([pa.array(texts, pa.string())], names=["c"])
     put(session, 0, compress(frame(batch.serialize().to_pybytes()), True), ARROW)

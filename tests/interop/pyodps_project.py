@@ -1,7 +1,7 @@
-"""PyODPS against a project: everything it writes must come back, cell by cell.
+"""PyODPS against a project: everything that it writes must be read back, cell by cell.
 
 Arguments: endpoint project access_id access_key.
-Needs pyodps 0.13.2, pyarrow, pandas, zstandard and lz4. Prints one line a check; exit code 0 only if all hold.
+Needs pyodps 0.13.2, pyarrow, pandas, zstandard and lz4. Prints one line per check; exit code 0 only if all pass.
 """
 
 import datetime
@@ -51,7 +51,7 @@ def rows(with_antique=True):
 
 
 def plain(value):
-    """A value in a form that compares the same whatever carried it."""
+    """A value in a form that compares equal however it was transported."""
     if isinstance(value, pd.Timestamp):
         value = value.tz_convert(None) if value.tzinfo else value
         return ("ts", value.value)
@@ -90,13 +90,13 @@ def key(row):
 
 
 def read_records(table):
-    # Without `reopen` PyODPS reads the session of the time before, which keeps its snapshot.
+    # Without `reopen`, PyODPS reads from its previous session, which keeps its snapshot.
     with table.open_reader(reopen=True) as reader:
         return sorted((normal(r.values[:22]) for r in reader), key=key)
 
 
 def arrow_table(table, values):
-    """The rows as an Arrow table of the types that PyODPS sends."""
+    """The rows as an Arrow table with the types that PyODPS sends."""
     from odps.tunnel.io.types import odps_schema_to_arrow_schema
 
     schema = odps_schema_to_arrow_schema(table.table_schema)

@@ -1,11 +1,11 @@
 """PyODPS's client of the Storage API against a project.
 
 Arguments: endpoint project access_id access_key.
-Writes and reads by it, with every compression, across all years; tries that are not committed must not count. Exit code 0 only if
-all holds.
+Writes and reads with every compression, and timestamps of all years; writes that are not committed must not be visible. Exit code 0
+only if all checks pass.
 
-With `--read schema.table column...` it prints the table's rows as JSON instead, a list of cells each, in the order of the first:
-timestamps as text with microseconds, as far as years go.
+With `--read schema.table column...` it prints the table's rows as JSON instead: each row a list of cells, ordered by the first column;
+timestamps of any year as text with microseconds.
 """
 
 import datetime

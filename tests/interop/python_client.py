@@ -1,4 +1,4 @@
-"""Walks the line with a generated client: source, check, start, scan, job, watch; and shows one refused request.
+"""Runs a whole migration with a generated client: source, check, start, scan, job, watch; and shows one refused request.
 
 usage: python_client.py REGISTRY CATALOG SCHEDULER DIR  < CREATE_DATA_SOURCE_REQUEST.json    (HOST:PORT each; DIR has the
 authority, the certificate and the token of the administrator, as deploy/make-secrets leaves them)
@@ -31,7 +31,7 @@ from mms.scheduler.v1 import job_service_pb2_grpc as jobs_grpc
 
 
 def channels(addresses, folder):
-    """Encrypted channels that show a certificate, with the token on each call."""
+    """TLS channels that present a client certificate and send the token with each call."""
     own = {name: (pathlib.Path(folder) / name).read_bytes() for name in ("ca.crt", "administrator.key", "administrator.crt", "token")}
     tls = grpc.ssl_channel_credentials(own["ca.crt"], own["administrator.key"], own["administrator.crt"])
     token = grpc.access_token_call_credentials(own["token"].decode().strip())
@@ -40,7 +40,7 @@ def channels(addresses, folder):
 
 
 def refused(client):
-    """An error as a caller sees it: code, ErrorInfo, every field violation."""
+    """Prints an error as a caller sees it: code, ErrorInfo, every field violation."""
     request = sources.CreateDataSourceRequest(data_source_id="Not An Id")
     request.data_source.databricks.workspace_url = "ftp://nowhere"
     try:

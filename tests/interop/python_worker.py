@@ -1,13 +1,13 @@
-"""A transfer worker in Python: leases tasks and does them with PyODPS. It speaks nothing but the contract.
+"""A transfer worker in Python: leases tasks and does them with PyODPS. It knows nothing of mms but the contract.
 
 usage: python_worker.py SCHEDULER REGISTRY TOKEN_FILE WORKER_ID [--hold] [--rows] [--pool POOL] [--tasks N]
 
---hold    prints the first lease and then only keeps it alive, until it is killed
---rows    moves and verifies rows too: of unpartitioned tables in local files, which pyarrow reads
---pool    takes tasks of jobs for this pool only
---tasks   ends after so many tasks
+--hold    prints the first lease and then only renews it, until it is killed
+--rows    also moves and verifies rows, of unpartitioned tables in local files, which pyarrow reads
+--pool    takes only tasks of jobs for this pool
+--tasks   exits after N tasks
 
-Without --rows it takes SCHEMA-only tasks.
+Without --rows it takes only tasks whose one step is SCHEMA.
 """
 
 import argparse
@@ -46,11 +46,11 @@ from mms.type.v1 import verification_pb2 as verification
 
 
 class Fenced(Exception):
-    """The lease is lost: the task is dropped, and nothing is told."""
+    """The lease is lost: the task is dropped, and nothing is reported."""
 
 
 class Conflict(Exception):
-    """What is at the target, or what the task asks, is not what this worker can do."""
+    """The table at the target, or the task, is not one that this worker can handle."""
 
 
 class Worker:
@@ -63,7 +63,7 @@ class Worker:
         self.lock = threading.Lock()
 
     def call(self, method, request):
-        """Calls through an outage: every call of the contract may be repeated."""
+        """Retries a call during an outage: every call of this contract may be repeated."""
         while True:
             try:
                 return method(request, metadata=self.token, timeout=60)
@@ -79,7 +79,7 @@ class Worker:
         steps = [tasks.TASK_STEP_SCHEMA, tasks.TASK_STEP_LOOK]
         abilities = workers.Capabilities(steps=steps, engine=spec.ENGINE_BUILT_IN)
         if self.rows:
-            # No reader feature: what needs one is another worker's.
+            # No reader features: tables that need one are left to other workers.
             abilities.steps.extend([tasks.TASK_STEP_DATA, tasks.TASK_STEP_VERIFICATION])
             abilities.read_paths.append(sources.READ_PATH_STORAGE)
             abilities.target_kinds.extend([targets.TARGET_KIND_ORDINARY, targets.TARGET_KIND_APPEND_DELTA])
@@ -127,7 +127,7 @@ class Worker:
         return ODPS(key.access_key_id, key.access_key_secret, target.default_project, endpoint=target.endpoint)
 
     def do(self, lease):
-        """Does the steps that are left; whatever goes wrong, the scheduler decides what becomes of the task."""
+        """Does the remaining steps. If one fails, the scheduler decides what happens to the task."""
         steps = {
             tasks.TASK_STEP_SCHEMA: self.make,
             tasks.TASK_STEP_DATA: self.move,
@@ -148,12 +148,12 @@ class Worker:
                 self.report(lease, failed=work.AttemptFailed(step=step, reason=why))
                 return False
             if self.report(lease, step_done=work.StepDone(step=step, **done)).lease_ended:
-                # What is left comes later, with a lease of its own.
+                # The remaining steps come later, with another lease.
                 return False
         return True
 
     def make(self, odps, lease):
-        """SCHEMA: the table and its partitions. Every statement can be repeated."""
+        """SCHEMA: creates the table and its partitions. Every statement can be repeated."""
         task = lease.task
         table = task.target.table
         hints = {"odps.namespace.schema": "true", "odps.sql.type.system.odps2": "true", **task.sql_parameters}
@@ -173,7 +173,7 @@ class Worker:
         return {"identity": self.identity(odps, task)}
 
     def identity(self, odps, task):
-        """Which table of its name is at the target. One made anew has another id, time and nonce."""
+        """Identifies the table at the target: one that is created anew has another id, time and nonce."""
         table = odps.get_table(task.target.table.table, schema=task.target.table.schema)
         table.reload()
         nonce = (table.reserved or {}).get("mms.nonce", "")
@@ -181,7 +181,7 @@ class Worker:
         return targets.TargetIdentity(table_id=table.table_id or "", create_time=made, nonce=nonce)
 
     def move(self, odps, lease):
-        """DATA: each unit's files into a session of its own, which replaces the rows that the unit had."""
+        """DATA: writes each unit's files in a session of its own, which replaces the rows that the unit had."""
         task, tunnel = lease.task, TableTunnel(odps)
         for intent in lease.open_intents:
             self.resolve(lease, intent, self.ask(tunnel, task, intent))
@@ -234,7 +234,7 @@ class Worker:
             yield from part.files
 
     def begin(self, tunnel, lease, intent):
-        """Has the intent stored; one that is open on the unit is resolved first."""
+        """Has the scheduler store the intent; an open intent on the unit is resolved first."""
         request = commit.CommitRequest(task=lease.task.name, epoch=lease.epoch, intent=intent)
         while True:
             answer = self.call(self.scheduler.BeginCommit, commit.BeginCommitRequest(requests=[request], **self.me()))
@@ -247,7 +247,7 @@ class Worker:
             self.resolve(lease, other, self.ask(tunnel, lease.task, other))
 
     def ask(self, tunnel, task, intent):
-        """What became of a session: one that still can be committed is, so that it cannot be later."""
+        """The outcome of a session. One that can still be committed is committed now, so that it cannot be committed later."""
         states = TableUploadSession.Status
         try:
             session = self.session(tunnel, task, upload_id=intent.tunnel.session_id)
@@ -274,7 +274,7 @@ class Worker:
             raise Fenced
 
     def verify(self, odps, lease):
-        """VERIFICATION: the rows that the target has, against those that the log records."""
+        """VERIFICATION: compares the rows at the target with those that the log records."""
         task, checks = lease.task, []
         for unit in task.units:
             table = task.target.table
@@ -295,7 +295,7 @@ class Worker:
 
 
     def look(self, odps, lease):
-        """LOOK: the whole table, against all that the tasks of the job published."""
+        """LOOK: compares the whole table with everything that the tasks of the job published."""
         task, expected, rows, different = lease.task, [], 0, []
         request = work.ReadPublishedUnitsRequest(worker=f"workers/{self.id}", task=task.name, epoch=lease.epoch)
         for part in self.scheduler.ReadPublishedUnits(request, metadata=self.token, timeout=60):

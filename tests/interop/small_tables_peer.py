@@ -1,5 +1,5 @@
-"""What a script costs that does for each small table what a job does: deltalake reads it, PyODPS makes, fills and counts its target.
-It keeps nothing, takes nothing up again and looks at nothing twice. Prints its own processor time as JSON.
+"""The cost of a script that does for each small table what a job does: deltalake reads it, PyODPS creates, fills and counts its target.
+It stores no state, cannot resume and checks nothing twice. Prints its own processor time as JSON.
 """
 
 import json
@@ -37,7 +37,7 @@ def main():
     odps.execute_sql(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
     tunnel = TableTunnel(odps)
     folders = sorted(folder for folder in Path(root).iterdir() if folder.is_dir())[: int(count)]
-    # The first one pays for what is loaded.
+    # The first table is not measured: it includes the loading of libraries.
     move(odps, tunnel, folders[0])
     began, busy = time.monotonic(), time.process_time()
     for folder in folders[1:]:

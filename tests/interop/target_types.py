@@ -1,4 +1,4 @@
-"""What type each column of a target table must have, from the schema of Spark's Parquet. It knows nothing of our mapping.
+"""The type that each column of a target table must have, from the schema of Spark's Parquet. Written without our mapping's code.
 
 A type is a text (`bigint`), or a tuple: ("decimal", precision, scale), ("array", T), ("map", K, V), and
 ("struct", ((name, T), ...)) in the order of the fields.
@@ -19,12 +19,12 @@ INTEGERS = ("tinyint", "smallint", "int", "bigint")
 
 
 def mapped(name):
-    """The demo's character mapping; the target keeps names in lower case."""
+    """A name by the demo's mapping of characters, in lower case as the target stores it."""
     return re.sub(r"[^A-Za-z0-9_]", "_", name).lower()
 
 
 def of_spark(kind):
-    """Of a type in Spark's own JSON."""
+    """The type for one in Spark's own JSON."""
     if isinstance(kind, str):
         decimal = re.fullmatch(r"decimal\((\d+),(\d+)\)", kind)
         return ("decimal", int(decimal[1]), int(decimal[2])) if decimal else SPARK[kind]
@@ -36,7 +36,7 @@ def of_spark(kind):
 
 
 def of_arrow(kind):
-    """Of an Arrow type, for files that Spark did not write."""
+    """The type for an Arrow type, for files that Spark did not write."""
     if arrow.is_list(kind) or arrow.is_large_list(kind):
         return ("array", of_arrow(kind.value_type))
     if arrow.is_map(kind):
@@ -56,8 +56,8 @@ def of_arrow(kind):
 
 
 def of_parquet(schema):
-    """{source column: type}, in order. Spark writes down its own schema: the only place that tells TIMESTAMP from
-    TIMESTAMP_NTZ where instants are stored in its old way, which has no zone."""
+    """{source column: type}, in order. Spark's own schema in the file is the only place that tells TIMESTAMP from TIMESTAMP_NTZ
+    where instants are stored in Spark's legacy way, which has no time zone."""
     own = (schema.metadata or {}).get(b"org.apache.spark.sql.parquet.row.metadata")
     if own:
         return {f["name"]: of_spark(f["type"]) for f in json.loads(own)["fields"]}
@@ -65,12 +65,12 @@ def of_parquet(schema):
 
 
 def of_partition(kind, has_null):
-    """A partition column: texts stay, integers stay unless there is a NULL, all others become text."""
+    """The type of a partition column: texts stay, integers stay unless there is a NULL, all others become text."""
     return kind if kind in INTEGERS and not has_null else "string"
 
 
 def of_target(kind):
-    """Of a type as PyODPS tells it."""
+    """The type for one of PyODPS's types."""
     if isinstance(kind, odps.Array):
         return ("array", of_target(kind.value_type))
     if isinstance(kind, odps.Map):

@@ -1,4 +1,4 @@
-// Walks the line with a client that buf generated: source, check, start, scan, job, watch; and shows one refused request.
+// Runs a whole migration with a client that buf generated: source, check, start, scan, job, watch; and shows one refused request.
 //
 // usage: node typescript_client.js REGISTRY CATALOG SCHEDULER DIR  < CREATE_DATA_SOURCE_REQUEST.json   (HOST:PORT each; DIR has the
 // authority, the certificate and the token of the administrator)

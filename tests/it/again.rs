@@ -1,5 +1,6 @@
-//! Migrating again: what is at its place already is left alone, and whatever is not is moved, be it that only the table
-//! was made, that it goes elsewhere now, or that the source made it anew. One request makes one job, however often it comes.
+//! Migrating again: a table that is at its target already is skipped, and every other one is moved: if only its table
+//! was created, if it has another target now, or if the source created it anew. One request makes one job, however
+//! often it is sent.
 
 use std::path::Path;
 
@@ -14,7 +15,7 @@ use mms_tests::suite::{Suite, everything};
 use mms_tests::tables;
 use scheduler::{JobSpec, TableDecision};
 
-/// Runs a job, and gives what was decided of each table.
+/// Runs a job to its end, and returns the decision about each table.
 async fn run(suite: &Suite, source: &str, spec: JobSpec) -> anyhow::Result<Vec<(String, TableDecision)>> {
     let job = suite.begin_job(source, spec).await?;
     suite.done(&job).await?;
@@ -30,7 +31,7 @@ fn moved(decisions: &[(String, TableDecision)]) -> Vec<&str> {
     moved.map(|(table, _)| table.as_str()).collect()
 }
 
-/// The same request several times at once.
+/// Sends one request several times at once; returns the one job that it must have made.
 async fn one_job(suite: &Suite, source: &str, spec: JobSpec) -> anyhow::Result<String> {
     let request = scheduler::CreateJobRequest {
         parent: source.to_owned(),
@@ -64,7 +65,7 @@ async fn send_elsewhere(suite: &Suite, table: &str) -> anyhow::Result<catalog::T
     answer.into_inner().table.context("a table")
 }
 
-/// Gives a table another id, as a source does that makes it anew under its old name.
+/// Gives a table another id, as when a source drops it and creates it again under its old name.
 fn make_anew(folder: &Path) -> anyhow::Result<()> {
     let first = folder.join("_delta_log/00000000000000000000.json");
     let mut lines = String::new();
@@ -78,7 +79,7 @@ fn make_anew(folder: &Path) -> anyhow::Result<()> {
     Ok(std::fs::write(&first, lines)?)
 }
 
-/// What WatchJob tells of a job that has ended: each table once.
+/// The number of tables that WatchJob reports of a job that has ended.
 async fn watched(suite: &Suite, job: &str) -> anyhow::Result<usize> {
     let request = scheduler::WatchJobRequest { name: job.to_owned(), ..Default::default() };
     let mut stream = JobServiceClient::new(suite.channel("scheduler")?).watch_job(request).await?.into_inner();
@@ -120,7 +121,8 @@ async fn what_is_not_at_its_place_is_moved_and_nothing_else() -> anyhow::Result<
     let fourth = Box::pin(run(&suite, &source, everything())).await?;
     anyhow::ensure!(moved(&fourth) == [name.as_str()], "what was made anew is moved: {fourth:?}");
 
-    // A whole catalog, and of this table alone that it goes elsewhere; whoever names it need not mind its case.
+    // The job takes the whole catalog, and its spec gives this one table another target. The case of names does not
+    // matter.
     let options = TableOptions {
         table: Some(SourceTable {
             schema: table.source_schema.to_uppercase(),

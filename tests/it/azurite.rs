@@ -1,5 +1,6 @@
-//! Tables that lie in Azure's storage, as Microsoft's emulator has it: every way to be let in moves them whole, every way to be
-//! kept out is told by check and plan, and a credential that ends or is rotated while rows are read costs no attempt.
+//! Tables in Azure's storage, served by Microsoft's emulator. Every kind of credential moves all tables; every reason
+//! for a refusal is reported by check and plan; a credential that expires or is rotated while rows are read costs no
+//! attempt.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,10 +21,10 @@ use registry::check_data_source_request::Target;
 use registry::check_data_source_response::Event;
 use serde_json::{Value, json};
 
-/// What the application's secret is.
+/// The secret of the application.
 const SECRET: &str = "the-secret-of-the-mover";
 
-/// The emulator with all tables, the suite, and the folder that workspaces serve.
+/// The emulator with all tables, the suite, and the folder of the workspaces.
 struct Stand {
     azurite: Azurite,
     suite: Suite,
@@ -50,14 +51,14 @@ impl Stand {
         Ok(Some(Self { azurite, suite, folder, moved }))
     }
 
-    /// A project of its own for each source, and a workspace that has nothing but logs and says where the tables lie.
+    /// A sandbox with a project of its own for each source. Its workspace has only logs, and says where the tables are.
     fn sandbox(&self, id: &str, workspace: &str) -> anyhow::Result<Sandbox> {
         let folder = self.folder.path().join(id);
         std::fs::create_dir_all(&folder)?;
         Sandbox::start(&folder, &self.folder.path().join(workspace))
     }
 
-    /// The same, whose workspace vends credentials of so many seconds.
+    /// As [`Self::sandbox`], with a workspace that vends credentials valid for `life` seconds.
     fn vending(&self, id: &str, life: u32, more: &[&str]) -> anyhow::Result<Sandbox> {
         let folder = self.folder.path().join(id);
         std::fs::create_dir_all(&folder)?;
@@ -74,7 +75,7 @@ impl Stand {
         Ok(format!("file:{}", file.display()))
     }
 
-    /// What each step of a check that went wrong came to.
+    /// Checks a source; returns the steps that did not succeed, by id.
     async fn check(&self, source: &str) -> anyhow::Result<BTreeMap<String, registry::CheckStep>> {
         let request =
             registry::CheckDataSourceRequest { target: Some(Target::Name(source.to_owned())), start_cluster: false };
@@ -89,7 +90,7 @@ impl Stand {
         anyhow::bail!("a check ends with its report")
     }
 
-    /// Makes and starts a source that is not expected to be good.
+    /// Creates and starts a source without checking it, because the check would fail.
     async fn source_unchecked(&self, request: &Value) -> anyhow::Result<String> {
         let mut client = DataSourceServiceClient::new(self.suite.channel("registry")?);
         let create: registry::CreateDataSourceRequest = mms_proto::json::from_value(request.clone())?;
@@ -102,7 +103,7 @@ impl Stand {
     }
 }
 
-/// A suite whose network connection leads production host names to the emulator.
+/// Starts a suite whose network connection leads production host names to the emulator.
 async fn suite(azurite: &Azurite, folder: &Path, transfer: &[(&str, &str)]) -> anyhow::Result<Suite> {
     let suite = Suite::processes_with(folder, 30, transfer).await?;
     let request = json!({ "network_connection_id": "azure", "network_connection": azurite.network() });
@@ -111,7 +112,7 @@ async fn suite(azurite: &Azurite, folder: &Path, transfer: &[(&str, &str)]) -> a
     Ok(suite)
 }
 
-/// As secrets are replaced by who rotates them: at once.
+/// Replaces a secret's file in one step, as rotation does.
 fn replace(file: &Path, secret: &str) -> anyhow::Result<()> {
     let next = file.with_extension("next");
     std::fs::write(&next, secret)?;
@@ -151,7 +152,7 @@ async fn the_tables_arrive_by_every_kind_of_credential() -> anyhow::Result<()> {
         ("vended", "with a vended shared access signature,"),
     ]);
     for (id, storage) in ways {
-        // Each has a target of its own, which in one suite would be the same table.
+        // Each kind has a suite and a target of its own: in one suite, all would have the same target table.
         let (sandbox, suite) =
             (stand.vending(id, 3600, &[])?, suite(&stand.azurite, &stand.folder.path().join(id), &[]).await?);
         let source = Box::pin(suite.source(&request(&sandbox, id, storage))).await?;
@@ -166,28 +167,28 @@ async fn the_tables_arrive_by_every_kind_of_credential() -> anyhow::Result<()> {
         }
         stand.moved.compare(&sandbox.project()).context(id)?;
     }
-    // The check, the catalog and the worker ask for one each, however many tables there are.
+    // The check, the catalog and the worker ask for one token each, however many tables there are.
     let (given, refused) = stand.azurite.login.counts();
     assert!((1..=3).contains(&given) && refused == 0, "{given} tokens for {} tables", stand.moved.cases.len());
     Ok(())
 }
 
-/// What a source is told that cannot be read.
+/// A source that cannot be read, and what must be reported.
 struct KeptOut {
     id: &'static str,
     storage: Value,
     workspace: &'static str,
-    /// In the failed step of the check.
+    /// Part of the message of the failed check step.
     says: &'static str,
     remedy: &'static str,
-    /// Of the job's tables.
+    /// The reason of the job's tables.
     reason: ErrorReason,
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_keeps_a_credential_out_is_told_by_check_and_plan() -> anyhow::Result<()> {
     let Some(stand) = Stand::start().await? else { return Ok(()) };
-    // The same tables, said to lie in a container that is not there.
+    // The same tables, but the workspace says that they are in a container that does not exist.
     let elsewhere = stand.folder.path().join("elsewhere");
     tables::copy(&stand.folder.path().join("workspace"), &elsewhere)?;
     for schema in std::fs::read_dir(&elsewhere)? {
@@ -197,7 +198,7 @@ async fn what_keeps_a_credential_out_is_told_by_check_and_plan() -> anyhow::Resu
             std::fs::write(object, text)?;
         }
     }
-    // What a signature says of itself is read when it is given; what a reference leads to, when it is used.
+    // A signature is parsed when it is given, a reference to a file only when it is used.
     let weak = stand.azurite.container_sas(CONTAINER, "r", Span::HOUR)?;
     let given = request(&stand.sandbox("given", "workspace")?, "given", sas(&weak));
     let refused = stand.source_unchecked(&given).await.expect_err("it may not list").to_string();
@@ -257,7 +258,7 @@ async fn what_keeps_a_credential_out_is_told_by_check_and_plan() -> anyhow::Resu
         assert_eq!(wrong.len(), 1, "{}: {wrong:?}", case.id);
         assert!(step.message.contains(case.says) && step.remedy.contains(case.remedy), "{}: {step:?}", case.id);
         assert!(!step.message.contains("sig="), "{step:?}");
-        // Its tables are listed, as the workspace says what there is.
+        // Scans succeed, because the workspace lists the tables.
         stand.suite.scanned(&stand.suite.begin_scan(&source).await?).await?;
         let job = stand.suite.begin_job(&source, JobSpec { max_attempts: 2, ..everything() }).await?;
         jobs.push((job, source, sandbox, case));
@@ -274,7 +275,7 @@ async fn what_keeps_a_credential_out_is_told_by_check_and_plan() -> anyhow::Resu
             assert_eq!(reason.reason(), case.reason, "{}: {reason:?}", case.id);
         }
     }
-    // A secret that is put right is used by the next plan and the next attempt, without a restart.
+    // A corrected secret is used by the next plan and the next attempt, without a restart.
     let (_, source, sandbox, _) = jobs.iter().find(|(.., case)| case.id == "wrong-secret").context("it is there")?;
     let mut client = DataSourceServiceClient::new(stand.suite.channel("registry")?);
     let update: registry::UpdateDataSourceRequest = mms_proto::json::from_value(json!({
@@ -290,12 +291,12 @@ async fn what_keeps_a_credential_out_is_told_by_check_and_plan() -> anyhow::Resu
     stand.moved.compare(&sandbox.project())
 }
 
-/// How long the signature lasts that ends while rows are read.
+/// Seconds for which the signature is valid that expires while rows are read.
 const SHORT: i64 = 15;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signature_that_ends_while_rows_are_read_is_renewed_from_its_file() -> anyhow::Result<()> {
-    // Small blocks over a slow link, so that files are opened all the time that the job takes.
+    // Small blocks over a slow link, so that files are opened during the whole job.
     let Some(stand) = Stand::with(&[("BLOCK_BYTES", "1048576"), ("CODEC", "none")]).await? else { return Ok(()) };
     let sandbox = stand.sandbox("renewed", "workspace")?;
     let secret = stand.secret_file("sas", &stand.azurite.container_sas(CONTAINER, "rl", Span(-60, SHORT))?)?;
@@ -339,7 +340,7 @@ async fn a_signature_that_ended_is_waited_for_and_costs_no_attempt() -> anyhow::
     request["data_source"]["max_compute"]["tunnel_endpoint"] = json!(link.url);
     let source = Box::pin(stand.suite.source(&request)).await?;
     stand.suite.scanned(&stand.suite.begin_scan(&source).await?).await?;
-    // A single failure of a task would end it.
+    // With one attempt, a single failure of a task would end the job.
     let job = stand.suite.begin_job(&source, JobSpec { max_attempts: 1, ..everything() }).await?;
     let waits = |job: &mms_proto::scheduler::v1::Job| {
         anyhow::ensure!(!matches!(job.state(), JobState::Failed | JobState::Done), "it did not wait: {job:?}");

@@ -1,5 +1,5 @@
-//! Blocks that are turned away, broken off, or stored without an answer are sent again within the attempt, and every row
-//! arrives once.
+//! Blocks that are refused, cut off, or stored without an answer are sent again within the same attempt, and every row
+//! arrives exactly once.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use serde_json::json;
 
 const SCALE: f64 = 0.01;
 
-/// What tells the lines of all orders apart, as the target has it.
+/// The key of every order line at the target.
 async fn lines(sandbox: &Sandbox) -> anyhow::Result<Vec<(i64, i32)>> {
     let [endpoint, project, id, key] = sandbox.project();
     let name = ProjectName::new(project)?;
@@ -53,7 +53,7 @@ async fn a_block_that_does_not_arrive_is_sent_again() -> anyhow::Result<()> {
     let source = Box::pin(suite.source(&request)).await?;
     let scan = suite.begin_scan(&source).await?;
     suite.scanned(&scan).await?;
-    // One attempt: what is sent again is blocks, not the task.
+    // One attempt: blocks may be sent again, the task may not.
     let scope = job_spec::Scope::Schemas(SchemasScope::default());
     let spec = JobSpec { scope: Some(scope), max_attempts: 1, ..everything() };
     let job = suite.begin_job(&source, spec).await?;

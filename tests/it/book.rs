@@ -1,5 +1,5 @@
-//! `docs/` is a book: every page stands in its summary, every link between the project's pages leads somewhere, and the states that it
-//! names are those of the contracts.
+//! `docs/` is a book: its summary lists every page, every link between the project's pages leads to a file, and the
+//! states that the pages name are those of the contracts.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Context;
 use mms_tests::peers::root;
 
-/// The targets of a page's links, without those that lead out of the project.
+/// The targets of a page's links, without those that leave the project.
 fn links(text: &str) -> Vec<&str> {
     let found = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link);
     found.filter(|link| !link.contains("://")).map(|link| link.split('#').next().unwrap_or_default()).collect()

@@ -1,5 +1,6 @@
-//! Far ends that repeat the credentials they are called with, in every field of their errors and as given, percent-encoded, in
-//! base64 and in hex: none of it comes to light, in whatever a caller, an operator or a disk gets to see.
+//! Sources and targets that repeat the credentials they are called with, in every field of their errors: in clear,
+//! percent-encoded, in base64 and in hex. No credential may appear in anything that a caller, an operator or a disk
+//! gets.
 
 #![allow(clippy::print_stdout, reason = "the figures are what a proof shows")]
 
@@ -38,7 +39,7 @@ const PROXY: &str = "Proxy/j4Gy+Password=Fs65.rrMz";
 const STORE: &str = "canary.blob.core.windows.net";
 const LOGIN: &str = "login.canary.example";
 
-/// Everything that came to light, by the way it came.
+/// Everything that callers, operators and disks got, by the channel that it came through.
 #[derive(Default)]
 struct Light(BTreeMap<String, Vec<u8>>);
 
@@ -49,7 +50,7 @@ impl Light {
         kept.push(b'\n');
     }
 
-    /// An answer of a service, or what it says instead of one.
+    /// Adds the answer of a service, or its error.
     fn answer<T: Message>(&mut self, channel: &str, answer: Result<T, tonic::Status>) -> Option<T> {
         match answer {
             Ok(answer) => {
@@ -94,7 +95,7 @@ impl Light {
         Ok(())
     }
 
-    /// The command says it to people and to programs.
+    /// Adds what the command prints, as text and as JSON.
     fn command(&mut self, suite: &Suite, args: &[&str]) -> anyhow::Result<()> {
         for json in [false, true] {
             let mut command = Command::new(program("mms")?);
@@ -114,7 +115,7 @@ impl Light {
     }
 }
 
-/// A certificate for the storage account and for whoever gives tokens for it.
+/// A certificate for the storage account and for the login endpoint that gives tokens for it.
 fn tls() -> anyhow::Result<(TlsAcceptor, String)> {
     mms_http::install_crypto_provider();
     let made = rcgen::generate_simple_self_signed([STORE.to_owned(), LOGIN.to_owned()])?;
@@ -123,7 +124,7 @@ fn tls() -> anyhow::Result<(TlsAcceptor, String)> {
     Ok((TlsAcceptor::from(Arc::new(config)), made.cert.pem()))
 }
 
-/// The far ends of this test.
+/// The servers of this test.
 struct Ends {
     sandbox: Sandbox,
     workspace: Echo,
@@ -141,7 +142,7 @@ fn address(url: &str) -> anyhow::Result<std::net::SocketAddr> {
 impl Ends {
     async fn start(folder: &Path, delta_root: &Path) -> anyhow::Result<Self> {
         let sandbox = Sandbox::start(folder, delta_root)?;
-        // The sandbox knows other secrets: what is looked for is what the suite was given.
+        // The sandbox has other secrets than the suite is given: only the suite's secrets are searched for.
         let workspace = Behind {
             address: Some(address(&sandbox.told("/workspace/url"))?),
             swaps: vec![(TOKEN.to_owned(), sandbox.told("/workspace/token"))],
@@ -161,7 +162,7 @@ impl Ends {
         })
     }
 
-    /// All ends repeat everything, or none does; the storage always does.
+    /// Makes workspace and project repeat everything, or nothing; the storage always repeats.
     fn repeat(&self, all: bool) {
         let which: fn(&str) -> bool = if all { |_| true } else { |_| false };
         self.workspace.repeat(which);
@@ -219,7 +220,7 @@ fn sas() -> String {
     format!("sv=2024-11-04&se=2999-01-01T00%3A00%3A00Z&sp=rl&sig={signature}")
 }
 
-/// All that the registry says of a source, while the far ends repeat.
+/// Calls of the registry about a source, while the servers repeat.
 async fn asked(light: &mut Light, suite: &Suite, ends: &Ends, id: &str, storage: &Value) -> anyhow::Result<()> {
     let name = format!("dataSources/{id}");
     let mut sources = DataSourceServiceClient::new(suite.channel("registry")?);
@@ -243,7 +244,7 @@ async fn asked(light: &mut Light, suite: &Suite, ends: &Ends, id: &str, storage:
     Ok(())
 }
 
-/// A scan, and what the catalog then has.
+/// Scans a source, and adds what the catalog has then.
 async fn scanned(light: &mut Light, suite: &Suite, source: &str) -> anyhow::Result<()> {
     let scan = suite.begin_scan(source).await?;
     let ended = suite.scanned(&scan).await?;
@@ -259,11 +260,11 @@ async fn scanned(light: &mut Light, suite: &Suite, source: &str) -> anyhow::Resu
     Ok(())
 }
 
-/// A job to its end, and everything that is told of it.
+/// Runs a job to its end, and adds everything that can be read about it.
 async fn migrated(light: &mut Light, suite: &Suite, source: &str) -> anyhow::Result<()> {
     let spec = scheduler::JobSpec { max_attempts: 1, ..everything() };
     let job = suite.begin_job(source, spec).await?;
-    // What the workers say while it runs. An end that says that it is busy is tried for minutes: a few tries tell enough.
+    // What the workers report while the job runs. A server that answers "busy" is retried for minutes: 15 s are enough.
     let ended = tokio::time::timeout(std::time::Duration::from_secs(15), suite.done(&job));
     let watched = async {
         loop {
@@ -341,7 +342,7 @@ async fn what_a_far_end_repeats_comes_to_light_nowhere() -> anyhow::Result<()> {
         println!("scanned {id}: {:?}", began.elapsed());
     }
     let source = "dataSources/late";
-    // One after the other: what lists, what plans, what makes tables, what writes rows.
+    // One after the other: listing tables, planning, creating tables, writing rows.
     let ways: [(&Echo, Repeats); 4] = [
         (&ends.workspace, |line| line.contains("/tables")),
         (&ends.project, |_| true),
@@ -369,7 +370,7 @@ async fn what_a_far_end_repeats_comes_to_light_nowhere() -> anyhow::Result<()> {
         .list_config_items(registry::ListConfigItemsRequest { page_size: 1000, ..Default::default() })
         .await;
     light.answer("ListConfigItems", items.map(tonic::Response::into_inner));
-    // From the callers to the called, so that each can say what it leaves; then everything is on the disk and sent.
+    // Callers are stopped before the services they call, so that each can deliver what it has; then all is on the disk.
     for service in SERVICES.into_iter().rev() {
         let log = suite.processes.iter().find(|(name, _)| name == service).map(|(_, process)| process.log_file());
         suite.stop(service)?;
@@ -380,7 +381,7 @@ async fn what_a_far_end_repeats_comes_to_light_nowhere() -> anyhow::Result<()> {
     judge(&light, &ends)
 }
 
-/// Nothing was found, and there was something to find: the ends did repeat, and what they said did come to light, masked.
+/// Nothing was found, although there was something to find: the servers did repeat, and their words did appear, masked.
 fn judge(light: &Light, ends: &Ends) -> anyhow::Result<()> {
     let key = ends.sandbox.told("/project/access_key");
     let canaries: Vec<Canary> =
@@ -402,7 +403,7 @@ fn judge(light: &Light, ends: &Ends) -> anyhow::Result<()> {
     let repeated = [&ends.workspace, &ends.project, &ends.storage, &ends.proxy].map(Echo::repeated);
     let (channels, masked_in) = (light.0.len(), masked.len());
     let outcome = format!("{} canaries found in {channels} channels; words masked in {masked_in}", found.len());
-    // Requests that the far ends answered with what they were told.
+    // Requests that were answered with the credentials they were made with.
     let requests = Some(repeated.iter().map(|&count| count as u64).sum());
     Row { requests, outcome, ..Row::default() }.print("far ends that repeat secrets");
     anyhow::ensure!(found.is_empty(), "{}", found.join("\n"));

@@ -1,6 +1,7 @@
-//! Everything at once: while jobs run, processes are killed and stopped beyond their leases, the ways to the target and to the
-//! scheduler are shut, somebody drops the table or a partition of it, and rival jobs of other policies want the same table. After each
-//! round the ids of all rows are compared. `MMS_CHAOS` is the number of rounds, `MMS_CHAOS_SEED` repeats what is done.
+//! Everything at once: while jobs run, processes are killed, or paused beyond their leases; the ways to the target and
+//! to the scheduler are shut; somebody drops the table or a partition; and rival jobs with other policies want the same
+//! table. After each round the ids of all rows are compared. `MMS_CHAOS` is the number of rounds, `MMS_CHAOS_SEED`
+//! repeats a run.
 
 #![allow(clippy::print_stdout, reason = "the proof prints its rounds")]
 
@@ -21,10 +22,10 @@ use pb::{JobSpec, JobState};
 use serde_json::json;
 
 const PARTITIONS: usize = 12;
-/// A lease is short, so that a pause beyond it is too.
+/// Leases are short, so that a pause beyond a lease is short too.
 const LEASE_SECONDS: u64 = 2;
 
-/// What is done to the suite, and to the target.
+/// A disturbance of the suite or of the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Act {
     KillWorker,
@@ -60,7 +61,7 @@ struct Ground {
     parts: Parts,
     random: fastrand::Rng,
     done: BTreeMap<Act, usize>,
-    /// When somebody last touched the target.
+    /// When somebody last changed the target.
     touched: Option<SystemTime>,
     jobs: Vec<String>,
 }
@@ -127,7 +128,7 @@ impl Ground {
             Act::DropPartition => {
                 let part = self.random.usize(..PARTITIONS);
                 let table = self.outsider.table("s", "parts");
-                // There may be no table just now.
+                // The table may not exist at the moment.
                 drop(
                     self.outsider
                         .run(&format!("ALTER TABLE {table} DROP IF EXISTS PARTITION (`pt`='p{part:02}');"))
@@ -139,7 +140,7 @@ impl Ground {
             Act::StopAndStart => {
                 let mut client = JobServiceClient::new(self.suite.channel("scheduler")?);
                 let name = self.jobs[0].clone();
-                // It may have ended, or be stopped by then: as good as anything.
+                // The job may have ended or be stopped by then, which is as good.
                 drop(client.stop_job(pb::StopJobRequest { name: name.clone() }).await);
                 self.wait(20..300).await;
                 drop(client.start_job(pb::StartJobRequest { name, ..pb::StartJobRequest::default() }).await);
@@ -149,7 +150,7 @@ impl Ground {
         Ok(())
     }
 
-    /// Sees that every job comes to DONE: what was stopped is started, what failed is tried again. When the last of them ended.
+    /// Brings every job to DONE: starts stopped ones, retries failed ones. Returns when the last of them ended.
     async fn all_done(&mut self) -> anyhow::Result<SystemTime> {
         let until = Instant::now() + PATIENCE;
         let mut client = JobServiceClient::new(self.suite.channel("scheduler")?);
@@ -210,7 +211,7 @@ impl Ground {
             self.act(act).await?;
         }
         let ended = self.all_done().await?;
-        // Whoever comes after the end is seen by the next job.
+        // What changed the target after the last job ended is only seen by the next job.
         let late = self.touched.is_some_and(|touched| touched >= ended);
         if late {
             let next = self.suite.begin_job(&self.source, everything()).await?;

@@ -1,5 +1,5 @@
-//! Blocks are compressed where the link is the bottleneck and nowhere else, and the task's log says which codec it was and
-//! why; a codec that is configured by name is the one that is used.
+//! Blocks are compressed where the link is the bottleneck and nowhere else, and the task's log says which codec was
+//! used and why. A codec that is configured by name is always used.
 
 #![allow(clippy::print_stdout, reason = "what the logs say is shown")]
 
@@ -12,7 +12,7 @@ use serde_json::json;
 
 const SCALE: f64 = 0.05;
 
-/// What the logs of a job's tasks say of its blocks.
+/// What the logs of a job's tasks say about its blocks.
 #[derive(Debug, Default)]
 struct Said {
     blocks: u64,
@@ -22,7 +22,7 @@ struct Said {
 }
 
 impl Said {
-    /// Takes in `unit 3: 900 rows in 2 blocks, 1 of them compressed, 4711 bytes sent`, and lines of the codec.
+    /// Parses `unit 3: 900 rows in 2 blocks, 1 of them compressed, 4711 bytes sent`, and lines about the codec.
     fn hear(&mut self, line: &str) {
         let words: Vec<&str> = line.split(' ').collect();
         if let ["unit", _, _, "rows", "in", blocks, "blocks,", compressed, "of", "them", "compressed,", sent, ..] =
@@ -38,7 +38,7 @@ impl Said {
     }
 }
 
-/// Moves the line items of TPC-H over a link of so many bytes a second, or over none.
+/// Moves the line items of TPC-H over a link with so many bytes per second, or over no slow link.
 async fn moved(rate: Option<f64>, settings: &[(&str, &str)]) -> anyhow::Result<Said> {
     let folder = tempfile::tempdir()?;
     let root = folder.path().join("delta-root");
@@ -90,7 +90,7 @@ async fn on_loopback_they_go_as_they_are() -> anyhow::Result<()> {
     let said = Box::pin(moved(None, &[])).await?;
     let last = said.codecs.iter().filter(|line| line.starts_with("codec none: transfer.codec is auto, and ")).count();
     anyhow::ensure!(last * 10 >= said.codecs.len() * 8, "{said:?}");
-    // The sandbox is slower than a worker, so the other way is tried now and then.
+    // The sandbox is slower than a worker, so now and then compression is tried.
     anyhow::ensure!(said.compressed * 3 < said.blocks, "{said:?}");
     Ok(())
 }

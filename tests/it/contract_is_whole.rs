@@ -1,4 +1,5 @@
-//! Reflection of both versions serves every service of the contracts, so that grpcurl old and new can describe all of it.
+//! Both versions of reflection serve every service of the contracts, so that old and new grpcurl can describe all of
+//! it.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,7 +10,7 @@ use mms_tests::peers;
 use mms_tests::suite::{SERVICES, Suite};
 use serde_json::{Value, json};
 
-/// The services that the contracts of one of ours declare, read from their text.
+/// The gRPC services that the contracts of one of our services declare, read from their text.
 fn declared(service: &str) -> anyhow::Result<BTreeSet<String>> {
     let folder = peers::root().join("proto/mms").join(service).join("v1");
     let mut found = BTreeSet::new();
@@ -26,7 +27,7 @@ fn ours<'a>(names: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
     names.filter(|name| name.starts_with("mms.")).map(str::to_owned).collect()
 }
 
-/// One question to the old reflection service.
+/// Asks the v1alpha reflection service one question.
 fn old(grpcurl: &Path, address: &str, question: &Value) -> anyhow::Result<Value> {
     let method = "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo";
     let output = peers::run(Command::new(grpcurl).args(["-plaintext", "-d", &question.to_string(), address, method]))?;
@@ -41,7 +42,7 @@ async fn grpcurl_describes_every_service() -> anyhow::Result<()> {
     for service in SERVICES {
         let address = suite.endpoint(service).trim_start_matches("http://").to_owned();
         let mut all = declared(service)?;
-        // Every process serves it for its own calls.
+        // Every process also serves AuditService, for its own calls.
         all.extend(declared("audit")?);
         let list = peers::run(Command::new(&grpcurl).args(["-plaintext", &address, "list"]))?;
         assert_eq!(ours(String::from_utf8(list.stdout)?.lines()), all);

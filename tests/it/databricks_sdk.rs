@@ -1,4 +1,5 @@
-//! Databricks' own SDK logs in with a token and as an OAuth client, and lists a sandbox workspace whose pages are so small that every list takes several.
+//! Databricks' own SDK logs in with a token and as an OAuth client, and lists a sandbox workspace whose pages are so
+//! small that every list takes several.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -17,7 +18,7 @@ fn columns(of: &[(&str, &str, &str)], partition_columns: &[&str]) -> Value {
 
 const NUMBERS: &[(&str, &str, &str)] = &[("id", "LONG", "bigint"), ("name", "STRING", "string")];
 
-/// Every table of the samples, written down by hand: nothing of this is asked of the code under test.
+/// Every table of the samples, written down by hand: nothing is computed with the code under test.
 fn expected() -> Value {
     let every_type = [
         ("id", "LONG", "bigint"),
@@ -95,17 +96,13 @@ async fn the_sdk_lists_catalogs_schemas_and_tables() -> anyhow::Result<()> {
         std::fs::create_dir_all(written.delta_root.join(schema))?;
     }
     let workspace = Workspace::start(WorkspaceConfig {
-        delta_root: written.delta_root.clone(),
-        catalog: "main".to_owned(),
-        token: "dapi-test".to_owned().into(),
         client: Some(Client {
             id: "mover".to_owned(),
             secret: "dose-test".to_owned().into(),
             token_life: std::time::Duration::from_secs(3600),
         }),
-        vending: None,
-        bind: ([127, 0, 0, 1], 0).into(),
         page_size: 2,
+        ..WorkspaceConfig::new(written.delta_root.clone(), "main", "dapi-test")
     })
     .await?;
     let expected = json!({ "samples": expected(), "first": {}, "second": {}, "third": {} });

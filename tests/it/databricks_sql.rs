@@ -1,4 +1,4 @@
-//! Databricks' own SQL connector reads every table of the samples from a sandbox workspace, in batches and by links.
+//! Databricks' own SQL connector reads every sample table from a sandbox workspace, inline and through links to files.
 
 use std::process::Command;
 
@@ -12,16 +12,11 @@ async fn the_connector_reads_rows_of_every_type() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let tables = mms_sandbox::samples::types(folder.path(), 1_700_000_000_000)?;
     let workspace = Workspace::start(WorkspaceConfig {
-        delta_root: folder.path().join("delta-root"),
-        catalog: "main".to_owned(),
-        token: "dapi-test".to_owned().into(),
-        client: None,
-        vending: None,
-        bind: ([127, 0, 0, 1], 0).into(),
         page_size: 50,
+        ..WorkspaceConfig::new(folder.path().join("delta-root"), "main", "dapi-test")
     })
     .await?;
-    // Whoever takes links gets them.
+    // From here on, clients that accept links to files get them.
     workspace.set_sql(SqlSettings { links_from: 0, batch_rows: 100, ..SqlSettings::default() });
     let mut command = Command::new(python);
     command.arg(peers::script("databricks_sql.py"));

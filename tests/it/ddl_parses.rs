@@ -1,5 +1,5 @@
-//! The statements that make tables, parsed by software that is not ours: every name arrives as it was, whatever it is, also that of a
-//! keyword or of a field deep inside a type.
+//! The statements that create tables, parsed by software that is not ours: every name arrives unchanged, whatever it
+//! is, also a keyword, and also as a field deep inside a type.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -13,7 +13,7 @@ use mms_maxcompute::types::{DataType, StructField};
 use mms_tests::peers;
 use serde_json::{Value, json};
 
-/// Words that mean something in SQL, and texts that would end a name or a literal too early.
+/// Keywords of SQL, and texts that could end a name or a literal too early.
 const NAMES: [&str; 16] = [
     "select",
     "order",
@@ -40,7 +40,7 @@ fn plain(rng: &mut fastrand::Rng) -> DataType {
     all[rng.usize(..all.len())].parse().expect("a type")
 }
 
-/// A type; the names of the fields in it go to `fields`.
+/// A random type; the names of its fields are added to `fields`.
 fn nested(depth: usize, rng: &mut fastrand::Rng, fields: &mut Vec<String>) -> DataType {
     match if depth == 0 { 3 } else { rng.usize(..4) } {
         0 => DataType::Array(Box::new(nested(depth - 1, rng, fields))),
@@ -57,7 +57,7 @@ fn nested(depth: usize, rng: &mut fastrand::Rng, fields: &mut Vec<String>) -> Da
     }
 }
 
-/// A column of a type that is plain or not, and what is to be found of it.
+/// A column of a random type, and what the parser must find of it.
 fn column(name: &str, depth: usize, rng: &mut fastrand::Rng) -> anyhow::Result<(Column, Value)> {
     let mut fields = Vec::new();
     let data_type = nested(depth, rng, &mut fields);
@@ -66,7 +66,7 @@ fn column(name: &str, depth: usize, rng: &mut fastrand::Rng) -> anyhow::Result<(
     Ok((Column { name: ColumnName::new(name)?, data_type, nullable: rng.bool(), comment }, json!([name, fields])))
 }
 
-/// A table of some kind, and what is to be found of it.
+/// A table with random columns, and what the parser must find of it.
 fn table(number: usize, rng: &mut fastrand::Rng) -> anyhow::Result<(TableDefinition, Value)> {
     let mut names = NAMES;
     rng.shuffle(&mut names);
@@ -74,7 +74,7 @@ fn table(number: usize, rng: &mut fastrand::Rng) -> anyhow::Result<(TableDefinit
     let kind = [TableKind::Ordinary, TableKind::AppendDelta][rng.usize(..2)];
     let (schema, name) = (rng.bool().then_some("table"), format!("select{number}"));
     let all = names.iter().enumerate().take(partitions + columns);
-    // A partition column is of a plain type.
+    // A partition column has a primitive type.
     let all: Vec<_> =
         all.map(|(at, name)| column(name, if at < partitions { 0 } else { 3 }, rng)).collect::<Result<_, _>>()?;
     let (mut columns, mut found): (Vec<_>, Vec<_>) = all.into_iter().unzip();
@@ -85,7 +85,7 @@ fn table(number: usize, rng: &mut fastrand::Rng) -> anyhow::Result<(TableDefinit
     let properties = BTreeMap::from([("mms.source".to_owned(), TEXTS[rng.usize(..TEXTS.len())].to_owned())]);
     let project = "proj";
     let expected = json!({
-        // Two parts are a table of a project as well as one of a schema: by a setting that goes with the statement.
+        // A name of two parts is a table of a project or of a schema, which a setting beside the statement decides.
         "table": schema.map_or_else(|| ["", project, &name], |schema| [project, schema, &name]),
         "columns": others_found,
         "partition_columns": found,

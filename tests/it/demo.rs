@@ -1,4 +1,5 @@
-//! The demo as the README has it, and over the real tables: what it keeps is, served again, cell by cell what Spark reads.
+//! The demo as the README describes it, also over the real tables: its kept project, served again, has what Spark
+//! reads.
 
 use std::path::Path;
 use std::process::Command;
@@ -24,7 +25,7 @@ fn real_tables_all_arrive() -> anyhow::Result<()> {
     let Some(moved) = tables::real()? else { return Ok(()) };
     let folder = tempfile::tempdir()?;
     let kept = folder.path().join("kept");
-    // It ends with success only if every table went.
+    // The demo succeeds only if every table was moved.
     let said = demo(&["--json", "--keep", text(&kept)?, "--delta-root", text(&moved.delta_root)?])?;
     let results = said.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
     assert_eq!(results.len(), REAL.len(), "{said}");
@@ -39,7 +40,7 @@ fn real_tables_all_arrive() -> anyhow::Result<()> {
     moved.compare(&sandbox.project())
 }
 
-/// What the demo says how to read its largest table with PyODPS, done: the rows of each partition.
+/// Follows the demo's instructions to read its largest table with PyODPS; checks the rows of each partition.
 async fn read_as_told(said: &str, folder: &Path) -> anyhow::Result<()> {
     let Some(python) = peers::python() else { return Ok(()) };
     let (_, told) = said.split_once("Read it with PyODPS, while the project is served:").context("how to read")?;

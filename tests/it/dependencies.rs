@@ -1,10 +1,10 @@
-//! What the workspace's manifest pins, some member uses.
+//! Some member of the workspace uses every dependency that the workspace's manifest pins.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Names at the beginning of the lines of a manifest, from a section on.
+/// The names at the beginning of lines in a section of a manifest.
 fn names(manifest: &Path, section: &str) -> BTreeSet<String> {
     let text = fs::read_to_string(manifest).expect("a manifest");
     let from = text.find(section).expect("the section");

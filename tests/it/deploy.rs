@@ -1,6 +1,6 @@
-//! What deploy/ promises: every example configuration is valid, and the compose file's commands and environment start a
-//! suite that answers over TLS to those who have a token, and to nobody else. There is no container engine here: paths,
-//! host names and ports of the containers become those of this machine, and nothing else is changed.
+//! What deploy/ promises: every example configuration is valid, and the commands and environment of the compose file
+//! start a suite that answers over TLS to callers with a token, and to nobody else. The test uses no container engine:
+//! paths, host names and ports of the containers are replaced by those of this machine, and nothing else is changed.
 
 use std::path::Path;
 use std::process::Command;
@@ -28,7 +28,7 @@ fn printed(service: &str, file: Option<&Path>) -> anyhow::Result<String> {
     command.arg("--print-config");
     match file {
         Some(file) => command.arg("--config").arg(file),
-        // The one key without a default.
+        // The one key that has no default.
         None => command.env("MMS_REGISTRY__REGISTRY__ENCRYPTION_KEY_FILE", "/etc/mms/keys/main.key"),
     };
     Ok(String::from_utf8(peers::run(&mut command)?.stdout)?)
@@ -43,7 +43,7 @@ fn every_example_configuration_is_valid_and_shows_the_defaults() -> anyhow::Resu
         let defaults = printed(service, None)?;
         assert_eq!(printed(service, Some(&file))?, defaults, "{service}.toml changes what it claims to show");
 
-        // And none is missing, but for those that it says are elsewhere.
+        // The file shows every key, except those that it says are explained in another file.
         let text = std::fs::read_to_string(&file)?;
         let elsewhere = text.contains("are explained in registry.toml");
         let mut section = "";
@@ -69,14 +69,15 @@ fn no_secret_gets_into_an_image_and_no_two_workers_share_a_folder() -> anyhow::R
     for service in SERVICES {
         let described = &compose["services"][service];
         let volumes = described["volumes"].as_array().context("volumes")?;
-        // Its own key, and nobody else's.
+        // The service's own key, and no other.
         let mounted: Vec<_> =
             volumes.iter().filter_map(Value::as_str).filter(|from| from.contains("secrets")).collect();
         assert_eq!(mounted, [format!("./secrets/{service}:/etc/mms:ro")]);
         let demanded = format!("MMS_{}__SERVER__TLS__CLIENT_CA_FILE", service.to_uppercase());
         assert_eq!(described["environment"][demanded], "/etc/mms/ca.crt", "{service} demands a client certificate");
         let state = volumes.iter().filter_map(Value::as_str).find(|volume| volume.ends_with("/var/lib/mms"));
-        // A worker that is scaled gets a folder, and so an id, for each container; a store is one and has a name.
+        // A scaled worker gets a folder, and so an id, for each container; a store exists once, so its volume has a
+        // name.
         let expected = if service == "transfer" { "/var/lib/mms".into() } else { format!("{service}:/var/lib/mms") };
         assert_eq!(state, Some(expected.as_str()));
         let grace = described["stop_grace_period"].as_str().and_then(|text| text.strip_suffix('s'));
@@ -86,7 +87,7 @@ fn no_secret_gets_into_an_image_and_no_two_workers_share_a_folder() -> anyhow::R
     Ok(())
 }
 
-/// A data source of a catalog without tables. The processes were not told that tables may lie on this machine.
+/// A data source without tables. The processes of this test do not allow tables in local files.
 fn lake(ends: &Sandbox) -> Value {
     let mut request = ends.data_source("lake");
     let sas = json!({ "azure_sas": { "sas": "sv=2024-11-04&sp=rl&sig=none" } });
@@ -101,7 +102,7 @@ async fn the_compose_files_processes_make_a_suite() -> anyhow::Result<()> {
     peers::run(Command::new(peers::root().join("deploy/make-secrets")).arg(&secrets))?;
     let mut compose = Compose::new(&secrets, folder.path())?;
     for service in SERVICES {
-        // The far ends of this test lie on this machine.
+        // Workspace and project of this test are on this machine.
         let upper = service.to_uppercase();
         if service != "scheduler" {
             compose.set(&format!("MMS_{upper}__{upper}__ALLOW_LOOPBACK"), "true");
@@ -121,7 +122,7 @@ async fn the_compose_files_processes_make_a_suite() -> anyhow::Result<()> {
     };
     let channel = |service: &str| Client::new(&config(service), None);
 
-    // The worker has found its scheduler, over TLS, with the suite's token.
+    // The worker has connected to its scheduler, over TLS, with the suite's token.
     let mut client = WorkerServiceClient::new(channel("scheduler")?);
     let until = Instant::now() + PATIENCE;
     loop {
@@ -132,11 +133,11 @@ async fn the_compose_files_processes_make_a_suite() -> anyhow::Result<()> {
         anyhow::ensure!(Instant::now() < until, "{workers:?}\n{}", compose.logs());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    // Each is healthy by the probe of its container.
+    // Each service is healthy by the probe of its container.
     for service in SERVICES {
         peers::run(&mut compose.probe(service)?)?;
     }
-    // And the others have found theirs: the catalog and the scheduler ask the registry of a data source, and the scheduler
+    // The other services can connect too: catalog and scheduler ask the registry for a data source, and the scheduler
     // asks the catalog for its tables. Nothing was scanned, so there are none.
     let empty = folder.path().join("empty");
     std::fs::create_dir_all(&empty)?;
@@ -164,7 +165,7 @@ async fn the_compose_files_processes_make_a_suite() -> anyhow::Result<()> {
     let mut stranger = WorkerServiceClient::new(Client::new(&nobody, None)?);
     let refused = stranger.list_workers(ListWorkersRequest::default()).await;
     assert_eq!(refused.map(drop).map_err(|status| status.code()), Err(tonic::Code::Unauthenticated));
-    // Who is a service by its token alone, or by the certificate of another service, is none.
+    // The service token is refused with the certificate of a service that may not call here, or of a person.
     let by_another = |name: &str| ClientConfig {
         cert_file: Some(secrets.join(name).join(format!("{name}.crt"))),
         key_file: Some(secrets.join(name).join(format!("{name}.key"))),
@@ -180,7 +181,7 @@ async fn the_compose_files_processes_make_a_suite() -> anyhow::Result<()> {
     let refused =
         WorkerServiceClient::new(Client::new(&without, None)?).list_workers(ListWorkersRequest::default()).await;
     assert!(refused.is_err(), "a client certificate is demanded");
-    // Renewed certificates are taken while all run.
+    // Renewed certificates are used while all services run.
     peers::run(Command::new(peers::root().join("deploy/make-secrets")).arg("--renew").arg(&secrets))?;
     let mut renewed = WorkerServiceClient::new(channel("scheduler")?);
     renewed.list_workers(ListWorkersRequest::default()).await?;

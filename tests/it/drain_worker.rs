@@ -1,5 +1,5 @@
-//! What TransferService shows of a worker's transfers, and a drain: what runs ends or is given back, nothing is begun after
-//! it, and another worker does the rest.
+//! What TransferService shows of a worker's transfers, and draining a worker: running transfers end or are released, no
+//! new one begins, and another worker does the rest.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use mms_server::Client;
 use mms_tests::sandbox::Sandbox;
 use mms_tests::suite::{PATIENCE, Suite, everything};
 
-/// Large enough that tables are left when the first is on its way.
+/// Large enough that tables are left while the first one is being moved.
 const SCALE: f64 = 0.1;
 
 type Transfers = TransferServiceClient<Client>;
@@ -21,7 +21,7 @@ async fn list(worker: &mut Transfers) -> anyhow::Result<Vec<pb::Transfer>> {
     Ok(worker.list_transfers(request).await?.into_inner().transfers)
 }
 
-/// The first transfer that is seen at work.
+/// Waits for a transfer that is running.
 async fn at_work(worker: &mut Transfers) -> anyhow::Result<pb::Transfer> {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -33,7 +33,7 @@ async fn at_work(worker: &mut Transfers) -> anyhow::Result<pb::Transfer> {
     }
 }
 
-/// Follows a transfer to its end, from a position on.
+/// Watches a transfer from a position to its end.
 async fn follow(
     mut worker: Transfers,
     name: String,
@@ -74,7 +74,7 @@ async fn a_drained_worker_leaves_the_rest_to_another() -> anyhow::Result<()> {
     let left = list(&mut worker).await?;
     anyhow::ensure!(left.iter().all(|transfer| transfer.end_time.is_some()), "something runs: {left:?}");
 
-    // Whoever watched saw the end of it, with what GetTransfer says; whoever comes back later is told it too.
+    // A watcher sees the end as GetTransfer shows it, and so does a watcher that comes later.
     let answers = followed.await??;
     let last = answers.last().context("an answer")?;
     let ended = worker.get_transfer(pb::GetTransferRequest { name: first.name.clone() }).await?.into_inner();
@@ -88,7 +88,7 @@ async fn a_drained_worker_leaves_the_rest_to_another() -> anyhow::Result<()> {
     let nobody = follow(worker.clone(), format!("{}-not", first.name), String::new()).await;
     anyhow::ensure!(nobody.is_err_and(|error| error.to_string().contains("not")), "there is no such transfer");
 
-    // It stays as it is, and the rest waits until somebody else comes.
+    // The worker stays drained, and the rest waits for another worker.
     let state = suite.job(&job).await?;
     anyhow::ensure!(state.end_time.is_none(), "nothing was left to another: {state:?}");
     suite.start("transfer", "transfer-2").await?;
@@ -97,7 +97,7 @@ async fn a_drained_worker_leaves_the_rest_to_another() -> anyhow::Result<()> {
     let tables = suite.job_tables(&job).await?;
     anyhow::ensure!(tables.len() == 8 && tables.iter().all(|t| t.source_rows == t.target_rows), "{tables:?}");
 
-    // After a restart it works again.
+    // After a restart the worker takes tasks again.
     suite.stop("transfer")?;
     suite.stop("transfer-2")?;
     suite.restart("transfer").await?;

@@ -1,6 +1,6 @@
-//! Single requests and connections that cost much: the largest message of every list of every method takes memory in
-//! proportion to its bytes, and whoever holds all the connections that a process lets in does not stop its store. What goes on
-//! for a while is in `hostile_attacks`.
+//! Single requests and connections that are expensive: the largest message for every list of every method takes memory
+//! in proportion to its bytes, and a client that holds all connections of a process does not stop its store. Attacks
+//! that last are in `hostile_attacks`.
 
 #![allow(clippy::print_stdout, reason = "the figures are what a proof shows")]
 
@@ -23,24 +23,24 @@ use tonic::Code;
 /// The token of the suite's services.
 pub const TOKEN: &str = "the-token-of-the-suite-under-test";
 
-/// How long an attack lasts.
+/// How many seconds an attack lasts.
 pub fn seconds() -> u64 {
     std::env::var("MMS_HOSTILE_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
-/// Whether this is the proof, and not the test command.
+/// Whether this is the long proof rather than the usual test.
 pub fn is_long() -> bool {
     seconds() >= 10
 }
 
-/// A line of what the system says of a process, in MiB.
+/// A value in MiB of what the system reports about a process.
 pub fn memory(process: &Process, key: &str) -> anyhow::Result<u64> {
     let text = std::fs::read_to_string(format!("/proc/{}/status", process.id()))?;
     let line = text.lines().find_map(|line| line.strip_prefix(key)).context("no such line")?;
     Ok(line.split_whitespace().next().context("a number")?.parse::<u64>()? / 1024)
 }
 
-/// The peak from now on is of what follows.
+/// Resets the peak of a process's memory; returns its present memory in MiB.
 pub fn forget_peak(process: &Process) -> anyhow::Result<u64> {
     std::fs::write(format!("/proc/{}/clear_refs", process.id()), "5")?;
     memory(process, "VmRSS:")
@@ -58,7 +58,8 @@ pub fn address(suite: &Suite, service: &str) -> anyhow::Result<SocketAddr> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_takes_more_than_eight_times_its_bytes() -> anyhow::Result<()> {
-    // Above what the frame lets in without a look at the whole; the proof sends what is nearly the largest message.
+    // The usual test sends more than the bound allows without regard to size; the proof sends nearly the largest
+    // message.
     let bytes = if is_long() { 15 << 20 } else { 4 << 20 };
     let folder = tempfile::tempdir()?;
     let suite = Suite::processes(folder.path(), 30).await?;
@@ -84,7 +85,7 @@ async fn no_request_takes_more_than_eight_times_its_bytes() -> anyhow::Result<()
                     }
                     let path = way.iter().map(FieldDescriptor::name).collect::<Vec<_>>().join(".");
                     let before = forget_peak(process(&suite, service)?)?;
-                    // Without a token, whoever is on this machine is ADMIN; services need theirs.
+                    // Without a token, a caller on this machine is ADMIN; services need their token.
                     let token = (method.least_role == Role::Service).then_some(TOKEN);
                     let status = raw.call(&method.path, token, &message).await;
                     let status = status.with_context(|| format!("{} {path}\n{}", method.path, suite.logs()))?;
@@ -118,7 +119,7 @@ async fn no_request_takes_more_than_eight_times_its_bytes() -> anyhow::Result<()
     Ok(())
 }
 
-/// What is left of a process with few descriptors when somebody holds all the connections it lets in.
+/// A process with few file descriptors still writes while somebody holds all the connections it accepts.
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_do_not_stop_the_store() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
@@ -149,14 +150,14 @@ async fn idle_connections_do_not_stop_the_store() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where a process that says so serves.
+/// The address that a process logs when it serves.
 async fn serving(process: &mut Process) -> anyhow::Result<SocketAddr> {
     let serves =
         |line: &str| line.split_once("listen=").filter(|_| line.contains("serving")).map(|(_, at)| at.to_owned());
     Ok(process.says(serves).await?.split_whitespace().next().context("an address")?.parse()?)
 }
 
-/// A process that cannot accept does not try all the time, and goes on when it can.
+/// A process that cannot accept connections pauses between its tries, and accepts again when it can.
 #[tokio::test]
 async fn who_cannot_accept_waits_before_the_next_try() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;

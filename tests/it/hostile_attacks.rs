@@ -1,9 +1,9 @@
-//! A good client of another class, and a worker's heartbeats, while each attack goes on: how long they take beside a time
-//! without, what memory the attack takes, that nothing is answered INTERNAL and nobody let in who should not be. Then every
-//! service is attacked and told to end.
+//! A well-behaved client of another class, and a worker's heartbeats, during each attack: their times compared with a
+//! time without attack, the memory that the attack takes, and that no call is answered INTERNAL or wrongly accepted.
+//! Then every service is attacked and told to stop.
 //!
-//! `MMS_HOSTILE_SECONDS` is how long each attack lasts (default 1; from 10 on it is done three times, and the good client's
-//! p99 is judged).
+//! `MMS_HOSTILE_SECONDS` is how long each attack lasts (default 1; from 10 on each attack is made three times, and the
+//! p99 of the well-behaved client is judged).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,20 +23,20 @@ use mms_tests::suite::{PATIENCE, SERVICES, Suite};
 
 use crate::hostile::{TOKEN, address, forget_peak, is_long, memory, process, seconds};
 
-/// Those that are attacked while others work: the good client's, and the one that hears heartbeats.
+/// The services that are attacked: that of the well-behaved client, and that of the heartbeats.
 const ATTACKED: [&str; 2] = ["registry", "scheduler"];
-/// Memory that an attack may take of each.
+/// Most memory that an attack may take in each service, in MiB.
 const MOST_MIB: u64 = 300;
-/// A heartbeat that takes longer has failed: the next one is due.
+/// A heartbeat that takes longer has failed, because the next one is due.
 const BEAT_WITHIN: Duration = Duration::from_secs(10);
-/// Seconds that calls get to end; the default in the long form.
+/// Seconds that calls in flight get to finish; the long form uses the default.
 const SHORT_GRACE: u64 = 2;
 
 fn channel(suite: &Suite, service: &str) -> anyhow::Result<Client> {
     Ok(Client::new(&ClientConfig::to(suite.endpoint(service)), Some(&SuiteToken::new(TOKEN)))?)
 }
 
-/// A service of the suite that calls all the time; its p99.
+/// Calls all the time as a service of the suite does; returns the p99.
 async fn good(suite: &Suite, lasts: Duration) -> anyhow::Result<Duration> {
     let mut client = NetworkConnectionServiceClient::new(channel(suite, "registry")?);
     let (until, mut took) = (Instant::now() + lasts, Vec::new());
@@ -50,7 +50,7 @@ async fn good(suite: &Suite, lasts: Duration) -> anyhow::Result<Duration> {
     Ok(took[took.len() * 99 / 100])
 }
 
-/// A worker.
+/// A worker that sends heartbeats.
 struct Worker {
     client: WorkerServiceClient<Client>,
     request: scheduler::HeartbeatRequest,
@@ -76,7 +76,7 @@ impl Worker {
         Ok(Self { client, request: scheduler::HeartbeatRequest { worker, instance, beats: Vec::new() } })
     }
 
-    /// Says all the time that it lives; how often that failed, and how often it was said.
+    /// Sends heartbeats all the time; returns how many failed, and how many were sent.
     async fn beat(&mut self, lasts: Duration) -> [u64; 2] {
         let (until, [mut failed, mut all]) = (Instant::now() + lasts, [0, 0]);
         while Instant::now() < until {
@@ -93,7 +93,7 @@ fn targets(suite: &Suite, services: &[&'static str]) -> anyhow::Result<Vec<(&'st
     services.iter().map(|service| Ok((*service, address(suite, service)?))).collect()
 }
 
-/// How good client and worker fare while it goes on, beside a time without; the memory it takes.
+/// Runs an attack; compares client and heartbeats with a time without it, and measures the memory that it takes.
 async fn endured(suite: &Suite, attack: Attack, row: &mut Row) -> anyhow::Result<()> {
     let (lasts, answers, mut worker) =
         (Duration::from_secs(seconds()), Arc::new(Answers::default()), Worker::register(suite).await?);
@@ -138,14 +138,14 @@ async fn endured(suite: &Suite, attack: Attack, row: &mut Row) -> anyhow::Result
     Ok(())
 }
 
-/// How long each service takes from SIGTERM to its end while it is attacked.
+/// The time that each service takes from SIGTERM to its end while it is attacked.
 async fn ended(suite: &mut Suite, attack: Attack) -> anyhow::Result<Vec<Duration>> {
     let grace = if is_long() { 20 } else { SHORT_GRACE };
     let mut attacks = Vec::new();
     for (service, at) in targets(suite, &SERVICES)? {
         let answers = Arc::new(Answers::default());
         let own = Arc::clone(&answers);
-        // What it answers while it goes down is not judged.
+        // Answers during the shutdown are not judged.
         let attacking = tokio::spawn(async move { attack.run(service, at, &own).await.is_ok() });
         attacks.push((service, answers, attacking));
     }
@@ -161,7 +161,7 @@ async fn ended(suite: &mut Suite, attack: Attack) -> anyhow::Result<Vec<Duration
         let status = tokio::task::spawn_blocking(move || anyhow::Ok((process.terminate()?, process.log()))).await??;
         anyhow::ensure!(status.0.success(), "{name} ended with {}:\n{}", status.0, status.1);
         let took = told.elapsed();
-        // And 5 s to close what it holds.
+        // In addition to the grace time, 5 s to close what the service holds.
         anyhow::ensure!(took < Duration::from_secs(grace + 6), "{name}: SIGTERM took {took:?}, grace {grace} s");
         anyhow::Ok(took)
     };

@@ -1,4 +1,5 @@
-//! The official SDK for Java creates, writes and reads tables on the sandbox project, and reads what a job left there.
+//! The official SDK for Java creates, writes and reads tables in the sandbox's project, and reads what a job wrote
+//! there.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -19,7 +20,7 @@ use mms_tests::{peers, sandbox::Sandbox};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 
-/// Partition values that the target takes as they are. Some, PyODPS cannot ask for: it signs them wrongly.
+/// Partition values that the target accepts unchanged. PyODPS cannot read some of them, because it signs them wrongly.
 const PARTITIONS: [Option<&str>; 12] = [
     Some("a+b"),
     Some("a&b"),
@@ -69,7 +70,7 @@ fn rows(folder: &Path) -> anyhow::Result<RecordBatch> {
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
-/// The SDK refuses to read -2^63 in a BIGINT, which it holds that MaxCompute does not have.
+/// Replaces -2^63 in BIGINT columns: the SDK refuses to read it, because it holds that MaxCompute does not have it.
 fn above_the_least(column: &ArrayRef) -> ArrayRef {
     match column.as_primitive_opt::<Int64Type>() {
         Some(numbers) => Arc::new(numbers.unary::<_, Int64Type>(|number| number.max(i64::MIN + 1))),
@@ -85,7 +86,7 @@ fn items(array: &dyn Array) -> anyhow::Result<Vec<Value>> {
     (0..array.len()).map(|row| cell(array, row)).collect()
 }
 
-/// A cell as the Java program prints it: see there.
+/// A cell in the form that the Java program prints.
 fn cell(array: &dyn Array, row: usize) -> anyhow::Result<Value> {
     if array.is_null(row) {
         return Ok(Value::Null);
@@ -120,7 +121,7 @@ fn cell(array: &dyn Array, row: usize) -> anyhow::Result<Value> {
     })
 }
 
-/// What must come out, by the text of the partition.
+/// What must be read, by the text of the partition.
 fn expected(rows: &RecordBatch) -> anyhow::Result<BTreeMap<String, Value>> {
     let schema = rows.schema();
     let names = schema.fields().iter().map(|field| field.name().as_str());
@@ -148,7 +149,7 @@ async fn the_java_sdk_reads_what_a_job_left_there() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(folder.path(), &root)?;
     let suite = Suite::up(folder.path()).await?;
     let mut source = sandbox.data_source("lake");
-    // Every value as it is, `%` too.
+    // Every value unchanged, also those with `%`.
     source["data_source"]["settings"]["partition_values"] = json!({});
     let source = Box::pin(suite.source(&source)).await?;
     let scan = suite.begin_scan(&source).await?;

@@ -1,5 +1,5 @@
-//! The client of the open Unity Catalog, for Java, logs in as an OAuth client, lists a sandbox workspace whose pages are so small
-//! that every list takes several, and has credentials vended.
+//! The Java client of the open Unity Catalog logs in as an OAuth client, lists a sandbox workspace whose pages are so
+//! small that every list takes several, and has credentials vended.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,12 @@ use mms_sandbox::workspace::{Client, Vending, Workspace, WorkspaceConfig};
 use mms_tests::{peers, tables};
 use serde_json::{Value, json};
 
-/// Tables that lie in the account that is vended for, and one that nobody may use from outside.
+/// A table in the account for which credentials are vended, and one that may not be used from outside.
 const PLACED: [(&str, &str); 2] = [("clouded", "open"), ("closed", "shut")];
 
 fn config(delta_root: &std::path::Path) -> WorkspaceConfig {
     let hour = std::time::Duration::from_secs(3600);
     WorkspaceConfig {
-        delta_root: delta_root.to_owned(),
-        catalog: "main".to_owned(),
-        token: "dapi-test".to_owned().into(),
         client: Some(Client { id: "mover".to_owned(), secret: "dose-test".to_owned().into(), token_life: hour }),
         vending: Some(Vending {
             account: "lakeaccount".to_owned(),
@@ -24,8 +21,8 @@ fn config(delta_root: &std::path::Path) -> WorkspaceConfig {
             life: hour,
             denied_schemas: vec!["closed".to_owned()],
         }),
-        bind: ([127, 0, 0, 1], 0).into(),
         page_size: 2,
+        ..WorkspaceConfig::new(delta_root.to_owned(), "main", "dapi-test")
     }
 }
 

@@ -1,8 +1,8 @@
-//! Every process of the suite and the sandbox is killed in every phase of a migration, and every row still arrives exactly
-//! once. `MMS_KILLS` is the number of kills, `MMS_KILL_SEED` repeats their delays.
+//! Every process of the suite and the sandbox is killed in every phase of a migration, and every row still arrives
+//! exactly once. `MMS_KILLS` is the number of kills, `MMS_KILL_SEED` repeats their delays.
 //!
-//! A kill counts for a phase only if the scan, plan or task that was in it is read in it after the kill; and the scan or
-//! job must have ended later than every kill that counts.
+//! A kill counts for a phase only if the scan, plan or task is seen in that phase after the kill; and the scan or job
+//! must have ended later than every kill that counts.
 
 #![allow(clippy::print_stdout, reason = "the proof prints its kills")]
 
@@ -17,7 +17,7 @@ use mms_tests::sandbox::Sandbox;
 use mms_tests::suite::{PATIENCE, Suite, everything};
 use mms_tests::tables;
 
-/// When a process is killed.
+/// The phase in which a process is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Scan,
@@ -30,7 +30,7 @@ enum Phase {
 const PHASES: [Phase; 5] = [Phase::Scan, Phase::Plan, Phase::Schema, Phase::Data, Phase::Commit];
 
 impl Phase {
-    /// Who is killed in it, by turns; `worker` is the one whose task is in the phase.
+    /// The processes to kill in this phase, in turn; `worker` is the one whose task is in the phase.
     fn victims(self) -> &'static [&'static str] {
         match self {
             Self::Scan => &["catalog", "sandbox", "registry"],
@@ -40,7 +40,7 @@ impl Phase {
         }
     }
 
-    /// Longest wait between finding the phase and the kill. What lasts for milliseconds is hit at once.
+    /// Longest delay between seeing the phase and the kill, in ms. A phase that lasts only milliseconds is hit at once.
     fn delay_ms(self) -> u64 {
         match self {
             Self::Scan | Self::Plan => 20,
@@ -49,7 +49,7 @@ impl Phase {
         }
     }
 
-    /// What the scheduler says of a task in it.
+    /// The state that the scheduler shows for a task in this phase.
     fn task_state(self) -> TaskState {
         if self == Self::Schema { TaskState::SchemaDoing } else { TaskState::DataDoing }
     }
@@ -59,14 +59,14 @@ struct Ground {
     suite: Suite,
     sandbox: Sandbox,
     source: String,
-    /// The table on which kills in DATA land: it uploads for a while.
+    /// The table for kills in DATA: its upload takes a while.
     large: &'static str,
     random: fastrand::Rng,
     wanted: usize,
     counted: BTreeMap<Phase, usize>,
     /// Kills that came too late for their phase.
     late: usize,
-    /// Worker kills so far; every second one also loses its data folder.
+    /// Kills of workers so far; every second one also deletes the worker's data folder.
     workers: usize,
 }
 
@@ -79,7 +79,7 @@ impl Ground {
         self.counted.values().sum()
     }
 
-    /// Whether a kill in this phase is wanted now: none gets far ahead of the others.
+    /// Whether a kill in this phase is wanted now; all phases get the same number.
     fn wants(&self, phase: Phase) -> bool {
         let least = PHASES.iter().map(|phase| self.counted(*phase)).min().unwrap_or(0);
         self.total() < self.wanted && self.counted(phase) == least
@@ -91,7 +91,7 @@ impl Ground {
         delay
     }
 
-    /// Kills the victim whose turn it is; its name, and the moment at which it was dead.
+    /// Kills the victim whose turn it is; returns its name, and when it was dead.
     fn kill(&mut self, phase: Phase, worker: &str) -> anyhow::Result<(String, SystemTime)> {
         let turn = phase.victims()[self.counted(phase) % phase.victims().len()];
         let victim = if turn == "worker" { worker } else { turn };
@@ -136,20 +136,20 @@ impl Ground {
         if scan.state() == ScanState::Done {
             return Ok(());
         }
-        // What it could not read while somebody was away, the next one reads.
+        // What the scan could not read while a process was away, the next scan reads.
         let again = self.suite.begin_scan(&self.source).await?;
         let again = self.suite.scanned(&again).await?;
         anyhow::ensure!(again.state() == ScanState::Done, "{again:?}");
         Ok(())
     }
 
-    /// A transfer that is in the phase now.
+    /// A transfer that is in this phase now, with its worker.
     async fn at(&self, phase: Phase) -> Option<(String, Transfer)> {
         self.suite.transfers().await.into_iter().find(|(_, transfer)| {
             let step = match transfer.step() {
                 TransferStep::Schema => Phase::Schema,
                 TransferStep::Commit => Phase::Commit,
-                // Some of its rows are on their way, and more are to come.
+                // Some of its rows were read, and more are to come.
                 TransferStep::Data if transfer.table.ends_with(self.large) && transfer.rows_read > 0 => Phase::Data,
                 _ => return false,
             };
@@ -157,7 +157,7 @@ impl Ground {
         })
     }
 
-    /// Kills in a phase of tasks, if one is in it and still is after the delay. The moment, if it counts.
+    /// Kills in this phase if a task is in it, and still is after the delay. Returns the moment if the kill counts.
     async fn in_task(&mut self, phase: Phase) -> anyhow::Result<Option<SystemTime>> {
         let Some(found) = self.at(phase).await else { return Ok(None) };
         let delay = self.delay(phase).await;
@@ -190,7 +190,7 @@ impl Ground {
         Ok(hit.then_some(at))
     }
 
-    /// Intents that an attempt found open and resolved, as the workers' logs tell.
+    /// The number of open intents that later attempts resolved, by the workers' logs.
     fn resolved(&self) -> usize {
         let workers = self.suite.processes.iter().filter(|(name, _)| name.starts_with("transfer"));
         workers.map(|(_, process)| process.whole_log().lines().filter(resolves).count()).sum()
@@ -233,7 +233,7 @@ fn resolves(line: &&str) -> bool {
     line.contains(" resolved ") && line.contains("intent=")
 }
 
-/// Whether a scan or job ended after a moment.
+/// Whether a scan or job ended after this moment.
 fn later(end: Option<&prost_types::Timestamp>, moment: SystemTime) -> anyhow::Result<bool> {
     Ok(SystemTime::try_from(*end.context("it has ended")?)? > moment)
 }

@@ -1,5 +1,5 @@
-//! The line, end to end: every table arrives, cell by cell what Spark reads, and the catalog knows which version of it is
-//! there, whether the suite runs as one process or as four.
+//! The whole migration, end to end: every table arrives, every cell is what Spark reads, and the catalog knows which
+//! version is at the target, whether the suite runs as one process or as four.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ async fn migrate(suite: &Suite, sandbox: &Sandbox, count: usize) -> anyhow::Resu
     for table in suite.job_tables(&job.name).await? {
         anyhow::ensure!(table.source_rows.is_none() || table.source_rows == table.target_rows, "{table:?}");
     }
-    // The scheduler tells the catalog after the job has ended.
+    // The scheduler reports to the catalog after the job has ended.
     let until = Instant::now() + PATIENCE;
     let mut found = suite.catalogued(&source).await?;
     while !rolled_up(&found) {
@@ -50,7 +50,7 @@ async fn migrate(suite: &Suite, sandbox: &Sandbox, count: usize) -> anyhow::Resu
 async fn line(suite: Suite, folder: &Path, moved: Tables) -> anyhow::Result<()> {
     let mut sandbox = Sandbox::start(folder, &moved.delta_root)?;
     Box::pin(migrate(&suite, &sandbox, moved.cases.len())).await?;
-    // What is at the target lies on its disk.
+    // The comparison must not depend on the sandbox's memory: the restarted one has only what is on its disk.
     sandbox.kill()?;
     sandbox.restart()?;
     moved.compare(&sandbox.project())

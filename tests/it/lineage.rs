@@ -1,4 +1,4 @@
-//! Which task wrote which target unit, from which source version: the last write of each, page by page.
+//! Which task wrote which target unit from which source version: the last write of each unit, page by page.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use mms_tests::suite::{Suite, everything};
 use mms_tests::tables;
 use scheduler::{JobSpec, LineageEntry, ListLineageRequest};
 
-/// Pages small enough that there are several.
+/// Small enough that every list takes several pages.
 const PAGE: i32 = 3;
 
 async fn lineage(suite: &Suite, parent: &str) -> anyhow::Result<Vec<LineageEntry>> {
@@ -29,7 +29,7 @@ async fn lineage(suite: &Suite, parent: &str) -> anyhow::Result<Vec<LineageEntry
     }
 }
 
-/// What was written of one table.
+/// What was written for one table.
 #[derive(Debug, Default, PartialEq)]
 struct Written {
     target: Option<TargetTable>,
@@ -38,7 +38,7 @@ struct Written {
     rows: i64,
 }
 
-/// Units and rows of each table, as the job tells them and as the lineage does; all of it from the versions pinned.
+/// Compares units and rows of each table in the job with those in the lineage; all must be of the pinned versions.
 async fn agrees(suite: &Suite, job: &str, entries: &[LineageEntry]) -> anyhow::Result<()> {
     let mut told = BTreeMap::new();
     for table in suite.job_tables(job).await? {

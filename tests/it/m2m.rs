@@ -1,5 +1,5 @@
-//! A source that is reached as an OAuth client only, with tokens so short that a job needs several: its tables arrive as ever,
-//! and nothing that was written shows the secret.
+//! A source that is reached only as an OAuth client, with tokens so short-lived that a job needs several: its tables
+//! arrive as usual, and nothing that is written shows the secret.
 
 use mms_tests::sandbox::Sandbox;
 use mms_tests::suite::{Suite, everything};

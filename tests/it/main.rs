@@ -1,4 +1,4 @@
-//! The integration tests of this crate, one module a behaviour: one program, so that they link once.
+//! The tests of the whole suite, one module per behaviour, in one program so that they link once.
 
 mod again;
 mod azurite;

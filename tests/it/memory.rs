@@ -15,18 +15,18 @@ use mms_tests::process::busy;
 use mms_tests::sandbox::Sandbox;
 use mms_tests::suite::{Suite, everything};
 
-/// What a transfer of all tables under a root took.
+/// The measurements of a migration of all tables under a root.
 pub struct Figures {
     rows: i64,
     took: Duration,
-    /// Most memory that the worker had, in MiB: before there was anything to do, and at all.
+    /// The worker's peak memory in MiB: before the job, and in all.
     idle: u64,
     pub peak: u64,
-    /// The processor time that it used.
+    /// The processor time that the worker used.
     busy: Duration,
 }
 
-/// A line of `/proc/PID/status`, in MiB.
+/// The peak memory of a process in MiB, from `/proc/PID/status`.
 fn peak_mib(pid: u32) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
@@ -52,7 +52,7 @@ pub async fn transfer(folder: &Path, root: &Path) -> anyhow::Result<Figures> {
     Ok(Figures { rows, took, idle, peak: peak_mib(worker)?, busy: busy(worker)? })
 }
 
-/// Prints them.
+/// Prints the figures.
 pub fn tell(what: &str, figures: &Figures) {
     let Figures { rows, took, idle, peak, busy } = figures;
     let rate = *rows as f64 / took.as_secs_f64();
@@ -62,7 +62,7 @@ pub fn tell(what: &str, figures: &Figures) {
     );
 }
 
-/// TPC-H's scale, which the other tables follow.
+/// The scale of TPC-H; the sizes of the other tables follow it.
 pub fn scale() -> f64 {
     std::env::var("MMS_MEMORY_SCALE").ok().and_then(|text| text.parse().ok()).unwrap_or(0.02)
 }
@@ -79,7 +79,7 @@ async fn ten_times_the_rows_take_no_more_memory() -> anyhow::Result<()> {
         tell(&format!("TPC-H scale {scale}"), &figures);
         peaks.push(figures.peak);
     }
-    // Row groups of the larger tables are full ones, those of the smaller are not: that much more it may be.
+    // The larger tables have full row groups, the smaller ones do not: so the peak may differ by this much.
     anyhow::ensure!(peaks[1] <= peaks[0] * 2 + 64, "{peaks:?} MiB");
     Ok(())
 }

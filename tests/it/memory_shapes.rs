@@ -1,7 +1,7 @@
-//! What a worker takes for tables of three shapes: many columns, many partitions, wide columns. Each is judged against a
-//! bound that follows from the table itself: 64 MiB, one row group's columns for each task at once, 4 MiB for each open block, and what is fetched ahead.
-//! Of wide columns it is two row groups' columns: beside what is stored of a row group, each column has a page and a dictionary
-//! of up to a MiB unpacked.
+//! The memory that a worker takes for tables of three shapes: many columns, many partitions, wide columns. Each is
+//! judged against a bound that follows from the table: 64 MiB, plus one row group's columns for each task at once, 4
+//! MiB for each open block, and what is fetched ahead. For wide columns it is two row groups' columns: besides the
+//! stored bytes of a row group, each column has a page and a dictionary of up to a MiB, both unpacked.
 
 #![allow(clippy::print_stdout, reason = "the proof prints its figures")]
 
@@ -18,16 +18,16 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use crate::memory::{scale, tell, transfer};
 
-/// Rows of a batch that is written.
+/// Rows in a batch that is written.
 const ROWS: usize = 8192;
-/// Tasks that a worker does at once, each with one block open.
+/// Tasks that a worker does at once, each with one open block.
 const SLOTS: u64 = 2;
 
-/// MiB that a task may have at hand of row groups to come, so that it does not wait for its store between them: a sixteenth of a
-/// slot's memory.
+/// MiB of row groups that a task may fetch ahead, so that it does not wait for its storage between row groups: a
+/// sixteenth of a slot's memory.
 const AHEAD: u64 = 32;
 
-/// A column of a kind, with values that neither repeat nor pack well.
+/// A column of one of eight kinds, with values that neither repeat nor compress well.
 fn column(kind: usize, rows: usize, rng: &mut fastrand::Rng) -> ArrayRef {
     let optional = |value: i64| (value % 11 != 0).then_some(value);
     match kind % 8 {
@@ -67,7 +67,7 @@ fn write(
     let partition_columns = if partitioned { vec!["c0".to_owned()] } else { Vec::new() };
     let spec = TableSpec { partition_columns, ..TableSpec::new(first.schema(), 1_700_000_000_000) };
     let mut writer = DeltaWriter::create(table, spec)?;
-    // Each commit holds the files of its partitions open.
+    // Few batches per commit, because a commit keeps the files of its partitions open.
     loop {
         let some: Vec<_> = batches.by_ref().take(40).collect();
         if some.is_empty() {
@@ -77,7 +77,7 @@ fn write(
     }
 }
 
-/// The most bytes that the columns of one row group of the table take unpacked.
+/// The most bytes that the columns of one row group of the table take uncompressed.
 fn row_group_bytes(folder: &Path) -> anyhow::Result<u64> {
     let mut most = 0;
     for entry in std::fs::read_dir(folder)? {

@@ -1,5 +1,5 @@
-//! The metrics of four real processes while they scan and migrate: on each page is what docs/metrics.md says and nothing else,
-//! and every metric moves as documented. The same names reach the OTLP collector.
+//! The metrics of four real processes while they scan and migrate: each page has exactly the metrics of
+//! docs/metrics.md, and every metric changes as documented there. The OTLP collector receives the same names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -19,18 +19,18 @@ use mms_tests::suite::{PATIENCE, SERVICES, Suite, everything};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
-/// Jobs that are run at most until everything has moved: some of what moves does so for milliseconds only.
+/// Most jobs that are run until every metric has changed: some change only for milliseconds.
 const JOBS: usize = 20;
 
-/// Pause between two looks at a page: each costs the process some of its time.
+/// Pause between two scrapes of a page, because each one costs the process time.
 const PACE: Duration = Duration::from_millis(10);
 
-/// What was seen of a page over time.
+/// What was seen on a page over time.
 #[derive(Clone, Default)]
 struct Seen {
     first: Option<Page>,
     last: Page,
-    /// Metrics that were another way from one look to the next, and those whose total became less.
+    /// Metrics with a series that changed between two scrapes, and those whose total fell.
     changed: BTreeSet<String>,
     fell: BTreeSet<String>,
 }
@@ -50,7 +50,7 @@ impl Seen {
         self.last = page;
     }
 
-    /// Whether a metric has moved: a counter or histogram up and never down, a gauge anyhow.
+    /// Whether a metric has moved as its type must: a counter or histogram up and never down, a gauge in any direction.
     fn moved(&self, row: &Row) -> bool {
         let total = |page: &Page| page.get(&row.name).map_or(0.0, metrics::Family::total);
         match row.kind.as_str() {
@@ -60,7 +60,7 @@ impl Seen {
     }
 }
 
-/// Looks at one page all the time, from a thread of its own.
+/// Scrapes one page all the time, on a thread of its own.
 struct Watched {
     stop: Arc<AtomicBool>,
     seen: Arc<Mutex<Seen>>,
@@ -92,7 +92,7 @@ impl Watched {
     }
 }
 
-/// What of the table a service's pages do not keep.
+/// Where a service's page differs from the table.
 fn faults(service: &str, table: &[Row], seen: &Seen) -> Vec<String> {
     let last = &seen.last;
     let own = |row: &&Row| row.services.iter().any(|name| name == service);
@@ -120,7 +120,7 @@ fn faults(service: &str, table: &[Row], seen: &Seen) -> Vec<String> {
     faults
 }
 
-/// What should have moved in some service and did in none.
+/// The metrics that are documented as moving, and moved in no service.
 fn unmoved(table: &[Row], watched: &BTreeMap<&str, Watched>) -> Vec<String> {
     let seen: BTreeMap<&str, Seen> = watched.iter().map(|(name, watched)| (*name, watched.seen())).collect();
     let moves = |row: &&Row| row.services.iter().any(|service| seen[service.as_str()].moved(row));
@@ -133,7 +133,7 @@ async fn migrate(suite: &Suite, source: &str) -> anyhow::Result<()> {
     let job = suite.begin_job(source, JobSpec { force: true, ..everything() }).await?;
     suite.done(&job).await?;
     let until = Instant::now() + PATIENCE;
-    // Until the catalog has heard of it.
+    // Until the scheduler has reported to the catalog.
     loop {
         anyhow::ensure!(Instant::now() < until, "the catalog does not hear of it");
         let found = suite.catalogued(source).await?;
@@ -164,7 +164,7 @@ async fn a_job_moves_every_metric_as_documented() -> anyhow::Result<()> {
         let service = SERVICES.into_iter().find(|service| service == name).context("a service")?;
         watched.insert(service, Watched::begin(metrics::address(process, service).await?));
     }
-    // The worker is called by nobody in a job.
+    // A job makes no call to the worker, so its RPC metrics need this one.
     for service in SERVICES {
         let channel = Client::new(&ClientConfig::to(suite.endpoint(service)), None)?;
         HealthClient::new(channel).check(HealthCheckRequest::default()).await?;
@@ -186,7 +186,7 @@ async fn a_job_moves_every_metric_as_documented() -> anyhow::Result<()> {
     }
     anyhow::ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
 
-    // What is left is sent when a process ends.
+    // A process that ends sends its last metrics.
     for service in ["transfer", "scheduler", "catalog", "registry"] {
         suite.stop(service)?;
     }

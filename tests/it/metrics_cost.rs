@@ -1,6 +1,6 @@
-//! What watching costs: the processor time of one page, and of metrics and traces together in a job.
-//! `MMS_METRICS_ROUNDS` is how many jobs are run with and how many without them; from 3 on they
-//! are long enough to judge the difference.
+//! The cost of observing: the processor time of one metrics page, and of metrics and traces together in a job.
+//! `MMS_METRICS_ROUNDS` is the number of jobs run with them, and of jobs run without; from 3 on the jobs are long
+//! enough to judge the difference.
 
 #![allow(clippy::print_stdout, reason = "the proof prints its figures")]
 
@@ -15,13 +15,13 @@ use mms_tests::process::busy;
 use mms_tests::sandbox::Sandbox;
 use mms_tests::suite::{SERVICES, Suite, everything};
 
-/// Pages whose time is taken together: the system counts it in pieces of 10 ms.
+/// Pages that are measured together, because the system counts processor time in steps of 10 ms.
 const PAGES: u32 = 200;
-/// What one page may take, and what watching may take of a job.
+/// Most processor time of one page, and the largest share of a job's.
 const PAGE_LIMIT: Duration = Duration::from_millis(5);
 const SHARE_LIMIT: f64 = 0.02;
 
-/// Moves all tables, and answers what the four processes took from their start on, as they are told apart by name.
+/// Moves all tables; returns the suite, and the processor time of its four processes since they started.
 async fn migrated(folder: &Path, root: &Path, settings: &[(&str, &str)]) -> anyhow::Result<(Suite, Duration)> {
     let sandbox = Sandbox::start(folder, root)?;
     let suite = Suite::processes_all_with(folder, settings).await?;
@@ -34,7 +34,7 @@ async fn migrated(folder: &Path, root: &Path, settings: &[(&str, &str)]) -> anyh
     Ok((suite, took))
 }
 
-/// Large tables, and one of many units: each of these is an upload, an intent and a dozen calls.
+/// Large tables, and one of many units, each of which is an upload, an intent and a dozen calls.
 fn tables(folder: &Path, scale: f64, units: usize) -> anyhow::Result<std::path::PathBuf> {
     let root = folder.join("delta-root");
     Parts::create(&root, units)?;
@@ -70,13 +70,13 @@ fn median(mut values: Vec<f64>) -> f64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn watching_costs_little_of_a_job() -> anyhow::Result<()> {
     let rounds = std::env::var("MMS_METRICS_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-    // A single short job tells only what is grossly wrong.
+    // A single short job can show only gross errors.
     let (scale, units, limit) = if rounds < 3 { (0.001, 3, 0.5) } else { (0.1, 60, SHARE_LIMIT) };
     let made = tempfile::tempdir()?;
     let root = tables(made.path(), scale, units)?;
     let (mut without, mut with) = (Vec::new(), Vec::new());
     for round in 0..rounds {
-        // In turns, and each first as often: what else this machine does changes slowly.
+        // Alternating, and each kind first equally often, because other load of the machine changes slowly.
         for watched in [round % 2 == 0, round % 2 == 1] {
             let (folder, collector) = (tempfile::tempdir()?, Collector::start().await?);
             let otlp = format!("http://{}", collector.address);

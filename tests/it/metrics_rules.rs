@@ -1,4 +1,4 @@
-//! The alert rules and the dashboard of deploy/: promtool takes them and a page, and they name no metric that is not served.
+//! The alert rules and the dashboard in deploy/: promtool accepts them, and they use only metrics that are served.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -16,13 +16,13 @@ fn promtool() -> Option<PathBuf> {
     peers::find("promtool", "bin/promtool")
 }
 
-/// Every word of a text that looks like the name of one of our metrics.
+/// The words of a text that look like names of our metrics.
 fn named(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     words.filter(|word| word.starts_with("mms_") || word.starts_with("process_")).map(str::to_owned).collect()
 }
 
-/// A series of a histogram as its metric.
+/// The metric of a word that may be a series of a histogram.
 fn metric<'a>(word: &'a str, known: &BTreeSet<String>) -> &'a str {
     let stem = ["_bucket", "_sum", "_count"].iter().find_map(|end| word.strip_suffix(end));
     stem.filter(|stem| known.contains(*stem)).unwrap_or(word)
@@ -45,14 +45,14 @@ fn rules_and_dashboard_name_only_what_is_served() -> anyhow::Result<()> {
 fn promtool_takes_the_rules_and_every_expression_of_the_dashboard() -> anyhow::Result<()> {
     let Some(promtool) = promtool() else { return Ok(()) };
     peers::run(Command::new(&promtool).args(["check", "rules"]).arg(peers::root().join(RULES)))?;
-    // An expression of a panel is checked as a rule that records it.
+    // The expression of a panel is checked as the expression of a recording rule.
     let dashboard: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(peers::root().join(DASHBOARD))?)?;
     let panels = dashboard["panels"].as_array().cloned().unwrap_or_default();
     let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().cloned().unwrap_or_default());
     let expressions: Vec<String> = targets.filter_map(|target| Some(target["expr"].as_str()?.to_owned())).collect();
     anyhow::ensure!(expressions.len() >= 15, "{expressions:?}");
     let rules = expressions.iter().enumerate().map(|(at, text)| {
-        // Variables of Grafana stand where a matcher or a span does.
+        // Grafana's variables stand in place of matchers and ranges.
         let text = text.replace("$__rate_interval", "5m").replace("$instance", ".*");
         serde_json::json!({ "record": format!("panel:{at}"), "expr": text })
     });

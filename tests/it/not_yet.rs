@@ -1,5 +1,5 @@
-//! What the contract marks as not done is refused by the running services with NOT_YET: every such method, and every such
-//! field of every request, in a request that is right in all else.
+//! The running services refuse with NOT_YET what the contract marks as not implemented: every such method, and every
+//! such field of every request, in a request that is valid otherwise.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use rules::Rules;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Request, Status};
 
-/// Messages as they are on the wire.
+/// A codec for messages that are already encoded.
 #[derive(Debug, Clone, Copy, Default)]
 struct Raw;
 
@@ -58,7 +58,7 @@ impl Decoder for Raw {
     }
 }
 
-/// A field that is not done, by the way to it; with the number of the value where only that is meant.
+/// A field that is not implemented, by the path to it; with the number of the enum value, if only that is not.
 #[derive(Clone)]
 struct Undone {
     way: Vec<FieldDescriptor>,
@@ -90,12 +90,12 @@ fn undone(message: &MessageDescriptor, way: &[FieldDescriptor], found: &mut Vec<
     }
 }
 
-/// What services ask for besides the rules, so that nothing is wrong with a request, and which text if it is one: a JDBC read
-/// path needs its address, and every other the access to its storage.
+/// Fields that services require in addition to the rules of the contract, with the value for a text: a JDBC read path
+/// needs its address, and every other read path the access to its storage.
 const BESIDES: [(&str, Option<&str>); 3] =
     [("jdbc_url", Some("jdbc:databricks://a.example:443/default")), ("cluster_id", Some("a")), ("storage", None)];
 
-/// The least message that keeps the rules, and has the undone field set if the way to it leads through here.
+/// The smallest message that keeps the rules; it has the undone field set if the path to it leads through this message.
 fn least(message: &MessageDescriptor, undone: Option<&Undone>) -> DynamicMessage {
     let mut made = DynamicMessage::new(message.clone());
     let next = undone.and_then(|undone| undone.way.first());
@@ -170,7 +170,7 @@ fn text(rules: &Rules) -> String {
     let fits = |text: &&str| {
         rules.pattern.as_ref().is_none_or(|(_, regex)| regex.is_match(text)) && rules.min_len <= text.len() as u64
     };
-    // An address or a name: the first that the pattern takes; without one, a name of every kind.
+    // With a pattern, the first known text that matches it; without one, a text that is valid as any name.
     let known: &[&str] = if rules.pattern.is_none() { &["abc"] } else { &known };
     (*known.iter().find(|text| fits(text)).expect("the test knows a text for every pattern")).to_owned()
 }
@@ -183,7 +183,7 @@ struct Caller {
 
 impl Caller {
     async fn call(&mut self, path: &str, request: Vec<u8>) -> anyhow::Result<Result<(), Status>> {
-        // Every process has its own audit; any will do.
+        // Every process serves AuditService; any of them will do.
         let service = path.split('.').nth(1).filter(|service| *service != "audit").unwrap_or("registry").to_owned();
         if !self.channels.contains_key(&service) {
             let channel = tonic::transport::Endpoint::try_from(self.suite.endpoint(&service))?.connect().await?;
@@ -219,7 +219,7 @@ async fn whatever_is_not_done_is_refused_as_not_yet() -> anyhow::Result<()> {
     let token = std::fs::read_to_string(suite.token_file())?.trim().to_owned();
     let mut caller = Caller { suite, token, channels: BTreeMap::new() };
 
-    // What is updated must be there.
+    // Requests for updates need an existing resource.
     let create = descriptor::pool().get_message_by_name("mms.registry.v1.CreateDataSourceRequest").expect("known");
     let mut source = least(&create, None);
     source.set_field_by_name("data_source_id", Value::String("a".into()));

@@ -1,6 +1,7 @@
-//! The commands of `deploy/README.md`, as they stand there and in their order: started, certificates renewed, a backup put back,
-//! a damaged store restored, a lost key replaced. There is no container engine here: what `docker compose` is asked for is done
-//! with processes, and the files belong to who runs them. Of a full disk the page has no commands: `recover` fills one.
+//! Runs the commands of `deploy/README.md` as they are written there, in their order: start, renewal of certificates, a
+//! backup put back, a damaged store restored, a lost key replaced. The test uses no container engine: what `docker
+//! compose` would do is done with processes, and the files belong to the user of the test. The page has no commands for
+//! a full disk, which `recover` tests.
 
 use std::path::Path;
 use std::process::Command;
@@ -20,7 +21,7 @@ const PAGE: &str = "deploy/README.md";
 struct Operator {
     folder: tempfile::TempDir,
     compose: Compose,
-    /// What a call needs, as the page gives it.
+    /// The flags of a call, as the page gives them.
     flags: String,
 }
 
@@ -34,7 +35,7 @@ impl Operator {
         Ok(Self { folder, compose, flags: String::new() })
     }
 
-    /// Does what a line of the page says; what it printed.
+    /// Does what a line of the page says; returns what it printed.
     async fn run(&mut self, line: &str) -> anyhow::Result<String> {
         let words: Vec<&str> = line.split("  #").next().unwrap_or_default().split_whitespace().collect();
         match words.as_slice() {
@@ -59,7 +60,7 @@ impl Operator {
                 }
             }
             ["start", service] => self.start(service).await?,
-            // One whose settings have changed is made anew.
+            // A service whose settings have changed is created anew.
             ["up", "-d", service] => {
                 self.compose.stop(service)?;
                 self.start(service).await?;
@@ -69,7 +70,7 @@ impl Operator {
             ["run", "--rm", service, words @ ..] => {
                 self.compose.begin(service, words)?;
                 self.compose.serves(service).await?;
-                // Ctrl-C.
+                // As Ctrl-C does.
                 let process = self.compose.process(service)?;
                 process.signal("INT")?;
                 let status = process.wait()?;
@@ -109,7 +110,7 @@ impl Operator {
         Ok(String::from_utf8(peers::run(&mut command)?.stdout)?)
     }
 
-    /// What the command is told of the suite leads to the ports of this test.
+    /// Replaces the ports in the command's environment by those of this test.
     fn ports_of_the_command(&self) -> anyhow::Result<()> {
         let file = self.folder.path().join("deploy/secrets/administrator/env");
         let Ok(mut text) = std::fs::read_to_string(&file) else { return Ok(()) };
@@ -120,7 +121,7 @@ impl Operator {
         Ok(std::fs::write(file, text)?)
     }
 
-    /// A start that is refused; what it says.
+    /// Starts a service that must refuse to start; returns what it printed.
     fn refused(&self, service: &str) -> anyhow::Result<String> {
         let output = self.compose.command(service, &[])?.output()?;
         let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -141,7 +142,7 @@ impl Operator {
         Ok(NetworkConnectionServiceClient::new(Client::new(&config, None)?))
     }
 
-    /// A network connection with a secret, which is still what it was.
+    /// Checks that the network connection with a secret is unchanged.
     async fn is_kept(&self) -> anyhow::Result<()> {
         let get = GetNetworkConnectionRequest { name: "networkConnections/kept".into() };
         let found = self.networks()?.get_network_connection(get).await?.into_inner().network_connection;
@@ -150,7 +151,7 @@ impl Operator {
     }
 }
 
-/// Puts a copy in place of a folder, as a backup is put back.
+/// Replaces a folder by a copy of it, as when a backup is put back.
 fn put_back(volume: &Path) -> anyhow::Result<()> {
     let aside = volume.with_extension("aside");
     std::fs::rename(volume, &aside)?;
@@ -214,7 +215,7 @@ async fn each_command_of_the_page_does_what_it_says() -> anyhow::Result<()> {
     }
     operator.is_kept().await?;
 
-    // The lines of the environment that the page has the operator write.
+    // The lines of the environment that the page tells the operator to write.
     let head = "The encryption key is lost";
     let lines = section(PAGE, head)?;
     let lines = lines.lines().filter_map(|line| line.strip_prefix("#   ")?.split_once(": "));

@@ -1,5 +1,6 @@
-//! An end that does not answer while a job is planned: the job says what it waits for, blocks no table, and goes on by itself
-//! when the end is back. A source that is stopped by force: its jobs stop, with their transfers, and can go on later.
+//! A source or target that does not answer while a job is planned: the job says what it waits for, blocks no table, and
+//! resumes by itself when the answers come again. A source that is stopped by force: its jobs and their transfers stop,
+//! and can be resumed later.
 
 use std::time::Instant;
 
@@ -15,7 +16,7 @@ use mms_tests::sandbox::Sandbox;
 use mms_tests::suite::{PATIENCE, Suite, everything};
 use serde_json::json;
 
-/// The job once it says what it waits for.
+/// The job, as soon as it says what it waits for.
 async fn waiting(suite: &Suite, job: &str) -> anyhow::Result<Job> {
     let waits = |now: &Job| {
         let waits = now.waiting_for.is_some();
@@ -54,7 +55,8 @@ async fn a_far_end_that_is_away_is_waited_for_and_blocks_no_table() -> anyhow::R
     Ok(())
 }
 
-/// Who asks one service is told which other one that one does not reach, and where, by the reason that the contract promises.
+/// The error of a service that cannot reach another one names that one and its URL, with the reason that the contract
+/// states.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_does_not_reach_another_names_it_and_its_url() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
@@ -102,7 +104,7 @@ async fn a_source_that_is_stopped_by_force_stops_its_jobs_and_their_transfers() 
     let reason = stopped.reason.unwrap_or_default();
     anyhow::ensure!(reason.reason() == ErrorReason::SourceNotStarted, "{reason:?}");
     let patience = Instant::now() + PATIENCE;
-    // Those that have ended are still shown.
+    // Transfers that have ended are still listed.
     while let Some((_, runs)) = suite.transfers().await.into_iter().find(|(_, transfer)| transfer.end_time.is_none()) {
         anyhow::ensure!(Instant::now() < patience, "{runs:?}");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -117,7 +119,7 @@ async fn a_source_that_is_stopped_by_force_stops_its_jobs_and_their_transfers() 
     let ids = Outsider::at(&sandbox)?.ids("s", "parts").await?;
     anyhow::ensure!(ids == (0..parts.rows() as i64).collect::<Vec<_>>(), "{} rows", ids.len());
 
-    // A job that has ended gives its source back at once: it can be stopped without force.
+    // A job that has ended releases its source at once, so that it can be stopped without force.
     let patience = Instant::now() + std::time::Duration::from_secs(5);
     while let Err(refused) = registry.stop_data_source(stop(false)).await {
         anyhow::ensure!(Instant::now() < patience, "{refused}");

@@ -1,5 +1,5 @@
-//! Whose a target table is, where two suites have a data source of the same id: neither takes the other's tables for its own.
-//! What REPLACE, ADOPT and FAIL_IF_EXISTS find, and say.
+//! Ownership of target tables when two suites have a data source with the same id: neither takes the other's tables for
+//! its own. What REPLACE, ADOPT and FAIL_IF_EXISTS find and report.
 
 use anyhow::Context;
 use mms_proto::FindingReason;
@@ -15,7 +15,7 @@ fn under(policy: TargetPolicy) -> scheduler::JobSpec {
     scheduler::JobSpec { target_policy: policy as i32, force: true, ..everything() }
 }
 
-/// A suite with a scanned data source: its uid comes with it.
+/// Creates and scans a data source; returns its name and uid.
 async fn scanned(suite: &Suite, sandbox: &Sandbox) -> anyhow::Result<(String, String)> {
     let source = Box::pin(suite.source(&sandbox.data_source("lake"))).await?;
     let scan = suite.begin_scan(&source).await?;
@@ -26,7 +26,7 @@ async fn scanned(suite: &Suite, sandbox: &Sandbox) -> anyhow::Result<(String, St
     Ok((source, answer.data_source.context("a data source")?.uid))
 }
 
-/// What the plan of each table found about its target.
+/// For each table of the job, the finding of its plan about the target.
 async fn found(suite: &Suite, job: &str) -> anyhow::Result<Vec<(String, Option<Finding>)>> {
     let about = [FindingReason::TargetDiffers, FindingReason::TargetAdopted];
     let tables = suite.job_tables(job).await?.into_iter();
@@ -35,7 +35,7 @@ async fn found(suite: &Suite, job: &str) -> anyhow::Result<Vec<(String, Option<F
         .collect())
 }
 
-/// Every table of the job has this finding, which names whose the target is.
+/// Checks that every table of the job has this finding, and that it names the owner of the target.
 async fn all_find(
     suite: &Suite,
     job: &str,
@@ -53,7 +53,7 @@ async fn all_find(
     Ok(())
 }
 
-/// The job moves nothing: each of its tables is blocked by what is there.
+/// Checks that a job moves nothing, because each of its tables is blocked by the existing one.
 async fn refused(suite: &Suite, source: &str, policy: TargetPolicy, owner: &str) -> anyhow::Result<()> {
     let job = suite.begin_job(source, under(policy)).await?;
     let ended = suite.done(&job).await;
@@ -86,11 +86,11 @@ async fn two_suites_with_one_data_source_id_never_own_each_others_tables() -> an
 
     let replacing = one.begin_job(&source, under(TargetPolicy::Replace)).await?;
     one.done(&replacing).await.context("the job that replaces")?;
-    // They fit, so they are written over in their place.
+    // The tables fit, so they are overwritten in place.
     all_find(&one, &replacing, FindingReason::TargetAdopted, Severity::Note, &other_uid).await?;
     refused(&other, &source, TargetPolicy::CreateOrOwn, &uid).await?;
 
-    // What is one's own needs no policy, and nothing is found about it.
+    // A suite's own tables need no policy, and have no finding.
     let again = one.begin_job(&source, under(TargetPolicy::CreateOrOwn)).await?;
     one.done(&again).await.context("a job over its own tables")?;
     anyhow::ensure!(found(&one, &again).await?.iter().all(|(_, finding)| finding.is_none()));

@@ -1,5 +1,5 @@
-//! Jobs that take parts of tables, end to end: the chosen partitions arrive, the others stay at the target as they are, and neither
-//! the look nor the catalog takes the part for the whole.
+//! Jobs that take only some partitions of a table, end to end: these arrive, the others stay at the target unchanged,
+//! and neither the job's final check nor the catalog takes the part for the whole table.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,12 +17,12 @@ use mms_tests::outsider::Outsider;
 use mms_tests::sandbox::Sandbox;
 use mms_tests::suite::{Suite, everything};
 
-/// How long the scheduler may take to tell the catalog.
+/// How long the scheduler may take to report to the catalog.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Days since 1970 of 2024-01-01.
 const JANUARY: i32 = 19_723;
 
-/// Rows of these ids, each on its day of January 2024.
+/// Rows with these ids, each on its day of January 2024.
 fn rows(ids: &[(i64, i32)]) -> Result<RecordBatch, arrow::error::ArrowError> {
     let columns: [(&str, ArrayRef, bool); 2] = [
         ("id", Arc::new(Int64Array::from_iter_values(ids.iter().map(|(id, _)| *id))), true),
@@ -37,7 +37,7 @@ fn filtered(filter: &str) -> JobSpec {
     JobSpec { table_options: vec![options], ..everything() }
 }
 
-/// Until the catalog has heard that a job is done with the second day.
+/// Waits until the catalog knows that a job has moved the second day.
 async fn told_of(suite: &Suite, source: &str, job: &str) -> anyhow::Result<()> {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -72,7 +72,7 @@ async fn a_part_is_moved_and_nothing_else_is_touched_or_vouched_for() -> anyhow:
     suite.scanned(&scan).await?;
     let outsider = Outsider::at(&sandbox)?;
 
-    // The table is made with what the job takes of it.
+    // The table is created with only the partitions that the job takes.
     let first = suite.begin_job(&source, filtered("day BETWEEN '2024-01-02' AND '2024-01-03'")).await?;
     suite.done(&first).await?;
     anyhow::ensure!(outsider.ids("s", "days").await? == [2, 3]);
@@ -87,7 +87,7 @@ async fn a_part_is_moved_and_nothing_else_is_touched_or_vouched_for() -> anyhow:
     told_of(&suite, &source, &first).await?;
     anyhow::ensure!(state(&suite, &source).await? == MigrationState::PartDone, "the first day is not there");
 
-    // All of it, and then a part of a newer version, while somebody drops a partition that the job leaves.
+    // The whole table, then a part of a newer version, while somebody drops a partition that the job does not take.
     let whole = suite.begin_job(&source, everything()).await?;
     suite.done(&whole).await?;
     told_of(&suite, &source, &whole).await?;
@@ -111,13 +111,13 @@ async fn a_part_is_moved_and_nothing_else_is_touched_or_vouched_for() -> anyhow:
         "the fourth day, which no scan has seen"
     );
 
-    // The whole is looked at anew, and what is missing comes.
+    // A job for the whole table checks all of it again, and moves what is missing.
     let again = suite.begin_job(&source, everything()).await?;
     suite.done(&again).await?;
     anyhow::ensure!(suite.job_tables(&again).await?[0].decision() == TableDecision::Move);
     anyhow::ensure!(outsider.ids("s", "days").await? == [1, 2, 3, 20, 30, 40]);
 
-    // What keeps nothing, or names what is not there, fails its table with the reason.
+    // A filter that keeps nothing, or a partition that does not exist, fails the table with a reason.
     let gone = Scope::Partitions(PartitionsScope { partitions: vec![name(9)] });
     let gone = JobSpec { scope: Some(gone), ..JobSpec::default() };
     for (spec, reason) in [

@@ -1,6 +1,6 @@
-//! Three projects of one account: one that tables go to unless said otherwise, one that a schema was sent to, and one in which all
-//! statements run. Statements and uploads name the quotas that the data source names, and a check
-//! tells of those that are not there.
+//! Three projects of one account: the default one for tables, one for a schema that is mapped there, and one in which
+//! all statements run. Statements and uploads use the quotas that the data source names, and a check reports quotas
+//! that do not exist.
 
 use std::path::Path;
 
@@ -81,7 +81,7 @@ async fn each_table_goes_to_its_project_and_the_job_project_pays() -> anyhow::Re
     for nowhere in [format!("{home}.old.parts"), "archive.s.parts".to_owned(), "jobs.s.parts".to_owned()] {
         assert!(count(&nowhere).await.is_err(), "{nowhere} is there");
     }
-    // What this test has asked is all that ran elsewhere than in the job project.
+    // Only the statements of this test ran outside of the job project.
     let at = folder.path().join("project/project");
     assert!(files(&at.join("beside/jobs/instances")) > 0, "nothing ran in the job project");
     assert_eq!(files(&at.join("beside/archive/instances")), 0);

@@ -1,4 +1,4 @@
-//! PyODPS creates, writes and reads tables on the sandbox project.
+//! PyODPS creates, writes and reads tables in the sandbox's project.
 
 use std::process::Command;
 

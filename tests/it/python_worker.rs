@@ -1,5 +1,5 @@
-//! A worker in Python does tasks beside the Rust worker, and what it held when it is killed passes on: SCHEMA-only ones, and
-//! whole ones, whose rows it moves by nothing but the contract.
+//! A worker in Python does tasks beside the Rust worker, knowing only the contract: tasks with SCHEMA only, and whole
+//! tasks with their rows. When it is killed, another worker gets the task that it held.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -15,7 +15,7 @@ use mms_tests::tables::{self, Tables};
 use mms_tests::{peers, sandbox::Sandbox};
 use serde_json::json;
 
-/// Jobs after which both workers have had a task, and the one that holds has one.
+/// Most jobs until both workers have finished a task, and the worker that holds its lease has got one.
 const JOBS_MAX: usize = 20;
 
 struct PythonWorker {
@@ -57,7 +57,7 @@ fn schema_only() -> JobSpec {
     JobSpec { content: MigrationContent::SchemaOnly as i32, force: true, ..everything() }
 }
 
-/// The workers that a task was leased to, in order, as its log tells. The last of them finished it: no other is heard.
+/// The workers that a task was leased to, in order, by its log. The last one finished it, because others are fenced.
 async fn holders(suite: &Suite, task: &str) -> anyhow::Result<Vec<String>> {
     let logs = suite.task_logs(task).await?;
     let leased = |message: &str| Some(message.strip_prefix("leased to workers/")?.split(',').next()?.to_owned());
@@ -83,7 +83,7 @@ async fn both_workers_finish_tasks_and_a_lease_passes_on() -> anyhow::Result<()>
     let scan = suite.begin_scan(&source).await?;
     suite.scanned(&scan).await?;
 
-    // Side by side, whoever asks first gets a task: after a few jobs both have finished some.
+    // The worker that asks first gets a task: after a few jobs both have finished some.
     let works = PythonWorker::start(&python, &suite, "python-works", &[])?;
     let (mut ours, mut theirs, mut jobs) = (0, 0, 0);
     while ours == 0 || theirs == 0 {
@@ -98,7 +98,7 @@ async fn both_workers_finish_tasks_and_a_lease_passes_on() -> anyhow::Result<()>
     }
     drop(works);
 
-    // One that holds its lease, beside the Rust worker, and is killed.
+    // A worker that only holds its lease, beside the Rust worker, and is killed.
     let held = PythonWorker::start(&python, &suite, "python-held", &["--hold"])?;
     let until = Instant::now() + PATIENCE;
     let mut job = suite.begin_job(&source, schema_only()).await?;
@@ -157,7 +157,7 @@ async fn rows_are_moved_by_the_contract_alone() -> anyhow::Result<()> {
     suite.scanned(&scan).await?;
     let _works = PythonWorker::start(&python, &suite, "python-rows", &["--rows", "--pool", "python"])?;
 
-    // One table by each at the same time; then all by Python, over what either wrote.
+    // Each worker moves other tables at the same time; then Python moves all of them, over what either wrote.
     let ours = suite.begin_job(&source, of("", &["nation"])).await?;
     let theirs = suite.begin_job(&source, of("python", &["region", "supplier"])).await?;
     suite.done(&ours).await?;

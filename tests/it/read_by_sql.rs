@@ -110,16 +110,7 @@ async fn a_worker_that_dies_while_it_reads_loses_and_doubles_nothing() -> anyhow
 
 /// A workspace in this process, whose faults can be set, over the tables of a sandbox that has the project.
 async fn workspace(moved: &Tables) -> anyhow::Result<Workspace> {
-    Ok(Workspace::start(WorkspaceConfig {
-        delta_root: moved.delta_root.clone(),
-        catalog: "main".to_owned(),
-        token: "dapi-faulty".to_owned().into(),
-        client: None,
-        vending: None,
-        bind: ([127, 0, 0, 1], 0).into(),
-        page_size: 50,
-    })
-    .await?)
+    Ok(Workspace::start(WorkspaceConfig::new(&moved.delta_root, "main", "dapi-faulty")).await?)
 }
 
 fn at(workspace: &Workspace, mut request: Value) -> Value {

@@ -1,4 +1,5 @@
-//! The commands of the README, as they stand there, against `mms up`: the line by hand with grpcurl, and `mms migrate`.
+//! The commands of the README, as they are written there, against `mms up`: a migration with grpcurl, and `mms
+//! migrate`.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +9,7 @@ use mms_tests::process::program;
 use mms_tests::suite::{SERVICES, Suite};
 use mms_tests::{page, peers, sandbox::Sandbox, tables};
 
-/// Runs a command with the README's ports replaced by those of this test, and what cargo would build by what it built.
+/// Runs a command, with the README's ports replaced by those of this test, and `cargo run` by the built program.
 fn run(command: &str, suite: &Suite, folder: &Path) -> anyhow::Result<String> {
     let mut command = command.to_owned();
     for (at, service) in SERVICES.iter().enumerate() {
@@ -42,7 +43,7 @@ async fn every_step_of_the_line_by_hand() -> anyhow::Result<()> {
     let moved = tables::own(folder.path())?;
     let sandbox = Sandbox::start(folder.path(), &moved.delta_root)?;
     let suite = Suite::up(folder.path()).await?;
-    // The example's id, whose file the README speaks of; JSON is YAML.
+    // The README's source file, with the id of its example. JSON is valid YAML.
     for file in ["source.json", "source.yaml"] {
         std::fs::write(folder.path().join(file), sandbox.data_source("azure-sales").to_string())?;
     }
@@ -68,7 +69,7 @@ async fn every_step_of_the_line_by_hand() -> anyhow::Result<()> {
     assert!(said.contains("JOB_STATE_DONE") && said.contains("SCAN_STATE_DONE"), "{said}");
     moved.compare(&sandbox.project())?;
 
-    // The short form, over the same source: what has arrived stays as it is.
+    // The short form, for the same source: tables that have arrived stay as they are.
     let section = page::commands("README.md", "Your own workspace")?;
     let short = section.iter().filter(|command| command.contains(" migrate -f "));
     let mut count = 0;

@@ -1,11 +1,12 @@
-//! Every reason of the contract is provoked by a test. Whoever adds a value to one of the enums adds it here, with the test.
+//! Every reason of the contract is provoked by a test. A new value of one of these enums needs a line here, with its
+//! test.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use mms_proto::descriptor;
 
-/// The enums whose values say why.
+/// The enums whose values are reasons.
 const ENUMS: [&str; 4] = [
     "mms.type.v1.ErrorReason",
     "mms.type.v1.FindingReason",
@@ -13,7 +14,7 @@ const ENUMS: [&str; 4] = [
     "mms.registry.v1.CheckStepId",
 ];
 
-/// Which test provokes what: its file, its name, and the values.
+/// The file and name of each test, and the values that it provokes.
 const PROVOKED: &[(&str, &str, &[&str])] = &[
     (
         "services/transfer/src/error.rs",
@@ -372,7 +373,7 @@ const PROVOKED: &[(&str, &str, &[&str])] = &[
     ),
 ];
 
-/// "FINDING_REASON_NO_PARTITION", of an enum, as its tests may spell it.
+/// The spellings of a value in tests: without the prefix of its enum, as in NO_PARTITION and NoPartition.
 fn spellings(enum_name: &str, value: &str) -> [String; 2] {
     let words = |text: &str| text.split('_').map(str::to_owned).collect::<Vec<_>>();
     let prefix = enum_name.chars().filter(|letter| letter.is_uppercase()).count();
@@ -381,7 +382,7 @@ fn spellings(enum_name: &str, value: &str) -> [String; 2] {
     [own.join("_"), camel]
 }
 
-/// Values that this version may give, of all enums.
+/// All values of the enums that this version can give.
 fn values() -> Vec<(String, String)> {
     let mut values = Vec::new();
     for name in ENUMS {

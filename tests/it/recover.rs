@@ -1,4 +1,4 @@
-//! A service whose disk fails or is full, one whose store is damaged, and one whose key is lost, as an operator meets them.
+//! A service whose disk fails or is full, whose store is damaged, or whose key is lost, as an operator experiences it.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -78,7 +78,7 @@ async fn a_disk_that_fails_ends_the_process_and_nothing_refused_is_shown_again()
     std::fs::write(&fail, "")?;
     let refused = networks.create_network_connection(create("refused")).await;
     assert_eq!(refused.map(drop).map_err(|status| status.code()), Err(tonic::Code::Unavailable));
-    // From now on the process is on its way out; whoever still reaches it is not told what was refused.
+    // From now on the process is ending; a caller that still reaches it must not see the refused request.
     assert!(networks.create_network_connection(create("refused")).await.is_err(), "a replay acknowledged it");
     assert!(networks.get_network_connection(get("refused")).await.is_err(), "nobody knows whether it is there");
     let until = Instant::now() + PATIENCE;
@@ -93,7 +93,7 @@ async fn a_disk_that_fails_ends_the_process_and_nothing_refused_is_shown_again()
     let mut process = Process::start("second", &mut registry(folder, port)?, folder)?;
     let mut networks = client(port, &mut process).await?;
     networks.get_network_connection(get("kept")).await?;
-    // Whatever the disk has of it: the same request makes it, or finds it.
+    // Whether or not the disk has the refused one, the same request creates it or finds it.
     networks.create_network_connection(create("refused")).await?;
     anyhow::ensure!(process.terminate()?.success(), "{}", process.log());
     Ok(())
@@ -107,7 +107,7 @@ async fn a_damaged_store_is_restored_only_when_asked_for() -> anyhow::Result<()>
     let mut process = Process::start("first", &mut registry(folder, port)?, folder)?;
     let mut networks = client(port, &mut process).await?;
     networks.create_network_connection(create("kept")).await?;
-    // A clean end exports.
+    // A clean end writes an export.
     anyhow::ensure!(process.terminate()?.success(), "{}", process.log());
 
     let db = folder.join("data/store/sled/db");
@@ -201,7 +201,7 @@ async fn a_full_disk_refuses_writes_says_so_and_writing_resumes_by_itself() -> a
         let status = answer.map(|_: tonic::Response<mms_proto::registry::v1::CreateNetworkConnectionResponse>| ());
         let error = status.map_err(|status| mms_proto::ApiError::from_status(&status)).expect_err("the disk is full");
         assert_eq!((error.code, error.reason), (tonic::Code::ResourceExhausted, mms_proto::ErrorReason::StorageFull));
-        for told in ["the disk of the registry's store is full", "nothing was written", "its operator makes room"] {
+        for told in ["the disk of the registry's store is full", "nothing was written", "operator must free space"] {
             assert!(error.message.contains(told), "{error:?}");
         }
     };
@@ -224,7 +224,7 @@ async fn a_full_disk_refuses_writes_says_so_and_writing_resumes_by_itself() -> a
     }
     assert_eq!(ask("").await?, ServingStatus::Serving);
 
-    // Not a byte is left; it ends well all the same, and starts.
+    // With not a byte left, the service still ends cleanly and starts again.
     let mut rest = std::fs::OpenOptions::new().append(true).open(&filler)?;
     while std::io::Write::write_all(&mut rest, &[7; 4096]).is_ok() {}
     anyhow::ensure!(process.terminate()?.success(), "{}", process.log());

@@ -1,5 +1,5 @@
-//! A pinned version whose files are gone cannot be moved any more: a retry that pins the newest one moves that, after its new plan
-//! was approved, and says so; one that does not fails again.
+//! A pinned version whose files are gone cannot be moved any more. A retry that pins the newest version moves that one,
+//! after its new plan was approved, and says so; a retry without that fails again.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ struct Ground {
 }
 
 impl Ground {
-    /// Starts the plan that waits, as it is read.
+    /// Approves the plan that waits for review, with the etag as read.
     async fn approve(&mut self) -> anyhow::Result<()> {
         let job = self.suite.until(&self.job, JobState::PendingReview).await?;
         let request = pb::ApproveJobRequest { name: self.job.clone(), etag: job.etag, ..Default::default() };
@@ -47,7 +47,7 @@ impl Ground {
         self.suite.job_tables(&self.job).await?.pop().context("a table")
     }
 
-    /// Fails because the source has changed.
+    /// Checks that the job fails because the source has changed.
     async fn fails(&self) -> anyhow::Result<()> {
         self.suite.until(&self.job, JobState::Failed).await?;
         let reason = self.table().await?.reason.unwrap_or_default();
@@ -81,7 +81,7 @@ async fn what_failed_moves_its_newest_version_when_asked_to() -> anyhow::Result<
     let mut ground = Ground { suite, client, job };
     ground.suite.until(&ground.job, JobState::PendingReview).await?;
 
-    // The source goes on, and what its versions before needed is cleaned up.
+    // The source gets a new version, and the files of the earlier ones are cleaned up.
     let old: Vec<_> = std::fs::read_dir(&at)?.collect::<Result<_, _>>()?;
     table.overwrite(rows(100..105)?)?;
     for file in

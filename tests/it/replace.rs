@@ -1,5 +1,6 @@
-//! Target policy REPLACE, end to end: a table that is as planned is written over in its place, any other is dropped, once a job and
-//! not once a task; all rows arrive again. Columns that came to the end of a table are added to the one that is there.
+//! Target policy REPLACE, end to end: a table that fits the plan is overwritten in place; any other is dropped once per
+//! job, not once per task, and all its rows arrive again. Columns that the source added at the end are added to the
+//! target's table.
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use mms_tests::outsider::Outsider;
 use mms_tests::suite::{Suite, everything};
 use mms_tests::{sandbox::Sandbox, tables};
 
-/// What the tasks of a job say of their tables, by source table.
+/// The source tables whose tasks have logged that their target was dropped.
 async fn replaced(suite: &Suite, job: &str) -> anyhow::Result<Vec<String>> {
     let mut client = JobServiceClient::new(suite.channel("scheduler")?);
     let mut replaced = Vec::new();
@@ -62,7 +63,7 @@ async fn what_is_as_planned_stays_in_its_place_and_anything_else_is_dropped_once
             ..TableOptions::default()
         })
     };
-    // Names that are percent-encoded in resources are left alone.
+    // Tables whose names are percent-encoded in resource names are left out.
     let plain = tables.iter().filter(|table| !table.table.contains('%'));
     let table_options: Vec<TableOptions> = plain.clone().filter_map(other_kind).collect();
     let mut wanted: Vec<String> = plain.map(|table| table.table.clone()).collect();
@@ -127,7 +128,7 @@ async fn columns_that_came_to_a_table_are_added_without_a_gap() -> anyhow::Resul
     Ok(())
 }
 
-/// What is in a column that came with row 10.
+/// The values of a text column that was added with row 10.
 fn texts_of(name: &str) -> Vec<Option<String>> {
     (0..25).map(|id| (id >= 10).then(|| format!("{name}{id}"))).collect()
 }

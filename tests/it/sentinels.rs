@@ -1,6 +1,7 @@
-//! Timestamps that the tunnel does not reach, as 0001-01-01 and 9999-12-31 often stand for "always", arrive exact by the Storage
-//! API: where the log tells of them at once, where it does not after the unit was begun by the tunnel. A worker that is killed after
-//! such a commit, before anybody heard of it, leaves a unit that its successor knows as published.
+//! Timestamps that the tunnel cannot carry, such as 0001-01-01 and 9999-12-31 that often stand for "always", arrive
+//! exactly by the Storage API: at once if the log's bounds show them, else after the unit was begun by the tunnel. A
+//! worker that is killed after such a commit, before it got the answer, leaves a unit that its successor finds
+//! published.
 
 use std::path::Path;
 use std::process::Command;
@@ -33,7 +34,7 @@ fn instant() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
-/// Two columns of timestamps, in three partitions; of the first two the log tells the bounds of one.
+/// A table with two timestamp columns in three partitions; in the first two, the log has the bounds of one column.
 fn told(root: &Path) -> anyhow::Result<()> {
     let at = root.join("s/told");
     let fields = vec![
@@ -69,7 +70,7 @@ fn told(root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Lists of timestamps, of which no log tells bounds; in another file than the first.
+/// A table with lists of timestamps, for which no log has bounds; the far ones are not in its first file.
 fn hidden(root: &Path) -> anyhow::Result<()> {
     let item = Arc::new(Field::new("element", instant(), true));
     let fields = vec![Field::new("id", DataType::Int64, true), Field::new("times", DataType::List(item.clone()), true)];
@@ -95,7 +96,7 @@ fn near(root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The cells of a table, as PyODPS reads them.
+/// The cells of a table, as PyODPS reads them; `None` if PyODPS is not installed.
 fn read(sandbox: &Sandbox, table: &str, columns: &[&str]) -> anyhow::Result<Option<Value>> {
     let Some(python) = peers::python() else { return Ok(None) };
     let mut command = Command::new(python);
@@ -121,7 +122,7 @@ async fn they_arrive_exact_by_the_way_that_carries_them() -> anyhow::Result<()> 
     let scan = suite.begin_scan(&source).await?;
     suite.scanned(&scan).await?;
     let job = suite.begin_job(&source, everything()).await?;
-    // The commit is applied, and its worker dies without having heard of it, with all that it knew.
+    // The commit was applied, and its worker is killed before it gets the answer, with its data folder.
     tokio::time::timeout(mms_tests::process::PATIENCE, held.done).await.context("no commit came")??;
     suite.kill("transfer", true)?;
     suite.restart("transfer").await?;

@@ -1,5 +1,6 @@
-//! A catalog that also has what cannot be moved, a view and a foreign table: the ten Delta tables beside them go, and the job
-//! says what it left out; or it fails, if so wished. What the verification compared is listed.
+//! A catalog that also has tables that cannot be moved, a view and a foreign table: the ten Delta tables beside them
+//! are moved, and the job says what it left out, or fails if the spec asks for that. What the verification compared is
+//! listed.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,10 +16,10 @@ use mms_tests::tables::{self, Tables};
 use scheduler::{DecisionReason, JobSpec, JobState, TableDecision, UnsupportedTables};
 use serde_json::json;
 
-/// Delta tables beside the two others.
+/// Delta tables beside the view and the foreign table.
 const MOVED: usize = 10;
 
-/// Ten Delta tables, a view and a table of another database.
+/// Creates ten Delta tables, a view and a foreign table.
 fn catalog(folder: &Path) -> anyhow::Result<Tables> {
     let mut moved = tables::own(folder)?;
     let schema = moved.delta_root.join("samples");
@@ -47,7 +48,7 @@ fn catalog(folder: &Path) -> anyhow::Result<Tables> {
     Ok(moved)
 }
 
-/// What was decided about the two, by name.
+/// The decisions about the view and the foreign table, by name.
 fn others(tables: &[scheduler::JobTable]) -> BTreeMap<&str, (TableDecision, DecisionReason)> {
     let name = |table: &'_ scheduler::JobTable| table.table.ends_with("/a_view") || table.table.ends_with("/elsewhere");
     let found = tables.iter().filter(|table| name(table));
@@ -101,7 +102,7 @@ async fn what_cannot_be_moved_is_skipped_and_the_rest_is_done() -> anyhow::Resul
     Ok(())
 }
 
-/// The log of a table that only a reader with a feature can read that none has yet, and the log as it was.
+/// Makes a table require a reader feature that no reader has; returns its first log file, and the text it had.
 fn with_unknown_feature(table: &Path) -> anyhow::Result<(PathBuf, String)> {
     let first = table.join("_delta_log/00000000000000000000.json");
     let before = std::fs::read_to_string(&first)?;
@@ -115,7 +116,7 @@ fn with_unknown_feature(table: &Path) -> anyhow::Result<(PathBuf, String)> {
     Ok((first, before))
 }
 
-/// A partitioned table without a row, so without a partition.
+/// Creates a partitioned table without a row, and so without a partition.
 fn without_partitions(table: &Path) -> anyhow::Result<()> {
     let field = |name: &str| json!({ "name": name, "type": "string", "nullable": true, "metadata": {} });
     let schema = json!({ "type": "struct", "fields": [field("v"), field("p")] }).to_string();
@@ -165,7 +166,8 @@ async fn a_table_that_cannot_be_planned_is_blocked_and_a_retry_plans_it_again() 
     moved.compare(&sandbox.project())
 }
 
-/// Every unit was compared once: the log's rows with those that the target was asked for. Added up they are the tables'.
+/// Checks that every unit was compared once, the log's rows with the target's, and that they add up to those of the
+/// tables.
 async fn compared(suite: &Suite, job: &str, tables: &[scheduler::JobTable]) -> anyhow::Result<()> {
     let checks = suite.checks(job).await?;
     let units: i64 = tables.iter().map(|table| table.unit_count).sum();

@@ -1,5 +1,5 @@
-//! Accounts of MaxCompute that end while rows are moved: a temporary access key and a bearer, each by reference. The account that the
-//! reference leads to by then is taken up within an attempt, and none is lost.
+//! MaxCompute accounts that expire while rows are moved: a temporary access key and a bearer token, each given by
+//! reference. The account that the reference has by then is used within the same attempt, so no attempt is lost.
 
 use std::path::Path;
 
@@ -15,17 +15,17 @@ use registry::check_data_source_request::Target;
 use registry::check_data_source_response::Event;
 use serde_json::{Value, json};
 
-/// Partitions of the table: one a task.
+/// Partitions of the table, each moved by one task.
 const PARTITIONS: usize = 12;
 
-/// At once, as whoever rotates secrets does it.
+/// Replaces a file in one step, as rotation does.
 fn replace(file: &Path, text: &str) -> anyhow::Result<()> {
     let next = file.with_extension("next");
     std::fs::write(&next, text)?;
     Ok(std::fs::rename(next, file)?)
 }
 
-/// A project that takes today's token only, and a suite.
+/// A project that accepts only the present token, and a suite.
 struct Stand {
     folder: tempfile::TempDir,
     suite: Suite,
@@ -86,7 +86,7 @@ impl Stand {
         Ok(())
     }
 
-    /// The step of a check that reaches the project.
+    /// The step of a check that connects to the project.
     async fn reached(&self, account: &Value) -> anyhow::Result<registry::CheckStep> {
         let request: registry::CreateDataSourceRequest = mms_proto::json::from_value(self.request(account)?)?;
         let target = request.data_source.map(Target::DataSource);

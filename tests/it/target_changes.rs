@@ -1,5 +1,5 @@
-//! The target changes under the suite: tables and partitions are dropped and made anew by somebody else, during jobs and between
-//! them. No job is DONE over rows that are missing, and nobody else's table is written to.
+//! The target is changed by somebody else: tables and partitions are dropped and created anew, during jobs and between
+//! them. No job is DONE while rows are missing, and nobody else's table is written to.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use mms_tests::sandbox::Sandbox;
 use mms_tests::suite::{PATIENCE, Suite, everything};
 use pb::{DecisionReason, JobSpec, JobState, TableDecision};
 
-/// Partitions of the table, each a task of its own, and their rows.
+/// Partitions of the table, each moved by a task of its own, and the rows of all.
 const PARTITIONS: usize = 30;
 const ALL: u64 = (PARTITIONS * ROWS) as u64;
 
@@ -27,7 +27,7 @@ struct Ground {
     _sandbox: Sandbox,
 }
 
-/// A suite over a source with one table of many partitions.
+/// A suite and a source with one table of many partitions.
 async fn ground(folder: &Path) -> anyhow::Result<Ground> {
     let root = folder.join("delta-root");
     let table = Parts::create(&root, PARTITIONS)?;
@@ -39,13 +39,13 @@ async fn ground(folder: &Path) -> anyhow::Result<Ground> {
     Ok(Ground { suite, outsider: Outsider::at(&sandbox)?, source, table, _sandbox: sandbox })
 }
 
-/// One partition a task, one task at a time: the job takes a while, in small steps.
+/// One partition per task and one task at a time, so that the job takes a while in small steps.
 fn slow() -> JobSpec {
     JobSpec { max_partitions_per_task: 1, max_concurrent_tasks: 1, force: true, ..everything() }
 }
 
 impl Ground {
-    /// Waits until so many tasks of a job are done.
+    /// Waits until so many tasks of a job are done; fails if too few are left for the test.
     async fn at_work(&self, job: &str, done: i32) -> anyhow::Result<()> {
         let until = Instant::now() + PATIENCE;
         loop {
@@ -74,7 +74,7 @@ impl Ground {
         Ok(())
     }
 
-    /// What was decided about the table in a job that ends well.
+    /// Runs a job to its end; returns the decision about the table.
     async fn decided(&self, spec: JobSpec) -> anyhow::Result<(TableDecision, DecisionReason)> {
         let job = self.suite.begin_job(&self.source, spec).await?;
         self.suite.done(&job).await?;
@@ -144,10 +144,10 @@ async fn the_table_of_somebody_else_is_left_as_it_is() -> anyhow::Result<()> {
     ground.at_work(&job, 3).await?;
     let table = ground.outsider.table("s", "parts");
     ground.drop_table().await?;
-    // Its columns are ours, and its partitions have the names of ours.
+    // It has our columns, and its partitions get the names of ours.
     let make = format!("CREATE TABLE {table} (`id` BIGINT) PARTITIONED BY (`pt` STRING);");
     if ground.outsider.run(&make).await.is_err() {
-        // The suite was faster, and made its own again: nothing to be seen here.
+        // The suite was faster and has created its own table again, so it is dropped once more.
         ground.drop_table().await?;
         ground.outsider.run(&make).await?;
     }

@@ -1,11 +1,11 @@
-//! How the files of each service use each other: no circle of more than two, and nothing that is kept knows who keeps it.
-//! Read from the source: what `use` names, and what stands in full in the code. Tests may use what they like.
+//! How the files of each service use each other: at most two files form a circle, and records, keys and tables use
+//! nothing above them. Read from the source: what `use` names, and full paths in the code. Tests may use anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The services, and what each keeps: records and their keys, tables, and what a change of them needs from outside.
+/// The services, and the modules of each that keep data: records and their keys, tables, and what changing them needs.
 const SERVICES: [(&str, &[&str]); 4] = [
     ("registry", &["record", "store", "state"]),
     ("catalog", &["record", "store"]),
@@ -13,12 +13,12 @@ const SERVICES: [(&str, &[&str]); 4] = [
     ("transfer", &[]),
 ];
 
-/// A module's path below the crate, its names joined by `::`; the crate's root is empty.
+/// A module's path in its crate, the names joined by `::`; empty for the crate's root.
 type Module = String;
 
 struct Service {
     name: String,
-    /// What each module uses.
+    /// The modules that each module uses.
     uses: BTreeMap<Module, BTreeSet<Module>>,
 }
 
@@ -32,7 +32,7 @@ impl Service {
         Self { name: name.to_string_lossy().into_owned(), uses }
     }
 
-    /// The modules that can be reached from one, itself only if there is a way back.
+    /// The modules that can be reached from one; that includes the module itself only if it is part of a circle.
     fn reach<'a>(&'a self, from: &'a Module) -> BTreeSet<&'a Module> {
         let mut found = BTreeSet::new();
         let mut open = vec![from];
@@ -42,7 +42,7 @@ impl Service {
         found
     }
 
-    /// Modules that use each other, each group once.
+    /// The groups of modules that use each other.
     fn circles(&self) -> BTreeSet<BTreeSet<&Module>> {
         let reach: BTreeMap<&Module, _> = self.uses.keys().map(|module| (module, self.reach(module))).collect();
         let circle = |module: &Module| {
@@ -78,7 +78,7 @@ fn gather(root: &Path, folder: &Path, texts: &mut BTreeMap<Module, String>) {
     }
 }
 
-/// The text without comments and without what stands behind its inline tests.
+/// The code of a file without comments and without its inline tests.
 fn code(text: &str) -> String {
     let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
@@ -111,7 +111,7 @@ fn used(module: &str, text: &str, known: &BTreeSet<Module>) -> BTreeSet<Module> 
     found.filter(|other| other != module).collect()
 }
 
-/// The paths of a tree of `use`.
+/// Expands the tree of a `use` into paths.
 fn expand(before: &str, tree: &str, paths: &mut Vec<String>) {
     let (mut depth, mut start) = (0, 0);
     let mut parts = Vec::new();
@@ -138,7 +138,7 @@ fn expand(before: &str, tree: &str, paths: &mut Vec<String>) {
     }
 }
 
-/// The module that a path leads to, if it is one of the crate's.
+/// The module that a path names, if it is one of the crate's.
 fn resolve(module: &str, path: &str, known: &BTreeSet<Module>) -> Option<Module> {
     let mut at: Vec<&str> = module.split("::").filter(|name| !name.is_empty()).collect();
     let mut names = path.split("::").peekable();
@@ -153,7 +153,7 @@ fn resolve(module: &str, path: &str, known: &BTreeSet<Module>) -> Option<Module>
                 at.pop();
             }
         }
-        // A child, or another crate.
+        // A child module, or another crate.
         child => {
             let path = at.iter().copied().chain([child]).collect::<Vec<_>>().join("::");
             if !known.contains(&path) {
@@ -169,7 +169,7 @@ fn resolve(module: &str, path: &str, known: &BTreeSet<Module>) -> Option<Module>
         at.push(name);
     }
     let found = at.join("::");
-    // What the root names is assembled there, and used by nobody below.
+    // Items of the root assemble the service; no module below uses them.
     (!found.is_empty()).then_some(found)
 }
 

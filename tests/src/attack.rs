@@ -1,4 +1,4 @@
-//! Callers who mean harm: each goes on in its way for as long as it is let, and counts what it is answered.
+//! Hostile callers. Each kind attacks as long as it is let in, and counts the answers it gets.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -15,26 +15,26 @@ use crate::wire::field;
 
 const REFLECT: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 
-/// Between 200 calls and the next: every place is taken within a second and taken again when it is given up. Attackers and
-/// attacked share the processors here, so a flood would measure those.
+/// Pause after every 200 calls: all places are taken within a second, and taken again when they are released. Attackers
+/// and service share the processors here, so a flood without pauses would measure the processors only.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What they do.
+/// A kind of attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attack {
-    /// Calls whose body never comes.
+    /// Calls whose body never arrives.
     SilentBodies,
     /// Streams of reflection, which needs no token, from many addresses.
     Reflection,
-    /// The longest list that a message can hold, again and again.
+    /// The longest list that a message can hold, over and over.
     Lists,
-    /// Connections that do nothing.
+    /// Connections that send nothing.
     Connections,
-    /// Calls with tokens that nobody has.
+    /// Calls with tokens that the service does not know.
     WrongTokens,
 }
 
-/// What they were answered.
+/// Counts the answers to an attack while it runs.
 #[derive(Debug, Default)]
 pub struct Answers {
     requests: AtomicU64,
@@ -43,21 +43,21 @@ pub struct Answers {
     let_in: AtomicU64,
 }
 
-/// The same, counted.
+/// The answers at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counted {
-    /// Requests, or connections.
+    /// Requests, or connections for [`Attack::Connections`].
     pub requests: u64,
-    /// Those of them that were answered.
+    /// How many of them were answered.
     pub answered: u64,
-    /// Answers INTERNAL, or another that no service has a reason for here.
+    /// Answers with INTERNAL, or with another code that no service has a reason to give here.
     pub internal: u64,
-    /// Answers OK to what should have been refused.
+    /// Answers with OK to calls that should have been refused.
     pub let_in: u64,
 }
 
 impl Answers {
-    /// What there is by now.
+    /// The answers so far.
     pub fn counted(&self) -> Counted {
         let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
         Counted {
@@ -79,14 +79,14 @@ impl Answers {
         self.let_in.fetch_add(u64::from(status.code() == Code::Ok && !may_pass), Ordering::Relaxed);
     }
 
-    /// A request with its answer.
+    /// Counts a request and its answer; `may_pass` allows the answer to be OK.
     pub fn take(&self, status: &Status, may_pass: bool) {
         self.sent();
         self.answered(status, may_pass);
     }
 }
 
-/// Calls that are begun and held open, up to so many at once; what is answered is counted and let go.
+/// Calls that are begun and kept open, up to a maximum; those that are answered are counted and dropped.
 struct Held {
     calls: JoinSet<()>,
     answers: Arc<Answers>,
@@ -99,7 +99,7 @@ impl Held {
         Self { calls: JoinSet::new(), answers: Arc::clone(answers) }
     }
 
-    /// Begins calls on a connection until it or this has enough.
+    /// Begins up to 200 calls on a connection, until the connection or this holds no more.
     async fn begin(&mut self, raw: &mut Raw, path: &str) {
         while self.calls.try_join_next().is_some() {}
         for _ in 0..200 {
@@ -113,7 +113,7 @@ impl Held {
                 let Ok(answer) = answer.await else { return };
                 match Status::from_header_map(answer.headers()) {
                     Some(status) => answers.answered(&status, false),
-                    // A stream that is open.
+                    // A stream that stays open.
                     None => std::future::pending().await,
                 }
                 drop(body);
@@ -122,7 +122,7 @@ impl Held {
     }
 }
 
-/// A method of each service that people call, one for services only where there is one, and one with a list in it.
+/// Of each service: a method for people, one for services only if there is one, and one whose request has a list.
 fn methods(service: &str) -> [&'static str; 3] {
     match service {
         "registry" => [
@@ -144,7 +144,7 @@ fn methods(service: &str) -> [&'static str; 3] {
     }
 }
 
-/// A mask of half a million paths, 1 MB; a name as long where a message holds no mask.
+/// A request whose mask has half a million paths, 1 MB; without a mask in the request, a name of the same length.
 fn longest(path: &str) -> anyhow::Result<Vec<u8>> {
     let request = descriptor::method(path).with_context(|| path.to_owned())?.input.clone();
     let mask = request.get_field_by_name("update_mask");
@@ -157,11 +157,11 @@ fn from(last: u8) -> IpAddr {
 }
 
 impl Attack {
-    /// All of them.
+    /// All kinds of attack.
     pub const ALL: [Self; 5] =
         [Self::SilentBodies, Self::Reflection, Self::Lists, Self::Connections, Self::WrongTokens];
 
-    /// As the figures name it.
+    /// The name of the attack in the figures.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -173,10 +173,10 @@ impl Attack {
         }
     }
 
-    /// Goes on until it is dropped, or the service lets nobody in any more.
+    /// Attacks until it is dropped, or until the service accepts no connection any more.
     ///
     /// # Errors
-    /// An answer that is none of gRPC.
+    /// An answer that is not gRPC.
     pub async fn run(self, service: &str, at: SocketAddr, answers: &Arc<Answers>) -> anyhow::Result<()> {
         let [people, services, list] = methods(service);
         match self {

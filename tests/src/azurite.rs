@@ -1,5 +1,6 @@
-//! Microsoft's emulator of Azure's blob storage, over HTTPS and under the name of a production host, and a login endpoint that
-//! gives the tokens that it takes. What is signed here is signed by Azure's documentation, not by code of ours.
+//! Microsoft's emulator of Azure's blob storage, served over HTTPS under the name of a production host, and a login
+//! endpoint that issues the tokens it accepts. Signatures are made here as Azure's documentation says, not by code of
+//! ours.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,21 +22,21 @@ use crate::login::Login;
 use crate::peers;
 use crate::process::Process;
 
-/// The storage account, and where the tables lie in it.
+/// The storage account that has the tables.
 pub const ACCOUNT: &str = "lakeaccount";
 /// The container of the tables.
 pub const CONTAINER: &str = "lake";
 const STORE: &str = "lakeaccount.blob.core.windows.net";
 /// The login endpoint of the public cloud.
 pub const LOGIN: &str = "login.microsoftonline.com";
-/// The version by which signatures are made; later ones sign more fields.
+/// The version that signatures are made for; later ones sign more fields.
 const VERSION: &str = "2019-12-12";
-/// Uploads beside each other.
+/// Uploads at once.
 const UPLOADS: usize = 8;
 
 /// A running emulator.
 pub struct Azurite {
-    /// Its process.
+    /// The emulator's process.
     pub process: Process,
     /// The login endpoint.
     pub login: Login,
@@ -45,12 +46,12 @@ pub struct Azurite {
     client: HttpClient,
 }
 
-/// When a signature begins and ends, seconds from now.
+/// Start and end of a signature's validity, in seconds from now.
 #[derive(Debug, Clone, Copy)]
 pub struct Span(pub i64, pub i64);
 
 impl Span {
-    /// Now and for an hour.
+    /// Valid from a minute ago, for an hour.
     pub const HOUR: Self = Self(-60, 3600);
 
     fn texts(self) -> anyhow::Result<[String; 2]> {
@@ -60,10 +61,11 @@ impl Span {
 }
 
 impl Azurite {
-    /// Starts one with an empty container. None, with the line that the runner counts, where it is not installed.
+    /// Starts the emulator with an empty container. `None`, with the line that the runner counts, if it is not
+    /// installed.
     ///
     /// # Errors
-    /// It does not come up.
+    /// The emulator does not start.
     pub async fn start(folder: &Path) -> anyhow::Result<Option<Self>> {
         let Some(program) = peers::find("azurite", "azurite/node_modules/.bin/azurite-blob") else { return Ok(None) };
         mms_http::install_crypto_provider();
@@ -93,7 +95,7 @@ impl Azurite {
         Ok(Some(emulator))
     }
 
-    /// The network connection that leads production host names here, as proto JSON.
+    /// The network connection that leads production host names to the emulator, as proto JSON.
     pub fn network(&self) -> Value {
         json!({
             "host_overrides": { "*.blob.core.windows.net": self.address.to_string(), LOGIN: self.login.address.to_string() },
@@ -101,7 +103,7 @@ impl Azurite {
         })
     }
 
-    /// The account's key, as somebody has it who signs for others.
+    /// The account's key in base64, for a test that signs on behalf of others.
     #[must_use]
     pub fn key(&self) -> String {
         STANDARD.encode(&self.key)
@@ -113,7 +115,7 @@ impl Azurite {
         Ok(STANDARD.encode(mac.finalize().into_bytes()))
     }
 
-    /// A signature of the account that may do this with everything in it.
+    /// A shared access signature of the account, with these permissions on everything in it.
     ///
     /// # Errors
     /// The clock is wrong.
@@ -125,7 +127,7 @@ impl Azurite {
         Ok(query(&parts, &self.sign(&fields)?))
     }
 
-    /// A signature of a container that may do this with what is in it.
+    /// A shared access signature of a container, with these permissions on its content.
     ///
     /// # Errors
     /// The clock is wrong.
@@ -133,7 +135,7 @@ impl Azurite {
         let [begins, ends] = span.texts()?;
         let resource = format!("/blob/{ACCOUNT}/{container}");
         let mut fields = vec![permissions, &begins, &ends, &resource, "", "", "https", VERSION, "c", ""];
-        // Headers of the answer, which are not overridden.
+        // Response headers, none of which is overridden.
         fields.extend([""; 5]);
         let parts = [("sr", "c"), ("sp", permissions), ("spr", "https"), ("st", &begins), ("se", &ends)];
         Ok(query(&parts, &self.sign(&fields)?))
@@ -155,10 +157,10 @@ impl Azurite {
         Ok(())
     }
 
-    /// Stores a file.
+    /// Uploads a file into the container.
     ///
     /// # Errors
-    /// It is not taken.
+    /// The emulator rejects the file.
     pub async fn upload(&self, name: &str, content: Vec<u8>) -> anyhow::Result<()> {
         let mut url = Url::parse("https://x/")?;
         url.path_segments_mut()
@@ -169,11 +171,11 @@ impl Azurite {
         self.put(url.path().trim_start_matches('/'), content, &[("x-ms-blob-type", "BlockBlob")]).await
     }
 
-    /// Stores all tables of a folder `<schema>/<table>`, and makes a folder for the workspace that has their logs only and says
-    /// that they lie here.
+    /// Uploads all tables of a folder `<schema>/<table>`, and creates a folder for the workspace that has only their
+    /// logs and says that the tables are here.
     ///
     /// # Errors
-    /// A file cannot be read, or is not taken.
+    /// A file cannot be read, or the emulator rejects it.
     pub async fn lake(&self, delta_root: &Path, workspace: &Path) -> anyhow::Result<()> {
         let mut files = BTreeMap::new();
         walk(delta_root, delta_root, &mut files)?;
@@ -195,10 +197,10 @@ impl Azurite {
     }
 }
 
-/// Where a folder of the container lies, as Databricks writes it.
+/// The location of a folder of the container, as Databricks writes it.
 ///
 /// # Errors
-/// Never, for a name.
+/// None for a plain name.
 pub fn location(folder: &str) -> anyhow::Result<String> {
     let mut url = Url::parse(&format!("abfss://{CONTAINER}@{ACCOUNT}.dfs.core.windows.net/"))?;
     url.path_segments_mut().map_err(|()| anyhow::anyhow!("no path"))?.clear().extend(folder.split('/'));
@@ -215,7 +217,7 @@ fn encoded(text: &str) -> String {
     text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
-/// All files below a folder, by their names in it.
+/// Collects all files below a folder, with their paths in it.
 fn walk(root: &Path, folder: &Path, found: &mut BTreeMap<String, PathBuf>) -> anyhow::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
@@ -229,7 +231,7 @@ fn walk(root: &Path, folder: &Path, found: &mut BTreeMap<String, PathBuf>) -> an
     Ok(())
 }
 
-/// A token that the emulator takes: it looks at times, audience and issuer, and at no signature.
+/// A token that the emulator accepts: it checks times, audience and issuer, but no signature.
 ///
 /// # Errors
 /// The clock is wrong.

@@ -1,4 +1,4 @@
-//! What the tests ask of the suite, with generated clients that bear that services are killed meanwhile.
+//! Calls that the tests make to the suite, with generated clients. They are repeated while services are killed.
 
 use std::time::{Duration, Instant};
 
@@ -18,22 +18,22 @@ use serde_json::Value;
 use crate::process::PATIENCE;
 use crate::suite::Suite;
 
-/// Everything that there is of a resource.
+/// The view with everything that a resource has.
 const FULL: i32 = View::Full as i32;
 
-/// What the catalog holds of a source.
+/// What the catalog has of a source.
 #[derive(Debug)]
 pub struct Catalogued {
-    /// Its schemas.
+    /// All schemas of the source.
     pub schemas: Vec<catalog::Schema>,
-    /// Their tables.
+    /// All tables of these schemas.
     pub tables: Vec<catalog::Table>,
-    /// Their partitions.
+    /// All partitions of these tables.
     pub partitions: Vec<catalog::Partition>,
 }
 
 impl Suite {
-    /// Repeats a call until the service answers: others may be killing it.
+    /// Repeats a call until the service answers, because the test may kill it meanwhile.
     pub async fn through<T, F>(&self, what: &str, mut call: impl FnMut() -> F) -> anyhow::Result<T>
     where
         F: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
@@ -50,7 +50,7 @@ impl Suite {
         }
     }
 
-    /// Makes, checks and starts a data source.
+    /// Creates, checks and starts a data source; returns its name.
     pub async fn source(&self, request: &Value) -> anyhow::Result<String> {
         let client = DataSourceServiceClient::new(self.channel("registry")?);
         let create: registry::CreateDataSourceRequest = mms_proto::json::from_value(request.clone())?;
@@ -89,7 +89,7 @@ impl Suite {
         Ok(())
     }
 
-    /// Begins a scan of everything.
+    /// Starts a scan of the whole source; returns its name.
     pub async fn begin_scan(&self, source: &str) -> anyhow::Result<String> {
         let client = ScanServiceClient::new(self.channel("catalog")?);
         let request = catalog::CreateScanRequest {
@@ -106,7 +106,7 @@ impl Suite {
         Ok(answer.scan.context("a scan")?.name)
     }
 
-    /// A scan as it is.
+    /// Reads a scan.
     pub async fn scan(&self, name: &str) -> anyhow::Result<catalog::Scan> {
         let client = ScanServiceClient::new(self.channel("catalog")?);
         let answer = self
@@ -118,7 +118,7 @@ impl Suite {
         answer.scan.context("a scan")
     }
 
-    /// Waits for a scan's end.
+    /// Waits until a scan has ended.
     pub async fn scanned(&self, name: &str) -> anyhow::Result<catalog::Scan> {
         let until = Instant::now() + PATIENCE;
         loop {
@@ -131,7 +131,7 @@ impl Suite {
         }
     }
 
-    /// Makes a job of all that the source has.
+    /// Creates a job with this spec; returns its name.
     pub async fn begin_job(&self, source: &str, spec: scheduler::JobSpec) -> anyhow::Result<String> {
         let client = JobServiceClient::new(self.channel("scheduler")?);
         let request = scheduler::CreateJobRequest {
@@ -149,7 +149,7 @@ impl Suite {
         Ok(answer.job.context("a job")?.name)
     }
 
-    /// A job as it is.
+    /// Reads a job.
     pub async fn job(&self, name: &str) -> anyhow::Result<scheduler::Job> {
         let client = JobServiceClient::new(self.channel("scheduler")?);
         let answer = self
@@ -161,7 +161,7 @@ impl Suite {
         answer.job.context("a job")
     }
 
-    /// The tables of a job.
+    /// Lists the tables of a job.
     pub async fn job_tables(&self, name: &str) -> anyhow::Result<Vec<scheduler::JobTable>> {
         let client = JobServiceClient::new(self.channel("scheduler")?);
         let answer = self
@@ -179,7 +179,7 @@ impl Suite {
         Ok(answer.job_tables)
     }
 
-    /// The tasks of a job.
+    /// Lists the tasks of a job.
     pub async fn tasks(&self, name: &str) -> anyhow::Result<Vec<scheduler::Task>> {
         let client = JobServiceClient::new(self.channel("scheduler")?);
         let answer = self
@@ -192,10 +192,10 @@ impl Suite {
         Ok(answer.tasks)
     }
 
-    /// A task as it is.
+    /// Reads a task.
     ///
     /// # Errors
-    /// The scheduler does not answer in time, or knows none of that name.
+    /// The scheduler does not answer in time, or there is no such task.
     pub async fn task(&self, name: &str) -> anyhow::Result<scheduler::Task> {
         let client = JobServiceClient::new(self.channel("scheduler")?);
         let answer = self
@@ -207,7 +207,7 @@ impl Suite {
         answer.task.context("a task")
     }
 
-    /// What the last verifications of a job's tasks compared.
+    /// Lists what the last verifications of a job's tasks compared.
     ///
     /// # Errors
     /// The scheduler does not answer in time.
@@ -236,7 +236,7 @@ impl Suite {
         }
     }
 
-    /// The log of a task.
+    /// Reads the log of a task.
     ///
     /// # Errors
     /// The scheduler does not answer in time.
@@ -256,7 +256,7 @@ impl Suite {
         Ok(answer.logs)
     }
 
-    /// What the catalog holds of everything below a source.
+    /// Lists what the catalog has below a source.
     ///
     /// # Errors
     /// The catalog does not answer in time.
@@ -295,7 +295,7 @@ impl Suite {
         self.once(name, |job| Ok(job.state() == state)).await
     }
 
-    /// Waits until this holds of a job; an error of it ends the wait.
+    /// Waits until `holds` answers true for a job; an error of it ends the wait.
     pub async fn once(
         &self,
         name: &str,
@@ -312,7 +312,7 @@ impl Suite {
         }
     }
 
-    /// Waits for a job's end; an error unless it is DONE.
+    /// Waits until a job has ended; an error unless it is DONE.
     pub async fn done(&self, name: &str) -> anyhow::Result<scheduler::Job> {
         let ended = |job: &scheduler::Job| matches!(job.state(), JobState::Done | JobState::Failed | JobState::Stopped);
         let job = self.once(name, |job| Ok(ended(job))).await.context("the job does not end")?;
@@ -331,7 +331,7 @@ pub fn everything() -> scheduler::JobSpec {
     scheduler::JobSpec {
         scope: Some(job_spec::Scope::Schemas(scheduler::SchemasScope::default())),
         max_attempts: 50,
-        // Whoever breaks things here means it.
+        // Tests cause failures on purpose, which must not stop the job.
         circuit_breaker: Some(scheduler::CircuitBreaker { disabled: true, ..scheduler::CircuitBreaker::default() }),
         ..scheduler::JobSpec::default()
     }

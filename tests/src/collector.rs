@@ -1,4 +1,4 @@
-//! A collector of traces and metrics that keeps what it is sent as it came.
+//! An OTLP collector that keeps the bytes of every request it receives.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,16 +7,16 @@ use tokio::net::TcpListener;
 
 /// The running collector.
 pub struct Collector {
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
     got: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Collector {
-    /// Starts one.
+    /// Starts a collector.
     ///
     /// # Errors
-    /// There is no port.
+    /// No port is free.
     pub async fn start() -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -25,14 +25,14 @@ impl Collector {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let kept = Arc::clone(&kept);
-                // A process that ends closes its connection as it likes.
+                // A process that exits may close its connection in any way.
                 tokio::spawn(async move { drop(serve(stream, &kept).await) });
             }
         });
         Ok(Self { address, got })
     }
 
-    /// Everything so far.
+    /// All bytes received so far.
     pub fn got(&self) -> Vec<u8> {
         self.got.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -44,7 +44,7 @@ async fn serve(stream: tokio::net::TcpStream, kept: &Mutex<Vec<u8>>) -> anyhow::
         let (request, mut respond) = request?;
         let mut body = request.into_body();
         let mut whole = Vec::new();
-        // The connection moves only while it is polled.
+        // The connection makes progress only while it is polled.
         let read = async {
             while let Some(data) = body.data().await {
                 let data = data?;

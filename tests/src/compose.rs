@@ -1,5 +1,5 @@
-//! `deploy/compose.yaml` on this machine: its containers as processes, with the commands, settings and mounts that the file
-//! gives them. What `docker compose` does with them is done here, as an operator would see it.
+//! Runs `deploy/compose.yaml` on this machine: its containers as processes, with the commands, settings and mounts of
+//! the file. Does what `docker compose` would do, as far as an operator sees it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,44 +13,44 @@ use crate::process::{Process, program};
 use crate::sandbox::free_port;
 use crate::suite::SERVICES;
 
-/// The file, and what runs of it.
+/// The compose file, and the processes of its services.
 pub struct Compose {
     file: Value,
-    /// What is mounted from beside the file: a folder for each service.
+    /// The folder that is mounted from beside the file, with a folder for each service.
     secrets: PathBuf,
-    /// Where volumes and logs lie.
+    /// The folder of volumes and logs.
     folder: PathBuf,
-    /// Where each service listens.
+    /// The port of each service on this machine.
     pub ports: BTreeMap<&'static str, u16>,
-    /// Further settings of services.
+    /// Further environment variables for all services.
     settings: Vec<(String, String)>,
     running: BTreeMap<String, Process>,
 }
 
-/// The file as it is in the project.
+/// Reads the compose file of the project.
 ///
 /// # Errors
-/// It is no YAML.
+/// The file is missing or not YAML.
 pub fn file() -> anyhow::Result<Value> {
     let text = std::fs::read_to_string(root().join("deploy/compose.yaml"))?;
     Ok(serde_saphyr::from_str(&text)?)
 }
 
 impl Compose {
-    /// Nothing runs yet.
+    /// Reads the file; nothing is started yet.
     ///
     /// # Errors
-    /// The file is none.
+    /// The file cannot be read.
     pub fn new(secrets: &Path, folder: &Path) -> anyhow::Result<Self> {
         let ports = SERVICES.into_iter().map(|service| Ok((service, free_port()?))).collect::<anyhow::Result<_>>()?;
         let (secrets, folder) = (secrets.to_owned(), folder.to_owned());
         Ok(Self { file: file()?, secrets, folder, ports, settings: Vec::new(), running: BTreeMap::new() })
     }
 
-    /// A suite of its processes for far ends on this machine, which may be told to read tables there; all serve.
+    /// Starts all services with settings that allow sources and targets on this machine, and waits until they serve.
     ///
     /// # Errors
-    /// One does not.
+    /// A service does not start.
     pub async fn up(folder: &Path) -> anyhow::Result<Self> {
         let secrets = folder.join("secrets");
         run(Command::new(root().join("deploy/make-secrets")).arg(&secrets))?;
@@ -73,8 +73,8 @@ impl Compose {
         Ok(compose)
     }
 
-    /// The arguments of a client in another language: where registry, catalog and scheduler listen, and the folder of the
-    /// administrator's certificate and token.
+    /// The arguments for a client in another language: the addresses of registry, catalog and scheduler, and the folder
+    /// of the administrator's certificate and token.
     #[must_use]
     pub fn client_arguments(&self) -> [String; 4] {
         let address = |service| format!("localhost:{}", self.ports[service]);
@@ -82,7 +82,7 @@ impl Compose {
         [address("registry"), address("catalog"), address("scheduler"), own]
     }
 
-    /// One more line of a service's environment.
+    /// Adds an environment variable for the services.
     pub fn set(&mut self, key: &str, value: &str) {
         self.settings.push((key.to_owned(), value.to_owned()));
     }
@@ -93,7 +93,7 @@ impl Compose {
         self.folder.join("data").join(service)
     }
 
-    /// The containers' addresses and paths as this machine's.
+    /// Replaces the addresses and paths of the containers by those of this machine.
     fn here(&self, text: &str, service: &str) -> String {
         let mut text = text
             .replace("/etc/mms", &self.secrets.join(service).display().to_string())
@@ -109,7 +109,7 @@ impl Compose {
         text
     }
 
-    /// What a container of a service runs: the command of the file, or these words instead.
+    /// The command of a service's container: that of the file, or `instead` if it is not empty.
     ///
     /// # Errors
     /// The file has no such service.
@@ -128,10 +128,10 @@ impl Compose {
         Ok(command)
     }
 
-    /// How the file asks a service for its health.
+    /// The command of the service's health check in the file.
     ///
     /// # Errors
-    /// It does not.
+    /// The file has none.
     pub fn probe(&self, service: &str) -> anyhow::Result<Command> {
         let words = self.file["services"][service]["healthcheck"]["test"].as_array().context("a healthcheck")?;
         let mut words = words.iter().filter_map(Value::as_str).skip_while(|word| *word == "CMD");
@@ -144,20 +144,20 @@ impl Compose {
         Ok(command)
     }
 
-    /// Starts a service in the background.
+    /// Starts a service and returns at once.
     ///
     /// # Errors
-    /// There is none of that name.
+    /// There is no service of this name.
     pub fn begin(&mut self, service: &str, instead: &[&str]) -> anyhow::Result<()> {
         let process = Process::start(service, &mut self.command(service, instead)?, &self.folder)?;
         self.running.insert(service.to_owned(), process);
         Ok(())
     }
 
-    /// What runs of a service.
+    /// The process of a service.
     ///
     /// # Errors
-    /// Nothing does.
+    /// The service does not run.
     pub fn process(&mut self, service: &str) -> anyhow::Result<&mut Process> {
         self.running.get_mut(service).with_context(|| format!("{service} does not run"))
     }
@@ -165,16 +165,16 @@ impl Compose {
     /// Waits until a service serves.
     ///
     /// # Errors
-    /// It does not.
+    /// It does not in time.
     pub async fn serves(&mut self, service: &str) -> anyhow::Result<()> {
         let serving = |line: &str| line.contains("\"serving\"").then_some(());
         self.process(service)?.says(serving).await
     }
 
-    /// Ends a service with SIGTERM, if it runs.
+    /// Stops a service with SIGTERM, if it runs.
     ///
     /// # Errors
-    /// It does not end well.
+    /// It exits with a failure.
     pub fn stop(&mut self, service: &str) -> anyhow::Result<()> {
         let Some(mut process) = self.running.remove(service) else { return Ok(()) };
         let status = process.terminate()?;
@@ -182,10 +182,10 @@ impl Compose {
         Ok(())
     }
 
-    /// Forgets a service that has ended.
+    /// Forgets the process of a service that has ended.
     ///
     /// # Errors
-    /// Nothing runs of it.
+    /// No process of the service is known.
     pub fn forget(&mut self, service: &str) -> anyhow::Result<()> {
         self.running.remove(service).map(drop).with_context(|| format!("{service} does not run"))
     }

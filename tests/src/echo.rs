@@ -1,5 +1,6 @@
-//! A far end that repeats the credentials it is called with, in every field of its errors and in several alphabets. It stands
-//! before a real one, and hands on what it does not repeat; as a proxy, or in the place of a storage account, it is the end.
+//! A server that repeats the credentials it is called with, in every field of its errors and in several encodings. It
+//! stands before a real server and passes on what it does not repeat; as a proxy, or in place of a storage account, it
+//! answers everything itself.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,31 +14,31 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWrite
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-/// What stands behind it: where, and what of a request is put in another's place on the way there.
+/// The server behind the echo, and what is replaced in requests on the way to it.
 #[derive(Debug, Clone, Default)]
 pub struct Behind {
-    /// None: it answers all itself.
+    /// The address of the server; `None` if the echo answers everything itself.
     pub address: Option<SocketAddr>,
-    /// What is replaced in the head of a request; a header whose value becomes empty is left out.
+    /// Text in the head of a request, and its replacement; a header whose value becomes empty is left out.
     pub swaps: Vec<(String, String)>,
 }
 
-/// Which requests are answered by repeating them, by their first line.
+/// Whether a request, given by its first line, is answered by repeating it.
 pub type Repeats = fn(&str) -> bool;
 
-/// The running far end.
+/// The running echo.
 pub struct Echo {
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
     repeats: Arc<Mutex<Repeats>>,
     repeated: Arc<AtomicUsize>,
 }
 
 impl Echo {
-    /// Starts one; with a certificate it speaks TLS.
+    /// Starts an echo; with an acceptor it speaks TLS.
     ///
     /// # Errors
-    /// There is no port.
+    /// No port is free.
     pub async fn start(behind: Behind, tls: Option<TlsAcceptor>) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -48,7 +49,7 @@ impl Echo {
             while let Ok((stream, _)) = listener.accept().await {
                 let (behind, tls) = (behind.clone(), tls.clone());
                 let (which, count) = (Arc::clone(&which), Arc::clone(&count));
-                // A caller that breaks off is no matter.
+                // A caller that breaks the connection is not an error.
                 tokio::spawn(async move {
                     let served = match tls {
                         Some(tls) => serve(tls.accept(stream).await?, &behind, &which, &count).await,
@@ -61,12 +62,12 @@ impl Echo {
         Ok(Self { address, repeats, repeated })
     }
 
-    /// Says which requests are repeated from now on.
+    /// Sets which requests are repeated from now on.
     pub fn repeat(&self, which: Repeats) {
         *self.repeats.lock().unwrap_or_else(PoisonError::into_inner) = which;
     }
 
-    /// How many were.
+    /// How many requests were repeated.
     pub fn repeated(&self) -> usize {
         self.repeated.load(Ordering::Relaxed)
     }
@@ -115,7 +116,7 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value)
 }
 
-/// What it was called with, in each alphabet; which comes first changes.
+/// What the request was called with, in each encoding; which one comes first depends on `at`.
 fn words(head: &str, line: &str, body: &str, at: usize) -> String {
     let headers = ["authorization", "authorization-sts-token", "proxy-authorization"];
     let query = line.split(' ').nth(1).and_then(|target| target.split_once('?')).map(|(_, query)| query);
@@ -133,7 +134,7 @@ fn words(head: &str, line: &str, body: &str, at: usize) -> String {
     words.join(" ")
 }
 
-/// A refusal in the shape of whoever was asked, with the words wherever one can have some.
+/// An error in the shape that the server behind gives, with the words in every field that can have text.
 fn answer(head: &str, line: &str, words: &str, at: usize) -> String {
     let xml = |root: &str| {
         let words = words.replace('&', "&amp;");
@@ -171,15 +172,15 @@ fn answer(head: &str, line: &str, words: &str, at: usize) -> String {
     )
 }
 
-/// What a secret looks like, in each alphabet that it is looked for in.
+/// A secret, in each encoding in which it is searched for.
 pub struct Canary {
-    /// The secret.
+    /// The secret in clear.
     pub secret: String,
     forms: Vec<Vec<u8>>,
 }
 
 impl Canary {
-    /// Of a secret that is long enough to be known by a piece of it.
+    /// A canary for a secret that is long enough to be recognised by a piece of it.
     #[must_use]
     pub fn new(secret: &str) -> Self {
         let hex = |upper: bool| -> String {
@@ -199,14 +200,14 @@ impl Canary {
             let mut shifted = vec![b' '; shift];
             shifted.extend(secret.bytes());
             let all = STANDARD.encode(&shifted);
-            // What does not depend on what stands around it.
+            // The part of the base64 text that does not depend on the bytes around the secret.
             let own = &all[(8 * shift).div_ceil(6)..8 * shifted.len() / 6];
             forms.extend([own.to_owned(), own.replace('+', "-").replace('/', "_")]);
         }
         Self { secret: secret.to_owned(), forms: forms.into_iter().map(String::into_bytes).collect() }
     }
 
-    /// The form of it that stands there, if one does.
+    /// The encoding of the secret that the bytes contain, if any.
     #[must_use]
     pub fn found(&self, within: &[u8]) -> Option<String> {
         let stands = |form: &&Vec<u8>| {

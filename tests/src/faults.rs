@@ -1,5 +1,5 @@
-//! A proxy before the tunnel that does to blocks what networks and services do to them. The first try of each block meets
-//! one of the faults in turn; every later try goes through.
+//! A proxy before the tunnel that does to blocks what networks and services do. The first try of each block meets one
+//! of the faults in turn; every later try passes.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,16 +9,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What becomes of a block.
+/// What happens to a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// The whole of it is read, and answered with 429 and a wait.
+    /// The whole block is read, and answered with 429 and a time to wait.
     Wait,
-    /// The whole of it is read, and answered with 503.
+    /// The whole block is read, and answered with 503.
     Unavailable,
-    /// The connection breaks in its middle.
+    /// The connection breaks in the middle of the block.
     Reset,
-    /// It is stored, and the answer never arrives.
+    /// The block is stored, and the answer never arrives.
     AnswerLost,
 }
 
@@ -33,13 +33,13 @@ struct Seen {
 
 /// The running proxy.
 pub struct Proxy {
-    /// Where it listens.
+    /// The URL that it listens on.
     pub url: String,
     seen: Arc<Mutex<Seen>>,
 }
 
 impl Proxy {
-    /// Starts one before `upstream`.
+    /// Starts a proxy before `upstream`.
     pub async fn start(upstream: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -48,21 +48,21 @@ impl Proxy {
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let known = known.clone();
-                // A connection that breaks is the point of this.
+                // Broken connections are what this proxy is for.
                 tokio::spawn(async move { drop(serve(client, upstream, &known).await) });
             }
         });
         Ok(Self { url, seen })
     }
 
-    /// How often each fault happened, and how many tries the blocks took.
+    /// How often each fault happened, and how many tries all blocks took together.
     pub fn done(&self) -> (BTreeMap<Fault, usize>, usize) {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         (seen.done.clone(), seen.tries.values().sum())
     }
 }
 
-/// The fault that this request meets.
+/// The fault that this request meets; `None` if it passes.
 fn fate(line: &str, seen: &Mutex<Seen>) -> Option<Fault> {
     if !(line.starts_with("PUT ") && line.contains("blockid=")) {
         return None;
@@ -89,7 +89,7 @@ async fn serve(client: TcpStream, upstream: SocketAddr, seen: &Mutex<Seen>) -> i
     }
     let text = String::from_utf8_lossy(&head).into_owned();
     let line = text.lines().next().unwrap_or_default();
-    // One request a connection, so that the next one is seen.
+    // One request per connection, so that each request is seen here.
     let head = text.replacen("\r\n", "\r\nConnection: close\r\n", 1);
     match fate(line, seen) {
         Some(Fault::Wait) => answer(client, "429 Too Many Requests", "FlowExceeded").await,
@@ -97,7 +97,7 @@ async fn serve(client: TcpStream, upstream: SocketAddr, seen: &Mutex<Seen>) -> i
         Some(Fault::Reset) => {
             let mut up = TcpStream::connect(upstream).await?;
             up.write_all(head.as_bytes()).await?;
-            // What is there now: a block may be shorter than any figure.
+            // Whatever has arrived: a block may be shorter than any fixed length.
             let mut part = vec![0; 20_000];
             let read = client.read(&mut part).await?;
             up.write_all(&part[..read]).await
@@ -108,7 +108,7 @@ async fn serve(client: TcpStream, upstream: SocketAddr, seen: &Mutex<Seen>) -> i
             let (mut answer, mut block) = up.split();
             let mut told = Vec::new();
             tokio::select! {
-                // It closes once it has answered; the client waits for that in vain.
+                // The tunnel closes the connection after its answer; the client waits for the answer in vain.
                 read = answer.read_to_end(&mut told) => read.map(|_| ()),
                 sent = copy(&mut client, &mut block) => sent.map(|_| ()),
             }
@@ -122,7 +122,7 @@ async fn serve(client: TcpStream, upstream: SocketAddr, seen: &Mutex<Seen>) -> i
     }
 }
 
-/// Reads a chunked body to its end, then refuses it.
+/// Reads a chunked body to its end, then answers with the failure.
 async fn answer(mut client: BufReader<TcpStream>, status: &str, code: &str) -> io::Result<()> {
     let (mut tail, mut part) = (Vec::new(), vec![0; 65_536]);
     while !tail.ends_with(b"0\r\n\r\n") {

@@ -1,25 +1,25 @@
-//! The figures of a proof: each test prints its rows, and the proof makes one table of all that it ran.
+//! The figures of a proof: each test prints its rows, and the proof collects them in one table.
 
 use std::time::Duration;
 
-/// One row. What was not measured stays `None` and shows as `-`.
+/// A row of the table. What was not measured is `None`, and shown as `-`.
 #[derive(Debug, Default)]
 pub struct Row {
-    /// Requests or connections.
+    /// Requests, or connections.
     pub requests: Option<u64>,
-    /// Those that were answered INTERNAL.
+    /// Requests that were answered INTERNAL.
     pub internal: Option<u64>,
-    /// Those that were wrongly let in.
+    /// Requests that were wrongly accepted.
     pub let_in: Option<u64>,
     /// The most memory that a service held, in MiB.
     pub peak_mib: Option<u64>,
-    /// The good client's p99, and that without the attack.
+    /// The p99 of the well-behaved client, and the same without the attack.
     pub p99: Option<[Duration; 2]>,
-    /// Heartbeats that failed, and all of them.
+    /// Failed heartbeats, and all heartbeats.
     pub beats: Option<[u64; 2]>,
-    /// From SIGTERM to the end, of each service in the order of their ports.
+    /// Time from SIGTERM to the end of each service, in the order of their ports.
     pub ends: Vec<Duration>,
-    /// What else there is to say.
+    /// Anything else that the row has to say.
     pub outcome: String,
 }
 
@@ -28,7 +28,8 @@ fn shown<T: ToString>(value: Option<T>) -> String {
 }
 
 impl Row {
-    /// Prints it, for `tests/prove.d` to collect: on a line of its own, whatever the runner has begun to write.
+    /// Prints the row for `tests/prove.d` to collect: on a line of its own, whatever the test runner has written
+    /// before.
     pub fn print(&self, name: &str) {
         let ms = |at: usize| shown(self.p99.map(|p99| format!("{:.1}", p99[at].as_secs_f64() * 1e3)));
         let ends: Vec<_> = self.ends.iter().map(|end| format!("{:.1}", end.as_secs_f64())).collect();

@@ -1,4 +1,4 @@
-//! A way between two programs that can be shut: connections through it break, and new ones are refused, until it is opened again.
+//! A proxy that can be shut: its connections break and new ones are refused, until it is opened again.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,14 +10,14 @@ use tokio::sync::watch;
 
 /// The running gate.
 pub struct Gate {
-    /// Where it listens.
+    /// The URL that it listens on.
     pub url: String,
     open: watch::Sender<bool>,
     upstream: Arc<Mutex<Option<SocketAddr>>>,
 }
 
 impl Gate {
-    /// Starts one, open, that leads nowhere yet.
+    /// Starts an open gate that leads nowhere yet.
     ///
     /// # Errors
     /// No port is free.
@@ -35,7 +35,7 @@ impl Gate {
                 tokio::spawn(async move {
                     let Ok(mut server) = TcpStream::connect(to).await else { return };
                     tokio::select! {
-                        // A connection that breaks is the point of this.
+                        // Broken connections are what this gate is for.
                         ended = copy_bidirectional(&mut client, &mut server) => drop(ended),
                         shut = told.wait_for(|open| !open) => drop(shut),
                     }
@@ -45,22 +45,22 @@ impl Gate {
         Ok(Self { url, open, upstream })
     }
 
-    /// Leads to this address from now on.
+    /// Leads connections to this URL from now on.
     ///
     /// # Errors
-    /// It is no address.
+    /// The URL has no valid address.
     pub fn lead_to(&self, url: &str) -> anyhow::Result<()> {
         let address = url.trim_start_matches("http://").split('/').next().unwrap_or_default();
         *self.upstream.lock().unwrap_or_else(PoisonError::into_inner) = Some(address.parse()?);
         Ok(())
     }
 
-    /// Breaks all connections and lets none through.
+    /// Breaks all connections and refuses new ones.
     pub fn shut(&self) {
         self.open.send_replace(false);
     }
 
-    /// Lets connections through again.
+    /// Accepts connections again.
     pub fn open(&self) {
         self.open.send_replace(true);
     }

@@ -1,5 +1,5 @@
-//! A way to the tunnel that holds the answer of one request: the first of its kind is carried out, and whoever sent it never
-//! hears of it. Everything else goes through.
+//! A proxy before the tunnel that holds back one answer: the first request of a kind is carried out, and its sender
+//! never gets the answer. All other requests pass.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,16 +9,16 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy, c
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-/// The running way.
+/// The running proxy.
 pub struct Held {
-    /// Where it listens.
+    /// The URL that it listens on.
     pub url: String,
-    /// Hears when the request was carried out.
+    /// Resolves when the request was carried out.
     pub done: oneshot::Receiver<()>,
 }
 
 impl Held {
-    /// Starts one before `upstream`, for the first request whose first line has all of these parts.
+    /// Starts a proxy before `upstream`, for the first request whose first line contains all of these parts.
     ///
     /// # Errors
     /// No port is free.
@@ -30,7 +30,7 @@ impl Held {
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let tell = tell.clone();
-                // A connection that breaks is the point of this.
+                // Broken connections are what this proxy is for.
                 tokio::spawn(async move { drop(serve(client, upstream, parts, &tell).await) });
             }
         });
@@ -58,7 +58,7 @@ async fn serve(
         false => None,
     };
     let mut up = TcpStream::connect(upstream).await?;
-    // One request a connection, so that the next one is seen.
+    // One request per connection, so that each request is seen here.
     up.write_all(text.replacen("\r\n", "\r\nConnection: close\r\n", 1).as_bytes()).await?;
     let Some(tell) = tell else {
         copy_bidirectional(&mut client, &mut up).await?;
@@ -68,11 +68,11 @@ async fn serve(
     let mut told = Vec::new();
     let mut drained = tokio::io::sink();
     tokio::select! {
-        // It closes once it has answered.
+        // The tunnel closes the connection after its answer.
         read = answer.read_to_end(&mut told) => drop(read?),
         sent = copy(&mut client, &mut body) => drop(sent?),
     }
-    // Whoever waits for that may have gone already.
+    // The receiver may be gone already.
     tell.send(()).unwrap_or_default();
     copy(&mut client, &mut drained).await.map(drop)
 }

@@ -1,7 +1,8 @@
-//! What the tests of this package share: real processes of the suite and of the sandbox, foreign interpreters, and the
-//! tables that are moved. Nothing here is used by the product.
+//! What the tests of this package share: real processes of the suite and of the sandbox, interpreters of other
+//! languages, and the tables that are moved. The product uses nothing of it.
 //!
-//! A test that needs something this machine does not have prints `SKIPPED what: why` and passes; the runner counts it.
+//! A test that needs something that this machine does not have prints `SKIPPED what: why` and passes; the runner counts
+//! it.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the runner reads what tests print")]
 
@@ -27,6 +28,6 @@ pub mod sandbox;
 pub mod slow_link;
 pub mod suite;
 pub mod tables;
-/// Messages made by hand, as the contract's own tests make them.
+/// Messages encoded by hand, shared with the tests of the contract.
 #[path = "../../crates/proto/tests/it/wire.rs"]
 pub mod wire;

@@ -1,5 +1,5 @@
-//! The login endpoint of Entra, as far as a service principal needs it: over HTTPS, a token for the right secret, and for a
-//! wrong one the words of Azure. Its secret can be rotated while it runs.
+//! Entra's login endpoint, as far as a service principal needs it: over HTTPS, a token for the right secret, and
+//! Azure's error for a wrong one. The secret can be rotated while it runs.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,14 +15,14 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// Longest form that is read.
+/// Most bytes of a form that are read.
 const FORM_MAX: usize = 64 << 10;
 /// How long a token lasts.
 const LASTS: Duration = Duration::from_secs(3600);
 
 /// The running endpoint.
 pub struct Login {
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
     state: Arc<Mutex<State>>,
 }
@@ -34,7 +34,7 @@ struct State {
 }
 
 impl Login {
-    /// Starts one that takes no secret yet.
+    /// Starts an endpoint that accepts no secret yet.
     pub(crate) async fn start(certificate: CertificateDer<'static>, key: Vec<u8>) -> anyhow::Result<Self> {
         let key = PrivateKeyDer::try_from(key).map_err(|error| anyhow::anyhow!(error))?;
         let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key)?;
@@ -47,7 +47,7 @@ impl Login {
             while let Ok((socket, _)) = listener.accept().await {
                 let (acceptor, known) = (acceptor.clone(), Arc::clone(&known));
                 tokio::spawn(async move {
-                    // Who hangs up early is not waited for.
+                    // A client may close the connection early.
                     if let Ok(stream) = acceptor.accept(socket).await {
                         drop(serve(stream, &known).await);
                     }
@@ -57,12 +57,12 @@ impl Login {
         Ok(Self { address, state })
     }
 
-    /// From now on this is the application's secret, and no other.
+    /// Makes this the application's only secret.
     pub fn rotate(&self, secret: &str) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).secret = secret.to_owned();
     }
 
-    /// Tokens that it gave, and how often it gave none.
+    /// How many tokens were issued, and how many requests were refused.
     pub fn counts(&self) -> (usize, usize) {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         (state.given, state.refused)

@@ -1,4 +1,5 @@
-//! Pages of metrics: fetched, read, and the table of docs/metrics.md that says what is on them.
+//! Metrics pages of the suite's processes: fetched and parsed, and the table of docs/metrics.md that they must agree
+//! with.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
@@ -10,19 +11,19 @@ use anyhow::Context;
 use crate::peers;
 use crate::process::Process;
 
-/// A metric as a page has it.
+/// A metric on a page.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Family {
-    /// Its type.
+    /// The type, as in `counter`.
     pub kind: String,
-    /// What it says.
+    /// The help text.
     pub help: String,
-    /// By series (name and labels, as they stand there): the value.
+    /// The value of each series, by its name and labels as the page has them.
     pub samples: BTreeMap<String, f64>,
 }
 
 impl Family {
-    /// Sum over all series; of a histogram, how many values there were.
+    /// The sum over all series; for a histogram, the number of values.
     #[must_use]
     pub fn total(&self) -> f64 {
         let counts = |series: &str| {
@@ -31,23 +32,23 @@ impl Family {
         self.samples.iter().filter(|(series, _)| counts(series)).map(|(_, value)| value).sum()
     }
 
-    /// The names of the labels of all series, without the bounds of buckets.
+    /// The names of all labels of the series, without `le`, the bound of a bucket.
     #[must_use]
     pub fn labels(&self) -> BTreeSet<String> {
         let labels = self.samples.keys().filter_map(|series| series.split_once('{')?.1.strip_suffix('}'));
-        // No value has a comma or a quote.
+        // No label value has a comma or a quote.
         let names = labels.flat_map(|labels| labels.split(',')).filter_map(|label| Some(label.split_once('=')?.0));
         names.filter(|name| *name != "le").map(str::to_owned).collect()
     }
 }
 
-/// A page, by metric.
+/// The metrics of a page, by name.
 pub type Page = BTreeMap<String, Family>;
 
-/// Where a process of the suite has its page, as it said.
+/// The address of a service's page, as the process has logged it.
 ///
 /// # Errors
-/// It does not say so.
+/// The process does not log it in time.
 pub async fn address(process: &mut Process, service: &str) -> anyhow::Result<String> {
     let own = format!("service=\"{service}\"");
     let find = |line: &str| {
@@ -57,10 +58,10 @@ pub async fn address(process: &mut Process, service: &str) -> anyhow::Result<Str
     process.says(find).await
 }
 
-/// The text of a page.
+/// Fetches the text of a page.
 ///
 /// # Errors
-/// It is not served.
+/// The page is not served.
 pub fn text(address: &str) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
@@ -72,10 +73,10 @@ pub fn text(address: &str) -> anyhow::Result<String> {
     Ok(body.to_owned())
 }
 
-/// Reads a page.
+/// Parses a page.
 ///
 /// # Errors
-/// A line that is none of the format.
+/// A line does not have the format.
 pub fn read(text: &str) -> anyhow::Result<Page> {
     let mut page = Page::new();
     for line in text.lines() {
@@ -97,24 +98,24 @@ pub fn read(text: &str) -> anyhow::Result<Page> {
     Ok(page)
 }
 
-/// A line of the table.
+/// A row of the table in docs/metrics.md.
 #[derive(Debug, Clone)]
 pub struct Row {
-    /// The metric.
+    /// The metric's name.
     pub name: String,
-    /// Its type.
+    /// The type, as in `counter`.
     pub kind: String,
-    /// Its labels.
+    /// The names of the labels.
     pub labels: BTreeSet<String>,
-    /// Who serves it.
+    /// The services that have it.
     pub services: Vec<String>,
-    /// What a job does to it.
+    /// What a job does to it: `moves`, `quiet` or `still`.
     pub in_job: String,
-    /// What it says.
+    /// The help text.
     pub help: String,
 }
 
-/// The table of docs/metrics.md.
+/// Reads the table of docs/metrics.md.
 ///
 /// # Errors
 /// It cannot be read.

@@ -1,4 +1,4 @@
-//! Somebody else at the target: drops, makes and counts what it likes, with the project's own keys.
+//! Somebody else at the target, who drops, creates and counts tables with the project's own keys.
 
 use std::time::Duration;
 
@@ -16,25 +16,25 @@ use crate::sandbox::Sandbox;
 /// How long a statement may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Somebody else at the target.
+/// A client of the target that is not the suite.
 pub struct Outsider {
     project: Project,
     name: ProjectName,
 }
 
 impl Outsider {
-    /// At a sandbox's project.
+    /// A client of a sandbox's project.
     ///
     /// # Errors
-    /// What it told is no project.
+    /// What the sandbox printed does not describe a project.
     pub fn at(sandbox: &Sandbox) -> anyhow::Result<Self> {
         Self::with(sandbox, |_| {})
     }
 
-    /// The same, with another configuration.
+    /// As [`Self::at`], with a changed configuration.
     ///
     /// # Errors
-    /// What it told is no project.
+    /// What the sandbox printed does not describe a project.
     pub fn with(sandbox: &Sandbox, change: impl FnOnce(&mut ProjectConfig)) -> anyhow::Result<Self> {
         mms_http::install_crypto_provider();
         let [endpoint, name, id, key] = sandbox.project();
@@ -45,24 +45,24 @@ impl Outsider {
         Ok(Self { project: Project::new(http, config)?, name })
     }
 
-    /// A table's address as statements write it.
+    /// The name of a table as statements write it.
     pub fn table(&self, schema: &str, table: &str) -> String {
         format!("`{}`.`{schema}`.`{table}`", self.name)
     }
 
-    /// Runs a statement.
+    /// Runs a statement to its end.
     ///
     /// # Errors
-    /// It fails.
+    /// The statement fails.
     pub async fn run(&self, sql: &str) -> anyhow::Result<SqlRows> {
         let statement = Statement::new(sql.to_owned(), uuid::Uuid::new_v4(), true);
         self.project.run(&statement, PATIENCE).await.with_context(|| sql.to_owned())
     }
 
-    /// Rows of a table.
+    /// The number of rows in a table.
     ///
     /// # Errors
-    /// There is none.
+    /// The statement fails, or its result is not a number.
     pub async fn count(&self, schema: &str, table: &str) -> anyhow::Result<u64> {
         let rows = self.run(&format!("SELECT COUNT(*) FROM {};", self.table(schema, table))).await?;
         rows.single_number().context("a count")
@@ -73,7 +73,7 @@ impl Outsider {
         Ok(TableRef { project: self.name.clone(), schema, table })
     }
 
-    /// A table as the project describes it; None if there is none.
+    /// A table as the project describes it; `None` if it does not exist.
     ///
     /// # Errors
     /// The project does not answer.
@@ -90,7 +90,7 @@ impl Outsider {
         Ok(found.iter().map(|partition| partition.spec.to_string()).collect())
     }
 
-    /// The ids of all rows of a partitioned table, sorted: rows that are doubled show twice.
+    /// The ids of all rows of a partitioned table, sorted, so that duplicate rows can be seen.
     ///
     /// # Errors
     /// There is no such table, or it cannot be read.
@@ -109,7 +109,7 @@ impl Outsider {
         Ok(found)
     }
 
-    /// A text column of a table without partitions, in the order of its `id`.
+    /// The values of a text column of a table without partitions, in the order of its `id`.
     ///
     /// # Errors
     /// There is no such table or column, or it cannot be read.

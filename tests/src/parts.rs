@@ -1,4 +1,4 @@
-//! A small table of many partitions, `s.parts`, whose ids say whether rows are lost or doubled.
+//! A small table with many partitions, `s.parts`, whose ids show whether rows are lost or duplicated.
 
 use std::ops::Range;
 use std::path::Path;
@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use mms_sandbox::samples::{DeltaWriter, TableSpec};
 
-/// Rows that one commit adds to a partition.
+/// Rows that one commit adds to each partition.
 pub const ROWS: usize = 100;
 
 /// The table at the source.
@@ -18,9 +18,9 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// A table with so many partitions, below the root of a source.
+    /// Creates the table with so many partitions, below the root of a source.
     ///
-    /// # Errors
+    /// The table cannot be written.
     /// It cannot be written.
     pub fn create(root: &Path, partitions: usize) -> anyhow::Result<Self> {
         let fields = vec![Field::new("id", DataType::Int64, true), Field::new("pt", DataType::Utf8, true)];
@@ -31,10 +31,10 @@ impl Parts {
         Ok(parts)
     }
 
-    /// Adds rows to some partitions, in a new version.
+    /// Adds rows to a range of partitions, in a new version of the table.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The table cannot be written.
     pub fn append(&mut self, partitions: Range<usize>) -> anyhow::Result<()> {
         let count = partitions.len() * ROWS;
         let (first, end) = (i64::try_from(self.rows)?, i64::try_from(self.rows + count)?);
@@ -47,7 +47,7 @@ impl Parts {
         Ok(())
     }
 
-    /// All rows there are. Their ids are the numbers below.
+    /// The number of rows. Their ids are all numbers below it.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.rows

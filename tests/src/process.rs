@@ -1,4 +1,4 @@
-//! A process of the suite under test: started with a log file, killed when dropped.
+//! A process of the suite under test. Its output goes to a log file, and it is killed when dropped.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-/// How long anything may take that a test waits for.
+/// The longest time that a test waits for anything.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
-/// A program of the workspace, beside the test that runs. The runner builds them before the tests.
+/// The path of a program of the workspace, in the folder of the test program. The runner builds them before the tests.
 ///
 /// # Errors
-/// It is not there.
+/// The program is not built.
 pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     let test = std::env::current_exe()?;
     let folder = test.parent().and_then(Path::parent).context("a test lies in target/PROFILE/deps")?;
@@ -23,10 +23,10 @@ pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// User and system time of a process, in the kernel's ticks of 10 ms.
+/// The processor time of a process, user and system, in the kernel's ticks of 10 ms.
 ///
 /// # Errors
-/// There is none of that id.
+/// There is no process with this id.
 pub fn busy(pid: u32) -> anyhow::Result<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let after_name = stat.rsplit(") ").next().context("a name in brackets")?;
@@ -36,19 +36,19 @@ pub fn busy(pid: u32) -> anyhow::Result<Duration> {
 
 /// A running process.
 pub struct Process {
-    /// What it is, for messages.
+    /// The name of the process, for messages.
     pub name: String,
     child: Child,
     log: PathBuf,
-    /// Where in the log this run begins; what is before is of one that had the same name.
+    /// The offset in the log at which this run begins; before it are runs with the same name.
     begins: u64,
 }
 
 impl Process {
-    /// Starts a command; its output goes to a log in the folder.
+    /// Starts a command whose output is appended to a log in the folder.
     ///
     /// # Errors
-    /// It cannot be started.
+    /// The command cannot be started.
     pub fn start(name: &str, command: &mut Command, folder: &Path) -> anyhow::Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log)?;
@@ -62,10 +62,10 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, log, begins })
     }
 
-    /// Waits until one of its lines says what is looked for.
+    /// Waits until `find` finds something in a line of the log.
     ///
     /// # Errors
-    /// It ended before, or says nothing of it in time.
+    /// The process ended before that, or did not print such a line in time.
     pub async fn says<T>(&mut self, find: impl Fn(&str) -> Option<T>) -> anyhow::Result<T> {
         let until = Instant::now() + PATIENCE;
         loop {
@@ -74,7 +74,7 @@ impl Process {
             let mut file = File::open(&self.log)?;
             file.seek(SeekFrom::Start(self.begins))?;
             file.read_to_string(&mut text)?;
-            // The last line may be half of one.
+            // The last line may be incomplete.
             let lines = text.rsplit_once('\n').map_or("", |(lines, _)| lines);
             if let Some(found) = lines.lines().find_map(&find) {
                 return Ok(found);
@@ -87,67 +87,67 @@ impl Process {
         }
     }
 
-    /// Kills it with SIGKILL and waits for its end.
+    /// Kills the process with SIGKILL and waits for its end.
     ///
     /// # Errors
-    /// It cannot be killed.
+    /// The process cannot be killed.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
     }
 
-    /// Asks it to end with SIGTERM, and waits.
+    /// Sends SIGTERM to the process and waits for its end.
     ///
     /// # Errors
-    /// It cannot be asked.
+    /// The signal cannot be sent.
     pub fn terminate(&mut self) -> anyhow::Result<std::process::ExitStatus> {
         self.signal("TERM")?;
         Ok(self.child.wait()?)
     }
 
-    /// Sends it a signal, by its short name.
+    /// Sends a signal, given by its short name, as in `TERM`.
     ///
     /// # Errors
-    /// It cannot be sent.
+    /// The signal cannot be sent.
     pub fn signal(&self, name: &str) -> anyhow::Result<()> {
-        // The shell's own `kill`: a machine needs no program of that name.
+        // The shell's built-in `kill`, because a machine need not have a program of that name.
         let id = self.child.id().to_string();
         let status = Command::new("sh").args(["-c", "kill -s \"$1\" \"$2\"", "sh", name, &id]).status()?;
         anyhow::ensure!(status.success(), "{} cannot be sent SIG{name}", self.name);
         Ok(())
     }
 
-    /// Whether it still runs.
+    /// Whether the process still runs.
     pub fn runs(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the process.
     ///
     /// # Errors
-    /// It cannot be waited for.
+    /// The system cannot wait for the process.
     pub fn wait(&mut self) -> anyhow::Result<std::process::ExitStatus> {
         Ok(self.child.wait()?)
     }
 
-    /// Its process id.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Where what it says is kept.
+    /// The path of the log file.
     pub fn log_file(&self) -> PathBuf {
         self.log.clone()
     }
 
-    /// All that it, and those before it under its name, said.
+    /// The whole log, with earlier runs of the same name.
     #[must_use]
     pub fn whole_log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// The last lines of its log.
+    /// The last 40 lines of the log.
     #[must_use]
     pub fn log(&self) -> String {
         let text = self.whole_log();

@@ -1,4 +1,4 @@
-//! A caller that sends what it likes: HTTP/2 without any of our code above it.
+//! A caller that can send anything: HTTP/2 without any of our client code.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,17 +8,17 @@ use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request};
 use tokio::net::TcpSocket;
 
-/// A connection from some address of this machine.
+/// A connection from an address of this machine.
 pub struct Raw {
     send: SendRequest<Bytes>,
     at: SocketAddr,
 }
 
 impl Raw {
-    /// Connects; `from` is the own address.
+    /// Connects; `from` is the local address.
     ///
     /// # Errors
-    /// It is not let in.
+    /// The connection is refused.
     pub async fn connect(at: SocketAddr, from: IpAddr) -> anyhow::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         socket.bind(SocketAddr::new(from, 0))?;
@@ -30,10 +30,10 @@ impl Raw {
         Ok(Self { send, at })
     }
 
-    /// Begins a call and sends nothing of its body.
+    /// Begins a call without sending anything of its body.
     ///
     /// # Errors
-    /// The connection is gone.
+    /// The connection has ended.
     pub async fn begin(
         &mut self,
         path: &str,
@@ -49,16 +49,16 @@ impl Raw {
         Ok(send.send_request(request.body(())?, false)?)
     }
 
-    /// Calls with one message and tells the status.
+    /// Makes a call with one message and returns its status.
     ///
     /// # Errors
-    /// There is no gRPC answer.
+    /// The answer is not gRPC.
     pub async fn call(&mut self, path: &str, token: Option<&str>, message: &[u8]) -> anyhow::Result<tonic::Status> {
         let (answer, mut body) = self.begin(path, token).await?;
         let mut framed = vec![0];
         framed.extend(u32::try_from(message.len())?.to_be_bytes());
         framed.extend(message);
-        // A refusal may come before all of it was taken.
+        // The service may refuse the call before the whole body was sent.
         drop(body.send_data(framed.into(), true));
         let answer = answer.await?;
         let (head, mut body) = answer.into_parts();

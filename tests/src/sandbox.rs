@@ -1,4 +1,4 @@
-//! The two far ends as a process of their own: `mms sandbox --json`.
+//! The sandbox's workspace and project as a process of their own: `mms sandbox --json`.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -13,43 +13,43 @@ use crate::process::program;
 pub struct Sandbox {
     child: Child,
     project_dir: PathBuf,
-    /// Folder of the Delta tables; none where only the project matters.
+    /// The folder of the Delta tables; `None` if the test needs only the project.
     delta_root: Option<PathBuf>,
-    /// What else it was told to do.
+    /// Further options of the command.
     options: Vec<String>,
     told: Value,
 }
 
-/// A port nobody listens on now. Whoever takes it must tolerate that another test was faster.
+/// A port that nobody listens on at present. Another test may take it first, which the caller must tolerate.
 ///
 /// # Errors
-/// There is none.
+/// No port is free.
 pub fn free_port() -> anyhow::Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 impl Sandbox {
-    /// Starts one; its project lives in `<folder>/project`.
+    /// Starts a sandbox whose project is kept in `<folder>/project`.
     ///
     /// # Errors
-    /// It does not start.
+    /// The sandbox does not start.
     pub fn start(folder: &Path, delta_root: &Path) -> anyhow::Result<Self> {
         Self::start_with(folder, delta_root, &[])
     }
 
-    /// The same with options of the command.
+    /// As [`Self::start`], with further options of the command.
     ///
     /// # Errors
-    /// It does not start.
+    /// The sandbox does not start.
     pub fn start_with(folder: &Path, delta_root: &Path, options: &[&str]) -> anyhow::Result<Self> {
         let options = options.iter().map(|option| (*option).to_owned()).collect();
         Self::start_at(&folder.join("project"), Some(delta_root), [0, 0], options)
     }
 
-    /// Serves a project that is there, by nothing but its folder.
+    /// Serves an existing project from its folder alone.
     ///
     /// # Errors
-    /// It does not start.
+    /// The sandbox does not start.
     pub fn serve(project_dir: &Path) -> anyhow::Result<Self> {
         Self::start_at(project_dir, None, [0, 0], Vec::new())
     }
@@ -83,30 +83,30 @@ impl Sandbox {
         })
     }
 
-    /// Something it told, by JSON pointer.
+    /// A text of what the sandbox printed when it started, by JSON pointer; empty if there is none.
     pub fn told(&self, pointer: &str) -> String {
         self.told.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
     }
 
-    /// Endpoint, project, key id and key, as the Python programs take them.
+    /// Endpoint, project, key id and key, in the order in which the Python programs take them.
     pub fn project(&self) -> [String; 4] {
         ["/project/endpoint", "/project/name", "/project/access_id", "/project/access_key"].map(|key| self.told(key))
     }
 
-    /// Kills it with SIGKILL.
+    /// Kills the sandbox with SIGKILL.
     ///
     /// # Errors
-    /// It cannot be killed.
+    /// The process cannot be killed.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
     }
 
-    /// Starts it again at the same addresses, over the same data.
+    /// Starts the sandbox again, at the same addresses and with the same data.
     ///
     /// # Errors
-    /// It does not start, or tells something else.
+    /// It does not start, or prints other addresses or credentials.
     pub fn restart(&mut self) -> anyhow::Result<()> {
         let port = |url: String| -> anyhow::Result<u16> {
             let host = url.trim_start_matches("http://").split('/').next().unwrap_or_default().to_owned();
@@ -119,8 +119,9 @@ impl Sandbox {
         Ok(())
     }
 
-    /// The request that makes a data source of it, as proto JSON. Names are mapped as in the demo; of partition values only
-    /// characters that the tests' own tables have and the target, or its reader, does not take.
+    /// The request that creates a data source for the sandbox, as proto JSON. Names are mapped as in the demo; in
+    /// partition values, only the characters that the tests' own tables have and that the target, or its reader, does
+    /// not accept.
     pub fn data_source(&self, id: &str) -> Value {
         let names = json!({ "other": "_", "prefix": "t_" });
         json!({

@@ -1,4 +1,4 @@
-//! A link that is slow on its way up: a proxy that takes so many bytes a second from all its clients together, and makes
+//! A link with a slow upload: a proxy that accepts so many bytes per second from all its clients together and makes
 //! them wait for the rest.
 
 use std::io;
@@ -12,27 +12,27 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
-/// Bytes that the kernel may hold for it: a link has no room for whole blocks.
+/// Bytes that the kernel may buffer for it: a real link has no room for whole blocks.
 const BUFFER: u32 = 32 << 10;
 
 /// The running proxy.
 pub struct SlowLink {
-    /// Where it listens.
+    /// The URL that it listens on.
     pub url: String,
     state: Arc<Mutex<State>>,
 }
 
 struct State {
-    /// When the next byte may go.
+    /// When the next byte may be sent.
     free: Instant,
     sent: u64,
 }
 
 impl SlowLink {
-    /// Starts one before `upstream`.
+    /// Starts a link before `upstream`.
     pub async fn start(upstream: SocketAddr, bytes_a_second: f64) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
-        // Connections that it accepts inherit this.
+        // Accepted connections inherit this setting.
         socket.set_recv_buffer_size(BUFFER)?;
         socket.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
         let listener = socket.listen(64)?;
@@ -45,7 +45,7 @@ impl SlowLink {
                 let (up, mut down) = client.into_split();
                 let (mut answers, server) = server.into_split();
                 let known = known.clone();
-                // Either side may end the connection: what it said before has passed.
+                // Either side may close the connection: what it sent before that has passed.
                 tokio::spawn(async move { drop(slowly(up, server, &known, bytes_a_second).await) });
                 tokio::spawn(async move { drop(copy(&mut answers, &mut down).await) });
             }
@@ -53,7 +53,7 @@ impl SlowLink {
         Ok(Self { url, state })
     }
 
-    /// Bytes that went up so far.
+    /// Bytes sent up so far.
     pub async fn sent(&self) -> u64 {
         self.state.lock().await.sent
     }

@@ -1,4 +1,4 @@
-//! The suite under test, as `mms up` or as its four programs. What it is asked is in `calls.rs`.
+//! The suite under test, as one `mms up` or as its four programs. The calls to it are in `calls.rs`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,12 +22,12 @@ pub const SERVICES: [&str; 4] = ["registry", "catalog", "scheduler", "transfer"]
 /// A running suite.
 pub struct Suite {
     folder: PathBuf,
-    /// Where each service and further worker listens, as it said itself when it first came up.
+    /// The port of each service and further worker, as it printed it when it first started.
     ports: BTreeMap<String, u16>,
-    /// The processes, by name: the four services and further workers, or one `up`.
+    /// The processes by name: the four services and further workers, or one `up`.
     pub processes: Vec<(String, Process)>,
     lease_seconds: u64,
-    /// Further settings of the section `transfer`.
+    /// Further settings of the section `[transfer]`.
     transfer: Vec<(String, String)>,
     /// Further settings of all services.
     all: Vec<(String, String)>,
@@ -40,10 +40,10 @@ fn private(path: &Path, text: &str) -> anyhow::Result<()> {
 }
 
 impl Suite {
-    /// Starts `mms up`.
+    /// Starts the suite as `mms up`.
     ///
     /// # Errors
-    /// It does not come up.
+    /// It does not start.
     pub async fn up(folder: &Path) -> anyhow::Result<Self> {
         let mut suite = Self::new(folder, 30)?;
         let mut command = Command::new(program("mms")?);
@@ -58,22 +58,22 @@ impl Suite {
         Ok(suite)
     }
 
-    /// Starts the four programs, with leases of so many seconds.
+    /// Starts the four programs, with leases of `lease_seconds`.
     ///
     /// # Errors
-    /// One does not come up.
+    /// A service does not start.
     pub async fn processes(folder: &Path, lease_seconds: u64) -> anyhow::Result<Self> {
         Self::processes_with(folder, lease_seconds, &[]).await
     }
 
-    /// The same, with settings of the workers.
+    /// As [`Self::processes`], with settings of the workers.
     pub async fn processes_with(folder: &Path, lease_seconds: u64, transfer: &[(&str, &str)]) -> anyhow::Result<Self> {
         let mut suite = Self { transfer: owned(transfer), ..Self::new(folder, lease_seconds)? };
         suite.start_all().await?;
         Ok(suite)
     }
 
-    /// The same, with settings that all services get.
+    /// The four programs with settings for all services, and leases of 30 seconds.
     pub async fn processes_all_with(folder: &Path, all: &[(&str, &str)]) -> anyhow::Result<Self> {
         let mut suite = Self { all: owned(all), ..Self::new(folder, 30)? };
         suite.start_all().await?;
@@ -101,7 +101,7 @@ impl Suite {
         })
     }
 
-    /// Where a service answers.
+    /// The URL of a service.
     #[must_use]
     pub fn endpoint(&self, service: &str) -> String {
         format!("http://127.0.0.1:{}", self.ports.get(service).copied().unwrap_or(0))
@@ -114,11 +114,11 @@ impl Suite {
         if up.exists() { up } else { own }
     }
 
-    /// Starts one program and waits until it serves; `name` tells several workers apart and names its data folder. One that
-    /// is started again listens where it did.
+    /// Starts one program and waits until it serves. `name` tells several workers apart and names the data folder. A
+    /// service that is started again listens on the same port.
     ///
     /// # Errors
-    /// It does not come up.
+    /// It does not start.
     pub async fn start(&mut self, service: &str, name: &str) -> anyhow::Result<()> {
         let port = self.ports.get(name).copied().unwrap_or(0);
         let mut command = Command::new(program(&format!("mms-{service}"))?);
@@ -168,10 +168,10 @@ impl Suite {
         Ok(())
     }
 
-    /// Kills a process with SIGKILL, and deletes its data folder if so wished.
+    /// Kills a process with SIGKILL; with `forget`, deletes its data folder too.
     ///
     /// # Errors
-    /// There is none of that name, or it cannot be killed.
+    /// There is no process of this name, or it cannot be killed.
     pub fn kill(&mut self, name: &str, forget: bool) -> anyhow::Result<()> {
         self.take(name)?.kill()?;
         if forget {
@@ -183,10 +183,10 @@ impl Suite {
         Ok(())
     }
 
-    /// Starts what was killed or stopped.
+    /// Starts a process that was killed or stopped.
     ///
     /// # Errors
-    /// It does not come up again.
+    /// It does not start again.
     pub async fn restart(&mut self, name: &str) -> anyhow::Result<()> {
         let service = SERVICES.into_iter().find(|service| name.starts_with(service)).context("a service")?;
         self.start(service, name).await
@@ -198,10 +198,10 @@ impl Suite {
         Ok(self.processes.swap_remove(at).1)
     }
 
-    /// Gives a process away, to whoever ends it.
+    /// Hands a process over to a caller that ends it.
     ///
     /// # Errors
-    /// There is none of that name.
+    /// There is no process of this name.
     pub fn hand_over(&mut self, name: &str) -> anyhow::Result<Process> {
         self.take(name)
     }
@@ -214,7 +214,7 @@ impl Suite {
         Ok(())
     }
 
-    /// What the workers do right now; one that does not answer does nothing.
+    /// The transfers that the workers do at present; a worker that does not answer is left out.
     pub async fn transfers(&self) -> Vec<(String, transfer::Transfer)> {
         let mut found = Vec::new();
         for name in self.ports.keys().filter(|name| name.starts_with("transfer")) {
@@ -236,7 +236,7 @@ impl Suite {
         logs.collect::<Vec<_>>().join("\n")
     }
 
-    /// A channel to a service, without a token: as somebody on this machine.
+    /// A channel to a service without a token, as any user of this machine has it.
     pub fn channel(&self, service: &str) -> anyhow::Result<Client> {
         Ok(Client::new(&ClientConfig::to(self.endpoint(service)), None)?)
     }
@@ -246,7 +246,7 @@ fn owned(settings: &[(&str, &str)]) -> Vec<(String, String)> {
     settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
-/// The port at the beginning of `HOST:PORT…`, or of a URL.
+/// The port in a text that begins with `HOST:PORT`, or in a URL.
 fn port_of(text: &str) -> Option<u16> {
     let (_, port) = text.trim_start_matches("http://").split_once(':')?;
     port.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()

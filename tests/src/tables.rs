@@ -1,5 +1,5 @@
-//! The tables that the end to end tests move, with what is to be found in the target: real ones, if the machine has them,
-//! and a small set that the tests write themselves, laid out in the same way.
+//! The tables that the end-to-end tests move, and what the target must have afterwards: real tables, if the machine has
+//! them, and a small set that the tests write themselves in the same layout.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,19 +9,20 @@ use serde_json::{Value, json};
 
 use crate::peers;
 
-/// A folder with `delta-root` and `expected`.
+/// A folder of tables, and the cases to compare at the target.
 pub struct Tables {
-    /// The source's tables, `<schema>/<table>`.
+    /// The folder of the source's tables, `<schema>/<table>`.
     pub delta_root: PathBuf,
-    /// What the comparison with PyODPS is given.
+    /// The cases for the comparison program, one JSON object per table.
     pub cases: Vec<Value>,
 }
 
 impl Tables {
-    /// Compares the target, as PyODPS reads it, with what Spark reads. Nothing to compare with is a skip that counts.
+    /// Compares the target, as PyODPS reads it, with what Spark reads. Without Python this is a skip that the runner
+    /// counts.
     ///
     /// # Errors
-    /// Every table that differs.
+    /// A table differs; the text names all that do.
     pub fn compare(&self, project: &[String; 4]) -> anyhow::Result<()> {
         let Some(python) = peers::python() else { return Ok(()) };
         let mut child = Command::new(python)
@@ -53,11 +54,11 @@ pub const REAL: [(&str, u64, &[&str]); 9] = [
     ("basic_partitioned", 6, &["letter"]),
 ];
 
-/// The one real table without rows of Spark's beside it. Its log is one commit of plain files that Spark wrote, so its
-/// rows are those of its files.
+/// The one real table that has no rows read by Spark beside it. Its log is one commit of plain files that Spark wrote,
+/// so the rows of those files are used.
 const WITHOUT_EXPECTED: &str = "covid19_nyt";
 
-/// The target's name of a table, by the demo's character mapping.
+/// The name of a table at the target, by the demo's mapping of characters.
 pub fn mapped(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
@@ -75,7 +76,7 @@ fn expected(root: &Path, table: &str) -> anyhow::Result<PathBuf> {
 }
 
 fn real_case(root: &Path, table: &str, rows: u64, partition_columns: &[&str]) -> anyhow::Result<Value> {
-    // Timestamp partition values in a Delta log carry no zone; this table was written at UTC-7.
+    // Timestamps in partition values of a Delta log have no time zone; this table was written at UTC-7.
     let shifted = if table == "data-reader-partition-values" { json!({ "as_timestamp": 7 }) } else { json!({}) };
     Ok(json!({
         "schema": "real", "table": mapped(table), "rows": rows, "partition_columns": partition_columns,
@@ -88,10 +89,10 @@ pub fn real_folder() -> Option<PathBuf> {
     std::env::var_os("MMS_TEST_TABLES").map(PathBuf::from)
 }
 
-/// The real tables; None, with the line that the runner counts, when `MMS_TEST_TABLES` is not set.
+/// The real tables. `None`, with the line that the runner counts, if `MMS_TEST_TABLES` is not set.
 ///
 /// # Errors
-/// The folder is not whole.
+/// The folder is incomplete.
 pub fn real() -> anyhow::Result<Option<Tables>> {
     let Some(root) = real_folder() else {
         println!("SKIPPED real tables: MMS_TEST_TABLES names no folder");
@@ -101,13 +102,13 @@ pub fn real() -> anyhow::Result<Option<Tables>> {
     Ok(Some(Tables { delta_root: root.join("delta-root"), cases: cases.collect::<anyhow::Result<_>>()? }))
 }
 
-/// What becomes of characters that a partition value cannot have at the target; and of `%`, which the target takes but
-/// PyODPS decodes twice when it signs, so that it could not read the partition back. Every other value stays as it is.
+/// The replacements of characters that a partition value cannot have at the target, and of `%`, which the target
+/// accepts but PyODPS decodes twice when it signs, so that it could not read the partition. All other characters stay.
 pub fn partition_characters() -> Value {
     json!({ "/": "_", "=": "-", "ü": "u", "ß": "s", "%": "_" })
 }
 
-/// Tables that the tests write themselves into a folder: partitions, NULLs, every type, nested, deletion vectors.
+/// Writes tables into a folder: with partitions, NULLs, every type, nested types, deletion vectors.
 ///
 /// # Errors
 /// The folder cannot be written.
@@ -134,8 +135,8 @@ pub fn own(folder: &Path) -> anyhow::Result<Tables> {
     Ok(Tables { delta_root: folder.join("delta-root"), cases })
 }
 
-/// Our own tables and one that is large: the real one if the machine has it, else the line items of TPC-H. Its name at the
-/// source comes with them.
+/// Our own tables and a large one: the real one if the machine has it, else the line items of TPC-H. Also returns the
+/// large table's name at the source.
 ///
 /// # Errors
 /// The folder cannot be written.
@@ -160,7 +161,7 @@ pub fn own_and_large(folder: &Path) -> anyhow::Result<(Tables, &'static str)> {
     Ok((tables, table))
 }
 
-/// Copies a folder.
+/// Copies a folder with everything in it.
 ///
 /// # Errors
 /// A file cannot be read or written.

@@ -1,4 +1,4 @@
-//! Clusters: their state, and starting one.
+//! Clusters: reads their state, and starts them.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::workspace::path;
 use crate::{DatabricksError, RefusalKind, Workspace};
 
-/// The state of a cluster; words not known here are kept.
+/// The state of a cluster. A word that is not known here is kept in `Other`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the workspace's own words")]
 pub enum ClusterState {
@@ -36,16 +36,16 @@ impl<'de> Deserialize<'de> for ClusterState {
     }
 }
 
-/// A cluster.
+/// A cluster, as the workspace describes it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ClusterInfo {
-    /// Its id.
+    /// Id, by which the API names it.
     pub cluster_id: String,
-    /// Its name.
+    /// The name that people gave it; absent if the workspace does not say.
     pub cluster_name: Option<String>,
-    /// Its state.
+    /// Its state at the time of the call.
     pub state: ClusterState,
-    /// The workspace's words on the state.
+    /// The workspace's explanation of the state.
     pub state_message: Option<String>,
     /// Its runtime, such as `15.4.x-scala2.12`.
     pub spark_version: Option<String>,
@@ -59,20 +59,20 @@ impl ClusterInfo {
         matches!(self.state, ClusterState::Running | ClusterState::Resizing)
     }
 
-    /// Whether it can see Unity Catalog; unknown modes count as able.
+    /// Whether it can read Unity Catalog. Modes that are not known here count as able to.
     pub fn has_unity_access(&self) -> bool {
         !self.data_security_mode.as_deref().is_some_and(|mode| mode == "NONE" || mode.starts_with("LEGACY_"))
     }
 }
 
 impl Workspace {
-    /// One cluster.
+    /// Reads one cluster.
     pub async fn get_cluster(&self, cluster_id: &str) -> Result<ClusterInfo, DatabricksError> {
         self.get(&path("/api/2.1/clusters/get", &[]), &[("cluster_id", cluster_id.to_owned())]).await
     }
 
-    /// Asks a cluster to start; it takes minutes. One that is not stopped (running, starting, stopping) is left as it is:
-    /// look at its state afterwards.
+    /// Asks a cluster to start, which takes minutes. Succeeds without effect for a cluster that is not stopped (running,
+    /// starting, stopping): read its state afterwards.
     pub async fn start_cluster(&self, cluster_id: &str) -> Result<(), DatabricksError> {
         let body = serde_json::json!({ "cluster_id": cluster_id });
         match self.post::<Value>(&path("/api/2.1/clusters/start", &[]), &body).await {

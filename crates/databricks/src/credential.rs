@@ -1,4 +1,4 @@
-//! Owns [`Credential`]: how a workspace knows us. Holds secrets, shows none.
+//! Owns [`Credential`]: how a workspace knows us. Its `Debug` must never show a secret.
 
 use std::fmt;
 
@@ -9,11 +9,11 @@ use secrecy::{ExposeSecret, SecretString};
 pub enum Credential {
     /// A personal access token.
     Token(SecretString),
-    /// An OAuth client (machine to machine): tokens are asked for when they are needed.
+    /// An OAuth client (machine to machine): its tokens are requested when they are needed.
     Client {
-        /// The application id of a service principal.
+        /// Application id of a service principal.
         id: String,
-        /// An OAuth secret that Databricks made for it.
+        /// OAuth secret that Databricks made for it.
         secret: SecretString,
     },
 }

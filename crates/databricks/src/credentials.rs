@@ -1,4 +1,4 @@
-//! Vended credentials: short-lived access to one table's files.
+//! Vended credentials: short-lived access to the files of one table.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,15 +13,15 @@ use crate::{DatabricksError, Fault, RefusalKind, TableId, Workspace};
 /// Read access to the files of one table.
 #[derive(Debug, Clone)]
 pub struct TableCredentials {
-    /// The folder it is good for.
+    /// URL of the folder that it is valid for.
     pub url: String,
-    /// When it ends.
+    /// When it expires.
     pub expires_at: SystemTime,
-    /// The access itself.
+    /// The secret itself.
     pub secret: StorageSecret,
 }
 
-/// How the storage is to be opened.
+/// How the storage is opened.
 #[derive(Debug, Clone)]
 pub enum StorageSecret {
     /// A shared access signature: the query string without `?`.
@@ -30,17 +30,17 @@ pub enum StorageSecret {
     AzureBearer(SecretString),
 }
 
-/// Why nothing is vended, where the workspace's answer tells.
+/// Why the workspace vends no credential, where its answer says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NotVended {
-    /// Who asks lacks EXTERNAL USE SCHEMA on the table's schema.
+    /// The caller lacks EXTERNAL USE SCHEMA on the table's schema.
     NoExternalUse,
-    /// The metastore lets nobody from outside read data.
+    /// The metastore lets nobody outside Databricks read data.
     ExternalAccessOff,
 }
 
 impl NotVended {
-    /// What to do, and who can.
+    /// What has to be done, and by whom.
     pub fn remedy(self) -> &'static str {
         match self {
             Self::NoExternalUse => {
@@ -52,7 +52,7 @@ impl NotVended {
         }
     }
 
-    /// What a refusal says by itself.
+    /// The reason that a refusal itself gives.
     fn read(fault: &Fault) -> Option<Self> {
         let message = fault.message.to_ascii_lowercase();
         if fault.reason.as_deref() == Some("EXTERNAL_ACCESS_DISABLED_ON_METASTORE")
@@ -89,7 +89,11 @@ struct Aad {
 }
 
 impl Workspace {
-    /// Asks for read access to a table's files. Needs external access on the metastore and EXTERNAL USE SCHEMA on the schema.
+    /// Requests read access to a table's files. This needs external data access on the metastore, and EXTERNAL USE SCHEMA on
+    /// the table's schema.
+    ///
+    /// # Errors
+    /// [`DatabricksError::NotVended`] if one of these is missing and the workspace's answers show which.
     pub async fn table_credentials(&self, table: &TableId) -> Result<TableCredentials, DatabricksError> {
         let body = json!({ "table_id": table.as_str(), "operation": "READ" });
         let current = path(UNITY, &["temporary-table-credentials"]);
@@ -107,7 +111,7 @@ impl Workspace {
             }
             other => other?,
         };
-        // The parser's words are left out: they may quote the secret.
+        // The parser's message is left out, because it may quote the secret.
         let refuse =
             |what: &str| DatabricksError::Answer { call: format!("POST {}", current.join("/")), what: what.to_owned() };
         let answer: Answer = serde_json::from_value(answer).map_err(|_| refuse("url or expiration_time is missing"))?;
@@ -124,7 +128,8 @@ impl Workspace {
         Ok(TableCredentials { url: answer.url, expires_at, secret })
     }
 
-    /// Where the words of a refusal do not tell, the metastore does: they were others before, and may be again.
+    /// The refusal's reason, else what the metastore's settings show: the workspace's wording has changed before and may
+    /// change again.
     async fn why_not(&self, fault: &Fault) -> Option<NotVended> {
         if let Some(why) = NotVended::read(fault) {
             return Some(why);

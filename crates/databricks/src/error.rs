@@ -1,4 +1,4 @@
-//! Owns [`DatabricksError`]: why a workspace did not give what was asked. Texts of the workspace are redacted and bounded.
+//! Owns [`DatabricksError`]: why a call to a workspace failed. Texts of the workspace are redacted and bounded in length.
 
 use std::time::Duration;
 
@@ -8,23 +8,23 @@ use mms_http::retry::{Classify, RetryClass};
 use crate::NotVended;
 use crate::fault::Fault;
 
-/// A call to a workspace that failed.
+/// Why a call to a workspace failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabricksError {
     /// The workspace URL cannot be used.
     #[error("workspace URL: {what}; write https://adb-<id>.<n>.azuredatabricks.net")]
     WorkspaceUrl {
-        /// What is wrong with it.
+        /// What is wrong with the URL.
         what: String,
     },
-    /// A name that cannot stand in a request.
+    /// A name that cannot be sent in a request.
     #[error("{name:?} cannot be a {kind} name: {what}")]
     Name {
-        /// What was to be named: catalog, schema, table.
+        /// Kind of the object: catalog, schema or table.
         kind: &'static str,
-        /// The name.
+        /// The name as it was given.
         name: String,
-        /// What is wrong with it.
+        /// What is wrong with the name.
         what: &'static str,
     },
     /// The exchange itself failed.
@@ -32,42 +32,42 @@ pub enum DatabricksError {
     Http {
         /// The call, as `METHOD path`.
         call: String,
-        /// The failure.
+        /// What failed in the exchange.
         #[source]
         source: HttpError,
     },
-    /// The workspace refused.
+    /// The workspace answered with an error.
     #[error("{call}: workspace answered {}{}: {}", fault.status, code_text(fault), fault.message)]
     Refused {
         /// The call, as `METHOD path`.
         call: String,
-        /// What it answered.
+        /// Its answer.
         fault: Box<Fault>,
     },
-    /// The token endpoint of the workspace did not take the OAuth client's id or secret.
+    /// The workspace's token endpoint rejected the OAuth client's id or secret.
     #[error("the workspace gave no token to OAuth client {client}: {}{}: {}", fault.status, code_text(fault), fault.message)]
     Login {
-        /// The client's id.
+        /// Id of the OAuth client.
         client: String,
-        /// What the endpoint answered.
+        /// The endpoint's answer.
         fault: Box<Fault>,
     },
     /// The workspace vends no credential for a table.
     #[error("the workspace vends no credential for this table ({}): {}; {}", fault.status, fault.message, why.remedy())]
     NotVended {
-        /// Why.
+        /// What is missing, with its remedy.
         why: NotVended,
-        /// What it answered.
+        /// The workspace's answer.
         fault: Box<Fault>,
     },
-    /// A web page came instead of an answer: wrong host, wrong token, or a private link in between.
+    /// A web page came instead of an answer: the host or the token is wrong, or a private link stands in between.
     #[error(
         "{call}: a web page or redirect came instead of an answer ({what}); check the workspace URL and the access token"
     )]
     NotAnApi {
         /// The call, as `METHOD path`.
         call: String,
-        /// Title or target of what came.
+        /// Title of the page, or target of the redirect.
         what: String,
     },
     /// An answer that does not have the documented form.
@@ -81,18 +81,18 @@ pub enum DatabricksError {
     /// The address of a cluster or warehouse cannot be used.
     #[error("JDBC URL: {what}")]
     JdbcUrl {
-        /// What is wrong with it.
+        /// What is wrong with the URL or path.
         what: String,
     },
     /// A cluster that cannot run SQL.
     #[error("cluster {cluster}: {what}")]
     Compute {
-        /// Its id.
+        /// Id of the cluster.
         cluster: String,
-        /// Why not, and what to do.
+        /// Why it cannot, and what to do.
         what: String,
     },
-    /// A statement that the server could not run, in its words.
+    /// The server could not run a statement.
     #[error("the statement failed{}: {message}", state.as_ref().map(|state| format!(" (SQLSTATE {state})")).unwrap_or_default())]
     Statement {
         /// The server's words, redacted, at most 1000 characters.
@@ -100,47 +100,47 @@ pub enum DatabricksError {
         /// SQLSTATE, such as `42P01`.
         state: Option<String>,
     },
-    /// Rows of a statement that the server cannot give any more: the statement must run again.
+    /// The server cannot send the rows of a statement any more: run the statement again.
     #[error("the result of the statement is lost: {what}")]
     Lost {
-        /// What became of it.
+        /// How they were lost.
         what: String,
     },
-    /// A list that does not end.
-    #[error("{call}: {what}; the list was given up")]
+    /// A list that passed its bounds.
+    #[error("{call}: {what}; reading the list was stopped")]
     Endless {
         /// The call, as `METHOD path`.
         call: String,
-        /// Which bound was passed.
+        /// Which bound.
         what: String,
     },
 }
 
-/// What a refusal means, whichever way the workspace put it.
+/// What a refusal means, in whichever form the workspace wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RefusalKind {
     /// A parameter is wrong, or the object's state does not allow the call.
     Invalid,
     /// The token is missing, unknown or expired.
     Unauthenticated,
-    /// The token's owner lacks a right.
+    /// The token's owner lacks a privilege.
     PermissionDenied,
     /// There is no such object.
     NotFound,
-    /// There is no such endpoint (an older or different API).
+    /// There is no such endpoint: the API is an older or a different one.
     NoSuchEndpoint,
-    /// Something else happened at the same time.
+    /// The call conflicts with another one.
     Conflict,
     /// Too many requests, or the service is temporarily overloaded.
     Throttled,
     /// The workspace failed.
     Internal,
-    /// A status that says nothing known.
+    /// A status that is not known here.
     Other,
 }
 
 impl DatabricksError {
-    /// What the workspace's refusal means; `None` if it did not get that far.
+    /// What the workspace's refusal means; `None` if the call failed in another way.
     pub fn refusal(&self) -> Option<RefusalKind> {
         match self {
             Self::Refused { fault, .. } => Some(fault.kind()),
@@ -150,7 +150,7 @@ impl DatabricksError {
         }
     }
 
-    /// Whether it says nothing of the object asked for: no other call to this workspace would fare better now.
+    /// Whether the error is about the workspace rather than the requested object: no other call would succeed now either.
     pub fn is_of_workspace(&self) -> bool {
         match self {
             Self::WorkspaceUrl { .. }
@@ -178,13 +178,13 @@ impl DatabricksError {
         }
     }
 
-    /// Whether the object asked for does not exist (or may not be seen).
+    /// Whether the requested object does not exist, or may not be seen.
     pub fn is_not_found(&self) -> bool {
         self.refusal() == Some(RefusalKind::NotFound)
     }
 }
 
-/// Messages by which the vendor's own SDKs recognise failures that pass.
+/// Texts by which the vendor's own SDKs recognise transient failures.
 const PASSING: &[&str] = &[
     "com.databricks.backend.manager.util.UnknownWorkerEnvironmentException",
     "ClusterNotReadyException",
@@ -205,7 +205,7 @@ impl Classify for DatabricksError {
                 429 | 503 => {
                     RetryClass::Throttled { retry_after: Some(fault.retry_after.unwrap_or(Duration::from_secs(1))) }
                 }
-                // A gateway that lost its upstream; the workspace's own 500 and 504 are final, as for the vendor's SDKs.
+                // A gateway lost its upstream. The workspace's own 500 and 504 are final, as in the vendor's SDKs.
                 502 => RetryClass::Transient,
                 _ if PASSING.iter().any(|text| fault.message.contains(text)) => RetryClass::Transient,
                 _ => RetryClass::Permanent,

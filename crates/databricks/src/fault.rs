@@ -1,4 +1,4 @@
-//! Owns [`Fault`]: the many shapes in which a workspace says no, read into one. Pure.
+//! Owns [`Fault`]: an error answer of a workspace, read from any of its many forms into one. Pure.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use serde_json::Value;
 
 use crate::RefusalKind;
 
-/// Most characters of a message that are kept.
+/// Most characters of a message.
 const MESSAGE_CHARS: usize = 1000;
-/// Most characters of a code, a reason, an id.
+/// Most characters of a code, a reason or an id.
 const WORD_CHARS: usize = 200;
 
-/// A refusal in one shape.
+/// An error answer of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// The HTTP status.
@@ -21,17 +21,17 @@ pub struct Fault {
     pub code: Option<String>,
     /// The workspace's words, redacted, at most 1000 characters.
     pub message: String,
-    /// `reason` of the error's details.
+    /// `reason` of the error's `details`.
     pub reason: Option<String>,
-    /// The id to give to the vendor's support.
+    /// Request id, for the vendor's support.
     pub request_id: Option<String>,
-    /// The wait asked for, by header or details.
+    /// The wait that the workspace asks for, by header or in `details`.
     pub retry_after: Option<Duration>,
-    /// In which shape it came.
+    /// The form of its body.
     pub shape: FaultShape,
 }
 
-/// The shapes of error bodies.
+/// The forms of error bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultShape {
     /// `{"error_code": …, "message": …, "details": […]}`.
@@ -46,12 +46,12 @@ pub enum FaultShape {
     Text,
     /// A web page.
     Html,
-    /// Nothing.
+    /// An empty body.
     Empty,
 }
 
 impl Fault {
-    /// Reads the body of an answer whose status is no success.
+    /// Reads the body of an answer whose status is not a success.
     pub fn parse(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Self {
         let text = String::from_utf8_lossy(body);
         let text = text.trim();
@@ -86,14 +86,14 @@ impl Fault {
             fault.message = "no explanation given".to_owned();
         }
         fault.message = redact_text(&fault.message).chars().take(MESSAGE_CHARS).collect();
-        // These are the workspace's words as well, and are shown.
+        // These are the workspace's words too, and are shown to people.
         for word in [&mut fault.code, &mut fault.reason, &mut fault.request_id] {
             *word = word.take().map(|word| redact_text(&word).chars().take(WORD_CHARS).collect());
         }
         fault
     }
 
-    /// What it means. The status counts first; the code only says more.
+    /// What it means. The status decides first; the code only refines it.
     pub fn kind(&self) -> RefusalKind {
         let code = self.code.as_deref().unwrap_or_default();
         match self.status {
@@ -101,8 +101,8 @@ impl Fault {
                 RefusalKind::NoSuchEndpoint
             }
             404 => RefusalKind::NotFound,
-            // A token that is unknown or expired is answered 403 with the status as its code; 401 also stands for vended
-            // credentials that are denied, and that one names its reason.
+            // An unknown or expired token is answered with 403 and the status as code. 401 also stands for a denied vended
+            // credential, which then gives a reason.
             403 if code == "403" || self.message.contains("Invalid access token") => RefusalKind::Unauthenticated,
             401 if self.reason.as_deref().is_some_and(|reason| reason.ends_with("_DENIED")) => {
                 RefusalKind::PermissionDenied
@@ -120,7 +120,7 @@ impl Fault {
     }
 
     fn read_json(&mut self, object: &serde_json::Map<String, Value>) {
-        // Codes come as text, and for refusals of the gateway as a number.
+        // A code comes as text, but from the gateway as a number.
         let code = |name: &str| object.get(name).and_then(scalar);
         if object.contains_key("error_code") || object.contains_key("message") {
             self.shape = FaultShape::Json;
@@ -167,7 +167,7 @@ fn is_code(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
 }
 
-/// The words of a web page that say what is wrong: its `<pre>`, else its `<title>`.
+/// The text of a web page that says what is wrong: its `<pre>`, else its `<title>`.
 pub(crate) fn page_text(html: &str) -> Option<String> {
     ["pre", "title"].iter().find_map(|tag| {
         // ASCII lower case keeps byte positions.

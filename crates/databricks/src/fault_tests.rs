@@ -1,4 +1,4 @@
-//! Every known shape of an error body, and whatever else may come.
+//! Every known form of an error body is read, and no other body makes the reader fail.
 
 use proptest::prelude::*;
 

@@ -1,21 +1,21 @@
-//! Owns [`Gate`]: how many requests are under way at a workspace at once, for all who call it as the same principal. The
-//! number shrinks when the workspace says that there are too many and grows again while it does not; how, is [`Width`],
-//! which is pure. Nobody waits here for anything but a place.
+//! Owns [`Gate`]: bounds how many requests are under way at a workspace, for all who call it as the same principal. The bound
+//! shrinks when the workspace says that there are too many requests and grows again while it does not: [`Width`], which is
+//! pure, says how. Nobody waits here for anything but a place.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Most requests under way at once. No limit of Unity Catalog's is documented, so it is small.
+/// Most requests under way. Small, because Unity Catalog documents no limit.
 pub(crate) const MOST: u32 = 8;
 
-/// How many requests may be under way.
+/// The number of requests that may be under way.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Width {
     now: u32,
-    /// Successes since it last changed.
+    /// Successes since `now` last changed.
     good: u32,
-    /// How often it was shrunk: a request that began before the last time says nothing about the present width.
+    /// How often it shrank. A request that began before the last time says nothing about the present width.
     shrunk: u64,
 }
 
@@ -28,12 +28,12 @@ impl Width {
         self.now
     }
 
-    /// What a request takes along, to be told with its outcome.
+    /// The era that a request begins in; its outcome is told with it.
     pub(crate) fn era(&self) -> u64 {
         self.shrunk
     }
 
-    /// The workspace said that there are too many: half as many, once for all that were under way together.
+    /// The workspace answered that there are too many requests. Halves the width, once for all requests of one era.
     pub(crate) fn throttled(&mut self, era: u64) {
         if era == self.shrunk {
             self.now = (self.now / 2).max(1);
@@ -42,7 +42,7 @@ impl Width {
         }
     }
 
-    /// It answered: one more after as many answers as there are places.
+    /// The workspace answered anything else. Widens by one after as many answers as there are places.
     pub(crate) fn answered(&mut self, era: u64) {
         if era != self.shrunk || self.now >= MOST {
             return;
@@ -61,14 +61,14 @@ struct State {
     under_way: u32,
 }
 
-/// Lets so many requests through at once.
+/// Lets a bounded number of requests through at once.
 #[derive(Debug)]
 pub(crate) struct Gate {
     state: Mutex<State>,
     left: Notify,
 }
 
-/// A request's place; given back when it is dropped.
+/// A request's place, released when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Place<'g> {
     gate: &'g Gate,
@@ -93,17 +93,17 @@ impl Gate {
         let more = state.under_way < state.width.now();
         let era = state.width.era();
         drop(state);
-        // Of several places that became free or new at once, each who takes one passes the word on.
+        // Several places may have become free at once: each caller that takes one wakes the next.
         if more {
             self.left.notify_one();
         }
         Some(Place { gate: self, era })
     }
 
-    /// Waits for a place.
+    /// Waits for a free place.
     pub(crate) async fn enter(&self) -> Place<'_> {
         loop {
-            // Before looking, so that what is given back in between is not missed.
+            // Registered before the check, so that a place released in between is not missed.
             let left = self.left.notified();
             if let Some(place) = self.try_enter() {
                 return place;
@@ -114,12 +114,12 @@ impl Gate {
 }
 
 impl Place<'_> {
-    /// The workspace said that there are too many.
+    /// Tells that the workspace answered that there are too many requests.
     pub(crate) fn throttled(&self) {
         self.gate.state().width.throttled(self.era);
     }
 
-    /// It answered something else.
+    /// Tells that the workspace answered anything else.
     pub(crate) fn answered(&self) {
         self.gate.state().width.answered(self.era);
     }

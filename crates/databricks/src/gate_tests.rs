@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What happens to a workspace's callers.
+/// What the callers of a workspace do and hear.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Begin,
@@ -26,8 +26,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// Never more under way than the width was when they began, never none at all, never more than there may be; one round of
-    /// refusals halves it once, and answers alone bring it back.
+    /// There are never more requests under way than the width allowed when they began, and the width stays between 1 and the
+    /// most. Refusals of requests that were under way together halve it once; only answers widen it again.
     #[test]
     fn the_width_keeps_its_bounds_whatever_the_workspace_says(steps in steps()) {
         let gate = Gate::new();

@@ -1,14 +1,14 @@
-//! Where SQL runs: [`HttpPath`], the path of a cluster or a warehouse on its workspace. Pure.
+//! Owns [`HttpPath`]: the path of a cluster or warehouse on its workspace, where SQL is sent to. Pure.
 
 use std::fmt;
 
 use crate::{DatabricksError, WorkspaceUrl};
 
-/// The path that statements are sent to.
+/// The path of a cluster or warehouse, to which statements are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpPath {
     path: String,
-    /// The workspace that is meant, of `?o=`: for hosts that serve several.
+    /// The workspace id of `?o=`, which hosts that serve several workspaces need.
     workspace: Option<u64>,
 }
 
@@ -18,13 +18,16 @@ impl HttpPath {
         if !is_step(cluster_id) {
             return Err(DatabricksError::JdbcUrl { what: format!("{cluster_id:?} is not a cluster id") });
         }
-        // With 0 the workspace takes its own id.
+        // The workspace replaces 0 by its own id.
         let id = workspace.workspace_id().unwrap_or(0);
         Self::parse(&format!("sql/protocolv1/o/{id}/{cluster_id}"))
     }
 
-    /// The path that a JDBC URL names, `jdbc:databricks://host:443/…;httpPath=…` or the older `jdbc:spark://`, which must lead
-    /// to this workspace: the token is sent there. None if it names none.
+    /// The path in a JDBC URL, `jdbc:databricks://host:443/…;httpPath=…` or the older `jdbc:spark://`. None if the URL has no
+    /// `httpPath`.
+    ///
+    /// # Errors
+    /// The URL is not of that form, or its host is not this workspace's: the token would be sent there.
     pub fn of_jdbc_url(workspace: &WorkspaceUrl, text: &str) -> Result<Option<Self>, DatabricksError> {
         let refuse = |what: String| DatabricksError::JdbcUrl { what };
         let text = text.trim();
@@ -71,7 +74,7 @@ impl HttpPath {
         }
     }
 
-    /// A path as people write it: with or without the first slash, with `?o=` or without.
+    /// Parses a path as people write it: with or without the first slash, with or without `?o=`.
     pub fn parse(text: &str) -> Result<Self, DatabricksError> {
         let refuse = |what: &str| DatabricksError::JdbcUrl { what: format!("http path {text:?}: {what}") };
         let (path, query) = text.split_once('?').unwrap_or((text, ""));
@@ -84,7 +87,7 @@ impl HttpPath {
         Ok(Self { path: path.to_owned(), workspace })
     }
 
-    /// The cluster that it leads to; none if it is a warehouse's.
+    /// The id of the cluster; None if the path is a warehouse's.
     pub fn cluster_id(&self) -> Option<&str> {
         self.path.strip_prefix("sql/protocolv1/o/")?.split_once('/').map(|(_, cluster)| cluster)
     }
@@ -100,7 +103,7 @@ impl HttpPath {
     }
 }
 
-/// Whether a text is one plain step of a path.
+/// Whether a text is one plain segment of a path.
 fn is_step(text: &str) -> bool {
     let legal = |c: char| c.is_ascii_alphanumeric() || "-_.~".contains(c);
     !text.is_empty() && text.chars().all(legal) && !text.chars().all(|c| c == '.')

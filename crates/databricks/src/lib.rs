@@ -1,9 +1,9 @@
 //! Client of a Databricks workspace: Unity Catalog metadata, clusters and vended storage credentials, by REST with a personal
 //! access token or as an OAuth client; with the feature `sql` also statements and their rows (`sql`), which brings Arrow.
 //!
-//! What it must never do: decide what is migrated or how (that is the catalog's and the mapping's part), build its own HTTP
-//! client (it is handed one), or read files of tables. Every list is read page by page with a bound; one unreadable object never
-//! spoils its page.
+//! It must never decide what is migrated or how (that is the catalog's and the mapping's part), build its own HTTP client (it
+//! is given one), or read files of tables. Every list is read page by page with a bound; an object that cannot be read never
+//! fails its page.
 
 mod cluster;
 mod credential;

@@ -1,54 +1,54 @@
-//! Owns the objects of Unity Catalog as this program needs them. Words that the workspace may add to stay open; fields that it
-//! may leave out are optional.
+//! Owns the objects of Unity Catalog, with the fields that this program needs. Enums stay open for words that the workspace
+//! adds later; fields that it may leave out are optional.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer};
 
-/// A catalog.
+/// A catalog of Unity Catalog.
 #[derive(Debug, Clone, Deserialize)]
 pub struct CatalogInfo {
-    /// Its name.
+    /// Name, without quotes.
     pub name: String,
     /// `MANAGED_CATALOG`, `FOREIGN_CATALOG`, `DELTASHARING_CATALOG`…
     pub catalog_type: Option<String>,
-    /// Its comment.
+    /// Comment, if it has one.
     pub comment: Option<String>,
-    /// Its owner.
+    /// User, group or service principal that owns it.
     pub owner: Option<String>,
-    /// Whether the token sees only that it exists.
+    /// Whether the token's owner may only see that the catalog exists.
     #[serde(default, deserialize_with = "or_default")]
     pub browse_only: bool,
 }
 
-/// A schema.
+/// A schema of a catalog.
 #[derive(Debug, Clone, Deserialize)]
 pub struct SchemaInfo {
-    /// Its name.
+    /// Name, without the catalog's.
     pub name: String,
-    /// The catalog it lies in.
+    /// Name of its catalog.
     pub catalog_name: String,
-    /// Its comment.
+    /// Comment, if it has one.
     pub comment: Option<String>,
-    /// Its owner.
+    /// User, group or service principal that owns it.
     pub owner: Option<String>,
-    /// Its properties.
+    /// Properties by key.
     #[serde(default, deserialize_with = "or_default")]
     pub properties: BTreeMap<String, String>,
-    /// Whether the token sees only that it exists.
+    /// Whether the token's owner may only see that the schema exists.
     #[serde(default, deserialize_with = "or_default")]
     pub browse_only: bool,
 }
 
 impl SchemaInfo {
-    /// Whether it is the catalog's own `information_schema`, which holds no tables of users.
+    /// Whether it is the catalog's own `information_schema`, which holds no users' tables.
     pub fn is_information_schema(&self) -> bool {
         self.name == "information_schema"
     }
 }
 
-/// The id of a table, which survives renaming.
+/// The id of a table. It stays when the table is renamed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
 #[serde(transparent)]
 pub struct TableId(String);
@@ -72,7 +72,7 @@ impl From<&str> for TableId {
     }
 }
 
-/// What kind of table it is; words not known here are kept.
+/// The kind of a table. A word that is not known here is kept in `Other`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "Unity Catalog's own words")]
 pub enum TableKind {
@@ -129,51 +129,51 @@ impl<'de> Deserialize<'de> for TableKind {
     }
 }
 
-/// A table, view or whatever else lists as one.
+/// A table, a view, or another object that lists like one.
 #[derive(Debug, Clone, Deserialize)]
 pub struct TableInfo {
-    /// Its name.
+    /// Name, without catalog and schema.
     pub name: String,
-    /// The catalog it lies in.
+    /// Name of its catalog.
     pub catalog_name: String,
-    /// The schema it lies in.
+    /// Name of its schema.
     pub schema_name: String,
-    /// Its id; absent for objects that may only be browsed.
+    /// Id; absent for objects that may only be browsed.
     pub table_id: Option<TableId>,
-    /// What kind it is.
+    /// What it is: a managed or external table, a view, …
     pub table_type: TableKind,
     /// `DELTA`, `PARQUET`, `ICEBERG`…; absent for views.
     pub data_source_format: Option<String>,
     /// Its columns in order of position. Lists may leave them out; [`Workspace::get_table`](crate::Workspace::get_table) does not.
     #[serde(default, deserialize_with = "or_default")]
     pub columns: Vec<ColumnInfo>,
-    /// Where its files lie.
+    /// URL of the folder that its files lie in.
     pub storage_location: Option<String>,
-    /// Its properties.
+    /// Properties by key.
     #[serde(default, deserialize_with = "or_default")]
     pub properties: BTreeMap<String, String>,
-    /// Its comment.
+    /// Comment, if it has one.
     pub comment: Option<String>,
-    /// Its owner.
+    /// User, group or service principal that owns it.
     pub owner: Option<String>,
     /// When it was created, milliseconds since 1970.
     pub created_at: Option<i64>,
     /// When it was last changed, milliseconds since 1970.
     pub updated_at: Option<i64>,
-    /// The query of a view.
+    /// The query, of a view only.
     pub view_definition: Option<String>,
-    /// Primary and foreign keys; never in lists.
+    /// Primary and foreign keys. Lists never have them.
     #[serde(default, deserialize_with = "or_default")]
     pub table_constraints: Vec<TableConstraint>,
-    /// The row filter, as the workspace describes it: direct reading would bypass it.
+    /// The row filter, as the workspace describes it. Who reads the files directly bypasses it.
     pub row_filter: Option<serde_json::Value>,
-    /// Whether the token sees only that it exists.
+    /// Whether the token's owner may only see that the table exists.
     #[serde(default, deserialize_with = "or_default")]
     pub browse_only: bool,
 }
 
 impl TableInfo {
-    /// Partition columns, in partition order.
+    /// The partition columns, in partition order.
     pub fn partition_columns(&self) -> Vec<&ColumnInfo> {
         let mut found: Vec<(u32, &ColumnInfo)> =
             self.columns.iter().filter_map(|column| Some((column.partition_index?, column))).collect();
@@ -187,42 +187,42 @@ impl TableInfo {
     }
 }
 
-/// A column.
+/// A column of a table.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ColumnInfo {
-    /// Its name.
+    /// Name, as the table declares it.
     pub name: String,
-    /// Its place, from 0.
+    /// Position among all columns, from 0.
     #[serde(default, deserialize_with = "or_default")]
     pub position: u32,
-    /// The type as DDL.
+    /// Type as DDL text, such as `decimal(10,2)`.
     pub type_text: Option<String>,
-    /// Its place among the partition columns, from 0; absent if it is none.
+    /// Position among the partition columns, from 0; absent if it is not one of them.
     pub partition_index: Option<u32>,
-    /// Whether NULL may occur; if the workspace does not say, it may.
+    /// Whether it may hold NULL; true if the workspace does not say.
     #[serde(default = "yes")]
     pub nullable: bool,
-    /// Its comment.
+    /// Comment, if it has one.
     pub comment: Option<String>,
-    /// The column mask, as the workspace describes it.
+    /// The column mask, as the workspace describes it. Who reads the files directly bypasses it.
     pub mask: Option<serde_json::Value>,
 }
 
-/// A constraint. None of them is enforced by the source.
+/// A table constraint. The source enforces none of them.
 #[derive(Debug, Clone, Deserialize)]
 pub struct TableConstraint {
     /// The primary key, if it is one.
     pub primary_key_constraint: Option<PrimaryKey>,
 }
 
-/// A primary key.
+/// A primary key, which the source does not enforce.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct PrimaryKey {
-    /// Its name.
+    /// Name of the constraint.
     pub name: Option<String>,
-    /// Its columns in order.
+    /// Its columns, in the key's order.
     pub child_columns: Vec<String>,
-    /// Whether its owner vouches for it.
+    /// Whether it is declared RELY: its owner vouches that the rows keep it.
     #[serde(default, deserialize_with = "or_default")]
     pub rely: bool,
 }
@@ -231,7 +231,7 @@ fn yes() -> bool {
     true
 }
 
-/// The workspace writes `null` where it has nothing to say.
+/// Reads `null`, which the workspace writes where it has nothing to say, as the default.
 pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {

@@ -1,5 +1,5 @@
-//! Owns [`Token`]: a token of an OAuth client, how it is asked for, and how long it is used. It must never show a secret, nor
-//! quote an answer that may hold one.
+//! Owns [`Token`]: an OAuth client's token, how it is requested, and how long it is used. Must never show a secret, nor quote
+//! an answer that may hold one.
 
 use std::time::Duration;
 
@@ -13,35 +13,35 @@ use crate::workspace::answered;
 use crate::{DatabricksError, WorkspaceUrl};
 
 const CALL: &str = "POST /oidc/v1/token";
-/// Every API that the service principal may use.
+/// The scope of every API that the service principal may use.
 const FORM: &str = "grant_type=client_credentials&scope=all-apis";
-/// Longest wait for a token: all who need it wait with whoever asks.
+/// Longest wait for a token: all who need it wait for this one request.
 const LIMIT: Duration = Duration::from_secs(30);
-/// Of its life, how much passes before another is asked for.
+/// Part of a token's life after which the next one is requested.
 const USED: f64 = 0.8;
-/// The same is asked for again so long after that failed, while the token lasts.
+/// Pause after such a request failed, while the present token is still valid.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
-/// A token, and when it is due.
+/// A token, with the times of its renewal and its end.
 pub(crate) struct Token {
     pub(crate) secret: SecretString,
     renew: Instant,
     ends: Instant,
 }
 
-/// How far a token's life has come.
+/// How much of a token's life has passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Life {
-    /// It is used as it is.
+    /// It is used.
     Good,
-    /// It is good, and another is to be asked for.
+    /// It is still used, and the next one has to be requested.
     Due,
-    /// It has ended.
+    /// It has expired.
     Over,
 }
 
 impl Token {
-    /// One that lasts so long from when it was asked for.
+    /// A token that lasts this long from when it was requested.
     pub(crate) fn new(secret: SecretString, asked: Instant, lasts: Duration) -> Self {
         Self { secret, renew: asked + lasts.mul_f64(USED), ends: asked + lasts }
     }
@@ -54,7 +54,7 @@ impl Token {
         }
     }
 
-    /// No other was given: this one is used on for a while, at most to its end.
+    /// The next token could not be had: this one is used a little longer, at most until it expires.
     pub(crate) fn put_off(&mut self, now: Instant) {
         self.renew = (now + ASK_AGAIN).min(self.ends);
     }
@@ -66,10 +66,10 @@ struct Answer {
     expires_in: u32,
 }
 
-/// Asks the workspace for a token, once.
+/// Requests a token from the workspace, once.
 ///
 /// # Errors
-/// `Login` when the id or secret is not taken; else what kept the answer away.
+/// [`DatabricksError::Login`] if the id or the secret is rejected; otherwise why no answer came.
 pub(crate) async fn fetch(
     http: &HttpClient,
     url: &WorkspaceUrl,
@@ -94,7 +94,7 @@ pub(crate) async fn fetch(
         }
         other => other?,
     };
-    // The parser's words are left out: they may quote the token.
+    // The parser's message is left out, because it may quote the token.
     let refuse = || DatabricksError::Answer {
         call: CALL.to_owned(),
         what: "access_token or expires_in is missing or malformed".to_owned(),
@@ -111,7 +111,8 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Whatever it lasts: good, then due for at most a fifth of its life, then over; and it is put off to its end at most.
+        /// Whatever its lifetime, a token is good, then due for at most a fifth of its life, then over; renewal is put off
+        /// until its end at most.
         #[test]
         fn a_token_is_renewed_before_it_ends(lasts in 0_u32..100_000, at in 0_u32..200_000, put_off in any::<bool>()) {
             let (lasts, at) = (Duration::from_secs(lasts.into()), Duration::from_secs(at.into()));

@@ -1,5 +1,5 @@
-//! Owns [`Pages`]: reading a list page by page, exactly as the workspace pages: a page may be empty and still have a
-//! successor, and only a missing or empty token ends the list. Bounded against lists that never end.
+//! Owns [`Pages`]: reads a list page by page, as the workspace pages. A page may be empty and still have a successor: only a
+//! missing or empty token ends the list. Bounded, against lists that never end.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -14,28 +14,28 @@ const MAX_EMPTY: u32 = 1_000;
 /// One page of a list.
 #[derive(Debug)]
 pub struct Page<T> {
-    /// The objects that could be read, in the workspace's order (which is none).
+    /// The objects that could be read, as the workspace sent them: it promises no order.
     pub items: Vec<T>,
-    /// Objects that could not be read.
+    /// Objects that do not have the documented form.
     pub unreadable: Vec<Unreadable>,
 }
 
 /// An object of a list that does not have the documented form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
-    /// Its full name or name, if that much could be read.
+    /// Its full name, else its name; None if neither could be read.
     pub name: Option<String>,
     /// Why it could not be read.
     pub what: String,
 }
 
-/// A list being read.
+/// A list that is being read.
 #[derive(Debug)]
 pub struct Pages<T> {
     workspace: Workspace,
     path: Vec<String>,
     query: Vec<(&'static str, String)>,
-    /// The key that holds the objects, such as `tables`.
+    /// Key of the answer that holds the objects, such as `tables`.
     key: &'static str,
     state: State,
     pages: u32,
@@ -61,7 +61,10 @@ impl<T: DeserializeOwned> Pages<T> {
         Self { workspace, path, query, key, state: State::Start, pages: 0, empty: 0, items: std::marker::PhantomData }
     }
 
-    /// The next page, possibly empty; `None` after the last. After an error the same page can be asked for again.
+    /// The next page, which may be empty; `None` after the last. After an error the same page can be requested again.
+    ///
+    /// # Errors
+    /// The call failed, the answer has no such list, or the list passes its bounds ([`DatabricksError::Endless`]).
     pub async fn next(&mut self) -> Result<Option<Page<T>>, DatabricksError> {
         // max_results=0 asks for pages of the workspace's own size; without it the old unpaged mode answers.
         let mut query = vec![("max_results", "0".to_owned())];
@@ -100,7 +103,7 @@ impl<T: DeserializeOwned> Pages<T> {
         Ok(Some(read(objects)))
     }
 
-    /// The whole list, refused beyond `limit` objects.
+    /// The whole list. [`DatabricksError::Endless`] if it has more than `limit` objects, unreadable ones included.
     pub async fn all(mut self, limit: usize) -> Result<Page<T>, DatabricksError> {
         let mut whole = Page { items: Vec::new(), unreadable: Vec::new() };
         while let Some(page) = self.next().await? {

@@ -1,5 +1,6 @@
-//! Owns [`Principal`]: what all callers of a process share that come to one workspace as the same principal, whichever client
-//! of theirs they come with: its token, and how many requests are under way. The secrets stay here.
+//! Owns [`Principal`]: what all callers of a process share that use one workspace as the same principal, through whichever
+//! client: the token, and the number of requests under way. Its secrets must not leave this module except as the bearer of a
+//! request.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +13,8 @@ use crate::gate::Gate;
 use crate::oauth::{self, Life, Token};
 use crate::{Credential, DatabricksError, WorkspaceUrl};
 
-/// Principals known at once; of more, those used last. One that is forgotten asks for its token again.
+/// Principals that are remembered; beyond that, the least recently used one is forgotten and its next caller asks for a new
+/// token.
 const MOST: usize = 256;
 
 static KNOWN: Mutex<VecDeque<Arc<Principal>>> = Mutex::new(VecDeque::new());
@@ -21,20 +23,20 @@ static KNOWN: Mutex<VecDeque<Arc<Principal>>> = Mutex::new(VecDeque::new());
 pub(crate) struct Principal {
     url: WorkspaceUrl,
     credential: Credential,
-    /// How many tokens there were, and the last.
+    /// The number of tokens so far, and the latest one.
     token: tokio::sync::Mutex<(u64, Option<Token>)>,
     pub(crate) gate: Gate,
 }
 
-/// What a request shows.
+/// The credential of one request.
 pub(crate) struct Bearer {
     pub(crate) secret: SecretString,
-    /// Which token of an OAuth client it is, unless it was given for this very request.
+    /// Number of the OAuth token, by which a caller says later that it was rejected; None for a personal access token.
     pub(crate) seen: Option<u64>,
 }
 
 impl Principal {
-    /// The principal that a process has for this workspace and credential.
+    /// The process's one principal for this workspace and credential.
     pub(crate) fn of(url: &WorkspaceUrl, credential: Credential) -> Arc<Self> {
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
         let same = |other: &Arc<Self>| other.url == *url && other.credential.is_same(&credential);
@@ -50,7 +52,7 @@ impl Principal {
         found
     }
 
-    /// The OAuth client's id, if it is one.
+    /// Id of the OAuth client; None for a personal access token.
     pub(crate) fn client_id(&self) -> Option<&str> {
         match &self.credential {
             Credential::Client { id, .. } => Some(id),
@@ -58,7 +60,8 @@ impl Principal {
         }
     }
 
-    /// What to show now. One caller asks for a token, and the others wait for it.
+    /// The credential to send now. `spent` is the number of a token that the workspace rejected. One caller asks for a new
+    /// token, and the others wait for it.
     pub(crate) async fn bearer(&self, http: &HttpClient, spent: Option<u64>) -> Result<Bearer, DatabricksError> {
         let (id, secret) = match &self.credential {
             Credential::Token(token) => return Ok(Bearer { secret: token.clone(), seen: None }),
@@ -79,7 +82,7 @@ impl Principal {
             }
             Err(error) => match known {
                 Some(token) if life == Life::Due => {
-                    tracing::warn!(%error, "the token is used on until it ends");
+                    tracing::warn!(%error, "no new token; the present one is used until it expires");
                     token.put_off(Instant::now());
                     Ok(Bearer { secret: token.secret.clone(), seen: Some(*count) })
                 }
@@ -88,7 +91,8 @@ impl Principal {
         }
     }
 
-    /// Asks for a token whatever there is, so that the secret itself is tried; all use it from then on.
+    /// Asks for a new token even if there is a good one, so that the secret itself is tested; everybody uses the new one from
+    /// then on.
     pub(crate) async fn log_in(&self, http: &HttpClient) -> Result<(), DatabricksError> {
         let spent = self.token.lock().await.0;
         self.bearer(http, Some(spent)).await.map(drop)

@@ -1,4 +1,4 @@
-//! Rights as they take effect, own and inherited: what a check reads before anything is moved.
+//! Effective privileges, granted or inherited: read by checks before anything is moved.
 
 use serde::Deserialize;
 
@@ -7,10 +7,10 @@ use crate::unity::{UNITY, full_name};
 use crate::workspace::{name, path};
 use crate::{DatabricksError, Pages, Workspace};
 
-/// Most principals of one object that are read.
+/// Most principals that are read of one object.
 const MAX_PRINCIPALS: usize = 100_000;
 
-/// An object that rights are granted on.
+/// An object that privileges are granted on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Securable<'n> {
     /// A catalog.
@@ -21,16 +21,16 @@ pub enum Securable<'n> {
     Table(&'n str, &'n str, &'n str),
 }
 
-/// A right of one principal.
+/// A privilege of one principal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EffectivePrivilege {
-    /// Who has it.
+    /// Name of the user, group or service principal.
     pub principal: String,
-    /// The right, such as `USE_CATALOG`, `SELECT`, `ALL_PRIVILEGES`.
+    /// The privilege, such as `USE_CATALOG`, `SELECT`, `ALL_PRIVILEGES`.
     pub privilege: String,
-    /// The kind of the object it is inherited from; absent if granted here.
+    /// Kind of the object that it is inherited from; absent if it is granted on the object itself.
     pub inherited_from_type: Option<String>,
-    /// That object's name.
+    /// Name of the object that it is inherited from.
     pub inherited_from_name: Option<String>,
 }
 
@@ -49,7 +49,7 @@ struct Granted {
 }
 
 impl Workspace {
-    /// The rights on an object that take effect, of `principal` or of everybody.
+    /// The effective privileges on an object, of `principal` or of everybody.
     pub async fn effective_privileges(
         &self,
         securable: Securable<'_>,

@@ -1,4 +1,4 @@
-//! The calls of Unity Catalog that read metadata.
+//! Reads the metadata of Unity Catalog.
 
 use crate::workspace::{name, path};
 use crate::{CatalogInfo, DatabricksError, Pages, SchemaInfo, TableInfo, Workspace};
@@ -6,18 +6,19 @@ use crate::{CatalogInfo, DatabricksError, Pages, SchemaInfo, TableInfo, Workspac
 pub(crate) const UNITY: &str = "/api/2.1/unity-catalog";
 
 impl Workspace {
-    /// One catalog.
+    /// Reads one catalog.
     pub async fn get_catalog(&self, catalog: &str) -> Result<CatalogInfo, DatabricksError> {
         self.get(&path(UNITY, &["catalogs", name("catalog", catalog)?]), &[("include_browse", "true".to_owned())]).await
     }
 
-    /// The schemas of a catalog, its `information_schema` included. What the token may not see at all is silently missing.
+    /// Lists the schemas of a catalog, with its `information_schema`. Schemas that the token's owner may not even browse are
+    /// missing without a notice.
     pub fn list_schemas(&self, catalog: &str) -> Result<Pages<SchemaInfo>, DatabricksError> {
         let query = vec![("catalog_name", name("catalog", catalog)?.to_owned()), ("include_browse", "true".to_owned())];
         Ok(Pages::new(self, path(UNITY, &["schemas"]), query, "schemas"))
     }
 
-    /// The tables of a schema, with columns but without constraints.
+    /// Lists the tables of a schema, with columns but without constraints.
     pub fn list_tables(&self, catalog: &str, schema: &str) -> Result<Pages<TableInfo>, DatabricksError> {
         let query = vec![
             ("catalog_name", name("catalog", catalog)?.to_owned()),
@@ -27,7 +28,7 @@ impl Workspace {
         Ok(Pages::new(self, path(UNITY, &["tables"]), query, "tables"))
     }
 
-    /// One table with everything: columns, properties, constraints.
+    /// Reads one table with its columns, properties and constraints.
     pub async fn get_table(&self, catalog: &str, schema: &str, table: &str) -> Result<TableInfo, DatabricksError> {
         let full_name = full_name(catalog, schema, table)?;
         self.get(&path(UNITY, &["tables", &full_name]), &[("include_browse", "true".to_owned())]).await

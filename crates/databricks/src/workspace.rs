@@ -1,4 +1,4 @@
-//! Owns [`Workspace`]: one exchange with a workspace, with its retries. The calls themselves lie in their own modules.
+//! Owns [`Workspace`]: one exchange with a workspace, with its retries. The calls themselves stand in their own modules.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,17 +15,17 @@ use crate::fault::page_text;
 use crate::principal::Principal;
 use crate::{Credential, DatabricksError, Fault, RefusalKind, WorkspaceUrl};
 
-/// Most bytes of an answer that are read.
+/// Most bytes of an answer.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
-/// Most bytes of an error's body that are read.
+/// Most bytes of an error's body; the rest is not read.
 pub(crate) const FAULT_LIMIT: usize = 64 * 1024;
 /// Longest single exchange.
 const EXCHANGE_LIMIT: Duration = Duration::from_secs(300);
 
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// A workspace, reached as one principal. Clones share everything; all of a process that come with the same credential share its
-/// token and how many requests are under way.
+/// A workspace, used as one principal. Clones share everything; all workspaces of a process with the same URL and credential
+/// share its token and the bound on requests under way.
 #[derive(Clone)]
 pub struct Workspace {
     http: HttpClient,
@@ -48,25 +48,29 @@ impl Workspace {
         Self { http: http.to_end("workspace"), url, principal, policy }
     }
 
-    /// The same workspace with another retry policy. The default is that of the vendor's SDKs: 1 to 10 s apart, for 5 minutes.
+    /// The same workspace with another retry policy. The default is that of the vendor's SDKs: pauses of 1 to 10 s, for 5
+    /// minutes.
     #[must_use]
     pub fn with_policy(mut self, policy: RetryPolicy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// Where it is.
+    /// Its base address.
     pub fn url(&self) -> &WorkspaceUrl {
         &self.url
     }
 
-    /// The id of the OAuth client that it is reached as; none with a personal access token.
+    /// Id of the OAuth client that it is used as; None with a personal access token.
     pub fn client_id(&self) -> Option<&str> {
         self.principal.client_id()
     }
 
-    /// Has the OAuth client's secret tried, whatever token there is: a token outlives the secret that it was given for. Nothing
-    /// is sent with a personal access token.
+    /// Tests the OAuth client's secret by asking for a new token, because a token outlives the secret that it was given for.
+    /// Sends nothing with a personal access token.
+    ///
+    /// # Errors
+    /// [`DatabricksError::Login`] if the workspace rejects the id or the secret.
     pub async fn log_in(&self) -> Result<(), DatabricksError> {
         if self.client_id().is_none() {
             return Ok(());
@@ -74,12 +78,12 @@ impl Workspace {
         retry::run(&self.policy, self.http.retry_budget(), None, |_| self.principal.log_in(&self.http)).await
     }
 
-    /// Who the token belongs to. The cheapest proof that host and token are right.
+    /// The owner of the token. This is the cheapest proof that address and token are right.
     pub async fn current_user(&self) -> Result<CurrentUser, DatabricksError> {
         self.get(&path("/api/2.0/preview/scim/v2/Me", &[]), &[]).await
     }
 
-    /// The client that requests to elsewhere go by: it adds no credential.
+    /// The client for requests to other hosts: it adds no credential.
     #[cfg(feature = "sql")]
     pub(crate) fn http(&self) -> &HttpClient {
         &self.http
@@ -123,7 +127,7 @@ impl Workspace {
             self.exchange(&call, method.clone(), path, query, body)
         })
         .await?;
-        // Some calls answer a success with nothing at all.
+        // Some calls succeed with an empty body.
         let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
         serde_json::from_slice(bytes).map_err(|error| DatabricksError::Answer { call, what: error.to_string() })
     }
@@ -153,7 +157,7 @@ impl Workspace {
                 request = request.json(body);
             }
             let answer = self.sent(call, request).await;
-            // A token that was taken back before its end: once more with another.
+            // The workspace revoked the token before its end: try once more with a new one.
             match (&answer, bearer.seen) {
                 (Err(error), Some(seen))
                     if spent.is_none() && error.refusal() == Some(RefusalKind::Unauthenticated) =>
@@ -179,7 +183,7 @@ impl Workspace {
     }
 }
 
-/// The body of an answer, or the refusal that it is.
+/// The body of an answer, or its refusal as an error.
 pub(crate) async fn answered(call: &str, response: Response) -> Result<Vec<u8>, DatabricksError> {
     if !response.status().is_success() {
         return Err(refused(call, response).await);
@@ -207,7 +211,7 @@ pub(crate) async fn refused(call: &str, mut response: Response) -> DatabricksErr
         return DatabricksError::NotAnApi { call, what };
     }
     let retry_after = response.retry_after();
-    // An unreadable body does not make the refusal less true.
+    // A refusal whose body cannot be read is still a refusal.
     let (body, _) = response.up_to(FAULT_LIMIT).await.unwrap_or_default();
     DatabricksError::Refused { call, fault: Box::new(Fault::parse(status.as_u16(), retry_after, &body)) }
 }
@@ -218,27 +222,27 @@ impl fmt::Debug for Workspace {
     }
 }
 
-/// The owner of a token.
+/// The user or service principal that a token belongs to.
 #[derive(Debug, Clone, Deserialize)]
 pub struct CurrentUser {
-    /// The user's or service principal's name, as grants name it.
+    /// Name, as grants write it.
     #[serde(rename = "userName")]
     pub user_name: String,
 }
 
-/// A path of fixed text followed by encoded segments.
+/// A path of fixed text, followed by percent-encoded segments.
 pub(crate) fn path(fixed: &str, segments: &[&str]) -> Vec<String> {
     let mut path = vec![fixed.to_owned()];
     path.extend(segments.iter().map(|segment| utf8_percent_encode(segment, SEGMENT).to_string()));
     path
 }
 
-/// Refuses names that no encoding carries through a path.
+/// Checks a name. Refuses those that cannot stand in a path even when they are encoded.
 pub(crate) fn name<'n>(kind: &'static str, name: &'n str) -> Result<&'n str, DatabricksError> {
     let refuse = |what| Err(DatabricksError::Name { kind, name: name.chars().take(300).collect(), what });
     match name {
         "" => refuse("it is empty"),
-        // Even percent-encoded, URL parsers take these two for steps in the path.
+        // URL parsers treat these two as steps in the path, even percent-encoded.
         "." | ".." => refuse("it means a folder in paths"),
         _ if name.chars().any(char::is_control) => refuse("it has a control character"),
         _ if name.chars().count() > 255 => refuse("it is longer than 255 characters"),

@@ -1,4 +1,4 @@
-//! Owns [`WorkspaceUrl`]: the address of a workspace, cleaned of what people paste with it.
+//! Owns [`WorkspaceUrl`]: the address of a workspace, without the rest of the URL that people paste.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,8 +7,8 @@ use url::{Host, Url};
 
 use crate::DatabricksError;
 
-/// A workspace's base address: scheme, host and port. Path, fragment and query are dropped, except that the workspace id of a
-/// pasted `?o=` is remembered. HTTPS, or HTTP on loopback.
+/// A workspace's base address: scheme, host and port. HTTPS, or HTTP on loopback. Path, fragment and query are dropped; only
+/// the workspace id of a pasted `?o=` is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkspaceUrl {
     base: Url,
@@ -16,17 +16,18 @@ pub struct WorkspaceUrl {
 }
 
 impl WorkspaceUrl {
-    /// The base address, path `/`.
+    /// The base address, with path `/`.
     pub fn base(&self) -> &Url {
         &self.base
     }
 
-    /// The workspace id: of `?o=`, else the digits after `adb-` in the host's name.
+    /// The workspace id: the one of `?o=`, else the digits after `adb-` in the host name. None if there is neither.
     pub fn workspace_id(&self) -> Option<u64> {
         self.asked_id.or_else(|| host_id(&self.base))
     }
 
-    /// The id to send with each request, for hosts that serve many workspaces and whose name so does not tell which is meant.
+    /// The id to send with each request: for hosts that serve several workspaces, whose name does not tell which one is
+    /// meant.
     pub(crate) fn id_to_send(&self) -> Option<u64> {
         if host_id(&self.base).is_some() { None } else { self.asked_id }
     }

@@ -1,4 +1,4 @@
-//! Reading a log: as a scan does, as a plan does, and as a stream of files.
+//! Measures how long it takes to read a log: as a scan does, as a plan does, and as a stream of files.
 
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on says where")]
 
@@ -21,7 +21,7 @@ fn main() {
     divan::main();
 }
 
-/// Reads a log of commits, then one of a checkpoint.
+/// Measures the reading of a log that is commits only, or a checkpoint.
 fn bench<T>(bencher: Bencher<'_, '_>, checkpoint: bool, read: impl AsyncFn(Snapshot) -> T) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The deleted rows of one data file, by its deletion vector.
+//! The deleted rows of a data file, read from its deletion vector.
 
 use std::ops::Range;
 
@@ -11,13 +11,12 @@ use crate::error::kernel_text;
 use crate::place::decoded;
 use crate::{DeletionVector, DeltaError, SourceFile, TableShape};
 
-/// The deleted rows of one file.
 pub(crate) struct Deleted {
     rows: RoaringTreemap,
 }
 
 impl Deleted {
-    /// Reads the vector, checking that it lies under the root and has as many rows as the log says.
+    /// Reads the vector, and checks that it lies under the root and has as many rows as the log says.
     pub(crate) fn read(
         engine: &dyn Engine,
         shape: &TableShape,
@@ -60,18 +59,18 @@ impl Deleted {
         Ok(Self { rows })
     }
 
-    /// Which rows of this range are left; none if all are.
+    /// Which rows of this range are not deleted; None if none is deleted.
     pub(crate) fn kept(&self, range: Range<u64>) -> Option<BooleanArray> {
         let some = self.within(range.clone()) > 0;
         some.then(|| range.map(|row| Some(!self.rows.contains(row))).collect())
     }
 
-    /// How many rows of this range are deleted.
+    /// Number of deleted rows in this range.
     pub(crate) fn within(&self, range: Range<u64>) -> u64 {
         self.rows.range_cardinality(range)
     }
 
-    /// The highest deleted row, to be compared with the rows there are.
+    /// The last deleted row, which must be one of the file's rows.
     pub(crate) fn last(&self) -> Option<u64> {
         self.rows.max()
     }

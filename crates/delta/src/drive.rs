@@ -1,6 +1,6 @@
-//! Where the kernel runs. Its calls block, and it decodes Parquet inside the futures it polls; both belong on threads
-//! that serve no RPC. Jobs run on a thread each, their I/O on one runtime of this crate, and results leave through a
-//! bounded channel: a slow consumer stops the job, a consumer that goes away ends it.
+//! Runs the kernel. Its calls block, and it decodes Parquet inside the futures it polls, so neither may happen on threads
+//! that serve RPCs. Each job has a thread of its own, all I/O runs on one runtime of this crate, and results leave through a
+//! bounded channel: a slow consumer pauses the job, and one that drops the stream ends it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
@@ -12,16 +12,16 @@ use tokio::sync::mpsc;
 
 use crate::DeltaError;
 
-/// Threads that wait for storage and decode. More would only contend with the jobs for the same cores.
+/// Threads that wait for storage and decode; more would only compete with the jobs for the same cores.
 const IO_THREADS: usize = 2;
-/// Threads that read files of this machine. The allocator keeps what each of them once had for that thread alone.
+/// Threads that read local files. Few, because the allocator keeps for each thread what that thread once used.
 const FILE_THREADS: usize = 2;
 
-/// The runtime of all I/O of the kernel. It lives as long as the process, because connection pools of the object stores
-/// it polls die with it.
+/// The runtime of all the kernel's I/O. It lives as long as the process, because the connection pools of the object stores
+/// that it polls end with it.
 static RUNTIME: Mutex<Option<Runtime>> = Mutex::new(None);
 
-/// A handle to the runtime that polls the kernel's I/O.
+/// A handle of the runtime that polls the kernel's I/O.
 pub(crate) fn io() -> Result<Handle, DeltaError> {
     let mut slot = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(runtime) = &*slot {
@@ -37,10 +37,10 @@ pub(crate) fn io() -> Result<Handle, DeltaError> {
     Ok(slot.insert(runtime).handle().clone())
 }
 
-/// The way out of a job.
+/// The channel by which a job returns results.
 pub(crate) struct Out<T>(mpsc::Sender<Result<T, DeltaError>>);
 
-/// Nobody listens any more: the job is to end without a word.
+/// The consumer is gone: the job ends silently.
 pub(crate) struct Gone;
 
 /// Why a job ends early.
@@ -62,19 +62,19 @@ impl From<DeltaError> for Stop {
 }
 
 impl<T> Out<T> {
-    /// Whether nobody listens any more.
+    /// Whether the consumer is gone.
     pub(crate) fn is_gone(&self) -> bool {
         self.0.is_closed()
     }
 
-    /// Waits until there is room.
+    /// Sends a result; waits while the channel is full.
     pub(crate) fn send(&self, item: T) -> Result<(), Gone> {
         self.0.blocking_send(Ok(item)).map_err(|_| Gone)
     }
 }
 
-/// Runs `job` on a thread of its own. At most `capacity` of its results wait in the stream. An error, or a panic of the
-/// job, is the last item: a stream that ends without one is complete.
+/// Runs `job` on a thread of its own. At most `capacity` results wait in the stream. An error, or a panic of the job, is the
+/// last item: a stream that ends without one is complete.
 pub(crate) fn drive<T, J>(capacity: usize, job: J) -> BoxStream<'static, Result<T, DeltaError>>
 where
     T: Send + 'static,
@@ -88,7 +88,7 @@ where
             Ok(Err(Stop::Failed(error))) => error,
             Err(panic) => DeltaError::Internal(format!("the Delta reader panicked: {}", panic_text(&*panic))),
         };
-        // Nobody to tell is the same as nobody to send rows to.
+        // If nobody receives the error, nobody waits for the rows either.
         drop(out.0.blocking_send(Err(error)));
     };
     if let Err(e) = std::thread::Builder::new().name("delta-job".into()).spawn(body) {
@@ -98,7 +98,8 @@ where
     stream::poll_fn(move |context| receiver.poll_recv(context)).boxed()
 }
 
-/// Runs one blocking question on a thread of its own. It is told how to ask whether anybody still waits for the answer.
+/// Runs one blocking job on a thread of its own. The job is given a function that says whether the caller has stopped
+/// waiting.
 pub(crate) async fn ask<T, J>(job: J) -> Result<T, DeltaError>
 where
     T: Send + 'static,

@@ -1,180 +1,180 @@
-//! The one error of this crate, and how the kernel's errors become it. A caller decides by the variant; the kernel's own
-//! text goes along as the reason.
+//! Owns [`DeltaError`], the one error of this crate, and its conversion from the kernel's errors. Callers decide by the
+//! variant; the kernel's own text is kept as the reason.
 
 use delta_kernel::KernelError;
 use delta_kernel::schema::{DataType, PrimitiveType};
 use mms_storage::Unreadable;
 use url::Url;
 
-/// What can go wrong between a table's log and its rows.
+/// Why a table's log or files could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum DeltaError {
     /// There is no Delta log under the root.
     #[error("{root} is not a Delta table: {reason}")]
     NotDelta {
-        /// The table's root.
+        /// URL of the table's root, percent-decoded.
         root: String,
-        /// What was missing.
+        /// What is missing.
         reason: String,
     },
-    /// The pinned version cannot be rebuilt from what is left of the log.
+    /// The pinned version cannot be rebuilt from the present log.
     #[error("version {version} of {root} is not in its log: {reason}; plan again at a version that is")]
     VersionGone {
-        /// The table's root.
+        /// URL of the table's root, percent-decoded.
         root: String,
-        /// The version asked for.
+        /// The version that was asked for.
         version: u64,
-        /// What the kernel found.
+        /// What is missing, in the kernel's words.
         reason: String,
     },
-    /// The newest commits of the table are known to its catalog only.
+    /// Only the table's catalog knows its newest commits.
     #[error(
         "{root} is a catalog-managed table: its log alone may be stale, so it is read through its catalog or with SQL"
     )]
     CatalogManaged {
-        /// The table's root.
+        /// URL of the table's root, percent-decoded.
         root: String,
     },
     /// The table needs a feature that this reader does not have.
     #[error("{root} cannot be read from its files: {reason}; read it with SQL instead")]
     Unsupported {
-        /// The table's root.
+        /// URL of the table's root, percent-decoded.
         root: String,
-        /// The feature or version.
+        /// Which feature or version.
         reason: String,
     },
     /// The log contradicts the Delta protocol.
     #[error("the Delta log of {root} is not valid: {reason}")]
     InvalidLog {
-        /// The table's root.
+        /// URL of the table's root, percent-decoded.
         root: String,
-        /// What is wrong.
+        /// What the protocol does not allow.
         reason: String,
     },
-    /// A log names a file that is not the table's own.
+    /// The log names a file that does not lie under the table's root.
     #[error("the log of {root} names {path}, which does not lie under the table's root (a shallow clone?)")]
     OutsideRoot {
-        /// The table's root.
+        /// URL of the table's root, percent-decoded.
         root: String,
-        /// The path, decoded.
+        /// The file's path, percent-decoded.
         path: String,
     },
-    /// A column cannot be read from a file, or a value of it is none of the table's type.
+    /// A column of a file cannot be read, or one of its values is not of the table's type.
     #[error("column `{column}` of file {file}{}: {reason}", at(.row))]
     Column {
-        /// The path, decoded.
+        /// Path of the file, percent-decoded.
         file: String,
-        /// The column, with what leads to the part of it.
+        /// The column; for a part of it with the names that lead there, separated by dots.
         column: String,
-        /// The row in the file from 0, deleted ones counted, where it is about a value.
+        /// Index of the row in the file from 0, deleted ones counted; None unless the error is about a value.
         row: Option<u64>,
         /// What is wrong, with the value.
         reason: String,
     },
-    /// What was read of a file is not what its log says of it.
+    /// A file contradicts the statistics that its log has of it.
     #[error("{0}")]
     Statistics(Box<Difference>),
-    /// A file of the log cannot be read, and the rest of the log does not say the same.
+    /// A file of the log cannot be read, and nothing else in the log replaces it.
     #[error("file {file} of the Delta log of {root} cannot be read: {reason}")]
     UnreadableLog {
-        /// The table's root.
+        /// URL of the table's root, percent-decoded.
         root: String,
-        /// The name of the file.
+        /// Name of the file.
         file: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// A file of the pinned version is gone or is another one now.
+    /// A file of the pinned version was deleted or replaced.
     #[error(
         "file {path} has changed since the table was planned: {reason}; RetryJob with repin plans it again, with its newest version"
     )]
     SourceChanged {
-        /// The path, decoded.
+        /// Path of the file, percent-decoded.
         path: String,
         /// What changed.
         reason: String,
     },
-    /// A file has another number of rows than its log says.
+    /// A file does not have as many rows as its log says.
     #[error("file {path} has {found} {what}, its log says {expected}; nothing of it may be published")]
     RowCount {
-        /// The path, decoded.
+        /// Path of the file, percent-decoded.
         path: String,
-        /// Rows, or deleted rows.
+        /// What was counted.
         what: &'static str,
-        /// The number in the log.
+        /// The log's number.
         expected: u64,
-        /// The number found.
+        /// The file's number.
         found: u64,
     },
-    /// A file is there, unchanged, and cannot be read.
+    /// A file that has not changed cannot be read.
     #[error("file {path} cannot be read: {reason}")]
     UnreadableFile {
-        /// The path, decoded.
+        /// Path of the file, percent-decoded.
         path: String,
-        /// What the reader said.
+        /// Why, in the reader's words.
         reason: String,
     },
-    /// The store refuses this credential.
+    /// The store rejects the credential.
     #[error("access to {path} is denied: {reason}; the credential needs Read and List on the table's folder")]
     AccessDenied {
-        /// A file or the table's root.
+        /// A file, or the table's root.
         path: String,
-        /// What the store said.
+        /// The store's answer.
         reason: String,
     },
-    /// The credential's time is over, or has not come.
+    /// The credential has expired, or is not valid yet.
     #[error("{path} cannot be read: {reason}; give the data source a credential that is valid now")]
     CredentialExpired {
-        /// A file or the table's root.
+        /// A file, or the table's root.
         path: String,
-        /// What the store said.
+        /// The store's answer.
         reason: String,
     },
-    /// The store did not answer as it should; the same question may succeed later.
+    /// The store does not answer as it should. The same call may succeed later.
     #[error("storage of {path} is not available: {reason}")]
     Unavailable {
-        /// A file or the table's root.
+        /// A file, or the table's root.
         path: String,
-        /// What the store said.
+        /// The store's answer.
         reason: String,
     },
-    /// The stream of files to read failed.
+    /// The list of files to read, which the caller gave as a stream, failed.
     #[error("the list of source files could not be read to its end: {0}")]
     Manifest(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// A table shape that this version did not write.
+    /// A stored table shape that this version cannot read.
     #[error("the table shape is not valid: {0}")]
     InvalidShape(String),
-    /// A fault of this program.
+    /// An error of this program.
     #[error("internal error in the Delta reader: {0}")]
     Internal(String),
 }
 
-/// A column of a file that is not what the log's statistics say.
+/// A column of a file that contradicts the log's statistics.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "column `{column}` of file {file} has another {what} than the log's statistics say: {found} was read, {told} is \
      recorded; either the column is not the one that was meant, or the writer's statistics are wrong"
 )]
 pub struct Difference {
-    /// The path, decoded.
+    /// Path of the file, percent-decoded.
     pub file: String,
-    /// The column, with what leads to the part of it.
+    /// The column; for a part of it with the names that lead there, separated by dots.
     pub column: String,
-    /// NULLs, or a bound.
+    /// What differs: the number of NULLs, or a bound.
     pub what: &'static str,
-    /// As the log has it.
+    /// The log's value.
     pub told: String,
-    /// As it was read.
+    /// The value that was read.
     pub found: String,
 }
 
 impl DeltaError {
-    /// Whether the same call may succeed later without any change of plan.
+    /// Whether the same call may succeed later without a new plan.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
     }
 
-    /// An error of the kernel while it worked on the log of `root`.
+    /// Converts an error of the kernel about the log of `root`.
     pub(crate) fn of_log(error: KernelError, root: &Url, version: Option<u64>) -> Self {
         let error = match error {
             KernelError::Backtraced { source, .. } => return Self::of_log(*source, root, version),
@@ -195,7 +195,7 @@ impl DeltaError {
             (KernelError::Unsupported(reason) | KernelError::InvalidColumnMappingMode(reason), _) => {
                 Self::Unsupported { root, reason }
             }
-            // Someone pinned this version, so it was a table once: what is missing now went since.
+            // A version was pinned, so this was a table once: what is missing now was deleted since.
             (
                 e @ (KernelError::MissingVersion(_)
                 | KernelError::StartVersionNotFound { .. }
@@ -218,7 +218,7 @@ impl DeltaError {
         }
     }
 
-    /// An error of the object store about `path`.
+    /// Converts an error of the object store about `path`.
     pub(crate) fn of_store(error: &object_store::Error, path: String) -> Self {
         if let Some(refusal) = mms_storage::refusal(error) {
             let reason = bounded(&refusal.to_string());
@@ -245,10 +245,10 @@ impl DeltaError {
     }
 }
 
-/// Longest text of a library that goes into an error, in bytes: an error may have 2 KB in all.
+/// Longest text of a library in an error, in bytes: a whole error may have 2 KB.
 const REASON_BYTES: usize = 1_200;
 
-/// A text that is not too long. Pieces of it are the storage's own words, which may repeat what it was asked with.
+/// The text, redacted (the store's words may repeat the request's secrets) and cut to [`REASON_BYTES`].
 pub(crate) fn bounded(text: &str) -> String {
     let text = mms_storage::redact_text(text);
     if text.len() <= REASON_BYTES {
@@ -258,7 +258,7 @@ pub(crate) fn bounded(text: &str) -> String {
     format!("{} ... ({} bytes more)", &text[..end], text.len() - end)
 }
 
-/// What the kernel says, without backtraces and without telling whose fault it is.
+/// The kernel's text without backtraces, and without prefixes that say whose fault it is.
 pub(crate) fn kernel_text(error: &KernelError) -> String {
     match error {
         KernelError::Backtraced { source, .. } => kernel_text(source),
@@ -268,7 +268,7 @@ pub(crate) fn kernel_text(error: &KernelError) -> String {
     }
 }
 
-/// A type as SQL names it.
+/// A type, as SQL names it.
 pub(crate) fn shown_type(data_type: &DataType) -> String {
     match data_type {
         DataType::Primitive(primitive) => shown_primitive(primitive),
@@ -279,7 +279,7 @@ pub(crate) fn shown_type(data_type: &DataType) -> String {
     }
 }
 
-/// A primitive type as SQL names it.
+/// A primitive type, as SQL names it.
 pub(crate) fn shown_primitive(primitive: &PrimitiveType) -> String {
     match primitive {
         PrimitiveType::Long => "BIGINT".to_owned(),
@@ -290,7 +290,7 @@ pub(crate) fn shown_primitive(primitive: &PrimitiveType) -> String {
     }
 }
 
-/// A column and what leads to the part of it.
+/// The names that lead to a part of a column, separated by dots.
 pub(crate) fn dotted(path: &[String]) -> String {
     path.join(".")
 }
@@ -299,7 +299,7 @@ fn at(row: &Option<u64>) -> String {
     row.map_or(String::new(), |row| format!(", row {row}"))
 }
 
-/// The store's own error, however deep the kernel wrapped it.
+/// The object store's error inside another error, however deep it is wrapped.
 pub(crate) fn store_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a object_store::Error> {
     let mut next = Some(error);
     while let Some(error) = next {

@@ -1,7 +1,7 @@
-//! What a table may ask of its readers, and this one has.
+//! The reader features of Delta tables that this crate supports.
 
-/// Features of the Delta protocol that this reader applies, or that leave nothing to apply: columns of the types that some
-/// of them bring are refused by column in the plan, and a table that merely names such a feature is read.
+/// Features of the Delta protocol that this reader applies, or that need nothing from a reader. Columns of types that some of
+/// them introduce are blocked one by one in the plan; a table that merely names such a feature is read.
 pub const READER_FEATURES: &[&str] = &[
     "columnMapping",
     "deletionVectors",
@@ -18,7 +18,7 @@ pub const READER_FEATURES: &[&str] = &[
     "variantType-preview",
 ];
 
-/// Features that a table asks for and this reader does not have.
+/// The features among these that this reader does not support.
 pub(crate) fn lacking(features: &[String]) -> Vec<&str> {
     features.iter().map(String::as_str).filter(|feature| !READER_FEATURES.contains(feature)).collect()
 }

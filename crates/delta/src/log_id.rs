@@ -1,20 +1,20 @@
-//! What tells one log from another: whoever has read one need not read it again.
+//! Tells logs apart, so that whoever has read one need not read it again.
 
 use std::sync::LazyLock;
 
 use crate::Snapshot;
 use crate::replay::Hashes;
 
-/// A log as it was when it was opened: table, version, and the files that it is read from, with their sizes and times. Equal
-/// ones have the same files. Of this process only.
+/// Identifies a log as it was when it was opened: table, version, and the files that it is read from with their sizes and
+/// times. Equal ids mean the same list of files. Valid in this process only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LogId(u128);
 
-/// Keyed once, so that ids can be compared.
+/// Keyed once per process, so that ids can be compared.
 static HASHES: LazyLock<Hashes> = LazyLock::new(Hashes::default);
 
 impl Snapshot {
-    /// Which log this is of.
+    /// Identifies the log that this snapshot was read from.
     #[must_use]
     pub fn log_id(&self) -> LogId {
         let listed = &self.opened().inner.log_segment().listed;

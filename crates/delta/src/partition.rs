@@ -1,4 +1,4 @@
-//! Partition values as columns: their texts in the log, read by the one rule that the plan reads them by too.
+//! Partition values as columns. Their texts in the log are read by the same rule as in the plan.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use mms_mapping::{SparkType, canonical_text};
 
 use crate::{DeltaError, SourceFile, TableShape};
 
-/// The partition columns of one file, each with its one value.
+/// The partition columns of one file, each with its only value.
 pub(crate) struct Constants(Vec<(String, ArrayRef)>);
 
 impl Constants {
@@ -37,7 +37,7 @@ impl Constants {
         columns.collect::<Result<_, _>>().map(Self)
     }
 
-    /// As many of a column's value as there are rows.
+    /// The column's value, repeated for each row; None if it is not a partition column.
     pub(crate) fn column(&self, name: &str, rows: usize) -> Result<Option<ArrayRef>, DeltaError> {
         let Some((_, value)) = self.0.iter().find(|(column, _)| column == name) else { return Ok(None) };
         let same = UInt32Array::from(vec![0; rows]);
@@ -45,7 +45,7 @@ impl Constants {
     }
 }
 
-/// One value from its text.
+/// An array of one value, read from its text.
 fn constant(text: &str, data_type: &DataType, field: &Field) -> Result<ArrayRef, String> {
     let wanted = field.data_type();
     match wanted {

@@ -1,5 +1,5 @@
-//! Where a path of a log lies: decoded once, under the table's root, and with one spelling, however the log spells it. A
-//! log compares files by their paths; places are what it means.
+//! Resolves the paths of a log: decoded once, checked to lie under the table's root, and given one normal spelling. A log
+//! compares files by the text of their paths; one file may be spelled in several ways.
 
 use std::borrow::Cow;
 
@@ -8,15 +8,15 @@ use object_store::path::Path as ObjectPath;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
-/// Places of one table.
+/// Resolves the paths of one table.
 #[derive(Clone, Debug)]
 pub(crate) struct Places {
     root: Url,
-    /// The root as the store has it.
+    /// The root as a path of the store.
     folder: Option<ObjectPath>,
 }
 
-/// The path leads out of the table.
+/// The path leads out of the table's folder.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Outside;
 
@@ -26,11 +26,11 @@ impl Places {
         Self { root, folder }
     }
 
-    /// Where a path of the log lies.
+    /// The URL and the store's path of a path of the log.
     pub(crate) fn locate(&self, path: &str) -> Result<(Url, ObjectPath), Outside> {
         let mut url = self.root.join(path).map_err(|_| Outside)?;
         if url.scheme() != self.root.scheme() || url.authority() != self.root.authority() {
-            // The same place under another of its names, as wasbs for abfss.
+            // It may be the same place under another name, as wasbs for abfss.
             let parse = |text: &str| StorageLocation::parse(text, LocalFiles::Allowed).map_err(|_| Outside);
             let (there, here) = (parse(url.as_str())?, parse(self.root.as_str())?);
             if !there.same_store(&here) {
@@ -51,7 +51,7 @@ impl Places {
         Ok((url, object))
     }
 
-    /// The one spelling of a path: relative to the root and encoded by one rule. None if it leads out of the table.
+    /// The normal spelling of a path: relative to the root, percent-encoded by one rule. None if it leads out of the table.
     pub(crate) fn place<'a>(&self, path: &'a str) -> Option<Cow<'a, str>> {
         let root = self.folder.as_ref()?;
         if is_plain(path) {
@@ -63,19 +63,19 @@ impl Places {
         Some(Cow::Owned(parts.join("/")))
     }
 
-    /// The same, but a path that leads out of the table stays as it is, and is refused where its file is to be read.
+    /// The same, but a path that leads out of the table is left as it is; it is refused when its file is read.
     pub(crate) fn normal(&self, path: &str) -> String {
         self.place(path).map_or_else(|| path.to_owned(), Cow::into_owned)
     }
 }
 
-/// Whether a path is of names that mean themselves in every spelling, as most are.
+/// Whether all names in a path are spelled the same with and without encoding, as most are.
 fn is_plain(path: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'=');
     path.split('/').all(|name| !matches!(name, "" | "." | "..") && name.bytes().all(plain))
 }
 
-/// What a segment keeps; everything else is encoded.
+/// Characters of a segment that stay as they are; all others are encoded.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -86,7 +86,7 @@ const KEPT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b',')
     .remove(b'@');
 
-/// A path as people write it.
+/// The path, percent-decoded, for messages.
 pub(crate) fn decoded(path: &str) -> String {
     percent_decode_str(path).decode_utf8().map_or_else(|_| path.to_owned(), Cow::into_owned)
 }

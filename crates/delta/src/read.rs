@@ -1,6 +1,5 @@
-//! Reads a manifest's files as Arrow batches, one after the other, from any row on. Memory is bounded by what
-//! [`ReadOptions`] allows for the pages of a file and the batches that wait; the order is that of the files, and of the rows
-//! in them.
+//! Reads a manifest's files as Arrow batches, one after the other, from any row on. Memory is bounded by what [`ReadOptions`]
+//! allows for the pages of a file and for waiting batches. Batches come in the order of the files and of their rows.
 
 use std::num::NonZero;
 use std::ops::Range;
@@ -24,48 +23,48 @@ use crate::partition::Constants;
 use crate::statistics::{Observer, judge};
 use crate::{DeltaError, Difference, SourceFile, TableShape};
 
-/// Bounds of a read. The same ones give the same batches.
+/// Bounds of a read. With the same options, the same files give the same batches.
 #[derive(Clone, Debug)]
 pub struct ReadOptions {
-    /// Most rows of a batch.
+    /// Most rows of one batch.
     pub batch_rows: NonZero<usize>,
-    /// Bytes that a batch should have at most, judged by what its file tells of its row groups.
+    /// Bytes that a batch should have at most, estimated from what the file says of its row groups.
     pub batch_bytes: NonZero<usize>,
     /// Bytes that the pages of a file may take in memory. A row group of up to a quarter of it is fetched whole; a page of
     /// more than half of it is refused.
     pub memory_bytes: u64,
     /// Batches that may wait for the consumer.
     pub batches_ahead: usize,
-    /// Rows of the first file that are left out, deleted ones counted. They are read all the same: what the log says of a
-    /// file can only be compared with the whole of it.
+    /// Rows of the first file that are left out of the batches, deleted ones counted. They are read nevertheless: what the
+    /// log says of a file can only be compared with the whole file.
     pub first_row: u64,
-    /// What to do with a file of which the log's statistics say something else.
+    /// What to do with a file that contradicts the log's statistics of it.
     pub differences: Differences,
-    /// Where to tell what is worth knowing of files that were read.
+    /// Collects remarks about the files that were read.
     pub notes: ReadNotes,
-    /// The files that were read with these before: one of another content is refused.
+    /// Versions of the files that were read with these pins before: a file that has changed since is refused.
     pub pins: FilePins,
 }
 
-/// What to do with a file that is not what the log's statistics say.
+/// What to do with a file that contradicts the log's statistics of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Differences {
-    /// Refuse it.
+    /// Fail with [`DeltaError::Statistics`].
     #[default]
     Refuse,
-    /// Note it, and take the file for right: some writers' statistics are wrong.
+    /// Make a note and use the file's rows: some writers' statistics are wrong.
     Note,
 }
 
-/// Notes on files that were read, at most [`ReadNotes::MAX`].
+/// Remarks about files that were read, at most [`ReadNotes::MAX`]. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct ReadNotes(Arc<Mutex<Vec<String>>>);
 
 impl ReadNotes {
-    /// Most notes that are kept.
+    /// Most notes that are kept; further ones are dropped.
     pub const MAX: usize = 20;
 
-    /// Takes what was noted since it was last asked.
+    /// Takes the notes that were made since the last call.
     #[must_use]
     pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
@@ -95,25 +94,25 @@ impl Default for ReadOptions {
     }
 }
 
-/// Some rows of one file.
+/// Consecutive rows of one file.
 #[derive(Clone, Debug)]
 pub struct FileBatch {
-    /// The place of the file in the list that was given, from 0.
+    /// Index of the file in the given list, from 0.
     pub index: usize,
-    /// The file.
+    /// The file that the rows are of.
     pub file: Arc<SourceFile>,
-    /// Where these rows lie in it, those that are deleted included.
+    /// Which of the file's rows these are, deleted ones counted.
     pub rows: Range<u64>,
-    /// How many rows it has, those that are deleted included.
+    /// Number of the file's rows, deleted ones counted.
     pub file_rows: u64,
-    /// Which of them are left, if some are deleted.
+    /// Which rows of the range are not deleted; None if none is deleted.
     pub kept: Option<BooleanArray>,
-    /// The rows, at least one.
+    /// The rows that are not deleted, at least one.
     pub batch: RecordBatch,
 }
 
 impl FileBatch {
-    /// The place in the file of a row of the batch, from 0.
+    /// Index in the file, deleted rows counted, of a row of the batch; from 0.
     #[must_use]
     pub fn row_in_file(&self, row: usize) -> u64 {
         self.rows.start + stored_row(self.kept.as_ref(), row)
@@ -122,8 +121,8 @@ impl FileBatch {
 
 /// Reads `files` in their order. Files without rows give no batch.
 ///
-/// An error, of the files as of their list, is the last item. A stream that ends without one is complete, and then each
-/// file had exactly the rows, NULLs and bounds that its log tells.
+/// An error, of a file or of the list of files, is the last item. A stream that ends without one is complete, and each file
+/// had exactly the rows, NULLs and bounds that its log records.
 pub fn read_files<S, E>(
     shape: &TableShape,
     store: Arc<dyn ObjectStore>,
@@ -148,16 +147,16 @@ where
             let Some(file) = file else { break };
             let file = file.map_err(|e| DeltaError::Manifest(e.into()))?;
             let opening = opening.or_else(|| reader.begin_open(&file));
-            // While this one is read the next is opened, if it is known by now.
+            // While this file is read, the next one is opened, if it is known by now.
             next = files.next().now_or_never().map(|next| {
                 let opening = next.as_ref().and_then(|next| reader.begin_open(next.as_ref().ok()?));
                 (next, opening)
             });
             let first_row = if index == 0 { reader.options.first_row } else { 0 };
-            // A damaged file may bring a decoder to its knees; that is the file's fault.
+            // The decoder may panic on a damaged file; that is an error of the file, not of this program.
             let read = catch_unwind(AssertUnwindSafe(|| reader.read(index, &file, opening, first_row, out)));
             read.unwrap_or_else(|_| {
-                let reason = "the Parquet decoder gave up on it: the file is damaged".to_owned();
+                let reason = "the Parquet decoder failed on it: the file is damaged".to_owned();
                 Err(Stop::Failed(DeltaError::UnreadableFile { path: reader.named(&file), reason }))
             })?;
             index += 1;
@@ -174,7 +173,7 @@ struct Reader {
     io: Handle,
 }
 
-/// Why the reading of a file ends early.
+/// Why the reading of a file ends before its end.
 enum End {
     Fault(FileFault),
     Stop(Stop),
@@ -201,25 +200,25 @@ impl From<DeltaError> for End {
 /// A file that is being opened.
 type Opening = Coming<Result<FileBytes, object_store::Error>>;
 
-/// One file on its way.
+/// One file that is being read.
 struct Reading<'a> {
     index: usize,
     file: &'a Arc<SourceFile>,
     constants: Constants,
     deleted: Option<Deleted>,
     observer: Observer<'a>,
-    /// Rows that were read, and those of them that are left.
+    /// Rows read so far, and those of them that are not deleted.
     stored: u64,
     left: u64,
 }
 
 impl Reader {
-    /// A file with its table, for texts.
+    /// The file and its table, for messages.
     fn named(&self, file: &SourceFile) -> String {
         self.shape.shown_file(&file.path)
     }
 
-    /// Begins to open a file; none if it cannot be one of the table's.
+    /// Starts to open a file; None if its path cannot be one of the table's.
     fn begin_open(&self, file: &SourceFile) -> Option<Opening> {
         let (_, object) = self.shape.locate(&file.path).ok()?;
         let ReadOptions { memory_bytes, pins, .. } = &self.options;
@@ -254,7 +253,7 @@ impl Reader {
         let bytes = opened.map_err(|e| DeltaError::of_store(&e, self.named(file)))?;
         let size = bytes.size();
         if size != file.size && file.rows.is_none() {
-            // Nothing else could tell that it is the file that was planned.
+            // Without the log's row count nothing else would show whether it is the planned file.
             return Err(self.changed(file, size).into());
         }
         match self.read_bytes(bytes, &mut reading, first_row, out) {
@@ -304,7 +303,7 @@ impl Reader {
         reading.stored = rows.end;
         reading.left += left.num_rows() as u64;
         reading.observer.see(&left);
-        // Only what comes from `first_row` on is wanted.
+        // Rows before `first_row` are not returned.
         let skip = first_row.saturating_sub(rows.start).min(rows.end - rows.start);
         let gone = deleted.as_ref().map_or(0, |deleted| deleted.within(rows.start..rows.start + skip));
         let cut = |rows: u64| usize::try_from(rows).unwrap_or(usize::MAX);
@@ -319,7 +318,7 @@ impl Reader {
         Ok(())
     }
 
-    /// The table's columns in its order, partition columns among them.
+    /// The table's columns in its order, with the partition columns.
     fn logical(&self, stored: &RecordBatch, constants: &Constants) -> Result<RecordBatch, DeltaError> {
         let rows = stored.num_rows();
         let mut next = stored.columns().iter();
@@ -334,7 +333,7 @@ impl Reader {
             .map_err(|e| DeltaError::Internal(e.to_string()))
     }
 
-    /// The log's own count is the first witness that the file is the one that was planned.
+    /// The first check that this is the planned file: its rows against the log's count.
     fn check(&self, reading: &Reading<'_>) -> Result<(), DeltaError> {
         let path = self.named(reading.file);
         let wrong = |what, expected, found| Err(DeltaError::RowCount { path: path.clone(), what, expected, found });
@@ -347,7 +346,7 @@ impl Reader {
         }
     }
 
-    /// And its statistics are the second, of each column.
+    /// The second check: each column against the log's statistics.
     fn compare(&self, reading: &Reading<'_>) -> Result<(), DeltaError> {
         let file = &reading.file;
         let Some(difference) = file.statistics.as_ref().and_then(|told| judge(&reading.observer, told)) else {
@@ -374,7 +373,7 @@ impl Reader {
         DeltaError::SourceChanged { path: self.named(file), reason }
     }
 
-    /// What a fault in a file means: the file's, a column's, or the store's.
+    /// Decides whose fault an error is: the file's, a column's, or the store's.
     fn classify(&self, fault: FileFault, file: &SourceFile, object: &ObjectPath) -> DeltaError {
         let path = self.named(file);
         let error = match fault {
@@ -387,7 +386,7 @@ impl Reader {
         if let Some(store) = store_error(&error) {
             return DeltaError::of_store(store, path);
         }
-        // The reader cannot tell a file that was replaced from one that is broken.
+        // The reader cannot tell a replaced file from a broken one; their sizes can.
         match self.io.block_on(self.store.head(object)) {
             Ok(meta) if meta.size != file.size => self.changed(file, meta.size),
             Ok(_) => DeltaError::UnreadableFile { path, reason: crate::error::bounded(&error.to_string()) },

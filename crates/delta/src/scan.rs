@@ -1,4 +1,4 @@
-//! The files of a snapshot, as a stream or shown one by one: a table of a million files is never held at once as it is.
+//! Lists the files of a snapshot, as a stream or one by one. The list of a table of a million files is never held as a whole.
 
 use std::ops::ControlFlow;
 
@@ -14,7 +14,7 @@ const PAGE_FILES: usize = 1000;
 const PAGES_AHEAD: usize = 2;
 
 impl Snapshot {
-    /// The files of this version. The order is that of the log and is the same each time.
+    /// The files of this version, in the order of the log, which is the same each time.
     ///
     /// An error is the last item. A stream that ends without one is complete.
     pub fn scan_files(&self) -> BoxStream<'static, Result<SourceFile, DeltaError>> {
@@ -33,11 +33,11 @@ impl Snapshot {
         drive(PAGES_AHEAD, job).map_ok(|page| stream::iter(page).map(Ok)).try_flatten().boxed()
     }
 
-    /// Shows each file of this version to `look`, in the same order, until it breaks off; gives what it made of them. It runs
-    /// on a thread of this crate.
+    /// Calls `look` for each file of this version, in the same order, until it breaks; returns the state. `look` runs on a
+    /// thread of this crate.
     ///
     /// # Errors
-    /// The log cannot be read to where `look` ended.
+    /// The log cannot be read, up to the file at which `look` ended.
     pub async fn fold_files<S, F>(&self, state: S, look: F) -> Result<S, DeltaError>
     where
         S: Send + 'static,

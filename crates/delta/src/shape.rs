@@ -1,5 +1,5 @@
-//! What a worker must know of a table to read its files: schema, partition columns, column mapping and root, in plain
-//! fields that planning writes once. It holds no credential and nothing of the log.
+//! What a worker must know of a table to read its files: schema, partition columns, column mapping and root, in plain fields
+//! that planning stores once. Holds no credential, and nothing else of the log.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,37 +16,37 @@ use crate::data_file::Finder;
 use crate::error::kernel_text;
 use crate::place::{Places, decoded};
 
-/// How the columns of the data files are found.
+/// How columns are found in the data files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnMapping {
     /// By their logical names.
     None,
-    /// By physical names in the metadata of the schema.
+    /// By the physical names in the schema's metadata.
     Name,
     /// By Parquet field ids.
     Id,
 }
 
-/// A shape in plain fields, so that a manifest can store it in any format.
+/// A [`TableShape`] in plain fields, so that a manifest of any format can store it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShapeText {
-    /// The table's root, ending in `/`.
+    /// URL of the table's root, ending in `/`.
     pub root: String,
-    /// How the columns of the data files are found.
+    /// How columns are found in the data files.
     pub column_mapping: ColumnMapping,
     /// Logical names of the partition columns, in the table's order.
     pub partition_columns: Vec<String>,
-    /// The schema as the Delta protocol writes it.
+    /// The schema as JSON, as the Delta protocol defines it.
     pub schema: String,
 }
 
-/// All that is needed to read the files of a pinned version.
+/// Everything that is needed to read the files of a pinned version.
 #[derive(Clone)]
 pub struct TableShape {
     parts: Parts,
-    /// The logical schema without metadata: batches are shaped by it, so that none of them carries traces of Delta.
+    /// The logical schema without its metadata. Batches have this schema, so that they carry nothing of Delta.
     arrow: ArrowSchemaRef,
-    /// The same without partition columns: what data files are read for.
+    /// The same without partition columns: what is read from data files.
     stored: ArrowSchemaRef,
     places: Places,
 }
@@ -69,10 +69,11 @@ impl TableShape {
         Self::derive(Parts { root, column_mapping, partition_columns, schema })
     }
 
-    /// The shape that plain fields describe.
+    /// Rebuilds the shape from its plain fields.
     ///
     /// # Errors
-    /// Refuses a root or a schema that is none, and partition columns that the schema does not have.
+    /// [`DeltaError::InvalidShape`]: the root is not a URL of a folder, the schema cannot be parsed, or a partition column is
+    /// not in it.
     pub fn read(text: ShapeText) -> Result<Self, DeltaError> {
         let root =
             Url::parse(&text.root).map_err(|e| DeltaError::InvalidShape(format!("root {:?}: {e}", text.root)))?;
@@ -80,7 +81,7 @@ impl TableShape {
         Self::new(root, schema, text.partition_columns, text.column_mapping)
     }
 
-    /// The shape in plain fields, for the manifest of the table.
+    /// The shape in plain fields, for the table's manifest.
     pub fn text(&self) -> ShapeText {
         ShapeText {
             root: self.parts.root.to_string(),
@@ -106,17 +107,17 @@ impl TableShape {
         Ok(Self { parts, arrow: Arc::new(arrow), stored: Arc::new(ArrowSchema::new(stored)), places })
     }
 
-    /// The table's root, ending in `/`.
+    /// URL of the table's root, ending in `/`.
     pub fn root(&self) -> &Url {
         &self.parts.root
     }
 
-    /// The table's root as people write it, for texts.
+    /// The table's root, percent-decoded, for messages.
     pub(crate) fn shown_root(&self) -> String {
         decoded(self.parts.root.as_str())
     }
 
-    /// A file of the table as people write it, with the table that it is of.
+    /// A file and its table, percent-decoded, for messages.
     pub(crate) fn shown_file(&self, path: &str) -> String {
         format!("{} of {}", decoded(path), self.shown_root())
     }
@@ -126,7 +127,7 @@ impl TableShape {
         &self.parts.schema
     }
 
-    /// The schema of every batch: the logical columns in order, partition columns among them.
+    /// Schema of every batch: the logical columns in order, with the partition columns.
     pub fn arrow_schema(&self) -> &ArrowSchemaRef {
         &self.arrow
     }
@@ -136,7 +137,7 @@ impl TableShape {
         &self.parts.partition_columns
     }
 
-    /// How the columns of the data files are found.
+    /// How columns are found in the data files.
     pub fn column_mapping(&self) -> ColumnMapping {
         self.parts.column_mapping
     }
@@ -146,23 +147,23 @@ impl TableShape {
         self.parts.partition_columns.iter().any(|column| column == name)
     }
 
-    /// The columns that data files are read for.
+    /// The columns that are read from data files.
     pub(crate) fn stored_schema(&self) -> &ArrowSchemaRef {
         &self.stored
     }
 
-    /// The name by which the log knows a partition column.
+    /// The name that the log uses for a partition column.
     pub(crate) fn physical_name(&self, logical: &str) -> String {
         let finder = Finder { mapping: self.parts.column_mapping };
         self.parts.schema.field(logical).map_or(logical, |field| finder.stored_name(field)).to_owned()
     }
 
-    /// The one spelling of a path of the log. None if it leads out of the table.
+    /// The normal spelling of a path of the log. None if it leads out of the table.
     pub(crate) fn place<'a>(&self, path: &'a str) -> Option<Cow<'a, str>> {
         self.places.place(path)
     }
 
-    /// Where a path of the log lies: decoded once, and under the root.
+    /// The URL and the store's path of a path of the log, which must lie under the root.
     pub(crate) fn locate(&self, path: &str) -> Result<(Url, ObjectPath), DeltaError> {
         let outside = |_| DeltaError::OutsideRoot { root: self.shown_root(), path: decoded(path) };
         self.places.locate(path).map_err(outside)

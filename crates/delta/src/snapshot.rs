@@ -1,4 +1,4 @@
-//! One version of one table, pinned. Opening it checks that this reader can read it at all: what it cannot is refused
+//! Pins one version of a table. Opening it checks that this reader can read the table at all: what it cannot read is refused
 //! here, before anything is planned.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,16 +18,16 @@ use crate::log::{self, LogNote, LogReading, SchemaText, Trouble, UnreadableColum
 use crate::place::decoded;
 use crate::{ColumnMapping, DeltaError, TableShape};
 
-/// A Delta table by its place.
+/// Opens Delta tables.
 #[derive(Debug)]
 pub struct DeltaTable;
 
 impl DeltaTable {
-    /// Opens `version` of the table under `root`, or its newest. `store` is the whole container or file system that
-    /// `root` names.
+    /// Opens `version` of the table under `root`, or its newest one for None. `store` must be the whole container or file
+    /// system that `root` names.
     ///
     /// # Errors
-    /// The table is not there, not at this version, or needs what this reader does not have.
+    /// The table or the version does not exist, or it needs a feature that this reader does not have.
     pub async fn open(store: Arc<dyn ObjectStore>, root: &Url, version: Option<u64>) -> Result<Snapshot, DeltaError> {
         let mut root = root.clone();
         if !root.path().ends_with('/') {
@@ -37,7 +37,7 @@ impl DeltaTable {
     }
 }
 
-/// One version of one table.
+/// One version of one table, with the log that it was read from.
 #[derive(Clone)]
 pub struct Snapshot {
     opened: Opened,
@@ -45,11 +45,11 @@ pub struct Snapshot {
     shape: TableShape,
     schema: SchemaText,
     timestamp_ms: Option<i64>,
-    /// What came up while the log was read, at its opening and in any replay since.
+    /// Remarks about the log, from its opening and from every replay since.
     notes: Arc<Mutex<BTreeSet<LogNote>>>,
 }
 
-/// A log that was read, and how.
+/// A log as it was opened.
 #[derive(Clone)]
 pub(crate) struct Opened {
     pub inner: SnapshotRef,
@@ -57,7 +57,7 @@ pub(crate) struct Opened {
     pub reading: Arc<LogReading>,
 }
 
-/// Most times that a log is read anew without something of it: a table keeps a few checkpoints.
+/// How often a log is read again without one more of its checkpoints: tables keep only a few.
 const ATTEMPTS: usize = 20;
 
 fn open(store: Arc<dyn ObjectStore>, root: Url, version: Option<u64>) -> Result<Snapshot, DeltaError> {
@@ -70,19 +70,19 @@ fn open(store: Arc<dyn ObjectStore>, root: Url, version: Option<u64>) -> Result<
     let mapping = column_mapping(&opened.inner, &root)?;
     let partition_columns = table.logical_partition_columns().to_vec();
     let shape = TableShape::new(root, opened.inner.schema(), partition_columns, mapping)?;
-    // A commit file may be gone while a checkpoint still carries its version: then only the time is unknown.
+    // A commit file may be deleted while a checkpoint still has its version; then only the time is unknown.
     let timestamp_ms = opened.inner.get_timestamp(opened.engine.as_ref()).ok();
     let snapshot = Snapshot { opened, store, shape, schema, timestamp_ms, notes: Arc::new(Mutex::new(notes)) };
     let features = snapshot.reader_features();
     let lacking = lacking(&features);
     if !lacking.is_empty() {
-        let reason = format!("it asks for what this reader does not have: {}", lacking.join(", "));
+        let reason = format!("it needs reader features that are not supported here: {}", lacking.join(", "));
         return Err(DeltaError::Unsupported { root: snapshot.shape.shown_root(), reason });
     }
     Ok(snapshot)
 }
 
-/// Reads a log, without the checkpoints that cannot be read as long as its commits say the same.
+/// Opens a log. Checkpoints that cannot be read are ignored as long as the commits say the same.
 pub(crate) fn open_log(
     store: &Arc<dyn ObjectStore>,
     root: &Url,
@@ -115,7 +115,7 @@ pub(crate) fn open_log(
             }
             Ok(inner) => {
                 let version = version.unwrap_or_else(|| inner.version());
-                let reason = "its oldest commits are gone, and no checkpoint stands in for them".to_owned();
+                let reason = "its oldest commits are gone, and no checkpoint replaces them".to_owned();
                 let gone = DeltaError::VersionGone { root: decoded(root.as_str()), version, reason };
                 return Err(first.unwrap_or(gone));
             }
@@ -132,23 +132,22 @@ pub(crate) fn open_log(
                 notes.insert(passed_by(&trouble));
                 without.checkpoints.insert(checkpoint);
             }
-            // `_last_checkpoint` names a checkpoint that is not there (any more).
+            // `_last_checkpoint` names a checkpoint that does not exist (any more).
             None if is_about_hint(&error) && !without.hint => {
                 without.hint = true;
                 notes.insert(LogNote {
                     file: "_last_checkpoint".to_owned(),
-                    message:
-                        "it names a checkpoint that is not there or has no bytes; the log was read from what is there"
-                            .to_owned(),
+                    message: "it names a checkpoint that does not exist or has no bytes; the log was read without it"
+                        .to_owned(),
                 });
             }
             None => return Err(first.unwrap_or_else(|| DeltaError::of_log(error, root, version))),
         }
     }
-    Err(first.unwrap_or_else(|| DeltaError::Internal("the log was read in vain".into())))
+    Err(first.unwrap_or_else(|| DeltaError::Internal("no attempt to read the log succeeded".into())))
 }
 
-/// Whether the commits that were read begin where nothing was before them.
+/// Whether the log is complete: it begins at a checkpoint, or at version 0.
 fn is_whole(inner: &KernelSnapshot) -> bool {
     let segment = inner.log_segment();
     let first = segment.listed.ascending_commit_files.first().map(|commit| commit.version);
@@ -175,7 +174,7 @@ pub(crate) fn passed_by(trouble: &Trouble) -> LogNote {
     LogNote { file: trouble.file.clone(), message }
 }
 
-/// The table's column mapping, from the property as it was typed: the kernel takes what it cannot parse for none.
+/// The table's column mapping, read from the property itself: the kernel treats a value that it cannot parse as no mapping.
 fn column_mapping(inner: &KernelSnapshot, root: &Url) -> Result<ColumnMapping, DeltaError> {
     let table = inner.table_configuration();
     let refuse = |reason: String| Err(DeltaError::Unsupported { root: decoded(root.as_str()), reason });
@@ -207,17 +206,17 @@ fn column_mapping(inner: &KernelSnapshot, root: &Url) -> Result<ColumnMapping, D
 }
 
 impl Snapshot {
-    /// The version that is pinned.
+    /// The pinned version.
     pub fn version(&self) -> u64 {
         self.opened.inner.version()
     }
 
-    /// When it was committed, in milliseconds since 1970, where the log still says so.
+    /// Time of the commit in milliseconds since 1970; None if the log no longer has it.
     pub fn timestamp_ms(&self) -> Option<i64> {
         self.timestamp_ms
     }
 
-    /// What a worker needs to read its files.
+    /// What a worker needs to read the files.
     pub fn shape(&self) -> &TableShape {
         &self.shape
     }
@@ -227,7 +226,7 @@ impl Snapshot {
         self.shape.schema()
     }
 
-    /// The schema of every batch that is read.
+    /// Schema of every batch that is read.
     pub fn arrow_schema(&self) -> &ArrowSchemaRef {
         self.shape.arrow_schema()
     }
@@ -237,27 +236,27 @@ impl Snapshot {
         self.shape.partition_columns()
     }
 
-    /// The id that the table keeps for life.
+    /// The table's own id, which it keeps for life.
     pub fn table_id(&self) -> &str {
         self.opened.inner.table_configuration().metadata().id()
     }
 
-    /// The schema's text as the log has it, with the types that this reader cannot parse.
+    /// The schema as JSON, as the log has it, with types that this reader cannot parse.
     pub fn schema_json(&self) -> &str {
         &self.schema.whole
     }
 
-    /// Columns of types that cannot be read at all. A plan must refuse them: their values are not there.
+    /// Columns whose values cannot be read at all. A plan must refuse them: the schema has other types in their place.
     pub fn unreadable_columns(&self) -> &[UnreadableColumn] {
         &self.schema.unreadable
     }
 
-    /// What of the log was passed by, as far as it was read until now.
+    /// What was ignored of the log so far, and why.
     pub fn notes(&self) -> Vec<LogNote> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    /// The properties set on the table.
+    /// The table's properties.
     pub fn properties(&self) -> BTreeMap<String, String> {
         self.opened.inner.metadata_configuration().iter().map(|(key, value)| (key.clone(), value.clone())).collect()
     }
@@ -267,8 +266,8 @@ impl Snapshot {
         self.opened.inner.table_configuration().protocol().min_reader_version()
     }
 
-    /// The features a reader must have, by their names in the protocol, sorted. Column mapping is named for tables of
-    /// reader version 2 as well, where it is implied.
+    /// The features that a reader must have, by their names in the protocol, sorted. Tables of reader version 2 imply column
+    /// mapping, which is then listed too.
     pub fn reader_features(&self) -> Vec<String> {
         let protocol = self.opened.inner.table_configuration().protocol();
         let mut names: Vec<String> =
@@ -288,7 +287,7 @@ impl Snapshot {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).insert(note);
     }
 
-    /// The same version, read without something of its log.
+    /// The same version, read again while parts of its log are ignored.
     pub(crate) fn reopened(&self, without: Without) -> Result<Opened, DeltaError> {
         let mut notes = BTreeSet::new();
         let opened = open_log(&self.store, self.shape.root(), Some(self.version()), without, &mut notes)?;
@@ -297,7 +296,7 @@ impl Snapshot {
         if !same {
             return Err(DeltaError::InvalidLog {
                 root: self.shape.shown_root(),
-                reason: "its commits and its checkpoint say different things of its schema or protocol".to_owned(),
+                reason: "its commits and its checkpoint disagree about its schema or protocol".to_owned(),
             });
         }
         notes.into_iter().for_each(|note| self.note(note));

@@ -1,23 +1,23 @@
-//! What the files of a table add up to: the sizes that planning and the catalog work with. Pure.
+//! Sums over the files of a table, which planning and the catalog work with. Pure.
 
 use crate::{LoggedFile, PartitionValues};
 
-/// Files, bytes and rows.
+/// Number of files, bytes and rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Files.
+    /// Number of files.
     pub files: u64,
-    /// Bytes of the files, deleted rows included.
+    /// Size of the files in bytes, deleted rows included.
     pub bytes: u64,
-    /// Rows after deletion vectors; absent as soon as one file has no statistics.
+    /// Rows without the deleted ones; None as soon as one file has no statistics.
     pub rows: Option<u64>,
 }
 
 impl Totals {
-    /// Nothing, which is known to have no rows.
+    /// The totals of no files, which have 0 rows.
     pub const EMPTY: Self = Self { files: 0, bytes: 0, rows: Some(0) };
 
-    /// Counts one more file.
+    /// Adds a file.
     pub fn add(&mut self, file: &LoggedFile<'_>) {
         self.files += 1;
         self.bytes = self.bytes.saturating_add(file.size);
@@ -25,20 +25,20 @@ impl Totals {
     }
 }
 
-/// One partition and its totals.
+/// A partition and its totals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionTotals {
-    /// The partition.
+    /// The values of its columns.
     pub values: PartitionValues,
-    /// What lies in it.
+    /// The totals of its files.
     pub totals: Totals,
 }
 
-/// Totals of a table and of each of its partitions. Memory grows with partitions, not with files.
+/// Totals of a table and of each of its partitions. Memory grows with the number of partitions, not of files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableTotals {
     all: Totals,
-    /// By number.
+    /// By the partition's number.
     partitions: Vec<Option<PartitionTotals>>,
 }
 
@@ -49,7 +49,7 @@ impl Default for TableTotals {
 }
 
 impl TableTotals {
-    /// Counts one more file.
+    /// Adds a file.
     pub fn add(&mut self, file: &LoggedFile<'_>) {
         self.all.add(file);
         if file.partition_values.is_empty() {
@@ -64,22 +64,22 @@ impl TableTotals {
         }
     }
 
-    /// The whole table.
+    /// Totals of the whole table.
     pub fn all(&self) -> Totals {
         self.all
     }
 
-    /// The partition of a number, if a file lies in it.
+    /// The partition of this number; None if no file lies in it.
     pub fn partition(&self, number: usize) -> Option<&PartitionTotals> {
         self.partitions.get(number)?.as_ref()
     }
 
-    /// How many partitions there may be: numbers are less than this. None for an unpartitioned table.
+    /// One more than the greatest number of a partition; 0 for an unpartitioned table.
     pub fn numbers(&self) -> usize {
         self.partitions.len()
     }
 
-    /// The numbers of its partitions, in the order of their values, NULL first. None for an unpartitioned table.
+    /// The partitions with their numbers, ordered by their values, NULL first. Empty for an unpartitioned table.
     pub fn partitions(&self) -> Vec<(usize, &PartitionTotals)> {
         let mut all: Vec<_> = self.partitions.iter().enumerate().filter_map(|(n, p)| Some((n, p.as_ref()?))).collect();
         all.sort_by(|(_, a), (_, b)| a.values.cmp(&b.values));

@@ -104,6 +104,30 @@ impl Expr {
         }
     }
 
+    /// Calls `visit` with every literal that a field is compared with, its field, and whether the comparison asks for an order
+    /// (`<`, BETWEEN) rather than for equality; patterns of LIKE are no literals. Stops at the first error.
+    ///
+    /// # Errors
+    /// Those of `visit`.
+    pub fn try_each_literal<E>(
+        &mut self,
+        visit: &mut impl FnMut(&str, bool, &mut Literal) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match self {
+            Self::And(parts) | Self::Or(parts) => parts.iter_mut().try_for_each(|part| part.try_each_literal(visit)),
+            Self::Not(inner) => inner.try_each_literal(visit),
+            Self::Compare { field, op, value } => {
+                visit(field, !matches!(op, CompareOp::Equal | CompareOp::NotEqual), value)
+            }
+            Self::In { field, values, .. } => values.iter_mut().try_for_each(|value| visit(field, false, value)),
+            Self::Between { field, low, high, .. } => {
+                visit(field, true, low)?;
+                visit(field, true, high)
+            }
+            Self::Like { .. } | Self::IsNull { .. } => Ok(()),
+        }
+    }
+
     /// How tightly the outermost operator binds.
     fn rank(&self) -> u8 {
         match self {

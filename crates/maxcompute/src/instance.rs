@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use mms_http::Method;
 use mms_http::retry::RetryPolicy;
+use mms_http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use crate::csv::SqlRows;
 use crate::error::{MaxComputeError, Refusal, RefusalKind};
 use crate::project::Project;
 use crate::sql::{Statement, TASK};
-use crate::transport::{Call, request_id};
+use crate::transport::{Call, request_id, text};
 use crate::xml::Element;
 
 /// How often a running instance is asked for its state.
@@ -49,15 +49,48 @@ pub enum InstanceState {
     Cancelled,
 }
 
+impl InstanceState {
+    /// Reads the service's word for the state of a task, in any case; none for a word that this client does not know.
+    fn from_word(word: &str) -> Option<Self> {
+        match word.to_ascii_uppercase().as_str() {
+            "SUCCESS" => Some(Self::Succeeded),
+            "FAILED" => Some(Self::Failed),
+            "CANCELLED" | "CANCELED" => Some(Self::Cancelled),
+            "WAITING" | "RUNNING" | "SUSPENDED" => Some(Self::Active),
+            _ => None,
+        }
+    }
+}
+
+/// An instance that was submitted. A statement that ended while the service held the answer back needs no further requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submitted {
+    /// The instance.
+    pub id: InstanceId,
+    /// How it ended, if the answer said so: never [`InstanceState::Active`].
+    ended: Option<(InstanceState, TaskResult)>,
+}
+
+impl From<InstanceId> for Submitted {
+    /// An instance of which nothing else is known: its state and its result are asked for.
+    fn from(id: InstanceId) -> Self {
+        Self { id, ended: None }
+    }
+}
+
 impl Project {
-    /// Makes the instance of a statement, or finds the one that its id has.
+    /// Creates the instance of a statement, or finds the one that was created under the statement's id.
+    ///
+    /// The service is asked to hold its answer until a quick statement has ended (`tryWait`, as the Java SDK names it). An
+    /// answer 200 then carries the result; any other means that the instance runs on.
     ///
     /// # Errors
     /// Refusals. After an error with [`MaxComputeError::may_have_acted`] the statement may be running; without, none of the
     /// requests that were sent here made an instance.
-    pub async fn submit(&self, statement: &Statement) -> Result<InstanceId, MaxComputeError> {
+    pub async fn submit(&self, statement: &Statement) -> Result<Submitted, MaxComputeError> {
         let body = statement.instance_xml(self.shared.config.compute_quota.as_deref())?;
-        let mut call = self.call(Method::POST, &["projects", self.name().as_str(), "instances"]).xml(body);
+        let path = ["projects", self.name().as_str(), "instances"];
+        let mut call = self.call(Method::POST, &path).param("tryWait", "").xml(body);
         if let Some(schema) = &statement.default_schema {
             call = call.param("curr_schema", schema.as_str());
         }
@@ -78,7 +111,11 @@ impl Project {
             let why = "there is no instance id in its Location".to_owned();
             return Err(MaxComputeError::Answer { what: call.what(), why, request_id: request_id(&response) });
         }
-        Ok(InstanceId(id.to_owned()))
+        let id = InstanceId(id.to_owned());
+        // A body that cannot be read tells nothing: the instance is there and can be asked.
+        let told = if response.status() == StatusCode::OK { text(&call, response).await.ok() } else { None };
+        let ended = told.as_deref().and_then(ended_with);
+        Ok(Submitted { id, ended })
     }
 
     /// Where an instance stands now.
@@ -93,35 +130,36 @@ impl Project {
             // Not begun yet.
             return Ok(InstanceState::Active);
         };
-        match task.text_of("Status").unwrap_or_default().to_ascii_uppercase().as_str() {
-            "SUCCESS" => Ok(InstanceState::Succeeded),
-            "FAILED" => Ok(InstanceState::Failed),
-            "CANCELLED" | "CANCELED" => Ok(InstanceState::Cancelled),
-            "WAITING" | "RUNNING" | "SUSPENDED" => Ok(InstanceState::Active),
-            other => Err(MaxComputeError::Answer {
-                what: call.what(),
-                why: format!("task status {other:?} is not known"),
-                request_id: None,
-            }),
-        }
+        let word = task.text_of("Status").unwrap_or_default();
+        InstanceState::from_word(word).ok_or_else(|| MaxComputeError::Answer {
+            what: call.what(),
+            why: format!("task status {word:?} is not known"),
+            request_id: None,
+        })
     }
 
     /// Waits until an instance ends; tells how, which is not [`InstanceState::Active`].
     ///
     /// # Errors
     /// Refusals; [`MaxComputeError::StillRunning`] after `limit` (the instance goes on).
-    pub async fn ended(&self, id: &InstanceId, limit: Duration) -> Result<InstanceState, MaxComputeError> {
+    pub async fn ended(&self, instance: &Submitted, limit: Duration) -> Result<InstanceState, MaxComputeError> {
+        if let Some((state, _)) = &instance.ended {
+            return Ok(*state);
+        }
         let start = Instant::now();
         let mut polls = 0_u32;
         loop {
-            let state = self.instance_state(id).await?;
+            let state = self.instance_state(&instance.id).await?;
             if state != InstanceState::Active {
                 return Ok(state);
             }
             polls = polls.saturating_add(1);
             let pause = POLL.delay(polls, 1.0);
             if start.elapsed() + pause > limit {
-                return Err(MaxComputeError::StillRunning { instance: id.to_string(), waited: start.elapsed() });
+                return Err(MaxComputeError::StillRunning {
+                    instance: instance.id.to_string(),
+                    waited: start.elapsed(),
+                });
             }
             tokio::time::sleep(pause).await;
         }
@@ -131,19 +169,19 @@ impl Project {
     ///
     /// # Errors
     /// The statement's own error; [`MaxComputeError::StillRunning`] after `limit` (the instance goes on).
-    pub async fn wait(&self, id: &InstanceId, limit: Duration) -> Result<SqlRows, MaxComputeError> {
-        self.succeeded(id, limit).await?;
-        self.rows(id).await
+    pub async fn wait(&self, instance: &Submitted, limit: Duration) -> Result<SqlRows, MaxComputeError> {
+        self.succeeded(instance, limit).await?;
+        self.rows(instance).await
     }
 
     /// Waits until an instance ends well.
     ///
     /// # Errors
     /// As [`Project::wait`].
-    async fn succeeded(&self, id: &InstanceId, limit: Duration) -> Result<(), MaxComputeError> {
-        match self.ended(id, limit).await? {
-            InstanceState::Failed => Err(self.failure(id).await),
-            InstanceState::Cancelled => Err(MaxComputeError::Cancelled { instance: id.to_string() }),
+    async fn succeeded(&self, instance: &Submitted, limit: Duration) -> Result<(), MaxComputeError> {
+        match self.ended(instance, limit).await? {
+            InstanceState::Failed => Err(self.failure(instance).await),
+            InstanceState::Cancelled => Err(MaxComputeError::Cancelled { instance: instance.id.to_string() }),
             InstanceState::Succeeded | InstanceState::Active => Ok(()),
         }
     }
@@ -153,24 +191,24 @@ impl Project {
     /// # Errors
     /// As [`Project::submit`] and [`Project::wait`].
     pub async fn run(&self, statement: &Statement, limit: Duration) -> Result<SqlRows, MaxComputeError> {
-        let id = self.execute(statement, limit).await?;
-        self.rows(&id).await
+        let instance = self.execute(statement, limit).await?;
+        self.rows(&instance).await
     }
 
-    /// The same of a statement that has no rows, or whose rows nobody wants: two requests where it is quick.
+    /// Runs a statement to its end without reading its rows: a statement that returns none, or whose rows nobody wants.
     ///
     /// # Errors
     /// As [`Project::run`].
-    pub async fn execute(&self, statement: &Statement, limit: Duration) -> Result<InstanceId, MaxComputeError> {
-        let id = self.submit(statement).await?;
-        tracing::debug!(instance = %id, statement = %statement.id, "statement submitted");
-        let outcome = self.succeeded(&id, limit).await;
+    pub async fn execute(&self, statement: &Statement, limit: Duration) -> Result<Submitted, MaxComputeError> {
+        let instance = self.submit(statement).await?;
+        tracing::debug!(instance = %instance.id, statement = %statement.id, "statement submitted");
+        let outcome = self.succeeded(&instance, limit).await;
         if let Err(MaxComputeError::StillRunning { .. }) = &outcome
-            && let Err(error) = self.cancel(&id).await
+            && let Err(error) = self.cancel(&instance.id).await
         {
-            tracing::warn!(instance = %id, %error, "a statement that took too long could not be stopped");
+            tracing::warn!(instance = %instance.id, %error, "a statement that took too long could not be stopped");
         }
-        outcome.map(|()| id)
+        outcome.map(|()| instance)
     }
 
     /// Asks the service to stop an instance. It may still end otherwise: ask for its state.
@@ -193,21 +231,21 @@ impl Project {
         self.call(method, &["projects", self.name().as_str(), "instances", &id.0])
     }
 
-    async fn result(&self, id: &InstanceId) -> Result<(Call, TaskResult), MaxComputeError> {
-        let call = self.instance_call(Method::GET, id).param("result", "");
-        let root = self.shared.service.xml(&call).await?;
-        match read_result(&root) {
-            Ok(result) => Ok((call, result)),
-            Err(why) => Err(MaxComputeError::Answer { what: call.what(), why, request_id: None }),
+    async fn result(&self, instance: &Submitted) -> Result<TaskResult, MaxComputeError> {
+        if let Some((_, result)) = &instance.ended {
+            return Ok(result.clone());
         }
+        let call = self.instance_call(Method::GET, &instance.id).param("result", "");
+        let root = self.shared.service.xml(&call).await?;
+        read_result(&root).map_err(|why| MaxComputeError::Answer { what: call.what(), why, request_id: None })
     }
 
-    async fn rows(&self, id: &InstanceId) -> Result<SqlRows, MaxComputeError> {
-        let (call, result) = self.result(id).await?;
+    async fn rows(&self, instance: &Submitted) -> Result<SqlRows, MaxComputeError> {
+        let result = self.result(instance).await?;
         match result.format {
             ResultFormat::Text => Ok(SqlRows::default()),
             ResultFormat::Csv => SqlRows::parse(&result.text).map_err(|why| MaxComputeError::Answer {
-                what: call.what(),
+                what: format!("the result of instance {}", instance.id),
                 why,
                 request_id: None,
             }),
@@ -215,30 +253,42 @@ impl Project {
     }
 
     /// Why an instance failed.
-    pub async fn failure(&self, id: &InstanceId) -> MaxComputeError {
-        match self.result(id).await {
-            Ok((_, result)) => statement_error(id, &result.text),
+    pub async fn failure(&self, instance: &Submitted) -> MaxComputeError {
+        match self.result(instance).await {
+            Ok(result) => statement_error(&instance.id, &result.text),
             Err(error) => error,
         }
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum ResultFormat {
     Csv,
     Text,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct TaskResult {
     format: ResultFormat,
     text: String,
 }
 
+/// Reads the end of a statement from the answer to its submission. None unless it says both that the task has ended and with
+/// which result: whoever needs them asks the instance then.
+fn ended_with(body: &str) -> Option<(InstanceState, TaskResult)> {
+    let root = Element::parse(body).ok()?;
+    let state = InstanceState::from_word(our_task(&root)?.text_of("Status")?)?;
+    let result = read_result(&root).ok()?;
+    (state != InstanceState::Active).then_some((state, result))
+}
+
+fn our_task(root: &Element) -> Option<&Element> {
+    let tasks = root.child("Tasks")?;
+    tasks.children("Task").find(|task| task.text_of("Name") == Some(TASK)).or_else(|| tasks.child("Task"))
+}
+
 fn read_result(root: &Element) -> Result<TaskResult, String> {
-    let tasks = root.child("Tasks").ok_or("there are no Tasks in it")?;
-    let task = tasks.children("Task").find(|task| task.text_of("Name") == Some(TASK)).or_else(|| tasks.child("Task"));
-    let result = task.and_then(|task| task.child("Result")).ok_or("there is no Result in it")?;
+    let result = our_task(root).and_then(|task| task.child("Result")).ok_or("there is no Result of a task in it")?;
     let text = match result.attribute("Transform") {
         Some("Base64") => {
             let packed: String = result.text.split_whitespace().collect();
@@ -287,6 +337,27 @@ mod tests {
         let result = read_result(&root).unwrap();
         assert_eq!(result, TaskResult { format: ResultFormat::Csv, text: "_c0\n42\n".into() });
         assert!(read_result(&Element::default()).is_err());
+    }
+
+    #[test]
+    fn an_answer_tells_the_end_only_with_state_and_result() {
+        let body = |inner: &str| {
+            format!("<Instance><Tasks><Task Type=\"SQL\"><Name>{TASK}</Name>{inner}</Task></Tasks></Instance>")
+        };
+        let result = "<Result Format=\"text\">FAILED: ODPS-0130131:[1,15] Table not found</Result>";
+        let (state, told) = ended_with(&body(&format!("{result}<Status>Failed</Status>"))).unwrap();
+        assert_eq!((state, told.format), (InstanceState::Failed, ResultFormat::Text));
+        for silent in [
+            String::new(),
+            "not XML".to_owned(),
+            "<Instance><Tasks/></Instance>".to_owned(),
+            body(result),
+            body("<Status>Success</Status>"),
+            body(&format!("{result}<Status>Running</Status>")),
+            body(&format!("{result}<Status>a word of the future</Status>")),
+        ] {
+            assert_eq!(ended_with(&silent), None, "{silent}");
+        }
     }
 
     #[test]

@@ -123,24 +123,43 @@ impl Project {
     /// # Errors
     /// Refusals, and descriptions that cannot be read (a type this client does not know).
     pub async fn table(&self, target: &TableRef) -> Result<Option<TableInfo>, MaxComputeError> {
-        let call = self.table_call(target);
-        let root = match self.shared.service.xml(&call).await {
-            Ok(root) => root,
-            Err(error) if error.is_not_found() => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let mut table = read_table(target, &root).map_err(|why| answer(&call, why))?;
-        if !table.is_view {
-            let call = call.param("extended", "");
-            let root = match self.shared.service.xml(&call).await {
-                Ok(root) => root,
-                // Dropped between the two questions.
-                Err(error) if error.is_not_found() => return Ok(None),
-                Err(error) => return Err(error),
-            };
-            read_extended(&mut table, &root).map_err(|why| answer(&call, why))?;
+        match self.table_summary(target).await? {
+            Some(table) => self.with_properties(table).await,
+            None => Ok(None),
         }
+    }
+
+    /// A table without its properties and key columns, by one request: [`Project::with_properties`] adds them.
+    ///
+    /// # Errors
+    /// As [`Project::table`].
+    pub async fn table_summary(&self, target: &TableRef) -> Result<Option<TableInfo>, MaxComputeError> {
+        let call = self.table_call(target);
+        let Some(root) = self.found(&call).await? else { return Ok(None) };
+        read_table(target, &root).map(Some).map_err(|why| answer(&call, why))
+    }
+
+    /// Adds the properties and key columns to a summary; none if the table was dropped meanwhile. A view has neither.
+    ///
+    /// # Errors
+    /// As [`Project::table`].
+    pub async fn with_properties(&self, mut table: TableInfo) -> Result<Option<TableInfo>, MaxComputeError> {
+        if table.is_view {
+            return Ok(Some(table));
+        }
+        let call = self.table_call(&table.target).param("extended", "");
+        let Some(root) = self.found(&call).await? else { return Ok(None) };
+        read_extended(&mut table, &root).map_err(|why| answer(&call, why))?;
         Ok(Some(table))
+    }
+
+    /// The answer to a question about a table; none if there is no such table.
+    async fn found(&self, call: &Call) -> Result<Option<Element>, MaxComputeError> {
+        match self.shared.service.xml(call).await {
+            Ok(root) => Ok(Some(root)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// What tells a table from another of its name, or none if there is no table.
@@ -149,11 +168,7 @@ impl Project {
     /// Refusals, and an answer that cannot be read.
     pub async fn table_marks(&self, target: &TableRef) -> Result<Option<TableMarks>, MaxComputeError> {
         let call = self.table_call(target).param("extended", "");
-        let root = match self.shared.service.xml(&call).await {
-            Ok(root) => root,
-            Err(error) if error.is_not_found() => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let Some(root) = self.found(&call).await? else { return Ok(None) };
         read_marks(&root).map(Some).map_err(|why| answer(&call, why))
     }
 

@@ -1,9 +1,10 @@
-//! What services say, in the words of the command: where a text names an RPC, people are told what to type. Pure.
+//! Rewrites texts of services for people: where a text names an RPC, it names the command to type instead. Pure.
 
 use crate::client::Remote;
 use crate::names;
 
-/// An RPC that texts of services name, and the command that calls it; JOB and SOURCE stand for what it is about.
+/// RPCs that texts of services name, and the command that calls each. JOB and SOURCE stand for the resource. A longer
+/// RPC name must come before a shorter one that it begins with.
 const COMMANDS: [(&str, &str); 11] = [
     ("RetryJob with repin", "job retry JOB --repin"),
     ("RetryJob", "job retry JOB"),
@@ -18,7 +19,8 @@ const COMMANDS: [(&str, &str); 11] = [
     ("CreateScan", "scan start SOURCE --watch"),
 ];
 
-/// A text of a service about a resource, for people. Where the resource is not known, the command has NAME in its place.
+/// Rewrites a service's text about a resource for people. If the resource is not known, the command has NAME in its
+/// place.
 pub fn for_people(text: &str, resource: &str, remote: &Remote) -> String {
     let mut told = text.replace("with accept_blocked", "with --accept-blocked");
     for (method, command) in COMMANDS {

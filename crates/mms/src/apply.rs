@@ -1,5 +1,8 @@
-//! A file is what a data source is to be: creates it, or compares it with the one that is there, says what differs, and changes
-//! that. Owns the comparison; what the service makes of the file (its defaults, what cannot change) the service is asked.
+//! Applies a data source's file: creates the data source, or compares the existing one with the file, prints the
+//! differences and changes them.
+//!
+//! Owns the comparison. What the service makes of the file, such as its defaults and what cannot change, is asked of
+//! the service, never computed here.
 
 use std::collections::BTreeSet;
 
@@ -16,8 +19,8 @@ use crate::client::{Clients, Remote};
 use crate::spec::{self, Spec};
 use crate::{names, output};
 
-/// Creates the data source of a file, or changes the one that is there to what the file says, telling what it does. With
-/// `dry_run` it only tells.
+/// Creates the data source of a file, or changes the existing one to match the file, and prints what it does. With
+/// `dry_run` it only prints.
 pub async fn apply(clients: &Clients, spec: &Spec, remote: &Remote, dry_run: bool) -> anyhow::Result<DataSource> {
     if spec.message.data_source_id.is_empty() {
         bail!("{}: dataSourceId is required here, so that a second run finds the same data source", spec.file);
@@ -39,7 +42,7 @@ pub async fn apply(clients: &Clients, spec: &Spec, remote: &Remote, dry_run: boo
         }
         Err(status) => return Err(status.into()),
     };
-    // Asked for everything, the service answers with what it would store.
+    // With the mask `*` and validate_only, the service answers with what it would store.
     let everything = update(spec, &name, vec!["*".into()], true);
     let wanted = match sources.update_data_source(everything).await {
         Ok(answer) => answer.into_inner().data_source.unwrap_or_default(),
@@ -66,7 +69,7 @@ fn update(spec: &Spec, name: &str, paths: Vec<String>, validate_only: bool) -> U
     }
 }
 
-/// What the service refuses; where that is a field that is fixed for good, the way out with it.
+/// The service's error; if a field cannot be changed at all, with the ways out.
 fn refused(spec: &Spec, name: &str, remote: &Remote, status: tonic::Status) -> anyhow::Error {
     let fixed =
         ApiError::from_status(&status).violations.iter().any(|broken| broken.description == "cannot be changed");
@@ -77,8 +80,8 @@ fn refused(spec: &Spec, name: &str, remote: &Remote, status: tonic::Status) -> a
     let short = names::short(name);
     let delete = remote.command(&format!("source delete {short}"));
     anyhow::anyhow!(
-        "{error}\n  help: a data source is one catalog and one default project for good; give the file another dataSourceId, \
-         or delete {short} first: {delete}"
+        "{error}\n  help: the catalog and the default project of a data source cannot change; give the file another \
+         dataSourceId, or delete {short} first: {delete}"
     )
 }
 
@@ -100,15 +103,15 @@ fn tell(name: &str, changed: &[Change], secrets: &BTreeSet<String>, dry_run: boo
 /// A field that differs.
 #[derive(Debug, PartialEq, Eq)]
 struct Change {
-    /// Its path in the contract.
+    /// The field's path in the contract.
     path: String,
-    /// Its path in the file.
+    /// The field's path in the file.
     shown: String,
     before: String,
     after: String,
 }
 
-/// The fields that callers may set in which two data sources differ; secrets never show.
+/// The fields in which two data sources differ and that callers may set. Secrets are left out.
 fn differences(before: &DataSource, after: &DataSource) -> Vec<Change> {
     let (mut found, values) = (Vec::new(), [before, after].map(|source| json::to_value(source, Fields::All)));
     compare(&dynamic(before), &dynamic(after), &mut Vec::new(), &mut |path, shown| {
@@ -133,7 +136,7 @@ fn compare(before: &DynamicMessage, after: &DynamicMessage, at: &mut At, found: 
         let (old, new) = (before.get_field(field), after.get_field(field));
         let both = before.has_field(field) && after.has_field(field);
         match (old.as_ref(), new.as_ref()) {
-            // One member of a choice for another is one change.
+            // Another member of a oneof is one change, not a change of each of its fields.
             (Value::Message(old), Value::Message(new)) if both || field.containing_oneof().is_none() => {
                 compare(old, new, at, found);
             }
@@ -153,7 +156,8 @@ fn compare(before: &DynamicMessage, after: &DynamicMessage, at: &mut At, found: 
     }
 }
 
-/// The paths of the secrets that a file has; one within a list is sent with its list.
+/// The paths of the secrets in a file. The path of a secret within a list is that of the list, which is sent as a
+/// whole.
 fn secrets(source: &DataSource) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     find_secrets(&dynamic(source), "", &mut found);
@@ -178,7 +182,7 @@ fn find_secrets(message: &DynamicMessage, at: &str, found: &mut BTreeSet<String>
     }
 }
 
-/// What is changed and what is sent again, each once: a path within another is left out.
+/// The update mask: changed fields and secrets, without paths that lie within another one.
 fn mask(changed: &[Change], secrets: &BTreeSet<String>) -> Vec<String> {
     let all: BTreeSet<&str> =
         changed.iter().map(|change| &*change.path).chain(secrets.iter().map(|path| &**path)).collect();
@@ -189,12 +193,12 @@ fn mask(changed: &[Change], secrets: &BTreeSet<String>) -> Vec<String> {
 
 fn dynamic(source: &DataSource) -> DynamicMessage {
     let mut dynamic = DynamicMessage::new(mms_proto::descriptor::message::<DataSource>());
-    // A generated message fits its own descriptor.
+    // A generated message always fits its own descriptor.
     drop(dynamic.transcode_from(source));
     dynamic
 }
 
-/// The contract's path of a field that is written as in a file, or as in the contract.
+/// The contract's path of a field, written as in a file or as in the contract.
 pub fn field_path(word: &str) -> anyhow::Result<String> {
     let mut path = Vec::new();
     let mut within: Option<MessageDescriptor> = Some(mms_proto::descriptor::message::<DataSource>());

@@ -1,5 +1,5 @@
-//! What a job or timer is to move, as options of a command or as a whole JobSpec in a file. Owns how both are written; judges nothing
-//! that the service judges.
+//! What a job or timer moves, as options of a command or as a whole JobSpec in a file. Owns how both are written;
+//! checks nothing that the service checks.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use mms_proto::types::v1::{SourceTable, TableOptions};
 
 use crate::{names, scope, spec};
 
-/// What is to be moved.
+/// The tables to move, or a whole spec.
 #[derive(Debug, Args)]
 pub struct Asked {
     /// Only this schema; can be repeated.
@@ -22,10 +22,10 @@ pub struct Asked {
     /// Only this partition, SCHEMA.TABLE/KEY=VALUE,..., keys and values percent-encoded; can be repeated.
     #[arg(long = "partition", value_name = "PARTITION", value_parser = partition, conflicts_with_all = ["schemas", "tables"])]
     partitions: Vec<(SourceTable, String)>,
-    /// Of a table only the partitions for which this holds, "SCHEMA.TABLE: EXPRESSION"; can be repeated.
+    /// Only the partitions of a table for which an expression is true, "SCHEMA.TABLE: EXPRESSION"; can be repeated.
     #[arg(long = "partition-filter", value_name = "FILTER", value_parser = filter)]
     filters: Vec<(SourceTable, String)>,
-    /// Move also what is at the target already.
+    /// Also move tables that are already at the target.
     #[arg(long)]
     force: bool,
     /// A whole JobSpec, YAML or JSON; `-` is stdin.
@@ -34,7 +34,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// The spec, for a source (`dataSources/…`).
+    /// The spec for a source (`dataSources/…`).
     pub fn spec(self, source: &str) -> anyhow::Result<JobSpec> {
         if let Some(file) = self.file {
             return Ok(spec::read_as::<JobSpec>(&file)?.message);
@@ -53,13 +53,13 @@ impl Asked {
     }
 }
 
-/// Reads `SCHEMA.TABLE/KEY=VALUE,…`.
+/// Parses `SCHEMA.TABLE/KEY=VALUE,…`.
 fn partition(text: &str) -> Result<(SourceTable, String), String> {
     let (table, partition) = text.split_once('/').ok_or("write SCHEMA.TABLE/KEY=VALUE,KEY=VALUE")?;
     Ok((scope::source_table(table)?, partition.to_owned()))
 }
 
-/// Reads `SCHEMA.TABLE: EXPRESSION`.
+/// Parses `SCHEMA.TABLE: EXPRESSION`.
 fn filter(text: &str) -> Result<(SourceTable, String), String> {
     let (table, filter) = text.split_once(':').ok_or("write \"SCHEMA.TABLE: EXPRESSION\"")?;
     Ok((scope::source_table(table.trim())?, filter.trim().to_owned()))

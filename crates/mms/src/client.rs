@@ -1,4 +1,4 @@
-//! Channels of the client commands to a running suite.
+//! Channels of the client commands to a running suite, and the options that say where it is.
 
 use std::path::PathBuf;
 
@@ -15,44 +15,44 @@ use mms_server::{Client, ClientConfig, sized};
 use crate::command::GLOBAL;
 use crate::suite::Endpoints;
 
-/// Deadline of a call: starting a source tries both far ends.
+/// Deadline of a call. It is long because starting a source connects to the source and the target.
 const DEADLINE_SECONDS: u64 = 300;
-/// Deadline of a question for health, which a service answers from memory.
+/// Deadline of a health check, which a service answers from memory.
 const HEALTH_SECONDS: u64 = 5;
-/// Largest message, as the services' own default.
+/// The largest message, as in the services' default.
 const MAX_MESSAGE: usize = 16 << 20;
 
-/// Port of the registry of a suite on this machine, unless it is told another.
+/// The default port of the registry of a suite on this machine.
 const DEFAULT_PORT: u16 = 7401;
 
-/// Where the suite is, and as whom it is called.
+/// Where the suite is, and with which identity it is called.
 #[derive(Debug, Clone, Args)]
 pub struct Remote {
     /// Port of the registry on this machine; catalog and scheduler follow.
     #[arg(long, global = true, value_name = "PORT", default_value_t = DEFAULT_PORT, env = "MMS_PORT_BASE", help_heading = GLOBAL)]
     port_base: u16,
-    /// Data folder of a suite on this machine, to find the ports that it took.
+    /// Data folder of a suite on this machine, from which its ports are read.
     #[arg(long, global = true, value_name = "DIR", help_heading = GLOBAL)]
     data_dir: Option<PathBuf>,
-    /// URL of the registry, where it is elsewhere.
+    /// URL of the registry, if it is not on this machine.
     #[arg(long, global = true, value_name = "URL", env = "MMS_REGISTRY_URL", help_heading = GLOBAL)]
     registry: Option<String>,
-    /// URL of the catalog, where it is elsewhere.
+    /// URL of the catalog, if it is not on this machine.
     #[arg(long, global = true, value_name = "URL", env = "MMS_CATALOG_URL", help_heading = GLOBAL)]
     catalog: Option<String>,
-    /// URL of the scheduler, where it is elsewhere.
+    /// URL of the scheduler, if it is not on this machine.
     #[arg(long, global = true, value_name = "URL", env = "MMS_SCHEDULER_URL", help_heading = GLOBAL)]
     scheduler: Option<String>,
-    /// File that holds your token, mode 0600. On loopback none is needed unless the suite has a tokens file.
+    /// File with your token, mode 0600. On loopback none is needed unless the suite has a tokens file.
     #[arg(long, global = true, value_name = "FILE", env = "MMS_TOKEN_FILE", help_heading = GLOBAL)]
     token_file: Option<PathBuf>,
-    /// Authority that signed the services' certificates, PEM; for https URLs.
+    /// CA that signed the services' certificates, PEM; for https URLs.
     #[arg(long, global = true, value_name = "FILE", env = "MMS_CA_FILE", help_heading = GLOBAL)]
     ca_file: Option<PathBuf>,
-    /// Certificate that you show, PEM, where the services demand one.
+    /// Your client certificate, PEM, if the services require one.
     #[arg(long, global = true, value_name = "FILE", env = "MMS_CERT_FILE", help_heading = GLOBAL)]
     cert_file: Option<PathBuf>,
-    /// Its private key, PEM.
+    /// Private key of your client certificate, PEM.
     #[arg(long, global = true, value_name = "FILE", env = "MMS_KEY_FILE", help_heading = GLOBAL)]
     key_file: Option<PathBuf>,
 }
@@ -73,29 +73,25 @@ impl Default for Remote {
     }
 }
 
-/// Clients of the services that people talk to.
+/// Clients of the services that people use.
 #[derive(Debug, Clone)]
 pub struct Clients {
-    /// Timers.
     pub timers: TimerServiceClient<Client>,
-    /// Data sources.
     pub sources: DataSourceServiceClient<Client>,
-    /// Scans.
     pub scans: ScanServiceClient<Client>,
-    /// Tables.
+    /// Schemas and tables.
     pub catalog: CatalogServiceClient<Client>,
     /// Jobs and tasks.
     pub jobs: JobServiceClient<Client>,
-    /// Workers.
     pub workers: WorkerServiceClient<Client>,
 }
 
 impl Remote {
-    /// A command of ours that reaches the same suite, as it would be typed.
+    /// An `mms` command that reaches the same suite, as it would be typed.
     pub fn command(&self, words: &str) -> String {
         let mut command = format!("mms {words}");
         let mut flag = |name: &str, value: String, variable: &str| {
-            // What stands in the environment is there for the next command too.
+            // A value from the environment is there for the next command too.
             if variable.is_empty() || std::env::var(variable).as_ref() != Ok(&value) {
                 command.push_str(&format!(" --{name} {}", quoted(&value)));
             }
@@ -127,12 +123,13 @@ impl Remote {
         command
     }
 
-    /// Channels that connect when first used.
+    /// Clients of this suite. Channels connect when first used.
     pub fn connect(&self) -> anyhow::Result<Clients> {
         Clients::to(&self.endpoints()?, |url| self.config(url))
     }
 
-    /// Channels to ask for health, by service: to these URLs, else to those that were given, else to a suite on this machine.
+    /// Channels for health checks, with the name of each service: of these URLs, else of the URLs in the options, else
+    /// of a suite on this machine.
     pub fn health_channels(&self, urls: &[String]) -> anyhow::Result<Vec<(&'static str, Client)>> {
         let at = self.endpoints()?;
         let given = [("registry", &self.registry), ("catalog", &self.catalog), ("scheduler", &self.scheduler)];
@@ -151,7 +148,7 @@ impl Remote {
     }
 
     fn config(&self, url: &str) -> ClientConfig {
-        // Of several services some may be on this machine, without TLS.
+        // Some services may be on this machine without TLS, while others have it.
         let of_tls = |file: &Option<PathBuf>| file.clone().filter(|_| url.starts_with("https:"));
         ClientConfig {
             ca_file: of_tls(&self.ca_file),
@@ -179,7 +176,6 @@ impl Remote {
 }
 
 impl Clients {
-    /// Clients of a suite in this process.
     pub fn of(at: &Endpoints) -> anyhow::Result<Self> {
         Self::to(at, |url| ClientConfig::to(url))
     }
@@ -202,12 +198,12 @@ impl Clients {
     }
 }
 
-/// One provider of cryptography for the process, whoever asks first.
+/// Installs the process's one TLS provider, unless that was done already.
 fn provide() {
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
 }
 
-/// A word as a shell takes it.
+/// Quotes a word for a POSIX shell, if needed.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

@@ -1,4 +1,4 @@
-//! The command line: what subcommands there are. What each does is in its own file.
+//! The command line: its subcommands and global options. Each subcommand has its own file.
 
 use std::path::PathBuf;
 
@@ -12,10 +12,10 @@ use crate::{demo, docs, health, job, migrate, output, sandbox, scan, schema, she
 #[derive(Debug, Parser)]
 #[command(name = "mms", version, propagate_version = true, after_help = EXAMPLES)]
 pub struct Cli {
-    /// What is logged on stderr, in the syntax of tracing's EnvFilter, for example "info,mms_transfer=debug".
+    /// What to log on stderr, in the syntax of tracing's EnvFilter, for example "info,mms_transfer=debug".
     #[arg(long, global = true, value_name = "FILTER", env = "MMS_LOG", help_heading = GLOBAL)]
     log: Option<String>,
-    /// How log lines look.
+    /// Format of the log lines.
     #[arg(
         long,
         global = true,
@@ -26,23 +26,23 @@ pub struct Cli {
         help_heading = GLOBAL
     )]
     log_format: LogFormat,
-    /// OTLP collector for traces and metrics, gRPC, as in http://127.0.0.1:4317.
+    /// OTLP collector for traces and metrics, gRPC, for example http://127.0.0.1:4317.
     #[arg(long, global = true, value_name = "URL", env = "MMS_TELEMETRY__OTLP_ENDPOINT", help_heading = GLOBAL)]
     otlp_endpoint: Option<String>,
-    /// The authority of an https collector's certificate, PEM. Default: those that the system trusts.
+    /// CA of an https collector's certificate, PEM. Default: the CAs that the system trusts.
     #[arg(long, global = true, value_name = "FILE", env = "MMS_TELEMETRY__OTLP_CA_FILE", help_heading = GLOBAL)]
     otlp_ca_file: Option<PathBuf>,
-    /// Tell only results and failures.
+    /// Print only results and failures.
     #[arg(short, long, global = true, help_heading = GLOBAL)]
     quiet: bool,
     #[command(subcommand)]
     command: Command,
 }
 
-/// The services that a suite in one process has.
+/// The services of a suite in one process.
 const SERVICES: [&str; 4] = ["registry", "catalog", "scheduler", "transfer"];
 
-/// Where help shows the flags that all commands have: after those of the command itself.
+/// The heading under which help shows the options that all commands have.
 pub const GLOBAL: &str = "Global options";
 
 const EXAMPLES: &str = "\
@@ -52,17 +52,17 @@ Examples:
   mms migrate -f azure-databricks.yaml  your own workspace, by a running suite
   mms job list my-source --json | jq .name
 
-Exit codes: 0 all went, 1 something failed, 64 the command line is wrong, 130 interrupted.";
+Exit codes: 0 everything succeeded, 1 something failed, 64 the command line is wrong, 130 interrupted.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the suite in one process, until SIGTERM.
     Up(up::Up),
-    /// Serve both far ends on this machine, a workspace and a project, until SIGTERM.
+    /// Serve a Databricks workspace and a MaxCompute project on this machine, until SIGTERM.
     Sandbox(sandbox::Sandbox),
-    /// Migrate tables from the sandbox workspace to the sandbox project, and show what came of it.
+    /// Migrate tables from the sandbox workspace to the sandbox project, and show the result.
     Demo(demo::Demo),
-    /// Check, start and scan a data source, then move its tables: one line against a running suite.
+    /// Check, start and scan a data source, then move its tables, in one command against a running suite.
     Migrate(migrate::Migrate),
     /// Data sources.
     Source(source::Source),
@@ -80,11 +80,11 @@ enum Command {
     Timer(Box<crate::timer::Timer>),
     /// The workers that move rows.
     Worker(worker::Worker),
-    /// Ask services whether they serve; fails unless all do.
+    /// Check that the services are serving; fails unless all of them are.
     Health(health::Health),
     /// Explain a reason that a command, a job or a service gave.
     Docs(docs::Docs),
-    /// Print what a shell needs to complete the command's words.
+    /// Print the completion script for a shell.
     Completions(shell::Completions),
     /// Write a manual page for the command and each of its subcommands.
     Man(shell::Man),
@@ -101,7 +101,7 @@ pub struct Talk {
 }
 
 impl Cli {
-    /// How the suite is reached, for the commands that are printed when it fails.
+    /// How the suite is reached, for the commands that are printed after a failure.
     pub fn remote(&self) -> Remote {
         let talk = match &self.command {
             Command::Up(_)
@@ -124,14 +124,15 @@ impl Cli {
         talk.remote.clone()
     }
 
-    /// Runs it; false when what was asked for did not all go well, which has been told.
+    /// Runs the command. False means that something did not succeed and was reported.
     pub async fn run(self) -> anyhow::Result<bool> {
         if self.quiet {
             output::be_quiet();
         }
         let usual = match &self.command {
             Command::Up(_) => usual_filter("info"),
-            // What a bad table is like stands in the results. Of metrics that nobody reads the library complains as of an error.
+            // The results already show what is wrong with a table. opentelemetry_sdk logs an error for metrics that
+            // nobody reads.
             Command::Demo(_) => format!("{},opentelemetry_sdk=off", usual_filter("error")),
             _ => usual_filter("warn"),
         };

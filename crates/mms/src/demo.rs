@@ -1,4 +1,4 @@
-//! `mms demo`: both far ends, the suite, and a migration of everything, on free ports in one process.
+//! `mms demo`: a workspace, a project, the suite and a migration of all tables, on free ports in one process.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use crate::suite::{Suite, SuiteConfig};
 use crate::{names, output, report, scope};
 
 const SOURCE: &str = "demo";
-/// Scale of the tables that are made when none are given: 866,000 rows.
+/// Scale of the generated tables: 866,000 rows.
 const SAMPLE_SCALE: f64 = 0.1;
 
 /// Watch tables arrive in a MaxCompute project, all on this machine.
@@ -29,10 +29,10 @@ Examples:
   mms demo --delta-root ./tables --keep ./kept
   mms demo --json | jq -r 'select(.state == \"FAILED\") | .reasons[].message'")]
 pub struct Demo {
-    /// Folder of Delta tables, SCHEMA/TABLE/_delta_log. Default: tables of TPC-H, made first.
+    /// Folder of Delta tables, SCHEMA/TABLE/_delta_log. Default: generated tables of TPC-H.
     #[arg(long, value_name = "DIR")]
     delta_root: Option<PathBuf>,
-    /// Keep the project's data there; `mms sandbox --project-dir DIR` serves it again.
+    /// Keep the project's data in this folder; `mms sandbox --project-dir DIR` serves it again.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
     /// Print one JSON object a line, one for each table.
@@ -41,7 +41,7 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Runs it; true when every table went.
+    /// Runs the demo. True if every table was migrated.
     pub async fn run(self) -> anyhow::Result<bool> {
         let stop = CancellationToken::new();
         tokio::spawn(cancel_on_signal(stop.clone()));
@@ -50,13 +50,13 @@ impl Demo {
         let delta_root = match &self.delta_root {
             Some(root) => root.canonicalize().with_context(|| format!("reading {}", root.display()))?,
             None => {
-                progress.step("making tables of TPC-H");
+                progress.step("generating tables of TPC-H");
                 let root = scratch.path().join("delta-root");
                 ends::sample_tables(&root, SAMPLE_SCALE).await?;
                 root.canonicalize()?
             }
         };
-        progress.step("starting both ends and the suite");
+        progress.step("starting the sandbox and the suite");
         let dir = self.keep.clone().unwrap_or_else(|| scratch.path().join("project"));
         let config = EndsConfig::new(delta_root.clone(), dir);
         let ends = Ends::start(config).await?;
@@ -100,11 +100,11 @@ async fn migrate(
     request: CreateDataSourceRequest,
     progress: Progress,
 ) -> anyhow::Result<(Job, Vec<TableResult>)> {
-    clients.sources.clone().create_data_source(request).await.context("making the data source")?;
+    clients.sources.clone().create_data_source(request).await.context("creating the data source")?;
     let source = names::source(SOURCE);
     let (remote, runs_on) = (Remote::default(), RunsOn::default());
     let mut line = Line { clients, remote: &remote, source: &source, runs_on: &runs_on, progress };
-    // What a check finds is told; whatever can be carried is carried all the same.
+    // Findings of the check are printed but do not end the demo: it migrates every table that can be migrated.
     line.check().await?;
     line.start().await?;
     line.scan(&[]).await?;
@@ -117,13 +117,13 @@ fn tell_how_to_read(results: &[TableResult], ends: &Ends, keep: Option<&Path>) {
     let widest = results.iter().max_by_key(|result| (result.partitions, result.create_sql.len()));
     let Some(example) = widest.filter(|result| !result.create_sql.is_empty()) else { return };
     output::line(&format!("\nThe statement that made {}.{}:\n\n{}", example.schema, example.table, example.create_sql));
-    // Without a folder to keep it in, the project is gone when this is read.
+    // Without a folder to keep it in, the project no longer exists when this is read.
     let Some(keep) = keep else {
         return output::line("\nKeep the project, to read it from elsewhere: mms demo --keep DIR");
     };
     let served = format!("mms sandbox --project-dir {} --project-port {}", keep.display(), ends.project_port());
     let (keys, target) = (&ends.credentials, &example.target);
-    // Python is particular about what a line begins with: this can be copied as it stands.
+    // Indentation matters in Python, so the lines must be printed exactly as they can be pasted.
     output::line(&format!(
         "\nRead it with PyODPS, while the project is served:\n\n{served}\n\n\
          from odps import ODPS\n\

@@ -1,4 +1,5 @@
-//! `mms docs`: what a reason means and what to do, from the page that is made of the contracts. It asks no service.
+//! `mms docs`: explains a reason and says what to do, from the page that is generated from the contracts. It calls no
+//! service.
 
 use anyhow::bail;
 use clap::Args;
@@ -7,7 +8,7 @@ use serde_json::json;
 use crate::output;
 use crate::spec::nearest;
 
-/// Every stable reason; `crates/proto/tests/it/reasons_page.rs` holds it equal to the contracts.
+/// All stable reasons. `crates/proto/tests/it/reasons_page.rs` checks that the page matches the contracts.
 const REASONS: &str = include_str!("../../../docs/reasons.md");
 
 /// Explain a reason that a command, a job or a service gave.
@@ -18,7 +19,7 @@ Examples:
   mms docs                                 every reason, by where it is given
   mms docs --json | jq -r .reason")]
 pub struct Docs {
-    /// The reason, in any case.
+    /// The reason, in upper or lower case.
     #[arg(value_name = "REASON")]
     reason: Option<String>,
     /// Print one JSON object a reason.
@@ -26,16 +27,16 @@ pub struct Docs {
     json: bool,
 }
 
-/// A row of the page.
+/// A row of a table on the page.
 struct Reason<'a> {
-    /// The heading that it stands under.
+    /// The heading above the row, which says where the reason is given.
     place: &'a str,
     name: &'a str,
     meaning: &'a str,
 }
 
 impl Docs {
-    /// Prints it, or all.
+    /// Prints one reason, or all.
     pub fn run(&self) -> anyhow::Result<bool> {
         let all: Vec<Reason<'_>> = reasons(REASONS).collect();
         let wanted: Vec<&Reason<'_>> = match &self.reason {
@@ -64,7 +65,7 @@ impl Docs {
             output::table(
                 ["reason", "given", "meaning"],
                 wanted.iter().map(|reason| {
-                    // The first sentence; what to do is shown of one.
+                    // A list has the first sentence of each; what to do is shown only for a single reason.
                     let first = reason.meaning.split_inclusive(". ").next().unwrap_or_default();
                     [reason.name.to_owned(), reason.place.to_owned(), first.trim_end().to_owned()]
                 }),

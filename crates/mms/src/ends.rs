@@ -1,4 +1,4 @@
-//! Both far ends of the sandbox, with credentials that stay the same as long as their folder does.
+//! The sandbox's workspace and project, with credentials that stay the same as long as their folder exists.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use mms_proto::registry::v1::{
 };
 use mms_sandbox::project::{Project, ProjectConfig};
 use mms_sandbox::samples::SampleTable;
-use mms_sandbox::workspace::{Client, DEFAULT_PAGE_SIZE, Vending, Workspace, WorkspaceConfig};
+use mms_sandbox::workspace::{Client, Vending, Workspace, WorkspaceConfig};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -22,36 +22,34 @@ use crate::private;
 
 const CATALOG: &str = "main";
 const PROJECT: &str = "mms_sandbox";
-/// How long tokens of the workspace's OAuth client last, as the real one's.
+/// How long tokens of the workspace's OAuth client are valid, as at a real workspace.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(3600);
 
-/// Throw-away credentials of a sandbox, kept in its folder with mode 0600.
+/// Generated credentials of a sandbox, stored in its folder with mode 0600.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Credentials {
-    /// Name of the project.
     pub project: String,
-    /// Id of the one access key.
+    /// Id of the project's access key.
     pub access_id: String,
-    /// Its secret.
+    /// Secret of the project's access key.
     pub access_key: String,
-    /// The workspace's token.
+    /// The workspace's personal access token.
     pub token: String,
-    /// Id of its OAuth client.
+    /// Id of the workspace's OAuth client; empty in files of versions that had none.
     #[serde(default)]
     pub client_id: String,
-    /// The client's secret.
     #[serde(default)]
     pub client_secret: String,
 }
 
 impl Credentials {
-    /// Those of a folder; what it does not have is made.
+    /// Reads the credentials of a folder, or creates what is missing.
     fn of(dir: &Path) -> anyhow::Result<Self> {
         let file = dir.join("credentials.json");
         private::ensure(&file, || serde_json::json!(Self::fresh()).to_string())?;
         let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-        // The parser's own text could repeat a secret.
+        // The parser's message is dropped, since it could contain a secret.
         let mut found: Self =
             serde_json::from_str(&text).ok().with_context(|| format!("{} is damaged", file.display()))?;
         if found.client_secret.is_empty() {
@@ -74,31 +72,30 @@ impl Credentials {
     }
 }
 
-/// What is served, and where.
+/// What is served, and on which ports.
 #[derive(Debug)]
 pub struct EndsConfig {
-    /// Folder of Delta tables.
     pub delta_root: PathBuf,
-    /// Folder of the project's data and of the credentials.
+    /// Folder for the project's data and the credentials.
     pub dir: PathBuf,
     /// Port of the workspace; 0 picks a free one.
     pub workspace_port: u16,
     /// Port of the project; 0 picks a free one.
     pub project_port: u16,
-    /// A file with the token that the project's access key needs, or its bearer shows.
+    /// A file with the security token of the project's access key, which is also accepted as a bearer token.
     pub token_file: Option<PathBuf>,
-    /// Further projects beside the project.
+    /// Names of further projects of the same account.
     pub other_projects: Vec<String>,
-    /// The one quota of the projects.
+    /// The only quota of the projects; `None` requires no quota.
     pub quota: Option<String>,
-    /// How long tokens of the OAuth client last.
+    /// How long tokens of the OAuth client are valid.
     pub token_life: Duration,
-    /// What the workspace vends credentials for.
+    /// The storage account for which the workspace vends credentials.
     pub vending: Option<Vending>,
 }
 
 impl EndsConfig {
-    /// One project on free ports, for a lasting key and whatever quota; nothing is vended.
+    /// One project on free ports, with a permanent access key, without quota and without vended credentials.
     pub fn new(delta_root: PathBuf, dir: PathBuf) -> Self {
         Self {
             delta_root,
@@ -114,23 +111,20 @@ impl EndsConfig {
     }
 }
 
-/// Both far ends, accepting connections.
+/// The running workspace and project.
 pub struct Ends {
     workspace: Workspace,
     project: Project,
-    /// What they take.
+    /// The credentials that they accept.
     pub credentials: Credentials,
 }
 
 impl Ends {
-    /// Starts both.
+    /// Starts the workspace and the project. Both accept connections when this returns.
     pub async fn start(config: EndsConfig) -> anyhow::Result<Self> {
         let credentials = Credentials::of(&config.dir)?;
         let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let workspace = Workspace::start(WorkspaceConfig {
-            delta_root: config.delta_root,
-            catalog: CATALOG.into(),
-            token: SecretString::from(credentials.token.clone()),
             client: Some(Client {
                 id: credentials.client_id.clone(),
                 secret: SecretString::from(credentials.client_secret.clone()),
@@ -138,54 +132,53 @@ impl Ends {
             }),
             vending: config.vending,
             bind: at(config.workspace_port),
-            page_size: DEFAULT_PAGE_SIZE,
+            ..WorkspaceConfig::new(config.delta_root, CATALOG, credentials.token.clone())
         })
         .await?;
         let project = Project::start(ProjectConfig {
-            dir: config.dir.join("project"),
-            name: credentials.project.clone(),
-            access_id: credentials.access_id.clone(),
-            access_key: SecretString::from(credentials.access_key.clone()),
             token_file: config.token_file,
             bind: at(config.project_port),
-            region: None,
             others: config.other_projects,
             quota: config.quota,
+            ..ProjectConfig::new(
+                config.dir.join("project"),
+                credentials.project.clone(),
+                credentials.access_id.clone(),
+                credentials.access_key.clone(),
+            )
         })
         .await?;
         Ok(Self { workspace, project, credentials })
     }
 
-    /// Whether upload sessions outlive the table that they were made for.
+    /// Sets whether upload sessions outlive the table they were created for.
     pub fn let_sessions_outlive_tables(&self, outlive: bool) {
         self.project.let_sessions_outlive_tables(outlive);
     }
 
-    /// The workspace's URL.
     pub fn workspace_url(&self) -> String {
         self.workspace.url()
     }
 
-    /// The path of the workspace's cluster, for clients of SQL.
+    /// The HTTP path of the workspace's cluster, for SQL clients.
     pub fn http_path(&self) -> String {
         self.workspace.http_path()
     }
 
-    /// The workspace's catalog.
     pub fn catalog(&self) -> &str {
         self.workspace.catalog()
     }
 
-    /// The project's endpoint.
     pub fn endpoint(&self) -> &str {
         self.project.endpoint()
     }
 
-    /// The data source that leads here, over these tables.
+    /// A request for a data source that connects to this workspace and this project.
     pub fn source(&self, id: &str, delta_root: &Path) -> CreateDataSourceRequest {
         let keys = &self.credentials;
-        // Whatever names at the target cannot have becomes "_"; a table starts with a letter. Values are left as they are: a
-        // table with a partition value that the target does not take is refused, with that value.
+        // Characters that names at the target cannot have become "_", and a table name that does not start with a
+        // letter gets "t_" in front. Partition values are not mapped: a table with a value that the target does not
+        // accept is blocked, and the finding names the value.
         let mapping =
             |prefix: &str| CharacterMapping { other: "_".into(), prefix: prefix.into(), ..Default::default() };
         let files = LocalFiles { root: delta_root.display().to_string() };
@@ -227,21 +220,20 @@ impl Ends {
         }
     }
 
-    /// The project's port.
     pub fn project_port(&self) -> u16 {
         self.project.address().port()
     }
 
-    /// Ends open requests and stops both.
+    /// Stops both, after a grace period for open requests.
     pub async fn stop(self) {
         self.workspace.shutdown().await;
         self.project.shutdown().await;
     }
 }
 
-/// Writes the tables of TPC-H below a folder, unless they are there.
+/// Writes the tables of TPC-H into a folder, unless they were completely written before.
 pub async fn sample_tables(root: &Path, scale: f64) -> anyhow::Result<Vec<SampleTable>> {
-    // Only a folder that was written to its end is taken for one.
+    // The marker file is written last, so that an interrupted run is not taken for a complete one.
     let (root, done) = (root.to_owned(), root.with_extension("complete"));
     if done.exists() {
         return Ok(Vec::new());

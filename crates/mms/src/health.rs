@@ -1,4 +1,5 @@
-//! `mms health`: whether services serve, asked by the health protocol of gRPC; for people, and for probes of containers.
+//! `mms health`: checks with gRPC's health protocol whether services are serving, for people and for probes of
+//! containers.
 
 use clap::Args;
 use futures::future::join_all;
@@ -11,7 +12,7 @@ use tonic_health::pb::health_client::HealthClient;
 use crate::command::Talk;
 use crate::output;
 
-/// Ask services whether they serve; fails unless all do.
+/// Check that the services are serving; fails unless all of them are.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -19,7 +20,7 @@ Examples:
   mms health --data-dir ./mms-data
   mms health https://localhost:7401 --ca-file ca.crt --cert-file registry.crt --key-file registry.key")]
 pub struct Health {
-    /// URL of a service. Default: all of the suite that the options lead to.
+    /// URL of a service; several can be given. Default: all services of the suite that the options name.
     #[arg(value_name = "URL")]
     urls: Vec<String>,
     #[command(flatten)]
@@ -37,7 +38,6 @@ struct Answer {
 }
 
 impl Health {
-    /// Runs it.
     pub async fn run(self) -> anyhow::Result<bool> {
         let channels = self.talk.remote.health_channels(&self.urls)?;
         let answers = join_all(channels.into_iter().map(|(service, channel)| ask(service, channel))).await;

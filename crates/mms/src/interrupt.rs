@@ -1,14 +1,15 @@
-//! Ctrl-C. Owns what is said of the work that goes on in the suite when the command that follows it ends; ends no work.
+//! Ctrl-C and SIGTERM in a command that follows work of the suite. Owns the message about the work that continues;
+//! stops no work.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use mms_server::{CancellationToken, cancel_on_signal};
 
-/// What shells tell of a program that Ctrl-C ended.
+/// The exit code that shells use for a program that Ctrl-C ended.
 pub const EXIT_INTERRUPTED: u8 = 130;
 
-/// Somebody pressed Ctrl-C, or sent SIGTERM.
+/// The command was interrupted. The text says what continues, and how to watch and stop it.
 #[derive(Debug)]
 pub struct Interrupted(String);
 
@@ -20,23 +21,23 @@ impl fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
-/// What the suite goes on with when the command ends.
+/// The work that continues in the suite when the command ends.
 #[derive(Debug, Default)]
 pub struct RunsOn(Mutex<Option<String>>);
 
 impl RunsOn {
-    /// From now on: this, with the commands to watch and to stop it.
+    /// Sets the work that continues, with the commands to watch and to stop it.
     pub fn is(&self, what: &str, watch: &str, stop: &str) {
         let text = format!("{what} runs on\n  watch it: {watch}\n  stop it:  {stop}");
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
     }
 
-    /// From now on: nothing.
+    /// Sets that no work continues.
     pub fn nothing(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Does the work; a signal ends it with [`Interrupted`].
+    /// Runs `work` until it ends, or until a signal ends it with [`Interrupted`].
     pub async fn or_interrupted<T>(&self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
         let stop = CancellationToken::new();
         tokio::spawn(cancel_on_signal(stop.clone()));
@@ -45,7 +46,7 @@ impl RunsOn {
             done = work => done,
             () = stop.cancelled() => {
                 let goes_on = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let text = goes_on.unwrap_or_else(|| "nothing is under way; run the command again to go on".into());
+                let text = goes_on.unwrap_or_else(|| "nothing is running; run the command again to continue".into());
                 Err(Interrupted(format!("interrupted: {text}")).into())
             }
         }

@@ -1,4 +1,5 @@
-//! `mms job`: migration jobs of a running suite.
+//! `mms job`: creates, follows, changes and deletes migration jobs of a running suite, and prints their plans and
+//! tables. Each action is a call of the scheduler; nothing is decided here.
 
 use clap::{Args, Subcommand};
 use mms_proto::error::reason_text;
@@ -33,7 +34,7 @@ pub struct Job {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make a job of a scanned source; it starts by itself.
+    /// Create a job for a scanned source; it starts by itself.
     #[command(after_help = "\
 Examples:
   mms job create azure-sales
@@ -63,14 +64,14 @@ Examples:
         /// The source's id or name. Default: all sources.
         #[arg(default_value = "-")]
         source: String,
-        /// Only those for which this holds, an expression over their fields.
+        /// Only jobs for which this expression over their fields is true.
         #[arg(long, default_value = "", value_name = "EXPRESSION")]
         filter: String,
-        /// Fields to sort by, "desc" behind those of which greater comes first.
+        /// Fields to sort by; "desc" after a field sorts it in descending order.
         #[arg(long, default_value = "", value_name = "FIELDS")]
         order_by: String,
     },
-    /// Change when and how fast the tasks of a job go; those that run go on.
+    /// Change the deadline, the priority or the limits of a job; tasks that are running continue.
     #[command(after_help = "\
 Examples:
   mms job update azure-sales/j1 --priority 10 --deadline 2026-01-31T06:00:00Z
@@ -85,7 +86,7 @@ Examples:
     /// Show one job.
     #[command(after_help = "Example: mms job get azure-sales/j1")]
     Get(Named),
-    /// Follow a job until it has ended or waits for somebody; fails unless it is DONE.
+    /// Follow a job until it has ended or waits for a person; fails unless it is DONE.
     #[command(after_help = "Example: mms job watch azure-sales/j1")]
     Watch(Named),
     /// Start exactly the plan that waits for review.
@@ -93,38 +94,38 @@ Examples:
     Approve {
         #[command(flatten)]
         named: Named,
-        /// Start although some tables are blocked.
+        /// Start it even though some tables are blocked.
         #[arg(long)]
         accept_blocked: bool,
-        /// The etag that the job had when its plan was read; without it the plan that is there now is started.
+        /// The etag of the job when its plan was read. Without it, the present plan is started.
         #[arg(long, value_name = "ETAG")]
         etag: Option<String>,
     },
-    /// Stop it.
+    /// Stop a job.
     #[command(after_help = "Example: mms job stop azure-sales/j1")]
     Stop(Named),
-    /// Go on with a stopped or paused job.
+    /// Resume a stopped or paused job.
     #[command(after_help = "Example: mms job start azure-sales/j1")]
     Start(Named),
-    /// Run its failed tasks again.
+    /// Run the failed tasks of a job again.
     #[command(after_help = "Example: mms job retry azure-sales/j1 --repin")]
     Retry {
         #[command(flatten)]
         named: Named,
-        /// Plan the tables that failed anew, with the newest version of each: for tasks that failed with SOURCE_CHANGED.
+        /// Plan the failed tables anew, with the newest version of each: for tasks that failed with SOURCE_CHANGED.
         #[arg(long)]
         repin: bool,
     },
     /// Delete a job that has ended, with its tasks and their logs.
     #[command(after_help = "Example: mms job delete azure-sales/j1")]
     Delete(Named),
-    /// Its tables, and what came of each.
+    /// List the tables of a job, with the result of each.
     #[command(after_help = "Example: mms job tables azure-sales/j1 --json | jq .targetRows")]
     Tables(Named),
-    /// Its plan: where each table goes, how much that is, and what was found.
+    /// Show the plan of a job: target, size and findings of each table.
     #[command(after_help = "Example: mms job plan azure-sales/j1")]
     Plan(Named),
-    /// What its plan found.
+    /// List what the plan of a job found.
     #[command(after_help = "Example: mms job findings azure-sales/j1")]
     Findings(Named),
 }
@@ -142,7 +143,6 @@ impl Named {
 }
 
 impl Job {
-    /// Runs it.
     pub async fn run(self) -> anyhow::Result<bool> {
         let (clients, json) = (self.talk.remote.connect()?, self.talk.json);
         let mut client = clients.jobs.clone();
@@ -267,7 +267,7 @@ async fn follow(clients: &Clients, remote: &Remote, name: &str, json: bool) -> a
     Ok(job.state() == JobState::Done)
 }
 
-/// Tells what the plan of a job found.
+/// Prints the findings of a job's plan.
 async fn findings(clients: &Clients, job: &str, remote: &Remote, json: bool) -> anyhow::Result<()> {
     let mut request = ListFindingsRequest { parent: job.to_owned(), page_size: 500, ..Default::default() };
     let found = page::all(async |page_token| {
@@ -284,7 +284,7 @@ async fn findings(clients: &Clients, job: &str, remote: &Remote, json: bool) -> 
     Ok(())
 }
 
-/// Jobs by their names within what was asked for.
+/// Prints jobs. `within` is the parent whose part of the names is left out.
 fn show(jobs: &[pb::Job], within: &str, remote: &Remote, json: bool) {
     if json {
         return jobs.iter().for_each(output::json);

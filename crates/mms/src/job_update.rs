@@ -1,5 +1,5 @@
-//! `mms job update`: what can be said anew of a job that lives, as options of the command. Owns how they are written; names in the mask just
-//! what was given.
+//! `mms job update`: the options that change a job while it exists. The request's mask names only the fields that were
+//! given.
 
 use clap::Args;
 use mms_proto::scheduler::v1::{self as pb, CircuitBreaker, JobSpec, UpdateJobRequest};
@@ -8,35 +8,36 @@ use prost_types::FieldMask;
 
 use crate::spec;
 
-/// What is said anew. What is not given stays.
+/// The fields to change. Fields that are not given stay as they are.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
 pub struct Update {
-    /// When it should be done, RFC 3339; "none": no matter when.
+    /// Deadline, RFC 3339; "none" removes it.
     #[arg(long, value_name = "TIME", value_parser = deadline)]
     deadline: Option<Deadline>,
-    /// Among jobs of the same deadline, greater goes first: -1000 to 1000.
+    /// Priority among jobs with the same deadline, -1000 to 1000; greater is first.
     #[arg(long, allow_negative_numbers = true)]
     priority: Option<i32>,
-    /// Tasks that run at once; 0: as the data source says.
+    /// Most tasks that run at once; 0: the data source's setting.
     #[arg(long, value_name = "TASKS")]
     max_concurrent_tasks: Option<i32>,
-    /// Tasks of each schema that run at once; 0: no bound of its own.
+    /// Most tasks of each schema that run at once; 0: no limit of its own.
     #[arg(long, value_name = "TASKS")]
     tasks_per_schema: Option<i32>,
-    /// Tasks of each table that run at once; 0: no bound of its own.
+    /// Most tasks of each table that run at once; 0: no limit of its own.
     #[arg(long, value_name = "TASKS")]
     tasks_per_table: Option<i32>,
-    /// Bytes of source files a second; 0: no bound of its own.
+    /// Most bytes of source files a second; 0: no limit of its own.
     #[arg(long, value_name = "BYTES")]
     bytes_per_second: Option<i64>,
-    /// Rows a second; 0: no bound of its own.
+    /// Most rows a second; 0: no limit of its own.
     #[arg(long, value_name = "ROWS")]
     rows_per_second: Option<i64>,
-    /// Whether it pauses by itself when too many tasks fail: "on", with the defaults, or "off".
+    /// Whether the job pauses by itself when too many tasks fail: "on", with the defaults, or "off".
     #[arg(long, value_name = "ON|OFF", value_parser = ["on", "off"])]
     circuit_breaker: Option<String>,
-    /// A JobSpec, YAML or JSON, of which only the fields in it are taken; `-` is stdin. The other options stand before it.
+    /// A JobSpec, YAML or JSON, of which only the fields that it sets are applied; `-` is stdin. The other options
+    /// override it.
     #[arg(short, long, value_name = "FILE")]
     file: Option<std::path::PathBuf>,
 }
@@ -54,7 +55,7 @@ fn deadline(text: &str) -> Result<Deadline, String> {
 }
 
 impl Update {
-    /// The request, about a job as it is now: parts of a field that are not given stay.
+    /// The request for a job whose spec is now `now`. A field with several parts keeps the parts that are not given.
     pub fn request(self, name: String, now: JobSpec) -> anyhow::Result<UpdateJobRequest> {
         let (mut spec, mut paths) = (JobSpec::default(), Vec::new());
         if let Some(file) = &self.file {
@@ -103,11 +104,11 @@ impl Update {
     }
 }
 
-/// The fields that a spec sets, by their names.
+/// The names of the fields that a spec sets, among those that can be changed.
 fn given(spec: &JobSpec) -> Vec<&'static str> {
     let descriptor = mms_proto::descriptor::message::<JobSpec>();
     let mut message = prost_reflect::DynamicMessage::new(descriptor);
-    // It is a message of that very type.
+    // This cannot fail: the descriptor is that of the message.
     let _same = message.transcode_from(spec).is_ok();
     let known = [
         "deadline",

@@ -1,4 +1,4 @@
-//! The line of a migration: check, start, scan, job, watch. What `mms migrate` and `mms demo` have in common.
+//! The steps of a migration that `mms migrate` and `mms demo` share: check, start, scan, job, watch.
 
 use anyhow::{Context, bail};
 use mms_proto::catalog::v1::{CreateScanRequest, Scan, ScanState};
@@ -15,21 +15,19 @@ use crate::interrupt::RunsOn;
 use crate::progress::Progress;
 use crate::{names, output, watch};
 
-/// A migration under way.
+/// A migration in progress.
 pub struct Line<'a> {
-    /// The suite.
     pub clients: &'a Clients,
-    /// How they are reached, for the commands that are printed.
+    /// How the suite is reached, for the commands that are printed.
     pub remote: &'a Remote,
-    /// The data source, by name.
+    /// The name of the data source.
     pub source: &'a str,
-    /// What goes on in the suite when this command ends.
+    /// The work that continues in the suite if this command ends.
     pub runs_on: &'a RunsOn,
-    /// Where progress is shown.
     pub progress: Progress,
 }
 
-/// Streams what a check says, and gives its report.
+/// Runs a check, passes on each answer, and returns the report at its end.
 pub async fn check(
     clients: &Clients,
     source: &str,
@@ -48,7 +46,7 @@ pub async fn check(
     report.context("the check ended without a report")
 }
 
-/// A step of a check, for people; what to do is on a line of its own.
+/// A check's step as text for people. What to do is on its own line.
 pub fn step_text(step: &CheckStep) -> String {
     let state = output::word(step.state().as_str_name(), "CHECK_STATE_");
     let remedy = if step.remedy.is_empty() { String::new() } else { format!("\n  help: {}", step.remedy) };
@@ -58,9 +56,9 @@ pub fn step_text(step: &CheckStep) -> String {
 }
 
 impl Line<'_> {
-    /// Checks both ends. False when something is wrong, which has been told.
+    /// Checks the source and the target. False means that a step failed, which was printed.
     pub async fn check(&mut self) -> anyhow::Result<bool> {
-        self.progress.step("checking both ends");
+        self.progress.step("checking source and target");
         let (clients, source, progress) = (self.clients, self.source, &self.progress);
         let report = check(clients, source, false, |answer| {
             if let Some(Event::Step(step)) = &answer.event
@@ -74,7 +72,6 @@ impl Line<'_> {
         Ok(report.state() != CheckState::Failed)
     }
 
-    /// Starts the source.
     pub async fn start(&mut self) -> anyhow::Result<()> {
         self.progress.step("starting the data source");
         let request = StartDataSourceRequest { name: self.source.to_owned(), request_id: String::new() };
@@ -82,7 +79,7 @@ impl Line<'_> {
         Ok(())
     }
 
-    /// Scans schemas, all when none are named.
+    /// Scans these schemas, or all if none are named.
     pub async fn scan(&mut self, schemas: &[String]) -> anyhow::Result<Scan> {
         self.progress.step("scanning");
         let request = CreateScanRequest {
@@ -114,7 +111,8 @@ impl Line<'_> {
         }
     }
 
-    /// Makes a job of a scope, says its name before anything else, and follows it until it rests.
+    /// Creates a job for a scope, prints its name before anything else, and follows it until it has ended or waits for
+    /// a person.
     pub async fn job(&mut self, scope: Scope, review: bool) -> anyhow::Result<Job> {
         let spec = JobSpec { scope: Some(scope), ..JobSpec::default() };
         let request = CreateJobRequest {
@@ -130,7 +128,7 @@ impl Line<'_> {
         self.follow(&name).await
     }
 
-    /// Follows a job until it rests.
+    /// Follows a job until it has ended or waits for a person.
     pub async fn follow(&mut self, name: &str) -> anyhow::Result<Job> {
         self.progress.step("planning");
         let short = names::short(name);

@@ -1,5 +1,6 @@
-//! `mms`: runs the suite or the sandbox in one process, migrates a source in one line, and is a client of a running suite
-//! for people. It decides nothing about a migration: that is the services' business, behind their contracts.
+//! `mms`: runs the suite or the sandbox in one process, migrates a source with one command, and is a client of a
+//! running suite for people. It decides nothing about a migration: the services do, and this calls them through their
+//! contracts.
 
 mod advice;
 mod apply;
@@ -45,7 +46,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Something failed; what, stands on stderr.
+/// Something failed, and stderr says what.
 const EXIT_FAILED: u8 = 1;
 
 fn main() -> ExitCode {
@@ -57,7 +58,7 @@ fn main() -> ExitCode {
             return if asked { ExitCode::SUCCESS } else { mms_server::EXIT_USAGE.into() };
         }
     };
-    // Reads and writes of stores and files block; the calls between services must go on meanwhile.
+    // Reads and writes of stores and files block a thread, and the calls between services must continue meanwhile.
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

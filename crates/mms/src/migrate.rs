@@ -1,4 +1,6 @@
-//! `mms migrate`: a data source's tables moved in one line, against a running suite.
+//! `mms migrate`: moves the tables of a data source with one command, against a running suite.
+//!
+//! It takes up a job of the same tables that has not ended, and never creates a second one beside it.
 
 use std::path::PathBuf;
 
@@ -25,15 +27,15 @@ Examples:
   mms migrate -f azure-databricks.yaml --review      plan only
 
 Run it again at any time: a job of the same tables that has not ended is taken up, and tables that have not changed are left \
-alone. Ctrl-C ends the command; the job runs on. A plan that was only made waits for mms job approve.
+alone. Ctrl-C ends the command; the job runs on. A plan made with --review waits for mms job approve.
 
-Exit code 0 only if every table is at the target, but for those of kinds that cannot be moved, which are skipped; a table or schema \
+Exit code 0 only if every table is at the target, except for kinds that cannot be moved, which are skipped; a table or schema \
 that could not be read counts as failed. With --json each is one line of JSON, as in mms demo.
 
-The file is the CreateDataSourceRequest; its dataSourceId is required, so that a second run finds the same source. What differs from \
-the one that is there is told, then changed; secrets that stand in the file are sent again.")]
+The file is the CreateDataSourceRequest; its dataSourceId is required, so that a second run finds the same source. Differences \
+from the existing source are printed, then changed; secrets in the file are sent again.")]
 pub struct Migrate {
-    /// The data source, YAML or JSON; `-` is stdin. One that exists under its id is changed to what the file says.
+    /// The data source, YAML or JSON; `-` is stdin. If one with its id exists, it is changed to match the file.
     #[arg(short, long, value_name = "FILE")]
     file: PathBuf,
     /// Only this schema; can be repeated.
@@ -42,7 +44,7 @@ pub struct Migrate {
     /// Only this table, SCHEMA.TABLE, the schema up to the first dot; can be repeated.
     #[arg(long = "table", value_name = "TABLE", value_parser = scope::source_table)]
     tables: Vec<SourceTable>,
-    /// Only plan, and tell what would be done.
+    /// Only plan, and show what would be done.
     #[arg(long)]
     review: bool,
     #[command(flatten)]
@@ -50,10 +52,10 @@ pub struct Migrate {
 }
 
 impl Migrate {
-    /// Runs it; true when every table went, or was planned without a blocker.
+    /// Runs the command. True if every table was moved, or was planned without a blocker.
     pub async fn run(self) -> anyhow::Result<bool> {
         let runs_on = RunsOn::default();
-        // All that it calls is one trace.
+        // All calls of this command belong to one trace.
         let span = tracing::info_span!("migrate", otel.name = "mms migrate");
         runs_on.or_interrupted(Box::pin(self.migrate(&runs_on).instrument(span))).await
     }
@@ -74,7 +76,7 @@ impl Migrate {
             None => {
                 if !line.check().await? {
                     let short = names::short(&source);
-                    bail!("the check of {short} found what migrations would fail on; mend it, then run this again");
+                    bail!("the check of {short} found what would make migrations fail; fix it, then run this again");
                 }
                 line.start().await?;
                 line.scan(&self.scanned()).await?;
@@ -90,7 +92,7 @@ impl Migrate {
         report::tell(&results, &job, remote, self.talk.json)
     }
 
-    /// The schemas to scan: those of the tables, if tables are named.
+    /// The schemas to scan: those named, and those of the named tables.
     fn scanned(&self) -> Vec<String> {
         let mut schemas = self.schemas.clone();
         schemas.extend(self.tables.iter().map(|table| table.schema.clone()));
@@ -99,7 +101,7 @@ impl Migrate {
         schemas
     }
 
-    /// A job of the same tables that has not ended.
+    /// Continues with a job of the same tables that has not ended.
     async fn take_up(&self, line: &mut Line<'_>, job: Job) -> anyhow::Result<Job> {
         let short = names::short(&job.name);
         let reviewed = job.review.as_ref().is_some_and(|review| review.state() == ReviewState::Pending);

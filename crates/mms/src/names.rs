@@ -1,5 +1,5 @@
-//! Names as people write and read them: `sales/j1` for `dataSources/sales/jobs/j1`, `tpch.lineitem` for a table. Owns both
-//! directions; what only the services know is looked up, and never guessed.
+//! Names as people write and read them: `sales/j1` for `dataSources/sales/jobs/j1`, `tpch.lineitem` for a table. Owns
+//! both directions. What only the services know is asked of them, never guessed.
 
 use anyhow::bail;
 use mms_proto::catalog::v1::GetTableRequest;
@@ -14,12 +14,12 @@ use tonic::{Code, Status};
 use crate::client::Clients;
 use crate::{open, scope};
 
-/// The name of a data source given by name or id.
+/// The name of a data source, given its name or its id.
 pub fn source(word: &str) -> String {
     if word.contains('/') { word.to_owned() } else { format!("dataSources/{word}") }
 }
 
-/// A name without its collections: `sales/j1`, `sales/j1/t1`.
+/// A name without the names of its collections: `sales/j1`, `sales/j1/t1`.
 pub fn short(name: &str) -> String {
     match name.strip_prefix("dataSources/") {
         Some(rest) => ["/jobs/", "/scans/", "/tasks/", "/timers/", "/runs/"]
@@ -29,13 +29,13 @@ pub fn short(name: &str) -> String {
     }
 }
 
-/// A name relative to what was asked for: `t1` within the job, `j1` within its source; short where it is elsewhere.
+/// A name relative to the parent of a list: `t1` within its job, `j1` within its source. A name elsewhere is [`short`].
 pub fn within(name: &str, parent: &str) -> String {
     let rest = name.strip_prefix(parent).and_then(|rest| rest.strip_prefix('/')).and_then(|rest| rest.split_once('/'));
     rest.map_or_else(|| short(name), |(_, id)| id.to_owned())
 }
 
-/// A table by the source's own names: `tpch.lineitem`.
+/// A table by the names that it has in the source: `tpch.lineitem`.
 pub fn table(name: &str) -> String {
     match TableName::parse(name) {
         Ok(name) => format!("{}.{}", name.parent().id().as_str(), name.id().as_str()),
@@ -43,7 +43,7 @@ pub fn table(name: &str) -> String {
     }
 }
 
-/// The job that a word means: its name, `SOURCE/JOB`, or its id alone.
+/// Resolves a job: its name, `SOURCE/JOB`, or its id alone, which must be unique.
 pub async fn job(clients: &Clients, word: &str) -> anyhow::Result<String> {
     match segments(word).as_slice() {
         [source, job] => Ok(format!("dataSources/{source}/jobs/{job}")),
@@ -57,7 +57,7 @@ pub async fn job(clients: &Clients, word: &str) -> anyhow::Result<String> {
     }
 }
 
-/// The task that a word means: its name, or `SOURCE/JOB/TASK`.
+/// Resolves a task: its name, or `SOURCE/JOB/TASK`.
 pub fn task(word: &str) -> String {
     match segments(word).as_slice() {
         [source, job, task] => format!("dataSources/{source}/jobs/{job}/tasks/{task}"),
@@ -65,7 +65,7 @@ pub fn task(word: &str) -> String {
     }
 }
 
-/// The scan that a word means: its name, or `SOURCE/SCAN`.
+/// Resolves a scan: its name, or `SOURCE/SCAN`.
 pub fn scan(word: &str) -> String {
     match segments(word).as_slice() {
         [source, scan] => format!("dataSources/{source}/scans/{scan}"),
@@ -73,7 +73,7 @@ pub fn scan(word: &str) -> String {
     }
 }
 
-/// The timer that a word means: its name, or `SOURCE/TIMER`.
+/// Resolves a timer: its name, or `SOURCE/TIMER`.
 pub fn timer(word: &str) -> String {
     match segments(word).as_slice() {
         [source, timer] => format!("dataSources/{source}/timers/{timer}"),
@@ -81,7 +81,7 @@ pub fn timer(word: &str) -> String {
     }
 }
 
-/// The table that a word means: its name, `SOURCE/SCHEMA.TABLE`, or `SCHEMA.TABLE` where only one source has it.
+/// Resolves a table: its name, `SOURCE/SCHEMA.TABLE`, or `SCHEMA.TABLE` if only one source has it.
 pub async fn source_table(clients: &Clients, word: &str) -> anyhow::Result<String> {
     if word.starts_with("dataSources/") {
         return Ok(word.to_owned());
@@ -99,17 +99,17 @@ pub async fn source_table(clients: &Clients, word: &str) -> anyhow::Result<Strin
     one(found, word, "table", "mms table list SOURCE")
 }
 
-/// A schema of a source, by its own name there; all of them when none is named.
+/// The name of a schema, given the name that it has in the source; `-` for all schemas if none is given.
 pub fn schema(source: &str, schema: Option<&str>) -> anyhow::Result<String> {
     let Some(schema) = schema else { return Ok(format!("{source}/schemas/-")) };
     let parent = DataSourceName::parse(source)?;
-    let id = SourceId::new(schema).map_err(|error| anyhow::anyhow!("{schema:?} is no schema: {error}"))?;
+    let id = SourceId::new(schema).map_err(|error| anyhow::anyhow!("{schema:?} is not a schema: {error}"))?;
     Ok(SchemaName::new(parent, id).to_string())
 }
 
-/// A partition of a table of a source (`dataSources/…`), by the last segment of its name.
+/// The name of a partition, given its source (`dataSources/…`), its table and the last segment of its name.
 pub fn partition(source: &str, table: &SourceTable, segment: &str) -> anyhow::Result<String> {
-    let wrong = |error: String| anyhow::anyhow!("{segment:?} is no partition: {error}");
+    let wrong = |error: String| anyhow::anyhow!("{segment:?} is not a partition: {error}");
     let id = PartitionId::parse_segment(segment).map_err(wrong)?;
     let schema = SchemaName::new(DataSourceName::parse(source)?, SourceId::new(table.schema.as_str()).map_err(wrong)?);
     let table = TableName::new(schema, SourceId::new(table.table.as_str()).map_err(wrong)?);
@@ -117,8 +117,8 @@ pub fn partition(source: &str, table: &SourceTable, segment: &str) -> anyhow::Re
 }
 
 fn table_of(source: &str, word: &str) -> anyhow::Result<String> {
-    let table = scope::source_table(word).map_err(|error| anyhow::anyhow!("{word:?} is no table: {error}"))?;
-    let wrong = |error: String| anyhow::anyhow!("{word:?} is no table: {error}");
+    let table = scope::source_table(word).map_err(|error| anyhow::anyhow!("{word:?} is not a table: {error}"))?;
+    let wrong = |error: String| anyhow::anyhow!("{word:?} is not a table: {error}");
     let source = DataSourceName::new(ResourceId::new(source).map_err(wrong)?);
     let schema = SchemaName::new(source, SourceId::new(table.schema).map_err(wrong)?);
     Ok(TableName::new(schema, SourceId::new(table.table).map_err(wrong)?).to_string())

@@ -1,4 +1,5 @@
-//! Jobs of a source that have not ended: a scope has one at a time, so a second run takes it up. Reads; changes nothing.
+//! Finds jobs of a source that have not ended. A table is moved by one job at a time, so that a second run must take up
+//! the first one's job. Reads; changes nothing.
 
 use mms_proto::page;
 use mms_proto::scheduler::v1::job_spec::Scope;
@@ -9,21 +10,21 @@ use tonic::Status;
 use crate::client::Clients;
 use crate::scope;
 
-/// The open job that a scope meets.
+/// An open job that stands in the way of a scope.
 #[derive(Debug)]
 pub enum Met {
     /// It moves the same tables.
     Same(Job),
-    /// It moves some of them.
+    /// It moves some of the same tables.
     Overlapping(Job),
 }
 
-/// All jobs of a source, `-` for all sources.
+/// All jobs of a source; `-` means all sources.
 pub async fn jobs(clients: &Clients, source: &str, view: View) -> anyhow::Result<Vec<Job>> {
     jobs_that(clients, source, view, "", "").await
 }
 
-/// Jobs of a source, `-` for all sources, that a filter passes, in an order.
+/// The jobs of a source, `-` for all sources, that match a filter, in an order. Both may be empty.
 pub async fn jobs_that(
     clients: &Clients,
     source: &str,
@@ -42,7 +43,7 @@ pub async fn jobs_that(
     Ok(jobs.await?)
 }
 
-/// The open job that would keep a new one of this scope from its tables.
+/// The open job that holds tables of this scope, if there is one.
 pub async fn met(clients: &Clients, source: &str, wanted: &Scope) -> anyhow::Result<Option<Met>> {
     Ok(find(jobs(clients, source, View::Full).await?, wanted))
 }
@@ -53,7 +54,7 @@ fn find(jobs: Vec<Job>, wanted: &Scope) -> Option<Met> {
     let at = |test: fn(&Scope, &Scope) -> bool| {
         open.iter().find(|job| scope_of(job).is_some_and(|scope| test(&scope, wanted))).cloned()
     };
-    // One that takes parts of tables does not do what is wanted, whatever its scope.
+    // A job that moves only some partitions of a table does not do what is wanted, even with the same scope.
     let whole = |job: &Job| {
         job.spec
             .as_ref()
@@ -62,7 +63,7 @@ fn find(jobs: Vec<Job>, wanted: &Scope) -> Option<Met> {
     at(scope::same).filter(whole).map(Met::Same).or_else(|| at(scope::overlap).map(Met::Overlapping))
 }
 
-/// Whether it keeps other jobs from its tables.
+/// Whether a job still holds its tables.
 fn is_open(job: &Job) -> bool {
     !matches!(job.state(), JobState::Done | JobState::Failed | JobState::Stopped)
 }

@@ -1,4 +1,4 @@
-//! What became of a table of a job, one word for each state. Pure.
+//! The outcome of a table in a job, one word for each state. Pure.
 
 use std::fmt;
 
@@ -6,32 +6,32 @@ use mms_proto::scheduler::v1::{JobTable, TableDecision};
 use mms_proto::types::v1::MigrationState;
 use serde::Serialize;
 
-/// Where a table stands.
+/// The outcome of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Outcome {
-    /// All of it is at the target.
+    /// All of the table is at the target.
     Done,
-    /// It was there already, in this version.
+    /// The target already has this version.
     Unchanged,
     /// It is of a kind that cannot be moved.
     Skipped,
     /// It is being pinned and planned.
     Planning,
-    /// It is planned, and no task of it has started.
+    /// It is planned, and none of its tasks has started.
     Waiting,
     /// Its tasks run.
     Running,
-    /// Its job was stopped when some of it was at the target.
+    /// Its job was stopped when a part of it was at the target.
     PartDone,
-    /// It cannot be moved as it is.
+    /// A finding or an error forbids moving it.
     Blocked,
-    /// It could not be read, or a task of it failed.
+    /// It could not be read, or one of its tasks failed.
     Failed,
 }
 
 impl Outcome {
-    /// What a job says of a table.
+    /// The outcome, from the job's record of a table.
     pub fn of(table: &JobTable) -> Self {
         match table.decision() {
             TableDecision::Unspecified => Self::Planning,
@@ -49,12 +49,11 @@ impl Outcome {
         }
     }
 
-    /// Whether nothing is left to be done for it.
+    /// Whether nothing is left to do for the table.
     pub fn is_good(self) -> bool {
         matches!(self, Self::Done | Self::Unchanged | Self::Skipped)
     }
 
-    /// The word for it.
     pub fn word(self) -> &'static str {
         match self {
             Self::Done => "DONE",

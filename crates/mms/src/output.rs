@@ -1,4 +1,4 @@
-//! The only place that prints: results on stdout, everything else on stderr.
+//! The only module that prints: results to stdout, everything else to stderr.
 
 use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,54 +10,54 @@ use crate::advice;
 use crate::client::Remote;
 use crate::screen;
 
-/// A line of results. A reader that is gone is no fault of ours: the exit code still tells.
+/// Prints a line of results. A closed stdout is not an error here: the exit code still tells the result.
 pub fn line(text: &str) {
     let mut out = std::io::stdout().lock();
     drop(writeln!(out, "{text}").and_then(|()| out.flush()));
 }
 
-/// Whether only results and failures are told.
+/// Whether only results and failures are printed.
 static QUIET: AtomicBool = AtomicBool::new(false);
 
-/// From now on only results and failures are told.
+/// Prints only results and failures from now on.
 pub fn be_quiet() {
     QUIET.store(true, Ordering::Relaxed);
 }
 
-/// Whether only results and failures are told.
+/// Whether only results and failures are printed.
 pub fn is_quiet() -> bool {
     QUIET.load(Ordering::Relaxed)
 }
 
-/// A line about what is going on.
+/// Prints a line about the progress, unless quiet.
 pub fn note(text: &str) {
     if !is_quiet() {
         failure(text);
     }
 }
 
-/// A line about what went wrong.
+/// Prints a line about a failure.
 pub fn failure(text: &str) {
     let text = screen::wrapped(text, screen::width_of_stderr());
     drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
-/// A message as one line of canonical JSON, secrets hidden.
+/// Prints a message as one line of canonical JSON, without secrets.
 pub fn json<T: prost::Message + prost::Name>(message: &T) {
     line(&mms_proto::json::to_string(message));
 }
 
-/// Rows under a header, for people, in the width of their screen.
+/// Prints rows under a header, fitted to the width of the screen.
 pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) {
     line(&screen::table(header, &rows.into_iter().collect::<Vec<_>>(), screen::width()));
 }
 
-/// Text for people, in the width of their screen.
+/// Prints text, wrapped to the width of the screen.
 pub fn text(text: &str) {
     line(&screen::wrapped(text, screen::width()));
 }
 
-/// What to tell of an error: for one of a service its reason, text and every violation.
+/// The text of an error. An error of a service has its reason, message and every violation.
 pub fn explain(error: &anyhow::Error, remote: &Remote) -> String {
     let mut text = String::new();
     for cause in error.chain() {
@@ -65,7 +65,7 @@ pub fn explain(error: &anyhow::Error, remote: &Remote) -> String {
             Some(status) => of_status(status, remote),
             None => cause.to_string(),
         };
-        // Some errors name their cause themselves.
+        // Some errors already contain the text of their cause.
         if !text.contains(&told) {
             let colon = if text.is_empty() { "" } else { ": " };
             text.push_str(&format!("{colon}{told}"));
@@ -84,19 +84,21 @@ pub fn explain(error: &anyhow::Error, remote: &Remote) -> String {
 fn help_here(error: &anyhow::Error, text: &str) -> Option<&'static str> {
     let root = error.root_cause().downcast_ref::<std::io::Error>();
     match root.map(std::io::Error::kind) {
-        Some(ErrorKind::AddrInUse) => Some("end what has the port, or choose others with --port-base (0: free ones)"),
+        Some(ErrorKind::AddrInUse) => {
+            Some("stop the program that has the port, or choose others with --port-base (0: free ones)")
+        }
         _ if text.contains(" is in use by ") => {
-            Some("another suite runs on this folder: end it, or give this one another with --data-dir")
+            Some("another suite runs on this folder: stop it, or choose another folder with --data-dir")
         }
         _ => None,
     }
 }
 
-/// What to tell of a service's error.
+/// The text of a service's error.
 pub fn of_status(status: &tonic::Status, remote: &Remote) -> String {
     let error = ApiError::from_status(status);
     let mut text = match error.reason {
-        // Not a service of ours, or nobody at all.
+        // The answer is not from a service of ours, or nobody answered.
         ErrorReason::Unspecified if error.message.is_empty() && error.code == tonic::Code::Unimplemented => {
             format!("{:?}: there is no such call", error.code)
         }
@@ -104,7 +106,7 @@ pub fn of_status(status: &tonic::Status, remote: &Remote) -> String {
         reason => format!("{}: {}", reason_text(reason), error.message),
     };
     if let [first, _, ..] = error.violations.as_slice() {
-        // The message has them as well, in one line.
+        // The message lists the violations as well, in one line; that part is removed.
         if let Some(at) = text.find(&format!("{} {}", first.field, first.description)) {
             text.truncate(at);
             text.truncate(text.trim_end().len());
@@ -124,20 +126,21 @@ pub fn of_status(status: &tonic::Status, remote: &Remote) -> String {
     text
 }
 
-/// What to do where no answer came from a service of ours.
+/// What to do if the answer did not come from one of our services.
 fn help(error: &ApiError, status: &tonic::Status) -> Option<&'static str> {
     let (code, text) = (error.code, &error.message);
     match code {
-        // A cause of this process: nobody there answered. What a service says of another has none.
+        // A source means that this process could not connect. What a service reports about another one has none.
         tonic::Code::Unavailable if std::error::Error::source(status).is_none() => None,
         tonic::Code::Unavailable if text.contains("certificate expired") => {
-            Some("its certificate has expired: its operator renews it, as deploy/README.md has it")
+            Some("its certificate has expired: its operator must renew it, see deploy/README.md")
         }
         tonic::Code::Unavailable if text.contains("invalid peer certificate") => {
             Some("is --ca-file the authority that signed its certificate, and the URL's host a name in it?")
         }
         tonic::Code::Unavailable => Some("is the suite running there? Start it with: mms up"),
-        // Ours say of all that is to come that it is NOT_YET.
+        // Our services answer with reason NOT_YET for what is not implemented, so another UNIMPLEMENTED means another
+        // version.
         tonic::Code::Unimplemented if error.reason == ErrorReason::Unspecified => {
             Some("this command and the suite are of different versions: use the one that came with it (mms --version)")
         }
@@ -145,12 +148,12 @@ fn help(error: &ApiError, status: &tonic::Status) -> Option<&'static str> {
     }
 }
 
-/// The last part of a value's name: `JOB_STATE_DONE` of prefix `JOB_STATE_` is `DONE`.
+/// The name of an enum value without its prefix: `JOB_STATE_DONE` without `JOB_STATE_` is `DONE`.
 pub fn word(name: &str, prefix: &str) -> String {
     name.strip_prefix(prefix).unwrap_or(name).to_owned()
 }
 
-/// A number with separators.
+/// A number with thousands separators.
 pub fn count(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = String::new();
@@ -163,17 +166,17 @@ pub fn count(number: i64) -> String {
     if number < 0 { format!("-{text}") } else { text }
 }
 
-/// A number that may be unknown.
+/// A number, or a dash if it is unknown.
 pub fn count_or_dash(number: Option<i64>) -> String {
     number.map_or_else(|| "-".into(), count)
 }
 
-/// Bytes in units of 1024.
+/// A number of bytes in binary units (KiB, MiB).
 pub fn bytes(bytes: i64) -> String {
     indicatif::BinaryBytes(u64::try_from(bytes).unwrap_or(0)).to_string()
 }
 
-/// A moment as people read it.
+/// A time in UTC, to the second; a dash if there is none.
 pub fn time(time: Option<&prost_types::Timestamp>) -> String {
     time.and_then(|time| jiff::Timestamp::new(time.seconds, time.nanos).ok())
         .map_or_else(|| "-".into(), |time| time.strftime("%Y-%m-%d %H:%M:%SZ").to_string())

@@ -1,5 +1,5 @@
-//! The plan of a job, for who reviews it: where each table goes, how much that is, what was found, and how to go on. Decides
-//! nothing; the scheduler made the plan.
+//! Shows the plan of a job to its reviewer: the target and size of each table, the findings, the totals, and the
+//! commands to continue. Decides nothing; the scheduler made the plan.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::outcome::Outcome;
 use crate::result::{self, TableResult, Why};
 use crate::{names, output, report};
 
-/// Shows the plan of a job of this scope, in JSON its tables with their findings.
+/// Shows the plan of a job with this scope. As JSON it prints the job's tables, which contain their findings.
 pub async fn show(clients: &Clients, job: &Job, scope: &Scope, remote: &Remote, json: bool) -> anyhow::Result<()> {
     let tables = result::job_tables(clients, &job.name).await?;
     let tables: Vec<JobTable> =
@@ -54,7 +54,7 @@ pub async fn show(clients: &Clients, job: &Job, scope: &Scope, remote: &Remote, 
     Ok(())
 }
 
-/// What was found of a table; where nothing was, why it does not move.
+/// The findings of a table; if there are none, the reasons why it is not moved.
 fn told(table: &JobTable, job: &str, remote: &Remote) -> Vec<String> {
     if table.findings.is_empty() {
         return TableResult::of(table).reasons.iter().map(|why| report::why_text(why, job, remote)).collect();
@@ -67,7 +67,7 @@ fn told(table: &JobTable, job: &str, remote: &Remote) -> Vec<String> {
     told.collect()
 }
 
-/// What was decided, in the words of a plan: nothing has been moved yet.
+/// The decision in the words of a plan, in which nothing has been moved yet.
 fn decision(table: &JobTable) -> &'static str {
     match Outcome::of(table) {
         Outcome::Waiting | Outcome::Running | Outcome::Done | Outcome::Failed | Outcome::PartDone => "MOVE",
@@ -112,7 +112,7 @@ fn totals(tables: &[JobTable], unread: &[TableResult], job: &Job) -> String {
     text
 }
 
-/// What can be done with a job that waits for review.
+/// The commands for a job that waits for review.
 pub fn how_to_go_on(job: &Job, remote: &Remote) -> String {
     let short = names::short(&job.name);
     let blocked = job.progress.unwrap_or_default().tables_blocked;

@@ -1,11 +1,12 @@
-//! Files that only their owner may read: made once, with mode 0600 from the first moment, whole or not at all.
+//! Files that only their owner may read: created with mode 0600 from the first moment, and written completely or not at
+//! all.
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-/// Makes a file with this content where none is. An existing one is left as it is.
+/// Creates a file with this content unless it exists.
 pub fn ensure(file: &Path, content: impl FnOnce() -> String) -> anyhow::Result<()> {
     let failed = || format!("making {}", file.display());
     if file.exists() {
@@ -15,7 +16,7 @@ pub fn ensure(file: &Path, content: impl FnOnce() -> String) -> anyhow::Result<(
         std::fs::create_dir_all(folder).with_context(failed)?;
     }
     let fresh = fresh(file, &content()).with_context(failed)?;
-    // A link is refused where a file is: of two processes that start at once, one wins, and both use its file.
+    // A hard link fails if the file exists: of two processes that start at once one wins, and both use its file.
     let linked = std::fs::hard_link(&fresh, file);
     std::fs::remove_file(&fresh).with_context(failed)?;
     match linked {
@@ -24,14 +25,14 @@ pub fn ensure(file: &Path, content: impl FnOnce() -> String) -> anyhow::Result<(
     }
 }
 
-/// Writes a file with this content, in place of one that is there.
+/// Writes a file with this content, replacing an existing one.
 pub fn write(file: &Path, content: &str) -> anyhow::Result<()> {
     let failed = || format!("writing {}", file.display());
     let fresh = fresh(file, content).with_context(failed)?;
     std::fs::rename(fresh, file).with_context(failed)
 }
 
-/// A new file beside `file`, with this content, on the disk.
+/// A new file beside `file` with this content, synced to disk.
 fn fresh(file: &Path, content: &str) -> std::io::Result<PathBuf> {
     let fresh = file.with_extension(format!("{}.new", std::process::id()));
     let mut options = std::fs::OpenOptions::new();
@@ -43,7 +44,7 @@ fn fresh(file: &Path, content: &str) -> std::io::Result<PathBuf> {
     Ok(fresh)
 }
 
-/// A random text of 64 characters, 244 bits of it random.
+/// A random text of 64 hex digits, of which 244 bits are random.
 pub fn random() -> String {
     format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple())
 }

@@ -1,4 +1,4 @@
-//! Progress on stderr: bars on a terminal, a line per change of state elsewhere.
+//! Progress on stderr: a bar on a terminal, otherwise a line for each change of state.
 
 use std::io::IsTerminal;
 
@@ -8,7 +8,7 @@ use mms_proto::scheduler::v1::Job;
 
 use crate::{output, screen};
 
-/// What goes on, shown as it goes.
+/// Shows the progress of a command.
 pub struct Progress {
     bar: Option<ProgressBar>,
     width: usize,
@@ -16,7 +16,6 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Nothing shown yet.
     pub fn new() -> Self {
         let shows = std::io::stderr().is_terminal() && !output::is_quiet();
         Self::of(shows.then(|| ProgressBar::new(0)), screen::width_of_stderr().map_or(80, usize::from))
@@ -26,7 +25,7 @@ impl Progress {
         Self { bar, width, shown: String::new() }
     }
 
-    /// A step that has no measure.
+    /// Shows a step whose progress has no measure.
     pub fn step(&mut self, text: &str) {
         match &self.bar {
             Some(bar) => {
@@ -38,7 +37,7 @@ impl Progress {
         }
     }
 
-    /// Something that stays on the screen.
+    /// Prints a line that stays on the screen.
     pub fn note(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.suspend(|| output::note(text)),
@@ -46,7 +45,7 @@ impl Progress {
         }
     }
 
-    /// How far a scan is.
+    /// Shows the progress of a scan.
     pub fn scan(&mut self, scan: &Scan) {
         let state = output::word(scan.state().as_str_name(), "SCAN_STATE_");
         let Some(bar) = &self.bar else { return self.changed(&format!("scan {state}")) };
@@ -55,13 +54,13 @@ impl Progress {
         bar.set_message(format!("{}/{} tables", counts.tables_read, counts.tables_found));
     }
 
-    /// How far a job is.
+    /// Shows the progress of a job.
     pub fn job(&mut self, job: &Job) {
         let state = output::word(job.state().as_str_name(), "JOB_STATE_");
         let Some(bar) = &self.bar else { return self.changed(&format!("job {state}")) };
         let counts = job.progress.unwrap_or_default();
         measure(bar, &state, unsigned(counts.bytes_done), unsigned(counts.bytes_total), self.width);
-        // What matters most first: what does not fit is left out.
+        // The most important parts come first, since parts that do not fit are left out.
         let mut parts = vec![format!("{}/{} tables", counts.tables_done, counts.tables_total)];
         if counts.bytes_total > 0 {
             parts.push(format!("{}/{}", output::bytes(counts.bytes_done), output::bytes(counts.bytes_total)));
@@ -91,7 +90,7 @@ impl Progress {
     }
 }
 
-/// A bar towards a known total; a spinner where the total is not known yet.
+/// Shows a bar, or a spinner while the total is unknown.
 fn measure(bar: &ProgressBar, prefix: &str, done: u64, total: u64, width: usize) {
     match total {
         0 => style(bar, "{spinner} {prefix} {msg}"),
@@ -106,12 +105,12 @@ fn bar_width(width: usize) -> usize {
     if width < 100 { 16 } else { 30 }
 }
 
-/// What a line has left for its message beside the spinner, the prefix and the bar.
+/// The columns that a line has for its message, beside the spinner, the prefix and the bar.
 fn room(prefix: &str, width: usize) -> usize {
     width.saturating_sub(prefix.len() + bar_width(width) + "s  [] ".len() + 1)
 }
 
-/// As many parts as fit, in their order.
+/// The parts that fit, in their order.
 fn fitting(parts: &[String], room: usize) -> String {
     let mut text = String::new();
     for part in parts {
@@ -145,7 +144,7 @@ mod tests {
 
     use super::*;
 
-    /// A terminal that keeps what is written to it.
+    /// A terminal that stores what is written to it, and its width.
     #[derive(Debug, Clone)]
     struct Paper(Arc<Mutex<String>>, u16);
 
@@ -194,7 +193,7 @@ mod tests {
         let bar = ProgressBar::with_draw_target(Some(0), target);
         let mut progress = Progress::of(Some(bar), usize::from(width));
         show(&mut progress);
-        // What was drawn before the last message was set is no line of its own.
+        // What was drawn before the last message is not part of the line.
         paper.0.lock().unwrap().clear();
         if let Some(bar) = &progress.bar {
             bar.force_draw();
@@ -247,6 +246,8 @@ mod tests {
         let counts = ScanProgress { tables_found: 11, tables_read: 4, ..ScanProgress::default() };
         let scan = Scan { state: ScanState::Running.into(), progress: Some(counts), ..Scan::default() };
         assert!(shown(80, |progress| progress.scan(&scan)).contains("4/11 tables"));
-        assert!(shown(80, |progress| progress.step("checking both ends")).contains("checking both ends"));
+        assert!(
+            shown(80, |progress| progress.step("checking source and target")).contains("checking source and target")
+        );
     }
 }

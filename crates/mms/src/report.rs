@@ -1,4 +1,5 @@
-//! How a run is told: a row for each table, the reasons of those that did not go with what to do, and a closing summary.
+//! The report of a run: a row for each table, the reasons of those that were not moved with what to do, and a closing
+//! summary.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,10 +13,10 @@ use crate::outcome::Outcome;
 use crate::result::{Line, TableResult, Why};
 use crate::{names, output};
 
-/// Tells what came of a job's tables, and what to do next. True when everything is at the target that can be moved.
+/// Prints the results of a job's tables, and what to do next. True if every table that can be moved is at the target.
 pub fn tell(results: &[TableResult], job: &Job, remote: &Remote, json: bool) -> anyhow::Result<bool> {
     list(results, &job.name, remote, json)?;
-    // Results are for programs; what is said to people is not among them.
+    // With --json, stdout is for programs, so texts for people go to stderr.
     let say = if json { output::note } else { output::text };
     let (done, state) = (job.state() == JobState::Done, output::word(job.state().as_str_name(), "JOB_STATE_"));
     let short = names::short(&job.name);
@@ -36,7 +37,7 @@ fn is_good(results: &[TableResult], job: &Job) -> bool {
     job.state() == JobState::Done && results.iter().all(|result| result.state.is_good())
 }
 
-/// Lists results: as JSON one a line, or as a table with the reasons below.
+/// Prints results: one JSON object on each line, or a table with the reasons below it.
 pub fn list(results: &[TableResult], job: &str, remote: &Remote, json: bool) -> anyhow::Result<()> {
     if json {
         for result in results {
@@ -67,7 +68,7 @@ pub fn list(results: &[TableResult], job: &str, remote: &Remote, json: bool) -> 
     Ok(())
 }
 
-/// A reason, and what to do about it on a line of its own.
+/// A reason as text; what to do about it is on its own line.
 pub fn why_text(why: &Why, resource: &str, remote: &Remote) -> String {
     let mut text = String::from("  ");
     if !why.reason.is_empty() {
@@ -84,7 +85,7 @@ pub fn why_text(why: &Why, resource: &str, remote: &Remote) -> String {
     text
 }
 
-/// Tables by state, rows, bytes and time.
+/// The summary: tables by state, rows, bytes and time.
 fn summary(results: &[TableResult], seconds: Option<u64>) -> String {
     let mut states: BTreeMap<Outcome, usize> = BTreeMap::new();
     for result in results {
@@ -120,11 +121,11 @@ fn next(results: &[TableResult], job: &Job, remote: &Remote) -> Option<String> {
             let source = short.split('/').next().unwrap_or_default();
             Some(format!("see what there is: {}", remote.command(&format!("table list {source}"))))
         }
-        JobState::Failed => Some(format!("mend what is named above, then: {}", command("retry"))),
+        JobState::Failed => Some(format!("fix what is named above, then: {}", command("retry"))),
         JobState::Done if is_good(results, job) => {
             Some("run it again at any time; tables that have not changed are left alone".into())
         }
-        JobState::Done => Some("mend what is named above, then run it again".into()),
+        JobState::Done => Some("fix what is named above, then run it again".into()),
         _ => Some(format!("follow it: {}", command("watch"))),
     }
 }
@@ -147,7 +148,7 @@ mod tests {
         let results = [result(Outcome::Done, 1500), result(Outcome::Failed, 500), result(Outcome::Done, 48)];
         assert_eq!(summary(&results, Some(90)), "3 tables: 2 done, 1 failed; 2,048 rows, 2.00 MiB in 2 minutes");
         let next = next(&results, &job(JobState::Failed), &Remote::default()).unwrap();
-        assert_eq!(next, "mend what is named above, then: mms job retry s/j");
+        assert_eq!(next, "fix what is named above, then: mms job retry s/j");
     }
 
     #[test]

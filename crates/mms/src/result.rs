@@ -1,4 +1,4 @@
-//! What came of each table of a job: read from the services, also of tables and schemas that no scan could read.
+//! The result of each table of a job, read from the services. Includes the tables and schemas that no scan could read.
 
 use std::collections::BTreeMap;
 
@@ -17,70 +17,65 @@ use crate::client::Clients;
 use crate::outcome::Outcome;
 use crate::scope;
 
-/// Tables asked for at once.
+/// Tables on a page of a list.
 const PAGE: i32 = 200;
 
-/// One table's result; in JSON as the contracts spell theirs.
+/// The result of one table. Its JSON uses the contracts' spelling.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TableResult {
-    /// The source's name of its schema.
+    /// The name of its schema in the source.
     pub schema: String,
-    /// The source's own name of it; empty for a schema whose tables could not even be listed.
+    /// The name of the table in the source; empty for a schema whose tables could not be listed.
     pub table: String,
-    /// What became of it.
     pub state: Outcome,
-    /// Rows of the pinned version.
+    /// Rows of the pinned version, if known.
     #[serde(serialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub source_rows: Option<i64>,
-    /// Rows in the target: those that verification found, or of the unchanged version that is there.
+    /// Rows at the target: the number that verification found, or that of the unchanged version that is there.
     #[serde(serialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub target_rows: Option<i64>,
     /// The pinned version.
     #[serde(serialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub delta_version: Option<i64>,
-    /// Why it did not go, and what to do.
+    /// Why the table is not at the target, and what to do.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<Why>,
-    /// Partitions that were to be written at the target; none for one without, or that could not be planned.
+    /// Partitions to be written at the target; `None` for a table without partitions, or one that could not be planned.
     #[serde(skip)]
     pub partitions: Option<i64>,
-    /// Bytes that were read.
     #[serde(skip)]
     pub bytes_read: i64,
-    /// Rows that were read.
     #[serde(skip)]
     pub rows_read: i64,
-    /// From its first lease to its last task's end.
+    /// Seconds from its first lease to the end of its last task.
     #[serde(skip)]
     pub seconds: Option<f64>,
-    /// The statement that makes it.
+    /// The statement that creates the target table.
     #[serde(skip)]
     pub create_sql: String,
-    /// Where it lies.
     #[serde(skip)]
     pub target: TargetTable,
 }
 
-/// A result as a line of JSON. Programs that were written before its fields were spelled as the contracts spell theirs read the last
-/// three, which say the same; they stay until 0.1.0.
+/// A result as a line of JSON. The last three fields repeat others in the spelling of earlier versions, for programs
+/// that read it. They are kept until 0.1.0.
 #[derive(Debug, Serialize)]
 pub struct Line<'a> {
     #[serde(flatten)]
     result: &'a TableResult,
-    /// Of `sourceRows`, as a number.
+    /// `sourceRows` as a number.
     #[serde(rename = "source_rows", skip_serializing_if = "Option::is_none")]
     earlier_source_rows: Option<i64>,
-    /// Of `targetRows`, as a number.
+    /// `targetRows` as a number.
     #[serde(rename = "target_rows", skip_serializing_if = "Option::is_none")]
     earlier_target_rows: Option<i64>,
-    /// Of `reasons`, as one text.
+    /// `reasons` as one text.
     #[serde(rename = "error", skip_serializing_if = "String::is_empty")]
     earlier_error: String,
 }
 
 impl<'a> Line<'a> {
-    /// The line of a result.
     pub fn of(result: &'a TableResult) -> Self {
         let text = |why: &Why| {
             let head = [&why.reason, &why.column].map(String::as_str).join(" ");
@@ -96,17 +91,17 @@ impl<'a> Line<'a> {
     }
 }
 
-/// One reason why a table did not go.
+/// One reason why a table is not at the target.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Why {
-    /// The stable reason; empty where there is none.
+    /// The stable reason; empty if there is none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
-    /// The column, if it concerns one.
+    /// The column; empty if the reason is not about one.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub column: String,
-    /// What was wrong, with which value.
+    /// What is wrong, and with which value.
     pub message: String,
     /// What to do.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -117,7 +112,7 @@ fn number<S: Serializer>(number: &Option<i64>, to: S) -> Result<S::Ok, S::Error>
     to.collect_str(&number.unwrap_or_default())
 }
 
-/// The tables of a job, by name.
+/// The tables of a job, sorted by name.
 pub async fn job_tables(clients: &Clients, job: &str) -> anyhow::Result<Vec<JobTable>> {
     let view = View::Full as i32;
     let mut request = ListJobTablesRequest { parent: job.to_owned(), page_size: PAGE, view, ..Default::default() };
@@ -129,7 +124,7 @@ pub async fn job_tables(clients: &Clients, job: &str) -> anyhow::Result<Vec<JobT
     Ok(tables.await?)
 }
 
-/// What no scan of a source could read, within a scope: tables, and schemas whose tables none could list.
+/// The results of what scans could not read within a scope: tables, and schemas whose tables could not be listed.
 pub async fn unread(clients: &Clients, source: &str, scope: &Scope) -> anyhow::Result<Vec<TableResult>> {
     let mut request = ListSchemasRequest { parent: source.to_owned(), page_size: PAGE, ..Default::default() };
     let schemas = page::all(async |page_token| {
@@ -169,13 +164,13 @@ fn unread_of(tables: Vec<Table>, schemas: Vec<Schema>, scope: &Scope) -> Vec<Tab
     tables.chain(schemas).collect()
 }
 
-/// What came of every table of a scope, by name.
+/// The results of all tables of a scope, sorted by name.
 pub async fn of_job(clients: &Clients, source: &str, scope: &Scope, job: &str) -> anyhow::Result<Vec<TableResult>> {
     let tables = job_tables(clients, job).await?;
     Ok(gathered(&tables, unread(clients, source, scope).await?))
 }
 
-/// One row for each table of the job, and for each that could not be read and is not among them.
+/// One result for each table of the job, and for each unread one that is not among them.
 pub fn gathered(tables: &[JobTable], unread: Vec<TableResult>) -> Vec<TableResult> {
     let of_job = tables.iter().filter(|table| table.decision() != TableDecision::Excluded).map(TableResult::of);
     let mut results = BTreeMap::new();
@@ -186,12 +181,12 @@ pub fn gathered(tables: &[JobTable], unread: Vec<TableResult>) -> Vec<TableResul
 }
 
 impl TableResult {
-    /// What people call it.
+    /// The name for people: `schema.table`, or the schema alone.
     pub fn name(&self) -> String {
         if self.table.is_empty() { self.schema.clone() } else { format!("{}.{}", self.schema, self.table) }
     }
 
-    /// What the job says of a table.
+    /// The result, from the job's record of a table.
     pub fn of(table: &JobTable) -> Self {
         let (schema, name) = match TableName::parse(&table.table) {
             Ok(name) => (name.parent().id().as_str().to_owned(), name.id().as_str().to_owned()),
@@ -208,7 +203,7 @@ impl TableResult {
             table: name,
             state,
             source_rows,
-            // An unchanged table is at the target as this version has it, and was verified when it came there.
+            // The target has an unchanged table in this version, and it was verified when it was written.
             target_rows: table.target_rows.or(source_rows.filter(|_| state == Outcome::Unchanged)),
             delta_version: table.version.as_ref().and_then(|version| match &version.version {
                 Some(Version::Delta(delta)) => Some(delta.version),
@@ -225,7 +220,7 @@ impl TableResult {
     }
 }
 
-/// Why a table is not at the target.
+/// The reasons why a table is not at the target.
 fn why(table: &JobTable, state: Outcome) -> Vec<Why> {
     if !matches!(state, Outcome::Skipped | Outcome::Blocked | Outcome::Failed) {
         return Vec::new();
@@ -243,7 +238,7 @@ fn why(table: &JobTable, state: Outcome) -> Vec<Why> {
 }
 
 impl Why {
-    /// What a plan found.
+    /// The reason in a plan's finding.
     pub fn of_finding(finding: &mms_proto::types::v1::Finding) -> Self {
         Self {
             reason: finding_text(finding.reason()).to_owned(),
@@ -286,7 +281,7 @@ mod tests {
         let failed = |name: &str| (name.to_owned(), Outcome::Failed);
         assert_eq!(told, [("a.t".into(), Outcome::Done), failed("a.u"), failed("b.v"), failed("c")]);
         assert_eq!(all[3].reasons[0].message, "its tables could not be listed: forbidden");
-        // Only what was asked for.
+        // Only what is within the scope.
         let wanted = scope::of(&["A".into()], &[]);
         assert_eq!(gathered(&[of_job("t")], unread_of(tables.clone(), schemas.clone(), &wanted)).len(), 2);
         let wanted = scope::of(&[], &[scope::source_table("a.t").unwrap()]);

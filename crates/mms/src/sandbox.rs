@@ -1,4 +1,4 @@
-//! `mms sandbox`: both far ends until SIGTERM.
+//! `mms sandbox`: serves a Databricks workspace and a MaxCompute project on loopback until SIGTERM.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,10 +13,10 @@ use prost_reflect::DynamicMessage;
 use crate::ends::{self, Ends, EndsConfig};
 use crate::{output, private};
 
-/// Id of the data source that is printed.
+/// Id of the data source that it prints.
 const SOURCE: &str = "sandbox";
 
-/// Scale of the tables that are made when none are given: 86,000 rows.
+/// Scale of the generated tables: 86,000 rows.
 const SAMPLE_SCALE: f64 = 0.01;
 
 /// Serve a Databricks workspace and a MaxCompute project on loopback, until SIGTERM.
@@ -26,10 +26,10 @@ Examples:
   mms sandbox --delta-root ./tables --source-file source.yaml
   mms sandbox --project-dir ./kept --json      what `mms demo --keep ./kept` left, served again")]
 pub struct Sandbox {
-    /// Folder of Delta tables, SCHEMA/TABLE/_delta_log. Default: tables of TPC-H, made for as long as it runs.
+    /// Folder of Delta tables, SCHEMA/TABLE/_delta_log. Default: generated tables of TPC-H, removed at the end.
     #[arg(long, value_name = "DIR")]
     delta_root: Option<PathBuf>,
-    /// Folder of the project's data and of the credentials. Served again, it shows the same data to the same
+    /// Folder of the project's data and of the credentials. A later start with it serves the same data to the same
     /// credentials. Default: one that is removed at the end.
     #[arg(long, value_name = "DIR")]
     project_dir: Option<PathBuf>,
@@ -39,35 +39,36 @@ pub struct Sandbox {
     /// Port of the project. Default: a free one.
     #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
     project_port: u16,
-    /// Upload sessions outlive the table that they were made for, and publish into the next of its name.
+    /// Let upload sessions outlive the table they were created for, and publish into the next table of that name.
     #[arg(long)]
     sessions_outlive_tables: bool,
-    /// The project's access key is a temporary one, whose token is what this file holds at each request; its bearer needs no key.
+    /// File with a security token, read at each request. The project's access key is a temporary one that needs this
+    /// token, and the token alone is accepted as a bearer token.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// A further project of the same access key; can be repeated.
     #[arg(long = "other-project", value_name = "NAME")]
     other_projects: Vec<String>,
-    /// The projects have one quota, which statements and sessions have to name.
+    /// Quota of the projects, which statements and sessions must name.
     #[arg(long, value_name = "NAME")]
     quota: Option<String>,
-    /// How long tokens of the workspace's OAuth client last.
+    /// How long tokens of the workspace's OAuth client are valid.
     #[arg(long, value_name = "SECONDS", default_value_t = ends::TOKEN_LIFE.as_secs(), value_parser = clap::value_parser!(u64).range(1..=86_400))]
     token_life: u64,
-    /// A storage account that credentials are vended for, as Unity Catalog does where external access is on: tables whose
-    /// `_object.json` says that they lie in it.
+    /// Storage account for which credentials are vended, as Unity Catalog does with external access: for tables whose
+    /// `_object.json` has a location in that account.
     #[arg(long, value_name = "NAME", requires = "vend_key_file")]
     vend_account: Option<String>,
     /// File with the account's key, in base64.
     #[arg(long, value_name = "FILE", requires = "vend_account")]
     vend_key_file: Option<PathBuf>,
-    /// How long a vended credential lasts.
+    /// How long a vended credential is valid.
     #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     vend_life: u64,
-    /// A schema on which EXTERNAL USE SCHEMA was not granted; can be given several times.
+    /// A schema on which EXTERNAL USE SCHEMA is not granted; can be repeated.
     #[arg(long, value_name = "SCHEMA")]
     vend_not: Vec<String>,
-    /// Also write the data source that leads here to a file that only its owner can read.
+    /// Also write the data source for this workspace and project to a file that only its owner can read.
     #[arg(long, value_name = "FILE")]
     source_file: Option<PathBuf>,
     /// Print endpoints and credentials as one line of JSON.
@@ -76,7 +77,6 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Serves until a signal.
     pub async fn run(self) -> anyhow::Result<bool> {
         let stop = CancellationToken::new();
         tokio::spawn(cancel_on_signal(stop.clone()));
@@ -85,7 +85,8 @@ impl Sandbox {
         let delta_root = match self.delta_root {
             Some(root) => root.canonicalize().with_context(|| format!("reading {}", root.display()))?,
             None => {
-                // Never into the folder of a project: what is kept there is its data alone.
+                // Generated tables never go into the project's folder, which keeps only the project's data and
+                // credentials.
                 let root = scratch.path().join("delta-root");
                 ends::sample_tables(&root, SAMPLE_SCALE).await?;
                 root.canonicalize()?
@@ -147,7 +148,7 @@ impl Sandbox {
     }
 }
 
-/// The data source that leads to both ends, as a file for `mms migrate`, and what to do with it.
+/// The data source for both, as a file for `mms migrate`, with comments on how to use it.
 fn source_text(ends: &Ends, delta_root: &Path, file: Option<&Path>) -> anyhow::Result<String> {
     let mut request = DynamicMessage::new(mms_proto::descriptor::message::<CreateDataSourceRequest>());
     request.transcode_from(&ends.source(SOURCE, delta_root))?;

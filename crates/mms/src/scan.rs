@@ -1,4 +1,5 @@
-//! `mms scan`: scans of a source's catalog.
+//! `mms scan`: starts, follows, cancels and lists scans of a source's catalog. Each action is a call of the catalog
+//! service.
 
 use clap::{Args, Subcommand};
 use mms_proto::catalog::v1::{
@@ -36,17 +37,17 @@ enum Action {
         /// Only this schema; can be repeated.
         #[arg(long = "schema", value_name = "SCHEMA")]
         schemas: Vec<String>,
-        /// Follow it to its end.
+        /// Follow it until it has ended.
         #[arg(long)]
         watch: bool,
     },
     /// Show one scan.
     #[command(after_help = "Example: mms scan get azure-sales/s1")]
     Get(Named),
-    /// Follow a scan to its end; fails unless it is DONE.
+    /// Follow a scan until it has ended; fails unless it is DONE.
     #[command(after_help = "Example: mms scan watch azure-sales/s1 --json")]
     Watch(Named),
-    /// End a scan; what it has read stays.
+    /// Cancel a scan; what it has read so far is kept.
     #[command(after_help = "Example: mms scan cancel azure-sales/s1")]
     Cancel(Named),
     /// List the scans of a source.
@@ -64,7 +65,6 @@ struct Named {
 }
 
 impl Scan {
-    /// Runs it.
     pub async fn run(self) -> anyhow::Result<bool> {
         let (clients, json) = (self.talk.remote.connect()?, self.talk.json);
         let mut client = clients.scans.clone();

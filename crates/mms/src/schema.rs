@@ -1,4 +1,4 @@
-//! `mms schema`: schemas of a source.
+//! `mms schema`: lists the schemas that scans of a source found, with the migration state of their tables.
 
 use clap::{Args, Subcommand};
 use mms_proto::catalog::v1::{ListSchemasRequest, Schema as Found};
@@ -20,7 +20,7 @@ pub struct Schema {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List schemas, with what became of their tables.
+    /// List schemas, with the migration state of their tables.
     #[command(after_help = "Example: mms schema list azure-sales --json | jq -r .sourceName")]
     List {
         /// The source's id or name.
@@ -29,7 +29,6 @@ enum Action {
 }
 
 impl Schema {
-    /// Runs it.
     pub async fn run(self) -> anyhow::Result<bool> {
         let (clients, Action::List { source }) = (self.talk.remote.connect()?, self.action);
         let mut request =

@@ -1,4 +1,4 @@
-//! What a job is to move, from the command line, and how two scopes compare. Pure.
+//! The scope of a job from the command line, and the comparison of two scopes. Names are compared without case. Pure.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use mms_proto::scheduler::v1::job_spec::Scope;
 use mms_proto::scheduler::v1::{SchemasScope, TablesScope};
 use mms_proto::types::v1::SourceTable;
 
-/// Tables if any are named, else schemas; all when none are named either.
+/// The named tables if there are any, else the named schemas, else everything.
 pub fn of(schemas: &[String], tables: &[SourceTable]) -> Scope {
     match tables.is_empty() {
         true => Scope::Schemas(SchemasScope { schemas: schemas.to_vec(), ..Default::default() }),
@@ -14,13 +14,13 @@ pub fn of(schemas: &[String], tables: &[SourceTable]) -> Scope {
     }
 }
 
-/// Reads `SCHEMA.TABLE`, the schema up to the first dot.
+/// Parses `SCHEMA.TABLE`; the schema ends at the first dot.
 pub fn source_table(text: &str) -> Result<SourceTable, String> {
     let (schema, table) = text.split_once('.').ok_or("write SCHEMA.TABLE")?;
     Ok(SourceTable { schema: schema.to_owned(), table: table.to_owned() })
 }
 
-/// Whether both mean the same tables.
+/// Whether both scopes mean the same tables.
 pub fn same(a: &Scope, b: &Scope) -> bool {
     match (a, b) {
         (Scope::Schemas(a), Scope::Schemas(b)) => {
@@ -33,7 +33,7 @@ pub fn same(a: &Scope, b: &Scope) -> bool {
     }
 }
 
-/// Whether some table may be of both.
+/// Whether a table may be in both scopes.
 pub fn overlap(a: &Scope, b: &Scope) -> bool {
     if let (Scope::Tables(a), Scope::Tables(b)) = (a, b) {
         return !named(a).is_disjoint(&named(b));
@@ -44,12 +44,12 @@ pub fn overlap(a: &Scope, b: &Scope) -> bool {
     }
 }
 
-/// Whether a schema has tables of the scope.
+/// Whether a schema may have tables of the scope.
 pub fn has_schema(scope: &Scope, schema: &str) -> bool {
     schemas(scope).is_none_or(|schemas| schemas.contains(&schema.to_lowercase()))
 }
 
-/// Whether a table is of the scope, as far as its name tells.
+/// Whether a table is in the scope, judged by its name.
 pub fn has_table(scope: &Scope, schema: &str, table: &str) -> bool {
     match scope {
         Scope::Tables(tables) => named(tables).contains(&(schema.to_lowercase(), table.to_lowercase())),
@@ -57,7 +57,7 @@ pub fn has_table(scope: &Scope, schema: &str, table: &str) -> bool {
     }
 }
 
-/// The schemas of a scope; `None`: any.
+/// The schemas of a scope; `None` means any.
 fn schemas(scope: &Scope) -> Option<BTreeSet<String>> {
     match scope {
         Scope::Schemas(scope) if scope.schemas.is_empty() => None,

@@ -1,20 +1,21 @@
-//! Text in the width of a screen: tables without rules, and words that wrap. Pure but for the width, which is asked for once.
+//! Fits text to the width of a screen: tables without rules, and word wrapping. Pure, except that the width is read
+//! from the environment and the terminal.
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
 use console::Term;
 
-/// Blanks between columns.
+/// Blanks between two columns.
 const GAP: u16 = 2;
-/// Columns that are shown however narrow the screen is.
+/// The number of columns that are shown even on a screen that is too narrow.
 const KEPT: usize = 3;
 
-/// How wide stdout is: what COLUMNS says, else the terminal. `None`: it is no terminal, and nothing wraps.
+/// The width of stdout: COLUMNS, else the terminal's. `None` if it is not a terminal; then nothing is wrapped.
 pub fn width() -> Option<u16> {
     width_of(&Term::stdout())
 }
 
-/// How wide stderr is.
+/// The width of stderr, likewise.
 pub fn width_of_stderr() -> Option<u16> {
     width_of(&Term::stderr())
 }
@@ -25,8 +26,8 @@ fn width_of(terminal: &Term) -> Option<u16> {
     told.or_else(asked).filter(|width| *width > 0)
 }
 
-/// Rows under a header. Columns stand in the order of their importance: where the screen is too narrow, the last go first, and
-/// what is left wraps.
+/// Rows under a header. The columns are in the order of their importance: on a narrow screen the last ones are left
+/// out, and the others wrap.
 pub fn table<const N: usize>(header: [&str; N], rows: &[[String; N]], width: Option<u16>) -> String {
     let length = |text: &str| text.chars().count();
     let widest: Vec<usize> = (0..N)
@@ -51,7 +52,7 @@ pub fn table<const N: usize>(header: [&str; N], rows: &[[String; N]], width: Opt
         if at > 0 && rows.iter().all(|row| is_number(&row[at])) {
             column.set_constraint(ColumnConstraint::ContentWidth);
         }
-        // A name is copied: it is not broken unless it is longer than half a screen.
+        // Names are copied by people, so a name is broken only if it is longer than half the screen.
         let name = u16::try_from(widest[0]).unwrap_or(u16::MAX);
         if at == 0 && width.is_none_or(|width| name <= width / 2) {
             column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(name + GAP)));
@@ -68,7 +69,8 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || "-,./".contains(c))
 }
 
-/// A text with each line wrapped between words; what goes on is as far in as its line began. Commands are copied, so each stays whole.
+/// Wraps each line of a text between words, keeping the line's indentation. Commands are not broken, since people copy
+/// them.
 pub fn wrapped(text: &str, width: Option<u16>) -> String {
     let Some(width) = width.map(usize::from) else { return text.to_owned() };
     let mut lines = Vec::new();
@@ -89,7 +91,8 @@ pub fn wrapped(text: &str, width: Option<u16>) -> String {
     lines.join("\n")
 }
 
-/// The words of a line with the blanks before each; what stands between backticks is one, and a command behind a colon too.
+/// The words of a line, each with the blanks before it. Text between backticks is one word, and so is a command after a
+/// colon.
 fn words(line: &str) -> Vec<(&str, &str)> {
     let (mut rest, mut words) = (line.trim_end(), Vec::<(&str, &str)>::new());
     while !rest.is_empty() {

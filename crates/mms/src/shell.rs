@@ -1,4 +1,4 @@
-//! `mms completions` and `mms man`: what shells and `man` show of the command, made of the command line's own definition.
+//! `mms completions` and `mms man`: completion scripts and manual pages, generated from the command line's definition.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use clap_complete::Shell;
 use crate::command::Cli;
 use crate::output;
 
-/// Print what a shell needs to complete the command's words.
+/// Print the completion script for a shell.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -26,13 +26,12 @@ pub struct Completions {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: mms man ~/.local/share/man/man1 && man mms-job-create")]
 pub struct Man {
-    /// Folder of the pages; made if absent.
+    /// Folder for the pages, created if absent.
     #[arg(value_name = "DIR")]
     dir: PathBuf,
 }
 
 impl Completions {
-    /// Prints them.
     pub fn run(self) -> bool {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "mms", &mut script);
@@ -42,7 +41,6 @@ impl Completions {
 }
 
 impl Man {
-    /// Writes them.
     pub fn run(self) -> anyhow::Result<bool> {
         let dir = self.dir.display();
         std::fs::create_dir_all(&self.dir).with_context(|| format!("making {dir}"))?;

@@ -1,4 +1,5 @@
-//! `mms source`: data sources of a running suite.
+//! `mms source`: creates, checks, starts, stops and changes data sources of a running suite. Files are read in `spec`
+//! and compared in `apply`; everything else is a call of the registry.
 
 use std::path::PathBuf;
 
@@ -31,14 +32,14 @@ pub struct Source {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make a data source from a CreateDataSourceRequest.
+    /// Create a data source from a CreateDataSourceRequest.
     #[command(after_help = "Example: mms source create -f azure-databricks.yaml")]
     Create {
         /// The request, YAML or JSON; `-` is stdin.
         #[arg(short, long, value_name = "FILE")]
         file: PathBuf,
     },
-    /// Create a data source, or change the one that is there to what a file says.
+    /// Create the data source of a file, or change the existing one to match the file.
     #[command(after_help = "\
 Examples:
   mms source apply -f azure-databricks.yaml --dry-run
@@ -47,76 +48,76 @@ Examples:
         /// The CreateDataSourceRequest, YAML or JSON; `-` is stdin. Its dataSourceId is required.
         #[arg(short, long, value_name = "FILE")]
         file: PathBuf,
-        /// Only tell what would change.
+        /// Only show what would change.
         #[arg(long)]
         dry_run: bool,
     },
-    /// Change fields of a data source to what stands in a file.
+    /// Change fields of a data source to their values in a file.
     #[command(after_help = "\
 Example:
   mms source update azure-sales -f azure-databricks.yaml --field settings.maxConcurrentTasks --field displayName")]
     Update {
-        /// Its id or name.
+        /// The source's id or name.
         source: String,
-        /// The request that it was made from, with the new values, YAML or JSON; `-` is stdin.
+        /// The request that the source was created from, with the new values, YAML or JSON; `-` is stdin.
         #[arg(short, long, value_name = "FILE")]
         file: PathBuf,
-        /// A field to take from the file, by its name there, as in settings.maxConcurrentTasks; can be repeated. All others stay as they are.
+        /// A field to take from the file, by its name there, for example settings.maxConcurrentTasks; can be repeated.
+        /// All others stay as they are.
         #[arg(long = "field", value_name = "PATH", required = true)]
         fields: Vec<String>,
     },
     /// List data sources.
     #[command(after_help = "Example: mms source list --json | jq -r .name")]
     List,
-    /// Show one.
+    /// Show one data source.
     #[command(after_help = "Example: mms source get azure-sales --json")]
     Get {
-        /// Its id or name.
+        /// The source's id or name.
         source: String,
     },
-    /// Go to both ends and tell each step; fails when a step does.
+    /// Check the connections to the workspace, the storage and the project, step by step; fails if a step fails.
     #[command(after_help = "Example: mms source check azure-sales --start-cluster")]
     Check {
-        /// Its id or name.
+        /// The source's id or name.
         source: String,
-        /// Also start the cluster when it is not running.
+        /// Also start the cluster if it is not running.
         #[arg(long)]
         start_cluster: bool,
     },
-    /// Start it, so that scans and jobs can connect.
+    /// Start a data source, so that scans and jobs can connect.
     #[command(after_help = "Example: mms source start azure-sales")]
     Start {
-        /// Its id or name.
+        /// The source's id or name.
         source: String,
     },
-    /// Stop it.
+    /// Stop a data source.
     #[command(after_help = "Example: mms source stop azure-sales --force")]
     Stop {
-        /// Its id or name.
+        /// The source's id or name.
         source: String,
-        /// Also while it is in use.
+        /// Stop it even while it is in use.
         #[arg(long)]
         force: bool,
     },
-    /// Delete it; it can be undeleted for 30 days.
+    /// Delete a data source; it can be undeleted for 30 days.
     #[command(after_help = "Example: mms source delete azure-sales")]
     Delete {
-        /// Its id or name.
+        /// The source's id or name.
         source: String,
-        /// Also when it is in use or started.
+        /// Delete it even if it is in use or started.
         #[arg(long)]
         force: bool,
     },
-    /// Bring a deleted one back; it is stopped then.
+    /// Restore a deleted data source; it is stopped afterwards.
     #[command(after_help = "Example: mms source undelete azure-sales")]
     Undelete {
-        /// Its id or name.
+        /// The source's id or name.
         source: String,
     },
 }
 
 impl Source {
-    /// Runs it.
     pub async fn run(self) -> anyhow::Result<bool> {
         let (clients, json) = (self.talk.remote.connect()?, self.talk.json);
         let mut client = clients.sources.clone();

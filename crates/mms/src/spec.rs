@@ -1,4 +1,5 @@
-//! Files that people write: messages of the contracts in YAML or JSON. Owns how their mistakes are told: all at once, each by its line.
+//! Files that people write: messages of the contracts in YAML or JSON. Owns how mistakes in them are reported: all at
+//! once, each with its line.
 
 use std::path::Path;
 
@@ -11,22 +12,22 @@ use prost::{Message, Name};
 
 use crate::yaml::Lines;
 
-/// A message, and where each of its fields stands in the file.
+/// A message, and the line of each of its fields in the file.
 #[derive(Debug)]
 pub struct Spec<T = CreateDataSourceRequest> {
     /// What the file says.
     pub message: T,
-    /// What messages call the file.
+    /// The file's name in messages.
     pub file: String,
     lines: Lines,
 }
 
-/// Reads a data source.
+/// Reads the file of a data source.
 pub fn read(file: &Path) -> anyhow::Result<Spec> {
     read_as(file)
 }
 
-/// Reads a message; `-` is stdin. Fields that the contract does not have are refused, all of them at once.
+/// Reads a message; `-` is stdin. Fields that the contract does not have are errors, all reported at once.
 pub fn read_as<T: Message + Name + Default>(file: &Path) -> anyhow::Result<Spec<T>> {
     let stdin = file.to_str() == Some("-");
     let called = if stdin { "stdin".to_owned() } else { file.display().to_string() };
@@ -35,7 +36,7 @@ pub fn read_as<T: Message + Name + Default>(file: &Path) -> anyhow::Result<Spec<
     parse(&called, &text.with_context(|| format!("reading {called} (of data sources {example})"))?)
 }
 
-/// Parses YAML, of which JSON is a part.
+/// Parses YAML, which includes JSON.
 fn parse<T: Message + Name + Default>(file: &str, text: &str) -> anyhow::Result<Spec<T>> {
     let value: serde_json::Value =
         serde_saphyr::from_str(text).with_context(|| format!("{file} is neither YAML nor JSON"))?;
@@ -57,7 +58,7 @@ fn place(line: Option<u64>) -> String {
     line.map(|line| format!("line {line}: ")).unwrap_or_default()
 }
 
-/// A field that is not there, and what may have been meant.
+/// The text about an unknown field: the known one that is most like it, or all that there are.
 pub fn unknown(field: &UnknownField) -> String {
     let typed = field.path.rsplit('.').next().unwrap_or_default();
     match nearest(typed, &field.known) {
@@ -66,7 +67,7 @@ pub fn unknown(field: &UnknownField) -> String {
     }
 }
 
-/// The name that is most like a typed one, if any is.
+/// The known name that is most similar to a typed one, if one is similar enough.
 pub fn nearest<'a>(typed: &str, known: &'a [String]) -> Option<&'a String> {
     let typed = typed.to_lowercase();
     let likeness = |name: &str| strsim::jaro_winkler(&typed, &name.to_lowercase());
@@ -74,11 +75,11 @@ pub fn nearest<'a>(typed: &str, known: &'a [String]) -> Option<&'a String> {
     best.filter(|name| likeness(name) > LIKE)
 }
 
-/// How like a name must be to be meant; clap takes as much.
+/// The least similarity for a suggestion, as in clap.
 const LIKE: f64 = 0.7;
 
 impl<T> Spec<T> {
-    /// What a service says of the request: every field that it names by its line in the file.
+    /// The service's error about the request, with the line in the file for each field that it names.
     pub fn explained(&self, status: tonic::Status) -> anyhow::Error {
         let error = ApiError::from_status(&status);
         if error.violations.is_empty() {
@@ -91,10 +92,10 @@ impl<T> Spec<T> {
         });
         let more = error.metadata.get(MORE).map(|more| format!("\n  and {more} more")).unwrap_or_default();
         let reason = reason_text(error.reason);
-        anyhow::anyhow!("{reason}: {} cannot be taken as it is:{}{more}", self.file, each.collect::<String>())
+        anyhow::anyhow!("{reason}: {} is not valid:{}{more}", self.file, each.collect::<String>())
     }
 
-    /// Puts the line of the file before each field that a service names in `data_source.…`.
+    /// The file and line of a field that a service names as `data_source.…`, as a prefix for a message.
     pub fn place(&self, field: &str) -> String {
         let parts: Vec<String> = field.split('.').map(camel).collect();
         (1..=parts.len())
@@ -104,7 +105,7 @@ impl<T> Spec<T> {
     }
 }
 
-/// `workspaceUrl` of `workspace_url`: how files spell what contracts call so.
+/// The spelling in files of a contract's name: `workspaceUrl` for `workspace_url`.
 pub fn camel(name: &str) -> String {
     let mut up = false;
     let mut camel = String::new();
@@ -136,7 +137,8 @@ mod tests {
         assert!(source.databricks().is_some() && source.max_compute.is_some() && source.settings.is_some());
     }
 
-    /// The lines under which a line of this indent stands, outermost first: the nearest before it that are less indented.
+    /// The lines that enclose a line of this indent, outermost first: the nearest ones before it that are less
+    /// indented.
     fn parents(before: &[&str], indent: usize) -> Vec<String> {
         let (mut within, mut found) = (indent, Vec::new());
         for line in before.iter().rev() {
@@ -152,7 +154,7 @@ mod tests {
 
     #[test]
     fn what_the_example_offers_in_comments_is_valid_too() {
-        // Alternatives stand commented with "#| "; each must be of the contract, where it stands.
+        // Alternatives are commented out with "#| "; each must be valid at its place.
         let lines: Vec<&str> = EXAMPLE.lines().collect();
         let offer = |line: &&str| line.trim_start().starts_with("#| ");
         let (mut at, mut offered) = (0, 0);

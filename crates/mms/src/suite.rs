@@ -1,6 +1,6 @@
-//! The four services in this process, on loopback: their folders, keys, token and channels to each other.
+//! Runs the four services in this process on loopback: their folders, keys, token and channels to each other.
 //!
-//! Only here are all four linked together; they still meet in nothing but their contracts.
+//! This is the only place that links all four; they still meet only in their contracts.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,69 +21,66 @@ use tonic_health::pb::health_client::HealthClient;
 
 use crate::private;
 
-/// The file in the data folder that says where the suite listens.
+/// The file in the data folder with the suite's addresses.
 const ENDPOINTS: &str = "endpoints.json";
-/// How far the pages of metrics are from the ports of the services.
+/// The difference between the port of a service and that of its metrics.
 const METRICS_OFFSET: u16 = 100;
-/// Seconds that calls in flight get to end, of each service: they go down one after the other.
+/// Seconds that calls in flight may take to end, for each service. The services stop one after the other.
 const GRACE_SECONDS: u64 = 10;
 /// How long the services may take to answer after a start.
 const START_WITHIN: Duration = Duration::from_secs(60);
-/// Pause before a service that did not answer is asked again.
+/// Pause before a service that did not answer is called again.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
-/// What is run, and where.
+/// How the suite is run: its folder, its ports and the settings of its services.
 #[derive(Debug, Clone)]
 pub struct SuiteConfig {
-    /// Folder of durable state; made if absent.
+    /// Folder of durable state, created if absent.
     pub data_dir: PathBuf,
-    /// Port of the registry, the others following; 0 picks free ones.
+    /// Port of the registry; the others use the next ports. 0 picks free ones.
     pub port_base: u16,
-    /// Whether tables may lie on this machine.
+    /// Whether tables on this machine's disk may be read.
     pub allow_local_files: bool,
-    /// Where secrets that data sources refer to may lie; none: the registry's default.
+    /// Folders below which data sources may refer to secrets in files; empty means the registry's default.
     pub secret_file_roots: Vec<PathBuf>,
-    /// What the variables of such secrets may begin with; none: the registry's default.
+    /// Prefixes of variables that data sources may refer to as secrets; empty means the registry's default.
     pub secret_variable_prefixes: Vec<String>,
-    /// Name of the key that wraps secrets from now on; none: the registry's default.
+    /// Id of the key that encrypts secrets from now on; `None` means the registry's default.
     pub encryption_key_id: Option<String>,
-    /// Names of keys that are lost.
+    /// Ids of keys that are lost, whose secrets are given up.
     pub lost_encryption_keys: Vec<String>,
-    /// Whether each service has a page of metrics.
+    /// Whether each service serves its metrics.
     pub metrics: bool,
-    /// Tasks at once; none: the worker's default.
+    /// Tasks that the worker runs at once; `None` means the worker's default.
     pub slots: Option<usize>,
-    /// Seconds that a lease lasts without a heartbeat.
+    /// Seconds that a lease lasts without a heartbeat; `None` means the scheduler's default.
     pub lease_seconds: Option<u64>,
     /// What to do when durable state is missing or cannot be read.
     pub recover: Recover,
 }
 
-/// Where the services listen.
+/// The URLs of the services.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Endpoints {
-    /// The registry's URL.
     pub registry: String,
-    /// The catalog's URL.
     pub catalog: String,
-    /// The scheduler's URL.
     pub scheduler: String,
-    /// The transfer worker's URL.
+    /// The URL of the transfer worker.
     pub transfer: String,
-    /// By service: the URL of its metrics.
+    /// The URL of each service's metrics, by service.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: BTreeMap<String, String>,
 }
 
 impl Endpoints {
-    /// On this machine, from this port on.
+    /// Endpoints on this machine, from this port on.
     pub fn from_port(base: u16) -> Self {
         let url = |offset: u16| format!("http://127.0.0.1:{}", base.saturating_add(offset));
         let metrics = BTreeMap::new();
         Self { registry: url(0), catalog: url(1), scheduler: url(2), transfer: url(3), metrics }
     }
 
-    /// Of the suite that runs, or ran last, on a data folder.
+    /// Endpoints of the suite that runs, or ran last, on a data folder.
     pub fn read(data_dir: &Path) -> anyhow::Result<Self> {
         let file = data_dir.join(ENDPOINTS);
         let text = std::fs::read_to_string(&file)
@@ -106,19 +103,18 @@ struct Running {
     task: JoinHandle<Result<(), FrameError>>,
 }
 
-/// The suite, running.
 pub struct Suite {
-    /// Where it listens.
     pub endpoints: Endpoints,
-    // In the order in which they go down: each before those that it calls.
+    // In the order in which they are stopped: each before those that it calls.
     running: Vec<Running>,
 }
 
 impl Suite {
-    /// Starts all four and waits until they answer.
+    /// Starts all four services and waits until they answer.
     pub async fn start(config: SuiteConfig) -> anyhow::Result<Self> {
         mms_server::harden()?;
-        // The transport of the far ends and of our own channels must agree on one provider before the first is used.
+        // The HTTP client and our own channels must use the same TLS provider, so it is installed before the first of
+        // them is used.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         std::fs::create_dir_all(&config.data_dir).with_context(|| {
             format!("making {}, for which --data-dir may name another folder", config.data_dir.display())
@@ -189,7 +185,7 @@ impl Suite {
             encryption_key_id: config.encryption_key_id.unwrap_or(given.encryption_key_id),
             lost_encryption_keys: config.lost_encryption_keys,
             allow_local_files: config.allow_local_files,
-            // On the machine of whoever runs it; the sandbox lies there.
+            // The sandbox is on loopback, and this machine belongs to the person who runs the suite.
             allow_loopback: true,
             secret_file_roots: or(roots, given.secret_file_roots),
             secret_variable_prefixes: or(config.secret_variable_prefixes, given.secret_variable_prefixes),
@@ -209,7 +205,7 @@ impl Suite {
             registry: to(&endpoints.registry),
             scheduler: to(&endpoints.scheduler),
             allow_local_files: config.allow_local_files,
-            // On the machine of whoever runs it; the sandbox lies there.
+            // The sandbox is on loopback, and this machine belongs to the person who runs the suite.
             allow_loopback: true,
             slots: config.slots.unwrap_or(mms_transfer::Config::default().slots),
             ..mms_transfer::Config::default()
@@ -227,8 +223,8 @@ impl Suite {
             answers = answers => answers.context("the services did not answer in time").flatten(),
             error = suite.failed() => Err(error),
         };
-        // Only a suite that answers, and so owns the folder's stores, says there where it is. What went wrong first is
-        // what is told; that the others then ended is no news.
+        // The addresses are written only when the suite answers, and so owns the folder's stores. Only the first error
+        // is reported: that the other services then ended is no news.
         if let Err(error) = started.and_then(|()| suite.endpoints.write(&data_dir)) {
             drop(suite.stop().await);
             return Err(error);
@@ -236,8 +232,8 @@ impl Suite {
         Ok(suite)
     }
 
-    /// A service that does not answer is asked again: one that ended says why itself, in [`failed`](Self::failed), and
-    /// that its port is closed is not the reason.
+    /// Waits until all services answer. A service that does not answer is called again: if it has ended,
+    /// [`failed`](Self::failed) reports why, which its closed port would not.
     fn all_answer(&self) -> impl Future<Output = anyhow::Result<()>> + use<> {
         let Endpoints { registry, catalog, scheduler, transfer, .. } = self.endpoints.clone();
         async move {
@@ -254,7 +250,7 @@ impl Suite {
         }
     }
 
-    /// Waits until a service ends by itself, which none should.
+    /// Waits until a service ends by itself, which is always a failure.
     pub async fn failed(&mut self) -> anyhow::Error {
         let ended = self.running.iter_mut().map(|running| {
             let name = running.name;
@@ -263,14 +259,14 @@ impl Suite {
         let ((name, result), at, _) = futures::future::select_all(ended).await;
         self.running.remove(at);
         let error = match result {
-            Ok(Ok(())) => anyhow::anyhow!("it ended by itself"),
+            Ok(Ok(())) => anyhow::anyhow!("it ended although nobody stopped it"),
             Ok(Err(error)) => error.into(),
             Err(error) => error.into(),
         };
         error.context(format!("the {name} failed"))
     }
 
-    /// Drains the services, those that call before those that are called, so that each can say what it leaves.
+    /// Drains the services, each before those that it calls, so that it can still report what it leaves.
     pub async fn stop(self) -> anyhow::Result<()> {
         let mut first = Ok(());
         for Running { name, stop, task } in self.running {

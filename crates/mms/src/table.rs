@@ -1,4 +1,5 @@
-//! `mms table`: tables of a source, and how each would be migrated.
+//! `mms table`: lists the tables of a source, and shows how each would be migrated. Also prints findings for other
+//! commands.
 
 use clap::{Args, Subcommand};
 use mms_proto::catalog::v1::{self as pb, GetTableRequest, ListTablesRequest, PlanTableRequest};
@@ -38,7 +39,7 @@ Examples:
         /// Only this schema.
         #[arg(long, value_name = "SCHEMA")]
         schema: Option<String>,
-        /// Expression over the fields of Table. A catalog that has no filters yet answers NOT_YET.
+        /// Only tables for which this expression over their fields is true.
         #[arg(long, default_value = "", hide_default_value = true)]
         filter: String,
     },
@@ -48,7 +49,7 @@ Examples:
         /// The table: SCHEMA.TABLE, SOURCE/SCHEMA.TABLE, or its whole name.
         table: String,
     },
-    /// Tell how a table would be migrated: its definition at the target, and what was found. Fails on a blocker.
+    /// Show how a table would be migrated: its definition at the target and the findings. Fails on a blocker.
     #[command(after_help = "Example: mms table plan azure-sales/orders.lines")]
     Plan {
         /// The table: SCHEMA.TABLE, SOURCE/SCHEMA.TABLE, or its whole name.
@@ -57,7 +58,6 @@ Examples:
 }
 
 impl Table {
-    /// Runs it.
     pub async fn run(self) -> anyhow::Result<bool> {
         let (clients, json) = (self.talk.remote.connect()?, self.talk.json);
         let mut client = clients.catalog.clone();
@@ -128,10 +128,10 @@ fn list(tables: &[pb::Table], json: bool) {
     }
 }
 
-/// What plans found, for people: each with what to do on a line of its own.
+/// Prints findings for people. What to do is on its own line.
 pub fn findings(findings: &[mms_proto::types::v1::Finding], resource: &str, remote: &Remote) {
     if findings.is_empty() {
-        return output::note("nothing was found");
+        return output::note("no findings");
     }
     for finding in findings {
         let severity = output::word(finding.severity().as_str_name(), "SEVERITY_");

@@ -1,4 +1,4 @@
-//! `mms task`: tasks of jobs, and their logs.
+//! `mms task`: lists, follows and retries tasks of jobs, and prints their logs. Each action is a call of the scheduler.
 
 use clap::{Args, Subcommand};
 use mms_proto::error::reason_text;
@@ -36,10 +36,10 @@ Examples:
     List {
         /// The job: SOURCE/JOB, its id alone, or its whole name.
         job: String,
-        /// Only those for which this holds, an expression over their fields.
+        /// Only tasks for which this expression over their fields is true.
         #[arg(long, default_value = "", value_name = "EXPRESSION")]
         filter: String,
-        /// Fields to sort by, "desc" behind those of which greater comes first.
+        /// Fields to sort by; "desc" after a field sorts it in descending order.
         #[arg(long, default_value = "", value_name = "FIELDS")]
         order_by: String,
     },
@@ -49,7 +49,7 @@ Examples:
     /// Follow a task until it has ended; fails unless it is DONE.
     #[command(after_help = "Example: mms task watch azure-sales/j1/t1 --json")]
     Watch(Named),
-    /// The log of a task, oldest line first.
+    /// Show the log of a task, oldest line first.
     #[command(after_help = "Example: mms task logs azure-sales/j1/t1")]
     Logs(Named),
     /// Run a failed task again.
@@ -64,7 +64,6 @@ struct Named {
 }
 
 impl Task {
-    /// Runs it.
     pub async fn run(self) -> anyhow::Result<bool> {
         let (clients, json) = (self.talk.remote.connect()?, self.talk.json);
         let (mut client, mut within) = (clients.jobs.clone(), String::new());
@@ -134,7 +133,7 @@ fn log_text(log: &pb::TaskLog) -> String {
     format!("{} {level} attempt {} {state}: {}", output::time(log.time.as_ref()), log.attempt, log.message)
 }
 
-/// Tasks by their names within what was asked for.
+/// Prints tasks. `within` is the job whose part of the names is left out.
 fn show(tasks: &[pb::Task], within: &str, remote: &Remote, json: bool) {
     if json {
         return tasks.iter().for_each(output::json);

@@ -1,4 +1,5 @@
-//! `mms timer`: jobs that recur, and the log of their runs.
+//! `mms timer`: creates, changes and triggers timers, which are jobs that recur, and lists their runs. Schedules are
+//! parsed here, so that a wrong one fails on the command line; when a timer runs is the scheduler's decision.
 
 use clap::{Args, Subcommand, ValueEnum};
 use mms_proto::page;
@@ -31,7 +32,7 @@ pub struct Timer {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make a timer; it runs at its times from now on.
+    /// Create a timer; it runs at its scheduled times from now on.
     #[command(after_help = "\
 Examples:
   mms timer create azure-sales --schedule \"hourly :15\"
@@ -39,7 +40,7 @@ Examples:
     Create {
         /// The source's id or name.
         source: String,
-        /// Its id. Default: one is made.
+        /// The timer's id. Default: a generated one.
         #[arg(long, default_value = "")]
         id: String,
         #[command(flatten)]
@@ -47,7 +48,7 @@ Examples:
         #[command(flatten)]
         asked: Asked,
     },
-    /// Change when a timer runs, and what it does when a run is late or the one before is not done.
+    /// Change when a timer runs, and what happens to runs that are missed or overlap.
     #[command(after_help = "Example: mms timer update azure-sales/t1 --schedule \"daily 03:00\"")]
     Update {
         #[command(flatten)]
@@ -65,32 +66,32 @@ Examples:
     /// Show one timer; with --json its job too.
     #[command(after_help = "Example: mms timer get azure-sales/t1 --json")]
     Get(Named),
-    /// Have it not run by itself.
+    /// Pause a timer: it does not run by itself until it is resumed.
     #[command(after_help = "Example: mms timer pause azure-sales/t1")]
     Pause(Named),
-    /// Have it run at its times again.
+    /// Resume a paused timer.
     #[command(after_help = "Example: mms timer resume azure-sales/t1")]
     Resume(Named),
-    /// Run it now, paused or not.
+    /// Run a timer now, even if it is paused.
     #[command(after_help = "Example: mms timer trigger azure-sales/t1")]
     Trigger(Named),
-    /// Its runs, newest first: when each was due, what came of it, and why.
+    /// List the runs of a timer, newest first: when each was due, its result, and the reason.
     #[command(after_help = "Example: mms timer runs azure-sales/t1 --json | jq -r .job")]
     Runs(Named),
-    /// Delete it; jobs it made stay.
+    /// Delete a timer; jobs that it created are kept.
     #[command(after_help = "Example: mms timer delete azure-sales/t1")]
     Delete(Named),
 }
 
 #[derive(Debug, Args)]
 struct When {
-    /// "daily HH:MM", "hourly :MM" or "cron EXPRESSION", and "in ZONE" behind it; without one, UTC.
+    /// "daily HH:MM", "hourly :MM" or "cron EXPRESSION", followed by "in ZONE"; without a zone, UTC.
     #[arg(long, value_name = "SCHEDULE", value_parser = schedule)]
     schedule: Option<Schedule>,
-    /// What happens while the job of the run before is alive.
+    /// What happens if the job of the previous run has not ended.
     #[arg(long, value_enum)]
     overlap: Option<Overlap>,
-    /// What happens to moments that passed while the scheduler was down.
+    /// What happens to runs that were missed while the scheduler was down.
     #[arg(long, value_enum)]
     missed: Option<Missed>,
 }
@@ -105,9 +106,9 @@ enum Overlap {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Missed {
-    /// One run for all of them.
+    /// One run replaces all of them.
     RunOnce,
-    /// None.
+    /// They are skipped.
     Skip,
 }
 
@@ -119,7 +120,7 @@ struct Named {
 }
 
 impl When {
-    /// What is said, and the paths of its fields.
+    /// The fields that were given, and their paths.
     fn told(&self) -> (pb::Timer, Vec<String>) {
         let mut timer = pb::Timer::default();
         let mut paths = Vec::new();
@@ -157,13 +158,15 @@ fn update(name: String, timer: pb::Timer, paths: Vec<String>) -> UpdateTimerRequ
 }
 
 impl Timer {
-    /// Runs it.
     pub async fn run(self) -> anyhow::Result<bool> {
         let (clients, json) = (self.talk.remote.connect()?, self.talk.json);
         let mut client = clients.timers.clone();
         let one = match self.action {
             Action::Create { source, id, when, asked } => {
-                anyhow::ensure!(when.schedule.is_some(), "say when: --schedule \"daily 02:30 in Asia/Shanghai\"");
+                anyhow::ensure!(
+                    when.schedule.is_some(),
+                    "a schedule is required: --schedule \"daily 02:30 in Asia/Shanghai\""
+                );
                 let parent = names::source(&source);
                 let timer = pb::Timer { job_spec: Some(asked.spec(&parent)?), ..when.told().0 };
                 let request = CreateTimerRequest { parent, timer_id: id, timer: Some(timer), ..Default::default() };
@@ -225,7 +228,7 @@ fn schedule(text: &str) -> Result<Schedule, String> {
     text.parse::<Schedule>().map_err(|error| error.to_string())
 }
 
-/// When a timer runs, as it is written on the command line.
+/// The schedule as it is written on the command line.
 fn schedule_text(timer: &pb::Timer) -> String {
     let schedule = timer.schedule.as_ref().and_then(|schedule| Schedule::read(schedule, "schedule").ok());
     schedule.map(|schedule| schedule.to_string()).unwrap_or_default()

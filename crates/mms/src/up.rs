@@ -1,4 +1,4 @@
-//! `mms up`: the suite in one process.
+//! `mms up`: runs the suite in one process until a signal or until a service fails. The suite itself is in `suite`.
 
 use std::path::PathBuf;
 
@@ -19,28 +19,29 @@ pub struct Up {
     /// Folder of durable state, of the encryption key and of the services' own token.
     #[arg(long, value_name = "DIR", default_value = "./mms-data", env = "MMS_DATA_DIR")]
     data_dir: PathBuf,
-    /// Port of the registry; catalog, scheduler and transfer follow, and the pages of their metrics from 100 further on. 0
-    /// picks free ports, told at start and kept in endpoints.json of the data folder.
+    /// Port of the registry. Catalog, scheduler and transfer use the next three ports; the metrics of the four start
+    /// 100 ports further on. 0 picks free ports, which are printed at the start and written to endpoints.json in the
+    /// data folder.
     #[arg(long, value_name = "PORT", default_value_t = 7401, env = "MMS_PORT_BASE")]
     port_base: u16,
-    /// Let data sources read tables that lie on this machine: for the sandbox.
+    /// Let data sources read tables on this machine's disk; for the sandbox.
     #[arg(long)]
     allow_local_files: bool,
-    /// Folder below which secrets that a data source refers to as "file:PATH" may lie; can be repeated. Default
-    /// /run/secrets and /etc/mms/secrets.
+    /// Folder below which a data source may refer to secrets as "file:PATH"; can be repeated. Default /run/secrets and
+    /// /etc/mms/secrets.
     #[arg(long = "secret-file-root", value_name = "DIR")]
     secret_file_roots: Vec<PathBuf>,
-    /// What variables that a data source refers to as "env:NAME" may begin with; can be repeated. Default MMS_SECRET_,
-    /// DATABRICKS_, AZURE_, ALIBABA_CLOUD_ and MAXCOMPUTE_.
+    /// Prefix of the environment variables that a data source may refer to as "env:NAME"; can be repeated. Default
+    /// MMS_SECRET_, DATABRICKS_, AZURE_, ALIBABA_CLOUD_ and MAXCOMPUTE_.
     #[arg(long = "secret-variable-prefix", value_name = "PREFIX")]
     secret_variable_prefixes: Vec<String>,
-    /// Name of the encryption key that wraps secrets from now on; a lost key's successor needs another one. Default main.
+    /// Id of the key that encrypts secrets from now on. The successor of a lost key needs another id. Default main.
     #[arg(long, value_name = "ID")]
     encryption_key_id: Option<String>,
-    /// Name of an encryption key that is lost: the secrets it wraps are given up; can be repeated.
+    /// Id of an encryption key that is lost: the secrets encrypted with it are given up; can be repeated.
     #[arg(long = "lost-encryption-key", value_name = "ID")]
     lost_encryption_keys: Vec<String>,
-    /// Tasks that the worker of this process does at once. Default 2.
+    /// Most tasks that the worker of this process runs at once. Default 2.
     #[arg(long, value_name = "N")]
     slots: Option<usize>,
     /// Seconds that a worker's lease lasts without a heartbeat. Default 30.

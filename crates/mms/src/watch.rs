@@ -1,4 +1,7 @@
-//! Following scans, jobs and tasks to their end, through broken connections and restarts of the services.
+//! Follows scans, jobs and tasks to their end, through broken connections and restarts of the services.
+//!
+//! A watch resumes at its last position. It fails after ten minutes of transient failures without an answer, and at
+//! once on any other failure.
 
 use mms_proto::catalog::v1::{Scan, ScanState, WatchScanRequest, WatchScanResponse};
 use mms_proto::scheduler::v1::{
@@ -14,7 +17,7 @@ pub fn scan_ended(scan: &Scan) -> bool {
     !matches!(scan.state(), ScanState::Unspecified | ScanState::Pending | ScanState::Running)
 }
 
-/// Whether a job has ended, or waits for somebody: then its stream ends.
+/// Whether a job has ended or waits for a person. Its stream ends then.
 pub fn job_rests(job: &Job) -> bool {
     matches!(
         job.state(),
@@ -40,7 +43,7 @@ pub async fn scan(clients: &Clients, name: &str, mut each: impl FnMut(&WatchScan
     .await
 }
 
-/// Follows a job until it has ended or waits for somebody.
+/// Follows a job until it has ended or waits for a person.
 pub async fn job(clients: &Clients, name: &str, mut each: impl FnMut(&WatchJobResponse)) -> anyhow::Result<Job> {
     let watch = |position| {
         let (mut client, name) = (clients.jobs.clone(), name.to_owned());
@@ -66,7 +69,8 @@ pub async fn task(clients: &Clients, name: &str, mut each: impl FnMut(&WatchTask
     .await
 }
 
-/// Watches from position to position; `take` gives the next position of an answer, and what ends the watch.
+/// Watches from position to position. `take` returns the next position of an answer, and the value that ends the watch,
+/// if any.
 async fn follow<A, T, F>(
     watch: impl Fn(String) -> F,
     mut take: impl FnMut(A) -> (String, Option<T>),
@@ -89,7 +93,7 @@ where
                             }
                             (position, attempts) = (next, Attempts::patient(TEN_MINUTES));
                         }
-                        Ok(None) => break Status::unavailable("the stream ended before what it tells of did"),
+                        Ok(None) => break Status::unavailable("the service closed the watch before its end"),
                         Err(status) => break status,
                     }
                 }

@@ -1,4 +1,4 @@
-//! `mms worker`: the workers that move rows.
+//! `mms worker`: lists the workers that move rows, as the scheduler knows them.
 
 use clap::{Args, Subcommand};
 use mms_proto::page;
@@ -26,7 +26,6 @@ enum Action {
 }
 
 impl Worker {
-    /// Runs it.
     pub async fn run(self) -> anyhow::Result<bool> {
         let (clients, Action::List) = (self.talk.remote.connect()?, self.action);
         let workers = page::all(async |page_token| {

@@ -1,4 +1,4 @@
-//! Where things stand in a YAML text: the line of each key and item, by its path. Reads; judges nothing.
+//! Finds the line of each key and item of a YAML text by its path. Reads positions only; checks nothing.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -6,12 +6,12 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
-/// The lines of a text, by path as in `dataSource.databricks.storage[0].azureSas`.
+/// Lines by path, for example `dataSource.databricks.storage[0].azureSas`.
 #[derive(Debug, Default)]
 pub struct Lines(HashMap<String, u64>);
 
 impl Lines {
-    /// Of a text; none when it is no YAML, which the reader of its values says.
+    /// The lines of a text; none if it is not YAML, which the reader of its values reports.
     pub fn of(text: &str) -> Self {
         let mut lines = Self::default();
         if let Ok(tree) = serde_saphyr::from_str::<Tree>(text) {
@@ -20,7 +20,7 @@ impl Lines {
         lines
     }
 
-    /// The line at which a path begins.
+    /// The line at which a path begins, counted from 1.
     pub fn at(&self, path: &str) -> Option<u64> {
         self.0.get(path).copied()
     }

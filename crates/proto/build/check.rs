@@ -1,10 +1,10 @@
-//! The house rules of a contract that the compiler of protos does not know.
+//! Checks the project's own rules for contracts, which no protobuf compiler knows.
 
 use crate::comments;
 use prost_reflect::{Cardinality, DescriptorPool, DynamicMessage, FieldDescriptor, Kind, Value};
 
-/// Refuses methods without a least role or a word about errors, rules that cannot apply to their field, and bounds that no
-/// comment tells, all of them at once. The pool must have the comments.
+/// Reports, all at once: methods without a least role or without "Errors:" in their comment, rules that cannot apply to
+/// their field, and bounds that the field's comment does not state. The pool must have been built with source info.
 pub fn contracts(pool: &DescriptorPool) -> Result<(), String> {
     let role = pool.get_extension_by_name("mms.type.v1.least_role").ok_or("mms.type.v1.least_role is not defined")?;
     let rules = pool.get_extension_by_name("mms.type.v1.rules").ok_or("mms.type.v1.rules is not defined")?;
@@ -34,7 +34,7 @@ pub fn contracts(pool: &DescriptorPool) -> Result<(), String> {
     if faults.is_empty() { Ok(()) } else { Err(format!("the contracts break house rules:\n  {}", faults.join("\n  "))) }
 }
 
-/// What a rule is laid on: a field, or each key or value of a list or map.
+/// What a rule applies to: a field, or each key or value of a list or map.
 struct Subject {
     kind: Kind,
     many: bool,
@@ -48,7 +48,7 @@ fn field_faults(field: &FieldDescriptor, rule: &DynamicMessage) -> Vec<String> {
 
 fn rule_faults(on: &Subject, rule: &DynamicMessage) -> Vec<String> {
     let mut faults = Vec::new();
-    // A map's own kind is that of its entries, which no rule of a single value fits.
+    // The kind of a map field is its entry message, which no rule for a single value fits.
     let kind = &on.kind;
     let text = *kind == Kind::String;
     let sized = on.many || text || *kind == Kind::Bytes;

@@ -1,15 +1,15 @@
-//! The comments of a contract are its manual: what a rule bounds, the comment of the field says too, and that of a method
-//! what it refuses.
+//! Checks that the comments of a contract, which are its manual, state what its options enforce: a field's comment its
+//! bounds, a method's comment its errors.
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, FileDescriptor, MethodDescriptor};
 
-/// A bound of this field that its comment does not tell.
+/// The first bound of this field that its comment does not state.
 pub fn untold(field: &FieldDescriptor, rule: &DynamicMessage) -> Option<String> {
     let comment = comment(&field.parent_file(), field.path());
     let bounds = [
         rule.get_field_by_name("max_len").and_then(|bound| bound.as_u64()),
         rule.get_field_by_name("max_bytes").and_then(|bound| bound.as_u64()),
-        // No bound of a contract is a fraction or beyond what a double holds exactly.
+        // Bounds in our contracts are whole numbers, and small enough for a double to hold exactly.
         rule.get_field_by_name("max").and_then(|bound| bound.as_f64()).map(|bound| bound as u64),
     ];
     let told = |bound: u64| spellings(bound).iter().any(|spelling| comment.contains(spelling));
@@ -17,13 +17,13 @@ pub fn untold(field: &FieldDescriptor, rule: &DynamicMessage) -> Option<String> 
     Some(format!("its comment does not say its bound, {bound}"))
 }
 
-/// Whether a method says which errors are its own. Those of every method (rights, fields, deadlines) are in
-/// error_reason.proto.
+/// Whether the method's comment lists its own errors. Errors that every method has (rights, fields, deadlines) are
+/// described in error_reason.proto.
 pub fn tells_errors(method: &MethodDescriptor) -> bool {
     comment(&method.parent_file(), method.path()).contains("Errors: ")
 }
 
-/// The comment above what is at a path of a file, on one line.
+/// The comment above the element at this path of the file, on one line.
 fn comment(file: &FileDescriptor, path: &[i32]) -> String {
     let locations = file.file_descriptor_proto().source_code_info.iter().flat_map(|info| &info.location);
     let own = locations.filter(|location| location.path == path);
@@ -31,7 +31,7 @@ fn comment(file: &FileDescriptor, path: &[i32]) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// How a number may be written: 4,096, 4096 or 4 KiB; 1 as "one".
+/// The ways a comment may write a number: 4,096, 4096 or 4 KiB; 1 also as "one".
 fn spellings(bound: u64) -> Vec<String> {
     let digits = bound.to_string();
     let mut grouped = String::new();

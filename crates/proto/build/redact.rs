@@ -1,4 +1,4 @@
-//! Writes the `Debug` of messages that hold secrets, and the dispatch by which a test formats every message.
+//! Generates `Debug` for messages that hold secrets, and the dispatch with which a test formats every message.
 
 use std::fmt::Write;
 
@@ -13,12 +13,13 @@ impl Secrets {
         Self(ours(pool).filter(|message| message.fields().any(|field| is_secret(&field))).collect())
     }
 
-    /// What prost must not derive `Debug` for. It takes a path as a prefix, so what is nested goes with it.
+    /// The paths for which prost must not derive `Debug`. prost treats a path as a prefix, so nested types are
+    /// included.
     pub fn paths(&self) -> Vec<String> {
         self.0.iter().map(|message| format!(".{}", message.full_name())).collect()
     }
 
-    /// `Debug` for each of them and for everything nested in them.
+    /// The code of `Debug` for each of these messages and for every type nested in them.
     pub fn debug_impls(&self) -> String {
         let mut code = String::new();
         let mut done = Vec::new();
@@ -62,7 +63,7 @@ fn write_impl(code: &mut String, path: &str, body: &str) {
     .expect("a string takes what is written to it");
 }
 
-/// `debug_of`: decodes a message by its full name and formats it with `{:?}`.
+/// The code of `debug_of`, which decodes a message by its full name and formats it with `{:?}`.
 pub fn dispatch(pool: &DescriptorPool) -> String {
     let mut code = String::from(
         "/// Formats the encoded message `full_name` with its `Debug`; `None` for a message that is not ours.\n\
@@ -85,7 +86,7 @@ fn is_secret(field: &FieldDescriptor) -> bool {
     field.options().get_field_by_name("debug_redact").is_some_and(|value| value.as_bool() == Some(true))
 }
 
-/// Where prost puts a message: its package as modules, the messages around it as modules in snake case.
+/// The path at which prost puts a message: its package as modules, the enclosing messages as modules in snake case.
 fn rust_path(message: &MessageDescriptor) -> String {
     match message.parent_message() {
         Some(parent) => format!("{}::{}", module_path(&parent), message.name()),
@@ -105,8 +106,8 @@ fn package_path(message: &MessageDescriptor) -> String {
     format!("crate::generated::{}", modules.collect::<Vec<_>>().join("::"))
 }
 
-/// Our names have no runs of capitals and no capitals after digits (the linter sees to it), so this equals what prost
-/// does.
+/// Matches prost's conversion for our names, which have no runs of capitals and no capital after a digit (the linter
+/// checks that).
 fn snake(name: &str) -> String {
     let mut snake = String::new();
     for (at, c) in name.char_indices() {

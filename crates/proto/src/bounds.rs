@@ -1,8 +1,8 @@
-//! Judges a request on the wire, before anything of it is decoded: items of lists against their `max_len`, texts against
-//! theirs, and what the decoded message would take against what its bytes allow.
+//! Bounds what a request may cost, judged by its bytes before anything is decoded: the items of its lists and the
+//! lengths of its texts against their `max_len`, and the memory of the decoded message against its size on the wire.
 //!
-//! One walk, no allocation for what is judged, stopped by the first bound that is broken. What is not well-formed passes:
-//! decoding refuses it, and gets no further than this did.
+//! One walk over the bytes; it copies nothing and stops at the first bound that is broken. A request that is not
+//! well-formed passes: decoding rejects it at the same place, so it costs no more than the walk did.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -14,37 +14,37 @@ use crate::error::ApiError;
 use crate::rules;
 use crate::types::v1::ErrorReason;
 
-/// Items of a list for which the contract has no rule.
+/// Most items of a list for which the contract has no rule.
 const ITEMS_WITHOUT_RULE: u64 = 100_000;
-/// Fields that one `update_mask` names.
+/// Most paths in one `update_mask`.
 const MASK_PATHS: u64 = 1000;
-/// What a decoded message may take for each byte that it came in, and besides.
+/// A decoded message may take [`FREE_BYTES`], plus this many bytes for each byte that it has on the wire.
 const FACTOR: u64 = 4;
 const FREE_BYTES: u64 = 4 << 20;
-/// prost decodes no deeper.
+/// The nesting depth at which prost stops decoding.
 const MAX_DEPTH: usize = 100;
 
-/// What one item costs beside its content: a vector grows by doubling, so it may be three times what it holds.
+/// A vector grows by doubling, and holds its old and its new buffer while it does: up to three times its content.
 const GROWTH: u64 = 3;
 const STRING: u64 = 24;
 const MAP_ENTRY: u64 = 64;
 
-/// What is needed of a field to judge it.
+/// What is needed to judge one field.
 struct Bound {
     name: String,
-    /// Most items of a list or map.
+    /// Most items, for a list or map.
     items: Option<u64>,
-    /// Most bytes of a text.
+    /// Most bytes, for a text; of each item, for a list of texts.
     bytes: Option<u64>,
     shape: Shape,
 }
 
 enum Shape {
-    /// A text or bytes; the cost of one.
+    /// A text or bytes.
     Text,
-    /// Numbers that can be packed: the least bytes of one on the wire, and its size in memory.
+    /// Numbers that can be packed: the width of one on the wire (`None` for varints), and its size in memory.
     Number { fixed: Option<usize>, size: u64 },
-    /// Another message, or the entry of a map.
+    /// Another message, or the entry of a map, and the size of its struct.
     Message { name: String, size: u64 },
 }
 
@@ -84,7 +84,7 @@ fn bound(field: &FieldDescriptor, rules: &rules::Rules) -> Bound {
     Bound { name: field.name().to_owned(), items, bytes, shape }
 }
 
-/// What prost's struct of a message takes; of a recursive one, a pointer.
+/// The size of the struct that prost generates for a message; within itself, a recursive message is a pointer.
 fn size(message: &MessageDescriptor, around: &mut Vec<String>) -> u64 {
     if around.iter().any(|name| name == message.full_name()) {
         return 8;
@@ -100,24 +100,26 @@ fn size(message: &MessageDescriptor, around: &mut Vec<String>) -> u64 {
         _ => 8,
     };
     let alone: u64 = message.fields().filter(|field| field.containing_oneof().is_none()).map(|f| of(&f, around)).sum();
-    // Only one member of a oneof is there.
+    // Only one member of a oneof is present.
     let chosen = message.oneofs().map(|oneof| 8 + oneof.fields().map(|f| of(&f, around)).max().unwrap_or(0));
     let chosen: u64 = chosen.collect::<Vec<_>>().into_iter().sum();
     around.pop();
     alone + chosen
 }
 
-/// Items seen of each list of a message, and of the messages in it: one that comes twice is merged, so its lists count on.
+/// Counts the items of each list of a message and of its inner messages. prost merges an inner message that occurs
+/// twice, so the counts of its lists continue.
 #[derive(Default)]
 struct Seen {
     items: HashMap<u32, u64>,
     inner: HashMap<u32, Seen>,
 }
 
-/// Refuses what would take too much. `message` is what the bytes claim to be.
+/// Checks the bytes of a request against the bounds of `message`, the type that they are to be decoded as.
 ///
 /// # Errors
-/// INVALID_ARGUMENT with the field whose list or text is too long, RESOURCE_EXHAUSTED when the whole is too large decoded.
+/// INVALID_ARGUMENT names the field whose list or text is too long. RESOURCE_EXHAUSTED (TOO_LARGE) means that the
+/// decoded message would take too much memory for its size.
 pub fn check(message: &MessageDescriptor, bytes: &[u8]) -> Result<(), ApiError> {
     let allowed = FREE_BYTES + FACTOR * bytes.len() as u64;
     let mut walk = Walk { path: Vec::new(), left: allowed, allowed };
@@ -133,7 +135,7 @@ enum Stop {
 }
 
 struct Walk<'a> {
-    /// The fields around, with the item of a list.
+    /// The path to the present field, with the index of the item in each list.
     path: Vec<(&'a str, Option<u64>)>,
     left: u64,
     allowed: u64,
@@ -159,7 +161,7 @@ impl<'a> Walk<'a> {
                     let length = varint(&mut bytes)?;
                     Some(take(&mut bytes, usize::try_from(length).map_err(|_| Stop::Malformed)?)?)
                 }
-                // Groups are in no contract of ours, and prost decodes them into nothing.
+                // Groups are deprecated; no contract of ours has one, and prost keeps nothing of them.
                 _ => return Err(Stop::Malformed),
             };
             if let Some(bound) = bounds.and_then(|bounds| bounds.get(&number)) {
@@ -204,11 +206,12 @@ impl<'a> Walk<'a> {
                 if let Some(most) = bound.bytes.filter(|most| text.len() as u64 > *most) {
                     return Err(self.violation(format!("has {} bytes: at most {most} are allowed", text.len())));
                 }
-                // An allocation is never smaller, and what is written once is held once more while it is checked.
+                // No allocation is smaller than this. The content itself is covered by FACTOR: it is copied when the
+                // request is decoded, and once more when it is validated.
                 self.charge(if text.is_empty() { 0 } else { 16 })?;
             }
             (Shape::Message { name, .. }, Some(inner)) => {
-                // Items of a list are each their own message.
+                // Each item of a list is a message of its own.
                 let mut own = Seen::default();
                 let seen = if bound.items.is_some() { &mut own } else { seen.inner.entry(number).or_default() };
                 self.message(name, inner, seen, depth + 1)?;

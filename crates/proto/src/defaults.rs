@@ -1,8 +1,8 @@
-//! What settings are that nobody sets, as the contract's comments state them: the one place for all services.
+//! Defaults of settings, as the comments of the contract state them. All services take them from here.
 
 use std::time::Duration;
 
-/// `MigrationSettings.metadata_concurrency`, unless the catalog's own configuration says another.
+/// `MigrationSettings.metadata_concurrency`; the catalog's configuration can set another default.
 pub const METADATA_CONCURRENCY: usize = 8;
 /// `MigrationSettings.max_concurrent_tasks`.
 pub const MAX_CONCURRENT_TASKS: i32 = 20;

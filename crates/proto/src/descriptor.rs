@@ -1,4 +1,4 @@
-//! The compiled contracts at run time: descriptors, and the least role of every method.
+//! The compiled contracts at run time: descriptors, and for each method its least role and what else its options say.
 //!
 //! Everything is read once, at first use, from the descriptor set that the build embeds.
 
@@ -40,7 +40,7 @@ static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
     methods
 });
 
-/// The comment above what stands at a path of a file, on one line; empty when there is none.
+/// The comment above the element at `path` (as in `SourceCodeInfo`) of a file, on one line; empty when there is none.
 pub fn comment(file: &FileDescriptor, path: &[i32]) -> String {
     let locations = file.file_descriptor_proto().source_code_info.iter().flat_map(|info| &info.location);
     let own = locations.filter(|location| location.path == path);
@@ -48,18 +48,18 @@ pub fn comment(file: &FileDescriptor, path: &[i32]) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// What the contracts say about one method.
+/// A method, as its contract and its options describe it.
 #[derive(Debug, Clone)]
 pub struct Method {
-    /// As on the wire: `/mms.registry.v1.DataSourceService/GetDataSource`.
+    /// The path on the wire, as in `/mms.registry.v1.DataSourceService/GetDataSource`.
     pub path: String,
-    /// The least role of a caller.
+    /// The least role that a caller needs.
     pub least_role: Role,
-    /// Whether this version answers every call of it NOT_YET.
+    /// Whether this version answers every call UNIMPLEMENTED with reason NOT_YET.
     pub not_yet: bool,
     /// Whether the request or the answer is a stream.
     pub streams: bool,
-    /// The request.
+    /// The type of the request.
     pub input: MessageDescriptor,
 }
 
@@ -68,12 +68,12 @@ pub fn pool() -> &'static DescriptorPool {
     &POOL
 }
 
-/// What the contracts say of the method with this path; `None` for one that they do not define.
+/// The method with this path; `None` if no contract defines it.
 pub fn method(path: &str) -> Option<&'static Method> {
     METHODS.get(path)
 }
 
-/// The least role that may call the method with this path.
+/// The least role that may call the method with this path; `None` if no contract defines it.
 pub fn method_role(path: &str) -> Option<Role> {
     method(path).map(|method| method.least_role)
 }

@@ -1,5 +1,5 @@
-//! The one error shape on the wire: a canonical code, `google.rpc.ErrorInfo` with a stable reason, all field violations,
-//! and when to try again. Services make it from their own errors; clients read it back.
+//! The one error shape on the wire: a canonical code, `google.rpc.ErrorInfo` with a stable reason, all field
+//! violations, and when a retry makes sense. Services convert their own errors to it; clients read it back.
 
 mod fit;
 
@@ -14,7 +14,7 @@ use crate::types::v1::{ErrorReason, FindingReason};
 
 pub use fit::MORE;
 
-/// The domain of every reason.
+/// The `domain` of every `ErrorInfo` that we send.
 pub const DOMAIN: &str = "mms";
 
 const PREFIX: &str = "ERROR_REASON_";
@@ -27,18 +27,18 @@ pub struct ApiError {
     pub code: Code,
     /// The stable reason; the contract says what each means.
     pub reason: ErrorReason,
-    /// What was wrong, with which value, and what to do. For people.
+    /// What was wrong, with which value, and what to do; for people.
     pub message: String,
-    /// What the reason's comment in the contract promises.
+    /// Values for programs, by key. The comment of each reason in the contract says which keys it has.
     pub metadata: HashMap<String, String>,
-    /// Every broken rule of a request.
+    /// Every rule that the request breaks; empty for failures of other kinds.
     pub violations: Vec<FieldViolation>,
-    /// When trying again makes sense.
+    /// How long to wait before a retry; `None` if there is nothing to say about that.
     pub retry_after: Option<Duration>,
 }
 
 impl ApiError {
-    /// A failure without details.
+    /// A failure without metadata, violations or a time to retry.
     pub fn new(code: Code, reason: ErrorReason, message: impl Into<String>) -> Self {
         let message = message.into();
         Self { code, reason, message, metadata: HashMap::new(), violations: Vec::new(), retry_after: None }
@@ -51,27 +51,27 @@ impl ApiError {
         self
     }
 
-    /// Says when trying again makes sense.
+    /// Sets how long to wait before a retry.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
 
-    /// The contract has it, this version does not yet.
+    /// UNIMPLEMENTED, reason NOT_YET: the contract defines this, and this version does not implement it yet.
     pub fn not_yet(feature: impl fmt::Display) -> Self {
         Self::new(Code::Unimplemented, ErrorReason::NotYet, format!("{feature} is not implemented in this version"))
             .with("feature", feature)
     }
 
-    /// Fields are set that the contract has and this version has not: all of them.
+    /// UNIMPLEMENTED, reason NOT_YET: names all fields that are set and that this version does not implement yet.
     pub fn not_yet_fields(paths: &[String]) -> Self {
         let paths = paths.join(", ");
         let text = format!("not implemented in this version: {paths}; leave out what is named");
         Self::new(Code::Unimplemented, ErrorReason::NotYet, text).with("feature", paths)
     }
 
-    /// Fields break their rules: all of them.
+    /// INVALID_ARGUMENT with every field that breaks a rule.
     pub fn invalid(violations: Vec<FieldViolation>) -> Self {
         let message = match violations.as_slice() {
             [one] => format!("{} {}", one.field, one.description),
@@ -83,42 +83,42 @@ impl ApiError {
         Self { violations, ..Self::new(Code::InvalidArgument, ErrorReason::InvalidField, message) }
     }
 
-    /// One field breaks a rule.
+    /// INVALID_ARGUMENT for one field that breaks a rule.
     pub fn invalid_field(field: impl Into<String>, description: impl Into<String>) -> Self {
         Self::invalid(vec![FieldViolation::new(field, description)])
     }
 
-    /// No such resource.
+    /// NOT_FOUND: the resource does not exist.
     pub fn not_found(resource: impl fmt::Display) -> Self {
         Self::new(Code::NotFound, ErrorReason::NotFound, format!("{resource} does not exist"))
             .with("resource", resource)
     }
 
-    /// The id or display name is taken.
+    /// ALREADY_EXISTS: the id or display name is taken; `message` says by what.
     pub fn already_exists(resource: impl fmt::Display, message: impl Into<String>) -> Self {
         Self::new(Code::AlreadyExists, ErrorReason::AlreadyExists, message).with("resource", resource)
     }
 
-    /// Somebody changed the resource meanwhile.
+    /// ABORTED: somebody else changed the resource since the caller read it.
     pub fn etag_mismatch(resource: impl fmt::Display) -> Self {
         let message = format!("{resource} was changed meanwhile; read it again and repeat the change");
         Self::new(Code::Aborted, ErrorReason::EtagMismatch, message).with("resource", resource)
     }
 
-    /// A request id was used for something else.
+    /// ALREADY_EXISTS: the request id was used before, for a request with other content.
     pub fn request_id_reused(id: impl fmt::Display) -> Self {
         let message = format!("request_id `{id}` was used with other content: use a new one");
         Self::new(Code::AlreadyExists, ErrorReason::RequestIdReused, message).with("request_id", id)
     }
 
-    /// The resource's state does not allow this.
+    /// FAILED_PRECONDITION: the resource's state does not allow the call.
     pub fn wrong_state(resource: impl fmt::Display, state: impl fmt::Display, message: impl Into<String>) -> Self {
         Self::new(Code::FailedPrecondition, ErrorReason::WrongState, message)
             .with("resource", resource)
             .with("state", state)
     }
 
-    /// A page token of another service or other arguments.
+    /// INVALID_ARGUMENT: the page token was made by another method or service, or for other arguments.
     pub fn invalid_page_token() -> Self {
         let message = "the page token was not made by this method for these arguments; start at the first page";
         Self {
@@ -127,52 +127,54 @@ impl ApiError {
         }
     }
 
-    /// A needed service does not answer, or this one is starting or going down.
+    /// UNAVAILABLE: a service that is needed does not answer, or this one is starting or shutting down.
     pub fn unavailable(service: impl fmt::Display, message: impl Into<String>) -> Self {
         Self::new(Code::Unavailable, ErrorReason::Unavailable, message).with("service", service)
     }
 
-    /// The store of this service failed; it may have ended for good, which its process does not outlive. What the store says
-    /// names files of this machine: that is for the log, so it is not taken here.
+    /// The store of this service failed. With `ended` it is closed for good and its process will exit, so the answer is
+    /// UNAVAILABLE; else INTERNAL. The store's own error names files of this machine: it belongs in the log, so it is
+    /// no argument here.
     pub fn store_failed(service: &str, ended: bool) -> Self {
         if !ended {
             return Self::internal(format!("the {service}'s store failed"));
         }
         let text =
-            format!("the {service}'s store is closed, because the process goes down or a write failed; try again");
+            format!("the {service}'s store is closed, because the process shuts down or a write failed; try again");
         Self::unavailable(service, text).retry_after(Duration::from_secs(1))
     }
 
-    /// The disk of this service's store is full; nothing was written.
+    /// RESOURCE_EXHAUSTED: the disk of this service's store is full, and nothing was written.
     pub fn storage_full(service: &str) -> Self {
         let text = format!(
-            "the disk of the {service}'s store is full: nothing was written, reading goes on; its operator makes room"
+            "the disk of the {service}'s store is full: nothing was written, reads still work; its operator must free space"
         );
         Self::new(Code::ResourceExhausted, ErrorReason::StorageFull, text)
             .with("service", service)
             .retry_after(Duration::from_secs(10))
     }
 
-    /// A fault of ours. The message goes to the caller: what only the operator may read belongs in the log.
+    /// INTERNAL: a fault of ours. The message goes to the caller; what only the operator may read belongs in the log.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(Code::Internal, ErrorReason::Internal, message)
     }
 
-    /// Whether the same call may succeed later without anybody doing anything: the one notion of it, for all who call.
-    /// Repeating is safe only for reads and with a `request_id`.
+    /// Whether the same call may succeed later without anybody doing anything. All callers decide with this function. A
+    /// retry is safe only for reads, and for requests with a `request_id`.
     pub fn is_transient(&self) -> bool {
         match self.code {
-            // A call that takes too long now need not the next time; whoever waits has bounds of their own.
+            // A call that timed out may be faster the next time; every caller bounds its retries itself.
             Code::Unavailable | Code::DeadlineExceeded => true,
-            // What is too large stays so; other room comes back.
+            // A request that is too large stays so; every other resource may become free again.
             Code::ResourceExhausted => self.reason != ErrorReason::TooLarge,
-            // Our servers give each of these a reason: without one it comes from the way there.
+            // Our servers give a reason with each of these codes: one without a reason was made by the transport.
             Code::Unknown | Code::Cancelled => self.reason == ErrorReason::Unspecified,
             _ => false,
         }
     }
 
-    /// Reads a status back. A connection that broke is UNAVAILABLE, whatever shows it. A reason of a newer contract, and a status of a foreign server, become UNSPECIFIED.
+    /// Reads a status back. A connection that broke is UNAVAILABLE, whatever code the transport gives it. The reason is
+    /// UNSPECIFIED if the status comes from a foreign server, or if its reason is newer than this contract.
     pub fn from_status(status: &Status) -> Self {
         let details = status.get_error_details();
         let info = details.error_info().filter(|info| info.domain == DOMAIN);
@@ -189,11 +191,12 @@ impl ApiError {
     }
 }
 
-/// A connection that breaks under a call shows as UNKNOWN, CANCELLED or INTERNAL: its cause tells it from a server's own.
+/// Whether the transport failed. It reports that as UNKNOWN, CANCELLED or INTERNAL, as a server may for reasons of its
+/// own: only the causes of the status tell them apart.
 fn is_broken_connection(status: &Status) -> bool {
     let mut cause = std::error::Error::source(status);
     while let Some(error) = cause {
-        // A peer that was killed in the middle of an answer: h2 keeps the error of the socket to itself.
+        // A peer that was killed in the middle of an answer: h2 does not expose the socket's error as a source.
         let gone = error.downcast_ref::<h2::Error>().is_some_and(|h2| h2.is_io() || h2.is_go_away());
         if gone || error.is::<tonic::transport::Error>() || error.is::<std::io::Error>() {
             return matches!(status.code(), Code::Unknown | Code::Cancelled | Code::Internal);
@@ -203,19 +206,19 @@ fn is_broken_connection(status: &Status) -> bool {
     false
 }
 
-/// The reason as it stands in ErrorInfo: the enum value's name without its prefix.
+/// The reason as ErrorInfo has it: the name of the enum value without its prefix.
 pub fn reason_text(reason: ErrorReason) -> &'static str {
     let name = reason.as_str_name();
     name.strip_prefix(PREFIX).unwrap_or(name)
 }
 
-/// The reason of a finding, likewise.
+/// The reason of a finding: the name of the enum value without its prefix.
 pub fn finding_text(reason: FindingReason) -> &'static str {
     let name = reason.as_str_name();
     name.strip_prefix(FINDING_PREFIX).unwrap_or(name)
 }
 
-/// The reason of a finding that has this text.
+/// The reason of a finding with this text; `None` for a reason of a newer contract.
 pub fn finding_reason(text: &str) -> Option<FindingReason> {
     FindingReason::from_str_name(&format!("{FINDING_PREFIX}{text}"))
 }

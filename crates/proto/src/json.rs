@@ -1,6 +1,6 @@
 //! Canonical proto JSON of any message of the contracts, both ways.
 //!
-//! Reading refuses what the contract does not know, naming every such field by its path. Printing hides secrets.
+//! Reading rejects every field that the contract does not have, and names each by its path. Printing hides secrets.
 
 use prost_reflect::{DeserializeOptions, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, SerializeOptions};
 use serde_json::Value;
@@ -10,23 +10,23 @@ use crate::redact;
 /// Why a text is not a message.
 #[derive(Debug, thiserror::Error)]
 pub enum JsonError {
-    /// Not JSON at all.
+    /// The text is not JSON.
     #[error("not JSON: {0}")]
     Syntax(serde_json::Error),
-    /// Fields that the message does not have.
+    /// The JSON has fields that the message does not have.
     #[error("{message} has no field {}; check the spelling against the contract", paths(.fields))]
     Unknown {
         /// The message's full name.
         message: String,
-        /// All of them.
+        /// All unknown fields, not only the first.
         fields: Vec<UnknownField>,
     },
-    /// A value of the wrong type or form.
+    /// A value has the wrong type or form.
     #[error("not a {message}: {source}")]
     Value {
         /// The message's full name.
         message: String,
-        /// What is wrong.
+        /// What the parser said, with the place.
         source: serde_json::Error,
     },
 }
@@ -34,9 +34,9 @@ pub enum JsonError {
 /// A field that a message does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownField {
-    /// Where it stands, as in `dataSource.databricks.workspaceUri`.
+    /// The path from the root of the message, as in `dataSource.databricks.workspaceUri`.
     pub path: String,
-    /// The fields that the message has there, by their names in JSON.
+    /// The JSON names of the fields that the message has at that place.
     pub known: Vec<String>,
 }
 
@@ -44,7 +44,7 @@ fn paths(fields: &[UnknownField]) -> String {
     fields.iter().map(|field| field.path.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// How a message is printed.
+/// Which fields are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fields {
     /// Only fields that are set: the canonical form.
@@ -53,12 +53,12 @@ pub enum Fields {
     All,
 }
 
-/// Reads a message from JSON text.
+/// Reads a message from JSON text, with the errors of [`from_value`].
 pub fn from_str<T: prost::Message + prost::Name + Default>(text: &str) -> Result<T, JsonError> {
     from_value(serde_json::from_str(text).map_err(JsonError::Syntax)?)
 }
 
-/// Reads a message from a JSON value, for example one that was YAML.
+/// Reads a message from a JSON value, for example one that was read from YAML.
 pub fn from_value<T: prost::Message + prost::Name + Default>(value: Value) -> Result<T, JsonError> {
     let descriptor = crate::descriptor::message::<T>();
     let mut unknown = Vec::new();
@@ -87,7 +87,7 @@ pub fn to_string<T: prost::Message + prost::Name>(message: &T) -> String {
 }
 
 fn find_unknown(descriptor: &MessageDescriptor, value: &Value, at: &str, unknown: &mut Vec<UnknownField>) {
-    // Well-known types have JSON forms of their own.
+    // Well-known types have JSON forms of their own, which the deserializer checks.
     let Value::Object(members) = value else { return };
     if descriptor.package_name() == "google.protobuf" {
         return;

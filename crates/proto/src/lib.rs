@@ -1,8 +1,8 @@
-//! The contracts of mms as Rust: code generated from `proto/`, and what everybody who speaks them needs: the rules of
-//! fields and methods, resource names, errors and canonical JSON.
+//! The contracts of mms as Rust: the code generated from `proto/`, and what every program that speaks them needs: the
+//! rules of fields and methods, resource names, errors and canonical JSON.
 //!
-//! It owns no behaviour of any service, does no I/O and depends on no other crate of ours. Whatever the contracts say
-//! in options (least roles, field rules, secrets) is read from the descriptors here and nowhere else.
+//! Owns no behaviour of any service, does no I/O and depends on no other crate of ours. What the contracts say in
+//! options (least roles, field rules, secrets) is read from the descriptors here and nowhere else.
 
 pub mod bounds;
 pub mod defaults;
@@ -28,7 +28,7 @@ mod redacted {
     include!(concat!(env!("OUT_DIR"), "/redact.rs"));
 }
 
-/// What more than one service uses (`mms.type.v1`).
+/// The types that more than one service uses (`mms.type.v1`).
 pub use generated::mms::r#type as types;
 pub use generated::mms::{audit, catalog, registry, scheduler, transfer};
 

@@ -1,7 +1,7 @@
-//! Resource names as types. Parsing what was formatted gives the same name, and formatting what was parsed gives the
-//! same text: a resource has one spelling, so names can be keys.
+//! Resource names as types. Parsing and formatting are exact inverses: each resource has one spelling, so names can be
+//! used as keys.
 //!
-//! The grammar stands in the contract; segments are in [`segment`], partitions in [`partition`].
+//! The contract defines the grammar. [`segment`] has the segments, [`partition`] the segment of a partition.
 
 pub mod parent;
 pub mod partition;
@@ -15,11 +15,11 @@ pub use segment::{ResourceId, Segment, SourceId};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name:?} is not a name of the shape {shape}: {reason}")]
 pub struct NameError {
-    /// The text.
+    /// The text that was parsed.
     pub name: String,
-    /// What it should look like.
+    /// The shape that was expected, as in `dataSources/{data_source}/jobs/{job}`.
     pub shape: &'static str,
-    /// What is wrong with it.
+    /// Which part of it is wrong, and how.
     pub reason: String,
 }
 
@@ -30,7 +30,7 @@ pub trait ResourceName: std::fmt::Display + std::str::FromStr<Err = NameError> +
     /// The shape for people, as in `dataSources/{data_source}/jobs/{job}`.
     const SHAPE: &'static str;
 
-    /// Parses a name.
+    /// Parses a name; the error says which part does not fit the shape.
     fn parse(name: &str) -> Result<Self, NameError>;
 }
 
@@ -80,7 +80,7 @@ macro_rules! name {
             id: $id,
         }
         impl $name {
-            /// The name with this last segment.
+            /// The name with this id as its last segment.
             pub fn new(id: $id) -> Self {
                 Self { id }
             }
@@ -113,12 +113,12 @@ macro_rules! name {
             id: $id,
         }
         impl $name {
-            /// The name with this last segment under this parent.
+            /// The name with this id as its last segment, under this parent.
             pub fn new(parent: $parent, id: $id) -> Self {
                 Self { parent, id }
             }
 
-            /// The name it lies under.
+            /// The name of the resource that contains this one.
             pub fn parent(&self) -> &$parent {
                 &self.parent
             }
@@ -170,7 +170,7 @@ name!(
     "dataSources", "schemas", "tables" => "partitions"
 );
 name!(
-    /// A scan of a source.
+    /// A scan of a data source.
     ScanName(DataSourceName, ResourceId) "dataSources/{data_source}/scans/{scan}", "dataSources" => "scans"
 );
 name!(
@@ -212,7 +212,7 @@ name!(
 macro_rules! under_data_source {
     ($($name:ident),+) => { $(
         impl $name {
-            /// The data source it lies under.
+            /// The data source that the resource belongs to.
             pub fn data_source(&self) -> &DataSourceName {
                 self.parent().data_source()
             }
@@ -221,7 +221,7 @@ macro_rules! under_data_source {
 }
 
 impl DataSourceName {
-    /// Itself: so that all names under a data source answer alike.
+    /// The name itself, so that all names under a data source have this method.
     pub fn data_source(&self) -> &DataSourceName {
         self
     }

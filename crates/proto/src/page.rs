@@ -1,13 +1,14 @@
-//! Page tokens: where a list goes on, bound to the arguments it was made for. A token is no secret and grants nothing.
+//! Page tokens: where a list continues, bound to the arguments that the list was asked with. A token is no secret and
+//! grants nothing.
 
 use crate::error::ApiError;
 
-/// Items of a page when the caller does not say.
+/// Items of a page when the request does not set `page_size`.
 pub const DEFAULT_PAGE_SIZE: usize = 50;
 /// Most items of a page.
 pub const MAX_PAGE_SIZE: usize = 1000;
 
-/// The size to use for a `page_size` field; 0 means the default. A negative one was refused by the field's rule.
+/// The page size for a `page_size` field; 0 means the default. Negative values were rejected by the field's rule.
 pub fn size(page_size: i32) -> usize {
     match usize::try_from(page_size).unwrap_or(0) {
         0 => DEFAULT_PAGE_SIZE,
@@ -15,8 +16,8 @@ pub fn size(page_size: i32) -> usize {
     }
 }
 
-/// The token of the page after the item `after`, of a list made with `arguments` (parent, filter, order: all that must
-/// stay the same).
+/// The token of the page that begins after the item `after`. `arguments` are all that must stay the same from page to
+/// page: parent, filter, order.
 pub fn token(arguments: &[&str], after: &str) -> String {
     let mut text = format!("{:016x}", digest(arguments));
     for byte in after.bytes() {
@@ -25,10 +26,10 @@ pub fn token(arguments: &[&str], after: &str) -> String {
     text
 }
 
-/// The item to go on after; None for the first page.
+/// The item after which the page begins; `None` for the first page.
 ///
 /// # Errors
-/// INVALID_PAGE_TOKEN when the token was made for other arguments, or by somebody else.
+/// INVALID_PAGE_TOKEN if the token was made for other arguments, or not by [`token`].
 pub fn after(arguments: &[&str], token: &str) -> Result<Option<String>, ApiError> {
     if token.is_empty() {
         return Ok(None);
@@ -45,10 +46,11 @@ pub fn after(arguments: &[&str], token: &str) -> Result<Option<String>, ApiError
     parsed.map(Some).ok_or_else(ApiError::invalid_page_token)
 }
 
-/// Every item of a list: asks with the token of page after page, until there is none. `page` answers with items and token.
+/// Every item of a list: calls `page` with the token of one page after the other until there is none. `page` answers
+/// with the items and the next token, which is empty on the last page.
 ///
 /// # Errors
-/// The first of `page`.
+/// The first error of `page`.
 pub async fn all<T, E>(mut page: impl AsyncFnMut(String) -> Result<(Vec<T>, String), E>) -> Result<Vec<T>, E> {
     let (mut all, mut token) = (Vec::new(), String::new());
     loop {
@@ -61,7 +63,7 @@ pub async fn all<T, E>(mut page: impl AsyncFnMut(String) -> Result<(Vec<T>, Stri
     }
 }
 
-/// FNV-1a over the arguments, each ended by a byte that UTF-8 never has.
+/// FNV-1a over the arguments, each terminated by a byte that UTF-8 never has.
 fn digest(arguments: &[&str]) -> u64 {
     let bytes = arguments.iter().flat_map(|argument| argument.bytes().chain([0xff]));
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))

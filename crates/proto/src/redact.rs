@@ -1,10 +1,10 @@
-//! Hides secrets: fields marked `debug_redact` in the contracts never show in `Debug` or in printed JSON.
+//! Hides secrets: a field marked `debug_redact` in the contracts never shows in `Debug` or in printed JSON.
 
 use std::fmt;
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, ReflectMessage, Value};
 
-/// What stands where a secret would.
+/// The text that is shown in place of a secret.
 pub const HIDDEN: &str = "***";
 
 /// Whether a field holds a secret.
@@ -12,7 +12,7 @@ pub fn is_secret(field: &FieldDescriptor) -> bool {
     field.options().get_field_by_name("debug_redact").is_some_and(|value| value.as_bool() == Some(true))
 }
 
-/// Replaces every secret in the message, however deep, by [`HIDDEN`] (texts) or by nothing (all else).
+/// Replaces every secret in the message, at any depth: texts by [`HIDDEN`], all other values by nothing.
 pub fn hide_secrets(message: &mut DynamicMessage) {
     let secrets: Vec<_> = message.fields().map(|(field, _)| field).filter(is_secret).collect();
     for field in secrets {
@@ -36,7 +36,7 @@ fn hide_in_value(value: &mut Value) {
     }
 }
 
-/// The `Debug` that the build gives to messages with secrets.
+/// The `Debug` that the build generates for messages with secrets.
 pub(crate) fn debug_message<T: prost::Message + prost::Name>(message: &T, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut dynamic = DynamicMessage::new(crate::descriptor::message::<T>());
     match dynamic.transcode_from(message) {
@@ -111,7 +111,7 @@ mod tests {
 
     include!(concat!(env!("OUT_DIR"), "/dispatch.rs"));
 
-    /// A value for a field, or for the values of a map: the canary in secrets, all else filled; None for what holds neither.
+    /// A value for a field, or for the values of a map: the canary in secrets, messages filled; `None` for all else.
     fn value(kind: &Kind, secret: bool, choice: usize, depth: usize) -> Option<Value> {
         match kind {
             Kind::String if secret => Some(Value::String(CANARY.into())),
@@ -121,8 +121,8 @@ mod tests {
         }
     }
 
-    /// Fills a message with one value everywhere: one entry in lists and maps, every message present. Of each oneof, however
-    /// deep, the member whose turn it is.
+    /// Fills a message everywhere with one value: one entry in lists and maps, every message present, and of each
+    /// oneof, at any depth, the member number `choice` (modulo the number of members).
     fn filled(descriptor: &MessageDescriptor, choice: usize, depth: usize) -> DynamicMessage {
         let mut message = DynamicMessage::new(descriptor.clone());
         for field in descriptor.fields() {
@@ -147,7 +147,8 @@ mod tests {
         message
     }
 
-    /// The message filled as often as the widest oneof has members: each member's turn comes, nested ones included.
+    /// The message filled once for each member of the widest oneof, so that every member is set once, nested ones
+    /// included.
     fn variants(descriptor: &MessageDescriptor) -> Vec<DynamicMessage> {
         (0..widest()).map(|choice| filled(descriptor, choice, 0)).collect()
     }
@@ -177,7 +178,7 @@ mod tests {
                 }
             }
         }
-        // Secrets of messages inside messages were looked at too: through a oneof, and through messages around it.
+        // Secrets in nested messages were checked too: in a oneof, and in messages around it.
         for name in ["mms.registry.v1.DatabricksSource", "mms.registry.v1.CreateDataSourceRequest"] {
             assert!(carried.contains(name), "{name} carried no canary");
         }

@@ -1,6 +1,6 @@
 //! The rules of fields, read from the options of the contracts and compiled once.
 //!
-//! What a rule means stands beside `FieldRules` in the contract; `validate` applies them.
+//! The comments of `FieldRules` in the contract define each rule; `validate` applies them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -13,39 +13,39 @@ use crate::redact;
 /// The rules of one field, ready to apply.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
-    /// Must be set.
+    /// The field must be set.
     pub required: bool,
-    /// Least length: characters, bytes or items.
+    /// Least length: characters of a text, bytes, or items.
     pub min_len: u64,
-    /// Greatest length; 0 for no rule.
+    /// Greatest length, in the same units; 0 if there is no such rule.
     pub max_len: u64,
-    /// The pattern as written, and compiled so that it must match the whole text.
+    /// The pattern as the contract has it, and compiled so that it must match the whole text.
     pub pattern: Option<(String, Regex)>,
-    /// Least number.
+    /// Least value of a number, or of a duration in seconds.
     pub min: Option<f64>,
-    /// Greatest number.
+    /// Greatest value of a number, or of a duration in seconds.
     pub max: Option<f64>,
-    /// Only values that this version of the contract knows.
+    /// Only values of the enum that this version of the contract knows.
     pub defined_only: bool,
-    /// The shape of a resource name.
+    /// The shape of the resource name, as in `dataSources/*`.
     pub resource: Option<String>,
-    /// Set by the service; ignored from callers.
+    /// Set by the service; ignored when a caller sends it.
     pub output_only: bool,
     /// Cannot change after creation.
     pub immutable: bool,
-    /// Never shown, not even in the violation that it causes.
+    /// Never shown, not even in the violation of a rule.
     pub secret: bool,
-    /// Of each key of a map.
+    /// The rules of each key, for a map.
     pub keys: Option<Arc<Rules>>,
-    /// Of each item of a list or value of a map.
+    /// The rules of each item or value, for a list or map.
     pub values: Option<Arc<Rules>>,
-    /// Refused by this version when set.
+    /// Refused with NOT_YET when set.
     pub not_yet: bool,
-    /// Values of the enum that this version refuses.
+    /// Names of the enum's values that are refused with NOT_YET.
     pub not_yet_values: Vec<String>,
-    /// Greatest size of the value as it is sent; 0 for no rule.
+    /// Greatest size on the wire in bytes, for a list or message; 0 if there is no such rule.
     pub max_bytes: u64,
-    /// Texts that are refused, whatever their case.
+    /// Texts that are refused, compared without case: only the service may set them.
     pub reserved: Vec<String>,
 }
 
@@ -80,7 +80,7 @@ static REQUIRED_ONEOFS: LazyLock<HashMap<String, Arc<[OneofDescriptor]>>> = Lazy
     crate::descriptor::pool().all_messages().filter_map(of).collect()
 });
 
-/// The oneofs of a message that must have a member set, in the order of the contract.
+/// The oneofs of a message in which a member must be set, in the order of the contract.
 pub fn required_oneofs(message: &MessageDescriptor) -> Arc<[OneofDescriptor]> {
     REQUIRED_ONEOFS.get(message.full_name()).cloned().unwrap_or_else(|| Arc::new([]))
 }

@@ -1,11 +1,11 @@
-//! Moments and durations, between what stores keep and what the contracts have. A moment that is kept is milliseconds since
-//! 1970 in UTC; 0 is unset.
+//! Converts moments and durations between the stores and the contracts. Stores keep a moment as milliseconds since 1970
+//! in UTC, with 0 for "not set".
 
 use std::time::Duration;
 
 use prost_types::Timestamp;
 
-/// A moment as the contract has it.
+/// A stored moment as the contract has it; `None` for 0.
 pub fn timestamp(ms: i64) -> Option<Timestamp> {
     (ms != 0).then(|| Timestamp {
         seconds: ms.div_euclid(1000),
@@ -13,12 +13,12 @@ pub fn timestamp(ms: i64) -> Option<Timestamp> {
     })
 }
 
-/// A moment as it is kept, without what is below a millisecond.
+/// A moment of the contract as it is stored, cut to whole milliseconds; 0 for `None`.
 pub fn millis(time: Option<Timestamp>) -> i64 {
     time.map_or(0, |t| t.seconds.saturating_mul(1000).saturating_add(i64::from(t.nanos) / 1_000_000))
 }
 
-/// A duration as the contract has it; none: it is longer than the contract can say.
+/// A duration as the contract has it; `None` if it is longer than the contract can express.
 pub fn duration(time: Duration) -> Option<prost_types::Duration> {
     prost_types::Duration::try_from(time).ok()
 }

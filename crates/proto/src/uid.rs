@@ -1,13 +1,13 @@
-//! Uids that follow from what a resource is: the same parts give the same uid, in every process and for good.
+//! Uids derived from what a resource is: the same parts give the same uid, in every process and at any time.
 
 use sha2::{Digest, Sha256};
 
-/// A UUID (version 8) made from these parts: the uid of what the resource lies under, then what tells it apart there.
+/// A UUID (version 8) derived from `parts`: the uid of the containing resource, then what identifies this one there.
 pub fn derived(parts: &[&str]) -> String {
     let mut digest = Sha256::new();
     for part in parts {
         digest.update(part.as_bytes());
-        // A byte that UTF-8 never has, so that no two lists of parts are one text.
+        // Terminated by a byte that UTF-8 never has, so that different lists of parts never give the same bytes.
         digest.update([0xff]);
     }
     let mut bytes = [0; 16];

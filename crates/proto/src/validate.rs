@@ -1,7 +1,8 @@
-//! Judges a request by the rules that the contract gives its fields: all violations at once, each with the path of its
-//! field, what is wrong, and the value (never a secret one). Then says which fields are set that this version has not.
+//! Judges a request by the rules that the contract gives its fields, and reports all violations at once: the path of
+//! the field, what is wrong, and the value unless it is a secret. Then reports the set fields that this version does
+//! not implement yet.
 //!
-//! It knows no rule of its own: what no option says is for the service to judge.
+//! It has no rule of its own: what no option of the contract says is for the service to judge.
 
 mod mask;
 mod not_yet;
@@ -15,12 +16,12 @@ use crate::name::segment;
 use crate::rules::{self, Rules};
 use mask::Mask;
 
-/// The longest value that a violation repeats, in characters.
+/// Most characters of a value that a violation repeats.
 const SHOWN: usize = 80;
 
-/// All violations of a message, in the order of its fields. Fields that the service sets are not looked at.
+/// All violations of a message, in the order of its fields. Fields that only the service sets are not judged.
 ///
-/// With an `update_mask` beside the resource, a required field counts only where the mask touches it.
+/// With an `update_mask` beside the resource, a required field must be set only where the mask touches it.
 pub fn violations<T: prost::Message + prost::Name>(message: &T) -> Vec<FieldViolation> {
     match dynamic(message) {
         Some(dynamic) => violations_of(&dynamic),
@@ -28,12 +29,13 @@ pub fn violations<T: prost::Message + prost::Name>(message: &T) -> Vec<FieldViol
     }
 }
 
-/// The paths of all fields that are set and that this version has not; with the value where only that is meant.
+/// The paths of all set fields that this version does not implement yet; with the value, if only that value is meant.
 pub fn not_yet<T: prost::Message + prost::Name>(message: &T) -> Vec<String> {
     dynamic(message).map(|dynamic| not_yet::paths(&dynamic)).unwrap_or_default()
 }
 
-/// `INVALID_ARGUMENT` with every violation; else `UNIMPLEMENTED` with every field that this version has not; else OK.
+/// INVALID_ARGUMENT with every violation; else UNIMPLEMENTED with every set field that this version does not implement
+/// yet; else OK.
 pub fn validate<T: prost::Message + prost::Name>(message: &T) -> Result<(), ApiError> {
     let Some(dynamic) = dynamic(message) else {
         return Err(ApiError::invalid_field("", "is not a message of the contract"));
@@ -53,7 +55,7 @@ fn dynamic<T: prost::Message + prost::Name>(message: &T) -> Option<DynamicMessag
     dynamic.transcode_from(message).is_ok().then_some(dynamic)
 }
 
-/// Clears what only the service sets, however deep, so that a caller's copy of it has no effect.
+/// Clears the fields that only the service sets, at any depth, so that values sent by a caller have no effect.
 pub fn clear_output_only<T: prost::Message + prost::Name + Default>(message: &T) -> T {
     let mut dynamic = DynamicMessage::new(crate::descriptor::message::<T>());
     dynamic.transcode_from(message).expect("a generated message fits its own descriptor");
@@ -77,20 +79,20 @@ fn clear(message: &mut DynamicMessage) {
     }
 }
 
-/// The same of a message that is known by its descriptor.
+/// All violations of a message that is given dynamically; see [`violations`].
 pub fn violations_of(message: &DynamicMessage) -> Vec<FieldViolation> {
     let mut walk = Walk { mask: None, found: Vec::new() };
     walk.message("", message);
     walk.found
 }
 
-/// A path below another.
+/// The path of the field `name` of the message at `at`.
 fn below(at: &str, name: &str) -> String {
     if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") }
 }
 
 struct Walk {
-    /// The mask of the nearest message around that has one.
+    /// The mask of the nearest enclosing message that has one.
     mask: Option<Mask>,
     found: Vec<FieldViolation>,
 }
@@ -108,7 +110,7 @@ impl Walk {
         for (field, rules) in rules::of(&message.descriptor()).iter().filter(|(_, rules)| !rules.output_only) {
             let path = below(at, field.name());
             let value = message.get_field(field);
-            // In a oneof, "required" speaks of the member that was chosen: choosing is the oneof's own matter.
+            // In a oneof, "required" applies to the chosen member only; that one is chosen is a rule of the oneof.
             let chosen = field.containing_oneof().is_none() || message.has_field(field);
             if rules.required && chosen && is_empty(message, field, &value) {
                 if self.counts(&path) {
@@ -165,7 +167,7 @@ impl Walk {
         }
     }
 
-    /// An item of a list, or a key or value of a map, by the rules of its own. Messages have theirs on their fields.
+    /// Judges an item of a list, or a key or value of a map, by its own rules. Messages have rules on their fields.
     fn part(&mut self, path: &str, kind: &Kind, rules: Option<&Rules>, secret: bool, value: &Value) {
         let Some(rules) = rules.filter(|_| value.as_message().is_none()) else { return };
         let rules = Rules { secret, ..rules.clone() };
@@ -174,7 +176,7 @@ impl Walk {
         }
     }
 
-    /// Judges the length; false when the value is so long that its content is not looked at.
+    /// Judges the length; false if the value is so long that its content is not judged.
     fn length(&mut self, path: &str, rules: &Rules, value: &Value) -> bool {
         let (length, unit) = match value {
             Value::String(text) => (text.chars().count(), "characters"),
@@ -202,7 +204,7 @@ impl Walk {
         if let Value::Message(inner) = value
             && seconds(inner).is_none()
         {
-            // Well-known types have no rules of ours, so this ends by itself.
+            // Well-known types have no rules of ours, so the recursion ends.
             return self.message(path, inner);
         }
         let shown = || if rules.secret { String::new() } else { format!(" {}", shown(value)) };
@@ -214,7 +216,7 @@ impl Walk {
                 self.add(path, format!("value{} does not match {pattern}", shown()));
             }
             if rules.reserved.iter().any(|reserved| reserved.eq_ignore_ascii_case(text)) {
-                self.add(path, format!("value{} is the service's own to say: leave it out", shown()));
+                self.add(path, format!("value{} is set by the service only: leave it out", shown()));
             }
             if let Some(shape) = rules.resource.as_ref()
                 && !text.is_empty()
@@ -243,7 +245,7 @@ impl Walk {
         }
     }
 
-    /// Whether a missing field matters.
+    /// Whether a missing field is a violation.
     fn counts(&self, path: &str) -> bool {
         self.mask.as_ref().is_none_or(|mask| mask.counts(path))
     }
@@ -265,7 +267,7 @@ fn is_empty(message: &DynamicMessage, field: &FieldDescriptor, value: &Value) ->
     }
 }
 
-/// The size of a value as it is sent, tags and lengths included, about.
+/// The approximate size of a value on the wire, tags and lengths included.
 fn size(value: &Value) -> u64 {
     const TAG_AND_LENGTH: u64 = 4;
     let inner = match value {
@@ -281,7 +283,7 @@ fn size(value: &Value) -> u64 {
     TAG_AND_LENGTH + inner
 }
 
-/// Whether 0 counts although it is how "not set" looks: only a field with presence can really be unset.
+/// Whether 0 is judged although an unset field looks the same: only fields with presence can tell the two apart.
 fn zero_is_judged(field: &FieldDescriptor, rules: &Rules) -> bool {
     rules.min.is_some_and(|min| min > 0.0) && !field.supports_presence() && !field.is_list() && !field.is_map()
 }
@@ -300,7 +302,7 @@ fn number(value: &Value) -> Option<f64> {
     }
 }
 
-/// What a google.protobuf.Duration lasts.
+/// The seconds of a google.protobuf.Duration; `None` for other messages.
 fn seconds(message: &DynamicMessage) -> Option<f64> {
     if message.descriptor().full_name() != "google.protobuf.Duration" {
         return None;

@@ -1,7 +1,7 @@
-//! A MaxCompute project on loopback: REST, SQL instances for DDL and counts, the table tunnel and the Storage API, with signatures,
-//! checksums, names and limits checked as the service checks them. Rows and definitions lie in one directory.
+//! A MaxCompute project on loopback: REST, SQL instances for DDL and counts, the table tunnel and the Storage API. It
+//! checks signatures, checksums, names and limits as the service does. Rows and definitions are kept in one directory.
 //!
-//! It must never accept what the service would refuse, and never share wire code with our client.
+//! It must never accept a request that the service would reject, and never share wire code with our client.
 
 mod auth;
 mod catalog;
@@ -42,37 +42,59 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::ProjectError;
 
-/// How long open connections may take to end at shutdown.
+/// How long open requests may take to finish at shutdown.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
-/// How long to wait for another user of the directory to let go.
+/// How long to wait until the previous user of the directory releases its lock.
 const LOCK_WAIT: Duration = Duration::from_millis(500);
 
-/// Where and as what a project is served.
+/// How a project is served: its directory, its account and its address.
 #[derive(Debug, Clone)]
 pub struct ProjectConfig {
-    /// The directory of its data; made if absent.
+    /// The directory of its data, created if absent.
     pub dir: PathBuf,
-    /// Its name, which a directory keeps for good.
+    /// The project's name. It is written to the directory at the first start and cannot change later.
     pub name: String,
     /// The one account that may call it.
     pub access_id: String,
     /// That account's secret.
     pub access_key: SecretString,
-    /// A file with the token of now, read at each request: the access key is a temporary one that it belongs to, and its bearer
-    /// needs no signature.
+    /// A file with the current security token, read at each request. If given, the access key is a temporary one whose
+    /// requests must carry this token; a request that carries it as a bearer token needs no signature.
     pub token_file: Option<PathBuf>,
     /// Where to listen; port 0 picks a free one.
     pub bind: SocketAddr,
-    /// The region that V4 signatures must name; any if none.
+    /// The region that V4 signatures must name. `None` accepts any region.
     pub region: Option<String>,
-    /// Further projects of the same account, each in a folder of its own below `dir`.
+    /// Names of further projects of the same account, each stored in its own folder below `dir`.
     pub others: Vec<String>,
-    /// The one quota that statements and sessions have to name; none need be named if absent.
+    /// The only quota that statements and sessions may name, and then must name. `None` requires no quota.
     pub quota: Option<String>,
 }
 
-/// How the files of a directory are to be read. A directory without it has the first form.
+impl ProjectConfig {
+    /// A project on a free port of this machine that one permanent access key may call, from whatever region.
+    pub fn new(
+        dir: impl Into<PathBuf>,
+        name: impl Into<String>,
+        access_id: impl Into<String>,
+        access_key: impl Into<SecretString>,
+    ) -> Self {
+        Self {
+            dir: dir.into(),
+            name: name.into(),
+            access_id: access_id.into(),
+            access_key: access_key.into(),
+            token_file: None,
+            bind: SocketAddr::from(([127, 0, 0, 1], 0)),
+            region: None,
+            others: Vec::new(),
+            quota: None,
+        }
+    }
+}
+
+/// The format version of the files in a directory. A `project.json` that names no format has this one.
 const FORMAT: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
@@ -83,7 +105,7 @@ struct Identity {
     format: Option<u32>,
 }
 
-/// A running project. Dropping it stops serving at once and cuts what is being answered; the data stays.
+/// A running project. Dropping it stops serving at once and cuts the requests in progress; the data stays on disk.
 pub struct Project {
     state: Arc<state::State>,
     others: Vec<Arc<state::State>>,
@@ -102,10 +124,10 @@ impl Project {
         let bind = config.bind;
         let listener = TcpListener::bind(bind).await.map_err(disk::io_error(format!("listening on {bind}")))?;
         let address = listener.local_addr().map_err(disk::io_error(format!("listening on {bind}")))?;
-        // Small answers follow each other: waiting for a full packet would cost 40 ms each.
+        // Without TCP_NODELAY, each small answer after another would wait some 40 ms for a full packet.
         let listener = listener.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "TCP_NODELAY was refused");
+                tracing::debug!(%error, "TCP_NODELAY could not be set");
             }
         });
         let (state, others) =
@@ -117,7 +139,7 @@ impl Project {
         let router = Router::new().fallback(move |request: Request<Body>| server::serve(Arc::clone(&shared), request));
         let task = tokio::spawn(async move {
             let serving = axum::serve(listener, router).with_graceful_shutdown(async {
-                // A dropped sender means the same as a message: stop.
+                // A dropped sender means the same as a message: stop serving.
                 stopped.await.unwrap_or_default();
             });
             if let Err(error) = serving.await {
@@ -133,15 +155,15 @@ impl Project {
         &self.state.endpoint
     }
 
-    /// Lets upload sessions outlive the table that they were made for, and publish into the next of its name. What the service
-    /// does then nobody documents: a client must lose nothing either way.
+    /// Lets upload sessions outlive the table they were created for, and publish into the next table of that name. The
+    /// service documents no behaviour for this case, so a client must lose nothing either way.
     pub fn let_sessions_outlive_tables(&self, outlive: bool) {
         for state in std::iter::once(&self.state).chain(&self.others) {
             state.catalog.let_sessions_outlive_tables(outlive);
         }
     }
 
-    /// Where it listens.
+    /// The address it listens on, with the port that was picked.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -153,14 +175,14 @@ impl Project {
         &self.state.name
     }
 
-    /// Ends open requests, within a few seconds, and stops.
+    /// Stops serving. Open requests may finish for up to 5 seconds, then their connections are cut.
     pub async fn shutdown(mut self) {
         if let Some(stop) = self.stop.take() {
             stop.send(()).unwrap_or_default();
         }
         if tokio::time::timeout(SHUTDOWN_GRACE, &mut self.task).await.is_err() {
             self.state.stop.cancel();
-            tracing::warn!("connections were cut at shutdown");
+            tracing::warn!("open connections were cut at shutdown: their requests took longer than the grace period");
         }
     }
 }
@@ -172,7 +194,8 @@ impl Drop for Project {
     }
 }
 
-/// Locks the directory. A project that was dropped a moment ago may still be at its last answer.
+/// Locks the directory. A project that was dropped a moment ago may still be sending its last answer, so this waits
+/// briefly.
 fn lock(dir: &Path) -> Result<File, ProjectError> {
     let file = File::create(dir.join("lock")).map_err(disk::io_error(format!("locking {}", dir.display())))?;
     let begun = Instant::now();
@@ -187,7 +210,7 @@ fn lock(dir: &Path) -> Result<File, ProjectError> {
 
 type Opened = (Arc<state::State>, Vec<Arc<state::State>>);
 
-/// The project and its others, each of which knows all.
+/// Opens the project and the further ones, and tells each of them about all.
 fn open_all(config: &ProjectConfig, address: SocketAddr) -> Result<Opened, ProjectError> {
     let state = Arc::new(open(config, &config.name, config.dir.clone(), address)?);
     let beside = |name: &String| open(config, name, config.dir.join("beside").join(name), address).map(Arc::new);

@@ -1,8 +1,8 @@
-//! Delta tables that we write ourselves: for the demo, which is to show something realistic without any download, and
-//! for tests, which are to run everywhere.
+//! Writes Delta tables: for the demo, which must show realistic data without a download, and for tests, which must run
+//! everywhere.
 //!
-//! It writes the Delta protocol by hand ([`DeltaWriter`]) and never through the library that our reader uses: what both
-//! got wrong in the same way, no test would find.
+//! The Delta protocol is written by hand ([`DeltaWriter`]), never through the library that our reader uses: a mistake
+//! made the same way on both sides would pass every test.
 
 mod error;
 mod partition;
@@ -25,9 +25,9 @@ pub use writer::{DeltaWriter, Mapping, TableSpec, VectorStorage};
 pub struct SampleTable {
     /// The schema (folder) it is in.
     pub schema: String,
-    /// Its name.
+    /// The table's name, which is the name of its folder.
     pub name: String,
-    /// The rows of its newest version.
+    /// The number of rows of its newest version.
     pub rows: u64,
 }
 

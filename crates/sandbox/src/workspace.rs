@@ -1,8 +1,9 @@
-//! A Databricks workspace on loopback: Unity Catalog's REST over a folder of Delta tables `<root>/<schema>/<table>/_delta_log`,
-//! one running cluster and one warehouse that run SQL ([`sql`]), OAuth's token endpoint, and bearer tokens checked. It pages as the real one does: empty
-//! pages, opaque tokens, no order.
+//! A Databricks workspace on loopback: Unity Catalog's REST over a folder of Delta tables
+//! `<root>/<schema>/<table>/_delta_log`, one running cluster and one SQL warehouse ([`sql`]), and OAuth's token endpoint. It
+//! checks bearer tokens, and pages lists as the real workspace does: with empty pages, opaque tokens and no order.
 //!
-//! It must never write into the folder, never share wire code with our client, and never let one broken table spoil a list.
+//! It must never write into the folder, never share wire code with our client, and never let one broken table fail a
+//! list.
 
 mod answer;
 mod auth;
@@ -33,34 +34,49 @@ use tokio::task::JoinHandle;
 pub use oauth::Client;
 pub use vending::Vending;
 
-/// Objects on a page when the caller leaves the size to the workspace.
+/// Objects on a page if the caller does not give a size.
 pub const DEFAULT_PAGE_SIZE: usize = 50;
 /// The workspace's one cluster, which is always running.
 pub const CLUSTER_ID: &str = "0101-000000-sandbox1";
-/// The workspace's one SQL warehouse, likewise.
+/// The workspace's one SQL warehouse, which is always running.
 pub const WAREHOUSE_ID: &str = "5a4db0c5a4db0c00";
-/// The owner of the token.
+/// The user that the access token belongs to.
 pub const USER_NAME: &str = "sandbox@example.com";
-/// How long open requests may take to end at shutdown.
+/// How long open requests may take to finish at shutdown.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
 /// What a workspace serves, and where.
 #[derive(Debug, Clone)]
 pub struct WorkspaceConfig {
-    /// The folder of schemas; it may grow while it is served.
+    /// The folder of schemas. Schemas and tables may be added while it is served.
     pub delta_root: PathBuf,
-    /// The name of its one catalog.
+    /// The name of its only catalog.
     pub catalog: String,
     /// The personal access token that callers must send.
     pub token: SecretString,
-    /// The OAuth client that may come as well.
+    /// The OAuth client that may sign in as well.
     pub client: Option<Client>,
-    /// What it vends credentials for. None: external access is off.
+    /// The storage account for which credentials are vended. `None` switches external access off.
     pub vending: Option<Vending>,
     /// Where to listen; port 0 picks a free one.
     pub bind: SocketAddr,
-    /// Objects on a page when the caller leaves the size to the workspace; [`DEFAULT_PAGE_SIZE`] is as the real one.
+    /// Objects on a page if the caller does not give a size. The real workspace has [`DEFAULT_PAGE_SIZE`].
     pub page_size: usize,
+}
+
+impl WorkspaceConfig {
+    /// A workspace on a free port of this machine, whose only way in is the token, and which vends no credentials.
+    pub fn new(delta_root: impl Into<PathBuf>, catalog: impl Into<String>, token: impl Into<SecretString>) -> Self {
+        Self {
+            delta_root: delta_root.into(),
+            catalog: catalog.into(),
+            token: token.into(),
+            client: None,
+            vending: None,
+            bind: SocketAddr::from(([127, 0, 0, 1], 0)),
+            page_size: DEFAULT_PAGE_SIZE,
+        }
+    }
 }
 
 /// Why a workspace could not be started.
@@ -76,10 +92,10 @@ pub enum WorkspaceError {
         /// The cause.
         source: std::io::Error,
     },
-    /// The catalog's name is not legal.
+    /// The catalog's name is not valid.
     #[error("{0:?} is not a catalog name: it is empty, or has a dot, a slash or a control character")]
     Catalog(String),
-    /// The storage account's key is none.
+    /// The key of the storage account is not base64, or empty.
     #[error("the key of storage account {0:?} is not base64 of a key")]
     Key(String),
     /// The address cannot be listened on.
@@ -106,7 +122,8 @@ impl Workspace {
     /// Opens the folder and serves it.
     ///
     /// # Errors
-    /// The folder cannot be read, the catalog's name is not legal, or the address cannot be bound.
+    /// The folder cannot be read, the catalog's name is not valid, the storage key is not base64, or the address cannot
+    /// be bound.
     pub async fn start(config: WorkspaceConfig) -> Result<Self, WorkspaceError> {
         let (catalog, bind) = (config.catalog.clone(), config.bind);
         if catalog.is_empty() || catalog.contains(['.', '/']) || catalog.chars().any(char::is_control) {
@@ -132,7 +149,7 @@ impl Workspace {
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
             let serving = axum::serve(listener, router).with_graceful_shutdown(async {
-                // A dropped sender means the same as a message: stop.
+                // A dropped sender means the same as a message: stop serving.
                 stopped.await.unwrap_or_default();
             });
             if let Err(error) = serving.await {
@@ -142,7 +159,7 @@ impl Workspace {
         Ok(Self { address, catalog, state, stop: Some(stop), task })
     }
 
-    /// Where it listens.
+    /// The address it listens on, with the port that was picked.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
@@ -160,37 +177,37 @@ impl Workspace {
         &self.catalog
     }
 
-    /// The path of its cluster, as clients of SQL name it.
+    /// The HTTP path of its cluster, as SQL clients are configured with it.
     #[must_use]
     pub fn http_path(&self) -> String {
         format!("sql/protocolv1/o/{}/{CLUSTER_ID}", routes::WORKSPACE_ID)
     }
 
-    /// How results of SQL are given from now on.
+    /// Changes how results of SQL are returned from now on.
     pub fn set_sql(&self, settings: sql::SqlSettings) {
         self.state.sql.set(settings);
     }
 
-    /// How many sessions and operations of SQL are open.
+    /// The numbers of open SQL sessions and operations.
     #[must_use]
     pub fn sql_open(&self) -> (usize, usize) {
         self.state.sql.open()
     }
 
-    /// How many files of results were given behind links.
+    /// How many result files were fetched through links.
     #[must_use]
     pub fn sql_files(&self) -> u64 {
         self.state.sql.files()
     }
 
-    /// Ends open requests, within a few seconds, and stops.
+    /// Stops serving. Open requests may finish for up to 5 seconds, then their connections are cut.
     pub async fn shutdown(mut self) {
         if let Some(stop) = self.stop.take() {
-            // A receiver that is gone has stopped already.
+            // If the receiver is gone, the server has stopped already.
             stop.send(()).unwrap_or_default();
         }
         if tokio::time::timeout(SHUTDOWN_GRACE, &mut self.task).await.is_err() {
-            tracing::warn!("connections were cut at shutdown");
+            tracing::warn!("open connections were cut at shutdown: their requests took longer than the grace period");
         }
     }
 }

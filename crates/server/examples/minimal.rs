@@ -1,4 +1,4 @@
-//! The whole `main` of a service: its section of the configuration, and how it is assembled. Serves health and
+//! The whole `main` of a service: its section of the configuration and how it is assembled. This one serves health and
 //! reflection and nothing else.
 
 use std::process::ExitCode;

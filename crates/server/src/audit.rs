@@ -1,11 +1,12 @@
-//! AuditService of every process: what changed here, and who did it. Nothing of it is done yet.
+//! The AuditService that every process serves: what was changed here, and by whom. Not implemented yet: every call is
+//! answered NOT_YET.
 
 use mms_proto::ApiError;
 use mms_proto::audit::v1 as pb;
 use pb::audit_service_server::AuditService;
 use tonic::{Request, Response, Status};
 
-/// The audit of this process.
+/// The audit service of this process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Audit;
 

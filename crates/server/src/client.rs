@@ -1,5 +1,5 @@
-//! Channels to other services: lazily connected, with the suite's token, the trace, the request id and what is left of
-//! the deadline sent along.
+//! Channels to other services. A channel connects when it is first used, and sends along the suite's token, the trace,
+//! the request id and what is left of the caller's deadline.
 
 mod files;
 
@@ -30,21 +30,22 @@ use crate::tokens::{SuiteToken, TokensError};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClientConfig {
-    /// Its URL, `http://` or `https://`.
+    /// URL of the service, `http://` or `https://`.
     pub endpoint: String,
-    /// Authority that signed its certificate, PEM. Unset: those that the system trusts (`SSL_CERT_FILE`, else the usual places).
+    /// Authority that signed the service's certificate, PEM. Unset: the authorities that the system trusts
+    /// (`SSL_CERT_FILE`, else the usual places).
     pub ca_file: Option<PathBuf>,
-    /// Certificate chain that this process shows, PEM, where the service demands one.
+    /// Certificate chain that this process presents, PEM, where the service demands one.
     pub cert_file: Option<PathBuf>,
-    /// Its private key, PEM.
+    /// Private key of `cert_file`, PEM.
     pub key_file: Option<PathBuf>,
-    /// Name in its certificate, if it is not the host of the URL.
+    /// Name in the service's certificate, if it is not the host of the URL.
     pub server_name: Option<String>,
     /// File that holds the token to send, mode 0600. Unset: the token of the suite's own services.
     pub token_file: Option<PathBuf>,
-    /// Send the token without TLS to other machines.
+    /// Send the token without TLS even to other machines.
     pub insecure: bool,
-    /// Deadline of a call that has none of its own.
+    /// Deadline of a call whose request has none, in seconds.
     pub deadline_seconds: u64,
 }
 
@@ -63,40 +64,40 @@ impl Default for ClientConfig {
     }
 }
 
-/// Why a channel could not be made.
+/// Why a channel could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The configuration is wrong.
+    /// A value of the configuration is wrong.
     #[error(transparent)]
     Config(#[from] Faults),
-    /// The token could not be read.
+    /// The token file could not be read.
     #[error(transparent)]
     Token(#[from] TokensError),
     /// A certificate or key could not be read.
     #[error("{}: {source}", .file.display())]
     File {
-        /// The file.
+        /// The file as configured.
         file: PathBuf,
-        /// Why.
+        /// What the system said.
         source: std::io::Error,
     },
-    /// The transport refused the settings.
+    /// The transport rejected the endpoint or its TLS settings.
     #[error("channel to {endpoint}: {source}")]
     Transport {
-        /// The service's URL.
+        /// URL of the service.
         endpoint: String,
-        /// Why.
+        /// What the transport said.
         source: tonic::transport::Error,
     },
 }
 
 impl ClientConfig {
-    /// A channel to a service on this machine.
+    /// The configuration for a service at this URL; everything else has its default.
     pub fn to(endpoint: impl Into<String>) -> Self {
         Self { endpoint: endpoint.into(), ..Self::default() }
     }
 
-    /// Adds what is wrong with the values; `key` is where this stands in the configuration.
+    /// Adds a fault for each wrong value; `key` is the path of this section in the configuration.
     pub fn check(&self, key: &str, faults: &mut Faults) {
         let Ok(uri) = self.endpoint.parse::<http::Uri>() else {
             return faults.add(&format!("{key}.endpoint"), format!("{:?} is not a URL", self.endpoint));
@@ -126,21 +127,21 @@ impl ClientConfig {
     }
 }
 
-/// A channel for generated clients: `DataSourceServiceClient::new(client.clone())`. Cheap to clone. Its certificates and token
-/// are read again when their files change.
+/// A channel for generated clients: `DataSourceServiceClient::new(client.clone())`. Cheap to clone. When its
+/// certificate or token files change, they are read again for the next call.
 #[derive(Clone)]
 pub struct Client {
     made: Arc<Made>,
-    /// Its own handle on the channel: one that was polled ready is good for one call.
+    /// This clone's own handle on the channel: readiness belongs to a handle, and is good for one call.
     channel: Channel,
     files: Arc<Files>,
-    /// The service that calls; empty in a process that is none.
+    /// The service that calls, for error texts; empty in a process that is no service.
     caller: &'static str,
 }
 
 impl Client {
-    /// A channel that connects when first used, and again whenever it must. `suite` is the token that is sent when the
-    /// configuration names no other.
+    /// A channel that connects when it is first used, and again whenever the connection was lost. It sends the token
+    /// `suite`, unless the configuration names a token file.
     pub fn new(config: &ClientConfig, suite: Option<&SuiteToken>) -> Result<Self, ClientError> {
         let mut faults = Faults::default();
         config.check("client", &mut faults);
@@ -152,12 +153,12 @@ impl Client {
         Ok(Self { channel: made.channel.clone(), made, files, caller: "" })
     }
 
-    /// The same, of a service: what it does not reach is told as such.
+    /// The same channel, used by the service `caller`, which error texts then name.
     pub(crate) fn used_by(self, caller: &'static str) -> Self {
         Self { caller, ..self }
     }
 
-    /// The service's URL.
+    /// The URL of the service.
     pub fn endpoint(&self) -> &str {
         self.files.endpoint()
     }
@@ -210,7 +211,7 @@ impl Service<Request<Body>> for Client {
             }
         }
         propagate::inject(&span, headers);
-        // What was polled ready is this channel; its clone is for the next call.
+        // The handle that was polled ready makes this call; its clone is for the next one.
         let clone = self.channel.clone();
         let mut ready = std::mem::replace(&mut self.channel, clone);
         let (files, caller) = (Arc::clone(&self.files), self.caller);
@@ -221,7 +222,8 @@ impl Service<Request<Body>> for Client {
     }
 }
 
-/// What a caller is told of a call that got no answer: which service, where, and why. A deadline stays a deadline.
+/// The status of a call that got no answer: it names the service, its URL and the cause. An expired deadline keeps its
+/// own status.
 fn unanswered(caller: &str, path: &str, endpoint: &str, error: tonic::transport::Error) -> Status {
     let cause = root_cause(&error);
     let status = Status::from_error(Box::new(error));
@@ -235,12 +237,12 @@ fn unanswered(caller: &str, path: &str, endpoint: &str, error: tonic::transport:
         _ => return status,
     };
     let mut named = Status::from(ApiError::unavailable(service, text));
-    // Whoever asks whether the connection broke looks at the cause.
+    // `ApiError::from_status` recognises a broken connection by its cause.
     named.set_source(Arc::new(status));
     named
 }
 
-/// `registry` of `/mms.registry.v1.SessionService/AcquireUse`.
+/// The service of a method's path: `registry` for `/mms.registry.v1.SessionService/AcquireUse`.
 fn service_of(path: &str) -> &str {
     path.strip_prefix("/mms.").and_then(|rest| rest.split('.').next()).unwrap_or("service")
 }
@@ -253,7 +255,7 @@ fn root_cause(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
-/// `TimeoutValue TimeoutUnit` of the gRPC protocol, at most eight digits.
+/// Formats `TimeoutValue TimeoutUnit` of the gRPC protocol, with at most eight digits.
 fn format_timeout(timeout: Duration) -> String {
     let millis = timeout.as_millis().max(1);
     if millis < 100_000_000 { format!("{millis}m") } else { format!("{}S", timeout.as_secs().min(99_999_999)) }

@@ -1,7 +1,7 @@
-//! What can be configured in every process, and how a service adds its own section.
+//! The configuration that every process has, and how a service adds its own section.
 //!
 //! Layers, later ones winning: defaults, one TOML file, environment (`MMS_<SERVICE>__SECTION__KEY`), flags. Everything
-//! is read and judged before anything binds or opens, and all faults are told at once.
+//! is read and checked before a port is bound or a store opened, and all faults are reported at once.
 
 mod faults;
 mod load;
@@ -20,15 +20,15 @@ pub use faults::Faults;
 pub use load::{Loaded, Override, load};
 pub use secret::Secret;
 
-/// A service's own section. Sections inside it are plain structs, and only leaves are `Option`, so that every key can
-/// be told apart from a misspelt one.
+/// A service's own section. Nested sections are plain structs and only leaves are `Option`: so the defaults show every
+/// key, and a misspelt one can be reported.
 pub trait ServiceConfig: Serialize + DeserializeOwned + Default + Clone + Send + Sync + 'static {
-    /// The service: the name of its section, of its environment prefix and in its telemetry.
+    /// The name of the service: of its section, in its environment prefix and in its telemetry.
     const SERVICE: &'static str;
-    /// Where it listens on loopback unless told otherwise.
+    /// Port on loopback when no address is configured; 0 for any free one.
     const DEFAULT_PORT: u16;
 
-    /// Adds what is wrong with the values, each with its key.
+    /// Adds a fault for each wrong value, with its key.
     fn check(&self, _frame: &FrameConfig, _faults: &mut Faults) {}
 }
 
@@ -42,7 +42,7 @@ pub struct FrameConfig {
     pub data_dir: PathBuf,
     /// What to do when the durable state cannot be read.
     pub recover: Recover,
-    /// Certificates.
+    /// TLS of the listener.
     pub tls: TlsConfig,
     /// File of callers' tokens, mode 0600. Unset on loopback: whoever reaches the port is ADMIN, but not SERVICE.
     pub tokens_file: Option<PathBuf>,
@@ -51,25 +51,25 @@ pub struct FrameConfig {
     pub service_token_file: Option<PathBuf>,
     /// Accept callers from other machines without TLS or tokens.
     pub insecure: bool,
-    /// Bounds.
+    /// Limits of calls and connections.
     pub limits: LimitsConfig,
-    /// Metrics.
+    /// The metrics page.
     pub metrics: MetricsConfig,
-    /// Seconds that calls in flight get to end once the process is told to stop.
+    /// Seconds that calls in flight get to finish after the process was told to stop.
     pub shutdown_grace_seconds: u64,
 }
 
-/// What to do when the durable state is missing, cannot be read, or is not what was left here. A healthy one is left as it
-/// is.
+/// What to do when the durable state is missing, cannot be read, or is not the state that this service left in the
+/// folder. A healthy state is opened as it is, whatever is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Recover {
     /// Do not start.
     Refuse,
-    /// Restore the newest export that is whole; what was acknowledged after it is lost.
+    /// Restore the newest export that is complete; what was acknowledged after it is lost.
     NewestExport,
-    /// Take a copy, a restored backup, or one whose manifest is gone, as a new incarnation. What has less than an export
-    /// or its manifest knows is refused all the same.
+    /// Accept a copy, a restored backup, or a state without its manifest, as a new incarnation. A state that is behind
+    /// an export or its manifest is still refused.
     AcceptCopy,
 }
 
@@ -79,18 +79,19 @@ pub enum Recover {
 pub struct TlsConfig {
     /// Certificate chain, PEM.
     pub cert_file: Option<PathBuf>,
-    /// Its private key, PEM.
+    /// Private key of `cert_file`, PEM.
     pub key_file: Option<PathBuf>,
-    /// Authority whose client certificates are demanded, PEM. Unset: none are.
+    /// Authority that must have signed client certificates, PEM. Unset: clients need no certificate.
     pub client_ca_file: Option<PathBuf>,
-    /// What a client certificate may be, by a DNS name of it: a role. One with role SERVICE is nothing else; one that is
-    /// not listed may be a person with a token, never SERVICE. Empty: the services of the suite that call this one, by the
-    /// names that `deploy/make-secrets` gives them.
+    /// Role of a client certificate, by a DNS name in it. A certificate with role SERVICE has no other role; a client
+    /// whose certificate is not listed may be a person with a token, never SERVICE. Empty: the services of the suite
+    /// that call this one, by the names that `deploy/make-secrets` gives them.
     pub clients: BTreeMap<String, String>,
 }
 
 impl TlsConfig {
-    /// The table as it applies to a service.
+    /// The roles by name in the certificate, as they apply to a service: the default for `service` if `clients` is
+    /// empty.
     pub(crate) fn clients_of(&self, service: &str) -> BTreeMap<String, Role> {
         let callers: &[&str] = match service {
             "registry" => &["catalog", "scheduler", "transfer"],
@@ -107,7 +108,7 @@ impl TlsConfig {
     }
 }
 
-/// A role as a configuration writes it.
+/// The role with this name as a configuration spells it, as in `VIEWER`; `None` if there is no such role.
 pub(crate) fn role_of(name: &str) -> Option<Role> {
     Role::from_str_name(&format!("ROLE_{name}")).filter(|role| *role != Role::Unspecified)
 }
@@ -116,8 +117,8 @@ pub(crate) fn role_of(name: &str) -> Option<Role> {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MetricsConfig {
-    /// Address of the page /metrics, in Prometheus' text format over plain HTTP. Whoever reaches it reads it: it has counts,
-    /// and no names of tables, sources or callers. Unset: none.
+    /// Address of the page /metrics, in Prometheus' text format over plain HTTP. Everybody who reaches it can read it:
+    /// it has counts, and no names of tables, sources or callers. Unset: there is no such page.
     pub listen: Option<SocketAddr>,
 }
 
@@ -125,23 +126,24 @@ pub struct MetricsConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
-    /// Largest message, in and out.
+    /// Largest message in bytes, in and out.
     pub max_message_bytes: usize,
-    /// Plain calls handled at once: of people, and as many of the suite's services.
+    /// Plain calls handled at once: of people, and as many again of the suite's services.
     pub concurrent_calls: usize,
-    /// Streams open at once: of people, and as many of the suite's services.
+    /// Streams open at once: of people, and as many again of the suite's services.
     pub concurrent_streams: usize,
-    /// Calls at once that mostly wait, as those of idle workers for a task: of people, and as many of services.
+    /// Calls at once that mostly wait, such as those of idle workers for a task: of people, and as many again of
+    /// services.
     pub concurrent_waits: usize,
-    /// Calls and streams at once of what is open to all: of health, and as many of reflection.
+    /// Calls and streams at once that need no token: of health, and as many again of reflection.
     pub concurrent_open_calls: usize,
-    /// Bytes of requests in memory at once, on their way or being handled: of people, and as many of services.
+    /// Bytes of requests in memory at once, while they arrive or are handled: of people, and as many again of services.
     pub body_bytes: usize,
-    /// Seconds that a request's body may take to arrive.
+    /// Seconds that a request may take to arrive completely.
     pub body_seconds: u64,
-    /// Largest metadata of a call: names, values and 32 bytes for each.
+    /// Largest metadata of a call in bytes: its names and values, plus 32 for each pair.
     pub max_metadata_bytes: usize,
-    /// Connections at once. No more are ever accepted than the process may open files, less a reserve of 256.
+    /// Connections at once. Never more than the limit of open files of the process, less a reserve of 256.
     pub connections: usize,
     /// Connections at once from one address.
     pub connections_per_address: usize,
@@ -151,9 +153,9 @@ pub struct LimitsConfig {
     pub handshake_seconds: u64,
     /// Seconds after which a connection without a call is closed.
     pub idle_seconds: u64,
-    /// Deadline of a plain call that brings none. Streams without one have none.
+    /// Deadline of a plain call that asks for none, in seconds. A stream that asks for none has none.
     pub default_deadline_seconds: u64,
-    /// The longest deadline of a plain call, whatever it asks for.
+    /// The longest deadline of a plain call in seconds, whatever it asks for.
     pub max_deadline_seconds: u64,
 }
 
@@ -161,23 +163,23 @@ pub struct LimitsConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TelemetryConfig {
-    /// How log lines look.
+    /// Format of log lines.
     pub format: LogFormat,
     /// What is logged, in the syntax of tracing's `EnvFilter`. Default [`usual_filter`] of "info".
     pub filter: String,
-    /// OTLP collector for traces and metrics, gRPC, as in "http://127.0.0.1:4317". Unset: none.
+    /// OTLP collector for traces and metrics, gRPC, as in "http://127.0.0.1:4317". Unset: nothing is exported.
     pub otlp_endpoint: Option<String>,
-    /// The authority of an https collector's certificate, PEM. Unset: those that the system trusts.
+    /// Authority that signed the certificate of an https collector, PEM. Unset: the authorities that the system trusts.
     pub otlp_ca_file: Option<PathBuf>,
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Human,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -226,15 +228,15 @@ impl Default for TelemetryConfig {
     }
 }
 
-/// Logs of ours from this level on, and of libraries warnings only. The Delta library logs every error that it returns, backtrace
-/// and all; ours tells the same in one line.
+/// The filter that logs mms from `level` on, and only warnings of libraries. The Delta library is silenced: it logs
+/// every error that it returns, with a backtrace; mms reports the same error in one line.
 pub fn usual_filter(level: &str) -> String {
     let libraries = if level == "error" { "error" } else { "warn" };
     format!("{libraries},mms={level},delta_kernel=off,delta_kernel_default_engine=off")
 }
 
 impl FrameConfig {
-    /// The defaults of one service.
+    /// The defaults for one service: its port, and its folder below `mms-data`.
     pub fn of<C: ServiceConfig>() -> Self {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), C::DEFAULT_PORT),
@@ -243,17 +245,17 @@ impl FrameConfig {
         }
     }
 
-    /// The time that calls in flight get to end.
+    /// The time that calls in flight get to finish after the process was told to stop.
     pub fn shutdown_grace(&self) -> Duration {
         Duration::from_secs(self.shutdown_grace_seconds)
     }
 
-    /// Whether TLS is configured.
+    /// Whether the listener has a certificate and a key.
     pub fn has_tls(&self) -> bool {
         self.tls.cert_file.is_some() && self.tls.key_file.is_some()
     }
 
-    /// Adds what is wrong with the values.
+    /// Adds a fault for each wrong value.
     pub fn check(&self, faults: &mut Faults) {
         if self.tls.cert_file.is_some() != self.tls.key_file.is_some() {
             faults.add("server.tls", "cert_file and key_file go together: one is missing");
@@ -282,7 +284,8 @@ impl FrameConfig {
         if !(64 << 10..=1 << 30).contains(&limits.max_message_bytes) {
             faults.add("server.limits.max_message_bytes", "must be from 65536 (64 KiB) to 1073741824 (1 GiB)");
         }
-        // A semaphore of tokio holds usize::MAX >> 3 permits; a million calls are more than any process can handle.
+        // A tokio semaphore holds at most usize::MAX >> 3 permits; a million calls are more than any process can
+        // handle.
         for (key, value) in [
             ("concurrent_calls", limits.concurrent_calls),
             ("concurrent_streams", limits.concurrent_streams),
@@ -317,7 +320,7 @@ impl FrameConfig {
 }
 
 impl TelemetryConfig {
-    /// Adds what is wrong with the values.
+    /// Adds a fault for each wrong value.
     pub fn check(&self, faults: &mut Faults) {
         if let Err(error) = self.filter.parse::<tracing_subscriber::filter::Targets>()
             && tracing_subscriber::EnvFilter::try_new(&self.filter).is_err()

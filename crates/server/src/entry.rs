@@ -1,4 +1,4 @@
-//! The `main` of every service: flags, configuration, telemetry, serve, exit code.
+//! The `main` of every service: flags, configuration, telemetry, serving, exit code.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -12,11 +12,11 @@ use crate::config::{self, Loaded, Override, Recover};
 use crate::serve::{BoundServer, Context, FrameError, Services};
 use crate::{BoxError, ServiceConfig, telemetry};
 
-/// The command line was wrong.
+/// Exit code: the command line was wrong.
 pub const EXIT_USAGE: u8 = 64;
-/// The configuration is wrong.
+/// Exit code: the configuration is wrong.
 pub const EXIT_CONFIG: u8 = 78;
-/// The process did not start, or a part of it that it needs ended.
+/// Exit code: the process could not start, or a part that it needs failed.
 pub const EXIT_START: u8 = 1;
 
 #[derive(Parser)]
@@ -36,10 +36,10 @@ struct Flags {
     /// Accept callers from other machines without TLS or tokens.
     #[arg(long)]
     insecure: bool,
-    /// Judge the configuration, tell all its faults, and exit. Files that it names are not opened.
+    /// Check the configuration, report all its faults, and exit. Files that it names are not opened.
     #[arg(long)]
     check_config: bool,
-    /// Print the configuration as it would be used, secrets hidden, and exit.
+    /// Print the configuration as it would be used, with secrets hidden, and exit.
     #[arg(long)]
     print_config: bool,
 }
@@ -63,7 +63,7 @@ impl Flags {
     }
 }
 
-/// Runs a service as a process of its own. `start` assembles it; the exit code is the process's.
+/// Runs a service as a process of its own. `start` assembles the service; the result is the exit code of the process.
 pub fn main<C, F, Fut>(version: &'static str, start: F) -> ExitCode
 where
     C: ServiceConfig,
@@ -103,10 +103,11 @@ where
     }
 }
 
-/// What a process makes is its owner's only, and its memory, which holds secrets, is written to no core file.
+/// Protects what the process leaves behind: files that it creates are readable by their owner only, and its memory,
+/// which holds secrets, is not written to a core file. It also sets how the allocator returns memory.
 ///
 /// # Errors
-/// The system refuses.
+/// The system refuses one of the settings.
 pub fn harden() -> std::io::Result<()> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
     umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
@@ -115,12 +116,13 @@ pub fn harden() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Pieces from this size on are mapped one by one, and go back to the system as soon as they are freed.
+/// Allocations of at least this size are mapped individually, and returned to the system as soon as they are freed.
 #[cfg(target_env = "gnu")]
 const MAPPED_BYTES: libc::c_int = 4 << 20;
 
-/// Fixes that size. Left alone, glibc raises it to that of whatever was freed, up to 32 MiB, and a worker that fetches row groups in
-/// requests of 8 MiB then keeps the gaps between what it still needs: a third of its memory.
+/// Fixes the allocator's threshold for mapping. By default glibc raises it to the size of whatever was freed, up to 32
+/// MiB; a worker that fetches row groups in requests of 8 MiB then keeps the gaps between what it still needs, a third
+/// of its memory.
 #[cfg(target_env = "gnu")]
 fn give_memory_back() {
     // SAFETY: it changes a setting of the allocator and touches no memory of ours.
@@ -161,7 +163,7 @@ where
         if let Err(error) = &served {
             tracing::error!(error = %error, "service failed");
         }
-        // The exporter flushes on a thread of its own, which needs this runtime alive.
+        // The exporter flushes on a thread of its own, which needs this runtime to be alive.
         drop(tokio::task::spawn_blocking(move || drop(telemetry)).await);
         served
     })
@@ -174,8 +176,8 @@ pub async fn cancel_on_signal(shutdown: CancellationToken) {
     match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
         Ok(mut terminate) => {
             tokio::select! {
-                _ = terminate.recv() => tracing::info!("SIGTERM"),
-                _ = interrupt => tracing::info!("SIGINT"),
+                _ = terminate.recv() => tracing::info!("SIGTERM received; stopping"),
+                _ = interrupt => tracing::info!("SIGINT received; stopping"),
             }
         }
         Err(error) => tracing::error!(error = %error, "cannot listen for SIGTERM"),
@@ -193,7 +195,7 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {
-    // There may be nobody left to read it; the code still tells.
+    // Nobody may be left to read stderr; then the exit code alone tells.
     drop(writeln!(std::io::stderr(), "{error}"));
     code.into()
 }

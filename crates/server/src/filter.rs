@@ -1,19 +1,19 @@
-//! The filter of a list, over the resource of the contract that the list shows: fields are those of its message, by their
-//! names, with a dot into messages inside. It knows every message by its descriptor, and no service's records.
+//! The filter of a list, over the resource that the list shows: its fields are those of the message in the contract, by
+//! name, with a dot for fields of inner messages. It knows messages by their descriptors, and no service's records.
 //!
-//! An enum value is the text of its name without the type's prefix, a time is RFC 3339 in UTC, a duration seconds. What is
-//! empty or not set has no value. Lists, maps and secrets cannot be filtered on.
+//! An enum value is the text of its name without the type's prefix, a time is RFC 3339 in UTC, a duration is a number
+//! of seconds. An empty or unset field has no value (NULL). Lists, maps and secrets cannot be filtered on.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
-use mms_expr::{CompareOp, Expr, Kind, Literal, Row, Schema, Value};
+use mms_expr::{Expr, Kind, Literal, Row, Schema, Value};
 use mms_proto::{ApiError, descriptor, redact};
 use prost_reflect::{
     DynamicMessage, EnumDescriptor, FieldDescriptor, MessageDescriptor, ReflectMessage, Value as Held,
 };
 
-/// Longest path of a field.
+/// Most names in the path of a field.
 const DEPTH_MAX: usize = 6;
 const TIMESTAMP: &str = "google.protobuf.Timestamp";
 const DURATION: &str = "google.protobuf.Duration";
@@ -26,10 +26,10 @@ pub struct Filter<T> {
 }
 
 impl<T: prost::Message + prost::Name> Filter<T> {
-    /// Understands the `filter` of a request; the empty one lets everything pass.
+    /// Parses the `filter` of a request; an empty one passes everything.
     ///
     /// # Errors
-    /// A violation of the field `filter` that says what is wrong, and where.
+    /// INVALID_ARGUMENT with a violation of the field `filter` that says what is wrong, and where.
     pub fn parse(text: &str) -> Result<Self, ApiError> {
         let expr = match text.trim() {
             "" => None,
@@ -38,12 +38,12 @@ impl<T: prost::Message + prost::Name> Filter<T> {
         Ok(Self { expr, of: PhantomData })
     }
 
-    /// Whether it lets everything pass.
+    /// Whether every resource passes because the filter is empty.
     pub fn is_empty(&self) -> bool {
         self.expr.is_none()
     }
 
-    /// Whether a resource passes.
+    /// Whether the filter passes a resource.
     pub fn passes(&self, resource: &T) -> bool {
         let Some(expr) = &self.expr else { return true };
         let mut message = DynamicMessage::new(descriptor::message::<T>());
@@ -56,11 +56,11 @@ fn bound<T: prost::Name>(text: &str) -> Result<Expr, String> {
     let mut expr = text.parse::<Expr>().map_err(refused)?;
     let fields = Fields(descriptor::message::<T>());
     expr.check(&fields).map_err(refused)?;
-    fields.bind(&mut expr)?;
+    expr.try_each_literal(&mut |field, ordered, literal| fields.bind(field, ordered, literal))?;
     Ok(expr)
 }
 
-/// What a field is for a filter.
+/// The type of a field, as filters see it.
 pub(crate) enum Type {
     Plain(Kind),
     Enum(EnumDescriptor),
@@ -94,7 +94,7 @@ fn type_of(field: &FieldDescriptor) -> Option<Type> {
 pub(crate) struct Fields(pub(crate) MessageDescriptor);
 
 impl Fields {
-    /// The names of all, for people.
+    /// The names of all fields that can be filtered on, for people.
     pub(crate) fn known(&self) -> String {
         self.names().join(", ")
     }
@@ -125,30 +125,14 @@ impl Fields {
         }
     }
 
-    /// Judges the texts that enums and times are compared with, and gives times the form that rows have.
-    fn bind(&self, expr: &mut Expr) -> Result<(), String> {
-        match expr {
-            Expr::And(parts) | Expr::Or(parts) => parts.iter_mut().try_for_each(|part| self.bind(part)),
-            Expr::Not(inner) => self.bind(inner),
-            Expr::Compare { field, op, value } => {
-                let ordered = !matches!(op, CompareOp::Equal | CompareOp::NotEqual);
-                if ordered && matches!(self.find(field), Some(Type::Enum(_))) {
-                    return Err(format!("filter: `{field}` names states, which have no order: use =, != or IN"));
-                }
-                self.bind_literal(field, value)
-            }
-            Expr::In { field, values, .. } => values.iter_mut().try_for_each(|value| self.bind_literal(field, value)),
-            Expr::Between { field, low, high, .. } => {
-                self.bind_literal(field, low)?;
-                self.bind_literal(field, high)
-            }
-            Expr::Like { .. } | Expr::IsNull { .. } => Ok(()),
-        }
-    }
-
-    fn bind_literal(&self, field: &str, literal: &mut Literal) -> Result<(), String> {
+    /// Checks the texts that enums and times are compared with, and rewrites times into the form that [`time_text`]
+    /// gives rows.
+    fn bind(&self, field: &str, ordered: bool, literal: &mut Literal) -> Result<(), String> {
         let Literal::Text(text) = literal else { return Ok(()) };
         match self.find(field) {
+            Some(Type::Enum(_)) if ordered => {
+                Err(format!("filter: `{field}` names states, which have no order: use =, != or IN"))
+            }
             Some(Type::Enum(of)) => {
                 let words: Vec<String> = of.values().skip(1).map(|value| word(&of, value.name())).collect();
                 if words.contains(text) {
@@ -161,7 +145,7 @@ impl Fields {
                     *text = time_text(time.seconds, time.nanos);
                     Ok(())
                 }
-                Err(_) => Err(format!("filter: {text:?} is no time; write 2026-01-31T23:59:59Z for `{field}`")),
+                Err(_) => Err(format!("filter: {text:?} is not a time; write `{field}` as in 2026-01-31T23:59:59Z")),
             },
             _ => Ok(()),
         }
@@ -184,14 +168,14 @@ impl Schema for Fields {
     }
 }
 
-/// The name of an enum's value without what every value of that enum begins with: as the zero value does.
+/// The name of an enum value without the enum's prefix, which is what its zero value has before UNSPECIFIED.
 fn word(of: &EnumDescriptor, name: &str) -> String {
     let zero = of.default_value();
     let prefix = zero.name().strip_suffix("UNSPECIFIED").unwrap_or_default();
     name.strip_prefix(prefix).unwrap_or(name).to_owned()
 }
 
-/// One fixed width, so that the order of texts is that of times. Seconds are counted on from the year 0001.
+/// A time as text of fixed width, so that texts sort as times do. The contract's times begin with the year 0001.
 fn time_text(seconds: i64, nanos: i32) -> String {
     let whole = prost_types::Timestamp { seconds, nanos: 0 }.to_string();
     format!("{}.{nanos:09}Z", whole.trim_end_matches('Z'))
@@ -205,7 +189,7 @@ impl Row for Resource {
     }
 }
 
-/// What a field of a message holds.
+/// The value of a field of a message, as a filter compares it.
 pub(crate) fn found(message: &DynamicMessage, path: &str) -> Value<'static> {
     let (step, rest) = path.split_once('.').map_or((path, None), |(step, rest)| (step, Some(rest)));
     let Some(field) = message.descriptor().get_field_by_name(step) else { return Value::Null };
@@ -233,7 +217,7 @@ pub(crate) fn found(message: &DynamicMessage, path: &str) -> Value<'static> {
     }
 }
 
-/// A time or a duration; they have the same fields.
+/// The value of a Timestamp or a Duration, which have the same fields.
 fn moment(message: &DynamicMessage) -> Value<'static> {
     let part = |name: &str| message.get_field_by_name(name).map(|value| value.into_owned());
     let (Some(Held::I64(seconds)), Some(Held::I32(nanos))) = (part("seconds"), part("nanos")) else {
@@ -245,18 +229,18 @@ fn moment(message: &DynamicMessage) -> Value<'static> {
     }
 }
 
-/// A page ends after so many records were looked at, whether shown or not; it may then be short, even empty, and have a
-/// successor.
+/// Most records that are read for one page, whether they are shown or not. A page that ends for this reason may be
+/// short, even empty, and still have a next one.
 pub const LOOKED_AT_MAX: usize = 20_000;
-/// Records read together.
+/// Records in one read.
 const READ: usize = 500;
 
-/// Fills a page with what `show` makes of records. `read` gives up to so many records after a cursor, each with its own
-/// cursor, and whether there are more; it is the one that may hold a lock, so that a filter that passes little keeps nobody
-/// waiting. Answers with the page, and the cursor to go on after.
+/// Fills a page with what `show` makes of records; `None` leaves a record out. `read` returns up to so many records
+/// after a cursor, each with its own cursor, and whether there are more. Only `read` may hold a lock: so a filter that
+/// passes little blocks nobody for long. Returns the page, and the cursor after which the next page begins.
 ///
 /// # Errors
-/// Those of the two functions.
+/// The first error of `read` or `show`.
 pub fn fill<C, R, P, E>(
     size: usize,
     bytes_max: usize,
@@ -268,7 +252,7 @@ where
     P: prost::Message,
 {
     let (mut page, mut bytes, mut looked_at) = (Vec::new(), 0, 0);
-    // Without a filter the first read is the page.
+    // Without a filter the first read fills the page.
     let mut together = size.min(READ);
     loop {
         let (records, more) = read(after.as_ref(), together.min(LOOKED_AT_MAX - looked_at).max(1))?;

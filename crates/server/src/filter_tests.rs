@@ -48,6 +48,7 @@ fn what_makes_no_sense_is_refused_with_its_place_or_name() {
     assert!(refused("colour = 'red'").contains("display_name"), "the fields that there are");
     assert!(refused("state = 'STRATED'").contains("STARTED"), "the values that there are");
     assert!(refused("state < 'STARTED'").contains("no order"));
+    assert!(refused("state BETWEEN 'CREATED' AND 'STARTED'").contains("no order"));
     assert!(refused("create_time > 'yesterday'").contains("2026-01-31T23:59:59Z"));
     assert!(refused("databricks = 'main'").contains("no field"));
     assert!(refused("databricks.access_token.token = 'x'").contains("no field"), "secrets cannot be guessed at");

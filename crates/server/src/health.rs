@@ -1,16 +1,18 @@
-//! What a process says of its health: each gRPC service, the whole (""), and parts that can fail while the rest goes on.
+//! The health of a process: of each gRPC service, of the process as a whole (""), and of parts that can fail while the
+//! rest works.
 
 use std::sync::Arc;
 
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-/// The part of the store that writes: NOT_SERVING while its disk is full. Reading goes on.
+/// Writing to the store: NOT_SERVING while its disk is full. Reads still work then.
 pub const STORE: &str = "mms.store";
-/// The certificate of this process, and those that its channels show: NOT_SERVING once one has expired or soon will.
+/// The certificates of this process and those that its channels present: NOT_SERVING once one has expired or soon will.
 pub const CERTIFICATE: &str = "mms.certificate";
 
-/// Tells the health service. Parts are asked for by their names; who asks for the whole hears only of the process.
+/// Reports to the gRPC health service. A part has a name of its own; its failure does not change the health of the
+/// whole.
 #[derive(Clone)]
 pub struct Health {
     reporter: Arc<HealthReporter>,
@@ -27,13 +29,13 @@ impl Health {
         Self { reporter: Arc::new(reporter) }
     }
 
-    /// Says whether a service or part does its work.
+    /// Sets whether a service or part works.
     pub async fn set(&self, name: &'static str, serving: bool) {
         let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
         self.reporter.set_service_status(name, status).await;
     }
 
-    /// Follows a watch that is true while a part fails, until nobody tells any more.
+    /// Reports a part as failed while the watch holds true. Returns when the watch's sender is dropped.
     pub async fn follow(&self, name: &'static str, mut fails: tokio::sync::watch::Receiver<bool>) {
         loop {
             let failing = *fails.borrow_and_update();

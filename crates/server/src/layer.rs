@@ -1,5 +1,5 @@
-//! What happens to every call before and after its handler, the same in all services. From the outside in: id, trace
-//! and outcome; panics; metadata; rights; deadline; the request's arrival and bounds; limits.
+//! The layers around every handler, the same in all services. From the outside in: request id, trace and outcome;
+//! panics; metadata; rights; deadline; arrival and bounds of the request; limits.
 
 mod answer;
 mod body;
@@ -29,19 +29,19 @@ pub(crate) struct Shared {
     pub rights: Arc<Rights>,
     pub places: Places,
     pub calls: Calls,
-    /// What refused calls may write into the log.
+    /// How many log lines rejected calls may still write.
     pub lines: Arc<lines::Lines>,
-    /// Turns of the requests that are large.
+    /// Permits for large requests that are being judged and decoded.
     pub large: Semaphore,
-    /// How long a request's body may take to arrive.
+    /// How long a request may take to arrive completely.
     pub body_time: Duration,
     pub max_message_bytes: usize,
     pub max_metadata_bytes: usize,
-    /// Paths of the plain methods whose calls have their places there.
+    /// Paths of the plain methods that mostly wait; their calls take places of `Kind::Wait`.
     pub waiting: Vec<&'static str>,
     pub default_deadline: Duration,
     pub max_deadline: Duration,
-    /// Cancelled once the process drains: new calls are refused and streams end.
+    /// Cancelled when the process drains: new calls are rejected, and streams end.
     pub drain: CancellationToken,
     pub service: &'static str,
 }
@@ -73,12 +73,12 @@ impl Shared {
     }
 }
 
-/// Large requests that are worked on at once: all processors but one, and at least one.
+/// How many large requests are worked on at once: all processors but one, and at least one.
 fn large_at_once() -> usize {
     std::thread::available_parallelism().map_or(1, |count| count.get().saturating_sub(1).max(1))
 }
 
-/// Puts the layers around all routes. The one added last is the outermost.
+/// Puts the layers around all routes. The layer added last is the outermost.
 pub(crate) fn wrap(routes: axum::Router, shared: Arc<Shared>) -> axum::Router {
     routes
         .layer(from_fn_with_state(shared.clone(), guard::limits))

@@ -1,9 +1,9 @@
 //! The frame that every process of mms shares: configuration, telemetry, rights, limits, deadlines, health, reflection,
 //! graceful drain, supervised tasks, and channels to other services.
 //!
-//! It knows no service. What differs between services is handed in: their section of the configuration and the gRPC
-//! services they mount. Nothing here is global but what [`telemetry::init`] installs once a process, so that several
-//! services can run in one process. It never answers a call itself except to refuse it.
+//! It knows no service: each hands in its section of the configuration and the gRPC services that it mounts. It never
+//! answers a call of theirs, except to reject it. Nothing here is global but what [`telemetry::init`] installs once a
+//! process, so that several services can run in one process.
 
 mod audit;
 pub mod client;

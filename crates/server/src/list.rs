@@ -1,5 +1,6 @@
-//! A list as services answer it: what its filter passes, in its order, page by page. Without an order it is read as it is stored, and a
-//! page costs what it shows; with one all of it is looked at for each page, and only the page is held.
+//! Answers a list request: what the filter passes, in the requested order, page by page. Without an order the records
+//! are read as they are stored, and a page costs what it shows. With an order every page reads the whole list, and
+//! holds only the page in memory.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +10,12 @@ use tonic::Code;
 use crate::filter::{Filter, fill};
 use crate::order::{Order, place_of, text_of};
 
-/// Most records of a list that is put in order.
+/// Most records of a list that can be ordered.
 const ORDERED_MAX: usize = 200_000;
-/// Records read together.
+/// Records in one read.
 const READ: usize = 500;
 
-/// What a request asks of a list.
+/// A list request, parsed.
 #[derive(Debug)]
 pub struct List<T> {
     filter: Filter<T>,
@@ -25,26 +26,26 @@ pub struct List<T> {
     bytes_max: usize,
 }
 
-/// What a request says: all that its list has.
+/// The fields of a list request.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
-    /// Which list, and of what: page tokens hold for that only.
+    /// The method, and what it lists: page tokens are valid for that only.
     pub of: [&'a str; 2],
-    /// `filter`.
+    /// The field `filter`.
     pub filter: &'a str,
-    /// `order_by`.
+    /// The field `order_by`.
     pub order_by: &'a str,
-    /// `page_size`.
+    /// The field `page_size`.
     pub page_size: i32,
-    /// `page_token`.
+    /// The field `page_token`.
     pub page_token: &'a str,
 }
 
 impl<T: prost::Message + prost::Name> List<T> {
-    /// Understands a request; a page ends with the item with which it has so many bytes.
+    /// Parses a request. A page ends after the item with which it reaches `bytes_max` bytes.
     ///
     /// # Errors
-    /// INVALID_FIELD for a filter or an order that makes no sense.
+    /// INVALID_FIELD for a filter or an order that cannot be parsed or names no field.
     pub fn of(asked: &Asked<'_>, bytes_max: usize) -> Result<Self, ApiError> {
         let arguments = asked.of.into_iter().chain([asked.filter, asked.order_by]);
         Ok(Self {
@@ -57,16 +58,18 @@ impl<T: prost::Message + prost::Name> List<T> {
         })
     }
 
-    /// Whether anything of a resource may decide about it that is not shown: then `show` is to give all of it.
+    /// Whether the filter or the order may need fields that are not shown: then `show` must fill in all of them.
     pub fn judges(&self) -> bool {
         self.order.is_some() || !self.filter.is_empty()
     }
 
-    /// The page, and the token of the next one. `read` gives up to so many records after a cursor, each with its own, and whether there
-    /// are more; `show` makes a resource of one, or leaves it out. `text` and `cursor` make a text of a cursor and the other way round.
+    /// The page, and the token of the next one, which is empty on the last page. `read` returns up to so many records
+    /// after a cursor, each with its own cursor, and whether there are more; `show` makes a resource of a record, or
+    /// leaves it out. `text` formats a cursor, `cursor` parses it.
     ///
     /// # Errors
-    /// INVALID_PAGE_TOKEN, TOO_LARGE for what has too many records to be put in order, and those of `read` and `show`.
+    /// INVALID_PAGE_TOKEN; TOO_LARGE for a list with too many records to be ordered; the first error of `read` or
+    /// `show`.
     pub fn page<C: Ord + Clone, R, E: From<ApiError>>(
         &self,
         text: impl Fn(&C) -> String,
@@ -93,7 +96,7 @@ impl<T: prost::Message + prost::Name> List<T> {
         Ok((items, token.unwrap_or_default()))
     }
 
-    /// The first items behind a place, and the place of the last of them if there are more.
+    /// The first items after a position in the order, and the position of the last of them if there are more.
     #[allow(clippy::type_complexity)] // two answers
     fn ordered<C: Ord + Clone, R, E: From<ApiError>>(
         &self,
@@ -103,7 +106,7 @@ impl<T: prost::Message + prost::Name> List<T> {
     ) -> Result<(Vec<T>, Option<(Vec<u8>, C)>), E> {
         let mut first: BTreeMap<(Vec<u8>, C), (T, usize)> = BTreeMap::new();
         let (mut bytes, mut looked_at, mut at) = (0, 0, None);
-        // The least of what the page has no room for: nothing behind it may be on the page.
+        // The smallest item that the page has no room for: no item after it may be on the page.
         let mut beyond: Option<(Vec<u8>, C)> = None;
         loop {
             let (records, more) = read(at.as_ref(), READ)?;
@@ -153,7 +156,7 @@ mod tests {
         Asked { of: ["sources", ""], filter, order_by, page_size, page_token }
     }
 
-    /// All pages of a list of names, by their numbers.
+    /// All pages of a list of names, by the names' indexes.
     fn pages(names: &[String], filter: &str, order_by: &str, page_size: i32, bytes_max: usize) -> Vec<Vec<usize>> {
         let (mut pages, mut token) = (Vec::new(), String::new());
         loop {
@@ -176,7 +179,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the pages are cut by: together they are the whole list, each item once, in its order.
+        /// However the pages are cut, together they are the whole list, each item once, in order.
         #[test]
         fn pages_in_order_are_the_list_in_order(
             names in proptest::collection::vec("[a-d]{0,2}", 0..60), size in 1..9_i32, bytes in 1..60_usize, down: bool,

@@ -1,7 +1,8 @@
-//! Connections: how many there are, of whom, and for how long. Owns the accept loop; it never looks at a call.
+//! Connections: how many there are, from whom, and for how long. Owns the accept loop, and never looks at a call.
 //!
-//! The process never has more connections than it may open files, less a reserve: what makes acknowledged writes durable
-//! must not fail for want of a descriptor. A loop that cannot accept waits before it tries again.
+//! The process never has more connections than the limit of open files allows, less a reserve: making acknowledged
+//! writes durable must not fail for want of a file descriptor. After a failed accept the loop waits before it tries
+//! again.
 
 mod io;
 mod slots;
@@ -20,12 +21,12 @@ use self::slots::{Slot, Slots};
 use crate::config::LimitsConfig;
 use crate::tls::Certificates;
 
-/// The pause after an accept that failed; it doubles up to the second.
+/// The first and the longest pause after a failed accept; it doubles in between.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
-/// Connections that are ready and wait for the transport.
+/// Connections that are ready and wait to be taken by the transport.
 const READY: usize = 64;
 
-/// Accepts for as long as the stream is held.
+/// Accepts connections for as long as the stream is held.
 pub(crate) fn incoming(
     listener: TcpListener,
     certificates: Option<Arc<Certificates>>,
@@ -63,7 +64,8 @@ impl Accept {
             match accepted {
                 Ok((stream, peer)) => {
                     pause = PAUSE.0;
-                    // One too many is closed at once: its peer hears of it, and the others are not held up.
+                    // A connection above the limit is closed at once: its peer learns of it, and no other connection
+                    // waits.
                     if let Some(slot) = self.slots.take(peer.ip()) {
                         tokio::spawn(self.clone().open(stream, slot));
                     }
@@ -93,7 +95,7 @@ impl Accept {
                 }
             }
         };
-        // Nobody takes it any more: the process drains.
+        // An error means that nobody takes connections any more: the process drains.
         drop(self.ready.send(io).await);
     }
 }

@@ -1,9 +1,9 @@
-//! What a service counts, for whoever watches it: a page in Prometheus' text format, and OTLP beside the traces. Each
-//! service has its own, also where several share a process.
+//! The metrics of a service: a page in Prometheus' text format, and OTLP beside the traces. Each service has its own,
+//! also where several share a process.
 //!
-//! It decides nothing, keeps nothing across a restart, and names no table, source or caller. A part that counts holds a
-//! [`Counter`], or is asked by a function of its own when somebody looks ([`Metrics::follow`]): it must answer from memory.
-//! Which metrics there are is in [`names`].
+//! Metrics decide nothing, are not kept across a restart, and name no table, source or caller. A part that counts holds
+//! a [`Counter`]; other values are read by a function whenever the metrics are collected ([`Metrics::follow`]), which
+//! must answer from memory. [`names`] declares all metrics.
 
 mod calls;
 pub mod names;
@@ -29,10 +29,10 @@ pub use names::{Kind, Label, Metric};
 pub(crate) use page::serve;
 pub(crate) use stored::Stored;
 
-/// What tells one series of a metric from the others.
+/// The labels of one series of a metric, with their values.
 pub type Labels<'a> = &'a [(Label, &'static str)];
 
-/// Takes the values of a metric's series.
+/// Receives the value and labels of each series of a metric.
 pub type Tell<'a> = dyn FnMut(f64, Labels<'_>) + 'a;
 
 type Reader = Box<dyn Fn(&mut Tell<'_>) + Send + Sync>;
@@ -41,18 +41,18 @@ type Readers = Arc<Mutex<Vec<Reader>>>;
 /// Why metrics cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum MetricsError {
-    /// The exporter of the page.
+    /// The exporter of the page could not be set up.
     #[error("metrics: {0}")]
     Page(#[from] opentelemetry_sdk::error::OTelSdkError),
-    /// The exporter to the collector.
+    /// The exporter to the collector could not be set up.
     #[error("telemetry.otlp_endpoint, for metrics: {0}")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
-    /// A value that the format has no word for.
+    /// The page could not be written as text.
     #[error("metrics: {0}")]
     Text(#[from] prometheus::Error),
 }
 
-/// The metrics of one service. Clones are the same.
+/// The metrics of one service. Clones share them.
 #[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
 
@@ -69,12 +69,12 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// Counts up. Clones count together.
+/// A number that only grows. Clones count together.
 #[derive(Debug, Clone, Default)]
 pub struct Counter(Arc<AtomicU64>);
 
 impl Counter {
-    /// So many more.
+    /// Adds to the count.
     pub fn add(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
@@ -95,8 +95,8 @@ fn attributes(labels: Labels<'_>) -> Vec<KeyValue> {
 }
 
 impl Metrics {
-    /// Those of a service: kept for a page if there is to be one, and sent to the collector if there is one; then it must run
-    /// inside a tokio runtime.
+    /// The metrics of a service, with a registry for the page if there is to be one, and an exporter if there is a
+    /// collector; then it must be called within a tokio runtime.
     pub(crate) fn new(service: &'static str, page: bool, collector: Option<&Collector>) -> Result<Self, MetricsError> {
         let version = env!("CARGO_PKG_VERSION");
         let provider = SdkMeterProvider::builder().with_resource(telemetry::resource(service));
@@ -104,7 +104,7 @@ impl Metrics {
         if page {
             let exporter = opentelemetry_prometheus::exporter()
                 .with_registry(registry.clone())
-                // Names have their units and suffixes already, and are the same wherever they are sent.
+                // Our names include units and suffixes, and are the same everywhere.
                 .without_units()
                 .without_counter_suffixes()
                 .without_target_info()
@@ -122,7 +122,7 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// A counter of one series, 0 until something is added.
+    /// A counter for one series; 0 until something is added.
     pub fn counter(&self, metric: Metric, labels: Labels<'_>) -> Counter {
         let counter = Counter::default();
         let (read, labels) = (counter.clone(), labels.to_vec());
@@ -130,15 +130,15 @@ impl Metrics {
         counter
     }
 
-    /// Has `read` asked for values of a counter or gauge whenever somebody looks. It may take a lock, and must not wait
-    /// for a disk or a peer.
+    /// Has `read` called for the values of a counter or gauge whenever the metrics are collected. It may take a lock,
+    /// but must not wait for a disk or a peer.
     pub fn follow(&self, metric: Metric, read: impl Fn(&mut Tell<'_>) + Send + Sync + 'static) {
         let mut followed = self.0.followed.lock().unwrap_or_else(PoisonError::into_inner);
         let readers = followed.entry(metric).or_insert_with(|| self.observe(metric));
         readers.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(read));
     }
 
-    /// Has the classes of a table's records followed, each with its labels.
+    /// Follows a table whose records are counted by class: one series per class, with the labels given for it.
     pub fn follow_classes(&self, metric: Metric, counted: Counted, classes: Vec<(u32, Vec<(Label, &'static str)>)>) {
         self.follow(metric, move |tell| {
             let census = counted.now();
@@ -157,7 +157,7 @@ impl Metrics {
             }
         };
         let (name, help, unit, meter) = (metric.name(), metric.help(), metric.unit().code(), &self.0.meter);
-        // What is built goes on to ask; the handle is not needed for it.
+        // The callback stays registered with the meter; the handle is not needed for it.
         match metric.kind() {
             Kind::Counter => {
                 let built = meter.f64_observable_counter(name).with_description(help).with_unit(unit);
@@ -177,14 +177,15 @@ impl Metrics {
         built.with_unit(metric.unit().code()).with_boundaries(bounds).build()
     }
 
-    /// The page as it is now.
+    /// The text of the page, with the present values.
     pub(crate) fn text(&self) -> Result<Vec<u8>, MetricsError> {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.0.registry.gather(), &mut text)?;
         Ok(text)
     }
 
-    /// Sends what is left, and lets go of what was asked for values: they may hold what holds these metrics. Blocks.
+    /// Sends what was not sent yet, and drops all functions that were given to follow: what they hold may hold these
+    /// metrics in turn. Blocks.
     pub(crate) fn close(&self) {
         if let Err(error) = self.0.provider.shutdown() {
             tracing::warn!(error = %error, "some metrics were not sent");

@@ -1,8 +1,9 @@
-//! The `order_by` of a list, over the resource of the contract that the list shows: names of fields, each with "desc" behind it where greater
-//! comes first. What is not set comes first, and last with "desc"; values of enums go in the order of the contract. What is equal in all
-//! of them goes as the list does without an order.
+//! The `order_by` of a list, over the resource that the list shows: names of fields, each followed by "desc" for
+//! descending order. Unset fields come first, with "desc" last; enum values are ordered as in the contract. Resources
+//! that are equal in all fields keep the order that the list has without `order_by`.
 //!
-//! A resource's place is kept as bytes that compare as it does, so that a page token can say where to go on.
+//! The sort key of a resource is bytes that compare as the resources do, so that a page token can hold the position at
+//! which a list continues.
 
 use std::fmt::Write as _;
 use std::marker::PhantomData;
@@ -13,12 +14,12 @@ use prost_reflect::{DynamicMessage, ReflectMessage, Value as Held};
 
 use crate::filter::{Fields, found};
 
-/// Most fields of one order.
+/// Most fields in one `order_by`.
 const FIELDS_MAX: usize = 8;
-/// Bytes of a text by which it is put in order: a place is part of a page token.
+/// Most bytes of a text that take part in the order: the sort key is part of the page token.
 const TEXT_MAX: usize = 256;
 
-/// An order of resources of one type.
+/// The order of resources of one type.
 #[derive(Debug)]
 pub struct Order<T> {
     by: Vec<(String, bool)>,
@@ -26,24 +27,24 @@ pub struct Order<T> {
 }
 
 impl<T: prost::Message + prost::Name> Order<T> {
-    /// Understands the `order_by` of a request; the empty one is none.
+    /// Parses the `order_by` of a request; an empty one orders nothing.
     ///
     /// # Errors
-    /// A violation of the field `order_by` that says what is wrong.
+    /// INVALID_ARGUMENT with a violation of the field `order_by` that says what is wrong.
     pub fn parse(text: &str) -> Result<Self, ApiError> {
         let by = parsed(text, &Fields(descriptor::message::<T>()));
         Ok(Self { by: by.map_err(|why| ApiError::invalid_field("order_by", why))?, of: PhantomData })
     }
 
-    /// Whether it says anything.
+    /// Whether the request asks for an order.
     pub fn is_some(&self) -> bool {
         !self.by.is_empty()
     }
 
-    /// The place of a resource.
+    /// The sort key of a resource.
     pub fn place(&self, resource: &T) -> Vec<u8> {
         let mut message = DynamicMessage::new(descriptor::message::<T>());
-        // It is a message of that very type.
+        // It cannot fail: `message` has the descriptor of `T`.
         let _same = message.transcode_from(resource).is_ok();
         let mut place = Vec::new();
         for (field, greater_first) in &self.by {
@@ -66,7 +67,7 @@ fn parsed(text: &str, fields: &Fields) -> Result<Vec<(String, bool)>, String> {
         let mut words = part.split_whitespace();
         let (field, way) = (words.next().unwrap_or_default(), words.next().unwrap_or("asc").to_ascii_lowercase());
         if words.next().is_some() || !matches!(way.as_str(), "asc" | "desc") {
-            return Err(format!("order_by: {:?} is no field with \"desc\" behind it or nothing", part.trim()));
+            return Err(format!("order_by: {:?} is not a field name with an optional \"desc\"", part.trim()));
         }
         if fields.find(field).is_none() {
             return Err(format!("order_by: there is no field `{field}`; known fields: {}", fields.known()));
@@ -83,7 +84,7 @@ fn parsed(text: &str, fields: &Fields) -> Result<Vec<(String, bool)>, String> {
     }
 }
 
-/// As a filter sees it, but for enums, which have an order here.
+/// The value of a field as filters see it, except that an enum is its number, because it has an order here.
 fn value(message: &DynamicMessage, path: &str) -> Value<'static> {
     number_of_enum(message, path).map_or_else(
         || found(message, path),
@@ -104,7 +105,7 @@ fn number_of_enum(message: &DynamicMessage, path: &str) -> Option<i32> {
     }
 }
 
-/// Writes a value so that bytes compare as values do.
+/// Appends a value in a form whose bytes compare as the values do.
 fn write(value: &Value<'_>, out: &mut Vec<u8>) {
     out.push(u8::from(*value != Value::Null));
     match value {
@@ -113,13 +114,13 @@ fn write(value: &Value<'_>, out: &mut Vec<u8>) {
         Value::Integer(value) => out.extend((value ^ i64::MIN).to_be_bytes()),
         Value::Number(value) => {
             let bits = value.to_bits();
-            // Greater numbers have greater bits but below 0, where it is the other way round.
+            // For positive numbers the bits compare as the numbers do, for negative ones the other way round.
             out.extend(if bits >> 63 == 0 { bits | (1 << 63) } else { !bits }.to_be_bytes());
         }
         Value::Text(text) | Value::Decimal(text) => {
             let bytes = text.as_bytes();
             for byte in &bytes[..bytes.len().min(TEXT_MAX)] {
-                // The end, two zeros, is less than whatever goes on.
+                // The end is two zeros, which is less than every continuation.
                 out.push(*byte);
                 if *byte == 0 {
                     out.push(1);
@@ -130,7 +131,7 @@ fn write(value: &Value<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// A place as text.
+/// A sort key as text.
 pub(crate) fn text_of(place: &[u8]) -> String {
     place.iter().fold(String::with_capacity(place.len() * 2), |mut text, byte| {
         // Writing into a text cannot fail.
@@ -139,7 +140,7 @@ pub(crate) fn text_of(place: &[u8]) -> String {
     })
 }
 
-/// The place that a text was made of.
+/// The sort key that a text was made from; `None` if it is no such text.
 pub(crate) fn place_of(text: &str) -> Option<Vec<u8>> {
     let pairs = (0..text.len()).step_by(2);
     pairs.map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
@@ -170,7 +171,7 @@ mod tests {
     }
 
     proptest! {
-        /// Bytes compare as the fields do, one after the other, each up or down.
+        /// Sort keys compare as the fields do, one after the other, each ascending or descending.
         #[test]
         fn places_compare_as_fields_do(a in any_source(), b in any_source(), down in any::<[bool; 4]>()) {
             let fields = ["state", "display_name", "create_time", "settings.max_concurrent_tasks"];

@@ -1,24 +1,25 @@
-//! Bounds of a flow that many share: how much of it each gets ([`Shares`]), and how one keeps to his share ([`Bucket`]). Pure: time is
-//! told, as what has passed since any moment, and nothing here waits.
+//! Bounds a flow that many share: [`Shares`] says how much of it each holder gets, [`Bucket`] keeps one holder to its
+//! share. Pure: the time is an argument (what has passed since any fixed moment), and nothing here waits.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
 
-/// What may be taken at once after a pause: more would break the bound over a minute, less would waste what is free.
+/// How much may be taken at once after a pause: more would break the bound over a minute, less would waste free rate.
 const BURST: Duration = Duration::from_millis(500);
 
-/// A token bucket that may go into debt: what is taken is known only when it is there, and is paid by waiting before the next.
+/// A token bucket that may go into debt: an amount is known only after it was taken, and the debt is paid by waiting
+/// before the next one.
 #[derive(Debug, Clone, Default)]
 pub struct Bucket {
-    /// Tokens a second; none: no bound.
+    /// Tokens per second; `None` for no bound.
     rate: Option<f64>,
     tokens: f64,
     at: Duration,
 }
 
 impl Bucket {
-    /// Bounds the flow from now on; 0: no bound. What is owed stays owed.
+    /// Sets the bound from now on; 0 for none. A debt stays.
     #[allow(clippy::cast_precision_loss)] // a rate
     pub fn bound(&mut self, per_second: u64, now: Duration) {
         self.fill(now);
@@ -29,14 +30,14 @@ impl Bucket {
         }
     }
 
-    /// So much was taken.
+    /// Records that `amount` was taken.
     #[allow(clippy::cast_precision_loss)] // an amount
     pub fn take(&mut self, amount: u64, now: Duration) {
         self.fill(now);
         self.tokens -= amount as f64;
     }
 
-    /// How long to wait before the next is taken; zero: not at all.
+    /// How long to wait before the next amount is taken; zero if there is no need to.
     pub fn wait(&mut self, now: Duration) -> Duration {
         self.fill(now);
         match self.rate {
@@ -55,9 +56,9 @@ impl Bucket {
     }
 }
 
-/// Who has which share of a bound. Shares are told one by one, each when its holder is heard of: a newcomer gets no more than the
-/// others have left, and gets the rest as they are told of their smaller shares. So all of them together never have more than the
-/// bound, whoever comes and goes.
+/// The shares that the holders of a bound have. A holder learns its share when it is heard of (a heartbeat): a new one
+/// gets no more than the others leave, and the rest once they have learned of their smaller shares. So all shares
+/// together never exceed the bound, whoever comes and goes.
 #[derive(Debug, Clone)]
 pub struct Shares<K>(HashMap<K, u64>);
 
@@ -68,7 +69,8 @@ impl<K> Default for Shares<K> {
 }
 
 impl<K: Eq + Hash + Clone> Shares<K> {
-    /// The share of one of so many, from now on. It is 1 at the least, as 0 would be no bound.
+    /// Sets and returns the share of one of `holders` holders, from now on. It is at least 1, because 0 would mean no
+    /// bound.
     pub fn of(&mut self, key: &K, bound: u64, holders: usize) -> u64 {
         let others: u64 = self.0.iter().filter(|(other, _)| *other != key).map(|(_, share)| *share).sum();
         let even = bound / u64::try_from(holders).unwrap_or(u64::MAX).max(1);
@@ -77,12 +79,12 @@ impl<K: Eq + Hash + Clone> Shares<K> {
         share
     }
 
-    /// A holder is gone.
+    /// Releases the share of a holder that is gone.
     pub fn forget(&mut self, key: &K) {
         self.0.remove(key);
     }
 
-    /// Whether nobody has a share.
+    /// Whether no holder has a share.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -96,12 +98,12 @@ mod tests {
 
     const STEP: Duration = Duration::from_millis(10);
 
-    /// A worker that reads as fast as it may, in pieces of one size, and hears of its share every two seconds.
+    /// A worker that reads as fast as it may, in pieces of one size, and learns its share with each heartbeat.
     struct Reader {
         bucket: Bucket,
         piece: u64,
         read: u64,
-        /// When it came and when it goes.
+        /// When it starts and when it stops.
         at_work: std::ops::Range<Duration>,
         beats: Duration,
     }
@@ -111,7 +113,7 @@ mod tests {
         Reader { bucket: Bucket::default(), piece, read: 0, at_work, beats: Duration::from_millis(beats) }
     }
 
-    /// What all of them read in a minute.
+    /// What all readers together read in a minute.
     fn minute(bound: u64, readers: &mut [Reader]) -> u64 {
         let (mut shares, mut now) = (Shares::default(), Duration::ZERO);
         while now < Duration::from_secs(60) {
@@ -150,8 +152,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(40))]
 
-        /// However many come and go, and whatever their pieces are: no minute has more than the bound, a twentieth, and the one
-        /// piece that each may have taken before it was known.
+        /// However many readers come and go, and whatever the size of their pieces: in no minute do they read more than
+        /// the bound, a twentieth of it, and one piece each, which may have been taken before its size was known.
         #[test]
         fn no_minute_has_more_than_the_bound(
             bound in 1_000_000..50_000_000_u64,
@@ -166,13 +168,13 @@ mod tests {
             prop_assert!(read <= bound * 60 * 105 / 100 + pieces, "{read} of {}", bound * 60);
         }
 
-        /// Shares never add up to more, and are even once everybody was heard of twice.
+        /// Shares never add up to more than the bound, and are even once every holder was heard of twice.
         #[test]
         fn shares_are_even_and_never_more_than_all(bound in 100..1_000_000_u64, order in proptest::collection::vec(0..8_usize, 1..60)) {
             let mut shares = Shares::default();
             let mut holders = std::collections::BTreeSet::new();
             for key in order {
-                // One that was here goes, one that was not comes.
+                // A holder that is there leaves, another one joins.
                 if !holders.remove(&key) {
                     holders.insert(key);
                     shares.of(&key, bound, holders.len());

@@ -1,5 +1,5 @@
-//! Other services, as those who call them see them: what one answered, whether that passes by itself, and waiting until it
-//! has. Owns that wait; decides nothing about calls, and knows none: whether one may be repeated is the caller's to say.
+//! Failures of other services, as their callers handle them: what a service answered, whether a retry may help, and
+//! waiting until it does. Whether a call is safe to repeat is for the caller to know.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ pub use mms_http::retry::{Attempts, Classify, RetryClass, RetryPolicy};
 use mms_proto::ApiError;
 use tonic::Status;
 
-/// How long to wait between two calls of a service that is away, for as long as the caller cares: whoever stops caring drops
-/// the wait.
+/// Retries without end while a service is away, after 100 ms at first and at most 5 s. A caller that no longer needs
+/// the answer drops the wait.
 pub const FOR_EVER: RetryPolicy = RetryPolicy {
     first_delay: Duration::from_millis(100),
     max_delay: Duration::from_secs(5),
@@ -17,29 +17,29 @@ pub const FOR_EVER: RetryPolicy = RetryPolicy {
     total: Duration::MAX,
 };
 
-/// The same, for ten minutes.
+/// As [`FOR_EVER`], but for ten minutes.
 pub const TEN_MINUTES: RetryPolicy = RetryPolicy { total: Duration::from_secs(600), ..FOR_EVER };
 
-/// Not at all: somebody else tries again.
+/// No retry: somebody else tries again.
 pub const ONCE: RetryPolicy = RetryPolicy { max_attempts: Some(1), total: Duration::ZERO, ..FOR_EVER };
 
-/// Another service refused, or did not answer.
+/// Another service refused a call, or did not answer it.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{service} answered: {error}")]
 pub struct PeerError {
-    /// Which.
+    /// The name of the service.
     pub service: &'static str,
-    /// What it said.
+    /// What the service answered.
     pub error: Box<ApiError>,
 }
 
 impl PeerError {
-    /// What a service did wrong by itself.
+    /// The failure of a call, where no status came from the service: a wrong answer, for example.
     pub fn new(service: &'static str, error: ApiError) -> Self {
         Self { service, error: Box::new(error) }
     }
 
-    /// Reads what a service answered.
+    /// Converts the status that a service answered.
     pub fn of(service: &'static str) -> impl Fn(Status) -> Self {
         move |status| Self::new(service, ApiError::from_status(&status))
     }
@@ -55,7 +55,7 @@ impl Classify for PeerError {
     }
 }
 
-/// Repeats a call while what it fails with passes by itself and the policy allows it. Only for calls that are safe to repeat.
+/// Repeats a call while its failure is transient and the policy allows it. Only for calls that are safe to repeat.
 pub async fn patiently<T, E, F>(policy: RetryPolicy, mut call: impl FnMut() -> F) -> Result<T, E>
 where
     E: Classify + std::fmt::Display,
@@ -65,7 +65,7 @@ where
     loop {
         match call().await {
             Err(error) => {
-                tracing::debug!(%error, "no answer");
+                tracing::debug!(%error, "a call to another service failed");
                 if !attempts.again(error.retry_class()).await {
                     return Err(error);
                 }
@@ -85,7 +85,7 @@ mod tests {
         PeerError::new("x", ApiError::new(Code::DeadlineExceeded, ErrorReason::Deadline, "too late"))
     }
 
-    /// How often a call is made that fails so, until it gives up or for a day.
+    /// How often a call is made that always fails like this, until the policy gives up or a day has passed.
     async fn calls(error: PeerError, policy: RetryPolicy) -> usize {
         let mut calls = 0;
         let asked = patiently::<(), _, _>(policy, || {

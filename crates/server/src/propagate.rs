@@ -1,4 +1,4 @@
-//! W3C trace context across calls: read on the way in, written on the way out.
+//! W3C trace context of calls: read from incoming headers, written to outgoing ones.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
@@ -6,10 +6,10 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-/// Makes the caller's span, if the headers name one, the parent of this one.
+/// Makes the span that the headers name, if they do, the parent of this one.
 pub fn set_parent(span: &Span, headers: &HeaderMap) {
     let context = TraceContextPropagator::new().extract(&Headers(headers));
-    // Without telemetry, as in tests, there is nothing to set, and that is fine.
+    // Without telemetry, as in tests, there is no parent to set.
     drop(span.set_parent(context));
 }
 

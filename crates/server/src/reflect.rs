@@ -1,4 +1,5 @@
-//! gRPC reflection, both versions: old grpcurl asks v1alpha only. Every import resolves, the details of errors included.
+//! gRPC reflection, in both versions because old grpcurl asks for v1alpha only. Every import resolves, also those of
+//! error details.
 
 use axum::Router;
 use tonic::service::Routes;
@@ -12,14 +13,14 @@ pub(crate) fn add(routes: Routes, services: &[&'static str]) -> Result<Router, E
 
 fn builder(services: &[&'static str]) -> Builder<'static> {
     let builder = Builder::configure()
-        // First come, first kept: our files and their imports before what other sets repeat.
+        // The first file of a name is kept: ours and their imports, before what other sets repeat.
         .register_encoded_file_descriptor_set(mms_proto::descriptor::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .with_service_name("grpc.health.v1.Health")
         .with_service_name("grpc.reflection.v1.ServerReflection")
         .with_service_name("grpc.reflection.v1alpha.ServerReflection");
-    // Each version asks for its own descriptors only; callers may look up either.
+    // Each version registers its own descriptors only; callers may look up those of either.
     let builder = builder
         .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET);

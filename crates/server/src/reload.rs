@@ -1,5 +1,5 @@
-//! Reads certificates, keys and tokens again when their files change, and on SIGHUP, which ends no process. What is wrong is
-//! said and leaves what was before in place; no connection and no call notices.
+//! Reads certificates, keys and tokens again when their files change, and on SIGHUP, which does not end the process. A
+//! file that is wrong is reported and the previous content stays in use; connections and calls go on undisturbed.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -16,12 +16,12 @@ use crate::tls::{Certificates, WARN_DAYS};
 use crate::tokens::{SuiteToken, read_token};
 use crate::{BoxError, supervise::chain};
 
-/// How often the files are looked at.
+/// How often the files are checked.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How often an end of a certificate that is near is said again.
+/// How often a certificate that expires soon is reported again.
 const WARN_EVERY: Duration = Duration::from_hours(12);
 
-/// By what a changed file is known.
+/// Modification time and size of each file; a change of either means that the file is read again.
 pub(crate) type Stamps = Vec<Option<(SystemTime, u64)>>;
 
 pub(crate) fn stamps<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> Stamps {
@@ -32,12 +32,12 @@ pub(crate) fn stamps<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> Stamps
     files.into_iter().map(stamp).collect()
 }
 
-/// What is read again.
+/// The files to watch, and where their content is used.
 pub(crate) struct Reload {
     files: Vec<PathBuf>,
     certificates: Option<Arc<Certificates>>,
     rights: Arc<Rights>,
-    /// What this process calls the others with, and its file.
+    /// The token with which this process calls others, and its file.
     suite: Option<(SuiteToken, PathBuf)>,
     channels: Channels,
 }
@@ -56,7 +56,7 @@ impl Reload {
         Self { files: files.into_iter().flatten().cloned().collect(), certificates, rights, suite, channels }
     }
 
-    /// Runs until it is told to stop.
+    /// Watches the files until `stop` is cancelled.
     pub async fn run(self, health: Health, stop: CancellationToken) -> Result<(), BoxError> {
         let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
         let mut tick = tokio::time::interval(LOOK_EVERY);
@@ -81,7 +81,7 @@ impl Reload {
     fn read(&self) {
         let certificates = self.certificates.as_ref().map_or(Ok(()), |certificates| certificates.reload());
         if let Err(error) = &certificates {
-            tracing::error!(error = chain(error), "the certificates were not taken; those before stay in use");
+            tracing::error!(error = chain(error), "cannot use the new certificates; the previous ones stay in use");
         }
         let tokens = self.rights.reload().and_then(|()| {
             let Some((suite, file)) = &self.suite else { return Ok(()) };
@@ -89,14 +89,15 @@ impl Reload {
             Ok(())
         });
         if let Err(error) = &tokens {
-            tracing::error!(error = chain(error), "the tokens were not taken; those before stay in use");
+            tracing::error!(error = chain(error), "cannot use the new tokens; the previous ones stay in use");
         }
         if certificates.is_ok() && tokens.is_ok() {
             tracing::info!("certificates and tokens were read again");
         }
     }
 
-    /// Says of the own certificate and of those that channels show when they end, each when it begins and twice a day.
+    /// Reports certificates of this process and of its channels that expire soon or have expired: when that begins, and
+    /// then twice a day.
     async fn say_ends(&self, health: &Health, said: &mut HashMap<String, Instant>) {
         let now = jiff::Timestamp::now().as_second();
         let own = self.certificates.as_ref().and_then(|certificates| certificates.days_left(now));
@@ -112,7 +113,7 @@ impl Reload {
             } else if said.get(&which).is_none_or(|at| at.elapsed() >= WARN_EVERY) {
                 match days {
                     ..0 => tracing::error!(days, "{which} has expired: renew it"),
-                    _ => tracing::warn!(days, "{which} runs out: renew it"),
+                    _ => tracing::warn!(days, "{which} expires soon: renew it"),
                 }
                 said.insert(which, Instant::now());
             }

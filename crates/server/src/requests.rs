@@ -1,52 +1,52 @@
-//! Request ids: what a call with one made, so that its repeat makes nothing more. Owns their table, for how long they are
-//! remembered, and that forgetting reads only what is to be forgotten. What tells the content of a request from any other is the
-//! caller's: only its digest is kept, which for a request that may hold secrets must be a keyed one.
+//! Request ids: what a call with one created, so that a repeated call creates nothing more. Owns their table and how
+//! long an id is remembered; removing old ids reads only those. The caller supplies the digest of a request's content,
+//! and only the digest is kept: for a request that may hold secrets it must be a keyed one.
 
 use mms_store::{Index, Read, Scope, StoreError, Table, Tx};
 
 /// How long a request id is remembered.
 const TTL_MS: i64 = 24 * 3600 * 1000;
-/// Most ids forgotten in one commit.
+/// Most ids removed in one commit.
 const FORGET_AT_ONCE: usize = 1000;
 
-/// What a request id did.
+/// The result of the first call with a request id.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Request {
-    /// Digest of the request's content.
+    /// Digest of the request's content; the caller computes it.
     #[prost(bytes = "vec", tag = "1")]
     pub digest: Vec<u8>,
-    /// The resource it made or started.
+    /// Name of the resource that the call created or started.
     #[prost(string, tag = "2")]
     pub resource: String,
-    /// When.
+    /// When the call was made, in milliseconds since 1970.
     #[prost(int64, tag = "3")]
     pub time_ms: i64,
-    /// The uid of the resource: its name may be used again.
+    /// Uid of the resource: its name may be used again later.
     #[prost(string, tag = "4")]
     pub uid: String,
-    /// The key that the digest was made with, if one was.
+    /// Id of the key that the digest was made with; empty if it is not keyed.
     #[prost(string, tag = "5")]
     pub key_id: String,
 }
 
-/// (method, request id)
+/// Method and request id.
 pub type RequestKey = (String, String);
 
-/// What request ids did.
+/// Calls by method and request id.
 pub static REQUESTS: Table<RequestKey, Request> = Table::new("requests", 1).indexed(&[&REQUESTS_BY_TIME]);
 static REQUESTS_BY_TIME: Index<i64, RequestKey, Request> = Index::new("by_time", |_, request| vec![request.time_ms]);
 
-/// A request id was used for something else.
+/// A request id was used before, for a request with other content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("request_id `{0}` was used with other content: use a new one")]
 pub struct Reused(pub String);
 
-/// A call that can be repeated. Without a request id each is another.
+/// A call that may be a repeated one. Without a request id every call is a new one.
 #[derive(Debug, Clone, Default)]
 pub struct Call {
-    /// The method.
+    /// The name of the method; ids of different methods are independent.
     pub method: &'static str,
-    /// The request id; empty: none.
+    /// The request id; empty if the request has none.
     pub id: String,
 }
 
@@ -55,7 +55,8 @@ impl Call {
         (self.method.to_owned(), self.id.clone())
     }
 
-    /// What an earlier call with the same request id did, if its content was the same.
+    /// The result of an earlier call with the same request id; `None` if there was none within a day. The error is
+    /// [`Reused`] if `same` says that its content was another.
     pub fn replayed<E: From<StoreError> + From<Reused>>(
         &self,
         read: &impl Read,
@@ -73,13 +74,13 @@ impl Call {
         }
     }
 
-    /// Remembers what the call did.
+    /// Stores the result of the call, in the transaction that creates it.
     pub fn remember(&self, tx: &mut Tx<'_>, request: &Request) -> Result<(), StoreError> {
         if self.id.is_empty() { Ok(()) } else { tx.put(&REQUESTS, &self.key(), request) }
     }
 }
 
-/// Forgets some request ids whose time is up; whether there are more.
+/// Removes some request ids older than a day, and says whether there are more.
 pub fn forget(tx: &mut Tx<'_>, now_ms: i64) -> Result<bool, StoreError> {
     let old = Scope::range(..now_ms.saturating_sub(TTL_MS));
     let page = tx.index_keys(&REQUESTS, &REQUESTS_BY_TIME, &old, None, FORGET_AT_ONCE)?;
@@ -89,7 +90,7 @@ pub fn forget(tx: &mut Tx<'_>, now_ms: i64) -> Result<bool, StoreError> {
     Ok(page.next.is_some())
 }
 
-/// Files what a version without an index by time wrote. For migrations.
+/// Builds the index by time over records that an older version wrote without it. For migrations.
 pub fn file(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     tx.reindex(&REQUESTS)
 }

@@ -1,7 +1,7 @@
-//! Who may call what: the role of a caller against the least role of a method, which stands in the contract.
+//! Who may call what: compares the caller's role with the least role of the method, which stands in the contract.
 //!
-//! VIEWER, OPERATOR, EDITOR and ADMIN hold the rights of those before them. SERVICE stands apart: it may call the
-//! methods that name it and those of VIEWER, and no others. A method that the contract does not have is refused.
+//! Each of VIEWER, OPERATOR, EDITOR and ADMIN includes the rights of those before it. SERVICE stands apart: it may call
+//! the methods that name it and those of VIEWER, and no others. A method that no contract has is refused.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,17 +14,18 @@ use tonic::Code;
 use crate::tls::Peer;
 use crate::tokens::{Sources, Tokens, TokensError};
 
-/// Who calls, in the extensions of every request that a handler sees.
+/// The caller; stands in the extensions of every request that a handler sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// Who it is, as the tokens file names it.
+    /// Name of the caller, from the tokens file.
     pub subject: String,
-    /// What it may do.
+    /// Role of the token that the call was made with.
     pub role: Role,
 }
 
 impl Caller {
-    /// Refuses what this caller's role does not allow: a method, or what a call asks of one.
+    /// PERMISSION_DENIED unless the caller's role includes `least`. `what` names the method, or what the request asks
+    /// of it.
     pub fn needs(&self, least: Role, what: impl fmt::Display) -> Result<(), ApiError> {
         if allows(self.role, least) {
             return Ok(());
@@ -37,13 +38,13 @@ impl Caller {
     }
 }
 
-/// The caller of a request that passed the frame; one who may do nothing of a request that did not.
+/// The caller of a request. A request that did not pass the frame has one without a role, who may do nothing.
 pub fn caller<T>(request: &tonic::Request<T>) -> Caller {
     let nobody = || Caller { subject: String::new(), role: Role::Unspecified };
     request.extensions().get().cloned().unwrap_or_else(nobody)
 }
 
-/// The subject of callers without a token, where they may call.
+/// The subject of callers without a token, where those are accepted.
 const ANONYMOUS: &str = "anonymous";
 
 /// The rights of one process.
@@ -52,32 +53,33 @@ pub struct Rights {
     tokens: RwLock<Arc<Tokens>>,
     sources: Sources,
     anonymous: Option<Role>,
-    /// What a client certificate may be, by its DNS names.
+    /// The role of a client certificate, by a DNS name in it.
     clients: BTreeMap<String, Role>,
 }
 
 impl Rights {
-    /// Rights by these tokens; `anonymous` is the role of callers without one.
+    /// Rights by the tokens of these files; `anonymous` is the role of callers without a token, `None` if they are
+    /// refused.
     pub fn new(sources: Sources, anonymous: Option<Role>) -> Result<Self, TokensError> {
         let tokens = RwLock::new(Arc::new(sources.read()?));
         Ok(Self { tokens, sources, anonymous, clients: BTreeMap::new() })
     }
 
-    /// And what client certificates may be.
+    /// Adds the roles of client certificates, by a DNS name in them.
     #[must_use]
     pub fn with_clients(mut self, clients: BTreeMap<String, Role>) -> Self {
         self.clients = clients;
         self
     }
 
-    /// Reads the tokens again. What is wrong leaves the ones before in place.
+    /// Reads the tokens again. If a file is wrong, the previous tokens stay valid.
     pub fn reload(&self) -> Result<(), TokensError> {
         let fresh = Arc::new(self.sources.read()?);
         *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(())
     }
 
-    /// What a subject may do now: the most that any of its tokens gives it. Unspecified if it has none: nothing.
+    /// The highest role that any token gives this subject now; `Unspecified`, which allows nothing, if it has no token.
     pub fn role_of(&self, subject: &str) -> Role {
         if let Some(role) = self.anonymous.filter(|_| subject == ANONYMOUS) {
             return role;
@@ -86,7 +88,7 @@ impl Rights {
         tokens.role_of(subject, jiff::Timestamp::now())
     }
 
-    /// Lets a caller through or says why not. `None` for methods that are open to all: health and reflection.
+    /// Admits a call or says why not. `None` for methods that need no caller: health and reflection.
     pub(crate) fn admit(
         &self,
         path: &str,
@@ -108,7 +110,8 @@ impl Rights {
         Ok(Some(caller))
     }
 
-    /// A certificate of the table may be what stands there and nothing else; any other may be a person, never SERVICE.
+    /// Compares the caller's role with its client certificate. A certificate that is listed allows its listed role and
+    /// no more; one that is not listed may be a person's, never a service's.
     fn fits(&self, caller: &Caller, peer: &Peer, path: &str) -> Result<(), ApiError> {
         let listed = peer.names.iter().find_map(|name| self.clients.get(name)).copied();
         let fits = match (listed, caller.role) {
@@ -158,7 +161,7 @@ pub fn allows(role: Role, least: Role) -> bool {
     }
 }
 
-/// What is open to all: health and reflection tell nothing that the contracts do not.
+/// The methods that need no token: health and reflection tell nothing that the contracts do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Open {
     Health,
@@ -166,7 +169,7 @@ pub(crate) enum Open {
 }
 
 impl Open {
-    /// The path of a method that is open, if there is such a method.
+    /// The path of an open method as a static text; `None` for other paths.
     pub fn known(path: &str) -> Option<&'static str> {
         let methods = [
             "/grpc.health.v1.Health/Check",

@@ -1,4 +1,4 @@
-//! From a configuration to a served process: bind, assemble, serve, drain. Several can run in one process.
+//! Turns a configuration into a serving process: bind, assemble, serve, drain. Several services can run in one process.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -27,93 +27,94 @@ use crate::tls::Certificates;
 use crate::tokens::{Sources, SuiteToken, TokensError, read_token};
 use crate::{BoxError, Client, ClientConfig, Faults, listen, reflect, telemetry};
 
-/// The least time that background tasks get to close what they hold, also when calls used up the grace time.
+/// The least time that background tasks get to close their resources, even if calls used up the grace time.
 const CLOSE_AT_LEAST: Duration = Duration::from_secs(5);
 
-/// Metadata that the transport lets in, so that the frame, whose own limit is far below, answers with a status. What is larger
-/// no layer gets to see: the HTTP/2 library resets the stream itself, with HTTP 431, and beyond four times this it ends the
-/// connection. It offers no other answer, and a higher bound would only have it decode that much for each stream.
+/// Metadata above this size is rejected by the transport. The frame's own limit is far below, so that a call above that
+/// gets a status. The HTTP/2 library answers a larger one with HTTP 431 and resets the stream, and ends the connection
+/// beyond four times this size. It offers no other answer, and a higher bound would only make it decode more per
+/// stream.
 const TRANSPORT_METADATA_BYTES: u32 = 256 << 10;
 
-/// Why a process did not start or did not run to its end.
+/// Why a process did not start, or did not run until it was told to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
-    /// The configuration is wrong.
+    /// A value of the configuration is wrong.
     #[error(transparent)]
     Config(#[from] Faults),
-    /// A tokens file was refused.
+    /// A tokens file was rejected.
     #[error(transparent)]
     Tokens(#[from] TokensError),
     /// A certificate or key could not be read.
     #[error("{}: {source}", .file.display())]
     File {
-        /// The file.
+        /// The file as configured.
         file: PathBuf,
-        /// Why.
+        /// What the system said.
         source: std::io::Error,
     },
-    /// A certificate or key is not one, or the two do not fit.
+    /// A certificate or key is not valid, or the two are not a pair.
     #[error("server.tls: {text}")]
     Tls {
-        /// Why, with the files.
+        /// What is wrong, with the names of the files.
         text: String,
     },
-    /// The address could not be taken.
+    /// The address could not be bound.
     #[error("cannot listen on {listen}: {source}; is another process there?")]
     Bind {
-        /// The address.
+        /// The address as configured.
         listen: SocketAddr,
-        /// Why.
+        /// What the system said.
         source: std::io::Error,
     },
     /// Metrics could not be set up.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
-    /// The service itself did not start.
+    /// The service could not be assembled.
     #[error("{service} did not start: {}", chain(.source.as_ref()))]
     Start {
-        /// The service.
+        /// The name of the service.
         service: &'static str,
-        /// Why.
+        /// The error of the service's `start`.
         source: BoxError,
     },
     /// Reflection or transport could not be set up.
     #[error("cannot serve: {0}")]
     Serve(String),
-    /// A task that the process cannot do without ended.
+    /// A critical background task ended early.
     #[error("{service} stopped: {reason}")]
     Stopped {
-        /// The service.
+        /// The name of the service.
         service: &'static str,
-        /// Which task, and why.
+        /// Which task ended, and why.
         reason: String,
     },
 }
 
-/// What a service gets from the frame to assemble itself.
+/// What the frame gives a service to assemble itself with.
 #[derive(Debug, Clone)]
 pub struct Context<C> {
     /// The service's own section.
     pub config: C,
     /// The frame's section.
     pub frame: Arc<FrameConfig>,
-    /// Where the process listens; with port 0 only known now.
+    /// The address that the process listens on, with the real port if 0 is configured.
     pub local_addr: SocketAddr,
-    /// The token of the suite's own services, for calls to the others.
+    /// The token of the suite's own services, for calls to them; `None` if none is configured.
     pub service_token: Option<SuiteToken>,
     /// Cancelled when the process is told to stop. Calls may still be in flight.
     pub shutdown: CancellationToken,
-    /// Cancelled when no call is in flight any more: the time to close stores.
+    /// Cancelled when no call is in flight any more: then stores may be closed.
     pub drained: CancellationToken,
     /// Runs the service's background tasks.
     pub supervisor: Supervisor,
-    /// Where parts that can fail alone say so.
+    /// Reports the health of parts that can fail alone.
     pub health: Health,
     channels: Channels,
     service: &'static str,
-    /// What the service counts.
+    /// The metrics of the service.
     pub metrics: Metrics,
-    /// Who may do what, as the tokens are now.
+    /// Who may call what, by the tokens as they are now.
     pub rights: Arc<Rights>,
 }
 
@@ -123,15 +124,16 @@ impl<C> Context<C> {
         &self.frame.data_dir
     }
 
-    /// The address that others may be told. None when it listens on all of its machine's: 0.0.0.0 leads nowhere.
+    /// The address to tell others; `None` if the process listens on all addresses, because nobody can connect to
+    /// 0.0.0.0.
     pub fn endpoint(&self) -> Option<String> {
         (!self.local_addr.ip().is_unspecified()).then(|| self.local_addr.to_string())
     }
 
-    /// A channel to another service of the suite. The end of the certificate that it shows is said as that of the own one.
+    /// A channel to another service of the suite. The expiry of the certificate that it presents is watched.
     ///
     /// # Errors
-    /// Its configuration is wrong, or its files cannot be read.
+    /// The configuration of the channel is wrong, or its files cannot be read.
     pub fn channel(&self, config: &ClientConfig) -> Result<Client, ClientError> {
         let client = Client::new(config, self.service_token.as_ref())?.used_by(self.service);
         self.channels.watch(&client);
@@ -143,7 +145,7 @@ impl<C> Context<C> {
         self.frame.limits.max_message_bytes
     }
 
-    /// Starts a background task; it should end when `shutdown` is cancelled.
+    /// Starts a background task; it should return when `shutdown` is cancelled.
     pub fn spawn<F>(&self, name: &'static str, critical: Critical, task: F)
     where
         F: Future<Output = Result<(), BoxError>> + Send + 'static,
@@ -152,7 +154,7 @@ impl<C> Context<C> {
     }
 }
 
-/// The gRPC services of a process.
+/// The gRPC services that a process mounts.
 #[derive(Debug, Clone, Default)]
 pub struct Services {
     routes: Routes,
@@ -161,7 +163,7 @@ pub struct Services {
 }
 
 impl Services {
-    /// None yet.
+    /// No services yet.
     pub fn new() -> Self {
         Self::default()
     }
@@ -185,8 +187,8 @@ impl Services {
         self
     }
 
-    /// Says of a plain method (`/package.Service/Method`) that its calls mostly wait: they have places of their own
-    /// (`limits.concurrent_waits`), so that the idle ones leave room for those that work.
+    /// Declares that calls of a plain method (`/package.Service/Method`) mostly wait. They take places of their own
+    /// (`limits.concurrent_waits`), so that waiting calls leave room for those that work.
     #[must_use]
     pub fn waiting(mut self, path: &'static str) -> Self {
         self.waiting.push(path);
@@ -194,7 +196,7 @@ impl Services {
     }
 }
 
-/// A process that has its address but does not serve yet: callers wait until it does.
+/// A process that has bound its address but does not serve yet: callers wait until it does.
 #[derive(Debug)]
 pub struct BoundServer {
     service: &'static str,
@@ -208,7 +210,7 @@ pub struct BoundServer {
 }
 
 impl BoundServer {
-    /// Judges the configuration, reads tokens and certificates, and only then takes the address.
+    /// Checks the configuration, reads tokens and certificates, and only then binds the address.
     pub async fn bind(service: &'static str, frame: FrameConfig) -> Result<Self, FrameError> {
         let mut faults = Faults::default();
         frame.check(&mut faults);
@@ -217,7 +219,7 @@ impl BoundServer {
         }
         let service_token = frame.service_token_file.as_deref().map(read_token).transpose()?;
         let service_token = service_token.map(|token| SuiteToken::new(token.expose()));
-        // Without tokens for people, whoever reaches the port is trusted: check() let that pass on loopback only.
+        // Without a tokens file, everybody who reaches the port is trusted: check() allows that on loopback only.
         let anonymous = frame.tokens_file.is_none().then_some(Role::Admin);
         let sources = Sources { entries: frame.tokens_file.clone(), service: frame.service_token_file.clone() };
         let rights = Arc::new(Rights::new(sources, anonymous)?.with_clients(frame.tls.clients_of(service)));
@@ -230,19 +232,19 @@ impl BoundServer {
         Ok(Self { service, frame: Arc::new(frame), listener, page, local_addr, rights, service_token, certificates })
     }
 
-    /// Where it listens.
+    /// The address that the process listens on.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
-    /// Where the page of metrics is, if there is one.
+    /// The address of the metrics page, if one is configured.
     pub fn metrics_addr(&self) -> Option<SocketAddr> {
         self.page.as_ref().and_then(|page| page.local_addr().ok())
     }
 
-    /// Assembles the service with `start`, serves until `shutdown` is cancelled, then drains: health says NOT_SERVING,
-    /// no new calls, streams end with UNAVAILABLE, calls in flight and background tasks get the grace time. However it
-    /// ends, background tasks are told and waited for.
+    /// Assembles the service with `start`, and serves until `shutdown` is cancelled. Then it drains: health reports
+    /// NOT_SERVING, new calls are refused, streams end with UNAVAILABLE, calls in flight and background tasks get the
+    /// grace time. In every case background tasks are told to stop and waited for.
     pub async fn serve<C, F, Fut>(mut self, config: C, shutdown: CancellationToken, start: F) -> Result<(), FrameError>
     where
         F: FnOnce(Context<C>) -> Fut,
@@ -290,7 +292,7 @@ impl BoundServer {
         if tokio::time::timeout_at(until, supervisor.finished()).await.is_err() {
             tracing::warn!(service, "grace time is over: background tasks are cut off");
         }
-        // It sends what is left on a thread of its own, which needs this runtime.
+        // The exporter sends what is left on a thread of its own, which needs this runtime.
         drop(tokio::task::spawn_blocking(move || metrics.close()).await);
         served?;
         tracing::info!(service, "stopped");
@@ -300,7 +302,8 @@ impl BoundServer {
         }
     }
 
-    /// Serves until `shutdown` and the end of the calls in flight, or of their grace time; when that ends.
+    /// Serves until `shutdown`, and then until calls in flight have finished or their grace time is over. Returns when
+    /// the grace time ends.
     async fn serve_calls(
         self,
         services: Services,
@@ -310,7 +313,7 @@ impl BoundServer {
     ) -> Result<Instant, FrameError> {
         let (service, grace) = (self.service, self.frame.shutdown_grace());
         if let Some(path) = services.waiting.iter().find(|path| mms_proto::descriptor::method(path).is_none()) {
-            return Err(FrameError::Serve(format!("{path} waits, but no contract has it")));
+            return Err(FrameError::Serve(format!("{path} is marked as waiting, but no contract has it")));
         }
         let services = services.add(crate::sized!(AuditServiceServer::new(Audit), self.frame.limits.max_message_bytes));
         for name in services.names.iter().copied() {
@@ -356,7 +359,7 @@ async fn take(address: SocketAddr) -> Result<(TcpListener, SocketAddr), FrameErr
     Ok((listener, taken))
 }
 
-/// HTTP/2 as every process speaks it.
+/// The HTTP/2 settings of every process.
 fn transport(limits: &LimitsConfig) -> Server {
     Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(30)))

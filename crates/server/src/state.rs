@@ -1,5 +1,5 @@
-//! The durable state of a service: opened as the configuration says, watched while the process lives, closed when no call is
-//! in flight any more. It knows no table.
+//! Opens the durable state of a service as configured, watches it while the process lives, and closes it when no call
+//! is in flight any more. It knows no table.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use crate::config::Recover;
 use crate::metrics::Stored;
 use crate::{BoxError, Context, Critical, health};
 
-/// Folder of the store in the data directory.
+/// The store's folder in the data directory.
 const FOLDER: &str = "store";
 
 impl<C> Context<C> {
-    /// Opens the store of this service. A store that fails ends the process; one whose disk is full is said in the health.
+    /// Opens the store of this service. A store that fails ends the process; a full disk is reported in the health.
     ///
     /// # Errors
-    /// It does not open; the text says what to do.
+    /// The store does not open; the text says what to do.
     pub async fn open_store(&self, schema: Schema) -> Result<Store, BoxError> {
         let recovery = match self.frame.recover {
             Recover::Refuse => Recovery::Refuse,
@@ -33,7 +33,7 @@ impl<C> Context<C> {
             Ok(())
         });
         let (kept, drained) = (store.clone(), self.drained.clone());
-        // Calls that are being answered still write.
+        // Not before the drain has ended: calls in flight still write.
         self.spawn("store", Critical::Yes, async move { Ok(kept.keep(drained.cancelled()).await?) });
         Ok(store)
     }

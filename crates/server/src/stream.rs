@@ -1,7 +1,7 @@
-//! Streams whose messages come from a task: the one way in which a handler starts such a task.
+//! Streams whose messages are produced by a task. Handlers start such tasks here and nowhere else.
 //!
-//! The task belongs to its call: it carries on the call's id, deadline and span. A slow caller holds it back, and a caller
-//! that goes away shows as a closed channel. It never ends a stream well that its producer did not.
+//! The task belongs to its call: it has the call's request id, deadline and span. A slow caller slows it down, and a
+//! caller that goes away shows as a closed channel. A stream never ends with OK unless its producer returned.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -15,14 +15,14 @@ use tracing::Instrument;
 use crate::context::CallContext;
 use crate::layer::panicked;
 
-/// The messages of one answer, as generated servers take them.
+/// The messages of one answer, in the type that generated servers use.
 pub type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// Where a producer puts its messages. A failure is the last one.
+/// The channel for a producer's messages. An error must be the last one.
 pub type Sender<T> = mpsc::Sender<Result<T, Status>>;
 
-/// Starts `producer` on behalf of the call that is being handled and streams what it sends; at most `queue` messages wait
-/// for a slow caller. The stream ends when the producer does: well when it returns, INTERNAL when it panics.
+/// Starts `producer` on behalf of the call that is being handled, and streams what it sends; at most `queue` messages
+/// wait for a slow caller. When the producer returns the stream ends with OK, when it panics with INTERNAL.
 pub fn stream<T, F, Fut>(queue: usize, producer: F) -> Answers<T>
 where
     T: Send + 'static,
@@ -40,7 +40,7 @@ where
 
 struct Produced<T> {
     receive: mpsc::Receiver<Result<T, Status>>,
-    /// None once its end was told.
+    /// `None` once the producer's end was reported.
     task: Option<JoinHandle<()>>,
 }
 
@@ -51,7 +51,7 @@ impl<T> Stream for Produced<T> {
         if let Some(message) = ready!(self.receive.poll_recv(cx)) {
             return Poll::Ready(Some(message));
         }
-        // No sender is left: the producer has ended, or is about to.
+        // No sender is left: the producer has returned, or is about to.
         let Some(task) = &mut self.task else { return Poll::Ready(None) };
         let ended = ready!(Pin::new(task).poll(cx));
         self.task = None;

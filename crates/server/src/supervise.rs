@@ -1,4 +1,4 @@
-//! Background tasks by name: when one that the process cannot do without ends, the process stops with the reason.
+//! Runs background tasks by name. When a task that the process needs ends early, the process stops with the reason.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,12 +7,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::BoxError;
 
-/// Whether the process can do without a task.
+/// Whether the process can run without a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Critical {
-    /// When it ends before shutdown, for whatever reason, the process stops.
+    /// If it ends before shutdown, for whatever reason, the process stops.
     Yes,
-    /// When it fails, that is logged and the process goes on.
+    /// If it fails, that is logged and the process continues.
     No,
 }
 
@@ -21,7 +21,7 @@ pub enum Critical {
 pub struct Supervisor {
     tasks: TaskTracker,
     shutdown: CancellationToken,
-    /// In the order in which they failed: what ends first may be a consequence, and the cause follows.
+    /// In the order in which they failed: the first may be a consequence of a later one, so all are kept.
     failed: Arc<Mutex<Vec<String>>>,
 }
 
@@ -38,7 +38,7 @@ impl Supervisor {
     {
         let supervisor = self.clone();
         self.tasks.spawn(async move {
-            // A task of its own, so that its panic comes back as an error.
+            // A task of its own, so that a panic becomes an error.
             let outcome = tokio::spawn(task).await;
             let fault = match outcome {
                 Ok(Ok(())) if critical == Critical::No || supervisor.shutdown.is_cancelled() => {
@@ -58,13 +58,13 @@ impl Supervisor {
         });
     }
 
-    /// Why critical tasks ended early, if one did.
+    /// Which critical tasks ended early, and why; `None` if none did.
     pub fn failure(&self) -> Option<String> {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         (!failed.is_empty()).then(|| failed.join("; "))
     }
 
-    /// Ends when all tasks have.
+    /// Returns when all tasks have ended.
     pub async fn finished(&self) {
         self.tasks.close();
         self.tasks.wait().await;

@@ -1,7 +1,7 @@
-//! Logs to stderr, for people or as JSON, and traces to an OTLP collector. Installed once a process, which then knows the
-//! collector for the metrics of its services ([`crate::metrics`]) too.
+//! Logs to stderr, as text or JSON, and traces to an OTLP collector. Installed once per process; the collector then
+//! also receives the metrics of the process's services ([`crate::metrics`]).
 //!
-//! What is logged does not decide what is traced: each has its own filter, so a trace is whole at every log level.
+//! Logs and traces have separate filters, so a trace is complete at every log level.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -29,42 +29,42 @@ pub(crate) use collector::Collector;
 /// Why telemetry could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The filter does not parse.
+    /// The log filter does not parse.
     #[error("telemetry.filter: {0}")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
-    /// The collector's authority cannot be read.
+    /// The file with the collector's authority cannot be read.
     #[error("telemetry.otlp_ca_file: cannot read {}: {source}", file.display())]
     Authority {
-        /// The file.
+        /// The file as configured.
         file: PathBuf,
-        /// Why.
+        /// What the system said.
         source: io::Error,
     },
-    /// The exporter could not be built.
+    /// The exporter to the collector could not be built.
     #[error("telemetry.otlp_endpoint: {0}")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
-    /// Somebody else installed a subscriber.
+    /// A subscriber is already installed in this process.
     #[error("telemetry was set up twice in this process: {0}")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
 }
 
-/// Keeps traces flowing; dropped, it sends what is left.
+/// Keeps the export of traces running; when dropped, sends what is left.
 #[derive(Debug)]
 #[must_use = "dropping it ends the export of traces"]
 pub struct Telemetry(SdkTracerProvider);
 
-/// Hides in a text the secrets that this process uses.
+/// Replaces the secrets that this process uses in a text.
 pub type Mask = fn(&str) -> String;
 
 static MASK: OnceLock<Mask> = OnceLock::new();
 static COLLECTOR: OnceLock<Collector> = OnceLock::new();
 
-/// The OTLP collector of this process, if it has one.
+/// The OTLP collector of this process, if one is configured.
 pub(crate) fn collector() -> Option<&'static Collector> {
     COLLECTOR.get()
 }
 
-/// By what a collector knows a service of ours, or the command.
+/// The identity of a service, or of the command, in a collector.
 pub(crate) fn resource(service: &str) -> Resource {
     Resource::builder()
         .with_service_name(format!("mms-{service}"))
@@ -72,13 +72,13 @@ pub(crate) fn resource(service: &str) -> Resource {
         .build()
 }
 
-/// Has every log line pass this from now on: libraries log what far ends say as they say it, and far ends repeat what they are
-/// sent. The first one stays.
+/// Passes every log line through `mask` from now on: libraries log what remote systems answer, and those repeat what
+/// they were sent. Only the first mask counts.
 pub fn mask_lines(mask: Mask) {
     MASK.get_or_init(|| mask);
 }
 
-/// Standard error, where no line shows a secret that this process uses.
+/// Standard error, with the secrets of this process masked in every line.
 struct Lines;
 
 impl Write for Lines {
@@ -92,7 +92,7 @@ impl Write for Lines {
     }
 }
 
-/// A whole line, as the formatter writes it, with what a mask may cut off still ended.
+/// Masks a whole line, as the formatter writes it. The newline is kept, in case the mask shortens the text.
 fn masked(mask: Option<Mask>, line: &[u8]) -> Cow<'_, [u8]> {
     match (mask, std::str::from_utf8(line)) {
         (Some(mask), Ok(text)) => Cow::Owned(format!("{}\n", mask(text.trim_end_matches('\n'))).into_bytes()),
@@ -100,14 +100,14 @@ fn masked(mask: Option<Mask>, line: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// Installs logs and traces for the whole process, `process` by name, which serves these services beside. With an OTLP endpoint it
-/// must run inside a tokio runtime.
+/// Installs logs and traces for the whole process, named `process`, and for the other services that run in it. With an
+/// OTLP endpoint it must be called within a tokio runtime.
 pub fn init(
     config: &TelemetryConfig,
     process: &'static str,
     services: &[&'static str],
 ) -> Result<Telemetry, TelemetryError> {
-    // There without an endpoint too: a caller's trace goes on through a process that sends nothing itself.
+    // The provider is needed without an endpoint too: it continues the trace of a caller in the calls of this process.
     let mut provider = SdkTracerProvider::builder().with_resource(resource(process));
     if let Some(collector) = Collector::of(config)? {
         let sender = || Ok::<_, TelemetryError>(BatchSpanProcessor::builder(collector.spans()?).build());
@@ -128,7 +128,8 @@ pub fn init(
     let filter = EnvFilter::try_new(&config.filter)?;
     let most = filter.max_level_hint();
     tracing_subscriber::registry().with(traces).with(lines.with_filter(filter)).try_init()?;
-    // Traces take nothing of what libraries write by `log`; without this each of their lines, at every level, is made and judged.
+    // Traces use nothing that libraries log with `log`. Without this limit each of their lines, at every level, would
+    // be made and judged.
     log::set_max_level(most.map_or(log::LevelFilter::Trace, log_level));
     std::panic::set_hook(Box::new(|panic| {
         let at = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -146,7 +147,7 @@ impl Drop for Telemetry {
     }
 }
 
-/// On a terminal, unless NO_COLOR says otherwise (no-color.org: any value but an empty one).
+/// Coloured on a terminal, unless NO_COLOR forbids it (no-color.org: any value except an empty one).
 fn is_coloured(terminal: bool, no_color: Option<&OsStr>) -> bool {
     terminal && no_color.is_none_or(OsStr::is_empty)
 }
@@ -162,7 +163,7 @@ fn log_level(level: LevelFilter) -> log::LevelFilter {
     }
 }
 
-/// Every span of ours, and what happened in it that an operator would read.
+/// All spans of ours, and their events from level INFO up.
 fn is_traced(metadata: &Metadata<'_>) -> bool {
     metadata.target().starts_with("mms") && (metadata.is_span() || *metadata.level() <= Level::INFO)
 }

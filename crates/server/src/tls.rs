@@ -1,4 +1,5 @@
-//! The certificates of a process: read, judged, and read again when they change, without a connection noticing.
+//! The certificates of a process: reads and checks them, and reads them again when they change, without disturbing
+//! connections.
 
 mod certificate;
 
@@ -14,10 +15,10 @@ use crate::config::TlsConfig;
 use crate::serve::FrameError;
 use crate::supervise::chain;
 
-/// Days before its end from which a certificate is said to run out.
+/// A certificate that expires within this many days is reported.
 pub(crate) const WARN_DAYS: i64 = 14;
 
-/// Who is at the other end, by the certificate it showed.
+/// The peer of a connection, by the certificate that it presented.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Peer {
     /// The DNS names of the certificate.
@@ -25,13 +26,13 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Of a certificate that the handshake has verified.
+    /// The owner of a certificate that the handshake has verified.
     pub fn of(certificate: &CertificateDer<'_>) -> Self {
         Self { names: certificate::names(certificate) }
     }
 }
 
-/// What new connections are served with.
+/// The certificate, key and client authority for new connections.
 #[derive(Debug)]
 pub(crate) struct Certificates {
     files: TlsConfig,
@@ -41,23 +42,23 @@ pub(crate) struct Certificates {
 #[derive(Debug, Clone)]
 struct Current {
     config: Arc<ServerConfig>,
-    /// When the own certificate ends, in seconds since 1970; None where that cannot be read.
+    /// When our own certificate expires, in seconds since 1970; `None` if that cannot be read.
     ends: Option<i64>,
 }
 
 impl Certificates {
-    /// Reads them; None where TLS is not configured.
+    /// Reads the files; `None` if TLS is not configured.
     pub fn read(files: &TlsConfig) -> Result<Option<Self>, FrameError> {
         let Some(current) = load(files)? else { return Ok(None) };
         Ok(Some(Self { files: files.clone(), current: RwLock::new(current) }))
     }
 
-    /// For a new connection.
+    /// The settings for a new connection.
     pub fn current(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).config)
     }
 
-    /// Reads them again. What is wrong leaves the ones before in place.
+    /// Reads the files again. If one is wrong, the previous settings stay in use.
     pub fn reload(&self) -> Result<(), FrameError> {
         if let Some(fresh) = load(&self.files)? {
             *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
@@ -65,19 +66,19 @@ impl Certificates {
         Ok(())
     }
 
-    /// Days until the own certificate ends, less than 0 once it has.
+    /// Days until our own certificate expires, negative once it has; `None` if that cannot be read.
     pub fn days_left(&self, now_seconds: i64) -> Option<i64> {
         let ends = self.current.read().unwrap_or_else(PoisonError::into_inner).ends;
         ends.map(|ends| days_until(ends, now_seconds))
     }
 }
 
-/// When the first certificate of a PEM text ends, in seconds since 1970.
+/// When the first certificate of a PEM text expires, in seconds since 1970; `None` if that cannot be read.
 pub(crate) fn ends_of(pem: &[u8]) -> Option<i64> {
     certificate::ends(&CertificateDer::from_pem_slice(pem).ok()?)
 }
 
-/// Days until a moment, less than 0 once it has passed.
+/// Days until a moment, negative once it has passed.
 pub(crate) fn days_until(ends: i64, now_seconds: i64) -> i64 {
     (ends - now_seconds).div_euclid(86_400)
 }

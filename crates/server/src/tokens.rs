@@ -1,4 +1,4 @@
-//! The tokens of callers, read from a file that only its owner may read. Only their SHA-256 stays in memory, and they
+//! The tokens of callers, read from files that only their owner may read. Only their SHA-256 stays in memory, and they
 //! are compared in constant time.
 
 use std::path::{Path, PathBuf};
@@ -12,60 +12,60 @@ use serde::Deserialize;
 use crate::Secret;
 use crate::rights::Caller;
 
-/// The shortest token: 16 characters of base64 are 96 bits.
+/// Fewest characters of a token: 16 characters of base64 are 96 bits.
 pub const MIN_TOKEN: usize = 16;
 
-/// Why a file of tokens was refused.
+/// Why a file of tokens was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum TokensError {
-    /// Not there, or not readable.
+    /// The file does not exist or cannot be read.
     #[error("tokens file {}: {source}", .file.display())]
     Read {
-        /// The file.
+        /// The file as configured.
         file: PathBuf,
-        /// Why.
+        /// What the system said.
         source: std::io::Error,
     },
-    /// Others can read it.
+    /// Others than the owner can read the file.
     #[error("tokens file {} has mode {mode:03o}: others can read it; run chmod 600 {}", .file.display(), .file.display())]
     Mode {
-        /// The file.
+        /// The file as configured.
         file: PathBuf,
-        /// Its permission bits.
+        /// The permission bits of the file.
         mode: u32,
     },
-    /// Not in the form of a tokens file. The text never repeats a token.
+    /// The content is not valid. The text never repeats a token.
     #[error("tokens file {}: {text}", .file.display())]
     Form {
-        /// The file.
+        /// The file as configured.
         file: PathBuf,
-        /// What is wrong.
+        /// What is wrong, and in which entry.
         text: String,
     },
 }
 
-/// The tokens that a process knows.
+/// The tokens that a process accepts.
 #[derive(Default)]
 pub struct Tokens(Vec<Known>);
 
 struct Known {
     digest: digest::Digest,
     caller: Caller,
-    /// From when on it is not accepted any more.
+    /// From when on it is not accepted any more; `None` if it never expires.
     expires: Option<Timestamp>,
 }
 
 /// The files that tokens are read from.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
-    /// `[[tokens]]` entries.
+    /// The file with `[[tokens]]` entries.
     pub entries: Option<PathBuf>,
-    /// The token of the suite's own services.
+    /// The file with the token of the suite's own services.
     pub service: Option<PathBuf>,
 }
 
 impl Sources {
-    /// The tokens as the files have them now.
+    /// Reads the tokens that the files have now.
     pub fn read(&self) -> Result<Tokens, TokensError> {
         let mut tokens = Tokens::default();
         if let Some(file) = &self.entries {
@@ -91,7 +91,7 @@ struct Entry {
     token: Secret,
     role: String,
     subject: String,
-    /// Tells tokens of one subject apart, in the log of what was read.
+    /// Tells the tokens of one subject apart in the log.
     #[serde(default)]
     name: String,
     /// RFC 3339.
@@ -101,10 +101,10 @@ struct Entry {
 
 impl Tokens {
     /// Adds the entries of a file: `[[tokens]]` with `token`, `role` (VIEWER, OPERATOR, EDITOR, ADMIN or SERVICE),
-    /// `subject`, and if wished `name` and `expires` (as "2027-01-31T00:00:00Z").
+    /// `subject`, and optionally `name` and `expires` (as "2027-01-31T00:00:00Z").
     pub fn add_file(&mut self, file: &Path) -> Result<(), TokensError> {
         let form = |text: String| TokensError::Form { file: file.to_owned(), text };
-        // The parser's own text repeats the line, and with it a token; where it is suffices.
+        // The parser's own text would repeat the line and with it a token: the position is enough.
         let read: File = toml::from_str(&read_private(file)?).map_err(|error| {
             let at = error.span().map(|span| format!(" at byte {}", span.start)).unwrap_or_default();
             form(format!("not the TOML of a tokens file{at}: [[tokens]] with token, role and subject"))
@@ -116,7 +116,7 @@ impl Tokens {
             };
             let expires = entry.expires.as_deref().map(str::parse::<Timestamp>).transpose();
             let Ok(expires) = expires else {
-                return Err(form(format!("entry {}: expires is no time such as \"2027-01-31T00:00:00Z\"", at + 1)));
+                return Err(form(format!("entry {}: expires is not a time such as \"2027-01-31T00:00:00Z\"", at + 1)));
             };
             if expires.is_some_and(|expires| expires <= Timestamp::now()) {
                 let (subject, name) = (&entry.subject, &entry.name);
@@ -131,7 +131,7 @@ impl Tokens {
     /// Adds the token of the suite's own services, read by [`read_token`].
     pub fn add_service(&mut self, file: &Path) -> Result<(), TokensError> {
         let token = read_token(file)?;
-        // While the token is changed, the entries have it as well.
+        // While the token is being replaced, the entries may have it as well.
         if self.find(token.expose(), Timestamp::MIN).is_some_and(|known| known.role == Role::Service) {
             return Ok(());
         }
@@ -144,14 +144,14 @@ impl Tokens {
             return Err(format!("a token has at least {MIN_TOKEN} characters, printable ASCII without spaces"));
         }
         if self.find(token, Timestamp::MIN).is_some() {
-            return Err("the token stands there twice".into());
+            return Err("another entry has the same token".into());
         }
         let caller = Caller { subject: subject.to_owned(), role };
         self.0.push(Known { digest: sha256(token), caller, expires });
         Ok(())
     }
 
-    /// The most that a person's tokens give it now. SERVICE stands apart, and is no person's.
+    /// The highest role that the valid tokens of a person give; SERVICE is not a person's role.
     pub fn role_of(&self, subject: &str, now: Timestamp) -> Role {
         let valid = |known: &&Known| known.expires.is_none_or(|expires| now < expires);
         let own = self.0.iter().filter(|known| known.caller.subject == subject).filter(valid);
@@ -159,7 +159,8 @@ impl Tokens {
         roles.max().unwrap_or(Role::Unspecified)
     }
 
-    /// The caller with this token. Every token is looked at, so the time taken tells nothing.
+    /// The caller with this token, if it has not expired. Compares with every token, so that the time taken tells
+    /// nothing.
     pub fn find(&self, token: &str, now: Timestamp) -> Option<Caller> {
         let digest = sha256(token);
         let mut found = None;
@@ -178,12 +179,13 @@ impl std::fmt::Debug for Tokens {
     }
 }
 
-/// The token of the suite's own services, which this process calls the others with. Its clones are one: all are renewed.
+/// The token of the suite's own services, with which this process calls them. When it is renewed, all clones have the
+/// new one.
 #[derive(Debug, Clone)]
 pub struct SuiteToken(Arc<RwLock<Secret>>);
 
 impl SuiteToken {
-    /// Takes the token.
+    /// Wraps a token.
     pub fn new(token: impl Into<String>) -> Self {
         Self(Arc::new(RwLock::new(Secret::new(token))))
     }
@@ -211,7 +213,7 @@ pub fn read_token(file: &Path) -> Result<Secret, TokensError> {
 fn read_private(file: &Path) -> Result<String, TokensError> {
     use std::io::Read;
     let read = |source| TokensError::Read { file: file.to_owned(), source };
-    // Mode and content of one and the same open file.
+    // The mode and the content are those of the same open file.
     let mut open = std::fs::File::open(file).map_err(read)?;
     #[cfg(unix)]
     {

@@ -1,5 +1,5 @@
-//! Turns by key: how many do something with the same thing at once, and who comes next. Owns who holds and who waits, in this
-//! process only; knows nothing of what is done meanwhile.
+//! Limits, by key, how many tasks of this process do something with the same thing at once; others wait, first come
+//! first served. Knows nothing of what is done meanwhile.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -8,34 +8,34 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The turns of things that keys name. Cheap to clone.
+/// The turns of the things that keys name. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Turns<K> {
     at_once: usize,
     places: Arc<Mutex<HashMap<K, Arc<Semaphore>>>>,
 }
 
-/// A turn, until it is dropped.
+/// A turn; it ends when it is dropped.
 #[derive(Debug)]
 #[must_use = "a turn ends when it is dropped"]
 pub struct Turn(#[expect(dead_code, reason = "it is held, and never looked at")] Option<OwnedSemaphorePermit>);
 
 impl<K: Clone + Eq + Hash> Turns<K> {
-    /// So many hold a turn of the same key at once.
+    /// At most `at_once` tasks hold a turn of the same key.
     pub fn new(at_once: usize) -> Self {
         Self { at_once, places: Arc::default() }
     }
 
-    /// Waits until it is one's turn; the first to come is the first to go.
+    /// Waits for a turn of this key; tasks are served in the order in which they came.
     pub async fn of(&self, key: &K) -> Turn {
         let place = {
             let mut places = self.places.lock();
-            // One that nobody holds or waits for is made anew when it is needed.
+            // A semaphore that nobody holds or waits for is removed; it is created again when needed.
             places.retain(|_, place| Arc::strong_count(place) > 1);
             let place = places.entry(key.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.at_once)));
             Arc::clone(place)
         };
-        // It is never closed.
+        // The semaphore is never closed.
         Turn(place.acquire_owned().await.ok())
     }
 }

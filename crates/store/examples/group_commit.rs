@@ -18,7 +18,7 @@ struct Value {
 
 static VALUES: Table<(u64, u64), Value> = Table::new("values", 1);
 
-/// What sled does by itself: survives the process, not a power cut.
+/// sled's own flush only: survives the death of the process, not a power cut.
 struct NoSync;
 
 impl DiskSync for NoSync {

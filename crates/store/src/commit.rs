@@ -1,6 +1,6 @@
-//! The committer: the one thread that writes. Owns the order of commits, the grouping, and the rule that nothing is
-//! answered before its group is on the disk. It must never retry a closure, and never go on after a failed write: from then
-//! on nothing is read either.
+//! The committer: the one thread that writes. Owns the order of commits, their grouping, and the rule that no commit is
+//! acknowledged before its group is on the disk. It must never retry a closure, and never continue after a failed
+//! write: from then on nothing can be read either.
 
 mod wait;
 
@@ -28,32 +28,33 @@ use crate::table::Table;
 use crate::tally::Tally;
 use crate::tx::{Classes, MAX_TX_BYTES, Tx};
 
-/// The longest time that a commit may wait for the disk whose caller has its answer.
+/// The longest time until the disk has a commit that was acknowledged before (see `Store::commit_soon`).
 pub const SOON: Duration = Duration::from_millis(20);
-/// How far apart the flushes are that only such commits ask for whose callers have time to share one.
+/// The least time between two flushes that only commits of `Store::commit_together` ask for.
 pub const TOGETHER: Duration = Duration::from_millis(30);
-/// How often a full disk is looked at again.
+/// How often the free space of a full disk is checked again.
 const LOOK_FOR_SPACE_EVERY: Duration = Duration::from_secs(1);
 
 /// What the committer shares with readers.
 pub(crate) struct Shared {
-    /// Readers share it; the committer takes it to apply a batch, so that a read sees whole commits only.
+    /// Readers share the lock; the committer takes it exclusively to apply a batch, so that a read sees whole commits
+    /// only.
     pub state: RwLock<State>,
 }
 
 pub(crate) enum State {
     Open {
         backend: Arc<dyn Backend>,
-        /// Revision that reads see; the disk may not have it yet.
+        /// The revision that reads see; the disk may not have it yet.
         applied: u64,
     },
-    /// A write failed: what the backend holds may be half of a commit, or never reach the disk.
+    /// A write failed: the backend may hold half of a commit, or one that never reaches the disk.
     Stopped(Arc<StoreError>),
     Closed,
 }
 
 impl State {
-    /// Why nothing can be read or promised any more.
+    /// Why nothing can be read or promised any more; `None` while the store is open.
     pub fn end(&self) -> Option<StoreError> {
         match self {
             Self::Open { .. } => None,
@@ -63,25 +64,25 @@ impl State {
     }
 }
 
-/// Answers one caller, once the fate of its group is known.
+/// Answers one caller, once it is known whether its group reached the disk.
 pub(crate) type Answer = Box<dyn FnOnce(Result<()>) + Send>;
 pub(crate) type Work = Box<dyn FnOnce(&mut Committer) -> Answer + Send>;
 
 pub(crate) type Errand = Box<dyn FnOnce(&mut Committer) + Send>;
 
-/// Whether the caller of a commit has time.
+/// How soon a commit must be flushed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Haste {
-    /// No: it is flushed as soon as all that is queued is applied.
+    /// At once: the group is flushed as soon as everything in the queue is applied.
     Now,
-    /// Yes, until [`TOGETHER`] after the flush before.
+    /// At latest [`TOGETHER`] after the previous flush.
     Together,
 }
 
 pub(crate) enum Message {
-    /// Answered when the disk has it.
+    /// Acknowledged when the disk has it.
     Commit(Work, Haste),
-    /// Answers by itself, before the disk has it.
+    /// Acknowledged by the errand itself, before the disk has it.
     Soon(Errand),
     Close(oneshot::Sender<Result<()>>),
 }
@@ -89,31 +90,31 @@ pub(crate) enum Message {
 pub(crate) struct Committer {
     shared: Arc<Shared>,
     backend: Arc<dyn Backend>,
-    /// None for a store in memory.
+    /// `None` for a store in memory.
     home: Option<Home>,
-    /// Revision that the disk has. Owned here, so that whoever watches it learns of the end; gone once a write failed,
-    /// because it never grows again.
+    /// The revision that the disk has. Owned here, so that its watchers learn when the committer ends; `None` once a
+    /// write failed, because the revision never grows again.
     durable: Option<watch::Sender<u64>>,
     applied: u64,
     failed: Option<Arc<StoreError>>,
-    /// Whether the disk is full: commits are refused, all else goes on.
+    /// Whether the disk is full: then commits are refused, and reads go on.
     full: watch::Sender<bool>,
-    /// Bytes of the commit that was refused last.
+    /// Bytes of the commit that was refused last; the disk counts as full until it has room for them.
     refused: u64,
-    /// Who is told of flushes, and what is applied since the last one.
+    /// Who is told of flushes, and the commits and bytes applied since the last one.
     observer: Option<Arc<dyn Observer>>,
     since: (u64, u64),
     /// When the last flush ended.
     flushed: Option<Instant>,
-    /// By table: the records that somebody has counted.
+    /// By table, the records by class, for the tables that somebody counts.
     counted: BTreeMap<&'static str, Counted>,
 }
 
-/// A directory, and what is written into it besides the database.
+/// The store's directory, and what is written into it besides the database.
 pub(crate) struct Home {
     pub directory: Directory,
     pub sentinel: Sentinel,
-    /// What the database holds, all that is applied included.
+    /// What the database holds, with everything that was applied.
     pub summary: Summary,
     pub manifest: Manifest,
     pub space: Space,
@@ -149,17 +150,17 @@ impl Committer {
         }
     }
 
-    /// Runs until the store is closed or its last handle is gone.
+    /// Runs until the store is closed or its last handle is dropped.
     pub fn run(mut self, inbox: &Receiver<Message>, group: usize) {
         let mut last_export = Instant::now();
-        // A start on a full disk says so at once; nobody waits for the answer.
+        // So that a start on a full disk is reported at once; no commit waits for the result.
         self.room(0).ok();
         loop {
             self.look_for_space();
             let due = self.home.as_ref().map(|home| home.export_every.saturating_sub(last_export.elapsed()));
             let first = match due {
                 _ if *self.full.borrow() => inbox.recv_timeout(LOOK_FOR_SPACE_EVERY),
-                // Nothing new to export: wait for work, however long.
+                // Nothing new to export: wait for work without a limit.
                 Some(due) if self.export_is_due() => inbox.recv_timeout(due),
                 _ => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
@@ -168,13 +169,13 @@ impl Committer {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => {
                     if let Err(error) = self.close() {
-                        tracing::error!(%error, "closing the store failed");
+                        tracing::error!(%error, "the store was not closed cleanly");
                     }
                     return;
                 }
             };
             if let Some(reply) = close {
-                // The receiver may have given up; the store is closed all the same.
+                // The receiver may be gone; the store is closed all the same.
                 reply.send(self.close()).ok();
                 return;
             }
@@ -184,13 +185,13 @@ impl Committer {
                 if let Err(error) = self.export()
                     && self.failed.is_none()
                 {
-                    tracing::error!(%error, "export failed; the store goes on, the next interval tries again");
+                    tracing::error!(%error, "export failed; the next one is tried after the usual interval");
                 }
             }
         }
     }
 
-    /// One group: everything that is queued, up to `limit`, then one flush, then the answers.
+    /// Handles one group: applies everything in the queue, at most `limit` messages, flushes once, then answers.
     fn run_group(
         &mut self,
         first: Message,
@@ -219,14 +220,14 @@ impl Committer {
                 Message::Close(reply) => close = Some(reply),
             }
             next = match until.left() {
-                // What stands behind a close is answered by its channel going away.
+                // A message behind a close is never taken: its caller sees the channel close.
                 _ if close.is_some() || taken >= limit => None,
-                // Whoever waits has time: what comes shares the flush.
+                // All commits so far may wait: what arrives until then shares the flush.
                 Some(left) => inbox.recv_timeout(left).ok(),
                 None => inbox.try_recv().ok(),
             };
         }
-        // Refusals wait for the flush too: they may rest on what an earlier commit of this group wrote.
+        // Refusals wait for the flush too: a closure may have refused because of an earlier commit of this group.
         if self.failed.is_none() && before.is_some_and(|before| self.applied > before) {
             let began = Instant::now();
             match guarded(|| self.backend.flush()).and_then(|()| self.note()) {
@@ -259,7 +260,7 @@ impl Committer {
         self.healthy()?;
         let backend = Arc::clone(&self.backend);
         let mut tx = Tx::new(&*backend, self.applied + 1, MAX_TX_BYTES);
-        // What a panicking closure wrote is dropped with its transaction, so nothing half-done is observable.
+        // The writes of a closure that panics are dropped with its transaction, so nothing half-done can be seen.
         let outcome = catch_unwind(AssertUnwindSafe(|| closure(&mut tx)));
         let value = outcome.map_err(|panic| StoreError::ClosurePanicked { message: panic_message(&*panic) })??;
         let bytes = tx.bytes() as u64;
@@ -278,7 +279,7 @@ impl Committer {
         if let Some(home) = &mut self.home
             && let Some(tally) = &mut home.summary.tally
         {
-            // An old value that cannot be read: whatever else is read cannot be relied upon either.
+            // An old value cannot be read: then nothing else that is read can be relied upon either.
             let followed = guarded(|| tally.follow(&*self.backend, &writes));
             home.summary.revision = revision;
             if let Err(error) = followed {
@@ -290,7 +291,8 @@ impl Committer {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.state.write();
         if let Err(error) = guarded(|| self.backend.apply(writes)) {
-            // How much of it sled took is unknown: nobody may read it, not even before `fail` has told.
+            // How much of the batch sled took is unknown. Readers are stopped before the lock is released, ahead of
+            // `fail`.
             *state = State::Stopped(Arc::new(error.clone()));
             drop(state);
             self.fail(error.clone());
@@ -303,7 +305,7 @@ impl Committer {
         Ok(())
     }
 
-    /// Follows the classes of a commit that was applied.
+    /// Applies the changes of a commit to the counts by class.
     fn follow(&self, classes: &Classes) {
         for ((table, class), by) in classes.iter().filter(|(_, by)| **by != 0) {
             if let Some(counted) = self.counted.get(table) {
@@ -312,7 +314,7 @@ impl Committer {
         }
     }
 
-    /// Counts a table's records as they are now, and from now on.
+    /// Counts a table's records by class now, and keeps the counts up to date from now on.
     pub fn count<K: Key, R: prost::Message + Default>(&mut self, table: &Table<K, R>) -> Result<Counted> {
         self.healthy()?;
         let class = table.class.unwrap_or(|_| 0);
@@ -328,7 +330,7 @@ impl Committer {
         Ok(counted.clone())
     }
 
-    /// Writes down what the disk has since the last flush.
+    /// Writes to the manifest what the disk has since the last flush.
     fn note(&mut self) -> Result<()> {
         match &mut self.home {
             Some(home) => home.manifest.write(&home.summary),
@@ -336,7 +338,7 @@ impl Committer {
         }
     }
 
-    /// Refuses what the disk has no room for, and says so to whoever watches.
+    /// Refuses a commit that the disk has no room for, and reports a full disk to its watchers.
     fn room(&mut self, bytes: u64) -> Result<()> {
         let Some(home) = &self.home else { return Ok(()) };
         let room = home.space.room(bytes);
@@ -345,14 +347,14 @@ impl Committer {
             Err(error) => {
                 self.refused = bytes;
                 if !self.full.send_replace(true) {
-                    tracing::error!(%error, "commits are refused until there is room");
+                    tracing::error!(%error, "the disk is full; commits are refused until there is space");
                 }
             }
         }
         room
     }
 
-    /// Looks whether a disk that was full has room again.
+    /// Checks whether a disk that was full has room again.
     fn look_for_space(&self) {
         if *self.full.borrow() && self.home.as_ref().is_some_and(|home| home.space.room(self.refused).is_ok()) {
             self.has_room();
@@ -364,17 +366,17 @@ impl Committer {
             && self.full.send_replace(false)
         {
             home.space.reserve(home.summary.tally.as_ref().map_or(0, Tally::bytes));
-            tracing::info!("the disk has room again: commits go on");
+            tracing::info!("the disk has space again; commits are accepted");
         }
     }
 
-    /// The end of all promises: no commit, no read, and nobody waits for the disk any more.
+    /// Ends the store: no commit and no read succeeds any more, and whoever waits for the disk gets the error.
     fn fail(&mut self, error: StoreError) {
-        tracing::error!(%error, "a write failed; the store answers nothing any more");
+        tracing::error!(%error, "store closed after a failed write; the process will exit");
         if let Some(home) = &self.home
             && let Err(error) = home.directory.suspect()
         {
-            tracing::error!(%error, "cannot leave word for the next start that the database is to be rebuilt");
+            tracing::error!(%error, "cannot mark the database to be rebuilt at the next start");
         }
         let cause = Arc::new(error);
         *self.shared.state.write() = State::Stopped(Arc::clone(&cause));
@@ -402,7 +404,7 @@ impl Committer {
             home.manifest.sync()
         });
         match written {
-            // Not the file but the database: what it holds cannot be relied upon.
+            // Not the export is at fault but the database: what it holds cannot be relied upon.
             Err(error @ StoreError::Corrupt { .. }) => {
                 self.fail(error.clone());
                 return Err(error);
@@ -413,12 +415,12 @@ impl Committer {
         Ok(())
     }
 
-    /// The clean end: a last export, then the database and the lock are let go.
+    /// Closes cleanly: writes a last export, then drops the database and the lock.
     fn close(mut self) -> Result<()> {
         let exported = match if self.export_is_due() { self.export() } else { Ok(()) } {
-            // All is durable without it.
+            // Everything is durable without this export.
             Err(error @ StoreError::DiskFull { .. }) => {
-                tracing::warn!(%error, "closed without a last export");
+                tracing::warn!(%error, "disk full; store closed without a last export");
                 Ok(())
             }
             other => other,
@@ -428,7 +430,7 @@ impl Committer {
 }
 
 impl Drop for Committer {
-    /// Whatever ends the committer ends reading too: without it nothing that is read will ever be durable.
+    /// However the committer ends, reads end too: without it, nothing that is read can become durable.
     fn drop(&mut self) {
         let mut state = self.shared.state.write();
         if matches!(*state, State::Open { .. }) {

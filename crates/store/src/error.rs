@@ -2,7 +2,8 @@
 
 use std::{io, path::Path, path::PathBuf, sync::Arc};
 
-/// Why the store refused or failed. Cheap to clone: one failed flush is the answer to every commit of its group.
+/// Why the store refused or failed. Cheap to clone, because one failed flush is the answer to every commit of its
+/// group.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -11,19 +12,19 @@ pub enum StoreError {
         "store directory {dir} is in use by {holder}: one process owns a data directory; stop the other one or choose another directory"
     )]
     InUse {
-        /// The directory.
+        /// The store's directory.
         dir: PathBuf,
-        /// What the lock file says of its holder.
+        /// What the lock file says about its holder.
         holder: String,
     },
     /// The operating system refused a file operation.
     #[error("cannot {action} {path}: {source}")]
     Io {
-        /// What was tried.
+        /// What was tried, as in "open".
         action: &'static str,
-        /// On which file.
+        /// The file or directory.
         path: PathBuf,
-        /// The system's answer.
+        /// The error of the system.
         #[source]
         source: Arc<io::Error>,
     },
@@ -35,68 +36,68 @@ pub enum StoreError {
         /// What was found, and where.
         what: String,
     },
-    /// The directory was a store before, but its data is not there.
+    /// The directory has held a store before, but its database is not there.
     #[error(
         "store directory {dir} was in use before but holds no database: refusing to start empty; restore `sled/`, or start once with --recover newest-export"
     )]
     Missing {
-        /// The directory.
+        /// The store's directory.
         dir: PathBuf,
     },
-    /// The database may be whole, but it is not known to be the one that was left here.
+    /// The database may be complete, but it is not known to be the one that the store left in this directory.
     #[error(
         "store directory {dir}: {what}; if you put it there (a copy, a restored backup), start once with --recover accept-copy, which begins a new incarnation; if not, start once with --recover newest-export (what was acknowledged after the newest of its exports/ is lost), or put a backup in its place"
     )]
     Doubtful {
-        /// The directory.
+        /// The store's directory.
         dir: PathBuf,
-        /// What speaks against it.
+        /// The reason for the doubt.
         what: String,
     },
-    /// A write was refused before anything was touched; reading goes on, and so does writing once there is room.
+    /// A write was refused before anything was written. Reads go on, and so do writes once there is space.
     #[error(
         "the disk of {dir} is full: {free} bytes are free, {needed} are needed to write safely; free some, writing goes on by itself"
     )]
     DiskFull {
-        /// The directory of the store.
+        /// The store's directory.
         dir: PathBuf,
         /// Bytes that are free.
         free: u64,
-        /// Bytes that must be.
+        /// Bytes that must be free for the write.
         needed: u64,
     },
-    /// A write failed before the last end, and the disk has no room for the database to be written anew.
+    /// A write failed before the store last ended, and the disk has no space to write the database anew.
     #[error(
         "a write to {dir} failed before the store ended, so it starts only with its database written anew, and there is no room for that: {free} bytes are free, {needed} are needed; free some on this disk and start again, nothing acknowledged is lost"
     )]
     NoRoomToRebuild {
-        /// The directory of the store.
+        /// The store's directory.
         dir: PathBuf,
         /// Bytes that are free.
         free: u64,
-        /// Bytes that must be.
+        /// Bytes that must be free to write the database anew.
         needed: u64,
     },
-    /// Recovery was asked for, and no export is complete.
+    /// Recovery from an export was asked for, and no export is complete.
     #[error("no usable export under {dir}: {detail}")]
     NoUsableExport {
-        /// The exports directory.
+        /// The directory of the exports.
         dir: PathBuf,
-        /// Why each one was refused.
+        /// Why each export was rejected.
         detail: String,
     },
     /// The directory belongs to another service.
     #[error("store holds data of kind {found:?}, not {expected:?}: check the data directory in the configuration")]
     WrongKind {
-        /// The kind that was asked for.
+        /// The kind that the program expects.
         expected: String,
-        /// The kind that is stored.
+        /// The kind that the store has.
         found: String,
     },
-    /// The data was written by a release whose data this one does not take.
+    /// The data was written by a release whose data this one cannot read.
     #[error("{why}")]
     OlderData {
-        /// What whoever starts the program is to do.
+        /// What the operator is to do, as a whole sentence.
         why: &'static str,
     },
     /// The data was written by a newer release.
@@ -104,37 +105,37 @@ pub enum StoreError {
         "store has schema version {found}, this program knows up to {known}: run a newer release, data is never migrated backwards"
     )]
     NewerSchema {
-        /// Version in the store.
+        /// The version in the store.
         found: u32,
-        /// Newest version known here.
+        /// The newest version that this program knows.
         known: u32,
     },
-    /// The files were written in another layout than this crate's.
+    /// The files have another layout than the one that this crate reads.
     #[error("store has layout format {found}, this program reads format {known}: run the release that wrote it")]
     UnknownFormat {
-        /// Format in the store.
+        /// The format in the store.
         found: u32,
-        /// Format known here.
+        /// The format that this program reads.
         known: u32,
     },
     /// A record was written by a newer release.
     #[error("a record of table {table} has version {found}, this program knows up to {known}: run a newer release")]
     NewerRecord {
-        /// Table.
+        /// The table's name.
         table: &'static str,
-        /// Version of the record.
+        /// The version of the record.
         found: u8,
-        /// Newest version known here.
+        /// The newest version that this program knows.
         known: u8,
     },
-    /// A migration refused.
+    /// A migration failed.
     #[error("migration of {kind} from schema version {from} failed: {detail}")]
     Migration {
-        /// Kind of store.
+        /// The kind of store.
         kind: String,
-        /// Version it started from.
+        /// The schema version that it started from.
         from: u32,
-        /// What the migration said.
+        /// What the migration reported.
         detail: String,
     },
     /// An encoded key is longer than allowed.
@@ -142,35 +143,35 @@ pub enum StoreError {
         "key of table {table} is {bytes} bytes long, the limit is {limit}: shorten the key, or key by a digest of it"
     )]
     KeyTooLong {
-        /// Table, or table and index.
+        /// The table, or table and index.
         table: String,
-        /// Encoded length.
+        /// Length of the encoded key.
         bytes: usize,
-        /// Limit.
+        /// Greatest length, in bytes.
         limit: usize,
     },
     /// A record is larger than allowed.
     #[error("record of table {table} is {bytes} bytes large, the limit is {limit}: split it over several records")]
     ValueTooLarge {
-        /// Table.
+        /// The table's name.
         table: &'static str,
-        /// Encoded size.
+        /// Size of the encoded record.
         bytes: usize,
-        /// Limit.
+        /// Greatest size, in bytes.
         limit: usize,
     },
     /// One commit writes more than allowed.
     #[error("one commit writes more than {limit} bytes: split it into several commits")]
     TransactionTooLarge {
-        /// Limit.
+        /// Most bytes in one commit.
         limit: usize,
     },
-    /// An index was asked for that its table does not declare.
+    /// A read asked for an index that its table does not declare.
     #[error("index {index} is not declared on table {table}: add it to Table::indexed")]
     UnknownIndex {
-        /// Table.
+        /// The table's name.
         table: &'static str,
-        /// Index.
+        /// The index's name.
         index: &'static str,
     },
     /// The closure of a commit panicked; nothing of it was written.
@@ -179,10 +180,10 @@ pub enum StoreError {
         /// The panic's message.
         message: String,
     },
-    /// An earlier write or flush failed, so nothing can be promised any more.
+    /// An earlier write or flush failed, so nothing can be read or acknowledged any more.
     #[error("store stopped after a failed write: {cause}; restart the process, it reopens with what the disk has")]
     Stopped {
-        /// The first failure.
+        /// The failure that stopped the store.
         cause: Arc<StoreError>,
     },
     /// The store was closed.
@@ -191,12 +192,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether there is a way back with [`Recovery::NewestExport`](crate::Recovery::NewestExport).
+    /// Whether [`Recovery::NewestExport`](crate::Recovery::NewestExport) can help.
     pub(crate) fn is_about_the_database(&self) -> bool {
         matches!(self, Self::Corrupt { .. } | Self::Missing { .. } | Self::Doubtful { .. })
     }
 
-    /// Whether the store answers nothing any more, so that the same call may succeed after a restart.
+    /// Whether the store has ended for good, so that the same call may succeed only after a restart.
     pub fn has_ended(&self) -> bool {
         matches!(self, Self::Stopped { .. } | Self::Closed)
     }

@@ -22,9 +22,9 @@ use uuid::Uuid;
 /// }
 /// ```
 pub trait Key: Clone + Ord + Debug + Send + Sync + 'static {
-    /// Appends the encoding.
+    /// Appends the encoded key.
     fn encode(&self, out: &mut Vec<u8>);
-    /// Takes one key off the front of `input`; `None` when the bytes are no such key.
+    /// Decodes one key from the front of `input` and advances it; `None` if the bytes are no such key.
     fn decode(input: &mut &[u8]) -> Option<Self>;
 }
 
@@ -40,7 +40,7 @@ fn take<const N: usize>(input: &mut &[u8]) -> Option<[u8; N]> {
     Some(*head)
 }
 
-/// Bytes with `00` escaped as `00 FF`; the caller appends the terminator `00 00`.
+/// Appends bytes with `00` escaped as `00 FF`; the caller appends the terminator `00 00`.
 pub(crate) fn escape(bytes: &[u8], out: &mut Vec<u8>) {
     for &byte in bytes {
         out.push(byte);
@@ -145,7 +145,7 @@ impl<K: Key> Key for Option<K> {
     }
 }
 
-/// The key of a table that has one row.
+/// The key of a table with one row.
 impl Key for () {
     fn encode(&self, _out: &mut Vec<u8>) {}
 
@@ -210,7 +210,7 @@ mod tests {
     }
 
     fn wide() -> impl Strategy<Value = Wide> {
-        // A small alphabet with NUL and FF, so that prefixes and escapes really meet.
+        // A small alphabet with NUL and FF, so that equal prefixes and escapes are likely.
         let text = proptest::collection::vec(prop_oneof![Just('\0'), Just('a'), Just('\u{ff}')], 0..4)
             .prop_map(String::from_iter);
         let raw = proptest::option::of(proptest::collection::vec(prop_oneof![Just(0), Just(1), Just(0xFFu8)], 0..4));

@@ -1,6 +1,6 @@
-//! How enums are kept: by their number, and a number that this version does not know is a damaged record, never another
-//! value. The one place that says so: of fields that are a [`Known`], and of plain numbers, which [`known`] looks at for
-//! [`Table::whole`](crate::Table::whole).
+//! Enums in records: kept by number. A number that this version does not know makes a damaged record, never another
+//! value. Two ways lead here: fields of type [`Known`], and plain numbers that [`Table::whole`](crate::Table::whole)
+//! checks with [`known`].
 
 use std::fmt::{self, Debug, Formatter};
 
@@ -8,18 +8,18 @@ use prost::bytes::{Buf, BufMut};
 use prost::encoding::{DecodeContext, WireType, int32, skip_field};
 use prost::{DecodeError, Message};
 
-/// What can be kept in a [`Known`]: an enum with numbers, of the contract or of this service.
+/// An enum that a [`Known`] can hold: one with numbers, of the contract or of a service.
 pub trait Numbered: Copy + Default + Debug + PartialEq + Into<i32> + TryFrom<i32> + Send + Sync {}
 
 impl<E: Copy + Default + Debug + PartialEq + Into<i32> + TryFrom<i32> + Send + Sync> Numbered for E {}
 
-/// The value of an enum in a record. A message of one number, so that records have it as any other field; the number is
-/// always written, also 0.
+/// The value of an enum in a record. Encoded as a message with one number, so that a record can have it as a field; the
+/// number is always written, also 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Known<E>(E);
 
 impl<E: Numbered> Known<E> {
-    /// Its number: for the contract's messages.
+    /// The number of the value, as the contract's messages have it.
     pub fn number(self) -> i32 {
         self.0.into()
     }
@@ -53,9 +53,9 @@ impl<E: Debug> Debug for Known<E> {
 
 const NUMBER: u32 = 1;
 
-/// A stored number that no version up to this one wrote.
+/// A stored number that the enum does not have in this version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{number} is no {what} that this version knows")]
+#[error("{number} is not a value of {what} that this version knows")]
 pub struct Unknown {
     number: i32,
     what: &'static str,
@@ -66,7 +66,8 @@ fn value<E: TryFrom<i32>>(number: i32) -> Result<E, Unknown> {
     E::try_from(number).map_err(|_| Unknown { number, what: name.rsplit("::").next().unwrap_or(name) })
 }
 
-/// Whether a plain number in a record is one of an enum's; 0 is that of a field that was never set.
+/// Checks that a plain number in a record is one of an enum's. 0 passes: it is the number of a field that was never
+/// set.
 pub fn known<E: TryFrom<i32>>(number: i32) -> Result<(), Unknown> {
     if number == 0 { Ok(()) } else { value::<E>(number).map(drop) }
 }
@@ -125,7 +126,7 @@ mod tests {
         steps: Vec<Known<Step>>,
     }
 
-    /// The same with any numbers.
+    /// The same record with arbitrary numbers.
     #[derive(Clone, PartialEq, Message)]
     struct Numbers {
         #[prost(message, optional, tag = "1")]

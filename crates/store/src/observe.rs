@@ -1,5 +1,5 @@
-//! What a store tells about itself: each flush to whoever watches, and how many records of each class a table has. Nothing
-//! here is durable, and nothing here can hold up or fail a commit.
+//! What a store reports about itself: each flush to an observer, and how many records of each class a table has.
+//! Nothing here is durable, and nothing here can fail a commit.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,37 +7,37 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-/// A group of commits that is on the disk now.
+/// A group of commits that has reached the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flush {
     /// Commits of the group that wrote something.
     pub commits: u64,
-    /// Bytes of the keys and values that they wrote.
+    /// Bytes of the keys and values that those commits wrote.
     pub bytes: u64,
-    /// How long it took to make them durable.
+    /// How long it took to make the group durable.
     pub took: Duration,
 }
 
-/// Watches the committer. It is called on its thread: every commit waits for it.
+/// Observes the committer. It is called on the committer's thread, so every commit waits for it.
 pub trait Observer: Send + Sync {
-    /// A group of commits is on the disk.
+    /// A group of commits has reached the disk.
     fn flushed(&self, flush: &Flush);
 }
 
-/// By class: how many records a table has.
+/// How many records a table has, by class.
 pub type Census = BTreeMap<u32, u64>;
 
-/// How many records of each class a table has, as of the last commit. Clones are the same count.
+/// The number of records of each class that a table has, as of the last commit. Clones share the counts.
 #[derive(Debug, Clone, Default)]
 pub struct Counted(Arc<Mutex<Census>>);
 
 impl Counted {
-    /// The counts now; a class without records may be missing.
+    /// The present counts; a class without records may be missing.
     pub fn now(&self) -> Census {
         self.0.lock().clone()
     }
 
-    /// How many records there are of all classes.
+    /// The number of records of all classes together.
     pub fn total(&self) -> u64 {
         self.0.lock().values().sum()
     }

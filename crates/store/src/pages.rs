@@ -1,5 +1,5 @@
-//! A table page after page, each read by itself, so that commits come in between. Owns where it goes on; what is written
-//! meanwhile behind that place is not seen.
+//! Reads a table page by page, each page in a read of its own, so that commits can happen in between. A row that is
+//! written meanwhile before the present position is not seen.
 
 use prost::Message;
 
@@ -16,12 +16,12 @@ pub struct Pages<'a, K: 'static, R: 'static> {
     table: &'a Table<K, R>,
     scope: Scope<K>,
     size: usize,
-    /// After which key the next one begins; none when there is no next one.
+    /// The key after which the next page begins; the outer `None` when there is no next page.
     next: Option<Option<K>>,
 }
 
 impl Store {
-    /// The rows of a scope, page after page of up to `size` rows, until none is left.
+    /// The rows of a scope in pages of up to `size` rows, until none is left.
     pub fn pages<'a, K: Key, R: Message + Default>(
         &'a self,
         table: &'a Table<K, R>,

@@ -1,17 +1,17 @@
-//! Where a watcher is. Owns the one form of a position: a revision that the disk has, in one incarnation. A revision
-//! means nothing in another: a restored store gives its numbers anew.
+//! Positions of watchers. A position is a revision that the disk has, in one incarnation: a restored store gives its
+//! revision numbers again, so a revision means nothing in another incarnation.
 
 use crate::store::{Revision, Store};
 
 impl Store {
-    /// The position of who has been told everything up to `revision`, which must be durable: after a crash the store
-    /// would give the number of a lost commit to another one.
+    /// The position of a watcher that was told everything up to `revision`. The revision must be durable: after a crash
+    /// the store would give the number of a lost commit to another one.
     pub fn position(&self, revision: Revision) -> String {
         format!("{}.{revision:x}", self.incarnation().id.simple())
     }
 
-    /// The revision at a position: 0, which is before everything, for an empty one and for one of another incarnation.
-    /// `None` when the text is no position.
+    /// The revision at a position. It is 0, which is before everything, for an empty position and for one of another
+    /// incarnation. `None` if the text is no position.
     pub fn revision_at(&self, position: &str) -> Option<Revision> {
         if position.is_empty() {
             return Some(0);

@@ -1,4 +1,4 @@
-//! Typed reading, the same inside and outside a commit. Owns decoding and paging; never writes.
+//! Typed reads, the same inside and outside a commit. Owns decoding and paging; never writes.
 
 use std::ops::ControlFlow;
 
@@ -17,7 +17,7 @@ pub const MAX_PAGE_ITEMS: usize = 1000;
 /// A page ends after the item with which it reaches this many encoded bytes.
 pub const MAX_PAGE_BYTES: usize = 8 << 20;
 
-/// One page of a scan.
+/// One page of a walk over a scope.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page<T, C> {
     /// The items, in the scope's order.
@@ -26,19 +26,20 @@ pub struct Page<T, C> {
     pub next: Option<C>,
 }
 
-/// Reading typed tables: of a [`Reader`](crate::Reader) (applied state) or a [`Tx`](crate::Tx) (its own writes too).
+/// Reads of typed tables: from a [`Reader`](crate::Reader) (the applied state) or a [`Tx`](crate::Tx) (its own writes
+/// too).
 pub trait Read {
     #[doc(hidden)]
     fn view(&self) -> &dyn View;
 
-    /// The record under a key.
+    /// The record under a key; `None` if there is none.
     fn get<K: Key, R: Message + Default>(&self, table: &Table<K, R>, key: &K) -> Result<Option<R>> {
         let stored = self.view().get(&layout::row(table.name, &encoded(key))?)?;
         stored.map(|value| decode(table, &value, self.view()).map(|(record, _)| record)).transpose()
     }
 
-    /// Calls `each` for every row of the scope until it breaks. For walks that end by themselves; callers far away get
-    /// a [`page`](Read::page).
+    /// Calls `each` for every row of the scope until it breaks. For walks within the process, which end by themselves;
+    /// remote callers get a [`page`](Read::page).
     fn scan<K: Key, R: Message + Default>(
         &self,
         table: &Table<K, R>,
@@ -51,7 +52,7 @@ pub trait Read {
         walk_rows(self.view(), table, scope, None, &mut |key, record, _| Ok(each(key, record)))
     }
 
-    /// Up to `limit` rows (1 to [`MAX_PAGE_ITEMS`]) of the scope, after the key `after`.
+    /// Up to `limit` rows (1 to [`MAX_PAGE_ITEMS`]) of the scope, beginning after the key `after`.
     fn page<K: Key, R: Message + Default>(
         &self,
         table: &Table<K, R>,
@@ -66,8 +67,8 @@ pub trait Read {
         Ok(page.finish())
     }
 
-    /// Up to `limit` rows filed in an index under the keys of the scope, in index order. A row filed under several keys
-    /// of the scope comes once for each.
+    /// Up to `limit` rows that the index has under the keys of the scope, in index order. A row that is indexed under
+    /// several keys of the scope is returned once for each.
     fn index_page<I: Key, K: Key, R: Message + Default>(
         &self,
         table: &Table<K, R>,
@@ -84,7 +85,7 @@ pub trait Read {
         Ok(page.finish())
     }
 
-    /// As [`scan`](Read::scan), over the rows filed in an index under the keys of the scope, in index order.
+    /// As [`scan`](Read::scan), over the rows that the index has under the keys of the scope, in index order.
     fn index_scan<I: Key, K: Key, R: Message + Default>(
         &self,
         table: &Table<K, R>,
@@ -114,7 +115,7 @@ pub trait Read {
         Ok(page.finish())
     }
 
-    /// The keys of all rows filed in an index under the keys of the scope: for what is known to have few.
+    /// The keys of all rows that the index has under the keys of the scope; only for scopes known to have few.
     fn all_index_keys<I: Key, K: Key, R: Message + Default>(
         &self,
         table: &Table<K, R>,
@@ -130,7 +131,7 @@ pub trait Read {
     }
 }
 
-/// The row that an index names, and its encoded size.
+/// The row that an index entry names, and its encoded size.
 fn filed<I, K: Key, R: Message + Default>(
     view: &dyn View,
     table: &Table<K, R>,
@@ -156,7 +157,7 @@ impl<T, C> PageBuilder<T, C> {
         Self { items: Vec::new(), last: None, more: false, bytes: 0, limit }
     }
 
-    /// Takes the item, or finds that the page is full and more follows.
+    /// Adds an item; or, if the page is full, notes that more follow and ends the walk.
     fn offer(&mut self, cursor: C, item: T, bytes: usize) -> ControlFlow<()> {
         if self.items.len() == self.limit || self.bytes >= MAX_PAGE_BYTES {
             self.more = true;
@@ -179,7 +180,7 @@ pub(crate) fn encoded(key: &impl Key) -> Vec<u8> {
     out
 }
 
-/// The record and its encoded size.
+/// Decodes a stored value; returns the record and its encoded size.
 pub(crate) fn decode<K, R: Message + Default>(
     table: &Table<K, R>,
     value: &[u8],

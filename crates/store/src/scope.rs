@@ -23,7 +23,7 @@ pub(crate) struct Span {
     pub descending: bool,
 }
 
-/// The smallest byte string above everything that starts with `prefix`; `None` when there is none.
+/// The smallest byte string that is greater than everything with this prefix; `None` if there is none.
 pub(crate) fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|&byte| byte != 0xFF)?;
     let mut next = prefix[..=last].to_vec();
@@ -42,7 +42,7 @@ impl<K: Key> Scope<K> {
         Self { from, to, descending: false, key: PhantomData }
     }
 
-    /// Everything.
+    /// Every key.
     pub fn all() -> Self {
         Self::new(Vec::new(), None)
     }
@@ -64,8 +64,8 @@ impl<K: Key> Scope<K> {
 
     /// The keys of a range.
     pub fn range(range: impl RangeBounds<K>) -> Self {
-        // A successor of an encoding stands above everything filed under that key and below the next key, because no
-        // encoding is a prefix of another.
+        // The successor of an encoded key is greater than everything stored under that key and less than the next key,
+        // because no encoding is a prefix of another.
         let past = |key: &K| after_prefix(&encoded(key));
         let from = match range.start_bound() {
             Bound::Included(key) => Some(encoded(key)),
@@ -77,18 +77,19 @@ impl<K: Key> Scope<K> {
             Bound::Excluded(key) => Some(encoded(key)),
             Bound::Unbounded => None,
         };
-        // Nothing stands above a key without a successor: an empty scope.
+        // A key without a successor has nothing after it: an empty scope.
         from.map_or_else(|| Self::new(Vec::new(), Some(Vec::new())), |from| Self::new(from, to))
     }
 
-    /// The same part, walked from its end.
+    /// The same keys, walked from the last to the first.
     #[must_use]
     pub fn descending(mut self) -> Self {
         self.descending = true;
         self
     }
 
-    /// The span under a table's or index's own prefix, continued after `after` (an encoded key) in walking direction.
+    /// The byte range below the prefix of a table or index, continued after `after` (an encoded key) in walking
+    /// direction.
     pub(crate) fn span(&self, prefix: &[u8], after: Option<&[u8]>) -> Span {
         let under = |key: &[u8]| [prefix, key].concat();
         // A prefix ends in a terminator byte, so it always has a successor.

@@ -1,5 +1,5 @@
-//! What a store says about itself: kind, schema version, incarnation, and the directory it was last opened in. Owns
-//! that one record; a database without it is not ours or not whole.
+//! The record of a store about itself: kind, schema version, incarnation, and the directory that it was last opened in.
+//! A database without this record is not ours, or not complete.
 
 use prost::Message;
 use uuid::Uuid;
@@ -12,7 +12,7 @@ use crate::value::{self, Frame};
 /// Layout of keys and frames written by this crate.
 pub(crate) const FORMAT: u32 = 1;
 
-/// Which life of the store this is. Greater means later: a scheduler uses `number` as the high half of its fencing
+/// The incarnation of a store's data. Greater means later: a scheduler uses `number` as the high half of its fencing
 /// epochs.
 ///
 /// A new incarnation begins when the store is restored from an export, and when its directory is a copy and was
@@ -46,10 +46,10 @@ pub(crate) struct Sentinel {
     pub incarnation: u64,
     #[prost(bytes = "vec", tag = "5")]
     pub incarnation_id: Vec<u8>,
-    /// Where it was last opened; none in a store just created or restored, and in an export.
+    /// The directory it was last opened in; `None` in a store just created or restored, and in an export.
     #[prost(message, optional, tag = "6")]
     pub identity: Option<Identity>,
-    /// Whether a manifest lies beside it: a release before those wrote none.
+    /// Whether a manifest lies beside the database; releases without manifests wrote false.
     #[prost(bool, tag = "7")]
     pub has_manifest: bool,
 }

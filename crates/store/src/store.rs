@@ -1,4 +1,4 @@
-//! The handle that services hold. Owns the way into the committer and the reading of applied state.
+//! The handle of a store that services hold. Owns the queue into the committer, and reads of the applied state.
 
 use std::path::Path;
 use std::sync::{Arc, mpsc};
@@ -20,8 +20,8 @@ use crate::sentinel::{Incarnation, Sentinel, read_revision};
 use crate::table::Table;
 use crate::tx::Tx;
 
-/// Number of a commit: each commit that writes anything gets the next one. Durable; within one incarnation it never
-/// goes back.
+/// Number of a commit: each commit that writes anything gets the next number. It is durable, and within one incarnation
+/// it never decreases.
 pub type Revision = u64;
 
 /// A service's durable state. Clones share it.
@@ -40,7 +40,7 @@ struct Handle {
     incarnation: Incarnation,
 }
 
-/// A consistent look at the applied state.
+/// A consistent view of the applied state.
 pub struct Reader<'a> {
     backend: &'a dyn Backend,
     revision: Revision,
@@ -53,14 +53,14 @@ impl Read for Reader<'_> {
 }
 
 impl Reader<'_> {
-    /// The revision that this state has.
+    /// The revision of the state that this reader sees.
     pub fn revision(&self) -> Revision {
         self.revision
     }
 }
 
 impl Store {
-    /// Opens the store in `dir`, or makes one where nothing was before. Blocks while it reads the log, migrates,
+    /// Opens the store in `dir`, or creates one where none has been before. Blocks while it reads the log, migrates,
     /// rebuilds or restores; on a runtime call it from `spawn_blocking`.
     pub fn open(dir: impl AsRef<Path>, schema: Schema, options: Options) -> Result<Self> {
         let opened = dir::open(dir.as_ref(), &schema, &options)?;
@@ -77,12 +77,12 @@ impl Store {
         Self::start(opened.backend, Some(home), &opened.sentinel, &options)
     }
 
-    /// A store that forgets everything with its last handle.
+    /// A store that is gone when its last handle is dropped.
     pub fn in_memory(schema: Schema) -> Result<Self> {
         Self::with_backend(Arc::new(MemoryBackend::default()), schema, &Options::default())
     }
 
-    /// A store over an empty backend of one's own.
+    /// A store over a backend of the caller's, which must be empty.
     pub fn with_backend(backend: Arc<dyn Backend>, schema: Schema, options: &Options) -> Result<Self> {
         let sentinel = Sentinel::new(schema.kind, schema.version(), 1, Uuid::new_v4());
         sentinel.write(&*backend)?;
@@ -129,9 +129,9 @@ impl Store {
         self.commit_by(Haste::Now, closure).await
     }
 
-    /// As [`commit`](Store::commit), and as durable when it is answered, for callers that have a moment: flushes that only
-    /// they ask for are [`TOGETHER`](crate::TOGETHER) apart, so that commits which come close to each other share one. The
-    /// first after a pause waits for nothing.
+    /// As [`commit`](Store::commit), and as durable when it returns, for callers that can wait a moment: flushes that
+    /// only such commits ask for are at least [`TOGETHER`](crate::TOGETHER) apart, so that commits close to each other
+    /// share one. The first one after a pause does not wait.
     pub async fn commit_together<T, E, F>(&self, closure: F) -> Result<T, E>
     where
         F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
@@ -151,9 +151,9 @@ impl Store {
             let work = Box::new(move |committer: &mut Committer| -> Answer {
                 let outcome = committer.transact(closure);
                 Box::new(move |group| {
-                    // Before the answer: whoever has it finds nothing of this commit queued.
+                    // Before the answer: a caller that has it must find nothing of its commit in the queue.
                     drop(place);
-                    // Whoever asked may be gone; the commit stands.
+                    // The caller may be gone; the commit stands.
                     reply.send(group.map_err(E::from).and(outcome)).ok();
                 })
             });
@@ -163,8 +163,8 @@ impl Store {
     }
 
     /// As [`commit`](Store::commit), but `Ok` is returned once the commit can be read: the disk has it within
-    /// [`SOON`](crate::SOON), and before any later commit. For what may be forgotten when the process dies, because its
-    /// owner would do it again: never for a promise. Many such commits share one flush.
+    /// [`SOON`](crate::SOON), and before any later commit. Only for what may be lost when the process dies, because its
+    /// owner would do it again; never for a promise. Many such commits share one flush.
     pub async fn commit_soon<T, E, F>(&self, closure: F) -> Result<T, E>
     where
         F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
@@ -182,7 +182,7 @@ impl Store {
         asked.await?
     }
 
-    /// Sends a message that answers, once there is a place for it.
+    /// Sends a message to the committer, once the queue has a place for it, and waits for the answer.
     async fn ask<T>(&self, message: impl FnOnce(OwnedSemaphorePermit, oneshot::Sender<T>) -> Message) -> Result<T> {
         let place = Arc::clone(&self.handle.places).acquire_owned().await.map_err(|_| StoreError::Closed)?;
         let (reply, answered) = oneshot::channel();
@@ -190,9 +190,10 @@ impl Store {
         answered.await.map_err(|_| StoreError::Closed)
     }
 
-    /// Runs `look` over one consistent state: all commits applied so far, including those not yet on the disk; whoever
-    /// answers as if something had been done takes [`read_durable`](Store::read_durable). Keep it short, commits wait for
-    /// it; it must not call `read` again. Once a write has failed, nothing can be read.
+    /// Runs `look` over one consistent state: all commits applied so far, including those that are not yet on the disk.
+    /// To answer a caller as if something had been done, use [`read_durable`](Store::read_durable). `look` must be
+    /// quick, because commits wait for it, and must not call `read` again. Once a write has failed, nothing can be
+    /// read.
     pub fn read<T, E: From<StoreError>>(&self, look: impl FnOnce(&Reader<'_>) -> Result<T, E>) -> Result<T, E> {
         match &*self.handle.shared.state.read() {
             State::Open { backend, applied } => look(&Reader { backend: &**backend, revision: *applied }),
@@ -200,7 +201,7 @@ impl Store {
         }
     }
 
-    /// As [`read`](Store::read), and returns once the disk has what was looked at, whatever `look` says of it.
+    /// As [`read`](Store::read), but returns only once the disk has the state that was seen, also if `look` fails.
     pub async fn read_durable<T, E: From<StoreError>>(
         &self,
         look: impl FnOnce(&Reader<'_>) -> Result<T, E>,
@@ -215,7 +216,7 @@ impl Store {
         *self.handle.revisions.borrow()
     }
 
-    /// Returns once the disk has `revision`; with the reason when it never will.
+    /// Returns once the disk has `revision`, or with the reason why it never will.
     pub async fn until_durable(&self, revision: Revision) -> Result<()> {
         let mut revisions = self.subscribe();
         match revisions.wait_for(|durable| *durable >= revision).await {
@@ -224,13 +225,13 @@ impl Store {
         }
     }
 
-    /// Why nothing can be read or committed any more; `None` while all is well.
+    /// Why nothing can be read or committed any more; `None` while the store works.
     fn end(&self) -> Option<StoreError> {
         self.handle.shared.state.read().end()
     }
 
-    /// Keeps the store until `stop`, then closes it. Returns earlier, with the cause, when a write fails: the process
-    /// must end then, because only opening the store anew tells what the disk has.
+    /// Keeps the store open until `stop`, then closes it. Returns earlier, with the cause, when a write fails: then the
+    /// process must end, because only opening the store anew tells what the disk has.
     pub async fn keep(&self, stop: impl Future<Output = ()>) -> Result<()> {
         let mut revisions = self.subscribe();
         let ended = async { while revisions.changed().await.is_ok() {} };
@@ -243,15 +244,15 @@ impl Store {
         }
     }
 
-    /// Watches the durable revision: changed once for each group of commits, so that a stream can wait, then read.
+    /// Watches the durable revision, which changes once per group of commits, so that a stream can wait and then read.
     pub fn subscribe(&self) -> watch::Receiver<Revision> {
         let mut revisions = self.handle.revisions.clone();
         revisions.mark_unchanged();
         revisions
     }
 
-    /// Counts the records of a table by the class that it gives them: once by reading all of them, and from then on commit
-    /// by commit, so that looking costs nothing.
+    /// Counts the records of a table by their class: once by reading all of them, and from then on commit by commit, so
+    /// that asking for the counts costs nothing.
     pub async fn count<K: Key, R: prost::Message + Default>(&self, table: &'static Table<K, R>) -> Result<Counted> {
         let (reply, answered) = oneshot::channel();
         let work = Box::new(move |committer: &mut Committer| -> Answer {
@@ -262,7 +263,7 @@ impl Store {
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Commits that wait for the committer or for the disk.
+    /// The number of commits that wait for the committer or for the disk.
     pub fn queued(&self) -> u64 {
         self.handle.most_places.saturating_sub(self.handle.places.available_permits()) as u64
     }
@@ -272,20 +273,20 @@ impl Store {
         self.handle.full.clone()
     }
 
-    /// Which life of the data this is.
+    /// The incarnation of the data, fixed while the store is open.
     pub fn incarnation(&self) -> Incarnation {
         self.handle.incarnation
     }
 
-    /// Finishes what is queued, exports, and lets the directory go. Everything afterwards answers `Closed`, for every
-    /// clone. Dropping the last clone does the same without waiting for it.
+    /// Finishes what is in the queue, exports, and releases the directory. Afterwards every clone answers `Closed`.
+    /// Dropping the last clone does the same without waiting for it.
     pub async fn close(&self) -> Result<()> {
         self.handle.places.close();
         let (reply, closed) = oneshot::channel();
         if self.handle.inbox.send(Message::Close(reply)).is_err() {
             return Ok(());
         }
-        // No answer: another close was first.
+        // No answer: another call closed the store first.
         closed.await.unwrap_or(Ok(()))
     }
 }

@@ -1,5 +1,5 @@
-//! Declarations: what a table and an index are. Owns names, versions and the functions that extract index keys; holds
-//! no data, so that a service declares its tables as statics.
+//! Declarations of tables and indexes. Owns names, versions and the functions that extract index keys; holds no data,
+//! so that a service declares its tables as statics.
 
 use std::marker::PhantomData;
 
@@ -8,7 +8,7 @@ use prost::Message;
 use crate::key::Key;
 use crate::known::Unknown;
 
-/// Says whether all numbers of enums in a record are known.
+/// Checks that all enum numbers in a record are known.
 pub(crate) type Whole<R> = fn(&R) -> Result<(), Unknown>;
 
 /// A table of records `R` under keys `K`.
@@ -21,18 +21,18 @@ pub struct Table<K: 'static, R: 'static> {
     pub(crate) whole: Option<Whole<R>>,
 }
 
-/// A secondary index of a table: every record is filed under each key that the function gives for it.
+/// A secondary index of a table: each record has an entry under every key that the function extracts from it.
 pub struct Index<I, K, R> {
     pub(crate) name: &'static str,
     extract: fn(&K, &R) -> Vec<I>,
     marker: PhantomData<fn() -> I>,
 }
 
-/// An index of a table whatever its key type; only [`Index`] is one.
+/// An index of a table, whatever the type of its keys; only [`Index`] implements it.
 pub trait AnyIndex<K, R>: Sync {
-    /// Name, unique in its table.
+    /// The name, unique within its table.
     fn name(&self) -> &'static str;
-    /// Encoded index keys of one record.
+    /// The encoded index keys of one record.
     fn keys(&self, key: &K, record: &R) -> Vec<Vec<u8>>;
 }
 
@@ -65,24 +65,24 @@ impl<K: Key, R: Message + Default> Table<K, R> {
         self
     }
 
-    /// Gives each record a class, 0 without this, by which [`Store::count`](crate::Store::count) counts. It must be a pure function, and
-    /// of few values; nothing of it is stored.
+    /// Gives each record a class, by which [`Store::count`](crate::Store::count) counts; without this all are of class
+    /// 0. It must be a pure function with few values; the class is not stored.
     #[must_use]
     pub const fn classed(mut self, class: fn(&R) -> u32) -> Self {
         self.class = Some(class);
         self
     }
 
-    /// Looks at the numbers of enums in each record that is read: with one that is not [`known`](crate::known), it is a damaged
-    /// record.
+    /// Checks the enum numbers in each record that is read: a record with one that is not [`known`](crate::known) is
+    /// damaged.
     #[must_use]
     pub const fn whole(mut self, whole: Whole<R>) -> Self {
         self.whole = Some(whole);
         self
     }
 
-    /// How a record of an older version becomes one of today, on reading. Where that changes what an index extracts,
-    /// a migration must also call [`Tx::reindex`](crate::Tx::reindex).
+    /// Converts a record of an older version when it is read. If that changes what an index extracts, a migration must
+    /// also call [`Tx::reindex`](crate::Tx::reindex).
     #[must_use]
     pub const fn upgrade(mut self, upgrade: fn(u8, R) -> R) -> Self {
         self.upgrade = Some(upgrade);

@@ -1,7 +1,8 @@
-//! What a store holds, as counts and a digest per table: kept up to date write by write, and compared at every start.
-//! Pure; the store's own records (sentinel, revision) are not in it.
+//! The content of a store as counts and a digest per table: kept up to date with every write, and compared at every
+//! start. Pure; the store's own records (sentinel, revision) are not counted.
 //!
-//! A digest is the sum of a hash of each entry, so that order does not matter and an old entry can be taken out again.
+//! A digest is the sum of the hashes of all entries: so their order does not matter, and an old entry can be
+//! subtracted.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -13,7 +14,7 @@ use crate::backend::{Batch, View};
 use crate::dir::END;
 use crate::error::Result;
 
-/// Everything that a store holds.
+/// The counts and digests of all tables.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Tally {
     #[prost(btree_map = "string, message", tag = "1")]
@@ -25,7 +26,7 @@ struct Content {
     /// Records, as services count them.
     #[prost(uint64, tag = "1")]
     records: u64,
-    /// Keys: records, index entries, pieces.
+    /// All keys of the table: records, index entries, pieces.
     #[prost(uint64, tag = "2")]
     entries: u64,
     #[prost(uint64, tag = "3")]
@@ -37,7 +38,7 @@ struct Content {
 }
 
 impl Tally {
-    /// Of all that a view holds.
+    /// Counts everything in a view.
     pub fn of(view: &dyn View) -> Result<Self> {
         let mut tally = Self::default();
         view.visit(&[], END, false, &mut |key, value| {
@@ -47,7 +48,7 @@ impl Tally {
         Ok(tally)
     }
 
-    /// Follows a batch that is about to be applied to `before`.
+    /// Applies the changes of a batch that is about to be written over `before`.
     pub fn follow(&mut self, before: &dyn View, writes: &Batch) -> Result<()> {
         for (key, value) in writes {
             if let Some(old) = before.get(key)? {
@@ -76,18 +77,18 @@ impl Tally {
         content.entries = content.entries.saturating_sub(1);
         content.bytes = content.bytes.saturating_sub((key.len() + value.len()) as u64);
         content.set(content.digest().wrapping_sub(hash(key, value)));
-        // A table that never was and one that was emptied are the same.
+        // A table that was emptied must equal one that never existed.
         if *content == Content::default() {
             self.tables.remove(&table);
         }
     }
 
-    /// Bytes of all keys and values.
+    /// Bytes of all keys and values together.
     pub fn bytes(&self) -> u64 {
         self.tables.values().map(|content| content.bytes).sum()
     }
 
-    /// What is here otherwise than it was, table by table; `None` when nothing is.
+    /// How this differs from what is expected, table by table; `None` if it does not.
     pub fn difference(&self, expected: &Self) -> Option<String> {
         let names: std::collections::BTreeSet<_> = self.tables.keys().chain(expected.tables.keys()).collect();
         let nothing = Content::default();
@@ -115,7 +116,7 @@ impl Content {
     }
 }
 
-/// The table that a key belongs to, and whether it is a record's; `None` for the store's own.
+/// The table that a key belongs to, and whether the key is a record's; `None` for the store's own keys.
 fn place(key: &[u8]) -> Option<(String, bool)> {
     let end = key.iter().position(|byte| *byte == 0).filter(|end| *end > 0)?;
     Some((String::from_utf8_lossy(&key[..end]).into_owned(), key.get(end + 1) == Some(&b'r')))

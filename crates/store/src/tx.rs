@@ -1,5 +1,5 @@
-//! One commit in the making. Owns the pending writes and keeps indexes and pieces in step with rows; writes nothing
-//! itself: the committer applies what it collected as one batch.
+//! A commit while its closure runs. Collects the writes, and keeps index entries and pieces consistent with the rows.
+//! It writes nothing itself: the committer applies the collected writes as one batch.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
@@ -15,12 +15,12 @@ use crate::table::Table;
 use crate::value::{self, Frame};
 use crate::{Revision, layout};
 
-/// Most bytes one commit may write.
+/// Most bytes that one commit may write.
 pub const MAX_TX_BYTES: usize = 64 << 20;
-/// Most bytes one migration may write.
+/// Most bytes that one migration may write.
 pub const MAX_MIGRATION_BYTES: usize = 256 << 20;
 
-/// A commit being made: reads see everything applied before it and its own writes.
+/// A commit while its closure runs: reads see everything applied before it, and its own writes.
 pub struct Tx<'a> {
     base: &'a dyn View,
     writes: Batch,
@@ -28,11 +28,11 @@ pub struct Tx<'a> {
     limit: usize,
     revision: Revision,
     blobs: u32,
-    /// Records more or less of a class, by table.
+    /// By how much the numbers of records change, by table and class.
     classes: Classes,
 }
 
-/// By table and class: records more or less.
+/// By how much the numbers of records change, by table and class.
 pub(crate) type Classes = BTreeMap<(&'static str, u32), i64>;
 
 impl<'a> Tx<'a> {
@@ -45,7 +45,7 @@ impl<'a> Tx<'a> {
         self.revision
     }
 
-    /// Bytes that it writes.
+    /// Bytes of the keys and values written so far.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -63,7 +63,7 @@ impl<'a> Tx<'a> {
         Ok(())
     }
 
-    /// Writes a record, whether or not the key is taken.
+    /// Writes a record; an existing record under the key is replaced.
     pub fn put<K: Key, R: Message + Default>(&mut self, table: &Table<K, R>, key: &K, record: &R) -> Result<()> {
         let row = layout::row(table.name, &encoded(key))?;
         let mut blob = [0; 12];
@@ -83,7 +83,7 @@ impl<'a> Tx<'a> {
         self.set(row, Some(framed))
     }
 
-    /// Removes a record; false when there was none.
+    /// Deletes a record. Returns false if there was none.
     pub fn delete<K: Key, R: Message + Default>(&mut self, table: &Table<K, R>, key: &K) -> Result<bool> {
         let row = layout::row(table.name, &encoded(key))?;
         let existed = self.remove_old(table, key, &row, &BTreeSet::new())?;
@@ -93,7 +93,7 @@ impl<'a> Tx<'a> {
         Ok(existed)
     }
 
-    /// Files every record of a table anew, after its indexes changed. For migrations.
+    /// Rebuilds all index entries of a table, after its indexes changed. For migrations.
     pub fn reindex<K: Key, R: Message + Default>(&mut self, table: &Table<K, R>) -> Result<()> {
         let all = [table.name.as_bytes(), b"\0i"].concat();
         let mut stale = Vec::new();
@@ -115,13 +115,13 @@ impl<'a> Tx<'a> {
         Ok(())
     }
 
-    /// Records without a class are of class 0.
+    /// Counts a record in or out of its class; without classes all are of class 0.
     fn classed<K, R>(&mut self, table: &Table<K, R>, record: Option<&R>, by: i64) {
         let class = table.class.zip(record).map_or(0, |(class, record)| class(record));
         *self.classes.entry((table.name, class)).or_default() += by;
     }
 
-    /// Removes what hangs on the row as it is now: its pieces, and its index entries except those in `kept`.
+    /// Removes what belongs to the present row: its pieces, and its index entries except those in `kept`.
     fn remove_old<K: Key, R: Message + Default>(
         &mut self,
         table: &Table<K, R>,

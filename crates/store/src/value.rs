@@ -1,8 +1,8 @@
-//! How a record becomes stored values. Owns the frame (version, checksum), and the cutting of large records.
+//! How a record becomes stored values. Owns the frame (version, checksum) and the splitting of large records.
 //!
-//! sled bears values up to about 4 KiB safely, so a larger record is a header that names its pieces, each its own
-//! value, all written in the record's batch. Frame: kind, record version, CRC-32C of the payload, then either the payload or
-//! blob id and length.
+//! sled handles values up to about 4 KiB safely. A larger record becomes a header that names its pieces, each a value
+//! of its own, all written in the record's batch. Frame: kind, record version, CRC-32C of the payload, then either the
+//! payload or blob id and length.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use crate::layout;
 
 /// Largest encoded record, in bytes.
 pub const MAX_VALUE_BYTES: usize = 16 << 20;
-/// Largest single value handed to sled.
+/// Largest single value that is given to sled, in bytes.
 pub(crate) const PIECE_BYTES: usize = 4096;
 const FRAME_BYTES: usize = 6;
 const INLINE: u8 = 0;
@@ -40,7 +40,7 @@ fn frame(kind: u8, version: u8, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Frames a payload. `blob` names the pieces if it needs any; the second part is each piece's key and value.
+/// Frames a payload. `blob` names its pieces if it needs any. Returns the row's value, and key and value of each piece.
 pub(crate) fn encode(table: &'static str, version: u8, payload: &[u8], blob: [u8; 12]) -> Result<(Vec<u8>, Pieces)> {
     if payload.len() > MAX_VALUE_BYTES {
         return Err(StoreError::ValueTooLarge { table, bytes: payload.len(), limit: MAX_VALUE_BYTES });
@@ -76,7 +76,7 @@ impl<'a> Frame<'a> {
         Ok(Self { version, checksum: u32::from_be_bytes(crc), body })
     }
 
-    /// Keys of the pieces, none for an inline record.
+    /// The keys of the pieces; none for an inline record.
     pub fn piece_keys(&self, table: &str) -> Vec<Vec<u8>> {
         match self.body {
             Body::Inline(_) => Vec::new(),
@@ -86,7 +86,7 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// The payload, put together and checked.
+    /// The payload, joined from its pieces and verified by its checksum.
     pub fn payload(&self, table: &str, view: &dyn View) -> Result<Cow<'a, [u8]>> {
         let payload: Cow<'a, [u8]> = match self.body {
             Body::Inline(payload) => payload.into(),

@@ -1,6 +1,6 @@
-/* Preloaded into a process that has a store. Tells of every fdatasync, when it begins and when it returned, in the order of
- * the file that MMS_SYNC_LOG names; the real call is made. Once a file is there that MMS_SYNC_FAIL names, it fails instead,
- * and so does once one is there that MMS_WRITE_FAIL names every write at an offset: with EIO, which is told too. */
+/* Preloaded into a process that has a store. Logs the beginning and the return of every fdatasync to the file that
+ * MMS_SYNC_LOG names, and makes the real call. Once the file that MMS_SYNC_FAIL names exists, every fdatasync fails with EIO
+ * instead; once the file that MMS_WRITE_FAIL names exists, every write at an offset does. Failures are logged too. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

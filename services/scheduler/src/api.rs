@@ -1,4 +1,4 @@
-//! One file a gRPC service: protobuf in, domain out, domain in, protobuf out. No decisions.
+//! The gRPC services: messages in, calls of the domain, messages out. No decisions.
 
 mod change;
 mod intents;
@@ -23,23 +23,23 @@ use crate::scheduler::Scheduler;
 #[derive(Clone)]
 pub struct Api {
     scheduler: Scheduler,
-    /// Cancelled when the process is told to stop: calls that wait end.
+    /// Cancelled when the process shuts down: waiting calls then end.
     stop: CancellationToken,
 }
 
 impl Api {
-    /// Services over the shared parts, which stop waiting when `stop` is cancelled.
+    /// The services over the shared parts. Waiting calls end when `stop` is cancelled.
     pub fn new(scheduler: Scheduler, stop: CancellationToken) -> Self {
         Self { scheduler, stop }
     }
 }
 
-/// Refuses a request whose fields break their rules.
+/// Rejects a request whose fields break the rules of the contract.
 fn check<T: Message + Name>(request: &T) -> Result<(), Status> {
     mms_proto::validate(request).map_err(Status::from)
 }
 
-/// Parses a name that has kept its rule.
+/// Parses a resource name whose field rules were checked.
 fn name<N: mms_proto::name::ResourceName>(field: &str, text: &str) -> Result<N, Status> {
     N::parse(text).map_err(|error| ApiError::invalid_field(field, error.reason).into())
 }

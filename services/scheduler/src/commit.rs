@@ -1,4 +1,5 @@
-//! Who may write a target unit, that of two writers only one commits, and what becomes of what was written when the table goes.
+//! Guards the target: which job may write a target unit, that at most one commit of a unit is open, and that what was
+//! published in a table that is gone is taken back.
 
 pub mod claim;
 pub mod handed;

@@ -1,4 +1,4 @@
-//! What can be configured here, besides the frame.
+//! The configuration of this service, beside the frame's.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The registry of the suite.
+    /// How the registry is reached.
     pub registry: ClientConfig,
-    /// The catalog of the suite.
+    /// How the catalog is reached.
     pub catalog: ClientConfig,
-    /// Seconds that a lease lasts without a heartbeat. Short: a dead worker's tasks pass on fast. Long: workers survive
-    /// longer outages of this service.
+    /// Seconds that a lease lasts without a heartbeat, 1 to 3600. Short: tasks of a dead worker are soon leased again.
+    /// Long: workers survive longer outages of this service.
     pub lease_seconds: u64,
 }
 
@@ -29,7 +29,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// How long a lease lasts.
+    /// How long a lease lasts without a heartbeat.
     pub fn lease_term(&self) -> Duration {
         Duration::from_secs(self.lease_seconds)
     }

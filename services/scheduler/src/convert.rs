@@ -1,4 +1,5 @@
-//! Between the contract's messages and this service's records. Shapes only, no decisions.
+//! Converts between the contract's messages and this service's records. Shapes only, no decisions. Defaults are filled
+//! in on the way in, and an enum number that this version does not know is an error of the request or of the catalog.
 
 mod breaker;
 mod intent;

@@ -1,4 +1,4 @@
-//! What can go wrong in this service, and the one place that says how a caller hears of it.
+//! The errors of this service, and the one place that turns them into a status.
 
 use mms_proto::{ApiError, ErrorReason, FieldViolation};
 use mms_server::PeerError;
@@ -8,7 +8,7 @@ use tonic::Code;
 
 use crate::record::{JobState, NotTaken, WrongState};
 
-/// A failure of the scheduler.
+/// An error of the scheduler.
 #[derive(Debug, thiserror::Error)]
 pub enum SchedulerError {
     /// The store failed.
@@ -17,110 +17,114 @@ pub enum SchedulerError {
     /// There is no such resource.
     #[error("{0} does not exist")]
     NotFound(String),
-    /// The call was made before, and what it made is gone.
-    #[error("{0} was made by this very call, and deleted since: use a new request_id to make another")]
+    /// An earlier call with the same request id made the resource, which was deleted since.
+    #[error(
+        "{0} was made by an earlier call with this request_id, and deleted since: use a new request_id to make another"
+    )]
     MadeAndDeleted(String),
     /// The id is taken.
     #[error("{0} exists already: choose another id, or leave it out to have one made")]
     AlreadyExists(String),
-    /// Somebody changed the resource.
+    /// The resource has changed since the caller read it.
     #[error("{0} has changed since it was read: read it again")]
     EtagMismatch(String),
-    /// A request id was used for something else.
+    /// The request id was used for a request with other content.
     #[error(transparent)]
     RequestIdReused(#[from] Reused),
-    /// The job is in a state that does not take this.
+    /// The job's state does not allow the call.
     #[error("{resource}: {source}")]
     WrongState {
-        /// The job or task.
+        /// Name of the job.
         resource: String,
-        /// What it refused.
+        /// The state, and what was to be done.
         source: WrongState,
     },
-    /// A record was to change in a way that it does not: a fault of this service.
+    /// An event was raised that a record does not accept: a bug of this service.
     #[error(transparent)]
     NotTaken(#[from] NotTaken),
-    /// The task is in a state that does not take this.
-    #[error("{resource} is {state}, and only a failed task can be tried again")]
+    /// The task has not failed, so it cannot be retried.
+    #[error("{resource} is {state}, and only a failed task can be retried")]
     TaskNotFailed {
-        /// The task.
+        /// Name of the task.
         resource: String,
         /// Its state.
         state: String,
     },
-    /// What was under way with a job was ended by another call.
-    #[error("{0} was stopped meanwhile: start it again if it is to go on")]
+    /// Another call has ended the change that this call had begun: the job, and its state now.
+    #[error("{0} was stopped meanwhile: start it again to continue")]
     Overtaken(String, JobState),
-    /// The plan has blockers.
-    #[error("{count} tables of {resource} are blocked: mend what ListFindings names, or approve with accept_blocked")]
+    /// The plan has blocked tables, and the approval does not accept them.
+    #[error(
+        "{count} tables of {resource} are blocked: correct what ListFindings names, or approve with accept_blocked"
+    )]
     Blocked {
-        /// The job.
+        /// Name of the job.
         resource: String,
-        /// Blocked tables.
+        /// Number of blocked tables.
         count: i32,
     },
-    /// Another live job owns a target unit.
+    /// Another live job has claimed the target table or unit.
     #[error("{target} is being written by {job}: wait for it to end, or stop it")]
     TargetOwned {
-        /// The unit.
+        /// The target table or unit.
         target: String,
-        /// The owner.
+        /// Name of the job that has claimed it.
         job: String,
     },
-    /// A newer version is at the target.
+    /// A newer version is at the target, and the job may not write an older one over it.
     #[error(
         "version {there} of {table} is at {target}, and this job would write version {own} over it: make a new job, which pins \
          the newest version, or set older_version to OVERWRITE"
     )]
     TargetNewer {
-        /// The source table.
+        /// The source table, as "schema.table".
         table: String,
-        /// Where it goes.
+        /// The target table.
         target: String,
-        /// The version there.
+        /// The version at the target.
         there: i64,
-        /// The job's version.
+        /// The version of the job.
         own: i64,
     },
-    /// An intent is not one that may be dropped.
+    /// The intent may not be cancelled: not its kind, or not yet.
     #[error(
         "{intent} of {task} cannot be cancelled: only one that drops a table or partitions can be, once nobody has held a lease of a task \
          of that table for 20 minutes; any other is resolved by the next task there"
     )]
     IntentStands {
-        /// The intent.
+        /// Name of the intent.
         intent: String,
-        /// Its task.
+        /// Name of the task that opened it.
         task: String,
     },
-    /// The lease is lost.
+    /// The worker has lost the lease of this task.
     #[error("the lease of {0} is lost: drop the task")]
     Fenced(String),
-    /// The worker must register.
+    /// The worker process must register.
     #[error("worker {0} is not registered with this instance: call RegisterWorker")]
     WorkerUnknown(String),
-    /// The scan that comes before a job did not go well.
+    /// The scan that precedes a timer's job has failed or was cancelled.
     #[error("{scan} ended as {state}: {error}")]
     ScanNotDone {
-        /// The scan.
+        /// Name of the scan.
         scan: String,
-        /// How it ended.
+        /// Its state.
         state: &'static str,
-        /// Why.
+        /// Its error.
         error: String,
     },
-    /// The contract has it, this version does not.
+    /// The contract has it, but this version does not implement it.
     #[error("{0} is not implemented yet")]
     NotYet(&'static str),
-    /// Fields break their rules.
+    /// Fields of the request break their rules; all of them are listed.
     #[error("{} of the request's fields are not as they must be", .0.len())]
     Invalid(Vec<FieldViolation>),
-    /// Another service refused.
+    /// Another service answered with an error, or did not answer.
     #[error(transparent)]
     Peer(#[from] PeerError),
 }
 
-/// One answer of this service.
+/// The result of most functions of this service.
 pub type Result<T, E = SchedulerError> = std::result::Result<T, E>;
 
 impl From<SchedulerError> for ApiError {
@@ -142,7 +146,7 @@ impl From<SchedulerError> for ApiError {
             E::RequestIdReused(reused) => Self::request_id_reused(reused.0),
             E::WrongState { resource, source } => Self::wrong_state(resource, source.state, text),
             E::NotTaken(fault) => {
-                tracing::error!(%fault, "a record was to change in a way that it does not");
+                tracing::error!(%fault, "an event was raised that a record does not accept: a bug of this service");
                 Self::internal(text)
             }
             E::TaskNotFailed { resource, state } => Self::wrong_state(resource, state, text),

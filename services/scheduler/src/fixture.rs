@@ -1,4 +1,4 @@
-//! A planned job in a store of memory, for tests of what happens in commits.
+//! A planned job in a store in memory, for tests of commits.
 
 use std::ops::Range;
 
@@ -29,20 +29,20 @@ use crate::report::take::{self, Found, Said, Taken};
 use crate::scheduler::Scheduler;
 use crate::store::{JOBS, NOTICES, TARGETS, TASKS, WORKERS, schema};
 
-/// What is not as usual with a job of the fixture.
+/// What differs from the usual job of the fixture.
 #[derive(Debug, Clone, Default)]
 pub struct Given {
-    /// Its spec; what is not set is as usual.
+    /// Its spec; fields that are not set are as usual.
     pub spec: Spec,
-    /// Somebody is to look at its plan.
+    /// Its plan needs approval.
     pub review: bool,
-    /// Its limits; 0: as usual.
+    /// Its limits; 0 for the usual ones.
     pub limits: Limits,
-    /// A table that is still to be planned.
+    /// A table that is not planned yet.
     pub unplanned: Option<&'static str>,
 }
 
-/// The job's key.
+/// The key of the fixture's job.
 pub fn job_key() -> JobKey {
     other_key("j")
 }
@@ -52,7 +52,7 @@ pub fn other_key(id: &str) -> JobKey {
     JobKey { data_source: "lake".to_owned(), job: id.to_owned() }
 }
 
-/// The key of a task of it.
+/// The key of a task of the fixture's job.
 pub fn task_key(number: u32) -> TaskKey {
     TaskKey { job: job_key(), number }
 }
@@ -62,7 +62,7 @@ pub fn table_key(job: &JobKey) -> TableKey {
     TableKey { job: job.clone(), schema: "s".to_owned(), table: "t".to_owned() }
 }
 
-/// A worker that can do everything, or only some steps.
+/// A process of a worker; `a` and `b` can do everything, `ddl` and `part` only some steps or roles.
 pub fn holder(id: &str) -> Holder {
     Holder { worker: id.to_owned(), instance: format!("{id}-1") }
 }
@@ -72,12 +72,12 @@ pub fn target() -> TargetName {
     TargetName { project: "p".to_owned(), schema: "s".to_owned(), table: "T".to_owned() }
 }
 
-/// The table that is at the target.
+/// The table that exists at the target.
 pub fn there() -> Identity {
     Identity { nonce: "there".to_owned(), ..Identity::default() }
 }
 
-/// An intent on some units, by their index.
+/// An intent on some units, given by their index.
 pub fn intent(units: &[usize]) -> Intent {
     let unit = |index: &usize| IntentUnit {
         unit_index: i32::try_from(*index).expect("small"),
@@ -98,14 +98,14 @@ fn partition(index: usize) -> Vec<PartitionValue> {
     vec![PartitionValue { column: "pt".to_owned(), value: Some(index.to_string()) }]
 }
 
-/// The shared parts over a store, at a time, with peers that nobody calls.
+/// A scheduler over a store and a clock, with peers that no test calls.
 pub fn scheduler(store: Store, now_ms: fn() -> i64) -> Scheduler {
     let nobody = || Client::new(&ClientConfig::to("http://127.0.0.1:1"), None).expect("a channel that connects later");
     let leases = Leases::new(std::time::Duration::from_secs(30));
     Scheduler::new(store, leases, Peers::new(nobody(), nobody()), now_ms, || 0.5)
 }
 
-/// Publishes all units of a task that are not.
+/// Publishes all units of a task that are not published yet.
 fn publish(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, holder: &Holder, epoch: Epoch) -> Result<()> {
     let task = tx.get(&TASKS, key)?.expect("there");
     let own = task.units.iter().enumerate().map(|(index, unit)| IntentUnit {
@@ -121,26 +121,26 @@ fn publish(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, holder: &Holder, epoch: 
     Ok(())
 }
 
-/// A store with one job of one table with so many units, one task a unit, and two workers.
+/// A store with one job of one table of some units, one task for each unit, and registered workers.
 pub struct Fixture {
     pub store: Store,
     now_ms: i64,
 }
 
 impl Fixture {
-    /// The store, planned.
+    /// The store with a planned job.
     pub async fn new(units: usize) -> Self {
         Self::of(units, Given::default()).await
     }
 
-    /// The same of a job that may replace its table, with so many units in a task.
+    /// As [`Self::new`], with a job that may replace its table and has several units in a task.
     pub async fn replacing(units: usize, units_in_task: i32) -> Self {
         let spec = Spec { target_policy: TargetPolicy::Replace.into(), ..Spec::default() };
         let limits = Limits { max_partitions_per_task: units_in_task, ..Limits::default() };
         Self::of(units, Given { spec, limits, ..Given::default() }).await
     }
 
-    /// The store with a job that is not as usual.
+    /// As [`Self::new`], with a job that differs from the usual one.
     pub async fn of(units: usize, given: Given) -> Self {
         let store = Store::in_memory(schema()).expect("a store of memory");
         let fixture = Self { store, now_ms: 1_000 };
@@ -149,17 +149,15 @@ impl Fixture {
         fixture
     }
 
-    /// Now.
     pub fn at(&self) -> Moment {
         Moment { now_ms: self.now_ms, spread: 0.5, incarnation: self.store.incarnation() }
     }
 
-    /// Time passes.
+    /// Advances the clock.
     pub fn pass(&mut self, ms: i64) {
         self.now_ms += ms;
     }
 
-    /// Runs a commit.
     pub async fn commit<T: Send + 'static>(
         &self,
         f: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
@@ -167,12 +165,10 @@ impl Fixture {
         self.store.commit(f).await
     }
 
-    /// A task as stored.
     pub fn task(&self, number: u32) -> Task {
         self.store.read(|read| read.get(&TASKS, &task_key(number))).expect("readable").expect("planned")
     }
 
-    /// The job as stored.
     pub fn job(&self) -> Job {
         self.store.read(|read| Ok::<_, SchedulerError>(read.get(&JOBS, &job_key())?.expect("there"))).expect("readable")
     }
@@ -183,12 +179,11 @@ impl Fixture {
         self.commit(move |tx| seed_job(tx, &at, &other_key(id), given, units, definition)).await.expect("planned");
     }
 
-    /// A job as stored.
     pub fn job_of(&self, key: &JobKey) -> Job {
         self.store.read(|read| stored::find(read, key)).expect("there")
     }
 
-    /// Carries through what is under way with a job; how it ended.
+    /// Carries through the change that is under way with a job. Returns how it ended.
     pub async fn carry(&self, key: &JobKey) -> Step {
         let mut cursor = Cursor::default();
         loop {
@@ -200,13 +195,13 @@ impl Fixture {
         }
     }
 
-    /// What the catalog is to be told, oldest first.
+    /// Notices that are still to be delivered, oldest first.
     pub fn notices(&self) -> Vec<Notice> {
         let page = self.store.read(|read| read.page(&NOTICES, &Scope::all(), None, 1000)).expect("readable");
         page.items.into_iter().map(|(_, notice)| notice).collect()
     }
 
-    /// Takes a job's first ready task through all its steps, its units published.
+    /// Leases a job's first ready task and takes it through all its steps, publishing its units.
     pub async fn finish_one(&self, id: &str) -> TaskKey {
         let granted = self.lease(id, 1).await.remove(0);
         let (key, epoch, next) = (granted.key.clone(), granted.task.epoch, granted.task.next_step());
@@ -230,7 +225,7 @@ impl Fixture {
         key
     }
 
-    /// Tells all tasks of the job's table what became of its maker.
+    /// Tells all tasks of the job's table the outcome of the task that makes it.
     pub async fn tell_followers(&self) {
         let mut next = Some(0);
         while let Some(from) = next {
@@ -240,13 +235,12 @@ impl Fixture {
         }
     }
 
-    /// Leases tasks to a worker.
     pub async fn lease(&self, id: &str, max: usize) -> Vec<Granted> {
         let (at, holder) = (self.at(), holder(id));
         self.commit(move |tx| dispatch::grant(tx, &at, &holder, max)).await.expect("a registered worker")
     }
 
-    /// Sends a report; whether it was taken.
+    /// Sends a report. Returns whether it was accepted.
     pub async fn report(&self, number: u32, id: &str, epoch: Epoch, said: Said) -> bool {
         let (at, holder) = (self.at(), holder(id));
         let taken = self.commit(move |tx| take::take(tx, &at, &task_key(number), &holder, epoch, Some(said), &[]));
@@ -254,7 +248,7 @@ impl Fixture {
     }
 }
 
-/// A step that is done, as a worker says it.
+/// A worker's report that a step is done.
 pub fn done(step: TaskStep) -> Said {
     let equal = Verification { verdict: Verdict::Equal.into(), ..Verification::default() };
     let equal = Found { summary: equal, checks: Vec::new() };
@@ -263,13 +257,13 @@ pub fn done(step: TaskStep) -> Said {
     Said::Done { step, rows: 7, bytes: 70, verification, identity: (step == TaskStep::Schema).then(there), look }
 }
 
-/// A step that failed, as a worker says it.
+/// A worker's report that a step failed.
 pub fn failed(step: TaskStep, permanent: bool) -> Said {
     let reason = Reason::new(ErrorReason::TargetFailed, "it broke");
     Said::Failed { step, permanent, reason, verification: None, missed: None, lost: Vec::new() }
 }
 
-/// A fixture whose job was stopped at work.
+/// A fixture whose job was stopped while a task was leased.
 pub async fn stopped(units: usize) -> Fixture {
     let fixture = Fixture::new(units).await;
     fixture.lease("a", 1).await;
@@ -281,7 +275,7 @@ pub async fn stopped(units: usize) -> Fixture {
 
 fn seed(tx: &mut Tx<'_>, at: &Moment, given: Given, units: usize) -> Result<()> {
     seed_job(tx, at, &job_key(), given, 0..units, "")?;
-    // The table is there, and known.
+    // The target table exists and its identity is known.
     let mut known = AtTarget::default();
     known.apply(TargetEvent::Seen(there()));
     tx.put(&TARGETS, &target().key(), &known)?;
@@ -295,7 +289,7 @@ fn seed(tx: &mut Tx<'_>, at: &Moment, given: Given, units: usize) -> Result<()> 
     Ok(())
 }
 
-/// A job of some units of the fixture's table, planned. Its uid is its id. `definition` is that of the target.
+/// A planned job of some units of the fixture's table. Its uid is its id. `definition` is the DDL of the target.
 pub fn seed_job(
     tx: &mut Tx<'_>,
     at: &Moment,
@@ -347,7 +341,7 @@ pub fn units(units: Range<usize>) -> Vec<Unit> {
     units.map(unit).collect()
 }
 
-/// What is found of the fixture's table.
+/// The plan of the fixture's table.
 pub fn plan(definition: &str) -> TablePlan {
     TablePlan {
         version: Some(Version { delta: Some(5), table_id: "id".to_owned(), ..Version::default() }),
@@ -361,7 +355,6 @@ pub fn plan(definition: &str) -> TablePlan {
     }
 }
 
-/// Plans the table of a job.
 pub fn plan_table(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, range: Range<usize>, definition: &str) -> Result<()> {
     let (job, last) = (stored::find(tx, key)?, Some(range.len()));
     let tasks = tasks::pieces(&job, units(range), PieceBounds::default()).concat();

@@ -1,4 +1,5 @@
-//! What people do to jobs, and what follows for their tables and tasks. When a job may do what is in [`crate::record`].
+//! Creates, changes and deletes jobs, and carries the consequences to their tables and tasks. Which event a job accepts
+//! in which state is decided in [`crate::record`].
 
 pub mod calls;
 pub mod carry;

@@ -1,9 +1,9 @@
-//! The keys of this service's tables and indexes, with named parts. Owns which key begins with which other: those are what
-//! scans ask for. The bytes are the store's business; knows neither records nor names of resources.
+//! The keys of this service's tables and indexes, with named parts. Defines which key is a prefix of which, because
+//! scans ask for prefixes. The byte encoding is the store's; records and resource names are not known here.
 
 use mms_store::{Key, KeyPrefix};
 
-/// Declares keys: a key is stored as its parts in their order. Behind `under` stand the keys that it begins with.
+/// Declares keys. A key is stored as its parts in order; behind `under` are the keys that are prefixes of it.
 macro_rules! keys {
     ($($(#[$about:meta])* $name:ident { $($(#[$part_about:meta])* $part:ident: $type:ty),+ $(,)? }
         $(under $($prefix:ident),+)?;)+) => {$(
@@ -32,7 +32,7 @@ macro_rules! keys {
 }
 
 keys! {
-    /// A data source: the jobs and tasks that it has.
+    /// A data source.
     DataSourceKey { data_source: String };
     /// A job.
     JobKey { data_source: String, job: String } under DataSourceKey;
@@ -40,13 +40,13 @@ keys! {
     TableKey { job: JobKey, schema: String, table: String } under JobKey;
     /// A task of a job.
     TaskKey { job: JobKey, number: u32 } under JobKey, DataSourceKey;
-    /// A piece of the files of one unit of a table.
+    /// A chunk of the manifest of one unit of a table.
     ChunkKey { table: TableKey, unit: u32, chunk: u32 } under TableKey, JobKey;
     /// A line of a task's log.
     LogKey { task: TaskKey, sequence: u64 } under TaskKey, JobKey;
     /// A check of the last verification of a task.
     CheckKey { task: TaskKey, number: u32 } under TaskKey, JobKey;
-    /// A target table, as the target itself knows it: without case.
+    /// A target table. Lower case, because the target ignores case.
     TargetKey { name: String };
     /// A target unit.
     UnitKey {
@@ -54,26 +54,26 @@ keys! {
         /// Empty for a table without partitions.
         partition: String,
     } under TargetKey;
-    /// That a job writes a target table.
+    /// A job's claim of a target table.
     TableClaimKey { target: TargetKey, job: JobKey } under TargetKey;
 
     /// A timer.
     TimerKey { data_source: String, timer: String } under DataSourceKey;
     /// A run of a timer.
     RunKey { timer: TimerKey, number: u64 } under TimerKey, DataSourceKey;
-    /// When a timer runs next.
+    /// When a timer runs next, in Unix milliseconds.
     DueKey { next_time_ms: i64 };
 
-    /// The order in which the tasks of jobs go: deadline, then priority, then age.
+    /// The order in which jobs are read for leasing: deadline, then priority, then age.
     LiveKey {
         deadline_ms: i64,
-        /// Less for what is to go earlier.
+        /// The negated priority: less is earlier.
         rank: i64,
         create_time_ms: i64,
     };
-    /// Jobs that have ended, by whether their logs are gone and by the time of their end.
+    /// Jobs at rest, by whether their logs were deleted and by the time of their end.
     EndedKey { logs_dropped: bool, end_time_ms: i64 };
-    /// Tables of a job by the revision of their last change.
+    /// Tables of a job, by the store revision of their last change.
     ChangedKey { job: JobKey, revision: u64 };
 }
 
@@ -101,7 +101,7 @@ mod tests {
     }
 
     proptest! {
-        /// What a key is said to be under begins it, and its bytes have its order.
+        /// Every declared prefix begins the encoded key, and encoded keys have the order of the keys.
         #[test]
         fn keys_begin_with_what_they_are_under(parts: [String; 4], numbers: [u32; 2], other: [String; 4]) {
             let [data_source, job, schema, name] = parts;

@@ -1,5 +1,5 @@
-//! Who does which task, and for how long. What a lease allows ends with its epoch; when it ends without a word, the clock
-//! says.
+//! Decides which worker does which task, and for how long. A lease is an epoch on the task's record: whatever a worker
+//! reports under another epoch is fenced. When a lease expires is known to [`clock`] alone and never stored.
 
 pub mod clock;
 pub mod denied;

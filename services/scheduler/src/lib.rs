@@ -1,8 +1,8 @@
-//! Scheduler: what is to be done, and when.
+//! The scheduler decides what is to be done, and when.
 //!
-//! It plans jobs into tasks over pinned versions, leases tasks to workers, guards every target unit by at most one open
-//! commit intent, and tells the catalog what became of tables. It must never touch a source or a target itself, and
-//! knows nothing of Arrow.
+//! It plans jobs into tasks over pinned versions, leases tasks to workers, allows at most one open commit intent on
+//! each target unit, and reports to the catalog what became of tables. It must never open a source or a target itself,
+//! and builds without Arrow.
 
 mod api;
 mod commit;
@@ -41,10 +41,11 @@ use mms_server::{BoxError, Context, Critical, Services, sized};
 
 pub use config::Config;
 
-/// Opens the store and assembles the service; its background tasks run under the frame's supervisor.
+/// Opens the store and assembles the service. Its background tasks run under the frame's supervisor: if one ends before
+/// shutdown, the process stops.
 ///
 /// # Errors
-/// When the store cannot be opened, or a channel to another service cannot be made.
+/// If the store cannot be opened, or a channel to another service cannot be made.
 pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
     let peers = peers::Peers::new(ctx.channel(&ctx.config.catalog)?, ctx.channel(&ctx.config.registry)?);
     let store = ctx.open_store(store::schema()).await?;

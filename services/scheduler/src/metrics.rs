@@ -1,4 +1,4 @@
-//! What this service counts for whoever watches it, from what it keeps in memory. Decides nothing.
+//! Exposes this service's metrics from counts that are kept in memory. Decides nothing.
 
 use mms_proto::scheduler::v1 as pb;
 use mms_server::metrics::real;
@@ -9,7 +9,7 @@ use crate::record::{Step, TaskState};
 use crate::scheduler::Scheduler;
 use crate::store::{INTENTS, JOBS, NOTICES, TASKS};
 
-/// Has the service's figures followed.
+/// Registers the service's metrics. Fails if the store cannot count its records.
 pub async fn follow(metrics: &Metrics, scheduler: &Scheduler) -> Result<()> {
     let store = &scheduler.store;
     metrics.follow_classes(Metric::SchedulerJobs, store.count(&JOBS).await?, jobs());
@@ -26,7 +26,7 @@ pub async fn follow(metrics: &Metrics, scheduler: &Scheduler) -> Result<()> {
 
 type Class = (u32, Vec<(Label, &'static str)>);
 
-/// The numbers of the contract's states, from 1 on.
+/// The numbers that states may have in the contract.
 fn numbers() -> impl Iterator<Item = i32> {
     1..100
 }

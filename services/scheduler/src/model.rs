@@ -1,9 +1,10 @@
-//! Plays the protocol: workers that crash, pause and repeat themselves, an outsider who drops and empties what is at the target, a
-//! rival job and people who stop, start and retry act in any order on a store of memory, through the very functions that the
-//! service runs. A seed repeats a play; `MMS_MODEL_SEEDS` is the number of plays.
+//! A model test of the protocol. Workers that crash, pause and repeat themselves, an outsider who drops and empties
+//! partitions of the target, a second job and callers who stop, start and retry act in random order on a store in
+//! memory, through the same functions that the service runs. `MMS_MODEL_SEEDS` is the number of plays; `MMS_MODEL_SEED`
+//! is the first seed and repeats a play.
 //!
-//! Held at each step: no job is DONE whose target lacks a row, unless somebody touched it after the look. Held at the end: once
-//! everybody leaves the target alone, every job comes to DONE.
+//! Invariant at each step: no job becomes DONE while its target lacks a row, unless the outsider acted after the LOOK
+//! step. Invariant at the end: once the outsider stops, every job becomes DONE.
 
 #![allow(
     clippy::print_stdout,
@@ -35,14 +36,14 @@ use crate::report::at_target::{Looked, LookedUnit};
 use crate::report::take::{self, Found, Said, Taken};
 use crate::store::{INTENTS, JOB_TABLES, STALE_TARGETS, TARGETS, TASKS};
 
-/// Target units of the table, each a task of its own.
+/// Target units of the table, one task each.
 const UNITS: usize = 4;
-/// Rows of each.
+/// Rows of each unit.
 const ROWS: i64 = 7;
-/// Steps of a play before everybody leaves the target alone, and after that.
+/// Steps of a play in which everybody acts, and most steps after that in which only workers do and callers only repair.
 const WILD: usize = 250;
 const CALM: usize = 6_000;
-/// How often the outsider acts in a play at most.
+/// Most acts of the outsider in a play.
 const TOUCHES: usize = 4;
 
 /// The table at the target: rows by partition.
@@ -59,20 +60,20 @@ impl Table {
     }
 }
 
-/// What a worker is about to do.
+/// What a worker does next.
 #[derive(Debug, Clone)]
 enum Stage {
-    /// Find out what became of intents.
+    /// Find out the outcomes of open intents.
     Resolve(Vec<(String, Intent)>),
-    /// The next step.
+    /// The next step of its task.
     Next,
-    /// Publish a unit with a session of this table.
+    /// Publish a unit with a session in this table.
     Session(usize, Identity),
-    /// Send the commit.
+    /// Send the commit of this intent.
     Commit(String, usize, Identity),
-    /// Tell what became of it.
+    /// Resolve this intent with this outcome.
     Committed(String, usize, CommitOutcome),
-    /// Report. Of a look: how often the outsider had acted.
+    /// Report. The number is how often the outsider had acted when the worker looked.
     Tell(Said, usize),
 }
 
@@ -98,7 +99,7 @@ struct Play {
     hands: Vec<Option<Work>>,
     jobs: Vec<JobKey>,
     touches: usize,
-    /// Whether a session may publish into the next table of its name.
+    /// Whether a session may publish into a later table of the same name.
     outlive: bool,
     states: HashSet<u64>,
 }
@@ -132,7 +133,7 @@ impl Play {
         self.nonces
     }
 
-    /// One move of a worker.
+    /// One act of a worker.
     async fn work(&mut self, hand: usize) {
         let Some(mut work) = self.hands[hand].take() else {
             self.hands[hand] = self.lease(hand).await;
@@ -187,7 +188,7 @@ impl Play {
         })
     }
 
-    /// What is done at the target for the next step.
+    /// Does the next step at the target. Returns what the worker does then.
     fn next(&mut self, work: &mut Work) -> Stage {
         let Some(step) = work.steps.front().copied() else { unreachable!("a task that is done has no lease") };
         let touches = self.touches;
@@ -248,7 +249,7 @@ impl Play {
             let table = read.get(&JOB_TABLES, &table_key(&work.key.job))?.expect("planned");
             let mut units = Vec::new();
             for number in table.tasks() {
-                // Whose lease was lost may look at a table that is planned anew by now.
+                // A worker that has lost its lease may still look, while the table is planned again.
                 let task = read.get(&TASKS, &TaskKey { number, ..work.key.clone() })?;
                 units.extend(task.iter().flat_map(|task| task.units.iter().filter(|unit| unit.published)).cloned());
             }
@@ -260,7 +261,7 @@ impl Play {
         });
         let different: Vec<LookedUnit> =
             different.map(|unit| LookedUnit { partition: unit.partition, rows: None }).collect();
-        // Now and then there are too many to be named.
+        // Sometimes there are more than can be named.
         let count = i64::try_from(different.len()).expect("small");
         let named = if count > 2 { Vec::new() } else { different };
         let look = Looked { identity: work.identity.clone(), different: (count, named), ..Looked::default() };
@@ -269,7 +270,7 @@ impl Play {
         Stage::Tell(said, self.touches)
     }
 
-    /// The commit of a session, at the target.
+    /// Commits a session at the target.
     fn publish(&mut self, unit: &str, session: &Identity) -> CommitOutcome {
         let outlive = self.outlive;
         match &mut self.table {
@@ -311,13 +312,13 @@ impl Play {
         true
     }
 
-    /// None: the task is gone.
+    /// None if the task was deleted.
     fn partition_of(&self, key: &TaskKey, unit: usize) -> Option<Vec<crate::record::PartitionValue>> {
         let task = self.fixture.store.read(|read| read.get(&TASKS, key)).expect("readable")?;
         Some(task.units[unit].partition.clone())
     }
 
-    /// Finds out what became of an intent: what still can be committed is.
+    /// Finds out the outcome of an intent: a session that can still be committed is.
     async fn settle(&mut self, hand: usize, work: &mut Work, id: &str, open: &Intent) -> bool {
         let unit = partition_text(&open.units[0].partition);
         let session = open.identity.clone().unwrap_or_default();
@@ -341,10 +342,10 @@ impl Play {
         let before = self.state(&work.key.job);
         let mut taken = self.report(hand, work, said.clone()).await;
         if self.random.u8(..) < 30 {
-            // The answer was lost, and the report comes again.
+            // The answer was lost, and the worker repeats the report.
             let again = self.report(hand, work, said).await;
             let task = self.fixture.store.read(|read| read.get(&TASKS, &work.key)).expect("readable");
-            // What was judged a failure ended the lease, and the worker is fenced with its next word.
+            // A report that was taken as a failure has ended the lease; the repetition is fenced.
             let leased = task.is_some_and(|task| task.leased());
             assert!(again != Taken::No || !leased || taken == Taken::No, "{again:?} after {taken:?}");
             taken = again;
@@ -368,14 +369,14 @@ impl Play {
         *self.fixture.job_of(job).state
     }
 
-    /// All units are at the target.
+    /// Checks that all units are at the target.
     fn whole(&self, job: &JobKey) {
         let table = self.table.as_ref().unwrap_or_else(|| panic!("{job:?} is DONE, and there is no table"));
         assert_eq!(table.partitions.len(), UNITS, "{job:?} is DONE over {table:?}");
         assert!(table.partitions.values().all(|rows| *rows == ROWS), "{job:?} is DONE over {table:?}");
     }
 
-    /// Somebody else at the target.
+    /// The outsider drops the table or a partition, or empties one.
     fn touch(&mut self) {
         if self.touches >= TOUCHES {
             return;
@@ -390,7 +391,7 @@ impl Play {
         }
     }
 
-    /// A lease runs out; its holder may not know.
+    /// A lease expires; its holder may not know it.
     async fn expire(&mut self) {
         let hand = self.random.usize(..HANDS.len());
         let Some(work) = &self.hands[hand] else { return };
@@ -420,7 +421,7 @@ impl Play {
             .expect("swept");
     }
 
-    /// What people do to jobs. Refusals are as good as anything.
+    /// A caller starts, retries or stops a job; rejections are fine.
     async fn people(&mut self, calm: bool) {
         let job = self.jobs[self.random.usize(..self.jobs.len())].clone();
         let at = self.fixture.at();
@@ -479,7 +480,7 @@ impl Play {
         self.note();
     }
 
-    /// Remembers the state that was reached.
+    /// Remembers the state that was reached, for the count of distinct states.
     fn note(&mut self) {
         let mut hash = DefaultHasher::new();
         self.table.as_ref().map(|table| (&table.job, &table.partitions)).hash(&mut hash);

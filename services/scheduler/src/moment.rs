@@ -1,14 +1,14 @@
-//! What a commit needs from outside: the time, chance, and which life of the store this is.
+//! The outside inputs of a commit: time, randomness and the store's incarnation.
 
 use mms_store::Incarnation;
 
-/// What a commit needs from outside. Given to it, so that all that it decides is a function of what it was given.
+/// The outside inputs of a commit, passed in so that everything it decides is a function of its arguments.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
-    /// Milliseconds since 1970, by the wall clock.
+    /// Unix milliseconds, by the wall clock.
     pub now_ms: i64,
     /// A random number in 0.0..1.0.
     pub spread: f64,
-    /// The store's incarnation.
+    /// The store's incarnation, which is new after each restore.
     pub incarnation: Incarnation,
 }

@@ -1,4 +1,4 @@
-//! From keys of the store to resource names and back. The one place that knows both.
+//! Converts keys of the store to resource names and back. The only place that knows both.
 
 use mms_proto::name::{
     DataSourceName, JobName, JobTableName, ResourceId, RunName, SchemaName, SourceId, TableName, TaskName, TimerName,
@@ -7,27 +7,24 @@ use mms_proto::name::{
 use crate::error::{Result, SchedulerError};
 use crate::key::{JobKey, RunKey, TableKey, TaskKey, TimerKey};
 
-/// Task ids are their numbers, padded so that they sort as text.
+/// A task's id: its number, padded so that ids sort as text.
 fn task_id(number: u32) -> String {
     format!("t{number:06}")
 }
 
-/// The name of a job.
 pub fn job_name(key: &JobKey) -> String {
     format!("dataSources/{}/jobs/{}", key.data_source, key.job)
 }
 
-/// The key of a job.
 pub fn job_key(name: &JobName) -> JobKey {
     JobKey { data_source: name.parent().id().as_str().to_owned(), job: name.id().as_str().to_owned() }
 }
 
-/// The name of a task.
 pub fn task_name(key: &TaskKey) -> String {
     format!("{}/tasks/{}", job_name(&key.job), task_id(key.number))
 }
 
-/// The key of a task. An id that is no number of ours names nothing.
+/// The key of a task. An id that is not the text of a number is not found.
 pub fn task_key(name: &TaskName) -> Result<TaskKey> {
     let id = name.id().as_str();
     let number = id.strip_prefix('t').and_then(|digits| digits.parse().ok()).filter(|n| task_id(*n) == id);
@@ -35,19 +32,19 @@ pub fn task_key(name: &TaskName) -> Result<TaskKey> {
     Ok(TaskKey { job: job_key(name.parent()), number })
 }
 
-/// The key of a task named in a message of a worker.
+/// The key of a task that a worker names in a message.
 pub fn parse_task(name: &str) -> Result<TaskKey> {
     task_key(&name.parse::<TaskName>().map_err(|_| SchedulerError::NotFound(name.to_owned()))?)
 }
 
-/// The key of the job of `dataSources/*/jobs/*/tasks/-`.
+/// The key of the job in `dataSources/*/jobs/*/tasks/-` or `dataSources/*/jobs/*`.
 pub fn job_of_tasks(parent: &str) -> Result<JobKey> {
     let job = parent.strip_suffix("/tasks/-").unwrap_or(parent);
     let name: JobName = job.parse().map_err(|_| SchedulerError::NotFound(job.to_owned()))?;
     Ok(job_key(&name))
 }
 
-/// The name of the source table of a table of a job.
+/// The name of the source table, in the catalog, of a job's table.
 pub fn source_table_name(key: &TableKey) -> Result<String> {
     let bad = |error: String| SchedulerError::NotFound(error);
     let source = DataSourceName::new(ResourceId::new(&*key.job.data_source).map_err(bad)?);
@@ -55,14 +52,14 @@ pub fn source_table_name(key: &TableKey) -> Result<String> {
     Ok(TableName::new(schema, SourceId::new(&*key.table).map_err(bad)?).to_string())
 }
 
-/// The name of a source table as a job has it.
+/// The name of a job's table.
 pub fn job_table_name(key: &TableKey) -> Result<String> {
     let table = source_table_name(key)?;
     let below = table.split('/').skip(2).collect::<Vec<_>>().join("/");
     Ok(format!("{}/{below}", job_name(&key.job)))
 }
 
-/// The key of a source table as a job has it.
+/// The key of a job's table.
 pub fn job_table_key(name: &JobTableName) -> TableKey {
     TableKey {
         job: job_key(name.parent().parent()),
@@ -71,27 +68,24 @@ pub fn job_table_key(name: &JobTableName) -> TableKey {
     }
 }
 
-/// The name of a timer.
 pub fn timer_name(key: &TimerKey) -> String {
     format!("dataSources/{}/timers/{}", key.data_source, key.timer)
 }
 
-/// The key of a timer.
 pub fn timer_key(name: &TimerName) -> TimerKey {
     TimerKey { data_source: name.parent().id().as_str().to_owned(), timer: name.id().as_str().to_owned() }
 }
 
-/// Run ids are their numbers, padded so that they sort as text for longer than anybody counts.
+/// A run's id: its number, padded so that ids sort as text. Eight digits are enough.
 fn run_id(number: u64) -> String {
     format!("r{number:08}")
 }
 
-/// The name of a run of a timer.
 pub fn run_name(key: &RunKey) -> String {
     format!("{}/runs/{}", timer_name(&key.timer), run_id(key.number))
 }
 
-/// The key of a run. An id that is no number of ours names nothing.
+/// The key of a run. An id that is not the text of a number is not found.
 pub fn run_key(name: &RunName) -> Result<RunKey> {
     let id = name.id().as_str();
     let number = id.strip_prefix('r').and_then(|digits| digits.parse().ok()).filter(|n| run_id(*n) == id);

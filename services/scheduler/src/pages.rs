@@ -1,14 +1,14 @@
-//! What is taken away in many small commits, page by page.
+//! Deletes large ranges in many small commits, page by page.
 
 use mms_store::{Key, Read, Scope, Table, Tx};
 use prost::Message;
 
 use crate::error::Result;
 
-/// Rows that one commit looks at.
+/// Most rows that one commit reads for a change of many.
 pub const ROWS_AT_ONCE: usize = 500;
 
-/// Deletes a page of rows; whether there were any.
+/// Deletes one page of rows. Returns whether there were any.
 pub fn clear_some<K: Key, R: Message + Default>(
     tx: &mut Tx<'_>,
     table: &Table<K, R>,

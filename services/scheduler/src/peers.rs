@@ -1,5 +1,5 @@
-//! The two services this one calls: the catalog for plans, the registry for uses. Owns how their failures are read;
-//! decides nothing.
+//! Calls the catalog for tables, plans and scans, and the registry for uses of data sources. Classifies their errors;
+//! decides nothing else.
 
 use mms_proto::catalog::v1 as catalog;
 use mms_proto::catalog::v1::catalog_service_client::CatalogServiceClient;
@@ -13,7 +13,7 @@ use tonic::{Code, Streaming};
 
 use crate::error::{Result, SchedulerError};
 
-/// Clients of the other services.
+/// Clients of the two services.
 #[derive(Clone)]
 pub struct Peers {
     catalog: CatalogServiceClient<Client>,
@@ -24,27 +24,27 @@ pub struct Peers {
 
 const CATALOG: &str = "catalog";
 const REGISTRY: &str = "registry";
-/// Largest message taken from the catalog: a plan with its findings, or 1,000 files.
+/// Largest message accepted from the catalog: a plan with its findings, or 1,000 files.
 const MESSAGE_MAX: usize = 32 << 20;
 
-/// What the catalog did wrong.
+/// An answer of the catalog that breaks the contract.
 pub fn broken(text: &str) -> SchedulerError {
     PeerError::new(CATALOG, ApiError::internal(text)).into()
 }
 
 impl SchedulerError {
-    /// Whether the same call may succeed later without anybody doing anything.
+    /// Whether the same call may succeed later without anybody acting.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Peer(peer) if peer.error.is_transient())
     }
 
-    /// Whether the registry refuses a use because the source was stopped or deleted.
+    /// Whether the registry rejects a use because the data source is not started or does not exist.
     pub fn is_source_stopped(&self) -> bool {
         matches!(self, Self::Peer(PeerError { service: REGISTRY, error })
             if matches!(error.reason, ErrorReason::SourceNotStarted | ErrorReason::NotFound))
     }
 
-    /// Whether the other service refuses what is said, whoever says it and whenever.
+    /// Whether the other service would reject the same request every time.
     pub fn is_refused_for_good(&self) -> bool {
         let for_good =
             |code| matches!(code, Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition | Code::OutOfRange);
@@ -53,7 +53,7 @@ impl SchedulerError {
 }
 
 impl Peers {
-    /// Clients over two channels.
+    /// Clients over a channel to each service.
     pub fn new(catalog: Client, registry: Client) -> Self {
         Self {
             catalog: CatalogServiceClient::new(catalog.clone()).max_decoding_message_size(MESSAGE_MAX),
@@ -63,7 +63,7 @@ impl Peers {
         }
     }
 
-    /// One page of all tables of a data source.
+    /// One page of the tables of a data source, in all its schemas.
     pub async fn tables(&self, source: &str, page_token: String) -> Result<catalog::ListTablesResponse> {
         let request = catalog::ListTablesRequest {
             parent: format!("dataSources/{source}/schemas/-"),
@@ -74,27 +74,27 @@ impl Peers {
         Ok(self.catalog.clone().list_tables(request).await.map_err(PeerError::of(CATALOG))?.into_inner())
     }
 
-    /// One table.
+    /// One table, by its resource name.
     pub async fn table(&self, name: &str) -> Result<catalog::Table> {
         let request = catalog::GetTableRequest { name: name.to_owned(), ..catalog::GetTableRequest::default() };
         let answer = self.catalog.clone().get_table(request).await.map_err(PeerError::of(CATALOG))?.into_inner();
         Ok(answer.table.unwrap_or_default())
     }
 
-    /// Pins and plans a table.
+    /// Pins and plans a table; the answer is a stream.
     pub async fn pin(&self, request: catalog::PinTableRequest) -> Result<Pinned> {
         let stream = self.planning.clone().pin_table(request).await.map_err(PeerError::of(CATALOG))?.into_inner();
         Ok(Pinned { stream })
     }
 
-    /// Tells the catalog what became of tables.
+    /// Delivers migration reports to the catalog.
     pub async fn report(&self, reports: Vec<catalog::MigrationReport>) -> Result<()> {
         let request = catalog::ReportMigrationRequest { reports };
         self.planning.clone().report_migration(request).await.map_err(PeerError::of(CATALOG))?;
         Ok(())
     }
 
-    /// Has the catalog scan a scope; its name. None: another scan of the source runs.
+    /// Requests a scan, with `id` as its request id. Returns its name, or None if another scan of the data source runs.
     pub async fn request_scan(&self, source: &str, scope: catalog::Scan, id: &str) -> Result<Option<String>> {
         let request = catalog::RequestScanRequest {
             data_source: format!("dataSources/{source}"),
@@ -108,21 +108,21 @@ impl Peers {
         }
     }
 
-    /// A scan as it stands.
+    /// A scan, by its resource name.
     pub async fn scan(&self, name: &str) -> Result<catalog::Scan> {
         let request = catalog::GetScanRequest { name: name.to_owned() };
         let answer = self.scans.clone().get_scan(request).await.map_err(PeerError::of(CATALOG))?.into_inner();
         Ok(answer.scan.unwrap_or_default())
     }
 
-    /// Takes or prolongs a use of a data source; answers with its configuration, without secrets.
+    /// Acquires or renews a use of a data source. Returns its configuration without secrets.
     pub async fn acquire(&self, source: &str, holder: &str) -> Result<registry::AcquireUseResponse> {
         let request =
             registry::AcquireUseRequest { data_source: format!("dataSources/{source}"), holder: holder.to_owned() };
         Ok(self.sessions.clone().acquire_use(request).await.map_err(PeerError::of(REGISTRY))?.into_inner())
     }
 
-    /// Gives a use back.
+    /// Releases a use of a data source.
     pub async fn release(&self, source: &str, holder: &str) -> Result<()> {
         let request =
             registry::ReleaseUseRequest { data_source: format!("dataSources/{source}"), holder: holder.to_owned() };
@@ -131,13 +131,13 @@ impl Peers {
     }
 }
 
-/// The messages of one PinTable call.
+/// The stream of one PinTable call.
 pub struct Pinned {
     stream: Streaming<catalog::PinTableResponse>,
 }
 
 impl Pinned {
-    /// The next part; None at the end.
+    /// The next part; None at the end of the stream.
     pub async fn next(&mut self) -> Result<Option<catalog::pin_table_response::Part>> {
         let message = self.stream.message().await.map_err(PeerError::of(CATALOG))?;
         Ok(message.and_then(|message| message.part))

@@ -1,4 +1,5 @@
-//! Which tables a job takes, and what tasks they become.
+//! Decides which tables a job moves and which tasks they become. It stores tables, manifests, claims and tasks; it must
+//! never open a table itself: the catalog pins each one and streams its files.
 
 pub mod limits;
 mod listing;

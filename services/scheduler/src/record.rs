@@ -1,6 +1,6 @@
-//! What this service keeps: its own prost messages, never those of the contract, so that the contract and the disk can
-//! change apart from each other, and the only ways in which these change. What has states ([`Job`], [`JobTable`], [`Task`],
-//! [`UnitClaim`]) shows them to everybody and takes an event from anybody, and only its own file decides what follows; an
+//! The records that this service stores: its own prost messages, never those of the contract, so that contract and disk
+//! format can change independently. Records with states ([`Job`], [`JobTable`], [`Task`], [`UnitClaim`]) are readable
+//! by all, but change only by their `apply(event)`, and only a record's own file decides what follows from an event. An
 //! [`Intent`] is resolved once. Knows neither the store nor who raises events.
 
 mod at_target;

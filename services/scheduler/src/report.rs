@@ -1,4 +1,4 @@
-//! What workers say of tasks, what is written down of it, and what the catalog is told.
+//! Takes workers' reports of tasks, writes the task logs, and delivers migration reports to the catalog.
 
 pub mod at_target;
 pub mod log;

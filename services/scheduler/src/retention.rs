@@ -1,5 +1,5 @@
-//! Lets go what has been kept long enough: logs, jobs, workers, request ids. And takes up changes of jobs that broke off.
-//! Each failure is logged and tried again; none keeps the rest from being done.
+//! Deletes logs, jobs, workers and request ids whose retention has ended, and takes up changes of jobs that were
+//! interrupted. A failure is logged and retried with the next round; it never keeps the rest from being done.
 
 use std::time::Duration;
 
@@ -17,19 +17,19 @@ use crate::record::JobEvent;
 use crate::scheduler::Scheduler;
 use crate::store::{ENDED_JOBS, JOBS, LOGS, WORKERS};
 
-/// How often everything is looked at.
+/// Pause between two rounds.
 const TICK: Duration = Duration::from_secs(20);
 const DAY_MS: i64 = 24 * 3600 * 1000;
-/// How long logs are kept after the end of their job.
+/// How long logs are kept after their job has ended.
 const LOGS_TTL_MS: i64 = 30 * DAY_MS;
-/// How long jobs are kept after their end.
+/// How long jobs are kept after they have ended.
 const JOBS_TTL_MS: i64 = 90 * DAY_MS;
-/// How long a worker is known that is not heard of.
+/// How long a silent worker is kept.
 const WORKERS_TTL_MS: i64 = 3600 * 1000;
-/// Jobs that are let go in one round.
+/// Most jobs, and most jobs' logs, that are deleted in one round.
 const JOBS_AT_ONCE: usize = 100;
 
-/// Goes on until the token is cancelled.
+/// Runs until the token is cancelled.
 pub async fn run(scheduler: Scheduler, stop: CancellationToken) {
     let started_ms = scheduler.moment().now_ms;
     let mut tick = tokio::time::interval(TICK);
@@ -39,11 +39,11 @@ pub async fn run(scheduler: Scheduler, stop: CancellationToken) {
             _ = tick.tick() => {}
         }
         for (what, done) in [
-            ("changes of jobs could not be carried through", carry::take_up(&scheduler).await),
-            ("old jobs could not be let go", forget_jobs(&scheduler).await),
-            ("old logs could not be let go", forget_logs(&scheduler).await),
-            ("old workers could not be let go", forget_workers(&scheduler, started_ms).await),
-            ("old request ids could not be forgotten", forget_requests(&scheduler).await),
+            ("cannot carry a change of a job through; next attempt in 20 s", carry::take_up(&scheduler).await),
+            ("cannot delete old jobs; next attempt in 20 s", forget_jobs(&scheduler).await),
+            ("cannot delete old logs; next attempt in 20 s", forget_logs(&scheduler).await),
+            ("cannot delete silent workers; next attempt in 20 s", forget_workers(&scheduler, started_ms).await),
+            ("cannot delete old request ids; next attempt in 20 s", forget_requests(&scheduler).await),
         ] {
             if let Err(error) = done {
                 tracing::error!(%error, "{what}");
@@ -66,13 +66,13 @@ async fn forget_jobs(scheduler: &Scheduler) -> Result<()> {
         let (own, at) = (key.clone(), scheduler.moment());
         let begin = move |tx: &mut Tx<'_>| match calls::delete(tx, &at, &own, "") {
             Ok(job) => Ok(job.goes_away()),
-            // Somebody started or deleted it just now.
+            // A caller has just started or deleted it.
             Err(SchedulerError::WrongState { .. } | SchedulerError::NotFound(_)) => Ok(false),
             Err(error) => Err(error),
         };
         if scheduler.store.commit(begin).await? {
             carry::carry_on(scheduler, &key).await?;
-            tracing::info!(job = name::job_name(&key), "let go: its time was up");
+            tracing::info!(job = name::job_name(&key), "job deleted: its retention of 90 days has ended");
         }
     }
     Ok(())
@@ -103,8 +103,8 @@ async fn forget_logs(scheduler: &Scheduler) -> Result<()> {
     Ok(())
 }
 
-/// A worker that was not heard of for an hour must register again. When it was heard of last is known only since this
-/// process lives.
+/// Deletes workers that were silent for an hour and hold no lease; they must register again. Since it is known only in
+/// memory when a worker was last heard of, the hour begins at the earliest with this process.
 async fn forget_workers(scheduler: &Scheduler, started_ms: i64) -> Result<()> {
     let now_ms = scheduler.moment().now_ms;
     for page in scheduler.store.pages(&WORKERS, Scope::all(), 1000) {

@@ -1,9 +1,9 @@
-//! Rules of this service's source that no type can state. Read from the text, tests left out.
+//! Rules of this service's source text that the compiler cannot check. Tests are exempt.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every file with its path below `src`, what stands behind inline tests left out.
+/// Every source file by its path below `src`, without its inline tests.
 fn sources() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let (mut open, mut found) = (vec![root.clone()], Vec::new());
@@ -27,7 +27,7 @@ fn sources() -> Vec<(String, String)> {
     found
 }
 
-/// The files, out of all but some, in which a text stands.
+/// The files that contain a text, except `but`.
 fn standing(text: &str, but: &[&str]) -> Vec<String> {
     let found = sources().into_iter().filter(|(name, code)| code.contains(text) && !but.contains(&name.as_str()));
     found.map(|(name, _)| name).collect()
@@ -46,7 +46,7 @@ fn keys_have_named_parts() {
     }
 }
 
-/// What has states is written where the change of one is followed by all that hangs on it.
+/// Records with states are stored only where everything that depends on them is updated too.
 #[test]
 fn what_has_states_is_stored_in_one_place() {
     for (table, files) in [

@@ -1,5 +1,5 @@
-//! What every part of this service shares: the store, the leases' clock, the other services, time and chance. Decides
-//! nothing, and knows no part that uses it.
+//! What every part of this service shares: the store, the clock of leases, the other services, time and randomness.
+//! Decides nothing, and knows no part that uses it.
 
 use std::sync::Arc;
 
@@ -14,16 +14,15 @@ use crate::moment::Moment;
 use crate::peers::Peers;
 use crate::plan::waits::Waits;
 
-/// The shared parts; cheap to clone.
+/// The shared parts. Cheap to clone.
 #[derive(Clone)]
 pub struct Scheduler {
-    /// This service's tables.
     pub store: Store,
-    /// When leases run out.
+    /// The clock of leases.
     pub leases: Arc<Leases>,
     /// The other services.
     pub peers: Peers,
-    /// What planning waits for.
+    /// Why planning waits.
     pub waits: Arc<Waits>,
     turns: Turns<JobKey>,
     now_ms: fn() -> i64,
@@ -31,39 +30,39 @@ pub struct Scheduler {
     roles: Arc<Roles>,
 }
 
-/// What a subject may do today.
+/// Returns the role of a subject at present.
 type Roles = dyn Fn(&str) -> Role + Send + Sync;
 
 impl Scheduler {
-    /// Parts that read time and chance from these functions.
+    /// Shared parts that take time and randomness from these functions. No subject has a role.
     pub fn new(store: Store, leases: Leases, peers: Peers, now_ms: fn() -> i64, random: fn() -> f64) -> Self {
         let (leases, waits, turns) = (Arc::new(leases), Arc::default(), Turns::new(1));
         Self { store, leases, peers, waits, turns, now_ms, random, roles: Arc::new(|_| Role::Unspecified) }
     }
 
-    /// The same, with what subjects may do today; before, nobody may do anything.
+    /// Sets the function that returns the present role of a subject.
     #[must_use]
     pub fn with_roles(self, roles: impl Fn(&str) -> Role + Send + Sync + 'static) -> Self {
         Self { roles: Arc::new(roles), ..self }
     }
 
-    /// A subject as a caller who calls now.
+    /// A caller with this subject and its present role.
     pub fn caller(&self, subject: &str) -> Caller {
         Caller { subject: subject.to_owned(), role: (self.roles)(subject) }
     }
 
-    /// What a commit needs from outside.
+    /// The outside inputs of a commit at this moment.
     pub fn moment(&self) -> Moment {
         Moment { now_ms: (self.now_ms)(), spread: (self.random)(), incarnation: self.store.incarnation() }
     }
 
-    /// The turn to change a job as a whole: whoever carries a change through waits here for the one before.
+    /// Waits for the turn to carry a change of a job through: one at a time for each job.
     pub async fn turn(&self, job: &JobKey) -> Turn {
         self.turns.of(job).await
     }
 
-    /// Does something now and after changes of the store, until the token is cancelled. What fails is logged as `what`, and
-    /// tried again with the next change.
+    /// Does work now and after each change of the store, until the token is cancelled. A failure is logged as `what`,
+    /// and the work is retried after the next change.
     pub async fn after_changes<E: std::fmt::Display, F: Future<Output = Result<(), E>>>(
         &self,
         stop: CancellationToken,
@@ -74,7 +73,7 @@ impl Scheduler {
         loop {
             changes.mark_unchanged();
             if let Err(error) = work().await {
-                tracing::warn!(%error, "{what} is tried again");
+                tracing::warn!(%error, "{what} failed; next attempt at the next change");
             }
             tokio::select! {
                 () = stop.cancelled() => return,

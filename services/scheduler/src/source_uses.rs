@@ -1,6 +1,7 @@
-//! Uses of data sources, and what is heard with them: the source's settings, which jobs heed while they run. A use is held at the registry as long as a job has not come to rest, and given back then. What is to be given
-//! back is stored by the commit that ends the job ([`crate::job::stored`]), so that no restart forgets it. A job whose source is
-//! stopped or gone, which only force does, is stopped.
+//! Renews the uses of data sources that jobs hold at the registry, and releases them when their jobs come to rest. The
+//! commit that ends a job stores what is to be released ([`crate::job::stored`]), so that no restart forgets it. Each
+//! renewal returns the source's settings, which then hold for the job; if the source was stopped or deleted by force,
+//! the job is stopped.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -21,12 +22,12 @@ use crate::record::{Job, Reason};
 use crate::scheduler::Scheduler;
 use crate::store::{DENIALS, JOBS, SOURCE_USES};
 
-/// How often uses are prolonged, settings of the sources looked at, and what failed is tried again.
+/// How often uses are renewed, and failed calls retried.
 const TICK: Duration = Duration::from_secs(5);
-/// Changes of the store are looked at together for so long.
+/// Changes of the store within this time are handled together.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Prolongs the uses of data sources by jobs that have not ended, and gives those of ended jobs back.
+/// Renews and releases uses until the token is cancelled.
 pub async fn hold(scheduler: Scheduler, stop: CancellationToken) {
     let mut changes = scheduler.store.subscribe();
     let mut next: HashMap<JobKey, Next> = HashMap::new();
@@ -35,7 +36,7 @@ pub async fn hold(scheduler: Scheduler, stop: CancellationToken) {
         if let Err(error) = look(&scheduler, &mut next).await
             && !stop.is_cancelled()
         {
-            tracing::error!(%error, "the uses of data sources could not be read");
+            tracing::error!(%error, "cannot read the uses of data sources; next attempt in 5 s");
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -46,13 +47,13 @@ pub async fn hold(scheduler: Scheduler, stop: CancellationToken) {
     }
 }
 
-/// When a use is looked at again, unless its job comes to rest or back before.
+/// When a use is handled again, unless its job comes to rest or leaves it before.
 struct Next {
     at_rest: bool,
     again: Instant,
 }
 
-/// Does what is due.
+/// Renews or releases every use that is due.
 async fn look(scheduler: &Scheduler, next: &mut HashMap<JobKey, Next>) -> Result<()> {
     let mut known = HashMap::new();
     for (key, job) in uses(scheduler)? {
@@ -63,7 +64,7 @@ async fn look(scheduler: &Scheduler, next: &mut HashMap<JobKey, Next>) -> Result
         }
         let done = if at_rest { give_back(scheduler, &key).await } else { prolong(scheduler, &key).await };
         if let Err(error) = done {
-            tracing::warn!(%error, job = name::job_name(&key), "the use of its source is tried again");
+            tracing::warn!(%error, job = name::job_name(&key), "cannot renew or release the use of the job's data source; next attempt in 5 s");
         }
         known.insert(key, Next { at_rest, again: now + TICK });
     }
@@ -93,22 +94,22 @@ async fn prolong(scheduler: &Scheduler, key: &JobKey) -> Result<()> {
     if !refused.is_source_stopped() {
         return Err(refused);
     }
-    let text = format!("{refused}: start the data source, then StartJob goes on");
+    let text = format!("{refused}: start the data source, then StartJob continues");
     let why = Reason::new(ErrorReason::SourceNotStarted, text);
-    tracing::warn!(job = name::job_name(key), %refused, "the job is stopped");
+    tracing::warn!(job = name::job_name(key), %refused, "the registry no longer lets the job use its data source; stopping the job");
     let own = key.clone();
     match carry::change(scheduler.clone(), Call::default(), key.clone(), move |tx, at| {
         calls::stop(tx, at, &own, Some(why))
     })
     .await
     {
-        // It came to its end meanwhile, or goes away.
+        // The job has ended meanwhile, or is being deleted.
         Ok(_) | Err(SchedulerError::WrongState { .. } | SchedulerError::NotFound(_)) => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-/// Looks first, as a commit waits for the disk.
+/// Applies the source's settings to the job. Reads before it writes, because a commit waits for the disk.
 async fn heed(scheduler: &Scheduler, key: &JobKey, settings: MigrationSettings) -> Result<()> {
     let job = scheduler.store.read(|read| read.get(&JOBS, key))?;
     if job.is_none_or(|job| !job.scope_listed || limits(job.spec(), settings.clone()) == job.limits) {
@@ -116,7 +117,10 @@ async fn heed(scheduler: &Scheduler, key: &JobKey, settings: MigrationSettings) 
     }
     let (own, at) = (key.clone(), scheduler.moment());
     if scheduler.store.commit(move |tx| calls::heed(tx, &at, &own, settings)).await? {
-        tracing::info!(job = name::job_name(key), "the settings of its source have changed: they hold from now on");
+        tracing::info!(
+            job = name::job_name(key),
+            "the settings of the job's data source have changed and hold from now on"
+        );
     }
     Ok(())
 }
@@ -132,7 +136,7 @@ async fn give_back(scheduler: &Scheduler, key: &JobKey) -> Result<()> {
     scheduler
         .store
         .commit(move |tx| {
-            // It may have come back meanwhile, and then holds its source again.
+            // The job may have been started meanwhile, and then keeps its use.
             if tx.get(&JOBS, &own)?.is_none_or(|job| job.is_at_rest()) {
                 tx.delete(&SOURCE_USES, &own)?;
                 let source = DataSourceKey { data_source: own.data_source.clone() };

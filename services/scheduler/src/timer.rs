@@ -1,4 +1,5 @@
-//! Timers: when their runs are due, and what a run does. People's calls are in [`calls`], what runs by itself in [`clock`].
+//! Timers: when their runs are due, and what a run does. Calls are in [`calls`], the background work in [`clock`], and
+//! the changes of a run in [`run`].
 
 pub mod calls;
 pub mod clock;

@@ -1,5 +1,5 @@
-//! The time windows of a job: whether its tasks may be leased now, until when it waits, and what becomes of those that run when
-//! the windows close. What windows are is the business of `mms_schedule`; here they meet jobs. Pure.
+//! Applies time windows to jobs: whether tasks may be leased now, until when the job waits, and whether running tasks
+//! stop when the windows close. Windows themselves are defined in `mms_schedule`. Pure.
 
 use mms_proto::types::v1::Severity;
 use mms_proto::{ErrorReason, FindingReason};
@@ -7,11 +7,12 @@ use mms_schedule::{AtEnd, Windows};
 
 use crate::record::{Finding, Job, Reason, Unit};
 
-/// What a task moves in a second at the least, by which it is judged whether a unit fits into a window.
+/// Assumed least speed of a task in bytes per second, for judging whether a unit fits into a window.
 const BYTES_A_SECOND: i64 = 1 << 20;
 const MINUTE_MS: i64 = 60_000;
 
-/// The windows that hold for a job. None: they cannot be read, as the machine no longer knows a time zone, and nothing starts.
+/// The windows that hold for a job. None if they cannot be read, because this machine no longer knows a time zone; then
+/// no task is leased.
 fn of(job: &Job) -> Option<Windows> {
     Windows::parse(&job.limits.time_windows).ok()
 }
@@ -21,13 +22,13 @@ pub fn is_open(job: &Job, now_ms: i64) -> bool {
     job.limits.time_windows.is_empty() || of(job).is_some_and(|windows| windows.is_open(now_ms))
 }
 
-/// Whether running tasks of a job are to stop at their next checkpoint, as its windows have closed over them.
+/// Whether running tasks of a job are to stop at their next checkpoint because its windows have closed.
 pub fn stops_at_checkpoint(job: &Job, now_ms: i64) -> bool {
     let ended = || of(job).and_then(|windows| windows.ended_by(now_ms));
     !job.limits.time_windows.is_empty() && ended() == Some(AtEnd::Checkpoint)
 }
 
-/// Until when a job waits for a window, in words.
+/// Returns the reason of a job that waits for its next window; None if a window is open.
 pub fn waits(job: &Job, now_ms: i64) -> Option<Reason> {
     if is_open(job, now_ms) {
         return None;
@@ -44,7 +45,7 @@ pub fn waits(job: &Job, now_ms: i64) -> Option<Reason> {
     Some(Reason::new(ErrorReason::OutsideWindows, text))
 }
 
-/// That a unit of a table may not be moved in any window, if its windows stop tasks.
+/// Returns the finding that the largest unit does not fit into any window, if the windows stop running tasks.
 pub fn finding(job: &Job, now_ms: i64, units: &[Unit]) -> Option<Finding> {
     let windows = of(job)?;
     let stops = windows.all().iter().any(|window| window.at_end() == AtEnd::Checkpoint);
@@ -56,7 +57,7 @@ pub fn finding(job: &Job, now_ms: i64, units: &[Unit]) -> Option<Finding> {
         reason: FindingReason::WindowTooShort.into(),
         message: format!(
             "its largest target unit has {bytes} bytes, which at 1 MiB a second take {} minutes, and tasks that stop at the end of \
-             their window have {} minutes at most: such a unit begins anew in each window",
+             their window have {} minutes at most: such a unit starts from the beginning in each window",
             needed / MINUTE_MS,
             longest / MINUTE_MS
         ),

@@ -1,5 +1,5 @@
-//! Time windows as a worker and a person meet them: no lease outside, running tasks as the window says, and until when a job waits.
-//! The time is that of the fixture: 1970-01-01 00:00:01 in UTC, a Thursday.
+//! Time windows as a worker and a caller meet them: no lease outside, running tasks as the window says, and until when
+//! a job waits. The clock is the fixture's: 1970-01-01 00:00:01 UTC, a Thursday.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -37,7 +37,7 @@ async fn nothing_is_leased_outside_and_the_job_says_until_when() {
     let said = waits_for(&fixture).expect("it waits");
     assert_eq!(said.reason, ErrorReason::OutsideWindows);
     assert!(said.message.contains("1970-01-01 22:00 Asia/Shanghai"), "{}", said.message);
-    // A job without windows goes on beside it.
+    // A job without windows runs beside it.
     fixture.another("free", Given::default(), 5..6, "").await;
     assert_eq!(fixture.lease("a", 10).await[0].key.job, other_key("free"));
     fixture.pass(14 * HOUR_MS);
@@ -82,7 +82,7 @@ async fn a_heartbeat_after_the_end_says_to_stop_at_the_next_checkpoint() {
     assert_eq!(verdict(held).await, pb::LeaseVerdict::StopAtCheckpoint);
     let lost = Epoch { counter: held.counter + 1, ..held };
     assert_eq!(verdict(lost).await, pb::LeaseVerdict::StopNow, "what is lost is lost");
-    // And it is leased again in the next window.
+    // It is leased again in the next window.
     fixture.pass(HOUR_MS);
     assert!(fixture.lease("b", 1).await.is_empty());
 }

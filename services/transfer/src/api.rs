@@ -1,4 +1,4 @@
-//! TransferService: what this process does now. No decisions.
+//! TransferService: shows what this process does now, and drains it. No decisions.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,19 +14,17 @@ use tonic::{Request, Response, Status};
 use crate::transfers::{Place, Transfers};
 use crate::worker::Worker;
 
-/// Least time between two answers of a watch.
+/// The shortest time between two answers of a watch.
 const PACE: Duration = Duration::from_millis(250);
-/// How long a drain lets tasks go on when the caller does not say.
+/// How long a drain lets tasks go on unless the caller says.
 const DRAIN: Duration = Duration::from_secs(600);
 
-/// The service.
 pub struct Api {
     transfers: Arc<Transfers>,
     worker: Arc<Worker>,
 }
 
 impl Api {
-    /// The service of one worker.
     pub fn new(transfers: Arc<Transfers>, worker: Arc<Worker>) -> Self {
         Self { transfers, worker }
     }
@@ -43,7 +41,7 @@ impl Api {
     }
 }
 
-/// Names how a transfer stood: its content's digest, which another process makes in the same way.
+/// A digest of a transfer's content, by which a watcher says what it has seen. Any process computes the same.
 fn position(transfer: &pb::Transfer) -> String {
     let digest = transfer
         .encode_to_vec()
@@ -110,7 +108,7 @@ impl TransferService for Api {
             loop {
                 let now = transfers.get(&name).ok_or_else(|| Status::from(ApiError::not_found(&name)))?;
                 let (position, ended) = (position(&now), now.end_time.is_some());
-                // The end is told whatever was seen, so that nobody waits for one that has been.
+                // The end is sent whatever the watcher has seen, so that nobody waits for one that has passed.
                 if position != seen || ended {
                     let answer = pb::WatchTransferResponse { transfer: Some(now), position: position.clone() };
                     return Ok(Some((answer, (transfers, name, position, Some(ended)))));
@@ -129,11 +127,11 @@ impl TransferService for Api {
         mms_proto::validate(&request)?;
         self.ours(&request.name)?;
         let deadline = request.grace_period.and_then(|d| Duration::try_from(d).ok()).unwrap_or(DRAIN);
-        // In a task of its own: what was begun keeps its deadline when the caller leaves.
+        // In a task of its own: the drain keeps its deadline when the caller disconnects.
         let worker = self.worker.clone();
         let drained = tokio::spawn(async move { worker.drain(deadline).await }).await;
         let (finished, released) =
-            drained.map_err(|error| ApiError::internal(format!("the drain broke off: {error}")))?;
+            drained.map_err(|error| ApiError::internal(format!("the drain ended early: {error}")))?;
         let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
         Ok(Response::new(pb::DrainWorkerResponse { finished_count: count(finished), released_count: count(released) }))
     }

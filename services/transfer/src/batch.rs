@@ -1,5 +1,6 @@
-//! One batch of the source as one batch of the target: the planned columns in the target's order, with the types of the way
-//! there. Pure. A value that the target's type cannot hold exactly is an error, never a NULL and never another value.
+//! Turns one batch of the source into one batch of the target: the planned columns in the target's order, with the types of
+//! the way there (tunnel or Storage API). Pure. A value that the target's type cannot hold exactly is an error, never a NULL
+//! and never another value.
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::{CastOptions, cast_with_options};
@@ -24,8 +25,8 @@ const EXACT: CastOptions<'static> =
     CastOptions { safe: false, format_options: arrow::util::display::FormatOptions::new() };
 
 impl Shaper {
-    /// A shaper by the plan's columns towards an upload session's, which must be those of the planned definition: by name,
-    /// order and type. Casting to what somebody made of the table since would change values without a word.
+    /// A shaper from the planned columns to those of an upload session. The session's columns must be those of the planned
+    /// definition by name, order and type: casting to a table that somebody has altered since would change values silently.
     ///
     /// # Errors
     /// [`TransferError::Conflict`] names the columns that differ.
@@ -61,7 +62,7 @@ impl Shaper {
         Ok(Self { columns: data.iter().map(|column| column.source_column.clone()).zip(types).collect(), target })
     }
 
-    /// The target's batch.
+    /// Converts one batch. An error names the column, the row, and where the row lies at the source.
     pub fn shape(&self, read: &Read) -> Result<RecordBatch> {
         let mut arrays = Vec::with_capacity(self.columns.len());
         for ((column, data_type), field) in self.columns.iter().zip(self.target.fields()) {
@@ -83,16 +84,16 @@ impl Shaper {
     }
 }
 
-/// Why a column's values do not go as they are.
+/// Why a column's values cannot be sent as they are.
 #[derive(Debug)]
 enum Fault {
-    /// The target cannot hold one of them.
+    /// The target's type cannot hold one of them.
     Value(String),
-    /// The tunnel cannot carry one of them, and another way may.
+    /// The tunnel cannot carry one of them; the Storage API may.
     Beyond(String),
 }
 
-/// A column's values with the type of the way there, each exactly what it was.
+/// Casts a column to the type of the way there; every value stays exactly what it was.
 fn carried(source: &ArrayRef, data_type: &DataType, field: &Field) -> Result<ArrayRef, Fault> {
     let to = field.data_type();
     if values::has_timestamps(to, TimeUnit::Nanosecond) {
@@ -112,7 +113,7 @@ fn carried(source: &ArrayRef, data_type: &DataType, field: &Field) -> Result<Arr
     Ok(array)
 }
 
-/// The first row that makes the first rows bad, found by halving.
+/// The first bad row, found by halving: `good` says of a number of leading rows whether they are all good.
 fn first_bad(rows: usize, good: impl Fn(usize) -> bool) -> usize {
     let (mut fine, mut bad) = (0, rows);
     while bad - fine > 1 {
@@ -122,14 +123,14 @@ fn first_bad(rows: usize, good: impl Fn(usize) -> bool) -> usize {
     fine
 }
 
-/// Bytes of a batch's values, whatever the buffers behind them hold besides.
+/// Bytes of a batch's own values, whatever else the buffers behind them hold.
 pub fn bytes(batch: &RecordBatch) -> u64 {
     let of =
         |array: &ArrayRef| array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size());
     batch.columns().iter().map(|array| of(array) as u64).sum()
 }
 
-/// A batch in pieces of about `goal` bytes, each at least one row.
+/// Cuts a batch into pieces of about `goal` bytes, each of at least one row.
 pub fn pieces(batch: RecordBatch, goal: u64) -> impl Iterator<Item = RecordBatch> {
     let rows = batch.num_rows();
     let most = (rows as u128 * u128::from(goal) / u128::from(bytes(&batch).max(1))).max(1);

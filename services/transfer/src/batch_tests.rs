@@ -1,4 +1,4 @@
-//! Batches of the source as batches of the target: exactly, or not at all.
+//! Batches of the source become batches of the target exactly, or not at all.
 
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ fn shaper(found: &[(&str, &str)]) -> Result<Shaper> {
     shaper_to(&found, Arc::new(arrow_schema(&found)))
 }
 
-/// By the Storage API: timestamps in microseconds.
+/// As by the Storage API, with timestamps in microseconds.
 fn storage_shaper() -> Shaper {
     let found = columns(&PLANNED);
     let micros = |field: &Arc<Field>| match field.data_type() {
@@ -132,7 +132,7 @@ proptest! {
         let parts: Vec<RecordBatch> = pieces(batch.clone(), goal).collect();
         let again = arrow::compute::concat_batches(batch.schema_ref(), &parts).expect("one schema");
         prop_assert_eq!(&again, &batch);
-        // No piece is far over the goal: at most the longest row over and over.
+        // No piece is far above the goal: at most the longest row, repeated.
         prop_assert!(parts.iter().all(|part| part.num_rows() == 1 || bytes(part) <= 4 * goal + 200), "{:?}", goal);
     }
 }

@@ -1,5 +1,5 @@
-//! With which codec blocks go out: the one that is configured, or the one that pays on the link that they take. What is
-//! learned of a link is every task's, and forgotten when the process ends. Nothing here decides: that is `AutoCodec`'s.
+//! The codec that blocks are sent with: the configured one, or the one that pays on their link. What is measured on a link
+//! serves every task and is forgotten when the process ends. The decision itself is `AutoCodec`'s.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +8,9 @@ use parking_lot::Mutex;
 
 use crate::config::BlockCodec;
 
-/// What is tried against rows as they are: every client of the vendor sends it, so every endpoint takes it.
+/// The codec that is compared with no compression: every client of the vendor sends it, so every endpoint accepts it.
 const PACKED: Codec = Codec::Lz4;
-/// Links that are known at once; a worker has one or two.
+/// The most links that are remembered at once; a worker has one or two.
 const LINKS_MAX: usize = 100;
 
 /// The codecs of all links of this worker.
@@ -22,7 +22,6 @@ pub struct Codecs {
 }
 
 impl Codecs {
-    /// As configured.
     pub fn new(setting: BlockCodec) -> Self {
         Self { setting, links: Mutex::default() }
     }
@@ -32,14 +31,14 @@ impl Codecs {
         self.fixed().unwrap_or_else(|| self.of(link, |auto| auto.next()))
     }
 
-    /// A block arrived.
+    /// Learns from a block that was sent.
     pub fn arrived(&self, link: &str, block: &BlockReceipt) {
         if self.fixed().is_none() {
             self.of(link, |auto| auto.learn(block));
         }
     }
 
-    /// Which codec is in use on this link, and the line that says so, and why, in a task's log.
+    /// The codec in use on this link, and a line for the task's log that says which it is and why.
     pub fn told(&self, link: &str) -> (Codec, String) {
         match self.fixed() {
             Some(codec) => (codec, format!("codec {}: transfer.codec says so", codec.name())),
@@ -76,7 +75,7 @@ mod tests {
 
     use super::*;
 
-    /// A block of 64 MiB that waited so long for its link.
+    /// A block of 64 MiB that waited this long for its link.
     fn waited(seconds: u64) -> BlockReceipt {
         let waiting = Duration::from_secs(seconds);
         BlockReceipt { arrow_bytes: 64 << 20, wire_bytes: 64 << 20, waiting, ..BlockReceipt::default() }

@@ -1,9 +1,9 @@
-//! What can be configured here, besides the frame.
+//! The configuration section `[transfer]` of a worker, besides what every service has.
 
 use mms_server::{ClientConfig, Faults, FrameConfig, ServiceConfig};
 use serde::{Deserialize, Serialize};
 
-/// The section `[transfer]`.
+/// The settings of a worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -11,11 +11,11 @@ pub struct Config {
     pub registry: ClientConfig,
     /// The scheduler of the suite.
     pub scheduler: ClientConfig,
-    /// Id of this worker, `[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?`. Unset: made at the first start and kept in the data folder.
+    /// Id of this worker, `[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?`. None: made at the first start and kept in the data folder.
     pub worker_id: Option<String>,
-    /// Pool it belongs to; empty: the default pool.
+    /// Pool that it belongs to; empty: the default pool.
     pub pool: String,
-    /// Tasks it runs at once.
+    /// Tasks that it runs at once.
     pub slots: usize,
     /// How blocks are compressed on their way; each task's log says which codec it was, and why.
     pub codec: BlockCodec,
@@ -24,22 +24,22 @@ pub struct Config {
     /// Bytes that one task may hold of the file it reads: a row group of up to a quarter of it is fetched whole, larger ones
     /// page by page, and a file with a page of more than half of it is refused. Besides that a task holds a few batches.
     pub slot_memory_bytes: u64,
-    /// Whether tables may lie on this machine. For the sandbox: everything else refuses them.
+    /// Whether tables may lie on this machine. Only for the sandbox; otherwise such tables are refused.
     pub allow_local_files: bool,
     /// Whether far ends may lie on this machine's loopback: for the sandbox. Metadata and link-local addresses are denied
     /// whatever this says, private ones unless the data source's network connection names the host.
     pub allow_loopback: bool,
 }
 
-/// Compression of blocks: those that the tunnel takes, by name, or the choice.
+/// Compression of blocks: a codec of the tunnel by name, or the automatic choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BlockCodec {
-    /// LZ4 where the link is the bottleneck, as they are where it is not, by what the last blocks measured.
+    /// LZ4 where the link is the bottleneck, no compression where it is not, by measurements of the last blocks.
     Auto,
-    /// As they are.
+    /// No compression.
     None,
-    /// LZ4 frames, which every client of the vendor speaks.
+    /// LZ4 frames, which every client of the vendor sends.
     Lz4,
     /// Zstandard.
     Zstd,

@@ -1,5 +1,4 @@
-//! What every step of an attempt works with: the task, the lease it is done under, and the way to report on it. Decides
-//! nothing, and knows no step.
+//! What every step of an attempt works with: the task, its lease, and how to report on it. Decides nothing and knows no step.
 
 use std::sync::Arc;
 
@@ -18,75 +17,66 @@ use crate::progress::Progress;
 pub struct Me {
     /// `workers/{worker}`.
     pub worker: String,
-    /// This process.
+    /// The id of this process: a worker that was started again has another.
     pub instance: String,
 }
 
-/// How rows are moved here.
+/// How rows are moved.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Compression of blocks.
     pub codecs: Arc<Codecs>,
-    /// Bytes after which a block ends.
+    /// Bytes of Arrow data after which a block ends.
     pub block_bytes: u64,
-    /// Bytes that may be held of a file that is read.
+    /// Bytes that a task may hold of the file it reads.
     pub slot_memory_bytes: u64,
-    /// Whether tables may lie on this machine.
+    /// Whether a table's files may lie on this machine.
     pub allow_local_files: bool,
 }
 
-/// What an attempt works with.
 pub struct Run {
-    /// Who we are.
     pub me: Me,
-    /// The other services.
     pub peers: Peers,
-    /// How rows are moved.
     pub settings: Settings,
-    /// What is counted.
     pub counters: Counters,
-    /// The task.
     pub spec: pb::TaskSpec,
-    /// The lease's epoch.
+    /// The lease's epoch: the scheduler accepts only reports of the present one.
     pub epoch: pb::Epoch,
-    /// How far it is.
     pub progress: Arc<Progress>,
-    /// How fast it may read.
+    /// The bound on its rate of reading.
     pub pace: Arc<Pace>,
-    /// Finish the unit at hand, then give the lease back.
+    /// Cancelled when the attempt has to stop after the current unit.
     pub wind_down: CancellationToken,
 }
 
-/// Characters of a line for a task's log.
+/// The most characters of one line of a task's log.
 const LINE_CHARS_MAX: usize = 4_000;
 
-/// Units that are published, by their index, with rows.
+/// The units that are published, by index.
 pub type Published = std::collections::BTreeMap<i32, pb::UnitResult>;
 
-/// What is said of a task.
+/// What the scheduler is told of a task.
 pub struct Report {
-    /// What happened.
     pub event: pb::task_report::Event,
-    /// Lines for its log.
+    /// Lines for the task's log.
     pub lines: Vec<String>,
-    /// What became of intents of it, if the scheduler does not know yet.
+    /// Outcomes of the task's intents that the scheduler has not been told yet.
     pub outcomes: Vec<pb::IntentOutcome>,
 }
 
 impl Report {
-    /// A step that is done.
+    /// Reports that a step is done.
     pub fn of(done: pb::StepDone, lines: Vec<String>) -> Self {
         Self { event: pb::task_report::Event::StepDone(done), lines, outcomes: Vec::new() }
     }
 
-    /// An attempt that failed.
+    /// Reports that the attempt failed.
     pub fn failed(why: pb::AttemptFailed) -> Self {
         Self { event: pb::task_report::Event::Failed(why), lines: Vec::new(), outcomes: Vec::new() }
     }
 }
 
 impl Run {
-    /// Reports on this task, and answers whether that ended the lease although steps are left.
+    /// Sends a report. True if it ended the lease although steps are left.
     pub async fn report(&self, report: Report) -> Result<bool> {
         let line = |text: String| pb::LogLine {
             level: pb::LogLevel::Info as i32,

@@ -1,4 +1,4 @@
-//! Rows at the target, counted there by statements.
+//! Counts rows at the target, by SQL statements there.
 
 use std::collections::BTreeMap;
 
@@ -9,24 +9,23 @@ use mms_maxcompute::table::PartitionSpec;
 use crate::error::{Result, TransferError};
 use crate::target::Target;
 
-/// Partitions counted by one statement: what a result shows at most, with room.
+/// Partitions counted by one statement: fewer than the most rows that the service shows of a result.
 const PARTITIONS_AT_ONCE: usize = 500;
 
-/// The values of a partition's columns by level.
+/// The values of a partition, level by level.
 pub type Levels = Vec<String>;
 
-/// The levels of a partition.
 pub fn levels(spec: &PartitionSpec) -> Levels {
     spec.0.iter().map(|(_, value)| value.clone()).collect()
 }
 
-/// Rows of the whole table.
+/// Counts the rows of the whole table.
 pub async fn table(target: &Target) -> Result<u64> {
     let rows = target.run(ddl::count(&target.definition.target, &target.definition.partition_columns, &[])).await?;
     rows.single_number().ok_or_else(|| unreadable(&rows))
 }
 
-/// Rows of partitions; one that has none, or is not there, is not among them.
+/// Counts the rows of partitions. A partition that is empty or does not exist is not in the result.
 pub async fn partitions(target: &Target, specs: &[PartitionSpec]) -> Result<BTreeMap<Levels, u64>> {
     let mut found = BTreeMap::new();
     for specs in specs.chunks(PARTITIONS_AT_ONCE) {

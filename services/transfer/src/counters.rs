@@ -1,4 +1,4 @@
-//! What this worker counts for whoever watches it. Decides nothing.
+//! The metrics of this worker's attempts. Decides nothing.
 
 use mms_maxcompute::tunnel::BlockReceipt;
 use mms_server::metrics::Counter;
@@ -22,7 +22,6 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Nothing done yet.
     pub fn of(metrics: &Metrics) -> Self {
         let plain = |metric| metrics.counter(metric, &[]);
         let ended = |metric, outcome| metrics.counter(metric, &[(Label::Outcome, outcome)]);
@@ -40,7 +39,7 @@ impl Counters {
         }
     }
 
-    /// An attempt ended.
+    /// Counts an attempt that ended.
     pub fn ended(&self, ending: &Ending) {
         let counter = match ending {
             Ending::Done => &self.done,
@@ -50,7 +49,7 @@ impl Counters {
         counter.add(1);
     }
 
-    /// A block arrived, with rows of so many bytes of source files.
+    /// Counts a block that arrived, with its rows and the bytes of source files that they took.
     pub fn arrived(&self, block: &BlockReceipt, source_bytes: i64) {
         self.arrived.add(1);
         self.rows.add(block.rows);
@@ -59,12 +58,12 @@ impl Counters {
         self.wire_bytes.add(block.wire_bytes);
     }
 
-    /// A block did not arrive.
+    /// Counts an attempt at a block that failed.
     pub fn lost(&self) {
         self.lost.add(1);
     }
 
-    /// Units were published.
+    /// Counts published units.
     pub fn published(&self, units: usize) {
         self.units.add(units as u64);
     }

@@ -1,4 +1,4 @@
-//! DATA: every unit that is not published yet is read at the source, written to a session of its own, and published.
+//! DATA: reads every unit that is not published yet, writes it to a session of its own, and publishes it.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use crate::upload;
 use crate::values::TUNNEL_YEARS;
 use crate::way::Way;
 
-/// Lines of the log after which units are moved without a word.
+/// Lines of the task's log after which units are moved without further lines.
 const LINES_MAX: usize = 90;
 
-/// Moves the units that are left into the table of this identity. None: it stopped between two units, as it was told.
+/// Moves the remaining units into the table of this identity. None: it was told to wind down and stopped between two units.
 pub async fn run(
     run: &Run,
     (sessions, ends): (&Arc<Sessions>, &Arc<Ends>),
@@ -49,7 +49,7 @@ pub async fn run(
         let before = totals(published);
         run.progress.set(before.rows, before.bytes);
         run.progress.set_units(published.len());
-        let written = upload::write(run, &source, target, identity, unit, before, &mut way).await?;
+        let written = upload::write(run, &source, target, unit, before, &mut way).await?;
         if lines.len() < LINES_MAX {
             lines.push(describe(unit, &written));
             lines.extend(written.notes.iter().map(|note| format!("unit {}: {note}", unit.index)));
@@ -82,7 +82,6 @@ pub async fn run(
     Ok(Some(Report { outcomes, ..Report::of(done, lines) }))
 }
 
-/// Sums over published units.
 pub fn totals(published: &Published) -> pb::UnitResult {
     let zero = pb::UnitResult::default();
     published.values().fold(zero, |sum, unit| pb::UnitResult {

@@ -1,4 +1,4 @@
-//! The planned table, from the contract into the model of the target. What it says is judged, nothing is added.
+//! Converts the planned table from the contract into the model of the target. Validates what it says and adds nothing.
 
 use std::collections::BTreeMap;
 
@@ -29,10 +29,10 @@ fn given(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// What is made at the target.
+/// The table that is to be made at the target.
 ///
 /// # Errors
-/// A part that is none of what the contract allows.
+/// [`TransferError::Plan`] for a part that the contract does not allow.
 pub fn definition(planned: &pb::TargetDefinition) -> Result<TableDefinition> {
     let table = planned.table.clone().unwrap_or_default();
     let bad_table = unusable("table");

@@ -1,4 +1,5 @@
-//! The two far ends of a data source, as this process reaches them: built from a session of the registry.
+//! Clients of a data source's two ends, the source's storage and the target's project, built from a session of the registry.
+//! What was refused, or is about to expire, is opened again with the present session's credentials.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -23,20 +24,20 @@ use tokio::time::Instant;
 use crate::error::{Result, TransferError};
 use crate::schemas::Schemas;
 
-/// For so long a configuration that was changed may still be used.
+/// How long the configuration of a data source may still be used after it was changed.
 const FRESH: Duration = Duration::from_secs(20);
-/// A vended credential is asked for again so long after that failed, while the one there is lasts.
+/// Pause after a vended credential could not be renewed, as long as the present one lasts.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
-/// What a task needs to connect.
+/// What a task connects with: clients of one data source's source and target.
 pub struct Ends {
     http: HttpClient,
     project: ProjectConfig,
-    /// By tunnel quota: each knows where its tunnel is.
+    /// By tunnel quota; each project remembers the address of its tunnel.
     projects: parking_lot::Mutex<HashMap<String, Project>>,
     schemas: Arc<Schemas>,
     storages: Storages,
-    /// Where credentials of single tables come from.
+    /// Vends credentials for single tables.
     vending: Vending,
     /// None: the data source is not read by SQL.
     sql: Option<Sql>,
@@ -53,30 +54,28 @@ pub struct Sql {
     pub catalog: String,
 }
 
-/// A table, and where its files lie.
+/// A table and the location of its files.
 #[derive(Debug, Clone)]
 pub struct Place {
-    /// Its data source.
+    /// Name of its data source.
     pub source: String,
-    /// Its resource name.
     pub table: String,
-    /// Where its files lie.
+    /// URL of the folder of its files.
     pub location: String,
-    /// Whether they may be files of this machine.
+    /// Whether the location may be a folder of this machine.
     pub allow_local: bool,
 }
 
-/// A table's files, to be read for as long as that takes.
+/// A table's files, readable for as long as that takes.
 pub struct Reading {
-    /// The store that they lie in.
     pub store: Arc<dyn ObjectStore>,
-    /// What kind of credential it is read with, in words.
+    /// Kind of the credential that they are read with, for the log.
     pub credential: &'static str,
-    /// How often another credential was taken up meanwhile.
+    /// How often the store was opened again with a newer credential.
     pub renewed: Arc<AtomicU32>,
 }
 
-/// A store as it was opened, with what, and when it is to be opened with another credential.
+/// An open store, the kind of its credential, and when it has to be opened with another one.
 struct Open {
     store: Arc<dyn ObjectStore>,
     credential: &'static str,
@@ -101,7 +100,7 @@ impl Ends {
         let target = source.max_compute.unwrap_or_default();
         let http = HttpClient::new(&mms_ends::connection(session.network_connection.as_ref())?)?.counted_in(traffic);
         let mut project = mms_ends::project(&target).map_err(|error| TransferError::Plan(error.to_string()))?;
-        // What fails longer than this is reported, so that the scheduler sees it and another worker can try.
+        // A longer failure is reported, so that the scheduler sees it and another worker can try.
         project.retry.total = Duration::from_secs(300);
         let storages = mms_ends::storage(&databricks).map_err(|error| TransferError::Plan(error.to_string()))?;
         let sql = match databricks.read_path() {
@@ -116,7 +115,7 @@ impl Ends {
         Ok(Self { http, project, projects, schemas, storages, vending, sql })
     }
 
-    /// Schemas that were seen at the target.
+    /// The schemas that were seen at the target.
     pub fn schemas(&self) -> &Arc<Schemas> {
         &self.schemas
     }
@@ -126,7 +125,8 @@ impl Ends {
         self.sql.as_ref()
     }
 
-    /// The project that statements run in, with the tunnel quota of a task; who asks it for an account is whoever asked first.
+    /// The project that statements run in, with a task's tunnel quota. One client per quota is kept, and it renews its
+    /// account by `renew` of the call that created it.
     fn project(&self, tunnel_quota: &str, renew: Arc<dyn RenewAccount>) -> Result<Project> {
         let mut projects = self.projects.lock();
         if let Some(known) = projects.get(tunnel_quota) {
@@ -141,7 +141,7 @@ impl Ends {
         Ok(project)
     }
 
-    /// The store that a table lies in, with the credential of this session, or with one that is vended for the table.
+    /// Opens the store of a table with the credential of this session, or with one that is vended for the table.
     async fn open(&self, place: &Place) -> Result<Open> {
         let local = if place.allow_local { self.storages.local_files() } else { LocalFiles::Refused };
         let location = StorageLocation::parse(&place.location, local)?;
@@ -151,7 +151,7 @@ impl Ends {
             Some(Storage::Local(root)) => {
                 let StorageLocation::Local(path) = &location else {
                     return Err(TransferError::Plan(format!(
-                        "{location} is no folder, and only local files may be read"
+                        "{location} is not a local folder, and the storage access covers local files only"
                     )));
                 };
                 if !lies_below(path, root)? {
@@ -165,20 +165,20 @@ impl Ends {
                 renew = Some(vended.renew);
                 vended.credential
             }
-            None => return Err(plan("storage", format!("no access of the data source is for {location}"))),
+            None => return Err(plan("storage", format!("no storage access of the data source covers {location}"))),
         };
         let store = mms_storage::open(&location, &credential, &StorageSettings::new(self.http.clone()))?;
         Ok(Open { store, credential: credential.kind(), renew })
     }
 }
 
-/// Whether a path leads to a place below a folder, links followed: one below it may lead anywhere.
+/// Whether a path lies below a folder once links are resolved: a link below the folder may lead anywhere.
 fn lies_below(path: &Path, root: &Path) -> Result<bool> {
     let real = |path: &Path| path.canonicalize().map_err(|error| plan(&path.display().to_string(), error));
     Ok(real(path)?.starts_with(real(root)?))
 }
 
-/// The open sessions of this process, one a data source.
+/// The open registry sessions of this process, one per data source.
 pub struct Sessions {
     sessions: mms_ends::Sessions<Ends>,
     registry: Client,
@@ -186,7 +186,8 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// None open yet; `holder` is this worker's name. A registry that is away is waited for as long as the lease lives.
+    /// No session is open yet; `holder` is this worker's name. A registry that does not answer is waited for as long as the
+    /// lease lives.
     pub fn new(registry: Client, holder: String) -> Self {
         let purposes = vec![SessionPurpose::ReadRows, SessionPurpose::WriteRows];
         let terms = Terms { holder, purposes, fresh: FRESH, patience: FOR_EVER };
@@ -194,26 +195,26 @@ impl Sessions {
         Self { sessions, registry, traffic: Traffic::default() }
     }
 
-    /// What goes to far ends through them.
+    /// Counts the traffic with all sources and targets.
     pub fn traffic(&self) -> &Traffic {
         &self.traffic
     }
 
-    /// The far ends of a data source.
+    /// The clients of a data source; opens a session if there is none.
     pub async fn ends(&self, source: &str) -> Result<Arc<Ends>> {
         self.sessions.get(source, |session| Ends::new(session, self.registry.clone(), &self.traffic)).await
     }
 
-    /// The project that the statements of a data source run in, for as long as that takes: an account that has run out is asked
-    /// for anew.
+    /// The project that the statements of a data source run in, for as long as they take: an expired account is renewed from
+    /// the registry.
     pub fn project(self: &Arc<Self>, source: &str, ends: &Arc<Ends>, tunnel_quota: &str) -> Result<Project> {
         let renew =
             Account { sessions: Arc::downgrade(self), source: source.to_owned(), ends: Arc::downgrade(ends).into() };
         ends.project(tunnel_quota, Arc::new(renew))
     }
 
-    /// A table's files, to be read for as long as that takes: a credential that is rotated meanwhile is taken up, and one that
-    /// was vended is renewed before it ends.
+    /// A table's files, for as long as reading takes: a credential that was rotated meanwhile is replaced, and a vended one
+    /// is renewed before it expires.
     pub async fn read(self: &Arc<Self>, ends: &Arc<Ends>, place: Place) -> Result<Reading> {
         let Open { store, credential, renew } = ends.open(&place).await?;
         let renewed = Arc::new(AtomicU32::new(0));
@@ -226,27 +227,27 @@ impl Sessions {
         Ok(Reading { store: Arc::new(LiveStore::new(store, opened)), credential, renewed })
     }
 
-    /// Gives the session of a data source back through which a far end refused.
+    /// Closes the session of a data source whose credentials were refused; the next call opens a new one.
     pub async fn forget(&self, source: &str, refused: &Arc<Ends>) {
         self.sessions.forget(source, refused).await;
     }
 
-    /// Gives back what nobody uses, until it is dropped.
+    /// Closes sessions that nobody uses, until it is dropped.
     pub async fn keep_house(&self) {
         self.sessions.keep_house().await;
     }
 
-    /// Gives all back.
+    /// Closes all sessions.
     pub async fn close_all(&self) {
         self.sessions.close_all().await;
     }
 }
 
-/// A store that was opened through a session.
+/// A store that was opened through a session, and can be opened again.
 struct Opened {
     sessions: Arc<Sessions>,
     place: Place,
-    /// Through which, and when it is to be opened with another credential.
+    /// The clients that it was opened with, and when it has to be opened with another credential.
     now: parking_lot::Mutex<(Arc<Ends>, Option<Instant>)>,
     renewed: Arc<AtomicU32>,
 }
@@ -259,8 +260,7 @@ impl Reopen for Opened {
             if refused {
                 self.sessions.forget(source, &before).await;
             }
-            let told =
-                |error: &TransferError| tracing::warn!(%error, source, "the storage is read on as it was opened");
+            let told = |error: &TransferError| tracing::warn!(%error, source, "no newer credential; reading on with the present one");
             let ends = self.sessions.ends(source).await.inspect_err(told).ok()?;
             if Arc::ptr_eq(&ends, &before) && renew.is_none_or(|due| Instant::now() < due) {
                 return None;
@@ -280,7 +280,8 @@ impl Reopen for Opened {
     }
 }
 
-/// The account of a data source, from its present session. Holds neither the sessions nor what was built of one: those hold it.
+/// The account of a data source, taken from its present session. Holds only weak references: the sessions and the clients
+/// hold it.
 struct Account {
     sessions: Weak<Sessions>,
     source: String,

@@ -1,4 +1,4 @@
-//! Why an attempt at a task ended, and what the scheduler is told of it.
+//! Why an attempt failed, and what the scheduler is told of it: reason, message, and whether another attempt may help.
 
 use mms_databricks::DatabricksError;
 use mms_delta::DeltaError;
@@ -12,10 +12,10 @@ use mms_proto::types::v1::{TargetIdentity, VerificationResult};
 use mms_server::PeerError;
 use mms_storage::StorageError;
 
-/// Characters of a reason's message that are told.
+/// The most characters of a failure's message.
 const MESSAGE_CHARS_MAX: usize = 2_048;
 
-/// The end of an attempt that did not do its task.
+/// Why an attempt ended without doing its task.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
     /// The lease is lost, or the process stops: nothing is reported.
@@ -24,13 +24,13 @@ pub enum TransferError {
     /// Another service did not answer or refused.
     #[error(transparent)]
     Peer(#[from] PeerError),
-    /// The plan cannot be read by this version.
+    /// The plan cannot be used by this version.
     #[error("the task's plan cannot be used: {0}")]
     Plan(String),
     /// The target refused or failed.
     #[error("{0}")]
     Target(#[from] MaxComputeError),
-    /// A block was not taken.
+    /// The target did not accept a block.
     #[error("{0}")]
     Block(#[from] BlockError),
     /// The source failed.
@@ -54,63 +54,58 @@ pub enum TransferError {
     /// A value cannot be carried exactly.
     #[error("column `{column}`: {why}")]
     Value {
-        /// The source column.
         column: String,
-        /// What is wrong with it.
+        /// What is wrong with the value, and where it stands.
         why: String,
     },
-    /// The tunnel does not reach a timestamp: the unit is begun again by the Storage API.
+    /// The tunnel cannot carry a timestamp. The unit starts over by the Storage API.
     #[error("column `{column}`: {why}")]
     Beyond {
-        /// The source column.
         column: String,
-        /// Which it is.
+        /// Which timestamp it is, and where it stands.
         why: String,
     },
     /// The target table is not as planned.
     #[error("target table {target}: {differences}")]
     Conflict {
-        /// The table.
         target: String,
-        /// All differences.
+        /// All differences, separated by semicolons.
         differences: String,
     },
-    /// A commit's session can never publish any more.
+    /// The session of a commit can never publish any more.
     #[error("upload session {0} ended without publishing; the unit is written again")]
     SessionLost(String),
-    /// What became of a commit is not known: its intent stays open, and nothing else is published there before it is.
-    #[error("the outcome of commit intent {intent} could not be told, and it stays open: {why}")]
+    /// The outcome of a commit is unknown: its intent stays open, and nothing else is published to its unit before it is
+    /// resolved.
+    #[error("the outcome of commit intent {intent} is unknown, and the intent stays open: {why}")]
     IntentOpen {
-        /// The intent.
         intent: String,
-        /// Why it could not be told.
+        /// Why the outcome could not be found out.
         why: String,
     },
-    /// What SCHEMA had made is not there any more.
+    /// What SCHEMA had made does not exist any more.
     #[error("the target is not as it was written, so it is made and written again: {what}")]
     TargetGone {
         /// What is missing.
         what: String,
-        /// Whether it is the table itself, and not only a partition.
+        /// Whether the table itself is gone, or only a partition.
         whole: bool,
-        /// The table that is there in its place.
+        /// The table that is there in its place, if any.
         found: Option<Box<TargetIdentity>>,
     },
-    /// Both sides differ.
+    /// VERIFICATION found other rows at the target than in the source.
     #[error("{message}")]
     Differs {
-        /// Which units, with both values.
+        /// The units that differ, with both values.
         message: String,
-        /// All checks.
         result: Box<VerificationResult>,
     },
 }
 
-/// The result of a part of an attempt.
 pub type Result<T, E = TransferError> = std::result::Result<T, E>;
 
 impl TransferError {
-    /// Whether the target table or partition was not there, or not the one there was.
+    /// Whether the target said that the table or the partition does not exist, or is another one.
     pub fn target_is_gone(&self) -> bool {
         match self {
             Self::Target(error) => error.target_is_gone(),
@@ -119,7 +114,7 @@ impl TransferError {
         }
     }
 
-    /// Whether a far end may have refused the credentials of the session.
+    /// Whether the source or the target may have refused the session's credentials.
     pub fn credential_refused(&self) -> bool {
         let refused = |error: &MaxComputeError| error.refusal() == Some(RefusalKind::Unauthenticated);
         match self {
@@ -132,7 +127,7 @@ impl TransferError {
         }
     }
 
-    /// The stable reason that callers see.
+    /// The stable reason that callers program against.
     fn reason(&self) -> ErrorReason {
         match self {
             Self::GivenUp => ErrorReason::Stopped,
@@ -160,7 +155,7 @@ impl TransferError {
         }
     }
 
-    /// Whether trying again may help.
+    /// Whether another attempt may succeed.
     fn passes(&self) -> bool {
         match self {
             Self::GivenUp
@@ -179,16 +174,16 @@ impl TransferError {
             | Self::Network(_) => false,
             Self::Sql(error) => sql_passes(error),
             Self::Target(error) => target_passes(error),
-            // A session that is over, or made for another table than there is now, is made anew.
+            // A session that ended, or that was made for another table than there is now, is replaced by a new one.
             Self::Block(error) => error.advice != BlockAdvice::GiveUp || target_passes(&error.error),
-            // A SAS that ran out is renewed by the next attempt, which asks the registry for its session again.
+            // A SAS that expired is renewed by the next attempt, which asks the registry for its session again.
             Self::Source(DeltaError::AccessDenied { .. } | DeltaError::CredentialExpired { .. }) => true,
             Self::Source(DeltaError::Manifest(error)) => error.downcast_ref::<Self>().is_none_or(Self::passes),
             Self::Source(error) => error.is_transient(),
         }
     }
 
-    /// Whether the block at hand is worth being read and sent again, within this attempt.
+    /// Whether reading and sending the current block again may help, within this attempt.
     pub fn block_class(&self) -> RetryClass {
         match self {
             Self::Block(error) => error.retry_class(),
@@ -198,7 +193,7 @@ impl TransferError {
         }
     }
 
-    /// What the scheduler is told; None when the lease is lost, so that there is nothing to tell.
+    /// The report to the scheduler; None if the lease is lost, because the scheduler would reject it.
     pub fn report(self, step: pb::TaskStep) -> Option<pb::AttemptFailed> {
         if matches!(self, Self::GivenUp) {
             return None;
@@ -238,14 +233,14 @@ fn sql_passes(error: &DatabricksError) -> bool {
 
 fn target_passes(error: &MaxComputeError) -> bool {
     match error {
-        // A new attempt makes a new session, or asks this one again.
+        // The next attempt makes a new session, or asks this one again.
         MaxComputeError::SessionLost { .. }
         | MaxComputeError::OutcomeUnknown { .. }
         | MaxComputeError::BlockList { .. }
         | MaxComputeError::StillRunning { .. }
         | MaxComputeError::Cancelled { .. }
         | MaxComputeError::Http { .. } => true,
-        // A temporary key that ran out, or a clock that was put right: the next attempt asks for its session again.
+        // A temporary key expired, or the clock was corrected: the next attempt asks for its session again.
         other if other.refusal() == Some(RefusalKind::Unauthenticated) => true,
         other => other.retry_class() != RetryClass::Permanent,
     }

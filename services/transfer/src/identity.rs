@@ -1,5 +1,5 @@
-//! Which table of its name is at the target. Rows go only into the table that this job knows, and a unit counts as published only
-//! there: a table that was dropped and made anew has the same name, the same columns and none of the rows.
+//! Tells which table of its name is at the target. Rows go only into the table that this job knows, and a unit counts as
+//! published only there: a table that was dropped and made anew has the same name, the same columns and none of the rows.
 
 use mms_mapping::{NONCE_PROPERTY, OWNER_PROPERTY};
 use mms_maxcompute::metadata::{TableInfo, TableMarks};
@@ -8,7 +8,7 @@ use mms_proto::types::v1::TargetIdentity;
 use crate::error::{Result, TransferError};
 use crate::target::Target;
 
-/// The table property that names the job which made a table or took it over.
+/// The table property that names the job which made the table or took it over.
 pub const JOB_PROPERTY: &str = "mms.job";
 
 /// The identity of a table as the target describes it.
@@ -16,7 +16,8 @@ pub fn of(table: &TableInfo) -> TargetIdentity {
     of_marks(&TableMarks { id: table.id.clone(), created: table.created, properties: table.properties.clone() })
 }
 
-fn of_marks(marks: &TableMarks) -> TargetIdentity {
+/// The identity of a table as its marks tell it.
+pub fn of_marks(marks: &TableMarks) -> TargetIdentity {
     TargetIdentity {
         table_id: marks.id.clone().unwrap_or_default(),
         create_time: marks.created.map(|time| prost_types::Timestamp { seconds: time.as_second(), nanos: 0 }),
@@ -24,17 +25,26 @@ fn of_marks(marks: &TableMarks) -> TargetIdentity {
     }
 }
 
-/// Whether two are one table. What either of them does not tell is no difference.
+/// Whether both are the same table. An id or a time that either side does not have is no difference; the nonce is compared
+/// always.
 pub fn same(one: &TargetIdentity, other: &TargetIdentity) -> bool {
     let ids = one.table_id.is_empty() || other.table_id.is_empty() || one.table_id == other.table_id;
     let times = one.create_time.is_none() || other.create_time.is_none() || one.create_time == other.create_time;
     ids && times && one.nonce == other.nonce
 }
 
-/// Looks whether the table is still the one that rows are written to, and ours.
+/// Whether the id and the creation time that the service tells show that a table is the wanted one, without its nonce.
+pub fn proves(wanted: &TargetIdentity, found: &TableInfo) -> bool {
+    let told = of(found);
+    let id = !wanted.table_id.is_empty() && wanted.table_id == told.table_id;
+    id && wanted.create_time.is_some() && wanted.create_time == told.create_time
+}
+
+/// Checks that the table is still the one that rows are written to, and still marked as ours.
 ///
 /// # Errors
-/// [`TransferError::TargetGone`] with what is there; a conflict when the mark became another's.
+/// [`TransferError::TargetGone`] with the table that is there now, if any; [`TransferError::Conflict`] if its mark is
+/// another's.
 pub async fn still(target: &Target, wanted: &TargetIdentity) -> Result<()> {
     let Some(marks) = target.project.table_marks(&target.definition.target).await? else {
         return Err(gone(target, None));
@@ -52,7 +62,7 @@ pub async fn still(target: &Target, wanted: &TargetIdentity) -> Result<()> {
     Ok(())
 }
 
-/// The table is not there any more, or another one is.
+/// The error for a table that does not exist any more, or in whose place another one is (`found`).
 pub fn gone(target: &Target, found: Option<TargetIdentity>) -> TransferError {
     let table = &target.definition.target;
     let what = match &found {

@@ -1,8 +1,9 @@
-//! Transfer: move these rows, exactly once.
+//! Transfer: moves the rows of one table, exactly once.
 //!
-//! A worker leases tasks from the scheduler and does them: it makes the target table, reads the pinned files, writes them
-//! to a session of the target, publishes under an intent that the scheduler stored, and counts. It decides nothing about
-//! what is to be moved, keeps nothing that others need, and may be killed at any moment.
+//! A worker leases tasks from the scheduler and does their steps: it makes the target table, reads the pinned files, writes
+//! them to a session of the target, publishes under an intent that the scheduler has stored, and counts the rows. It must
+//! never decide what is moved, nor keep anything that others need: it may be killed at any moment, and its successor works
+//! from what the scheduler has.
 
 mod api;
 mod batch;
@@ -48,11 +49,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use config::{BlockCodec, Config};
 
-/// Assembles the service; the worker runs under the frame's supervisor.
+/// Assembles the service. The worker runs under the supervisor of `mms_server`.
 ///
 /// # Errors
-/// When a channel to another service cannot be made, the data folder is another process's, or the worker's id cannot be
-/// kept in it.
+/// When a channel to another service cannot be made, another process uses the data folder, or the worker's id cannot be
+/// stored there.
 pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
     mms_http::install_crypto_provider();
     mms_server::telemetry::mask_lines(mms_http::redact::redact_known);
@@ -97,8 +98,8 @@ pub async fn start(ctx: Context<Config>) -> Result<Services, BoxError> {
     Ok(Services::new().add(sized!(TransferServiceServer::new(api), ctx.max_message_bytes())))
 }
 
-/// Takes the data folder for this process. Two in one folder would be one worker to the scheduler, and each would end the
-/// other's leases.
+/// Locks the data folder for this process. The scheduler would take two processes in one folder for one worker, and each
+/// would end the other's leases.
 fn only_one(dir: &Path) -> Result<File, BoxError> {
     std::fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
     let path = dir.join("lock");
@@ -115,7 +116,7 @@ fn only_one(dir: &Path) -> Result<File, BoxError> {
     }
 }
 
-/// The id that this data folder gave its worker; made at the first start. A worker that lost its folder is another worker.
+/// The worker's id, kept in the data folder and made at the first start. A worker that lost its folder is a new worker.
 async fn kept_id(dir: &Path) -> Result<String, BoxError> {
     let file = dir.join("worker-id");
     match tokio::fs::read_to_string(&file).await {

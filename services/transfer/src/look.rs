@@ -1,5 +1,6 @@
-//! LOOK: the whole target table, after every task of the job has ended. Whether it is the one that was written, and has all that
-//! the scheduler knows as published. Says what it sees; what follows from it the scheduler decides.
+//! LOOK: inspects the whole target table after every task of the job has ended. Checks whether it is the table that was
+//! written, and whether it has all that the scheduler knows as published. Only reports what it finds; the scheduler decides
+//! what follows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,23 +17,57 @@ use crate::identity;
 use crate::publish::{self, values};
 use crate::target::Target;
 
-/// Units that differ, and partitions beyond the plan, that one report names.
+/// The most units that differ, and surplus partitions, that one report names.
 const DIFFERENT_SHOWN: usize = 1_000;
 const SURPLUS_SHOWN: usize = 100;
-/// Partitions that are dropped by one statement.
+/// Partitions that one statement drops.
 const DROPPED_AT_ONCE: usize = 100;
 
-/// What is at the target, as the service describes it.
+/// The table at the target, as the service describes it.
 struct Seen {
     table: TableInfo,
     partitions: Vec<PartitionInfo>,
 }
 
-/// Looks whether it is the wanted one, if that is known, and drops partitions beyond the plan where the policy is to replace the
-/// table.
-pub async fn run(run: &Run, target: &Target, wanted: Option<&TargetIdentity>) -> Result<(pb::StepDone, Vec<String>)> {
+/// The state of an unpartitioned table, and its rows, counted after the state was read. Such a table has one task, which verifies
+/// and looks at it by this one count.
+pub struct Sight {
+    seen: Seen,
+    rows: u64,
+}
+
+impl Sight {
+    /// Reads and counts the table, if it is unpartitioned and this task is to look at it. None also if that fails: each step then
+    /// asks for itself and reports the failure.
+    pub async fn take(run: &Run, target: &Target, wanted: &TargetIdentity) -> Option<Self> {
+        let alone = target.definition.partition_columns.is_empty();
+        if !alone || !run.spec.steps.contains(&(pb::TaskStep::Look as i32)) {
+            return None;
+        }
+        let seen = see(target, Some(wanted)).await.ok()?;
+        let rows = count::table(target).await.ok()?;
+        Some(Self { seen, rows })
+    }
+
+    /// Rows of the whole table.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+}
+
+/// Checks that the table is the wanted one, if that is known, and compares its rows with what was published. With policy
+/// REPLACE drops the partitions that the plan does not have. `sight` is what this attempt has just seen of the table, if it has.
+pub async fn run(
+    run: &Run,
+    target: &Target,
+    wanted: Option<&TargetIdentity>,
+    sight: Option<Sight>,
+) -> Result<(pb::StepDone, Vec<String>)> {
     let expected = expected(run, target).await?;
-    let mut seen = see(target, wanted).await?;
+    let (mut seen, rows) = match sight {
+        Some(sight) => (sight.seen, Some(sight.rows)),
+        None => (see(target, wanted).await?, None),
+    };
     let mut beyond = beyond(&expected, &seen.partitions);
     let mut lines = Vec::new();
     if run.spec.target_policy() == TargetPolicy::Replace && !beyond.is_empty() {
@@ -43,9 +78,12 @@ pub async fn run(run: &Run, target: &Target, wanted: Option<&TargetIdentity>) ->
         seen = see(target, wanted).await?;
         beyond = self::beyond(&expected, &seen.partitions);
     }
-    // Taken from what was seen before the rows are counted: whoever writes from now on changes it.
+    // The digest is of the state before the rows are counted: whoever writes from now on changes it.
     let digest = state_digest(&seen.table, &seen.partitions, NONCE_PROPERTY);
-    let counted = counted(target, &expected, &seen.partitions).await?;
+    let counted = match rows {
+        Some(rows) => BTreeMap::from([(Levels::new(), rows)]),
+        None => counted(target, &expected, &seen.partitions).await?,
+    };
     let different: Vec<pb::LookedUnit> = expected
         .values()
         .filter_map(|unit| difference(unit, &counted).map(|rows| looked(&unit.values, rows)))
@@ -65,7 +103,7 @@ pub async fn run(run: &Run, target: &Target, wanted: Option<&TargetIdentity>) ->
     Ok((pb::StepDone { step, look: Some(look), ..pb::StepDone::default() }, lines))
 }
 
-/// A unit that the job published, or made the partition of.
+/// A unit that the job published, or whose partition it made (then `rows` is None).
 struct Expected {
     values: Vec<PartitionValue>,
     spec: Option<PartitionSpec>,
@@ -91,10 +129,18 @@ async fn expected(run: &Run, target: &Target) -> Result<BTreeMap<Levels, Expecte
     Ok(expected)
 }
 
-/// The table as it is, if it is the one that was written.
+/// Reads the table and its partitions; an error if it is not the wanted one.
 async fn see(target: &Target, wanted: Option<&TargetIdentity>) -> Result<Seen> {
     let name = &target.definition.target;
-    let Some(table) = target.project.table(name).await? else { return Err(identity::gone(target, None)) };
+    let Some(mut table) = target.project.table_summary(name).await? else { return Err(identity::gone(target, None)) };
+    match wanted.filter(|wanted| identity::proves(wanted, &table)) {
+        // The service's own id says that it is the table that we marked: its properties need not be read again.
+        Some(wanted) => drop(table.properties.insert(NONCE_PROPERTY.to_owned(), wanted.nonce.clone())),
+        None => {
+            let whole = target.project.with_properties(table).await?;
+            table = whole.ok_or_else(|| identity::gone(target, None))?;
+        }
+    }
     let found = identity::of(&table);
     if wanted.is_some_and(|wanted| !identity::same(wanted, &found)) {
         return Err(identity::gone(target, Some(found)));
@@ -104,13 +150,13 @@ async fn see(target: &Target, wanted: Option<&TargetIdentity>) -> Result<Seen> {
     Ok(Seen { table, partitions })
 }
 
-/// Partitions that are there and that the plan does not have.
+/// Partitions at the target that the plan does not have.
 fn beyond(expected: &BTreeMap<Levels, Expected>, there: &[PartitionInfo]) -> Vec<PartitionSpec> {
     let all = there.iter().map(|part| &part.spec);
     all.filter(|spec| !expected.contains_key(&levels(spec))).cloned().collect()
 }
 
-/// Rows of the expected units that are there.
+/// Counts the rows of the expected units that exist.
 async fn counted(
     target: &Target,
     expected: &BTreeMap<Levels, Expected>,
@@ -125,11 +171,11 @@ async fn counted(
     let asked: Vec<PartitionSpec> =
         present.clone().filter(|(_, unit)| unit.rows.is_some()).filter_map(|(_, unit)| unit.spec.clone()).collect();
     let found = count::partitions(target, &asked).await?;
-    // A partition without rows does not show in the result.
+    // A partition without rows is not in the result.
     Ok(present.map(|(key, _)| (key.clone(), found.get(key).copied().unwrap_or(0))).collect())
 }
 
-/// The rows that are there in place of the expected ones; None if they are as expected.
+/// None if the unit is as expected; else Some of the rows that it has, which are None if it does not exist.
 fn difference(unit: &Expected, counted: &BTreeMap<Levels, u64>) -> Option<Option<u64>> {
     let key = unit.spec.as_ref().map(levels).unwrap_or_default();
     match (unit.rows, counted.get(&key)) {

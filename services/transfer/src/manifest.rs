@@ -1,4 +1,4 @@
-//! The files of one unit, as a stream that goes on where it was when the scheduler was away for a while.
+//! Streams the files of one unit from the scheduler. A stream that breaks is opened again and continues where it was.
 
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -19,7 +19,7 @@ type Messages = BoxStream<'static, Result<pb::ReadTaskManifestResponse, Status>>
 struct State<O> {
     open: O,
     stream: Option<Messages>,
-    /// Messages taken so far: the scheduler sends the same ones in the same order.
+    /// Messages received so far: the scheduler sends the same ones in the same order.
     taken: usize,
 }
 
@@ -29,8 +29,8 @@ where
     F: Future<Output = Result<Messages>>,
 {
     async fn next(&mut self) -> Result<Option<pb::ReadTaskManifestResponse>> {
-        // A stream that breaks off is taken up again, and whenever it went on in between, this begins anew. Opening it waits for
-        // the scheduler by itself, for as long as the lease lives.
+        // A stream that breaks is opened again. Each message that arrives starts these attempts anew; opening the stream
+        // itself waits for the scheduler as long as the lease lives.
         let mut attempts = Attempts::patient(TEN_MINUTES);
         loop {
             let stream = match &mut self.stream {
@@ -48,7 +48,7 @@ where
                     if !attempts.again(error.retry_class()).await {
                         return Err(error.into());
                     }
-                    tracing::debug!(%error, "the manifest broke off; going on");
+                    tracing::debug!(%error, "the manifest stream broke; opening it again");
                 }
                 None => return Ok(None),
             }
@@ -56,7 +56,7 @@ where
     }
 }
 
-/// The messages of one manifest, each once, however often the stream that brings them has to be opened.
+/// The messages of one manifest, each once, however often its stream has to be opened.
 fn messages<O, F>(open: O) -> impl Stream<Item = Result<pb::ReadTaskManifestResponse>> + Send
 where
     O: FnMut() -> F + Send,
@@ -67,7 +67,7 @@ where
     })
 }
 
-/// The items after the first `count`. An error among those is not left out with them.
+/// The items after the first `count`. An error among those is kept.
 fn after<T: Send + 'static, E: Send + 'static>(
     stream: impl Stream<Item = Result<T, E>> + Send + 'static,
     count: usize,
@@ -77,7 +77,7 @@ fn after<T: Send + 'static, E: Send + 'static>(
     stream.enumerate().filter_map(wanted).boxed()
 }
 
-/// Streams the files of one unit but the first `skip`.
+/// Streams the files of one unit except the first `skip`.
 pub fn files(run: &Run, unit_index: i32, skip: usize) -> BoxStream<'static, Result<SourceFile>> {
     let request = pb::ReadTaskManifestRequest {
         worker: run.me.worker.clone(),
@@ -158,7 +158,7 @@ mod tests {
         Ok(pb::ReadTaskManifestResponse { files: vec![file], ..pb::ReadTaskManifestResponse::default() })
     }
 
-    /// Each time it is opened, the next of these.
+    /// Opens the next of these streams each time.
     async fn read(streams: Vec<Vec<Result<pb::ReadTaskManifestResponse, Status>>>) -> Result<Vec<String>> {
         let streams = Mutex::new(VecDeque::from(streams));
         let found = messages(|| {
@@ -170,7 +170,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_scheduler_that_restarts_in_good_order_is_waited_for_like_one_that_is_killed() {
-        // As it says when it drains: UNAVAILABLE with a reason.
+        // What a scheduler says while it drains: UNAVAILABLE with a reason.
         let draining = || Status::from(ApiError::unavailable("scheduler", "it is shutting down"));
         let start = tokio::time::Instant::now();
         let found = read(vec![

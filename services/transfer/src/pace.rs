@@ -1,5 +1,5 @@
-//! How fast one task may read: the share that the scheduler told, kept by waiting before the next batch is read. What is read ahead in the
-//! meantime is bounded by the slot's memory.
+//! Bounds how fast one task reads: by the share that the scheduler gave it, kept by waiting before each batch. What the
+//! reader prefetches meanwhile is bounded by the slot's memory.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use mms_server::pace::Bucket;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// The longest pause before it looks whether it may read faster now.
+/// The longest pause before it checks whether the bound has changed.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// The pace of one attempt.
+/// The rate bound of one attempt.
 #[derive(Debug)]
 pub struct Pace {
     since: Instant,
@@ -25,14 +25,14 @@ struct Buckets {
 }
 
 impl Pace {
-    /// Bounded by what the lease says; none: not at all.
+    /// Bounded by the lease's limits; None: unbounded.
     pub fn new(limits: Option<&RateLimit>) -> Self {
         let pace = Self { since: Instant::now(), buckets: Mutex::default() };
         pace.bound(limits);
         pace
     }
 
-    /// The bounds that hold from now on; none: none do.
+    /// Replaces the bounds; None: unbounded from now on.
     pub fn bound(&self, limits: Option<&RateLimit>) {
         let (now, limits) = (self.since.elapsed(), limits.copied().unwrap_or_default());
         let number = |given: i64| u64::try_from(given).unwrap_or(0);
@@ -41,14 +41,14 @@ impl Pace {
         buckets.rows.bound(number(limits.rows_per_second), now);
     }
 
-    /// So much was read.
+    /// Counts what was read.
     pub fn took(&self, bytes: i64, rows: i64) {
         let (now, mut buckets) = (self.since.elapsed(), self.buckets.lock());
         buckets.bytes.take(u64::try_from(bytes).unwrap_or(0), now);
         buckets.rows.take(u64::try_from(rows).unwrap_or(0), now);
     }
 
-    /// Waits until more may be read. Dropped while it waits, it loses nothing.
+    /// Waits until more may be read. Cancel safe: nothing is lost when it is dropped while it waits.
     pub async fn ready(&self) {
         loop {
             let wait = self.wait();

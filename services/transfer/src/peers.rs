@@ -1,4 +1,5 @@
-//! The two services this one calls. Owns that a call which may be repeated is repeated through an outage; decides nothing.
+//! Clients of the two services that this one calls. Repeats the calls that can safely be repeated while a service is
+//! unavailable; decides nothing.
 
 use std::time::Duration;
 
@@ -12,20 +13,19 @@ use tonic::Status;
 
 use crate::error::{Result, TransferError};
 
-/// How errors name the scheduler.
+/// The scheduler's name in errors.
 pub const SCHEDULER: &str = "scheduler";
-/// Largest message taken: a lease with its plan.
+/// The largest message that is accepted: a lease with its plan.
 const MESSAGE_MAX: usize = 32 << 20;
 
-/// Clients of the other services.
 #[derive(Clone)]
 pub struct Peers {
     worker: WorkerServiceClient<Client>,
     registry: Client,
 }
 
-/// Repeats a call while the service is away. Only for calls that are safe to repeat; whoever waits can be dropped at any
-/// time, and is when its lease is lost.
+/// Repeats a call while the service is unavailable. Only for calls that can safely be repeated. Whoever waits can be dropped
+/// at any time, which happens when its lease is lost.
 async fn through<T, F>(service: &'static str, mut call: impl FnMut() -> F) -> Result<T>
 where
     F: Future<Output = Result<tonic::Response<T>, Status>>,
@@ -37,7 +37,7 @@ where
     Ok(answer.await?.into_inner())
 }
 
-/// A call with a deadline of its own, in place of the client's.
+/// A request with its own deadline, in place of the client's.
 fn within<T>(message: T, limit: Duration) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
     request.set_timeout(limit);
@@ -45,17 +45,16 @@ fn within<T>(message: T, limit: Duration) -> tonic::Request<T> {
 }
 
 impl Peers {
-    /// Clients over two channels.
     pub fn new(scheduler: Client, registry: Client) -> Self {
         Self { worker: WorkerServiceClient::new(scheduler).max_decoding_message_size(MESSAGE_MAX), registry }
     }
 
-    /// The channel to the registry, for sessions.
+    /// The channel to the registry, which sessions use.
     pub fn registry(&self) -> Client {
         self.registry.clone()
     }
 
-    /// Makes this worker known.
+    /// Registers this worker.
     pub async fn register(&self, request: &pb::RegisterWorkerRequest) -> Result<pb::RegisterWorkerResponse> {
         through(SCHEDULER, || {
             let (mut client, request) = (self.worker.clone(), request.clone());
@@ -64,19 +63,20 @@ impl Peers {
         .await
     }
 
-    /// Asks for tasks, once, for at most so long: the caller asks again anyway.
+    /// Asks for tasks once, with this deadline: the caller asks again anyway.
     pub async fn lease(&self, request: pb::LeaseTasksRequest, limit: Duration) -> Result<Vec<pb::Lease>> {
         let request = within(request, limit);
         Ok(self.worker.clone().lease_tasks(request).await.map_err(PeerError::of(SCHEDULER))?.into_inner().leases)
     }
 
-    /// Says how leases go, once, for at most so long: the next heartbeat must come in time.
+    /// Sends a heartbeat once, with this deadline: the next one must be sent in time.
     pub async fn beat(&self, request: pb::HeartbeatRequest, limit: Duration) -> Result<Vec<pb::LeaseAnswer>> {
         let request = within(request, limit);
         Ok(self.worker.clone().heartbeat(request).await.map_err(PeerError::of(SCHEDULER))?.into_inner().answers)
     }
 
-    /// Reports on a task, and answers whether that ended the lease although steps are left. GivenUp when the lease is lost.
+    /// Reports on a task. True if that ended the lease although steps are left. [`TransferError::GivenUp`] if the lease is
+    /// lost.
     pub async fn report(&self, request: &pb::ReportTasksRequest) -> Result<bool> {
         let answer = through(SCHEDULER, || {
             let (mut client, request) = (self.worker.clone(), request.clone());
@@ -88,7 +88,7 @@ impl Peers {
         if accepted { Ok(ended) } else { Err(TransferError::GivenUp) }
     }
 
-    /// What the tasks of the leased task's table have published, all of it.
+    /// All that the tasks of the leased task's table have published.
     pub async fn published_units(&self, request: &pb::ReadPublishedUnitsRequest) -> Result<Vec<pb::PublishedUnit>> {
         through(SCHEDULER, || {
             let (mut client, request) = (self.worker.clone(), request.clone());
@@ -101,7 +101,7 @@ impl Peers {
         .await
     }
 
-    /// Asks to publish one intent.
+    /// Asks to store one intent; the answer grants it, fences the worker, or names another open intent.
     pub async fn begin_commit(&self, request: &pb::BeginCommitRequest) -> Result<pb::commit_answer::Answer> {
         let answer = through(SCHEDULER, || {
             let (mut client, request) = (self.worker.clone(), request.clone());
@@ -112,7 +112,7 @@ impl Peers {
         answer.ok_or_else(|| TransferError::Plan("the scheduler gave no answer to an intent".to_owned()))
     }
 
-    /// Tells what became of one intent. GivenUp when the lease is lost.
+    /// Tells the outcome of one intent. [`TransferError::GivenUp`] if the lease is lost.
     pub async fn resolve(&self, request: &pb::ResolveCommitsRequest) -> Result<()> {
         let answer = through(SCHEDULER, || {
             let (mut client, request) = (self.worker.clone(), request.clone());
@@ -123,7 +123,7 @@ impl Peers {
         if accepted { Ok(()) } else { Err(TransferError::GivenUp) }
     }
 
-    /// The files of one unit, message by message; who reads them decides what a break means.
+    /// Streams the files of one unit; the caller decides what to do when the stream breaks.
     pub async fn manifest(
         &self,
         request: &pb::ReadTaskManifestRequest,
@@ -136,7 +136,7 @@ impl Peers {
         Ok(stream.boxed())
     }
 
-    /// Gives leases back, once: they run out by themselves.
+    /// Releases leases, once: if that fails, they expire by themselves.
     pub async fn release(&self, request: pb::ReleaseTasksRequest) -> Result<()> {
         self.worker.clone().release_tasks(request).await.map_err(PeerError::of(SCHEDULER))?;
         Ok(())

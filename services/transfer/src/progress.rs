@@ -1,11 +1,10 @@
-//! How far a task is, for the heartbeat and for whoever looks at this process. Never durable.
+//! How far an attempt is, for heartbeats and for TransferService. In memory only.
 
 use std::sync::atomic::{AtomicI32, AtomicI64, Ordering::Relaxed};
 
 use mms_proto::scheduler::v1::{TaskProgress, TaskStep};
 use mms_proto::transfer::v1::TransferStep;
 
-/// Counters of one attempt.
 #[derive(Debug, Default)]
 pub struct Progress {
     step: AtomicI32,
@@ -16,7 +15,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A step begins.
+    /// Sets the step, for both readers.
     pub fn set_step(&self, step: TaskStep) {
         self.step.store(step as i32, Relaxed);
         self.show(match step {
@@ -27,33 +26,33 @@ impl Progress {
         });
     }
 
-    /// What people are shown as the step.
+    /// Sets the step that people see; the heartbeat's stays.
     pub fn show(&self, step: TransferStep) {
         self.shown.store(step as i32, Relaxed);
     }
 
-    /// All steps are done.
+    /// Shows that all steps are done.
     pub fn finish(&self) {
         self.show(TransferStep::Done);
     }
 
-    /// Rows and bytes read so far, of units done and of the one at hand.
+    /// Sets rows and bytes read so far, of finished units and of the current one.
     pub fn set(&self, rows: i64, bytes: i64) {
         self.rows.store(rows, Relaxed);
         self.bytes.store(bytes, Relaxed);
     }
 
-    /// Units published so far.
+    /// Sets the number of units published so far.
     pub fn set_units(&self, units: usize) {
         self.units.store(i32::try_from(units).unwrap_or(i32::MAX), Relaxed);
     }
 
-    /// For the heartbeat.
+    /// What the heartbeat reports.
     pub fn beat(&self) -> TaskProgress {
         TaskProgress { step: self.step.load(Relaxed), rows: self.rows.load(Relaxed), bytes: self.bytes.load(Relaxed) }
     }
 
-    /// For people: step shown, units published.
+    /// What people see: the step, and the number of units published.
     pub fn shown(&self) -> (TransferStep, i32) {
         (TransferStep::try_from(self.shown.load(Relaxed)).unwrap_or_default(), self.units.load(Relaxed))
     }

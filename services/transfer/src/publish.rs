@@ -1,14 +1,14 @@
-//! Publishing a unit, and dropping a table that is to be replaced: ask the scheduler, commit, tell the outcome. And taking
-//! up what an earlier attempt left open.
+//! Publishes units, drops a table that is to be replaced, and resolves the commit intents that an earlier attempt left open.
+//! Always in this order: ask the scheduler, commit at the target, tell the outcome.
 //!
-//! Nothing becomes visible at the target but through this file, and nothing here is sent before the scheduler has stored
-//! what it will be. What is sent can be sent again, however late, without doing more than was done: a session publishes
-//! once, and a statement runs once under its id.
+//! Nothing becomes visible at the target except through this file, and nothing is sent here before the scheduler has stored
+//! its intent. Whatever is sent can be sent again, however late, without doing more than was done: a session publishes once,
+//! and a statement runs once under its id.
 
 use std::time::Duration;
 
 use mms_maxcompute::error::MaxComputeError;
-use mms_maxcompute::instance::{InstanceId, InstanceState};
+use mms_maxcompute::instance::{InstanceState, Submitted};
 use mms_maxcompute::session::{Resolution, SessionState, resolve};
 use mms_maxcompute::table::PartitionSpec;
 use mms_maxcompute::tunnel::BlockReceipt;
@@ -27,22 +27,19 @@ use crate::identity;
 use crate::target::Target;
 use crate::way::Session;
 
-/// How long a commit may be in doubt before the attempt ends; its successor goes on asking.
+/// How long a commit may be in doubt before the attempt ends; the next attempt asks again.
 const COMMIT_LIMIT: Duration = Duration::from_secs(300);
-/// Pause between two questions about a session that has not made up its mind.
+/// Pause between two questions about a session that has not reached its end.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
-/// A unit that is written and not published.
+/// A unit that is written and not published yet.
 pub struct Written {
-    /// The session.
     pub session: Session,
-    /// The way that it took, and why.
+    /// The way that it took, and why, for the task's log.
     pub way: String,
-    /// Its blocks.
     pub blocks: Vec<BlockReceipt>,
-    /// Rows read.
     pub rows: i64,
-    /// What is worth knowing of the files that were read.
+    /// The reader's remarks about the files, for the task's log.
     pub notes: Vec<String>,
 }
 
@@ -65,21 +62,20 @@ pub fn values(spec: &PartitionSpec) -> Vec<PartitionValue> {
     spec.0.iter().map(level).collect()
 }
 
-/// A unit that is published, which the scheduler is yet to be told.
+/// A unit that is published, with an outcome that the scheduler has not been told yet.
 pub struct Untold {
-    /// What is in it.
     pub unit: pb::UnitResult,
     intent: pb::CommitIntent,
 }
 
 impl Untold {
-    /// Tells it by itself.
+    /// Tells the scheduler now, by a call of its own.
     pub async fn tell(self, run: &Run) -> Result<pb::UnitResult> {
         settle(run, &self.intent, CommitOutcome::Committed).await?;
         Ok(self.unit)
     }
 
-    /// It is told with the report of the step.
+    /// Leaves the outcome to the report of the step.
     pub fn told_with(self, run: &Run) -> (pb::UnitResult, pb::IntentOutcome) {
         run.counters.published(self.intent.units.len());
         let outcome = CommitOutcome::Committed as i32;
@@ -87,7 +83,7 @@ impl Untold {
     }
 }
 
-/// Publishes a unit into the table of this identity. Its old rows are replaced by exactly those written, which may be none.
+/// Publishes a unit into the table of this identity: its old rows are replaced by exactly those written, which may be none.
 pub async fn publish(
     run: &Run,
     target: &Target,
@@ -96,7 +92,8 @@ pub async fn publish(
     written: Written,
 ) -> Result<Untold> {
     run.progress.show(TransferStep::Commit);
-    // A session may outlive the table that it was made for, and publish into the next of its name.
+    // A session may outlive the table that it was made for, and would publish into the next table of that name. A table is never
+    // restored after it was dropped, and this one was seen before the session was created: if it is still there, it is the session's.
     identity::still(target, table).await?;
     let commit = written.session.intent(&written.blocks);
     let covered = IntentUnit {
@@ -116,8 +113,8 @@ pub async fn publish(
     Ok(Untold { unit, intent })
 }
 
-/// Drops the target table, if it is there, to be made anew. The statement's id is stored with the intent, and it is never
-/// sent under another: one that is sent again, or comes late, finds its instance and does nothing.
+/// Drops the target table, if it exists, so that it can be made anew. The statement's id is stored with the intent, and the
+/// drop is never sent under another id: if it is sent again or arrives late, it finds its instance and does nothing.
 pub async fn drop_table(run: &Run, target: &Target) -> Result<()> {
     drop(run, target, &[]).await
 }
@@ -135,7 +132,7 @@ async fn drop(run: &Run, target: &Target, partitions: &[PartitionSpec]) -> Resul
     begin(run, target, &intent).await?;
     let (outcome, error) = match target.send_drop(id, partitions).await {
         Ok(instance) => dropped(target, &instance).await.map_err(|error| still_open(&intent, &error))?,
-        // Refused each time that it was sent, and only this attempt ever sent it: it never ran and never will.
+        // The target refused every attempt, and only this attempt ever sent the statement: it never ran and never will.
         Err(error) if error.refusal().is_some() && !error.may_have_acted() => (CommitOutcome::Cancelled, Some(error)),
         Err(error) => return Err(still_open(&intent, &error)),
     };
@@ -143,16 +140,16 @@ async fn drop(run: &Run, target: &Target, partitions: &[PartitionSpec]) -> Resul
     error.map_or(Ok(()), |error| Err(error.into()))
 }
 
-/// Waits for the end of a drop; with the statement's own error if it did not end well.
+/// Waits until a drop has ended; with the statement's own error if it failed.
 async fn dropped(
     target: &Target,
-    instance: &InstanceId,
+    instance: &Submitted,
 ) -> Result<(CommitOutcome, Option<MaxComputeError>), MaxComputeError> {
     Ok(match target.ended(instance).await? {
         InstanceState::Succeeded | InstanceState::Active => (CommitOutcome::Committed, None),
         InstanceState::Failed => (CommitOutcome::Expired, Some(target.project.failure(instance).await)),
         InstanceState::Cancelled => {
-            (CommitOutcome::Cancelled, Some(MaxComputeError::Cancelled { instance: instance.to_string() }))
+            (CommitOutcome::Cancelled, Some(MaxComputeError::Cancelled { instance: instance.id.to_string() }))
         }
     })
 }
@@ -171,7 +168,7 @@ fn intent(target: &Target, id: Uuid, units: Vec<IntentUnit>, commit: Commit) -> 
     }
 }
 
-/// Has the scheduler store the intent; another one that is open on the unit is resolved first.
+/// Asks the scheduler to store the intent. If another intent is open on the unit, resolves that one first.
 async fn begin(run: &Run, target: &Target, intent: &pb::CommitIntent) -> Result<()> {
     loop {
         let request =
@@ -195,8 +192,8 @@ async fn begin(run: &Run, target: &Target, intent: &pb::CommitIntent) -> Result<
     }
 }
 
-/// What a commit that did not end well means. A session that is proved dead is settled, and the unit is written again;
-/// else the intent stays open, and the next attempt asks again.
+/// What a failed commit means. If the session can be proved dead, the intent is settled and the unit is written again;
+/// otherwise the intent stays open, and the next attempt asks again.
 async fn not_committed(
     run: &Run,
     intent: &pb::CommitIntent,
@@ -206,7 +203,7 @@ async fn not_committed(
     let dead = match &error {
         MaxComputeError::SessionLost { state, .. } => Some(lost(*state)),
         error if error.target_is_gone() => Some(CommitOutcome::UnknownToServer),
-        // In doubt, or refused: the session itself may know that it is over.
+        // In doubt, or refused: the session itself may know that it has ended.
         MaxComputeError::OutcomeUnknown { .. } | MaxComputeError::Refused(_) => proved_dead(session.status().await),
         _ => None,
     };
@@ -219,7 +216,7 @@ async fn not_committed(
     }
 }
 
-/// What it comes to that a session answers so, if it can never publish any more.
+/// The outcome of a commit whose session answers so, if the session can never publish any more.
 fn proved_dead(status: Result<SessionState, MaxComputeError>) -> Option<CommitOutcome> {
     match status {
         Ok(state) if resolve(state) == Resolution::Lost => Some(lost(state)),
@@ -228,7 +225,6 @@ fn proved_dead(status: Result<SessionState, MaxComputeError>) -> Option<CommitOu
     }
 }
 
-/// Tells the scheduler what became of an intent.
 async fn settle(run: &Run, intent: &pb::CommitIntent, outcome: CommitOutcome) -> Result<()> {
     let resolution = pb::CommitResolution {
         task: run.spec.name.clone(),
@@ -249,7 +245,7 @@ async fn settle(run: &Run, intent: &pb::CommitIntent, outcome: CommitOutcome) ->
     Ok(())
 }
 
-/// Resolves the intents that a lease names. Units of this very task that turn out to be published are noted.
+/// Resolves the intents that a lease names, and adds units of this task that turn out to be published to `published`.
 pub async fn resolve_open(
     run: &Run,
     target: &Target,
@@ -258,7 +254,12 @@ pub async fn resolve_open(
 ) -> Result<()> {
     for intent in open {
         let outcome = ask(target, run.spec.target_policy(), intent).await?;
-        tracing::info!(task = run.spec.name, intent = intent.intent_id, outcome = outcome.as_str_name(), "resolved");
+        tracing::info!(
+            task = run.spec.name,
+            intent = intent.intent_id,
+            outcome = outcome.as_str_name(),
+            "open commit intent resolved"
+        );
         settle(run, intent, outcome).await?;
         // A job's name can be used again: the same task of another job published other rows.
         let own = intent.task == run.spec.name && intent.job_uid == run.spec.job_uid;
@@ -272,7 +273,8 @@ pub async fn resolve_open(
     Ok(())
 }
 
-/// Finds out what became of an intent: a session that still can is committed, so that it cannot be later.
+/// Finds out what became of an intent. A session that can still be committed is committed now, so that nothing can commit it
+/// later.
 async fn ask(target: &Target, policy: TargetPolicy, intent: &pb::CommitIntent) -> Result<CommitOutcome> {
     let open = |why: &dyn std::fmt::Display| still_open(intent, &why);
     match &intent.commit {
@@ -280,10 +282,10 @@ async fn ask(target: &Target, policy: TargetPolicy, intent: &pb::CommitIntent) -
             let unit = intent.units.first().ok_or_else(|| open(&"it names no unit"))?;
             let partition = target.partition(&unit.partition)?;
             let session = Session::of(commit, target, partition.as_ref()).await?;
-            let session = session.ok_or_else(|| open(&"it is of no session"))?;
+            let session = session.ok_or_else(|| open(&"it names no session"))?;
             match identity::still(target, intent.identity.as_ref().unwrap_or(&TargetIdentity::default())).await {
                 Ok(()) => ask_session(&session).await.map_err(|error| open(&error)),
-                // The table it was for is gone. To commit it now could only put old rows into another table.
+                // The table that it was for is gone: committing it now could only put old rows into another table.
                 Err(TransferError::TargetGone { .. }) => Ok(match session.status().await.map(resolve) {
                     Ok(Resolution::Committed) => CommitOutcome::Committed,
                     _ => CommitOutcome::UnknownToServer,
@@ -291,7 +293,8 @@ async fn ask(target: &Target, policy: TargetPolicy, intent: &pb::CommitIntent) -
                 Err(error) => Err(open(&error)),
             }
         }
-        // To find out is to send the statement again, which may drop the table now: not for a job that was not asked to.
+        // The only way to find out is to send the statement again, which may drop the table now. A job whose policy is not
+        // REPLACE must not.
         Some(Commit::Replace(_)) if policy != TargetPolicy::Replace => {
             let why = "it drops the table, and this job's target policy is not REPLACE: start the job that began it again, move the \
                        table with REPLACE, or have an administrator call CancelIntent once nobody has worked there for 20 minutes";
@@ -309,9 +312,9 @@ async fn ask(target: &Target, policy: TargetPolicy, intent: &pb::CommitIntent) -
             let instance = target.send_drop(id, &partitions).await.map_err(|error| open(&error))?;
             Ok(dropped(target, &instance).await.map_err(|error| open(&error))?.0)
         }
-        // What these staged is not known here: whatever was sent in their place could undo them.
+        // This worker does not know what such an intent staged; whatever it sent could undo that.
         Some(Commit::Sql(_)) | None => {
-            let why = "this worker does not make intents of its kind: have it resolved by one that does";
+            let why = "this worker cannot resolve intents of its kind: a worker that makes them has to";
             Err(open(&format!("{why} (it was begun by {})", intent.task)))
         }
     }

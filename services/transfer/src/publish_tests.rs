@@ -1,4 +1,4 @@
-//! What an intent that an earlier attempt left open comes to, at a project that speaks the real protocol.
+//! How an intent that an earlier attempt left open is resolved, against a sandbox project that speaks the real protocol.
 
 use std::time::Duration;
 
@@ -21,21 +21,11 @@ struct Setting {
     target: Target,
 }
 
-/// A target whose table is there, partitioned by `pt`, with the partition of [`unit`].
+/// A target whose table exists, partitioned by `pt`, with the partition of [`unit`].
 async fn setting() -> Setting {
     mms_http::install_crypto_provider();
     let dir = tempfile::tempdir().expect("a folder");
-    let config = sandbox::ProjectConfig {
-        dir: dir.path().join("project"),
-        name: "demo".to_owned(),
-        access_id: "id".to_owned(),
-        access_key: "key".into(),
-        token_file: None,
-        others: Vec::new(),
-        quota: None,
-        bind: "127.0.0.1:0".parse().expect("an address"),
-        region: None,
-    };
+    let config = sandbox::ProjectConfig::new(dir.path().join("project"), "demo", "id", "key");
     let far_end = sandbox::Project::start(config).await.expect("a project");
     let name = ProjectName::new("demo").expect("a name");
     let endpoint = far_end.endpoint().parse().expect("a URL");
@@ -82,7 +72,7 @@ fn unit() -> IntentUnit {
     IntentUnit { unit_index: 0, partition, rows: 0, bytes: 0 }
 }
 
-/// A session of the unit that is ready to commit, and the intent of it.
+/// A session of the unit that is ready to commit, and its intent.
 async fn session(target: &Target) -> (UploadSession, pb::CommitIntent) {
     let tunnel = target.project.tunnel().await.expect("a tunnel");
     let partition = target.partition(&unit().partition).expect("a partition");
@@ -124,7 +114,7 @@ async fn a_session_whose_table_went_or_was_made_anew_never_publishes() {
     assert_eq!(ask(&target, TargetPolicy::Replace, &foreign).await.expect("told"), CommitOutcome::UnknownToServer);
 }
 
-/// Whether a session of the table before can still publish is the service's secret.
+/// Whether a session can still publish after its table was dropped is known to the service only.
 #[tokio::test]
 async fn a_session_of_the_table_before_is_not_committed_where_it_could_be() {
     let Setting { target, far_end, _dir } = setting().await;
@@ -181,11 +171,11 @@ async fn a_replacement_is_settled_by_the_one_statement_that_it_names() {
     let id = Uuid::new_v4();
     let commit = Commit::Replace(pb::TableReplacement { instance_key: id.to_string(), partitions: Vec::new() });
     let replace = intent(&target, id, Vec::new(), commit);
-    // Its maker died before it sent the drop: that is done now, and is the end of it.
+    // Its maker died before it sent the drop: that happens now, and the intent is settled.
     assert_eq!(ask(&target, TargetPolicy::Replace, &replace).await.expect("told"), CommitOutcome::Committed);
     assert!(target.project.table(&target.definition.target).await.expect("told").is_none());
     make(&target).await;
-    // It had sent it after all, or another successor asks too.
+    // The maker had sent it after all, or another successor asks too.
     assert_eq!(ask(&target, TargetPolicy::Replace, &replace).await.expect("told"), CommitOutcome::Committed);
     assert!(target.project.table(&target.definition.target).await.expect("told").is_some());
 }
@@ -193,7 +183,7 @@ async fn a_replacement_is_settled_by_the_one_statement_that_it_names() {
 #[tokio::test]
 async fn a_statement_that_failed_settles_its_replacement() {
     let Setting { target, far_end: _far_end, _dir } = setting().await;
-    // The id was used up by a statement that could not do it.
+    // The id was used by a statement that failed.
     let id = Uuid::new_v4();
     let statement = Statement::new("DROP TABLE `demo`.`default`.`none`;", id, true);
     let failed = target.project.run(&statement, Duration::from_secs(20)).await;
@@ -205,7 +195,7 @@ async fn a_statement_that_failed_settles_its_replacement() {
     assert!(target.project.table(&target.definition.target).await.expect("told").is_some());
 }
 
-/// A session of the Storage API with one row, ready to commit, and the intent of it.
+/// A session of the Storage API with one row, ready to commit, and its intent.
 async fn storage(target: &Target) -> (WriteSession, pb::CommitIntent) {
     let api = target.project.storage_api().await.expect("an api");
     let (table, partition) = (&target.definition.target, target.partition(&unit().partition).expect("a partition"));

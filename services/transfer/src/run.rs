@@ -1,5 +1,5 @@
-//! One attempt at a task: the steps that are left, in order, each reported when it is done. What the steps work with is
-//! [`Run`]'s; how a step is done is the step's.
+//! One attempt at a task: runs the remaining steps in order and reports each when it is done. How a step is done is the
+//! step's own module; what the steps share is [`Run`].
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use pb::TaskStep;
 use crate::context::{Published, Report, Run};
 use crate::ends::{Ends, Sessions};
 use crate::error::TransferError;
+use crate::look::Sight;
 use crate::target::Target;
 use crate::{data, identity, look, publish, schema, verify};
 
@@ -18,13 +19,13 @@ use crate::{data, identity, look, publish, schema, verify};
 pub enum End {
     /// All steps are done and reported.
     Done,
-    /// It stopped at a checkpoint: the lease is to be given back.
+    /// It stopped at a checkpoint: the caller releases the lease.
     WoundDown,
-    /// What can be done now is done and reported, which ended the lease; the steps that are left come later.
+    /// What can be done now is done and reported, which ended the lease; the remaining steps are leased later.
     Later,
 }
 
-/// Does what is left of a task. What fails is reported by the caller, with the step it failed in.
+/// Runs the remaining steps of a task. A failure is returned with the step that it happened in; the caller reports it.
 pub async fn attempt(run: &Run, sessions: &Arc<Sessions>, lease: &pb::Lease) -> Result<End, (TaskStep, TransferError)> {
     let first = TaskStep::try_from(lease.first_step).unwrap_or(TaskStep::Schema);
     let ends = sessions.ends(&run.spec.data_source).await.map_err(|error| (first, error))?;
@@ -47,11 +48,12 @@ async fn steps(
     publish::resolve_open(run, &target, &lease.open_intents, &mut published).await.map_err(|e| (first, e))?;
     let makes_schema = run.spec.steps.contains(&(TaskStep::Schema as i32));
     let mut identity = match first {
-        // They look for themselves.
+        // These steps check the table themselves.
         TaskStep::Schema | TaskStep::Look => TargetIdentity::default(),
-        // Another attempt's SCHEMA, or nobody's: what is there now may be somebody else's.
+        // SCHEMA was another attempt's, or no step of this job: the table that is there now may be another's.
         _ => schema::check_ours(run, &target, run.spec.identity.as_ref()).await.map_err(|error| (first, error))?,
     };
+    let mut sight = None;
     let left = run.spec.steps.iter().filter_map(|step| TaskStep::try_from(*step).ok());
     for step in left.filter(|step| *step as i32 >= first as i32) {
         let fail = |error| (step, error);
@@ -66,13 +68,14 @@ async fn steps(
                 Err(error) => return Err(fail(error)),
             },
             TaskStep::Verification => {
-                let (done, lines) = verify::run(run, &target, &published).await.map_err(fail)?;
+                sight = Sight::take(run, &target, &identity).await;
+                let (done, lines) = verify::run(run, &target, &published, sight.as_ref()).await.map_err(fail)?;
                 Report::of(done, lines)
             }
             TaskStep::Look => {
                 // What this attempt found or made is newer than what the lease says.
                 let wanted = if first == TaskStep::Look { run.spec.identity.as_ref() } else { Some(&identity) };
-                let (done, lines) = look::run(run, &target, wanted).await.map_err(fail)?;
+                let (done, lines) = look::run(run, &target, wanted, sight.take()).await.map_err(fail)?;
                 Report::of(done, lines)
             }
             TaskStep::Schema | TaskStep::Unspecified => {
@@ -89,12 +92,12 @@ async fn steps(
     Ok(End::Done)
 }
 
-/// Whether the table is gone, or only something of it, when the target says that it does not know what rows are sent to.
+/// Tells whether the whole table or only a partition is gone, when the target says that what rows are sent to does not exist.
 async fn what_is_gone(target: &Target, identity: &TargetIdentity, error: TransferError) -> TransferError {
     match identity::still(target, identity).await {
         Ok(()) => TransferError::TargetGone { what: error.to_string(), whole: false, found: None },
         Err(gone @ (TransferError::TargetGone { .. } | TransferError::Conflict { .. })) => gone,
-        // It cannot be asked now: the next attempt will.
+        // The target cannot be asked now; the next attempt asks it.
         Err(_) => error,
     }
 }

@@ -1,6 +1,6 @@
-//! SCHEMA: the target table, if this task makes it, and the partitions of its units. Every statement can be repeated, but
-//! the drop of a table that is to be replaced, which is [`publish::drop_table`]'s business. And, for whoever writes rows:
-//! whether the table that is there is ours.
+//! SCHEMA: makes the target table, if this task is the one to do so, and the partitions of its units. Every statement can be
+//! repeated except the drop of a table that is to be replaced, which is left to [`publish::drop_table`]. Also checks, for the
+//! steps that write rows, that the table at the target is ours.
 
 use mms_mapping::{
     Difference, ExistingTable, NONCE_PROPERTY, OWNER_PROPERTY, TargetAction, TargetPolicy, target_action,
@@ -8,6 +8,7 @@ use mms_mapping::{
 use mms_maxcompute::ddl;
 use mms_maxcompute::metadata::TableInfo;
 use mms_maxcompute::name::SchemaName;
+use mms_maxcompute::table::TableDefinition;
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1 as types;
 use mms_proto::types::v1::TargetIdentity;
@@ -19,14 +20,15 @@ use crate::identity::{self, JOB_PROPERTY};
 use crate::publish;
 use crate::target::Target;
 
-/// Makes what is missing. Answers with the step's report and lines for the log.
+/// Makes what is missing. Returns the step's report and lines for the task's log.
 pub async fn run(run: &Run, target: &Target) -> Result<(pb::StepDone, Vec<String>)> {
     let mut lines = Vec::new();
     let identity = if run.spec.makes_table {
-        let (line, table) = make_table(run, target).await.inspect_err(|_| target.schemas.forget())?;
+        // Whoever made the table says which it is now; all others hold on to that one.
+        let (line, identity) = make_table(run, target).await.inspect_err(|_| target.schemas.forget())?;
         lines.push(line);
-        // Who made the table says which it is now; all others hold on to that one.
-        ours(run, target, None, Some(table))?
+        // The task that made the table reports its identity; all other tasks write only to that table.
+        identity
     } else {
         check_ours(run, target, run.spec.identity.as_ref()).await?
     };
@@ -41,12 +43,43 @@ pub async fn run(run: &Run, target: &Target) -> Result<(pb::StepDone, Vec<String
     Ok((pb::StepDone { step, identity: Some(identity), ..pb::StepDone::default() }, lines))
 }
 
-/// The table that is there then, and how it came to be.
-async fn make_table(run: &Run, target: &Target) -> Result<(String, TableInfo)> {
-    let definition = &target.definition;
-    if let Some(schema) = &definition.target.schema {
+/// Makes the table, or takes over the one that is there, as the policy says. Returns a line for the log and the table's identity.
+async fn make_table(run: &Run, target: &Target) -> Result<(String, TargetIdentity)> {
+    if let Some(schema) = &target.definition.target.schema {
         make_schema(target, schema).await?;
     }
+    // The scheduler knows no table of this name, so most likely there is none. CREATE IF NOT EXISTS changes nothing if there is one
+    // after all, and saves the request that would tell.
+    if run.spec.identity.is_none()
+        && run.spec.target_policy() == types::TargetPolicy::CreateOrOwn
+        && let Ok(Some(made)) = create_unseen(run, target).await
+    {
+        return Ok((format!("{} made", target.definition.target), made));
+    }
+    let (line, table) = found_or_made(run, target).await?;
+    Ok((line, ours(run, target, None, Some(table))?))
+}
+
+/// Creates the table if none of its name exists. None if one did, of whatever kind.
+async fn create_unseen(run: &Run, target: &Target) -> Result<Option<TargetIdentity>> {
+    let definition = new_definition(run, target);
+    target.execute(ddl::create_table(&definition)).await?;
+    let marks = target.project.table_marks(&definition.target).await?;
+    let nonce = definition.properties.get(NONCE_PROPERTY);
+    Ok(marks.filter(|marks| marks.properties.get(NONCE_PROPERTY) == nonce).map(|marks| identity::of_marks(&marks)))
+}
+
+/// The planned definition with the marks of this job, and a nonce that no other table has.
+fn new_definition(run: &Run, target: &Target) -> TableDefinition {
+    let mut definition = target.definition.clone();
+    definition.properties.insert(JOB_PROPERTY.to_owned(), run.spec.job_uid.clone());
+    definition.properties.insert(NONCE_PROPERTY.to_owned(), Uuid::new_v4().to_string());
+    definition
+}
+
+/// Reads the table that is there, if any, and creates, extends, adopts or replaces it as the policy says.
+async fn found_or_made(run: &Run, target: &Target) -> Result<(String, TableInfo)> {
+    let definition = &target.definition;
     let found = target.project.table(&definition.target).await?;
     let policy = match run.spec.target_policy() {
         types::TargetPolicy::Replace => TargetPolicy::Replace,
@@ -54,7 +87,7 @@ async fn make_table(run: &Run, target: &Target) -> Result<(String, TableInfo)> {
         types::TargetPolicy::Adopt => TargetPolicy::Adopt,
         types::TargetPolicy::CreateOrOwn | types::TargetPolicy::Unspecified => TargetPolicy::CreateOrOwn,
     };
-    // An earlier attempt of this very job made it: then it is as it must be, whatever the policy says of other tables.
+    // If an earlier attempt of this very job made the table, it is as it must be, whatever the policy says of other tables.
     let policy =
         if found.as_ref().is_some_and(|table| made_by(run, table)) { TargetPolicy::CreateOrOwn } else { policy };
     match action(target, policy, found.as_ref())? {
@@ -79,7 +112,7 @@ async fn make_table(run: &Run, target: &Target) -> Result<(String, TableInfo)> {
     }
 }
 
-/// Whether this job made a table.
+/// Whether this job made the table.
 fn made_by(run: &Run, table: &TableInfo) -> bool {
     table.properties.get(JOB_PROPERTY) == Some(&run.spec.job_uid)
 }
@@ -91,13 +124,13 @@ fn action(target: &Target, policy: TargetPolicy, found: Option<&TableInfo>) -> R
     Ok(target_action(policy, found.map(existing).as_ref(), &target.definition))
 }
 
-/// Makes sure that rows are written into our own table, as planned, into the one that is wanted, and into no other of its name.
-/// Answers which it is.
+/// Checks that the table at the target is ours, as planned, and the wanted one rather than another of its name. Returns its
+/// identity.
 pub async fn check_ours(run: &Run, target: &Target, wanted: Option<&TargetIdentity>) -> Result<TargetIdentity> {
     ours(run, target, wanted, target.project.table(&target.definition.target).await?)
 }
 
-/// The same of a table that was looked at.
+/// The same for a table that was read already.
 fn ours(
     run: &Run,
     target: &Target,
@@ -120,7 +153,7 @@ fn ours(
         TargetAction::Refuse(differences) => Err(different(target, &differences)),
         _ if run.spec.target_policy() == types::TargetPolicy::Replace && makes && !made_by(run, &found) => {
             let by = found.properties.get(JOB_PROPERTY).map_or("no job", String::as_str);
-            Err(conflict(target, format!("it was put there by {by}, and not by this job, which replaces tables")))
+            Err(conflict(target, format!("it was made by {by} and not by this job, whose target policy is REPLACE")))
         }
         _ => Ok(known),
     }
@@ -152,7 +185,7 @@ async fn make_schema(target: &Target, schema: &SchemaName) -> Result<()> {
     Ok(())
 }
 
-/// Puts our marks on a table that is as planned; who wrote it before is refused from then on.
+/// Puts our marks on a table that is as planned; from then on other owners' tasks are rejected.
 async fn mark(run: &Run, target: &Target, whose: &str) -> Result<(String, TableInfo)> {
     let (table, properties) = (&target.definition.target, &target.definition.properties);
     let ours = properties.get(OWNER_PROPERTY).map(String::as_str).unwrap_or_default();
@@ -170,14 +203,12 @@ async fn mark(run: &Run, target: &Target, whose: &str) -> Result<(String, TableI
 }
 
 async fn create(run: &Run, target: &Target, replace: bool) -> Result<(String, TableInfo)> {
-    let mut definition = target.definition.clone();
-    definition.properties.insert(JOB_PROPERTY.to_owned(), run.spec.job_uid.clone());
-    definition.properties.insert(NONCE_PROPERTY.to_owned(), Uuid::new_v4().to_string());
+    let definition = new_definition(run, target);
     if replace {
         publish::drop_table(run, target).await?;
     }
     target.execute(ddl::create_table(&definition)).await?;
-    // IF NOT EXISTS says nothing of a table that somebody else made in between.
+    // IF NOT EXISTS succeeds as well for a table that somebody else made in between.
     let found = target.project.table(&definition.target).await?;
     let made = found.as_ref().is_some_and(|table| made_by(run, table));
     let must_be_made =

@@ -1,4 +1,4 @@
-//! Where the rows of a task come from: what is needed to read them, and the way they go.
+//! The source of a task's rows: what is needed to read them, and the clients of both ways to the target.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,17 +14,15 @@ use crate::ends::{Ends, Place, Reading, Sessions, Sql};
 use crate::error::{Result, TransferError};
 use crate::query::Query;
 
-/// Where rows come from, and the way they go.
 pub struct Source {
-    /// Where they are read.
     pub origin: Origin,
-    /// The tunnel of the target's project.
+    /// Client of the tunnel of the target's project.
     pub tunnel: Tunnel,
-    /// The Storage API of it.
+    /// Client of the Storage API of the same project.
     pub storage: StorageApi,
-    /// The table's columns, and what is needed to read its files.
+    /// Schema, partition columns and column mapping of the table: with these its files are read without its log.
     pub shape: TableShape,
-    /// Columns of timestamps that the log may tell the bounds of.
+    /// Timestamp columns for which the log may record bounds.
     pub times: Vec<TimeColumn>,
 }
 
@@ -83,7 +81,7 @@ async fn sql(source: &str, sessions: &Arc<Sessions>, ends: &Arc<Ends>) -> Result
     fresh.sql().cloned().ok_or_else(changed)
 }
 
-/// How the files of a task's table are read.
+/// Parses from a task how its table's files are read.
 pub fn shape(spec: &pb::TaskSpec) -> Result<TableShape> {
     let Some(pb::task_spec::Format::Delta(delta)) = &spec.format else {
         return Err(TransferError::Plan(

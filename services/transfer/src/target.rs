@@ -1,8 +1,8 @@
-//! The target of a task, and the statements that run there.
+//! The target table of a task, and the SQL statements that run there.
 
 use std::sync::Arc;
 
-use mms_maxcompute::instance::{InstanceId, InstanceState};
+use mms_maxcompute::instance::{InstanceState, Submitted};
 use mms_maxcompute::project::Project;
 use mms_maxcompute::table::{PartitionSpec, TableDefinition};
 use mms_maxcompute::{MaxComputeError, Statement, ddl};
@@ -15,23 +15,22 @@ use crate::ends::{Ends, Sessions};
 use crate::error::{Result, TransferError};
 use crate::schemas::Schemas;
 
-/// How long a statement may take.
+/// The longest that a statement may take.
 const STATEMENT_LIMIT: std::time::Duration = std::time::Duration::from_secs(1800);
 
-/// The target of a task, parsed.
 pub struct Target {
-    /// What is made.
+    /// The planned table.
     pub definition: TableDefinition,
     /// Client of the project that statements run in.
     pub project: Project,
-    /// Schemas that are known to be there.
+    /// Schemas that are known to exist.
     pub schemas: Arc<Schemas>,
-    /// SET flags for every statement.
+    /// SET flags of every statement.
     pub settings: std::collections::BTreeMap<String, String>,
 }
 
 impl Target {
-    /// The target that a task was planned for.
+    /// Parses the target that a task was planned for.
     pub fn of(spec: &pb::TaskSpec, sessions: &Arc<Sessions>, ends: &Arc<Ends>) -> Result<Self> {
         let planned = spec.target.as_ref().ok_or_else(|| TransferError::Plan("it has no target".to_owned()))?;
         let definition = definition(planned)?;
@@ -53,7 +52,7 @@ impl Target {
         Ok(Some(PartitionSpec(values.iter().map(level).collect::<Result<_>>()?)))
     }
 
-    /// The partitions of all units of a task.
+    /// The partitions of all units of a task, in their order.
     pub fn partitions(&self, units: &[TargetUnit]) -> Result<Vec<PartitionSpec>> {
         let specs = units.iter().map(|unit| self.partition(&unit.partition));
         Ok(specs.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
@@ -65,27 +64,28 @@ impl Target {
         statement
     }
 
-    /// Runs a statement that has no rows and does no harm when it runs again, and at any time: it gets a new id each time.
+    /// Runs a statement without a result. It must be harmless however often and however late it runs: each call gives it a
+    /// new id.
     pub async fn execute(&self, sql: String) -> Result<()> {
         self.project.execute(&self.statement(sql, Uuid::new_v4()), STATEMENT_LIMIT).await?;
         Ok(())
     }
 
-    /// Runs a question, likewise.
+    /// Runs a query, likewise with a new id.
     pub async fn run(&self, sql: String) -> Result<mms_maxcompute::SqlRows> {
         Ok(self.project.run(&self.statement(sql, Uuid::new_v4()), STATEMENT_LIMIT).await?)
     }
 
-    /// Sends the drop of the table, or of some of its partitions, as the one statement that has this id, or finds the instance
-    /// that it has. For [`crate::publish`] alone.
-    pub async fn send_drop(&self, id: Uuid, partitions: &[PartitionSpec]) -> Result<InstanceId, MaxComputeError> {
+    /// Sends the drop of the table, or of some of its partitions, under this id. If a statement has that id already, finds
+    /// its instance instead. Only [`crate::publish`] may call it.
+    pub async fn send_drop(&self, id: Uuid, partitions: &[PartitionSpec]) -> Result<Submitted, MaxComputeError> {
         let table = &self.definition.target;
         let sql = if partitions.is_empty() { ddl::drop_table(table) } else { ddl::drop_partitions(table, partitions) };
         self.project.submit(&self.statement(sql, id)).await
     }
 
-    /// Waits for an instance's end.
-    pub async fn ended(&self, instance: &InstanceId) -> Result<InstanceState, MaxComputeError> {
+    /// Waits until an instance has ended.
+    pub async fn ended(&self, instance: &Submitted) -> Result<InstanceState, MaxComputeError> {
         self.project.ended(instance, STATEMENT_LIMIT).await
     }
 }

@@ -1,5 +1,5 @@
-//! How long this process may act on a lease, by its own clock. The scheduler counts a lease from when it answers; counted
-//! from when the request was sent, it ends here before it can end there. Owns that nothing of an attempt runs after that.
+//! How long this process may act on a lease, by its own clock. The scheduler counts a lease from its answer; this counts from
+//! before the request was sent, so a lease always ends here first. No part of an attempt may run after that.
 
 use std::pin::pin;
 use std::task::Poll;
@@ -10,17 +10,17 @@ use tokio::time::Instant;
 
 use crate::error::TransferError;
 
-/// The time until which a lease surely holds.
+/// The time until which the lease certainly holds.
 #[derive(Debug)]
 pub struct Term(Mutex<Instant>);
 
 impl Term {
-    /// A lease of this term, asked for at `sent`.
+    /// A lease of this term that was requested at `sent`.
     pub fn new(sent: Instant, term: Duration) -> Self {
         Self(Mutex::new(sent + term))
     }
 
-    /// It was prolonged by a request sent at `sent`.
+    /// Extends the lease by a request that was sent at `sent`. Never shortens it.
     pub fn prolong(&self, sent: Instant, term: Duration) {
         let mut until = self.0.lock();
         *until = (*until).max(sent + term);
@@ -30,7 +30,7 @@ impl Term {
         *self.0.lock()
     }
 
-    /// Ends when the lease may have run out.
+    /// Returns when the lease may have expired.
     async fn over(&self) {
         loop {
             let until = self.until();
@@ -41,9 +41,9 @@ impl Term {
         }
     }
 
-    /// Runs an attempt as long as the lease holds, and drops it where it stands when it does not: what it had under way is
-    /// broken off. The time is looked at before each step of the attempt, so that a process that was held up for long (a
-    /// stopped container, a busy machine) sends nothing when it goes on.
+    /// Runs an attempt as long as the lease holds, then drops it with whatever it has under way. The time is checked before
+    /// each poll of the attempt, so that a process that stood still for long (a stopped container, a busy machine) sends
+    /// nothing when it continues.
     pub async fn run<T>(&self, attempt: impl Future<Output = T>) -> Result<T, TransferError> {
         let mut attempt = pin!(attempt);
         let mut over = pin!(self.over());
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(start.elapsed().as_secs(), 50);
     }
 
-    /// A process that stood still wakes with its next step ready to go: it must not be taken.
+    /// A process that stood still wakes with its next step ready to run: that step must not run.
     #[tokio::test(start_paused = true)]
     async fn nothing_is_sent_after_the_end() {
         let held = Term::new(Instant::now(), TERM);

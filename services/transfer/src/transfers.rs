@@ -1,4 +1,5 @@
-//! What this process does now, and the last that it did, for people to look at. Lost with the process, which is no loss.
+//! What this process does now, and the last transfers that ended, for people to look at. In memory only: nothing depends on
+//! it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,22 +11,22 @@ use parking_lot::Mutex;
 
 use crate::progress::Progress;
 
-/// Ended transfers that are kept.
+/// Ended transfers that are kept; the oldest go first.
 const ENDED_MAX: usize = 100;
 
 /// How a transfer ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
-    /// It did its task.
+    /// All its steps that could be done are done.
     Done,
-    /// It failed, for this reason.
+    /// It failed for this reason.
     Failed(String),
-    /// The lease was lost or given back, for this reason.
+    /// The lease was lost or released for this reason.
     GivenUp(String),
 }
 
-/// Where a transfer stands in a list, running ones first, then the newest that ended. No two ever have the same place, and
-/// one that ends moves towards the end, so that whoever reads page after page misses none.
+/// Position of a transfer in lists: running ones first, then the latest that ended. Positions are never used twice, and a
+/// transfer that ends moves towards the end of the list, so that a reader of page after page misses none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     ended: bool,
@@ -33,12 +34,12 @@ pub struct Place {
 }
 
 impl Place {
-    /// As a page token keeps it.
+    /// The text of a page token.
     pub fn text(self) -> String {
         format!("{}-{}", u8::from(self.ended), self.number)
     }
 
-    /// Reads it back.
+    /// Parses the text of a page token.
     pub fn of(text: &str) -> Option<Self> {
         let (ended, number) = text.split_once('-')?;
         Some(Self { ended: ended == "1", number: number.parse().ok()? })
@@ -53,11 +54,11 @@ struct Entry {
 
 #[derive(Default)]
 struct Inner {
-    /// Numbers given so far.
+    /// Numbers that were given so far.
     last: u64,
     /// Oldest first.
     running: Vec<Entry>,
-    /// Newest first.
+    /// Latest first.
     ended: VecDeque<(u64, Transfer)>,
 }
 
@@ -68,14 +69,13 @@ impl Inner {
     }
 }
 
-/// The transfers of this process.
 pub struct Transfers {
     worker: String,
     inner: Mutex<Inner>,
 }
 
 impl Transfers {
-    /// None yet, of this worker (`workers/{worker}`).
+    /// No transfers yet; `worker` is the worker's name, `workers/{worker}`.
     pub fn new(worker: String) -> Self {
         Self { worker, inner: Mutex::default() }
     }
@@ -85,7 +85,7 @@ impl Transfers {
         &self.worker
     }
 
-    /// A transfer begins; answers its name. The epoch's counter tells attempts of one task apart.
+    /// Adds a running transfer and returns its name. The epoch's counter in it tells attempts of one task apart.
     pub fn begin(&self, spec: &pb::TaskSpec, epoch: pb::Epoch, progress: Arc<Progress>) -> String {
         let task = spec.name.split('/').skip(1).step_by(2).collect::<Vec<_>>().join("-");
         let id: String = format!("{}-{}", task, epoch.counter)
@@ -117,7 +117,7 @@ impl Transfers {
         name
     }
 
-    /// A transfer ended.
+    /// Moves a transfer to those that ended.
     pub fn end(&self, name: &str, how: Ending) {
         let mut inner = self.inner.lock();
         let Some(at) = inner.running.iter().position(|entry| entry.transfer.name == name) else { return };
@@ -135,7 +135,7 @@ impl Transfers {
         inner.ended.truncate(ENDED_MAX);
     }
 
-    /// Those that stand after a place, in their order; all of them after none.
+    /// The transfers behind a position, in order; all of them for None.
     pub fn after(&self, place: Option<Place>) -> Vec<(Place, Transfer)> {
         let inner = self.inner.lock();
         let running = inner.running.iter().map(|entry| (Place { ended: false, number: entry.number }, look(entry)));
@@ -146,7 +146,6 @@ impl Transfers {
         running.chain(ended).filter(|(at, _)| place.is_none_or(|place| *at > place)).collect()
     }
 
-    /// One of them.
     pub fn get(&self, name: &str) -> Option<Transfer> {
         self.after(None).into_iter().map(|(_, transfer)| transfer).find(|transfer| transfer.name == name)
     }

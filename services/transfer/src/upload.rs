@@ -1,5 +1,6 @@
-//! A unit's rows as blocks of a session of its own: cut by bytes and by time, and sent again, from the same rows, as long
-//! as the retry policy lets it. Memory: the batch at hand, and what the session has of it on its way.
+//! Writes a unit's rows as blocks of a session of its own. Blocks are cut by bytes and by time; a block that fails is sent
+//! again from the same rows, as long as the retry policy allows. In memory: one batch, and what the session has of it under
+//! way.
 
 use std::time::Duration;
 
@@ -7,31 +8,31 @@ use mms_delta::DeltaError;
 use mms_maxcompute::storage_api::Attempt;
 use mms_maxcompute::tunnel::BlockReceipt;
 use mms_proto::scheduler::v1 as pb;
-use mms_proto::types::v1::{TargetIdentity, TargetUnit};
+use mms_proto::types::v1::TargetUnit;
 use tokio::time::{Instant, timeout_at};
 
 use crate::batch::{Shaper, bytes, pieces};
 use crate::context::Run;
 use crate::error::{Result, TransferError};
-use crate::identity;
 use crate::publish::Written;
 use crate::rows::{Place, Rows};
 use crate::source::Source;
 use crate::target::Target;
 use crate::way::{Session, Way};
 
-/// How long a block takes rows. The service cuts a connection that is silent for 120 s, as one is while the source is slow.
+/// How long one block takes rows. The service closes a connection that is silent for 120 s, which happens while the source is
+/// slow.
 const BLOCK_TIME: Duration = Duration::from_secs(60);
-/// Bytes of one Arrow message: what the reader aims at, so that only rows that outgrow its guess are cut.
+/// Bytes of one Arrow message. The reader aims at the same size, so only batches that outgrow its guess are cut.
 const MESSAGE_BYTES: u64 = 4 << 20;
 
-/// Reads a unit's rows into blocks of a new session, and checks that the session holds what was sent. The way is the one that the
-/// task has taken so far; a unit that it cannot carry turns it, before anything of the unit is published.
+/// Reads a unit's rows into blocks of a new session, and checks that the session holds what was sent. Starts with the way
+/// that the task has taken so far. If the tunnel cannot carry a value of the unit, the unit starts over by the Storage API,
+/// before anything of it is published, and `way` changes for the rest of the task.
 pub async fn write(
     run: &Run,
     source: &Source,
     target: &Target,
-    identity: &TargetIdentity,
     unit: &TargetUnit,
     before: pb::UnitResult,
     way: &mut Way,
@@ -41,27 +42,25 @@ pub async fn write(
         let by_log = rows.foresee(|file| Way::by_log(&source.times, file)).await?;
         *way = by_log.unwrap_or_default();
     }
-    let unit = Unit { run, source, target, identity, unit, before };
+    let unit = Unit { run, source, target, unit, before };
     match unit.fill(&mut rows, way).await {
         Err(error @ TransferError::Beyond { .. }) if *way == Way::Tunnel => {
-            // Whatever the session has of it is never committed.
+            // The rows that the tunnel's session already holds are never committed.
             *way = Way::Storage(error.to_string());
-            tracing::info!(task = run.spec.name, unit = unit.unit.index, %error, "begun again by the Storage API");
+            tracing::info!(task = run.spec.name, unit = unit.unit.index, %error, "the tunnel cannot carry a value: the unit starts over by the Storage API");
             unit.fill(&mut Rows::new(run, source, unit.unit.index), way).await
         }
         written => written,
     }
 }
 
-/// A unit that is written.
+/// A unit that is being written.
 struct Unit<'a> {
     run: &'a Run,
     source: &'a Source,
     target: &'a Target,
-    /// The table that it goes to.
-    identity: &'a TargetIdentity,
     unit: &'a TargetUnit,
-    /// What was done before it.
+    /// Rows and bytes of the units before it, for the progress.
     before: pb::UnitResult,
 }
 
@@ -80,7 +79,8 @@ impl Unit<'_> {
         }
         let mut session = upload.session;
         if blocks.iter().all(|block| block.rows == 0) {
-            // A unit without rows is a session as well, whose commit leaves none. Only the tunnel has such.
+            // The rows of an empty unit are replaced by a session too, one whose block has no record; only the tunnel has
+            // such sessions.
             let empty = match session {
                 Session::Tunnel(empty) => empty,
                 Session::Storage(..) => match self.session(&Way::Tunnel).await? {
@@ -99,26 +99,22 @@ impl Unit<'_> {
 
     async fn session(&self, way: &Way) -> Result<Session> {
         let partition = self.target.partition(&self.unit.partition)?;
-        let table = &self.target.definition.target;
-        let session = Session::create(way, self.source, table, partition.as_ref()).await?;
-        // From here on the session is one of this table, whatever becomes of it.
-        identity::still(self.target, self.identity).await?;
-        Ok(session)
+        Ok(Session::create(way, self.source, &self.target.definition.target, partition.as_ref()).await?)
     }
 }
 
 struct Upload<'a> {
     run: &'a Run,
-    /// By which the codec is chosen.
+    /// Tunnel endpoint; the codec is chosen by it.
     link: &'a str,
     session: Session,
     shaper: Shaper,
-    /// What was done before this unit.
+    /// Rows and bytes of the units before this one, for the progress.
     before: pb::UnitResult,
 }
 
 impl Upload<'_> {
-    /// Whether there are rows for another block; a source that is away for a while is asked again, as within a block.
+    /// Whether there are rows for another block. Retries a source that fails for a while, as within a block.
     async fn more(&self, rows: &mut Rows<'_>) -> Result<bool> {
         let mut attempts = self.session.attempts();
         loop {
@@ -130,7 +126,7 @@ impl Upload<'_> {
         }
     }
 
-    /// Sends one block, beginning with the next row, until the session has it.
+    /// Sends one block, starting at the next row, until the session has it or the retry policy gives up.
     async fn block(&self, id: u32, rows: &mut Rows<'_>) -> Result<(BlockReceipt, Option<String>)> {
         let mut attempt = Attempt { block_id: id, number: 0 };
         let start = rows.place();
@@ -146,7 +142,7 @@ impl Upload<'_> {
                 }
                 Err(error) => error,
             };
-            tracing::info!(task = self.run.spec.name, block = id, %error, "a block did not arrive");
+            tracing::info!(task = self.run.spec.name, block = id, %error, "an attempt at a block failed");
             self.run.counters.lost();
             if !attempts.again(error.block_class()).await {
                 return Err(error);
@@ -156,7 +152,8 @@ impl Upload<'_> {
         }
     }
 
-    /// Sends a block once. Where it ends is decided once: before the server may have the whole of it.
+    /// One attempt at a block. The row where the block ends is decided by the first attempt that gets that far, before the
+    /// server can have the whole block, and holds for all later attempts.
     async fn send(
         &self,
         attempt: Attempt,
@@ -164,7 +161,7 @@ impl Upload<'_> {
         end: &mut Option<Place>,
     ) -> Result<(BlockReceipt, Option<String>)> {
         let codecs = &self.run.settings.codecs;
-        // What streams tell of a link is another matter than what blocks do: nothing is learned from them.
+        // Streams of the Storage API show other rates than the tunnel's blocks, so nothing is learned from them.
         let learns = matches!(self.session, Session::Tunnel(_));
         let codec = if learns { codecs.next(self.link) } else { codecs.told(self.link).0 };
         let mut block = self.session.open(attempt, codec).await?;
@@ -205,12 +202,12 @@ impl Upload<'_> {
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Read,
-    /// Reads, but ends with what it has if nothing comes before then.
+    /// Read, but end the block with what it has if no batch arrives before this instant.
     ReadUntil(Instant),
     End,
 }
 
-/// A block that is sent again ends where it ended; one that is sent first, when it is full or its time is over.
+/// A block that is sent again ends where it ended before. A first attempt ends when the block is full or its time is over.
 fn step(end: Option<&Place>, at: &Place, full: bool, until: Option<Instant>, now: Instant) -> Step {
     match (end, until) {
         (Some(end), _) if at.reaches(end) => Step::End,
@@ -221,7 +218,7 @@ fn step(end: Option<&Place>, at: &Place, full: bool, until: Option<Instant>, now
 }
 
 fn changed(id: u32, decided: &Place, at: &Place) -> TransferError {
-    let reason = format!("read again it ends at {at:?}, where it ended at {decided:?}");
+    let reason = format!("read again, the block ends at {at:?}; before, it ended at {decided:?}");
     TransferError::Source(DeltaError::SourceChanged { path: format!("block {id}"), reason })
 }
 
@@ -233,12 +230,12 @@ mod tests {
     fn a_block_ends_by_bytes_or_time_and_again_where_it_ended() {
         let now = Instant::now();
         let (start, later) = (Place::default(), Place::at(0, 100));
-        // Its first rows are waited for as long as they take: nothing is on its way yet.
+        // The block's first rows are waited for without a limit: nothing of it has been sent yet.
         assert_eq!(step(None, &start, false, None, now), Step::Read);
         let until = now + BLOCK_TIME;
         assert_eq!(step(None, &later, false, Some(until), now), Step::ReadUntil(until));
         assert_eq!(step(None, &later, true, Some(until), now), Step::End);
-        // A fast source does not keep a slow block open.
+        // A source that is fast but long does not keep the block open.
         assert_eq!(step(None, &later, false, Some(until), until), Step::End);
         for (full, now) in [(false, now), (true, until)] {
             assert_eq!(step(Some(&later), &start, full, Some(until), now), Step::Read);

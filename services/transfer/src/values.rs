@@ -1,7 +1,7 @@
-//! What a cell of the target can hold, and what the way there can carry. Pure: arrays in the types of that way are looked at, never
-//! changed.
+//! What a cell of the target can hold, and what the way there (tunnel or Storage API) can carry. Pure: checks arrays in the
+//! types of that way and never changes them.
 //!
-//! -2^63 passes: the service's newer documents allow it in a BIGINT, and what it does with it is what a reader gets.
+//! -2^63 passes as a BIGINT: newer documents of the service allow it, and a reader gets what the service makes of it.
 
 use std::ops::RangeInclusive;
 
@@ -12,7 +12,7 @@ use arrow::datatypes::{
 };
 use mms_maxcompute::types::DataType;
 
-/// Most bytes of a text or a binary.
+/// Most bytes of one text or binary value.
 pub const CELL_BYTES_MAX: usize = 8 << 20;
 /// 0000-01-01 and 9999-12-31, in days since 1970.
 const DAYS: (i64, i64) = (-719_528, 2_932_896);
@@ -21,10 +21,10 @@ const DAY_US: i64 = 86_400_000_000;
 
 /// How far the tunnel's timestamps reach: nanoseconds in 64 bits.
 pub const TUNNEL_YEARS: &str = "1677-09-21 to 2262-04-11";
-/// The same, in microseconds since 1970.
+/// The same range, in microseconds since 1970.
 pub const TUNNEL_MICROS: RangeInclusive<i64> = (i64::MIN / 1_000)..=(i64::MAX / 1_000);
 
-/// Says what is wrong with the first value that a column of this type cannot hold. NULLs are always fine here.
+/// Says what is wrong with the first value that a column of this type cannot hold. NULLs always pass here.
 pub fn check(array: &dyn Array, data_type: &DataType) -> Result<(), String> {
     match data_type {
         DataType::Decimal { precision, .. } => array
@@ -56,11 +56,11 @@ pub fn check(array: &dyn Array, data_type: &DataType) -> Result<(), String> {
                 check(child, &field.data_type).map_err(|why| format!("field `{}`: {why}", field.name))
             })
         }
-        // Nanoseconds in 64 bits reach less far than the type.
+        // As microseconds they can lie outside the years of the type. Nanoseconds in 64 bits cannot: they reach less far.
         DataType::Timestamp | DataType::TimestampNtz if has_timestamps(array.data_type(), TimeUnit::Microsecond) => {
             within::<TimestampMicrosecondType>(array, (DAYS.0 * DAY_US, (DAYS.1 + 1) * DAY_US - 1), "us")
         }
-        // Their carriers have exactly their values.
+        // Their Arrow types hold exactly the same values.
         DataType::TinyInt
         | DataType::SmallInt
         | DataType::Int
@@ -73,7 +73,7 @@ pub fn check(array: &dyn Array, data_type: &DataType) -> Result<(), String> {
     }
 }
 
-/// Whether there are timestamps of this unit in a type, at any depth.
+/// Whether a type has timestamps of this unit, at any depth.
 pub fn has_timestamps(data_type: &ArrowType, unit: TimeUnit) -> bool {
     match data_type {
         ArrowType::Timestamp(found, _) => *found == unit,
@@ -83,8 +83,8 @@ pub fn has_timestamps(data_type: &ArrowType, unit: TimeUnit) -> bool {
     }
 }
 
-/// Says which timestamp of the source, at any depth, lies outside the years that the tunnel's nanoseconds in 64 bits reach.
-/// What has another unit at the target is judged by [`check`].
+/// Says which timestamp of the source, at any depth, lies outside the range of the tunnel's 64-bit nanoseconds. Timestamps
+/// that have another unit at the target are checked by [`check`].
 pub fn reachable(source: &ArrayRef) -> Result<(), String> {
     match source.data_type() {
         ArrowType::Timestamp(TimeUnit::Microsecond, _) => {
@@ -137,7 +137,7 @@ fn within<T: ArrowPrimitiveType<Native: Into<i64>>>(
     found.map_or(Ok(()), |value| Err(format!("{value} {unit} since 1970 lies outside the years 0000 to 9999")))
 }
 
-/// Where the items of the rows begin, and how many there are.
+/// Where the items of these rows begin, and how many there are.
 fn span(offsets: &[i32]) -> (usize, usize) {
     let at = |offset: Option<&i32>| offset.map_or(0, |offset| offset.as_usize());
     let first = at(offsets.first());

@@ -1,4 +1,4 @@
-//! VERIFICATION: the rows of each unit at the target, counted there, against those of the pinned version.
+//! VERIFICATION: counts the rows of each unit at the target and compares them with those of the pinned version.
 
 use std::collections::BTreeMap;
 
@@ -11,16 +11,26 @@ use prost::Message as _;
 use crate::context::{Published, Run};
 use crate::count;
 use crate::error::{Result, TransferError};
+use crate::look::Sight;
 use crate::target::Target;
 
-/// What a report may have of checks, in number and in bytes, and what one has about it on the wire.
+/// The most checks of one report, in number and in bytes, and what a check takes on the wire besides its own bytes.
 const CHECKS_MAX: usize = 10_000;
 const CHECKS_BYTES_MAX: usize = 4 << 20;
 const FRAME_BYTES: usize = 6;
 
-/// Counts and compares.
-pub async fn run(run: &Run, target: &Target, published: &Published) -> Result<(pb::StepDone, Vec<String>)> {
-    let counted = counted(run, target).await?;
+/// Counts and compares. Fails with [`TransferError::Differs`] unless every check is equal. `sight` holds the rows of an
+/// unpartitioned table if this attempt has just counted them.
+pub async fn run(
+    run: &Run,
+    target: &Target,
+    published: &Published,
+    sight: Option<&Sight>,
+) -> Result<(pb::StepDone, Vec<String>)> {
+    let counted = match sight {
+        Some(sight) => run.spec.units.iter().map(|unit| (unit.index, sight.rows())).collect(),
+        None => counted(run, target).await?,
+    };
     let checks: Vec<VerificationCheck> =
         run.spec.units.iter().map(|unit| check(unit, published, counted.get(&unit.index))).collect();
     let result = judge(checks)?;
@@ -30,7 +40,7 @@ pub async fn run(run: &Run, target: &Target, published: &Published) -> Result<(p
     Ok((done, vec![line]))
 }
 
-/// Equal only if every check is: a count that is not known is no proof either.
+/// Equal only if every check is: an unknown count proves nothing.
 fn judge(checks: Vec<VerificationCheck>) -> Result<VerificationResult> {
     let different: Vec<&VerificationCheck> = checks.iter().filter(|c| c.verdict() != Verdict::Equal).collect();
     let message = different
@@ -59,7 +69,7 @@ fn judge(checks: Vec<VerificationCheck>) -> Result<VerificationResult> {
     Ok(result)
 }
 
-/// The checks that one report has room for: those that are not equal before others.
+/// The checks that fit into one report; those that are not equal take precedence.
 fn fitting(mut checks: Vec<VerificationCheck>) -> Vec<VerificationCheck> {
     checks.sort_by_key(|check| check.verdict() == Verdict::Equal);
     let mut bytes = 0;
@@ -77,7 +87,7 @@ fn shown(value: &Option<String>) -> &str {
     value.as_deref().unwrap_or("unknown")
 }
 
-/// The source's rows are those that the log of the pinned version records; where it records none, those that were read.
+/// The source's rows are those that the log of the pinned version records; if it records none, those that were read.
 fn check(unit: &TargetUnit, published: &Published, counted: Option<&u64>) -> VerificationCheck {
     let read = published.get(&unit.index).map(|done| done.rows);
     let source = unit.source_rows.or(read);
@@ -102,7 +112,7 @@ fn check(unit: &TargetUnit, published: &Published, counted: Option<&u64>) -> Ver
     }
 }
 
-/// Rows at the target by unit.
+/// Rows at the target, by unit index.
 async fn counted(run: &Run, target: &Target) -> Result<BTreeMap<i32, u64>> {
     if target.definition.partition_columns.is_empty() {
         let rows = count::table(target).await?;
@@ -110,7 +120,7 @@ async fn counted(run: &Run, target: &Target) -> Result<BTreeMap<i32, u64>> {
     }
     let specs = target.partitions(&run.spec.units)?;
     let found = count::partitions(target, &specs).await?;
-    // A partition without rows does not show in the result.
+    // A partition without rows is not in the result.
     let rows = |spec| found.get(&count::levels(spec)).copied().unwrap_or(0);
     Ok(run.spec.units.iter().zip(&specs).map(|(unit, spec)| (unit.index, rows(spec))).collect())
 }

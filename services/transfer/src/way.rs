@@ -1,5 +1,5 @@
-//! The two ways that rows take to the target, and which of them a task takes: the tunnel, as long as its timestamps reach, and from
-//! then on the Storage API, which is slower to check and cannot publish that there are no rows. Both replace the rows of one
+//! The two ways that rows take to the target, and which of them a task takes: the tunnel as long as its timestamps reach, and
+//! from then on the Storage API, which is slower to check and cannot publish an empty unit. Both replace all rows of one
 //! partition at once, by a session that is committed once.
 
 use arrow::array::RecordBatch;
@@ -19,12 +19,12 @@ use crate::source::Source;
 use crate::target::Target;
 use crate::values::{TUNNEL_MICROS, TUNNEL_YEARS};
 
-/// Bytes of all commit messages of a session: what an intent holds of them.
+/// The most bytes of all commit messages of a session: an intent holds no more.
 const MESSAGES_BYTES_MAX: usize = 4 << 20;
-/// What a message takes in an intent besides its text.
+/// What a commit message takes in an intent besides its text.
 const MESSAGE_FRAME_BYTES: usize = 8;
 
-/// The way of a task's units, from here on.
+/// The way of a task's units from here on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Way {
     /// By the tunnel.
@@ -35,7 +35,8 @@ pub enum Way {
 }
 
 impl Way {
-    /// The way for a file, by what the log says of it: none if the tunnel reaches, or nothing is said.
+    /// The way that a file needs by its statistics in the log. None if the tunnel reaches all its timestamps, or the log says
+    /// nothing.
     pub fn by_log(times: &[TimeColumn], file: &SourceFile) -> Option<Self> {
         let told = file.statistics.as_ref()?;
         times.iter().find_map(|column| {
@@ -47,7 +48,7 @@ impl Way {
         })
     }
 
-    /// How a task's log says it.
+    /// Text for the task's log.
     pub fn told(&self) -> String {
         match self {
             Self::Tunnel => "through the tunnel".to_owned(),
@@ -56,16 +57,15 @@ impl Way {
     }
 }
 
-/// A session of the target, in one of the two ways.
+/// A session of the target, of one of the two ways.
 pub enum Session {
-    /// Of the tunnel.
     Tunnel(UploadSession),
-    /// Of the Storage API, and the messages of the blocks that it has.
+    /// With the commit messages of its blocks.
     Storage(WriteSession, Vec<String>),
 }
 
 impl Session {
-    /// Makes a session that replaces the rows of a table or of one partition.
+    /// Creates a session that replaces the rows of a table or of one partition.
     pub async fn create(
         way: &Way,
         source: &Source,
@@ -81,7 +81,7 @@ impl Session {
         })
     }
 
-    /// Takes up the session of an intent, of this partition. None if it is one of another kind.
+    /// Reopens the session that an intent names, of this partition. None if the intent names no session.
     pub async fn of(
         commit: &Commit,
         target: &Target,
@@ -102,7 +102,7 @@ impl Session {
         })
     }
 
-    /// The server's id of it.
+    /// The server's id of the session.
     pub fn id(&self) -> &str {
         match self {
             Self::Tunnel(session) => session.id(),
@@ -110,7 +110,6 @@ impl Session {
         }
     }
 
-    /// The columns of its table.
     pub async fn columns(&self) -> Result<&[Column], MaxComputeError> {
         match self {
             Self::Tunnel(session) => session.columns().await,
@@ -118,7 +117,7 @@ impl Session {
         }
     }
 
-    /// The schema that batches must have.
+    /// The Arrow schema that batches must have.
     pub async fn schema(&self) -> Result<SchemaRef, MaxComputeError> {
         match self {
             Self::Tunnel(session) => session.schema().await,
@@ -126,7 +125,7 @@ impl Session {
         }
     }
 
-    /// The attempts at one block, by the retry policy.
+    /// The attempts at one block, under the retry policy.
     pub fn attempts(&self) -> Attempts {
         match self {
             Self::Tunnel(session) => session.attempts(),
@@ -134,7 +133,7 @@ impl Session {
         }
     }
 
-    /// Begins a try at a block.
+    /// Starts an attempt at a block.
     pub async fn open(&self, attempt: Attempt, codec: Codec) -> Result<Block, BlockError> {
         Ok(match self {
             Self::Tunnel(session) => Block::Tunnel(session.open_block(attempt.block_id, codec).await?),
@@ -142,7 +141,7 @@ impl Session {
         })
     }
 
-    /// Keeps what the commit has to name of a block.
+    /// Stores a block's commit message, if it has one. An error if all messages together outgrow an intent.
     pub fn keep(&mut self, message: Option<String>, table: &TableRef) -> Result<(), MaxComputeError> {
         let Self::Storage(_, messages) = self else { return Ok(()) };
         messages.extend(message);
@@ -155,7 +154,7 @@ impl Session {
         Err(MaxComputeError::Unsupported { table: table.to_string(), why })
     }
 
-    /// Checks that the session holds what was sent, where it publishes whatever it holds.
+    /// Checks that a tunnel session, which publishes whatever it holds, has exactly these blocks.
     pub async fn check(&self, blocks: &[BlockReceipt]) -> Result<(), MaxComputeError> {
         match self {
             Self::Tunnel(session) => session.check_blocks(blocks).await,
@@ -163,7 +162,7 @@ impl Session {
         }
     }
 
-    /// Where it stands.
+    /// Asks the server for the session's state.
     pub async fn status(&self) -> Result<SessionState, MaxComputeError> {
         match self {
             Self::Tunnel(session) => session.status().await,
@@ -171,7 +170,7 @@ impl Session {
         }
     }
 
-    /// Publishes. For [`crate::publish`] alone.
+    /// Publishes the session. Only [`crate::publish`] may call it.
     pub async fn commit(&self, limit: Duration) -> Result<(), MaxComputeError> {
         match self {
             Self::Tunnel(session) => session.commit(limit).await,
@@ -179,7 +178,7 @@ impl Session {
         }
     }
 
-    /// What an intent says of it.
+    /// What the commit intent has to name to commit this session again.
     pub fn intent(&self, blocks: &[BlockReceipt]) -> Commit {
         let session_id = self.id().to_owned();
         match self {
@@ -194,16 +193,13 @@ impl Session {
     }
 }
 
-/// A block on its way.
+/// A block that is being sent.
 pub enum Block {
-    /// By the tunnel.
     Tunnel(BlockWriter),
-    /// By the Storage API.
     Storage(StreamWriter),
 }
 
 impl Block {
-    /// Sends the rows of a batch.
     pub async fn write(&mut self, batch: &RecordBatch) -> Result<(), BlockError> {
         match self {
             Self::Tunnel(block) => block.write(batch).await,
@@ -211,7 +207,7 @@ impl Block {
         }
     }
 
-    /// Ends it; with what the commit has to name, if that names anything.
+    /// Ends the block; with its commit message, if the way has those.
     pub async fn finish(self) -> Result<(BlockReceipt, Option<String>), BlockError> {
         match self {
             Self::Tunnel(block) => Ok((block.finish().await?, None)),

@@ -1,5 +1,5 @@
-//! The worker's life: register, lease as many tasks as there are free slots, say how they go, and hand what they came to
-//! back. A task whose lease is lost, or may have run out, is dropped where it stands.
+//! The worker's life: registers, leases as many tasks as there are free slots, sends heartbeats, and reports each task's
+//! result. An attempt whose lease is lost, or may have expired, is dropped at once: it must never act after its lease.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,10 +29,10 @@ use crate::transfers::{Ending, Transfers};
 
 /// How long one LeaseTasks waits at the scheduler.
 const LEASE_WAIT: Duration = Duration::from_secs(10);
-/// Pause after a failed call to the scheduler.
+/// Pause after a failed call to the scheduler; ten times as long after a rejected registration.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// A lease's term before the scheduler has said it.
+/// Lease term that is assumed until the scheduler has answered the registration.
 const TERM: Duration = Duration::from_secs(30);
 
 struct Held {
@@ -44,7 +44,6 @@ struct Held {
     wind_down: CancellationToken,
 }
 
-/// A worker.
 pub struct Worker {
     peers: Peers,
     sessions: Arc<Sessions>,
@@ -56,18 +55,18 @@ pub struct Worker {
     held: Mutex<HashMap<String, Held>>,
     transfers: Arc<Transfers>,
     tasks: TaskTracker,
-    /// Take no further tasks.
+    /// Cancelled when a drain begins: no further tasks are leased.
     draining: CancellationToken,
-    /// No LeaseTasks is under way any more, and none will be.
+    /// Cancelled when no LeaseTasks is under way any more and none will follow.
     leased_last: CancellationToken,
-    /// How long leases last.
+    /// Lease term that the scheduler gave with the registration.
     lease_term: Mutex<Duration>,
-    /// Attempts that ended by themselves so far, and those that were given up or given back.
+    /// Attempts that ended by themselves (done or failed), and those that were given up or released.
     ended: AtomicUsize,
     given_up: AtomicUsize,
 }
 
-/// What this worker tells of itself.
+/// How this worker introduces itself to the scheduler.
 pub fn registration(
     id: String,
     instance: String,
@@ -98,7 +97,7 @@ pub fn registration(
 }
 
 impl Worker {
-    /// A worker that is not registered yet.
+    /// A worker that has not registered yet.
     pub fn new(
         peers: Peers,
         register: pb::RegisterWorkerRequest,
@@ -128,7 +127,7 @@ impl Worker {
         })
     }
 
-    /// Works until `stop` is cancelled; then gives its leases back.
+    /// Works until `stop` is cancelled; then drops its attempts and releases their leases.
     pub async fn work(self: Arc<Self>, stop: CancellationToken) {
         let beating = tokio::spawn(self.clone().beat(stop.clone()));
         tokio::select! {
@@ -144,14 +143,14 @@ impl Worker {
         beating.abort();
     }
 
-    /// Takes no more tasks and lets those at hand stop at their next checkpoint; after `deadline` they are given back as
-    /// they are. Answers how many ended by themselves and how many were given back.
+    /// Leases no more tasks and lets the running ones stop at their next checkpoint; after `deadline` their leases are
+    /// released where they stand. Returns how many attempts ended by themselves and how many were given up.
     pub async fn drain(&self, deadline: Duration) -> (usize, usize) {
         let (ended, given_up) = (self.ended.load(Relaxed), self.given_up.load(Relaxed));
         self.draining.cancel();
         self.each_held(|held| held.wind_down.cancel());
         let gone = async {
-            // A call that was under way may still have begun some, as long as it had not heard of this.
+            // A LeaseTasks that was under way when the drain began may have started tasks meanwhile.
             self.leased_last.cancelled().await;
             self.each_held(|held| held.wind_down.cancel());
             self.tasks.close();
@@ -167,12 +166,12 @@ impl Worker {
         (self.ended.load(Relaxed) - ended, self.given_up.load(Relaxed) - given_up)
     }
 
-    /// Tasks that it has at hand.
+    /// Number of leases that this worker holds.
     pub fn at_hand(&self) -> u64 {
         self.held.lock().len() as u64
     }
 
-    /// What goes to far ends and comes from them.
+    /// Counters of the traffic with sources and targets.
     pub fn traffic(&self) -> &Traffic {
         self.sessions.traffic()
     }
@@ -192,7 +191,7 @@ impl Worker {
                     return;
                 }
                 Err(error) => {
-                    tracing::error!(%error, "the scheduler does not take this worker; trying again");
+                    tracing::error!(%error, "the scheduler rejected the registration of this worker; next attempt in 5 s");
                     tokio::time::sleep(PAUSE * 10).await;
                 }
             }
@@ -200,7 +199,7 @@ impl Worker {
     }
 
     async fn lease(self: Arc<Self>) {
-        // Between two calls a drain ends it; the answer to one that is under way is waited for.
+        // A drain ends this loop between two calls only: an answer under way may bring leases, which have to be released.
         let registered = self.draining.run_until_cancelled(self.register()).await;
         let mut next = registered.is_some();
         while next {
@@ -213,13 +212,13 @@ impl Worker {
         std::future::pending().await
     }
 
-    /// Asks for tasks and begins those that come. False: there is to be no next time.
+    /// Asks for tasks and starts those that it gets. False when no further call may follow.
     async fn lease_once(self: Arc<Self>, slot: OwnedSemaphorePermit) -> bool {
         let mut slots = vec![slot];
         while let Ok(more) = self.slots.clone().try_acquire_owned() {
             slots.push(more);
         }
-        // A lease counts from here: a longer wait would leave too little of it.
+        // A lease counts from this moment, so a wait of more than a third of the term would leave too little of it.
         let part = *self.lease_term.lock() / 3;
         let (sent, wait) = (Instant::now(), LEASE_WAIT.min(part));
         let request = pb::LeaseTasksRequest {
@@ -244,7 +243,7 @@ impl Worker {
             }
             Err(_) if draining => {}
             Err(error) => {
-                tracing::debug!(%error, "no lease");
+                tracing::debug!(%error, "LeaseTasks failed; asking again");
                 tokio::time::sleep(PAUSE).await;
                 if unknown(&error) {
                     self.draining.run_until_cancelled(self.register()).await;
@@ -271,7 +270,7 @@ impl Worker {
         let (drop_it, wind_down) = (held.drop.clone(), held.wind_down.clone());
         let name = spec.name.clone();
         if let Some(before) = self.held.lock().insert(name.clone(), held) {
-            // This process had the task before, and has not heard yet that it lost it.
+            // This process held an earlier lease of the task and has not heard yet that it lost it.
             before.drop.cancel();
         }
         let shown = self.transfers.begin(&spec, epoch, progress.clone());
@@ -292,7 +291,7 @@ impl Worker {
             let outcome = tokio::select! {
                 () = drop_it.cancelled() => Err((pb::TaskStep::Unspecified, TransferError::GivenUp)),
                 outcome = term.run(run::attempt(&run, &worker.sessions, &lease)) => outcome.unwrap_or_else(|lost| {
-                    tracing::info!(task = run.spec.name, "the lease may have run out: the task is dropped");
+                    tracing::info!(task = run.spec.name, "the lease may have expired: the attempt is dropped");
                     Err((pb::TaskStep::Unspecified, lost))
                 }),
             };
@@ -300,7 +299,7 @@ impl Worker {
             worker.counters.ended(&ending);
             let counter = if matches!(ending, Ending::GivenUp(_)) { &worker.given_up } else { &worker.ended };
             counter.fetch_add(1, Relaxed);
-            // Only the lease that this attempt had: a newer one of the same task is somebody else's.
+            // Only this attempt's own lease is removed: a newer one of the same task belongs to another attempt.
             let mut held = worker.held.lock();
             if held.get(&name).is_some_and(|held| held.epoch == epoch) {
                 held.remove(&name);
@@ -310,7 +309,7 @@ impl Worker {
         });
     }
 
-    /// Tells the scheduler how an attempt ended.
+    /// Reports to the scheduler how an attempt ended.
     async fn finish(&self, run: &Run, outcome: Result<End, (pb::TaskStep, TransferError)>, term: &Term) -> Ending {
         match outcome {
             Ok(End::Done | End::Later) => Ending::Done,
@@ -321,14 +320,15 @@ impl Worker {
             Err((step, error)) => {
                 let text = error.to_string();
                 let Some(failed) = error.report(step) else {
-                    // The lease is lost, or this process stops: giving it back is a courtesy.
+                    // The lease is lost, or this process stops: releasing it only saves the scheduler the wait until it
+                    // expires.
                     self.release(run.spec.name.clone(), Some(run.epoch)).await;
                     return Ending::GivenUp(text);
                 };
                 tracing::warn!(task = run.spec.name, error = text, "the attempt failed");
                 let told = term.run(run.report(Report::failed(failed))).await;
                 if let Err(error) = told.and_then(|told| told) {
-                    tracing::info!(%error, task = run.spec.name, "the failure was not taken");
+                    tracing::info!(%error, task = run.spec.name, "the scheduler did not accept the failure report");
                 }
                 Ending::Failed(text)
             }
@@ -342,7 +342,7 @@ impl Worker {
             leases: vec![pb::ReleasedLease { task: task.clone(), epoch }],
         };
         if let Err(error) = self.peers.release(request).await {
-            tracing::info!(%error, task, "the lease was not given back; it runs out");
+            tracing::info!(%error, task, "the lease could not be released; it will expire");
         }
     }
 
@@ -380,18 +380,18 @@ impl Worker {
                     }
                 }
                 Err(error) if unknown(&error) => self.register().await,
-                Err(error) => tracing::debug!(%error, "the heartbeat was not heard"),
+                Err(error) => tracing::debug!(%error, "a heartbeat failed; the next one follows"),
             }
         }
     }
 
-    /// Does what an answer says; answers how often to send heartbeats.
+    /// Applies the scheduler's answer to one lease. Returns the interval of the next heartbeats.
     fn obey(&self, beat: &pb::LeaseBeat, answer: &pb::LeaseAnswer, sent: Instant) -> Option<Duration> {
         let held = self.held.lock();
         let ours = held.get(&answer.task).filter(|held| Some(held.epoch) == beat.epoch)?;
         match answer.verdict() {
             pb::LeaseVerdict::StopNow => {
-                tracing::info!(task = answer.task, "the lease is lost: the task is dropped");
+                tracing::info!(task = answer.task, "the scheduler ended the lease: the attempt is dropped");
                 ours.drop.cancel();
                 return None;
             }
@@ -401,7 +401,7 @@ impl Worker {
         ours.pace.bound(answer.limits.as_ref());
         let term = answer.expire_after.and_then(|term| Duration::try_from(term).ok())?;
         ours.term.prolong(sent, term);
-        // A third of the term, but often enough that progress looks alive.
+        // A third of the term, and often enough that the progress that people see moves.
         Some((term / 3).clamp(Duration::from_millis(100), Duration::from_secs(2)))
     }
 }

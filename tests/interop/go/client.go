@@ -1,5 +1,5 @@
-// Walks the line with a client that buf generated: source, check, start, scan, a job that is reviewed and approved, watch; and shows one
-// refused request with grpc-go's own package for its details.
+// Runs a whole migration with a client that buf generated: source, check, start, scan, a job that is reviewed and approved,
+// watch; and shows one refused request with grpc-go's own package for its details.
 //
 // usage: client REGISTRY CATALOG SCHEDULER DIR  < CREATE_DATA_SOURCE_REQUEST.json    (HOST:PORT each; DIR has the authority, the
 // certificate and the token of the administrator, as deploy/make-secrets leaves them)

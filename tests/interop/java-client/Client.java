@@ -1,5 +1,5 @@
-// Walks the line with a generated client: source, check, start, scan, a job that is reviewed and approved, watch; and shows one refused
-// request with grpc-java's own package for its details.
+// Runs a whole migration with a generated client: source, check, start, scan, a job that is reviewed and approved, watch; and
+// shows one refused request with grpc-java's own package for its details.
 //
 // usage: Client REGISTRY CATALOG SCHEDULER DIR  < CREATE_DATA_SOURCE_REQUEST.json    (HOST:PORT each; DIR has the authority, the
 // certificate and the token of the administrator, as deploy/make-secrets leaves them)

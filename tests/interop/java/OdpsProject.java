@@ -22,6 +22,7 @@ import com.aliyun.odps.data.Record; // not Java's own
 import com.aliyun.odps.table.record.ColumnarBatchRecord;
 import com.aliyun.odps.table.record.constructor.RecordToArrowConverter;
 import com.aliyun.odps.table.utils.ArrowUtils;
+import com.aliyun.odps.options.CreateInstanceOption;
 import com.aliyun.odps.task.SQLTask;
 import com.aliyun.odps.tunnel.TableTunnel;
 import com.aliyun.odps.tunnel.TableTunnel.DownloadSession;
@@ -83,6 +84,7 @@ public class OdpsProject {
         }
         OdpsProject v4 = new OdpsProject(args, "cn-hangzhou");
         v2.sql("CREATE SCHEMA IF NOT EXISTS " + SCHEMA);
+        v2.answersAtOnce();
         v2.everyType();
         v2.partitions("signed_v2");
         v4.partitions("signed_v4");
@@ -184,6 +186,24 @@ public class OdpsProject {
         var instance = SQLTask.run(odps, project, statement + ";", hints, null);
         instance.waitForSuccess();
         return statement.startsWith("SELECT") ? SQLTask.getResult(instance) : List.of();
+    }
+
+    /** A statement that has ended by the time of the answer to its submission: the SDK reads state and result from that answer. */
+    void answersAtOnce() throws OdpsException {
+        var option = new CreateInstanceOption.Builder().setProjectName(project).setTryWait(true).build();
+        for (var statement : List.of("SELECT 1 AS one;", "SELECT nothing FROM " + SCHEMA + ".not_there;")) {
+            var task = new SQLTask();
+            task.setName("AnonymousSQLTask");
+            task.setQuery(statement);
+            task.setProperty("settings", "{\"odps.namespace.schema\":\"true\"}");
+            var instance = odps.instances().create(task, option);
+            boolean good = statement.contains("one");
+            same("the answer tells the end of " + statement, List.of(instance.isSync() + " " + instance.isSuccessful()), List.of("true " + good));
+            String result = instance.getTaskResults().get("AnonymousSQLTask");
+            if (!result.contains(good ? "1" : "ODPS-0130131")) {
+                throw new AssertionError(statement + ": " + result);
+            }
+        }
     }
 
     static CompressOption option(CompressAlgorithm algorithm) {

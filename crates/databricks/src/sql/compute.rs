@@ -1,4 +1,4 @@
-//! Waiting for a cluster that runs SQL, and starting it if that is allowed: starting costs money.
+//! Waits until a cluster can run SQL, and starts it if that is allowed: a running cluster costs money.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use crate::{ClusterInfo, ClusterState, DatabricksError, Workspace};
 
 /// Longest wait for a cluster to run, as the vendor's SDKs have it.
 const WAIT_MAX: Duration = Duration::from_secs(20 * 60);
-/// Between two looks at its state.
+/// Pause between two checks of its state.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// Who may start a cluster.
+/// Whether a stopped cluster may be started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClusterStart {
-    /// Nobody here: one that is stopped is an error.
+    /// Never: a stopped cluster is an error.
     Never,
-    /// Whoever needs it.
+    /// When SQL has to run on it.
     WhenNeeded,
 }
 
-/// What is to be done about a cluster in a state.
+/// What to do about a cluster in its present state.
 #[derive(Debug, PartialEq, Eq)]
 enum Act {
     Use,
@@ -46,11 +46,11 @@ fn act(cluster: &ClusterInfo, start: ClusterStart) -> Act {
     }
 }
 
-/// Waits until a cluster runs, and starts it if it must and may. `told` hears of each state before it is acted on. Dropped
-/// while it waits, it leaves the cluster as it is.
+/// Waits until a cluster runs; starts it if it is stopped and `start` allows it. `told` is called with each state before it
+/// is acted on. Dropped while it waits, it leaves the cluster as it is.
 ///
 /// # Errors
-/// The cluster is not there, may not be started, cannot see Unity Catalog, or does not run within 20 minutes.
+/// The cluster does not exist, may not be started, has no access to Unity Catalog, or does not run within 20 minutes.
 pub async fn ready_cluster(
     workspace: &Workspace,
     cluster_id: &str,

@@ -1,5 +1,5 @@
-//! The rows of a page as Arrow batches. Pure, and bounded: what is compressed may not grow beyond [`UNPACKED_MAX`], and every
-//! count that the server gave is compared with what came.
+//! Decodes the rows of a page to Arrow batches. Pure, and bounded: compressed bytes may not grow beyond [`UNPACKED_MAX`], and
+//! every count that the server gave is compared with what it sent.
 
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,13 +19,13 @@ use lz4_flex::frame::FrameDecoder;
 use super::message::ColumnType;
 use super::wire::List;
 
-/// Most bytes that a batch or a file may have when it is unpacked.
+/// Most bytes of an unpacked batch or file.
 const UNPACKED_MAX: u64 = 512 << 20;
 
 const EXACT: CastOptions<'static> =
     CastOptions { safe: false, format_options: arrow::util::display::FormatOptions::new() };
 
-/// Unpacks what may be several LZ4 frames, one after the other. One that lacks its end may be taken for whole: rows are counted.
+/// Unpacks one or several LZ4 frames. A frame that lacks its end may pass here: the rows are counted afterwards.
 pub fn unpack(packed: &[u8]) -> Result<Vec<u8>, String> {
     let (mut rest, mut all) = (packed, Vec::new());
     while !rest.is_empty() {
@@ -42,11 +42,12 @@ pub fn unpack(packed: &[u8]) -> Result<Vec<u8>, String> {
     Ok(all)
 }
 
-/// The batches of an Arrow stream whose schema stands in `schema`, or at its own beginning. It must have so many rows.
+/// Decodes an Arrow stream whose schema is `schema`, or stands at its own beginning. An error unless it has exactly `rows`
+/// rows.
 pub fn arrow(schema: Option<&Bytes>, stream: Vec<u8>, rows: u64) -> Result<Vec<RecordBatch>, String> {
-    // A damaged message may bring the decoder to its knees; that is the message's fault.
+    // The decoder may panic on a damaged message; that is an error of the message, not of this program.
     let read = catch_unwind(AssertUnwindSafe(|| batches(schema, stream, rows)));
-    read.unwrap_or_else(|_| Err("the Arrow decoder gave up on it: it is damaged".to_owned()))
+    read.unwrap_or_else(|_| Err("the Arrow decoder failed on it: it is damaged".to_owned()))
 }
 
 fn batches(schema: Option<&Bytes>, stream: Vec<u8>, rows: u64) -> Result<Vec<RecordBatch>, String> {
@@ -55,18 +56,18 @@ fn batches(schema: Option<&Bytes>, stream: Vec<u8>, rows: u64) -> Result<Vec<Rec
     let mut batches = Vec::new();
     let mut found = 0_u64;
     for mut buffer in schema.map(|schema| Buffer::from(schema.to_vec())).into_iter().chain([Buffer::from(stream)]) {
-        // After the end of a stream nothing is taken any more.
+        // After the stream's end the decoder takes no more bytes.
         while !buffer.is_empty() {
             let before = buffer.len();
             if let Some(batch) = decoder.decode(&mut buffer).map_err(broken)? {
                 found += batch.num_rows() as u64;
                 batches.push(batch);
             } else if buffer.len() == before {
-                return Err("its Arrow stream goes on behind its end".to_owned());
+                return Err("its Arrow stream continues after its end".to_owned());
             }
         }
     }
-    // A stream without its end mark is whole when nothing of a message is left over.
+    // A stream without an end mark is complete if no part of a message is left over.
     if found != rows {
         return Err(format!("it has {found} rows, the server said {rows}"));
     }
@@ -74,7 +75,7 @@ fn batches(schema: Option<&Bytes>, stream: Vec<u8>, rows: u64) -> Result<Vec<Rec
     Ok(batches)
 }
 
-/// A page of an older server: the columns' own types, from plain values and texts.
+/// Decodes a page of an older server, from plain values and texts to the columns' own types.
 pub fn columns(types: &[ColumnType], columns: &[(List, Bytes)]) -> Result<RecordBatch, String> {
     if types.len() != columns.len() {
         return Err(format!("it has {} columns, the server said {}", columns.len(), types.len()));
@@ -98,7 +99,7 @@ fn array(column: &ColumnType, list: &List, nulls: &Bytes) -> Result<ArrayRef, St
         List::Texts { count, .. } => *count,
         List::Items(items) => items.len(),
     };
-    // The server leaves out the bytes at the end that have no NULL.
+    // The server leaves out trailing bytes of the bitmap that have no NULL.
     let valid =
         BooleanBuffer::collect_bool(rows, |row| nulls.get(row / 8).is_none_or(|byte| byte >> (row % 8) & 1 == 0));
     let nulls = Some(NullBuffer::new(valid)).filter(|nulls| nulls.null_count() > 0);
@@ -139,11 +140,11 @@ fn array(column: &ColumnType, list: &List, nulls: &Bytes) -> Result<ArrayRef, St
         (Some(2), _) => fixed!(Int16Array, i16, i16),
         (Some(3), _) => fixed!(Int32Array, i32, i32),
         (Some(4), _) => fixed!(Int64Array, i64, i64),
-        // A FLOAT was widened on its way, so that narrowing it gives it back.
+        // The server widens FLOAT to DOUBLE, so narrowing it again is exact.
         (Some(5), _) => fixed!(Float32Array, f64, f32),
         (Some(6), _) => fixed!(Float64Array, f64, f64),
         (Some(7 | 18 | 19), _) => texts(None),
-        // The session's time zone is UTC.
+        // Texts of timestamps have no zone; the session's is UTC.
         (Some(8), _) => {
             let local = texts(Some(DataType::Timestamp(TimeUnit::Microsecond, None)))?;
             let local = local.as_primitive::<TimestampMicrosecondType>().clone();
@@ -159,7 +160,7 @@ fn array(column: &ColumnType, list: &List, nulls: &Bytes) -> Result<ArrayRef, St
             let digits =
                 u8::try_from(precision).ok().zip(i8::try_from(scale).ok()).filter(|(precision, _)| *precision <= 38);
             let (precision, scale) = digits.ok_or_else(|| format!("it is a decimal({precision},{scale})"))?;
-            // A cast would round what has more digits than the type.
+            // A cast would round a value with more digits than the type has.
             let fraction = |text: &Bytes| text.rsplit(|byte| *byte == b'.').next().map_or(0, <[u8]>::len);
             let longer = |text: Bytes| text.contains(&b'.') && fraction(&text) > usize::try_from(scale).unwrap_or(0);
             if list.texts().any(longer) {

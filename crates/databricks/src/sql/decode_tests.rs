@@ -53,7 +53,7 @@ fn column(kind: i64, decimal: Option<(i64, i64)>) -> ColumnType {
     ColumnType { name: "c".to_owned(), kind: Some(kind), decimal }
 }
 
-/// The second value is NULL.
+/// NULL bitmap of two rows whose second one is NULL.
 const SECOND: &[u8] = &[0b10];
 
 #[test]
@@ -76,7 +76,7 @@ fn columns_of_older_servers_keep_their_types() {
     let found = one(column(8, None), texts(&["1970-01-01 00:00:01.000001", ""])).unwrap();
     assert_eq!(found.as_primitive::<TimestampMicrosecondType>().value(0), 1_000_001);
     assert_eq!(found.data_type(), &DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())));
-    // A text that is empty and one that is not there are two things.
+    // An empty text is not NULL.
     let found = one(column(7, None), texts(&["", ""])).unwrap();
     assert_eq!(found.as_string::<i32>().iter().collect::<Vec<_>>(), [Some(""), None]);
     for kind in [10, 11, 12, 20] {

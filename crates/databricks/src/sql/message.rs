@@ -1,5 +1,5 @@
 //! The few messages of HiveServer2 that a query needs, with the fields that Databricks adds (numbers from 1281 on). Pure:
-//! requests to bytes, answers out of trees. An older server passes over fields that it does not know.
+//! writes requests as bytes and reads answers from trees of fields. A server that does not know a field skips it.
 
 use bytes::Bytes;
 
@@ -7,12 +7,12 @@ use super::wire::{List, Struct, Value, Writer};
 
 /// The protocol asked for: `SPARK_CLI_SERVICE_PROTOCOL_V7`.
 const PROTOCOL: i64 = 42_247;
-/// Rows of a page of a server that sends columns.
+/// Rows of one page that are asked of a server that sends columns.
 const PAGE_ROWS: i64 = 10_000;
-/// Bytes of a page, and of a file behind a link.
+/// Bytes that are asked for in one page, and in one file behind a link.
 pub const PAGE_BYTES: i64 = 16 << 20;
 
-/// A session or an operation, as the server knows it.
+/// The server's handle of a session or an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handle {
     guid: Bytes,
@@ -48,7 +48,7 @@ pub fn open_session() -> Vec<u8> {
     })
 }
 
-/// Runs a statement, and has its first rows sent with the answer when it is done soon.
+/// Runs a statement. If it ends soon, its first rows come with the answer.
 pub fn execute(session: &Handle, statement: &str) -> Vec<u8> {
     Writer::call("ExecuteStatement", |w| {
         session.write(w, 1, false);
@@ -92,18 +92,18 @@ pub fn close_session(session: &Handle) -> Vec<u8> {
     Writer::call("CloseSession", |w| session.write(w, 1, false))
 }
 
-/// What a server says went wrong.
+/// A failure as the server reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// Its words.
+    /// The server's words.
     pub message: String,
     /// SQLSTATE.
     pub state: Option<String>,
-    /// The session or operation is not known (any more).
+    /// The server does not know the session or operation, or not any more.
     pub unknown_handle: bool,
 }
 
-/// The status that every answer has.
+/// Reads the status that every answer has.
 pub fn status(answer: &Struct) -> Result<(), Failure> {
     let status = answer.object(1);
     match status.and_then(|status| status.int(1)) {
@@ -116,12 +116,11 @@ pub fn status(answer: &Struct) -> Result<(), Failure> {
     }
 }
 
-/// The handle of a session or an operation that was opened.
+/// Reads the handle of a session or an operation that was opened.
 pub fn handle(answer: &Struct, id: i16) -> Option<Handle> {
     Handle::read(answer.object(id))
 }
 
-/// How far an operation is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
     Running,
@@ -129,7 +128,7 @@ pub enum Progress {
     Failed(Failure),
 }
 
-/// Reads an operation's state; none if it says none that is known.
+/// Reads an operation's state; None if it is missing or unknown.
 pub fn progress(answer: &Struct) -> Option<Progress> {
     let failed = |word: &str| {
         let text = |id| answer.text(id).filter(|text| !text.is_empty());
@@ -147,28 +146,28 @@ pub fn progress(answer: &Struct) -> Option<Progress> {
     }
 }
 
-/// The form of a result.
+/// The form of a result's rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metadata {
-    /// The columns; of older servers their types are all there is.
+    /// The columns. An older server tells nothing of the rows but these types.
     pub columns: Vec<ColumnType>,
-    /// The Arrow schema as an IPC message; none of a server that sends columns.
+    /// The Arrow schema as an IPC message; None from a server that sends columns.
     pub arrow_schema: Option<Bytes>,
-    /// Whether batches and files are compressed.
+    /// Whether batches and files are compressed with LZ4.
     pub lz4: bool,
 }
 
-/// A column as a server of any age names it.
+/// A column, as servers of every age describe it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ColumnType {
     pub name: String,
-    /// Number of the type; none if it has no plain one.
+    /// HiveServer2's number of the type; None if the type is nested.
     pub kind: Option<i64>,
-    /// Precision and scale of a decimal.
+    /// Precision and scale, of a decimal only.
     pub decimal: Option<(i64, i64)>,
 }
 
-/// Reads the form of a result; none if it is incomplete.
+/// Reads the form of a result; None if it is incomplete.
 pub fn metadata(answer: &Struct) -> Option<Metadata> {
     let columns = answer.object(2)?.objects(1)?;
     let columns = columns.into_iter().map(column_type).collect::<Option<Vec<_>>>()?;
@@ -197,35 +196,34 @@ fn column_type(column: &Struct) -> Option<ColumnType> {
     })
 }
 
-/// A file of a result.
+/// A link to a file of a result.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Link {
     pub url: String,
-    /// When it ends, milliseconds since 1970.
+    /// When the link expires, milliseconds since 1970.
     pub expires_ms: i64,
     pub first_row: u64,
     pub rows: u64,
-    /// What must be sent with the request.
+    /// Headers that must be sent with the request.
     pub headers: Vec<(String, String)>,
 }
 
-/// Some rows of a result.
 pub struct Page {
     pub first_row: u64,
     pub more: bool,
     pub rows: PageRows,
 }
 
-/// The form that they come in.
+/// The form that a page's rows come in.
 pub enum PageRows {
-    /// Arrow messages, each with the rows that it says it has.
+    /// Arrow IPC messages, each with the number of rows that the server says it has.
     Arrow(Vec<(Bytes, u64)>),
     Links(Vec<Link>),
-    /// One list of values and one bitmap of NULLs a column.
+    /// One list of values and one bitmap of NULLs per column.
     Columns(Vec<(List, Bytes)>),
 }
 
-/// Reads a page; none if it is incomplete or in a form that was not asked for.
+/// Reads a page; None if it is incomplete, or in a form that was not asked for.
 pub fn page(answer: &Struct) -> Option<Page> {
     let count = |of: &Struct, id| of.int(id).and_then(|count| u64::try_from(count).ok());
     let set = answer.object(3)?;

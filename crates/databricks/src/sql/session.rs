@@ -1,4 +1,4 @@
-//! Owns [`Session`]: one session with a server, and the one exchange of messages with it.
+//! Owns [`Session`]: a session with a server, and `Client`, through which all messages are exchanged.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,24 +15,24 @@ use super::{HttpPath, Statement};
 use crate::workspace::{FAULT_LIMIT, refused};
 use crate::{DatabricksError, Fault, Workspace};
 
-/// Most bytes of an answer: a page that was asked for, and what a batch that passes its limit takes more.
+/// Most bytes of an answer: the page that was asked for, and as much as a batch may exceed its limit.
 const BODY_LIMIT: usize = 128 << 20;
-/// Longest single exchange; the server answers what takes longer with a state.
+/// Longest single exchange. A server answers a statement that takes longer with its state.
 const EXCHANGE_LIMIT: Duration = Duration::from_secs(300);
-/// Longest that a server may ask to wait while its cluster starts.
+/// Longest wait for a cluster that is starting, as its server asks for.
 const OPEN_WAIT: Duration = Duration::from_secs(900);
-/// Between looks at a statement that runs: the first, and the longest.
+/// Pauses between checks of a running statement: the first, and the longest.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// Longest that a statement may run.
 const RUN_MAX: Duration = Duration::from_secs(24 * 3600);
-/// Longest wait for the end of what is given up.
+/// Longest wait for the answer when something is closed that nobody uses any more.
 const CLOSE_WAIT: Duration = Duration::from_secs(30);
-/// Where a server says in a header what went wrong.
+/// Response headers in which servers say what went wrong.
 const WORDS: &[&str] =
     &["x-thriftserver-error-message", "x-databricks-error-or-redirect-message", "x-databricks-reason-phrase"];
 
-/// A session: statements run in it one after the other or side by side. Dropped, it is closed at the server; statements of
-/// it keep it open.
+/// A session. Statements run in it one after the other or side by side. When it and all its statements are dropped, it is
+/// closed at the server.
 #[derive(Debug, Clone)]
 pub struct Session {
     open: Arc<Open>,
@@ -45,7 +45,7 @@ pub(super) struct Open {
 }
 
 impl Session {
-    /// Opens a session. A cluster that is starting is waited for, up to 15 minutes.
+    /// Opens a session. Waits up to 15 minutes for a cluster that is starting.
     ///
     /// # Errors
     /// The server cannot be reached, or refuses.
@@ -55,13 +55,13 @@ impl Session {
         let answer = client.call_with("OpenSession", &message::open_session(), &policy).await?;
         let session = message::handle(&answer, 3).ok_or_else(|| client.lacks("OpenSession", "a session"))?;
         let open = Arc::new(Open { client, session });
-        // What is written as text has no zone.
+        // Timestamps that are sent as text have no zone.
         let zone = open.start("SET TIME ZONE 'UTC'").await?;
         open.client.close(&zone.operation).await;
         Ok(Self { open })
     }
 
-    /// Runs a query; its rows come from the statement.
+    /// Runs a query and returns when it has ended well; its rows are read from the [`Statement`].
     ///
     /// # Errors
     /// The server refuses, or the query fails.
@@ -69,10 +69,10 @@ impl Session {
         Statement::of(Arc::clone(&self.open), self.open.start(sql).await?).await
     }
 
-    /// All rows of a query that has few, at most `limit`.
+    /// All rows of a small query. At most `limit`.
     ///
     /// # Errors
-    /// As [`Session::query`], or there are more.
+    /// As [`Session::query`], or there are more than `limit` rows.
     pub async fn all(&self, sql: &str, limit: usize) -> Result<Vec<RecordBatch>, DatabricksError> {
         let mut statement = self.query(sql).await?;
         let (mut batches, mut rows) = (Vec::new(), 0);
@@ -94,13 +94,13 @@ impl Drop for Open {
     }
 }
 
-/// An operation that has ended well, and what came with its answer.
+/// An operation that has ended well, and the results that came with its first answer.
 pub(super) struct Started {
     pub operation: Operation,
     pub direct: Option<Struct>,
 }
 
-/// An operation at the server. Dropped before it is closed, it is cancelled there.
+/// An operation at the server. If it is dropped before it is closed, it is closed there, which ends it.
 #[derive(Debug)]
 pub(super) struct Operation {
     pub handle: Handle,
@@ -111,14 +111,14 @@ pub(super) struct Operation {
 impl Drop for Operation {
     fn drop(&mut self) {
         if !self.closed {
-            // Closing ends what still runs.
+            // Closing also ends a statement that still runs.
             self.client.clone().leave("CloseOperation", message::of_operation("CloseOperation", &self.handle));
         }
     }
 }
 
 impl Open {
-    /// Runs a statement to its end.
+    /// Runs a statement and waits for its end.
     pub async fn start(&self, sql: &str) -> Result<Started, DatabricksError> {
         let client = &self.client;
         let body = message::execute(&self.session, sql);
@@ -153,15 +153,15 @@ impl Open {
     }
 }
 
-/// Which calls may be sent again.
+/// When a call may be sent again.
 #[derive(Debug, Clone, Copy)]
 enum Repeat {
     Freely,
-    /// Only when the server said that it did not take it.
+    /// Only when the server said that it did not accept the call.
     IfTold,
 }
 
-/// What exchanges messages.
+/// Exchanges messages with a server.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
     pub workspace: Workspace,
@@ -177,7 +177,7 @@ impl Client {
         }
     }
 
-    /// A call that may be sent again.
+    /// A call that may safely be sent again.
     pub async fn call(&self, method: &'static str, body: &[u8]) -> Result<Struct, DatabricksError> {
         self.call_with(method, body, &self.policy(Repeat::Freely)).await
     }
@@ -208,7 +208,7 @@ impl Client {
         if response.status().is_success() {
             let is_page = response.header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
             if is_page {
-                return Err(DatabricksError::NotAnApi { call: call.to_owned(), what: "a page in HTML".to_owned() });
+                return Err(DatabricksError::NotAnApi { call: call.to_owned(), what: "an HTML page".to_owned() });
             }
             return response.bytes(BODY_LIMIT).await.map_err(http);
         }
@@ -216,7 +216,7 @@ impl Client {
         match words.filter(|_| !response.status().is_redirection()) {
             Some(words) => {
                 let (status, retry_after) = (response.status().as_u16(), response.retry_after());
-                // The connection is used again only if the body was read.
+                // The connection is reused only if the body was read.
                 drop(response.up_to(FAULT_LIMIT).await);
                 let fault = Fault::parse(status, retry_after, words.as_bytes());
                 Err(DatabricksError::Refused { call: call.to_owned(), fault: Box::new(fault) })
@@ -228,7 +228,9 @@ impl Client {
     pub fn failed(&self, failure: Failure) -> DatabricksError {
         let message: String = mms_http::redact::redact_text(&failure.message).chars().take(1000).collect();
         if failure.unknown_handle {
-            return DatabricksError::Lost { what: format!("the server no longer knows it ({message})") };
+            return DatabricksError::Lost {
+                what: format!("the server no longer knows the session or operation ({message})"),
+            };
         }
         DatabricksError::Statement { message, state: failure.state.map(|state| state.chars().take(10).collect()) }
     }
@@ -244,7 +246,7 @@ impl Client {
     async fn close(&self, operation: &Operation) {
         if !operation.closed {
             let closed = self.call("CloseOperation", &message::of_operation("CloseOperation", &operation.handle)).await;
-            drop(closed.inspect_err(|error| tracing::debug!(%error, "an operation was not closed")));
+            drop(closed.inspect_err(|error| tracing::debug!(%error, "an operation could not be closed")));
         }
     }
 
@@ -255,7 +257,7 @@ impl Client {
             let policy = self.policy(Repeat::IfTold);
             let sent = tokio::time::timeout(CLOSE_WAIT, self.call_with(method, &body, &policy)).await;
             if !matches!(sent, Ok(Ok(_))) {
-                tracing::debug!(method, "the server did not hear of it; it forgets by itself");
+                tracing::debug!(method, "the call failed; the server closes it by itself");
             }
         });
     }

@@ -1,4 +1,4 @@
-//! Owns [`Statement`]: the rows of a query that has ended well, in their order, from any row on.
+//! Owns [`Statement`]: reads the rows of a finished query in order, from any row on.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,27 +14,27 @@ use super::session::{Open, Operation, Started};
 use crate::DatabricksError;
 use crate::workspace::refused;
 
-/// Most bytes of a file behind a link; 16 MiB are asked for.
+/// Most bytes of a file behind a link; the server is asked for 16 MiB.
 const FILE_LIMIT: usize = 256 << 20;
-/// A link that ends sooner is not used.
+/// A link that expires sooner than this is not used.
 const LINK_LIFE: Duration = Duration::from_secs(60);
 /// Longest download of a file.
 const DOWNLOAD_LIMIT: Duration = Duration::from_secs(600);
-/// How often a link is asked for again, one after the other.
+/// How often in a row a link is asked for again.
 const LINK_ATTEMPTS: usize = 3;
-/// Pages without a row, one after the other, before a result is given up.
+/// Pages without rows in a row after which the result is given up.
 const EMPTY_MAX: usize = 100;
 
-/// Some rows of a result.
+/// Consecutive rows of a result.
 #[derive(Debug)]
 pub struct Rows {
-    /// Where they lie in it, from 0.
+    /// Index of the first of them in the result, from 0.
     pub first_row: u64,
     /// The rows, at least one.
     pub batch: RecordBatch,
 }
 
-/// A part of a page whose rows are still packed.
+/// A part of a page, with its rows not decoded yet.
 #[derive(Clone)]
 enum Part {
     Arrow(Bytes, u64),
@@ -42,16 +42,17 @@ enum Part {
     Batch(RecordBatch),
 }
 
-/// The rows of a query.
+/// A finished query whose rows are being read. The rows of one result can be read again from any row, where the server allows
+/// it.
 pub struct Statement {
     open: Arc<Open>,
     operation: Operation,
     form: Metadata,
-    /// The next row to give.
+    /// The next row to return.
     at: u64,
     ready: VecDeque<(u64, RecordBatch)>,
     parts: VecDeque<(u64, Part)>,
-    /// What is kept of a result that the server closed when it had sent it.
+    /// The parts of a result that the server closed with its answer, kept so that they can be read again.
     kept: Vec<(u64, Part)>,
     more: bool,
 }
@@ -80,14 +81,15 @@ impl Statement {
         Ok(statement)
     }
 
-    /// Goes on from a row. What was not read yet is passed over without being sent, where the server can.
+    /// Continues from a row. Rows in between that were not read yet are skipped without being sent, where the server can do
+    /// that.
     ///
     /// # Errors
-    /// The row lies behind, and the server gives rows only once.
+    /// The row was read already, and the server sends rows only once.
     pub fn seek(&mut self, row: u64) -> Result<(), DatabricksError> {
         if row < self.at && self.form.arrow_schema.is_none() && !self.operation.closed {
             return Err(DatabricksError::Lost {
-                what: "this server gives the rows of a statement only once".to_owned(),
+                what: "this server sends the rows of a statement only once".to_owned(),
             });
         }
         self.ready.clear();
@@ -97,7 +99,7 @@ impl Statement {
         Ok(())
     }
 
-    /// The next rows; none at the end. Dropped while it waits, it loses nothing.
+    /// The next rows; None at the end. Cancel safe: nothing is lost when it is dropped while it waits.
     pub async fn next(&mut self) -> Result<Option<Rows>, DatabricksError> {
         let mut empty = 0;
         loop {
@@ -126,11 +128,11 @@ impl Statement {
         }
     }
 
-    /// What of a batch was not given yet.
+    /// The rows of a batch that were not returned yet; None if there are none.
     fn cut(&mut self, first: u64, batch: RecordBatch) -> Result<Option<Rows>, DatabricksError> {
         let end = first + batch.num_rows() as u64;
         if first > self.at {
-            let what = format!("the server gave row {first} where row {} was asked for", self.at);
+            let what = format!("the server sent row {first}, but row {} was requested", self.at);
             return Err(DatabricksError::Lost { what });
         }
         if end <= self.at {
@@ -144,7 +146,8 @@ impl Statement {
 
     async fn fetch(&mut self) -> Result<(), DatabricksError> {
         let body = message::fetch(&self.operation.handle, self.at);
-        // Asked twice for the same rows, a server that counts by itself gives the next ones: their place tells.
+        // If the same rows are requested twice, a server that counts by itself sends the next ones instead; the page's first
+        // row shows it.
         let page = self.open.client.call("FetchResults", &body).await?;
         if let Some(form) = page.object(1281) {
             self.form = message::metadata(form).unwrap_or_else(|| self.form.clone());
@@ -152,7 +155,7 @@ impl Statement {
         self.take(&page)
     }
 
-    /// Takes a page's parts.
+    /// Queues the parts of a page.
     fn take(&mut self, answer: &super::wire::Struct) -> Result<(), DatabricksError> {
         let client = &self.open.client;
         let page = message::page(answer).ok_or_else(|| client.lacks("FetchResults", "a page of rows"))?;
@@ -172,7 +175,7 @@ impl Statement {
                 let batch = decode::columns(&self.form.columns, &columns);
                 let batch = batch.map_err(|what| client.malformed("FetchResults", what))?;
                 if batch.num_rows() > 0 {
-                    // These servers say only by a page without rows that there are no more.
+                    // These servers show the end of the result only by a page without rows.
                     self.more = true;
                     self.parts.push_back((page.first_row, Part::Batch(batch)));
                 }
@@ -196,7 +199,7 @@ impl Statement {
         if !of_file && schema.is_none() {
             return Err(broken("they are Arrow, and no schema came with them".to_owned()));
         }
-        // Unpacking megabytes keeps a thread busy.
+        // Decoding megabytes blocks a thread, so it runs apart from the async workers.
         let unpacked = tokio::task::spawn_blocking(move || {
             let stream = if lz4 { decode::unpack(&stream)? } else { stream.to_vec() };
             decode::arrow(schema.as_ref().filter(|_| !of_file), stream, rows)
@@ -204,14 +207,14 @@ impl Statement {
         unpacked.await.map_err(|error| broken(error.to_string()))?.map_err(broken)
     }
 
-    /// The file behind a link. One that has ended, or that the store refuses, is asked for again.
+    /// Downloads the file behind a link. A link that has expired, or that the store refuses, is asked for again.
     async fn download(&mut self, first: u64, link: Link) -> Result<Bytes, DatabricksError> {
         let mut link = link;
         for attempt in 1.. {
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default() + LINK_LIFE;
             let ended = u128::try_from(link.expires_ms).unwrap_or(0) <= now.as_millis();
             let error = match ended {
-                true => DatabricksError::Lost { what: format!("the link to the rows from {first} on has ended") },
+                true => DatabricksError::Lost { what: format!("the link to the rows from {first} on has expired") },
                 false => match self.get(&link).await {
                     Ok(file) => return Ok(file),
                     Err(error) => error,
@@ -220,7 +223,7 @@ impl Statement {
             if attempt >= LINK_ATTEMPTS || self.operation.closed {
                 return Err(error);
             }
-            tracing::debug!(%error, "a link is asked for again");
+            tracing::debug!(%error, "a link cannot be used; asking for a new one");
             link = self.link_again(first, link.rows).await?;
         }
         Err(DatabricksError::Lost { what: "no attempt was made".to_owned() })
@@ -236,7 +239,7 @@ impl Statement {
         .ok_or_else(|| client.lacks("FetchResults", &format!("the link to the rows from {first} on, asked for again")))
     }
 
-    /// The workspace's token stays here: the link is its own permission.
+    /// Sent without the workspace's token: the link itself is the permission.
     async fn get(&self, link: &Link) -> Result<Bytes, DatabricksError> {
         let call = "GET a file of the result";
         let http = |source| DatabricksError::Http { call: call.to_owned(), source };

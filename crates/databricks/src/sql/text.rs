@@ -1,16 +1,16 @@
-//! Names and values as they stand in a statement. Pure.
+//! Names and values as text of SQL statements. Pure.
 
 /// A name in backticks.
 pub fn identifier(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
-/// The name of a table with its catalog and schema.
+/// A table's name with its catalog and schema, each in backticks.
 pub fn table(catalog: &str, schema: &str, table: &str) -> String {
     [catalog, schema, table].map(identifier).join(".")
 }
 
-/// A text between quotes. Backslashes are doubled, as they begin escapes in Spark's literals.
+/// A text literal in single quotes. Backslashes are doubled, because they begin escapes in Spark's literals.
 pub fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }

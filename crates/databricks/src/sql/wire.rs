@@ -1,13 +1,13 @@
-//! Thrift's binary protocol, as far as HiveServer2 needs it: a message is written field by field, and read into a tree of
+//! Thrift's binary protocol, as far as HiveServer2 needs it: writes a message field by field, and reads one into a tree of
 //! fields by number. Pure. It knows no message: those are in `message`.
 //!
-//! What comes from the wire is bounded before it is believed: a length never exceeds the bytes that are left, lists of plain
-//! values and of texts stay the bytes that they came in, and what takes more memory than its bytes is counted
-//! ([`NODES_MAX`], [`DEPTH_MAX`]).
+//! Whatever the wire says is checked before it is trusted: no length exceeds the bytes that are left, lists of plain values
+//! and of texts stay the bytes that they came in, and what takes more memory than its bytes is counted ([`NODES_MAX`],
+//! [`DEPTH_MAX`]).
 
 use bytes::Bytes;
 
-/// Most fields, entries and structs of one message; one takes some 50 bytes.
+/// Most fields, entries and structs of one message; each takes about 50 bytes.
 const NODES_MAX: usize = 500_000;
 /// Deepest nesting of structs and lists.
 const DEPTH_MAX: usize = 32;
@@ -33,7 +33,7 @@ mod kind {
     pub const LIST: u8 = 15;
 }
 
-/// A call being written.
+/// Writes one call.
 pub struct Writer(Vec<u8>);
 
 impl Writer {
@@ -54,7 +54,7 @@ impl Writer {
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
-        // What is written here are statements and handles: far below what 31 bits count.
+        // Only statements and handles are written, which are far shorter than 31 bits can count.
         self.0.extend(i32::try_from(bytes.len()).unwrap_or(i32::MAX).to_be_bytes());
         self.0.extend(bytes);
     }
@@ -112,22 +112,22 @@ pub enum Value {
 /// A list that was read.
 #[derive(Debug, Clone, PartialEq)]
 pub enum List {
-    /// Plain values of so many bytes each, big-endian, one after the other.
+    /// Plain values of `width` bytes each, big-endian, one after the other.
     Fixed { width: usize, bytes: Bytes },
-    /// Texts or bytes, each behind its length.
+    /// Texts or bytes, each after its length.
     Texts { count: usize, bytes: Bytes },
-    /// All else.
+    /// Everything else.
     Items(Vec<Value>),
 }
 
 impl List {
-    /// The texts of a list of texts, each without a copy.
+    /// The texts of a list of texts, without copying them.
     pub fn texts(&self) -> impl Iterator<Item = Bytes> {
         let mut rest = match self {
             Self::Texts { bytes, .. } => bytes.clone(),
             Self::Fixed { .. } | Self::Items(_) => Bytes::new(),
         };
-        // The lengths were judged when it was read.
+        // The lengths were checked when the list was read.
         std::iter::from_fn(move || {
             let (length, _) = rest.split_at_checked(4)?;
             let length = usize::try_from(u32::from_be_bytes(length.try_into().ok()?)).ok()?;
@@ -188,7 +188,7 @@ impl Struct {
         }
     }
 
-    /// The structs of a list of structs; none if it is another list.
+    /// The structs of a list of structs; None if its items are something else.
     pub fn objects(&self, id: i16) -> Option<Vec<&Self>> {
         match self.list(id)? {
             List::Items(items) => {
@@ -206,7 +206,7 @@ impl Struct {
         }
     }
 
-    /// The one field of a union.
+    /// The only field of a union.
     pub fn only(&self) -> Option<(i16, &Value)> {
         self.0.first().map(|(id, value)| (*id, value))
     }

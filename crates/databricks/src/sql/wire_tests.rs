@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// An answer as a server writes it, by hand: `call` with the head of a reply, and its one argument as field 0.
+/// An answer as a server writes it: `call` with the head changed to a reply's, and its one argument as field 0.
 fn answer(method: &str, fill: impl FnOnce(&mut Writer)) -> Vec<u8> {
     let mut bytes = Writer::call(method, fill);
     bytes[3] = 2;
@@ -48,7 +48,7 @@ fn lists_of_plain_values_and_texts_stay_the_bytes_that_they_came_in() {
     assert_eq!(read.list(1), Some(&List::Fixed { width: 2, bytes: Bytes::from_static(&[0, 1, 0, 2]) }));
     let read = list(kind::TEXT, 2, &[0, 0, 0, 1, b'x', 0, 0, 0, 0]).unwrap();
     assert_eq!(read.list(1).unwrap().texts().collect::<Vec<_>>(), ["x", ""]);
-    // Lengths that nothing is behind.
+    // Lengths that are larger than what follows.
     assert!(list(kind::I64, 0x4000_0000, &[]).unwrap_err().contains("are left"));
     assert!(list(kind::TEXT, 2, &[0x7F, 0, 0, 0]).is_err());
     assert!(list(kind::STRUCT, u32::MAX, &[]).is_err());

@@ -1,4 +1,4 @@
-//! A sandbox workspace over a folder of small Delta logs, and a client of it.
+//! A sandbox workspace over a folder of small Delta logs, and clients of it.
 
 use std::fs;
 use std::path::Path;
@@ -11,12 +11,12 @@ use tempfile::TempDir;
 
 pub const TOKEN: &str = "dapi-of-the-test";
 
-/// A client of `url` that tries twice, at once.
+/// A client of `url` that tries each call twice, almost without a pause.
 pub fn client(url: &str, token: &str) -> Workspace {
     client_as(url, Credential::Token(token.to_owned().into()))
 }
 
-/// The same as somebody else.
+/// The same with any credential.
 pub fn client_as(url: &str, credential: Credential) -> Workspace {
     let http = HttpClient::new(&NetworkConnection::default()).unwrap();
     let url: WorkspaceUrl = url.parse().unwrap();
@@ -60,13 +60,9 @@ impl Running {
             write_table(root.path(), schema, table);
         }
         let sandbox = Sandbox::start(WorkspaceConfig {
-            delta_root: root.path().to_owned(),
-            catalog: "main".to_owned(),
-            token: TOKEN.to_owned().into(),
             client,
-            vending: None,
-            bind: "127.0.0.1:0".parse().unwrap(),
             page_size,
+            ..WorkspaceConfig::new(root.path().to_owned(), "main", TOKEN)
         })
         .await
         .unwrap();

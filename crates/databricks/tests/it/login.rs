@@ -1,4 +1,5 @@
-//! An OAuth client: one token for all who come as it, another before it ends or when it is taken back, and what is wrong told.
+//! OAuth clients: all callers share one token, it is renewed before its end or when it was revoked, and a wrong secret is
+//! reported as such.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -37,7 +38,7 @@ async fn the_client_is_let_in_under_its_own_name() {
 #[tokio::test]
 async fn a_wrong_secret_is_told_and_not_shown() {
     let running = sandbox().await;
-    // A token that is there does not hide that the secret is another by now.
+    // An existing token does not hide that the secret has changed since.
     client_as(&running.sandbox.url(), mover(SECRET)).current_user().await.unwrap();
     let workspace = client_as(&running.sandbox.url(), mover("dose-of-another"));
     for error in [workspace.current_user().await.unwrap_err(), workspace.log_in().await.unwrap_err()] {
@@ -48,12 +49,12 @@ async fn a_wrong_secret_is_told_and_not_shown() {
     }
 }
 
-/// A workspace whose tokens are `token-1`, `token-2`…, and what it was asked.
+/// A workspace whose tokens are `token-1`, `token-2`…, and that counts its requests.
 #[derive(Clone, Default)]
 struct Stub {
     given: Arc<AtomicU32>,
     asked: Arc<AtomicU32>,
-    /// The only token that it takes.
+    /// Number of the only token that it accepts.
     takes: Arc<AtomicU32>,
 }
 
@@ -98,12 +99,12 @@ async fn all_who_come_as_the_client_share_a_token_until_it_is_taken_back() {
     });
     futures::future::join_all(calls).await;
     assert_eq!(stub.counts(), (1, 20));
-    // Taken back: asked for once more, by one of them for all.
+    // The token is revoked: one caller requests a new one for all.
     stub.takes.store(2, Ordering::SeqCst);
     client_as(&url, mover(SECRET)).current_user().await.unwrap();
     client_as(&url, mover(SECRET)).current_user().await.unwrap();
     assert_eq!(stub.counts(), (2, 23));
-    // A workspace that takes no token is not asked for ever.
+    // A workspace that rejects every token is not asked for ever.
     stub.takes.store(0, Ordering::SeqCst);
     let error = client_as(&url, mover(SECRET)).current_user().await.unwrap_err();
     assert_eq!((error.refusal(), stub.counts()), (Some(RefusalKind::Unauthenticated), (3, 25)));

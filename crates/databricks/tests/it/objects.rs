@@ -1,4 +1,4 @@
-//! Single objects of the sandbox workspace, as this client reads them.
+//! Single objects of the sandbox workspace, as the client reads them.
 
 use crate::common::Running;
 use mms_databricks::{DatabricksError, RefusalKind, Securable, TableId, TableKind};

@@ -1,4 +1,4 @@
-//! Lists come whole, whatever the pages: small, empty in the middle, empty at the end.
+//! Lists are complete whatever their pages are: small, empty in the middle, empty at the end.
 
 use crate::common::Running;
 use mms_databricks::TableInfo;

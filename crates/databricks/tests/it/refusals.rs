@@ -1,4 +1,5 @@
-//! What a workspace, or something in between, may answer besides what was asked: retried, fallen back from, or named.
+//! Answers of a workspace, or of something in between, other than the requested one: retried, replaced by a fallback, or
+//! named.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -82,7 +83,7 @@ async fn why_nothing_is_vended_is_told_apart() {
         "details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"EXTERNAL_ACCESS_DISABLED_ON_METASTORE"}]}"#;
     let no_use =
         r#"{"error_code":"PERMISSION_DENIED","message":"User does not have EXTERNAL USE SCHEMA on Schema 'c.s'."}"#;
-    // Before the right had a name; only the metastore tells then.
+    // The wording from before the privilege had a name; only the metastore tells the reason then.
     let older = r#"{"error_code":"UNAUTHENTICATED","message":"Request to generate access credential from outside is denied",
         "details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"UNITY_CATALOG_EXTERNAL_GENERATE_TABLE_CREDENTIALS_DENIED"}]}"#;
     let masked = r#"{"error_code":"PERMISSION_DENIED","message":"Table has a row filter."}"#;

@@ -1,5 +1,6 @@
-//! Spark's own Thrift server as the far end: an older protocol than Databricks', whose rows come as columns. Run it in HTTP mode,
-//! in a network namespace, as it listens on every address, and name it in `MMS_SPARK_THRIFT`, as `http://127.0.0.1:PORT`:
+//! SQL against Spark's own Thrift server: an older protocol than Databricks', whose rows come as columns. Run the server in
+//! HTTP mode, in a network namespace, because it listens on every address, and name it in `MMS_SPARK_THRIFT`, as
+//! `http://127.0.0.1:PORT`:
 //!
 //! ```sh
 //! $SPARK_HOME/bin/spark-submit --master 'local[2]' --class org.apache.spark.sql.hive.thriftserver.HiveThriftServer2 spark-internal \
@@ -21,7 +22,7 @@ use mms_http::{HttpClient, Method, NetworkConnection};
 
 use crate::common::client;
 
-/// A session through a proxy that turns the token into what Spark takes: it fails at any other scheme than Basic.
+/// A session through a proxy that replaces the token by what Spark accepts: it rejects every scheme but Basic.
 #[allow(clippy::print_stderr, reason = "a skip is seen")]
 async fn session() -> Option<Session> {
     let Ok(server) = std::env::var("MMS_SPARK_THRIFT") else {

@@ -1,4 +1,5 @@
-//! Rows by SQL: the same in whatever form the server gives them, from any row on, and an error rather than fewer.
+//! Rows by SQL are the same in every form that the server may send, from any row on; a result that is not complete is an
+//! error.
 
 use std::time::Duration;
 
@@ -25,13 +26,8 @@ impl Samples {
         let root = tempfile::tempdir().unwrap();
         let tables = samples::types(root.path(), 1_700_000_000_000).unwrap();
         let sandbox = Sandbox::start(WorkspaceConfig {
-            delta_root: root.path().join("delta-root"),
-            catalog: "main".to_owned(),
-            token: TOKEN.to_owned().into(),
-            client: None,
-            vending: None,
-            bind: "127.0.0.1:0".parse().unwrap(),
             page_size: 10,
+            ..WorkspaceConfig::new(root.path().join("delta-root"), "main", TOKEN)
         })
         .await
         .unwrap();
@@ -63,7 +59,7 @@ async fn all(session: &Session, sql: &str) -> Result<RecordBatch, DatabricksErro
     rows(&mut session.query(sql).await?).await
 }
 
-/// Whatever is read comes by links.
+/// Settings by which all rows come in files behind links.
 fn links(batch_rows: usize) -> SqlSettings {
     SqlSettings { links_from: 0, batch_rows, ..SqlSettings::default() }
 }
@@ -74,7 +70,7 @@ async fn rows_are_the_same_in_every_form() {
     let session = samples.session().await;
     for table in samples.tables.iter().filter(|table| table.rows > 0) {
         let name = samples.name(&table.name);
-        // A few batches, or files, of each.
+        // Splits the rows into a few batches, or files.
         let batch_rows = usize::try_from(table.rows / 3).unwrap() + 1;
         let forms = [
             SqlSettings { links_from: usize::MAX, batch_rows, ..SqlSettings::default() },
@@ -156,7 +152,7 @@ async fn rows_of_a_partition_and_of_a_version() {
         history[0].column_by_name("version").unwrap().as_primitive::<Int64Type>().value(history[0].num_rows() - 1),
         0
     );
-    // It was made before it got its rows.
+    // The table was created before it got its rows.
     let first = all(&session, &format!("SELECT COUNT(*) FROM {name} VERSION AS OF 0")).await.unwrap();
     assert_eq!(first.column(0).as_primitive::<Int64Type>().value(0), 0);
     let error = all(&session, &format!("SELECT * FROM {name} VERSION AS OF 99")).await.unwrap_err();

@@ -1,28 +1,28 @@
-//! What of a file is fetched together: whole row groups, small ones with those behind them, in as few requests as their bytes
-//! allow. Pure: nothing is fetched here.
+//! Decides which parts of a file are fetched together: whole row groups, small ones with those after them, in as few requests
+//! as their size allows. Pure: nothing is fetched here.
 
 use std::ops::Range;
 
-/// Bytes from which on a request is one of its own, and row groups need no others beside them.
+/// A load of this many bytes takes no further row groups; a longer request is cut into pieces of at least this many.
 const ENOUGH_BYTES: u64 = 8 << 20;
 /// Most bytes of row groups that are fetched together.
 const TOGETHER_BYTES: u64 = 2 * ENOUGH_BYTES;
-/// A gap between columns that is fetched with them is no more than this part of what is wanted.
+/// The bytes between columns that a request fetches in addition are at most a twentieth of the wanted bytes.
 const GAP_PART: u64 = 20;
 
 /// Row groups that are fetched together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Load {
-    /// The row groups, one at least.
+    /// The row groups, at least one.
     pub groups: Range<usize>,
-    /// What to ask for, in the order of the file.
+    /// Ranges of the file to request, in the file's order.
     pub requests: Vec<Range<u64>>,
-    /// How many bytes that is.
+    /// Their sum in bytes.
     pub bytes: u64,
 }
 
-/// Cuts row groups into loads. `groups` has the ranges of the columns that are read of each. One of more than `most` bytes is
-/// in none: it is read page by page.
+/// Plans the loads of a file. `groups` has for each row group the ranges of the columns that are read. A row group of more
+/// than `most` bytes is in no load: it is read page by page.
 pub(super) fn loads(groups: &[Vec<Range<u64>>], most: u64) -> Vec<Load> {
     let bytes_of = |group: &[Range<u64>]| group.iter().map(|range| range.end - range.start).sum::<u64>();
     let mut loads: Vec<(Range<usize>, u64)> = Vec::new();
@@ -47,11 +47,11 @@ pub(super) fn loads(groups: &[Vec<Range<u64>>], most: u64) -> Vec<Load> {
     loads.into_iter().map(load).collect()
 }
 
-/// The ranges of the file to ask for, so that all of these come.
+/// The requests that fetch all of these ranges.
 fn requests(mut wanted: Vec<Range<u64>>) -> Vec<Range<u64>> {
     wanted.retain(|range| !range.is_empty());
     wanted.sort_by_key(|range| range.start);
-    // With the bytes in each that nobody wants.
+    // Each with the number of its unwanted bytes.
     let mut together: Vec<(Range<u64>, u64)> = Vec::new();
     for range in wanted {
         match together.last_mut() {
@@ -66,7 +66,7 @@ fn requests(mut wanted: Vec<Range<u64>>) -> Vec<Range<u64>> {
     together.into_iter().flat_map(|(range, _)| cut(range)).collect()
 }
 
-/// A range in pieces of about the same size, none of them small beside the others.
+/// Cuts a range into pieces of about the same size.
 fn cut(range: Range<u64>) -> Vec<Range<u64>> {
     let length = range.end - range.start;
     let step = length.div_ceil((length / ENOUGH_BYTES).max(1)).max(1);
@@ -87,7 +87,7 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    /// Row groups of so many bytes each, one behind the other, of two columns each.
+    /// Row groups of these sizes, one after the other, each of two columns.
     fn file(sizes: &[u64]) -> Vec<Vec<Range<u64>>> {
         let mut at = 4;
         sizes
@@ -120,7 +120,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
-        /// Every byte that is wanted is asked for once, few beside them, and in few requests.
+        /// Every wanted byte is requested once, with few others, in few requests.
         #[test]
         fn all_comes_and_little_else(
             sizes in proptest::collection::vec(proptest::collection::vec((0_u64..400_000, 1_u64..6_000_000), 1..6), 1..12),

@@ -1,14 +1,14 @@
-//! Parquet types without what they say of their values: what is left is how the bytes lie. Pure.
+//! Parquet types without the annotations of their values, so that only the layout of the bytes is left. Pure.
 
 use std::sync::Arc;
 
 use parquet::basic::{ConvertedType, LogicalType, Repetition, Type as PhysicalType};
 use parquet::schema::types::{Type, TypePtr};
 
-/// Bytes of a timestamp of 96 bits.
+/// Bytes of a 96-bit timestamp.
 pub(crate) const INT96_BYTES: i32 = 12;
 
-/// What a group stands for.
+/// What a group represents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Plain,
@@ -21,7 +21,7 @@ pub(crate) fn repetition(field: &Type) -> Repetition {
     if info.has_repetition() { info.repetition() } else { Repetition::REQUIRED }
 }
 
-/// Leaves below a field, itself if it is one.
+/// Number of leaves below a field; 1 for a leaf.
 pub(crate) fn leaves(field: &Type) -> usize {
     if field.is_primitive() { 1 } else { field.get_fields().iter().map(|child| leaves(child)).sum() }
 }
@@ -53,7 +53,7 @@ pub(crate) fn group(name: &str, repetition: Repetition, kind: Kind, fields: Vec<
     Arc::new(built.expect("a group with an annotation of groups"))
 }
 
-/// The same field under another name.
+/// A group under another name; a leaf stays as it is.
 pub(crate) fn renamed(field: &TypePtr, name: &str) -> TypePtr {
     if field.is_primitive() {
         return field.clone();
@@ -61,7 +61,7 @@ pub(crate) fn renamed(field: &TypePtr, name: &str) -> TypePtr {
     group(name, repetition(field), Kind::Plain, field.get_fields().to_vec())
 }
 
-/// A leaf as its bytes lie. One of 96 bits is read as bytes, if it is wanted so.
+/// A leaf without annotations. With `int96_as_bytes` a 96-bit one becomes bytes of fixed length.
 pub(crate) fn raw_leaf(field: &TypePtr, int96_as_bytes: bool) -> TypePtr {
     let (physical, length) = match field.get_physical_type() {
         PhysicalType::INT96 if int96_as_bytes => (PhysicalType::FIXED_LEN_BYTE_ARRAY, INT96_BYTES),
@@ -74,7 +74,7 @@ pub(crate) fn raw_leaf(field: &TypePtr, int96_as_bytes: bool) -> TypePtr {
     built.map_or_else(|_| field.clone(), Arc::new)
 }
 
-/// Bytes of each value of a leaf of fixed length.
+/// Bytes of each value of a leaf of fixed length; None for other leaves.
 pub(crate) fn fixed_length(field: &Type) -> Option<i32> {
     match field {
         Type::PrimitiveType { physical_type: PhysicalType::FIXED_LEN_BYTE_ARRAY, type_length, .. } => {
@@ -84,7 +84,7 @@ pub(crate) fn fixed_length(field: &Type) -> Option<i32> {
     }
 }
 
-/// A field that is not read, so that no annotation of it can be found wrong.
+/// A field without annotations. For fields that are not read, so that no annotation of them can fail.
 pub(crate) fn strip(field: &TypePtr) -> TypePtr {
     if field.is_primitive() {
         return raw_leaf(field, false);
@@ -93,7 +93,7 @@ pub(crate) fn strip(field: &TypePtr) -> TypePtr {
     group(field.name(), repetition(field), Kind::Plain, children)
 }
 
-/// A field of a file in a few words.
+/// A stored field in a few words, for messages.
 pub(crate) fn shown(field: &Type) -> String {
     if !field.is_primitive() {
         return if is_list(field) {

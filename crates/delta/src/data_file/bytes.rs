@@ -1,6 +1,6 @@
-//! The bytes of one Parquet file, as its reader asks for them, from an object store. What is held at once is bounded: a
-//! row group that is small comes whole, and while it is read the next one is fetched; a larger one comes page by page, and a
-//! page beyond the bound is refused before it is fetched or unpacked. It runs on threads that may block.
+//! Serves the bytes of one Parquet file to its reader, from an object store. What is held at once is bounded: a small row
+//! group is fetched whole, and the next one while it is read; a larger one is fetched page by page, and a page beyond the
+//! bound is refused before it is fetched or unpacked. Runs on threads that may block.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -18,48 +18,48 @@ use super::ahead::{self, Load};
 use super::fetch::{self, Coming, FilePins, Parts, Pinned};
 use super::held::{self, Column};
 
-/// The part of a slot's memory that row groups may take which are fetched ahead.
+/// Part of the slot's memory that row groups may take which are fetched ahead.
 const AHEAD_PART: u64 = 16;
-/// Most and least bytes of a column that are fetched ahead.
+/// Least and most bytes of a column that are fetched ahead.
 const WINDOW_BYTES: Range<u64> = (64 << 10)..(4 << 20);
 
-/// A file in a store.
+/// A file in a store. Clones share what is held.
 #[derive(Clone)]
 pub(crate) struct FileBytes(Arc<Inner>);
 
 struct Inner {
     file: Arc<Pinned>,
     size: u64,
-    /// The end of it, which came first.
+    /// The end of the file and where it begins; it is fetched first.
     tail: (u64, Bytes),
     io: Handle,
     /// Bytes that may be held for pages.
     memory: u64,
     held: Mutex<Held>,
     loads: Mutex<Loads>,
-    /// What the store said last, when it failed.
+    /// The store's latest error.
     failed: Mutex<Option<object_store::Error>>,
 }
 
 #[derive(Default)]
 struct Held {
-    /// Parts of the file, by where they begin: its footer.
+    /// Parts of the file, by where they begin: the footer.
     parts: Parts,
-    /// Of the row group at hand.
+    /// Columns of the current row group.
     columns: Vec<Column>,
-    /// Of a row group that is not held whole: bytes of a column to fetch at once.
+    /// Bytes of a column to fetch at once, if the row group is not held whole.
     window: u64,
 }
 
-/// Row groups that come whole.
+/// Row groups that are fetched whole.
 #[derive(Default)]
 struct Loads {
-    /// Of each row group the columns that are read.
+    /// The ranges of the columns that are read, per row group.
     groups: Vec<Vec<Range<u64>>>,
     plan: Vec<Load>,
-    /// The load at hand, until its last row group has what it needs.
+    /// The current load, until the last of its row groups has its bytes.
     parts: Option<(usize, Parts)>,
-    /// The next one.
+    /// The next load, which is being fetched.
     coming: Option<(usize, Coming<Result<Parts, object_store::Error>>)>,
 }
 
@@ -70,7 +70,7 @@ impl Held {
 }
 
 impl FileBytes {
-    /// Looks at the file; `told` is its size by the log, which may be wrong.
+    /// Opens the file; `told` is its size by the log, which may be wrong.
     pub(crate) async fn open(
         store: Arc<dyn ObjectStore>,
         object: ObjectPath,
@@ -84,7 +84,7 @@ impl FileBytes {
         Ok(Self(Arc::new(Inner { file: Arc::new(file), size, tail, io, memory, held, loads, failed })))
     }
 
-    /// How long it really is.
+    /// The file's real size in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.0.size
     }
@@ -94,7 +94,7 @@ impl FileBytes {
         self.held().parts.push((start, bytes));
     }
 
-    /// Says what will be read: these columns of these row groups, in their order.
+    /// Announces what will be read: these columns of these row groups, in their order.
     pub(crate) fn begin(&self, groups: &[RowGroupMetaData], leaves: &[usize]) {
         let columns = |group: &RowGroupMetaData| {
             let columns = leaves.iter().filter_map(|leaf| group.columns().get(*leaf)).map(|column| {
@@ -109,9 +109,9 @@ impl FileBytes {
         *self.loads() = Loads { groups, plan, ..Loads::default() };
     }
 
-    /// Gets ready to read a row group, and lets go of what was held for another.
+    /// Prepares the reading of a row group, and drops what is held of the one before.
     pub(crate) fn begin_group(&self, index: usize) -> Result<(), ParquetError> {
-        // What is held of the group before goes first.
+        // First drop what is held of the row group before.
         *self.held() = Held::default();
         let mut loads = self.loads();
         let ranges = loads.groups.get(index).cloned().unwrap_or_default();
@@ -120,10 +120,10 @@ impl FileBytes {
         if let Some(at) = loads.plan.iter().position(|load| load.groups.contains(&index)) {
             let parts = self.load(&mut loads, at).map_err(external)?;
             if loads.plan[at].groups.end > index + 1 {
-                // What is behind this row group is for the next ones.
+                // The next row groups of this load need the rest.
                 loads.parts = Some((at, parts.clone()));
             }
-            // One by one, so that each part goes as soon as it was handed out.
+            // One by one, so that each part is freed once it was handed out.
             for (start, bytes) in parts {
                 held::hand_out(&mut columns, start, &bytes);
             }
@@ -133,7 +133,7 @@ impl FileBytes {
         Ok(())
     }
 
-    /// What there is of a load, and has the next one fetched meanwhile.
+    /// Returns the bytes of a load, and starts to fetch the next one.
     fn load(&self, loads: &mut Loads, at: usize) -> Result<Parts, object_store::Error> {
         if let Some((_, parts)) = loads.parts.take_if(|(known, _)| *known == at) {
             return Ok(parts);
@@ -148,7 +148,7 @@ impl FileBytes {
     }
 
     fn fetch(&self, load: &Load) -> Coming<Result<Parts, object_store::Error>> {
-        // The end of the file is there.
+        // The end of the file is held already.
         let tail = self.0.tail.0;
         let requests = load.requests.iter().map(|range| range.start.min(tail)..range.end.min(tail));
         fetch::begin(&self.0.io, &self.0.file, requests.filter(|range| !range.is_empty()).collect())
@@ -158,7 +158,7 @@ impl FileBytes {
         self.0.loads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The store's error that the last reading failed with, if it was the store.
+    /// The store's error, if that is why the last read failed. Taken: the next call returns None.
     pub(crate) fn failed(&self) -> Option<object_store::Error> {
         self.0.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -167,7 +167,7 @@ impl FileBytes {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `length` bytes from `start`, from what is held or from the store.
+    /// Bytes of the file, from what is held or from the store.
     fn range(&self, start: u64, length: u64) -> Result<Bytes, ParquetError> {
         let beyond =
             || ParquetError::EOF(format!("{length} bytes from {start} are asked of a file of {}", self.0.size));
@@ -190,7 +190,7 @@ impl FileBytes {
         };
         let end = match &column {
             Some(column) => end.max((start + ahead).min(column.end)),
-            // What lies in the end of the file is there.
+            // What lies in the file's end is held already.
             None => end.min(self.0.tail.0.max(start)),
         };
         let fetched = self.0.io.block_on(self.0.file.get(start..end)).map_err(|error| {
@@ -211,16 +211,16 @@ impl FileBytes {
         if fetched.len() < length { Err(beyond()) } else { Ok(fetched.slice(..length)) }
     }
 
-    /// Refuses a page by its header, before anything of it is fetched or unpacked.
+    /// Refuses a page that is too large by its header, before it is fetched or unpacked.
     fn check_page(&self, start: u64) -> Result<(), ParquetError> {
         let begins = { self.held().column(start).is_some_and(|column| column.next_page == start) };
         if !begins {
-            // The library reads the footer so, too, and the rest of a page whose header it has seen.
+            // The library reads the footer in this way too, and the rest of a page whose header it has seen.
             return Ok(());
         }
         let few = self.range(start, 24.min(self.0.size.saturating_sub(start)))?;
         let Some((unpacked, packed)) = page_sizes(&few) else {
-            // Every writer begins a header so; what does not cannot be bounded.
+            // Every writer begins a page header in this way; a page without these sizes cannot be bounded.
             let reason = format!("the header of the page at byte {start} does not begin with its kind and sizes");
             return Err(ParquetError::General(reason));
         };
@@ -240,8 +240,8 @@ fn external(error: object_store::Error) -> ParquetError {
     ParquetError::External(Box::new(error))
 }
 
-/// Bytes unpacked and stored, from the first fields of a page's header (Thrift's compact protocol: kind, then both sizes).
-/// None where it begins otherwise; then the reader will say what is wrong with it.
+/// Unpacked and stored size, from the first fields of a page header (Thrift's compact protocol: kind, then both sizes). None
+/// if it begins with anything else.
 fn page_sizes(header: &[u8]) -> Option<(u64, u64)> {
     const I32_FIELD_NEXT: u8 = 0x15;
     let mut at = 0;
@@ -258,7 +258,7 @@ fn page_sizes(header: &[u8]) -> Option<(u64, u64)> {
             }
             shift += 7;
         }
-        // Zigzag: sizes are not negative, and odd numbers are.
+        // Zigzag encoding: odd numbers are negative, and sizes are not.
         (value & 1 == 0).then_some(value >> 1)
     };
     let _kind = number()?;
@@ -274,13 +274,13 @@ impl Length for FileBytes {
 impl ChunkReader for FileBytes {
     type T = Cursor;
 
-    /// The Parquet reader asks so at the beginning of each page.
+    /// The Parquet reader calls this at the beginning of each page.
     fn get_read(&self, start: u64) -> Result<Cursor, ParquetError> {
         self.check_page(start)?;
         Ok(Cursor { file: self.clone(), at: start })
     }
 
-    /// And so for the rest of it, behind its header.
+    /// And this for the rest of the page, after its header.
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
         let bytes = self.range(start, length as u64)?;
         if let Some(column) = self.held().column(start) {
@@ -290,7 +290,7 @@ impl ChunkReader for FileBytes {
     }
 }
 
-/// Reads on from a place.
+/// Reads on from a byte of the file.
 pub(crate) struct Cursor {
     file: FileBytes,
     at: u64,

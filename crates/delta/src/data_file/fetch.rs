@@ -1,5 +1,5 @@
-//! Asks a store for parts of one file, and always of the same one: what it was when it was first opened it has to be for as
-//! long as anybody reads it again. Holds nothing of what comes.
+//! Requests parts of one file from a store, and always of the same version of it: if the file has changed since it was first
+//! opened, a request fails. Holds nothing of what it fetches.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -13,14 +13,14 @@ use object_store::{Error, GetOptions, GetRange, ObjectStore};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-/// Bytes at the end of a file that are fetched first: most footers are smaller.
+/// Bytes at the end of a file that are fetched first; most footers are smaller.
 const TAIL_BYTES: u64 = 64 << 10;
-/// Requests beside each other while row groups are fetched.
+/// Parallel requests while row groups are fetched.
 const REQUESTS: usize = 8;
-/// Files whose tags are remembered: those that were opened last are those that may be read again.
+/// Files whose tags are remembered: the last opened ones, because those may be read again.
 const PINS_MAX: usize = 10_000;
 
-/// Which file stood under a name when it was first opened, by its tag. Its clones are one.
+/// Remembers which version of each file was opened first, by its entity tag. Clones share the memory.
 #[derive(Clone, Default)]
 pub struct FilePins(Arc<Mutex<Pins>>);
 
@@ -54,7 +54,7 @@ impl fmt::Debug for FilePins {
     }
 }
 
-/// One file of a store, as it was when it was opened.
+/// One file of a store, in the version that was opened first.
 pub(super) struct Pinned {
     store: Arc<dyn ObjectStore>,
     object: ObjectPath,
@@ -65,7 +65,7 @@ pub(super) struct Pinned {
 pub(super) type Parts = Vec<(u64, Bytes)>;
 
 impl Pinned {
-    /// Looks at the file; `told` is its size by the log, which may be wrong. Gives how long it is, and its end.
+    /// Opens the file; `told` is its size by the log, which may be wrong. Returns its real size and its end.
     pub async fn open(
         store: Arc<dyn ObjectStore>,
         object: ObjectPath,
@@ -78,7 +78,7 @@ impl Pinned {
             file.pin(tag, pins);
             return Ok((file, told, (start, tail)));
         }
-        // Not as told: what is true of it says the store.
+        // The size is not as told: ask the store.
         let options = GetOptions { head: true, if_match: file.tag.clone(), ..GetOptions::default() };
         let meta = file.store.get_opts(&file.object, options).await?.meta;
         file.pin(meta.e_tag, pins);
@@ -87,7 +87,8 @@ impl Pinned {
         Ok((file, meta.size, (start, tail)))
     }
 
-    /// The end of a file of this size, with its tag; nothing if it has another one, or none at all.
+    /// The end of a file of this size, with its entity tag. None if the file has another size, or the request failed for a
+    /// reason that the next one will show.
     async fn tail(&self, size: u64, told: u64) -> Option<Result<(Option<String>, u64, Bytes), Error>> {
         let start = size.saturating_sub(TAIL_BYTES);
         match self.ask(start..size).await {
@@ -95,7 +96,7 @@ impl Pinned {
                 let tag = found.meta.e_tag.clone();
                 Some(found.bytes().await.map(|bytes| (tag, start, bytes)))
             }
-            // What is refused now is refused again, and then says less.
+            // A refusal comes again, and the next one would say less.
             Err(error) if matches!(error, Error::Precondition { .. }) || mms_storage::refusal(&error).is_some() => {
                 Some(Err(error))
             }
@@ -116,19 +117,19 @@ impl Pinned {
         self.store.get_opts(&self.object, options).await
     }
 
-    /// One part.
+    /// Fetches one part.
     pub async fn get(&self, range: Range<u64>) -> Result<Bytes, Error> {
         self.ask(range).await?.bytes().await
     }
 
-    /// Several parts, in their order.
+    /// Fetches several parts; returns them in their order.
     async fn all(&self, requests: Vec<Range<u64>>) -> Result<Parts, Error> {
         let requests = stream::iter(requests).map(|range| async move { Ok((range.start, self.get(range).await?)) });
         requests.buffered(REQUESTS).try_collect().await
     }
 }
 
-/// What is on its way. Nobody waits for it any more when this is dropped, so then it is given up.
+/// Work that runs in the background. It is aborted when this is dropped, since nobody can wait for it any more.
 pub(crate) struct Coming<T>(JoinHandle<T>);
 
 impl<T: Send + 'static> Coming<T> {
@@ -136,7 +137,7 @@ impl<T: Send + 'static> Coming<T> {
         Self(io.spawn(work))
     }
 
-    /// Waits for it, on a thread that may block. None if it panicked.
+    /// Waits for the result, on a thread that may block. None if the work panicked.
     pub(crate) fn wait(mut self, io: &Handle) -> Option<T> {
         io.block_on(&mut self.0).ok()
     }
@@ -148,7 +149,7 @@ impl<T> Drop for Coming<T> {
     }
 }
 
-/// Begins to fetch parts of a file.
+/// Starts to fetch parts of a file.
 pub(super) fn begin(io: &Handle, file: &Arc<Pinned>, requests: Vec<Range<u64>>) -> Coming<Result<Parts, Error>> {
     let file = Arc::clone(file);
     Coming::begin(io, async move { file.all(requests).await })

@@ -1,24 +1,23 @@
-//! Which field of a file is a column of the table: by name where the table has no column mapping or mode `name`, by field id
-//! in mode `id`. Never by both: files carry ids and names of their own, which mean nothing here.
+//! Finds the field of a file that is a column of the table: by name if the table has no column mapping or mode `name`, by
+//! field id in mode `id`. Never by both: files also have ids and names that mean nothing here.
 
 use delta_kernel::schema::{ColumnMetadataKey, MetadataValue, StructField};
 use parquet::schema::types::TypePtr;
 
 use crate::ColumnMapping;
 
-/// Looks for fields.
+/// Finds fields.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Finder {
     pub(crate) mapping: ColumnMapping,
 }
 
-/// Why nothing can be looked for.
+/// Why no field of a struct can be found.
 #[derive(Debug)]
 pub(crate) struct Missing(pub(crate) String);
 
 impl Finder {
-    /// The place of the table's field among these, if the file has it. Case is ignored, as Spark does, and two that match
-    /// are an error.
+    /// Index of the table's field among these, if the file has it. Case is ignored, as in Spark; two matches are an error.
     pub(crate) fn find(self, field: &StructField, there: &[TypePtr]) -> Result<Option<usize>, String> {
         let (matching, what): (Vec<usize>, String) = match self.mapping {
             ColumnMapping::Id => {
@@ -44,7 +43,7 @@ impl Finder {
         }
     }
 
-    /// The name under which files have it.
+    /// The name of a field in files.
     pub(crate) fn stored_name(self, field: &StructField) -> &str {
         match (self.mapping, field.get_config_value(&ColumnMetadataKey::ColumnMappingPhysicalName)) {
             (ColumnMapping::Name | ColumnMapping::Id, Some(MetadataValue::String(name))) => name,
@@ -52,7 +51,7 @@ impl Finder {
         }
     }
 
-    /// In mode `id`, a struct of the file whose fields have no ids at all says nothing of which is which.
+    /// Fails in mode `id` if no field of a struct has an id: then nothing says which is which.
     pub(crate) fn has_ids(self, wanted: &[&StructField], there: &[TypePtr]) -> Result<(), Missing> {
         let silent = there.iter().all(|field| field_id(field).is_none());
         if self.mapping == ColumnMapping::Id && silent && !wanted.is_empty() && !there.is_empty() {

@@ -1,21 +1,21 @@
-//! A look at a footer before the Parquet library parses it: how long it is, and how deep its schema nests. The library takes
-//! both on trust, and neither an allocation that fails nor a stack that overflows can be caught.
+//! Checks a footer before the Parquet library parses it: its length, and how deep its schema nests. The library trusts both,
+//! and neither a failed allocation nor a stack overflow can be caught.
 //!
-//! It reads Thrift's compact protocol as far as it must: the list of schema elements, and of each how many children it has.
+//! Reads Thrift's compact protocol as far as necessary: the list of schema elements, and how many children each has.
 
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::FileBytes;
 
-/// Deepest nesting of a schema: three levels of Parquet for each of Spark's.
+/// Deepest nesting of a schema that is accepted: Parquet has three levels for each of Spark's.
 const DEPTH_MAX: usize = 200;
-/// Deepest nesting of Thrift's own structs, which in a footer is six.
+/// Deepest nesting of Thrift's own structs that is accepted; a footer has six levels.
 const STRUCTS_MAX: usize = 16;
-/// What a file ends with: the footer's length, and the magic number.
+/// The last bytes of a file: the footer's length and the magic number.
 const TAIL: u64 = 8;
 
-/// Refuses a footer that must not be parsed. What is merely broken the library says.
+/// Refuses a footer that must not be parsed. Other errors in it are left to the library.
 pub(crate) fn check(file: &FileBytes, most: u64) -> Result<(), String> {
     let size = file.len();
     let text = |error: ParquetError| error.to_string();
@@ -32,7 +32,7 @@ pub(crate) fn check(file: &FileBytes, most: u64) -> Result<(), String> {
         ));
     }
     let footer = file.get_bytes(begin, usize::try_from(length).unwrap_or(usize::MAX)).map_err(text)?;
-    // The library asks for it again.
+    // The library requests it again.
     file.keep(begin, footer.clone());
     match depth(&footer) {
         Some(depth) if depth > DEPTH_MAX => {
@@ -42,8 +42,8 @@ pub(crate) fn check(file: &FileBytes, most: u64) -> Result<(), String> {
     }
 }
 
-/// How deep the schema of a footer nests; beyond all bounds if it claims more children than it has elements. None where the
-/// footer is none.
+/// How deep a footer's schema nests; `usize::MAX` if an element claims more children than there are elements. None if this is
+/// not a footer.
 fn depth(footer: &[u8]) -> Option<usize> {
     const SCHEMA: i16 = 2;
     const LIST: u8 = 9;
@@ -106,7 +106,7 @@ impl Thrift<'_> {
         }
     }
 
-    /// The next field's kind, its id in `field`. Kind 0 is the end of the struct.
+    /// Kind of the next field; `field` becomes its id. Kind 0 ends the struct.
     fn field(&mut self, field: &mut i16) -> Option<u8> {
         let head = self.byte()?;
         let (kind, step) = (head & 0x0f, head >> 4);
@@ -122,7 +122,7 @@ impl Thrift<'_> {
         Some(kind)
     }
 
-    /// Items of a list, and their kind.
+    /// Number of a list's items, and their kind.
     fn list(&mut self) -> Option<(u64, u8)> {
         let head = self.byte()?;
         let count = if head >> 4 == 15 { self.number()? } else { u64::from(head >> 4) };
@@ -136,7 +136,7 @@ impl Thrift<'_> {
 
     fn skip(&mut self, kind: u8, structs: usize) -> Option<()> {
         match kind {
-            // Booleans lie in the field's head.
+            // A boolean's value is in the field's head.
             1 | 2 => Some(()),
             3 => self.pass(1),
             4..=6 => self.number().map(drop),
@@ -148,7 +148,7 @@ impl Thrift<'_> {
             9 | 10 if structs < STRUCTS_MAX => {
                 let (count, kind) = self.list()?;
                 for _ in 0..count {
-                    // In a list a boolean is a byte of its own.
+                    // In a list each boolean has a byte of its own.
                     if matches!(kind, 1 | 2) { self.pass(1)? } else { self.skip(kind, structs + 1)? }
                 }
                 Some(())
@@ -167,7 +167,7 @@ impl Thrift<'_> {
         }
     }
 
-    /// One schema element: how many children it has.
+    /// Number of children of the next schema element.
     fn children(&mut self) -> Option<u64> {
         const CHILDREN: i16 = 5;
         const I32: u8 = 5;
@@ -178,7 +178,7 @@ impl Thrift<'_> {
                 return Some(children);
             }
             if (field, kind) == (CHILDREN, I32) {
-                // Zigzag; a negative number is none that a schema has.
+                // Zigzag encoding; no schema has a negative number of children.
                 let number = self.number()?;
                 children = if number & 1 == 0 { number >> 1 } else { u64::MAX };
             } else {
@@ -192,7 +192,7 @@ impl Thrift<'_> {
 mod tests {
     use super::*;
 
-    /// A footer that has only a schema: each element a name, and children where it has some.
+    /// A footer that has only a schema: for each element a name, and children if it has any.
     fn footer(children: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0x15, 0x02, 0x19, 0xfc];
         bytes.push(u8::try_from(children.len()).expect("few"));

@@ -1,21 +1,21 @@
-//! How many rows of a row group are read at once, by what the file tells of it. Pure. An estimate must never make a batch
-//! larger than its goal by more than what the file hides.
+//! Decides how many rows of a row group are read at once, from what the file says of it. Pure. An estimate must never make a
+//! batch larger than its goal by more than what the file does not tell.
 
 use parquet::basic::Type as PhysicalType;
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 
 use super::Goal;
 
-/// Fewest rows of a batch where the bytes of a row are only guessed, so that a bad guess does not make reading crawl.
+/// Fewest rows of a batch where the bytes of a row are only guessed, so that a bad guess does not make reading very slow.
 const GUESSED_ROWS_MIN: u64 = 256;
 
-/// Most bytes that a value may have at the target; larger ones are refused later, and must not fill the memory before.
+/// Most bytes of one value that the target accepts. A larger value is refused later, and must not fill the memory before.
 const VALUE_BYTES: u64 = 8 << 20;
 
-/// Bytes of a dictionary from which on a single entry of it may be long.
+/// A dictionary of more bytes than this may have a single long entry.
 const LONG_DICTIONARY: u64 = 4 << 20;
 
-/// Bytes that a column's dictionary of texts takes unpacked, as far as its stored bytes tell.
+/// Bytes of a text column's dictionary when it is unpacked, estimated from its stored bytes.
 fn dictionary_bytes(column: &ColumnChunkMetaData) -> u64 {
     let positive = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
     let Some(begin) = column.dictionary_page_offset().filter(|_| column.column_type() == PhysicalType::BYTE_ARRAY)
@@ -27,20 +27,20 @@ fn dictionary_bytes(column: &ColumnChunkMetaData) -> u64 {
     u64::try_from(u128::from(unpacked) * u128::from(packed) / u128::from(all)).unwrap_or(unpacked).min(unpacked)
 }
 
-/// Rows of a row group.
+/// Number of rows of a row group.
 pub(crate) fn rows(group: &RowGroupMetaData) -> u64 {
     u64::try_from(group.num_rows()).unwrap_or(0)
 }
 
-/// Rows whose values are about as many bytes as the goal.
+/// How many rows to read at once, and how many to pass on at once, so that their values have about as many bytes as the goal.
 ///
-/// Gives how many to read at once, and how many to hand on at once: where the whole group would not fit, its rows are read
-/// a few at a time, since nothing tells how unevenly their bytes lie.
+/// Where the whole row group would not fit into memory, only a few rows are read at a time, since nothing tells how unevenly
+/// their bytes are spread.
 pub(crate) fn pace(group: &RowGroupMetaData, leaves: &[usize], goal: Goal) -> (usize, usize) {
     let wanted = batch_rows(group, leaves, goal);
     let columns = || leaves.iter().filter_map(|leaf| group.columns().get(*leaf));
     let stored: u64 = columns().map(|column| u64::try_from(column.uncompressed_size()).unwrap_or(0)).sum();
-    // One long entry of a dictionary may stand for every row.
+    // Every row may refer to one long entry of a dictionary.
     let entry = columns().map(dictionary_bytes).max().unwrap_or(0);
     if stored <= goal.memory / 2 {
         let fit = usize::try_from(goal.memory / 4 / entry.max(1)).unwrap_or(usize::MAX).max(1);
@@ -57,13 +57,13 @@ fn batch_rows(group: &RowGroupMetaData, leaves: &[usize], goal: Goal) -> usize {
     let bytes: u64 = sizes.iter().map(|(bytes, _)| *bytes).fold(0, u64::saturating_add);
     let known: u64 = sizes.iter().filter(|(_, guess)| !guess).map(|(bytes, _)| *bytes).fold(0, u64::saturating_add);
     let fit = |bytes: u64| (goal.bytes.get() as u128 * u128::from(rows) / u128::from(bytes.max(1))).max(1);
-    // What is known bounds the batch however small; what is guessed only down to a decent number of rows.
+    // Known bytes bound the batch to any size; guessed ones only down to [`GUESSED_ROWS_MIN`] rows.
     let wanted = fit(bytes).max(u128::from(GUESSED_ROWS_MIN)).min(fit(known));
     usize::try_from(wanted).unwrap_or(usize::MAX).min(goal.rows.get())
 }
 
-/// Bytes of a column's values in memory, and whether that is a guess. A dictionary makes the stored size say little of it:
-/// a few long texts stand for many rows.
+/// Bytes of a column's values in memory, and whether they are guessed. With a dictionary the stored size says little: a few
+/// long texts stand for many rows.
 fn value_bytes(column: &ColumnChunkMetaData, rows: u64) -> (u64, bool) {
     let positive = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
     let values = positive(column.num_values());
@@ -85,13 +85,13 @@ fn value_bytes(column: &ColumnChunkMetaData, rows: u64) -> (u64, bool) {
     }
     let dictionary = column.dictionary_page_offset().map(|at| positive(column.data_page_offset().saturating_sub(at)));
     let Some(packed) = dictionary else { return (fixed.saturating_add(stored), false) };
-    // The dictionary's share of the stored bytes, unpacked like the rest.
+    // The dictionary's share of the stored bytes, assumed to be packed like the rest.
     let share = |bytes: u64| {
         let all = u128::from(positive(column.compressed_size()).max(1));
         u64::try_from(u128::from(stored) * u128::from(bytes) / all).unwrap_or(stored).min(stored)
     };
     let (entries, codes) = (share(packed), stored - share(packed));
-    // A code of b bits tells 2^b entries apart; runs make codes shorter, and then the entries seem longer than they are.
+    // A code of b bits distinguishes 2^b entries. Runs make codes shorter, and then the entries seem longer than they are.
     let bits = codes.saturating_mul(8) / values.max(1);
     let average = entries >> bits.min(40);
     (fixed.saturating_add(stored.max(average.saturating_mul(values))), true)

@@ -1,4 +1,4 @@
-//! How many rows are read at once, by what Parquet files tell of themselves.
+//! How many rows are read at once, from what Parquet files say of themselves.
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ fn long_texts_come_a_few_at_a_time_and_numbers_by_thousands() {
     assert_eq!(groups.len(), 5);
 }
 
-/// The same row group, as a writer leaves it that does not tell how long its texts are.
+/// The same row group by a writer that does not record the length of its texts.
 fn untold(group: &RowGroupMetaData) -> RowGroupMetaData {
     let columns = group.columns().iter().cloned();
     let columns =
@@ -60,7 +60,7 @@ fn untold(group: &RowGroupMetaData) -> RowGroupMetaData {
 
 #[test]
 fn a_dictionary_does_not_hide_how_long_its_texts_are() {
-    // Ten texts of 50 KB stand for 4,000 rows: 200 MB, of which the file has half a megabyte.
+    // Ten texts of 50 KB stand for 4,000 rows: 200 MB, of which the file stores half a megabyte.
     let few = texts(4_000, |i| format!("{:050000}", i * 7 % 10));
     let reader =
         SerializedFileReader::new(bytes::Bytes::from(file(&few, WriterProperties::default()))).expect("a file");
@@ -68,7 +68,7 @@ fn a_dictionary_does_not_hide_how_long_its_texts_are() {
     assert!(group.column(0).uncompressed_size() < 1_000_000);
     assert!((19..=22).contains(&batch_rows(group, &[0], GOAL)), "{}", batch_rows(group, &[0], GOAL));
     assert_eq!(batch_rows(&untold(group), &[0], GOAL) as u64, GUESSED_ROWS_MIN);
-    // Few short texts are read by thousands, told or not.
+    // Few short texts are read by thousands of rows, whether their length is recorded or not.
     let short = texts(20_000, |i| format!("{}", i / 5_000));
     let reader =
         SerializedFileReader::new(bytes::Bytes::from(file(&short, WriterProperties::default()))).expect("a file");

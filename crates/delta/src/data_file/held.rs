@@ -1,25 +1,25 @@
-//! What is held of a file's bytes: its tail, and of each column of the row group at hand pieces that are let go of one by
-//! one, as its pages are read. So a column's stored pages make room for its unpacked ones, and a row group takes about as
-//! much as its columns, not twice that. Pure: nothing is fetched here.
+//! The bytes of a file that are held: pieces of each column of the current row group, which are freed one by one as its pages
+//! are read. So a column's stored pages make room for its unpacked ones, and a row group takes about as much memory as its
+//! columns, not twice that. Pure: nothing is fetched here.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
-/// A row group up to this size is kept as it came: it is small beside what is made of it.
+/// A row group of up to this size is kept as it was fetched: it is small beside what is made of it.
 const AS_IT_CAME_BYTES: u64 = 4 << 20;
-/// Most and least bytes of a piece.
+/// Least and most bytes of a piece.
 const PIECE_BYTES: Range<u64> = (32 << 10)..(256 << 10);
-/// Pieces of a column, where it is neither very short nor very long.
+/// Pieces of a column, unless it is very short or very long.
 const PIECES: u64 = 16;
 
-/// A column of the row group at hand.
+/// A column of the current row group.
 pub(super) struct Column {
     pub range: Range<u64>,
-    /// Consecutive parts of it, by where they begin.
+    /// Consecutive parts of the column, by where they begin.
     pieces: VecDeque<(u64, Bytes)>,
-    /// Where its next page begins: behind what was read of it last.
+    /// Where its next page begins: after what was read of it last.
     pub next_page: u64,
 }
 
@@ -28,7 +28,7 @@ impl Column {
         Self { next_page: range.start, range, pieces: VecDeque::new() }
     }
 
-    /// Holds this instead of what was held of it.
+    /// Holds these bytes of the column instead of all others.
     pub fn replace(&mut self, start: u64, bytes: Bytes) {
         self.pieces.clear();
         self.pieces.push_back((start, bytes));
@@ -54,7 +54,7 @@ impl Column {
         None
     }
 
-    /// A page was read up to here: what lies before is not asked for again.
+    /// A page was read up to `end`: what lies before is not requested again, and is freed.
     pub fn passed(&mut self, end: u64) {
         self.next_page = end;
         while self.pieces.front().is_some_and(|(at, bytes)| at + bytes.len() as u64 <= end) {
@@ -63,14 +63,14 @@ impl Column {
     }
 }
 
-/// Some bytes of a part of the file, if it has all of them.
+/// `length` bytes from `start` of this part of the file, if it has all of them.
 pub(super) fn slice((at, bytes): &(u64, Bytes), start: u64, length: usize) -> Option<Bytes> {
     let from = usize::try_from(start.checked_sub(*at)?).ok()?;
     let to = from.checked_add(length)?;
     (to <= bytes.len()).then(|| bytes.slice(from..to))
 }
 
-/// Hands what one request brought out to the columns. Requests must come in their order.
+/// Hands the bytes of one request out to the columns. Requests must be handed out in their order.
 pub(super) fn hand_out(columns: &mut [Column], start: u64, bytes: &Bytes) {
     let all: u64 = columns.iter().map(|column| column.range.end - column.range.start).sum();
     let end = start + bytes.len() as u64;
@@ -81,7 +81,7 @@ pub(super) fn hand_out(columns: &mut [Column], start: u64, bytes: &Bytes) {
         while at < to {
             let piece_end = if all <= AS_IT_CAME_BYTES { to } else { (at + step).min(to) };
             let range = [at, piece_end].map(|at| usize::try_from(at - start).unwrap_or(usize::MAX));
-            // A slice would hold all of the request as long as any piece of it is held.
+            // A slice would keep the whole request in memory as long as any piece of it is held.
             let piece = bytes.slice(range[0]..range[1]);
             let piece = if all <= AS_IT_CAME_BYTES { piece } else { Bytes::copy_from_slice(&piece) };
             column.pieces.push_back((at, piece));
@@ -102,7 +102,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
-        /// Whatever the columns are, all of their bytes come, are found in any cut, and are let go of behind what was read.
+        /// Whatever the columns are, all of their bytes arrive, are found in any cut, and are freed after they were read.
         #[test]
         fn columns_are_whole_and_let_go_of(
             sizes in proptest::collection::vec((0_u64..600_000, 1_u64..2_000_000), 1..8),

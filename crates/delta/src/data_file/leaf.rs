@@ -1,5 +1,5 @@
-//! Which stored values may stand for which type of the table: those that Spark reads, and those that can be told to be the
-//! same value. Whatever else a file holds under a column is refused here, in words. Pure.
+//! Decides which stored types may be read as which types of the table: those that Spark reads, and those whose values are
+//! certainly the same. Everything else that a file holds under a column is refused here, with the reason. Pure.
 
 use delta_kernel::schema::PrimitiveType;
 use parquet::basic::{ConvertedType, LogicalType, TimeUnit as ParquetUnit, Type as PhysicalType};
@@ -9,7 +9,7 @@ use super::bare;
 use crate::error::shown_primitive;
 use crate::values::{Carry, Integer, Unit};
 
-/// What a leaf says of its values, from either of the format's two ways to say it.
+/// What the annotation of a leaf says of its values, in either of the format's two notations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Says {
     Nothing,
@@ -26,16 +26,16 @@ enum Says {
         unit: Unit,
         utc: bool,
     },
-    /// Text, or bytes that are one: ENUM and JSON too.
+    /// Text, or bytes that are text: ENUM and JSON too.
     Text,
     Uuid,
     Other,
 }
 
-/// How the values of this leaf are carried as the table's type.
+/// How the values of this leaf are converted to the table's type.
 ///
 /// # Errors
-/// Says what is stored, and what it would have to be.
+/// Says what is stored, and that it cannot be read as the wanted type.
 pub(crate) fn carry(wanted: &PrimitiveType, there: &Type) -> Result<Carry, String> {
     use PrimitiveType as P;
     let no = || format!("it is stored as {}, which cannot be read as {}", bare::shown(there), shown_primitive(wanted));
@@ -59,7 +59,7 @@ pub(crate) fn carry(wanted: &PrimitiveType, there: &Type) -> Result<Carry, Strin
         (P::Float, PhysicalType::FLOAT, _) => Ok(Carry::Float),
         (P::Double, PhysicalType::DOUBLE, _) => Ok(Carry::Double),
         (P::Double, PhysicalType::FLOAT, _) => Ok(Carry::FloatToDouble),
-        // Type widening: every INT is a DOUBLE, not every BIGINT.
+        // Type widening: every INT is a DOUBLE, but not every BIGINT.
         (P::Double, PhysicalType::INT32, Says::Nothing | Says::Integer { .. }) => {
             integer(physical, says).map(Carry::IntegerToDouble).ok_or_else(no)
         }
@@ -77,9 +77,9 @@ pub(crate) fn carry(wanted: &PrimitiveType, there: &Type) -> Result<Carry, Strin
             _ => Err(no()),
         },
         (P::Date, PhysicalType::INT32, Says::Date | Says::Nothing) => Ok(Carry::Date),
-        // Type widening: the day's first instant.
+        // Type widening: a date becomes its first instant.
         (P::TimestampNtz, PhysicalType::INT32, Says::Date) => Ok(Carry::DateToClock),
-        // Spark reads clocks without a zone as instants of UTC, but never the other way round.
+        // Spark reads timestamps without a zone as instants in UTC, but never the other way round.
         (P::Timestamp, PhysicalType::INT64, Says::Timestamp { unit, .. }) => Ok(Carry::Instant(unit)),
         (P::TimestampNtz, PhysicalType::INT64, Says::Timestamp { unit, utc: false }) => Ok(Carry::Clock(unit)),
         (P::TimestampNtz, PhysicalType::INT64, Says::Timestamp { .. }) => {
@@ -150,7 +150,7 @@ fn converted(there: &Type) -> Says {
             Type::GroupType { .. } => Says::Other,
         },
         ConvertedType::DATE => Says::Date,
-        // These have no other meaning in the older way: instants of UTC.
+        // In the older notation these always mean instants in UTC.
         ConvertedType::TIMESTAMP_MILLIS => Says::Timestamp { unit: Unit::Millis, utc: true },
         ConvertedType::TIMESTAMP_MICROS => Says::Timestamp { unit: Unit::Micros, utc: true },
         ConvertedType::UTF8 | ConvertedType::ENUM | ConvertedType::JSON | ConvertedType::BSON => Says::Text,

@@ -1,4 +1,4 @@
-//! What may stand for what: the table of stored values and types, from messages in Parquet's own notation.
+//! Which stored types may be read as which types, written in Parquet's own notation.
 
 use delta_kernel::schema::{DataType, PrimitiveType};
 use parquet::schema::parser::parse_message_type;

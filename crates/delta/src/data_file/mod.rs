@@ -1,6 +1,6 @@
-//! How one Parquet file of a table is read: its footer, the plan of its columns, its row groups a bounded piece at a time.
-//! What comes out are the table's stored columns with the table's types, deleted rows included. Nothing here knows of
-//! partition values or deletion vectors.
+//! Reads one Parquet file of a table: its footer, the plan of its columns, and its row groups in pieces of bounded size. The
+//! result are the table's stored columns with the table's types; values of deleted rows are left out unconverted. Knows
+//! nothing of partition values, nor of how deletion vectors are stored.
 
 mod ahead;
 mod bare;
@@ -41,16 +41,16 @@ use crate::values::{self, Fault};
 pub(crate) struct Goal {
     pub rows: NonZero<usize>,
     pub bytes: NonZero<usize>,
-    /// Bytes that a slot may take for the pages of a file.
+    /// Bytes of memory that the pages of a file may take.
     pub memory: u64,
 }
 
-/// What went wrong in a file.
+/// Why a file cannot be read.
 #[derive(Debug)]
 pub(crate) enum FileFault {
-    /// The file, or the way to it.
+    /// The file is damaged, or the store failed.
     Parquet(ParquetError),
-    /// A column of the table cannot be read from it; none for the file's schema as such.
+    /// A column of the table cannot be read from it; with an empty path, the file as a whole.
     Column { path: Vec<String>, reason: String, row: Option<u64> },
 }
 
@@ -68,19 +68,19 @@ impl From<Refusal> for FileFault {
 
 /// A file that is being read.
 pub(crate) struct DataFile {
-    /// Rows that it holds, deleted ones included.
+    /// Rows of the file, deleted ones included.
     pub rows: u64,
     bytes: FileBytes,
     metadata: ArrowReaderMetadata,
     plan: FilePlan,
     calendars: Calendars,
-    /// The stored columns' schema.
+    /// Schema of the stored columns.
     schema: SchemaRef,
     goal: Goal,
 }
 
 impl DataFile {
-    /// Reads the footer and finds the table's columns. `schema` has those that are stored.
+    /// Reads the footer and finds the table's columns in it. `schema` has the stored columns.
     pub(crate) fn open(bytes: FileBytes, shape: &TableShape, schema: SchemaRef, goal: Goal) -> Result<Self, FileFault> {
         footer::check(&bytes, goal.memory / 16).map_err(|reason| match bytes.failed() {
             Some(store) => FileFault::Parquet(ParquetError::External(Box::new(store))),
@@ -100,7 +100,7 @@ impl DataFile {
         Ok(found)
     }
 
-    /// What the file lacks altogether.
+    /// Fails if the file has none of the table's columns, or lacks one that is NOT NULL.
     fn check(&self) -> Result<(), FileFault> {
         if !self.plan.found_any && !self.plan.columns.is_empty() {
             let reason =
@@ -116,8 +116,8 @@ impl DataFile {
         }
     }
 
-    /// Hands over its rows in their order, with which of them are left if some are not: values of deleted rows are not looked
-    /// at. `kept` says which of a range of rows are left; none if all are.
+    /// Passes the rows on in their order, without the deleted ones, whose values are not converted. `kept` says which rows of
+    /// a range are not deleted; None if none is deleted.
     pub(crate) fn read<E: From<FileFault>>(
         &self,
         kept: impl Fn(Range<u64>) -> Option<BooleanArray>,
@@ -144,7 +144,7 @@ impl DataFile {
             }
             begin += self.hand_on(&mut waiting, begin, &kept, &mut take)?;
             if begin - at != told {
-                // The reader takes the first page that ends early for the end of the group.
+                // The reader takes the first page that ends early for the end of the row group.
                 let reason =
                     format!("row group {index} holds {} rows, its footer says {told}: it is damaged", begin - at);
                 return Err(FileFault::Column { path: Vec::new(), reason, row: None }.into());
@@ -153,7 +153,7 @@ impl DataFile {
         Ok(())
     }
 
-    /// The store's own error, which the reader turns into a text.
+    /// The store's own error, which the reader has turned into a text.
     fn failed(&self, error: ArrowError) -> FileFault {
         match self.bytes.failed() {
             Some(store) => FileFault::Parquet(ParquetError::External(Box::new(store))),
@@ -207,7 +207,7 @@ impl DataFile {
             };
             columns.push(carry(array).map_err(|fault: Fault| {
                 let row = first_bad(rows, |rows| carry(&array.slice(0, rows)).is_ok());
-                // Of several faults, that of this row.
+                // If there are several faults, the one of this row.
                 let fault = carry(&array.slice(0, row + 1)).err().unwrap_or(fault);
                 let path = std::iter::once(member.name.clone()).chain(fault.path).collect();
                 FileFault::Column { path, reason: fault.why, row: Some(first_row + stored_row(kept, row)) }
@@ -222,7 +222,7 @@ impl DataFile {
     }
 }
 
-/// What was read and not yet handed on.
+/// Batches that were read and not passed on yet.
 #[derive(Default)]
 struct Waiting {
     batches: Vec<RecordBatch>,
@@ -243,7 +243,7 @@ fn missing(column: &str) -> FileFault {
     FileFault::Column { path: vec![column.to_owned()], reason, row: None }
 }
 
-/// The footer with the schema by which values are read as they lie.
+/// The footer with a schema by which the reader returns values as they are stored.
 fn stripped(footer: ParquetMetaData, plan: &FilePlan) -> Result<ArrowReaderMetadata, ParquetError> {
     let file = footer.file_metadata();
     let file = FileMetaData::new(file.version(), file.num_rows(), None, None, plan.schema.clone(), None);
@@ -252,17 +252,17 @@ fn stripped(footer: ParquetMetaData, plan: &FilePlan) -> Result<ArrowReaderMetad
     ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new().with_skip_arrow_metadata(true))
 }
 
-/// Some rows of a file.
+/// Consecutive rows of a file.
 pub(crate) struct Rows {
-    /// Where they lie in it, those that are deleted included.
+    /// Which of the file's rows these are, deleted ones counted.
     pub range: Range<u64>,
-    /// Which of them are left, if some are not.
+    /// Which rows of the range are not deleted; None if none is deleted.
     pub kept: Option<BooleanArray>,
-    /// Those that are left.
+    /// The rows that are not deleted.
     pub batch: RecordBatch,
 }
 
-/// The place among all rows of one that is left.
+/// Index among all rows of the row with this index among those that are not deleted.
 pub(crate) fn stored_row(kept: Option<&BooleanArray>, row: usize) -> u64 {
     let stored = match kept {
         None => Some(row),
@@ -271,7 +271,7 @@ pub(crate) fn stored_row(kept: Option<&BooleanArray>, row: usize) -> u64 {
     stored.unwrap_or(row) as u64
 }
 
-/// The first row that makes the first rows bad, found by halving.
+/// The first bad row, found by halving: `good` says of a number of leading rows whether they are all good.
 fn first_bad(rows: usize, good: impl Fn(usize) -> bool) -> usize {
     let (mut fine, mut bad) = (0, rows);
     while bad - fine > 1 {

@@ -1,5 +1,5 @@
-//! How lists and maps lie in Parquet files: three levels as the format has it, whatever the levels are called, and what
-//! older writers left (two levels, a repeated field alone, MAP_KEY_VALUE).
+//! Finds the parts of lists and maps in Parquet files: in the three levels of the format, whatever their names, and in the
+//! forms of older writers (two levels, a repeated field alone, MAP_KEY_VALUE).
 
 use delta_kernel::schema::{ArrayType, DataType, MapType};
 use parquet::basic::Repetition;
@@ -9,15 +9,15 @@ use super::bare;
 use super::find::Finder;
 use crate::values::{Member, Node};
 
-/// What the element of a list is.
+/// Which field is the element of a list.
 pub(crate) enum Element<'a> {
     /// The repeated field itself.
     Repeated(&'a TypePtr),
-    /// The one field of the repeated group.
+    /// The only field of the repeated group.
     Inner(&'a TypePtr),
 }
 
-/// Where the elements of a list lie.
+/// Finds the element of a list.
 pub(crate) fn list<'a>(array: &ArrayType, there: &'a Type, finder: &Finder) -> Result<Element<'a>, String> {
     let is_list = !there.is_primitive() && !bare::is_map(there);
     let repeated = match is_list.then(|| there.get_fields()) {
@@ -29,7 +29,7 @@ pub(crate) fn list<'a>(array: &ArrayType, there: &'a Type, finder: &Finder) -> R
     }
     let [inner] = repeated.get_fields() else { return Ok(Element::Repeated(repeated)) };
     let DataType::Struct(fields) = array.element_type() else { return Ok(Element::Inner(inner)) };
-    // A struct of one field, or a group around a struct: by what is in it, then by the names of old writers.
+    // Either a struct of one field, or a group around a struct: decided by its content, then by the names of old writers.
     let is_field = fields.fields().any(|field| {
         let same = finder.find(field, std::slice::from_ref(inner)).is_ok_and(|place| place.is_some());
         same && inner.is_primitive() == matches!(field.data_type(), DataType::Primitive(_))
@@ -58,12 +58,12 @@ pub(crate) fn map(there: &Type) -> Result<(&TypePtr, &TypePtr, &TypePtr), String
     Ok((entries, key, value))
 }
 
-/// The element of a list as a member of it.
+/// The element, as a member of its list.
 pub(crate) fn element(array: &ArrayType, node: Node) -> Member {
     Member { name: "element".to_owned(), nullable: array.contains_null(), at: Some(0), node }
 }
 
-/// Key and value of a map as members of its entries.
+/// Key and value, as members of the map's entries.
 pub(crate) fn entries(map: &MapType, key: Node, value: Node) -> (Member, Member) {
     (
         Member { name: "key".to_owned(), nullable: false, at: Some(0), node: key },

@@ -1,10 +1,10 @@
-//! Where each column of a table lies in one Parquet file, and how its values are carried. Pure: a schema of the file and the
-//! schema of the table in, a plan or a refusal out.
+//! Finds where each column of a table lies in one Parquet file, and decides how its values are converted. Pure: from the
+//! schemas of file and table to a plan or a refusal.
 //!
-//! Columns are found by name or by field id, as the table's column mapping says, never by both. What the file annotates is
-//! judged here ([`super::leaf`]) and taken off the schema that the Parquet reader gets: it then gives the numbers and bytes
-//! as they lie, and every step from there to the table's type is ours (`crate::values`). A library that ignores, guesses or
-//! rounds has nothing left to do that with.
+//! Columns are found by name or by field id, as the table's column mapping says, never by both. The file's annotations are
+//! judged here ([`super::leaf`]) and removed from the schema that the Parquet reader gets. The reader then returns numbers
+//! and bytes as they are stored, and every step from there to the table's type is ours (`crate::values`): no library can
+//! ignore, guess or round anything.
 
 use std::sync::Arc;
 
@@ -23,13 +23,13 @@ use crate::values::{Carry, Member, Node};
 /// How a file is read.
 #[derive(Debug)]
 pub(crate) struct FilePlan {
-    /// The table's stored columns in its order.
+    /// The table's stored columns, in its order.
     pub columns: Vec<Member>,
-    /// The leaves to read.
+    /// Indexes of the leaves to read.
     pub leaves: Vec<usize>,
-    /// The schema to read them with: the file's own, without what it says of its values.
+    /// The schema to read them with: the file's own, without annotations.
     pub schema: Arc<SchemaDescriptor>,
-    /// Whether the file has any of the table's columns.
+    /// Whether the file has at least one of the table's columns.
     pub found_any: bool,
 }
 
@@ -42,12 +42,12 @@ impl FilePlan {
 /// Why a column of the table cannot be read from this file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    /// The column and what leads to the part of it, by the table's names.
+    /// The table's names of the column, and of what leads to the part of it.
     pub path: Vec<String>,
     pub reason: String,
 }
 
-/// Plans the table's stored columns, given as fields of its logical schema.
+/// Plans the reading of the table's stored columns, given as fields of its logical schema.
 pub(crate) fn plan<'a>(
     fields: impl Iterator<Item = &'a StructField>,
     mapping: ColumnMapping,
@@ -69,14 +69,14 @@ pub(crate) fn plan<'a>(
 
 struct Planner {
     finder: Finder,
-    /// Which leaves are read.
+    /// For each leaf, whether it is read.
     wanted: Vec<bool>,
-    /// Where we are, for refusals.
+    /// The current column and part of it, for refusals.
     path: Vec<String>,
 }
 
 impl Planner {
-    /// The fields of a struct (or of the table): each with its place among the children that are read.
+    /// Plans the fields of a struct (or of the table); each gets its index among the children that are read.
     fn members(
         &mut self,
         fields: &[&StructField],
@@ -124,7 +124,8 @@ impl Planner {
         Ok((members.collect(), rewritten))
     }
 
-    /// A value of this type, stored in this field, which may be repeated by itself (a list without a group around it).
+    /// Plans a value of this type in a stored field. The field may be repeated by itself, which is a list without a group
+    /// around it.
     fn field(&mut self, wanted: &DataType, there: &TypePtr, leaf: usize) -> Result<(Node, TypePtr), Refusal> {
         if bare::repetition(there) != Repetition::REPEATED {
             return self.value(wanted, there, leaf);
@@ -150,7 +151,7 @@ impl Planner {
                 let (node, repeated) = match element {
                     Element::Repeated(repeated) => {
                         let (node, stripped) = self.value(array.element_type(), repeated, leaf)?;
-                        // A name by which the reader knows that the repeated field is the element.
+                        // By this name the reader knows that the repeated field is the element.
                         (node, bare::renamed(&stripped, "array"))
                     }
                     Element::Inner(inner) => {
@@ -196,7 +197,7 @@ impl Planner {
         self.finder.has_ids(&wanted, there.get_fields()).map_err(|Missing(why)| self.refuse(why))?;
         let (members, rewritten) = self.members(&wanted, there.get_fields(), leaf)?;
         if members.iter().all(|member| member.at.is_none()) {
-            // One leaf all the same: it tells which rows have this struct.
+            // One leaf is read nevertheless: it shows which rows have this struct.
             self.wanted[leaf] = true;
         }
         let rewritten = bare::group(there.name(), bare::repetition(there), bare::Kind::Plain, rewritten);

@@ -1,4 +1,4 @@
-//! Where columns are found: by name or id, in lists and maps of every make.
+//! Where columns are found: by name or by id, and in lists and maps of every form.
 
 use std::collections::HashMap;
 

@@ -1,8 +1,8 @@
-//! Memory that several lists share. Counts bytes; nothing here knows what they are of.
+//! A bound on memory that several lists share. Counts bytes only.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes that lists may take together.
+/// Bytes that several lists may take together.
 #[derive(Debug)]
 pub struct Budget {
     most: usize,
@@ -10,19 +10,19 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// One of so many bytes.
+    /// A budget of `most` bytes.
     #[must_use]
     pub fn new(most: usize) -> Self {
         Self { most, taken: AtomicUsize::new(0) }
     }
 
-    /// Bytes that are taken.
+    /// Bytes that are taken at present.
     #[must_use]
     pub fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// Takes bytes, if they are there.
+    /// Takes bytes; false, without taking any, if they are not available.
     pub(super) fn take(&self, bytes: usize) -> bool {
         let more = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= self.most);
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()

@@ -1,7 +1,7 @@
-//! All files of a version, kept small: the log is read once, and a plan takes them from here, partition by partition. Files lie
-//! in pages of one bucket of partitions each, compressed: about a hundred bytes a file.
+//! Keeps all files of a version in little memory, so that the log is read once and a plan takes the files from here,
+//! partition by partition. Each compressed page holds files of one bucket of partitions; a file takes about a hundred bytes.
 //!
-//! Nothing here knows of targets, or in which order files are wanted. Nothing here takes more memory than it was given.
+//! Knows nothing of targets or of the order in which files are wanted, and must never take more memory than its budget.
 
 mod budget;
 mod page;
@@ -15,55 +15,55 @@ pub use page::FilePage;
 
 use crate::{DeltaError, LoggedFile};
 
-/// Buckets that partitions are spread over: what is wanted of one partition is looked for in one of them.
+/// Number of buckets that partitions are spread over; the files of one partition are all in one bucket.
 const BUCKETS: usize = 64;
-/// Bytes of a page before it is compressed.
+/// Size of a page before compression, in bytes.
 const PAGE_BYTES: usize = 64 << 10;
-/// Names and statistics repeat themselves so much that more effort gains little.
+/// Compression level: names and statistics repeat so much that a higher one gains little.
 const LEVEL: i32 = 1;
 
-/// Files of one version.
+/// The files of one version. Compressed, and dropped altogether if they outgrow the budget.
 pub struct FileList {
-    /// Where the bytes of full pages are taken from.
+    /// The budget that full pages count against.
     budget: Arc<Budget>,
-    /// Bytes that the full ones take.
+    /// Bytes of the full pages.
     taken: usize,
-    /// None when it got too large.
+    /// None once the list outgrew its budget.
     buckets: Option<Vec<Bucket>>,
-    /// Bytes of the files of each partition, by its number, before they are compressed.
+    /// Bytes of the files of each partition before compression, by its number.
     sizes: Vec<u64>,
     compressor: Option<zstd::bulk::Compressor<'static>>,
 }
 
 #[derive(Clone, Default)]
 struct Bucket {
-    /// Full pages, with their sizes before they were compressed.
+    /// Full pages, compressed, each with its size before.
     full: Vec<(Box<[u8]>, usize)>,
     open: Vec<u8>,
 }
 
 impl FileList {
-    /// A list of no files, which keeps them as long as they take no more than so many bytes.
+    /// An empty list that may take `limit` bytes.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self::within(Arc::new(Budget::new(limit)))
     }
 
-    /// A list of no files, which keeps them as long as the budget has room.
+    /// An empty list that takes its memory from a shared budget.
     #[must_use]
     pub fn within(budget: Arc<Budget>) -> Self {
         let buckets = Some(vec![Bucket::default(); BUCKETS]);
         Self { budget, taken: 0, buckets, sizes: Vec::new(), compressor: None }
     }
 
-    /// Ends the adding: what it took from its budget is given back, and is for its owner to count from now on.
+    /// Ends the adding of files and returns the bytes to the budget: from now on the list's owner has to count them.
     pub fn settle(&mut self) {
         self.budget.give(std::mem::take(&mut self.taken));
         self.budget = Arc::new(Budget::new(0));
         self.compressor = None;
     }
 
-    /// Bytes that it takes.
+    /// Bytes of memory that the list takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let of =
@@ -72,10 +72,10 @@ impl FileList {
         buckets + BUCKETS * size_of::<Bucket>() + self.sizes.capacity() * size_of::<u64>()
     }
 
-    /// Adds a file behind all others. A list that would get too large lets go of all files, and only counts from then on.
+    /// Adds a file after all others. A list that outgrows its budget drops all its files and only sums up sizes from then on.
     ///
     /// # Errors
-    /// Its page cannot be compressed.
+    /// [`DeltaError::Internal`] if a page cannot be compressed.
     pub fn add(&mut self, file: &LoggedFile<'_>) -> Result<(), DeltaError> {
         if self.sizes.len() <= file.partition {
             self.sizes.resize(file.partition + 1, 0);
@@ -105,33 +105,33 @@ impl FileList {
         Ok(())
     }
 
-    /// Whether all files that were added are here.
+    /// Whether the list still has all files that were added.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.buckets.is_some()
     }
 
-    /// Bytes that the files of a partition take in a [`FilePage`].
+    /// Bytes that the files of a partition take in a [`FilePage`]. Known even of a list that dropped its files.
     #[must_use]
     pub fn size_of(&self, partition: usize) -> u64 {
         self.sizes.get(partition).copied().unwrap_or(0)
     }
 
-    /// The buckets that files lie in.
+    /// The numbers of the buckets.
     #[must_use]
     pub fn buckets(&self) -> Range<usize> {
         0..BUCKETS
     }
 
-    /// The bucket that all files of a partition lie in.
+    /// Number of the bucket that holds all files of a partition.
     #[must_use]
     pub fn bucket_of(partition: usize) -> usize {
         partition % BUCKETS
     }
 
-    /// The pages of one bucket. Each is an error of a list that is not whole.
+    /// The pages of one bucket. If the list has dropped its files, the only item is an error.
     pub fn pages(&self, bucket: usize) -> impl Iterator<Item = Result<FilePage, DeltaError>> {
-        let found = self.buckets.as_ref().and_then(|buckets| buckets.get(bucket)).ok_or_else(|| lost("it was let go"));
+        let found = self.buckets.as_ref().and_then(|buckets| buckets.get(bucket)).ok_or_else(|| lost("it was dropped"));
         let (found, error) = found.map_or_else(|error| (None, Some(Err(error))), |found| (Some(found), None));
         let full = found.into_iter().flat_map(|bucket| &bucket.full);
         let unpacked = full.map(|(page, size)| zstd::bulk::decompress(page, *size).map_err(lost));
@@ -139,10 +139,10 @@ impl FileList {
         error.into_iter().chain(unpacked).chain(open).map(|raw| FilePage::of(raw?))
     }
 
-    /// The files of some buckets whose partitions are wanted, as one page.
+    /// The files in some buckets whose partitions are wanted, as one page.
     ///
     /// # Errors
-    /// A page cannot be read.
+    /// [`DeltaError::Internal`] if a page cannot be read, or the list has dropped its files.
     pub fn gather(&self, buckets: Range<usize>, wanted: impl Fn(usize) -> bool) -> Result<FilePage, DeltaError> {
         let mut all = FilePage::default();
         for page in buckets.flat_map(|bucket| self.pages(bucket)) {

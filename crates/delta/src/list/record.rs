@@ -1,23 +1,23 @@
-//! One file as a page has it: fixed fields, then texts. Pure.
+//! One file as bytes of a page: fixed fields, then texts. Pure.
 
 use crate::{DeletionVector, LoggedFile};
 
-/// Length of what stands before the texts: the whole length, partition, size, rows, and the lengths of path, statistics and
-/// deletion vector.
+/// Length of the fixed fields: the record's length, partition, size, rows, and the lengths of path, statistics and deletion
+/// vector.
 const HEAD: usize = 4 + 4 + 8 + 8 + 4 + 4 + 4;
-/// In place of a number that is not there.
+/// Stands for a number that is absent.
 const NO_ROWS: u64 = u64::MAX;
 const NONE: u32 = u32::MAX;
 
-/// Bytes that a file takes.
+/// Size of a file's record in bytes.
 pub(super) fn size(file: &LoggedFile<'_>) -> usize {
     let vector = file.deletion_vector.as_ref().map_or(0, packed_size);
     HEAD + file.path.len() + file.stats.map_or(0, str::len) + vector
 }
 
-/// Appends a file; nothing where it is longer than a length can say.
+/// Appends a file's record; None if it is longer than its length field can say.
 pub(super) fn write(file: &LoggedFile<'_>, page: &mut Vec<u8>) -> Option<()> {
-    // Each part is shorter than the whole.
+    // The cast is lossless: each part is shorter than the whole record.
     let whole = u32::try_from(size(file)).ok().filter(|whole| *whole != NONE)?;
     let vector = file.deletion_vector.as_ref().map(packed);
     let texts = [Some(file.path.as_bytes()), file.stats.map(str::as_bytes), vector.as_deref()];
@@ -32,7 +32,7 @@ pub(super) fn write(file: &LoggedFile<'_>, page: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// The partition of the file that a page begins with, and the bytes that the file takes.
+/// Partition and length of the first record of these bytes.
 pub(super) fn measure(page: &[u8]) -> Option<(usize, usize)> {
     let mut rest = page;
     let (whole, partition) = (number(&mut rest)?, number(&mut rest)?);
@@ -40,7 +40,7 @@ pub(super) fn measure(page: &[u8]) -> Option<(usize, usize)> {
     Some((usize::try_from(partition).ok()?, whole))
 }
 
-/// The file that these bytes are.
+/// The file whose record these bytes are.
 pub(super) fn read<'a>(
     mut rest: &'a [u8],
     partition: usize,

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{DeletionVector, TableTotals};
 
-/// A file in fields of its own.
+/// A file that owns its fields.
 #[derive(Clone, Debug)]
 struct Owned {
     path: String,
@@ -103,7 +103,7 @@ fn a_list_that_gets_too_large_lets_go_and_counts_on() {
 fn lists_of_one_budget_share_it_and_give_it_back() {
     let budget = Arc::new(Budget::new(100_000));
     let add = |list: &mut FileList, number: usize| {
-        // No two are alike, so that compressing gains little.
+        // Texts of which no two are alike, so that compression gains little.
         let stats: String = (0..4_000).map(|at| char::from(33 + ((number * 7919 + at * at * 31) % 90) as u8)).collect();
         let file =
             Owned { path: format!("f{number}"), size: 1, rows: None, partition: 0, vector: None, stats: Some(stats) };

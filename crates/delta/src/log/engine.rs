@@ -1,4 +1,5 @@
-//! The kernel's engine with our eyes on the log.
+//! The kernel's engine, with handlers of ours in place of its own for listing, JSON and Parquet, so that whatever it reads of
+//! a log is checked first.
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -51,7 +52,7 @@ pub(crate) fn engine(reading: Arc<LogReading>) -> Result<Arc<dyn Engine>, DeltaE
     }))
 }
 
-/// The kernel's own engine over `store`, its I/O on the runtime of this crate.
+/// The kernel's own engine over `store`. Its I/O runs on the runtime of this crate.
 pub(super) fn default_engine(
     store: Arc<dyn ObjectStore>,
     read_ahead: NonZero<usize>,

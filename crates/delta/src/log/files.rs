@@ -1,15 +1,15 @@
-//! The names of a log's files. Pure.
+//! What the names of a log's files say. Pure.
 
 use url::Url;
 
-/// What is known of a file by its name.
+/// A file of the log, by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LogFile {
-    /// The last segment, decoded.
+    /// Last segment of its path, percent-decoded.
     pub name: String,
-    /// The version, if it is a commit.
+    /// Version, if it is a commit.
     pub commit: Option<u64>,
-    /// The version, if it is a checkpoint or a part of one.
+    /// Version, if it is a checkpoint or a part of one.
     pub checkpoint: Option<u64>,
 }
 
@@ -19,15 +19,15 @@ impl LogFile {
         let name = crate::place::decoded(last);
         let (number, rest) = name.split_at_checked(20).unwrap_or(("", &name));
         let version = number.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.parse().ok()).flatten();
-        // Staged commits (`N.uuid.json`) are of one version too.
+        // Staged commits (`N.uuid.json`) have a version too.
         let commit =
             version.filter(|_| rest.ends_with(".json") && !rest.contains(".checkpoint.") && !is_compacted(rest));
         let checkpoint = version.filter(|_| rest.starts_with(".checkpoint."));
         Self { commit, checkpoint, name }
     }
 
-    /// Whether it only repeats what commits say: checksums and compacted commits. The log is read without them, so that
-    /// nothing of them has to be believed.
+    /// Whether it only repeats what commits say: checksums and compacted commits. The log is read without them, so that none
+    /// of them has to be trusted.
     pub(crate) fn repeats(&self) -> bool {
         self.name.ends_with(".crc") || is_compacted(&self.name)
     }

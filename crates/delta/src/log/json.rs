@@ -1,5 +1,5 @@
-//! Commits (and checkpoints in JSON) as the kernel gets them, file by file and line by line, so that an error can say where.
-//! Arrow's JSON reader decodes them; NULLs among texts are let through, as writers leave them.
+//! Reads commits (and checkpoints in JSON) for the kernel, file by file and line by line, so that an error names the place.
+//! Arrow's JSON reader decodes them; NULLs among texts are accepted, because writers leave them.
 
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ impl JsonHandler for LogJson {
         let relaxed = super::normal::relaxed(&schema)?;
         let arrow = Arc::new(json_arrow_schema(&relaxed)?);
         let store = self.reading.store.clone();
-        // Most of a log is of files. Whoever asks for something else gets only the lines that may have it.
+        // Most lines of a log are about files. A reader that asks for something else gets only the lines that may have it.
         let wanted = (schema.field("add").is_none() && schema.field("remove").is_none())
             .then(|| Wanted::new(schema.fields().map(|field| field.name().as_str())));
         let reader = Reader {
@@ -77,18 +77,18 @@ struct Reader {
     ended: bool,
 }
 
-/// The file at hand.
+/// The file that is being read.
 struct Open {
     file: LogFile,
     location: String,
     lines: Lines,
     decoder: Decoder,
     normalizer: Normalizer,
-    /// Lines that are not decoded yet.
+    /// Fetched lines that are not decoded yet.
     ready: Bytes,
-    /// The first line of what is decoded next, or one before it.
+    /// Number of the first line that is decoded next, or of the one before it.
     line: u64,
-    /// Lines that were fetched, those that nobody wants among them.
+    /// Lines fetched so far, with those that were filtered out.
     fetched: u64,
     exhausted: bool,
 }
@@ -124,7 +124,7 @@ impl Iterator for Reader {
                 Ok(Some(batch)) => return Some(Ok(batch)),
                 Ok(None) => self.open = None,
                 Err(error) => {
-                    // What follows a broken file is of no use.
+                    // The files after a broken one are of no use.
                     self.ended = true;
                     return Some(Err(error));
                 }
@@ -149,7 +149,7 @@ impl Open {
         Ok(Self { file, location, lines, decoder, normalizer, ready, line: 1, fetched: 0, exhausted: false })
     }
 
-    /// The next rows of this file; none at its end.
+    /// The next rows of this file; None at its end.
     fn batch(
         &mut self,
         io: &Handle,
@@ -196,7 +196,7 @@ impl Open {
         }
     }
 
-    /// Decodes what is ready, or gets more ready. True when a batch is full.
+    /// Decodes fetched lines, or fetches more. True when a batch is full.
     fn decode(&mut self, io: &Handle, wanted: Option<&Wanted>) -> Result<bool, KernelError> {
         if !self.ready.is_empty() {
             let read = self.decoder.decode(&self.ready).map_err(KernelError::from)?;

@@ -1,4 +1,4 @@
-//! The lines of commits (and of checkpoints in JSON), fetched in pieces of a bounded size. Says nothing of what they mean.
+//! Fetches the lines of commits (and of checkpoints in JSON) in pieces of bounded size. Knows nothing of their meaning.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use tokio::runtime::Handle;
 
 use super::{LOG_READ_AHEAD, refuse};
 
-/// Bytes of a log file that are fetched at once, the first of them ahead of the file's turn.
+/// Bytes of a log file that are fetched at once; the first piece is fetched before the file's turn.
 const PIECE_BYTES: u64 = 4 << 20;
-/// Longest line: a schema or a file's statistics have no other bound.
+/// Longest line that is accepted; the protocol does not bound a schema or a file's statistics.
 const LINE_BYTES_MAX: usize = 256 << 20;
 
-/// Log files in their order, each opened ahead of its turn. What fails is told in the file's turn.
+/// Log files in order, each opened before its turn. An error is returned in its file's turn.
 pub(crate) type Files = BoxStream<'static, (FileMeta, Result<Lines, KernelError>)>;
 
-/// Opens the files one after the other.
+/// Opens the files in order, [`LOG_READ_AHEAD`] of them at a time.
 pub(super) fn files(store: Arc<dyn ObjectStore>, files: Vec<FileMeta>) -> Files {
     let opened = files.into_iter().map(move |file| {
         let store = store.clone();
@@ -33,22 +33,21 @@ pub(super) fn files(store: Arc<dyn ObjectStore>, files: Vec<FileMeta>) -> Files 
     stream::iter(opened).buffered(LOG_READ_AHEAD.get()).boxed()
 }
 
-/// The lines of one file.
 pub(crate) struct Lines {
     store: Arc<dyn ObjectStore>,
     path: ObjectPath,
-    /// What is fetched, and not given yet.
+    /// Fetched bytes that were not returned yet.
     piece: Bytes,
-    /// Where the next piece begins, and where the file ends.
+    /// Range of the file that is not fetched yet.
     left: Range<u64>,
-    /// Bytes behind the last whole line.
+    /// Bytes after the last complete line.
     rest: Vec<u8>,
 }
 
 impl Lines {
     async fn open(store: Arc<dyn ObjectStore>, file: &FileMeta) -> Result<Self, KernelError> {
         let path = ObjectPath::from_url_path(file.location.path()).map_err(KernelError::ObjectStorePath)?;
-        // A listing may know less of a file than its store does, so that a small one is asked for as a whole.
+        // A small file is requested as a whole: a listing may know less of its size than the store.
         let range = (file.size > PIECE_BYTES).then_some((0..PIECE_BYTES).into());
         let found = store.get_opts(&path, GetOptions { range, ..GetOptions::default() }).await?;
         let (end, piece) = (found.meta.size, found.bytes().await?);
@@ -56,7 +55,7 @@ impl Lines {
         Ok(Self { store, path, piece, left, rest: Vec::new() })
     }
 
-    /// The next lines, whole ones but for the end of the file; none behind it. The file's last line may have no end.
+    /// The next complete lines; None after the end. The file's last line may lack its newline.
     pub(crate) fn next(&mut self, io: &Handle) -> Result<Option<Bytes>, KernelError> {
         loop {
             if self.piece.is_empty() {
@@ -90,13 +89,13 @@ impl Lines {
     }
 }
 
-/// Which lines can have something at their outermost level that is asked for by name.
+/// Selects the lines that may have one of the wanted names at their outermost level.
 pub(super) struct Wanted(Vec<memchr::memmem::Finder<'static>>);
 
 impl Wanted {
     pub(super) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
         let quoted = names.map(|name| format!("\"{name}\""));
-        // A name may also be spelled with escapes.
+        // JSON may spell a name with escapes.
         let needles = quoted.chain(["\\u".to_owned()]);
         Self(needles.map(|needle| memchr::memmem::Finder::new(needle.as_bytes()).into_owned()).collect())
     }
@@ -160,7 +159,7 @@ mod tests {
         ] {
             assert!(lines_of(&text, text.len() as u64) == text, "{} bytes", text.len());
         }
-        // Its listing was older.
+        // The listing was older than the file.
         assert_eq!(lines_of(b"a\nb\n", 2), b"a\nb\n");
     }
 

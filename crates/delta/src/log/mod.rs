@@ -1,8 +1,8 @@
-//! How the log of a table is read. The Delta kernel replays it; what the kernel takes on trust is looked at on its way in:
-//! which files are there ([`storage`]), what commits say ([`json`]), what checkpoints say ([`parquet`]). Paths reach it as
-//! places, so that one place has one spelling; schemas without the types that it cannot parse.
+//! Reads the log of a table. The Delta kernel replays it; what the kernel would trust is checked before it gets there: the
+//! list of files ([`storage`]), commits ([`json`]) and checkpoints ([`parquet`]). Paths are given to it in one normal
+//! spelling, so that one file has one name, and schemas without the types that it cannot parse.
 //!
-//! Nothing here decides which files are live: that is the kernel's replay alone.
+//! Nothing here decides which files are live: only a replay does.
 
 mod engine;
 mod files;
@@ -29,30 +29,30 @@ pub use schema_text::UnreadableColumn;
 use crate::error::kernel_text;
 use crate::place::Places;
 
-/// Log files read ahead. The kernel's own figure is a thousand, which no stated bound of memory bears.
+/// Log files that are read ahead. The kernel's own default is a thousand, which no bound of memory allows.
 pub(crate) const LOG_READ_AHEAD: NonZero<usize> = NonZero::new(8).expect("eight is not zero");
-/// Log entries in one piece.
+/// Log entries of one batch.
 pub(crate) const LOG_BATCH_ROWS: NonZero<usize> = NonZero::new(1000).expect("a thousand is not zero");
 
-/// Something of a log that was passed by, since the rest of it says the same.
+/// A part of a log that was skipped, because the rest of the log says the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogNote {
-    /// The file, by its name in the log.
+    /// Name of the file in the log.
     pub file: String,
-    /// What is wrong with it, and what was done instead.
+    /// What is wrong with it, and what was read instead.
     pub message: String,
 }
 
-/// What is left out of a log while it is read.
+/// Parts of a log that are ignored while it is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Without {
-    /// Versions whose checkpoints cannot be read.
+    /// Versions of checkpoints that cannot be read.
     pub checkpoints: BTreeSet<u64>,
-    /// `_last_checkpoint`, which points to none.
+    /// Whether to ignore `_last_checkpoint`, because it names a checkpoint that does not exist.
     pub hint: bool,
 }
 
-/// One reading of a log, and what came up in it.
+/// One reading of a log, with what was found on the way.
 pub(crate) struct LogReading {
     pub store: Arc<dyn ObjectStore>,
     pub places: Places,
@@ -63,7 +63,7 @@ pub(crate) struct LogReading {
 #[derive(Default)]
 struct Seen {
     trouble: Option<Trouble>,
-    /// Checkpoints of no bytes, which were left out.
+    /// Checkpoints without bytes, which were ignored.
     empty: BTreeSet<String>,
     schema: Option<SchemaText>,
 }
@@ -71,11 +71,11 @@ struct Seen {
 /// A file of the log that cannot be read.
 #[derive(Clone, Debug)]
 pub(crate) struct Trouble {
-    /// The file, or one of those that make a checkpoint.
+    /// The file; of a checkpoint of several files, one of them.
     pub file: String,
-    /// The version, where the file is of a checkpoint.
+    /// Version, if the file is part of a checkpoint.
     pub checkpoint: Option<u64>,
-    /// The version, where it is a commit.
+    /// Version, if the file is a commit.
     pub commit: Option<u64>,
     pub reason: String,
 }
@@ -89,7 +89,7 @@ impl LogReading {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps what is wrong with a file, and passes the error on. A store that does not answer is no fault of the file.
+    /// Remembers what is wrong with a file, and returns the error. An error of the store is not the file's.
     fn failed(&self, file: &LogFile, error: KernelError) -> KernelError {
         let absent = matches!(&error, KernelError::FileNotFound(_));
         if absent || crate::error::store_error(&error).is_none() {
@@ -104,12 +104,12 @@ impl LogReading {
         error
     }
 
-    /// What was wrong with a file, if that is why the log could not be read.
+    /// What is wrong with a file, if that is why the log could not be read. Taken: the next call returns None.
     pub(crate) fn trouble(&self) -> Option<Trouble> {
         self.seen().trouble.take()
     }
 
-    /// Checkpoints that have no bytes: they were never written to their end.
+    /// Checkpoints that have no bytes, because their writer did not finish.
     pub(crate) fn empty_checkpoints(&self) -> Vec<String> {
         self.seen().empty.iter().cloned().collect()
     }
@@ -118,7 +118,7 @@ impl LogReading {
         self.seen().empty.insert(file);
     }
 
-    /// The newest schema that went by, as the log has it.
+    /// The newest schema that was read, as the log has it.
     pub(crate) fn schema(&self) -> Option<SchemaText> {
         self.seen().schema.clone()
     }
@@ -128,17 +128,17 @@ impl LogReading {
     }
 }
 
-/// The lines of commits, in the order in which they are named.
+/// The lines of commits, in the order of `files`.
 pub(crate) fn commits(store: Arc<dyn ObjectStore>, files: Vec<FileMeta>) -> lines::Files {
     lines::files(store, files)
 }
 
-/// An error of ours on its way through the kernel.
+/// An error of this crate that passes through the kernel.
 fn refuse(reason: impl Into<String>) -> KernelError {
     KernelError::Generic(reason.into())
 }
 
-/// The engine that the kernel reads data files' deletion vectors with: no log is read by it.
+/// The engine that the kernel reads deletion vectors of data files with. It reads no log.
 pub(crate) fn plain_engine(
     store: Arc<dyn ObjectStore>,
     batch_rows: NonZero<usize>,

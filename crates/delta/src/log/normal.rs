@@ -1,5 +1,5 @@
-//! What the kernel takes on trust in actions, put right or refused before it sees them: paths become places with one
-//! spelling, a schema loses the types that the kernel cannot parse, and a commit that adds and removes one file is refused.
+//! Normalises or rejects actions before the kernel sees them, where it would trust them: a path gets its one normal spelling,
+//! a schema loses the types that the kernel cannot parse, and a commit that both adds and removes one file is an error.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use delta_kernel::schema::{ArrayType, DataType, MapType, SchemaRef, StructField,
 use super::LogReading;
 use super::schema_text::SchemaText;
 
-/// The same schema, in which every map and list may hold NULLs: writers leave them where the protocol has none.
+/// The same schema in which every map and list may hold NULLs: writers leave them where the protocol allows none.
 pub(super) fn relaxed(schema: &SchemaRef) -> Result<SchemaRef, KernelError> {
     Ok(Arc::new(relaxed_struct(schema)?))
 }
@@ -34,13 +34,13 @@ fn relaxed_type(data_type: &DataType) -> Result<DataType, KernelError> {
     })
 }
 
-/// A file and one of its deletion vectors: what a log tells apart.
+/// A file and its deletion vector, if any: what a log distinguishes files by.
 type Key = (String, Option<String>);
 
-/// Looks at the actions of one file.
+/// Normalises the actions of one file of the log.
 pub(super) struct Normalizer {
     reading: Arc<LogReading>,
-    /// Whether it is a commit, whose actions have no order.
+    /// Whether the file is a commit, whose actions have no order.
     commit: bool,
     added: HashMap<Key, String>,
     removed: HashSet<Key>,
@@ -51,10 +51,10 @@ impl Normalizer {
         Self { reading, commit, added: HashMap::new(), removed: HashSet::new() }
     }
 
-    /// The same actions, normal.
+    /// The same actions in normal form.
     ///
     /// # Errors
-    /// Says what the protocol does not allow.
+    /// What in them the protocol does not allow.
     pub(super) fn normal(&mut self, batch: RecordBatch) -> Result<RecordBatch, String> {
         let schema = batch.schema();
         let mut columns = batch.columns().to_vec();
@@ -74,9 +74,9 @@ impl Normalizer {
         RecordBatch::try_new(schema, columns).map_err(|e| e.to_string())
     }
 
-    /// At the end of the file.
+    /// Checks, at the end of the file, that no file was both added and removed.
     pub(super) fn end(&self) -> Result<(), String> {
-        // The same one each time that it is read.
+        // The least one, so that the error is the same each time.
         match self.added.keys().filter(|key| self.removed.contains(*key)).min() {
             Some((path, _)) => Err(format!(
                 "it adds and removes {} in one version, which the Delta protocol does not allow: nobody can say whether the file is live",
@@ -117,7 +117,7 @@ impl Normalizer {
     }
 }
 
-/// What makes one deletion vector another.
+/// What distinguishes the deletion vectors of one file: storage type, path or inline bytes, and offset.
 fn vector_id(vectors: &StructArray, row: usize) -> Option<String> {
     let kind = strings(vectors, "storageType").filter(|kind| vectors.is_valid(row) && kind.is_valid(row))?;
     let path = strings(vectors, "pathOrInlineDv")?;
@@ -126,7 +126,7 @@ fn vector_id(vectors: &StructArray, row: usize) -> Option<String> {
     Some(format!("{}{}@{offset:?}", kind.value(row), path.value(row)))
 }
 
-/// Size and partition values, as far as they were asked for.
+/// Size and partition values, as far as these columns were read.
 fn fingerprint(action: &StructArray, row: usize) -> String {
     let size = action.column_by_name("size").and_then(|size| size.as_any().downcast_ref::<Int64Array>());
     let size = size.filter(|size| size.is_valid(row)).map(|size| size.value(row));
@@ -145,7 +145,7 @@ fn strings<'a>(array: &'a StructArray, name: &str) -> Option<&'a StringArray> {
     array.column_by_name(name).and_then(|column| column.as_string_opt::<i32>())
 }
 
-/// The struct with one of its text fields changed. None if there is nothing to change.
+/// The struct with one of its text fields changed. None if it has no such field.
 fn texts(array: &StructArray, name: &str, change: impl Fn(&str) -> String) -> Result<Option<StructArray>, String> {
     let Some(at) = array.fields().iter().position(|field| field.name() == name) else { return Ok(None) };
     let Some(old) = array.columns().get(at).and_then(|column| column.as_string_opt::<i32>()) else { return Ok(None) };
@@ -153,7 +153,7 @@ fn texts(array: &StructArray, name: &str, change: impl Fn(&str) -> String) -> Re
         .map(|row| (array.is_valid(row) && old.is_valid(row)).then(|| change(old.value(row))))
         .collect();
     let mut columns = array.columns().to_vec();
-    // NULL exactly where the action is none: the kernel tells actions apart by that.
+    // NULL exactly where the struct is NULL: the kernel recognises an absent action by that.
     if let Some(column) = columns.get_mut(at) {
         *column = Arc::new(changed);
     }

@@ -1,4 +1,4 @@
-//! Checkpoints (and their sidecars) as the kernel gets them, with the same look at their actions as commits get.
+//! Reads checkpoints (and their sidecars) for the kernel, and normalises their actions as those of commits.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ impl ParquetHandler for LogParquet {
         schema: SchemaRef,
         predicate: Option<PredicateRef>,
     ) -> KernelResult<FileDataReadResultIterator> {
-        // Sidecars lie in a folder of their own and have names of their own: they are of the checkpoint that names them.
+        // The name of a sidecar has no version: it belongs to the checkpoint that names it.
         let file = files.first().map(|file| LogFile::of(&file.location));
         let Some(file) = file else { return self.inner.read_parquet_files(files, schema, predicate) };
         let reading = self.reading.clone();

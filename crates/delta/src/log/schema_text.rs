@@ -1,39 +1,40 @@
-//! The schema of a table as its log has it, and the same without what the kernel cannot parse. One column of a type from
-//! tomorrow, or nested too deep for a parser, must not hide all others: it is named, and the rest is read. Pure.
+//! The schema of a table as the log has it, and a copy without what the kernel cannot parse. One column of a type that is
+//! newer than this program, or nested too deep for a parser, must not make the other columns unreadable: it is named and the
+//! rest is read. Pure.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::Map;
 
-/// Nesting that the kernel's parser takes, in levels of JSON. serde_json stops at 128.
+/// Most levels of JSON that the kernel's parser is given; serde_json stops at 128.
 const DEPTH_MAX: usize = 100;
-/// What stands in for a type that cannot be parsed. No value is read by it: the column is refused in the plan.
+/// Replaces a type that cannot be parsed. No value is ever read as it: the plan blocks the column.
 const STAND_IN: &str = "string";
 
-/// Levels that stand in for a nesting that is deeper: deeper than any target takes, so that the plan refuses the column.
+/// Levels that replace a deeper nesting. No target accepts as many, so the plan blocks the column.
 const LEVELS_KEPT: usize = 30;
 
-/// A column that cannot be read at all.
+/// A column whose values cannot be read at all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnreadableColumn {
-    /// Its name.
+    /// Name of the column in the table.
     pub name: String,
-    /// Its type in the log's words, or what is wrong with it.
+    /// Its type as the log names it, or what is wrong with it.
     pub what: String,
 }
 
-/// A schema in both forms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SchemaText {
-    /// What the kernel parses.
+    /// The schema that the kernel parses.
     pub readable: String,
-    /// As the log has it, but for columns nested too deep, which are only deep here.
+    /// The schema as the log has it, except that columns nested too deep have [`LEVELS_KEPT`] levels.
     pub whole: String,
     pub unreadable: Vec<UnreadableColumn>,
 }
 
 impl SchemaText {
-    /// Of the text of `metaData.schemaString`. A text that is no schema stays as it is: the kernel says what is wrong.
+    /// Reads the text of `metaData.schemaString`. A text that is not a schema stays as it is: the kernel reports what is
+    /// wrong.
     pub(crate) fn of(text: &str) -> Self {
         let as_it_is = || Self { readable: text.to_owned(), whole: text.to_owned(), unreadable: Vec::new() };
         let (flat, deep) =
@@ -59,7 +60,7 @@ impl SchemaText {
     }
 }
 
-/// Puts the stand-in in place of types that the kernel does not know, and names the first of them.
+/// Replaces the types that the kernel does not know, and returns the first of their names.
 fn replace_unknown(data_type: &mut Value) -> Option<String> {
     let replace = |data_type: &mut Value, what: String| {
         *data_type = Value::String(STAND_IN.to_owned());
@@ -85,7 +86,7 @@ fn replace_unknown(data_type: &mut Value) -> Option<String> {
     }
 }
 
-/// The first, after all were looked at.
+/// The first item, after all were evaluated.
 fn first(all: impl Iterator<Item = String>) -> Option<String> {
     all.collect::<Vec<_>>().into_iter().next()
 }
@@ -116,7 +117,7 @@ fn is_decimal(name: &str) -> bool {
     name == "decimal" || parsed.is_some_and(|(precision, scale)| (1..=38).contains(&precision) && scale <= precision)
 }
 
-/// How deep a text of JSON nests.
+/// How many levels a text of JSON nests.
 fn depth(text: &str) -> usize {
     let (mut now, mut most, mut quoted, mut escaped) = (0_usize, 0, false, false);
     for byte in text.bytes() {
@@ -135,8 +136,8 @@ fn depth(text: &str) -> usize {
     most
 }
 
-/// The schema with a stand-in for each column's type that nests too deep. serde_json passes over what is not asked
-/// for without recursion, so that depth does not matter here.
+/// The schema with a replacement for the type of each column that nests too deep. serde_json skips what is not asked for
+/// without recursion, so that depth does no harm here.
 fn without_deep_columns(text: &str) -> (String, Vec<UnreadableColumn>) {
     #[derive(Deserialize)]
     struct Named {

@@ -1,4 +1,4 @@
-//! What of a log's folder the kernel gets to see: commits, and checkpoints that can be read.
+//! Lists for the kernel only those files of a log that it may use: commits, and checkpoints that can be read.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ impl StorageHandler for LogStorage {
         let shown = move |file: &FileMeta| {
             let log_file = LogFile::of(&file.location);
             let left_out = log_file.checkpoint.is_some_and(|version| reading.without.checkpoints.contains(&version));
-            // A checkpoint of no bytes was never written to its end.
+            // A checkpoint without bytes: its writer did not finish.
             let empty = log_file.checkpoint.is_some() && file.size == 0;
             if empty {
                 reading.saw_empty(log_file.name.clone());

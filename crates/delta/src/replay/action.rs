@@ -1,5 +1,5 @@
-//! Actions of a commit that are about files, borrowed from their line. As strict as JSON and the protocol are: what is written
-//! in any other way than writers do is left to the kernel. Pure.
+//! Parses the actions of a commit that are about files, borrowing from their line. As strict as JSON and the protocol:
+//! anything that is not written the way writers do it is left to the kernel. Pure.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
-/// One line. What is not about files is passed over.
+/// One line. Actions that are not about files are skipped.
 #[derive(Debug, Deserialize)]
 pub(super) struct Line<'a> {
     #[serde(borrow, default)]
@@ -73,7 +73,7 @@ pub(super) struct Vector<'a> {
     pub cardinality: i64,
 }
 
-/// What is written as an object: a list of its fields' values would do as well otherwise.
+/// A value that is written as an object: serde would also accept a list of its fields' values.
 #[derive(Debug)]
 pub(super) struct Object<T>(pub T);
 
@@ -95,7 +95,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// A text, borrowed where it has no escapes.
+/// A text, borrowed unless it has escapes.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Text<'a>(Cow<'a, str>);
 
@@ -127,7 +127,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-/// Texts by their names, in the order of the line.
+/// Named texts, in the order of the line.
 #[derive(Debug)]
 pub(super) struct Texts<'a>(pub Vec<(Text<'a>, Option<Text<'a>>)>);
 

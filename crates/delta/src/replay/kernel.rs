@@ -1,4 +1,4 @@
-//! The kernel's replay: slower, and the one that says what is wrong with a log.
+//! Replays a log by the kernel. Slower than our own replay, and it says what is wrong with a log.
 
 use delta_kernel::engine::arrow_data::EngineDataArrowExt;
 use delta_kernel::scan::StatsOptions;
@@ -12,7 +12,8 @@ use crate::drive::Stop;
 use crate::place::decoded;
 use crate::snapshot::Opened;
 
-/// Replays the log. `live` gets its files; those that are live in `given` were given already.
+/// Replays the log. Passes on the live files that are not live in `given`, which were passed on already, and adds all files
+/// to `live`.
 pub(super) fn replay(
     opened: &Opened,
     replay: &mut Replay<'_>,

@@ -1,12 +1,13 @@
-//! Which files a replay has come by, without their names: a table of a million files has a hundred megabytes of those.
+//! Remembers which files a replay has seen, without their names, which for a table of a million files are a hundred
+//! megabytes.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash, RandomState};
 
-/// What makes one deletion vector of a file another.
+/// Distinguishes the deletion vectors of one file: storage type, path or inline bytes, and offset.
 pub(super) type VectorId<'a> = (&'a str, &'a str, Option<i32>);
 
-/// 128 bits of two keyed hashes: nobody can choose names that fall together, and by chance a billion of them do not.
+/// 128 bits of two keyed hashes. Nobody can choose names that collide, and by chance a billion names do not.
 #[derive(Clone, Default)]
 pub(crate) struct Hashes(RandomState, RandomState);
 
@@ -16,7 +17,7 @@ impl Hashes {
     }
 }
 
-/// What was said of a file: the lowest bits of its key.
+/// What the newest action says of a file: the lowest bits of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Said {
     /// A commit removed it.
@@ -29,28 +30,28 @@ pub(super) enum Said {
 
 const SAID: u128 = 3;
 
-/// Files, each with its deletion vector, by the newest that was said of them.
+/// Files, each with its deletion vector, and the newest action on them.
 #[derive(Default)]
 pub(super) struct Keys {
     hashes: Hashes,
     said: HashSet<u128>,
-    /// Places of live files with a deletion vector: at most one of them may be live.
+    /// Paths of the live files that have a deletion vector: at most one of its vectors may be live.
     vectors: HashSet<u128>,
 }
 
-/// What a replay makes of an action.
+/// What an action means for the replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It is the newest of its file.
+    /// It is the newest action of its file.
     New,
-    /// A newer one was there.
+    /// There was a newer one.
     Old,
-    /// Its place is live already, with other deletion vectors or in the same checkpoint: its rows would be read twice.
+    /// The path is live already, with another deletion vector or in the same checkpoint: its rows would be read twice.
     Twice,
 }
 
 impl Keys {
-    /// Keys that can be compared with others.
+    /// Empty keys that can be compared with the other ones.
     pub(super) fn like(other: &Self) -> Self {
         Self { hashes: other.hashes.clone(), ..Self::default() }
     }
@@ -59,7 +60,7 @@ impl Keys {
         self.hashes.of(&(path, vector)) & !SAID
     }
 
-    /// Notes an action, `key` being that of its file.
+    /// Records an action; `key` is that of its file.
     pub(super) fn say(&mut self, key: u128, path: &str, vector: Option<VectorId<'_>>, said: Said) -> Verdict {
         if self.has(key, Said::Added) || self.has(key, Said::Removed) {
             return Verdict::Old;
@@ -80,12 +81,12 @@ impl Keys {
         Verdict::New
     }
 
-    /// Takes back what was said last of a file.
+    /// Removes what was recorded last of a file.
     pub(super) fn unsay(&mut self, key: u128, said: Said) {
         self.said.remove(&(key | said as u128));
     }
 
-    /// Takes what another, that is [like](Self::like) this one, has more.
+    /// Adds the keys of another set that is [like](Self::like) this one.
     pub(super) fn join(&mut self, other: Self) {
         self.said.extend(other.said);
     }
@@ -94,7 +95,7 @@ impl Keys {
         self.has(key, Said::Added) || self.has(key, Said::Kept)
     }
 
-    /// Whether every file that is live here is live there.
+    /// Whether every file that is live here is live in the other set.
     pub(super) fn live_in(&self, other: &Self) -> bool {
         let mut live = self.said.iter().filter(|key| **key & SAID != Said::Removed as u128);
         live.all(|key| other.is_live(key & !SAID))
@@ -120,7 +121,7 @@ mod tests {
         assert_eq!(say("a", None, Said::Added), Verdict::New);
         assert_eq!(say("a", None, Said::Removed), Verdict::Old);
         assert_eq!(say("a", one, Said::Added), Verdict::Twice);
-        // A file that got a vector: its entry without one is removed.
+        // A file got a vector: its entry without one is removed.
         assert_eq!(say("b", one, Said::Added), Verdict::New);
         assert_eq!(say("b", None, Said::Removed), Verdict::New);
         assert_eq!(say("b", None, Said::Added), Verdict::Old);
@@ -130,7 +131,7 @@ mod tests {
         assert_eq!(say("c", None, Said::Added), Verdict::Twice);
         assert_eq!(say("d", None, Said::Removed), Verdict::New);
         assert_eq!(say("d", one, Said::Kept), Verdict::New);
-        // A commit added it anew, or the checkpoint has it twice.
+        // A commit added the file again, or the checkpoint has it twice.
         assert_eq!(say("a", None, Said::Kept), Verdict::Old);
         assert_eq!(say("d", one, Said::Kept), Verdict::Twice);
         let mut more = Keys::like(&keys);

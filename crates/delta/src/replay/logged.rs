@@ -1,4 +1,4 @@
-//! A live file as the log has it, and the partitions that files fall into, each with a number. Pure.
+//! A live file as the log describes it, and the numbering of partitions. Pure.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -10,32 +10,32 @@ use super::keys::Hashes;
 use crate::statistics::StatisticsText;
 use crate::{DeletionVector, FileStatistics, PartitionValues, SourceFile, TableShape};
 
-/// One live file of a version, as long as it is at hand.
+/// One live file of a version. Borrows from the batch or line that is being replayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoggedFile<'a> {
-    /// The path, as [`SourceFile::path`] has it.
+    /// The path in its normal spelling, as in [`SourceFile::path`].
     pub path: &'a str,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Rows that are left after the deletion vector, where the log has statistics.
+    /// Rows without the deleted ones; None if the log has no statistics of the file.
     pub rows: Option<u64>,
-    /// The number of its partition, counted as they come: files of one number are of one partition.
+    /// Number of its partition, counted in the order of appearance. Files of the same partition have the same number.
     pub partition: usize,
-    /// The partition, empty for an unpartitioned table.
+    /// The partition's values; empty for an unpartitioned table.
     pub partition_values: &'a [(String, Option<String>)],
-    /// Rows to leave out.
+    /// The deleted rows, if any.
     pub deletion_vector: Option<DeletionVector>,
     /// The text of its statistics.
     pub stats: Option<&'a str>,
 }
 
 impl<'a> LoggedFile<'a> {
-    /// What else the log tells of it.
+    /// The file's parsed statistics; None if it has none or their text is not an object.
     pub fn statistics(&self) -> Option<StatisticsText<'a>> {
         self.stats.and_then(StatisticsText::parse)
     }
 
-    /// The file in fields of its own.
+    /// The file in owned fields, with its statistics parsed.
     pub fn into_source_file(self) -> SourceFile {
         let statistics = self.stats.map(FileStatistics::parse);
         SourceFile {
@@ -48,13 +48,13 @@ impl<'a> LoggedFile<'a> {
         }
     }
 
-    /// The path as people write it.
+    /// The path, percent-decoded, for messages.
     pub fn shown_path(&self) -> String {
         crate::place::decoded(self.path)
     }
 }
 
-/// Rows that are left of a file.
+/// Rows of a file that are not deleted.
 ///
 /// # Errors
 /// More rows are deleted than there are.
@@ -65,7 +65,7 @@ pub(super) fn rows_left(stats: Option<&str>, vector: Option<&DeletionVector>) ->
     left.map(Some).ok_or_else(|| format!("{stored} rows, of which {deleted} are deleted"))
 }
 
-/// The partitions that came up. Memory grows with them, and not with files.
+/// The partitions seen so far. Memory grows with their number, not with that of files.
 pub(super) struct Partitions {
     columns: Vec<Column>,
     hashes: Hashes,
@@ -74,10 +74,10 @@ pub(super) struct Partitions {
     all: Vec<Arc<PartitionValues>>,
 }
 
-/// Texts of partitions that are remembered beyond two of each.
+/// Spellings of partitions that are remembered beyond two for each.
 const TEXTS_SPARE: usize = 1_000;
 
-/// How the log names a partition column, and whether it can hold the empty text.
+/// The log's name of a partition column, and whether it can hold the empty text.
 struct Column {
     logical: String,
     physical: String,
@@ -100,15 +100,15 @@ impl Partitions {
         }
     }
 
-    /// The values of the partition of this number.
+    /// The values of the partition with this number.
     pub(super) fn get(&self, number: usize) -> &[(String, Option<String>)] {
         self.all.get(number).map_or(&[], |values| values.as_slice())
     }
 
-    /// The number of the partition that a file's entry names.
+    /// Number of the partition that a file's entry names.
     ///
     /// # Errors
-    /// Says what of the entry cannot be understood.
+    /// Says what in the entry cannot be understood.
     pub(super) fn number<T>(&mut self, entry: &[(T, Option<T>)]) -> Result<usize, String>
     where
         T: AsRef<str> + Hash,
@@ -128,15 +128,15 @@ impl Partitions {
         if number == next {
             self.all.push(values);
         }
-        // What names more than the table's columns has more texts than there are partitions.
+        // Entries that name more than the table's columns have more spellings than there are partitions.
         if self.by_text.len() <= 2 * self.all.len() + TEXTS_SPARE {
             self.by_text.insert(text, number);
         }
         Ok(number)
     }
 
-    /// A partition column that the log does not name for a file is NULL in it, as Spark has it. One that it names in another
-    /// case only is an error: it would be NULL without a word.
+    /// A partition column that the log does not name for a file is NULL, as in Spark. If the log names it in another case
+    /// only, that is an error, because it would silently become NULL.
     fn values(&self, mut raw: HashMap<&str, Option<&str>>) -> Result<PartitionValues, String> {
         let value = |Column { logical, physical, textual }: &Column| {
             let told = raw.remove(physical.as_str());

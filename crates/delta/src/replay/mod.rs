@@ -1,7 +1,8 @@
-//! The files of a version: the log, replayed. Our own replay reads it in one pass with little held; where it is not sure, the
-//! kernel's replay goes on, which knows more, says what is wrong, and is slow. Both give the same files in the same order.
+//! Replays a log to the files of a version. Our own replay reads it in one pass with little memory. Where that is not sure,
+//! the kernel's replay continues: it knows more, reports what is wrong, and is slow. Both give the same files in the same
+//! order.
 //!
-//! Nothing here is of what a version is: protocol, schema and properties are the kernel's to judge, at the opening.
+//! Protocol, schema and properties are not read here: the kernel judges them when the version is opened.
 
 mod action;
 mod kernel;
@@ -21,7 +22,7 @@ use crate::drive::Stop;
 use crate::snapshot::{passed_by, unreadable};
 use crate::{DeltaError, Snapshot};
 
-/// Where files go.
+/// Receives each live file.
 pub(crate) type Sink<'a> = &'a mut dyn FnMut(LoggedFile<'_>) -> Result<(), Stop>;
 
 /// One replay of a snapshot.
@@ -30,21 +31,21 @@ struct Replay<'a> {
     partitions: Partitions,
 }
 
-/// Gives each live file of the snapshot once.
+/// Passes each live file of the snapshot to `sink`, once.
 pub(crate) fn replay(snapshot: &Snapshot, sink: Sink<'_>) -> Result<(), Stop> {
     let mut replay = Replay { snapshot, partitions: Partitions::of(snapshot.shape()) };
     let mut given = Keys::default();
     match own::replay(snapshot.opened(), &mut replay, &mut given, sink) {
         Ok(()) => return Ok(()),
         Err(Halt::Stop(stop)) => return Err(stop),
-        Err(Halt::Unsure(why)) => tracing::debug!(why, root = %snapshot.shape().root(), "the kernel reads this log"),
+        Err(Halt::Unsure(why)) => tracing::debug!(why, root = %snapshot.shape().root(), "replaying by the kernel"),
     }
-    // What it came by is the kernel's to find again, and to tell.
+    // The kernel has to find again, and report, what our replay stumbled over.
     drop(snapshot.opened().reading.trouble());
     by_kernel(&mut replay, given, sink)
 }
 
-/// The kernel's replay, of files that were not given before.
+/// The kernel's replay, for files that were not passed on before.
 fn by_kernel(replay: &mut Replay<'_>, mut given: Keys, sink: Sink<'_>) -> Result<(), Stop> {
     let snapshot = replay.snapshot;
     let mut opened = snapshot.opened().clone();
@@ -55,7 +56,7 @@ fn by_kernel(replay: &mut Replay<'_>, mut given: Keys, sink: Sink<'_>) -> Result
             Ok(()) => {
                 return Err(Stop::Failed(DeltaError::InvalidLog {
                     root: snapshot.shape().shown_root(),
-                    reason: "its checkpoint and its commits say different things of a file".to_owned(),
+                    reason: "its checkpoint and its commits disagree about a file".to_owned(),
                 }));
             }
             Err(Stop::Failed(error)) => error,
@@ -64,14 +65,14 @@ fn by_kernel(replay: &mut Replay<'_>, mut given: Keys, sink: Sink<'_>) -> Result
         let Some(trouble) = opened.reading.trouble() else { return Err(error.into()) };
         let unreadable = unreadable(snapshot.shape().root(), &trouble);
         let mut without = opened.reading.without.clone();
-        // A sidecar has no version in its name: it is of the checkpoint that was read.
+        // The name of a sidecar has no version: it belongs to the checkpoint that was read.
         let of_sidecar = || if trouble.commit.is_none() { opened.inner.log_segment().checkpoint_version } else { None };
         let version = trouble.checkpoint.or_else(of_sidecar);
         let Some(version) = version.filter(|version| without.checkpoints.insert(*version)) else {
             return Err(unreadable.into());
         };
-        // A checkpoint that breaks off somewhere in the middle: the commits say the same from the beginning. What was given
-        // already came from commits after it, or from its whole part, and is live there too.
+        // The checkpoint is broken somewhere in the middle; the commits from the beginning say the same. Files that were
+        // passed on already came from commits after it, or from its readable part, and are live there too.
         tracing::warn!(
             file = trouble.file,
             version,

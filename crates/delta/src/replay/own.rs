@@ -1,6 +1,6 @@
-//! Our own replay: commits from the newest to the oldest, line by line, then the checkpoint, and of each file the newest that
-//! is said of it. What it is not sure of (a line that is written in another way, a file that is there twice, a path that leads
-//! elsewhere) it does not judge: the kernel's replay does, with all its words.
+//! Our own replay: reads the commits from the newest to the oldest, line by line, then the checkpoint, and keeps the newest
+//! action of each file. It never judges what it is not sure of (a line that is written in an unusual way, a file that is live
+//! twice, a path that leads elsewhere): the kernel's replay does, and reports it.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -22,9 +22,9 @@ use crate::log::commits;
 use crate::snapshot::Opened;
 use crate::{DeletionVector, DeltaError};
 
-/// Why the replay broke off.
+/// Why the replay stopped.
 pub(super) enum Halt {
-    /// It is not for this replay to say.
+    /// It is not sure: the kernel has to decide.
     Unsure(String),
     Stop(Stop),
 }
@@ -45,7 +45,7 @@ fn unsure(why: impl std::fmt::Display) -> Halt {
     Halt::Unsure(why.to_string())
 }
 
-/// Replays the log; `keys` has what came up, however it ends.
+/// Replays the log. `keys` has all files that were seen, however the replay ends.
 pub(super) fn replay(opened: &Opened, replay: &mut Replay<'_>, keys: &mut Keys, sink: Sink<'_>) -> Result<(), Halt> {
     let io = io()?;
     let files: Vec<_> = opened
@@ -80,12 +80,12 @@ struct Own<'a, 'b, 'c> {
     commit: Commit,
 }
 
-/// Actions of one commit, which have no order: none of them may be about what another is about.
+/// Actions of one commit. They have no order, so no two of them may be about the same file.
 #[derive(Default)]
 struct Commit {
-    /// Those that were the first of their file.
+    /// Keys of the actions that were the newest of their file.
     new: Vec<u128>,
-    /// Those that were not.
+    /// Keys of the actions that were not.
     old: HashSet<u128>,
 }
 
@@ -138,7 +138,7 @@ impl Own<'_, '_, '_> {
         given.inspect_err(|_| self.keys.unsay(key, Said::Added))
     }
 
-    /// What this fails at must not count as given.
+    /// A file that fails here must not count as passed on.
     fn give<T: AsRef<str> + Hash>(
         &mut self,
         path: &str,
@@ -154,7 +154,7 @@ impl Own<'_, '_, '_> {
         Ok((self.sink)(LoggedFile { path, size, rows, partition, partition_values, deletion_vector, stats })?)
     }
 
-    /// What the commits have not spoken of is live as the checkpoint has it.
+    /// Files of the checkpoint that no commit has an action for are live.
     fn checkpoint(&mut self, opened: &Opened) -> Result<(), Halt> {
         let mut segment = opened.inner.log_segment().clone();
         if segment.listed.checkpoint_parts.is_empty() {
@@ -216,7 +216,8 @@ impl Vector<'_> {
     }
 }
 
-/// What is read of a checkpoint. Of statistics as columns, only whether they are there: their text is the kernel's to make.
+/// The columns that are read of a checkpoint. Of statistics in columns only whether they exist: the kernel makes texts of
+/// them.
 static CHECKPOINT: LazyLock<SchemaRef> = LazyLock::new(|| {
     let of = |fields: Vec<(&str, DataType)>| {
         StructType::new_unchecked(fields.into_iter().map(|(name, kind)| StructField::nullable(name, kind)))

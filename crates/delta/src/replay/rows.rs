@@ -1,4 +1,4 @@
-//! The columns that make a file, as the kernel names them in checkpoints and in the rows of its scans.
+//! The columns that describe a file, by the kernel's names in checkpoints and in the rows of its scans.
 
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, MapArray, RecordBatch, StringArray, StructArray};
 
@@ -45,7 +45,7 @@ pub(super) struct Rows<'a> {
 pub(super) type Entry<'a> = Vec<(&'a str, Option<&'a str>)>;
 
 impl<'a> Rows<'a> {
-    /// Of these columns, with partition values among `constants`.
+    /// Rows of these columns; the partition values are among `constants`.
     pub(super) fn of(columns: &'a dyn Columns, constants: &'a dyn Columns) -> Result<Self, DeltaError> {
         let vector: &StructArray = column(columns, "deletionVector")?;
         let partition_values: &MapArray = column(constants, "partitionValues")?;
@@ -84,7 +84,7 @@ impl<'a> Rows<'a> {
         self.stats.is_valid(row).then(|| self.stats.value(row))
     }
 
-    /// None where there is not even an empty map.
+    /// None if there is not even an empty map.
     pub(super) fn partition_values(&self, row: usize) -> Option<Entry<'a>> {
         if self.partition_values.is_null(row) {
             return None;
@@ -95,7 +95,7 @@ impl<'a> Rows<'a> {
         Some((usize::try_from(begin).ok()?..usize::try_from(end).ok()?).map(value).collect())
     }
 
-    /// A vector with a negative cardinality is `Err` with it.
+    /// `Err` with the cardinality if that is negative.
     pub(super) fn deletion_vector(&self, row: usize) -> Result<Option<DeletionVector>, i64> {
         if self.vector.is_null(row) || self.storage_type.is_null(row) {
             return Ok(None);

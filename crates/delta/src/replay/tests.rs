@@ -1,5 +1,5 @@
-//! Our replay against the kernel's, over every log at hand: the same files in the same order, or not sure and so the kernel's
-//! answer, to the letter.
+//! Compares our replay with the kernel's over every log that is available: it either gives the same files in the same order,
+//! or is not sure, and then the result is exactly the kernel's.
 
 use std::cell::Cell;
 use std::fs;
@@ -21,7 +21,7 @@ use super::*;
 use crate::log::{LOG_BATCH_ROWS, plain_engine};
 use crate::{DeltaTable, SourceFile};
 
-/// What became of a log.
+/// How a log was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Own,
@@ -47,7 +47,7 @@ fn listed(files: impl FnOnce(Sink<'_>) -> Result<(), Stop>) -> Result<Vec<Source
     }
 }
 
-/// Reads a log in every way. Err: they differ.
+/// Reads a log in every way; an error if the results differ.
 fn compare(table: &Path) -> Result<Outcome, String> {
     let Ok(snapshot) = open(table) else { return Ok(Outcome::Refused) };
     let new = |snapshot| Replay { snapshot, partitions: Partitions::of(snapshot.shape()) };
@@ -68,7 +68,7 @@ fn compare(table: &Path) -> Result<Outcome, String> {
     let snapshot = open(table).map_err(|error| error.to_string())?;
     let mut both = listed(|sink| replay(&snapshot, sink));
     let mut expected = by_kernel;
-    // A checkpoint that breaks off is read twice, in part.
+    // A broken checkpoint is read twice, in part.
     both.as_mut().into_iter().chain(&mut expected).for_each(|files| files.sort_by(|a, b| a.path.cmp(&b.path)));
     match (both == expected, expected) {
         (true, Ok(_)) => Ok(Outcome::Kernel),
@@ -77,7 +77,7 @@ fn compare(table: &Path) -> Result<Outcome, String> {
     }
 }
 
-/// Every folder below with a log in it.
+/// Every folder below this one that has a log.
 fn tables(folder: &Path, found: &mut Vec<PathBuf>) {
     if folder.join("_delta_log").is_dir() {
         found.push(folder.to_owned());
@@ -198,7 +198,7 @@ fn action() -> impl Strategy<Value = Action> {
         })
 }
 
-/// How a checkpoint is written.
+/// The form of a checkpoint.
 #[derive(Clone, Copy, Debug)]
 enum Checkpoint {
     Classic,
@@ -208,7 +208,7 @@ enum Checkpoint {
     Json,
 }
 
-/// What is wrong with a log.
+/// A defect of a log.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     Cut,
@@ -251,7 +251,7 @@ fn lines(actions: &[Value]) -> String {
     actions.iter().map(|action| format!("{action}\n")).collect()
 }
 
-/// Writes the log; a checkpoint only where the kernel can make one.
+/// Writes the log, with a checkpoint only where the kernel can make one.
 fn write(log: &Log, folder: &Path) {
     let dir = folder.join("_delta_log");
     fs::create_dir_all(&dir).expect("a folder");
@@ -305,7 +305,7 @@ fn checkpoint(folder: &Path, version: usize, kind: Checkpoint) {
         }
         Checkpoint::Json => return json_checkpoint(folder, version, &snapshot),
     };
-    // A log that is none has no checkpoint.
+    // An invalid log has no checkpoint.
     let made = snapshot.opened().inner.clone().checkpoint(engine.as_ref(), Some(&spec));
     if made.is_ok() && matches!(kind, Checkpoint::Parts) {
         split(&folder.join("_delta_log"), version);
@@ -332,7 +332,7 @@ fn split(dir: &Path, version: usize) {
     drop(fs::remove_file(dir.join("_last_checkpoint")));
 }
 
-/// A checkpoint as lines, by the kernel's replay of what is there.
+/// A checkpoint as lines of JSON, made by the kernel's replay.
 fn json_checkpoint(folder: &Path, version: usize, snapshot: &Snapshot) {
     let mut replay = Replay { snapshot, partitions: Partitions::of(snapshot.shape()) };
     let Ok(files) = listed(|sink| by_kernel(&mut replay, Keys::default(), sink)) else { return };

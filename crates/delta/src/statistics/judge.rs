@@ -1,5 +1,5 @@
-//! Compares what was read of a file with what its log says. Pure. Lenient only where writers may differ: texts are cut,
-//! timestamps have milliseconds, decimals pass through floating point, NaN has no place in an order.
+//! Compares what was read of a file with the log's statistics. Pure. Lenient only where writers are known to differ: texts
+//! are cut, timestamps have milliseconds, decimals pass through floating point, NaN has no place in the order.
 
 use std::cmp::Ordering;
 
@@ -9,31 +9,31 @@ use serde_json::Value;
 use super::observe::{Observed, Observer, Seen, Watched};
 use super::{ColumnStatistics, FileStatistics};
 
-/// A column of which the log says something else than the file.
+/// A column of which the file says something else than the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Difference {
     /// The table's names that lead to it.
     pub column: Vec<String>,
-    /// NULLs, or a bound.
+    /// What differs: the number of NULLs, or a bound.
     pub what: &'static str,
     pub told: String,
     pub found: String,
 }
 
-/// How far a stored timestamp may lie from its bound, in microseconds.
+/// How far a stored timestamp may lie beyond its bound, in microseconds.
 const TIME_TOLERANCE: i64 = 1_000;
 
-/// Zones had offsets with seconds until 1972, which Spark leaves out of a bound's text.
+/// Until 1972 zones had offsets with seconds, which Spark leaves out of a bound's text.
 const WHOLE_OFFSETS: i64 = 73_000_000_000_000;
 const ODD_OFFSETS: i64 = 60_000_000;
 
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
-/// How far a double may lie from its bound, as a part of it: the JSON library reads a number's digits to the last place or
-/// the one beside it, here and where the log is read.
+/// How far a double may lie beyond its bound, relative to it: the JSON library may be off by one unit in the last
+/// place of a number, here and where the log is read.
 const LAST_PLACES: f64 = 4.0 * f64::EPSILON;
 
-/// The first difference, if there is one.
+/// The first difference, if any.
 pub(crate) fn judge(observer: &Observer<'_>, statistics: &FileStatistics) -> Option<Difference> {
     observer.watched().iter().find_map(|watched| column(watched, statistics))
 }
@@ -61,7 +61,7 @@ fn column(watched: &Watched<'_>, statistics: &FileStatistics) -> Option<Differen
     })
 }
 
-/// Whether the log says that there is a value, where only NULLs were read.
+/// Whether the log says that there is a value, although only NULLs were read.
 fn has_value(told: &ColumnStatistics, seen: &Seen) -> bool {
     told.nulls.is_none_or(|nulls| nulls < seen.rows)
 }
@@ -70,7 +70,7 @@ fn nulls_agree(told: u64, seen: &Seen, statistics: &FileStatistics) -> bool {
     if statistics.tight {
         return told == seen.nulls;
     }
-    // Rows were deleted since: only "none" and "all" still say something.
+    // Rows were deleted since: only "no NULL" and "all NULL" still say something.
     match told {
         0 => seen.nulls == 0,
         all if Some(all) == statistics.rows => seen.nulls == seen.rows,
@@ -84,13 +84,13 @@ pub(super) enum End {
     Most,
 }
 
-/// Whether a bound holds for the least or greatest value that was read. None where it cannot be told.
+/// Whether a bound holds for the least or greatest value that was read. None if the two cannot be compared.
 pub(super) fn holds(bound: &str, found: &Observed, end: End, tight: bool) -> Option<bool> {
     let bound: Value = serde_json::from_str(bound).ok()?;
     if let (Observed::Text(text), Value::String(bound)) = (found, &bound) {
         return Some(text_holds(bound, text, end, tight));
     }
-    // How the value lies to its bound, within what writers may leave out.
+    // The order of value and bound; equal if they differ only in what writers may leave out.
     let order = match (found, &bound) {
         (Observed::Integer(value), Value::Number(number)) => match number.as_i64() {
             Some(bound) => value.cmp(&bound),
@@ -98,12 +98,12 @@ pub(super) fn holds(bound: &str, found: &Observed, end: End, tight: bool) -> Opt
         },
         (Observed::Double(value), Value::Number(number)) => {
             let bound = number.as_f64()?;
-            // A column that was FLOAT when the bound was written has the float's digits in it.
+            // If the column was FLOAT when the bound was written, the bound has the float's digits.
             if f64::from(bound as f32) == *value { Ordering::Equal } else { within(*value, bound, LAST_PLACES)? }
         }
         (Observed::Float(value), Value::Number(number)) => {
             let bound = number.as_f64()?;
-            // Written with the digits of a float or of the double that it is.
+            // The bound may be written with the digits of the float, or of the double that equals it.
             if f64::from(*value) == bound { Ordering::Equal } else { value.partial_cmp(&(bound as f32))? }
         }
         (Observed::Decimal(value, scale), Value::Number(number)) => {
@@ -131,18 +131,18 @@ pub(super) fn holds(bound: &str, found: &Observed, end: End, tight: bool) -> Opt
     })
 }
 
-/// Equal, but for the digits that a double does not have.
+/// Compares two numbers; equal if they differ only in digits that a double does not have.
 fn near(value: f64, bound: f64) -> Option<Ordering> {
     within(value, bound, 1e-9)
 }
 
-/// Equal within a part of the greater one.
+/// Compares two numbers; equal if they differ by at most this part of the greater one.
 fn within(value: f64, bound: f64, part: f64) -> Option<Ordering> {
     let close = (value - bound).abs() <= part * value.abs().max(bound.abs());
     if close { Some(Ordering::Equal) } else { value.partial_cmp(&bound) }
 }
 
-/// Microseconds since 1970. An instant without a zone says nothing that can be relied on.
+/// Microseconds since 1970. None for an instant that is written without a zone, since its meaning is not certain.
 pub(super) fn time(text: &str, instant: bool) -> Option<i64> {
     let zone_at = text.get(19..)?.find(['Z', '+', '-']).map_or(text.len(), |at| at + 19);
     let (clock, zone) = text.split_at_checked(zone_at)?;
@@ -160,8 +160,8 @@ pub(super) fn time(text: &str, instant: bool) -> Option<i64> {
     Some(micros - offset * 60_000_000)
 }
 
-/// Bounds of texts may be cut: the least to its beginning, the greatest to its beginning with a last character that is
-/// greater than what was cut off.
+/// Writers may cut the bounds of texts: the least to its beginning, the greatest to its beginning and one more character,
+/// which is greater than what was cut off.
 fn text_holds(bound: &str, found: &str, end: End, tight: bool) -> bool {
     match (end, tight) {
         (End::Least, true) => found.starts_with(bound),
@@ -171,17 +171,16 @@ fn text_holds(bound: &str, found: &str, end: End, tight: bool) -> bool {
     }
 }
 
-/// Whether a greatest text may be the beginning of a longer one: it is as long as writers leave it, or ends in what they put
-/// behind the beginning.
+/// Whether a greatest text may have been cut: it is as long as writers leave it, or ends with a character that they append.
 fn is_cut(bound: &str) -> bool {
     const LEFT: usize = 32;
-    // Arrow's writers leave 64 bytes.
+    // Arrow's writers keep 64 bytes.
     bound.chars().count() >= LEFT
         || bound.len() >= 61
         || bound.ends_with(['\u{7f}', '\u{7fff}', '\u{fffd}', '\u{ffff}', '\u{10ffff}'])
 }
 
-/// Whether a text begins as a cut bound does, whatever its writer put behind the beginning (or made of half a character).
+/// Whether a text begins as a cut bound does, whatever the writer appended (or made of half a character).
 fn begins(found: &str, bound: &str) -> bool {
     let beginning = without_last(bound);
     found.starts_with(bound)

@@ -1,4 +1,4 @@
-//! What the rows of a file turn out to be, gathered batch by batch, for the columns of which its log says something.
+//! Collects rows, NULLs and bounds of a file's columns, batch by batch, for the columns that have statistics in the log.
 
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, RecordBatch, StringArray};
 use arrow::buffer::NullBuffer;
@@ -18,42 +18,42 @@ pub(crate) enum Observed {
     Integer(i64),
     Float(f32),
     Double(f64),
-    /// Unscaled, with its scale.
+    /// Unscaled value and scale.
     Decimal(i128, i8),
     /// Days since 1970.
     Date(i32),
-    /// Microseconds since 1970, and whether they are an instant.
+    /// Microseconds since 1970, and whether it is an instant (has a time zone).
     Time(i64, bool),
     Text(String),
 }
 
-/// What was seen of one column.
+/// What was read of one column so far.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub nulls: u64,
     pub rows: u64,
     pub least: Option<Observed>,
     pub most: Option<Observed>,
-    /// Bounds say nothing of it: it has no order that writers agree on, or holds NaN.
+    /// Bounds cannot be compared: the type has no order that all writers use, or a value is NaN.
     pub unordered: bool,
 }
 
-/// Watches the columns of one file.
+/// Observes the columns of one file.
 pub(crate) struct Observer<'a> {
     watched: Vec<Watched<'a>>,
 }
 
 pub(crate) struct Watched<'a> {
-    /// Places that lead to it: a column of the batch, then fields of structs.
+    /// Index of the column in the batch, then of fields in structs.
     place: Vec<usize>,
-    /// Its name in the table, with what leads to it.
+    /// The table's names that lead to it.
     pub name: Vec<String>,
     pub told: &'a ColumnStatistics,
     pub seen: Seen,
 }
 
 impl<'a> Observer<'a> {
-    /// For a file of this table with these statistics.
+    /// An observer for a file with these statistics.
     pub(crate) fn new(shape: &TableShape, statistics: Option<&'a FileStatistics>) -> Self {
         let columns = statistics.map(|told| told.columns.as_slice()).unwrap_or_default();
         let watched = columns.iter().filter_map(|told| {
@@ -64,7 +64,7 @@ impl<'a> Observer<'a> {
         Self { watched: watched.collect() }
     }
 
-    /// Looks at the rows that are left of a batch of stored columns.
+    /// Observes a batch of stored columns, without the deleted rows.
     pub(crate) fn see(&mut self, batch: &RecordBatch) {
         for watched in &mut self.watched {
             let Some((first, rest)) = watched.place.split_first() else { continue };
@@ -115,7 +115,7 @@ fn pick(
     }
 }
 
-/// Least and greatest of the values that are not NULL. None where they have no order to be compared by.
+/// Least and greatest of the values that are not NULL. None if values of this type have no order to compare them by.
 fn bounds(array: &ArrayRef, nulls: Option<NullBuffer>) -> Option<(Option<Observed>, Option<Observed>)> {
     fn of<T: ArrowPrimitiveType>(
         array: &ArrayRef,
@@ -157,7 +157,7 @@ fn bounds(array: &ArrayRef, nulls: Option<NullBuffer>) -> Option<(Option<Observe
     }
 }
 
-/// The place of a stored column, or of a field of its structs, by the names that files have; and the table's names of it.
+/// Finds the column, or the field of a struct, that has this path in files: its indexes, and the table's names.
 fn find(shape: &TableShape, path: &[String]) -> Option<(Vec<usize>, Vec<String>)> {
     let finder = Finder { mapping: shape.column_mapping() };
     let (first, rest) = path.split_first()?;

@@ -1,4 +1,5 @@
-//! Statistics from the text of a log, as manifests keep them. Total, since statistics are optional.
+//! Reads statistics from the text of a log into the form that manifests keep. Never fails: statistics are optional, so that a
+//! text that cannot be read counts as none.
 
 use std::borrow::Cow;
 
@@ -6,7 +7,7 @@ use super::text::{Fields, StatisticsText, Told};
 use super::{ColumnStatistics, FileStatistics};
 
 impl FileStatistics {
-    /// Reads the `stats` of an `add` action.
+    /// Reads `stats` of an `add` action. A text that cannot be read gives statistics that say nothing.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         StatisticsText::parse(text).map_or_else(Self::default, |text| Self::of(&text))
@@ -20,7 +21,7 @@ impl FileStatistics {
     }
 }
 
-/// The same struct in each of the three kinds of statistics.
+/// One struct in each of the three kinds of statistics.
 struct Parts<'a> {
     nulls: Option<&'a Fields<'a>>,
     least: Option<&'a Fields<'a>>,

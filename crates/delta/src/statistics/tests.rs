@@ -1,4 +1,4 @@
-//! What statistics say, and when they disagree with what was read.
+//! What statistics say, and when they contradict the rows that were read.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ fn batch(n: Vec<Option<i64>>, text: Vec<Option<&str>>) -> RecordBatch {
     RecordBatch::try_new(shape.stored_schema().clone(), columns).expect("a batch")
 }
 
-/// The first difference of two rows, 7 and NULL in numbers, from these statistics.
+/// The first difference between these statistics and two rows, whose numbers are 7 and NULL.
 fn difference(statistics: &str, text: Vec<Option<&str>>) -> Option<(String, &'static str)> {
     let (shape, told) = (shape(), FileStatistics::parse(statistics));
     let mut observer = Observer::new(&shape, Some(&told));
@@ -98,7 +98,7 @@ fn nulls_must_be_as_many_as_the_log_counts() {
         let told = format!(r#"{{"numRecords":2,"nullCount":{wrong}}}"#);
         assert_eq!(differs(&told), Some((column.to_owned(), "NULLs")), "{wrong}");
     }
-    // Where rows were deleted since, only none and all say something.
+    // If rows were deleted since, only "none" and "all" say something.
     let wide = |nulls: u64| format!(r#"{{"numRecords":5,"tightBounds":false,"nullCount":{{"n":{nulls}}}}}"#);
     assert_eq!(differs(&wide(3)), None);
     assert!(differs(&wide(0)).is_some() && differs(&wide(5)).is_some());
@@ -147,12 +147,12 @@ fn a_double_may_lie_beside_its_bound_in_the_last_place_and_no_further() {
 #[test]
 fn bounds_may_have_what_writers_leave_out() {
     let told = |bound: &str, found: Observed| holds(bound, &found, End::Most, true);
-    // 1900-01-01 by the clocks of Shanghai, which were 8:05:43 ahead; the text has no seconds of an offset.
+    // 1900-01-01 by the clocks of Shanghai, which were ahead by 8:05:43; an offset in the text has no seconds.
     let shanghai = Observed::Time(-2_209_017_943_000_000, true);
     assert_eq!(told(r#""1900-01-01T00:00:00.000+08:05""#, shanghai.clone()), Some(true));
     assert_eq!(told(r#""1900-01-01T00:02:00.000+08:05""#, shanghai), Some(false));
     assert_eq!(told(r#""2020-01-01T00:00:43.000+08:00""#, Observed::Time(1_577_808_000_000_000, true)), Some(false));
-    // Stored as FLOAT, and widened since.
+    // Written as FLOAT and widened since.
     assert_eq!(told("1.1", Observed::Double(f64::from(1.1_f32))), Some(true));
     assert_eq!(told("1.2", Observed::Double(f64::from(1.1_f32))), Some(false));
     let text = |text: &str| Observed::Text(text.to_owned());
@@ -214,7 +214,7 @@ fn bounds_of_texts_may_be_cut() {
         r#"{"minValues":{"t":"b"}}"#,
         r#"{"maxValues":{"t":"abd"}}"#,
         r#"{"maxValues":{"t":"abb"}}"#,
-        // A short text is no cut one, and a beginning of nothing is one of everything.
+        // A short text was not cut, and an empty beginning would be one of every text.
         r#"{"tightBounds":false,"maxValues":{"t":"a"}}"#,
         r#"{"tightBounds":false,"maxValues":{"t":"ab"}}"#,
         r#"{"tightBounds":false,"maxValues":{"t":""}}"#,
@@ -223,7 +223,7 @@ fn bounds_of_texts_may_be_cut() {
     }
 }
 
-/// Statistics as serde_json's own values have them.
+/// The same statistics, parsed by serde_json's own values.
 fn by_values(text: &str) -> FileStatistics {
     use serde_json::{Map, Value};
     type Part<'a> = Option<&'a Map<String, Value>>;

@@ -1,12 +1,12 @@
-//! The text of a file's statistics, borrowed as far as it goes: a plan looks at every file of a table, and keeps nothing of
-//! most of them. What is no statistics is as good as none, since they are optional.
+//! The text of a file's statistics, parsed without copying as far as possible: a plan looks at every file of a table and
+//! keeps little of it. Statistics are optional, so that a text that cannot be parsed counts as none.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-/// Statistics as their text has them.
+/// Parsed statistics that borrow from their text.
 #[derive(Debug, Default)]
 pub struct StatisticsText<'a> {
     pub(crate) rows: Option<u64>,
@@ -16,11 +16,11 @@ pub struct StatisticsText<'a> {
     pub(crate) most: Option<Fields<'a>>,
 }
 
-/// Fields of an object, sorted by their names, of which the last of a name counts.
+/// Fields of an object, sorted by name. If a name occurs twice, the last one counts.
 #[derive(Debug, Default)]
 pub(crate) struct Fields<'a>(Vec<(Cow<'a, str>, Told<'a>)>);
 
-/// What is told of a column.
+/// The value of a field.
 #[derive(Debug)]
 pub(crate) enum Told<'a> {
     Text(Cow<'a, str>),
@@ -29,12 +29,12 @@ pub(crate) enum Told<'a> {
     Float(f64),
     Truth(bool),
     Object(Fields<'a>),
-    /// NULL, or a list.
+    /// NULL or a list.
     Nothing,
 }
 
 impl<'a> StatisticsText<'a> {
-    /// Reads the `stats` of an `add` action; none if the text is no object.
+    /// Parses `stats` of an `add` action; None if the text is not an object.
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
         let Ok(Told::Object(Fields(all))) = serde_json::from_str(text) else { return None };
         let mut found = Self::default();
@@ -51,7 +51,7 @@ impl<'a> StatisticsText<'a> {
         Some(found)
     }
 
-    /// The rows that [`StatisticsText::parse`] finds, and nothing else of them.
+    /// Only the rows that [`StatisticsText::parse`] would find.
     pub(crate) fn rows_of(text: &str) -> Option<u64> {
         serde_json::from_str(text).ok().and_then(|Rows(rows)| rows)
     }
@@ -67,7 +67,7 @@ impl<'a> Fields<'a> {
         self.0.get(at).map(|(_, told)| told)
     }
 
-    /// The text that these names lead to.
+    /// The text at the end of this path of names.
     pub(crate) fn text_at(&self, path: &[String]) -> Option<&str> {
         let (first, rest) = path.split_first()?;
         match self.get(first)? {
@@ -87,7 +87,7 @@ impl<'a> Told<'a> {
         if let Self::Whole(count) = self { Some(*count) } else { None }
     }
 
-    /// The value as JSON text, if it is one that bounds something.
+    /// The value as JSON text; None if it is not one that can be a bound.
     pub(crate) fn bound(&self) -> Option<String> {
         Some(match self {
             Self::Text(text) => quoted(text),
@@ -151,7 +151,7 @@ impl<'de> Visitor<'de> for ToldVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        // Read as the rest is, so that a text that is no JSON is none wherever its fault lies.
+        // Parsed as any other value, so that a text that is not JSON is rejected wherever its error stands.
         while items.next_element::<Told<'de>>()?.is_some() {}
         Ok(Told::Nothing)
     }
@@ -163,7 +163,7 @@ impl<'de> Visitor<'de> for ToldVisitor {
         }
         let in_order = |pair: &[(Cow<'_, str>, Told<'_>)]| matches!(pair, [(a, _), (b, _)] if a < b);
         if !fields.windows(2).all(in_order) {
-            // Stable, so that the last of a name is the last still.
+            // The sort is stable, so that of one name the last stays the last.
             fields.sort_by(|(a, _), (b, _)| b.cmp(a));
             fields.reverse();
             fields.dedup_by(|later, earlier| later.0 == earlier.0);
@@ -172,7 +172,7 @@ impl<'de> Visitor<'de> for ToldVisitor {
     }
 }
 
-/// Rows alone.
+/// Only the rows.
 struct Rows(Option<u64>);
 
 impl<'de> Deserialize<'de> for Rows {
@@ -201,7 +201,7 @@ impl<'de> Deserialize<'de> for Rows {
     }
 }
 
-/// A value that is read, so that its faults are found, and not kept.
+/// A value that is parsed to find its errors, and dropped.
 struct Passed;
 
 impl<'de> Deserialize<'de> for Passed {

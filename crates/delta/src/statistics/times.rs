@@ -1,4 +1,4 @@
-//! Timestamps that a plan should know of before a row is read: how far they reach, by the log's statistics.
+//! Tells how far timestamp columns reach, by the log's statistics, before any row is read.
 
 use std::ops::RangeInclusive;
 
@@ -9,24 +9,25 @@ use super::{FileStatistics, StatisticsText};
 use crate::TableShape;
 use crate::data_file::Finder;
 
-/// A stored column of timestamps, or a field of a struct that is one.
+/// A stored timestamp column, or a timestamp field of a struct.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimeColumn {
-    /// Its name in the table, with what leads to it.
+    /// The table's name of it; of a field with the names that lead there, separated by dots.
     pub name: String,
-    /// The column that it is of.
+    /// Name of the table's column that it is, or is part of.
     pub column: String,
-    /// Names that lead to it in files.
+    /// The names that lead to it in files.
     stored: Vec<String>,
     instant: bool,
 }
 
 impl TimeColumn {
-    /// The bound of it by these statistics, as the log writes it, that lies outside of a range of microseconds since 1970.
+    /// The first bound outside a range of microseconds since 1970, as the log writes it. None if both lie inside, if there
+    /// are none, or if rows were deleted since they were written.
     #[must_use]
     pub fn beyond(&self, told: &StatisticsText<'_>, micros: &RangeInclusive<i64>) -> Option<String> {
         if told.tight == Some(false) {
-            // Rows were deleted since, and those may be the ones that reach so far.
+            // The rows that reached so far may be among the deleted ones.
             return None;
         }
         [&told.least, &told.most].into_iter().flatten().find_map(|fields| {
@@ -34,7 +35,8 @@ impl TimeColumn {
         })
     }
 
-    /// The same by statistics that were kept. Whether they are tight makes no difference: it is said how far it may reach.
+    /// The same for statistics that a manifest kept, and also if rows were deleted since: the result says how far the column
+    /// may reach.
     #[must_use]
     pub fn may_reach_beyond(&self, told: &FileStatistics, micros: &RangeInclusive<i64>) -> Option<String> {
         let column = told.columns.iter().find(|column| column.path == self.stored)?;
@@ -42,14 +44,14 @@ impl TimeColumn {
         bounds.filter_map(|bound| serde_json::from_str(bound).ok()).find(|bound: &String| self.outside(bound, micros))
     }
 
-    /// A year that has a sign lies outside of all ranges: those of four digits have none.
+    /// A year with a sign lies outside every range, because the years of all ranges have four digits.
     fn outside(&self, bound: &str, micros: &RangeInclusive<i64>) -> bool {
         bound.starts_with(['+', '-']) || time(bound, self.instant).is_some_and(|at| !micros.contains(&at))
     }
 }
 
 impl TableShape {
-    /// The stored columns of timestamps, those inside structs too.
+    /// The stored timestamp columns, and those inside structs.
     #[must_use]
     pub fn time_columns(&self) -> Vec<TimeColumn> {
         let finder = Finder { mapping: self.column_mapping() };

@@ -1,4 +1,4 @@
-//! Texts and bytes. A text that is none is refused: its bytes would be another text wherever it is shown.
+//! Texts and binaries. A text that is not UTF-8 is refused: its bytes would be shown as another text.
 
 use std::sync::Arc;
 

@@ -1,39 +1,40 @@
-//! The calendar that a file's dates and instants are counted in. Spark before 3.0 (and later with its LEGACY rebase mode)
-//! wrote days before 1582-10-15 in the Julian calendar, and says so in the footer; such values are brought to the calendar
-//! that everything else uses, by Spark's own rule. Pure. It must never let such a value through as it lies.
+//! Owns the calendar that a file's dates and instants are counted in. Spark before 3.0 (and later versions in LEGACY rebase
+//! mode) wrote days before 1582-10-15 in the Julian calendar and says so in the footer; such values are converted to the
+//! proleptic Gregorian calendar, which everything else uses, by Spark's own rule. Pure. It must never let such a value pass
+//! unconverted.
 
 use parquet::file::metadata::KeyValue;
 
 /// Microseconds of a day.
 pub(crate) const DAY_MICROS: i64 = 86_400_000_000;
-/// 1582-10-15, the first day of the Gregorian calendar: from here on both calendars agree on days.
+/// 1582-10-15, the first Gregorian day: from here on both calendars agree on days.
 const GREGORIAN_DAYS: i32 = -141_427;
 /// 1900-01-01T00:00:00Z: from here on both calendars agree on instants in every zone.
 const SAME_INSTANT_MICROS: i64 = -2_208_988_800_000_000;
-/// The Julian day of 1970-01-01, by the astronomers' count.
+/// The astronomers' Julian day number of 1970-01-01.
 const JULIAN_DAY_OF_EPOCH: i64 = 2_440_588;
 
-/// How values of a file are counted.
+/// The calendar of a file's values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Calendar {
-    /// As everywhere else: nothing is to be done.
+    /// The proleptic Gregorian calendar: values need no conversion.
     Gregorian,
-    /// In the hybrid calendar, instants by the clocks of this zone.
+    /// The hybrid calendar (Julian before 1582-10-15); instants by the clocks of this zone.
     Julian(Zone),
-    /// By a Spark that does not say: what both calendars count alike can be read, nothing before.
+    /// Written by a Spark that does not say which. Only values on which both calendars agree can be read.
     Unknown,
 }
 
-/// The zone by whose clocks a writer split an instant into a day and a time.
+/// The zone by whose clocks a writer split an instant into day and time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Zone {
     /// Always this many seconds ahead of UTC.
     Fixed(i32),
-    /// A zone with a history, or none that is known.
+    /// A zone whose offset has changed, or that is not known here.
     Other(String),
 }
 
-/// The calendars of one file: of its dates and instants, and of its timestamps of 96 bits, which Spark marks apart.
+/// The calendars of one file: that of dates and instants, and that of 96-bit timestamps, which Spark marks separately.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Calendars {
     pub(crate) dates: Calendar,
@@ -41,7 +42,7 @@ pub(crate) struct Calendars {
 }
 
 impl Calendars {
-    /// By the keys of a footer.
+    /// Reads the calendars from the footer's keys.
     pub(crate) fn of(keys: Option<&Vec<KeyValue>>) -> Self {
         let keys = keys.map(Vec::as_slice).unwrap_or_default();
         let find = |name: &str| keys.iter().find(|pair| pair.key == name);
@@ -64,13 +65,13 @@ impl Calendars {
     }
 }
 
-/// Major and minor number of a version. What cannot be read is older than all.
+/// Major and minor number of a version. A version that cannot be parsed counts as older than all others.
 fn number(version: &str) -> (u32, u32) {
     let mut parts = version.split(['.', '-']).map_while(|part| part.parse().ok());
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
 }
 
-/// Seconds that a zone is ahead of UTC, if it always was.
+/// Seconds that a zone is ahead of UTC, if its offset never changed.
 fn fixed(name: &str) -> Option<i32> {
     let name = name.trim();
     let offset = match name {
@@ -91,7 +92,7 @@ fn fixed(name: &str) -> Option<i32> {
 }
 
 impl Calendar {
-    /// The day, counted from 1970-01-01 in the Gregorian calendar, that a stored day means.
+    /// Converts a stored day to a day since 1970-01-01 in the Gregorian calendar.
     pub(crate) fn day(&self, stored: i32) -> Result<i32, String> {
         match self {
             _ if stored >= GREGORIAN_DAYS => Ok(stored),
@@ -103,7 +104,7 @@ impl Calendar {
         }
     }
 
-    /// Microseconds since 1970 in UTC that a stored instant means.
+    /// Converts a stored instant to microseconds since 1970 in UTC.
     pub(crate) fn instant(&self, stored: i64) -> Result<i64, String> {
         match self {
             _ if stored >= SAME_INSTANT_MICROS => Ok(stored),
@@ -127,17 +128,17 @@ impl Calendar {
     }
 }
 
-/// The same year, month and day in the Gregorian calendar. A 29 February that it does not have becomes 1 March, as Spark
-/// has it.
+/// The day of the same year, month and day in the Gregorian calendar. A 29 February that it does not have becomes 1 March, as
+/// in Spark.
 fn julian_to_gregorian(days: i32) -> Result<i32, String> {
     let (year, month, day) = julian_date(i64::from(days) + JULIAN_DAY_OF_EPOCH);
     i32::try_from(gregorian_days(year, month, 1) + day - 1)
         .map_err(|_| format!("day {days} is beyond what can be counted"))
 }
 
-/// Year, month and day in the Julian calendar of a Julian day; years before 1 count on through 0.
+/// Year, month and day in the Julian calendar of a Julian day number; the year before 1 is 0.
 fn julian_date(julian_day: i64) -> (i64, i64, i64) {
-    // Richards' algorithm in whole numbers, with floors, so that it holds on both sides of year 0.
+    // Richards' algorithm in integers, with floored division, so that it holds on both sides of year 0.
     let f = julian_day + 1_401;
     let e = 4 * f + 3;
     let g = e.rem_euclid(1_461).div_euclid(4);
@@ -148,7 +149,7 @@ fn julian_date(julian_day: i64) -> (i64, i64, i64) {
     (year, month, day)
 }
 
-/// Days since 1970-01-01 of a date of the Gregorian calendar, which is taken to have been in force always.
+/// Days since 1970-01-01 of a date in the proleptic Gregorian calendar.
 pub(crate) fn gregorian_days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);

@@ -1,4 +1,4 @@
-//! Dates and instants of Spark's legacy calendar. The pairs are what Spark 3.5 reads where it finds the stored number.
+//! Dates and instants of Spark's legacy calendar. The expected values are what Spark 3.5 reads for these stored numbers.
 
 use proptest::prelude::*;
 
@@ -14,7 +14,7 @@ fn julian() -> Calendar {
 
 #[test]
 fn a_day_keeps_its_year_month_and_day() {
-    // (stored, year, month, day as the writer meant it)
+    // Stored day, and the year, month and day that its writer meant.
     let days = [
         (-171_655, 1500, 1, 1),
         (-141_428, 1582, 10, 4),
@@ -28,7 +28,7 @@ fn a_day_keeps_its_year_month_and_day() {
         let expected = i32::try_from(gregorian_days(year, month, day)).expect("a day");
         assert_eq!(julian().day(stored), Ok(expected), "{year}-{month}-{day}");
     }
-    // C: 1500-01-10 as everybody counts is 1500-01-01 as it was written.
+    // 1500-01-10 in the Gregorian calendar is the day that was written as 1500-01-01.
     assert_eq!(gregorian_days(1500, 1, 10), -171_655);
     for same in [GREGORIAN_DAYS, 0, 19_000, i32::MAX] {
         assert_eq!(julian().day(same), Ok(same));
@@ -47,7 +47,7 @@ fn an_instant_keeps_its_clock() {
     let noon = DAY_MICROS / 2 + 7;
     let stored = -171_655 * DAY_MICROS + noon;
     assert_eq!(julian().instant(stored), Ok(gregorian_days(1500, 1, 1) * DAY_MICROS + noon));
-    // By the clocks of +08:00 it is already the next day at 20:00 UTC.
+    // By the clocks of +08:00 it is the next day already at 20:00 UTC.
     let east = Calendar::Julian(Zone::Fixed(8 * 3_600));
     let evening = -171_656 * DAY_MICROS + 20 * 3_600_000_000;
     assert_eq!(east.instant(evening), Ok((gregorian_days(1500, 1, 1) - 1) * DAY_MICROS + 20 * 3_600_000_000));

@@ -1,5 +1,5 @@
-//! From the numbers and bytes of a file to the table's values: every step exact, or refused with the value and its place.
-//! Pure. Nothing here may round, cut, wrap or guess; a library's cast is not used.
+//! Converts the numbers and bytes of a file to the table's values. Every step is exact, or fails with the value and its
+//! place. Pure. Nothing here may round, cut, wrap or guess; no library's cast is used.
 
 mod bytes;
 pub(crate) mod calendar;
@@ -13,31 +13,32 @@ use arrow::datatypes::DataType;
 use calendar::Calendars;
 pub(crate) use nested::not_null;
 
-/// One column of a table, field of a struct, element of a list, key or value of a map: what it is in the file.
+/// A column of a table, a field of a struct, the element of a list, or the key or value of a map, as it is stored in the
+/// file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Member {
-    /// The table's name of it.
+    /// Its name in the table.
     pub name: String,
-    /// Whether the table lets it be NULL.
+    /// Whether the table allows NULL.
     pub nullable: bool,
-    /// Its place among what is read of its parent; none if the file does not have it.
+    /// Its index among the fields that are read of its parent; None if the file does not have it.
     pub at: Option<usize>,
     pub node: Node,
 }
 
-/// How values lie in the file.
+/// How values are stored in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Node {
-    /// Not at all: they are NULL, as the Delta protocol has it.
+    /// The file does not have them: they are NULL, by the Delta protocol.
     Absent,
     Leaf(Carry),
-    /// In the table's order.
+    /// Members in the table's order.
     Struct(Vec<Member>),
     List(Box<Member>),
     Map(Box<Member>, Box<Member>),
 }
 
-/// How the values of a leaf become those of the table's type.
+/// How the values of a leaf are converted to the table's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Carry {
     Boolean,
@@ -55,15 +56,15 @@ pub(crate) enum Carry {
     DateToClock,
     Instant(Unit),
     Clock(Unit),
-    /// 96 bits: nanoseconds of a day, and a Julian day.
+    /// 96 bits: nanoseconds of the day, and a Julian day number.
     Int96,
     Text,
     Bytes,
-    /// The file says that there is no value at all.
+    /// The file says that every value is NULL.
     AlwaysNull,
 }
 
-/// What an integer says of itself: the bits it lies in, and those that it uses.
+/// How an integer is stored: the width of its storage, and the width that the file declares for its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Integer {
     pub stored: u8,
@@ -71,7 +72,7 @@ pub(crate) struct Integer {
     pub signed: bool,
 }
 
-/// What a timestamp counts.
+/// The unit that a timestamp counts in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
     Millis,
@@ -79,10 +80,10 @@ pub(crate) enum Unit {
     Nanos,
 }
 
-/// A value that cannot be carried.
+/// A value that cannot be converted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
-    /// What leads to it below the column, by the table's names.
+    /// The table's names that lead to it below the column.
     pub path: Vec<String>,
     pub why: String,
 }
@@ -99,7 +100,7 @@ impl Fault {
     }
 }
 
-/// Carries `array`, read as the node says, as the table's type.
+/// Converts `array`, which was read as `node` says, to the table's type.
 pub(crate) fn carry(array: &ArrayRef, node: &Node, to: &DataType, calendars: &Calendars) -> Result<ArrayRef, Fault> {
     match node {
         Node::Absent => Ok(new_null_array(to, array.len())),
@@ -121,7 +122,7 @@ fn leaf(array: &ArrayRef, carry: Carry, to: &DataType, calendars: &Calendars) ->
         Carry::Date => time::dates(array, &calendars.dates),
         Carry::DateToClock => time::dates_to_clocks(array, &calendars.dates),
         Carry::Instant(unit) => time::instants(array, unit, to, &calendars.dates),
-        // A clock without a zone is younger than the Gregorian calendar in Spark: no file of it is in another.
+        // Spark has written timestamps without a zone only since it uses the Gregorian calendar.
         Carry::Clock(unit) => time::instants(array, unit, to, &calendar::Calendar::Gregorian),
         Carry::Int96 => time::int96(array, to, &calendars.int96),
         Carry::Text => bytes::texts(array),
@@ -140,7 +141,7 @@ fn as_it_is(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, Fault> {
     if array.data_type() == to { Ok(array.clone()) } else { Err(unexpected(array, to)) }
 }
 
-/// The reader gave something else than its schema says: a defect, which must not become a value.
+/// The reader returned another type than its schema says. This is a defect of the program, and must not become a value.
 fn unexpected(array: &ArrayRef, to: &DataType) -> Fault {
     Fault::new(format!("it was read as {}, from which no {to} is made", array.data_type()))
 }

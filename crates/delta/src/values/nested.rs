@@ -1,5 +1,5 @@
-//! Structs, lists and maps: their own NULLs and lengths as they lie, their parts carried one by one. Nothing here depends on
-//! how a file names its levels.
+//! Structs, lists and maps: their NULLs and lengths are kept, their parts converted one by one. Independent of how a file
+//! names its levels.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -102,7 +102,7 @@ pub(crate) fn not_null(member: &Member) -> Fault {
     Fault::new(why)
 }
 
-/// A map in which a key stands twice has no one value for it: readers differ in which they take.
+/// Fails if a map has a key twice: readers differ in which of its values they take.
 fn distinct(keys: &ArrayRef, offsets: &[i32]) -> Result<(), Fault> {
     if offsets.windows(2).all(|pair| pair[1] - pair[0] < 2) {
         return Ok(());

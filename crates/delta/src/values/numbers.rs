@@ -1,4 +1,4 @@
-//! Integers and decimals: by value, and only where the value fits.
+//! Integers and decimals, converted by value, and only if the value fits.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use arrow::datatypes::{
 
 use super::{Fault, Integer, unexpected};
 
-/// Integers of any width in any other that holds them.
+/// Converts integers to a type of any width that holds them.
 pub(super) fn integers(array: &ArrayRef, kind: Integer, to: &DataType) -> Result<ArrayRef, Fault> {
     let plain = kind.bits == kind.stored && kind.signed;
     match (array.data_type(), to) {
@@ -45,7 +45,7 @@ pub(super) fn integers_to_decimal(array: &ArrayRef, kind: Integer, to: &DataType
     of_type(array, precision, scale)
 }
 
-/// Each stored integer by its value, judged by what the file says of it.
+/// Converts each stored integer by its value, as the file declares it.
 fn numbers<T: ArrowPrimitiveType>(
     array: &ArrayRef,
     kind: Integer,
@@ -60,7 +60,7 @@ fn numbers<T: ArrowPrimitiveType>(
     Ok(Arc::new(made))
 }
 
-/// What a stored integer is worth.
+/// The value of a stored integer; fails if it lies outside the declared width.
 fn value(stored: i64, kind: Integer) -> Result<i128, Fault> {
     let value = match (kind.signed, kind.stored) {
         (true, _) => i128::from(stored),
@@ -84,7 +84,7 @@ pub(super) fn float_to_double(array: &ArrayRef) -> Result<ArrayRef, Fault> {
     Ok(Arc::new(doubles))
 }
 
-/// Unscaled numbers of one scale as decimals of another, if nothing is lost.
+/// Converts unscaled numbers of one scale to decimals of another, if no digit is lost.
 pub(super) fn decimals(array: &ArrayRef, from: i8, to: &DataType) -> Result<ArrayRef, Fault> {
     let &DataType::Decimal128(precision, scale) = to else { return Err(unexpected(array, to)) };
     let carry = |unscaled: i128| rescaled(unscaled, from, precision, scale);
@@ -129,7 +129,7 @@ fn rescaled(unscaled: i128, from: i8, precision: u8, to: i8) -> Result<i128, Fau
     value.ok_or_else(|| Fault::new(format!("{} does not fit into DECIMAL({precision},{to}) exactly", shown())))
 }
 
-/// A number of two's complement, of any length that its value needs.
+/// A two's complement number of as many bytes as the file has, if its value needs 16 at most.
 fn big_endian(bytes: &[u8]) -> Result<i128, Fault> {
     let sign = if bytes.first().is_some_and(|byte| byte & 0x80 != 0) { 0xff } else { 0 };
     let extra = bytes.len().saturating_sub(16);

@@ -1,4 +1,4 @@
-//! Each way from a file's numbers and bytes to a value: what is exact, and what is refused.
+//! Every conversion from a file's numbers and bytes to values: what is exact, and what is refused.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ fn integers_keep_their_value_or_are_refused() {
     let found = of(longs(vec![Some(127)]), plain(64), DataType::Int8).expect("fits");
     assert_eq!(found.as_primitive::<Int8Type>().value(0), 127);
     assert!(why(of(longs(vec![Some(128)]), plain(64), DataType::Int8)).contains("128 does not fit into TINYINT"));
-    // What a file says of its integers is kept to: an INT(8) of 300 contradicts itself.
+    // What the file declares of its integers must hold: an INT(8) of 300 contradicts itself.
     let small = Carry::Integer(Integer { stored: 32, bits: 8, signed: true });
     assert!(why(of(ints(vec![Some(300)]), small, DataType::Int32)).contains("300 is no INT(8)"));
     let unsigned = |stored, bits| Carry::Integer(Integer { stored, bits, signed: false });
@@ -93,7 +93,7 @@ fn timestamps_keep_every_digit_or_are_refused() {
     assert!(why(of(stored(i64::MAX), Carry::Instant(Unit::Millis), instant())).contains("beyond 64 bits"));
     let clock = DataType::Timestamp(TimeUnit::Microsecond, None);
     assert_eq!(of(stored(5), Carry::Clock(Unit::Micros), clock.clone()).expect("exact").data_type(), &clock);
-    // 12:00:00.000001 on 9999-12-31, which nanoseconds in 64 bits do not reach.
+    // 12:00:00.000001 on 9999-12-31, which is out of reach for nanoseconds in 64 bits.
     let int96 = |nanos: i64, day: i32| {
         let bytes = [nanos.to_le_bytes().as_slice(), day.to_le_bytes().as_slice()].concat();
         Arc::new(FixedSizeBinaryArray::try_from_iter([bytes].into_iter()).expect("one")) as ArrayRef

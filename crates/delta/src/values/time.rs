@@ -1,4 +1,4 @@
-//! Dates and timestamps: brought to microseconds and to the calendar of today where that is exact.
+//! Dates and timestamps, converted to microseconds and to the Gregorian calendar where that is exact.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Int32Type, Int64Type, TimeUnit};
 use super::calendar::{Calendar, DAY_MICROS};
 use super::{Fault, Unit, unexpected};
 
-/// The Julian day of 1970-01-01.
+/// The Julian day number of 1970-01-01.
 const EPOCH: i64 = 2_440_588;
 const DAY_NANOS: i64 = 86_400_000_000_000;
 
@@ -58,7 +58,7 @@ pub(super) fn int96(array: &ArrayRef, to: &DataType, calendar: &Calendar) -> Res
     zoned(made?, to)
 }
 
-/// Nanoseconds as microseconds, where none is lost: the table's type has no more digits.
+/// Nanoseconds as microseconds, if none is lost: the table's type has no finer digits.
 fn whole_micros(nanos: i128) -> Result<i64, Fault> {
     let micros = (nanos % 1_000 == 0).then(|| i64::try_from(nanos / 1_000).ok()).flatten();
     micros.ok_or_else(|| {

@@ -1,5 +1,5 @@
-//! Compares what the reader gives with what Spark wrote down for the same table, cell by cell. Used by this crate and,
-//! over the tables it writes itself, by the sandbox.
+//! Compares what the reader returns with what Spark wrote for the same table, cell by cell. Used by this crate's tests for
+//! real tables and for those of the sandbox.
 #![allow(clippy::print_stderr)]
 
 use std::ops::ControlFlow;
@@ -20,7 +20,7 @@ use object_store::local::LocalFileSystem;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use url::Url;
 
-/// The folder with `delta-root` and `expected`, where the environment names one.
+/// The folder with `delta-root` and `expected`, if the environment names one.
 pub fn real_tables() -> Option<PathBuf> {
     let folder = std::env::var_os("MMS_TEST_TABLES").map(PathBuf::from);
     if folder.is_none() {
@@ -55,7 +55,7 @@ pub async fn read(shape: &TableShape, files: Vec<SourceFile>) -> Result<Vec<File
     read_files(shape, store(), files, ReadOptions::default()).try_collect().await
 }
 
-/// Every row of a version, through the text of its shape as a worker gets it.
+/// Every row of a version, read as a worker does: by the stored text of its shape.
 pub async fn rows(snapshot: &Snapshot) -> Vec<RecordBatch> {
     let shape = TableShape::read(snapshot.shape().text()).unwrap();
     let batches = read(&shape, files(snapshot).await).await.unwrap();
@@ -65,7 +65,7 @@ pub async fn rows(snapshot: &Snapshot) -> Vec<RecordBatch> {
     batches.into_iter().map(|b| b.batch).collect()
 }
 
-/// Where Spark's rows of the newest version lie, whichever of the two layouts the folder has.
+/// Folder of Spark's rows of the newest version, in either of the two layouts.
 pub fn expected_folder(expected: &Path, table: &str) -> PathBuf {
     let plain = expected.join(table);
     let latest = plain.join("latest/table_content.parquet");
@@ -80,14 +80,15 @@ pub fn expected_rows(folder: &Path) -> Vec<RecordBatch> {
     let read = |p: PathBuf| {
         let reader =
             ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(p).unwrap()).unwrap().build().unwrap();
-        // A table without rows still has columns.
+        // A table without rows has columns nevertheless.
         let none = RecordBatch::new_empty(arrow::array::RecordBatchReader::schema(&reader));
         std::iter::once(none).chain(reader.map(Result::unwrap)).collect::<Vec<_>>()
     };
     parts.into_iter().flat_map(read).collect()
 }
 
-/// The rows as texts in the order of `columns`, sorted: a multiset. `adjust` may rewrite a cell of a named column.
+/// The rows as texts of these columns, sorted, so that they compare as a multiset. `adjust` may rewrite a cell of a named
+/// column.
 pub fn texts(batches: &[RecordBatch], columns: &[&str], adjust: impl Fn(&str, String) -> String) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     for batch in batches {
@@ -102,7 +103,7 @@ pub fn texts(batches: &[RecordBatch], columns: &[&str], adjust: impl Fn(&str, St
     rows
 }
 
-/// Asserts that both are the same rows, naming the first that differ.
+/// Asserts that both have the same rows; names the first one that differs.
 pub fn assert_same_rows(table: &str, found: &[Vec<String>], expected: &[Vec<String>]) {
     for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
         assert_eq!(found, expected, "{table}: row {i} of the sorted rows");
@@ -110,8 +111,8 @@ pub fn assert_same_rows(table: &str, found: &[Vec<String>], expected: &[Vec<Stri
     assert_eq!(found.len(), expected.len(), "{table}: number of rows");
 }
 
-/// One value with its type, exact: what is equal as text is equal as value. `tests/interop/differential_reader.py` gives
-/// the same texts.
+/// One value with its type. Exact: equal texts are equal values. `tests/interop/differential_reader.py` writes the same
+/// texts.
 pub fn cell(array: &ArrayRef, row: usize) -> String {
     if array.is_null(row) {
         return "NULL".into();
@@ -153,8 +154,8 @@ pub fn cell(array: &ArrayRef, row: usize) -> String {
     }
 }
 
-/// Spark writes timestamps as INT96, which comes out in nanoseconds and without a zone, though an instant; NTZ it writes
-/// in microseconds without one.
+/// Spark writes timestamps as INT96, which are read in nanoseconds and without a zone although they are instants;
+/// TIMESTAMP_NTZ it writes in microseconds without a zone.
 fn timestamp(array: &ArrayRef, row: usize, unit: TimeUnit, zone: bool) -> String {
     use arrow::datatypes::{TimestampMicrosecondType as Micros, TimestampNanosecondType as Nanos};
     match (unit, zone) {

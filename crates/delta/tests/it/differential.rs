@@ -1,5 +1,6 @@
-//! Random tables of many writers, and every table at hand, read as a worker reads them and by an independent reader (pyarrow
-//! and a log replay of its own, in `tests/interop`): the same rows, or a refusal where no right reading exists.
+//! Random tables of many writers, and every table that is available, read as a worker reads them and by an independent reader
+//! (pyarrow, with a log replay of its own, in `tests/interop`): both have the same rows, or we refuse a table that has no
+//! right reading.
 #![allow(clippy::print_stdout)]
 
 use std::collections::BTreeMap;
@@ -14,19 +15,19 @@ use serde::Deserialize;
 
 use crate::common::{open, read, real_tables, texts};
 
-/// Tables that are made, compared and deleted together.
+/// Tables that are written, compared and deleted together.
 const CHUNK: usize = 250;
-/// The seed of the test command.
+/// The seed unless `MMS_DIFFERENTIAL_SEED` names another one.
 const SEED: &str = "mms";
 
-/// A line of the other half.
+/// A line that the Python program writes about a table.
 #[derive(Deserialize)]
 struct Case {
     name: String,
     table: PathBuf,
     verdict: Verdict,
     quirks: Vec<String>,
-    /// What a refusal must say, so that it is for this fault and no other.
+    /// Text that the refusal must have, so that it is about this fault and no other.
     #[serde(default)]
     says: String,
 }
@@ -36,7 +37,7 @@ struct Case {
 enum Verdict {
     /// A right reading exists, and the other reader has it.
     MustEqual,
-    /// There is none.
+    /// There is no right reading.
     MustRefuse,
 }
 
@@ -87,7 +88,7 @@ async fn tables_at_hand_have_the_rows_of_an_independent_reader() {
     if let Some(real) = real_tables() {
         find_tables(&real.join("delta-root"), &mut tables);
     }
-    // A million rows are the same rows eight times: too long for this test.
+    // It has a million rows, which is too long for this test.
     tables.retain(|table| !table.ends_with("covid19_nyt"));
     let result = tempfile::tempdir().unwrap();
     let arguments = ["read".to_owned(), result.path().to_str().unwrap().to_owned()].into_iter();
@@ -99,7 +100,7 @@ async fn tables_at_hand_have_the_rows_of_an_independent_reader() {
     assert_eq!(tally.equal, tables.len());
 }
 
-/// Python with Arrow, as `tests/peers` installs it.
+/// Python with Arrow, installed by `tests/peers`.
 fn python() -> Option<PathBuf> {
     let python = root().join(".peers/py/bin/python");
     if !python.exists() {
@@ -119,7 +120,7 @@ fn run(python: &Path, arguments: impl IntoIterator<Item = String>) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Every folder below with a log in it.
+/// Every folder below this one that has a log.
 fn find_tables(folder: &Path, found: &mut Vec<PathBuf>) {
     if folder.join("_delta_log").is_dir() {
         found.push(folder.to_owned());
@@ -159,10 +160,10 @@ async fn compare(folder: &Path, tally: &mut Tally) {
     }
 }
 
-/// Columns, and rows as sorted texts.
+/// Names of the columns, and rows as sorted texts.
 type Rows = (Vec<String>, Vec<Vec<String>>);
 
-/// All rows of a table, as a worker gets them: by the text of its shape and the list of its files.
+/// All rows of a table, read as a worker does: by the text of its shape and the list of its files.
 async fn rows(table: &Path) -> Result<Rows, DeltaError> {
     let snapshot = open(table, None).await?;
     let files: Vec<SourceFile> = snapshot.scan_files().try_collect().await?;
@@ -174,7 +175,7 @@ async fn rows(table: &Path) -> Result<Rows, DeltaError> {
     Ok((columns, rows))
 }
 
-/// The first difference to what the other reader has.
+/// The first difference to the other reader's rows.
 fn difference(folder: &Path, case: &Case, (columns, rows): &Rows) -> Option<String> {
     let text = std::fs::read_to_string(folder.join("rows").join(format!("{}.jsonl", case.name))).unwrap();
     let mut lines = text.lines().map(|line| serde_json::from_str::<Vec<String>>(line).unwrap());

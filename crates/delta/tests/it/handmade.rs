@@ -1,4 +1,4 @@
-//! Tables written by hand, as odd as a test needs them: commits as lines of JSON, files by Arrow's writer.
+//! Tables written by hand, as unusual as a test needs them: commits as lines of JSON, files by Arrow's writer.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::common::{cell, files, open, store};
 
-/// A table that is being made.
+/// A table that is being written.
 pub struct Table {
     _folder: TempDir,
     pub dir: PathBuf,
@@ -25,30 +25,27 @@ pub fn field(name: &str, data_type: impl Into<Value>) -> Value {
     json!({ "name": name, "type": data_type.into(), "nullable": true, "metadata": {} })
 }
 
-/// A field that the table's column mapping names otherwise in files.
+/// A field that has another name in files, by the table's column mapping.
 pub fn mapped(name: &str, data_type: impl Into<Value>, id: i64, stored: &str) -> Value {
     let metadata = json!({ "delta.columnMapping.id": id, "delta.columnMapping.physicalName": stored });
     json!({ "name": name, "type": data_type.into(), "nullable": true, "metadata": metadata })
 }
 
-/// A column of numbers.
 pub fn longs(values: &[i64]) -> ArrayRef {
     std::sync::Arc::new(Int64Array::from(values.to_vec()))
 }
 
-/// A column of texts.
 pub fn texts(values: &[&str]) -> ArrayRef {
     std::sync::Arc::new(StringArray::from(values.to_vec()))
 }
 
-/// Columns as a batch.
 pub fn batch(columns: &[(&str, ArrayRef)]) -> RecordBatch {
     RecordBatch::try_from_iter_with_nullable(columns.iter().map(|(name, column)| (*name, column.clone(), true)))
         .unwrap()
 }
 
 impl Table {
-    /// An empty folder with a log.
+    /// An empty folder with an empty log.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().canonicalize().unwrap().join("t");
@@ -56,7 +53,7 @@ impl Table {
         Self { _folder: folder, dir, version: 0 }
     }
 
-    /// The first commit of a table whose files are written already.
+    /// Writes the first commit of a table whose files are written already.
     pub fn begin(
         &mut self,
         protocol: Value,
@@ -73,7 +70,7 @@ impl Table {
         self.commit(&actions);
     }
 
-    /// One more commit.
+    /// Writes one more commit; returns its path.
     pub fn commit(&mut self, actions: &[Value]) -> PathBuf {
         let lines: Vec<String> = actions.iter().map(Value::to_string).collect();
         let path = self.log(&format!("{:020}.json", self.version));
@@ -82,17 +79,17 @@ impl Table {
         path
     }
 
-    /// A file of the log.
+    /// Path of a file of the log.
     pub fn log(&self, name: &str) -> PathBuf {
         self.dir.join("_delta_log").join(name)
     }
 
-    /// Writes a data file and gives its `add`, without statistics.
+    /// Writes a data file and returns its `add` action, with the number of rows as its only statistics.
     pub fn file(&self, name: &str, batch: &RecordBatch) -> Value {
         self.file_with(name, batch, WriterProperties::default())
     }
 
-    /// The same with properties of the writer.
+    /// The same with other properties of the writer.
     pub fn file_with(&self, name: &str, batch: &RecordBatch, properties: WriterProperties) -> Value {
         let path = self.dir.join(name);
         let mut writer =
@@ -102,19 +99,19 @@ impl Table {
         self.add(name, json!({ "numRecords": batch.num_rows() }))
     }
 
-    /// The `add` of a file that is there.
+    /// The `add` action of an existing file.
     pub fn add(&self, name: &str, statistics: Value) -> Value {
         let size = fs::metadata(self.dir.join(name)).unwrap().len();
         json!({ "add": { "path": name, "partitionValues": {}, "size": size, "modificationTime": 0, "dataChange": true,
             "stats": statistics.to_string() } })
     }
 
-    /// The table's folder as a URL of one slash.
+    /// URL of the table's folder, written with a single slash.
     pub fn place(&self) -> String {
         format!("file:{}", self.dir.display())
     }
 
-    /// The rows of the newest version as texts, sorted, or why there are none; and what was noted on the way.
+    /// The rows of the newest version as sorted texts, and the notes of log and reader; or why the table is refused.
     pub async fn read(&self) -> Result<(Vec<String>, Vec<String>), DeltaError> {
         self.read_with(ReadOptions::default()).await
     }
@@ -141,7 +138,7 @@ impl Table {
         Ok((rows, told))
     }
 
-    /// The text of the refusal.
+    /// The text of the error by which the table is refused.
     pub async fn refusal(&self) -> String {
         let error = self.read().await.expect_err("this table must be refused");
         let text = error.to_string();
@@ -149,7 +146,6 @@ impl Table {
         text
     }
 
-    /// Files of the newest version.
     pub async fn files(&self) -> Vec<SourceFile> {
         files(&open(&self.dir, None).await.unwrap()).await
     }

@@ -1,4 +1,4 @@
-//! A table of very many files, by its log alone: the files themselves are not there.
+//! Writes the log of a table of very many files; the files themselves do not exist.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -10,10 +10,10 @@ use arrow::json::ReaderBuilder;
 use parquet::arrow::ArrowWriter;
 use serde_json::{Value, json};
 
-/// Files of one commit.
+/// Number of files in one commit.
 const COMMIT: u64 = 10_000;
 
-/// Writes the log of so many files, in commits, or all in a checkpoint and one commit after it.
+/// Writes the log of this many files: all in commits, or all in a checkpoint with one commit after it.
 pub fn many_files(folder: &Path, files: u64, partitions: u64, checkpoint: bool) {
     let log = folder.join("_delta_log");
     fs::create_dir_all(&log).unwrap();
@@ -85,7 +85,7 @@ fn add(number: u64, partitions: u64) -> Value {
         "stats": stats.to_string() } })
 }
 
-/// What a checkpoint has of these actions.
+/// The columns of a checkpoint with these actions.
 fn schema() -> Arc<Schema> {
     let of = |fields: &[(&str, DataType)]| -> Fields {
         fields.iter().map(|(name, kind)| Field::new(*name, kind.clone(), true)).collect()

@@ -1,4 +1,5 @@
-//! Files as writers leave them: found, carried and compared by our own rules, or refused with column, file and row.
+//! Data files as writers leave them: their columns are found, converted and compared by our own rules, or refused with
+//! column, file and row.
 
 use std::num::NonZero;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Logs as writers, people and disks leave them: read as the protocol means them, or refused with the file and what is wrong.
+//! Logs as writers, people and disks leave them: read as the protocol defines them, or refused with the file and the reason.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ fn remove(path: &str) -> serde_json::Value {
     json!({ "remove": { "path": path, "deletionTimestamp": 0, "dataChange": true } })
 }
 
-/// A table of one file a commit, each with its number as a row.
+/// A table with one file per commit; each has its number as its only row.
 fn numbers(commits: i64) -> Table {
     let mut table = Table::new();
     for number in 0..commits {
@@ -67,7 +67,7 @@ async fn a_place_is_live_once_and_a_commit_does_not_contradict_itself() {
     assert_eq!(same.read().await.unwrap().0, ["0i64"]);
 }
 
-/// Bytes that are no checkpoint, in the place of one.
+/// Writes bytes that are not a checkpoint in place of one.
 fn spoil(table: &Table, version: u64, bytes: &[u8]) {
     fs::write(table.log(&format!("{version:020}.checkpoint.parquet")), bytes).unwrap();
     let hint = json!({ "version": version, "size": 3 }).to_string();
@@ -82,7 +82,7 @@ async fn a_checkpoint_that_cannot_be_read_is_passed_by_while_its_commits_are_the
         let (rows, notes) = table.read().await.unwrap();
         assert_eq!(rows, ["0i64", "1i64", "2i64", "3i64"]);
         assert!(notes.iter().any(|note| note.contains("2.checkpoint.parquet")), "{notes:?}");
-        // Nothing stands in for it once its commits are gone.
+        // Nothing replaces it once its commits are deleted.
         fs::remove_file(table.log("00000000000000000000.json")).unwrap();
         let text = table.refusal().await;
         assert!(text.contains("checkpoint"), "{text}");

@@ -1,6 +1,7 @@
-//! What planning takes of a table with very many files: processor time and memory of a process that reads its log as a scan does
-//! (sums, bounds of timestamps, and the files kept for the plan), opens it again as the plan does, and makes manifests; beside it, what Python's `deltalake` takes to open the table and list its files.
-//! `MMS_PLANNING_FILES` is the number of files; from a million on the figures are judged.
+//! Measures what the planning of a table of very many files costs: CPU time and memory of a process that reads the log as a
+//! scan does (sums, bounds of timestamps, the files kept for the plan), opens it again as the plan does, and makes manifests.
+//! For comparison, what Python's `deltalake` needs to open the table and list its files. `MMS_PLANNING_FILES` is the number
+//! of files; from a million on the figures are judged.
 
 #![allow(clippy::print_stdout, reason = "the proof prints its figures")]
 
@@ -13,14 +14,14 @@ use mms_delta::{FileList, LoggedFile, TableTotals};
 use crate::common::open;
 use crate::many_files::many_files;
 
-/// From so many files on, figures are of the log and not of starting a process.
+/// With fewer files the figures show the start of the process rather than the log.
 const JUDGED: u64 = 1_000_000;
-/// Bytes that a plan may keep files in.
+/// Bytes of memory that a plan may keep files in.
 const PLAN_BYTES: usize = 256 << 20;
-/// What the child is told by.
+/// Names the table to the child process.
 const TABLE: &str = "MMS_PLANNING_TABLE";
 
-/// Seconds of CPU and MiB at the most, of this process until now.
+/// Seconds of CPU and peak memory in MiB of this process so far.
 fn used() -> (f64, u64) {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let fields = stat.rsplit(") ").next().unwrap().split(' ');
@@ -30,7 +31,7 @@ fn used() -> (f64, u64) {
     (ticks as f64 / 100.0, peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024)
 }
 
-/// What the process of its own does; nothing in any other.
+/// What the child process runs; does nothing in any other.
 #[tokio::test]
 async fn child() {
     let Some(table) = std::env::var_os(TABLE).map(PathBuf::from) else { return };
@@ -49,7 +50,7 @@ async fn child() {
     let start_of_scan = (TableTotals::default(), FileList::new(PLAN_BYTES), 0);
     let (totals, list, far) = snapshot.fold_files(start_of_scan, keep).await.unwrap();
     let (scan, _) = used();
-    // The log is as it was: the plan takes what the scan has read.
+    // The log has not changed, so the plan uses what the scan has read.
     assert_eq!(open(&table, None).await.unwrap().log_id(), snapshot.log_id());
     let (plan, _) = used();
     assert!(list.is_whole());
@@ -66,7 +67,7 @@ async fn child() {
     println!("CHILD {files} {} {} {} {peak}", scan - start, plan - scan, manifests - plan);
 }
 
-/// The numbers that a program prints last.
+/// The numbers in the last line of a program's output that has this beginning.
 fn told(command: &mut Command, begins: &str) -> Vec<f64> {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -75,7 +76,7 @@ fn told(command: &mut Command, begins: &str) -> Vec<f64> {
     line.split_whitespace().map(|number| number.parse().unwrap()).collect()
 }
 
-/// Python with deltalake, as `tests/peers` installs it.
+/// Python with deltalake, installed by `tests/peers`.
 fn deltalake() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let python = root.join(".peers/py/bin/python");

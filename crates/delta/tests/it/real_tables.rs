@@ -34,7 +34,7 @@ async fn every_row_and_every_cell_is_what_spark_reads() {
         assert_eq!(names, columns, "{table}: columns and their order");
         let found = texts(&batches, &columns, |_, text| text);
         let expected = texts(&expected, &columns, |column, text| match (table, column) {
-            // Written in America/Los_Angeles without a zone: seven hours from what a reader in UTC has.
+            // Written in America/Los_Angeles without a zone: seven hours after what a reader in UTC has.
             ("data-reader-partition-values", "as_timestamp") => shift(&text, -7 * 3_600_000_000),
             _ => text,
         });

@@ -1,4 +1,4 @@
-//! What must not be read, and what must not be read silently.
+//! Tables and files that must be refused rather than read wrongly.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ fn table(folder: &Path) -> (PathBuf, DeltaWriter) {
     (dir, writer)
 }
 
-/// Rewrites the text of a commit.
+/// Replaces text in a commit.
 fn edit(table: &Path, version: u64, from: &str, to: &str) {
     let path = table.join(format!("_delta_log/{version:020}.json"));
     let text = fs::read_to_string(&path).unwrap();
@@ -158,7 +158,7 @@ async fn the_same_files_give_the_same_batches_in_their_order() {
         reads.push(batches.into_iter().map(|b| (b.index, b.batch)).collect::<Vec<_>>());
     }
     assert_eq!(reads[0], reads[1]);
-    // From any row of any file on they are the same rows again, and each says where in its file it lies.
+    // From any row of any file on the same rows come again, and each tells its index in its file.
     let list = files(&snapshot).await;
     for (skip, first_row) in [(0, 0), (0, 250), (1, 400), (1, 501), (1, 999)] {
         let rest = stream::iter(list.clone().into_iter().skip(skip)).map(Ok::<_, DeltaError>);
@@ -181,7 +181,7 @@ async fn what_was_deleted_is_not_judged() {
     let spec = TableSpec { deletion_vectors: true, ..TableSpec::new(batch.schema(), 0) };
     let mut writer = DeltaWriter::create(&dir, spec).unwrap();
     writer.append([Ok::<_, SampleError>(batch)]).unwrap();
-    // A schema that says NOT NULL over a NULL, as writers leave it that do not look.
+    // A schema that says NOT NULL over a NULL, as writers leave it that do not check.
     edit(&dir, 0, r#"\"nullable\":true"#, r#"\"nullable\":false"#);
     let error = read(open(&dir, None).await.unwrap().shape(), files(&open(&dir, None).await.unwrap()).await).await;
     assert!(matches!(error, Err(DeltaError::Column { row: Some(1), .. })), "{error:?}");

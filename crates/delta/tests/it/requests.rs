@@ -1,5 +1,5 @@
-//! What a store is asked for while files are read: few requests, hardly a byte that is not needed, the next ones while the
-//! last are decoded; and that all of them are of one file.
+//! Which requests a store gets while files are read: few, hardly a byte that is not needed, the next ones while the last are
+//! decoded, and all of the same version of a file.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,10 +29,10 @@ use crate::handmade::{Table, batch, field, longs};
 
 const MIB: usize = 1 << 20;
 
-/// A request: the name of the file, and what of it was asked for.
+/// Name of the file, and the requested range.
 type Request = (String, Range<u64>);
 
-/// The files of this machine, and what was asked of them.
+/// The local file system, with a record of its requests.
 #[derive(Debug, Default)]
 pub struct Counting {
     files: LocalFileSystem,
@@ -117,7 +117,7 @@ impl ObjectStore for Counting {
     }
 }
 
-/// Numbers that no encoding makes small.
+/// Numbers that no encoding compresses.
 fn noise(rows: usize, seed: u64) -> ArrayRef {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let next = |_| {
@@ -129,7 +129,7 @@ fn noise(rows: usize, seed: u64) -> ArrayRef {
     longs(&(0..rows).map(next).collect::<Vec<_>>())
 }
 
-/// A table of two columns with files of so many bytes, each in row groups of so many.
+/// A table of two columns, with files of these sizes and row groups of these sizes, in bytes.
 fn table(sizes: &[(usize, usize)]) -> Table {
     let mut table = Table::new();
     let adds: Vec<_> = sizes
@@ -166,7 +166,7 @@ fn read(
 
 #[tokio::test]
 async fn a_file_takes_few_requests_and_hardly_a_byte_twice() {
-    // As one row group, as many small ones, as groups that are neither; and what fits into the first request.
+    // One row group; many small ones; groups of a size in between; and a file that fits into the first request.
     let sizes = [(20 * MIB, 20 * MIB), (20 * MIB, MIB), (20 * MIB, 5 * MIB), (9 * MIB, 3 * MIB), (20_000, 20_000)];
     let (table, store) = (table(&sizes), Arc::new(Counting::default()));
     let snapshot = opened(&table, &store).await;
@@ -187,7 +187,7 @@ async fn a_file_takes_few_requests_and_hardly_a_byte_twice() {
     assert_eq!(store.of("4.parquet").len(), 1);
 }
 
-/// Waits until something was asked for, which nobody has needed yet.
+/// Waits until the store was asked for something ahead of its use.
 async fn until(what: &str, holds: impl Fn() -> bool) {
     let begun = Instant::now();
     while !holds() {
@@ -203,7 +203,7 @@ async fn the_next_row_groups_and_the_next_file_are_fetched_while_these_are_read(
     let mut rows = read(snapshot.shape(), &store, files(&snapshot).await, ReadOptions::default());
     let first = rows.next().await.unwrap().unwrap();
     assert_eq!((first.index, first.rows.start), (0, 0));
-    // Its end, the row groups at hand, and the next ones; nothing beyond.
+    // Its end, the current row groups, and the next ones; nothing beyond.
     until("row groups are fetched ahead", || store.of("0.parquet").len() >= 3).await;
     until("the next file is opened", || store.of("1.parquet").len() == 1).await;
     assert!(store.of("0.parquet").len() <= 4, "{:?}", store.of("0.parquet"));
@@ -249,7 +249,7 @@ async fn a_log_is_read_so_often_and_no_more() {
     assert!(*store.lists.lock().unwrap() <= LISTS, "{asked:?}");
 }
 
-/// Most reads of one commit: for protocol and metadata, for when it was made, and for its files.
+/// Most reads of one commit: for protocol and metadata, for its time, and for its files.
 const COMMIT_READS: usize = 3;
-/// Most lists of a log.
+/// Most listings of a log.
 const LISTS: usize = 1;

@@ -1,4 +1,4 @@
-//! Tables that the sandbox writes, by the same comparison as those of Spark: runs everywhere.
+//! Tables that the sandbox writes, by the same comparison as those of Spark. Runs without any peer.
 
 use crate::common::{assert_same_rows, expected_folder, expected_rows, open, rows, texts, totals};
 use mms_sandbox::samples;

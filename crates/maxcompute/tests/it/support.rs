@@ -16,19 +16,9 @@ pub struct Setting {
 /// A project of its own, and a client of it.
 pub async fn setting() -> Setting {
     let dir = tempfile::tempdir().unwrap();
-    let far_end = sandbox::Project::start(sandbox::ProjectConfig {
-        dir: dir.path().join("project"),
-        name: "demo".to_owned(),
-        access_id: "id".to_owned(),
-        access_key: "key".into(),
-        token_file: None,
-        others: Vec::new(),
-        quota: None,
-        bind: "127.0.0.1:0".parse().unwrap(),
-        region: None,
-    })
-    .await
-    .unwrap();
+    let far_end = sandbox::Project::start(sandbox::ProjectConfig::new(dir.path().join("project"), "demo", "id", "key"))
+        .await
+        .unwrap();
     let endpoint = far_end.endpoint().to_owned();
     let project = client(&endpoint, "key", None);
     Setting { _dir: dir, _far_end: far_end, endpoint, project }

@@ -1,5 +1,5 @@
-//! A file is what a data source is to be: a second `mms migrate -f` or `mms source apply -f` says what differs and changes it; what
-//! cannot change says so with the way out, and all typos are told at once.
+//! A file describes a data source: running `mms migrate -f` or `mms source apply -f` again prints the differences and
+//! changes them. A field that cannot change is reported with the ways out, and all typos are reported at once.
 
 use serde_json::json;
 
@@ -33,7 +33,7 @@ fn an_edited_file_is_applied() {
     let (code, told) = said(&["source", "apply", "-f", file]);
     assert!(code == Some(0) && told.contains("data source odds created"), "{told}");
 
-    // Nothing differs, but the secrets of the file go again: they may have been changed behind their references.
+    // Nothing differs, but the secrets of the file are sent again: the values behind their references may have changed.
     let (code, told) = said(&["source", "apply", "-f", file]);
     assert!(code == Some(0) && told.contains("data source odds unchanged"), "{told}");
     assert!(
@@ -41,7 +41,7 @@ fn an_edited_file_is_applied() {
         "{told}"
     );
 
-    // What differs is told before it is changed; what is left out of the file goes back to its default.
+    // Differences are printed before they are changed; a field that is missing in the file is reset to its default.
     request["dataSource"]["settings"] = json!({"maxConcurrentTasks": 3});
     write(&request);
     let (_, would) = said(&["source", "apply", "-f", file, "--dry-run"]);
@@ -55,14 +55,14 @@ fn an_edited_file_is_applied() {
     let changed = mms.one(&["source", "get", "odds"]);
     assert_eq!(changed["settings"], json!({"maxConcurrentTasks": 3}), "{changed}");
 
-    // A wrong secret of the file is taken, and found by the check: it was sent.
+    // A wrong secret in the file is accepted, and the check finds it: this shows that it was sent.
     request["dataSource"]["databricks"]["accessToken"]["token"] = json!("dapi-wrong");
     write(&request);
     let (code, told) = said(&["migrate", "-f", file]);
     assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("WORKSPACE") || told.contains("workspace"), "{told}");
 
-    // One catalog for good.
+    // The catalog of a data source can never change.
     request["dataSource"]["databricks"]["catalog"] = json!("other");
     write(&request);
     let (code, told) = said(&["source", "apply", "-f", file]);
@@ -71,7 +71,7 @@ fn an_edited_file_is_applied() {
     assert!(told.contains(&format!("source.yaml:{line}: databricks.catalog cannot be changed")), "{told}");
     assert!(told.contains("another dataSourceId") && told.contains("mms source delete odds"), "{told}");
 
-    // All typos at once, with their lines.
+    // All typos are reported at once, with their lines.
     std::fs::write(
         &path,
         "dataSourceId: odds\ndataSource:\n  databrick:\n    catalog: x\n  settings:\n    maxConcurentTasks: 3\n",
@@ -82,7 +82,7 @@ fn an_edited_file_is_applied() {
     assert!(told.contains("line 3: dataSource.databrick; did you mean databricks?"), "{told}");
     assert!(told.contains("line 6: dataSource.settings.maxConcurentTasks; did you mean maxConcurrentTasks?"), "{told}");
 
-    // And all that is missing.
+    // All missing fields are reported at once, too.
     std::fs::write(&path, "dataSourceId: odds-two\ndataSource:\n  databricks: {}\n  maxCompute: {}\n").unwrap();
     let (code, told) = said(&["source", "apply", "-f", file]);
     assert_eq!(code, Some(1));

@@ -69,7 +69,7 @@ fn every_subcommand() {
     // job
     let job = mms.one(&["job", "create", "odds", "--table", "odd.fine", "--review"]);
     let job = name(&job).to_owned();
-    // Short names are taken everywhere.
+    // Short names are accepted everywhere.
     let short = job.replace("dataSources/", "").replace("/jobs/", "/");
     for word in [&*short, short.rsplit('/').next().unwrap()] {
         assert_eq!(mms.one(&["job", "get", word])["name"], job);
@@ -101,7 +101,7 @@ fn every_subcommand() {
     assert!(mms.text(&["task", "logs", &short]).contains("leased to"));
     assert!(mms.refused(&["task", "retry", task]).contains("WRONG_STATE"));
 
-    // A whole spec from a file, followed at once; quiet tells nothing but results.
+    // A whole spec from a file, followed at once. With --quiet, only results are printed.
     let spec = dir.path().join("job.yaml");
     std::fs::write(&spec, "tables: {tables: [{schema: odd, table: fine}]}\nforce: true\n").unwrap();
     let create = ["job", "create", "odds", "-f", spec.to_str().unwrap(), "--watch"];
@@ -111,10 +111,10 @@ fn every_subcommand() {
     let quiet = mms.run(&[&create[..], &["--quiet"]].concat());
     assert!(quiet.status.success() && quiet.stderr.is_empty() && !quiet.stdout.is_empty());
 
-    // And what goes away.
+    // Deleting.
     mms.text(&["job", "delete", &job]);
     assert!(mms.refused(&["job", "get", &job]).contains("NOT_FOUND"));
-    // The job's use of it is given back some time after its end.
+    // The job releases its use of the source only some time after its end, so --force is needed.
     assert_eq!(mms.one(&["source", "stop", "odds", "--force"])["state"], "DATA_SOURCE_STATE_STOPPED");
     mms.one(&["source", "delete", "odds", "--force"]);
     assert!(mms.json(&["source", "list"]).is_empty());
@@ -129,7 +129,7 @@ fn every_subcommand_shows_an_example() {
     {
         let help = String::from_utf8(run(&[command, "--help"]).stdout).unwrap();
         let listed = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
-        // What is further in goes on with a text.
+        // Deeper indented lines continue the text of the line above.
         let named = listed.lines().filter_map(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with(' '));
         let actions = named.filter_map(|line| line.split_whitespace().next()).filter(|word| *word != "help");
         let mut count = 0;

@@ -1,4 +1,4 @@
-//! `docs/commands.md` has the help of every command, as it is printed. `MMS_BLESS=1` writes it anew.
+//! `docs/commands.md` has the help of every command as it is printed. `MMS_BLESS=1` records it anew.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -14,7 +14,7 @@ This page is made by the command itself; after a change of it, `MMS_BLESS=1 carg
 anew.
 ";
 
-/// A command's help, and the commands below it.
+/// A command's help, and the names of its subcommands.
 fn help(words: &[String]) -> (String, Vec<String>) {
     let args: Vec<&str> = words.iter().map(String::as_str).chain(["--help"]).collect();
     let output = run(&args);
@@ -27,7 +27,7 @@ fn help(words: &[String]) -> (String, Vec<String>) {
     (text, names)
 }
 
-/// Without the group of options that all commands have.
+/// The help without the group of options that all commands have.
 fn own(text: &str) -> String {
     let mut kept = String::new();
     let mut skipping = false;

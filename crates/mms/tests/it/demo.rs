@@ -1,8 +1,9 @@
-//! `mms demo` carries what can be carried, names what cannot with its reason, and its exit code tells the two apart.
+//! `mms demo` migrates every table that can be migrated and gives the reason for every other; its exit code tells the
+//! two cases apart.
 
 use crate::support::{lines, run, table_of};
 
-/// The sample tables with a partition value that the target does not take: the demo maps names, never values.
+/// The sample tables with a partition value that the target does not accept: the demo maps names, never values.
 const REFUSED: [&str; 1] = ["partitioned"];
 
 #[test]
@@ -28,7 +29,7 @@ fn every_sample_table_that_can_be_carried_arrives() {
         assert!(result["deltaVersion"].is_string() && result["reasons"].is_null(), "{result}");
     }
     assert_eq!(demo.status.code(), Some(1));
-    // What is kept is the project's: served again, nothing is put beside it.
+    // The kept folder has only the project's data: serving it again adds nothing.
     let names = || {
         let entries = std::fs::read_dir(&keep).unwrap();
         entries.map(|entry| entry.unwrap().file_name()).collect::<std::collections::BTreeSet<_>>()
@@ -91,7 +92,7 @@ fn a_table_that_cannot_be_carried_is_told_and_the_others_go() {
         assert!(text.contains(part), "{part} in {text}");
     }
     assert!(text.contains("4 tables: 2 done, 2 blocked; 0 rows"), "{text}");
-    // The project is gone: nothing is said of how to read it.
+    // Without --keep the project no longer exists, so the demo does not say how to read it.
     assert!(text.contains("mms demo --keep") && !text.contains("from odps import ODPS"), "{text}");
     assert_eq!(people.status.code(), Some(1));
 }

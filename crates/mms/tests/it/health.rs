@@ -1,4 +1,4 @@
-//! `mms health` says of each service whether it serves, for people and for probes, which read its exit code.
+//! `mms health` reports for each service whether it is serving, for people and for probes, which read its exit code.
 
 use crate::support::{Client, lines, start};
 
@@ -14,7 +14,7 @@ fn a_suite_is_healthy_until_it_is_gone() {
     let services: Vec<&str> = answers.iter().map(|answer| answer["service"].as_str().unwrap()).collect();
     assert_eq!(services, ["registry", "catalog", "scheduler", "transfer"]);
     assert!(answers.iter().all(|answer| answer["state"] == "SERVING"), "{answers:?}");
-    // One of them, as a probe asks.
+    // A single service, as a probe checks it.
     let url = suite.told("/catalog");
     let one = mms.text(&["health", &url]);
     assert!(one.contains("SERVING") && one.contains(&url) && one.lines().count() == 2, "{one}");

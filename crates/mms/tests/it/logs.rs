@@ -1,5 +1,6 @@
-//! What an operator reads of a suite: a line when a scan or a job begins, waits, is stopped, ends or fails, with its name, counts, seconds
-//! and reason; of libraries nothing below a warning, and of tables that have not changed no refused call.
+//! What an operator reads in the log of a suite: a line when a scan or a job begins, waits, is stopped, ends or fails,
+//! with its name, counts, seconds and reason. Libraries log nothing below a warning, and unchanged tables cause no
+//! rejected call.
 
 use serde_json::{Value, json};
 
@@ -27,12 +28,12 @@ fn scans_and_jobs_are_told_from_their_beginning_to_their_end() {
 
     assert!(mms.run(&migrate).status.success());
     let moved = job_of("JOB_STATE_DONE");
-    // Once more, and nothing has changed.
+    // The second run finds nothing changed.
     assert!(mms.run(&migrate).status.success());
     let waits = name(&mms.one(&["job", "create", "odds", "--force", "--review"])).to_owned();
     mms.run(&["job", "watch", &waits]);
     mms.one(&["job", "stop", &waits]);
-    // A table that nobody knows fails it.
+    // A table that does not exist fails the job.
     let empty = name(&mms.one(&["job", "create", "odds", "--table", "odd.none"])).to_owned();
     assert_eq!(mms.run(&["job", "watch", &empty]).status.code(), Some(1));
     assert_eq!(suite.stop().0, Some(0));
@@ -65,7 +66,8 @@ fn scans_and_jobs_are_told_from_their_beginning_to_their_end() {
     let foreign = lines.iter().filter(|line| !line["target"].as_str().unwrap().starts_with("mms"));
     let chatter: Vec<&Value> = foreign.filter(|line| line["level"] != "WARN" && line["level"] != "ERROR").collect();
     assert!(chatter.is_empty(), "{chatter:?}");
-    // The first run asks whether there is such a data source; of the unchanged table, whose plan ends early, nothing is refused.
+    // The first run asks whether the data source exists. The unchanged table, whose plan ends early, causes no rejected
+    // call.
     let refused: Vec<&Value> = lines.iter().filter(|line| line["message"] == "call refused").collect();
     let asked =
         |line: &&Value| line["code"] == "NotFound" && line["path"].as_str().unwrap().ends_with("/GetDataSource");

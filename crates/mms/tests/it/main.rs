@@ -1,4 +1,4 @@
-//! The integration tests of this crate, one module a behaviour: one program, so that they link once.
+//! The integration tests of this crate, one module for each behaviour. They are one program so that they link once.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 

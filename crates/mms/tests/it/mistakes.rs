@@ -1,5 +1,6 @@
-//! Mistakes of a first hour. Each is told with what is wrong, where, and what to do. Others are told where they are made by
-//! hand: an interrupted run in `rerun`, a lost key in `up`, a full disk and a dead registry in the tests of all services.
+//! Mistakes of a first hour. Each message says what is wrong, where, and what to do. Other mistakes are tested
+//! elsewhere: an interrupted run in `rerun`, a lost key in `up`, a full disk and a dead registry in the tests of all
+//! services.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -20,7 +21,7 @@ struct Hour<'a> {
 }
 
 impl Hour<'_> {
-    /// A file of a data source, with one value changed.
+    /// Writes the file of a data source with one value changed.
     fn file(&self, id: &str, at: &str, value: Value) -> String {
         let mut request = source(id, self.ends, self.root, &json!({}));
         let (within, key) = at.rsplit_once('/').unwrap();
@@ -30,7 +31,7 @@ impl Hour<'_> {
         file.to_str().unwrap().to_owned()
     }
 
-    /// What `mms migrate` says of such a file; it fails.
+    /// What `mms migrate` says about such a file. It must fail.
     fn migrate(&self, id: &str, at: &str, value: Value) -> String {
         self.mms.refused(&["migrate", "-f", &self.file(id, at, value)])
     }
@@ -59,7 +60,7 @@ fn of_a_data_source() {
     let data = data.to_str().unwrap();
     let _suite = start(&["up", "--json", "--port-base", "0", "--allow-local-files", "--data-dir", data]);
     let hour = Hour { dir: dir.path(), root: &root, ends: &ends, mms: Client(data) };
-    let mend = "mend it, then run this again";
+    let mend = "fix it, then run this again";
 
     // 1: the wrong token; 2: catalog; 3: cluster; 4: endpoint; 5: key.
     let told = hour.migrate("token", "/databricks/accessToken/token", json!("dapi-of-somebody"));
@@ -75,7 +76,7 @@ fn of_a_data_source() {
     all_of(&told, &["check PROJECT_REACHABLE", "\n  help: check max_compute.access_key", mend]);
     assert!(!told.contains("not-the-secret"), "{told}");
 
-    // Secrets that are not where the file says, both at once.
+    // Secrets that do not exist where the file says; both are reported at once.
     let mut request = source("secrets", &ends, &root, &json!({}));
     request["dataSource"]["databricks"]["accessToken"]["token"] = json!("env:MMS_SECRET_NOT_SET");
     request["dataSource"]["maxCompute"]["accessKey"]["accessKeySecret"] = json!("env:MMS_SECRET_NOR_THIS");
@@ -87,13 +88,13 @@ fn of_a_data_source() {
         &["check CREDENTIALS_RESOLVED", "MMS_SECRET_NOT_SET is not set", "MMS_SECRET_NOR_THIS is not set", mend],
     );
 
-    // 6: a typo; 7: a file that is missing.
+    // 6: a typo; 7: a missing file.
     let told = hour.migrate("typo", "/databricks/workspaceURI", json!("https://x"));
     all_of(&told, &["typo.yaml has a field that the contract does not have", "line ", "did you mean workspaceUrl?"]);
     let told = hour.mms.refused(&["migrate", "-f", "nowhere.yaml"]);
     all_of(&told, &["reading nowhere.yaml", "deploy/examples/azure-databricks.yaml", "No such file"]);
 
-    // 8: a scope that keeps no table; 9: a table that no scan found.
+    // 8: a scope that matches no table; 9: a table that no scan found.
     let file = hour.file("odds", "/databricks/catalog", json!(ends.told("/workspace/catalog")));
     let told = said(&hour.mms.run(&["migrate", "-f", &file, "--schema", "none"]));
     all_of(&told, &["it has no schema none, or its lists leave it out", "\n  see what there is: mms schema list odds"]);
@@ -102,14 +103,14 @@ fn of_a_data_source() {
     let told = hour.mms.refused(&["table", "get", "odd.nine"]);
     all_of(&told, &["there is no table \"odd.nine\"", "mms table list"]);
 
-    // 10: a table that cannot be carried; 11: a view.
+    // 10: a table that cannot be migrated; 11: a view.
     let told = said(&hour.mms.run(&["migrate", "-f", &file]));
     all_of(
         &told,
         &["BLOCKED odd.durations", "TYPE_UNSUPPORTED in column a", "\n  help: make a table of it with CREATE TABLE"],
     );
     all_of(&told, &["SKIPPED odd.recent", "VIEW"]);
-    all_of(&told, &["3 tables: 1 done, 1 skipped, 1 blocked", "next: mend what is named above"]);
+    all_of(&told, &["3 tables: 1 done, 1 skipped, 1 blocked", "next: fix what is named above"]);
 
     // 12: a job that is stopped.
     let job = hour.mms.one(&["job", "create", "odds", "--table", "odd.fine", "--force", "--review"]);
@@ -125,14 +126,17 @@ fn of_a_suite() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
 
-    // 13: a port that somebody has.
+    // 13: a port that is in use.
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let told = said(&run(&["up", "--port-base", &port, "--data-dir", &at("data")]));
-    all_of(&told, &[&format!("cannot listen on 127.0.0.1:{port}"), "\n  help: end what has the port", "--port-base"]);
+    all_of(
+        &told,
+        &[&format!("cannot listen on 127.0.0.1:{port}"), "\n  help: stop the program that has the port", "--port-base"],
+    );
     assert_eq!(told.matches("Address already in use").count(), 1, "no cause is told twice: {told}");
 
-    // 14: a folder that cannot be made. Root may write everywhere, but not below a file.
+    // 14: a folder that cannot be created. Root may write everywhere, but not below a file.
     std::fs::write(at("file"), "").unwrap();
     let told = said(&run(&["up", "--port-base", "0", "--data-dir", &at("file/data")]));
     all_of(&told, &["making ", "file/data", "--data-dir may name another folder", "Not a directory"]);
@@ -144,7 +148,7 @@ fn of_a_suite() {
     all_of(&told, &[&data, "is in use by", "\n  help: another suite runs on this folder", "--data-dir"]);
     suite.kill();
 
-    // 16: nobody there.
+    // 16: no suite is running.
     let told = said(&run(&["source", "list", "--data-dir", &data]));
     all_of(&told, &["UNAVAILABLE: the registry at http://127.0.0.1:", "Connection refused", "mms up"]);
     let told = said(&run(&["source", "list", "--data-dir", &at("nowhere")]));
@@ -166,7 +170,7 @@ fn of_a_certificate() {
     let expired = shows(shown.der().clone(), secret);
     let asked = |url: &str| said(&run(&["source", "list", "--registry", url, "--ca-file", ca.to_str().unwrap()]));
 
-    // 17: one that has expired; 18: one of another authority.
+    // 17: an expired certificate; 18: one of another CA.
     let told = asked(&expired);
     all_of(&told, &[&format!("the registry at {expired} cannot be reached"), "certificate expired"]);
     all_of(&told, &["\n  help: its certificate has expired"]);
@@ -175,14 +179,14 @@ fn of_a_certificate() {
     let strange = shows(other.cert.der().clone(), secret);
     let told = asked(&strange);
     all_of(&told, &[&format!("the registry at {strange} cannot be reached"), "\n  help: is --ca-file the authority"]);
-    // 19: no authority at all is one that the system trusts.
+    // 19: no --ca-file, and no CA that the system trusts.
     let told = said(&run(&["source", "list", "--registry", &strange]));
     all_of(&told, &[&format!("the registry at {strange} cannot be reached"), "\n  help: is --ca-file the authority"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_versions() {
-    // 20: a suite that does not have the method that this command calls. Of ours that is one that is older or newer.
+    // 20: a suite that lacks the method that this command calls, as an older or newer one of ours would.
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("http://{}", incoming.local_addr().unwrap());
     let (_reporter, health) = tonic_health::server::health_reporter();
@@ -195,7 +199,7 @@ async fn of_versions() {
     all_of(&told, &["mms --version"]);
 }
 
-/// The URL of somebody who shows this certificate to all who come.
+/// The URL of a server that presents this certificate to every caller.
 fn shows(
     certificate: rustls::pki_types::CertificateDer<'static>,
     key: rustls::pki_types::PrivatePkcs8KeyDer<'static>,
@@ -207,7 +211,7 @@ fn shows(
     std::thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
             let mut tls = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
-            // The caller ends it, as it does not like what it is shown.
+            // The caller aborts the handshake, since it rejects the certificate.
             drop(tls.complete_io(&mut stream));
         }
     });

@@ -1,4 +1,5 @@
-//! A watch outlives the suite: killed and started again, it is followed on. Nobody there is told with who and where.
+//! A watch continues after the suite was killed and started again. If no suite is running, the error names the service
+//! and its URL.
 
 use serde_json::json;
 
@@ -21,7 +22,7 @@ fn a_watch_goes_on_after_the_suite_was_killed_and_started_again() {
     mms.one(&["source", "create", "-f", file.to_str().unwrap()]);
     mms.one(&["source", "start", "odds"]);
     mms.json(&["scan", "start", "odds", "--watch"]);
-    // Without its ends the job cannot go on.
+    // Without its source and target the job cannot end.
     ends.kill();
     let job = mms.one(&["job", "create", "odds"]);
     let job = name(&job);

@@ -1,5 +1,5 @@
-//! The path of the README from a folder of Delta tables to their rows: each line of it, as it stands there, and the one that is printed on
-//! the way. With the clone that makes eight.
+//! The README's path from a folder of Delta tables to their rows at the target: runs each line as it is written there,
+//! and the one that is printed in between. With the clone that makes eight.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -21,7 +21,7 @@ impl Shell<'_> {
         command
     }
 
-    /// Runs a line to its end: what it prints and says.
+    /// Runs a line to its end and returns its stdout and its stderr.
     fn run(&self, line: &str) -> (String, String) {
         let output = self.command(line).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
@@ -29,13 +29,13 @@ impl Shell<'_> {
         (String::from_utf8(output.stdout).unwrap(), said)
     }
 
-    /// Leaves a line running, once it has printed this.
+    /// Starts a line and leaves it running once it has printed `until`.
     fn leave_running(&self, line: &str, until: &str) -> Left {
-        // The shell makes way for the command, so that ending one ends the other.
+        // exec replaces the shell by the command, so that ending one ends the other.
         let mut child = self.command(&format!("exec {line}")).stdout(Stdio::piped()).spawn().unwrap();
         let mut told = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         assert!(told.any(|line| line.contains(until)), "{line} ended without {until:?}");
-        // Whoever stops reading would end what writes.
+        // If nobody reads its output, the command would end or block.
         std::thread::spawn(move || told.count());
         Left(child)
     }

@@ -1,5 +1,5 @@
-//! A scope has one open job: a second `mms migrate` takes it up, and never makes another beside it. Ctrl-C ends the command,
-//! not the job.
+//! A scope has one open job: a second `mms migrate` takes it up and never creates another beside it. Ctrl-C ends the
+//! command, not the job.
 
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ fn a_second_run_takes_up_the_open_job_and_an_interrupted_one_runs_on() {
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
 
-    // The name is the first that is told of it.
+    // The job's name is printed before anything else about it.
     let (code, first) = said(&["migrate", "-f", file, "--review"]);
     assert_eq!(code, Some(0), "{first}");
     let job = jobs()[0]["name"].as_str().unwrap().to_owned();
@@ -35,7 +35,7 @@ fn a_second_run_takes_up_the_open_job_and_an_interrupted_one_runs_on() {
     let created = first.find(&format!("job {short} created")).unwrap();
     assert!(first.find("job PLANNING").is_none_or(|planning| created < planning), "{first}");
 
-    // It waits for review: that is said, with what to do, and no second job is made.
+    // It waits for review: this is printed with what to do, and no second job is created.
     let (code, again) = said(&["migrate", "-f", file]);
     assert_eq!(code, Some(1), "nothing has been moved");
     assert!(again.contains(&format!("job {short} waits for review")), "{again}");
@@ -44,7 +44,7 @@ fn a_second_run_takes_up_the_open_job_and_an_interrupted_one_runs_on() {
     assert!(overlapping.contains("one job at a time") && overlapping.contains("mms job stop"), "{overlapping}");
     assert_eq!(jobs().len(), 1, "{:?}", jobs());
 
-    // Both ends go away, so that the job cannot end while it is followed.
+    // Source and target are stopped, so that the job cannot end while it is followed.
     ends.kill();
     assert!(run_printed(printed(&again, "start it:")).status.success());
     let following = tell(&["migrate", "-f", file, "--data-dir", data]);

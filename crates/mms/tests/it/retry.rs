@@ -1,4 +1,4 @@
-//! A table that failed is done once its cause is gone: `mms task retry` and `mms job retry` run again what failed, and
+//! A failed table can be done once the cause is gone: `mms task retry` and `mms job retry` run again what failed, and
 //! nothing that was done.
 
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ fn what_failed_runs_again() {
     let done = of("every_type");
     assert_eq!((&done["state"], &done["targetRows"]), (&json!("MIGRATION_STATE_DONE"), &json!(rows("every_type"))));
 
-    // The cause is still there: it fails again, for the same reason.
+    // The cause persists, so it fails again for the same reason.
     let first = data_task();
     mms.one(&["task", "retry", name(&first)]);
     assert_eq!(watch(), Some(1));

@@ -1,5 +1,5 @@
-//! `--review` shows the whole plan: where each table goes, rows, bytes and tasks, findings with their remedy, totals, and what
-//! could not be read; the command that it prints starts it.
+//! `--review` shows the whole plan: target, rows, bytes and tasks of each table, findings with their remedy, totals,
+//! and what could not be read. The command that it prints starts the plan.
 
 use serde_json::json;
 

@@ -1,5 +1,6 @@
-//! `mms sandbox --json` says where both ends are, and a folder served again is the same project to the same credentials;
-//! `mms migrate` moves its tables through a running suite, and again after the suite and the sandbox were killed.
+//! `mms sandbox --json` prints where both ends are, and a folder that is served again is the same project with the same
+//! credentials. `mms migrate` moves its tables through a running suite, also after the suite and the sandbox were
+//! killed.
 
 use serde_json::json;
 
@@ -18,7 +19,7 @@ fn tables_move_through_a_running_suite_and_outlive_a_crash() {
     let file = at("source.yaml");
     let names = json!({"tableNames": {"other": "_", "prefix": "t_"}, "columnNames": {"other": "_"}, "partitionValues": {"other": "_"}});
     let mut request = source("samples", &sandbox_first, &delta_root, &names);
-    // A secret by reference, where `mms up` was told that it may lie.
+    // A secret by reference, below the folder that `mms up` was given for secrets.
     let token = at("token");
     std::fs::write(&token, request["dataSource"]["databricks"]["accessToken"]["token"].as_str().unwrap()).unwrap();
     request["dataSource"]["databricks"]["accessToken"]["token"] = json!(format!("file:{}", token.display()));
@@ -30,7 +31,7 @@ fn tables_move_through_a_running_suite_and_outlive_a_crash() {
         ["up", "--json", "--port-base", "0", "--allow-local-files", "--secret-file-root", root, "--data-dir", data];
     let suite = start(&up);
 
-    // A plan that waits moves nothing.
+    // A plan that waits for review moves nothing.
     let review = run(&["migrate", "-f", &file, "--review", "--json", "--data-dir", data]);
     assert!(review.status.success());
     let jobs = lines(&run(&["job", "list", "samples", "--json", "--data-dir", data]));
@@ -38,7 +39,7 @@ fn tables_move_through_a_running_suite_and_outlive_a_crash() {
     assert_eq!(jobs[0]["state"], "JOB_STATE_PENDING_REVIEW");
     let job = jobs[0]["name"].as_str().unwrap().to_owned();
 
-    // Both are killed; with the same folders and ports all goes on.
+    // Both are killed; with the same folders and ports the work continues.
     let ports = (port(&sandbox_first.told("/workspace/url")), port(&sandbox_first.told("/project/endpoint")));
     suite.kill();
     sandbox_first.kill();
@@ -55,7 +56,7 @@ fn tables_move_through_a_running_suite_and_outlive_a_crash() {
         assert_eq!(moved["targetRows"], table.rows.to_string(), "{moved}");
     }
 
-    // What is there is left alone, and told as done: the data outlived the crash.
+    // Tables that are at the target are left alone and reported as unchanged: the data survived the crash.
     let again = run(&["migrate", "-f", &file, "--schema", "samples", "--json", "--data-dir", data]);
     assert!(again.status.success());
     assert!(lines(&again).iter().all(|table| table["state"] == "UNCHANGED"));
@@ -65,7 +66,7 @@ fn tables_move_through_a_running_suite_and_outlive_a_crash() {
     assert_eq!(untouched.len(), tables.len());
     assert!(untouched.iter().all(|table| table["decision"] == "TABLE_DECISION_UNCHANGED"), "{untouched:?}");
 
-    // The other commands of the client, each against what is there now.
+    // The other commands of the client, against what exists now.
     let table = moved[0]["table"].as_str().unwrap();
     let plan = lines(&run(&["table", "plan", table, "--json", "--data-dir", data]));
     assert!(plan[0]["target"]["createSql"].as_str().unwrap().starts_with("CREATE TABLE"));

@@ -1,5 +1,6 @@
-//! What the main commands show on a screen of 80 and of 200 columns, compared with what is recorded in `tests/screens`. `MMS_BLESS=1`
-//! records them anew. What differs from run to run (ids, times, ports) is replaced by something as long.
+//! What the main commands show on a screen of 80 and of 200 columns, compared with the recordings in `tests/screens`.
+//! `MMS_BLESS=1` records them anew. What differs from run to run (ids, times, ports) is replaced by a text of the same
+//! length.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -9,7 +10,7 @@ use serde_json::json;
 
 use crate::support::{lines, mms, sandbox, source, start, table_of};
 
-/// The screens: columns and lines.
+/// The screens: their columns and lines.
 const SCREENS: [(&str, &str); 2] = [("80", "24"), ("200", "50")];
 
 struct Terminal<'a> {
@@ -24,7 +25,7 @@ impl Terminal<'_> {
         command.args(args).output().unwrap()
     }
 
-    /// The whole screen of a command, as it stays.
+    /// The whole screen that a command leaves.
     fn shows(&self, args: &[&str]) -> String {
         let output = self.output(args);
         let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
@@ -34,15 +35,15 @@ impl Terminal<'_> {
     }
 }
 
-/// The text without what differs from run to run.
+/// Replaces what differs from run to run.
 fn steady(text: &str) -> String {
     let rules = [
-        // How often progress is told depends on the machine.
+        // How often progress is printed depends on the machine.
         ("(?m)^(scan|job) [A-Z_]+\n", ""),
         ("([jw])[0-9a-f]{32}", "${1}0123456789abcdef0123456789abcdef"),
         (r"127\.0\.0\.1:[0-9]{4,5}", "127.0.0.1:00000"),
         ("[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}Z", "2026-01-01 00:00:00Z"),
-        // Folders of this machine, and its clock: what is said of them ends where it may.
+        // Folders of this machine and its clock, up to the end of what is said about them.
         ("(?s)(STORAGE_READABLE +OK +).*?(\ncheck PROJECT)", "${1}...$2"),
         ("(?s)this machine's clock.*?other's", "..."),
         (" [0-9]+\\.[0-9](\n|$)", " 0.0$1"),
@@ -66,7 +67,8 @@ fn compare(name: &str, shown: &str) -> Option<String> {
     (recorded != shown).then(|| format!("{}\nrecorded:\n{recorded}\nshown:\n{shown}", file.display()))
 }
 
-/// Words are wrapped: a line is longer only where one word, a path or a statement that is copied cannot be.
+/// Text is wrapped, so a line may be too long only if it is a single word, a path, or a command or statement that
+/// people copy.
 fn fits(line: &str, width: usize) -> bool {
     let text = line.trim_start();
     let copied =
@@ -80,7 +82,7 @@ fn the_main_commands_fit_both_screens() {
     for size in SCREENS {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("tables");
-        // One table moves: of several, which one's task comes first is chance.
+        // Only one table moves: with several, chance decides whose task is first.
         table_of(&root, "returns_by_customer_and_day", "integer");
         table_of(&root, "durations", "interval day to second");
         std::fs::create_dir_all(root.join("odd/recent")).unwrap();

@@ -1,4 +1,4 @@
-//! Completions for each shell and manual pages for each command are made of the command line itself.
+//! Completions for each shell and manual pages for each command are generated from the command line.
 
 use std::process::Command;
 
@@ -17,7 +17,7 @@ fn each_shell_gets_its_completions() {
         if shell == "bash" {
             let file = dir.path().join("mms.bash");
             std::fs::write(&file, script).unwrap();
-            // bash takes it, and completes with it.
+            // bash can load the script, and completes with it.
             let line = format!(
                 ". {} && COMP_WORDS=(mms jo) COMP_CWORD=1 && _mms mms jo mms && printf '%s\n' \"${{COMPREPLY[@]}}\"",
                 file.display()

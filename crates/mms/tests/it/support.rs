@@ -1,4 +1,4 @@
-//! Running the command as people do: as a process. Processes are killed when a test ends, however it ends.
+//! Runs the command as people do: as a process. Processes are killed when a test ends, however it ends.
 
 #![allow(clippy::print_stderr, clippy::print_stdout)]
 
@@ -31,7 +31,7 @@ pub fn start(args: &[&str]) -> Running {
     started(args, Stdio::inherit())
 }
 
-/// The same, with what it logs in a file.
+/// Starts a process with its log in a file, and waits for its first line.
 pub fn start_logged(args: &[&str], log: &Path) -> Running {
     started(args, std::fs::File::create(log).unwrap().into())
 }
@@ -56,15 +56,15 @@ impl Running {
             .into()
     }
 
-    /// Sends SIGTERM; the exit code and what it printed after its first line.
+    /// Sends SIGTERM. Returns the exit code and the lines that it printed after its first one.
     pub fn stop(self) -> (Option<i32>, Vec<String>) {
         signal("TERM", &self.child);
         self.ended()
     }
 
-    /// Waits for its end; the exit code and what it printed after its first line.
+    /// Waits for its end. Returns the exit code and the lines that it printed after its first one.
     pub fn ended(mut self) -> (Option<i32>, Vec<String>) {
-        // Its stdout ends with it.
+        // Its stdout is closed when it ends.
         let rest = self.rest.iter().collect();
         (exit(&mut self.child), rest)
     }
@@ -76,7 +76,7 @@ impl Running {
     }
 }
 
-/// A process whose words for people are followed as they come.
+/// A process whose stderr is read line by line.
 pub struct Told {
     child: Child,
     lines: mpsc::Receiver<String>,
@@ -104,7 +104,7 @@ impl Told {
         }
     }
 
-    /// Presses Ctrl-C; the exit code and what it said then.
+    /// Sends SIGINT, as Ctrl-C does. Returns the exit code and what it printed afterwards.
     pub fn interrupt(mut self) -> (Option<i32>, String) {
         signal("INT", &self.child);
         let rest: Vec<String> = self.lines.iter().collect();
@@ -120,7 +120,7 @@ impl Drop for Told {
 }
 
 fn signal(name: &str, child: &Child) {
-    // The shell's own `kill`: a machine needs no program of that name.
+    // Uses the kill of the shell, since a machine may have no program of that name.
     let pid = child.id().to_string();
     let sent = Command::new("sh").args(["-c", "kill -\"$1\" \"$2\"", "sh", name, &pid]).status().unwrap();
     assert!(sent.success());
@@ -137,14 +137,14 @@ fn exit(child: &mut Child) -> Option<i32> {
     }
 }
 
-/// Runs a command that was printed, as it was printed.
+/// Runs a command exactly as it was printed.
 pub fn run_printed(command: &str) -> Output {
     let output = mms_on_path(command).output().unwrap();
     eprintln!("{command}: {:?}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
     output
 }
 
-/// A line for the shell, which finds `mms`.
+/// A shell command for this line, with `mms` on its PATH.
 pub fn mms_on_path(line: &str) -> Command {
     let dir = Path::new(env!("CARGO_BIN_EXE_mms")).parent().unwrap();
     let path = format!("{}:{}", dir.display(), std::env::var("PATH").unwrap());
@@ -153,7 +153,7 @@ pub fn mms_on_path(line: &str) -> Command {
     command
 }
 
-/// The command behind a label that was printed, as in `  watch it: mms job watch …`.
+/// The command after a label, as in `  watch it: mms job watch …`.
 pub fn printed<'a>(told: &'a str, label: &str) -> &'a str {
     let line = told.lines().find_map(|line| line.trim_start().strip_prefix(label));
     line.unwrap_or_else(|| panic!("{label:?} in {told}")).trim()
@@ -166,7 +166,7 @@ impl Drop for Running {
     }
 }
 
-/// Starts both far ends over these tables.
+/// Starts the sandbox's workspace and project over these tables.
 pub fn sandbox(project: &Path, delta_root: &Path, ports: Option<(&str, &str)>) -> Running {
     let mut args = vec!["sandbox", "--json", "--project-dir", project.to_str().unwrap()];
     args.extend(["--delta-root", delta_root.to_str().unwrap()]);
@@ -176,7 +176,7 @@ pub fn sandbox(project: &Path, delta_root: &Path, ports: Option<(&str, &str)>) -
     start(&args)
 }
 
-/// The CreateDataSourceRequest that leads to that sandbox.
+/// The CreateDataSourceRequest for this sandbox.
 pub fn source(id: &str, sandbox: &Running, delta_root: &Path, settings: &Value) -> Value {
     json!({
         "dataSourceId": id,
@@ -200,7 +200,7 @@ pub fn source(id: &str, sandbox: &Running, delta_root: &Path, settings: &Value) 
     })
 }
 
-/// The client on the data folder of a suite.
+/// The client commands against the suite of a data folder.
 pub struct Client<'a>(pub &'a str);
 
 impl Client<'_> {
@@ -208,28 +208,28 @@ impl Client<'_> {
         run(&[args, &["--data-dir", self.0]].concat())
     }
 
-    /// What it prints with --json; it succeeds.
+    /// The messages that a command prints with --json. It must succeed.
     pub fn json(&self, args: &[&str]) -> Vec<Value> {
         let output = self.run(&[args, &["--json"]].concat());
         assert!(output.status.success(), "{args:?}");
         lines(&output)
     }
 
-    /// The one message that it prints with --json.
+    /// The only message that a command prints with --json.
     pub fn one(&self, args: &[&str]) -> Value {
         let mut all = self.json(args);
         assert_eq!(all.len(), 1, "{args:?}: {all:?}");
         all.remove(0)
     }
 
-    /// What it prints for people; it succeeds.
+    /// What a command prints for people. It must succeed.
     pub fn text(&self, args: &[&str]) -> String {
         let output = self.run(args);
         assert!(output.status.success(), "{args:?}");
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// What it says when it fails.
+    /// The stderr of a command that must fail.
     pub fn refused(&self, args: &[&str]) -> String {
         let output = self.run(args);
         assert_eq!(output.status.code(), Some(1), "{args:?}");
@@ -237,20 +237,20 @@ impl Client<'_> {
     }
 }
 
-/// Runs to the end.
+/// Runs a command to its end.
 pub fn run(args: &[&str]) -> Output {
     let output = mms().args(args).output().unwrap();
     eprintln!("mms {args:?}: {:?}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
     output
 }
 
-/// Stdout, one JSON value a line.
+/// The JSON values on stdout, one for each line.
 pub fn lines(output: &Output) -> Vec<Value> {
     let text = std::str::from_utf8(&output.stdout).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))).collect()
 }
 
-/// A Delta table of one column without rows, as its log says.
+/// Writes the log of a Delta table with one column and no rows.
 pub fn table_of(root: &Path, table: &str, column_type: &str) {
     let log = root.join("odd").join(table).join("_delta_log");
     std::fs::create_dir_all(&log).unwrap();
@@ -263,7 +263,7 @@ pub fn table_of(root: &Path, table: &str, column_type: &str) {
     std::fs::write(log.join("00000000000000000000.json"), format!("{protocol}\n{metadata}\n")).unwrap();
 }
 
-/// A port from which all ports of a suite are free.
+/// A port base for which all ports of a suite are free.
 pub fn free_port_base() -> String {
     let free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).ok();
     let any = || free(0).unwrap().local_addr().unwrap().port();

@@ -1,5 +1,5 @@
-//! One migration is one trace, from the command through each service that it calls, as an OTLP collector gets it over
-//! https, each span under the name of the service that made it.
+//! One migration is one trace, from the command through each service that it calls, as an OTLP collector receives it
+//! over https. Each span has the name of the service that made it.
 
 use std::sync::{Arc, Mutex};
 
@@ -60,11 +60,11 @@ async fn a_migration_is_one_trace_through_all_services() {
     let suite = start(&[&up[..], &["--otlp-endpoint", &url, "--otlp-ca-file", ca]].concat());
     let file = dir.path().join("source.yaml");
     std::fs::write(&file, source("odds", &ends, &root, &json!({})).to_string()).unwrap();
-    // An authority that the system trusts needs no flag.
+    // A CA that the system trusts needs no flag.
     let file = file.to_str().unwrap();
     let migrate = format!("SSL_CERT_FILE={ca} mms migrate -f {file} --otlp-endpoint {url} --data-dir {data}");
     assert!(run_printed(&migrate).status.success());
-    // What is left is sent at the end.
+    // The remaining spans are sent at the end.
     assert_eq!(suite.stop().0, Some(0));
 
     let spans = collector.0.lock().unwrap().clone();
@@ -84,7 +84,7 @@ async fn a_migration_is_one_trace_through_all_services() {
             assert_eq!(named, whose, "{method} {kind:?}, all in two processes");
         }
     }
-    // What a service asks of another while it answers is its own doing.
+    // A call from one service to another, made while the first answers, is a span of the first.
     let asked = |whose: &str, method: &str| {
         let of = |(named, span): &(String, Span)| {
             named == whose && span.kind == SpanKind::Client as i32 && span.name == method

@@ -1,4 +1,4 @@
-//! `mms up` answers on all four ports at once, keeps its secrets to its owner, and drains.
+//! `mms up` answers on all four ports at once, keeps its secrets readable only by their owner, and drains at its end.
 
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ async fn answers_on_all_four_within_three_seconds_and_drains() {
     let token = std::fs::read(data.join("service.token")).unwrap();
     assert_eq!(up.stop(), (Some(0), Vec::new()));
 
-    // The same folder serves again, with the same token.
+    // The same folder can be served again, with the same token.
     let up = support::start(&["up", "--json", "--port-base", "0", "--data-dir", data.to_str().unwrap()]);
     assert_eq!(std::fs::read(data.join("service.token")).unwrap(), token);
     let listed = support::run(&["source", "list", "--json", "--data-dir", data.to_str().unwrap()]);
@@ -57,15 +57,15 @@ fn a_data_folder_serves_one_suite() {
     let second = support::run(&args);
     assert_eq!(second.status.code(), Some(1));
     assert!(second.stdout.is_empty());
-    // What went wrong first, not what became of the others.
+    // The first error is reported, not the ends of the other services that followed from it.
     let told = String::from_utf8_lossy(&second.stderr);
     assert!(told.contains("did not start") && told.contains("is in use"), "{told}");
-    // The first is still found where it is.
+    // The endpoints file still leads to the first suite.
     assert_eq!(std::fs::read(dir.path().join("endpoints.json")).unwrap(), endpoints);
     assert!(support::run(&["source", "list", "--json", "--data-dir", data]).status.success());
 }
 
-/// A new key would start a registry that cannot open one of its secrets.
+/// With a new key, a registry would start that can decrypt none of its secrets.
 #[test]
 fn a_lost_key_is_said_and_no_new_one_is_made_beside_a_store() {
     let dir = tempfile::tempdir().unwrap();

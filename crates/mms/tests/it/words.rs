@@ -1,5 +1,5 @@
-//! Every state of a table has its own word, for people and in JSON; a running job is not called failed, an unchanged table shows
-//! its rows, and every run ends with a summary and what to do next.
+//! Every state of a table has its own word, for people and in JSON. A running job is not called failed, an unchanged
+//! table shows its rows, and every run ends with a summary and what to do next.
 
 use serde_json::json;
 
@@ -29,7 +29,7 @@ fn each_state_is_told_by_its_word_and_the_run_is_summed_up() {
         (output.status.code(), out, err, output)
     };
 
-    // Planned and not moved: neither is called failed.
+    // Planned and not yet moved: neither table is called failed.
     let (_, _, _, reviewed) = run(&["--review", "--json"]);
     let tables = lines(&reviewed);
     assert_eq!(tables.len(), 2, "{tables:?}");
@@ -41,7 +41,7 @@ fn each_state_is_told_by_its_word_and_the_run_is_summed_up() {
     assert!(row(&waiting, "odd.no_such_type").contains("BLOCKED"), "{waiting}");
     assert!(!waiting.contains("FAILED"), "{waiting}");
 
-    // Without its ends it goes on, and is no failure either.
+    // Without source and target the table does not end, and is not called failed either.
     ends.kill();
     mms.text(&["job", "approve", job, "--accept-blocked"]);
     let going = mms.text(&["job", "tables", job]);
@@ -58,8 +58,8 @@ fn each_state_is_told_by_its_word_and_the_run_is_summed_up() {
         "its rows are there: {unchanged}"
     );
     assert!(told.contains("2 tables: 1 unchanged, 1 blocked; 0 rows, 0 B in "), "{told}");
-    assert!(told.contains("next: mend what is named above, then: mms job retry words/"), "{told}");
-    // What to do is on a line of its own, and an RPC is told as its command.
+    assert!(told.contains("next: fix what is named above, then: mms job retry words/"), "{told}");
+    // What to do is on its own line, and commands replace the names of RPCs.
     assert!(told.contains("\n  help: make a table of it"), "{told}");
     assert!(!told.contains("RetryJob") && !told.contains("ListFindings"), "{told}");
 

@@ -1,18 +1,18 @@
-//! Makes a failure fit into the headers that default clients accept: 8 KB for all of them, so 6 KB for message and details.
-//! What is left out is counted.
+//! Shortens a failure until it fits into the headers that gRPC clients accept by default: 8 KB for all of them, so 6 KB
+//! for message and details. What is left out is counted, never dropped silently.
 
 use super::ApiError;
 
-/// Violations that are listed.
+/// Most violations in one failure.
 pub(super) const LISTED: usize = 20;
-/// The name under which the metadata tell how many more violations there are.
+/// The metadata key that says how many more violations there are.
 pub const MORE: &str = "more_violations";
-/// Bytes of the message as it travels: percent-encoded once, and once more within the details.
+/// Most bytes of the message, percent-encoded: it travels once in `grpc-message` and once more within the details.
 const MESSAGE_BYTES: usize = 1200;
-/// Bytes of all violations, and of each.
+/// Most bytes of all violations together, and of each.
 const VIOLATIONS_BYTES: usize = 1600;
 const VIOLATION_BYTES: usize = 400;
-/// Bytes of all metadata, and of each.
+/// Most bytes of all metadata together, and of each entry.
 const METADATA_BYTES: usize = 700;
 const ENTRY_BYTES: usize = 300;
 
@@ -62,7 +62,7 @@ fn cut(text: &mut String, most: usize) {
     }
 }
 
-/// Cuts where a text becomes too long percent-encoded.
+/// Cuts a text to at most `most` bytes, counted percent-encoded.
 fn cut_encoded(text: &mut String, most: usize) {
     let mut bytes = 0;
     let end = text.char_indices().find_map(|(at, c)| {

@@ -1,11 +1,11 @@
-//! The parent of a list: a name in which `-` stands for all of a collection.
+//! The parent of a list request: a name in which `-` stands for all resources of a collection.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use super::{DataSourceName, NameError, ResourceName, segment};
 
-/// One resource or, with `-` in it, all that fit: `dataSources/-/schemas/-`.
+/// One resource or, where `-` stands for an id, all that match: `dataSources/-/schemas/-`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Parent<N> {
     segments: Vec<Option<String>>,
@@ -13,7 +13,7 @@ pub struct Parent<N> {
 }
 
 impl<N: ResourceName> Parent<N> {
-    /// Parses a parent.
+    /// Parses a parent; the error says which part does not fit the shape of `N`.
     pub fn parse(name: &str) -> Result<Self, NameError> {
         let fault = |reason| NameError { name: name.to_owned(), shape: N::SHAPE, reason };
         let mut segments = Vec::new();
@@ -28,12 +28,12 @@ impl<N: ResourceName> Parent<N> {
         Ok(Self { segments, name: PhantomData })
     }
 
-    /// The one resource, if nothing in it is `-`.
+    /// The one resource that is meant; `None` if a segment is `-`.
     pub fn exact(&self) -> Option<N> {
         if self.segments.iter().any(Option::is_none) { None } else { N::parse(&self.to_string()).ok() }
     }
 
-    /// Whether the resource is meant.
+    /// Whether this parent means the resource.
     pub fn matches(&self, name: &N) -> bool {
         let name = name.to_string();
         segment::split(&name, N::COLLECTIONS).is_ok_and(|segments| {
@@ -41,7 +41,7 @@ impl<N: ResourceName> Parent<N> {
         })
     }
 
-    /// The one data source it lies under; `None` for all of them and for what lies under none.
+    /// The one data source that the list is limited to; `None` if it is `-`, or if `N` belongs to no data source.
     pub fn data_source(&self) -> Option<DataSourceName> {
         let root = *N::COLLECTIONS.first()?;
         let id = self.segments.first()?.as_ref()?;

@@ -1,5 +1,5 @@
-//! A partition as one segment: its `key=value` levels joined by `,`, keys and values percent-encoded; NULL is a key
-//! without `=`, the empty text is a key with nothing after `=`.
+//! A partition as one segment of a name: its `key=value` levels joined by `,`, keys and values percent-encoded. NULL is
+//! a key without `=`; the empty text is a key with nothing after `=`.
 
 use std::fmt;
 
@@ -10,7 +10,8 @@ use super::segment::{Segment, decode, encode};
 pub struct PartitionId(Vec<(String, Option<String>)>);
 
 impl PartitionId {
-    /// A partition of these levels: column name and value as the source spells them, `None` for NULL.
+    /// A partition with these levels: column name and value as the source spells them, `None` for NULL. The error is a
+    /// text for people: there is no level, or a column has no name.
     pub fn new(levels: Vec<(String, Option<String>)>) -> Result<Self, String> {
         if levels.is_empty() {
             return Err("a partition has at least one level".into());

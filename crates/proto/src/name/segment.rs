@@ -1,4 +1,4 @@
-//! One segment of a name: an id that we or a caller chose, or a text from the source, percent-encoded.
+//! One segment of a name: an id that mms or a caller chose, or a text from the source, percent-encoded.
 
 use std::fmt;
 
@@ -9,21 +9,21 @@ use super::PartitionId;
 /// Everything but the unreserved characters of RFC 3986.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The longest id.
+/// Most characters of a [`ResourceId`].
 pub const MAX_ID: usize = 63;
 
-/// What may stand between two slashes of a name.
+/// A type that can stand between two slashes of a name.
 pub trait Segment: Sized + fmt::Display {
     /// Reads a segment as it stands in a name; the error says what is wrong with it.
     fn parse_segment(segment: &str) -> Result<Self, String>;
 }
 
-/// An id of a thing that we make: `[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?`.
+/// An id that mms or a caller chose: `[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct ResourceId(String);
 
 impl ResourceId {
-    /// Checks an id.
+    /// Checks an id; the error says what it must match.
     pub fn new(id: impl Into<String>) -> Result<Self, String> {
         let id = id.into();
         let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
@@ -35,7 +35,7 @@ impl ResourceId {
         if fits { Ok(Self(id)) } else { Err(format!("id {id:?} does not match [a-z0-9]([a-z0-9-]{{0,61}}[a-z0-9])?")) }
     }
 
-    /// The id.
+    /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -53,12 +53,12 @@ impl fmt::Display for ResourceId {
     }
 }
 
-/// A text of the source, such as a table's name, as the source spells it; percent-encoded when it stands in a name.
+/// A text of the source, such as a table's name, as the source spells it. It is percent-encoded in a name.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct SourceId(String);
 
 impl SourceId {
-    /// Takes a text as the source spells it. Only the empty one is refused.
+    /// Wraps a text as the source spells it. Only the empty text is rejected.
     pub fn new(text: impl Into<String>) -> Result<Self, String> {
         let text = text.into();
         if text.is_empty() { Err("a segment is empty".into()) } else { Ok(Self(text)) }
@@ -87,7 +87,7 @@ pub(super) fn encode(text: &str) -> String {
     if text == "-" { "%2D".into() } else { utf8_percent_encode(text, ENCODED).to_string() }
 }
 
-/// Undoes [`encode`], and refuses every other spelling of the same text.
+/// Undoes [`encode`], and rejects every other spelling of the same text.
 pub(super) fn decode(segment: &str) -> Result<String, String> {
     if segment == "-" {
         return Err("\"-\" stands for all of a list and is not one resource".into());
@@ -104,7 +104,7 @@ pub(super) fn decode(segment: &str) -> Result<String, String> {
     }
 }
 
-/// The segments of a name whose collections are these.
+/// The segments of a name that has exactly these collections.
 pub(super) fn split<'a>(name: &'a str, collections: &[&str]) -> Result<Vec<&'a str>, String> {
     let parts: Vec<_> = name.split('/').collect();
     if parts.len() != collections.len() * 2 {
@@ -120,7 +120,7 @@ pub(super) fn split<'a>(name: &'a str, collections: &[&str]) -> Result<Vec<&'a s
     Ok(segments)
 }
 
-/// Whether a text is a name of a shape such as `dataSources/*/schemas/-`: `*` is one resource, `-` is one or all.
+/// Checks that a text is a name of a shape such as `dataSources/*/schemas/-`: `*` is one resource, `-` is one or all.
 pub(crate) fn check_shape(name: &str, shape: &str) -> Result<(), String> {
     let (collections, marks): (Vec<_>, Vec<_>) =
         shape.split('/').collect::<Vec<_>>().chunks(2).map(|pair| (pair[0], pair.get(1).copied())).unzip();
@@ -132,7 +132,7 @@ pub(crate) fn check_shape(name: &str, shape: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a segment may stand in a collection.
+/// Checks that a segment may stand in a collection.
 pub(super) fn check_segment(collection: &str, segment: &str) -> Result<(), String> {
     match collection {
         "schemas" | "tables" => SourceId::parse_segment(segment).map(drop),

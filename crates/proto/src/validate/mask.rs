@@ -1,4 +1,5 @@
-//! The `update_mask` beside a resource: what it touches, and whether each of its paths names what a caller may change.
+//! The `update_mask` beside a resource: which fields it touches, and whether each path names a field that a caller may
+//! change.
 
 use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, ReflectMessage};
 use tonic_types::FieldViolation;
@@ -8,13 +9,13 @@ use crate::rules;
 
 /// The mask of one message.
 pub(super) struct Mask {
-    /// Where the message stands that has the mask.
+    /// The path of the message that has the mask.
     at: String,
     paths: Vec<String>,
 }
 
 impl Mask {
-    /// The mask of a message that has one set.
+    /// The mask of a message; `None` if it has no `update_mask`, or if that is not set.
     pub(super) fn of(at: &str, message: &DynamicMessage) -> Option<Self> {
         let field = message.descriptor().get_field_by_name("update_mask").filter(|field| message.has_field(field))?;
         let mask = message.get_field(&field);
@@ -23,14 +24,14 @@ impl Mask {
         Some(Self { at: at.to_owned(), paths })
     }
 
-    /// Whether a missing field matters: beside the resource always, within it where the mask goes.
+    /// Whether a missing field is a violation: outside the resource always, within it only where the mask touches it.
     pub(super) fn counts(&self, path: &str) -> bool {
         let path = if self.at.is_empty() { path } else { path.get(self.at.len() + 1..).unwrap_or_default() };
         let Some((_, within)) = path.split_once('.') else { return true };
         self.paths.iter().any(|masked| masked == "*" || covers(masked, within) || covers(within, masked))
     }
 
-    /// What is wrong with the mask itself.
+    /// The violations of the mask itself.
     pub(super) fn faults(&self, message: &DynamicMessage) -> Vec<FieldViolation> {
         let field = below(&self.at, "update_mask.paths");
         if self.paths.is_empty() {

@@ -1,11 +1,12 @@
-//! Which fields of a message are set that the contract has and this version has not, by the options of the contract.
+//! Finds the set fields of a message that the contract has and this version does not implement, by the options of the
+//! contract.
 
 use prost_reflect::{DynamicMessage, Kind, ReflectMessage, Value};
 
 use super::{below, map_key};
 use crate::rules::{self, Rules};
 
-/// Their paths, in the order of the contract; where only a value of an enum is meant, the path and that value.
+/// Their paths, in the order of the contract; where only a value of an enum is not implemented, the path and the value.
 pub(super) fn paths(message: &DynamicMessage) -> Vec<String> {
     let mut found = Vec::new();
     fields("", message, &mut found);

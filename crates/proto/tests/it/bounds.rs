@@ -1,6 +1,6 @@
-//! Bounds on the wire, before anything is decoded: what is too long is named by its path, also where it comes in pieces that
-//! decoding would merge, and what would come to much more in memory than its bytes is refused. What each request of each
-//! method costs a served process is shown in `tests/it/hostile.rs`.
+//! Bounds on the wire, before decoding: what is too long is named by its path, also where it is sent in pieces that
+//! decoding would merge; what would take much more memory than its bytes is rejected. `tests/it/hostile.rs` shows what
+//! each request of each method costs a running process.
 
 use mms_proto::catalog::v1::BatchUpdateTablesRequest;
 use mms_proto::registry::v1::{DataSource, UpdateDataSourceRequest};
@@ -36,7 +36,7 @@ fn pieces_that_decoding_merges_count_together() {
     let (settings, list) = (number::<DataSource>("settings"), "schema_whitelist");
     let settings_type = descriptor::message::<DataSource>().get_field(settings).unwrap();
     let list = settings_type.kind().as_message().unwrap().get_field_by_name(list).unwrap().number();
-    // Each piece alone is within every bound.
+    // Each piece alone keeps every bound.
     let source = field(settings, &field(list, b"a").repeat(50)).repeat(10_000);
     let request = field(number::<UpdateDataSourceRequest>("data_source"), &source);
     let error = check::<UpdateDataSourceRequest>(&request).unwrap_err();

@@ -1,4 +1,4 @@
-//! Canonical proto JSON both ways: unknown fields are refused by path, secrets are never printed.
+//! Canonical proto JSON both ways: unknown fields are rejected by path, secrets are never printed.
 
 use mms_proto::json::{self, Fields, JsonError};
 use mms_proto::registry::v1::databricks_source::WorkspaceAuth;
@@ -40,7 +40,7 @@ fn every_unknown_field_is_named() {
     let mut paths: Vec<&str> = fields.iter().map(|field| field.path.as_str()).collect();
     paths.sort_unstable();
     assert_eq!(paths, ["dataSource.databricks.workspaceUri", "dataSource.typo", "extra"]);
-    // What it could have been is told with it.
+    // The error also says which fields there are.
     let meant = fields.iter().find(|field| field.path.ends_with("workspaceUri")).unwrap();
     assert!(meant.known.iter().any(|known| known == "workspaceUrl"), "{meant:?}");
 }

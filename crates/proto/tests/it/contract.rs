@@ -1,4 +1,4 @@
-//! What every contract must have.
+//! What every contract must have: roles, pages, request ids, uids, flags of secrets, bounds.
 
 use mms_proto::Role;
 use mms_proto::descriptor;
@@ -44,7 +44,7 @@ fn every_resource_shape_of_the_contracts_has_a_name_type() {
     }
 }
 
-/// The request and answer of every method whose name begins so.
+/// Every method whose name begins with this verb.
 fn methods(verb: &str) -> Vec<prost_reflect::MethodDescriptor> {
     let services = descriptor::pool().services();
     services.flat_map(|s| s.methods().collect::<Vec<_>>()).filter(|m| m.name().starts_with(verb)).collect()
@@ -109,7 +109,7 @@ fn every_resource_has_a_uid() {
     let resources = ours().filter(|message| {
         let name =
             message.get_field_by_name("name").map(|field| descriptor::comment(&message.parent_file(), field.path()));
-        // A message that says how its name is built, and no request.
+        // Resources: messages that say how their name is built, and that are no request or response.
         let request = message.name().ends_with("Request") || message.name().ends_with("Response");
         !request && name.is_some_and(|comment| comment.contains("Name, `") || comment.starts_with("`workers/"))
     });
@@ -141,8 +141,8 @@ fn whoever_sees_a_secret_s_place_sees_whether_one_is_stored() {
     assert!(secrets > 6, "{secrets} secrets");
 }
 
-/// The most bytes that a message of a request can have by the rules of its fields; none where nothing bounds it but the
-/// transport. Messages inside themselves are bounded by what holds them.
+/// The most bytes that a message can have by the rules of its fields; `None` if only the transport bounds it. A
+/// recursive message is bounded by what holds it.
 fn most(message: &prost_reflect::MessageDescriptor, depth: usize) -> Option<u64> {
     use prost_reflect::Kind;
     let mut sum: u64 = 0;

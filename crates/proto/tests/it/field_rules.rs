@@ -1,4 +1,4 @@
-//! The rules of the contract, applied: all violations at once, by path, without secrets.
+//! The contract's field rules, applied: all violations at once, by path, without secrets.
 
 use mms_proto::ErrorReason;
 use mms_proto::catalog::v1::{BatchUpdateTablesRequest, Table, UpdateTableRequest};

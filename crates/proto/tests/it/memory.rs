@@ -1,7 +1,7 @@
-//! What a request may take in memory: for every request of every method, with each of its lists filled to nearly the largest
-//! message, judging, decoding and validating it takes no more than eight times its bytes, and 16 MB.
+//! What a request may cost in memory: for every request of every method, with each of its lists filled up to nearly the
+//! largest message, checking, decoding and validating takes at most eight times its bytes plus 16 MB.
 //!
-//! It is measured in a process of its own, by an allocator that counts.
+//! Measured in a child process by a counting allocator.
 
 #![allow(clippy::print_stdout, reason = "the child tells its figures on stdout")]
 
@@ -34,7 +34,7 @@ impl Counting {
 }
 
 #[expect(unsafe_code, reason = "an allocator has no other form; it hands on to that of the system")]
-// SAFETY: every call is the system allocator's, with the arguments that came.
+// SAFETY: every call is passed to the system allocator with the arguments it was made with.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         Self::grown(layout.size());
@@ -49,7 +49,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // As if both were there at once, which they may be.
+        // As if the old and the new block exist at once, which they may.
         Self::grown(size);
         NOW.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: as this call.
@@ -60,7 +60,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// What a service does with a request before it looks at what it says.
+/// What a service does with a request before its handler runs.
 fn handle<T: Message + Name + Default>(bytes: &[u8]) {
     if bounds::check(&descriptor::message::<T>(), bytes).is_err() {
         return;
@@ -108,8 +108,8 @@ requests! {
     transfer: DrainWorkerRequest GetTransferRequest ListTransfersRequest WatchTransferRequest;
 }
 
-/// The list with items of so many bytes, as often as they fit; once as one item of the lists around, and once with many of
-/// those that each have few.
+/// The list filled with items of several sizes, as many as fit: once as one item of the lists around it, and once as
+/// many items of the outer lists, each with a few of these.
 fn messages(way: &[FieldDescriptor]) -> Vec<Vec<u8>> {
     let [around @ .., list] = way else { return Vec::new() };
     let item = |bytes: usize| match list.kind() {

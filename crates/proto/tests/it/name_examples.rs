@@ -1,10 +1,10 @@
-//! The examples of names that stand in the contract, as a reader in another language takes them from there.
+//! The examples of names in the contract's comments, parsed as a reader in another language would take them from there.
 
 use mms_proto::name::{PartitionId, Segment, SourceId};
 
 const CONTRACT: &str = include_str!("../../../../proto/mms/type/v1/options.proto");
 
-/// The source's text as JSON, and the segment, of each example.
+/// For each example, the source's text as JSON and the segment.
 fn examples() -> Vec<(serde_json::Value, &'static str)> {
     let lines = CONTRACT.lines().filter_map(|line| line.trim().strip_prefix("//")?.trim().split_once(" -> "));
     let parsed = lines.filter_map(|(json, segment)| Some((serde_json::from_str(json.trim()).ok()?, segment.trim())));

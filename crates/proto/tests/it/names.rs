@@ -1,4 +1,4 @@
-//! Resource names: one spelling a resource, whatever the source calls its tables.
+//! Resource names: one spelling per resource, whatever the source calls its tables.
 
 use mms_proto::name::{
     DataSourceName, JobName, Parent, PartitionId, PartitionName, ResourceId, ResourceName, SchemaName, SourceId,

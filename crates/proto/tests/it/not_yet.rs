@@ -1,4 +1,5 @@
-//! ARCHITECTURE.md lists what is in the contract and not yet done: exactly what the contract's options say.
+//! ARCHITECTURE.md lists what the contract has and this version does not implement, exactly as the contract's options
+//! say.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +9,7 @@ use prost_reflect::{MessageDescriptor, ServiceDescriptor};
 const ARCHITECTURE: &str = include_str!("../../../../ARCHITECTURE.md");
 const HEADING: &str = "## In the contract, and not yet done";
 
-/// By service, as a bullet of the page names it: `Registry` for `mms.registry.v1`.
+/// The names by service, spelled as the page's bullets are: `Registry` for `mms.registry.v1`.
 type Lists = BTreeMap<String, BTreeSet<String>>;
 
 fn bullet(package: &str) -> String {
@@ -17,7 +18,7 @@ fn bullet(package: &str) -> String {
     letters.next().map(|first| first.to_uppercase().to_string() + letters.as_str()).unwrap_or_default()
 }
 
-/// What stands in backticks behind each bullet of the section.
+/// What stands in backticks after each bullet of the section.
 fn documented() -> Lists {
     let (_, section) = ARCHITECTURE.split_once(HEADING).expect("the page has the section");
     let section = section.split("\n## ").next().unwrap_or_default();
@@ -31,7 +32,7 @@ fn methods(service: &ServiceDescriptor) -> Vec<String> {
     let all: Vec<String> = service.methods().map(|method| method.name().to_owned()).collect();
     let undone = |name: &String| descriptor::method(&path(name)).is_some_and(|method| method.not_yet);
     let found: Vec<String> = all.iter().filter(|name| undone(name)).cloned().collect();
-    // A service of which nothing is done is named as a whole.
+    // A service of which nothing is implemented is listed as a whole.
     if found.len() == all.len() { vec![service.name().to_owned()] } else { found }
 }
 

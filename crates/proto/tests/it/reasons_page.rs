@@ -1,11 +1,11 @@
-//! docs/reasons.md has every stable reason with what it means and what to do, as the contracts' comments say it. With
-//! MMS_BLESS=1 this test writes the page anew.
+//! docs/reasons.md lists every stable reason with its meaning and remedy, as the comments of the contracts state them.
+//! With MMS_BLESS=1 this test writes the page anew.
 
 use mms_proto::descriptor;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reasons.md");
 
-/// Enums, their headings, and who shows their values.
+/// Each enum, its heading, and where its values are shown.
 const PARTS: [(&str, &str, &str); 4] = [
     (
         "mms.type.v1.ErrorReason",
@@ -25,7 +25,7 @@ const PARTS: [(&str, &str, &str); 4] = [
     ("mms.registry.v1.CheckStepId", "Steps of a check", "In `CheckStep`: CheckDataSource, CheckNetworkConnection."),
 ];
 
-/// "FindingReason" as the beginning of its values: "FINDING_REASON_".
+/// The prefix of an enum's values: "FINDING_REASON_" for "FindingReason".
 fn prefix(name: &str) -> String {
     let mut prefix = String::new();
     for letter in name.chars() {

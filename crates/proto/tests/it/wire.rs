@@ -1,9 +1,9 @@
-//! Messages as they stand on the wire, made by hand: for requests that no client of ours would send.
+//! Encodes messages by hand, for requests that no client of ours would send.
 
 use prost::encoding::{WireType, encode_key, encode_varint};
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
-/// A field of text, bytes, a message, or numbers in one piece.
+/// A length-delimited field: text, bytes, a message, or packed numbers.
 pub fn field(number: u32, content: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(content.len() + 8);
     encode_key(number, WireType::LengthDelimited, &mut out);
@@ -12,7 +12,7 @@ pub fn field(number: u32, content: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Every list that a request can hold, with the fields that lead to it.
+/// Every list and map that a request can hold, each with the fields that lead to it.
 pub fn lists(message: &MessageDescriptor, way: &mut Vec<FieldDescriptor>, found: &mut Vec<Vec<FieldDescriptor>>) {
     for field in message.fields() {
         if way.iter().any(|around| around.full_name() == field.full_name()) {

@@ -1,6 +1,6 @@
-//! Verifies the signature of every request, V2 and V4, as the service does.
+//! Verifies the V2 or V4 signature of every request, as the service does.
 //!
-//! Written from the protocol, never from our client: what both get wrong in the same way, no test would find.
+//! Written from the protocol, never from our client: a mistake made the same way on both sides would pass every test.
 
 use std::path::PathBuf;
 
@@ -15,30 +15,26 @@ use sha2::Sha256;
 
 use super::error::{ApiError, ApiResult};
 
-/// How far a client's clock may be off.
+/// The largest difference between a request's date and our clock.
 pub const SKEW_MAX: SignedDuration = SignedDuration::from_mins(15);
 
 /// The one account that may call the project.
 pub struct Account {
-    /// Its public part.
     pub access_id: String,
-    /// Its secret.
     pub access_key: SecretString,
-    /// Where the token of a temporary key, and of a bearer, lies.
+    /// The file with the security token of a temporary key, which is also accepted as a bearer token.
     pub token_file: Option<PathBuf>,
-    /// The region that V4 signatures must name; any if none.
+    /// The region that V4 signatures must name. `None` accepts any region.
     pub region: Option<String>,
 }
 
 /// The parts of a request that are signed.
 pub struct Signed<'a> {
-    /// The method.
     pub method: &'a Method,
     /// The path, percent-decoded.
     pub path: &'a str,
     /// The query, decoded, in the order received.
     pub params: &'a [(String, String)],
-    /// All headers.
     pub headers: &'a HeaderMap,
 }
 
@@ -79,13 +75,15 @@ fn canonical(request: &Signed<'_>, path: &str) -> String {
 }
 
 fn sha256(key: &[u8], data: &str) -> ApiResult<Vec<u8>> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).map_err(|_| ApiError::internal("a key of no use"))?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(key)
+        .map_err(|_| ApiError::internal("the access key cannot be used as an HMAC key"))?;
     mac.update(data.as_bytes());
     Ok(mac.finalize().into_bytes().to_vec())
 }
 
 fn matches(key: &[u8], text: &str, signature: &[u8]) -> ApiResult<bool> {
-    let mut mac = Hmac::<Sha1>::new_from_slice(key).map_err(|_| ApiError::internal("a key of no use"))?;
+    let mut mac = Hmac::<Sha1>::new_from_slice(key)
+        .map_err(|_| ApiError::internal("the access key cannot be used as an HMAC key"))?;
     mac.update(text.as_bytes());
     Ok(mac.verify_slice(signature).is_ok())
 }
@@ -95,10 +93,10 @@ fn refused(message: impl Into<String>) -> ApiError {
 }
 
 impl Account {
-    /// Checks date and signature of a request.
+    /// Checks the date and the signature of a request.
     ///
     /// # Errors
-    /// The refusal that the service would answer with.
+    /// The error that the service would answer with.
     pub fn verify(&self, request: &Signed<'_>, now: Timestamp) -> ApiResult<()> {
         let token = self.token_file.as_deref().map(std::fs::read_to_string).transpose();
         let token = token.map_err(|error| ApiError::internal(format!("the token cannot be read: {error}")))?;
@@ -137,7 +135,8 @@ impl Account {
         } else {
             self.v4_key(&scope, now)?
         };
-        // The service endpoint ends in /api and signs what follows; the tunnel endpoint has no prefix and signs all.
+        // Signatures cover the path after `/api` at the service endpoint, and the whole path at the tunnel endpoint,
+        // which has no prefix.
         let stripped = request.path.strip_prefix("/api").filter(|rest| rest.starts_with('/'));
         for path in stripped.into_iter().chain([request.path]) {
             if matches(&key, &canonical(request, path), &signature)? {

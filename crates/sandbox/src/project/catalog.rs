@@ -1,4 +1,6 @@
 //! The schemas and tables of the project, in memory and on disk.
+//!
+//! A change is on disk before it is visible in memory. Names are kept in lower case; a lookup ignores case.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -17,7 +19,7 @@ use super::table::Table;
 /// The schema that always exists.
 pub const DEFAULT_SCHEMA: &str = "default";
 
-/// What is kept of a schema.
+/// A schema as it is stored in `schema.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SchemaMeta {
     /// Lower case.
@@ -31,7 +33,6 @@ struct Schema {
     tables: BTreeMap<String, Arc<Table>>,
 }
 
-/// All schemas and tables.
 pub struct Catalog {
     data: PathBuf,
     trash: PathBuf,
@@ -56,17 +57,18 @@ fn names_in(dir: &Path) -> Result<Vec<String>, ProjectError> {
 }
 
 impl Catalog {
-    /// Whether upload sessions outlive the table that they were made for.
+    /// Whether upload sessions outlive the table they were created for.
     pub fn sessions_outlive_tables(&self) -> bool {
         self.sessions_outlive_tables.load(Ordering::Relaxed)
     }
 
-    /// From now on they do, or do not.
+    /// Sets whether upload sessions outlive the table they were created for.
     pub fn let_sessions_outlive_tables(&self, outlive: bool) {
         self.sessions_outlive_tables.store(outlive, Ordering::Relaxed);
     }
 
-    /// Opens what lies under `dir`, or begins there. `in_use` are the files of open sessions.
+    /// Opens the schemas and tables under `dir`, or starts empty. `in_use` names the files of open sessions, which are
+    /// kept.
     pub fn open(dir: &Path, in_use: &HashSet<String>, now: i64) -> Result<Self, ProjectError> {
         let (data, trash) = (dir.join("data"), dir.join("trash"));
         let making = |e| disk::io_error(format!("making directories under {}", dir.display()))(e);
@@ -99,7 +101,6 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// Makes a schema.
     pub fn create_schema(&self, name: &str, if_not_exists: bool, now: i64) -> ApiResult<()> {
         let name = name.to_ascii_lowercase();
         if !is_word(&name) {
@@ -120,7 +121,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// Removes an empty schema.
+    /// Drops a schema, which must be empty and not `default`.
     pub fn drop_schema(&self, name: &str, if_exists: bool) -> ApiResult<()> {
         let name = name.to_ascii_lowercase();
         let mut schemas = self.schemas.write();
@@ -138,36 +139,35 @@ impl Catalog {
         Ok(())
     }
 
-    /// A rename makes it vanish at once; the removal may take its time or be cut short.
+    /// Deletes a directory. A rename into the trash makes it vanish at once; the removal there may be slow or
+    /// interrupted.
     fn discard(&self, dir: &Path) -> ApiResult<()> {
         let away = self.trash.join(uuid::Uuid::new_v4().simple().to_string());
         fs::rename(dir, &away)?;
         dir.parent().map_or(Ok(()), disk::sync_dir)?;
         if let Err(error) = fs::remove_dir_all(&away) {
-            tracing::debug!(%error, "the trash is emptied at the next start");
+            tracing::debug!(%error, "a dropped table or schema stays in the trash until the next start");
         }
         Ok(())
     }
 
-    /// All schemas by name.
+    /// All schemas, sorted by name.
     pub fn schemas(&self) -> Vec<SchemaMeta> {
         self.schemas.read().values().map(|s| s.meta.clone()).collect()
     }
 
-    /// One schema.
     pub fn schema(&self, name: &str) -> ApiResult<SchemaMeta> {
         let name = name.to_ascii_lowercase();
         self.schemas.read().get(&name).map(|s| s.meta.clone()).ok_or_else(|| no_schema(&name))
     }
 
-    /// All tables of a schema by name.
+    /// All tables of a schema, sorted by name.
     pub fn tables(&self, schema: &str) -> ApiResult<Vec<Arc<Table>>> {
         let name = schema.to_ascii_lowercase();
         let schemas = self.schemas.read();
         Ok(schemas.get(&name).ok_or_else(|| no_schema(&name))?.tables.values().cloned().collect())
     }
 
-    /// One table.
     pub fn table(&self, schema: &str, table: &str) -> ApiResult<Arc<Table>> {
         let (schema, table) = (schema.to_ascii_lowercase(), table.to_ascii_lowercase());
         let schemas = self.schemas.read();
@@ -178,7 +178,7 @@ impl Catalog {
             .ok_or_else(|| ApiError::no_table(&schema, &table))
     }
 
-    /// Makes a table, whose definition is already checked.
+    /// Creates a table whose definition was already checked.
     pub fn create_table(&self, schema: &str, meta: TableMeta, if_not_exists: bool) -> ApiResult<()> {
         let name = schema.to_ascii_lowercase();
         let mut schemas = self.schemas.write();
@@ -197,7 +197,6 @@ impl Catalog {
         Ok(())
     }
 
-    /// Removes a table.
     pub fn drop_table(&self, schema: &str, table: &str, if_exists: bool) -> ApiResult<()> {
         let (schema, table) = (schema.to_ascii_lowercase(), table.to_ascii_lowercase());
         let mut schemas = self.schemas.write();

@@ -1,4 +1,4 @@
-//! Files that are whole or absent, and on the disk when we say so.
+//! Durable files: written whole or not at all, and on disk when a function here returns.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -36,7 +36,7 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ProjectError> {
         .map_err(|error| ProjectError::Damaged { path: path.display().to_string(), reason: error.to_string() })
 }
 
-/// Names what was being done when the system refused.
+/// Adds to an I/O error what was being done.
 pub fn io_error(doing: String) -> impl FnOnce(io::Error) -> ProjectError {
     move |source| ProjectError::Io { doing, source }
 }

@@ -1,4 +1,4 @@
-//! What the project answers when it says no, in the form that MaxCompute's clients parse.
+//! The project's errors: why it cannot start, and the error answers in the form that MaxCompute's clients parse.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -18,7 +18,7 @@ pub enum ProjectError {
         /// The name that was asked for.
         wanted: String,
     },
-    /// The directory was written by a version with other files.
+    /// The directory was written by a version of mms with another file format.
     #[error("{dir} has format {found}, this version reads {known}: serve it with the version that wrote it")]
     Format {
         /// The directory.
@@ -34,10 +34,10 @@ pub enum ProjectError {
         /// The directory.
         dir: String,
     },
-    /// The project's name is not legal.
+    /// The project's name is not valid.
     #[error("`{0}` is not a project name: use letters, digits and _, starting with a letter, at most 128 bytes")]
     Name(String),
-    /// A file of the project cannot be read back.
+    /// A file of the project cannot be parsed.
     #[error("{path} is damaged: {reason}; restore it or remove the table or session it belongs to")]
     Damaged {
         /// The file.
@@ -45,7 +45,7 @@ pub enum ProjectError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The file system or the network refused.
+    /// The file system or the network returned an error.
     #[error("{doing}: {source}")]
     Io {
         /// What was being done.
@@ -55,14 +55,13 @@ pub enum ProjectError {
     },
 }
 
-/// A refusal: HTTP status, MaxCompute's error code, and a message.
+/// An error answer: HTTP status, MaxCompute's error code, and a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
-    /// HTTP status.
     pub status: StatusCode,
-    /// MaxCompute's code, by which clients choose what to do.
+    /// MaxCompute's error code, by which clients decide what to do.
     pub code: &'static str,
-    /// What was wrong, with which value.
+    /// What was wrong, and with which value.
     pub message: String,
 }
 
@@ -70,18 +69,17 @@ pub struct ApiError {
 pub type ApiResult<T> = Result<T, ApiError>;
 
 impl ApiError {
-    /// Any refusal.
     pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         Self { status, code, message: message.into() }
     }
 
-    /// The request makes no sense.
+    /// The request is invalid.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(400, "InvalidArgument", message)
     }
 
-    /// The body is not what its headers and the table's schema promise.
+    /// The body contradicts its headers or the table's schema.
     pub fn malformed(message: impl Into<String>) -> Self {
         Self::new(400, "MalformedDataStream", message)
     }
@@ -91,27 +89,25 @@ impl ApiError {
         Self::new(400, "CorruptedDataStream", message)
     }
 
-    /// No such table.
     pub fn no_table(schema: &str, table: &str) -> Self {
         Self::new(404, "NoSuchTable", format!("ODPS-0130131:Table not found - table `{schema}`.`{table}`"))
     }
 
-    /// No such partition.
     pub fn no_partition(spec: &str) -> Self {
         Self::new(404, "NoSuchPartition", format!("The specified partition does not exist: {spec}"))
     }
 
-    /// The session is in another state than the request needs.
+    /// The session is not in the state that the request needs.
     pub fn status_conflict(message: impl Into<String>) -> Self {
         Self::new(409, "StatusConflict", message)
     }
 
-    /// A fault of this process.
+    /// A failure of the sandbox itself.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(500, "InternalServerError", message)
     }
 
-    /// The service endpoint's answer, in XML. All four elements are always there: clients fall back to guessing without them.
+    /// The XML answer of the service endpoint. All four elements are always present: without one, clients guess.
     pub fn of_service(&self, request_id: &str) -> Response {
         let body = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{}</Code><Message>{}</Message><RequestId>{request_id}</RequestId><HostId>sandbox</HostId></Error>",
@@ -121,7 +117,7 @@ impl ApiError {
         (self.status, [(header::CONTENT_TYPE, "application/xml")], Body::from(body)).into_response()
     }
 
-    /// The tunnel's answer, in JSON: the Java SDK finds no code in anything else.
+    /// The JSON answer of the tunnel endpoint: the Java SDK finds no error code in any other form.
     pub fn of_tunnel(&self, request_id: &str) -> Response {
         let body = json!({
             "Code": self.code, "Message": self.message, "RequestId": request_id, "HostId": "sandbox",
@@ -136,7 +132,7 @@ impl From<std::io::Error> for ApiError {
     }
 }
 
-/// Text as it may stand in XML.
+/// Escapes a text for XML and removes the control characters that XML does not allow.
 pub fn xml(text: &str) -> String {
     let clean: String = text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t' | '\r')).collect();
     quick_xml::escape::escape(clean.as_str()).into_owned()

@@ -1,8 +1,8 @@
-//! SQL instances: a statement, its state and its result. They outlive a restart, with a retention.
+//! SQL instances: a statement, its state and its result. They survive a restart; the oldest beyond 10,000 are deleted.
 //!
-//! An instance is on disk before its statement runs, so a submission that is repeated under the same `<Guid>` finds the
-//! first one and never runs its statement again. A statement that was running when the process ended is told as failed:
-//! whether it took effect is not known, and to run it again could undo what others did in between.
+//! An instance is on disk before its statement runs, so a submission repeated under the same `<Guid>` finds the first
+//! instance and never runs the statement again. A statement that was running when the process ended is reported as
+//! failed: whether it took effect is not known, and running it again could undo what others did in between.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -17,46 +17,42 @@ use super::disk;
 use super::error::{ApiError, ApiResult, ProjectError};
 use super::sql::ResultSet;
 
-/// How many instances are kept; the oldest go first.
+/// How many instances are kept; the oldest are deleted first.
 const KEPT: usize = 10_000;
 /// Largest statement, in bytes.
 const SQL_BYTES_MAX: usize = 2 << 20;
-/// What a statement fails with that the end of the process cut short.
+/// The error of a statement that was running when the process ended.
 const CUT_SHORT: &str = "ODPS-0010000:System internal error - the project stopped while the statement ran: look whether \
                          it took effect, then submit it under another Guid";
 
-/// What became of a statement.
+/// The state of a statement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// Nothing yet.
+    /// The statement has not finished.
     Running,
-    /// It ran; a SELECT has rows.
+    /// The statement succeeded; only a SELECT has rows.
     Success(Option<ResultSet>),
-    /// It failed with this text.
+    /// The statement failed with this message.
     Failed(String),
 }
 
 /// A statement that runs or ran.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Instance {
-    /// Its id.
     pub id: String,
-    /// The client's own id of the submission, under which it is run once.
+    /// The client's own id of the submission: submissions with the same id run the statement once.
     #[serde(default)]
     pub guid: Option<String>,
-    /// The task's name, chosen by the client.
+    /// The name of the task, chosen by the client.
     pub task: String,
     /// The `<Job>` as it was sent.
     pub job: String,
-    /// When it began.
     pub started: Timestamp,
-    /// When it ended; none while it runs.
+    /// `None` while it runs.
     pub ended: Option<Timestamp>,
-    /// What became of it.
     pub outcome: Outcome,
 }
 
-/// All instances.
 pub struct Instances {
     dir: PathBuf,
     known: Mutex<Known>,
@@ -66,7 +62,7 @@ pub struct Instances {
 struct Known {
     by_id: BTreeMap<String, Arc<Instance>>,
     by_guid: BTreeMap<String, String>,
-    /// Oldest first.
+    /// Ids, oldest first.
     order: VecDeque<String>,
 }
 
@@ -90,16 +86,16 @@ impl Known {
     }
 }
 
-/// What a submission comes to.
+/// The result of a submission.
 pub enum Begun {
-    /// A new instance, whose statement is to be run.
+    /// A new instance; the caller runs its statement.
     New(Arc<Instance>),
     /// The instance of an earlier submission with the same guid.
     Known(Arc<Instance>),
 }
 
 impl Instances {
-    /// Opens what lies under `dir`. An instance that cannot be read is forgotten: it holds no data.
+    /// Opens the instances under `dir`. One that cannot be read is deleted: it holds no table data.
     pub fn open(dir: PathBuf, now: Timestamp) -> Result<Self, ProjectError> {
         let io = |e| disk::io_error(format!("listing {}", dir.display()))(e);
         fs::create_dir_all(&dir).map_err(io)?;
@@ -127,9 +123,10 @@ impl Instances {
         Ok(disk::write_json(&self.dir.join(format!("{}.json", instance.id)), instance)?)
     }
 
-    /// Keeps an instance that is about to run, unless its guid is known.
+    /// Stores an instance that is about to run, unless one with its guid exists.
     pub fn begin(&self, instance: Instance) -> ApiResult<Begun> {
-        // The lock is held over the write: who repeats a submission must not hear of an instance that could be lost.
+        // The lock is held during the write: a repeated submission must not be told of an instance that could still be
+        // lost.
         let mut known = self.known.lock();
         let first = instance.guid.as_ref().and_then(|guid| known.by_guid.get(guid)).and_then(|id| known.by_id.get(id));
         if let Some(first) = first {
@@ -145,19 +142,19 @@ impl Instances {
         Ok(Begun::New(begun))
     }
 
-    /// Keeps what became of an instance.
+    /// Stores the outcome of an instance.
     pub fn end(&self, instance: &Instance, ended: Timestamp, outcome: Outcome) -> ApiResult<()> {
         let done = Instance { ended: Some(ended), outcome, ..instance.clone() };
         let mut known = self.known.lock();
         if let Some(kept) = known.by_id.get_mut(&done.id) {
-            // Over, also when that cannot be written: after a restart it was cut off, which it may be.
+            // In memory the instance ends even if the write fails. After a restart it is then reported as cut short,
+            // which is a state that clients must expect anyway.
             *kept = Arc::new(done.clone());
             self.write(&done)?;
         }
         Ok(())
     }
 
-    /// One instance.
     pub fn get(&self, id: &str) -> ApiResult<Arc<Instance>> {
         self.known.lock().by_id.get(id).cloned().ok_or_else(|| {
             ApiError::new(404, "NoSuchObject", format!("ODPS-0420065:Instance not found - instance '{id}'"))
@@ -168,15 +165,12 @@ impl Instances {
 /// A statement as a client submits it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Submission {
-    /// The task's name.
     pub task: String,
-    /// The statement.
     pub sql: String,
-    /// Its settings.
     pub settings: BTreeMap<String, String>,
-    /// The client's own id of this submission.
+    /// The client's own id of this submission, from `<Guid>`.
     pub guid: Option<String>,
-    /// The `<Job>` element.
+    /// The `<Job>` element as it was sent.
     pub job: String,
 }
 
@@ -224,10 +218,10 @@ struct XmlProperty {
     value: String,
 }
 
-/// Reads the body of `POST /instances`.
+/// Parses the body of `POST /instances`.
 ///
 /// # Errors
-/// It is not one SQL task with settings that are a JSON object of texts.
+/// The body is not exactly one SQL task, its statement is too long, or its settings are not a JSON object of strings.
 pub fn parse_submission(body: &[u8]) -> ApiResult<Submission> {
     let bad = |message: String| ApiError::new(400, "InvalidParameter", format!("ODPS-0420031:Invalid xml - {message}"));
     let text = std::str::from_utf8(body).map_err(|_| bad("the body is not UTF-8".to_owned()))?;

@@ -1,4 +1,5 @@
-//! Partition specs: what the tunnel, the metadata calls and SQL write, and the values they may hold.
+//! Partition specs: parses the forms that the tunnel, the metadata calls and SQL use, and checks the values against the
+//! type of their column.
 
 use mms_maxcompute::types::DataType;
 
@@ -19,7 +20,7 @@ fn integer(value: &str, min: i64, max: i64) -> Option<String> {
     value.parse::<i64>().ok().filter(|n| (min..=max).contains(n)).map(|n| n.to_string())
 }
 
-/// The value as it is kept: integers without leading zeros.
+/// The value as it is stored: integers without leading zeros.
 fn canonical(column: &str, data_type: &DataType, value: &str) -> ApiResult<String> {
     if value.is_empty() || value.len() > VALUE_BYTES_MAX {
         return Err(refused(format!(
@@ -43,7 +44,7 @@ fn canonical(column: &str, data_type: &DataType, value: &str) -> ApiResult<Strin
     kept.ok_or_else(|| refused(format!("partition {column}: {value:?} is not a value of its type")))
 }
 
-/// The key that names and values, in any order, mean for this table.
+/// The key for these pairs of name and value, which may be in any order.
 pub fn key_of(meta: &TableMeta, pairs: &[(String, String)]) -> ApiResult<PartKey> {
     if pairs.len() != meta.partition_columns.len() {
         let want: Vec<&str> = meta.partition_columns.iter().map(|c| c.name.as_str()).collect();
@@ -61,7 +62,7 @@ pub fn key_of(meta: &TableMeta, pairs: &[(String, String)]) -> ApiResult<PartKey
         .collect()
 }
 
-/// The tunnel's form: `k=v,k=v` or `k=v/k=v`, unquoted. What it cannot express is refused.
+/// Parses the tunnel's form: `k=v,k=v` or `k=v/k=v`, unquoted. A value that this form cannot express is rejected.
 pub fn parse_tunnel(text: &str) -> ApiResult<Vec<(String, String)>> {
     text.split([',', '/'])
         .map(|pair| {
@@ -74,7 +75,7 @@ pub fn parse_tunnel(text: &str) -> ApiResult<Vec<(String, String)>> {
         .collect()
 }
 
-/// The metadata calls' form: `k='v',k='v'`, quotes optional.
+/// Parses the form of the metadata calls: `k='v',k='v'`, quotes optional.
 pub fn parse_quoted(text: &str) -> ApiResult<Vec<(String, String)>> {
     let mut pairs = Vec::new();
     let mut rest = text.trim();

@@ -1,4 +1,4 @@
-//! A request as the protocol sees it: decoded path segments and decoded parameters.
+//! A request with its path segments and its parameters decoded.
 
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
@@ -10,22 +10,22 @@ use super::error::{ApiError, ApiResult};
 pub struct Params(pub Vec<(String, String)>);
 
 impl Params {
-    /// The value of a parameter, `""` where it stands without one.
+    /// The value of a parameter, `""` if it has none, `None` if the parameter is absent.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
-    /// Whether a parameter is there, in any spelling (`uploads`, `uploads=`, `uploads=1`).
+    /// Whether a parameter is present, in any spelling (`uploads`, `uploads=`, `uploads=1`).
     pub fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
-    /// Whether a parameter says yes.
+    /// Whether a parameter is present and empty, `true` or `1`.
     pub fn is_true(&self, name: &str) -> bool {
         self.get(name).is_some_and(|v| v.is_empty() || v.eq_ignore_ascii_case("true") || v == "1")
     }
 
-    /// A parameter that must be there.
+    /// A parameter that must be present and not empty.
     pub fn need(&self, name: &str) -> ApiResult<&str> {
         self.get(name)
             .filter(|v| !v.is_empty())
@@ -35,13 +35,12 @@ impl Params {
 
 /// Path and parameters of a request.
 pub struct Target {
-    /// The path as a whole, decoded.
+    /// The whole path, decoded.
     pub path: String,
     /// Whether it was sent to the service endpoint, whose paths begin with `/api`; else to the tunnel.
     pub service: bool,
-    /// Its segments after that, decoded.
+    /// The segments after `/api`, or all of them, decoded.
     pub segments: Vec<String>,
-    /// The query.
     pub params: Params,
 }
 
@@ -52,13 +51,13 @@ fn decode(text: &str) -> ApiResult<String> {
         .map_err(|_| ApiError::invalid(format!("`{text}` is not percent-encoded UTF-8")))
 }
 
-/// What a path names below the service endpoint; None if it is of the tunnel.
+/// The path below `/api/`; `None` if it belongs to the tunnel endpoint.
 pub fn below_service(parts: &Parts) -> Option<&str> {
     parts.uri.path().strip_prefix("/api/")
 }
 
 impl Target {
-    /// Decodes the request line.
+    /// Decodes path and query of a request.
     ///
     /// # Errors
     /// The path is not percent-encoded UTF-8.

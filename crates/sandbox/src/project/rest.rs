@@ -1,4 +1,4 @@
-//! The service endpoint: project, tenant, schemas, tables, partitions, instances.
+//! The metadata calls of the service endpoint: project, tenant and schemas here, tables and instances in submodules.
 
 pub mod instances;
 pub mod tables;
@@ -12,10 +12,10 @@ use super::error::{ApiError, ApiResult, xml};
 use super::request::Params;
 use super::state::State;
 
-/// Whom things belong to.
+/// The owner of everything in the project.
 pub const OWNER: &str = "ALIYUN$sandbox";
 
-/// Seconds since the epoch as HTTP writes times.
+/// Seconds since the epoch in the format of HTTP dates.
 pub fn http_time(seconds: i64) -> String {
     let time = Timestamp::from_second(seconds).unwrap_or_default();
     time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
@@ -29,17 +29,15 @@ pub fn answer(status: StatusCode, content_type: &'static str, body: String) -> R
     response
 }
 
-/// An XML answer.
 pub fn xml_answer(body: &str) -> Response {
     answer(StatusCode::OK, "application/xml", format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{body}"))
 }
 
-/// A JSON answer.
 pub fn json_answer(body: &serde_json::Value) -> Response {
     answer(StatusCode::OK, "application/json", body.to_string())
 }
 
-/// Adds a header whose value we made ourselves.
+/// Adds a header whose value this crate made itself.
 pub fn with_header(mut response: Response, name: &'static str, value: &str) -> Response {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(HeaderName::from_static(name), value);
@@ -54,12 +52,13 @@ pub fn with_times(response: Response, created: i64, modified: i64) -> Response {
     with_header(response, "last-modified", &http_time(modified))
 }
 
-/// JSON as it may stand in CDATA.
+/// JSON wrapped in CDATA.
 pub fn cdata(json: &serde_json::Value) -> String {
     format!("<![CDATA[{}]]>", json.to_string().replace("]]>", "]]\\u003e"))
 }
 
-/// One page of a listing: what follows the marker, and the marker of the next page (empty on the last).
+/// One page of a listing that is sorted by `name`: the items after the marker, and the marker of the next page (empty
+/// on the last).
 pub fn page<T>(all: Vec<T>, params: &Params, name: impl Fn(&T) -> String) -> ApiResult<(Vec<T>, String)> {
     let max = match params.get("maxitems") {
         Some(text) => text.parse::<usize>().ok().filter(|n| (1..=1000).contains(n)),

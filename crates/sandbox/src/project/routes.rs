@@ -1,5 +1,5 @@
-//! What a request means: the service endpoint (below `/api`) has metadata and instances, the tunnel endpoint (no prefix)
-//! has sessions and rows. As the service has them on two hosts, neither must answer what belongs to the other.
+//! Routes requests. The service endpoint (below `/api`) has metadata and instances, the tunnel endpoint (no prefix) has
+//! sessions and rows. The service has them on two hosts, so neither may answer a request that belongs to the other.
 
 use std::sync::Arc;
 
@@ -20,28 +20,28 @@ use super::tunnel::addressed;
 use super::tunnel::download::{Download, Reading, Source};
 use super::tunnel::upload::Purpose;
 
-/// Parameters that a table may be asked with; one that is not known may change what is asked.
+/// Parameters that a request for a table may have. Any other is rejected, since it could change the meaning of the
+/// request.
 const TABLE_PARAMS: &[&str] =
     &["curr_project", "curr_schema", "extended", "partition", "partitions", "expectmarker", "marker", "maxitems"];
 
-/// What a request comes to.
+/// The answer to a request.
 pub enum Reply {
-    /// An answer.
+    /// A whole answer.
     Whole(Response),
     /// Rows, to be streamed.
     Rows(Arc<Download>, Reading),
 }
 
-/// The table that a path of the tunnel names.
+/// The table that a path of the tunnel endpoint names.
 pub struct Tunnelled<'t> {
-    /// Its schema.
     pub schema: &'t str,
-    /// Its name.
     pub name: &'t str,
 }
 
 impl<'t> Tunnelled<'t> {
-    /// Reads what follows `projects/P`: the schema stands in the path here, where the service endpoint has `curr_schema`.
+    /// Parses the path after `projects/P`: here the schema is part of the path, while the service endpoint has
+    /// `curr_schema`.
     pub fn table(target: &Target, path: &[&'t str]) -> ApiResult<Self> {
         match path {
             ["schemas", schema, "tables", name] if !target.service => Ok(Self { schema, name }),
@@ -51,7 +51,7 @@ impl<'t> Tunnelled<'t> {
     }
 }
 
-/// What follows `projects/P`, for this project; that stands behind so many segments.
+/// The path after `projects/P`, which must name this project and follows the first `behind` segments.
 pub fn within_project<'t>(state: &State, target: &'t Target, behind: usize) -> ApiResult<Vec<&'t str>> {
     let segments: Vec<&str> = target.segments.iter().skip(behind).map(String::as_str).collect();
     match segments.as_slice() {
@@ -76,10 +76,10 @@ fn text(body: String) -> Response {
     rest::answer(StatusCode::OK, "text/plain", body)
 }
 
-/// Answers a request that sends no rows.
+/// Answers a request whose body has no rows.
 ///
 /// # Errors
-/// The refusal.
+/// The error to answer with.
 pub fn route(state: &State, method: &Method, target: &Target, body: &[u8], accept: &str) -> ApiResult<Reply> {
     let first: Vec<&str> = target.segments.iter().map(String::as_str).collect();
     match first.as_slice() {
@@ -125,12 +125,12 @@ fn service(state: &State, method: &Method, target: &Target, path: &[&str], body:
             let found = state.catalog.table(schema, name)?;
             table(&found, &state.name, schema, params).map(Reply::Whole)
         }
-        ("POST", ["instances"]) => whole(rest::instances::create(state, schema, body)?),
+        ("POST", ["instances"]) => whole(rest::instances::create(state, schema, params, body)?),
         ("GET", ["instances", id]) => {
             let instance = state.instances.get(id)?;
             whole(rest::instances::get(&instance, params))
         }
-        // A statement ends within moments: there is nothing to stop.
+        // A statement ends within moments, so there is nothing to stop.
         ("PUT", ["instances", id]) => state.instances.get(id).map(|_| Reply::Whole(text(String::new()))),
         (other, ["tables" | "instances", _]) => {
             Err(ApiError::new(405, "MethodNotAllowed", format!("{other} at {}", target.path)))
@@ -143,7 +143,7 @@ fn table(table: &Table, project: &str, schema: &str, params: &Params) -> ApiResu
     let names = params.has("partitions") && params.get("name") == Some("");
     let known = |name: &str| TABLE_PARAMS.contains(&name) || (names && name == "name") || name.starts_with("x-");
     if let Some((name, _)) = params.0.iter().find(|(name, _)| !known(name)) {
-        return Err(ApiError::invalid(format!("this project does not know what `{name}` asks of a table")));
+        return Err(ApiError::invalid(format!("parameter `{name}` of a table is not supported by this project")));
     }
     if params.has("partitions") {
         return rest::tables::partitions(table, params);

@@ -1,4 +1,4 @@
-//! What a table is: its columns, and the limits that MaxCompute puts on them.
+//! The definition of a table: its columns and properties, and the limits that MaxCompute puts on them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,20 +22,17 @@ pub const PARTITIONS_MAX: usize = 60_000;
 /// A column or partition column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
-    /// Its name, lower case as the service keeps it.
+    /// In lower case, as the service stores it.
     pub name: String,
-    /// Its type.
     pub data_type: DataType,
-    /// Whether NULL is allowed.
     pub nullable: bool,
-    /// Its comment.
     pub comment: Option<String>,
 }
 
-/// Everything about a table but its rows.
+/// Everything about a table except its rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableMeta {
-    /// Made when the table is created: a table of the same name made later is another one.
+    /// Generated when the table is created, so that a later table of the same name has another id.
     pub id: String,
     /// Lower case.
     pub name: String,
@@ -45,11 +42,10 @@ pub struct TableMeta {
     pub partition_columns: Vec<Column>,
     /// Names of the key columns of a transactional table.
     pub primary_key: Vec<String>,
-    /// The table's comment.
     pub comment: Option<String>,
-    /// Days, as in LIFECYCLE.
+    /// The days of LIFECYCLE.
     pub lifecycle: Option<u32>,
-    /// TBLPROPERTIES.
+    /// The TBLPROPERTIES.
     pub properties: BTreeMap<String, String>,
     /// Seconds since the epoch.
     pub created: i64,
@@ -57,12 +53,12 @@ pub struct TableMeta {
     pub last_ddl: i64,
 }
 
-/// Whether a text names a table, schema or project: letters, digits and `_`, not too long.
+/// Whether a text can name a schema: letters, digits and `_`, at most 128 bytes.
 pub fn is_word(name: &str) -> bool {
     !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Whether a text names a table or project: a word that starts with a letter.
+/// Whether a text can name a table or a project: as [`is_word`], and the first character is a letter.
 pub fn is_table_name(name: &str) -> bool {
     is_word(name) && name.starts_with(|c: char| c.is_ascii_alphabetic())
 }
@@ -97,11 +93,12 @@ fn check_comment(what: &str, comment: Option<&String>) -> Result<(), String> {
 }
 
 impl TableMeta {
-    /// Adds columns after those that are there. They hold NULL in rows that are there, and are of no nested type: a project
-    /// takes those only with schema evolution switched on, which this one has not.
+    /// Adds columns after the existing ones. Existing rows hold NULL in them, so they must be nullable. They cannot be
+    /// of a nested type either: the service allows that only with schema evolution switched on, which this project does
+    /// not have.
     ///
     /// # Errors
-    /// One is there already and may not be, or is none that can be added.
+    /// A column exists already and `if_not_exists` is false, or a column cannot be added.
     pub fn add_columns(&mut self, columns: Vec<Column>, if_not_exists: bool) -> ApiResult<()> {
         for column in columns {
             let there = self.columns.iter().chain(&self.partition_columns).any(|other| other.name == column.name);
@@ -143,7 +140,7 @@ impl TableMeta {
                 return Err(format!("`{}` is not a column name: letters, digits and _, 128 bytes", column.name));
             }
             if !seen.insert(&column.name) {
-                return Err(format!("column `{}` stands twice", column.name));
+                return Err(format!("column `{}` is declared twice", column.name));
             }
             check_comment(&format!("column `{}`", column.name), column.comment.as_ref())?;
             if column.data_type != DataType::Json && holds_json(&column.data_type) {

@@ -1,6 +1,6 @@
-//! HTTP: verifies every request, streams bodies both ways, and answers with a request id.
+//! The HTTP server: verifies every request, streams bodies in both directions, and gives each answer a request id.
 //!
-//! It must never let a request through whose signature it has not checked. What a request means is decided in `routes`.
+//! It must never pass on a request whose signature it has not checked. `routes` decides what a request means.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ use super::tunnel::upload::block_id;
 use super::wire::encoding::Encoding;
 use super::wire::from_io;
 
-/// Largest body that is held in memory: everything but blocks.
+/// The largest body that is held in memory, which is any but one of rows.
 const BODY_BYTES_MAX: usize = 4 << 20;
 
 /// Serves one request.
@@ -46,7 +46,7 @@ pub async fn serve(state: Arc<State>, request: Request<Body>) -> Response {
     let mut response = match answered {
         Ok(response) => response,
         Err(error) => {
-            tracing::debug!(request = line, code = error.code, message = error.message, "refused");
+            tracing::debug!(request = line, code = error.code, message = error.message, "request rejected");
             if service { error.of_service(&request_id) } else { error.of_tunnel(&request_id) }
         }
     };
@@ -68,7 +68,7 @@ async fn answer(state: Arc<State>, parts: Parts, body: Body) -> ApiResult<Respon
     if Asked::is_upload(&parts.method, &target) {
         let put = move |encoding: &str, rows: BodyReader| match Asked::of(&state, &target)? {
             Some(asked) => storage::receive(&state, &asked, &target.params, encoding, rows),
-            None => Err(ApiError::invalid(format!("no rows go to {}", target.path))),
+            None => Err(ApiError::invalid(format!("rows cannot be sent to {}", target.path))),
         };
         return take_rows(body, &parts, put).await;
     }
@@ -88,7 +88,7 @@ async fn answer(state: Arc<State>, parts: Parts, body: Body) -> ApiResult<Respon
     }
 }
 
-/// Clients send the MD5 of a body as hex, whatever RFC 1864 says.
+/// Clients send the MD5 of a body as hex, although RFC 1864 says Base64.
 fn check_md5(stated: &str, body: &[u8]) -> ApiResult<()> {
     let found = hex::encode(Md5::digest(body));
     if stated.is_empty() || stated.eq_ignore_ascii_case(&found) {
@@ -102,10 +102,12 @@ fn text_header(parts: &Parts, name: header::HeaderName) -> &str {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> ApiResult<T> + Send + 'static) -> ApiResult<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| ApiError::internal(format!("a fault here: {error}")))?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| ApiError::internal(format!("the sandbox failed: {error}")))?
 }
 
-/// Hands the rows of a body, and its encoding, to who takes them.
+/// Passes the rows of a body and its content encoding to `take`, while the body is still being received.
 async fn take_rows(
     body: Body,
     parts: &Parts,
@@ -136,7 +138,7 @@ async fn send_rows(download: Arc<Download>, reading: Reading) -> ApiResult<Respo
     let encoding = reading.encoding;
     let (writer, receiver) = pipe::body_writer();
     drop(tokio::task::spawn_blocking(move || download.send(&reading, writer)));
-    // The first chunk decides between an answer and a refusal.
+    // The first chunk decides between rows and an error answer: after it the status can no longer change.
     let mut chunks = ReceiverStream::new(receiver);
     let first = match chunks.next().await {
         Some(Ok(bytes)) => bytes,

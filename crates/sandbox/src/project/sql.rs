@@ -1,6 +1,6 @@
-//! SQL: the DDL of MaxCompute by a small parser over sqlparser's tokens, SELECT by sqlparser itself.
+//! SQL: a small parser over sqlparser's tokens reads MaxCompute's DDL, sqlparser itself reads SELECT.
 //!
-//! What is not understood is refused with the service's parse error, never guessed.
+//! A statement that is not understood is rejected with the service's parse error, never guessed at.
 
 pub mod ddl;
 pub mod run;
@@ -9,11 +9,11 @@ pub mod tokens;
 
 use mms_maxcompute::types::DataType;
 
-/// The rows that a SELECT gave.
+/// The result of a SELECT.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ResultSet {
     /// Names and types of the columns.
     pub columns: Vec<(String, DataType)>,
-    /// The rows, as text.
+    /// The values of each row, as text.
     pub rows: Vec<Vec<String>>,
 }

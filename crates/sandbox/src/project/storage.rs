@@ -1,7 +1,7 @@
-//! The Storage API, version 1: write sessions of one partition, which publish the tries that a commit names, and read sessions
-//! over a snapshot, both as Arrow streams whose timestamps have the unit that the session asks for.
+//! The Storage API, version 1: write sessions of one partition, whose commit names the attempts to publish, and read
+//! sessions over a snapshot. Both carry Arrow streams whose timestamps have the unit that the session asks for.
 //!
-//! What it does not offer it refuses by name: dynamic partitions, filters, splits by rows or buckets.
+//! Features that it does not have are rejected by name: dynamic partitions, filters, splits by rows or buckets.
 
 mod read;
 mod write;
@@ -22,23 +22,20 @@ use super::schema::{Column, TableMeta};
 use super::state::State;
 use super::type_text::type_text;
 
-/// The unit of timestamps in streams.
+/// The unit of the timestamps in Arrow streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StreamUnit {
-    /// Seconds.
     Second,
-    /// Milliseconds.
     Milli,
-    /// Microseconds.
     Micro,
-    /// Nanoseconds, which reach from 1677 to 2262.
+    /// Nanoseconds. In 64 bits they reach from 1677 to 2262.
     #[default]
     Nano,
 }
 
 impl StreamUnit {
-    /// Arrow's word.
+    /// The same unit in Arrow's type.
     pub fn time_unit(self) -> TimeUnit {
         match self {
             Self::Second => TimeUnit::Second,
@@ -49,7 +46,7 @@ impl StreamUnit {
     }
 }
 
-/// The units of a session.
+/// The timestamp units that a session asks for.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct ArrowOptions {
@@ -61,23 +58,21 @@ impl ArrowOptions {
     fn unit(&self) -> ApiResult<StreamUnit> {
         match self.datetime_unit {
             None | Some(StreamUnit::Milli) => Ok(self.timestamp_unit),
-            Some(other) => Err(ApiError::invalid(format!("DatetimeUnit {other:?}: this project knows milli alone"))),
+            Some(other) => Err(ApiError::invalid(format!("DatetimeUnit {other:?}: this project supports only milli"))),
         }
     }
 }
 
-/// What a request of the Storage API asks about.
+/// What a request of the Storage API addresses.
 pub struct Asked<'t> {
-    /// The schema.
     pub schema: &'t str,
-    /// The table.
     pub table: &'t str,
-    /// What follows.
+    /// The path segments after the table.
     pub below: Vec<&'t str>,
 }
 
 impl<'t> Asked<'t> {
-    /// Reads `/api/storage/v1/projects/P/schemas/S/tables/T/…`; none of another path.
+    /// Parses `/api/storage/v1/projects/P/schemas/S/tables/T/…`; `None` for any other path.
     pub fn of(state: &State, target: &'t Target) -> ApiResult<Option<Self>> {
         let segments: Vec<&str> = target.segments.iter().map(String::as_str).collect();
         let ("storage", "v1") = (segments.first().copied().unwrap_or(""), segments.get(1).copied().unwrap_or(""))
@@ -92,17 +87,17 @@ impl<'t> Asked<'t> {
         }
     }
 
-    /// Whether a request brings rows.
+    /// Whether the body of a request has rows.
     pub fn is_upload(method: &Method, target: &Target) -> bool {
         let segments: Vec<&str> = target.segments.iter().map(String::as_str).collect();
         *method == Method::POST && matches!(segments.as_slice(), ["storage", "v1", .., "sessions", _, "data"])
     }
 }
 
-/// Answers a request that brings no rows.
+/// Answers a request whose body has no rows.
 ///
 /// # Errors
-/// The refusal.
+/// The error to answer with.
 pub fn route(state: &State, method: &Method, asked: &Asked<'_>, params: &Params, body: &[u8]) -> ApiResult<Reply> {
     let kind = params.get("session_type").unwrap_or_default();
     if matches!((method.as_str(), asked.below.as_slice()), ("POST", ["sessions"])) {
@@ -122,7 +117,7 @@ pub fn route(state: &State, method: &Method, asked: &Asked<'_>, params: &Params,
     }
 }
 
-/// A body of JSON; what is missing has its default.
+/// Parses a JSON body.
 fn parse<T: for<'d> Deserialize<'d>>(body: &[u8]) -> ApiResult<T> {
     serde_json::from_slice(body).map_err(|error| ApiError::invalid(format!("the body: {error}")))
 }

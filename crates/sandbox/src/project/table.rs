@@ -1,7 +1,7 @@
 //! One table on disk: its definition, one manifest for each partition, and the files that the manifests name.
 //!
-//! A manifest's rename is the only commit point. A file that no manifest and no open session names does not exist for
-//! readers; it is removed when its last reader has gone, or at the next start.
+//! The rename of a manifest is the only commit point. A file that neither a manifest nor an open session names does not
+//! exist for readers; it is removed when its last reader has gone, or at the next start.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -18,28 +18,25 @@ use super::error::{ApiError, ApiResult, ProjectError};
 use super::partition::{PartKey, key_text};
 use super::schema::{PARTITIONS_MAX, TableMeta};
 
-/// How many committed sessions a manifest remembers, so that a commit repeated after a crash is known as done.
+/// How many committed sessions a manifest remembers, so that a commit that is repeated after a crash is recognised as
+/// done.
 const SESSIONS_REMEMBERED: usize = 1000;
 
-/// A file of rows.
+/// A file of rows, as a manifest lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileEntry {
-    /// Its name in the table's `files` directory.
+    /// The file's name in the table's `files` directory.
     pub name: String,
-    /// Rows in all.
     pub rows: u64,
-    /// Size in bytes.
     pub bytes: u64,
-    /// Rows of each batch, so that a range is found without reading what lies before it.
+    /// Number of rows of each batch, so that a range of rows is found without reading the batches before it.
     pub batches: Vec<u64>,
 }
 
-/// A file that lives as long as somebody may read it.
+/// A file that exists as long as somebody may read it.
 #[derive(Debug)]
 pub struct DataFile {
-    /// Where it lies.
     pub path: PathBuf,
-    /// What it holds.
     pub entry: FileEntry,
     obsolete: AtomicBool,
 }
@@ -49,7 +46,7 @@ impl Drop for DataFile {
         if self.obsolete.load(Ordering::Acquire)
             && let Err(error) = fs::remove_file(&self.path)
         {
-            tracing::debug!(path = %self.path.display(), %error, "an obsolete file was not removed");
+            tracing::debug!(path = %self.path.display(), %error, "an obsolete file stays until the next start");
         }
     }
 }
@@ -72,22 +69,20 @@ pub struct Part {
 }
 
 impl Part {
-    /// Rows in all.
     pub fn rows(&self) -> u64 {
         self.manifest.files.iter().map(|f| f.rows).sum()
     }
 
-    /// Bytes in all.
     pub fn bytes(&self) -> u64 {
         self.manifest.files.iter().map(|f| f.bytes).sum()
     }
 
-    /// When the partition was made, in seconds since the epoch.
+    /// Seconds since the epoch at which the partition was created.
     pub fn created(&self) -> i64 {
         self.manifest.created
     }
 
-    /// When its rows last changed, in seconds since the epoch.
+    /// Seconds since the epoch at which its rows last changed.
     pub fn modified(&self) -> i64 {
         self.manifest.modified
     }
@@ -97,11 +92,10 @@ impl Part {
 pub struct Publish {
     /// The partition; empty for a table without partitions.
     pub key: PartKey,
-    /// The session that commits.
     pub session: String,
-    /// Replace the rows, or add to them.
+    /// Replaces the rows instead of adding to them.
     pub overwrite: bool,
-    /// Make the partition if it is absent.
+    /// Creates the partition if it is absent.
     pub create: bool,
     /// The files, in order of their blocks.
     pub files: Vec<FileEntry>,
@@ -112,7 +106,7 @@ pub struct Table {
     dir: PathBuf,
     meta: RwLock<Arc<TableMeta>>,
     parts: RwLock<BTreeMap<PartKey, Arc<Part>>>,
-    /// Held by whoever changes the table; says whether it is dropped.
+    /// Held during every change of the table; true once the table is dropped.
     writer: Mutex<bool>,
 }
 
@@ -126,7 +120,7 @@ fn manifest_name(key: &PartKey) -> String {
 }
 
 impl Table {
-    /// Makes a new table under `dir`; it exists once `meta.json` does.
+    /// Creates a table under `dir`. The table exists once `meta.json` does.
     pub fn create(dir: PathBuf, meta: TableMeta) -> ApiResult<Self> {
         for sub in ["parts", "files"] {
             fs::create_dir_all(dir.join(sub))?;
@@ -145,7 +139,7 @@ impl Table {
         Self { dir, meta: RwLock::new(Arc::new(meta)), parts: RwLock::default(), writer: Mutex::new(false) }
     }
 
-    /// Opens a table, or nothing where its creation never finished. `in_use` are the files of open sessions.
+    /// Opens a table; `None` if its creation never finished. `in_use` names the files of open sessions, which are kept.
     pub fn open(dir: &Path, in_use: &HashSet<String>) -> Result<Option<Self>, ProjectError> {
         if !dir.join("meta.json").is_file() {
             return Ok(None);
@@ -190,27 +184,25 @@ impl Table {
         Arc::new(Part { manifest, files })
     }
 
-    /// Where a file of this table lies.
+    /// The path of a file of this table.
     pub fn file_path(&self, name: &str) -> PathBuf {
         self.dir.join("files").join(name)
     }
 
-    /// The directory of the table.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// The definition as it is now.
+    /// The current definition.
     pub fn meta(&self) -> Arc<TableMeta> {
         Arc::clone(&self.meta.read())
     }
 
-    /// The partition with this key.
     pub fn get(&self, key: &PartKey) -> Option<Arc<Part>> {
         self.parts.read().get(key).cloned()
     }
 
-    /// All partitions, by key. A table without partitions has one, with an empty key.
+    /// All partitions, sorted by key. A table without partition columns has one, with an empty key.
     pub fn all(&self) -> Vec<(PartKey, Arc<Part>)> {
         self.parts.read().iter().map(|(k, p)| (k.clone(), Arc::clone(p))).collect()
     }
@@ -280,7 +272,7 @@ impl Table {
         Ok(())
     }
 
-    /// Makes partitions.
+    /// Creates partitions: all of them or, if one exists already and that is an error, none.
     pub fn add(&self, keys: &[PartKey], if_not_exists: bool, now: i64) -> ApiResult<()> {
         self.writing(|meta| {
             let mut new: Vec<&PartKey> = Vec::new();
@@ -313,7 +305,7 @@ impl Table {
         })
     }
 
-    /// Removes partitions and their rows.
+    /// Drops partitions with their rows.
     pub fn remove(&self, keys: &[PartKey], if_exists: bool) -> ApiResult<()> {
         self.writing(|meta| {
             if let Some(missing) = keys.iter().find(|key| self.get(key).is_none() && !if_exists) {
@@ -330,7 +322,7 @@ impl Table {
         })
     }
 
-    /// Empties partitions; all of them without keys.
+    /// Deletes the rows of partitions; of all of them if `keys` is `None`.
     pub fn truncate(&self, keys: Option<&[PartKey]>, now: i64) -> ApiResult<()> {
         self.writing(|meta| {
             let all: Vec<PartKey>;
@@ -360,7 +352,7 @@ impl Table {
         })
     }
 
-    /// Takes the table away: `remove` makes it vanish from disk, and nobody changes it afterwards.
+    /// Drops the table: `remove` deletes its directory, and every later change fails.
     pub fn drop_with(&self, remove: impl FnOnce(&Path) -> ApiResult<()>) -> ApiResult<()> {
         let mut dropped = self.writer.lock();
         if *dropped {

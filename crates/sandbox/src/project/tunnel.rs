@@ -29,7 +29,7 @@ pub fn addressed(meta: &TableMeta, params: &Params) -> ApiResult<PartKey> {
     }
 }
 
-/// A table's schema as session answers show it.
+/// A table's schema in the form of session answers.
 pub fn schema_json(columns: &[Column], partition_columns: &[Column]) -> Value {
     let describe = |columns: &[Column]| -> Vec<Value> {
         let one = |(i, c): (usize, &Column)| {

@@ -1,4 +1,5 @@
-//! Types as text, both ways. Its own parser and printer, so that our client's are tested against another's.
+//! Types as text, parsed and printed. The code is separate from our client's, so that the client is tested against
+//! another parser and printer.
 
 use mms_maxcompute::types::{DataType, StructField};
 use sqlparser::tokenizer::Token;
@@ -9,7 +10,7 @@ fn plain(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// A type as the service writes it in answers: lower case, names of fields as declared.
+/// A type as the service writes it in answers: in lower case, with field names as declared.
 pub fn type_text(data_type: &DataType) -> String {
     match data_type {
         DataType::TinyInt => "tinyint".into(),
@@ -82,11 +83,11 @@ fn fields(cursor: &mut Cursor, depth: u8) -> Result<DataType, SqlError> {
     loop {
         let name = cursor.name()?;
         if fields.iter().any(|f| f.name.eq_ignore_ascii_case(&name)) {
-            return Err(cursor.error(format!("struct field `{name}` stands twice")));
+            return Err(cursor.error(format!("struct field `{name}` is declared twice")));
         }
         cursor.expect(&Token::Colon)?;
         fields.push(StructField { name, data_type: parse(cursor, depth)? });
-        // A field's comment is accepted and, as by the service, not kept.
+        // The comment of a field is accepted and not kept, as by the service.
         if cursor.take_word("COMMENT") {
             cursor.text()?;
         }
@@ -97,7 +98,7 @@ fn fields(cursor: &mut Cursor, depth: u8) -> Result<DataType, SqlError> {
     Ok(DataType::Struct(fields))
 }
 
-/// Reads a type from SQL.
+/// Parses a type from SQL.
 pub fn parse_type(cursor: &mut Cursor) -> Result<DataType, SqlError> {
     parse(cursor, 0)
 }

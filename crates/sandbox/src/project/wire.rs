@@ -1,5 +1,5 @@
-//! The bytes of the tunnel and of the Storage API, both ways: compression, CRC framing, the record stream, Arrow messages, and the limits of
-//! cells. Written from the protocol alone.
+//! The bytes of the tunnel and of the Storage API, both ways: compression, CRC framing, the record stream, Arrow
+//! messages, and the limits of cells. Written from the protocol alone, never from our client.
 
 pub mod carrier;
 pub mod cells;
@@ -15,12 +15,12 @@ use std::io;
 
 use super::error::ApiError;
 
-/// A refusal carried through `Read` and `Write`, which know only `io::Error`.
+/// Carries an error answer through `Read` and `Write`, which know only `io::Error`.
 pub fn to_io(error: ApiError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, Refusal(error))
 }
 
-/// The refusal inside an `io::Error`, or a malformed stream.
+/// The error answer inside an `io::Error`; an error that holds none means a malformed stream.
 pub fn from_io(error: io::Error) -> ApiError {
     let text = error.to_string();
     match error.into_inner().and_then(|inner| inner.downcast::<Refusal>().ok()) {

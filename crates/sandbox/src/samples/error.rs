@@ -1,45 +1,45 @@
-//! The one error of the samples.
+//! The error type of the samples.
 
 use std::path::{Path, PathBuf};
 
 /// Why a table could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum SampleError {
-    /// The file system refused.
+    /// A file or folder could not be written.
     #[error("cannot write {}: {source}; give a folder that can be written and is empty", path.display())]
     Io {
-        /// Where.
+        /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The error of the file system.
         #[source]
         source: std::io::Error,
     },
-    /// Arrow refused.
+    /// Arrow returned an error.
     #[error("cannot make rows: {0}")]
     Arrow(#[from] arrow::error::ArrowError),
-    /// Parquet refused.
+    /// The Parquet writer returned an error.
     #[error("cannot write Parquet: {0}")]
     Parquet(#[from] parquet::errors::ParquetError),
-    /// A type that the Delta protocol does not have.
+    /// The Arrow type of a column has no counterpart in the Delta protocol.
     #[error("column {column:?} has Arrow type {data_type}, which Delta does not have")]
     Type {
         /// The column.
         column: String,
-        /// Its type.
+        /// The Arrow type.
         data_type: String,
     },
-    /// More partitions at once than files may be open.
+    /// A commit would have more files open at once than are allowed.
     #[error("more than {limit} partitions in one commit; write them in several")]
     TooManyPartitions {
-        /// The limit.
+        /// The most files that may be open at once.
         limit: usize,
     },
-    /// A file or row that is not there.
+    /// The file or the row does not exist.
     #[error("file {file} of the table does not exist or has no row {row}")]
     NoSuchRow {
-        /// The file, by its place among the live ones.
+        /// The file, counted from 0 among the live files.
         file: usize,
-        /// The row.
+        /// The row in the file, counted from 0.
         row: u64,
     },
 }

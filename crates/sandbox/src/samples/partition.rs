@@ -1,4 +1,4 @@
-//! Partition values: their text in the log, and the folders that Spark makes of them. Pure.
+//! Partition values as text in the log and as the folder names that Spark makes of them. Pure.
 
 use std::fmt::Write as _;
 
@@ -12,10 +12,10 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::SampleError;
 
-/// What a folder of NULL is called.
+/// The folder name for NULL.
 const NULL_FOLDER: &str = "__HIVE_DEFAULT_PARTITION__";
 
-/// What Hive escapes in the name of a folder.
+/// The characters that Hive escapes in folder names.
 const FOLDER: &AsciiSet = &CONTROLS
     .add(b'"')
     .add(b'#')
@@ -32,7 +32,7 @@ const FOLDER: &AsciiSet = &CONTROLS
     .add(b']')
     .add(b'^');
 
-/// What a path of the log escapes, as a URI.
+/// The characters that are escaped in the paths of the log, which are URIs.
 const URI: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -50,7 +50,7 @@ const URI: &AsciiSet = &CONTROLS
     .add(b'}')
     .add(b'\\');
 
-/// The text of the log for a partition value, `None` for NULL.
+/// The text of a partition value in the log; `None` for NULL.
 pub(crate) fn text(column: &str, array: &ArrayRef, row: usize) -> Result<Option<String>, SampleError> {
     if array.is_null(row) {
         return Ok(None);
@@ -94,7 +94,7 @@ pub(crate) fn folder<'a>(values: impl Iterator<Item = (&'a str, Option<&'a str>)
     path
 }
 
-/// How the log names the file at `path`.
+/// The path of a file as the log has it.
 pub(crate) fn log_path(path: &str) -> String {
     utf8_percent_encode(path, URI).to_string()
 }

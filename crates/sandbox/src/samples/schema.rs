@@ -1,4 +1,4 @@
-//! From an Arrow schema to the JSON of a Delta schema, and to the physical schema of column mapping. Pure.
+//! Converts an Arrow schema to the JSON of a Delta schema and to the physical schema of column mapping. Pure.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::{Mapping, SampleError};
 
-/// A logical schema with what Delta makes of it.
+/// A schema in the forms that a Delta table needs.
 pub(crate) struct DeltaSchema {
     pub(crate) json: Value,
-    /// The columns as they are called in files, partition columns included.
+    /// The columns under their names in the files, partition columns included.
     pub(crate) physical: SchemaRef,
     pub(crate) highest_id: i32,
     pub(crate) has_ntz: bool,
@@ -63,7 +63,7 @@ impl Maker {
         Ok((json, physical))
     }
 
-    /// The type of an element, key or value: it has no name of its own to map.
+    /// The type of an element, key or value. It has no name of its own that could be mapped.
     fn inner(&mut self, column: &str, field: &FieldRef) -> Result<(Value, Field), SampleError> {
         let (json, physical) = self.data_type(column, field.data_type())?;
         Ok((json, Field::new(field.name(), physical, field.is_nullable())))
@@ -125,7 +125,7 @@ fn unknown(column: &str, data_type: &DataType) -> SampleError {
     SampleError::Type { column: column.to_owned(), data_type: data_type.to_string() }
 }
 
-/// The same values under the names of `data_type`, whose shape is that of the array.
+/// The same values under the field names of `data_type`, which must have the array's shape.
 pub(crate) fn rename(array: &ArrayRef, data_type: &DataType) -> Result<ArrayRef, SampleError> {
     Ok(match data_type {
         DataType::Struct(fields) => {

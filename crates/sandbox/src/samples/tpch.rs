@@ -1,4 +1,4 @@
-//! The tables of TPC-H, streamed from their generator: what the demo migrates when nothing else is given.
+//! The tables of TPC-H, streamed from their generator: the default data of the demo.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,11 +19,12 @@ use super::{DeltaWriter, SampleError, SampleTable, TableSpec, table_dir};
 
 /// The schema (folder) that holds them.
 const SCHEMA: &str = "tpch";
-/// Order years are what a warehouse partitions by, and TPC-H has no such column.
+/// Warehouses usually partition orders by year, and TPC-H has no such column, so this one is added.
 const ORDER_YEAR: &str = "o_orderyear";
 
-/// Writes all eight tables under `<root>/tpch`: `orders` by year, `lineitem` by ship mode, `customer` by market segment,
-/// the others unpartitioned. At scale 1 there are 8.7 million rows. `written_ms` is the time of the commits.
+/// Writes all eight tables under `<root>/tpch`: `orders` partitioned by year, `lineitem` by ship mode, `customer` by
+/// market segment, the others unpartitioned. At scale 1 there are 8.7 million rows. `written_ms` is the time of the
+/// first commits, in milliseconds since the epoch.
 ///
 /// # Errors
 /// The folder cannot be written, or holds such tables already.
@@ -57,7 +58,7 @@ impl TableSet<'_> {
         let mut batches = batches.map(|batch| shape(plain(&batch?)?)).peekable();
         let schema = match batches.peek() {
             Some(Ok(first)) => first.schema(),
-            // The error itself comes out of the stream below.
+            // The stream below returns the error.
             Some(Err(_)) | None => Arc::new(Schema::empty()),
         };
         let spec = TableSpec {
@@ -70,7 +71,7 @@ impl TableSet<'_> {
     }
 }
 
-/// Texts as Delta has them: the generator gives views.
+/// Converts texts to Delta's type: the generator returns string views.
 fn plain(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     let schema = batch.schema();
     let (fields, columns): (Vec<_>, Vec<_>) = schema

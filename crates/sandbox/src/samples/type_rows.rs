@@ -1,4 +1,4 @@
-//! The rows of the type samples: ordinary values, the edges of each type, and NULL at every level.
+//! The rows of the type samples: ordinary values, the extremes of each type, and NULL at every level.
 
 use std::sync::Arc;
 
@@ -12,9 +12,10 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema};
 
 use super::SampleError;
 
-/// 2262-04-11T23:47:16.854775Z, the last instant that a tunnel carries: it counts nanoseconds in 64 bits.
+/// 2262-04-11T23:47:16.854775Z, the last instant that the tunnel can carry: it counts nanoseconds in 64 bits.
 const LAST_MICROS: i64 = 9_223_372_036_854_775;
-/// 1700-01-01T00:00:00Z. The first instant of that carrier lies in 1677, but PyODPS cannot read its first second back.
+/// 1700-01-01T00:00:00Z. The tunnel carries instants from 1677 on, but PyODPS cannot read back the first second of that
+/// range.
 const FIRST_MICROS: i64 = -8_520_336_000_000_000;
 
 fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch, SampleError> {
@@ -89,7 +90,7 @@ fn integers(values: &[Option<i32>]) -> ArrayRef {
     Arc::new(Int32Array::from(values.to_vec()))
 }
 
-/// Lists, maps and structs within each other: filled, with NULL inside, empty, NULL.
+/// Lists, maps and structs within each other: with values, with NULL inside, empty, and NULL.
 pub(super) fn nested() -> Result<RecordBatch, SampleError> {
     let there = [true, true, true, false];
     let inner = structure(
@@ -115,7 +116,7 @@ pub(super) fn nested() -> Result<RecordBatch, SampleError> {
     ])
 }
 
-/// A row for each edge of each type that can be a partition column, and one of NULL.
+/// Every type that a partition column can have: an ordinary row, two extreme ones, and one of NULL.
 pub(super) fn partition_types() -> Result<RecordBatch, SampleError> {
     batch(vec![
         ("id", Arc::new(Int64Array::from_iter_values(0..4))),
@@ -133,7 +134,8 @@ pub(super) fn partition_types() -> Result<RecordBatch, SampleError> {
     ])
 }
 
-/// Thirty rows under names that only column mapping can bear. The partition of row `i` is NULL, `a` or `b`.
+/// Thirty rows under column names that are legal only with column mapping. The partition of row `i` is `a`, `b` or NULL
+/// in turn.
 pub(super) fn mapped() -> Result<RecordBatch, SampleError> {
     let count = 30_usize;
     let part: StringArray = (0..count).map(|i| [Some("a"), Some("b"), None][i % 3]).collect();

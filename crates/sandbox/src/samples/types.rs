@@ -1,4 +1,5 @@
-//! A small set of tables with everything that a Delta table can have, and the rows that must come out of each.
+//! A small set of tables that covers the types and features of Delta tables, and the rows that a reader must get from
+//! each.
 //!
 //! The layout is that of a folder of real tables: the tables under `delta-root/<schema>/<table>`, the rows of their
 //! newest versions as plain Parquet under `expected/<table>`, so that one comparison serves both.
@@ -52,7 +53,7 @@ impl TypeSet<'_> {
         TableSpec::new(schema, self.written_ms)
     }
 
-    /// Writes down what must come out.
+    /// Writes the rows that a reader must get.
     fn expect(&self, name: &str, table: &DeltaWriter, rows: &RecordBatch) -> Result<SampleTable, SampleError> {
         let dir = self.folder.join("expected").join(name);
         fs::create_dir_all(&dir).map_err(SampleError::io(&dir))?;
@@ -70,7 +71,8 @@ impl TypeSet<'_> {
         self.expect(name, &table, rows)
     }
 
-    /// Two levels, NULL in both, characters that folders and URIs escape, several files a partition, two commits.
+    /// Two partition levels with NULL in both, characters that folders and URIs escape, several files in a partition,
+    /// two commits.
     fn partitioned(&self) -> Result<SampleTable, SampleError> {
         let name = "partitioned";
         let regions =
@@ -103,7 +105,7 @@ impl TypeSet<'_> {
         self.expect(name, &table, &rows)
     }
 
-    /// Rows leave twice: the second vector replaces the first.
+    /// Deletes rows twice: the second deletion vector replaces the first.
     fn deleted(&self, name: &str, storage: VectorStorage) -> Result<SampleTable, SampleError> {
         let rows = numbers(20_000)?;
         let mut table = self.create(name, TableSpec { deletion_vectors: true, ..self.spec(rows.schema()) })?;
@@ -115,7 +117,7 @@ impl TypeSet<'_> {
         self.expect(name, &table, &keep(&rows, |row| !gone(row))?)
     }
 
-    /// Names that files could not bear, nested ones too, a partition column among them, and a deletion vector.
+    /// Column names that files could not have, also nested ones and that of a partition column, and a deletion vector.
     fn mapped(&self) -> Result<SampleTable, SampleError> {
         let name = "mapped";
         let rows = type_rows::mapped()?;
@@ -127,7 +129,7 @@ impl TypeSet<'_> {
         };
         let mut table = self.create(name, spec)?;
         table.append([Ok::<_, SampleError>(rows.clone())])?;
-        // Files come in the order of their partition values, NULL first: file 0 has the rows 2, 5, 8 and so on.
+        // Files are in the order of their partition values, NULL first: file 0 has the rows 2, 5, 8 and so on.
         table.delete(0, &[1], VectorStorage::File)?;
         self.expect(name, &table, &keep(&rows, |row| row != 5)?)
     }
@@ -141,7 +143,7 @@ impl TypeSet<'_> {
         self.expect(name, &table, &new)
     }
 
-    /// A column that older files do not have.
+    /// A column that older files lack.
     fn widened(&self) -> Result<SampleTable, SampleError> {
         let name = "widened";
         let old = numbers(10)?;

@@ -1,24 +1,24 @@
-//! Deletion vectors as the Delta protocol stores them. Pure.
+//! Deletion vectors in the binary form of the Delta protocol. Pure.
 
 use roaring::RoaringTreemap;
 
-/// The mark of the portable roaring format.
+/// The magic number of the portable roaring format.
 const MAGIC: u32 = 1_681_511_377;
 /// The version of the file format.
 const FILE_VERSION: u8 = 1;
-/// Where the only vector of a file begins: behind the version.
+/// The offset of the only vector in a file: after the version byte.
 pub(crate) const FILE_OFFSET: i32 = 1;
 
 const Z85: &[u8; 85] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";
 
-/// The vector itself: mark and bitmap.
+/// The vector itself: magic number and bitmap.
 pub(crate) fn serialise(rows: &RoaringTreemap) -> Vec<u8> {
     let mut bytes = MAGIC.to_le_bytes().to_vec();
     rows.serialize_into(&mut bytes).expect("writing to memory does not fail");
     bytes
 }
 
-/// A file with one vector: version, length, vector, checksum; the numbers big-endian.
+/// A file with one vector: version, length, vector, checksum. Length and checksum are big-endian.
 pub(crate) fn file(vector: &[u8]) -> Vec<u8> {
     let mut crc = flate2::Crc::new();
     crc.update(vector);
@@ -30,7 +30,7 @@ pub(crate) fn file(vector: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Base85 in the alphabet of ZeroMQ, zeros added up to a multiple of four bytes.
+/// Base85 in the alphabet of ZeroMQ, padded with zeros to a multiple of four bytes.
 pub(crate) fn z85(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(4) * 5);
     for chunk in bytes.chunks(4) {

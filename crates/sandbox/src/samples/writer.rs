@@ -1,5 +1,5 @@
-//! Writes a Delta table by hand: Parquet files and the JSON commits that name them. Rows are streamed: memory is bounded
-//! by one row group for each partition that a commit touches.
+//! Writes a Delta table by hand: Parquet files and the JSON commits that name them. Rows are streamed; memory is
+//! bounded by one row group for each partition that a commit touches.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -21,9 +21,9 @@ use uuid::Uuid;
 use super::schema::{DeltaSchema, rename};
 use super::{SampleError, partition, vector};
 
-/// Files open at once in one commit.
+/// The most files that may be open at once in one commit.
 const MAX_OPEN_PARTITIONS: usize = 64;
-/// Rows of a row group, which is what a file holds in memory.
+/// Rows of a row group. An open file buffers at most one row group in memory.
 const ROW_GROUP_ROWS: usize = 32 * 1024;
 
 /// How files name the columns.
@@ -31,20 +31,20 @@ const ROW_GROUP_ROWS: usize = 32 * 1024;
 pub enum Mapping {
     /// By their logical names.
     None,
-    /// By physical names that tell nothing.
+    /// By generated physical names.
     Name,
 }
 
 /// Where a deletion vector is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VectorStorage {
-    /// In the log.
+    /// In the commit itself.
     Inline,
     /// In a file of its own.
     File,
 }
 
-/// What a table is.
+/// What a table consists of.
 #[derive(Clone, Debug)]
 pub struct TableSpec {
     /// The logical columns in order.
@@ -55,9 +55,10 @@ pub struct TableSpec {
     pub mapping: Mapping,
     /// Whether rows can be deleted by vectors.
     pub deletion_vectors: bool,
-    /// Rows after which a new file is begun.
+    /// The number of rows after which a new file is started.
     pub rows_per_file: usize,
-    /// When it is written, in milliseconds since 1970. Every commit is one second after the one before.
+    /// The time of version 0, in milliseconds since the epoch. Each later commit is dated one second after the one
+    /// before.
     pub written_ms: i64,
 }
 
@@ -75,7 +76,7 @@ impl TableSpec {
     }
 }
 
-/// A file that the newest version has.
+/// A file of the newest version.
 struct LiveFile {
     add: Value,
     rows: u64,
@@ -93,10 +94,10 @@ pub struct DeltaWriter {
 }
 
 impl DeltaWriter {
-    /// Makes version 0: a table without rows. The folder must not hold a table yet.
+    /// Creates the table as version 0, without rows. The folder must not hold a table yet.
     ///
     /// # Errors
-    /// The folder cannot be written, or a type is not one of Delta's.
+    /// The folder cannot be written, or Delta does not have one of the types.
     pub fn create(dir: &Path, spec: TableSpec) -> Result<Self, SampleError> {
         let log = dir.join("_delta_log");
         fs::create_dir_all(&log).map_err(SampleError::io(&log))?;
@@ -107,10 +108,10 @@ impl DeltaWriter {
         Ok(writer)
     }
 
-    /// Adds rows, one commit for all of them, and returns its version.
+    /// Adds rows in one commit and returns its version.
     ///
     /// # Errors
-    /// Too many partitions at once, or a file that cannot be written.
+    /// The rows need more than 64 open files, one for each partition, or a file cannot be written.
     pub fn append<I, E>(&mut self, batches: I) -> Result<u64, SampleError>
     where
         I: IntoIterator<Item = Result<RecordBatch, E>>,
@@ -122,7 +123,7 @@ impl DeltaWriter {
         self.commit("WRITE", actions)
     }
 
-    /// Replaces all rows in one commit.
+    /// Replaces all rows in one commit and returns its version.
     ///
     /// # Errors
     /// As [`DeltaWriter::append`].
@@ -134,10 +135,11 @@ impl DeltaWriter {
         self.commit("WRITE", actions)
     }
 
-    /// Deletes rows of the live file number `file`, besides those that are deleted already, by a deletion vector.
+    /// Deletes rows of a live file with a deletion vector, in addition to those already deleted, and returns the
+    /// version. `file` counts the live files from 0, `rows` the rows of that file.
     ///
     /// # Errors
-    /// There is no such file or row.
+    /// The file or a row does not exist, or a file cannot be written.
     pub fn delete(&mut self, file: usize, rows: &[u64], storage: VectorStorage) -> Result<u64, SampleError> {
         let live = self.live.get(file).ok_or(SampleError::NoSuchRow { file, row: 0 })?;
         if let Some(&row) = rows.iter().find(|&&row| row >= live.rows) {
@@ -151,10 +153,11 @@ impl DeltaWriter {
         self.commit("DELETE", vec![removed, json!({"add": add})])
     }
 
-    /// Changes the columns. Files stay as they are: what they lack reads as NULL.
+    /// Changes the columns and returns the version. Existing files stay as they are; columns that they lack read as
+    /// NULL.
     ///
     /// # Errors
-    /// A type is not one of Delta's.
+    /// Delta does not have one of the types, or the commit cannot be written.
     pub fn set_schema(&mut self, schema: SchemaRef) -> Result<u64, SampleError> {
         self.delta = DeltaSchema::of(&schema, self.spec.mapping)?;
         self.spec.schema = schema;
@@ -162,7 +165,7 @@ impl DeltaWriter {
         self.commit("ADD COLUMNS", vec![metadata])
     }
 
-    /// The rows of the newest version.
+    /// The number of rows of the newest version.
     pub fn rows(&self) -> u64 {
         self.live.iter().map(|file| file.rows - file.deleted.len()).sum()
     }
@@ -230,7 +233,7 @@ impl DeltaWriter {
         Ok(descriptor)
     }
 
-    /// A new log file is never half there under its name: it is written aside, then renamed.
+    /// Writes the log file under another name, then renames it, so that readers never see a partial commit.
     fn commit(&mut self, operation: &str, actions: Vec<Value>) -> Result<u64, SampleError> {
         let version = self.next_version;
         let log = self.dir.join("_delta_log");
@@ -251,7 +254,7 @@ impl DeltaWriter {
         self.spec.written_ms + i64::try_from(self.next_version).unwrap_or(0) * 1000
     }
 
-    /// Ids follow from the table's name and a number: the same table is written the same way each time.
+    /// Ids are derived from the table's name and a number, so that the same table is always written the same way.
     fn uuid(&self, number: u64) -> Uuid {
         let name = self.dir.file_name().unwrap_or_default().as_encoded_bytes();
         let hash =
@@ -296,7 +299,7 @@ impl DeltaWriter {
         Ok(done)
     }
 
-    /// The rows of each partition, in order of their values.
+    /// The row numbers of each partition, sorted by the partition's values.
     fn partitions_of(&self, batch: &RecordBatch) -> Result<BTreeMap<Vec<Option<String>>, Vec<u32>>, SampleError> {
         let mut found: BTreeMap<_, Vec<u32>> = BTreeMap::new();
         let columns: Result<Vec<(&str, &ArrayRef)>, SampleError> = self
@@ -345,7 +348,7 @@ impl DeltaWriter {
             .set_compression(Compression::SNAPPY)
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
             .build();
-        // No Arrow schema inside: other writers of Delta put none there, and a reader must do without.
+        // Other writers of Delta store no Arrow schema in the file, so a reader must work without one.
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let parquet = ArrowWriter::try_new_with_options(file, schema.clone(), options)?;
         Ok(OpenFile { path, full, stored, schema, parquet, rows: 0, partition_values })

@@ -1,22 +1,22 @@
-//! Answers in the workspace's JSON, refusals included.
+//! Answers in the workspace's JSON, errors included.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
-/// A refusal: status, the workspace's code and words.
+/// An error answer: the HTTP status, the workspace's error code and a message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refusal {
     pub status: StatusCode,
-    /// A word, or for refusals of the gateway the status as a number.
+    /// A word; for errors of the gateway the status as a number.
     pub code: Value,
     pub message: String,
-    /// Why, in the details, where it is another word than the code.
+    /// The reason in the details, if it differs from the code.
     pub reason: Option<&'static str>,
 }
 
-/// What a request comes to.
+/// The answer to a request: its JSON body, or an error.
 pub type Answer = Result<Value, Refusal>;
 
 impl Refusal {
@@ -24,7 +24,7 @@ impl Refusal {
         Self { status, code: Value::from(code), message: message.into(), reason: None }
     }
 
-    /// The same with a reason of its own.
+    /// The same error with its own reason.
     pub fn because(self, reason: &'static str) -> Self {
         Self { reason: Some(reason), ..self }
     }
@@ -33,7 +33,7 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, "INVALID_PARAMETER_VALUE", message)
     }
 
-    /// `kind` as in `TABLE_DOES_NOT_EXIST`.
+    /// A missing object; `kind` becomes the prefix of the code, as in `TABLE_DOES_NOT_EXIST`.
     pub fn missing(kind: &str, name: &str) -> Self {
         let code = format!("{}_DOES_NOT_EXIST", kind.to_ascii_uppercase());
         Self::new(StatusCode::NOT_FOUND, &code, format!("{kind} '{name}' does not exist."))
@@ -53,7 +53,7 @@ impl From<std::io::Error> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut body = json!({ "error_code": self.code, "message": self.message });
-        // Refusals of the gateway carry no details.
+        // Errors of the gateway carry no details.
         if let Some(reason) = self.reason.or(self.code.as_str()) {
             body["details"] = json!([
                 { "@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "unity-catalog.databricks.com" },

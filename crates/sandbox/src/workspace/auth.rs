@@ -1,4 +1,5 @@
-//! Who comes: nothing below `/api` answers without the bearer token of the user, or one that the OAuth client was given.
+//! Authenticates callers: nothing below `/api` and `/sql` answers without the user's bearer token, or one that was
+//! issued to the OAuth client.
 
 use http::{HeaderMap, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
@@ -9,22 +10,21 @@ use super::USER_NAME;
 use super::answer::Refusal;
 use super::oauth::{Client, Tokens};
 
-/// Who comes, by name.
+/// The name of the authenticated caller.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Caller(pub String);
 
-/// Who is let in.
+/// The credentials that are accepted.
 #[derive(Debug)]
 pub struct Known {
-    /// The user's token.
+    /// The user's personal access token.
     pub token: SecretString,
-    /// The OAuth client.
     pub client: Option<Client>,
-    /// The tokens that it was given.
+    /// The tokens that were issued to the client.
     pub tokens: Tokens,
 }
 
-/// Refuses as the real gateway does: 401 without a bearer token, 403 with one that is unknown or has ended.
+/// Rejects as the real gateway does: 401 without a bearer token, 403 with one that is unknown or expired.
 pub fn check(headers: &HeaderMap, known: &Known) -> Result<Caller, Refusal> {
     let gateway = |status: StatusCode, message: &str| Refusal {
         status,
@@ -38,7 +38,7 @@ pub fn check(headers: &HeaderMap, known: &Known) -> Result<Caller, Refusal> {
         let message = "Credential was not sent or was of an unsupported type for this API.";
         return Err(gateway(StatusCode::UNAUTHORIZED, message));
     }
-    // Digests, so that the time of the comparison tells nothing about the token.
+    // Compares digests, so that the time it takes reveals nothing about the token.
     if Sha256::digest(sent.trim()) == Sha256::digest(known.token.expose_secret()) {
         return Ok(Caller(USER_NAME.to_owned()));
     }

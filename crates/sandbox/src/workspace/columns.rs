@@ -1,15 +1,15 @@
-//! Columns as Unity Catalog shows them, made of a Delta table's schema.
+//! Columns in Unity Catalog's form, made from the schema of a Delta table.
 
 use serde_json::{Map, Value, json};
 
 use super::delta_log::Metadata;
 
-/// Where Spark keeps the declared type of a VARCHAR or CHAR column.
+/// The metadata key under which Spark stores the declared type of a VARCHAR or CHAR column.
 const DECLARED_TYPE: &str = "__CHAR_VARCHAR_TYPE_STRING";
-/// Deepest nesting that is followed; deeper types show as they stand.
+/// The deepest nesting that is converted; deeper types are returned as Delta's JSON.
 const MAX_DEPTH: usize = 64;
 
-/// The columns of a table; empty if its schema cannot be read.
+/// The columns of a table; empty if its schema cannot be parsed.
 pub fn columns(metadata: &Metadata) -> Vec<Value> {
     let schema: Value = serde_json::from_str(&metadata.schema_string).unwrap_or_default();
     let fields = schema.get("fields").and_then(Value::as_array).cloned().unwrap_or_default();
@@ -49,7 +49,7 @@ fn column(position: usize, mut field: Value, partition_columns: &[String]) -> Va
     column
 }
 
-/// Takes away what column mapping adds to each field: it is the log's own business.
+/// Removes what column mapping adds to each field: Unity Catalog does not show it.
 fn strip_mapping(value: &mut Value, depth: usize) {
     if depth > 2 * MAX_DEPTH {
         return;
@@ -106,7 +106,7 @@ fn decimal(data_type: &Value) -> Option<(u8, u8)> {
     Some((precision.trim().parse().ok()?, scale.trim().parse().ok()?))
 }
 
-/// Spark's catalog text: field names stand as they are, without quotes.
+/// Spark's catalog text of a type. Field names are not quoted.
 fn type_text(data_type: &Value, depth: usize) -> String {
     if depth > MAX_DEPTH {
         return data_type.to_string();

@@ -1,4 +1,4 @@
-//! The one cluster and the one SQL warehouse, which are always running.
+//! The workspace's only cluster and only SQL warehouse, which are always running.
 
 use http::StatusCode;
 use serde_json::{Value, json};

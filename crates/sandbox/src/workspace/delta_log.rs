@@ -1,4 +1,5 @@
-//! The newest metadata of a Delta table, from its log: JSON commits, else checkpoints. Only that; no file list is replayed.
+//! Reads the newest metadata of a Delta table from its log: from JSON commits, or else from checkpoints. It reads
+//! nothing else and replays no file list.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -13,7 +14,7 @@ use parquet::schema::types::Type;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What the log says about the table itself.
+/// The metadata of a table in its log.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Metadata {
@@ -28,14 +29,14 @@ pub struct Metadata {
     pub created_time: Option<i64>,
 }
 
-/// A table's log as far as it is read here.
+/// What the log of a table says about the table itself.
 #[derive(Debug, Default)]
 pub struct TableLog {
-    /// The newest commit or checkpoint.
+    /// The version of the newest commit or checkpoint.
     pub version: Option<u64>,
-    /// When that was written, milliseconds since 1970.
+    /// When that was written, in milliseconds since the epoch.
     pub changed: Option<i64>,
-    /// The newest metadata; `None` if the log is broken or empty.
+    /// The newest metadata; `None` if the log is broken or has none.
     pub metadata: Option<Metadata>,
 }
 
@@ -45,13 +46,14 @@ enum LogFile {
     Checkpoint(PathBuf),
 }
 
-/// Reads the log of the table at `table`. What cannot be read is left out, with a warning: the table still lists.
+/// Reads the log of the table at `table`. What cannot be read is left out with a warning, so that the table is still
+/// listed.
 pub fn read(table: &Path) -> TableLog {
     let mut log = TableLog::default();
     let files = match log_files(&table.join("_delta_log")) {
         Ok(files) => files,
         Err(error) => {
-            tracing::warn!(table = %table.display(), %error, "the log cannot be listed");
+            tracing::warn!(table = %table.display(), %error, "cannot list the log; serving the table without metadata");
             return log;
         }
     };
@@ -73,8 +75,8 @@ pub fn read(table: &Path) -> TableLog {
             }
             Ok(None) => {}
             Err(error) => {
-                // An older metadata would be a lie if this file holds a newer one.
-                tracing::warn!(file = %path.display(), %error, "the log is broken here");
+                // The broken file may hold newer metadata, so older metadata must not be returned.
+                tracing::warn!(file = %path.display(), %error, "cannot read the log; serving the table without metadata");
                 return log;
             }
         }
@@ -82,7 +84,7 @@ pub fn read(table: &Path) -> TableLog {
     log
 }
 
-/// Commits and checkpoints, newest first; of one version the commit first.
+/// Commits and checkpoints, newest first; for the same version the commit first.
 fn log_files(dir: &Path) -> io::Result<Vec<(u64, LogFile)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -114,7 +116,7 @@ fn modified(path: &Path) -> Option<i64> {
 fn in_json(path: &Path) -> io::Result<Option<Metadata>> {
     for line in BufReader::new(File::open(path)?).lines() {
         let line = line?;
-        // Most lines are files added: only those that can be it are parsed.
+        // Most lines are added files: only lines that can hold metadata are parsed.
         if !line.contains("\"metaData\"") {
             continue;
         }
@@ -144,7 +146,7 @@ fn in_parquet(path: &Path) -> io::Result<Option<Metadata>> {
     Ok(None)
 }
 
-/// A checkpoint's metadata as the JSON that commits hold.
+/// The metadata of a checkpoint in the JSON form of commits.
 fn as_json(row: &Row) -> Value {
     row.get_column_iter().filter_map(|(name, field)| Some((name.clone(), value(field)?))).collect()
 }

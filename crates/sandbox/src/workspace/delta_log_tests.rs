@@ -1,4 +1,4 @@
-//! Logs of every shape that holds metadata: commits, checkpoints, and broken ones.
+//! Logs in every form that holds metadata: commits, checkpoints, and broken ones.
 
 use arrow::array::{
     ArrayRef, Int64Array, ListBuilder, MapBuilder, RecordBatch, StringArray, StringBuilder, StructArray,
@@ -40,7 +40,7 @@ fn a_broken_log_gives_no_metadata_rather_than_an_old_one() {
     assert!(read(&dir.path().join("nowhere")).version.is_none());
 }
 
-/// A checkpoint of two rows: a file's (without metadata), then the metadata.
+/// Writes a checkpoint of two rows: one of a file, without metadata, then one with the metadata.
 fn checkpoint(path: &Path) {
     let text = |value: &str| Arc::new(StringArray::from(vec!["", value])) as ArrayRef;
     let mut partitions = ListBuilder::new(StringBuilder::new());

@@ -1,5 +1,6 @@
-//! The folder `<root>/<schema>/<table>/_delta_log`, read anew for each request. A table that has `_object.json` shows the
-//! members in that file in place of its own: so it becomes a view, a foreign table, or one with a row filter.
+//! The folder `<root>/<schema>/<table>/_delta_log`, read again for each request. The members of a table's
+//! `_object.json`, if it has one, replace those of the object that Unity Catalog returns. This makes it a view, a
+//! foreign table, or a table with a row filter.
 
 use std::fs;
 use std::io;
@@ -20,17 +21,15 @@ impl Folder {
         Ok(Self { root })
     }
 
-    /// Names of the folders that hold tables (or nothing yet).
+    /// Names of the schemas: the folders that are not tables themselves.
     pub fn schemas(&self) -> io::Result<Vec<String>> {
         folders(&self.root, |path| !is_table(path))
     }
 
-    /// Whether there is such a schema.
     pub fn has_schema(&self, schema: &str) -> bool {
         is_name(schema) && self.root.join(schema).is_dir() && !is_table(&self.root.join(schema))
     }
 
-    /// Names of the tables of a schema.
     pub fn tables(&self, schema: &str) -> io::Result<Vec<String>> {
         if !self.has_schema(schema) {
             return Ok(Vec::new());
@@ -38,7 +37,7 @@ impl Folder {
         folders(&self.root.join(schema), is_table)
     }
 
-    /// Where a table lies, if it is there.
+    /// The folder of a table, if it exists.
     pub fn table(&self, schema: &str, table: &str) -> Option<PathBuf> {
         if !self.has_schema(schema) || !is_name(table) {
             return None;
@@ -47,7 +46,7 @@ impl Folder {
         is_table(&path).then_some(path)
     }
 
-    /// Finds `schema.table`, where either name may hold dots itself.
+    /// Finds `schema.table`, where either name may contain dots.
     pub fn find(&self, dotted: &str) -> Option<(String, String, PathBuf)> {
         dotted.match_indices('.').find_map(|(at, _)| {
             let (schema, table) = (&dotted[..at], &dotted[at + 1..]);
@@ -56,14 +55,14 @@ impl Folder {
     }
 }
 
-/// What a table shows of itself in place of what its log says; null takes a member away.
+/// The file whose members replace those made from the log. A null removes a member.
 const OBJECT: &str = "_object.json";
 
 fn is_table(path: &Path) -> bool {
     path.join("_delta_log").is_dir() || path.join(OBJECT).is_file()
 }
 
-/// The members in a table's `_object.json`; none if it has no such file.
+/// The members of a table's `_object.json`; empty without that file.
 pub fn shown(path: &Path) -> io::Result<Map<String, Value>> {
     match fs::read(path.join(OBJECT)) {
         Ok(text) => Ok(serde_json::from_slice(&text)?),
@@ -72,7 +71,7 @@ pub fn shown(path: &Path) -> io::Result<Map<String, Value>> {
     }
 }
 
-/// One plain step in a path: not empty, no `..`, no separator; and not hidden.
+/// Whether a name is a single path component: not empty, not `..`, without a separator, and not hidden.
 fn is_name(name: &str) -> bool {
     let mut steps = Path::new(name).components();
     let one_step = matches!((steps.next(), steps.next()), (Some(Component::Normal(step)), None) if step == name);
@@ -86,7 +85,7 @@ fn folders(dir: &Path, keep: impl Fn(&Path) -> bool) -> io::Result<Vec<String>> 
         match path.file_name().and_then(|name| name.to_str()) {
             Some(name) if is_name(name) && path.is_dir() && keep(&path) => names.push(name.to_owned()),
             Some(_) => {}
-            None => tracing::warn!(path = %path.display(), "left out: the name is not UTF-8"),
+            None => tracing::warn!(path = %path.display(), "folder left out of the list: its name is not UTF-8"),
         }
     }
     Ok(names)

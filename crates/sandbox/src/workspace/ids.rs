@@ -1,9 +1,9 @@
-//! Ids that are the same on every start: a UUID made of what it stands for.
+//! Ids that are the same at every start: UUIDs derived from what they name.
 
 use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid};
 
-/// The id of the thing that `parts` describe. Lengths go into the hash, so that `a.b` + `c` is not `a` + `b.c`.
+/// The id of the object that `parts` name. The lengths are hashed too, so that `a.b` + `c` differs from `a` + `b.c`.
 pub fn uuid_of(parts: &[&str]) -> Uuid {
     let mut hash = Sha256::new();
     for part in parts {
@@ -16,7 +16,7 @@ pub fn uuid_of(parts: &[&str]) -> Uuid {
     Builder::from_custom_bytes(bytes).into_uuid()
 }
 
-/// A number that puts names in an order that means nothing.
+/// A number that orders names arbitrarily, but always in the same way.
 pub fn scatter(name: &str) -> u64 {
     let (high, _) = uuid_of(&["order", name]).as_u64_pair();
     high

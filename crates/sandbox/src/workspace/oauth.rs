@@ -1,5 +1,6 @@
-//! OAuth, machine to machine: the token endpoint for the workspace's one client, and where the vendor's SDKs find it. It is as
-//! strict as the real one: the client's id and secret, one grant type, one scope; and its tokens end.
+//! OAuth machine to machine: the token endpoint for the workspace's only client, and the documents through which the
+//! vendor's SDKs find it. It is as strict as the real one: it requires the client's id and secret, one grant type and
+//! one scope, and its tokens expire.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-/// Tokens that are known at once; of more, the newest.
+/// The most tokens that are valid at once; the oldest are dropped first.
 const TOKENS_MAX: usize = 1000;
 
 /// A service principal with an OAuth secret.
@@ -20,17 +21,17 @@ const TOKENS_MAX: usize = 1000;
 pub struct Client {
     /// Its application id.
     pub id: String,
-    /// The secret.
+    /// The client's secret.
     pub secret: SecretString,
-    /// How long its tokens last; whole seconds.
+    /// How long its tokens are valid, in whole seconds.
     pub token_life: Duration,
 }
 
-/// The tokens that were given.
+/// The tokens that were issued, as digests, with the time at which they expire.
 #[derive(Debug, Default)]
 pub struct Tokens(Mutex<VecDeque<(Vec<u8>, Instant)>>);
 
-/// What the endpoint answers: a status, and OAuth's own form of a body.
+/// The endpoint's answer: a status, and a body in OAuth's own form.
 pub type Answer = (StatusCode, Value);
 
 fn digest(text: &str) -> Vec<u8> {
@@ -42,13 +43,13 @@ fn refuse(status: StatusCode, error: &str, description: &str) -> Answer {
 }
 
 impl Tokens {
-    /// Whether a token was given and lasts.
+    /// Whether a token was issued and has not expired.
     pub fn has(&self, token: &str) -> bool {
         let (sought, now) = (digest(token), Instant::now());
         self.0.lock().iter().any(|(given, ends)| *given == sought && now < *ends)
     }
 
-    /// Answers a request for a token.
+    /// Answers a token request.
     pub fn give(&self, client: Option<&Client>, headers: &HeaderMap, form: &[u8]) -> Answer {
         let mut pair = basic(headers).unwrap_or_default();
         let (mut grant_type, mut scope) = (String::new(), String::new());
@@ -86,7 +87,7 @@ impl Tokens {
     }
 }
 
-/// User and password of the header, if it has any.
+/// User and password of HTTP Basic authentication, if the header has them.
 fn basic(headers: &HeaderMap) -> Option<(String, String)> {
     let (scheme, text) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     let text = String::from_utf8(STANDARD.decode(text.trim()).ok()?).ok()?;
@@ -94,12 +95,12 @@ fn basic(headers: &HeaderMap) -> Option<(String, String)> {
     Some((user.to_owned(), password.to_owned()))
 }
 
-/// Where the endpoints are, for who asks at the host's root.
+/// The endpoints, in the document at the host's root.
 pub fn host(base: &str, workspace_id: u64) -> Value {
     json!({ "oidc_endpoint": format!("{base}/oidc"), "workspace_id": workspace_id.to_string(), "cloud": "Azure" })
 }
 
-/// Where the endpoints are, for who asks by OAuth's standard.
+/// The endpoints, in the document of OAuth's discovery standard.
 pub fn endpoints(base: &str) -> Value {
     json!({
         "issuer": format!("{base}/oidc"),

@@ -1,4 +1,4 @@
-//! Catalog and schemas, and the metastore they lie in.
+//! Unity Catalog objects above the tables: metastore, catalog and schemas.
 
 use std::collections::HashMap;
 
@@ -12,16 +12,16 @@ use super::paging::cut;
 use super::vending::Vending;
 use super::{USER_NAME, routes::WORKSPACE_ID, sql};
 
-/// What every catalog has, and no folder stands for.
+/// The schema that every catalog has and no folder represents.
 pub const INFORMATION_SCHEMA: &str = "information_schema";
 
-/// What a workspace serves.
+/// The state that all requests share.
 #[derive(Debug)]
 pub struct State {
     pub folder: Folder,
     pub catalog: String,
     pub known: Known,
-    /// What credentials are vended for; nothing where files lie on this machine's disk.
+    /// The storage account for which credentials are vended; `None` if the tables are on a local disk.
     pub vending: Option<Vending>,
     pub page_size: usize,
     pub sql: sql::Service,
@@ -29,7 +29,7 @@ pub struct State {
 
 pub type Query = HashMap<String, String>;
 
-/// A parameter that must be there.
+/// A parameter that must be present and not empty.
 pub fn required<'q>(query: &'q Query, name: &str) -> Result<&'q str, Refusal> {
     query
         .get(name)
@@ -38,8 +38,8 @@ pub fn required<'q>(query: &'q Query, name: &str) -> Result<&'q str, Refusal> {
         .ok_or_else(|| Refusal::invalid(format!("Missing required field: {name}")))
 }
 
-/// A list's answer: the array under `key`, and the token if there is a next page. The end is told in either of the ways
-/// that callers must know, by an empty token or by none.
+/// The answer with a list: the array under `key`, and the token of the next page. Callers must accept two forms of the
+/// end, an empty token and no token, so both are used.
 pub fn list(key: &str, objects: Vec<Value>, next: Option<String>) -> Value {
     let end = objects.len().is_multiple_of(2).then(String::new);
     let mut answer = json!({ key: objects });

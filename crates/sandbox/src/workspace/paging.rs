@@ -1,5 +1,5 @@
-//! Lists in pages, the way the real workspace cuts them: in no order, with opaque tokens, and with pages that are empty and
-//! still have a successor, the first among them. Callers that stop at an empty page lose objects here as they would there.
+//! Cuts lists into pages as the real workspace does: in no order, with opaque tokens, and with empty pages that have a
+//! successor, the first page among them. A caller that stops at an empty page misses objects here as it would there.
 
 use std::collections::HashMap;
 
@@ -17,8 +17,8 @@ pub struct Cut {
     pub next: Option<String>,
 }
 
-/// What a token says. It names the last object sent, not a number, so that objects may come and go between pages; nothing
-/// is sent yet where it names none.
+/// The contents of a page token. It names the last object that was sent, not a number, so that objects may be added and
+/// removed between pages. `None` means that no object was sent yet.
 #[derive(Debug, Serialize, Deserialize)]
 struct Token {
     list: String,
@@ -27,7 +27,8 @@ struct Token {
     empty: bool,
 }
 
-/// Cuts one page of `names` as `max_results` and `page_token` ask. `list` says which list it is: a token is good for no other.
+/// Cuts one page of `names` according to `max_results` and `page_token`. `list` identifies the list: a token is valid
+/// only for the list that issued it.
 pub fn cut(
     list: &str,
     mut names: Vec<String>,
@@ -36,7 +37,7 @@ pub fn cut(
 ) -> Result<Cut, Refusal> {
     names.sort_by_cached_key(|name| (scatter(name), name.clone()));
     let Some(asked) = query.get("max_results") else {
-        // The old mode: everything at once.
+        // Without max_results, the older mode: everything at once.
         return Ok(Cut { names, next: None });
     };
     let asked: i64 = asked.parse().map_err(|_| Refusal::invalid(format!("max_results '{asked}' is not a number.")))?;
@@ -57,7 +58,7 @@ pub fn cut(
         Some(encode(&Token { list: list.to_owned(), after, chunks, empty }))
     };
     let Some(token) = token else {
-        // The first page is empty, and not the end.
+        // The first page is empty, and not the last.
         return Ok(Cut { names: Vec::new(), next: next(None, 0, false) });
     };
     let sent = token.after.as_ref().map(|after| (scatter(after), after));
@@ -71,7 +72,7 @@ pub fn cut(
     let more = rest.len() > size;
     let names: Vec<String> = rest.into_iter().take(size).collect();
     let next = match names.last() {
-        // After every other page comes an empty one, even after the last.
+        // An empty page follows every other page, even the last one.
         Some(last) if chunks.is_multiple_of(2) => next(Some(last.clone()), chunks.saturating_add(1), true),
         Some(last) if more => next(Some(last.clone()), chunks.saturating_add(1), false),
         _ => None,
@@ -87,10 +88,10 @@ fn decode(token: &str) -> Option<Token> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token).ok()?).ok()
 }
 
-/// SQL's LIKE: `%` any text, `_` one character, a backslash takes the next as it is.
+/// SQL's LIKE: `%` matches any text, `_` one character; a backslash makes the next character literal.
 pub fn like(pattern: &str, text: &str) -> bool {
     let text: Vec<char> = text.chars().collect();
-    // reach[i]: the pattern so far fits the first i characters.
+    // reach[i]: the pattern so far matches the first i characters.
     let mut reach = vec![false; text.len() + 1];
     reach[0] = true;
     let mut pattern = pattern.chars();

@@ -1,4 +1,5 @@
-//! Effective rights: the user and the OAuth client have on everything what a migration needs, granted on the catalog.
+//! Effective permissions: the user and the OAuth client have the privileges that a migration needs, granted on the
+//! catalog and inherited by everything in it.
 
 use serde_json::{Value, json};
 

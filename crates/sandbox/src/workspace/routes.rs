@@ -1,4 +1,4 @@
-//! Paths to answers. Reading the folder blocks, so each answer is made on a blocking thread.
+//! Maps paths to answers. Reading the folder blocks, so such answers are made on a blocking thread.
 
 use std::sync::Arc;
 
@@ -18,9 +18,9 @@ use super::objects::{Query, State};
 use super::sql::LINK_HEADER;
 use super::{auth, compute, oauth};
 
-/// The number that names this workspace.
+/// The id of this workspace.
 pub const WORKSPACE_ID: u64 = 1_000_000_000_000_001;
-/// Most bytes of a call of SQL.
+/// The largest body of an SQL call, in bytes.
 const STATEMENT_MAX: usize = 20 << 20;
 
 type App = Shared<Arc<State>>;
@@ -76,7 +76,7 @@ pub fn router(state: Arc<State>) -> Router {
             "/api/2.0/preview/scim/v2/Me",
             get(|Extension(caller): Extension<Caller>| async move { answered(Ok(me(&caller))) }),
         )
-        // What is asked before signing in.
+        // Requests that are sent before signing in.
         .route("/oidc/v1/token", post(token))
         .route("/oidc/.well-known/oauth-authorization-server", get(endpoints))
         .route("/.well-known/databricks-config", get(host))
@@ -94,7 +94,7 @@ async fn authenticated(Shared(state): App, mut request: Request, next: Next) -> 
         match auth::check(request.headers(), &state.known) {
             Ok(caller) => drop(request.extensions_mut().insert(caller)),
             Err(refusal) => {
-                tracing::debug!(path = request.uri().path(), status = refusal.status.as_u16(), "refused");
+                tracing::debug!(path = request.uri().path(), status = refusal.status.as_u16(), "request rejected");
                 return refusal.into_response();
             }
         }
@@ -115,7 +115,7 @@ async fn host(headers: HeaderMap) -> Response {
     json_response(StatusCode::OK, &oauth::host(&base(&headers), WORKSPACE_ID))
 }
 
-/// The URL that the caller came to.
+/// The URL under which the caller reached this workspace.
 fn base(headers: &HeaderMap) -> String {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     format!("http://{host}")
@@ -123,7 +123,7 @@ fn base(headers: &HeaderMap) -> String {
 
 async fn on_disk(Shared(state): App, work: impl FnOnce(&State) -> Answer + Send + 'static) -> Response {
     let answer = tokio::task::spawn_blocking(move || work(&state)).await;
-    answered(answer.unwrap_or_else(|error| Err(Refusal::internal(format!("a fault here: {error}")))))
+    answered(answer.unwrap_or_else(|error| Err(Refusal::internal(format!("the sandbox failed: {error}")))))
 }
 
 fn answered(answer: Answer) -> Response {
@@ -147,21 +147,22 @@ async fn on_warehouse(app: App, Path(warehouse): Path<String>, headers: HeaderMa
     }
 }
 
-/// One call of a client of SQL.
+/// Answers one call of an SQL client.
 async fn statement(Shared(state): App, headers: HeaderMap, body: Bytes) -> Response {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     match state.sql.call(&state, &format!("http://{host}"), &body).await {
         Ok(answer) => ([(header::CONTENT_TYPE, "application/x-thrift")], answer).into_response(),
         Err(error) => {
             let text = error.to_string();
-            tracing::debug!(error = text, "a call of SQL was refused");
+            tracing::debug!(error = text, "an SQL call could not be read");
             let words = header::HeaderValue::from_str(&text).unwrap_or(header::HeaderValue::from_static("malformed"));
             (StatusCode::BAD_REQUEST, [("x-thriftserver-error-message", words)]).into_response()
         }
     }
 }
 
-/// A file of a result. As at a storage account, the link is the permission: a token beside it is refused.
+/// Answers with a result file. As at a storage account, the link itself is the permission: a request that also has a
+/// token is rejected.
 async fn file(
     Shared(state): App,
     Path((operation, piece)): Path<(Uuid, usize)>,

@@ -1,9 +1,10 @@
-//! SQL on the workspace's cluster and warehouse: HiveServer2 over HTTP, for the few statements that a migration sends (`statement`), computed
-//! over the Delta reader of this project (`query`), so no judge of it. What is judged here is the protocol: Arrow batches, LZ4,
-//! files behind links that end, direct results, statements that take a while.
+//! SQL on the workspace's cluster and warehouse: HiveServer2 over HTTP, for the few statements that a migration sends
+//! (`statement`).
+//! Rows come from this project's own Delta reader (`query`), so tests judge the protocol here, never the rows: Arrow
+//! batches, LZ4, files behind links that expire, direct results, statements that take a while.
 //!
-//! The wire is read and written by Apache's Thrift crate, which our client does not use. It must never write anywhere, and
-//! never keep more of a result than `RESULT_MAX`.
+//! Apache's Thrift crate reads and writes the wire; our client does not use it. This module must never write into the
+//! folder, and never keep a result of more than `RESULT_MAX`.
 
 mod query;
 mod result;
@@ -15,20 +16,21 @@ use std::time::Duration;
 
 pub use service::{LINK_HEADER, Service};
 
-/// How results are given; it can be changed while the workspace runs.
+/// How results are returned. It can be changed while the workspace runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SqlSettings {
-    /// Bytes of a result, packed, from which it is given as files behind links, to a client that takes links.
+    /// The size of a result in memory, in bytes, from which it is returned as files behind links, if the client accepts
+    /// links.
     pub links_from: usize,
-    /// How long a statement may take before it is answered without its rows, to be asked for.
+    /// How long a statement may take before it is answered without its rows, which the client must then fetch.
     pub direct_wait: Duration,
-    /// Rows of a batch, and of a file.
+    /// Rows of a batch and of a result file.
     pub batch_rows: usize,
-    /// So many links that are given out next have ended already.
+    /// How many of the next links are issued as already expired.
     pub ended_links: u32,
-    /// So many rows are missing at the end of what is given of each file.
+    /// How many rows are left out at the end of each batch and file, to simulate a loss.
     pub rows_lost: u64,
-    /// So many rows are missing at the end of each result that has more, and every count agrees.
+    /// How many rows are left out at the end of each result that has more, while every count that is told agrees.
     pub rows_unsaid: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Tables: lists, single objects, and the cheap inventory.
+//! Tables: lists, single objects, and the table summaries.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use super::ids::uuid_of;
 use super::objects::{Query, State, list, required};
 use super::paging::{cut, like};
 
-/// Lines on a page of the inventory.
+/// The most entries on a page of table summaries.
 const SUMMARY_PAGE: usize = 10_000;
 
 impl State {
@@ -75,7 +75,7 @@ impl State {
         let omitted = |key: &str| query.get(&format!("omit_{key}")).is_some_and(|value| value == "true");
         let mut objects = Vec::new();
         for name in &page.names {
-            // A table that went away meanwhile is simply no longer there.
+            // A table that was removed in the meantime is left out.
             let Some(path) = self.folder.table(schema, name) else { continue };
             let mut table = self.table_object(schema, name, &path)?;
             for key in ["columns", "properties"].into_iter().filter(|key| omitted(key)) {

@@ -1,6 +1,6 @@
-//! Vended credentials: for tables that lie in the one storage account whose key the workspace has, a shared access signature of
-//! their container. The real one signs for the table's folder with a user delegation key, which emulators without folders do
-//! not take; who asks cannot tell.
+//! Vends credentials: a shared access signature of the container, for tables in the one storage account whose key the
+//! workspace has. The real workspace signs for the table's folder with a user delegation key, which emulators without
+//! folders do not support; callers see no difference.
 
 use std::time::Duration;
 
@@ -18,19 +18,19 @@ use super::objects::State;
 
 /// The version of the storage service that the signature is made for.
 const VERSION: &str = "2020-12-06";
-/// Signatures begin so much earlier, for clocks that are behind.
+/// Signatures are valid this many seconds earlier, for clocks that are behind.
 const EARLIER: i64 = 60;
 
-/// What the workspace vends credentials for, and whom it refuses.
+/// The storage account for which credentials are vended, and the schemas for which they are denied.
 #[derive(Debug, Clone)]
 pub struct Vending {
-    /// The storage account.
+    /// The name of the storage account.
     pub account: String,
-    /// Its key, in base64.
+    /// The account's key, in base64.
     pub key: SecretString,
-    /// How long a credential lasts.
+    /// How long a credential is valid.
     pub life: Duration,
-    /// Schemas on which nobody has EXTERNAL USE SCHEMA.
+    /// Schemas for which no caller has EXTERNAL USE SCHEMA.
     pub denied_schemas: Vec<String>,
 }
 
@@ -99,14 +99,17 @@ impl Vending {
         }))
     }
 
-    /// A service's signature for a container, to read and list.
+    /// Signs a service SAS for a container, with the permissions to read and list.
     fn sign(&self, container: &str, from: &str, until: &str) -> Result<String, Refusal> {
         let resource = format!("/blob/{}/{container}", self.account);
-        // Permissions, start, end, resource, policy, addresses, protocol, version, kind, snapshot, encryption scope, then five
-        // headers of the answer.
+        // The fields are: permissions, start, end, resource, policy, addresses, protocol, version, kind, snapshot,
+        // encryption scope, then five headers of the answer.
         let fields = ["rl", from, until, &resource, "", "", "https", VERSION, "c", "", "", "", "", "", "", ""];
-        let key = STANDARD.decode(self.key.expose_secret().trim()).map_err(|_| Refusal::internal("no key"))?;
-        let mut mac = Hmac::<Sha256>::new_from_slice(&key).map_err(|_| Refusal::internal("no key"))?;
+        let key = STANDARD
+            .decode(self.key.expose_secret().trim())
+            .map_err(|_| Refusal::internal("the storage account's key is not base64 of a key"))?;
+        let mut mac = Hmac::<Sha256>::new_from_slice(&key)
+            .map_err(|_| Refusal::internal("the storage account's key is not base64 of a key"))?;
         mac.update(fields.join("\n").as_bytes());
         let signature = STANDARD.encode(mac.finalize().into_bytes());
         let mut query = url::form_urlencoded::Serializer::new(String::new());
@@ -114,7 +117,7 @@ impl Vending {
         Ok(query.append_pair("sig", &signature).finish())
     }
 
-    /// Whether the key can be one.
+    /// Whether the key is base64 and not empty.
     pub(super) fn is_usable(&self) -> bool {
         STANDARD.decode(self.key.expose_secret().trim()).is_ok_and(|key| !key.is_empty())
     }
@@ -126,7 +129,7 @@ mod tests {
 
     use super::*;
 
-    /// How long from now a credential lasts, by its own word.
+    /// How much longer a credential is valid, according to its own expiration time.
     fn lasts(answer: &Value) -> Option<Duration> {
         let ends = Duration::from_millis(answer["expiration_time"].as_u64()?);
         ends.checked_sub(SystemTime::UNIX_EPOCH.elapsed().ok()?)

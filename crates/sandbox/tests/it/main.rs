@@ -1,4 +1,4 @@
-//! The integration tests of this crate, one module a behaviour: one program, so that they link once.
+//! The integration tests of this crate, one module for each behaviour. They are one program so that they link once.
 
 mod project_arrow;
 mod project_commits;

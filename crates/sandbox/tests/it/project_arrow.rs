@@ -1,5 +1,5 @@
-//! What an Arrow block must not hold: every way in which it can differ from the table's schema, its own checksums or the
-//! limits of a cell is refused, and leaves nothing behind.
+//! Arrow blocks that contradict the table's schema, their own checksums or the limits of a cell are rejected and leave
+//! no file.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use reqwest::Method;
 const T: &str = "/projects/demo/tables/t";
 const DDL: &str = "CREATE TABLE t (n INT NOT NULL, s STRING, v VARCHAR(3), j JSON, d DATE, at DATETIME, b BOOLEAN, \
                    l ARRAY<STRING>, raw BINARY);";
-/// Enough that a column of another width cannot hide in the padding of its buffer.
+/// Enough rows that a column of another width cannot hide in the padding of its buffer.
 const ROWS: usize = 100;
 const CELL: usize = 8 << 20;
 
@@ -27,7 +27,7 @@ fn list(items: Vec<String>, ends: &[usize]) -> ArrayRef {
     Arc::new(ListArray::new(field, OffsetBuffer::from_lengths(lengths), Arc::new(StringArray::from(items)), None))
 }
 
-/// The first cell is the one given, the others are ordinary.
+/// Texts of which the first is given and the others are `{}`.
 fn texts(first: &str) -> ArrayRef {
     Arc::new((0..ROWS).map(|i| Some(if i == 0 { first } else { "{}" })).collect::<StringArray>())
 }
@@ -51,7 +51,7 @@ fn batch(columns: Vec<ArrayRef>) -> RecordBatch {
     RecordBatch::try_from_iter(columns.into_iter().enumerate().map(|(i, c)| (format!("c{i}"), c))).expect("a batch")
 }
 
-/// A batch with one column put in the place of another.
+/// A message of a batch in which one column is replaced.
 fn with(at: usize, column: ArrayRef) -> Vec<u8> {
     let mut columns = columns();
     columns[at] = column;
@@ -88,7 +88,7 @@ async fn put(client: &Client, id: &str, body: Vec<u8>) -> Answer {
     client.call(Method::PUT, T, &[("uploadid", id), ("blockid", "0"), ("arrow", "")], body).await
 }
 
-/// Messages that do not fit, each with a word of the refusal.
+/// Messages that do not match the table, each with a part of the expected error message.
 fn unfit() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let good = message(&batch(columns()));
     let (mut fewer, mut more, mut swapped) = (columns(), columns(), columns());
@@ -145,7 +145,7 @@ async fn what_does_not_fit_the_table_is_refused() {
     let session = client.call(Method::GET, T, &[("uploadid", &id)], Vec::new()).await.ok().json();
     assert_eq!(session["UploadedBlockList"], serde_json::json!([]));
     assert_eq!(std::fs::read_dir(dir.path().join("data/default/t/files")).expect("listed").count(), 0);
-    // The limits themselves are legal, and so are several messages in one block.
+    // Cells at the limit are legal, and so are several messages in one block.
     let full = with(1, texts(&"x".repeat(CELL)));
     let last = with(4, Arc::new(Date32Array::from(vec![2_932_896; ROWS])));
     put(&client, &id, framed(&[full, last].concat(), 65_536)).await.ok();

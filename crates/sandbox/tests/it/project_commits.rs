@@ -1,4 +1,4 @@
-//! Commits are atomic and repeatable, readers keep their snapshot, and nothing acknowledged is lost by a kill.
+//! Commits are atomic and repeatable, readers keep their snapshot, and a kill loses nothing that was acknowledged.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -24,7 +24,7 @@ async fn overwrite_replaces_append_adds_and_a_commit_can_be_repeated() {
         let id = client.open(T, &[("overwrite", overwrite)]).await;
         for block in 0..blocks {
             client.put(T, &id, &block.to_string(), ONE).await.ok();
-            // The same block again replaces it.
+            // A second upload of the block replaces the first.
             client.put(T, &id, &block.to_string(), ONE).await.ok();
         }
         client.commit(T, &id).await.ok();
@@ -55,7 +55,8 @@ async fn a_download_keeps_its_snapshot() {
     project.shutdown().await;
 }
 
-/// The process that the kill test kills. It serves what the environment names, and nothing when run by hand.
+/// The process that the kill test starts and kills. It serves the directory that the environment variable names, and
+/// does nothing when run by hand.
 #[tokio::test]
 #[ignore = "run by the kill test in a process of its own"]
 async fn child() {
@@ -81,8 +82,8 @@ fn spawn(dir: &std::path::Path) -> (Child, Client) {
     (child, Client::new(&endpoint))
 }
 
-/// Writes the cells by one overwrite session, a block each, as far as the server lives. True once the commit was
-/// acknowledged.
+/// Writes the cells in one overwrite session, one block for each, until the server is killed. Returns true if the
+/// commit was acknowledged.
 async fn overwrite(client: &Client, cells: &[i64]) -> bool {
     let send = |method: Method, params: Vec<(String, String)>, body: Vec<u8>| async move {
         let params: Vec<(&str, &str)> = params.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
@@ -111,7 +112,7 @@ async fn a_kill_at_any_moment_loses_nothing_acknowledged_and_shows_nothing_half(
     client.call(Method::PUT, T, &block, records(&[-1])).await.ok();
     child.kill().expect("killed");
     child.wait().expect("ended");
-    // An acknowledged block survives, and its session can go on.
+    // An acknowledged block survives, and its session can be continued.
     let (mut child, client) = spawn(dir.path());
     let session = client.call(Method::GET, T, &[("uploadid", &open)], Vec::new()).await.ok().json();
     assert_eq!(session["UploadedBlockList"][0]["BlockID"], 7);
@@ -142,7 +143,8 @@ async fn a_kill_at_any_moment_loses_nothing_acknowledged_and_shows_nothing_half(
     child.wait().expect("ended");
 }
 
-/// The directory as a kill between the commit point and the session's log leaves it, which no kill from outside hits.
+/// Recreates the directory as a kill between the commit point and the session's log leaves it, a moment that no kill
+/// from outside hits.
 #[tokio::test]
 async fn a_commit_whose_acknowledgement_was_cut_off_is_known_as_done() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -167,7 +169,7 @@ async fn a_commit_whose_acknowledgement_was_cut_off_is_known_as_done() {
     project.shutdown().await;
 }
 
-/// What is dropped without a shutdown lets go of its directory, though clients keep their connections.
+/// A project that is dropped without a shutdown releases its directory, even though clients keep their connections.
 #[tokio::test]
 async fn a_dropped_project_can_be_served_again_at_once() {
     let dir = tempfile::tempdir().expect("a directory");

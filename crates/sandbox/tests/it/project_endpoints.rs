@@ -1,4 +1,5 @@
-//! Two endpoints, as the service has them on two hosts: metadata and SQL below `/api`, sessions and rows without it.
+//! The two endpoints, which the service has on two hosts: metadata and SQL below `/api`, sessions and rows without that
+//! prefix.
 
 use crate::support::serve;
 use reqwest::Method;
@@ -28,13 +29,14 @@ async fn each_endpoint_serves_its_own_calls_only() {
         let answer = client.call(method.clone(), path, params, Vec::new()).await;
         let (status, _) = answer.refusal();
         assert!(status == 404 || status == 405, "{method} {path} {params:?}: {status}");
-        // Each refuses in the form that its clients read.
+        // Each endpoint rejects in the form that its clients parse.
         let at_service = params.iter().any(|(name, _)| matches!(*name, "uploads" | "downloads"));
         let form = if at_service { "<?xml" } else { "{" };
         assert!(answer.text().starts_with(form), "{}", answer.text());
     }
     std::mem::swap(&mut client.endpoint, &mut client.tunnel);
-    // The schema is a parameter here and part of the path there; the other form names another schema, or nothing.
+    // The schema is a parameter at the service endpoint and part of the path at the tunnel endpoint; at the wrong
+    // endpoint the path names another schema, or nothing.
     let upload = [("uploads", ""), ("curr_schema", "s")];
     assert_eq!(client.call(Method::POST, "/projects/demo/tables/t", &upload, vec![]).await.refusal().1, "NoSuchTable");
     let table = "/projects/demo/schemas/s/tables/t";

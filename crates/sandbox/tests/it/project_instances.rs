@@ -1,4 +1,4 @@
-//! A submission is run once under its guid, however often it is sent and whenever the project is started again.
+//! A submission runs once under its guid, however often it is sent and even after a restart.
 
 use crate::support::serve;
 
@@ -49,7 +49,7 @@ async fn a_statement_that_was_running_at_the_end_of_the_process_is_not_run_again
     let id = client.submit("CREATE TABLE t (a BIGINT);", "guid").await;
     client.sql("DROP TABLE t;").await.expect("dropped");
     project.shutdown().await;
-    // The directory as a kill leaves it: the instance was begun, and its end did not reach the disk.
+    // The directory as a kill leaves it: the instance has begun, and its end did not reach the disk.
     let path = dir.path().join(format!("instances/{id}.json"));
     let text = std::fs::read_to_string(&path).expect("kept");
     let mut kept: serde_json::Value = serde_json::from_str(&text).expect("JSON");

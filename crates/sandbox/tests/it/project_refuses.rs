@@ -1,4 +1,4 @@
-//! What the sandbox project must not accept: signatures, names, limits, checksums, blocks, columns.
+//! Requests that the sandbox project must reject: wrong signatures, names, limits, checksums, blocks, columns.
 
 use crate::support::{Client, ONE, config, serve};
 use mms_sandbox::project::{Project, ProjectError};

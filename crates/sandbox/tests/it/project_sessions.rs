@@ -1,4 +1,4 @@
-//! A session belongs to one table and one partition: a request that names another one does not find it.
+//! A session belongs to one table and one partition: a request that names another does not find it.
 
 use crate::support::{ONE, serve};
 use reqwest::Method;

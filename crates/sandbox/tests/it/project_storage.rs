@@ -1,5 +1,5 @@
-//! The Storage API: a commit publishes the tries that it names and no others, sessions outlive a restart, and what is no whole
-//! stream of the table's schema is refused.
+//! The Storage API: a commit publishes only the attempts that it names, sessions survive a restart, and a body that is
+//! not a complete stream of the table's schema is rejected.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::support::{Answer, Client, serve};
 
 const TABLE: &str = "/api/storage/v1/projects/demo/schemas/default/tables/t";
-/// 9999-12-31 23:59:59.999999 and 0001-01-01, in microseconds since 1970.
+/// 9999-12-31 23:59:59.999999 and 0001-01-01, in microseconds since the epoch.
 const FAR: [i64; 2] = [253_402_300_799_999_999, -62_135_596_800_000_000];
 
 fn stream(times: ArrayRef) -> Vec<u8> {
@@ -58,7 +58,7 @@ async fn status(client: &Client, id: &str) -> Answer {
     client.call(Method::GET, &path, &[("session_type", "batch_write")], Vec::new()).await
 }
 
-/// The timestamps of the table, in microseconds since 1970.
+/// The timestamps of the table, in microseconds since the epoch.
 async fn times(client: &Client) -> Vec<i64> {
     let body = json!({"ArrowOptions": {"TimestampUnit": "micro"}}).to_string().into_bytes();
     let kind = [("session_type", "batch_read")];

@@ -1,4 +1,4 @@
-//! A small signing client and a served project, for the tests of the sandbox project.
+//! Support for the tests of the sandbox project: serves a project, and calls it with a small signing client.
 
 use std::path::Path;
 
@@ -13,17 +13,7 @@ pub const KEY: &str = "test-secret";
 pub const ONE: &str = "080280c0ff7fcab8b49905f0ffff7f02f8ffff7fa486b58808";
 
 pub fn config(dir: &Path) -> ProjectConfig {
-    ProjectConfig {
-        dir: dir.to_owned(),
-        name: "demo".to_owned(),
-        access_id: ID.to_owned(),
-        access_key: KEY.to_owned().into(),
-        token_file: None,
-        others: Vec::new(),
-        quota: None,
-        bind: ([127, 0, 0, 1], 0).into(),
-        region: None,
-    }
+    ProjectConfig::new(dir.to_owned(), "demo", ID, KEY)
 }
 
 pub async fn serve(dir: &Path) -> (Project, Client) {
@@ -58,7 +48,7 @@ pub fn records(values: &[i64]) -> Vec<u8> {
     bytes
 }
 
-/// The values of such a stream, whose every byte must be as [`records`] writes it.
+/// The values of such a stream. Every byte of it must be as [`records`] writes it.
 pub fn values(stream: &[u8]) -> Vec<i64> {
     let mut at = 0;
     let mut varint = || {
@@ -109,7 +99,8 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.text()))
     }
 
-    /// The code of a refusal, with its status; all four elements must be there, of the tunnel in JSON and else in XML.
+    /// The status and code of an error answer. All four elements must be present, in JSON from the tunnel and in XML
+    /// otherwise.
     pub fn refusal(&self) -> (u16, String) {
         let text = self.text();
         let json = serde_json::from_str::<serde_json::Value>(&text).ok();
@@ -139,7 +130,7 @@ impl Client {
         Self { endpoint: endpoint.to_owned(), tunnel, key: KEY.to_owned(), clock: 0, http: reqwest::Client::new() }
     }
 
-    /// Sessions live on the tunnel's endpoint, everything else on the service's.
+    /// Sessions are at the tunnel endpoint, everything else is at the service endpoint.
     fn base(&self, path: &str, params: &[(&str, &str)]) -> &str {
         if path.starts_with("/api/storage/") {
             return &self.tunnel;
@@ -148,7 +139,7 @@ impl Client {
         if params.iter().any(|(name, _)| session(name)) { &self.tunnel } else { &self.endpoint }
     }
 
-    /// Sends one signed request; `path` starts after the endpoint, parameters come decoded.
+    /// Sends one signed request. `path` is what follows the endpoint; `params` are not percent-encoded.
     pub async fn call(&self, method: Method, path: &str, params: &[(&str, &str)], body: Vec<u8>) -> Answer {
         self.call_with(method, path, params, body, &[]).await
     }
@@ -164,7 +155,7 @@ impl Client {
         self.send(method, path, params, body, headers).await.expect("answered")
     }
 
-    /// As [`Self::call`]; none if the server went away.
+    /// As [`Self::call`]; `None` if the server did not answer.
     pub async fn try_call(&self, method: Method, path: &str, params: &[(&str, &str)], body: Vec<u8>) -> Option<Answer> {
         self.send(method, path, params, body, &[]).await
     }
@@ -207,7 +198,7 @@ impl Client {
         answer(request.send().await.ok()?).await
     }
 
-    /// Submits a statement, under a guid or without; the id of its instance.
+    /// Submits a statement and returns the id of its instance. An empty guid means none.
     pub async fn submit(&self, sql: &str, guid: &str) -> String {
         let query = sql.replace('&', "&amp;").replace('<', "&lt;");
         let xml = format!(
@@ -219,13 +210,13 @@ impl Client {
         made.location.expect("a location").rsplit('/').next().expect("an id").to_owned()
     }
 
-    /// Runs a statement: its result text, or the error text.
+    /// Runs a statement and returns its result, or the error message.
     pub async fn sql(&self, sql: &str) -> Result<String, String> {
         let id = self.submit(sql, "").await;
         self.outcome(&id).await
     }
 
-    /// What became of an instance that has ended.
+    /// The result or the error message of an instance that has ended.
     pub async fn outcome(&self, id: &str) -> Result<String, String> {
         let path = format!("/projects/demo/instances/{id}");
         let status = self.call(Method::GET, &path, &[("taskstatus", "")], Vec::new()).await.ok().text();

@@ -1,6 +1,6 @@
-//! What a channel is made of, and when it is made anew: its certificates and its token are files, and files are renewed. They
-//! are looked at when a call is made, so that a channel needs no task of its own; calls in flight end on the channel they
-//! began on.
+//! Builds a channel from its files (certificates, key, token), and again when they change. The files are checked when a
+//! call is made, at most once a second, so that a channel needs no task of its own. Calls in flight finish on the
+//! channel they began on.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -15,39 +15,39 @@ use crate::supervise::chain;
 use crate::tls::{days_until, ends_of};
 use crate::tokens::{SuiteToken, read_token};
 
-/// How often the files are looked at, at most.
+/// Least time between two checks of the files.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// A channel, and the token of its own that is sent over it.
+/// A channel built from the files, and the token that `token_file` had then.
 #[derive(Debug)]
 pub(super) struct Made {
     pub channel: Channel,
     authorization: Option<HeaderValue>,
-    /// When the certificate that it shows ends, in seconds since 1970.
+    /// When the certificate that the channel presents expires, in seconds since 1970; `None` if it presents none.
     ends: Option<i64>,
 }
 
-/// The channels of a process, whose certificates are looked at with its own.
+/// The channels of a process, so that the expiry of their certificates can be watched with that of its own.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Channels(Arc<Mutex<Vec<Arc<Files>>>>);
 
 impl Channels {
-    /// Has a channel looked at as long as the process lives.
+    /// Watches the certificate of this channel for as long as the process lives.
     pub fn watch(&self, client: &Client) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&client.files));
     }
 
-    /// The service that each shows a certificate to, and the days until that ends.
+    /// For each channel that presents a certificate, the service's URL and the days until the certificate expires.
     pub fn days_left(&self, now_seconds: i64) -> Vec<(String, i64)> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        // An idle channel has its files read here.
+        // `current` reads changed files, so an idle channel is brought up to date here.
         let ends = |files: &Arc<Files>| files.current(Instant::now()).ends;
         let found = all.iter().filter_map(|files| Some((files.endpoint().to_owned(), ends(files)?)));
         found.map(|(endpoint, ends)| (endpoint, days_until(ends, now_seconds))).collect()
     }
 }
 
-/// The channel as its files have it.
+/// The files of a channel, and the channel last built from them.
 #[derive(Debug)]
 pub(super) struct Files {
     config: ClientConfig,
@@ -58,7 +58,7 @@ pub(super) struct Files {
 
 impl Files {
     pub fn read(config: &ClientConfig, suite: Option<&SuiteToken>) -> Result<Self, ClientError> {
-        // Before they are read: what changes meanwhile is read again.
+        // The stamps are taken before the files are read: a file that changes in between is read again.
         let seen = Mutex::new((Instant::now(), stamps(files(config))));
         let current = RwLock::new(Arc::new(make(config)?));
         Ok(Self { config: config.clone(), suite: suite.cloned(), current, seen })
@@ -72,7 +72,7 @@ impl Files {
         Duration::from_secs(self.config.deadline_seconds)
     }
 
-    /// The channel for a new call.
+    /// The channel for a new call. If the files changed and cannot be read, the previous channel stays in use.
     pub fn current(&self, now: Instant) -> Arc<Made> {
         if self.have_changed(now) {
             match make(&self.config) {
@@ -82,7 +82,7 @@ impl Files {
                 }
                 Err(error) => {
                     let (endpoint, error) = (self.endpoint(), chain(&error));
-                    tracing::error!(endpoint, error, "the channel's files were not taken; those before stay in use");
+                    tracing::error!(endpoint, error, "cannot use the channel's new files; the old ones stay in use");
                 }
             }
         }
@@ -100,7 +100,7 @@ impl Files {
         changed
     }
 
-    /// What a call says of who makes it.
+    /// The value of the `authorization` header: the channel's own token, else the suite's.
     pub fn authorization(&self, made: &Made) -> Option<HeaderValue> {
         made.authorization.clone().or_else(|| self.suite.as_ref().and_then(|suite| bearer(suite.current().expose())))
     }
@@ -110,14 +110,14 @@ fn files(config: &ClientConfig) -> impl Iterator<Item = &PathBuf> {
     [&config.ca_file, &config.cert_file, &config.key_file, &config.token_file].into_iter().flatten()
 }
 
-/// Tokens that fit no header, read_token() and Tokens::add() let not pass.
+/// `None` cannot happen: read_token() and Tokens::add() reject tokens that no header can hold.
 fn bearer(token: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
     value.set_sensitive(true);
     Some(value)
 }
 
-/// A channel that connects when first used, and again whenever it must.
+/// Builds a channel that connects when it is first used, and again whenever the connection was lost.
 fn make(config: &ClientConfig) -> Result<Made, ClientError> {
     let transport = |source| ClientError::Transport { endpoint: config.endpoint.clone(), source };
     let mut endpoint = Endpoint::from_shared(config.endpoint.clone())

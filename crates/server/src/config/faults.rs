@@ -1,23 +1,23 @@
-//! Everything that is wrong with a configuration, told at once.
+//! Collects everything that is wrong with a configuration, so that it is reported at once.
 
 use std::fmt;
 
-/// A list of faults, each with the key it is about.
+/// The faults of a configuration, each with the key it is about.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Faults(Vec<(String, String)>);
 
 impl Faults {
-    /// Adds one. The text must not repeat a secret.
+    /// Adds a fault. The text must not repeat a secret.
     pub fn add(&mut self, key: &str, text: impl Into<String>) {
         self.0.push((key.to_owned(), text.into()));
     }
 
-    /// Whether there are none.
+    /// Whether no fault was found.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The keys with faults, in the order they were found.
+    /// The keys that have faults, in the order in which they were found.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(key, _)| key.as_str())
     }

@@ -1,6 +1,6 @@
-//! Puts the layers of the configuration together.
+//! Merges the layers of the configuration and reads its sections.
 //!
-//! Each value is tried alone against the defaults, so that one bad value does not hide the next.
+//! Each value is tried alone against the defaults, so that one bad value does not hide the next one.
 
 use std::path::Path;
 
@@ -12,21 +12,21 @@ use serde_json::{Map, Value};
 
 use super::{Faults, FrameConfig, ServiceConfig, TelemetryConfig};
 
-/// A whole configuration, judged.
+/// A whole configuration that passed all checks.
 #[derive(Debug, Clone)]
 pub struct Loaded<C> {
-    /// `[server]`.
+    /// The section `[server]`.
     pub frame: FrameConfig,
-    /// `[telemetry]`.
+    /// The section `[telemetry]`.
     pub telemetry: TelemetryConfig,
     /// The service's own section.
     pub service: C,
 }
 
-/// A value from a flag: its key, as in `server.listen`, and the value.
+/// A value given by a flag: its key, as in `server.listen`, and the value.
 pub type Override = (&'static str, Value);
 
-/// Reads all layers and judges the whole, telling every fault.
+/// Reads all layers and checks the whole; the error has every fault that was found.
 pub fn load<C: ServiceConfig>(file: Option<&Path>, flags: &[Override]) -> Result<Loaded<C>, Faults> {
     let mut faults = Faults::default();
     let mut figment = Figment::new();
@@ -64,7 +64,8 @@ pub fn load<C: ServiceConfig>(file: Option<&Path>, flags: &[Override]) -> Result
     if faults.is_empty() { Ok(Loaded { frame, telemetry, service }) } else { Err(faults) }
 }
 
-/// The parser's own text repeats the line, and with it maybe a secret: where it is suffices.
+/// Checks that the file is TOML. The parser's own text would repeat the line, which may hold a secret: the line number
+/// is enough.
 fn parses(file: &Path) -> Result<(), String> {
     let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
     toml::from_str::<toml::Table>(&text).map(drop).map_err(|error| {
@@ -92,7 +93,7 @@ struct Sections<'a> {
 }
 
 impl Sections<'_> {
-    /// A section: its defaults with every value that fits; those that do not fit become faults.
+    /// Reads a section: its defaults, replaced by every value that fits; a value that does not fit becomes a fault.
     fn read<T: Serialize + DeserializeOwned>(&mut self, name: &str, defaults: T) -> T {
         let Ok(mut accepted) = serde_json::to_value(&defaults) else { return defaults };
         match self.merged.get(name) {
@@ -119,7 +120,7 @@ impl Sections<'_> {
             *accepted = tried;
             return;
         };
-        // The environment has no types: what looks like a number may be meant as text.
+        // Environment variables have no types: what looks like a number may be meant as text.
         if matches!(value, Value::Number(_) | Value::Bool(_))
             && put(&mut tried, path, Value::String(value.to_string()))
             && serde_json::from_value::<T>(tried.clone()).is_ok()
@@ -141,7 +142,8 @@ impl Sections<'_> {
     }
 }
 
-/// The given values that are no sections. An empty object among the defaults is a map with free keys: one value.
+/// Collects the given values that are not sections. An empty object among the defaults is a map with free keys: it
+/// counts as one value.
 fn find_leaves<'a>(
     given: &'a Map<String, Value>,
     defaults: &Value,
@@ -160,7 +162,7 @@ fn find_leaves<'a>(
     }
 }
 
-/// Replaces the value at a path; false if the defaults do not have it.
+/// Replaces the value at a path; false if the defaults have no such path.
 fn put(target: &mut Value, path: &[String], value: Value) -> bool {
     let slot = path.iter().try_fold(target, |target, key| target.get_mut(key));
     slot.map(|slot| *slot = value).is_some()

@@ -5,17 +5,17 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A secret. `Debug` and `--print-config` show `***`.
+/// A secret that `Debug` and `--print-config` show as `***`.
 #[derive(Clone)]
 pub struct Secret(SecretString);
 
 impl Secret {
-    /// Takes a secret.
+    /// Wraps a secret.
     pub fn new(secret: impl Into<String>) -> Self {
         Self(SecretString::from(secret.into()))
     }
 
-    /// The secret itself, for the one place that needs it.
+    /// The secret in clear, for the one place that needs it.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }

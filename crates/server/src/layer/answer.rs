@@ -1,4 +1,4 @@
-//! Sees to it that every failure leaves with a reason, also those that the transport makes without one.
+//! Gives every failure a reason before it leaves, also those that the transport makes without one.
 
 use http::HeaderMap;
 use mms_proto::ApiError;
@@ -7,8 +7,9 @@ use tonic::{Code, Status};
 
 const STATUS_HEADERS: [&str; 3] = ["grpc-status", "grpc-message", "grpc-status-details-bin"];
 
-/// The status in these headers or trailers, if there is one, after giving a failure its reason. INTERNAL failures also
-/// get the id to search the log for.
+/// Reads the status from these headers or trailers and, if it is a failure without a reason, gives it one there. An
+/// INTERNAL failure also gets the request id, to search the log for. Returns the status for the log; `None` if the
+/// headers have none.
 pub(super) fn settle(headers: &mut HeaderMap, request_id: &str) -> Option<Status> {
     let status = Status::from_header_map(headers)?;
     if status.code() == Code::Ok {
@@ -17,10 +18,10 @@ pub(super) fn settle(headers: &mut HeaderMap, request_id: &str) -> Option<Status
     let error = ApiError::from_status(&status);
     let settled = match (error.reason, error.code) {
         (ErrorReason::Internal, _) => with_id(error, request_id),
-        // A failure of a service, with its own details.
+        // A status with details of its own.
         _ if !status.details().is_empty() => return Some(status),
         (_, Code::Internal | Code::Unknown | Code::DataLoss) if !is_decode_error(&error.message) => {
-            // Nobody chose this text for callers: it is for the log.
+            // This text was not written for callers: it belongs in the log.
             let public = ApiError::internal("an internal fault");
             replace(headers, &Status::from(with_id(public, request_id)));
             return Some(status);
@@ -37,7 +38,7 @@ fn with_id(mut error: ApiError, request_id: &str) -> ApiError {
     error.with("request_id", request_id)
 }
 
-/// tonic's own failures carry no details: the code tells what they are.
+/// Failures made by tonic have no details: their code tells what happened.
 fn with_reason(mut error: ApiError) -> ApiError {
     let (code, reason) = match error.code {
         Code::OutOfRange => (Code::ResourceExhausted, ErrorReason::TooLarge),
@@ -59,7 +60,7 @@ fn with_reason(mut error: ApiError) -> ApiError {
     ApiError { code, reason, ..error }
 }
 
-/// tonic answers what it cannot decode INTERNAL, though the fault is the caller's.
+/// Whether tonic could not decode the request. It answers INTERNAL then, although the fault is the caller's.
 fn is_decode_error(message: &str) -> bool {
     message.starts_with("failed to decode Protobuf message")
 }
@@ -70,7 +71,7 @@ fn replace(headers: &mut HeaderMap, status: &Status) {
         headers.remove(name);
     }
     if status.add_header(headers).is_err() {
-        // A text that fits no header: the old one at least did.
+        // The new status does not fit into headers; the previous one did.
         *headers = kept;
     }
 }

@@ -1,5 +1,5 @@
-//! The answer on its way out: a stream ends at its deadline, when the process drains and when polling it panics, always
-//! with a status that says why. What a task of its own produces is watched by [`crate::stream`].
+//! The body of an answer: a stream ends at its deadline, when the process drains, and when polling it panics, always
+//! with a status that says why. Panics of tasks that produce a stream are caught by [`crate::stream`].
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -19,17 +19,17 @@ use super::guard::{self, Permit};
 use super::{answer, outcome::Outcome};
 use crate::listen::Busy;
 
-/// The body of an answer, watched.
+/// The body of an answer, which ends with a status in every case.
 pub(super) struct CallBody {
     inner: Body,
     call: Call,
     outcome: Option<Outcome>,
-    /// What the call holds until its end: its place, and its connection's being busy.
+    /// What the call holds until it ends: its place, and its mark on the connection that is not idle.
     _held: (Option<Permit>, Option<Busy>),
     cuts: Option<Cuts>,
 }
 
-/// What ends a stream from outside.
+/// What can end a stream before its handler does.
 struct Cuts {
     deadline: Option<Pin<Box<Sleep>>>,
     drain: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -53,7 +53,7 @@ impl CallBody {
     /// The last frame: trailers with this failure.
     fn end(&mut self, error: ApiError) -> Frame<Bytes> {
         let mut trailers = HeaderMap::new();
-        // A status of ours always fits into headers; were it not so, the caller would see a stream without status.
+        // A status of ours always fits into headers; if it did not, the stream would end without a status.
         if Status::from(error).add_header(&mut trailers).is_err() {
             trailers.clear();
         }
@@ -93,10 +93,10 @@ impl http_body::Body for CallBody {
                 Err(data) => data,
             }))),
             Ok(Poll::Ready(other)) => {
-                // No trailers: an answer that is not gRPC, or a broken body.
+                // The end without trailers: an answer that is not gRPC, or a body that failed.
                 if let Some(outcome) = this.outcome.take() {
                     let broken = matches!(other, Some(Err(_)));
-                    outcome.finish(&if broken { Status::unknown("the answer broke off") } else { Status::ok("") });
+                    outcome.finish(&if broken { Status::unknown("the answer is incomplete") } else { Status::ok("") });
                 }
                 Poll::Ready(other)
             }

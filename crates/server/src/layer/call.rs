@@ -1,4 +1,4 @@
-//! The outermost layer: gives a call its id, span and deadline, and sees to its outcome.
+//! The outermost layer: gives each call its id, span and deadline, and records its outcome.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +19,10 @@ use crate::listen::Connection;
 use crate::{propagate, rights};
 
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
-/// How long a stream of reflection may stay open.
+/// The longest that a stream of reflection may stay open.
 const REFLECTION_TIME: Duration = Duration::from_secs(60);
 
-/// What the layers further in need to know of a call.
+/// What the inner layers need to know of a call.
 #[derive(Debug, Clone)]
 pub(super) struct Call {
     pub streams: bool,
@@ -32,13 +32,13 @@ pub(super) struct Call {
 pub(super) async fn call(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response<Body> {
     let path: Arc<str> = request.uri().path().into();
     let method = descriptor::method(&path);
-    // Health and reflection can stream, and nobody else is outside the contracts.
+    // Outside the contracts there are only health and reflection. Both stream, except the plain health check.
     let open = rights::Open::of(&path);
     let streams = method.map_or(open.is_some() && path.as_ref() != HEALTH_CHECK, |method| method.streams);
     let request_id = request_id(request.headers());
     let asked = timeout(request.headers());
     let allowed = match (asked, streams) {
-        // Whoever reads descriptors is done soon.
+        // Reading descriptors takes a short time only.
         (asked, true) if open == Some(rights::Open::Reflection) => {
             Some(asked.unwrap_or(REFLECTION_TIME).min(REFLECTION_TIME))
         }
@@ -79,7 +79,7 @@ pub(super) async fn call(State(shared): State<Arc<Shared>>, mut request: Request
     Response::from_parts(head, Body::new(body))
 }
 
-/// The caller's id if it is fit for a log line, else one of ours.
+/// The caller's id if it can stand in a log line, else a new one.
 fn request_id(headers: &HeaderMap) -> Arc<str> {
     let fit = |id: &&str| {
         (1..=128).contains(&id.len()) && id.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.:".contains(&c))
@@ -90,14 +90,14 @@ fn request_id(headers: &HeaderMap) -> Arc<str> {
     }
 }
 
-/// The time that the caller gives, a little shortened: so our answer, which has a reason, is there before the bare one
-/// of the transport.
+/// The timeout that the caller asks for, shortened by a tenth, at most 20 ms: so our answer, which has a reason,
+/// arrives before the transport's own, which has none.
 fn timeout(headers: &HeaderMap) -> Option<Duration> {
     let given = parse_timeout(headers.get("grpc-timeout")?.to_str().ok()?)?;
     Some(given.saturating_sub((given / 10).min(Duration::from_millis(20))))
 }
 
-/// `TimeoutValue TimeoutUnit` of the gRPC protocol: up to eight digits and one of H M S m u n.
+/// Parses `TimeoutValue TimeoutUnit` of the gRPC protocol: up to eight digits and one of H M S m u n.
 fn parse_timeout(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|c| c.is_ascii_digit()) {

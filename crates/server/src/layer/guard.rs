@@ -1,4 +1,4 @@
-//! The layers that refuse or cut a call: panics, rights, deadlines, limits.
+//! The layers that reject or end a call: panics, metadata, rights, deadlines, limits.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use super::places::{Class, Kind, Place};
 use crate::listen::Connection;
 use crate::rights::{Caller, is_open};
 
-/// The place that a stream holds until it ends; it travels with the answer to its body.
+/// The place that a stream holds until it ends; it is passed with the answer to its body.
 #[derive(Debug, Clone)]
 pub(super) struct Permit(#[allow(dead_code)] Arc<Place>);
 
@@ -31,7 +31,7 @@ pub(super) async fn panics(request: Request, next: Next) -> Response<Body> {
     }
 }
 
-/// The answer to a call whose handler panicked. What it said is in the log, where the panic hook put it.
+/// The answer to a call whose handler panicked. The panic hook has logged the panic's message.
 pub(crate) fn panicked() -> ApiError {
     ApiError::internal("the handler of this call failed")
 }
@@ -44,7 +44,7 @@ pub(super) async fn rights(State(shared): State<Arc<Shared>>, mut request: Reque
     let peer = request.extensions().get::<Connection>().and_then(|connection| connection.peer.clone());
     match shared.rights.admit(request.uri().path(), authorization, peer.as_deref()) {
         Ok(caller) => {
-            // The token has done its work: no handler and no log needs to see it.
+            // The token is not needed any more: neither handlers nor logs must see it.
             request.headers_mut().remove(AUTHORIZATION);
             if let Some(caller) = caller {
                 tracing::Span::current().record("caller", caller.subject.as_str());
@@ -56,9 +56,9 @@ pub(super) async fn rights(State(shared): State<Arc<Shared>>, mut request: Reque
     }
 }
 
-/// The answer while the process goes down.
+/// The answer while the process shuts down.
 pub(super) fn draining(service: &'static str) -> ApiError {
-    ApiError::unavailable(service, format!("{service} is going down; try again")).retry_after(Duration::from_secs(1))
+    ApiError::unavailable(service, format!("{service} is shutting down; try again")).retry_after(Duration::from_secs(1))
 }
 
 pub(super) async fn deadline(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response<Body> {
@@ -72,7 +72,7 @@ pub(super) async fn deadline(State(shared): State<Arc<Shared>>, request: Request
     }
 }
 
-/// The answer to a call that did not end in time.
+/// The answer to a call that did not finish before its deadline.
 pub(super) fn expired(service: &'static str) -> ApiError {
     let text = format!("{service} did not finish within the deadline of the call");
     ApiError::new(Code::DeadlineExceeded, ErrorReason::Deadline, text)
@@ -95,13 +95,13 @@ pub(super) async fn limits(State(shared): State<Arc<Shared>>, request: Request, 
     response
 }
 
-/// The answer when all places of a class are taken.
+/// The answer when all places of the caller's class are taken.
 pub(super) fn crowded(service: &'static str) -> ApiError {
     let text = format!("{service} handles as many calls as it may; try again");
     ApiError::new(Code::ResourceExhausted, ErrorReason::TooManyCalls, text).retry_after(Duration::from_secs(1))
 }
 
-/// Metadata beyond the limit is refused here and not by the transport, which would answer without a status.
+/// Rejects metadata beyond the limit. The transport's limit is wider, because it would answer without a gRPC status.
 pub(super) async fn metadata(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response<Body> {
     let bytes: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
     if bytes > shared.max_metadata_bytes {

@@ -1,7 +1,8 @@
-//! The request on its way in: whole, in time, and within the bounds of its contract before anything of it is decoded.
+//! Reads a request: completely, in time, and within the bounds of its contract, before anything of it is decoded.
 //!
-//! Every method of the contracts takes one message, so a body is read to its end here; only then does the call take a place
-//! (`guard::limits`). What comes too slowly, too long or too nested costs what its bytes cost and no more.
+//! Every method of the contracts takes one message, so its body is read to the end here; only then does the call take a
+//! place (`guard::limits`). A request that arrives too slowly, or is too large or too nested, costs its bytes and no
+//! more.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -22,9 +23,9 @@ use super::guard::{crowded, refuse};
 use super::places::{Class, Place};
 use crate::rights::Caller;
 
-/// Flag and length before a message.
+/// Bytes before a message in gRPC: a flag for compression, and the length.
 const PREFIX: usize = 5;
-/// From here on a request is judged, decoded and validated where it holds up no other call.
+/// A request above this many bytes is judged, decoded and validated where it blocks no other call.
 const LARGE: usize = 32 << 10;
 
 pub(super) async fn intake(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response<Body> {
@@ -38,7 +39,7 @@ pub(super) async fn intake(State(shared): State<Arc<Shared>>, request: Request, 
             Ok(Err(error)) => return refuse(error),
             Err(_) => {
                 let text = format!(
-                    "the request did not arrive within {} seconds: it must be sent at once",
+                    "the request did not arrive completely within {} seconds: send it without pauses",
                     shared.body_time.as_secs()
                 );
                 return refuse(ApiError::new(Code::DeadlineExceeded, ErrorReason::Deadline, text));
@@ -52,7 +53,7 @@ pub(super) async fn intake(State(shared): State<Arc<Shared>>, request: Request, 
         }
         return next.run(Request::from_parts(parts, Body::from(bytes))).await;
     }
-    // As many at once as leave a processor to the small ones.
+    // Large requests at once are limited so that a processor is left for small ones.
     let Ok(turn) = shared.large.acquire().await else { return refuse(crowded(shared.service)) };
     let judged = {
         let (input, bytes) = (method.input.clone(), bytes.clone());
@@ -64,7 +65,7 @@ pub(super) async fn intake(State(shared): State<Arc<Shared>>, request: Request, 
         Err(_) => return refuse(super::panicked()),
     }
     let mut handled = Box::pin(next.run(Request::from_parts(parts, Body::from(bytes))));
-    // Decoding and validating are the first thing that a handler does, up to where it first waits.
+    // A handler first decodes and validates, then waits for something: so the first poll does that work.
     let first = apart(|| (&mut handled).now_or_never());
     drop(turn);
     match first {
@@ -73,7 +74,7 @@ pub(super) async fn intake(State(shared): State<Arc<Shared>>, request: Request, 
     }
 }
 
-/// Runs what takes long so that the other calls of this thread go on elsewhere.
+/// Runs blocking work; on a multi-threaded runtime, the other tasks of this thread move to another one meanwhile.
 fn apart<T>(work: impl FnOnce() -> T) -> T {
     let many = tokio::runtime::Handle::try_current()
         .is_ok_and(|runtime| runtime.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread);
@@ -82,13 +83,13 @@ fn apart<T>(work: impl FnOnce() -> T) -> T {
 
 fn judge(input: &prost_reflect::MessageDescriptor, bytes: &Bytes) -> Result<(), ApiError> {
     match bytes.split_first() {
-        // Compressed: the transport refuses it, as no service takes that.
+        // A compressed message passes: the transport rejects it, because no service accepts compression.
         Some((0, _)) => bounds::check(input, bytes.get(PREFIX..).unwrap_or_default()),
         _ => Ok(()),
     }
 }
 
-/// The body to its end, and the memory it holds.
+/// Reads the body to its end. Returns it with the permits for the memory that it takes.
 async fn read(shared: &Shared, class: Class, body: Body) -> Result<(Bytes, Vec<Place>), ApiError> {
     let most = shared.max_message_bytes + PREFIX;
     let (mut body, mut buffer, mut held) = (std::pin::pin!(body), BytesMut::new(), Vec::new());
@@ -100,7 +101,7 @@ async fn read(shared: &Shared, class: Class, body: Body) -> Result<(Bytes, Vec<P
         let data = match frame.await {
             None => return Ok((buffer.freeze(), held)),
             Some(Err(_)) => {
-                return Err(ApiError::new(Code::Cancelled, ErrorReason::Cancelled, "the request broke off"));
+                return Err(ApiError::new(Code::Cancelled, ErrorReason::Cancelled, "the request is incomplete"));
             }
             Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
         };

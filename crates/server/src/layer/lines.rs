@@ -1,11 +1,12 @@
-//! How many log lines refused calls may write. A caller that is refused ten thousand times a second must not fill the disk, nor
-//! take the time of the others; how many lines were left out is said. Errors of our own are always logged.
+//! Limits how many log lines rejected calls may write. A caller that is rejected ten thousand times a second must
+//! neither fill the disk nor take the time of others. The number of lines left out is logged; errors of our own are
+//! always logged.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Lines a second.
+/// Most lines in a second.
 const LINES: u32 = 50;
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -16,7 +17,7 @@ struct Window {
     left_out: u64,
 }
 
-/// The lines that may still be written.
+/// The lines that may still be written in this second.
 #[derive(Debug)]
 pub(crate) struct Lines(Mutex<Window>);
 
@@ -25,7 +26,7 @@ impl Lines {
         Self(Mutex::new(Window { began: now, written: 0, left_out: 0 }))
     }
 
-    /// Whether a line may be written now: with the number of those that were left out since the one before.
+    /// Takes one line: `None` if this second has none left, else the number of lines left out since the last one.
     pub fn take(&self, now: Instant) -> Option<u64> {
         let mut window = self.0.lock();
         if now.saturating_duration_since(window.began) >= SECOND {

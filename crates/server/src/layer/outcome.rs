@@ -1,4 +1,4 @@
-//! What every call ends with: one log line, whose level tells whose fault a failure is, and its place in the metrics.
+//! The end of every call: one log line, whose level tells whose fault a failure is, and its count in the metrics.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use tracing::{Level, Span};
 use super::lines::Lines;
 use crate::metrics::InFlight;
 
-/// A call whose end was not yet logged. Dropped before its end, it logs that the caller went away.
+/// A call that has not ended yet. If it is dropped before its end, it logs that the caller went away.
 #[derive(Debug)]
 pub(super) struct Outcome {
     path: Arc<str>,
@@ -49,12 +49,12 @@ impl Outcome {
         if matches!(level, Level::WARN | Level::INFO) {
             let Some(left_out) = self.lines.take(Instant::now()) else { return };
             if left_out > 0 {
-                tracing::warn!(left_out, "lines of refused calls were left out");
+                tracing::warn!(left_out, "log lines of refused calls were left out");
             }
         }
-        // Not as `message`: that is the event's own, and would be lost.
+        // The field is not called `message`: that is the event's own text, which it would replace.
         let (path, code, error) = (&*self.path, format!("{code:?}"), message);
-        // The level of an event is fixed where it stands.
+        // tracing fixes the level of an event at compile time.
         match level {
             Level::ERROR => tracing::error!(path, code, error, millis, "call failed"),
             Level::WARN => tracing::warn!(path, code, error, millis, "call failed"),
@@ -72,8 +72,8 @@ impl Drop for Outcome {
     }
 }
 
-/// Our faults are errors, strain is a warning, what the caller did is information. A caller that has what it wanted and goes is no
-/// news: a plan of an unchanged table ends so.
+/// Faults of ours are errors, overload is a warning, faults of the caller are information. A caller that cancels is
+/// normal: it has what it wanted, as when the plan of an unchanged table ends.
 fn level(code: Code) -> Level {
     match code {
         Code::Ok | Code::Cancelled => Level::DEBUG,

@@ -1,6 +1,6 @@
-//! Places: how many calls of each class are handled at once. A class has its own, so that no class can take what another
-//! needs: people cannot keep heartbeats out, nor can whoever has no token keep out those who have one. Who finds none is
-//! counted here.
+//! Places: how many calls of each class are handled at once. Each class has its own, so that none can take what another
+//! needs: people cannot block heartbeats, and callers without a token cannot block those who have one. Counts the calls
+//! that find no place.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use crate::config::LimitsConfig;
 use crate::metrics::{Counter, Label, Metric, Metrics};
 use crate::rights::{Caller, Open};
 
-/// Bytes of request bodies are counted in units of this many.
+/// Memory for request bodies is counted in units of this many bytes.
 const UNIT: usize = 1 << 10;
 
-/// Who calls, as far as places are concerned.
+/// The kind of caller, which decides whose places a call takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
     Health,
@@ -41,7 +41,7 @@ impl Class {
     }
 }
 
-/// What a call does with its place.
+/// The kind of place that a call takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Call,
@@ -55,9 +55,9 @@ struct Room {
     calls: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     waits: Arc<Semaphore>,
-    /// Calls whose body is still on its way.
+    /// Calls whose request is still arriving.
     arriving: Arc<Semaphore>,
-    /// Units of bodies that are in memory.
+    /// Memory for request bodies, in units.
     bytes: Arc<Semaphore>,
 }
 
@@ -81,7 +81,7 @@ pub(crate) struct Places {
     refused: [Refused; 4],
 }
 
-/// How often there was none, for calls of one class.
+/// Counts the calls of one class that found no place, by kind.
 #[derive(Debug)]
 struct Refused {
     calls: Counter,
@@ -104,7 +104,7 @@ impl Refused {
     }
 }
 
-/// A place that is held.
+/// A place; it is given back when it is dropped.
 pub(crate) type Place = OwnedSemaphorePermit;
 
 impl Places {
@@ -133,7 +133,7 @@ impl Places {
         place
     }
 
-    /// A place for a call whose request is there.
+    /// A place for a call whose request has arrived; `None` if all are taken.
     pub fn take(&self, class: Class, kind: Kind) -> Option<Place> {
         let (room, refused) = (&self.rooms[class as usize], &self.refused[class as usize]);
         match kind {
@@ -143,12 +143,12 @@ impl Places {
         }
     }
 
-    /// A place for a call whose request is on its way.
+    /// A place for a call whose request is arriving; `None` if all are taken.
     pub fn arrive(&self, class: Class) -> Option<Place> {
         Self::take_of(&self.rooms[class as usize].arriving, 1, &self.refused[class as usize].arriving)
     }
 
-    /// Memory for so many bytes of a body, rounded up.
+    /// Memory for so many bytes of a request, rounded up to units; `None` if there is not enough.
     pub fn memory(&self, class: Class, bytes: usize) -> Option<Place> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).ok()?;
         Self::take_of(&self.rooms[class as usize].bytes, units, &self.refused[class as usize].memory)

@@ -1,4 +1,4 @@
-//! One connection: its bytes, who is at its other end, and the time it may be without a call.
+//! One connection: its bytes, the peer's certificate, and how long it may stay open without a call.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,10 +16,10 @@ use tonic::transport::server::Connected;
 use super::slots::Slot;
 use crate::tls::Peer;
 
-/// What HTTP/2 begins with.
+/// Bytes of the preface that an HTTP/2 connection begins with.
 const PREFACE: usize = 24;
 
-/// A connection as the transport takes it.
+/// A connection as the transport uses it.
 pub(crate) struct Io {
     stream: Stream,
     connection: Connection,
@@ -32,10 +32,10 @@ enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// What a call knows of its connection, among its extensions.
+/// What a call knows of its connection; stands in the request's extensions.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Connection {
-    /// Whose certificate was shown, if one was demanded.
+    /// The owner of the client certificate, if one was demanded.
     pub peer: Option<Arc<Peer>>,
     calls: Arc<Calls>,
 }
@@ -52,12 +52,12 @@ impl Default for Calls {
     }
 }
 
-/// Held by a call: its connection is not idle.
+/// Held by a call: its connection is not idle meanwhile.
 #[derive(Debug)]
 pub(crate) struct Busy(Arc<Calls>);
 
 impl Connection {
-    /// A call begins.
+    /// Marks the beginning of a call; its end is when the mark is dropped.
     pub fn busy(&self) -> Busy {
         self.calls.open.fetch_add(1, Ordering::Relaxed);
         Busy(Arc::clone(&self.calls))
@@ -71,7 +71,7 @@ impl Drop for Busy {
     }
 }
 
-/// When a connection is closed for doing nothing.
+/// Decides when a connection is closed for being idle: without its preface in time, or without a call for too long.
 pub(super) struct Idle {
     timer: Pin<Box<Sleep>>,
     preface_until: Instant,
@@ -85,7 +85,7 @@ impl Idle {
         Self { timer: Box::pin(tokio::time::sleep_until(preface_until)), preface_until, seen: 0, most }
     }
 
-    /// Whether it is over, with the waker set for when it may be.
+    /// Whether the connection has been idle too long; if not, sets the waker for when it may be.
     fn is_over(&mut self, calls: &Calls, cx: &mut Context<'_>) -> bool {
         loop {
             if self.timer.as_mut().poll(cx).is_pending() {
@@ -139,7 +139,7 @@ impl AsyncRead for Io {
         match polled {
             Poll::Pending if this.idle.is_over(&this.connection.calls, cx) => {
                 tracing::debug!("a connection without calls is closed");
-                // As if the other end had closed: what is under way ends well, and nothing new begins.
+                // Looks as if the peer had closed its side: calls in flight finish, and no new one begins.
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Ok(())) => {

@@ -1,16 +1,18 @@
-//! How many connections there may be: of one address, of a listener, and of the whole process, whose open files bound it.
+//! How many connections there may be: from one address, of one listener, and of the whole process, bounded by its limit
+//! of open files.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Descriptors that are not for connections: stores, logs, channels to other services and far ends.
+/// File descriptors kept back from connections: for stores, logs, and channels to other services and to source and
+/// target.
 const RESERVE: u64 = 256;
-/// However few files a process may open, so many callers it serves.
+/// Connections that are allowed however low the limit of open files is.
 const AT_LEAST: usize = 16;
 
-/// Connections of all listeners of this process: the limit of open files is the process's.
+/// Open connections of all listeners of this process, which share its limit of open files.
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
 /// The connections of one listener.
@@ -47,7 +49,7 @@ impl Slots {
         Self { most, most_of_process, most_of_address, open: Mutex::default() }
     }
 
-    /// A slot for a connection from this address; None when there are enough.
+    /// A slot for a connection from this address; `None` if the limits are reached.
     pub fn take(self: &Arc<Self>, address: IpAddr) -> Option<Slot> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let own = open.of.get(&address).copied().unwrap_or(0);

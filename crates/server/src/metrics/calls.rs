@@ -1,4 +1,4 @@
-//! The gRPC calls of a service. Methods that no contract has are one series: whoever calls chooses their names.
+//! Counts the gRPC calls of a service. Methods that no contract has are one series, because callers choose their names.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use tonic::Code;
 use super::{Label, Metric, Metrics};
 use crate::rights;
 
-/// Bounds of the buckets, in seconds: from what is answered from memory to what waits for work.
+/// Bounds of the buckets, in seconds: from calls answered from memory to calls that wait for work.
 const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
 
-/// Counts calls.
+/// The metrics of calls.
 #[derive(Debug, Clone)]
 pub(crate) struct Calls {
     ended: Counter<u64>,
@@ -47,7 +47,7 @@ impl Calls {
         }
     }
 
-    /// A call begins.
+    /// Counts the beginning of a call.
     pub fn begin(&self, path: &str) -> InFlight {
         let (service, method) = names(path);
         let method =
@@ -58,7 +58,7 @@ impl Calls {
 }
 
 impl InFlight {
-    /// It has ended.
+    /// Counts its end.
     pub fn end(&self, code: Code, took: Duration) {
         let [service, method] = self.method.clone();
         self.calls.in_flight.add(-1, &self.method);
@@ -73,7 +73,7 @@ fn names(path: &str) -> (&'static str, &'static str) {
     known.and_then(|path| path.strip_prefix('/')?.split_once('/')).unwrap_or(("other", "other"))
 }
 
-/// A status as the protocol's documents write it.
+/// A status code as the gRPC documents spell it.
 fn name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",

@@ -1,23 +1,23 @@
-//! Every metric of every service, declared once: name, type, unit, labels, who serves it, what it says, and what a job does
-//! to it. docs/metrics.md is written from here. It measures nothing.
+//! Declares every metric of every service, once: name, type, unit, labels, the services that have it, help text, and
+//! what a job does to it. docs/metrics.md is generated from here. It measures nothing.
 
 use std::fmt;
 
-/// How a metric counts.
+/// The type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Only grows, from 0 at the start of the process.
+    /// Only grows, from 0 when the process starts.
     Counter,
-    /// What is there now.
+    /// The present value.
     Gauge,
-    /// How many values there were, by size.
+    /// The distribution of values, in buckets.
     Histogram,
 }
 
-/// What a value is counted in. Its word ends the metric's name, before `_total`.
+/// The unit of a metric's values. Its name is the last part of the metric's name, before `_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// Things.
+    /// A number of things.
     One,
     /// Seconds.
     Seconds,
@@ -26,7 +26,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// As OTLP writes it.
+    /// The code of the unit in OTLP.
     pub fn code(self) -> &'static str {
         match self {
             Self::One => "1",
@@ -35,7 +35,7 @@ impl Unit {
         }
     }
 
-    /// As names write it.
+    /// The word in the metric's name; `None` for numbers of things.
     pub fn word(self) -> Option<&'static str> {
         match self {
             Self::One => None,
@@ -45,14 +45,14 @@ impl Unit {
     }
 }
 
-/// What a migration that goes well does to a metric.
+/// What a migration without trouble does to a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InJob {
     /// It changes while the job runs.
     Moves,
-    /// It is there, and changes only when something is wrong or scarce.
+    /// The series exists, and changes only when something is wrong or scarce.
     Quiet,
-    /// It is there, and says what does not change.
+    /// The series exists, and its value does not change.
     Still,
 }
 
@@ -66,35 +66,35 @@ impl fmt::Display for InJob {
     }
 }
 
-/// What tells the series of one metric apart. Their values are few and fixed: no name of a table, a source or a caller.
+/// The labels of metrics. Their values are few and fixed: never a name of a table, a source or a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Label {
-    /// Service of mms.
+    /// A service of mms.
     Service,
-    /// Its version.
+    /// The version of mms.
     Version,
-    /// gRPC service, as in `mms.scheduler.v1.JobService`; `other` outside of the contracts.
+    /// A gRPC service, as in `mms.scheduler.v1.JobService`; `other` for those that no contract has.
     GrpcService,
-    /// Its method.
+    /// A method of that service; `other` for those that no contract has.
     GrpcMethod,
-    /// gRPC status, as in `NOT_FOUND`.
+    /// A gRPC status, as in `NOT_FOUND`.
     GrpcCode,
-    /// Class of callers: `health`, `reflection`, `service`, `people`.
+    /// A class of callers: `health`, `reflection`, `service`, `people`.
     Class,
-    /// What there was no place for.
+    /// The kind of place that a call did not get.
     Place,
-    /// `workspace`, `storage`, `project`, or `other`: what a check of a network connection or of clocks connects to.
+    /// `workspace`, `storage`, `project`, or `other`: the target of a check of a network connection or of clocks.
     FarEnd,
-    /// How it ended.
+    /// How the counted thing ended.
     Outcome,
-    /// As in the contract, without its prefix.
+    /// A state as in the contract, without its prefix.
     State,
-    /// Step of a task that the state belongs to; `NONE` between steps.
+    /// The step of a task that its state belongs to; `NONE` between steps.
     Step,
 }
 
 impl Label {
-    /// As it is written.
+    /// The label's name in series.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Service => "service",
@@ -122,47 +122,47 @@ const TRANSFER: &[&str] = &["transfer"];
 
 macro_rules! metrics {
     ($($(#[doc = $help:literal])+ $metric:ident: $name:literal, $kind:ident, $unit:ident, [$($label:ident),*], $by:ident, $in_job:ident;)+) => {
-        /// A metric.
+        /// A metric that a service of mms serves.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Metric {
             $($(#[doc = $help])+ $metric,)+
         }
 
         impl Metric {
-            /// All of them, in the order of the documentation.
+            /// All metrics, in the order of the documentation.
             pub const ALL: &'static [Self] = &[$(Self::$metric,)+];
 
-            /// Its name.
+            /// The name, as in `mms_store_commits_total`.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$metric => $name,)+ }
             }
 
-            /// How it counts.
+            /// The type.
             pub const fn kind(self) -> Kind {
                 match self { $(Self::$metric => Kind::$kind,)+ }
             }
 
-            /// What it counts in.
+            /// The unit of the values.
             pub const fn unit(self) -> Unit {
                 match self { $(Self::$metric => Unit::$unit,)+ }
             }
 
-            /// What tells its series apart.
+            /// The labels that tell its series apart.
             pub const fn labels(self) -> &'static [Label] {
                 match self { $(Self::$metric => &[$(Label::$label),*],)+ }
             }
 
-            /// The services that serve it.
+            /// The services that have it.
             pub const fn services(self) -> &'static [&'static str] {
                 match self { $(Self::$metric => $by,)+ }
             }
 
-            /// What it says.
+            /// The help text.
             pub fn help(self) -> &'static str {
                 match self { $(Self::$metric => concat!($($help),+).trim_ascii(),)+ }
             }
 
-            /// What a job does to it.
+            /// What a migration without trouble does to it.
             pub const fn in_job(self) -> InJob {
                 match self { $(Self::$metric => InJob::$in_job,)+ }
             }
@@ -171,7 +171,7 @@ macro_rules! metrics {
 }
 
 metrics! {
-    /// 1; which version runs.
+    /// Always 1; the labels say which version runs.
     Build: "mms_build_info", Gauge, One, [Service, Version], ALL, Still;
 
     /// gRPC calls that ended, by status. A call whose caller went away is CANCELLED.
@@ -180,7 +180,7 @@ metrics! {
     RpcDuration: "mms_rpc_server_duration_seconds", Histogram, Seconds, [GrpcService, GrpcMethod], ALL, Moves;
     /// gRPC calls and streams that are being answered.
     RpcInFlight: "mms_rpc_server_in_flight", Gauge, One, [GrpcService, GrpcMethod], ALL, Moves;
-    /// gRPC calls refused with TOO_MANY_CALLS, as all places of their class were taken: for calls, streams and waits that are handled, for requests that arrive, for the memory of their bodies.
+    /// gRPC calls refused with TOO_MANY_CALLS because all places of their class were taken: for calls, streams or waits in progress, for arriving requests, or for the memory of request bodies.
     RpcRefused: "mms_rpc_server_refused_total", Counter, One, [Class, Place], ALL, Quiet;
 
     /// Processor time of the process, user and system. Services that share a process all show that process.
@@ -189,18 +189,18 @@ metrics! {
     ProcessMemory: "process_resident_memory_bytes", Gauge, Bytes, [], ALL, Moves;
     /// Files and sockets that the process has open.
     ProcessFiles: "process_open_fds", Gauge, One, [], ALL, Moves;
-    /// Files that it may have open.
+    /// Most files and sockets that the process may have open.
     ProcessMostFiles: "process_max_fds", Gauge, One, [], ALL, Still;
     /// Threads of the process.
     ProcessThreads: "process_threads", Gauge, One, [], ALL, Moves;
-    /// When the process began, since 1970.
+    /// When the process started, in seconds since 1970.
     ProcessStart: "process_start_time_seconds", Gauge, Seconds, [], ALL, Still;
 
     /// Commits that wrote something and are on the disk.
     StoreCommits: "mms_store_commits_total", Counter, One, [], STORES, Moves;
-    /// What making one group of commits durable took.
+    /// Time that it took to make one group of commits durable.
     StoreFlushDuration: "mms_store_flush_duration_seconds", Histogram, Seconds, [], STORES, Moves;
-    /// Keys and values that one group of commits wrote.
+    /// Bytes of the keys and values that one group of commits wrote.
     StoreFlushSize: "mms_store_flush_size_bytes", Histogram, Bytes, [], STORES, Moves;
     /// Commits that wait for the committer or for the disk.
     StoreQueue: "mms_store_queued_commits", Gauge, One, [], STORES, Quiet;
@@ -209,7 +209,7 @@ metrics! {
 
     /// HTTP requests to a far end: `ok`, `refused` (4xx), `throttled` (429, 503), `failed` (other 5xx), `unanswered`. Each try counts.
     FarEndRequests: "mms_far_end_requests_total", Counter, One, [FarEnd, Outcome], FAR_ENDS, Moves;
-    /// Time spent waiting for the heads of a far end's answers, bodies that were sent included.
+    /// Time spent waiting for the heads of a far end's answers, with the time to send the bodies of requests.
     FarEndSeconds: "mms_far_end_request_duration_seconds_total", Counter, Seconds, [FarEnd], FAR_ENDS, Moves;
     /// Requests and blocks that the retry policy repeated. The storage's library repeats by itself, unseen: see outcomes other than `ok`.
     FarEndRetries: "mms_far_end_retries_total", Counter, One, [FarEnd], FAR_ENDS, Quiet;
@@ -231,7 +231,7 @@ metrics! {
     CatalogTables: "mms_catalog_scan_tables_total", Counter, One, [Outcome], CATALOG, Moves;
     /// Partitions that scans have found.
     CatalogPartitions: "mms_catalog_scan_partitions_total", Counter, One, [], CATALOG, Moves;
-    /// Tables that live scans have found and not read yet.
+    /// Tables that running scans have found and not read yet.
     CatalogTablesLeft: "mms_catalog_scan_tables_left", Gauge, One, [], CATALOG, Moves;
 
     /// Jobs that are kept, by state. Those PLANNING are the planner's queue.
@@ -240,16 +240,16 @@ metrics! {
     SchedulerTasks: "mms_scheduler_tasks", Gauge, One, [State, Step], SCHEDULER, Moves;
     /// Leases that workers hold.
     SchedulerLeases: "mms_scheduler_leases", Gauge, One, [], SCHEDULER, Moves;
-    /// Leases that ran out as their holders were not heard of in time.
+    /// Leases that expired because their holders sent no heartbeat in time.
     SchedulerExpired: "mms_scheduler_leases_expired_total", Counter, One, [], SCHEDULER, Quiet;
     /// Commit intents that are open.
     SchedulerIntents: "mms_scheduler_open_intents", Gauge, One, [], SCHEDULER, Moves;
-    /// What the catalog is still to be told.
+    /// Notices for the catalog that are not delivered yet.
     SchedulerNotices: "mms_scheduler_queued_notices", Gauge, One, [], SCHEDULER, Moves;
 
     /// Tasks that this worker can do at once.
     TransferSlots: "mms_transfer_slots", Gauge, One, [], TRANSFER, Still;
-    /// Tasks that it has at hand.
+    /// Tasks that this worker is working on.
     TransferBusy: "mms_transfer_slots_busy", Gauge, One, [], TRANSFER, Moves;
     /// Attempts at tasks that ended: `done`, `failed`, or `given_up` (lost, drained or stopped).
     TransferAttempts: "mms_transfer_attempts_total", Counter, One, [Outcome], TRANSFER, Moves;

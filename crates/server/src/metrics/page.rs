@@ -1,5 +1,5 @@
-//! The page: `GET /metrics` over HTTP/1.1, one request a connection, and nothing else. So many connections at once, so many
-//! bytes of a request, so much time for all of it: who is beyond that is cut off and costs nothing more.
+//! The metrics page: `GET /metrics` over HTTP/1.1, one request per connection, and nothing else. Connections, the size
+//! of a request and the time for it are bounded; a client beyond a bound is cut off.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use tokio_util::sync::CancellationToken;
 use super::Metrics;
 use crate::BoxError;
 
-/// Connections at once; further ones wait in the system's queue.
+/// Most connections at once; further ones wait in the system's queue.
 const CONNECTIONS: usize = 8;
-/// Bytes of a request's head.
+/// Most bytes of a request's head.
 const HEAD_BYTES: usize = 8 << 10;
-/// From the first byte of the request to the last one of the answer.
+/// Time for a request, from its first byte to the last byte of the answer.
 const TIME: Duration = Duration::from_secs(5);
-/// Pause after a connection that could not be accepted.
+/// Pause after a failed accept.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `stop`.
+/// Serves the page until `stop` is cancelled.
 pub(crate) async fn serve(listener: TcpListener, metrics: Metrics, stop: CancellationToken) -> Result<(), BoxError> {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
@@ -37,7 +37,7 @@ pub(crate) async fn serve(listener: TcpListener, metrics: Metrics, stop: Cancell
                     let answered = tokio::time::timeout(TIME, answer(stream, metrics)).await;
                     drop(place);
                     if let Ok(Err(error)) = answered {
-                        tracing::debug!(%error, "metrics were not taken");
+                        tracing::debug!(%error, "a client did not read the metrics");
                     }
                 });
             }
@@ -51,11 +51,11 @@ pub(crate) async fn serve(listener: TcpListener, metrics: Metrics, stop: Cancell
 
 async fn answer(mut stream: TcpStream, metrics: Metrics) -> std::io::Result<()> {
     let (status, kind, body) = match judge(&head(&mut stream).await?) {
-        // Asking everybody takes locks and some CPU: not on the threads that answer calls.
+        // Collecting the values takes locks and some CPU: not on the threads that answer calls.
         Ok(()) => match tokio::task::spawn_blocking(move || metrics.text()).await {
             Ok(Ok(text)) => ("200 OK", prometheus::TEXT_FORMAT, text),
             Ok(Err(error)) => {
-                tracing::error!(%error, "the metrics cannot be written");
+                tracing::error!(%error, "cannot write the metrics page");
                 refused("500 Internal Server Error")
             }
             Err(_) => refused("500 Internal Server Error"),
@@ -73,10 +73,10 @@ async fn answer(mut stream: TcpStream, metrics: Metrics) -> std::io::Result<()> 
 }
 
 fn refused(status: &'static str) -> (&'static str, &'static str, Vec<u8>) {
-    (status, "text/plain; charset=utf-8", format!("{status}: here is GET /metrics and nothing else\n").into_bytes())
+    (status, "text/plain; charset=utf-8", format!("{status}: only GET /metrics is served here\n").into_bytes())
 }
 
-/// A request up to the empty line; what is longer is cut, and then is none.
+/// Reads a request up to the empty line. A longer one is cut off, and then fails to parse.
 async fn head(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     let mut head = Vec::with_capacity(512);
     while !ended(&head) && head.len() < HEAD_BYTES {
@@ -94,7 +94,7 @@ fn ended(head: &[u8]) -> bool {
     head.windows(4).any(|end| end == b"\r\n\r\n")
 }
 
-/// Whether this asks for the page; else the status that says why it does not.
+/// Whether the request is for the page; else the status of the refusal.
 fn judge(head: &[u8]) -> Result<(), &'static str> {
     let text = std::str::from_utf8(head).ok().filter(|_| ended(head)).ok_or("400 Bad Request")?;
     let mut words = text.split("\r\n").next().unwrap_or_default().split(' ');

@@ -1,5 +1,5 @@
-//! The figures of the process, as the system tells them, under the names that Prometheus' own clients use. Where the system
-//! tells nothing, nothing is served.
+//! The metrics of the process, as the system reports them, under the names that Prometheus' own clients use. What the
+//! system does not report is not served.
 
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,7 +8,7 @@ use rustix::process::{Resource, getrlimit};
 
 use super::{Metric, Metrics, real};
 
-/// Follows them.
+/// Registers all metrics of the process.
 pub(super) fn follow(metrics: &Metrics) {
     metrics.follow(Metric::ProcessCpu, |tell| {
         if let Some(seconds) = stat().and_then(|stat| stat.cpu_seconds()) {
@@ -27,7 +27,7 @@ pub(super) fn follow(metrics: &Metrics) {
     });
     metrics.follow(Metric::ProcessFiles, |tell| {
         if let Ok(files) = fs::read_dir("/proc/self/fd") {
-            // The folder that is read is one of them.
+            // The folder that is being read is one of them.
             tell(real(files.count().saturating_sub(1) as u64), &[]);
         }
     });
@@ -41,7 +41,7 @@ pub(super) fn follow(metrics: &Metrics) {
     }
 }
 
-/// `/proc/self/stat` behind the program's name, which may have any character.
+/// `/proc/self/stat` after the program's name, which may contain any character.
 struct Stat(String);
 
 fn stat() -> Option<Stat> {
@@ -64,13 +64,13 @@ fn ticks() -> f64 {
     real(rustix::param::clock_ticks_per_second())
 }
 
-/// When the process began: so many ticks after the machine.
+/// When the process started, in seconds since 1970: the machine's boot time plus the process's start in ticks.
 fn began() -> Option<f64> {
     let ticks_after = stat()?.field(22)?;
     let boot = fs::read_to_string("/proc/stat").ok()?;
     let boot = boot.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse::<u64>().ok()?;
     let began = real(boot) + real(ticks_after) / ticks();
-    // A container may be shown another machine's start.
+    // In a container, /proc/stat may show another boot time: the process has not started in the future.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs_f64();
     Some(began.min(now))
 }

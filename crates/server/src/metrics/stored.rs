@@ -1,4 +1,4 @@
-//! A service's store: what it made durable, what waits, whether its disk is full.
+//! The metrics of a service's store: what it made durable, what waits, and whether its disk is full.
 
 use mms_store::{Flush, Observer, Store};
 use opentelemetry::metrics::Histogram;
@@ -11,7 +11,7 @@ const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 const BYTES: [f64; 10] =
     [256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0, 67_108_864.0];
 
-/// Watches the committer.
+/// Observes the store's committer.
 pub(crate) struct Stored {
     commits: Counter,
     duration: Histogram<f64>,
@@ -27,7 +27,7 @@ impl Stored {
         }
     }
 
-    /// What the open store is asked for.
+    /// Follows the values that the open store is asked for.
     pub fn follow(metrics: &Metrics, store: &Store) {
         let queued = store.clone();
         metrics.follow(Metric::StoreQueue, move |tell| tell(super::real(queued.queued()), &[]));

@@ -1,5 +1,6 @@
-//! Spans under the name of the service that made them, also where several services are one process: a collector tells services apart
-//! by the resource, which a provider has one of. A call that a service answers names it; what is made inside of that call is its too.
+//! Exports spans under the name of the service that made them, also where several services share a process: a collector
+//! tells services apart by the resource, and a provider has only one. The span of a call names the service that answers
+//! it; the spans within belong to the same service.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,23 +12,23 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
-/// The attribute by which a span of a call says which service answers it.
+/// The attribute of a call's span that names the service.
 const SERVICE: &str = "service";
-/// Spans that are open at once and known by their service; those beyond go under the process's name.
+/// Most open spans whose service is remembered; further ones are exported under the name of the process.
 const OPEN_MAX: usize = 65_536;
 
-/// Hands each span to the processor of its service.
+/// Passes each span to the processor of its service.
 #[derive(Debug)]
 pub struct ByService<P> {
-    /// What no service answers.
+    /// The processor for spans that belong to no service.
     process: P,
     services: Vec<(&'static str, P)>,
-    /// The open spans of services, with the place of their service.
+    /// The open spans of services, with the index of their service.
     open: Mutex<HashMap<SpanId, usize>>,
 }
 
 impl<P: SpanProcessor> ByService<P> {
-    /// With a processor for the process itself, and one for each service in it.
+    /// One processor for the process itself, and one for each service in it.
     pub fn new(process: P, services: Vec<(&'static str, P)>) -> Self {
         Self { process, services, open: Mutex::default() }
     }

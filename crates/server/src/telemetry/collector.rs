@@ -1,5 +1,5 @@
-//! The OTLP collector that a process sends to: one connection's settings for traces and metrics. It must never be asked whether it
-//! is there: a suite without its collector works as well.
+//! The OTLP collector that a process sends to: one set of connection settings, for traces and metrics. It never waits
+//! for the collector to be there: a suite works without it.
 
 use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig};
 use opentelemetry_otlp::{ExporterBuildError, MetricExporter, SpanExporter, WithExportConfig, WithTonicConfig};
@@ -7,16 +7,16 @@ use opentelemetry_otlp::{ExporterBuildError, MetricExporter, SpanExporter, WithE
 use super::TelemetryError;
 use crate::config::TelemetryConfig;
 
-/// Where it is, and whose certificates are believed.
+/// The collector's URL, and the authorities that its certificate is verified with.
 #[derive(Debug, Clone)]
 pub struct Collector {
     endpoint: String,
-    /// Of an https URL.
+    /// Set for an https URL.
     tls: Option<ClientTlsConfig>,
 }
 
 impl Collector {
-    /// The one of the configuration, if there is one. Reads the authority's file.
+    /// The configured collector, if there is one. Reads the authority's file.
     pub fn of(config: &TelemetryConfig) -> Result<Option<Self>, TelemetryError> {
         let Some(endpoint) = &config.otlp_endpoint else { return Ok(None) };
         let tls = match &config.otlp_ca_file {
@@ -31,7 +31,7 @@ impl Collector {
         Ok(Some(Self { endpoint: endpoint.clone(), tls }))
     }
 
-    /// Sends traces. Must run inside a tokio runtime.
+    /// An exporter of traces. Must be called within a tokio runtime.
     pub fn spans(&self) -> Result<SpanExporter, ExporterBuildError> {
         let builder = SpanExporter::builder().with_tonic().with_endpoint(&self.endpoint);
         match &self.tls {
@@ -40,7 +40,7 @@ impl Collector {
         }
     }
 
-    /// Sends metrics. Must run inside a tokio runtime.
+    /// An exporter of metrics. Must be called within a tokio runtime.
     pub fn metrics(&self) -> Result<MetricExporter, ExporterBuildError> {
         let builder = MetricExporter::builder().with_tonic().with_endpoint(&self.endpoint);
         match &self.tls {

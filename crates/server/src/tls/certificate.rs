@@ -1,5 +1,5 @@
-//! What the frame needs to know of a certificate: its end and its names. Reads the few fields it needs of the DER and
-//! judges nothing: that a certificate is valid and whose it is, the handshake has verified.
+//! Reads from a certificate what the frame needs: when it expires, and its DNS names. Parses only these fields of the
+//! DER and judges nothing: the handshake has verified that the certificate is valid and whose it is.
 
 use rustls::pki_types::CertificateDer;
 
@@ -13,15 +13,15 @@ const GENERALIZED_TIME: u8 = 0x18;
 /// subjectAltName, 2.5.29.17.
 const ALT_NAME: &[u8] = &[0x06, 0x03, 0x55, 0x1D, 0x11];
 
-/// When a certificate ends, in seconds since 1970.
+/// When a certificate expires, in seconds since 1970.
 pub(super) fn ends(certificate: &CertificateDer<'_>) -> Option<i64> {
     let mut fields = fields(certificate)?;
-    // Serial, algorithm, issuer; then the validity.
+    // Serial number, algorithm, issuer; then the validity.
     let mut validity = fields.nth(3).filter(|(tag, _)| *tag == SEQUENCE).map(|(_, content)| Items(content))?;
     let (tag, text) = validity.nth(1)?;
     let text = std::str::from_utf8(text).ok()?;
     let (year, rest) = match tag {
-        // Years of two digits: 1950 to 2049.
+        // UTCTime has two digits for the years 1950 to 2049.
         UTC_TIME => {
             let (year, rest) = text.split_at_checked(2)?;
             let year: i16 = year.parse().ok()?;
@@ -38,7 +38,7 @@ pub(super) fn ends(certificate: &CertificateDer<'_>) -> Option<i64> {
     Some(moment.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second())
 }
 
-/// The DNS names that a certificate is for.
+/// The DNS names that a certificate is valid for.
 pub(super) fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
     let found = || {
         let (_, extensions) = fields(certificate)?.find(|(tag, _)| *tag == EXTENSIONS)?;
@@ -52,14 +52,14 @@ pub(super) fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
     found().unwrap_or_default()
 }
 
-/// The fields of what is signed, from the serial number on.
+/// The fields of the signed part, from the serial number on.
 fn fields<'a>(certificate: &'a CertificateDer<'_>) -> Option<impl Iterator<Item = (u8, &'a [u8])> + 'a> {
     let (_, whole) = Items(certificate.as_ref()).next()?;
     let (_, signed) = Items(whole).next()?;
     Some(Items(signed).filter(|(tag, _)| *tag != VERSION))
 }
 
-/// The items of a DER content: tag and content of each. Ends at the first that is not well-formed.
+/// The items of a DER value: tag and content of each. Ends at the first one that is not well-formed.
 struct Items<'a>(&'a [u8]);
 
 impl<'a> Iterator for Items<'a> {

@@ -1,4 +1,4 @@
-//! The configuration is read in layers and judged whole, with every fault told at once and no secret shown.
+//! The configuration is read in layers and checked as a whole: every fault is reported at once, and no secret is shown.
 
 use mms_server::config::{LogFormat, load};
 use mms_server::{Faults, FrameConfig, Secret, ServiceConfig};

@@ -1,4 +1,4 @@
-//! Told to stop, a process says so, ends streams with a reason, and lets calls in flight finish.
+//! When it is told to stop, a process reports NOT_SERVING, ends streams with a reason, and lets calls in flight finish.
 
 use std::time::Duration;
 
@@ -133,7 +133,7 @@ async fn stores_close_after_the_last_call() {
     let waiting = tokio::spawn(async move { held.get_transfer(get("wait")).await });
     chosen.entered.notified().await;
     shutdown.cancel();
-    // The refusal shows that draining has begun.
+    // That the call is refused shows that draining has begun.
     client.get_transfer(get("fine")).await.unwrap_err();
     assert!(!closed.load(Ordering::SeqCst), "a call is still in flight");
     chosen.gate.notify_one();

@@ -1,4 +1,4 @@
-//! Whatever goes wrong in a call, its caller gets a code and a reason, and the process goes on.
+//! Whatever goes wrong in a call, its caller gets a code and a reason, and the process continues.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn read(status: &Status) -> (Code, ErrorReason) {
     (error.code, error.reason)
 }
 
-/// How a stream ends; what comes before does not matter (messages not sent yet may be lost with a failure).
+/// The failure that a stream ends with. Earlier messages do not count: those not sent yet may be lost with a failure.
 async fn failure(stream: &mut Streaming<WatchTransferResponse>) -> Status {
     loop {
         match stream.message().await {
@@ -186,7 +186,7 @@ async fn what_is_left_of_a_deadline_goes_along() {
     let answer = context.clone().scope(asked).await.unwrap().into_inner();
     let given = left(answer.transfer.unwrap());
     assert!((1000..5000).contains(&given), "5 s were left, not the 60 s of the channel: {given} ms");
-    // A stream has no deadline of its own; that of the call on whose behalf it is opened ends it too.
+    // A stream has no deadline of its own, but the deadline of the call on whose behalf it was opened ends it too.
     let asked = async { running.client().watch_transfer(watch("produced")).await };
     let mut stream = context.scope(asked).await.unwrap().into_inner();
     stream.message().await.unwrap().unwrap();
@@ -225,7 +225,7 @@ fn a_connection_that_breaks_under_a_call_is_worth_a_retry() {
     let mut client = ours.block_on(async { running.client() });
     let waiting = ours.spawn(async move { client.get_transfer(get("wait")).await });
     ours.block_on(running.chosen.entered.notified());
-    // As if the process were killed: its sockets close, nobody answers.
+    // As if the process were killed: its sockets close, and nobody answers.
     theirs.shutdown_background();
     let status = ours.block_on(waiting).unwrap().unwrap_err();
     assert!(ApiError::from_status(&status).is_transient(), "{status:?}");

@@ -1,5 +1,5 @@
-//! Callers who mean harm: bodies that never come, places taken, connections held, metadata without end. What they may take is
-//! bounded, they are told so, and nobody else notices.
+//! Hostile callers: bodies that never arrive, places taken, connections held open, metadata without end. What they can
+//! take is bounded, they get a status that says so, and no other caller notices.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -31,7 +31,7 @@ fn limits(change: impl FnOnce(&mut LimitsConfig)) -> FrameConfig {
     frame
 }
 
-/// A connection that says what it likes.
+/// A connection whose requests a test writes itself.
 async fn raw(addr: SocketAddr) -> SendRequest<Bytes> {
     let (send, connection) = h2::client::handshake(TcpStream::connect(addr).await.unwrap()).await.unwrap();
     tokio::spawn(connection);
@@ -42,7 +42,7 @@ fn post(addr: SocketAddr, path: &str) -> http::request::Builder {
     Request::post(format!("http://{addr}{path}")).header("content-type", "application/grpc").header("te", "trailers")
 }
 
-/// The status of an answer that has no body.
+/// The failure in the headers of an answer that has no body.
 async fn status(answer: h2::client::ResponseFuture) -> ApiError {
     status_of(&tokio::time::timeout(PATIENCE, answer).await.expect("no answer").unwrap())
 }
@@ -62,7 +62,7 @@ async fn bodies_that_never_come_take_no_place_and_are_given_up() {
         let (answer, body) = send.send_request(post(running.addr, GET).body(()).unwrap(), false).unwrap();
         open.push((answer, body));
     }
-    // More than there are places, and none is taken.
+    // These are more requests than places, but none has arrived, so none has taken a place.
     running.client().get_transfer(get("fine")).await.unwrap();
     for (answer, _body) in open {
         let error = status(answer).await;
@@ -108,7 +108,7 @@ async fn reflection_and_health_have_bounds_of_their_own() {
     for _ in 0..3 {
         send = send.ready().await.unwrap();
         let (answer, body) = send.send_request(post(running.addr, REFLECT).body(()).unwrap(), false).unwrap();
-        // Its headers come at once: it has its place.
+        // Its headers arrive at once, so it has its place.
         open.push((answer.await.unwrap(), body));
     }
     let (answer, _body) = send.send_request(post(running.addr, REFLECT).body(()).unwrap(), false).unwrap();
@@ -132,21 +132,21 @@ async fn metadata_beyond_the_limit_gets_a_status() {
         let error = status_of(&ask(bytes).await);
         assert_eq!((error.code, error.reason), (Code::ResourceExhausted, ErrorReason::TooLarge), "{error}");
     }
-    // What the transport does not let in, it answers itself, and the connection goes on.
+    // What the transport rejects, it answers itself; the connection stays open.
     assert_eq!(ask(270_000).await.status(), 431);
     assert_eq!(status_of(&ask(17_000).await).reason, ErrorReason::TooLarge);
 }
 
-/// Decoding and validating what is large takes long, so it is done where no other call waits for it.
+/// Decoding and validating a large request takes long, so it must happen where no other call waits for it.
 #[test]
 fn a_large_request_holds_up_no_other_call() {
-    // One worker: who holds it up, holds up all.
+    // One worker thread: whoever blocks it, blocks every call.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
         let running = serve(FrameConfig::default()).await;
         let mut send = raw(running.addr).await.ready().await.unwrap();
         let (answer, mut body) = send.send_request(post(running.addr, GET).body(()).unwrap(), false).unwrap();
-        // A field that the contract does not have makes it large.
+        // The request is made large by a field that the contract does not have.
         let mut message = get("blocks").encode_to_vec();
         encode_key(1000, WireType::LengthDelimited, &mut message);
         encode_varint(40_000, &mut message);
@@ -176,7 +176,7 @@ async fn one_connection_has_so_many_streams() {
     assert_eq!(send.current_max_send_streams(), 3, "what the transport holds every caller to");
 }
 
-/// Whether the other end closes a connection within some time.
+/// Whether the peer closes a connection before our patience ends.
 pub async fn closes(stream: &mut TcpStream) -> bool {
     tokio::time::timeout(PATIENCE, async {
         let mut bytes = [0; 1024];
@@ -217,7 +217,7 @@ async fn a_connection_that_does_nothing_is_closed_and_one_with_a_call_is_not() {
     let (send, connection) = h2::client::handshake(TcpStream::connect(running.addr).await.unwrap()).await.unwrap();
     tokio::time::timeout(PATIENCE, connection).await.expect("an idle connection stays open").ok();
     drop(send);
-    // All the while.
+    // The call was open during all of this.
     running.chosen.gate.notify_one();
     call.await.unwrap().unwrap();
 }

@@ -1,5 +1,5 @@
-//! The page of metrics: what it says of calls, also of those that found no place, and that nobody gets more out of its port
-//! than one page at a time.
+//! The metrics page: what it shows of calls, also of those that found no place; and that its port serves one page per
+//! connection and nothing else.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ async fn ask(page: SocketAddr, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(page).await.unwrap();
     stream.write_all(request).await.unwrap();
     let mut answer = Vec::new();
-    // Who sent more than is read is cut off.
+    // A client that sent more than the page reads is cut off, so an error is expected.
     drop(stream.read_to_end(&mut answer).await);
     String::from_utf8(answer).unwrap()
 }
@@ -53,7 +53,7 @@ async fn scrape(page: SocketAddr) -> String {
     answer
 }
 
-/// Scrapes until a line is there: a call is counted after its answer was sent.
+/// Scrapes until the page has the line: a call is counted only after its answer was sent.
 async fn until(page: SocketAddr, line: &str) -> String {
     let limit = Instant::now() + Duration::from_secs(30);
     loop {
@@ -84,12 +84,12 @@ async fn calls_are_counted_by_method_and_status_with_their_time_and_while_they_l
     let waiting = tokio::spawn(async move { client.get_transfer(get("wait")).await });
     served.chosen.entered.notified().await;
     until(served.page, &format!("mms_rpc_server_in_flight{{{METHOD}}} 1")).await;
-    // A caller that goes away has an end too.
+    // A call whose caller goes away is counted too.
     waiting.abort();
     until(served.page, &counted("CANCELLED", 1)).await;
     until(served.page, &format!("mms_rpc_server_in_flight{{{METHOD}}} 0")).await;
 
-    // Whoever calls what there is not makes no series of it.
+    // Calls of methods that do not exist make no series of their own.
     let channel = Client::new(&ClientConfig::to(served.url.clone()), None).unwrap();
     for name in ["A", "B"] {
         let mut client = tonic::client::Grpc::new(channel.clone());
@@ -135,7 +135,7 @@ async fn the_port_gives_one_page_and_nothing_else() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{answer}");
         assert!(!answer.contains("mms_"), "{answer}");
     }
-    // A head that never ends is read so far and no further.
+    // Only the first part of a head that never ends is read.
     let long = [b"GET /metrics HTTP/1.1\r\nX: ".to_vec(), vec![b'x'; 1 << 20]].concat();
     let mut stream = TcpStream::connect(served.page).await.unwrap();
     drop(stream.write_all(&long).await);
@@ -143,7 +143,7 @@ async fn the_port_gives_one_page_and_nothing_else() {
     drop(stream.read_to_string(&mut answer).await);
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
 
-    // More who say nothing than there are places: they are cut off in time, and the page is there again.
+    // More silent clients than the page has places: they are cut off in time, and the page answers again.
     let mut silent = Vec::new();
     for _ in 0..8 {
         silent.push(TcpStream::connect(served.page).await.unwrap());

@@ -1,4 +1,4 @@
-//! docs/metrics.md has every metric as it is declared. With MMS_BLESS=1 this test writes the page anew.
+//! docs/metrics.md lists every metric as it is declared. With MMS_BLESS=1 this test writes the page anew.
 
 use mms_server::Metric;
 use mms_server::metrics::Kind;

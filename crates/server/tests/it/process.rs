@@ -1,4 +1,4 @@
-//! A process as its supervisor sees it: flags, environment, exit codes, SIGTERM. Runs `examples/minimal.rs`.
+//! A service's process as its supervisor sees it: flags, environment, exit codes, SIGTERM. Runs `examples/minimal.rs`.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -74,7 +74,7 @@ fn the_environment_wins_over_the_file_and_flags_over_both() {
         ["--config", file.to_str().unwrap(), "--listen", "127.0.0.1:3", "--recover", "refuse", "--print-config"];
     let (code, printed, errors) = run(&flags, &env);
     assert_eq!(code, 0, "{errors}");
-    // One value from each layer, and one that all three give.
+    // One value from each layer, and one that all three layers set.
     let expected = [
         "label = \"from file\"",
         "data_dir = \"from-environment\"",

@@ -1,5 +1,5 @@
-//! Health and reflection, both versions: what is listed is served, and every import resolves,
-//! and the contracts come with their comments.
+//! Health and reflection, both versions: what is listed is served, every import resolves, and the contracts have their
+//! comments.
 
 use std::collections::BTreeSet;
 

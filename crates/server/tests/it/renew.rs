@@ -1,5 +1,6 @@
-//! What is renewed while processes run: the certificates and tokens that a channel shows, the suite's token, tokens that end,
-//! and the end of the own certificate, which is said in time. That a server takes renewed files shows in `tls`.
+//! What is renewed while processes run: the certificates and tokens that a channel presents, and the suite's token.
+//! Also tokens that expire, and warnings before our own certificate expires. Renewed files of a server are tested in
+//! `tls`.
 
 use std::io;
 use std::path::Path;
@@ -19,7 +20,7 @@ use crate::tls::hangup;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Asks until the answer is the wanted one.
+/// Repeats a question until the answer is yes, within bounds.
 async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !is_so().await {
@@ -65,7 +66,7 @@ async fn a_channel_shows_renewed_certificates_and_tokens_and_drops_no_call() {
     let call = tokio::spawn(async move { held.get_transfer(get("wait")).await });
     running.chosen.entered.notified().await;
 
-    // Half of a pair is none: what was there stays in use.
+    // A certificate without its key is not a pair: the previous pair stays in use.
     write("own.pem", &after.cert.pem());
     let half = Instant::now();
     until("half of a pair is taken", async || {
@@ -83,7 +84,7 @@ async fn a_channel_shows_renewed_certificates_and_tokens_and_drops_no_call() {
     call.await.unwrap().unwrap();
 }
 
-/// What a process calls the others with follows its file, so that all of a suite can be given another.
+/// The token with which a process calls others follows its file, so that the token of a whole suite can be replaced.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_suites_token_is_renewed_in_every_channel() {
     let folder = tempfile::tempdir().unwrap();
@@ -98,7 +99,7 @@ async fn the_suites_token_is_renewed_in_every_channel() {
     }));
     let token = token.await.unwrap().unwrap();
 
-    // As an operator is told to do it: for a while both are good.
+    // As operators are told to do it: for a while both tokens are valid.
     let both = ["the-token-of-the-suite-before", "the-token-of-the-suite-after"];
     let both = both.map(|token| format!("[[tokens]]\ntoken = \"{token}\"\nrole = \"SERVICE\"\nsubject = \"suite\"\n"));
     let tokens_file = private(folder.path(), "tokens.toml", &both.concat());
@@ -169,7 +170,7 @@ impl io::Write for Lines {
     }
 }
 
-/// A certificate that ends in so many days, with its key, in place of the one before.
+/// Writes a certificate that expires in so many days, with its key, over the previous one.
 fn certificate(folder: &Path, days: i64) -> TlsConfig {
     let ends = jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC) + jiff::Span::new().days(days);
     let mut params = rcgen::CertificateParams::new(vec!["mms.test".to_owned()]).unwrap();
@@ -184,7 +185,7 @@ fn certificate(folder: &Path, days: i64) -> TlsConfig {
     }
 }
 
-/// What is logged on this thread, on which all of a test runs, as long as the guard is held.
+/// Collects the log lines of this thread, on which the whole test runs, for as long as the guard is held.
 fn logged() -> (Lines, tracing::subscriber::DefaultGuard) {
     let lines = Lines::default();
     let writer = lines.clone();
@@ -221,12 +222,12 @@ async fn a_certificate_that_runs_out_within_two_weeks_is_said_in_log_and_health_
     };
     until("health does not say it", async || serves("mms.certificate").await == Some(false)).await;
     assert_eq!(serves("").await, Some(true), "the process itself serves");
-    until("the log does not say it", async || said("runs out: renew it")).await;
+    until("the log does not say it", async || said("expires soon: renew it")).await;
     certificate(folder.path(), 90);
     hangup();
     until("health does not see the renewed one", async || serves("mms.certificate").await == Some(true)).await;
 
-    // Nobody who looks at it connects any more: only the log can say so.
+    // With an expired certificate no client can connect to ask for health: only the log can say so.
     let folder = tempfile::tempdir().unwrap();
     start(folder.path(), -1).await;
     until("the log does not say that it has expired", async || said("has expired: renew it")).await;
@@ -238,7 +239,7 @@ async fn so_is_one_that_a_channel_shows() {
     let folder = tempfile::tempdir().unwrap();
     let own = certificate(folder.path(), 10);
     let config = ClientConfig {
-        // Nobody is there, and nobody calls.
+        // Nothing listens there, and no call is made.
         endpoint: "https://127.0.0.1:1".into(),
         ca_file: own.cert_file.clone(),
         cert_file: own.cert_file,
@@ -257,7 +258,7 @@ async fn so_is_one_that_a_channel_shows() {
         answer.ok().map(|answer| answer.into_inner().status() == ServingStatus::Serving)
     };
     until("health does not say it", async || serves().await == Some(false)).await;
-    until("the log does not say it", async || lines.say("shown to https://127.0.0.1:1 runs out: renew it")).await;
+    until("the log does not say it", async || lines.say("shown to https://127.0.0.1:1 expires soon: renew it")).await;
     certificate(folder.path(), 90);
     until("health does not see the renewed one", async || {
         hangup();

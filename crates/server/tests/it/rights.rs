@@ -25,7 +25,7 @@ fn tokens_file() -> String {
         .collect()
 }
 
-/// Calls a method with an empty message and tells only whether the rights let it through.
+/// Calls a method with an empty message and reports only whether the rights admitted the call.
 async fn outcome(client: &Client, path: &str, bearer: Option<&str>) -> Result<(), ApiError> {
     let mut grpc = tonic::client::Grpc::new(client.clone());
     grpc.ready().await.unwrap();
@@ -42,7 +42,7 @@ async fn outcome(client: &Client, path: &str, bearer: Option<&str>) -> Result<()
     };
     match status.as_ref().map(ApiError::from_status) {
         Some(error) if matches!(error.code, Code::Unauthenticated | Code::PermissionDenied) => Err(error),
-        // Unimplemented (not mounted here) or an answer: the rights let it through.
+        // UNIMPLEMENTED (the method is not mounted here) or an answer: the rights admitted the call.
         _ => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! A served process with a service whose answers a test chooses by the name it asks for.
+//! A served process whose service answers as the name in the request says, so that each test chooses its answer.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ pub struct Chosen {
 }
 
 impl Chosen {
-    /// Holds up its thread, as a long computation does, until somebody else opens; whether somebody did.
+    /// Blocks its thread, as a long computation does, until somebody calls `unblock`; false if nobody does within 20 s.
     fn block(&self) -> bool {
         self.entered.notify_one();
         let open = self.latch.0.lock().unwrap();
@@ -94,7 +94,7 @@ impl TransferService for Chosen {
         let rest: Watch = match request.get_ref().name.rsplit('/').next().unwrap() {
             "panic" => Box::pin(futures::stream::poll_fn(|_| panic!("a stream panicked on purpose"))),
             "bare" => Box::pin(futures::stream::iter([Err(Status::unknown("text for the log only"))])),
-            // A task of its own, which tells whose call it works for and then ends in its way.
+            // The producer is a task: it sends the id of its call and the time left, then ends as requested.
             way @ ("produced" | "producer-panics") => {
                 let panics = way == "producer-panics";
                 mms_server::stream(1, move |send| async move {

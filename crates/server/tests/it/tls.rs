@@ -121,7 +121,7 @@ fn a_channel_to_another_machine_needs_tls() {
     let mut faults = Faults::default();
     ClientConfig::to("http://10.0.0.1:7401").check("registry", &mut faults);
     ClientConfig::to("registry:7401").check("registry", &mut faults);
-    // An authority of a channel that shows no certificate would be believed to protect it.
+    // A channel without TLS must not have an authority: its owner would believe that it is protected.
     let own = ClientConfig { ca_file: Some("ca.crt".into()), ..ClientConfig::to("http://127.0.0.1:7401") };
     own.check("registry", &mut faults);
     let keys: Vec<_> = faults.keys().collect();
@@ -133,7 +133,7 @@ fn a_channel_to_another_machine_needs_tls() {
     assert!(none.is_empty(), "{none}");
 }
 
-/// Tells this process to read its files again, as an operator does.
+/// Makes this process read its files again, with SIGHUP as an operator does.
 pub fn hangup() {
     let own = std::process::id().to_string();
     let told = std::process::Command::new("sh").args(["-c", "kill -HUP \"$1\"", "sh", &own]).status();
@@ -172,7 +172,7 @@ async fn certificates_and_tokens_are_renewed_without_dropping_a_call() {
     let call = tokio::spawn(async move { held.get_transfer(request).await });
     running.chosen.entered.notified().await;
 
-    // What is no certificate changes nothing.
+    // A file that is no certificate changes nothing.
     write("cert.pem", "-----BEGIN NOTHING-----\n");
     hangup();
     ask(client(&trust_before), "the-token-of-before").await.unwrap();

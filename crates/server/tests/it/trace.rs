@@ -1,5 +1,5 @@
-//! One trace through several processes at the default log level, as an OTLP collector gets it: front calls middle, middle
-//! calls back. Middle has no collector and back logs errors only; neither may break the trace.
+//! One trace through several processes at the default log level, as an OTLP collector receives it: front calls middle,
+//! middle calls back. Middle has no collector and back logs errors only; neither may break the trace.
 #![allow(clippy::print_stdout, reason = "the child tells its address on stdout")]
 
 use std::env;
@@ -31,7 +31,7 @@ const COLLECTOR: &str = "MMS_TRACE_COLLECTOR";
 const NEXT: &str = "MMS_TRACE_NEXT";
 const FILTER: &str = "MMS_TRACE_FILTER";
 
-/// Asks the next one, if there is one, before it answers.
+/// Calls the next process, if there is one, before it answers.
 #[derive(Clone)]
 struct Relay(Option<TransferServiceClient<Client>>);
 
@@ -55,7 +55,7 @@ impl TransferService for Relay {
 
     type WatchTransferStream = Answers<WatchTransferResponse>;
 
-    /// Asks from the task that produces the stream.
+    /// Calls the next process from the task that produces the stream.
     async fn watch_transfer(
         &self,
         _: Request<WatchTransferRequest>,
@@ -79,7 +79,7 @@ impl TransferService for Relay {
     }
 }
 
-/// One of the processes; does nothing unless it is started as one.
+/// One of the processes; does nothing unless the environment names which one it is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child() {
     let Ok(name) = env::var(NAME) else { return };
@@ -95,7 +95,7 @@ async fn child() {
     println!("\nlistening on {}", server.local_addr());
     let stopping = stop.clone();
     std::thread::spawn(move || {
-        // Its end is the sign to stop.
+        // The parent closes stdin to stop this process.
         std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
         stopping.cancel();
     });
@@ -158,7 +158,7 @@ async fn one_trace_through_three_processes_reaches_the_collector() {
     let (back, url) = start("back", Some(at), None, Some("error"));
     let (middle, url) = start("middle", None, Some(&url), None);
     let (front, url) = start("front", Some(at), Some(&url), None);
-    // A bare channel: what we send is all there is.
+    // A bare channel adds nothing, so the trace headers are only those that the test sends.
     let channel = Endpoint::from_shared(url).unwrap().connect_lazy();
     let mut client = TransferServiceClient::new(channel);
     let (plain, streamed) = (0x7ace_0001, 0x7ace_0002);
@@ -188,7 +188,7 @@ async fn one_trace_through_three_processes_reaches_the_collector() {
         assert_eq!(handled.name, format!("mms.transfer.v1.TransferService/{method}"));
         let sent = ours("mms-front", SpanKind::Client);
         assert_eq!(sent.parent_span_id, handled.span_id);
-        // Its parent is a span of the middle, which nobody collected.
+        // Its parent is a span of middle, which nobody collected.
         let far = ours("mms-back", SpanKind::Server);
         assert!(far.parent_span_id != sent.span_id && !far.parent_span_id.is_empty());
         assert_eq!(far.name, "mms.transfer.v1.TransferService/GetTransfer");

@@ -1,5 +1,5 @@
-//! The call that makes a flushed group survive a power cut. Owns exactly that: it must return only when the disk has
-//! what sled wrote before.
+//! The system call that makes a flushed group survive a power cut. It must return only when the disk has everything
+//! that sled wrote before.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 
-/// Makes what was flushed durable.
+/// Makes flushed writes durable.
 pub trait DiskSync: Send + Sync {
     /// Returns once the disk has everything that sled wrote to its files before the call.
     fn sync(&self) -> io::Result<()>;
@@ -25,8 +25,9 @@ pub struct Fdatasync {
     blobs: Mutex<Blobs>,
 }
 
-/// The folder of the blob files, held open: a process that has no descriptor left must still make durable what it
-/// acknowledges. (Opening a new blob file takes one, as sled itself does to write it; the frame leaves a reserve.)
+/// The folder of the blob files, held open: a process that cannot open another file must still make durable what it
+/// acknowledges. (A new blob file needs a descriptor, as sled needs one to write it; the frame keeps a reserve for
+/// that.)
 struct Blobs {
     path: PathBuf,
     folder: File,
@@ -42,7 +43,7 @@ impl std::fmt::Debug for Fdatasync {
 }
 
 impl Fdatasync {
-    /// For the sled directory `dir`, which exists.
+    /// Opens the log file and blob folder of the sled directory `dir`, which must exist.
     pub fn open(dir: &Path) -> io::Result<Self> {
         let path = dir.join("blobs");
         fs::create_dir_all(&path)?;
@@ -64,7 +65,7 @@ impl Blobs {
             }
             if !self.synced.contains(&name) {
                 match File::open(self.path.join(&name)).and_then(|file| file.sync_data()) {
-                    // Its page was rewritten meanwhile, so nothing points at it any more.
+                    // Its page was rewritten in the meantime, so nothing refers to this file any more.
                     Err(error) if error.kind() == ErrorKind::NotFound => continue,
                     other => other?,
                 }

@@ -1,4 +1,4 @@
-//! A backend that forgets. For tests of services and for the conformance suite; promises nothing across processes.
+//! A backend in memory, for tests of services and for the conformance suite. Nothing is kept when the process ends.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -16,7 +16,7 @@ pub struct MemoryBackend {
 
 impl View for MemoryBackend {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        // Recursive, because a walk's callback may read.
+        // `read_recursive`, because the callback of a `visit` may read.
         Ok(self.rows.read_recursive().get(key).cloned())
     }
 

@@ -1,5 +1,4 @@
-//! sled 0.34.7 as a backend. Owns how sled is configured and called; everything it is known to get wrong on opening is
-//! handled in `dir`.
+//! sled 0.34.7 as a backend. Owns how sled is configured and called; its known defects on opening are handled in `dir`.
 
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
@@ -17,17 +16,17 @@ pub struct SledBackend {
 
 /// Why sled did not open.
 pub(crate) enum OpenFailure {
-    /// It answered or panicked over its content.
+    /// sled failed or panicked because of its content.
     Corrupt(String),
     /// The system refused a file operation.
     Other(StoreError),
 }
 
-/// Opens sled on a thread of its own, because 0.34.7 panics over some torn states instead of answering.
+/// Opens sled on a thread of its own, because 0.34.7 panics over some torn states instead of returning an error.
 pub(crate) fn open_database(dir: &Path, options: &Options) -> Result<SledBackend, OpenFailure> {
     let config = sled::Config::new()
         .path(dir)
-        // sled gives disk space back only from its background flusher, so that must run.
+        // sled frees disk space only in its background flusher, so that must run.
         .flush_every_ms(Some(500))
         .cache_capacity(options.cache_bytes)
         .mode(sled::Mode::LowSpace);
@@ -49,8 +48,8 @@ pub(crate) fn open_database(dir: &Path, options: &Options) -> Result<SledBackend
     Ok(SledBackend { dir: dir.to_owned(), db, disk })
 }
 
-/// sled's own threads let go of its file a moment after the database was dropped, as after a rebuild. Other processes are
-/// kept out by the lock of the folder, so whoever holds the file here is one that is about to end.
+/// Retries while sled's file is locked: sled's own threads release it a moment after the database was dropped, as after
+/// a rebuild. The lock of the folder excludes other processes, so the holder is a thread that is about to end.
 fn open_unlocked(config: &sled::Config) -> sled::Result<sled::Db> {
     const TRIES: u32 = 100;
     const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
@@ -78,7 +77,7 @@ impl SledBackend {
         })
     }
 
-    /// Bytes on the disk.
+    /// Bytes that the database takes on the disk.
     pub fn size_on_disk(&self) -> Result<u64> {
         self.db.size_on_disk().map_err(|error| self.error(error))
     }

@@ -1,11 +1,11 @@
-//! How long the committer gathers commits for one flush. Owns the time, and nothing of what is committed.
+//! How long the committer gathers commits for one flush. Knows times only, nothing of the commits.
 
 use std::time::{Duration, Instant};
 
-/// How long a group may be gathered: as long as the one of its commits that has the least time.
+/// How long a group may be gathered: as long as its most urgent commit allows.
 #[derive(Debug, Default)]
 pub(super) enum Wait {
-    /// Nobody has asked yet.
+    /// No commit yet.
     #[default]
     Open,
     Until(Instant),
@@ -13,7 +13,7 @@ pub(super) enum Wait {
 }
 
 impl Wait {
-    /// One more commit, and when it is to be flushed; none: at once.
+    /// Adds a commit that must be flushed by `at`; `None` for at once.
     pub(super) fn at_latest(&mut self, at: Option<Instant>) {
         *self = match (&self, at) {
             (Self::Over, _) | (_, None) => Self::Over,

@@ -1,10 +1,11 @@
-//! A new database beside the old one, put in its place so that a crash at any point leaves one whole database.
+//! Builds a new database beside the old one and swaps it in, so that a crash at any point leaves one complete database.
 //!
-//! `sled.building` is worthless; renaming it to `sled.new` says it is complete and synced. Then the live one steps aside
-//! to `sled.old`, the new one takes its name, the old one goes. Every open first finishes what was begun.
+//! `sled.building` is incomplete and worthless. Renaming it to `sled.new` marks it as complete and synced. Then the
+//! live database is renamed to `sled.old`, the new one takes its name, and the old one is removed. Every open first
+//! finishes a swap that was interrupted.
 //!
-//! `sled.suspect` says that a write failed: the system may show pages that the disk never got, and a later sync will not
-//! bring them there. Only a database written anew has them all on the disk.
+//! `sled.suspect` marks that a write failed: the system's cache may then hold pages that the disk never got, and a
+//! later sync does not write them. Only a database that is written anew is known to be on the disk completely.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -14,7 +15,7 @@ use crate::backend::{Backend, Batch, OpenFailure, SledBackend, open_database};
 use crate::error::{Result, StoreError};
 use crate::options::Options;
 
-/// Bytes that go into one batch of the copy.
+/// Bytes in one batch of the copy.
 const BATCH_BYTES: usize = 1 << 20;
 
 pub(crate) struct Builder<'a> {
@@ -46,7 +47,7 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// Completes it as `sled.new`; [`Directory::finish_swap`] puts it in place.
+    /// Completes the new database as `sled.new`; [`Directory::finish_swap`] puts it in place.
     pub fn finish(self) -> Result<()> {
         self.backend.apply(self.batch)?;
         self.backend.flush()?;
@@ -73,7 +74,7 @@ fn sync_tree(dir: &Path) -> Result<()> {
 const SUSPECT: &str = "sled.suspect";
 
 impl Directory {
-    /// Has the next open build the database anew.
+    /// Makes the next open build the database anew.
     pub fn suspect(&self) -> Result<()> {
         let path = self.path().join(SUSPECT);
         File::create(&path).and_then(|file| file.sync_all()).map_err(StoreError::io("create", &path))?;
@@ -84,12 +85,12 @@ impl Directory {
         self.path().join(SUSPECT).exists()
     }
 
-    /// The database has been built anew.
+    /// Removes the mark, after the database was built anew.
     pub fn trust(&self) -> Result<()> {
         remove_matching(self.path(), |name| name == SUSPECT)
     }
 
-    /// Finishes a swap wherever it stopped, and clears what one leaves behind.
+    /// Finishes a swap wherever it was interrupted, and removes what an interrupted build left.
     pub fn finish_swap(&self) -> Result<()> {
         let [new, old, building] = ["sled.new", "sled.old", "sled.building"].map(|name| self.path().join(name));
         let live = self.live();
@@ -102,7 +103,7 @@ impl Directory {
             rename(&new, &live)?;
             sync_dir(self.path())?;
         }
-        // Without a live one the old one is evidence, not rubbish.
+        // If there is no live database, the old one must stay for an operator to look at.
         if live.exists() { remove_tree(&old) } else { Ok(()) }
     }
 }

@@ -1,35 +1,35 @@
-//! What a start compares: the database that was found against what the manifest and the newest export know. Pure.
+//! Compares, at a start, the database that was found with what the manifest and the newest export know of it. Pure.
 //!
-//! sled cuts its log at the first thing that it cannot read and opens with what is left, older identity included. So whatever
-//! the identity says, a database that holds less than was acknowledged must show here.
+//! sled cuts its log at the first thing that it cannot read and opens with what is left, which includes an older
+//! sentinel. So whatever the identity says, a database that holds less than was acknowledged must be noticed here.
 
 use prost::Message;
 
 use crate::tally::Tally;
 
-/// What is known of a store at one moment.
+/// What is known of a store's content at one moment.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Summary {
     #[prost(uint64, tag = "1")]
     pub incarnation: u64,
-    /// Of that incarnation; empty where it is not known.
+    /// The id of that incarnation; empty where it is not known.
     #[prost(bytes = "vec", tag = "2")]
     pub incarnation_id: Vec<u8>,
     #[prost(uint64, tag = "3")]
     pub revision: u64,
-    /// None in an export of a release that did not count.
+    /// `None` in an export of a release that did not count.
     #[prost(message, optional, tag = "4")]
     pub tally: Option<Tally>,
 }
 
 impl Summary {
-    /// Later is greater.
+    /// The order of summaries of one store: later is greater.
     pub fn moment(&self) -> (u64, u64) {
         (self.incarnation, self.revision)
     }
 }
 
-/// What is wrong with a database when `witness` knows this of it; `None` when nothing is.
+/// What is wrong with the database `found`, given that `witness` knows `known` of it; `None` if nothing is.
 pub(crate) fn fault(found: &Summary, known: &Summary, witness: &str) -> Option<String> {
     if found.moment() < known.moment() {
         return Some(format!(
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn only_a_database_with_less_than_is_known_is_at_fault() {
         let found = summary(2, 10, 3);
-        // Older knowledge, also of an earlier life that got further, and knowledge without a tally.
+        // Older knowledge, also of an earlier incarnation that had more revisions, and knowledge without a tally.
         for known in [summary(2, 9, 9), summary(1, 99, 9), summary(2, 10, 3), Summary { tally: None, ..found.clone() }]
         {
             assert_eq!(fault(&found, &known, "it"), None, "{known:?}");

@@ -1,8 +1,8 @@
-//! Exports: the whole store in one file that does not depend on sled. Owns the format and which files are kept.
+//! Exports: the whole store in one file that does not depend on sled. Owns the format, and which files are kept.
 //!
-//! `MMSEXP1\n`, then frames: length (u32), CRC-32C (u32), payload; all numbers big-endian. A payload begins with `H` (the
-//! store's own record and the revision), `B` (keys and values) or `E` (the count of rows; nothing follows). A file
-//! without its `E` is not complete.
+//! `MMSEXP1\n`, then frames: length (u32), CRC-32C (u32), payload; all numbers big-endian. A payload begins with `H`
+//! (the store's sentinel and the revision), `B` (keys and values) or `E` (the number of rows; nothing follows). A file
+//! without its `E` frame is not complete.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
@@ -22,7 +22,7 @@ use crate::tally::Tally;
 
 const MAGIC: &[u8] = b"MMSEXP1\n";
 const BLOCK_BYTES: usize = 256 << 10;
-/// No block is larger: a row has at most a few KiB.
+/// Larger frames are rejected: no block is this large, because a row has at most a few KiB.
 const MAX_FRAME_BYTES: u32 = 1 << 20;
 const SUFFIX: &str = ".mmsexport";
 const PARTIAL: &str = "partial";
@@ -33,7 +33,7 @@ pub(crate) struct Head {
     pub sentinel: Option<Sentinel>,
     #[prost(uint64, tag = "2")]
     pub revision: u64,
-    /// What the rows come to; none in exports of a release that did not count.
+    /// The counts and digests of the rows; `None` in exports of a release that did not count.
     #[prost(message, optional, tag = "3")]
     pub tally: Option<Tally>,
 }
@@ -68,8 +68,9 @@ fn parse_name(name: &str) -> Option<(u64, u64)> {
 }
 
 impl Directory {
-    /// Writes an export and drops the oldest of this incarnation beyond `keep`; those of earlier ones are only ever
-    /// removed by an operator. One that fails leaves nothing behind: it may have taken the last free space.
+    /// Writes an export, and removes the oldest ones of this incarnation beyond `keep`; exports of earlier incarnations
+    /// are removed by operators only. A failed export leaves no file behind, because it may have taken the last free
+    /// space.
     pub fn export(&self, view: &dyn View, sentinel: &Sentinel, found: &Summary, keep: usize) -> Result<()> {
         let dir = self.exports();
         make_dir(&dir)?;
@@ -91,19 +92,19 @@ impl Directory {
         remove_matching(&dir, |name| old.iter().any(|old| old == name))
     }
 
-    /// Removes what an export that did not end left behind.
+    /// Removes the file of an export that was interrupted.
     pub fn clear_partial(&self) -> Result<()> {
         remove_matching(&self.exports(), |name| name == PARTIAL)
     }
 
-    /// Revision of the newest export of an incarnation; 0 without one.
+    /// The revision of the newest export of an incarnation; 0 if there is none.
     pub fn newest_export(&self, incarnation: u64) -> Result<u64> {
         let found = self.export_names()?.into_iter().find(|((number, _), _)| *number == incarnation);
         Ok(found.map_or(0, |((_, revision), _)| revision))
     }
 
-    /// What the newest export knows, and its file's name. Its name alone tells when it was made, should its head be
-    /// harmed.
+    /// The file name of the newest export, and what the export knows. If its head is damaged, the name alone still says
+    /// which revision it has.
     pub fn newest_known(&self) -> Result<Option<(String, Summary)>> {
         let Some(((incarnation, revision), name)) = self.export_names()?.into_iter().next() else { return Ok(None) };
         let mut known = Summary { incarnation, revision, ..Summary::default() };
@@ -113,12 +114,12 @@ impl Directory {
                 known.tally = tally;
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "the newest export is harmed; only its name is compared"),
+            Err(error) => tracing::warn!(%error, "the newest export is damaged; only its name is compared"),
         }
         Ok(Some((name, known)))
     }
 
-    /// Files, newest first.
+    /// The files of all exports, newest first.
     pub fn export_files(&self) -> Result<Vec<PathBuf>> {
         Ok(self.export_names()?.into_iter().map(|(_, name)| self.exports().join(name)).collect())
     }
@@ -157,7 +158,7 @@ fn write(path: &Path, view: &dyn View, head: &Head) -> Result<()> {
         Ok(ControlFlow::Continue(()))
     })?;
     if let Some(difference) = head.tally.as_ref().and_then(|written| tally.difference(written)) {
-        return Err(StoreError::corrupt(format!("the database reads otherwise than it was written: {difference}")));
+        return Err(StoreError::corrupt(format!("the database does not hold what was written: {difference}")));
     }
     frame(b'B', block.encode_to_vec())?;
     frame(b'E', End { rows }.encode_to_vec())?;
@@ -165,7 +166,7 @@ fn write(path: &Path, view: &dyn View, head: &Head) -> Result<()> {
     file.sync_all().map_err(StoreError::io("sync", path))
 }
 
-/// The frames of an export.
+/// Reads the frames of an export.
 struct Frames<'a> {
     path: &'a Path,
     file: BufReader<File>,
@@ -184,17 +185,17 @@ impl<'a> Frames<'a> {
         StoreError::corrupt(format!("export {}: {what}", self.path.display()))
     }
 
-    /// The payload of the next frame.
+    /// The payload of the next frame, its checksum verified.
     fn next(&mut self) -> Result<Vec<u8>> {
         let mut frame = [0; 8];
-        self.file.read_exact(&mut frame).map_err(|_| self.bad("it breaks off"))?;
+        self.file.read_exact(&mut frame).map_err(|_| self.bad("it is incomplete"))?;
         let [a, b, c, d, crc @ ..] = frame;
         let length = u32::from_be_bytes([a, b, c, d]);
         if length > MAX_FRAME_BYTES {
             return Err(self.bad("a frame is too long"));
         }
         let mut payload = vec![0; length as usize];
-        self.file.read_exact(&mut payload).map_err(|_| self.bad("it breaks off"))?;
+        self.file.read_exact(&mut payload).map_err(|_| self.bad("it is incomplete"))?;
         if crc32c::crc32c(&payload) != u32::from_be_bytes(crc) {
             return Err(self.bad("a frame fails its checksum"));
         }
@@ -213,7 +214,7 @@ fn read_head(path: &Path) -> Result<Head> {
     Frames::open(path)?.head()
 }
 
-/// Reads an export, giving each row to `each`. Fails on anything but a complete, unharmed file.
+/// Reads an export and gives each row to `each`. Fails unless the file is complete and undamaged.
 pub(crate) fn read(path: &Path, each: &mut dyn FnMut(Vec<u8>, Vec<u8>) -> Result<()>) -> Result<Head> {
     let mut frames = Frames::open(path)?;
     let head = frames.head()?;

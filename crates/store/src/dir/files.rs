@@ -1,4 +1,4 @@
-//! Files of a data directory. Owns the lock and the habit of syncing a directory after changing its entries.
+//! Files of a data directory. Owns the lock, and syncs a directory whenever its entries were changed.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
@@ -8,22 +8,22 @@ use std::time::Duration;
 
 use crate::error::{Result, StoreError};
 
-/// Makes a directory that only its owner may enter, whoever made it before.
+/// Creates a directory that only its owner may enter; of an existing one, sets the permissions.
 pub(crate) fn make_dir(path: &Path) -> Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(StoreError::io("create directory", path))?;
     fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(StoreError::io("close to others", path))
 }
 
-/// A data directory that this process holds the lock of.
+/// A data directory whose lock this process holds.
 pub(crate) struct Directory {
     path: PathBuf,
-    /// Unlocked by the system when it is dropped or the process dies.
+    /// The system releases the lock when the file is dropped or the process dies.
     _lock: File,
 }
 
 impl Directory {
-    /// Makes the directory if need be and takes its lock.
+    /// Creates the directory if it does not exist, and takes its lock.
     pub fn lock(path: &Path) -> Result<Self> {
         make_dir(path)?;
         let path = path.canonicalize().map_err(StoreError::io("resolve", path))?;
@@ -53,7 +53,7 @@ impl Directory {
         &self.path
     }
 
-    /// The database.
+    /// The folder of the live database.
     pub fn live(&self) -> PathBuf {
         self.path.join("sled")
     }
@@ -62,7 +62,7 @@ impl Directory {
         self.path.join("exports")
     }
 
-    /// True where no store has ever been: only then may an empty one be made.
+    /// Whether no store has ever been in this directory: only then may an empty one be created.
     pub fn is_unused(&self) -> Result<bool> {
         let ours = |name: &String| {
             ["sled", "identity.", "manifest"].iter().any(|ours| name.starts_with(ours)) || name == "exports"
@@ -71,8 +71,8 @@ impl Directory {
     }
 }
 
-/// A lock that was just given back can look held for a moment: a process that another thread is starting has copies of all
-/// our descriptors until it becomes the new program. So a held lock is tried again for about a second.
+/// Retries a held lock for about a second. A lock that was just released can look held for a moment: a process that
+/// another thread is starting has copies of all our descriptors until it has become the new program.
 fn try_for_a_while(lock: &File) -> Result<(), TryLockError> {
     const TRIES: u32 = 50;
     const PAUSE: Duration = Duration::from_millis(20);
@@ -85,12 +85,12 @@ fn try_for_a_while(lock: &File) -> Result<(), TryLockError> {
     lock.try_lock()
 }
 
-/// Makes the directory's entries durable.
+/// Makes the entries of a directory durable.
 pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(StoreError::io("sync directory", dir))
 }
 
-/// File names, none for a directory that does not exist. Names that are not UTF-8 are not ours.
+/// File names; none for a directory that does not exist. Names that are not UTF-8 are not ours, and left out.
 pub(crate) fn names(dir: &Path) -> Result<Vec<String>> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -115,7 +115,7 @@ pub(crate) fn remove_matching(dir: &Path, matches: impl Fn(&str) -> bool) -> Res
     if removed { sync_dir(dir) } else { Ok(()) }
 }
 
-/// Removes a directory and what is in it, if it exists.
+/// Removes a directory and everything in it, if it exists.
 pub(crate) fn remove_tree(dir: &Path) -> Result<()> {
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),

@@ -1,5 +1,5 @@
-//! Whether this directory is the one the store was last opened in. Owns the identity file; see
-//! [`Incarnation`](crate::Incarnation) for what it can notice.
+//! Tells whether this directory is the one that the store was last opened in. Owns the identity file; see
+//! [`Incarnation`](crate::Incarnation) for what it can and cannot notice.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::MetadataExt;
@@ -17,7 +17,7 @@ fn file_name(incarnation: u64, nonce: &str) -> String {
     format!("identity.{incarnation}.{nonce}")
 }
 
-/// What a copy cannot keep. The device number is left out: it may change with a reboot.
+/// The properties of the file that a copy cannot keep. The device number is not one of them: a reboot may change it.
 fn observe(path: &Path, nonce: String) -> std::io::Result<Identity> {
     let metadata = fs::metadata(path)?;
     let born = metadata.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
@@ -28,7 +28,7 @@ fn observe(path: &Path, nonce: String) -> std::io::Result<Identity> {
 }
 
 impl Directory {
-    /// True where the store was last opened, and for one that was never opened anywhere.
+    /// Whether the store was last opened in this directory, or was never opened at all.
     pub fn is_home_of(&self, sentinel: &Sentinel) -> bool {
         sentinel.identity.as_ref().is_none_or(|known| {
             let file = self.path().join(file_name(sentinel.incarnation, &known.nonce));
@@ -36,7 +36,7 @@ impl Directory {
         })
     }
 
-    /// Marks the directory as this store's, and begins a new incarnation if it was another's.
+    /// Marks the directory as this store's. For a copy, it also begins a new incarnation.
     pub fn adopt(&self, backend: &dyn Backend, sentinel: &mut Sentinel, as_copy: bool) -> Result<()> {
         if as_copy {
             sentinel.incarnation = self.known_incarnation()?.max(sentinel.incarnation) + 1;
@@ -47,7 +47,8 @@ impl Directory {
                 "the directory was accepted as a copy: a new incarnation begins"
             );
         }
-        // A new name on every open: a copy put back later brings its own name, and so a file of its own.
+        // A new name on every open: a copy that is put back later brings a file with an older name, and so with another
+        // inode.
         let nonce = Uuid::new_v4().simple().to_string();
         let name = file_name(sentinel.incarnation, &nonce);
         let file = self.path().join(&name);
@@ -64,7 +65,7 @@ impl Directory {
         remove_matching(self.path(), |other| other.starts_with("identity.") && other != name)
     }
 
-    /// The greatest incarnation that any file of the directory speaks of.
+    /// The greatest incarnation that the name of any file in the directory has.
     pub fn known_incarnation(&self) -> Result<u64> {
         let identities = names(self.path())?;
         let exports = names(&self.exports())?;

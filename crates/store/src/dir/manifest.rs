@@ -1,9 +1,9 @@
-//! The manifest beside the database: which revision the database had after its last flush, and what it held then. Owns
-//! the file; `compare` judges by it.
+//! The manifest beside the database: the revision that the database had after its last flush, and what it held then.
+//! Owns the file; `compare` judges by it.
 //!
-//! Two slots of 16 KiB, written in turn and in place, each with its own checksum: a torn one leaves the other. It is written
-//! after the flush and before the answers, and not synced: after a power cut it may be older than the database, never
-//! newer.
+//! Two slots of 16 KiB, written in turn and in place, each with its own checksum, so that a torn one leaves the other.
+//! It is written after the flush and before the acknowledgements, and not synced: after a power cut it may be older
+//! than the database, never newer.
 
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
@@ -21,16 +21,17 @@ const SLOT_BYTES: usize = 16 << 10;
 const MAGIC: &[u8; 8] = b"MMSMAN1\n";
 const HEAD_BYTES: usize = 16;
 
-/// The open file.
+/// The open manifest file.
 pub(crate) struct Manifest {
     file: File,
     path: PathBuf,
-    /// The slot to be written next: the one that does not hold the newest.
+    /// The slot to write next: the one that does not hold the newest summary.
     next: u64,
 }
 
 impl Manifest {
-    /// The file as it is, and the newest slot that is whole; `None` where there is no file.
+    /// Opens the file and reads its newest complete slot, `None` if both are damaged; `None` altogether if there is no
+    /// file.
     pub fn open(directory: &Directory) -> Result<Option<(Self, Option<Summary>)>> {
         let path = directory.path().join(NAME);
         let file = match OpenOptions::new().read(true).write(true).open(&path) {
@@ -51,14 +52,14 @@ impl Manifest {
         Ok(Some((Self { file, path, next }, newest.map(|(_, summary)| summary))))
     }
 
-    /// Takes the file away, durably.
+    /// Removes the file durably.
     pub fn discard(directory: &Directory) -> Result<()> {
         let path = directory.path().join(NAME);
         std::fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
         sync_dir(directory.path())
     }
 
-    /// A new file that holds this, durable.
+    /// Creates a file that holds `summary`, durably.
     pub fn create(directory: &Directory, summary: &Summary) -> Result<Self> {
         let (fresh, path) = (directory.path().join("manifest.new"), directory.path().join(NAME));
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&fresh);
@@ -72,11 +73,11 @@ impl Manifest {
         Ok(Self { path, ..made })
     }
 
-    /// Puts this in place of the older slot.
+    /// Overwrites the older slot.
     pub fn write(&mut self, summary: &Summary) -> Result<()> {
         let payload = summary.encode_to_vec();
         if payload.len() + HEAD_BYTES > SLOT_BYTES {
-            // More tables than any service has; what is not told is not compared.
+            // More tables than any service has: without the tally, at least the revision can be compared.
             return self.write(&Summary { tally: None, ..summary.clone() });
         }
         let head = [MAGIC.as_slice(), &(payload.len() as u32).to_be_bytes(), &crc32c::crc32c(&payload).to_be_bytes()];
@@ -87,7 +88,7 @@ impl Manifest {
         Ok(())
     }
 
-    /// Makes it durable.
+    /// Makes what was written durable.
     pub fn sync(&self) -> Result<()> {
         self.file.sync_all().map_err(StoreError::io("sync", &self.path))
     }

@@ -1,6 +1,6 @@
-//! Opening a data directory. Owns the order of precautions: lock, finish an interrupted swap, open around sled's
-//! defects, check whose data it is and that nothing of it is missing, rebuild, notice a copy, migrate. It must never start
-//! with less than was acknowledged.
+//! Opens a data directory. Owns the order of the steps: lock, finish an interrupted swap, work around sled's defects on
+//! opening, check whose data it is and that none is missing, rebuild, notice a copy, migrate. It must never start with
+//! less than was acknowledged.
 //!
 //! ```text
 //! lock                      held while the store is open
@@ -39,9 +39,9 @@ use crate::sentinel::{FORMAT, Sentinel, read_revision};
 use crate::tally::Tally;
 use crate::tx::{MAX_MIGRATION_BYTES, Tx};
 
-/// Above every key: table names are ASCII.
+/// Greater than every key, because table names are ASCII.
 pub(crate) const END: &[u8] = &[0xFF];
-/// A database this many times larger than its live data is rebuilt.
+/// A database that is this many times larger than its live data is rebuilt.
 const REBUILD_FACTOR: u64 = 8;
 
 pub(crate) struct Opened {
@@ -56,13 +56,13 @@ pub(crate) struct Opened {
     pub exported: u64,
 }
 
-/// A database that opens and whose data is ours.
+/// A database that could be opened and passed all checks.
 struct Found {
     backend: SledBackend,
     sentinel: Sentinel,
     summary: Summary,
     manifest: Option<Manifest>,
-    /// Whether it is to begin a new incarnation.
+    /// Whether a new incarnation is to begin.
     as_copy: bool,
 }
 
@@ -81,7 +81,7 @@ pub(crate) fn open(dir: &Path, schema: &Schema, options: &Options) -> Result<Ope
     }
     let found = match find(&directory, schema, options) {
         Err(error) if error.is_about_the_database() && options.recovery == Recovery::NewestExport => {
-            tracing::warn!(%error, "the database cannot be used, restoring the newest export");
+            tracing::warn!(%error, "the database cannot be used; restoring the newest export");
             directory.restore(schema.kind, options)?;
             find(&directory, schema, options)?
         }
@@ -99,8 +99,8 @@ pub(crate) fn open(dir: &Path, schema: &Schema, options: &Options) -> Result<Ope
         directory.trust()?;
         tracing::info!(before, after = backend.size_on_disk()?, suspect, "rebuilt the database");
     }
-    // What the database has now is written down before its record says that there is such a file, and again after a new
-    // incarnation began: at no moment is the file missing, or newer than the database.
+    // What the database holds is written down before its sentinel says that there is a manifest, and again after a new
+    // incarnation began: at no moment is the manifest missing, or newer than the database.
     let mut manifest = match manifest {
         Some(manifest) => manifest,
         None => Manifest::create(&directory, &summary)?,
@@ -122,7 +122,7 @@ fn tally_bytes(summary: &Summary) -> u64 {
     summary.tally.as_ref().map_or(0, Tally::bytes)
 }
 
-/// Opens the database and compares it with what its manifest and the newest export know.
+/// Opens the database and compares it with what its manifest and the newest export know of it.
 fn find(directory: &Directory, schema: &Schema, options: &Options) -> Result<Found> {
     let (backend, sentinel) = open_live(directory, options)?;
     check(&sentinel, schema)?;
@@ -145,9 +145,9 @@ fn find(directory: &Directory, schema: &Schema, options: &Options) -> Result<Fou
     }
     let doubt = match &opened {
         None if sentinel.has_manifest => {
-            Some("its manifest is missing, so nobody can tell whether the database is whole")
+            Some("its manifest is missing, so it is unknown whether the database is complete")
         }
-        Some((_, None)) => Some("its manifest is damaged, so nobody can tell whether the database is whole"),
+        Some((_, None)) => Some("its manifest is damaged, so it is unknown whether the database is complete"),
         _ if !directory.is_home_of(&sentinel) => Some("it is not the one that the database was last opened in"),
         _ => None,
     };
@@ -155,24 +155,24 @@ fn find(directory: &Directory, schema: &Schema, options: &Options) -> Result<Fou
     if let Some(what) = doubt.filter(|_| options.recovery != Recovery::AcceptCopy) {
         return Err(StoreError::Doubtful { dir: directory.path().to_owned(), what: what.to_owned() });
     }
-    // One without a whole slot is made anew.
+    // A manifest without a complete slot is created anew.
     let manifest = opened.filter(|(_, told)| told.is_some()).map(|(manifest, _)| manifest);
     Ok(Found { backend, sentinel, summary, manifest, as_copy })
 }
 
-/// Opens the database that is there.
+/// Opens the live database and reads its sentinel.
 fn open_live(directory: &Directory, options: &Options) -> Result<(SledBackend, Sentinel)> {
     let live = directory.live();
-    // sled would make a new, empty log where it finds none.
+    // Without this check, sled would create a new, empty log.
     if !live.join("db").exists() {
         return Err(StoreError::Missing { dir: directory.path().to_owned() });
     }
-    // A half-written snapshot: sled would read it as the newest one and call the database corrupt.
+    // Half-written snapshots: sled would take one for the newest, and report a corrupt database.
     files::remove_matching(&live, |name| name.starts_with("snap.") && name.ends_with(".generating"))?;
     let backend = match open_database(&live, options) {
         Err(OpenFailure::Corrupt(reason)) => {
-            // Snapshots only spare reading the whole log.
-            tracing::warn!(reason, "the database does not open, trying once more without its snapshots");
+            // Snapshots only save reading the whole log, so the database is complete without them.
+            tracing::warn!(reason, "the database does not open; retrying without its snapshots");
             files::remove_matching(&live, |name| name.starts_with("snap."))?;
             open_database(&live, options)
         }
@@ -213,7 +213,7 @@ fn rebuild(directory: &Directory, backend: SledBackend, options: &Options) -> Re
     Ok(open_live(directory, options)?.0)
 }
 
-/// Takes the data to the version of the schema; whether it had to.
+/// Migrates the data to the version of the schema. Returns whether there was anything to do.
 fn migrate(
     directory: &Directory,
     backend: &SledBackend,
@@ -226,7 +226,7 @@ fn migrate(
     let done = sentinel.schema_version.max(1) as usize - 1;
     let steps = schema.migrations.get(done..).unwrap_or_default();
     if !steps.is_empty() && revision > 0 {
-        // The way back to the release before is this export: data never migrates backwards.
+        // This export is the only way back to the previous release: data is never migrated backwards.
         directory.export(backend, sentinel, found, options.exports_kept.max(1))?;
     }
     for step in steps {

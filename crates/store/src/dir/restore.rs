@@ -1,5 +1,5 @@
-//! Building the database anew from an export. Owns the choice of the export and what becomes of a broken database; it is
-//! only ever done when it was asked for.
+//! Builds the database anew from an export. Owns the choice of the export and what becomes of the broken database. It
+//! runs only when the operator asked for it.
 
 use uuid::Uuid;
 
@@ -13,12 +13,12 @@ use crate::options::Options;
 use crate::sentinel::Sentinel;
 
 impl Directory {
-    /// Restores the newest export that is whole. The broken database is kept as `sled.broken`, as sled left
-    /// it: opening a harmed log changes it.
+    /// Restores the newest complete export. The broken database is kept as `sled.broken`, exactly as it was found:
+    /// opening a damaged log with sled changes it.
     pub fn restore(&self, kind: &str, options: &Options) -> Result<()> {
         let mut refused = Vec::new();
         for path in self.export_files()? {
-            // The whole file is checked before anything of it is used.
+            // The whole file is verified before anything of it is used.
             let head = match export::read(&path, &mut |_, _| Ok(())) {
                 Ok(head) => head,
                 Err(error) => {
@@ -44,7 +44,7 @@ impl Directory {
                 sync_dir(self.path())?;
             }
             let told = match Manifest::open(self)? {
-                // A manifest that is damaged itself would put the restored database in doubt, too.
+                // A damaged manifest would make the restored database doubtful, too.
                 Some((_, None)) => {
                     Manifest::discard(self)?;
                     None
@@ -60,10 +60,10 @@ impl Directory {
     }
 }
 
-/// What the export does not have of what the manifest knows, for the operator.
+/// What the manifest knows and the export does not have, as text for the operator.
 fn lost(head: &Head, told: Option<Summary>) -> String {
     let Some(told) = told else {
-        return format!("what was acknowledged after revision {}; how much that is, nobody can tell", head.revision);
+        return format!("what was acknowledged after revision {}; how much that is, is unknown", head.revision);
     };
     let commits = told.revision.saturating_sub(head.revision);
     if commits == 0 {

@@ -1,8 +1,8 @@
-//! Room on the disk. Owns when a write is refused because too little is left, and the reserve with which a store opens
-//! on a disk that is full.
+//! Space on the disk. Owns when a write is refused because too little is left, and the reserve that lets a store open
+//! on a full disk.
 //!
-//! sled bears no write that fails for want of space: it ends then. So the store asks before it writes, and leaves enough for
-//! what sled writes besides.
+//! sled does not survive a write that fails for want of space. So the store checks the free space before it writes, and
+//! leaves enough for what sled writes in addition.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use crate::error::{Result, StoreError};
 
 const RESERVE: &str = "reserve";
-/// What opening writes: snapshot, identity, sentinel. The snapshot grows with the database.
+/// What opening a store writes: snapshot, identity, sentinel. The snapshot grows with the database.
 const RESERVE_BYTES: u64 = 4 << 20;
 const RESERVE_SHARE: u64 = 32;
-/// sled writes a page's change more than once: when it is made, and when the page is moved.
+/// sled writes the change of a page more than once: when it is made, and when the page is moved.
 const FACTOR: u64 = 4;
 
-/// The file system that a store lies on.
+/// The file system of a store, and the bytes that must stay free on it.
 #[derive(Debug)]
 pub(crate) struct Space {
     dir: PathBuf,
@@ -25,12 +25,12 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    /// Of the directory of a store, which keeps `floor` bytes free.
+    /// For the store in `dir`, which keeps `floor` bytes free.
     pub fn of(dir: &Path, floor: u64) -> Self {
         Self { dir: dir.to_owned(), floor }
     }
 
-    /// Refuses to write so many bytes when the disk would be full then.
+    /// Refuses a write of so many bytes if it could fill the disk.
     pub fn room(&self, bytes: u64) -> Result<()> {
         let (free, needed) = (self.free()?, self.floor + FACTOR * bytes);
         if free >= needed { Ok(()) } else { Err(StoreError::DiskFull { dir: self.dir.clone(), free, needed }) }
@@ -42,7 +42,7 @@ impl Space {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
-    /// Before opening: gives the reserve up when there is no other room.
+    /// Called before opening: removes the reserve if there is no other space.
     pub fn release(&self) -> Result<()> {
         let (path, free) = (self.dir.join(RESERVE), self.free()?);
         if free >= RESERVE_BYTES {
@@ -58,8 +58,8 @@ impl Space {
         }
     }
 
-    /// Sets the reserve aside when there is room and none yet, for a database of this size. Without one a store works
-    /// as well, until it is to start on a full disk.
+    /// Allocates the reserve for a database of this size, if there is none yet and there is space. A store works
+    /// without one; only a start on a full disk needs it.
     pub fn reserve(&self, database_bytes: u64) {
         let (path, bytes) = (self.dir.join(RESERVE), RESERVE_BYTES + database_bytes / RESERVE_SHARE);
         if path.exists() || self.room(bytes).is_err() {

@@ -1,4 +1,4 @@
-//! Tables that the tests share.
+//! Tables and tools that the tests share.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ pub fn doc(owner: &str, tags: &[&str], body: &str) -> Doc {
     Doc { owner: owner.into(), tags: tags.iter().map(|tag| (*tag).to_owned()).collect(), body: body.into() }
 }
 
-/// The shared object of `fdatasync.c`, or why there is none.
+/// Compiles `fdatasync.c` to a shared object; the error says why that is not possible here.
 #[cfg(target_os = "linux")]
 pub fn shim(folder: &Path) -> Result<PathBuf, String> {
     let (source, object) = (Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fdatasync.c"), folder.join("shim.so"));

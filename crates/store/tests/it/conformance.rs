@@ -1,4 +1,4 @@
-//! The one conformance suite, generic over the backend, run against sled and against memory.
+//! The one conformance suite, generic over the backend, run against sled and against the backend in memory.
 
 use std::{ops::ControlFlow, sync::Arc};
 
@@ -10,7 +10,7 @@ use mms_store::{
 
 use crate::common::DOCS;
 
-/// Every behaviour that a service may rely on, whatever holds the bytes. `make` gives an empty backend.
+/// Every behaviour that a service may rely on, whatever the backend. `make` creates an empty one.
 pub async fn conformance<B: Backend>(make: impl Fn() -> B) {
     let store = || Store::with_backend(Arc::new(make()), Schema::new("suite"), &Options::default()).expect("starts");
     backend_keeps_order(&make());
@@ -56,7 +56,7 @@ async fn rows_are_written_read_and_deleted(store: &Store) {
     let key = ("s".to_owned(), 1);
     put(store, 1, doc("ann", &[], "one")).await;
     assert_eq!(store.read(|r| r.get(&DOCS, &key)).unwrap(), Some(doc("ann", &[], "one")));
-    // Two tables change together.
+    // Two tables change in one commit.
     let deleted = store.commit(|tx| {
         tx.put(&NOTES, &"n".to_owned(), &Note { text: "note".into() })?;
         tx.delete(&DOCS, &("s".into(), 1))
@@ -194,7 +194,7 @@ async fn pages_cover_everything_once(store: &Store) {
     let range = Scope::range(("t".to_owned(), 3)..=("t".to_owned(), 5));
     assert_eq!(ids(&store.read(|r| r.page(&DOCS, &range, None, 0)).unwrap()), [3], "a page holds at least one item");
     assert_eq!(ids(&store.read(|r| r.page(&DOCS, &range, None, 10)).unwrap()), [3, 4, 5]);
-    // Exactly full: no page follows.
+    // The page is exactly full, so no other page follows.
     assert_eq!(store.read(|r| r.page(&DOCS, &range, None, 3)).unwrap().next, None);
 }
 
@@ -235,7 +235,7 @@ async fn revisions_are_watched(store: &Store) {
     assert_eq!(promised, before + 1);
     revisions.changed().await.unwrap();
     assert_eq!(*revisions.borrow_and_update(), promised);
-    // A commit that writes nothing is no revision.
+    // A commit that writes nothing gets no revision.
     store.commit(|tx| tx.get(&NOTES, &"n".into())).await.unwrap();
     assert_eq!(store.durable_revision(), promised);
     store.until_durable(promised).await.unwrap();
@@ -287,7 +287,7 @@ async fn sled_conforms() {
         SledBackend::open(&root.path().join(count.get().to_string()), &Options::default()).unwrap()
     })
     .await;
-    // Pages that sled moves into blob files are what the limits are there to prevent.
+    // The limits of keys and values are there to prevent pages that sled moves into blob files.
     for number in 1..=count.get() {
         let blobs = root.path().join(number.to_string()).join("blobs");
         assert_eq!(std::fs::read_dir(blobs).map_or(0, Iterator::count), 0, "store {number} made blob files");

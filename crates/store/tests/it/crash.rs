@@ -1,6 +1,6 @@
-//! A writer process killed with SIGKILL at random moments loses no acknowledged commit, tears none, and its store
-//! opens every time, also when it is rebuilt or its commits are larger than what sled writes at once. `MMS_STORE_KILLS`
-//! sets the number of kills (default 10).
+//! A writer process is killed with SIGKILL at random moments: no acknowledged commit is lost, none is torn, and the
+//! store opens every time, also when it is being rebuilt or when commits are larger than what sled writes at once.
+//! `MMS_STORE_KILLS` sets the number of kills (default 10).
 #![allow(clippy::print_stdout, reason = "helpers are not seen as tests; one that fails is a failed test")]
 
 use std::collections::BTreeMap;
@@ -15,20 +15,20 @@ use crate::common::{BY_OWNER, DOCS, Doc, NOTES, Note, doc};
 use mms_store::{MAX_KEY_BYTES, Options, Read, Schema, Scope, Store, StoreError};
 
 const CHILD_DIR: &str = "MMS_STORE_CRASH_CHILD_DIR";
-/// Set: the child writes large records.
+/// If set, the child writes large records.
 const LARGE: &str = "MMS_STORE_CRASH_CHILD_LARGE";
-/// Several of sled's segments of 512 KiB.
+/// Several of sled's segments, which have 512 KiB.
 const LARGE_BYTES: usize = 3 << 20;
 const WRITERS: u64 = 4;
 
 fn open(dir: &Path) -> Result<Store, StoreError> {
-    // A low threshold, so that rebuilding is among what gets killed.
+    // A low threshold, so that some kills happen during a rebuild.
     let options = Options { rebuild_above: 4 << 20, ..Options::default() };
     Store::open(dir, Schema::new("crash"), options)
 }
 
 fn record(writer: u64, number: u64) -> Doc {
-    // Every seventh is cut into pieces.
+    // Every seventh record is large enough to be stored in pieces.
     let size = if number.is_multiple_of(7) { 9000 } else { 200 };
     doc(&writer.to_string(), &[], &number.to_string().repeat(size / 4))
 }
@@ -38,7 +38,7 @@ fn newest(store: &Store, writer: u64) -> Option<u64> {
     store.read(|r| r.page(&DOCS, &mine, None, 1)).unwrap().items.first().map(|(key, _)| key.1)
 }
 
-/// The writer; only does something in the child process.
+/// The writer. Does nothing unless it runs as the child process.
 #[test]
 fn crash_child() {
     let Some(dir) = env::var_os(CHILD_DIR) else { return };
@@ -55,8 +55,8 @@ fn crash_child() {
     });
 }
 
-/// A long key that every eleventh commit of a writer overwrites, one of forty: pages of them are beyond 128 KiB, and sled
-/// keeps those in files of their own.
+/// A long key that every eleventh commit of a writer overwrites, one of forty: pages of such keys exceed 128 KiB, and
+/// sled keeps those in files of their own.
 fn long_key(writer: u64, number: u64) -> String {
     let name = format!("long/{writer}/{:02}/", number / 11 % 40);
     let missing = MAX_KEY_BYTES - 2 - name.len();
@@ -72,7 +72,7 @@ async fn write_forever(store: Store, writer: u64) {
             if number.is_multiple_of(11) {
                 tx.put(&NOTES, &long_key(writer, number), &Note { text: number.to_string() })?;
             }
-            // Churn, so that sled has segments to move.
+            // Records that are overwritten all the time, so that sled has segments to move.
             let text = number.to_string().repeat(300);
             tx.put(&NOTES, &format!("churn/{}", number % 50), &Note { text })
         });
@@ -84,7 +84,7 @@ async fn write_forever(store: Store, writer: u64) {
 }
 
 fn large(number: u64) -> Note {
-    // Each piece of it tells which record it belongs to.
+    // Each piece of the text shows which record it belongs to.
     let word = format!("{number:015} ");
     Note { text: word.repeat(LARGE_BYTES / word.len()) }
 }
@@ -103,7 +103,7 @@ async fn write_large_forever(store: &Store) {
     }
 }
 
-/// Lets a child write until it has acknowledged `count` commits, kills it, and returns the newest of each writer.
+/// Lets a child write until it has acknowledged `count` commits, kills it, and returns each writer's newest one.
 fn round(dir: &Path, count: u64, large: bool) -> BTreeMap<u64, u64> {
     let mut child = Command::new(env::current_exe().unwrap())
         .args(["--exact", "crash::crash_child", "--nocapture"])
@@ -128,11 +128,11 @@ fn round(dir: &Path, count: u64, large: bool) -> BTreeMap<u64, u64> {
         seen += 1;
     }
     if large {
-        // Into the middle of a commit, or of a rebuild: each takes some ten milliseconds.
+        // So that the kill hits the middle of a commit or a rebuild, which take some ten milliseconds each.
         std::thread::sleep(Duration::from_micros(RandomState::new().hash_one(count) % 60_000));
     }
     child.kill().unwrap();
-    // What it still got into the pipe was acknowledged too.
+    // What was already in the pipe was acknowledged too.
     while read(&mut acknowledged).is_some() {}
     child.wait().unwrap();
     acknowledged
@@ -182,7 +182,7 @@ fn verify(store: &Store, acknowledged: &BTreeMap<u64, u64>) -> u64 {
     rows
 }
 
-/// Which database this is: a rebuilt one is another file.
+/// Identifies the database by its file: a rebuilt one is another file.
 fn database(dir: &Path) -> Option<u64> {
     std::fs::metadata(dir.join("sled/db")).ok().map(|db| std::os::unix::fs::MetadataExt::ino(&db))
 }
@@ -194,7 +194,7 @@ fn kills_lose_no_acknowledged_commit() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let mut rows = 0;
     for kill in 0..kills {
-        // Every fifth dies around its start, the others after a random number of lines.
+        // Every fifth child is killed around its start, the others after a random number of lines.
         let random = RandomState::new().hash_one(kill);
         let lines = if kill % 5 == 4 { random % 4 } else { 10 + random % 600 };
         let acknowledged = round(dir.path(), lines, false);
@@ -212,7 +212,7 @@ fn kills_tear_no_commit_of_several_megabytes() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (mut newest, mut rebuilds) = (None, 0);
     for kill in 0..kills {
-        // Every fifth dies around its start, which rebuilds the database.
+        // Every fifth child is killed around its start, which is when the database is rebuilt.
         let random = RandomState::new().hash_one(kill);
         let acknowledged = round(dir.path(), if kill % 5 == 4 { 0 } else { 6 + 3 * (random % 6) }, true);
         let before = database(dir.path());

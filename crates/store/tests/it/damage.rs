@@ -1,9 +1,9 @@
-//! A database harmed on the disk (a bit flipped, a piece cut off, a page zeroed; after one run, after several, in a copied
-//! backup) is refused with a text that says what to do, or it is whole: never less without a word, never empty. Then
-//! the way back is followed to its end. `MMS_STORE_DAMAGES` sets the number of trials (default 9), `MMS_STORE_DAMAGE_SEED`
-//! repeats a run.
+//! A database is damaged on the disk (a bit flipped, the end cut off, a page zeroed; after one run, after several, in a
+//! copied backup). The store then either has everything, or refuses to open with a text that says what to do: it never
+//! silently has less, and never starts empty. If it refuses, the recovery that the text names is carried out.
+//! `MMS_STORE_DAMAGES` sets the number of trials (default 9), `MMS_STORE_DAMAGE_SEED` repeats a run.
 //!
-//! Each open is a process of its own: sled may not come back from what it reads.
+//! Each open is a process of its own, because sled may hang or crash on what it reads.
 #![allow(clippy::print_stdout, reason = "helpers are not seen as tests; one that fails is a failed test")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,7 @@ const CHILD_HOW: &str = "MMS_STORE_DAMAGE_CHILD_HOW";
 const RECORDS: u64 = 120;
 const OPENS_WITHIN: Duration = Duration::from_secs(60);
 
-/// splitmix64: trials repeat by their seed.
+/// splitmix64, so that trials can be repeated by their seed.
 struct Random(u64);
 
 impl Random {
@@ -41,7 +41,8 @@ fn record(number: u64) -> (String, String) {
     (format!("owner-{}", number % 5), format!("{number} ").repeat(size / 4))
 }
 
-/// Opens, tells what it finds as a line a record, and writes records up to the number it is told; only in the child.
+/// Opens the store, prints each record it finds on a line, and writes records up to the given number. Runs only in the
+/// child process.
 #[tokio::test]
 async fn child() {
     let (Some(dir), Ok(how)) = (env::var_os(CHILD_DIR), env::var(CHILD_HOW)) else { return };
@@ -89,7 +90,7 @@ async fn child() {
 enum Opened {
     Has(BTreeSet<u64>),
     Refused(String),
-    /// It neither opened nor said why.
+    /// It neither opened nor gave a reason.
     Broke(String),
 }
 
@@ -128,7 +129,7 @@ fn copy(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg("-a").args([&from.join("."), to]).status().unwrap().success());
 }
 
-/// What lies in the directory besides exports: the database, its snapshots, the manifest.
+/// The files of the directory that are no exports: the database, its snapshots, the manifest.
 fn targets(dir: &Path) -> Vec<PathBuf> {
     let mut found: Vec<_> = fs::read_dir(dir.join("sled")).unwrap().map(|entry| entry.unwrap().path()).collect();
     found.retain(|path| path.is_file() && fs::metadata(path).unwrap().len() > 0);
@@ -137,15 +138,15 @@ fn targets(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Harms a file; what was done.
+/// Damages a file; returns a description of what was done.
 fn harm(dir: &Path, kind: u64, random: &mut Random) -> String {
     let files = targets(dir);
-    // The database is most of what there is.
+    // Mostly the database, sometimes any of the files.
     let file =
         if random.next(4) > 0 { dir.join("sled/db") } else { files[random.next(files.len() as u64) as usize].clone() };
     let length = fs::metadata(&file).unwrap().len();
     let open = OpenOptions::new().read(true).write(true).open(&file).unwrap();
-    // Where something is: most of a young database is zeros.
+    // A byte that is not zero: most of a young database is zeros.
     let content = fs::read(&file).unwrap();
     let written: Vec<usize> = (0..content.len()).filter(|at| content[*at] != 0).collect();
     let at = written.get(random.next(written.len() as u64) as usize).copied().unwrap_or(0) as u64;
@@ -169,7 +170,7 @@ fn harm(dir: &Path, kind: u64, random: &mut Random) -> String {
     }
 }
 
-/// A store with all records; the numbers that its newest export has.
+/// Writes a store with all records, in so many runs. Returns their numbers, which the newest export has all.
 fn prepare(dir: &Path, restarts: u64) -> BTreeSet<u64> {
     let all: BTreeSet<u64> = (0..RECORDS).collect();
     for run_number in 1..=restarts {
@@ -197,11 +198,11 @@ fn a_harmed_database_is_refused_or_whole_and_comes_back() {
         let (name, all, base) = &bases[usize::from(trial % 3 != 0)];
         let dir = root.path().join("trial");
         fs::remove_dir_all(&dir).ok();
-        // A moved directory keeps its inodes and is the same; a copy is what is meant.
+        // The trial needs a copy: a directory that is moved keeps its inodes, so it would count as the original.
         let recovery = if backup { "accept-copy" } else { "refuse" };
         copy(base, &dir);
         if !backup {
-            // What a copy lacks to be the original: opened once as one, it is an original.
+            // Opened once as an accepted copy, the directory counts as an original from then on.
             assert_eq!(run(&dir, "accept-copy", RECORDS), Opened::Has(all.clone()));
         }
         let harmed = harm(&dir, trial / 3 % 3, &mut random);
@@ -216,9 +217,9 @@ fn a_harmed_database_is_refused_or_whole_and_comes_back() {
             Opened::Refused(why) => {
                 *outcomes.entry("refused").or_default() += 1;
                 assert!(why.contains("--recover") && why.contains("newest-export"), "{context}: {why}");
-                // Asked again it says no again, whatever sled did to its files meanwhile.
+                // The next start refuses again, whatever sled did to its files during the first one.
                 assert!(matches!(run(&dir, recovery, 0), Opened::Refused(_) | Opened::Has(_)), "{context}");
-                // A clean end exports, so the newest export has all.
+                // A clean end exports, so the newest export has all records.
                 assert_eq!(run(&dir, "newest-export", RECORDS), Opened::Has(all.clone()), "{context}: the way back");
                 assert_eq!(run(&dir, "refuse", RECORDS), Opened::Has(all.clone()), "{context}: after the way back");
                 *outcomes.entry("came back").or_default() += 1;
@@ -227,7 +228,7 @@ fn a_harmed_database_is_refused_or_whole_and_comes_back() {
     }
     let count = |what| outcomes.get(what).copied().unwrap_or(0);
     let (whole, refused, back) = (count("whole"), count("refused"), count("came back"));
-    // A row as `tests/prove` puts them together: what is not measured here is a dash.
+    // A row as `tests/prove` collects them; what is not measured here is a dash.
     let outcome = format!(
         "{whole} whole, {refused} refused, {back} of those came back from the newest export; silent loss 0, empty start 0"
     );
@@ -236,7 +237,7 @@ fn a_harmed_database_is_refused_or_whole_and_comes_back() {
 
 #[test]
 fn one_flipped_bit_after_clean_restarts_is_no_copy_and_prunes_no_export() {
-    // Every place of the log in turn, coarsely: among them those from which sled opens with an older identity.
+    // One flip at several offsets of the log, among them some after which sled opens with an older identity.
     let root = tempfile::tempdir().unwrap();
     let (base, dir) = (root.path().join("base"), root.path().join("trial"));
     let all = prepare(&base, 4);

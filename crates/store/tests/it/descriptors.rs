@@ -1,5 +1,5 @@
-//! A process without a descriptor left still makes durable what it acknowledges. In a process of its own: the limit is the
-//! process's.
+//! A process that has no file descriptor left still makes durable what it acknowledges. Runs in a child process,
+//! because the limit applies to a whole process.
 #![allow(clippy::print_stdout, reason = "helpers are not seen as tests; one that fails is a failed test")]
 
 use std::env;
@@ -11,7 +11,7 @@ use mms_store::{Options, Read, Schema, Store};
 
 const DIR: &str = "MMS_STORE_DESCRIPTORS_CHILD_DIR";
 
-/// Takes every descriptor there is, then writes; only in the child.
+/// Takes every descriptor there is, then writes. Runs only in the child process.
 #[tokio::test]
 async fn child() {
     let Some(dir) = env::var_os(DIR) else { return };

@@ -1,5 +1,5 @@
-//! No kill shows a missing fdatasync, so these tests watch the call itself: before every acknowledgement one completes
-//! that began after the commit was applied.
+//! Killing a process cannot show a missing fdatasync, so these tests observe the call itself: before every
+//! acknowledgement a call has completed that began after the commit was applied.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
@@ -26,7 +26,7 @@ struct Journal {
     broken: Mutex<bool>,
 }
 
-/// Holds the disk back while it is shut.
+/// Blocks syncs while it is shut.
 #[derive(Default)]
 struct Gate {
     shut: Mutex<bool>,
@@ -74,7 +74,7 @@ async fn write(store: &Store, journal: &Journal, name: String) -> Result<Revisio
     Ok(revision)
 }
 
-/// Returns once reads see a note.
+/// Returns once reads see the note.
 async fn applied(store: &Store, name: &str) {
     for _ in 0..1_000_000 {
         if store.read(|r| r.get(&NOTES, &name.to_owned())).unwrap().is_some() {
@@ -85,7 +85,7 @@ async fn applied(store: &Store, name: &str) {
     panic!("{name} was never applied");
 }
 
-/// The first acknowledgement that no completed sync covers.
+/// The first acknowledgement that no completed sync covers; `None` if all are covered.
 fn unsynced(events: &[Event]) -> Option<Revision> {
     let mut covered = 0;
     events.iter().find_map(|event| match *event {
@@ -118,7 +118,7 @@ async fn one_completes_before_every_acknowledgement() {
     assert_eq!(events.len() - syncs, 400);
     assert_eq!(unsynced(&events), None);
     assert!(syncs < 400, "{syncs} syncs for 400 commits: writers do not share them");
-    // The check itself can fail: without the syncs, or with one sync too early, it does.
+    // Shows that the check can fail: without the syncs, and with a sync that began too early.
     let without: Vec<_> = events.iter().copied().filter(|event| matches!(event, Event::Acknowledged { .. })).collect();
     assert!(unsynced(&without).is_some());
     assert_eq!(unsynced(&[Event::Synced { applied: 6 }, Event::Acknowledged { revision: 7 }]), Some(7));
@@ -142,13 +142,13 @@ async fn what_need_not_be_there_at_once_is_answered_before_the_disk_has_it_and_i
     assert!(store.durable_revision() < first, "the disk has it not yet");
     *journal.gate.shut.lock().unwrap() = false;
     journal.gate.opened.notify_all();
-    // Nobody commits anything else.
+    // No other commit asks for a flush.
     store.until_durable(first).await.unwrap();
 
-    // Whoever waits for the disk waits for what was before it, too.
+    // A commit that waits for the disk also waits for the ones before it.
     let (second, third) = (soon("second").await, write(&store, &journal, "third".into()).await.unwrap());
     assert!(second < third && store.durable_revision() >= third);
-    // Many share a flush.
+    // Many of them share a flush.
     let synced = |journal: &Journal| {
         journal.events.lock().unwrap().iter().filter(|event| matches!(event, Event::Synced { .. })).count()
     };
@@ -169,9 +169,9 @@ async fn an_acknowledgement_waits_for_the_disk() {
         let (store, journal) = (store.clone(), Arc::clone(&journal));
         tokio::spawn(async move { write(&store, &journal, "held".into()).await })
     };
-    // From here only the disk is missing.
+    // From here on only the sync is missing.
     applied(&store, "held").await;
-    // A refusal that rests on the write which is not durable yet has to wait as well.
+    // A refusal that depends on a write which is not durable yet has to wait as well.
     let refused = {
         let store = store.clone();
         tokio::spawn(async move {
@@ -209,7 +209,7 @@ async fn a_durable_read_waits_for_the_disk() {
     };
     applied(&store, "held").await;
     let looking = tokio::spawn(look(store.clone(), "held"));
-    // What is missing may rest on what is not durable yet, too.
+    // "Not found" may depend on a write that is not durable yet, too.
     let missing = tokio::spawn(look(store.clone(), "missing"));
     for _ in 0..1000 {
         tokio::task::yield_now().await;
@@ -233,10 +233,10 @@ async fn a_failed_sync_is_no_acknowledgement_and_stops_the_store() {
     let waiting = tokio::spawn(async move { watched.until_durable(2).await });
     *journal.broken.lock().unwrap() = true;
     assert!(matches!(write(&store, &journal, "lost".into()).await, Err(StoreError::Stopped { .. })));
-    // A disk that failed once may have dropped what it was given: only a restart knows what is there.
+    // A disk that failed once may have dropped what it was given: only a restart shows what is there.
     *journal.broken.lock().unwrap() = false;
     assert!(matches!(write(&store, &journal, "after".into()).await, Err(StoreError::Stopped { .. })));
-    // What was refused is not read either, nobody waits for it, and the process hears of it.
+    // A refused write cannot be read either, nobody waits for it any more, and `keep` returns the cause.
     for name in ["lost", "before"] {
         let read = store.read(|r| r.get(&NOTES, &name.to_owned()));
         assert!(matches!(read, Err(StoreError::Stopped { .. })), "{read:?}");
@@ -246,7 +246,7 @@ async fn a_failed_sync_is_no_acknowledgement_and_stops_the_store() {
     let cause = keeping.await.unwrap().unwrap_err();
     assert!(cause.to_string().contains("the disk is gone"), "{cause}");
     assert!(store.close().await.is_err());
-    // The system may go on showing pages that the disk never got: the next start writes all of them anew.
+    // The system may still show pages that the disk never got: the next start writes all of them anew.
     drop((store, journal));
     let db = || std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(dir.path().join("sled/db")).unwrap());
     for rebuilt in [true, false] {

@@ -32,7 +32,7 @@ fn exports(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Opens, writes, closes; the incarnation it had.
+/// Opens the store, writes, and closes it. Returns its incarnation.
 async fn session(dir: &Path, written: &str) -> Incarnation {
     let store = open(dir, Options::default()).unwrap();
     put(&store, written).await;
@@ -41,7 +41,7 @@ async fn session(dir: &Path, written: &str) -> Incarnation {
     incarnation
 }
 
-/// The same, of a directory that was put there on purpose.
+/// As [`session`], for a directory that was put there on purpose.
 async fn accepted(dir: &Path, written: &str) -> Incarnation {
     let store = open(dir, Options { recovery: Recovery::AcceptCopy, ..Options::default() }).unwrap();
     put(&store, written).await;
@@ -82,7 +82,7 @@ async fn a_lost_store_comes_back_from_its_export_as_a_new_incarnation() {
     put(&store, "goes on").await;
     let restored = store.incarnation();
     store.close().await.unwrap();
-    // Left on, recovery does nothing to a healthy store.
+    // With the recovery option left on, a healthy store is opened as it is.
     let store = open(dir.path(), recovering()).unwrap();
     assert_eq!((store.incarnation(), text(&store).as_deref()), (restored, Some("goes on")));
 }
@@ -103,7 +103,7 @@ async fn a_store_that_fell_behind_its_export_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     session(dir.path(), "one").await;
     let file = exports(dir.path()).remove(0);
-    // As if the log had lost the commits up to 99.
+    // As if the log had lost the commits from here up to revision 99.
     let later = file.to_str().unwrap().replace("0000000001.mmsexport", "0000000099.mmsexport");
     fs::rename(&file, later).unwrap();
     let Err(StoreError::Corrupt { what }) = open(dir.path(), Options::default()) else { panic!("opened") };
@@ -117,12 +117,12 @@ async fn three_exports_are_kept_and_a_harmed_one_is_passed_over() {
     for number in 1..=5 {
         session(dir.path(), &number.to_string()).await;
     }
-    // Nothing changed: no further export.
+    // Nothing changed, so no further export is written.
     open(dir.path(), Options::default()).unwrap().close().await.unwrap();
     let files = exports(dir.path());
     assert_eq!(files.len(), 3, "{files:?}");
     fs::remove_dir_all(dir.path().join("sled")).unwrap();
-    // The newest breaks off, the one before has a flipped bit.
+    // The newest export is cut off, the one before has a flipped bit.
     let newest = fs::read(&files[2]).unwrap();
     fs::write(&files[2], &newest[..newest.len() - 3]).unwrap();
     let mut flipped = fs::read(&files[1]).unwrap();
@@ -148,7 +148,7 @@ async fn a_changing_store_is_exported_while_it_runs() {
     for number in 0..6 {
         put(&store, &number.to_string()).await;
     }
-    // The export follows the answer, so one more commit waits for the ones before it.
+    // The export is written after the acknowledgement; one more commit waits until it is complete.
     store.commit(|tx| tx.get(&NOTES, &"n".to_owned())).await.unwrap();
     let files = exports(dir.path());
     assert!(files.iter().any(|file| file.to_str().unwrap().ends_with("-00000000000000000006.mmsexport")), "{files:?}");
@@ -185,7 +185,7 @@ async fn a_backup_copied_back_over_the_original_is_a_new_incarnation() {
     let first = session(&home, "old").await;
     copy(&home, &backup);
     assert_eq!(session(&home, "new").await, first);
-    // In place, file by file: inodes of files that exist in both stay.
+    // Put back in place, file by file: files that exist in both keep their inodes.
     for name in ["sled", "exports"] {
         fs::remove_dir_all(home.join(name)).unwrap();
     }
@@ -193,7 +193,7 @@ async fn a_backup_copied_back_over_the_original_is_a_new_incarnation() {
     assert!(matches!(open(&home, Options::default()), Err(StoreError::Doubtful { .. })));
     let restored = accepted(&home, "newer").await;
     assert!(restored.number > first.number);
-    // And back once more: greater than whatever this directory has seen.
+    // Put back once more: the incarnation must be greater than any that this directory has had.
     for name in ["sled", "exports"] {
         fs::remove_dir_all(home.join(name)).unwrap();
     }
@@ -209,7 +209,7 @@ async fn a_database_behind_its_manifest_is_refused_and_the_loss_is_told() {
     copy(&older, &newer);
     let store = open(dir.path(), Options::default()).unwrap();
     put(&store, "acknowledged").await;
-    // As a process that is killed: no export knows the last commit.
+    // As if the process were killed: no export has the last commit.
     let exported = exports(dir.path());
     store.close().await.unwrap();
     for file in exports(dir.path()).into_iter().filter(|file| !exported.contains(file)) {

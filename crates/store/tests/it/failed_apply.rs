@@ -1,4 +1,4 @@
-//! A commit of which the database took a part, by an error or by a panic: nobody ever reads that part.
+//! When the database took only a part of a commit, because of an error or a panic, nobody can ever read that part.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -10,7 +10,7 @@ const WELL: u8 = 0;
 const ERROR: u8 = 1;
 const PANIC: u8 = 2;
 
-/// Takes the first row of a batch and then fails, once it is told to.
+/// Applies the first row of a batch and then fails, once it is told to.
 struct Torn {
     rows: MemoryBackend,
     way: Arc<AtomicU8>,
@@ -32,7 +32,7 @@ impl Backend for Torn {
         if way == WELL {
             return self.rows.apply(batch);
         }
-        // The first key is the store's own; the next is a row.
+        // The first key is the store's own record; the next one is a row.
         let (key, value) = batch.iter().nth(1).map(|(key, value)| (key.clone(), value.clone())).unwrap();
         batch.clear();
         self.rows.apply([(key, value)].into())?;

@@ -1,5 +1,5 @@
-//! A disk that answers EIO, to a write or to an fdatasync: the store ends, never asks the disk for the same again, and the
-//! next start has every acknowledged write. A writer process runs with `fdatasync.c` preloaded.
+//! A disk that answers EIO to a write or an fdatasync: the store stops, never repeats the call, and the next start has
+//! every acknowledged write. The writer is a process with `fdatasync.c` preloaded.
 #![allow(clippy::print_stdout, reason = "helpers are not seen as tests; a test that cannot run says so")]
 #![cfg(target_os = "linux")]
 
@@ -23,7 +23,7 @@ async fn put(store: &Store, number: u64) -> Result<(), StoreError> {
     store.commit(move |tx| tx.put(&NOTES, &number.to_string(), &Note { text: text(number) })).await
 }
 
-/// Writes, and has the disk fail after half of it; only in the child.
+/// Writes, and makes the disk fail after half of the writes. Runs only in the child process.
 #[tokio::test]
 async fn child() {
     let (Some(dir), Some(fail)) = (env::var_os(DIR), env::var_os("MMS_FAIL_FILE")) else { return };
@@ -45,7 +45,7 @@ async fn child() {
     assert!(matches!(store.read(|r| r.get(&NOTES, &"0".to_owned())), Err(StoreError::Stopped { .. })));
     let cause = store.keep(std::future::pending()).await.unwrap_err();
     std::io::stdout().write_all(format!("\nACKNOWLEDGED {acknowledged} {cause}\n").as_bytes()).unwrap();
-    // As the process of a service: it ends, whatever sled's threads still want.
+    // As a service's process does: it exits, whatever sled's threads still do.
     drop(store);
     std::process::exit(0);
 }

@@ -1,5 +1,5 @@
-//! A disk that is full: writes are refused and nothing acknowledged is lost, reads go on, writing resumes by itself, and a
-//! start on a full disk serves reads. The disk is a small tmpfs in a mount namespace of its own.
+//! A full disk: writes are refused, nothing acknowledged is lost, reads go on, writes resume by themselves, and a store
+//! that starts on a full disk serves reads. The disk is a small tmpfs in a mount namespace of its own.
 #![allow(clippy::print_stdout, reason = "a test that cannot run says so")]
 #![cfg(target_os = "linux")]
 
@@ -33,7 +33,7 @@ fn assert_has(store: &Store, upto: u64) {
     }
 }
 
-/// Takes all the space that is left.
+/// Takes all space that is left.
 fn fill(dir: &Path) {
     let mut file = File::create(dir.join("filler")).unwrap();
     while file.write_all(&[7; 4096]).is_ok() {}
@@ -45,7 +45,7 @@ async fn room_again(store: &Store) {
     tokio::time::timeout(PATIENCE, full.wait_for(|full| !full)).await.expect("it does not see the space").unwrap();
 }
 
-/// All of it; only in the child, whose directory is the small disk.
+/// The whole test. Runs only in the child process, whose directory is the small disk.
 #[tokio::test]
 async fn child() {
     let Some(dir) = env::var_os(DIR) else { return };
@@ -69,7 +69,7 @@ async fn child() {
     put(&store, number).await.unwrap();
     number += 1;
 
-    // Not a byte is left, which an export would need.
+    // Not a byte is left for an export, which closing would write.
     fill(dir);
     assert!(matches!(put(&store, number).await, Err(StoreError::DiskFull { .. })));
     store.close().await.unwrap();
@@ -78,7 +78,7 @@ async fn child() {
         assert_has(&store, number);
         assert!(matches!(put(&store, number).await, Err(StoreError::DiskFull { .. })));
         assert!(!dir.join("store/exports/partial").exists());
-        // What it gave up to open goes to others at once.
+        // The reserve that opening gave up is taken by others at once.
         store.close().await.unwrap();
     }
     let store = open(dir);
@@ -90,7 +90,7 @@ async fn child() {
     println!("\nDONE {number}");
 }
 
-/// After a failed write only a database written anew is trusted; only in the child.
+/// After a failed write only a database that is written anew is trusted. Runs only in the child process.
 #[tokio::test]
 async fn child_after_a_failed_write() {
     let Some(dir) = env::var_os(DIR) else { return };
@@ -100,7 +100,7 @@ async fn child_after_a_failed_write() {
         put(&store, number).await.unwrap();
     }
     store.close().await.unwrap();
-    // What a store that ended over a failed write leaves: see `failing_disk`.
+    // The mark that a store leaves when it stops after a failed write: see `failing_disk`.
     let suspect = dir.join("store/sled.suspect");
     File::create(&suspect).unwrap();
     fill(dir);
@@ -120,7 +120,7 @@ async fn child_after_a_failed_write() {
     println!("\nDONE");
 }
 
-/// Runs one of the above on a small disk.
+/// Runs one of the two tests above on a small disk.
 fn on_a_small_disk(child: &str) {
     let dir = tempfile::tempdir().unwrap();
     let script =
@@ -151,7 +151,7 @@ fn a_store_whose_last_write_failed_says_what_room_it_needs() {
     on_a_small_disk("child_after_a_failed_write");
 }
 
-/// An export that fails, for whatever reason, leaves nothing behind, and what one left is gone after the next start.
+/// A failed export leaves no file behind, and the file of an interrupted one is removed at the next start.
 #[tokio::test]
 async fn a_failed_export_leaves_no_partial_file() {
     let dir = tempfile::tempdir().unwrap();
@@ -159,7 +159,7 @@ async fn a_failed_export_leaves_no_partial_file() {
     put(&store, 1).await.unwrap();
     let exports = dir.path().join("exports");
     fs::create_dir(&exports).unwrap();
-    // What it is to be renamed to is taken.
+    // A folder takes the name of the file that an export is first written to.
     fs::create_dir_all(exports.join("partial")).unwrap();
     assert!(store.close().await.is_err());
     fs::remove_dir(exports.join("partial")).unwrap();

@@ -65,7 +65,7 @@ async fn a_failed_step_writes_nothing() {
     version_1(dir.path()).await;
     let failed = open(dir.path(), Schema::new("svc").migration(index_owners).migration(fails_late));
     assert!(matches!(failed, Err(StoreError::Migration { from: 2, .. })));
-    // The first step stands, the second left no trace, and the release between opens it.
+    // The first step is kept, the second left no trace, and the release between the two opens the store.
     let store = open(dir.path(), Schema::new("svc").migration(index_owners)).unwrap();
     assert_eq!(store.read(|r| r.get(&NOTES, &"migrated".to_owned())).unwrap(), None);
     store.close().await.unwrap();

@@ -1,4 +1,5 @@
-//! Random commits against a plain map: rows, indexes, pages, aborted commits and reopening agree with the model.
+//! Random commits against a plain map: after each step, rows, indexes, pages, aborted commits and reopening agree with
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +22,7 @@ enum Action {
 
 fn step() -> impl Strategy<Value = Step> {
     let tags = proptest::sample::subsequence(vec!["a", "ab", "b", ""], 0..=3);
-    // Around the size at which records are cut, and above it.
+    // Around the size above which records are stored in pieces, and beyond.
     let size = prop_oneof![Just(0usize), 1..50usize, 4050..4110usize, 8000..20_000usize];
     prop_oneof![
         3 => (0..12u64, tags, size).prop_map(|(id, tags, size)| Step::Put(id, tags, size)),
@@ -96,7 +97,7 @@ async fn run(actions: Vec<Action>) -> Result<(), TestCaseError> {
                     Step::Delete(id) => drop(tx.delete(&DOCS, &key(id))?),
                 }
             }
-            // Inside the commit everything it wrote is there already.
+            // Within the commit, its own writes can be read.
             let seen = tx.page(&DOCS, &Scope::all(), None, 1000)?;
             assert_eq!(seen.items, after.into_iter().collect::<Vec<_>>());
             if abort { Err(StoreError::Closed) } else { Ok(()) }

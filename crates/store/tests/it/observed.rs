@@ -1,5 +1,5 @@
-//! What a store tells about itself: every flush with its commits and bytes, and counts of records by class that follow
-//! what is committed and nothing else.
+//! What a store reports about itself: every flush with its commits and bytes, and counts of records by class that
+//! change with commits and with nothing else.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -14,7 +14,7 @@ struct Thing {
 
 static THINGS: Table<u64, Thing> = Table::new("things", 1).classed(|thing| thing.state);
 
-/// Its records have no class.
+/// A table whose records have no class.
 static PLAIN: Table<u64, Thing> = Table::new("plain", 1);
 
 #[derive(Default)]
@@ -37,7 +37,7 @@ async fn every_flush_is_told_with_what_was_in_it() {
     for key in 0..5 {
         put(&store, key, 1).await;
     }
-    // One that writes nothing is in no flush.
+    // A commit that writes nothing is part of no flush.
     store.commit(|tx| tx.delete(&THINGS, &99)).await.unwrap();
     let flushes = seen.0.lock().unwrap().clone();
     assert_eq!(flushes.iter().map(|flush| flush.commits).sum::<u64>(), 5, "{flushes:?}");
@@ -57,7 +57,7 @@ async fn flushes_for_callers_that_have_time_are_apart_and_one_that_has_none_wait
     let (together, took) = (flushes(), began.elapsed());
     assert_eq!(together, 10, "one caller waits for each");
     assert!(took >= TOGETHER * (together - 1), "{took:?} for {together} flushes");
-    // Many callers come in the time of one.
+    // Many callers take no longer than one.
     let began = Instant::now();
     let mut all = tokio::task::JoinSet::new();
     for key in 10..60 {
@@ -69,7 +69,7 @@ async fn flushes_for_callers_that_have_time_are_apart_and_one_that_has_none_wait
     }
     let (shared, took) = (flushes() - together, began.elapsed());
     assert!(TOGETHER * (shared - 1) <= took, "{shared} flushes in {took:?}");
-    // One that has no time takes the others with it.
+    // A commit that must not wait takes the waiting ones with it.
     let (one, other) = tokio::join!(
         store.commit_together(|tx| tx.put(&THINGS, &60, &Thing { state: 1 })),
         store.commit(|tx| tx.put(&THINGS, &61, &Thing { state: 1 })),
@@ -88,7 +88,7 @@ async fn counts_follow_what_is_committed_and_survive_a_restart() {
     assert_eq!(counted.now(), [(7, 1)].into());
     put(&store, 2, 7).await;
     put(&store, 1, 8).await;
-    // Twice in one commit, and one that comes and goes in it.
+    // A record that is written twice in one commit, and one that is created and deleted in it.
     let many = |tx: &mut mms_store::Tx<'_>| {
         tx.put(&THINGS, &3, &Thing { state: 7 })?;
         tx.put(&THINGS, &3, &Thing { state: 9 })?;
@@ -104,7 +104,7 @@ async fn counts_follow_what_is_committed_and_survive_a_restart() {
     assert_eq!(plain.total(), 1);
     store.commit(|tx| tx.delete(&PLAIN, &1)).await.unwrap();
     assert_eq!(plain.total(), 0);
-    // What fails has not happened.
+    // A commit that fails changes no count.
     let failed = store.commit(move |tx| {
         many(tx)?;
         Err::<(), _>(StoreError::Closed)

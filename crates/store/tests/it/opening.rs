@@ -1,4 +1,4 @@
-//! The precautions of opening: one owner, sled's known defects, interrupted swaps, and never an empty store in place of
+//! Opening a store: one owner at a time, sled's known defects, interrupted swaps, and never an empty store in place of
 //! a lost one.
 
 use std::fs;
@@ -45,7 +45,7 @@ async fn a_second_owner_is_refused_by_name() {
     open(dir.path()).unwrap().close().await.unwrap();
 }
 
-/// Between fork and exec the child of another thread has a copy of the descriptor that the lock hangs on.
+/// Between fork and exec, the child that another thread starts has a copy of the lock's file descriptor.
 #[tokio::test]
 async fn a_lock_that_a_starting_process_still_has_a_copy_of_is_waited_for() {
     let dir = tempfile::tempdir().unwrap();
@@ -69,7 +69,7 @@ async fn dropping_the_last_handle_keeps_what_was_written() {
     put(&store, "kept", "yes").await;
     let mut ended = store.subscribe();
     drop(store);
-    // The watch ends with the committer, which is after it let the directory go.
+    // The watch ends with the committer, which has released the directory by then.
     while ended.changed().await.is_ok() {}
     assert_kept(dir.path()).await;
 }
@@ -125,7 +125,7 @@ async fn a_garbled_database_is_refused() {
     let db = dir.path().join("sled/db");
     fs::write(&db, vec![0x5A; fs::metadata(&db).unwrap().len() as usize]).unwrap();
     assert!(matches!(open(dir.path()), Err(StoreError::Corrupt { .. })));
-    // Nor does the second try find an empty one.
+    // The second start must not find an empty store either.
     assert!(matches!(open(dir.path()), Err(StoreError::Corrupt { .. })));
 }
 
@@ -139,16 +139,16 @@ async fn an_interrupted_swap_is_finished() {
         closed(dir.path()).await;
         let at = |name: &str| dir.path().join(name);
         match state {
-            // Complete, not yet in place.
+            // The new one is complete, but not in place yet.
             0 => copy(&at("sled"), &at("sled.new")),
-            // The old one stepped aside.
+            // The old one was renamed.
             1 => {
                 copy(&at("sled"), &at("sled.new"));
                 fs::rename(at("sled"), at("sled.old")).unwrap();
             }
-            // In place, the old one not yet removed.
+            // The new one is in place, the old one not yet removed.
             2 => copy(&at("sled"), &at("sled.old")),
-            // Not complete.
+            // The new one is not complete.
             _ => {
                 fs::create_dir(at("sled.building")).unwrap();
                 fs::write(at("sled.building/db"), "half").unwrap();

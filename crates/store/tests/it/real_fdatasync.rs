@@ -1,5 +1,5 @@
-//! The system call itself, seen from outside: a writer process runs with `fdatasync.c` preloaded, and before each of its
-//! acknowledgements an fdatasync of its database must have begun after the commit ran and come back well.
+//! The system call itself, observed from outside: a writer process runs with `fdatasync.c` preloaded. Before each
+//! acknowledgement, an fdatasync of its database must have begun after the commit ran, and have succeeded.
 #![allow(clippy::print_stdout, reason = "helpers are not seen as tests; a test that cannot run says so")]
 #![cfg(target_os = "linux")]
 
@@ -15,7 +15,7 @@ use mms_store::{DiskSync, Options, Schema, Store};
 
 const DIR: &str = "MMS_STORE_SYNC_CHILD_DIR";
 const LOG: &str = "MMS_SYNC_LOG";
-/// Set: the child's store does not sync at all.
+/// If set, the child's store does not sync at all.
 const WITHOUT: &str = "MMS_STORE_SYNC_CHILD_WITHOUT";
 const WRITERS: u64 = 4;
 const COMMITS: u64 = 25;
@@ -28,7 +28,7 @@ impl DiskSync for Without {
     }
 }
 
-/// The writer; only does something in the child process.
+/// The writer. Does nothing unless it runs as the child process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child() {
     let (Some(dir), Some(log)) = (env::var_os(DIR), env::var_os(LOG)) else { return };
@@ -60,7 +60,7 @@ async fn child() {
     }
 }
 
-/// What a writer process and its system calls did, in order.
+/// The events of a writer process and its system calls, in order.
 fn journal(shim: &Path, without: bool) -> (PathBuf, String) {
     let dir = tempfile::tempdir().unwrap();
     let (log, data) = (dir.path().join("log"), dir.path().join("data"));
@@ -75,7 +75,7 @@ fn journal(shim: &Path, without: bool) -> (PathBuf, String) {
     (data.canonicalize().unwrap().join("sled/db"), fs::read_to_string(&log).unwrap())
 }
 
-/// The acknowledgements, and the first that no fdatasync of `db` stands behind.
+/// The number of acknowledgements, and the first one that no fdatasync of `db` covers.
 fn judge(db: &Path, journal: &str) -> (u64, Option<String>) {
     let (mut waiting, mut begun, mut safe) = (Vec::new(), Vec::new(), Vec::new());
     let mut acknowledged = 0;
@@ -107,7 +107,7 @@ fn the_system_call_returns_before_every_acknowledgement() {
     };
     let (db, seen) = journal(&shim, false);
     assert_eq!(judge(&db, &seen), (WRITERS * COMMITS, None), "{seen}");
-    // A sync of another file, or none, would be found.
+    // Shows that a sync of another file, or none at all, would be noticed.
     assert!(judge(&db.with_file_name("elsewhere"), &seen).1.is_some());
     let (db, without) = journal(&shim, true);
     let (_, missing) = judge(&db, &without);

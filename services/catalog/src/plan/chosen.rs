@@ -204,22 +204,8 @@ impl<'a> Columns<'a> {
         });
         unknown.map_or(Ok(()), Err)?;
         expr.check(self).map_err(|error| error.to_string())?;
-        self.bind(&mut expr)?;
+        expr.try_each_literal(&mut |field, _, literal| self.bind_literal(field, literal))?;
         Ok(expr)
-    }
-
-    fn bind(&self, expr: &mut Expr) -> Result<(), String> {
-        match expr {
-            Expr::And(parts) | Expr::Or(parts) => parts.iter_mut().try_for_each(|part| self.bind(part)),
-            Expr::Not(inner) => self.bind(inner),
-            Expr::Compare { field, value, .. } => self.bind_literal(field, value),
-            Expr::In { field, values, .. } => values.iter_mut().try_for_each(|value| self.bind_literal(field, value)),
-            Expr::Between { field, low, high, .. } => {
-                self.bind_literal(field, low)?;
-                self.bind_literal(field, high)
-            }
-            Expr::Like { .. } | Expr::IsNull { .. } => Ok(()),
-        }
     }
 
     /// A text of a literal in the one form that its column's values have, in which the order of texts is that of times.

@@ -100,29 +100,13 @@ impl Stand {
         secret_file(&root.join("service.token"), SERVICE_TOKEN);
         mms_registry::ensure_key_file(&root.join("key")).unwrap();
         let workspace = Workspace::start(WorkspaceConfig {
-            delta_root: delta.clone(),
-            catalog: "main".to_owned(),
-            token: WORKSPACE_TOKEN.into(),
-            client: None,
-            vending: None,
-            bind: "127.0.0.1:0".parse().unwrap(),
             page_size: 2,
+            ..WorkspaceConfig::new(delta.clone(), "main", WORKSPACE_TOKEN)
         })
         .await
         .unwrap();
-        let project = Project::start(ProjectConfig {
-            dir: root.join("project"),
-            name: "target_project".to_owned(),
-            access_id: "id".to_owned(),
-            access_key: "key".into(),
-            token_file: None,
-            others: Vec::new(),
-            quota: None,
-            bind: "127.0.0.1:0".parse().unwrap(),
-            region: None,
-        })
-        .await
-        .unwrap();
+        let project =
+            Project::start(ProjectConfig::new(root.join("project"), "target_project", "id", "key")).await.unwrap();
         let config = mms_registry::Config {
             encryption_key_file: Some(root.join("key")),
             allow_local_files: true,

@@ -170,11 +170,7 @@ impl Ends {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("tables");
         std::fs::create_dir_all(root.join("sales")).unwrap();
-        let bind = "127.0.0.1:0".parse().unwrap();
         let workspace = Workspace::start(WorkspaceConfig {
-            delta_root: root,
-            catalog: "main".into(),
-            token: SecretString::from(TOKEN),
             client: Some(OAuthClient {
                 id: CLIENT.into(),
                 secret: SecretString::from(CLIENT_SECRET),
@@ -186,24 +182,13 @@ impl Ends {
                 life: Duration::from_secs(3600),
                 denied_schemas: vec!["closed".into()],
             }),
-            bind,
             page_size: 50,
+            ..WorkspaceConfig::new(root, "main", TOKEN)
         })
         .await
         .unwrap();
-        let project = Project::start(ProjectConfig {
-            dir: dir.path().join("project"),
-            name: "lake".into(),
-            access_id: "key-id".into(),
-            access_key: SecretString::from(KEY),
-            token_file: None,
-            others: Vec::new(),
-            quota: None,
-            bind,
-            region: None,
-        })
-        .await
-        .unwrap();
+        let project =
+            Project::start(ProjectConfig::new(dir.path().join("project"), "lake", "key-id", KEY)).await.unwrap();
         Self { workspace, project, dir }
     }
 

@@ -1,5 +1,5 @@
-//! Calls that change a job: each goes on when its caller goes away. How a change is carried through is in
-//! [`crate::job::carry`].
+//! Calls that change a job. They continue if their caller disconnects. [`crate::job::carry`] carries the change
+//! through.
 
 use mms_proto::ApiError;
 use mms_proto::scheduler::v1 as pb;
@@ -17,21 +17,23 @@ use crate::moment::Moment;
 use crate::record::Job;
 
 impl Api {
-    /// Does what changes a job, also when the caller goes away.
+    /// Changes a job, in a task of its own, so that it continues if the caller disconnects.
     pub(super) async fn change<B>(&self, call: Call, key: JobKey, begin: B) -> Result<Option<Box<Job>>, Status>
     where
         B: FnOnce(&mut Tx<'_>, &Moment) -> Result<Job> + Send + 'static,
     {
         let work = carry::change(self.scheduler.clone(), call, key, begin);
-        // What it asks of others is asked on behalf of this call.
+        // Calls to other services are made in the context of this call.
         let done = match CallContext::current() {
             Some(context) => tokio::spawn(context.scope(work)),
             None => tokio::spawn(work),
         };
-        done.await.map_err(|error| ApiError::internal(format!("the change broke off: {error}")))?.map_err(Status::from)
+        done.await
+            .map_err(|error| ApiError::internal(format!("the change was interrupted: {error}")))?
+            .map_err(Status::from)
     }
 
-    /// The same, answered with the job.
+    /// As [`Self::change`], and answers with the job.
     pub(super) async fn changed<B>(&self, call: Call, key: JobKey, begin: B) -> Result<Option<pb::Job>, Status>
     where
         B: FnOnce(&mut Tx<'_>, &Moment) -> Result<Job> + Send + 'static,

@@ -1,4 +1,4 @@
-//! Open commit intents, for people.
+//! The calls on open commit intents that are for people.
 
 use mms_proto::ApiError;
 use mms_proto::name::{DataSourceName, Parent};
@@ -14,7 +14,7 @@ use crate::error::SchedulerError;
 use crate::record::Intent;
 use crate::store::INTENTS;
 
-/// A page ends with the intent with which it reaches this many bytes.
+/// A page ends with the intent that brings it to this many bytes.
 const BYTES_MAX: usize = 6 << 20;
 
 impl Api {

@@ -1,5 +1,5 @@
-//! JobService: what changes jobs; how a change is carried through is in [`super::change`]. Reading them is in
-//! [`super::job_reads`], watching them in [`super::watch`].
+//! JobService. Calls that change jobs are here and in [`super::change`]; reading is in [`super::job_reads`], watching
+//! in [`super::watch`].
 
 use mms_proto::ApiError;
 use mms_proto::name::{DataSourceName, JobName, JobTableName, Parent, TaskName};
@@ -23,7 +23,7 @@ use crate::name::{job_key, job_table_key, task_key};
 use crate::record::{Job, JobState, Reason};
 
 fn digest(request: &pb::CreateJobRequest) -> Vec<u8> {
-    // Canonical JSON has its keys in order; the wire form of a map has not.
+    // Canonical JSON has its keys in order; the wire form of a map does not.
     let content = pb::CreateJobRequest { request_id: String::new(), ..request.clone() };
     mms_proto::json::to_value(&content, mms_proto::json::Fields::Set).to_string().into_bytes()
 }
@@ -34,9 +34,9 @@ impl Api {
         let leases = &self.scheduler.leases;
         let running = leases.sum(key, |_| true);
         let done = job.counts.bytes_done + running.bytes;
-        // Kept only for jobs that move something: it is forgotten when they end.
+        // The speed is kept only while a job runs, and forgotten when it ends.
         let speed = if job.state.is_ended() { 0 } else { leases.speed(key, done, tokio::time::Instant::now()) };
-        // What cannot be read now is not said; the rest is.
+        // A job whose waiting reason cannot be read now is shown without it.
         let waiting = self.waiting_for(key, job).ok().flatten();
         job_to(key, job, running, speed, waiting.as_ref(), view)
     }
@@ -154,7 +154,7 @@ impl JobService for Api {
         check(request.get_ref())?;
         let key = Self::job_key(&request.get_ref().name)?;
         let own = key.clone();
-        // At once, also while somebody else is changing the job: from here on no task starts.
+        // At once, even while another change of the job is carried through: from here on no task is leased.
         let at = self.scheduler.moment();
         self.scheduler.store.commit(move |tx| calls::stop(tx, &at, &own, None)).await?;
         let own = key.clone();

@@ -1,4 +1,4 @@
-//! Reading jobs, their tables, tasks, findings and logs, page by page.
+//! The reading calls of JobService: jobs, tables, tasks, findings, checks and logs, page by page.
 
 use std::sync::Arc;
 
@@ -19,10 +19,10 @@ use crate::name;
 use crate::record::{Check, Finding, Job, JobTable, Task};
 use crate::store::{CHECKS, JOB_TABLES, JOBS, LOGS, TASKS};
 
-/// A page ends with the item with which it reaches this many bytes.
+/// A page ends with the item that brings it to this many bytes.
 const BYTES_MAX: usize = 6 << 20;
 
-/// Keys in page tokens are joined by a character that no id of ours has.
+/// Splits a page token's text into two keys. They are joined by a character that no id has.
 fn split(text: &str) -> Option<(String, String)> {
     text.split_once('\n').map(|(a, b)| (a.to_owned(), b.to_owned()))
 }
@@ -32,7 +32,7 @@ fn numbers(text: &str) -> Option<(u32, u32)> {
     Some((task.parse().ok()?, check.parse().ok()?))
 }
 
-/// Tables that are read together for what their plans found: findings have no records of their own.
+/// Tables that are read together for their findings, which have no records of their own.
 const TABLES_OF_FINDINGS: usize = 20;
 
 impl Api {
@@ -57,7 +57,7 @@ impl Api {
             let page = self.scheduler.store.read(|read| read.page(&JOBS, &scope, after, limit)).map_err(store)?;
             Ok::<_, Status>((page.items, page.next.is_some()))
         };
-        // What is asked of a job may be in its spec, which is then not shown.
+        // A filter or an order may ask for fields of the spec, which is removed below if the caller did not ask for it.
         let view = if list.judges() { View::Full } else { request.view() };
         let show = |key: &JobKey, job: Job| Ok((!job.goes_away()).then(|| self.show(key, &job, view)));
         let key = |text: &str| split(text).map(|(data_source, job)| JobKey { data_source, job });
@@ -69,14 +69,13 @@ impl Api {
         Ok(pb::ListJobsResponse { jobs, next_page_token, total_size: None })
     }
 
-    /// A table of a job with what its running tasks say of themselves.
+    /// A table of a job, with the progress of its running tasks.
     pub(super) fn show_table(&self, job: &Job, key: &TableKey, table: &JobTable, view: View) -> Result<pb::JobTable> {
         let own = table.tasks();
         let running = self.scheduler.leases.sum(&key.job, |number| own.contains(&number));
         job_table_to(key, job.uid(), table, running, job.is_halted(), view)
     }
 
-    /// One table of a job.
     pub(super) fn job_table(&self, key: &TableKey, view: View) -> Result<pb::JobTable> {
         let (job, table) = self.scheduler.store.read(|read| {
             let job = stored::find(read, &key.job)?;
@@ -110,8 +109,8 @@ impl Api {
         Ok(pb::ListJobTablesResponse { job_tables, next_page_token, total_size: None })
     }
 
-    /// Tables of a job, and whether there are more.
-    #[allow(clippy::type_complexity)] // as lists are read
+    /// A page of a job's tables, and whether there are more.
+    #[allow(clippy::type_complexity)] // the shape that List::page takes
     fn tables_of(
         &self,
         job: &JobKey,
@@ -137,7 +136,8 @@ impl Api {
         };
         let list = List::<types::Finding>::of(&asked, BYTES_MAX)?;
         self.scheduler.store.read(|read| stored::find(read, job))?;
-        // The findings of a table by their number in it; one that has none is a record that shows nothing.
+        // Findings by table and position. A table without findings makes a record that shows nothing, so that paging
+        // continues behind it.
         let records = |after: Option<&(TableKey, usize)>, _: usize| {
             let mut found = Vec::new();
             if let Some((table, number)) = after {
@@ -171,7 +171,7 @@ impl Api {
         Ok(pb::ListFindingsResponse { findings, next_page_token, total_size: None })
     }
 
-    /// One task as callers see it now.
+    /// A task as callers see it now.
     pub(super) fn task(&self, key: &TaskKey, view: View) -> Result<pb::Task> {
         let (job, task, table) = self.scheduler.store.read(|read| {
             let not_found = |_| SchedulerError::NotFound(name::task_name(key));
@@ -201,7 +201,7 @@ impl Api {
                 .read(|read| {
                     let page = read.page(&TASKS, &Scope::prefix(job), after, limit)?;
                     let mut found = Vec::with_capacity(page.items.len());
-                    // Tasks of one table follow each other.
+                    // Tasks of one table are consecutive.
                     let mut known: Option<(TableKey, Option<Arc<JobTable>>)> = None;
                     for (key, task) in page.items {
                         let table_key = task.table_key(job);
@@ -250,7 +250,7 @@ impl Api {
         Ok(pb::ListTaskLogsResponse { logs, next_page_token, total_size: None })
     }
 
-    /// What the last verifications of a task, or of all tasks of a job, compared.
+    /// Checks of the last verification of a task, or of all tasks of a job.
     pub(super) fn checks(
         &self,
         request: &pb::ListVerificationChecksRequest,
@@ -285,7 +285,7 @@ impl Api {
                 .read(|read| {
                     let page = read.page(&CHECKS, &scope, after, limit)?;
                     let mut checks = Vec::with_capacity(page.items.len());
-                    // Checks of one task follow each other.
+                    // Checks of one task are consecutive.
                     let mut task: Option<Arc<(TaskKey, Task)>> = None;
                     for (key, check) in page.items {
                         if task.as_ref().is_none_or(|known| known.0 != key.task) {

@@ -1,4 +1,4 @@
-//! The calls on jobs as their callers meet them.
+//! JobService as callers meet it.
 
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1::TargetPolicy;
@@ -20,7 +20,7 @@ fn reason(refused: &Status) -> ErrorReason {
     ApiError::from_status(refused).reason
 }
 
-/// A job that only is judged.
+/// A request that only validates a job.
 fn judged(policy: TargetPolicy, role: Role) -> Request<pb::CreateJobRequest> {
     let spec = pb::JobSpec {
         scope: Some(pb::job_spec::Scope::Schemas(pb::SchemasScope::default())),

@@ -1,4 +1,4 @@
-//! LineageService.
+//! LineageService: which task wrote each target unit.
 
 use mms_proto::ApiError;
 use mms_proto::name::{DataSourceName, Parent};
@@ -15,7 +15,7 @@ use crate::key::{TargetKey, UnitKey};
 use crate::record::Lineage;
 use crate::store::{LINEAGE, TARGETS};
 
-/// A page ends with the entry with which it reaches this many bytes.
+/// A page ends with the entry that brings it to this many bytes.
 const BYTES_MAX: usize = 6 << 20;
 
 fn text(unit: &UnitKey) -> String {
@@ -50,7 +50,7 @@ impl LineageService for Api {
             let page = page.map_err(SchedulerError::from)?;
             Ok::<_, Status>((page.items, page.next.is_some()))
         };
-        // What went into a table that is gone is nowhere any more.
+        // Rows of an earlier generation of the target table no longer exist.
         let there = |unit: &UnitKey, lineage: &Lineage| {
             let known = self.scheduler.store.read(|read| read.get(&TARGETS, &unit.target));
             known

@@ -1,4 +1,4 @@
-//! Lists as their callers meet them: filtered, in order, page by page; and what a spec may say of parts of tables and of limits.
+//! Lists as callers meet them: filtered, ordered and page by page; and specs with parts of tables and limits.
 
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1::{SourceTable, TableOptions, TargetPolicy};

@@ -1,4 +1,4 @@
-//! TimerService. What timers do is decided in [`crate::timer`].
+//! TimerService. [`crate::timer`] decides what timers do.
 
 use mms_proto::ApiError;
 use mms_proto::name::{DataSourceName, Parent, ResourceId, RunName, TimerName};
@@ -22,10 +22,10 @@ use crate::record::{Timer, TimerEvent, TimerRun, Told};
 use crate::store::{TIMER_RUNS, TIMERS};
 use crate::timer::{calls, clock, run};
 
-/// A page ends with the item with which it reaches this many bytes.
+/// A page ends with the item that brings it to this many bytes.
 const BYTES_MAX: usize = 6 << 20;
 
-/// What an update changes, by the first part of each path of its mask.
+/// The fields that an update changes: the first part of each path of its mask.
 struct Mask(Vec<String>);
 
 impl Mask {
@@ -39,7 +39,7 @@ impl Mask {
     }
 }
 
-/// Whether somebody has a timer run by itself; None: nothing is said.
+/// Whether the caller resumes or pauses a timer; None for neither.
 fn active(state: TimerState) -> Result<Option<bool>, ApiError> {
     match state {
         TimerState::Unspecified => Ok(None),
@@ -97,7 +97,7 @@ impl Api {
         let given = request.timer.unwrap_or_default();
         let state = if mask.has("state") { active(given.state())? } else { None };
         let etag = given.etag.clone();
-        // What is not named stays, so that the whole can be judged.
+        // Fields that the mask does not name keep their values, so that the whole timer is validated.
         let before = self.scheduler.store.read(|read| run::find(read, &key))?;
         let shown = timer_to(&key, &before, View::Full);
         let new = told_from(pb::Timer {
@@ -147,9 +147,9 @@ impl Api {
             Ok::<_, SchedulerError>((run_key, run))
         };
         let (run_key, _) = self.scheduler.store.commit(trigger).await?;
-        // At once where nothing stands against it; what fails for now is tried again by itself.
+        // The first step at once, if nothing is in the way; a failed step is retried in the background.
         if let Err(error) = clock::carry_on(&self.scheduler, &key).await {
-            tracing::warn!(%error, timer = timer_name(&key), "its run is tried again");
+            tracing::warn!(%error, timer = timer_name(&key), "a step of the timer's run failed; next attempt in the background");
         }
         Ok(self.run(&run_key)?)
     }
@@ -180,7 +180,8 @@ impl Api {
             let page = page.map_err(SchedulerError::from)?;
             Ok::<_, Status>((page.items, page.next.is_some()))
         };
-        // What is asked of a timer may be in its job, which is then not shown.
+        // A filter or an order may ask for fields of the job spec, which is removed below if the caller did not ask for
+        // it.
         let view = if list.judges() { View::Full } else { request.view() };
         let show = |key: &TimerKey, timer: Timer| Ok(Some(timer_to(key, &timer, view)));
         let text = |key: &TimerKey| format!("{}\n{}", key.data_source, key.timer);
@@ -224,7 +225,7 @@ impl Api {
     }
 }
 
-/// The key of a timer that a request id remembers.
+/// The key of the timer that a request id remembers.
 fn made(resource: &str) -> TimerKey {
     let (data_source, timer) = resource.split_once('\n').unwrap_or_default();
     TimerKey { data_source: data_source.to_owned(), timer: timer.to_owned() }

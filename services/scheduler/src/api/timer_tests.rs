@@ -1,4 +1,4 @@
-//! TimerService as callers meet it: who may what, what an update touches, and pages.
+//! TimerService as callers meet it: roles, update masks and pages.
 
 use mms_proto::types::v1::{Cron, Schedule, TargetPolicy, schedule};
 use mms_proto::{ApiError, ErrorReason, Role};
@@ -142,7 +142,8 @@ async fn timers_and_runs_are_listed_page_by_page() {
         }
     }
     assert_eq!(names, ["a", "b", "nightly"].map(|id| format!("dataSources/lake/timers/{id}")));
-    // Nobody has rights in this fixture: each run fails, and the timer stops; but a call is answered with its own run when repeated.
+    // Nobody has a role in this fixture: each run fails and the timer stops. A repeated call is still answered with its
+    // own run.
     let trigger = |request_id: &str| {
         api.trigger_timer(by(
             Role::Operator,

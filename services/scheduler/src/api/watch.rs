@@ -1,5 +1,5 @@
-//! Streams that follow a job or a task. A position is the store's: up to which durable revision the caller has seen
-//! changes, for a job with a place within the next one.
+//! Streams that follow a job or a task. A position is the store revision up to which the caller has seen all durable
+//! changes; for a job, possibly with a place within the next revision.
 
 use std::time::Duration;
 
@@ -22,9 +22,9 @@ pub type TaskStream = Answers<pb::WatchTaskResponse>;
 
 /// Least time between two answers.
 const PACE: Duration = Duration::from_millis(250);
-/// Tables in one answer; the store bounds their bytes too.
+/// Most tables in one answer; the store bounds their bytes too.
 const TABLES_AT_ONCE: usize = 500;
-/// Answers that may wait for a slow caller; it then gets fewer, never stale ones.
+/// Answers that wait for a slow caller. It gets fewer answers, never stale ones.
 const QUEUE: usize = 1;
 
 fn revision_at(store: &Store, position: &str) -> Result<u64, Status> {
@@ -32,8 +32,8 @@ fn revision_at(store: &Store, position: &str) -> Result<u64, Status> {
     store.revision_at(position).ok_or_else(fault)
 }
 
-/// How far a caller has seen the changes of a job's tables: all up to a revision and, when many changed at once, some of
-/// the next one.
+/// How far a caller has seen the changes of a job's tables: all up to a revision and, if many changed in one commit,
+/// some of the next revision.
 #[derive(Clone, Default)]
 struct Seen {
     revision: u64,
@@ -46,7 +46,7 @@ impl Seen {
         let revision = revision_at(store, parts.next().unwrap_or_default())?;
         let within = match (parts.next(), parts.next(), parts.next(), parts.next()) {
             (None, ..) => None,
-            // Of another incarnation: everything is told anew.
+            // A position of another incarnation: everything is sent again.
             (Some(of), Some(schema), Some(table), None) => match revision_at(store, of)? {
                 0 => None,
                 of => Some((of, schema.to_owned(), table.to_owned())),
@@ -65,12 +65,12 @@ impl Seen {
     }
 }
 
-/// What a look at a job gave.
+/// One read of a job.
 struct Look {
     job: Job,
     tables: Vec<pb::JobTable>,
     seen: Seen,
-    /// More tables have changed than one answer holds.
+    /// More tables have changed than one answer may hold.
     more: bool,
 }
 
@@ -87,7 +87,7 @@ impl Api {
                 let job = Some(api.show(&key, &look.job, view));
                 let ends = watch_ends(&look.job) && !look.more;
                 seen = look.seen;
-                // Running tasks' progress changes without a revision.
+                // The progress of running tasks changes without a revision.
                 if last != job || !look.tables.is_empty() {
                     last.clone_from(&job);
                     let answer =
@@ -109,7 +109,7 @@ impl Api {
         }))
     }
 
-    /// The job, and as many of the tables that have changed as one answer holds, those that changed first first.
+    /// Reads the job and as many changed tables as one answer may hold, in the order of their changes.
     async fn look_at_job(&self, key: &JobKey, seen: &Seen, view: View) -> Result<Look> {
         let own = |revision: u64| ChangedKey { job: key.clone(), revision };
         let scope = Scope::range(own(seen.revision.saturating_add(1))..=own(u64::MAX));
@@ -176,7 +176,7 @@ impl Api {
     }
 }
 
-/// Whether nothing more happens to a job until somebody does something.
+/// Whether nothing more happens to a job until a caller acts.
 fn watch_ends(job: &Job) -> bool {
     job.state.is_ended() || job.state == JobState::PendingReview
 }
@@ -196,7 +196,7 @@ mod tests {
 
     const TABLES: usize = 1_234;
 
-    /// A stopped job of many tables, listed all at once.
+    /// A stopped job of many tables, all listed in one commit.
     async fn large() -> Api {
         let store = Store::in_memory(schema()).expect("a store of memory");
         let scheduler = scheduler(store, || 1_000);

@@ -1,4 +1,4 @@
-//! WorkerService: the lease contract.
+//! WorkerService: the lease contract with workers.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -25,14 +25,14 @@ use crate::name::{parse_task, task_key};
 use crate::record::{Holder, Rate, Task};
 use crate::report::take::{self, Taken};
 
-/// The version of the lease contract that is spoken here.
+/// The version of the lease contract that this service supports.
 const CONTRACT_VERSION: i32 = 1;
 fn holder(worker: &str, instance: &str) -> Result<Holder, Status> {
     let worker: WorkerName = name("worker", worker)?;
     Ok(Holder { worker: worker.id().as_str().to_owned(), instance: instance.to_owned() })
 }
 
-/// The keys of the tasks that a call names, all of them, before anything of it is done.
+/// The keys of the tasks that a call names. All are parsed before the call does anything.
 fn task_keys<'a>(list: &str, names: impl Iterator<Item = &'a str>) -> Result<Vec<TaskKey>> {
     let key = |(item, name): (usize, &str)| {
         let bad = |_| invalid(&format!("{list}[{item}].task"), format!("`{name}` is not the name of a task"));
@@ -45,7 +45,7 @@ fn invalid(field: &str, text: impl Into<String>) -> SchedulerError {
     SchedulerError::Invalid(vec![FieldViolation::new(field, text)])
 }
 
-/// An error about one item of a list, its fields named from the request's root.
+/// An error about one item of a list, with its fields named from the root of the request.
 fn within(list: &str, item: usize, error: SchedulerError) -> SchedulerError {
     match error {
         SchedulerError::Invalid(violations) => {
@@ -59,7 +59,8 @@ fn within(list: &str, item: usize, error: SchedulerError) -> SchedulerError {
 }
 
 impl Api {
-    /// One beat of a heartbeat. A name that is no task's is a lease that nobody has: the others still are prolonged.
+    /// Handles one beat of a heartbeat. A name that is not a task's is answered with STOP_NOW, so that the other leases
+    /// are still renewed.
     async fn beat(&self, holder: &Holder, beat: pb::LeaseBeat) -> Result<pb::LeaseAnswer> {
         let said = beat.progress.unwrap_or_default();
         let progress = Progress { rows: said.rows.max(0), bytes: said.bytes.max(0) };
@@ -98,7 +99,7 @@ impl Api {
         Ok(pb::TaskReportAnswer { task: report.task, accepted, lease_ended })
     }
 
-    /// All intents of a call in one commit: if one is not as it must be, none is stored.
+    /// Begins all intents of a call in one commit: if one of them is invalid, none is stored.
     async fn begin(&self, holder: &Holder, requests: Vec<pb::CommitRequest>) -> Result<Vec<pb::CommitAnswer>> {
         use pb::commit_answer::Answer as Said;
         let (at, by) = (self.scheduler.moment(), holder.clone());
@@ -125,7 +126,7 @@ impl Api {
         };
         let (asked, answers) = self.scheduler.store.commit_together(begin).await?;
         for ((key, epoch), answer) in asked.zip(&answers) {
-            // A lease may have ended with it: then its time has no meaning any more.
+            // The commit may have ended the lease of a fenced task, which then comes off the clock.
             if matches!(answer.answer, Some(Said::Fenced(_))) {
                 self.scheduler.leases.end(&key, epoch);
             }
@@ -133,7 +134,7 @@ impl Api {
         Ok(answers)
     }
 
-    /// The task that a call names, if the worker that it names holds it.
+    /// Returns the task that a call names, if the worker that it names holds it.
     fn held_by(&self, worker: &str, task: &str, epoch: Option<pb::Epoch>) -> Result<(TaskKey, Task), Status> {
         let worker: WorkerName = name("worker", worker)?;
         let key = task_key(&name::<TaskName>("task", task)?)?;
@@ -142,7 +143,7 @@ impl Api {
         Ok((key, task))
     }
 
-    /// All outcomes of a call in one commit, likewise.
+    /// Resolves all intents of a call in one commit: if one resolution is invalid, none is stored.
     async fn resolve(
         &self,
         holder: &Holder,
@@ -240,7 +241,7 @@ impl WorkerService for Api {
         let holder = holder(&request.worker, &request.instance)?;
         wait::heard(&self.scheduler, &holder)?;
         let keys = task_keys("reports", request.reports.iter().map(|report| &*report.task))?;
-        // Together, so that they share a flush.
+        // Concurrently, so that their commits share a flush.
         let taken = keys.into_iter().zip(request.reports).map(|(key, report)| self.take(&holder, key, report));
         let answers = futures::future::try_join_all(taken).await?;
         Ok(Response::new(pb::ReportTasksResponse { answers }))

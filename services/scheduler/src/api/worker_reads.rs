@@ -1,4 +1,4 @@
-//! What callers see of workers.
+//! The reading calls of WorkerService.
 
 use mms_proto::name::WorkerName;
 use mms_proto::scheduler::v1 as pb;
@@ -13,7 +13,7 @@ use crate::lease::held;
 use crate::record::Worker;
 use crate::store::WORKERS;
 
-/// A page ends with the worker with which it reaches this many bytes.
+/// A page ends with the worker that brings it to this many bytes.
 const BYTES_MAX: usize = 6 << 20;
 
 impl Api {
@@ -48,7 +48,7 @@ impl Api {
         Ok(pb::GetWorkerResponse { worker: self.show_workers(vec![(id, worker)])?.pop() })
     }
 
-    /// Workers as callers see them now.
+    /// Workers as callers see them now, with their leases counted.
     fn show_workers(&self, workers: Vec<(String, Worker)>) -> Result<Vec<pb::Worker>> {
         let leased = self.scheduler.store.read(|read| held::all(read, None))?;
         let show = |(id, worker): (String, Worker)| {

@@ -1,4 +1,4 @@
-//! The lease contract as a worker meets it.
+//! WorkerService as a worker meets it.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! Who may write where, inside a commit. A job claims the units it publishes, and each target table that it writes into:
-//! making or dropping a table concerns all its units. A claim holds as long as its job lives. This says who is first; that
-//! of two writers only one commits is the business of [`super::intent`].
+//! Claims targets for jobs, inside a commit. A job claims the units that it publishes and each target table that it
+//! writes to, because making or dropping a table concerns all its units. A claim is valid while its job lives. Claims
+//! decide which job comes first; [`super::intent`] ensures that only one of two writers commits.
 
 use std::ops::ControlFlow;
 
@@ -13,7 +13,7 @@ use crate::name;
 use crate::record::{ClaimEvent, Job, Owner, TableClaim, Target, TargetName, Task, Unit, UnitClaim};
 use crate::store::{JOB_TABLES, JOBS, TABLE_CLAIMS, UNITS};
 
-/// Whether a claim of this job holds.
+/// Whether a claim of the job with this uid is valid.
 pub fn holds(read: &impl Read, key: &JobKey, uid: &str) -> Result<bool> {
     Ok(read.get(&JOBS, key)?.is_some_and(|job| job.uid() == uid && job.owns_units()))
 }
@@ -22,8 +22,9 @@ fn owned(target: String, job: &JobKey, by: &str) -> SchedulerError {
     SchedulerError::TargetOwned { target, job: format!("{}{by}", name::job_name(job)) }
 }
 
-/// What claims a target table for a table of a job: together with other jobs of the same source table that make the same
-/// table and drop nothing, or alone. `None`: it is claimed already.
+/// Returns the claim that a table of a job needs on its target table: shared with other jobs of the same source table
+/// that make the same table and drop nothing, else exclusive. None if it is stored already. An error if another live
+/// job is in the way. Deletes claims that are no longer valid.
 fn table(
     tx: &mut Tx<'_>,
     key: &TableKey,
@@ -62,13 +63,13 @@ fn table(
     Ok((!known).then_some((own, claim)))
 }
 
-/// Whether a table of another job makes the very table that this one makes.
+/// Whether the other job's table makes the same target table.
 fn same_table(read: &impl Read, other: &TableKey, target: &Target) -> Result<bool> {
     let other = read.get(&JOB_TABLES, other)?.and_then(|table| table.into_plan().target);
     Ok(other.is_none_or(|other| other == *target))
 }
 
-/// Claims a target table and some of its units: all of them, or on an error nothing.
+/// Claims a target table and these units of it: all of them, or none on an error.
 pub fn units<'a>(
     tx: &mut Tx<'_>,
     key: &TableKey,
@@ -97,8 +98,8 @@ pub fn units<'a>(
     Ok(each.iter().try_for_each(|(at, claim)| tx.put(&UNITS, at, claim))?)
 }
 
-/// What claims one target unit for a table of a job, unless another live job, or another table of the same job, has it.
-/// `None`: it is claimed already.
+/// Returns the claim that a table of a job needs on a unit. None if it is stored already. An error if another live job,
+/// or another table of the same job, has claimed the unit.
 fn unit(read: &impl Read, own: &Owner, unit: &UnitKey) -> Result<Option<UnitClaim>> {
     let before = read.get(&UNITS, unit)?.unwrap_or_default();
     if let Some(other) = before.owner() {
@@ -115,7 +116,7 @@ fn unit(read: &impl Read, own: &Owner, unit: &UnitKey) -> Result<Option<UnitClai
     Ok((claim != before).then_some(claim))
 }
 
-/// Gives up what a deleted job claimed of a table; a unit with an open intent stays, for whoever resolves it.
+/// Releases a job's claim of a unit. A unit with an open intent keeps its claim record until the intent is resolved.
 fn release(tx: &mut Tx<'_>, uid: &str, unit: &UnitKey) -> Result<()> {
     let own = |claim: &UnitClaim| claim.owner().is_some_and(|owner| owner.job_uid == uid);
     if tx.get(&UNITS, unit)?.is_some_and(|claim| own(&claim) && claim.open_intent().is_none()) {
@@ -124,13 +125,13 @@ fn release(tx: &mut Tx<'_>, uid: &str, unit: &UnitKey) -> Result<()> {
     Ok(())
 }
 
-/// The same of all units of a task.
+/// Releases the claims of all units of a task.
 pub fn release_task(tx: &mut Tx<'_>, uid: &str, target: Option<&TargetName>, task: &Task) -> Result<()> {
     let Some(name) = target else { return Ok(()) };
     task.units.iter().try_for_each(|unit| release(tx, uid, &name.unit_key(&unit.partition)))
 }
 
-/// The same for the table itself.
+/// Releases a job's claim of a table.
 pub fn release_table(tx: &mut Tx<'_>, key: &JobKey, uid: &str, target: &TargetName) -> Result<()> {
     let own = TableClaimKey { target: target.key(), job: key.clone() };
     if tx.get(&TABLE_CLAIMS, &own)?.is_some_and(|claim| claim.job_uid == uid) {

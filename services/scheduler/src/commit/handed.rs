@@ -1,5 +1,6 @@
-//! Who may still send the statement of an open intent that replaces a table: whoever holds a lease of a task there, and whoever
-//! did within the time that a signed date holds. Decides when such an intent may be given up, and knows nothing of what it did.
+//! Tracks who may still send the statement of an open intent that drops a table or partitions: each holder of a lease
+//! of a task there, and each earlier holder as long as the date in a signed request is valid. Decides when such an
+//! intent may be cancelled; it knows nothing of what the statement did.
 
 use mms_store::{Read, Scope, Tx};
 
@@ -9,11 +10,12 @@ use crate::moment::Moment;
 use crate::record::{Intent, TargetName};
 use crate::store::{INTENTS, LEASED_TASKS, TASKS};
 
-/// How long nobody may have had an intent in hand before it is given up: the date that a statement is signed with holds for 15
-/// minutes, and clocks differ.
+/// How long no task of the target may have been leased before an intent is cancelled. The date that a statement is
+/// signed with is valid for 15 minutes, and clocks differ.
 const SILENCE_MS: i64 = 20 * 60 * 1_000;
 
-/// A lease of a task of this target began or ended: its holder is told of the open intent there, and may send its statement.
+/// Notes that a lease of a task of this target began or ended: its holder knows the open intent there and may send its
+/// statement.
 pub fn note(tx: &mut Tx<'_>, at: &Moment, target: &TargetName) -> Result<()> {
     if let Some((id, mut intent)) = open::replacement(tx, target)? {
         intent.handed_ms = at.now_ms;

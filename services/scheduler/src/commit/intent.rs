@@ -1,6 +1,7 @@
-//! Commit intents, inside a commit of the store: of one target unit at most one is open, whoever asks, and one that
-//! replaces a table covers all its units. An intent outlives its lease, its task and its job; only its resolution closes
-//! it. Every check is made before the first write: an answer other than Granted leaves the store as it was.
+//! Commit intents, inside a commit of the store. At most one intent is open on a target unit, whichever worker asks;
+//! one that drops rows of the table covers all its units. An intent outlives its lease, its task and its job: only its
+//! resolution closes it. Every check comes before the first write, so that any answer but Granted and Fenced leaves the
+//! store as it was.
 
 use mms_proto::scheduler::v1::CommitOutcome;
 use mms_proto::types::v1::TargetPolicy;
@@ -20,19 +21,19 @@ use crate::record::{
 use crate::report::notice;
 use crate::store::{INTENTS, JOB_TABLES, JOBS, LINEAGE, TASKS, UNITS};
 
-/// What is said to a worker that wants to publish.
+/// The answer to a worker that wants to publish.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
-    /// The intent is stored.
+    /// The intent is stored; the worker may commit.
     Granted,
-    /// The lease is lost.
+    /// The lease is lost; the worker must drop the task.
     Fenced,
     /// Another intent on one of its units, or on its table, is open.
     Open(String, Box<Intent>),
 }
 
-/// Stores an intent if the worker holds the task and no other intent on what it covers is open. Asked again for the same
-/// intent, it grants again. Nothing is written unless it is granted.
+/// Stores an intent if the worker holds the task and no other open intent covers one of its units. Grants again if the
+/// same intent is stored already.
 pub fn begin(
     tx: &mut Tx<'_>,
     at: &Moment,
@@ -47,7 +48,7 @@ pub fn begin(
     may_begin(tx, task_key, &task, &job, &asked)?;
     let known = known(tx, at, task_key, &task, &asked)?;
     if !asked.replaces() && !counts(&task, &known, asked.identity.as_ref()) {
-        // The session is one of a table that is gone. The lease goes with it: the worker is to drop the task.
+        // The session was opened in a table that is gone. The task loses its lease too, so that the worker drops it.
         sweep::lose(tx, at, task_key, &task, &known)?;
         return Ok(Answer::Fenced);
     }
@@ -65,21 +66,21 @@ pub fn begin(
     for unit in open::units(&intent) {
         let mut claim = tx.get(&UNITS, &unit)?.unwrap_or_default();
         if let Some(gone) = claim.open_intent().map(str::to_owned) {
-            // No such intent is stored, or it would stand in the way.
+            // The claim names an intent that is no longer stored: a stored one would have been found above.
             claim.apply(ClaimEvent::Closed(&gone))?;
         }
         claim.apply(ClaimEvent::Opened(id))?;
         tx.put(&UNITS, &unit, &claim)?;
     }
     if intent.drops_table() {
-        // Told before the drop: whoever hears it late has at worst moved too much.
+        // Before the drop: if the catalog hears of it without the drop, at worst a table is moved unnecessarily.
         notice::dropped(tx, at, task_key, &task)?;
     }
     tx.put(&INTENTS, &id.to_owned(), &intent)?;
     Ok(Answer::Granted)
 }
 
-/// What is known of the target. A task whose job makes no tables takes the one that it finds.
+/// Returns what is known of the target. A task of a job that makes no tables accepts the table that it found.
 fn known(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &Task, asked: &Intent) -> Result<AtTarget> {
     match &asked.identity {
         Some(found) if !task.steps().contains(&Step::Schema) => {
@@ -89,7 +90,7 @@ fn known(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &Task, asked: &Inten
     }
 }
 
-/// Whether a session that was made in this table publishes into the one there is, of the generation that the task knows.
+/// Whether a session in this table publishes into the present one, in the generation that the task knows.
 fn counts(task: &Task, known: &AtTarget, session: Option<&Identity>) -> bool {
     session.is_some_and(|session| known.is(session)) && task.is_of_generation(known.generation())
 }
@@ -98,7 +99,7 @@ fn invalid(field: &str, text: impl Into<String>) -> SchedulerError {
     SchedulerError::Invalid(vec![mms_proto::FieldViolation::new(format!("intent.{field}"), text)])
 }
 
-/// Refuses an intent that is not this task's to have.
+/// Rejects an intent that this task may not open.
 fn may_begin(tx: &Tx<'_>, key: &TaskKey, task: &Task, job: &Job, intent: &Intent) -> Result<()> {
     let name = name::task_name(key);
     if open::target_of(tx, key, task)?.is_none_or(|target| target.key() != intent.target.key()) {
@@ -127,8 +128,8 @@ fn may_begin(tx: &Tx<'_>, key: &TaskKey, task: &Task, job: &Job, intent: &Intent
     Ok(())
 }
 
-/// Takes the outcome of an intent from a worker that holds a task of its target which owns one of its units. False: it
-/// holds none. An intent that is resolved already is taken again.
+/// Takes the outcome of an intent from a worker whose task has the same target and one of its units. Returns false if
+/// the worker does not hold the task. An intent that was resolved already is accepted again.
 pub fn resolve(
     tx: &mut Tx<'_>,
     at: &Moment,
@@ -152,7 +153,7 @@ pub fn resolve(
     }
     tx.delete(&INTENTS, &id.to_owned())?;
     match intent.resolve(outcome) {
-        // Nothing of the table is there any more, whoever wrote it.
+        // Nothing in the table counts any more, whoever wrote it.
         Effect::Dropped(target, partitions) if partitions.is_empty() => {
             target::happened(tx, at, (task_key, &task), &target, TargetEvent::Dropped)?;
         }
@@ -167,8 +168,9 @@ pub fn resolve(
     Ok(true)
 }
 
-/// Drops an intent that replaces a table and whose statement cannot start any more, as nobody can say what became of it. Whatever it
-/// did, what was published there counts no more.
+/// Cancels an intent that drops the table or partitions and whose statement cannot start any more, because nobody can
+/// say whether it ran. If it drops the table, nothing that was published there counts any more. Rejected while somebody
+/// may still send its statement.
 pub fn cancel(tx: &mut Tx<'_>, at: &Moment, id: &str) -> Result<Intent> {
     let name = || format!("intents/{id}");
     let intent = tx.get(&INTENTS, &id.to_owned())?.ok_or_else(|| SchedulerError::NotFound(name()))?;
@@ -183,12 +185,12 @@ pub fn cancel(tx: &mut Tx<'_>, at: &Moment, id: &str) -> Result<Intent> {
     Ok(intent)
 }
 
-/// Whether an intent stands in the way of a task.
+/// Whether an intent is on a unit of this task.
 fn concerns(read: &impl Read, key: &TaskKey, task: &Task, intent: &Intent) -> Result<bool> {
     if open::target_of(read, key, task)?.is_none_or(|target| target.key() != intent.target.key()) {
         return Ok(false);
     }
-    // A task that replaces the table is stopped by an intent on any unit of it, also one that no plan names any more.
+    // The task that makes the table is blocked by an intent on any unit of it, even on one that no plan has any more.
     if intent.replaces() || task.planned().makes_table {
         return Ok(true);
     }
@@ -196,16 +198,17 @@ fn concerns(read: &impl Read, key: &TaskKey, task: &Task, intent: &Intent) -> Re
     Ok(intent.units.iter().any(|unit| own.contains(&partition_text(&unit.partition))))
 }
 
-/// Records that an intent was applied: its units are published, if their task still is the one that wrote them.
+/// Records that an intent was committed: publishes its units and stores their lineage, if the job that wrote them still
+/// exists.
 fn publish(tx: &mut Tx<'_>, at: &Moment, id: &str, intent: &Intent) -> Result<()> {
     let key = intent.task_key();
     if target::of(tx, &intent.target)?.generation() != intent.generation {
-        // It went into a table that is gone.
+        // It was committed into a table that is gone.
         return Ok(());
     }
     let same = tx.get(&JOBS, &key.job)?.is_some_and(|job| job.uid() == intent.job_uid);
     let Some(before) = tx.get(&TASKS, &key)?.filter(|_| same) else {
-        // Rows of a job that is gone: whoever wrote the units before has them no more.
+        // The job was deleted. Its rows have replaced those that the lineage of these units names.
         for unit in open::units(intent) {
             tx.delete(&LINEAGE, &unit)?;
         }

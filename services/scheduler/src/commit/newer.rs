@@ -1,4 +1,4 @@
-//! Whether a newer version of a source table is at its target than a job would write. Reads only.
+//! Checks whether a job would write an older version of a source table over a newer one. Reads only.
 
 use mms_proto::scheduler::v1::OlderVersion;
 use mms_store::Read;
@@ -9,8 +9,8 @@ use crate::key::TableKey;
 use crate::record::{Job, TargetName, Unit, Version};
 use crate::store::LINEAGE;
 
-/// Why these units must not be written by a job, if that is so: it would write an older version over a newer one, and was not
-/// asked to.
+/// Returns why a job must not write these units: it would write an older version over a newer one, and its spec does
+/// not allow that. None if it may write them.
 pub fn refusal<'a>(
     read: &impl Read,
     job: &Job,
@@ -31,7 +31,7 @@ pub fn refusal<'a>(
     }))
 }
 
-/// The newest version of the same table that is in one of these units, if it is newer than this one.
+/// Returns the newest version of the same source table in these units, if it is newer than this one.
 fn than<'a>(
     read: &impl Read,
     target: &TargetName,

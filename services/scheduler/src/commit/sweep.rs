@@ -1,6 +1,6 @@
-//! Takes back what tasks of live jobs did at a target table that is gone, or another now: in pieces, each in a commit, until no
-//! task counts it any more. Until then nothing of that target is leased, so no piece is ever too late. Jobs that are not live
-//! look for themselves when they come back ([`crate::job::change`]).
+//! Takes back what tasks of live jobs did at a target table that was deleted or recreated, in many small commits, until
+//! no task counts it any more. Until then no task of that target is leased, so no piece comes too late. Jobs that are
+//! not live check their tasks when they are started or retried ([`crate::job::change`]).
 
 use std::ops::ControlFlow;
 
@@ -19,28 +19,28 @@ use crate::report::log::{self, Line};
 use crate::scheduler::Scheduler;
 use crate::store::{JOB_TABLES, STALE_TARGETS, TABLE_CLAIMS, TARGETS, TASKS};
 
-/// How far the sweep of a target has come. Kept in memory only: from the beginning on is always right too.
+/// How far the sweep of a target has come. Kept in memory only: to begin again from the start is always correct.
 #[derive(Debug, Clone, Default)]
 pub struct Cursor {
     generation: u64,
-    /// Tables of jobs that are swept.
+    /// Tables of jobs that are swept completely.
     tables: usize,
-    /// Tasks of the next one that are.
+    /// Tasks of the next table that are swept.
     tasks: usize,
 }
 
-/// What came of a piece.
+/// The outcome of a piece.
 #[derive(Debug)]
 pub enum Piece {
-    /// There is more to do, from here. These leases have ended.
+    /// There is more to do, from this position. These leases have ended with the piece.
     More(Cursor, Vec<(TaskKey, Epoch)>),
-    /// It is done.
+    /// The target is swept. These leases have ended with the piece.
     Done(Vec<(TaskKey, Epoch)>),
 }
 
-/// Sweeps every target that is stale, until the token is cancelled.
+/// Sweeps every stale target, until the token is cancelled.
 pub async fn run(scheduler: Scheduler, stop: CancellationToken) {
-    let what = "taking back what was done at a table that is gone";
+    let what = "taking back what was done at a lost target table";
     scheduler.after_changes(stop, what, || all(&scheduler)).await;
 }
 
@@ -64,7 +64,7 @@ async fn all(scheduler: &Scheduler) -> Result<()> {
     Ok(())
 }
 
-/// Sweeps some tasks of a target.
+/// Sweeps one page of the tasks of a target.
 pub fn some(tx: &mut Tx<'_>, at: &Moment, key: &TargetKey, mut cursor: Cursor) -> Result<Piece> {
     let Some(mut known) = tx.get(&TARGETS, key)?.filter(AtTarget::is_stale) else { return Ok(Piece::Done(Vec::new())) };
     if cursor.generation != known.generation() {
@@ -98,7 +98,7 @@ pub fn some(tx: &mut Tx<'_>, at: &Moment, key: &TargetKey, mut cursor: Cursor) -
     Ok(Piece::Done(ended))
 }
 
-/// The tables of live jobs that go to a target.
+/// Returns the tables of live jobs that have this target.
 fn tables(read: &impl Read, target: &TargetKey) -> Result<Vec<TableKey>> {
     let mut claims = Vec::new();
     read.scan(&TABLE_CLAIMS, &Scope::prefix(target), |at, claim| {
@@ -114,7 +114,7 @@ fn tables(read: &impl Read, target: &TargetKey) -> Result<Vec<TableKey>> {
     Ok(live)
 }
 
-/// Whether what a task did does not count any more, or whether it would begin with a table that is still to be made.
+/// Whether what a task did no longer counts, or whether it could be leased before its table is made.
 fn is_lost(read: &impl Read, table: &JobTable, key: &TaskKey, task: &Task, known: &AtTarget) -> Result<bool> {
     let early = task.needs_maker() && !task.blocked && !task.state.is_failed() && {
         let maker = read.get(&TASKS, &TaskKey { number: table.first_task, ..key.clone() })?;
@@ -127,7 +127,8 @@ fn has_made(maker: &Task, known: &AtTarget) -> bool {
     maker.state.table_made() && maker.generation == known.generation()
 }
 
-/// Takes back what a task did at its target. One whose table cannot be made fails with that.
+/// Takes back what a task did at its target. If the table cannot be made because the task that makes it has failed,
+/// this task fails too.
 pub fn lose(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, before: &Task, known: &AtTarget) -> Result<()> {
     let maker = match tx.get(&JOB_TABLES, &before.table_key(&key.job))?.filter(|_| before.needs_maker()) {
         Some(table) => {
@@ -141,7 +142,7 @@ pub fn lose(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, before: &Task, known: &
         at,
         TaskEvent::TargetLost { blocked: maker.as_ref().is_some_and(|(_, maker)| !has_made(maker, known)) },
     )?;
-    let text = "the target table is gone or another: what was written there is written again";
+    let text = "the target table was deleted or made anew: what was written there is written again";
     log::write(tx, at, key, &mut task, &Line { level: LogLevel::Warning, ..Line::own(text) })?;
     if let Some((maker_key, maker)) = maker.filter(|(_, maker)| maker.state.is_failed() && task.blocked) {
         task.apply(at, TaskEvent::TableFailed(Some(rollup::because_of(&maker_key, &maker))))?;

@@ -1,5 +1,5 @@
-//! What is known of target tables, inside a commit: which table of its name there is, and what of it counts. Whoever renews a
-//! generation has the catalog told that nothing is there any more.
+//! Records what is known of target tables, inside a commit: which table exists under a name, and which of its rows
+//! count. When a generation ends, the catalog is told that nothing is at the target any more.
 
 use mms_store::{Read, Tx};
 
@@ -10,12 +10,12 @@ use crate::record::{AtTarget, TargetEvent, TargetName, Task};
 use crate::report::notice;
 use crate::store::TARGETS;
 
-/// What is known of a target.
+/// Returns what is known of a target.
 pub fn of(read: &impl Read, target: &TargetName) -> Result<AtTarget> {
     Ok(read.get(&TARGETS, &target.key())?.unwrap_or_default())
 }
 
-/// Stores what happened to a target, as a task has it; what is known then.
+/// Stores an event of a target that a task has reported. Returns what is known after it.
 pub fn happened(
     tx: &mut Tx<'_>,
     at: &Moment,
@@ -35,7 +35,7 @@ pub fn happened(
     Ok(after)
 }
 
-/// Nobody knows what is in a target any more: what was published there counts no more.
+/// Notes that nobody knows what is in a target: nothing that was published there counts any more.
 pub fn doubt(tx: &mut Tx<'_>, target: &TargetName) -> Result<()> {
     let mut known = of(tx, target)?;
     known.apply(TargetEvent::Doubted);

@@ -1,4 +1,5 @@
-//! Commit intents over a store of memory: what covers what, who may settle, and what an answer other than Granted leaves.
+//! Commit intents over a store in memory: what covers what, who may resolve, and that a rejected intent changes
+//! nothing.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ use crate::lease::end;
 use crate::record::{Asked, ClaimEvent, Commit, Epoch, Intent, Job, LeaseEnd, Replacement, Spec, Step};
 use crate::store::{INTENTS, JOBS, UNITS};
 
-/// An intent that replaces the fixture's table.
+/// An intent that drops the fixture's table.
 fn replace() -> Intent {
     let commit = Commit::Replace(Replacement { instance_key: "k".to_owned(), partitions: Vec::new() });
     Intent { commit: Some(commit), ..intent(&[]) }
@@ -41,7 +42,7 @@ fn refused(answer: Result<Answer>) -> bool {
     matches!(answer, Err(SchedulerError::Invalid(_)))
 }
 
-/// Ids that claims name.
+/// Ids of intents that claims name.
 fn claimed(fixture: &Fixture) -> Vec<String> {
     let claims = fixture.store.read(|read| read.page(&UNITS, &Scope::all(), None, 100)).expect("readable");
     claims.items.into_iter().filter_map(|(_, claim)| claim.open_intent().map(str::to_owned)).collect()
@@ -92,7 +93,7 @@ async fn a_replacement_covers_every_unit_of_the_table() {
     assert!(matches!(unit, Answer::Open(id, found) if id == "r1" && found.replaces()));
     let other = begin(&fixture, 0, "a", maker, "r2", replace()).await.expect("answered");
     assert!(matches!(other, Answer::Open(id, _) if id == "r1"));
-    // A successor finds it in its lease, and what it resolves publishes nothing.
+    // The next holder finds it in its lease; resolving it publishes nothing.
     expire(&fixture, 0).await;
     let granted = fixture.lease("b", 1).await.remove(0);
     let open = fixture.store.read(|read| open::of_task(read, &granted.key, &granted.task)).expect("readable");
@@ -163,7 +164,7 @@ async fn an_intent_is_settled_only_by_whom_it_concerns() {
 enum Act {
     Lease(bool),
     Expire,
-    /// Units by bit; none: the whole table is to be replaced.
+    /// Units as a bit mask; 0 to drop the whole table.
     Begin(bool, u8),
     Resolve(bool, usize, bool),
 }
@@ -179,14 +180,14 @@ fn any_act() -> impl Strategy<Value = Act> {
 
 const WHOLE: u8 = 0b111;
 
-/// Plays acts of two workers on one task of three units against a model of what is open.
+/// Plays acts of two workers on one task of three units against a model of the open intents.
 async fn play(acts: Vec<Act>) {
     let fixture = Fixture::replacing(3, 3).await;
     let name = |first: bool| if first { "a" } else { "b" };
     let mut epochs: BTreeMap<&str, Epoch> = BTreeMap::new();
     let mut open: BTreeMap<String, u8> = BTreeMap::new();
     let mut drops: Vec<String> = Vec::new();
-    // Once the table is dropped there is none that rows could go to, until SCHEMA says which is there.
+    // After the drop there is no table to publish rows in, until a SCHEMA step reports a new one.
     let mut dropped = false;
     for (number, act) in acts.into_iter().enumerate() {
         match act {
@@ -258,7 +259,7 @@ async fn a_drop_in_doubt_is_given_up_only_after_nobody_could_send_it_for_long() 
     expire(&fixture, 0).await;
     fixture.pass(19 * MINUTE);
     assert!(cancelled(&fixture).await.is_err(), "whoever held it may have sent it a while ago");
-    // A successor may send it too.
+    // The next holder may send it too.
     fixture.lease("b", 1).await;
     expire(&fixture, 0).await;
     fixture.pass(19 * MINUTE);

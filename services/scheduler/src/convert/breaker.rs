@@ -1,4 +1,4 @@
-//! When a job pauses by itself.
+//! Converts the bounds of a job's circuit breaker.
 
 use mms_proto::FieldViolation;
 use mms_proto::scheduler::v1::{CircuitBreaker, FailureBurst};
@@ -7,13 +7,13 @@ use mms_proto::time::duration;
 use crate::error::{Result, SchedulerError};
 use crate::record::BreakerBounds;
 
-/// What a request says, defaults filled in. `field`: its path in the request.
+/// The bounds that a request gives, with defaults filled in. `field` is their path in the request.
 pub fn breaker_from(given: Option<CircuitBreaker>, field: &str) -> Result<BreakerBounds> {
     let default = BreakerBounds::DEFAULT;
     let Some(given) = given else { return Ok(default) };
     if given.disabled {
         if given != (CircuitBreaker { disabled: true, ..CircuitBreaker::default() }) {
-            let violation = FieldViolation::new(format!("{field}.disabled"), "is set, so nothing else may be");
+            let violation = FieldViolation::new(format!("{field}.disabled"), "is set, so the other fields must not be");
             return Err(SchedulerError::Invalid(vec![violation]));
         }
         return Ok(BreakerBounds::NEVER);
@@ -31,7 +31,7 @@ pub fn breaker_from(given: Option<CircuitBreaker>, field: &str) -> Result<Breake
     })
 }
 
-/// The same for people to read.
+/// The bounds as callers see them.
 pub fn breaker_to(bounds: BreakerBounds) -> CircuitBreaker {
     if bounds == BreakerBounds::NEVER {
         return CircuitBreaker { disabled: true, ..CircuitBreaker::default() };

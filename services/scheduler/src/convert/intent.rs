@@ -1,4 +1,4 @@
-//! Commit intents.
+//! Converts commit intents.
 
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::time::timestamp;
@@ -8,7 +8,8 @@ use super::plan::{identity_from, identity_to, target_name_from, target_name_to, 
 use crate::name;
 use crate::record;
 
-/// The record of an intent, without the task that the scheduler adds. None when it does not say what is committed.
+/// The record of an intent, without the task, which the scheduler adds. None if the message lacks the commit or the
+/// target.
 pub fn intent_from(intent: pb::CommitIntent) -> Option<record::Intent> {
     let unit = |unit: pb::IntentUnit| record::IntentUnit {
         unit_index: unit.unit_index,
@@ -42,7 +43,7 @@ pub fn intent_from(intent: pb::CommitIntent) -> Option<record::Intent> {
     })
 }
 
-/// The contract's form of a stored intent.
+/// A stored intent as the contract has it.
 pub fn intent_to(id: &str, intent: &record::Intent) -> pb::CommitIntent {
     let unit = |unit: &record::IntentUnit| pb::IntentUnit {
         unit_index: unit.unit_index,

@@ -1,4 +1,4 @@
-//! Jobs and their tables.
+//! Converts jobs and their tables.
 
 use mms_expr::Expr;
 use mms_proto::FieldViolation;
@@ -23,7 +23,7 @@ use crate::name;
 use crate::plan::{parts, scope};
 use crate::record::{Job, JobTable, Reason, SourceTable, Spec, SpecChange, TableOptions};
 
-/// A reason that a worker says; one that this version does not know has its text left.
+/// The reason that a worker gives. Of a reason that this version does not know, the text is kept.
 pub fn reason_from(reason: pb::JobReason) -> Reason {
     Reason::new(reason.reason(), reason.message)
 }
@@ -32,8 +32,8 @@ pub fn reason_to(reason: &Reason) -> pb::JobReason {
     pb::JobReason { reason: reason.reason.number(), message: reason.message.clone() }
 }
 
-/// The spec of a request with defaults filled in. What the contract's options refuse was refused before.
-/// `field`: the path of the spec in the request.
+/// The spec of a request with defaults filled in, after the rules of the contract's options were checked. `field` is
+/// the path of the spec in the request. Reports the violations of scope, table options and filters together.
 pub fn job_from(spec: pb::JobSpec, field: &str) -> Result<Spec> {
     let at = |below: &str| format!("{field}.{below}");
     let level = spec.verification.map_or(0, |verification| verification.level);
@@ -95,7 +95,7 @@ pub fn job_from(spec: pb::JobSpec, field: &str) -> Result<Spec> {
     }
     let named: Vec<SourceTable> = own.table_options.iter().map(|options| options.table.clone()).collect();
     let doubled = scope::doubled(&named).into_iter().map(|at| {
-        let text = format!("names {}.{}, of which something is said before", named[at].schema, named[at].table);
+        let text = format!("names {}.{}, which an earlier entry names already", named[at].schema, named[at].table);
         FieldViolation::new(format!("{field}.table_options[{at}].table"), text)
     });
     violations.extend(doubled);
@@ -103,7 +103,8 @@ pub fn job_from(spec: pb::JobSpec, field: &str) -> Result<Spec> {
     if violations.is_empty() { Ok(own) } else { Err(SchedulerError::Invalid(violations)) }
 }
 
-/// What is wrong with partition filters, as far as it can be told without their tables, and with taking parts of tables at all.
+/// Returns the violations of partition filters, as far as they show without the tables, and of taking parts of tables
+/// under policy REPLACE.
 fn filters(spec: &Spec, field: &str) -> Vec<FieldViolation> {
     let filters = spec.table_options.iter().enumerate().filter(|(_, options)| !options.partition_filter.is_empty());
     let mut wrong: Vec<FieldViolation> = filters
@@ -120,7 +121,7 @@ fn filters(spec: &Spec, field: &str) -> Vec<FieldViolation> {
     wrong
 }
 
-/// What an update of a job changes of its spec, by the paths of its mask.
+/// The changes of a job's spec that an update makes, by the paths of its mask.
 pub fn spec_change_from(spec: pb::JobSpec, paths: &[String]) -> Result<SpecChange> {
     let mut change = SpecChange::default();
     let mut wrong = Vec::new();
@@ -175,7 +176,7 @@ fn table_options_from(options: types::TableOptions, field: &str) -> Result<Table
     })
 }
 
-/// What a job says of a table, as the catalog is told it.
+/// A job's options for one table, as the catalog gets them.
 pub fn table_options_to(options: &TableOptions) -> types::TableOptions {
     let said = types::TypeOptions {
         large_decimals: options.large_decimals.number(),
@@ -239,12 +240,12 @@ pub fn spec_to(spec: &Spec) -> pb::JobSpec {
     }
 }
 
-/// Windows as they were kept; those that this machine cannot read any more are left out.
+/// The time windows of stored texts. Those that this machine cannot read any more are left out.
 fn windows_to(texts: &[String]) -> Vec<types::TimeWindow> {
     texts.iter().filter_map(|text| text.parse::<Window>().ok()).map(|window| window.message()).collect()
 }
 
-/// A job as callers see it, with what its running tasks say of themselves and its present speed.
+/// A job as callers see it, with the progress of its running tasks and its present speed.
 pub fn job_to(
     key: &JobKey,
     job: &Job,
@@ -311,7 +312,7 @@ fn review(job: &Job) -> pb::JobReview {
     pb::JobReview { state: state as i32, approver: approval.approver, approve_time: timestamp(approval.time_ms) }
 }
 
-/// What the whole plan will take, once it is there. Nothing knows yet how long.
+/// The estimate of a job, once it is planned. It has no duration: nothing computes one yet.
 fn estimate(job: &Job) -> Option<pb::JobEstimate> {
     let reads = job.spec().content != pb::MigrationContent::SchemaOnly;
     let egress_bytes = if reads { job.counts.bytes_total } else { 0 };

@@ -1,11 +1,12 @@
-//! Limits of how tasks run: how many of single schemas and tables at once, and how fast they read.
+//! Converts limits: how many tasks of single schemas and tables run at once, and how fast they read.
 
 use mms_expr::folded;
 use mms_proto::types::v1 as pb;
 
 use crate::record::{Concurrency, Rate, TableBound};
 
-/// What a request or a data source says. Of bounds that name one schema or table twice, in another case, the least holds.
+/// The bounds of a request or a data source, names case-folded. If one schema or table is named twice in different
+/// case, the lesser bound holds.
 pub fn concurrency_from(given: pb::Concurrency) -> Concurrency {
     let mut own =
         Concurrency { per_schema: given.tasks_per_schema, per_table: given.tasks_per_table, ..Concurrency::default() };
@@ -24,7 +25,7 @@ pub fn concurrency_from(given: pb::Concurrency) -> Concurrency {
     own
 }
 
-/// The same for people to read, names in lower case.
+/// The bounds as callers see them; names in lower case.
 pub fn concurrency_to(own: &Concurrency) -> pb::Concurrency {
     let table = |one: &TableBound| pb::TableConcurrency {
         table: Some(pb::SourceTable { schema: one.schema.clone(), table: one.table.clone() }),
@@ -38,13 +39,13 @@ pub fn concurrency_to(own: &Concurrency) -> pb::Concurrency {
     }
 }
 
-/// How much is read in a second. What is less than 0 was refused before.
+/// A rate limit per second; 0 for none. Negative numbers were rejected before.
 pub fn rate_from(given: pb::RateLimit) -> Rate {
     let number = |given: i64| u64::try_from(given).unwrap_or(0);
     Rate { bytes: number(given.bytes_per_second), rows: number(given.rows_per_second) }
 }
 
-/// The same as callers and workers see it.
+/// A rate limit as callers and workers see it.
 pub fn rate_to(rate: Rate) -> pb::RateLimit {
     let number = |own: u64| i64::try_from(own).unwrap_or(i64::MAX);
     pb::RateLimit {

@@ -1,4 +1,4 @@
-//! Lineage.
+//! Converts lineage entries.
 
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::time::timestamp;
@@ -6,7 +6,7 @@ use mms_proto::time::timestamp;
 use super::plan::{target_name_to, value_to, version_to};
 use crate::record::Lineage;
 
-/// Where the rows of a unit came from, as callers see it.
+/// A lineage entry as callers see it: where the rows of a target unit came from.
 pub fn lineage_to(lineage: Lineage) -> pb::LineageEntry {
     pb::LineageEntry {
         time: timestamp(lineage.time_ms),

@@ -1,4 +1,4 @@
-//! Plans, files and their parts.
+//! Converts plans, manifest files and their parts.
 
 use mms_proto::time::{millis, timestamp};
 use mms_proto::types::v1 as pb;
@@ -192,7 +192,7 @@ pub fn file_to(file: record::SourceFile) -> pb::SourceFile {
     }
 }
 
-/// Which table of its name it is.
+/// What identifies a target table among all that ever had its name.
 pub fn identity_from(identity: pb::TargetIdentity) -> Identity {
     Identity {
         table_id: identity.table_id,
@@ -201,7 +201,7 @@ pub fn identity_from(identity: pb::TargetIdentity) -> Identity {
     }
 }
 
-/// The contract's form of it.
+/// The identity of a target table as the contract has it.
 pub fn identity_to(identity: &Identity) -> pb::TargetIdentity {
     pb::TargetIdentity {
         table_id: identity.table_id.clone(),

@@ -1,4 +1,4 @@
-//! Tasks, reports and logs.
+//! Converts tasks, reports and logs.
 
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::time::{duration, timestamp};
@@ -23,7 +23,7 @@ use crate::record::{Check, JobTable, Log, Rate, Sample, Step, TablePlan, Task, T
 use crate::report::at_target::{Looked, LookedUnit};
 use crate::report::take::{Found, Said};
 
-/// Source partitions of a unit that are shown in a task and in a check: a unit may have tens of thousands.
+/// Most source partitions of a unit that are shown in a task, and in a check: a unit may have tens of thousands.
 const SHOWN_OF_UNIT: usize = 1_000;
 const SHOWN_OF_CHECK: usize = 100;
 
@@ -104,7 +104,7 @@ fn found_from(found: types::VerificationResult) -> Found {
     let total = found.checks_total.max(long(checks.len()));
     let counts = checks.iter().filter(|check| check.kind == types::VerificationKind::RowCount);
     let rows = counts.map(|check| check.target_value.as_ref()?.parse::<i64>().ok());
-    // Of checks that were left out, nobody knows what they counted.
+    // If checks were left out of the report, their rows are unknown, and so is the sum.
     let target_rows = if total == long(checks.len()) { rows.sum() } else { None };
     let summary = Verification {
         level: level.into(),
@@ -118,7 +118,7 @@ fn found_from(found: types::VerificationResult) -> Found {
     Found { summary, checks }
 }
 
-/// A task as callers see it.
+/// A task as callers see it. `halted`: the job was stopped.
 pub fn task_to(
     key: &TaskKey,
     task: &Task,
@@ -159,7 +159,7 @@ pub fn task_to(
     })
 }
 
-/// A lease as the worker gets it, which lasts so long without a heartbeat and reads so fast.
+/// A lease as its worker gets it: `term` is how long it lasts without a heartbeat, `rate` how fast the worker may read.
 pub fn lease_to(granted: &Granted, term: std::time::Duration, rate: Rate) -> Result<pb::Lease> {
     let task = &granted.task;
     let done = |(index, unit): (usize, &Unit)| pb::UnitResult {
@@ -179,7 +179,7 @@ pub fn lease_to(granted: &Granted, term: std::time::Duration, rate: Rate) -> Res
     })
 }
 
-/// All that a worker is told of a task it leased.
+/// All that a worker is told about a task that it has leased.
 fn spec_to(granted: &Granted) -> Result<pb::TaskSpec> {
     let Granted { key, task, job, table, .. } = granted;
     let (planned, plan, spec) = (task.planned(), &table.plan, job.spec());
@@ -209,7 +209,7 @@ fn spec_to(granted: &Granted) -> Result<pb::TaskSpec> {
     })
 }
 
-/// What a report says; None when it only carries log lines.
+/// The event of a report; None if the report only carries log lines, or names a step that this version does not know.
 pub fn said_from(event: Option<PbEvent>) -> Option<Said> {
     let step = |number: i32| Step::try_from(number).ok();
     match event? {
@@ -250,7 +250,7 @@ fn looked_from(look: pb::TargetLook) -> Looked {
     }
 }
 
-/// A line of a task's log.
+/// A line of a task's log, as callers see it.
 pub fn log_to(sequence: u64, log: Log) -> pb::TaskLog {
     pb::TaskLog {
         sequence: i64::try_from(sequence).unwrap_or(i64::MAX),

@@ -1,4 +1,4 @@
-//! Timers and their runs.
+//! Converts timers and their runs.
 
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::time::timestamp;
@@ -12,7 +12,8 @@ use crate::key::{JobKey, RunKey, TimerKey};
 use crate::name;
 use crate::record::{Timer, TimerRun, Told};
 
-/// What a timer of a request is told, defaults filled in. All that is wrong with it is said at once.
+/// The settings of a timer in a request, with defaults filled in. Reports all violations of schedule and job spec
+/// together.
 pub fn told_from(timer: pb::Timer) -> Result<Told> {
     let schedule = Schedule::read(&timer.schedule.unwrap_or_default(), "timer.schedule");
     let spec = job_from(timer.job_spec.unwrap_or_default(), "timer.job_spec");
@@ -35,7 +36,7 @@ pub fn told_from(timer: pb::Timer) -> Result<Told> {
     })
 }
 
-/// A timer as callers see it; its job in view FULL.
+/// A timer as callers see it; its job spec in view FULL only.
 pub fn timer_to(key: &TimerKey, timer: &Timer, view: View) -> pb::Timer {
     let told = &timer.told;
     pb::Timer {
@@ -57,7 +58,7 @@ pub fn timer_to(key: &TimerKey, timer: &Timer, view: View) -> pb::Timer {
     }
 }
 
-/// A run as callers see it.
+/// A run of a timer as callers see it.
 pub fn run_to(key: &RunKey, run: &TimerRun) -> pb::TimerRun {
     let job = |id: &str| name::job_name(&JobKey { data_source: key.timer.data_source.clone(), job: id.to_owned() });
     pb::TimerRun {

@@ -1,4 +1,4 @@
-//! Workers, and the epochs of their leases.
+//! Converts workers, and the epochs of their leases.
 
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::time::timestamp;
@@ -6,7 +6,7 @@ use mms_proto::time::timestamp;
 use super::number::{count, numbers, those_known};
 use crate::record::{Epoch, Worker};
 
-/// A worker that registers now, with a uid for the case that it is new.
+/// The record of a worker that registers now. `uid` is for the case that it is new.
 pub fn worker_from(request: pb::RegisterWorkerRequest, uid: String, now_ms: i64) -> Worker {
     let abilities = request.capabilities.unwrap_or_default();
     let engine = match abilities.engine() {
@@ -29,7 +29,7 @@ pub fn worker_from(request: pb::RegisterWorkerRequest, uid: String, now_ms: i64)
     }
 }
 
-/// A worker as callers see it, with the leases that it holds and when it was heard of last.
+/// A worker as callers see it, with its number of leases and when it was last heard of.
 pub fn worker_to(id: &str, worker: Worker, held: usize, seen_ms: i64) -> pb::Worker {
     pb::Worker {
         name: format!("workers/{id}"),
@@ -50,13 +50,13 @@ pub fn worker_to(id: &str, worker: Worker, held: usize, seen_ms: i64) -> pb::Wor
     }
 }
 
-/// An epoch as a worker names it.
+/// The epoch in a worker's request. Negative numbers become 0, which no lease has.
 pub fn epoch_from(epoch: Option<pb::Epoch>) -> Epoch {
     let epoch = epoch.unwrap_or_default();
     Epoch { incarnation: epoch.incarnation.max(0).unsigned_abs(), counter: epoch.counter.max(0).unsigned_abs() }
 }
 
-/// The other way.
+/// An epoch as the contract has it.
 pub fn epoch_to(epoch: Epoch) -> pb::Epoch {
     let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     pb::Epoch { incarnation: signed(epoch.incarnation), counter: signed(epoch.counter) }

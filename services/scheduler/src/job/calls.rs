@@ -1,5 +1,5 @@
-//! What people do to jobs, inside a commit: create, approve, start, stop, retry, delete. What of it concerns all tasks of a
-//! job is only begun here, and carried through by [`super::change`].
+//! The calls that change jobs, inside a commit: create, approve, start, update, stop, retry, delete. A change that
+//! concerns all tasks of a job only begins here; [`super::change`] carries it through.
 
 use mms_proto::registry::v1::MigrationSettings;
 use mms_store::{Read, Tx};
@@ -14,7 +14,7 @@ use crate::record::{Job, JobEvent, JobState, Reason, SpecChange, TaskEvent};
 use crate::report::log::{self, Line};
 use crate::store::{JOB_TABLES, JOBS, TASKS};
 
-/// Stores a new job, to be planned.
+/// Stores a new job in state PLANNING. An error if its id is taken.
 pub fn create(tx: &mut Tx<'_>, key: &JobKey, job: Job) -> Result<Job> {
     if tx.get(&JOBS, key)?.is_some() {
         return Err(SchedulerError::AlreadyExists(name::job_name(key)));
@@ -22,18 +22,17 @@ pub fn create(tx: &mut Tx<'_>, key: &JobKey, job: Job) -> Result<Job> {
     stored::keep(tx, key, None, job)
 }
 
-/// What approves a plan.
+/// A caller's approval of a plan.
 #[derive(Debug, Clone)]
 pub struct Approval {
-    /// The etag of the job as the caller read it with its plan.
+    /// The etag of the job that the caller has read with its plan.
     pub etag: String,
-    /// Blocked tables are no hindrance.
+    /// Approve although tables are blocked.
     pub accept_blocked: bool,
-    /// The caller.
     pub approver: String,
 }
 
-/// Starts exactly the plan that waits, if it is the one that the caller read.
+/// Approves the plan that waits, if it is the one that the caller has read. Does nothing if the job runs already.
 pub fn approve(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, approval: Approval) -> Result<Job> {
     let before = stored::find(tx, key)?;
     let mut job = before.clone();
@@ -53,17 +52,17 @@ fn check_etag(key: &JobKey, job: &Job, etag: &str) -> Result<()> {
     if etag == job.revision.to_string() { Ok(()) } else { Err(SchedulerError::EtagMismatch(name::job_name(key))) }
 }
 
-/// Goes on with a stopped job.
+/// Begins to start a stopped or paused job.
 pub fn start(tx: &mut Tx<'_>, at: &Moment, key: &JobKey) -> Result<Job> {
     let before = stored::find(tx, key)?;
     let mut job = before.clone();
     stored::apply(at, key, &mut job, JobEvent::Start)?;
-    // It is at work already.
+    // The job runs already.
     if job == before { Ok(before) } else { stored::keep(tx, key, Some(*before.state), job) }
 }
 
-/// Has a job heed its data source's settings as they are now; whether anything changed. One whose scope is not listed will take
-/// them then, and one that has ended has no use for them.
+/// Applies the present settings of its data source to a job. Returns whether its limits changed. A job whose scope is
+/// not listed gets them when it is; a job at rest does not need them.
 pub fn heed(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, settings: MigrationSettings) -> Result<bool> {
     let Some(job) = tx.get(&JOBS, key)?.filter(|job| job.scope_listed && !job.is_at_rest()) else { return Ok(false) };
     let limits = limits(job.spec(), settings);
@@ -72,13 +71,13 @@ pub fn heed(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, settings: MigrationSetti
     }
     match stored::change(tx, at, key, job, JobEvent::LimitsChanged(Box::new(limits))) {
         Ok(_) => Ok(true),
-        // It is being stopped, and takes them when it comes back.
+        // A job that is being stopped gets them when it is started again.
         Err(SchedulerError::WrongState { .. }) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// Changes when and how the tasks of a job go.
+/// Changes when and how the tasks of a job run.
 pub fn update(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, etag: &str, change: SpecChange) -> Result<Job> {
     let job = stored::find(tx, key)?;
     if !etag.is_empty() {
@@ -87,19 +86,19 @@ pub fn update(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, etag: &str, change: Sp
     stored::change(tx, at, key, job, JobEvent::SpecChanged(change))
 }
 
-/// Stops a job: no task of it starts from now on. `why`: what the service stops it for, if nobody asked.
+/// Begins to stop a job: no task of it is leased from now on. `why` is the service's reason; None if a caller stops it.
 pub fn stop(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, why: Option<Reason>) -> Result<Job> {
     let job = stored::find(tx, key)?;
     stored::change(tx, at, key, job, JobEvent::Stop { why })
 }
 
-/// Tries what failed of a failed job again. `repin`: with the newest versions of the tables that failed.
+/// Begins to retry a failed job. `repin`: tables with failed tasks are planned again, with their newest versions.
 pub fn retry(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, repin: bool) -> Result<Job> {
     let job = stored::find(tx, key)?;
     stored::change(tx, at, key, job, JobEvent::Retry { task: None, repin })
 }
 
-/// Tries one failed task again; its job goes on if it had failed.
+/// Retries one failed task. If its job has failed too, that begins a retry of the job for this task.
 pub fn retry_task(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey) -> Result<Job> {
     let job = stored::find(tx, &key.job)?;
     let task = tx.get(&TASKS, key)?.ok_or_else(|| SchedulerError::NotFound(name::task_name(key)))?;
@@ -111,7 +110,7 @@ pub fn retry_task(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey) -> Result<Job> {
         return stored::change(tx, at, &key.job, job, JobEvent::Retry { task: Some(key.number), repin: false });
     }
     reset(tx, at, key)?;
-    // A task that waits for its table waits for ever if the one that makes it has failed too.
+    // A task that waits for its table would wait for ever if the task that makes the table has failed too.
     if task.blocked
         && let Some(table) = tx.get(&JOB_TABLES, &task.table_key(&key.job))?
     {
@@ -120,16 +119,16 @@ pub fn retry_task(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey) -> Result<Job> {
     stored::find(tx, &key.job)
 }
 
-/// Puts a failed task back to the step that failed; one that waited for the table's maker waits again.
+/// Puts a failed task back to the step that failed. One that waited for its table waits again.
 fn reset(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey) -> Result<()> {
     let Some(before) = tx.get(&TASKS, key)?.filter(|task| task.state.is_failed()) else { return Ok(()) };
     let mut task = before.clone();
     task.apply(at, TaskEvent::Retried)?;
-    log::write(tx, at, key, &mut task, &Line::own("tried again by hand"))?;
+    log::write(tx, at, key, &mut task, &Line::own("retried by a caller"))?;
     rollup::save(tx, at, key, &before, task)
 }
 
-/// Begins to delete a job that has ended, with all of it but its open intents.
+/// Begins to delete a job that has ended, with everything but its open intents.
 pub fn delete(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, etag: &str) -> Result<Job> {
     let job = stored::find(tx, key)?;
     if !etag.is_empty() {

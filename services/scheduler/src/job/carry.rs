@@ -1,5 +1,5 @@
-//! Carries changes of jobs through, piece by piece: those that are asked for, also when whoever asked goes away, and those
-//! that broke off.
+//! Carries changes of jobs through, piece by piece, even if the caller disconnects, and takes up those that a crash or
+//! an error interrupted.
 
 use mms_store::{Read, Scope, Tx};
 
@@ -14,20 +14,20 @@ use crate::record::{Change, Job};
 use crate::scheduler::Scheduler;
 use crate::store::{JOBS, OPEN_JOBS};
 
-/// What is to be written with the last piece of a change.
+/// What is written with the last piece of a change.
 pub trait Remember: Fn(&mut Tx<'_>, &Moment) -> Result<()> + Clone + Send + 'static {}
 
 impl<F: Fn(&mut Tx<'_>, &Moment) -> Result<()> + Clone + Send + 'static> Remember for F {}
 
 /// How a change ended.
 pub enum Outcome {
-    /// As it was to. None: the job is gone.
+    /// It is complete. None: the job is deleted.
     Done(Option<Box<Job>>),
-    /// Nothing was under way any more.
+    /// No change was under way any more.
     Idle(Box<Job>),
 }
 
-/// Carries through what is under way with a job. The answer to a change that somebody else ended is the job alone.
+/// Carries through the change that is under way with a job. `done` is called in the commit of the last piece.
 pub async fn carry(scheduler: &Scheduler, job: &JobKey, done: impl Remember) -> Result<Outcome> {
     let mut cursor = Cursor::default();
     loop {
@@ -51,13 +51,13 @@ pub async fn carry(scheduler: &Scheduler, job: &JobKey, done: impl Remember) -> 
     }
 }
 
-/// The same with nothing to be remembered.
+/// As [`carry`], with nothing to write at the end.
 pub async fn carry_on(scheduler: &Scheduler, job: &JobKey) -> Result<Outcome> {
     carry(scheduler, job, |_: &mut Tx<'_>, _: &Moment| Ok(())).await
 }
 
-/// Does what changes a job: `begin` in a commit, then, in the job's turn, whatever of it is under way. A repeat with the
-/// same request id gets the job as it is now.
+/// Changes a job: `begin` in a commit, then, holding the job's turn, all of the change that it began. A repeat with the
+/// same request id returns the job as it is now.
 pub async fn change<B>(scheduler: Scheduler, call: Call, key: JobKey, begin: B) -> Result<Option<Box<Job>>>
 where
     B: FnOnce(&mut Tx<'_>, &Moment) -> Result<Job> + Send + 'static,
@@ -81,17 +81,17 @@ where
     match carry(&scheduler, &key, move |tx: &mut Tx<'_>, at: &Moment| call.remember(tx, at, &own, &uid)).await? {
         Outcome::Done(job) => Ok(job),
         Outcome::Idle(job) if under_way == Change::Stop => Ok(Some(job)),
-        // It was stopped meanwhile.
+        // The job was stopped before the change was complete.
         Outcome::Idle(job) => Err(SchedulerError::Overtaken(name::job_name(&key), *job.state)),
     }
 }
 
-/// Jobs that have not come to rest.
+/// Jobs that are not at rest.
 pub fn open_jobs(scheduler: &Scheduler) -> Result<Vec<JobKey>> {
     Ok(scheduler.store.read(|read| read.all_index_keys(&JOBS, &OPEN_JOBS, &Scope::all()))?)
 }
 
-/// Carries changes through whose caller's process died, or of which a piece failed.
+/// Carries through the changes that a crash or a failed commit interrupted.
 pub async fn take_up(scheduler: &Scheduler) -> Result<()> {
     for key in open_jobs(scheduler)? {
         let job = scheduler.store.read(|read| read.get(&JOBS, &key))?;
@@ -99,10 +99,15 @@ pub async fn take_up(scheduler: &Scheduler) -> Result<()> {
             let _turn = scheduler.turn(&key).await;
             match carry_on(scheduler, &key).await {
                 Err(SchedulerError::TargetOwned { target, job }) => {
-                    tracing::warn!(target_table = target, owner = job, "{} does not come back", name::job_name(&key));
+                    tracing::warn!(
+                        target_table = target,
+                        owner = job,
+                        job = name::job_name(&key),
+                        "the start or retry of the job is rejected: another job has claimed its target"
+                    );
                 }
                 Err(error @ SchedulerError::TargetNewer { .. }) => {
-                    tracing::warn!(%error, "{} does not come back", name::job_name(&key));
+                    tracing::warn!(%error, job = name::job_name(&key), "the start or retry of the job is rejected");
                 }
                 other => drop(other?),
             }

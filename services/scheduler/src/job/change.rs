@@ -1,7 +1,6 @@
-//! Changes of a job that concern all its tasks, or take them away: stop, start, retry, delete. A job may have a hundred
-//! thousand tables, so each is done in many small commits, and what is under way is written down: a process that dies in
-//! the middle goes on after its restart. [`super::calls`] says what is to be done; [`step`] does a piece of it, inside a
-//! commit.
+//! Stops, starts, retries and deletes jobs. A job may have 100,000 tables, so a change is many small commits and never
+//! blocks the store. The job's record says which change is under way, so that it continues after a crash.
+//! [`super::calls`] begins a change; [`step`] does one piece of it, inside a commit.
 
 use mms_store::{KeyPrefix, Read, Scope, Tx};
 use prost::Message;
@@ -22,10 +21,10 @@ use crate::report::log::{self, Line};
 use crate::report::notice;
 use crate::store::{CHECKS, DOING_TASKS, INTENTS, JOB_TABLES, JOBS, LINEAGE, LOGS, MANIFESTS, TASKS, UNITS};
 
-/// Bytes after which a commit is large enough: a quarter of what the store takes.
+/// Bytes after which a commit is closed: a quarter of what the store accepts in one.
 const BYTES_AT_ONCE: usize = 16 << 20;
 
-/// How far a change has come. Kept in memory only: from the beginning on is always right too.
+/// How far a change has come. Kept in memory only: to begin again from the start is always correct.
 #[derive(Debug, Clone, Default)]
 pub struct Cursor {
     claimed: bool,
@@ -34,20 +33,20 @@ pub struct Cursor {
     table: Option<TableKey>,
 }
 
-/// What came of a piece of a change.
+/// The outcome of a piece of a change.
 #[derive(Debug)]
 pub enum Step {
-    /// There is more to do, from here. These leases have ended.
+    /// There is more to do, from this position. These leases have ended with the piece.
     More(Cursor, Vec<(TaskKey, Epoch)>),
-    /// It is done; None: the job is gone.
+    /// The change is complete. None: the job is deleted.
     Done(Option<Box<Job>>),
-    /// Nothing is under way, any more.
+    /// No change is under way any more.
     Idle(Box<Job>),
-    /// It cannot be done, and the job is what it was.
+    /// The change is rejected, and the job is as it was before.
     Refused(SchedulerError),
 }
 
-/// Does a piece of what is under way with a job.
+/// Does one piece of the change that is under way with a job.
 pub fn step(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, cursor: Cursor) -> Result<Step> {
     let Some(job) = tx.get(&JOBS, key)? else { return Ok(Step::Done(None)) };
     let only = job.under_way.and_then(|under_way| under_way.task);
@@ -73,7 +72,7 @@ where
     Scope::prefix(key)
 }
 
-/// Ends leases, and tells of tasks that somebody was at work on.
+/// Ends leases, and withdraws what the catalog was told of tasks that a worker worked on.
 fn stop(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, job: Job) -> Result<Step> {
     let page = tx.index_page(&TASKS, &DOING_TASKS, &own(key), None, ROWS_AT_ONCE)?;
     if page.items.is_empty() {
@@ -100,14 +99,15 @@ fn stop(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, job: Job) -> Result<Step> {
     Ok(Step::More(Cursor::default(), ended))
 }
 
-/// Claims the targets of a job that comes back; refused if another live job has taken one meanwhile.
+/// Claims targets for a start or a retry. Rejected if another live job has claimed one meanwhile, or if a newer version
+/// is there.
 fn claim_some(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, job: Job, cursor: Cursor) -> Result<Step> {
     let page = tx.page(&TASKS, &own(key), cursor.task.as_ref(), ROWS_AT_ONCE)?;
     let mut known: Option<(TableKey, Option<Place>)> = None;
     for (_, task) in &page.items {
         let table_key = task.table_key(key);
         if known.as_ref().is_none_or(|(known, _)| *known != table_key) {
-            // What is planned again claims its target then.
+            // A table that is planned again claims its target when its plan is stored.
             let table = tx.get(&JOB_TABLES, &table_key)?.filter(|table| table.planned && !repins(&job, table));
             let plan = table.map(JobTable::into_plan);
             known = Some((table_key, plan.and_then(|plan| Some((plan.target?, plan.version)))));
@@ -125,12 +125,12 @@ fn claim_some(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, job: Job, cursor: Curs
     Ok(more(Cursor { claimed: page.next.is_none(), task: page.next, ..cursor }))
 }
 
-/// Whether a table is planned again when the job comes back, though it was not blocked.
+/// Whether the retry plans this table again because tasks of it have failed.
 fn repins(job: &Job, table: &JobTable) -> bool {
     job.repins() && table.has_failed()
 }
 
-/// Where a table goes, and which version of it.
+/// The target of a table, and the version that is moved there.
 type Place = (Target, Option<Version>);
 
 fn claim_task(tx: &mut Tx<'_>, key: &TableKey, job: &Job, (target, version): &Place, task: &Task) -> Result<()> {
@@ -142,7 +142,8 @@ fn claim_task(tx: &mut Tx<'_>, key: &TableKey, job: &Job, (target, version): &Pl
     claim::units(tx, key, job, target, task.units.iter())
 }
 
-/// Makes tasks ready that have to go again: those whose rows another job has replaced, and, of a retry, those that failed.
+/// Makes tasks ready that are to be repeated: those whose rows another job has replaced, and, for a retry, those that
+/// failed.
 fn rework_some(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, job: &Job, mut cursor: Cursor) -> Result<Step> {
     let page = tx.page(&TASKS, &own(key), cursor.task.as_ref(), ROWS_AT_ONCE)?;
     cursor.task.clone_from(&page.next);
@@ -183,7 +184,7 @@ fn rework_some(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, job: &Job, mut cursor
     Ok(more(cursor))
 }
 
-/// Whether a retry of one task concerns this one: it is that task, or makes the table that the task waits for.
+/// Whether a retry of the task `only` concerns this one: it is that task, or makes the table that the task waits for.
 fn is_for(read: &impl Read, key: &TaskKey, task: &Task, only: u32) -> Result<bool> {
     if key.number == only {
         return Ok(true);
@@ -193,7 +194,7 @@ fn is_for(read: &impl Read, key: &TaskKey, task: &Task, only: u32) -> Result<boo
     Ok(task.planned().makes_table && waits)
 }
 
-/// The task as it has to go again, and why; None if it is right as it is.
+/// Returns the task as it is to be repeated, and why; None if it can stay as it is.
 fn rework(
     read: &impl Read,
     at: &Moment,
@@ -208,19 +209,20 @@ fn rework(
     let known = name.map(|name| targets::of(read, name)).transpose()?.unwrap_or_default();
     let mut task = before.clone();
     if !task.is_of_generation(known.generation()) {
-        // Its maker is of the same generation, and makes the table again before anything else.
+        // The task that makes the table is of the same generation, so it makes the table again before any other task
+        // runs.
         task.apply(at, TaskEvent::TargetLost { blocked: task.needs_maker() })?;
         if task.state.is_failed() && retry {
             task.apply(at, TaskEvent::Retried)?;
         } else if let Some((maker, failed)) = failed_maker(read, key, &task)?.filter(|_| !retry) {
             task.apply(at, TaskEvent::TableFailed(Some(rollup::because_of(&maker, &failed))))?;
         }
-        return Ok(Some((task, "the target table is gone or another: what was written there is written again")));
+        return Ok(Some((task, "the target table was deleted or made anew: what was written there is written again")));
     }
     if let Some(name) = name {
         for (index, unit) in before.units.iter().enumerate().filter(|(_, unit)| unit.published) {
             let place = name.unit_key(&unit.partition);
-            // An intent of another job that nobody has resolved may have been applied.
+            // An unresolved intent of another job may have been applied.
             let open = match read.get(&UNITS, &place)?.unwrap_or_default().open_intent() {
                 Some(id) => read.get(&INTENTS, &id.to_owned())?.is_some_and(|intent| intent.job_uid != job.uid()),
                 None => false,
@@ -236,7 +238,7 @@ fn rework(
         }
     }
     let line = match (before.state.is_failed() && retry, lost.is_empty()) {
-        (true, _) => "tried again by hand",
+        (true, _) => "retried by a caller",
         (false, false) => "another job has replaced rows of this task: they are moved again",
         (false, true) => return Ok(None),
     };
@@ -247,7 +249,7 @@ fn rework(
     Ok(Some((task, line)))
 }
 
-/// The task that a task waits for to make its table, if it has failed.
+/// Returns the task that makes the table that this task waits for, if it has failed.
 fn failed_maker(read: &impl Read, key: &TaskKey, task: &Task) -> Result<Option<(TaskKey, Task)>> {
     if !task.blocked || task.state.is_failed() {
         return Ok(None);
@@ -257,7 +259,8 @@ fn failed_maker(read: &impl Read, key: &TaskKey, task: &Task) -> Result<Option<(
     Ok(read.get(&TASKS, &maker)?.filter(|task| task.state.is_failed()).map(|task| (maker, task)))
 }
 
-/// Lets tables be planned again that were blocked, as what kept them may have passed; and, if so wished, those that failed.
+/// Marks tables to be planned again: blocked ones, because what blocked them may have passed, and on request those with
+/// failed tasks.
 fn unplan_some(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, mut job: Job, mut cursor: Cursor) -> Result<Step> {
     let page = tx.page(&JOB_TABLES, &own(key), cursor.table.as_ref(), ROWS_AT_ONCE)?;
     let (mut blocked, mut failed) = (0, 0);
@@ -282,13 +285,13 @@ fn unplan_some(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, mut job: Job, mut cur
     Ok(more(cursor))
 }
 
-/// The last piece of a start or a retry.
+/// Completes a start or a retry.
 fn come_back(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, job: Job) -> Result<Step> {
     let job = stored::change(tx, at, key, job, JobEvent::CameBack)?;
     Ok(Step::Done(Some(Box::new(job))))
 }
 
-/// Takes away a page of what a job has, and with the last of it the job. Its open intents stay.
+/// Deletes one page of what a job has, and the job itself with the last of it. Its open intents stay.
 fn delete(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, job: &Job) -> Result<Step> {
     let tasks = tx.page(&TASKS, &own(key), None, ROWS_AT_ONCE)?.items;
     for (task_key, task) in &tasks {

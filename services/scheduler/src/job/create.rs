@@ -1,4 +1,5 @@
-//! Jobs are made: who may make which, what they are called, and that their source is there.
+//! Creates jobs: checks the caller's role and the id, and acquires the data source at the registry before the job is
+//! stored.
 
 use mms_proto::name::{DataSourceName, ResourceId};
 use mms_proto::types::v1::TargetPolicy;
@@ -16,26 +17,25 @@ use crate::plan::parts;
 use crate::record::{self, Job, Spec};
 use crate::scheduler::Scheduler;
 
-/// A job that somebody wants.
+/// A job that a caller wants to create.
 pub struct Wanted {
-    /// Of which data source.
     pub source: DataSourceName,
-    /// Its id; empty: one is made.
+    /// Its id; empty to have one made.
     pub id: String,
-    /// What people call it; empty: as its id.
+    /// Its display name; empty for its id without hyphens.
     pub display_name: String,
-    /// What it is to do.
     pub spec: Spec,
-    /// Somebody is to look at its plan.
+    /// Its plan needs approval.
     pub review: bool,
 }
 
-/// The job as it would be made, if the caller may make it.
+/// Returns the job as it would be stored, if the caller may create it.
 ///
 /// # Errors
-/// When the caller's role is too low for what it may do to tables, or the id is none.
+/// If the caller's role is too low for the target policy, the id is invalid, or the spec names partitions of another data
+/// source.
 pub fn judged(scheduler: &Scheduler, wanted: Wanted, caller: &Caller) -> Result<(JobKey, Job), Status> {
-    // They take what somebody else made.
+    // Both policies take over tables that somebody else made.
     for (policy, name) in [(TargetPolicy::Replace, "REPLACE"), (TargetPolicy::Adopt, "ADOPT")] {
         if wanted.spec.target_policy == policy {
             caller.needs(Role::Admin, format!("target_policy {name}"))?;
@@ -59,30 +59,30 @@ pub fn judged(scheduler: &Scheduler, wanted: Wanted, caller: &Caller) -> Result<
     Ok((key, job))
 }
 
-/// Refuses a spec that names partitions of another data source. `field`: the path of the spec in the request.
+/// Rejects a spec that names partitions of another data source. `field` is the path of the spec in the request.
 ///
 /// # Errors
-/// INVALID_FIELD.
+/// INVALID_FIELD, one violation for each such table.
 pub fn refuse_foreign(spec: &Spec, data_source: &str, field: &str) -> Result<()> {
     let wrong = parts::foreign(spec, data_source, field);
     if wrong.is_empty() { Ok(()) } else { Err(SchedulerError::Invalid(wrong)) }
 }
 
-/// Stores a job, to be planned; or finds the one that the same call made before.
+/// Stores a job in state PLANNING, or returns the one that an earlier call with the same request id made.
 ///
 /// # Errors
-/// When the registry refuses the source, as it is not there or not started, or the id is taken.
+/// If the registry rejects the use because the data source does not exist or is not started, or if the id is taken.
 pub async fn create(scheduler: &Scheduler, call: Call, key: JobKey, job: Job) -> Result<(JobKey, Job)> {
     let at = scheduler.moment();
-    // In a commit, though nothing is written: what a repeat is answered from is on the disk.
+    // A commit although nothing is written: a repeated call is answered only from what is on disk.
     let again = call.clone();
     if let Some(made) = scheduler.store.commit(move |tx| again.made(tx, &at)).await? {
         return Ok(made);
     }
-    // Holds the source from now on.
+    // From now on the registry keeps the data source for this job.
     scheduler.peers.acquire(&key.data_source, &name::job_name(&key)).await?;
     let create = move |tx: &mut Tx<'_>| {
-        // The same call may have come twice at once.
+        // The same call may have arrived twice at once.
         if let Some(made) = call.made(tx, &at)? {
             return Ok(made);
         }
@@ -93,10 +93,10 @@ pub async fn create(scheduler: &Scheduler, call: Call, key: JobKey, job: Job) ->
     scheduler.store.commit(create).await
 }
 
-/// Refuses to bring back a job whose source is not there or not started, and holds the source from now on.
+/// Acquires the data source of a job that is to be started or retried.
 ///
 /// # Errors
-/// When the job is not there, or the registry refuses.
+/// If the job does not exist, or the data source does not exist or is not started.
 pub async fn hold_source(scheduler: &Scheduler, key: &JobKey) -> Result<()> {
     scheduler.store.read(|read| stored::find(read, key))?;
     scheduler.peers.acquire(&key.data_source, &name::job_name(key)).await?;

@@ -1,5 +1,5 @@
-//! Tasks that wait for the one that makes their table hear what came of it: the first of them in the commit that makes the
-//! table, the others of a large table in commits of their own.
+//! Tells tasks that wait for their table whether the task that makes it succeeded. The first [`ROWS_AT_ONCE`] hear it
+//! in the commit that ends that task's SCHEMA step; the rest of a large table follow in commits of their own.
 
 use mms_proto::scheduler::v1::LogLevel;
 use mms_store::{Read, Scope, Tx};
@@ -16,7 +16,8 @@ use crate::report::log::{self, Line};
 use crate::scheduler::Scheduler;
 use crate::store::{JOB_TABLES, TASKS, UNTOLD_TABLES};
 
-/// Tells the tasks of a table from the one of this index on what became of the maker; the index to go on from, if there are more.
+/// Tells a page of a table's tasks, from this index on, the outcome of the task that makes the table. Returns the index
+/// to continue from, or None if there are no more.
 pub fn tell(
     roll: &mut Roll,
     tx: &mut Tx<'_>,
@@ -44,7 +45,7 @@ pub fn tell(
     Ok((numbers.len() == ROWS_AT_ONCE).then_some(from + ROWS_AT_ONCE))
 }
 
-/// Tells the tasks of every table whose maker's end is not known to all of them, until the token is cancelled.
+/// Tells the remaining tasks of all tables that have some, until the token is cancelled.
 pub async fn run(scheduler: Scheduler, stop: CancellationToken) {
     scheduler.after_changes(stop, "telling tasks that their table is made", || all(&scheduler)).await;
 }
@@ -62,7 +63,7 @@ async fn all(scheduler: &Scheduler) -> Result<()> {
     Ok(())
 }
 
-/// Tells some tasks of a table; where to go on.
+/// Tells a page of a table's tasks. Returns the index to continue from, or None if all are told.
 pub fn some(tx: &mut Tx<'_>, at: &Moment, key: &TableKey, from: usize) -> Result<Option<usize>> {
     let mut roll = Roll::open(tx, key)?;
     let Some(table) = roll.table().filter(|table| table.untold) else { return Ok(None) };

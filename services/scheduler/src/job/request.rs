@@ -1,4 +1,4 @@
-//! Request ids: what a call with one made, so that its repeat makes nothing more.
+//! Request ids: remembers what a call made, so that its repetition makes nothing more.
 
 use mms_server::requests::{self, Request};
 use mms_store::{Read, Tx};
@@ -10,14 +10,13 @@ use crate::moment::Moment;
 use crate::name;
 use crate::record::Job;
 
-/// A call that can be repeated: its request id, and what it asked for. Without an id each call is another.
+/// A call that can be repeated. Without a request id, every call counts as another.
 #[derive(Clone, Default)]
 pub struct Call {
-    /// The method.
     pub method: &'static str,
-    /// The request id; empty: none.
+    /// The request id; empty for none.
     pub id: String,
-    /// What tells the content of the request from any other.
+    /// Digest of the request's content.
     pub digest: Vec<u8>,
 }
 
@@ -26,25 +25,25 @@ impl Call {
         requests::Call { method: self.method, id: self.id.clone() }
     }
 
-    /// What an earlier call with the same request id did, if its content was the same.
+    /// Returns what an earlier call with the same request id did. An error if its content was different.
     pub fn replayed(&self, read: &impl Read, at: &Moment) -> Result<Option<Request>> {
         self.of().replayed(read, at.now_ms, |seen| seen.digest == self.digest)
     }
 
-    /// Remembers what the call made or changed.
+    /// Remembers the job that the call has made or changed.
     pub fn remember(&self, tx: &mut Tx<'_>, at: &Moment, key: &JobKey, uid: &str) -> Result<()> {
         self.remember_as(tx, at, format!("{}/{}", key.data_source, key.job), uid)
     }
 
-    /// The same of what is no job; only who remembers it reads `resource`.
+    /// As [`Self::remember`], for a resource that is not a job. Only the caller interprets `resource`.
     pub fn remember_as(&self, tx: &mut Tx<'_>, at: &Moment, resource: String, uid: &str) -> Result<()> {
         let (digest, uid) = (self.digest.clone(), uid.to_owned());
         let request = Request { digest, resource, time_ms: at.now_ms, uid, ..Request::default() };
         Ok(self.of().remember(tx, &request)?)
     }
 
-    /// The job that an earlier call with the same request id made. Not found, if it was deleted since: another job may have its
-    /// name by now.
+    /// Returns the job that an earlier call with the same request id made. An error if it was deleted since, because
+    /// another job may have its name by now.
     pub fn made(&self, read: &impl Read, at: &Moment) -> Result<Option<(JobKey, Job)>> {
         let Some(seen) = self.replayed(read, at)? else { return Ok(None) };
         let (data_source, job) = seen.resource.split_once('/').unwrap_or_default();

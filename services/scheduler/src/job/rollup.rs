@@ -1,5 +1,5 @@
-//! Keeps what hangs on a task in step with it, in the same commit: its table, its job, and what the catalog is to be told.
-//! Every change of a task goes through [`save`], or through a [`Roll`] when tasks of one table change together.
+//! Keeps a task's table, its job and the notices to the catalog consistent with the task, in the same commit. Every
+//! change of a task goes through [`save`], or through a [`Roll`] if several tasks of one table change together.
 
 use mms_proto::ErrorReason;
 use mms_store::{Read, Tx};
@@ -14,14 +14,14 @@ use crate::record::{Job, JobEvent, JobState, JobTable, Reason, TableEvent, Targe
 use crate::report::notice;
 use crate::store::{JOB_TABLES, JOBS, TASKS};
 
-/// Stores a task that changed, with all that follows for its table and job. `before` is the task as it was stored.
+/// Stores a changed task, with all that follows for its table and job. `before` is the task as stored.
 pub fn save(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, before: &Task, after: Task) -> Result<()> {
     let mut roll = Roll::open(tx, &after.table_key(&key.job))?;
     roll.take(tx, at, key, before, after)?;
     roll.close(tx)
 }
 
-/// The same of a task that has looked at its whole table.
+/// As [`save`], for a task that has looked at its whole table.
 pub fn save_looked(
     tx: &mut Tx<'_>,
     at: &Moment,
@@ -36,52 +36,53 @@ pub fn save_looked(
     roll.close(tx)
 }
 
-/// Why a task failed that waited for another to make its table. Its own reason is that one's, and is not copied.
+/// The reason of a task that failed because `maker` could not make its table. It refers to that task's reason and does
+/// not copy it.
 pub fn because_of(maker: &TaskKey, task: &Task) -> Reason {
     let reason = task.reason.as_ref().map_or(ErrorReason::TargetFailed, |reason| *reason.reason);
     Reason::new(reason, format!("{} could not make the table: see its reason", name::task_name(maker)))
 }
 
-/// A table and its job, while tasks of the table change: read once, written once.
+/// A table and its job while tasks of the table change: read once, written once.
 pub struct Roll {
     key: TableKey,
     table: Option<JobTable>,
     job: Option<Job>,
-    /// Where the job stood.
+    /// The job's state when it was read.
     stood: Option<JobState>,
-    /// What the task that changes next saw of the whole table.
+    /// What the task that changes next has seen of the whole table.
     looked: Option<TableEvent>,
 }
 
 impl Roll {
-    /// The table and its job as stored.
+    /// Reads the table and its job.
     pub fn open(tx: &Tx<'_>, key: &TableKey) -> Result<Self> {
         let (table, job) = (tx.get(&JOB_TABLES, key)?, tx.get(&JOBS, &key.job)?);
         let stood = job.as_ref().map(|job| *job.state);
         Ok(Self { table, job, stood, key: key.clone(), looked: None })
     }
 
-    /// Whether this is the table of a task.
+    /// Whether a task is of this table.
     pub fn is_of(&self, key: &TaskKey, task: &Task) -> bool {
         task.table_key(&key.job) == self.key
     }
 
-    /// The table as it is by now.
+    /// The table with the changes so far.
     pub fn table(&self) -> Option<&JobTable> {
         self.table.as_ref()
     }
 
-    /// Where the table goes.
+    /// The target of the table.
     pub fn target(&self) -> Option<&Target> {
         self.table.as_ref().and_then(|table| table.plan.target.as_ref())
     }
 
-    /// Bytes that [`close`](Self::close) writes, about.
+    /// About how many bytes [`close`](Self::close) writes.
     pub fn weight(&self) -> usize {
         self.table.as_ref().map_or(0, prost::Message::encoded_len)
     }
 
-    /// A task of the table changed.
+    /// Stores a changed task of the table, and applies the change to table and job.
     pub fn take(&mut self, tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, before: &Task, mut after: Task) -> Result<()> {
         after.stored_in(tx.revision());
         let delta = TaskDelta::between(before, &after);
@@ -89,7 +90,7 @@ impl Roll {
         if let Some(table) = &mut self.table {
             let (was, had) = (table.is_done(), table.tasks_failed > 0);
             table.apply(at, TableEvent::TaskChanged(delta.clone()))?;
-            // After the rows of the task itself, which are among those that it counted.
+            // After the task's own rows were added, because the LOOK step has counted them too.
             if let Some(looked) = self.looked.take() {
                 table.apply(at, looked)?;
             }
@@ -116,7 +117,7 @@ impl Roll {
         Ok(())
     }
 
-    /// Whether tasks that wait for the table's maker are still to hear what came of it.
+    /// Notes whether tasks of the table are still to be told the outcome of the task that makes it.
     pub fn untold(&mut self, at: &Moment, untold: bool) -> Result<()> {
         if let Some(table) = self.table.as_mut().filter(|table| table.untold != untold) {
             table.apply(at, TableEvent::Untold(untold))?;
@@ -124,7 +125,7 @@ impl Roll {
         Ok(())
     }
 
-    /// Writes table and job.
+    /// Stores table and job.
     pub fn close(self, tx: &mut Tx<'_>) -> Result<()> {
         if let Some(mut table) = self.table {
             table.stored_in(tx.revision());

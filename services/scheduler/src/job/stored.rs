@@ -1,4 +1,5 @@
-//! Jobs as they are stored. The one place that writes them; what an event means for a job is in [`crate::record`].
+//! Reads and writes the records of jobs. The only place that writes them; [`crate::record`] decides what an event
+//! means.
 
 use mms_store::{Read, Tx};
 
@@ -10,18 +11,19 @@ use crate::name;
 use crate::record::{Job, JobEvent, JobState, SourceUse};
 use crate::store::{JOBS, SOURCE_USES};
 
-/// The job as stored. One that is being deleted is gone for everybody.
+/// Returns the job. One that is being deleted is not found.
 pub fn find(read: &impl Read, key: &JobKey) -> Result<Job> {
     let job = read.get(&JOBS, key)?.filter(|job| !job.goes_away());
     job.ok_or_else(|| SchedulerError::NotFound(name::job_name(key)))
 }
 
-/// What happened to a job, not stored yet.
+/// Applies an event to a job without storing it.
 pub fn apply(at: &Moment, key: &JobKey, job: &mut Job, event: JobEvent) -> Result<()> {
     job.apply(at, event).map_err(|source| SchedulerError::WrongState { resource: name::job_name(key), source })
 }
 
-/// Stores a job that stood at `before` and changed, which gives it another etag. One that is not at rest holds its data source.
+/// Stores a changed job, which gets a new etag, and logs the change from the state `before`. A job that is not at rest
+/// gets a use of its data source.
 pub fn keep(tx: &mut Tx<'_>, key: &JobKey, before: Option<JobState>, mut job: Job) -> Result<Job> {
     diary::note(key, before, &job);
     job.stored_in(tx.revision());
@@ -32,14 +34,14 @@ pub fn keep(tx: &mut Tx<'_>, key: &JobKey, before: Option<JobState>, mut job: Jo
     Ok(job)
 }
 
-/// Stores what happened to a job.
+/// Applies an event to a job and stores it.
 pub fn change(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, mut job: Job, event: JobEvent) -> Result<Job> {
     let before = *job.state;
     apply(at, key, &mut job, event)?;
     keep(tx, key, Some(before), job)
 }
 
-/// The same for what nobody sees: the etag stays.
+/// As [`change`], for an event that callers cannot see: the etag stays the same.
 pub fn change_unseen(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, mut job: Job, event: JobEvent) -> Result<()> {
     apply(at, key, &mut job, event)?;
     Ok(tx.put(&JOBS, key, &job)?)

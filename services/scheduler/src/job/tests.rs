@@ -1,4 +1,4 @@
-//! What people do to jobs, and what becomes of their tasks, targets and reports, over a store of memory.
+//! Calls that change jobs, and what follows for their tasks, targets and notices, over a store in memory.
 
 use mms_proto::ErrorReason;
 use mms_proto::scheduler::v1::{DecisionReason, MigrationContent, OlderVersion, TableDecision};
@@ -97,7 +97,7 @@ async fn units_that_another_job_may_have_written_are_moved_again() {
     let fixture = Fixture::new(2).await;
     assert_eq!(fixture.finish_one("a").await, task_key(0));
     stop(&fixture, &job_key()).await;
-    // The other job's worker dies between its commit and telling of it, and the job is stopped.
+    // The worker of the other job dies between its commit and its report, and that job is stopped.
     fixture.another("k", Given::default(), 0..2, "").await;
     let granted = fixture.lease("a", 1).await.remove(0);
     let (at, key, epoch) = (fixture.at(), granted.key.clone(), granted.task.epoch);
@@ -323,7 +323,7 @@ async fn a_large_job_comes_back_in_pieces() {
 async fn an_older_version_is_not_written_over_a_newer_one() {
     let fixture = Fixture::new(1).await;
     stop(&fixture, &job_key()).await;
-    // Another suite of jobs has moved version 6 of the same table there; the fixture's jobs have version 5.
+    // Some other job has moved version 6 of the same table there; the fixture's jobs have version 5.
     let write = |generation| {
         move |tx: &mut Tx<'_>| {
             let version = Version { delta: Some(6), table_id: "id".to_owned(), ..Version::default() };
@@ -344,7 +344,7 @@ async fn an_older_version_is_not_written_over_a_newer_one() {
     fixture.another("wants", Given { spec, ..Given::default() }, 0..1, "").await;
     assert_eq!(table(&fixture, &other_key("wants")).plan.decision, TableDecision::Move);
     stop(&fixture, &other_key("wants")).await;
-    // What went into a table that is gone is in nobody's way.
+    // Rows of an earlier generation of the target table do not count.
     fixture.commit(write(0)).await.expect("stored");
     assert!(matches!(start(&fixture, &job_key()).await, Piece::Done(Some(_))));
 }

@@ -1,5 +1,5 @@
-//! What is known of leases only while this process lives: when they run out, and how far their holders say they are.
-//! Losing it costs nothing but time: after a restart every lease gets one full term of grace.
+//! Lease expiry, worker liveness, progress and speed, in memory only. Losing them costs nothing but time: after a
+//! restart every lease gets one full term.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::key::{JobKey, TaskKey};
 use crate::record::{Epoch, Limits, Rate};
 
-/// How far a holder says it is.
+/// How far a worker says it has come with a leased task.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Rows read.
@@ -26,9 +26,9 @@ struct Held {
     progress: Progress,
 }
 
-/// Time over which speed is measured.
+/// Time over which a job's speed is measured.
 const SPEED_WINDOW: Duration = Duration::from_secs(60);
-/// Samples of one job that are kept.
+/// Most samples kept of one job.
 const SAMPLES_MAX: usize = 240;
 
 #[derive(Default)]
@@ -37,21 +37,21 @@ struct Inner {
     seen: HashMap<String, i64>,
     speed: HashMap<JobKey, VecDeque<(Instant, i64)>>,
     expired: u64,
-    /// Who has which share of a bound of reading. After a restart everybody is told anew.
+    /// Who has which share of a rate limit. After a restart all shares are given out anew.
     shares: HashMap<Flow, Shares<TaskKey>>,
 }
 
-/// What is bounded: bytes or rows of the tasks of a data source or of a job.
+/// What a rate limit bounds: bytes or rows read by the tasks of a data source or of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Flow {
     data_source: String,
-    /// None: of all jobs of the source.
+    /// None: by all jobs of the data source.
     job: Option<String>,
     rows: bool,
 }
 
 impl Inner {
-    /// A task has a share of nothing any more.
+    /// Takes all shares of a task back.
     fn forget_shares(&mut self, key: &TaskKey) {
         self.shares.retain(|_, shares| {
             shares.forget(key);
@@ -59,7 +59,7 @@ impl Inner {
         });
     }
 
-    /// The share of a task of a bound; 0: there is none.
+    /// Returns a task's share of a rate limit, per second; 0 if there is no limit.
     fn share(&mut self, key: &TaskKey, of_job: bool, rows: bool, bound: u64) -> u64 {
         let job = of_job.then(|| key.job.job.clone());
         let flow = Flow { data_source: key.job.data_source.clone(), job, rows };
@@ -76,14 +76,14 @@ impl Inner {
     }
 }
 
-/// The leases' clock.
+/// The clock of all leases of this process.
 pub struct Leases {
     term: Duration,
     inner: Mutex<Inner>,
 }
 
 impl Leases {
-    /// Leases of this term.
+    /// A clock whose leases last `term` without a heartbeat.
     pub fn new(term: Duration) -> Self {
         Self { term, inner: Mutex::default() }
     }
@@ -93,14 +93,14 @@ impl Leases {
         self.term
     }
 
-    /// A lease was given, or found at start.
+    /// Starts the term of a lease that was granted, or that was found in the store.
     pub fn begin(&self, key: TaskKey, epoch: Epoch, now: Instant) {
         let held = Held { epoch, expires: now + self.term, progress: Progress::default() };
         self.inner.lock().held.insert(key, held);
     }
 
-    /// Lets a lease that is in the store, but that nobody here was told of, run out like any other: whoever asked for it
-    /// may have gone away before the answer.
+    /// Starts the term of a lease that is in the store but not on this clock, so that it expires like any other: the
+    /// worker that asked for it may have disconnected before the answer.
     pub fn adopt(&self, key: TaskKey, epoch: Epoch, now: Instant) {
         let known = self.inner.lock().held.get(&key).is_some_and(|held| held.epoch == epoch);
         if !known {
@@ -108,12 +108,12 @@ impl Leases {
         }
     }
 
-    /// Whether a lease of a task is on the clock.
+    /// Whether a lease of this task is on the clock.
     pub fn knows(&self, key: &TaskKey) -> bool {
         self.inner.lock().held.contains_key(key)
     }
 
-    /// A heartbeat came for a lease that holds.
+    /// Renews a lease for one term and notes its progress. Ignored for another epoch.
     pub fn beat(&self, key: &TaskKey, epoch: Epoch, progress: Progress, now: Instant) {
         if let Some(held) = self.inner.lock().held.get_mut(key)
             && held.epoch == epoch
@@ -123,7 +123,7 @@ impl Leases {
         }
     }
 
-    /// A lease ended.
+    /// Takes an ended lease off the clock. Ignored for another epoch.
     pub fn end(&self, key: &TaskKey, epoch: Epoch) {
         let inner = &mut *self.inner.lock();
         if inner.held.get(key).is_some_and(|h| h.epoch == epoch) {
@@ -132,7 +132,8 @@ impl Leases {
         }
     }
 
-    /// How fast a task that is leased may read from now on: its share of what its data source and its job allow, whichever is less.
+    /// Returns how fast a leased task may read from now on: the lesser of its shares of its data source's and its job's
+    /// rate limits.
     pub fn share(&self, key: &TaskKey, limits: &Limits) -> Rate {
         let inner = &mut *self.inner.lock();
         let (of_source, of_job) = (limits.source_rate.unwrap_or_default(), limits.rate.unwrap_or_default());
@@ -143,33 +144,33 @@ impl Leases {
         Rate { bytes: least(false, of_source.bytes, of_job.bytes), rows: least(true, of_source.rows, of_job.rows) }
     }
 
-    /// Leases whose time is up.
+    /// Returns the leases whose term is over.
     pub fn due(&self, now: Instant) -> Vec<(TaskKey, Epoch)> {
         let inner = self.inner.lock();
         inner.held.iter().filter(|(_, h)| h.expires <= now).map(|(key, h)| (key.clone(), h.epoch)).collect()
     }
 
-    /// A lease ran out.
+    /// Counts an expired lease.
     pub fn ran_out(&self) {
         self.inner.lock().expired += 1;
     }
 
-    /// Leases that ran out since this process began.
+    /// Leases that have expired since this process started.
     pub fn expired(&self) -> u64 {
         self.inner.lock().expired
     }
 
-    /// Leases that are held.
+    /// Leases on the clock.
     pub fn held(&self) -> u64 {
         self.inner.lock().held.len() as u64
     }
 
-    /// How far the holder of a task says it is.
+    /// The progress of a task that its holder reported last; zero if it is not leased.
     pub fn progress(&self, key: &TaskKey) -> Progress {
         self.inner.lock().held.get(key).map(|held| held.progress).unwrap_or_default()
     }
 
-    /// The same, summed over the tasks of a job, by source table's tasks if a filter says so.
+    /// The progress of a job's leased tasks whose numbers `takes` accepts, summed.
     pub fn sum(&self, job: &JobKey, takes: impl Fn(u32) -> bool) -> Progress {
         let inner = self.inner.lock();
         let own = inner.held.iter().filter(|(key, _)| key.job == *job && takes(key.number));
@@ -179,22 +180,22 @@ impl Leases {
         })
     }
 
-    /// Notes that a worker was heard of.
+    /// Notes when a worker was heard of, in Unix milliseconds.
     pub fn saw(&self, worker: &str, now_ms: i64) {
         self.inner.lock().seen.insert(worker.to_owned(), now_ms);
     }
 
-    /// When a worker was last heard of, if this process did.
+    /// When a worker was last heard of, in Unix milliseconds; None if this process has not heard of it.
     pub fn seen(&self, worker: &str) -> Option<i64> {
         self.inner.lock().seen.get(worker).copied()
     }
 
-    /// Forgets a worker.
+    /// Forgets when a worker was last heard of.
     pub fn unsee(&self, worker: &str) {
         self.inner.lock().seen.remove(worker);
     }
 
-    /// Bytes a second of a job over the last minute, given how many are done now.
+    /// Returns a job's speed over the last minute in bytes per second, given how many bytes are done now.
     pub fn speed(&self, job: &JobKey, bytes_done: i64, now: Instant) -> i64 {
         let inner = &mut *self.inner.lock();
         let samples = inner.speed.entry(job.clone()).or_default();
@@ -206,11 +207,11 @@ impl Leases {
         samples.push_back((now, bytes_done));
         let Some((first, bytes)) = samples.front() else { return 0 };
         let seconds = now.duration_since(*first).as_secs_f64();
-        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // a rate for people
+        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // a figure for people
         if seconds > 0.5 { ((bytes_done - bytes).max(0) as f64 / seconds) as i64 } else { 0 }
     }
 
-    /// Forgets a job that ended.
+    /// Forgets the speed of a job that ended.
     pub fn forget(&self, job: &JobKey) {
         self.inner.lock().speed.remove(job);
     }

@@ -1,5 +1,5 @@
-//! A data source whose credential is refused: its tasks are held back but for one that tries. What follows from what is
-//! [`Denial`]'s; here it is read and stored.
+//! Holds back the tasks of a data source whose credential was refused, but for one task at a time that tries it.
+//! [`Denial`] decides; this module reads and stores it.
 
 use mms_proto::ErrorReason;
 use mms_store::{Read, Tx};
@@ -11,7 +11,7 @@ use crate::record::{Denial, Epoch, Reason, Task};
 use crate::scheduler::Scheduler;
 use crate::store::{DENIALS, TASKS};
 
-/// Whether a failure says that the source does not let us read.
+/// Whether a failure says that the credential does not let the source be read.
 pub fn is_refusal(reason: ErrorReason) -> bool {
     matches!(
         reason,
@@ -26,7 +26,8 @@ fn source_of(job: &JobKey) -> DataSourceKey {
     DataSourceKey { data_source: job.data_source.clone() }
 }
 
-/// How many tasks of a job's source may be leased now, as far as its credential is concerned: none bounds it, one tries it.
+/// How many tasks of the job's data source its credential lets be leased now: None for no bound, 1 for one that tries
+/// it, 0 if it is not time to try or one tries already.
 pub fn room(read: &impl Read, at: &Moment, job: &JobKey) -> Result<Option<usize>> {
     let Some(denial) = read.get(&DENIALS, &source_of(job))?.filter(Denial::holds) else { return Ok(None) };
     if !denial.is_due(at.now_ms) {
@@ -38,7 +39,7 @@ pub fn room(read: &impl Read, at: &Moment, job: &JobKey) -> Result<Option<usize>
     Ok(Some(usize::from(!tries)))
 }
 
-/// What a job waits for, if its source waits.
+/// Returns what a job waits for if its data source's credential is refused.
 pub fn waits(read: &impl Read, job: &JobKey) -> Result<Option<Reason>> {
     let denial = read.get(&DENIALS, &source_of(job))?.filter(Denial::holds);
     Ok(denial.and_then(|denial| denial.reason).map(|refused| {
@@ -50,7 +51,7 @@ pub fn waits(read: &impl Read, job: &JobKey) -> Result<Option<Reason>> {
     }))
 }
 
-/// Notes that a task of a source that waits was leased, and so tries it.
+/// If the task's data source waits, notes that this lease of the task now tries its credential.
 pub fn tried(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, epoch: Epoch) -> Result<()> {
     let source = source_of(&key.job);
     if let Some(mut denial) = tx.get(&DENIALS, &source)?.filter(Denial::holds) {
@@ -60,7 +61,8 @@ pub fn tried(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, epoch: Epoch) -> Resul
     Ok(())
 }
 
-/// Whether a refusal is the source's, which then waits; else it is the task's own failure.
+/// Notes a refusal. Returns true if it is the data source's, which then waits and the task loses no attempt; false if
+/// it is the task's own failure.
 pub fn is_of_source(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &Task, reason: &Reason) -> Result<bool> {
     let source = source_of(&key.job);
     let mut denial = tx.get(&DENIALS, &source)?.unwrap_or_default();
@@ -69,20 +71,23 @@ pub fn is_of_source(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &Task, re
     Ok(is)
 }
 
-/// Notes that a task has read rows.
+/// Notes that a task has read rows. If it was the one that tried the credential, its data source no longer waits.
 pub fn let_in(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, epoch: Epoch) -> Result<()> {
     let source = source_of(&key.job);
     if let Some(mut denial) = tx.get(&DENIALS, &source)?
         && denial.let_in(at.now_ms, (&key.job.job, key.number), epoch)
     {
         tx.put(&DENIALS, &source, &denial)?;
-        tracing::info!(data_source = source.data_source, "its credential is let in again");
+        tracing::info!(
+            data_source = source.data_source,
+            "the data source accepts its credential again; its tasks are leased again"
+        );
     }
     Ok(())
 }
 
-/// The same of a task that says so while it reads. Looks first, as a commit waits for the disk; what is forgotten the next heartbeat
-/// says again.
+/// As [`let_in`], for a task that is still reading. Reads before it writes, because a commit waits for the disk. If a
+/// crash forgets it, the next heartbeat tells it again.
 pub async fn reads(scheduler: &Scheduler, key: &TaskKey, epoch: Epoch) -> Result<()> {
     let tries = scheduler.store.read(|read| {
         let denial = read.get(&DENIALS, &source_of(&key.job))?;
@@ -108,7 +113,7 @@ mod tests {
         Said::Failed { step: Step::Data, permanent: false, reason, verification: None, missed: None, lost: Vec::new() }
     }
 
-    /// One of the tasks that are leased now, as it was given out.
+    /// Leases what can be leased now: numbers and epochs.
     async fn leased(fixture: &Fixture) -> Vec<(u32, Epoch)> {
         let granted = fixture.lease("a", 10).await;
         granted.iter().map(|one| (one.key.number, one.task.epoch)).collect()
@@ -129,7 +134,7 @@ mod tests {
         let waits = |fixture: &Fixture| fixture.store.read(|read| waits(read, &job_key())).expect("readable");
         let said = waits(&fixture).expect("it waits");
         assert!(said.reason == ErrorReason::CredentialExpired && said.message.contains("the SAS has expired"));
-        // For an hour: one at a time, which costs nobody an attempt.
+        // For an hour one task at a time tries it, and none loses an attempt.
         let mut tries = 0;
         for _ in 0..3_600 {
             fixture.pass(1_000);
@@ -143,7 +148,7 @@ mod tests {
         }
         assert!((100..150).contains(&tries), "{tries} tries in an hour");
         assert_eq!(fixture.job().counts.tasks_failed, 0);
-        // It is put right: the one that tries reads, and all others follow at once.
+        // The credential is corrected: the task that tries it reads rows, and all others are leased at once.
         fixture.pass(30_000);
         let (number, epoch) = leased(&fixture).await[0];
         let at = fixture.at();
@@ -158,7 +163,8 @@ mod tests {
         assert!(fixture.report(maker.0, "a", maker.1, done(Step::Schema)).await);
         let other = leased(&fixture).await[0];
         assert!(fixture.report(other.0, "a", other.1, refused()).await);
-        // The maker goes on reading, but was given out before: it says nothing of the credential that there is now.
+        // The maker reads rows too, but it was leased before the refusal, so it proves nothing about the present
+        // credential.
         let at = fixture.at();
         fixture.commit(move |tx| let_in(tx, &at, &task_key(maker.0), maker.1)).await.expect("stored");
         assert!(fixture.store.read(|read| waits(read, &job_key())).expect("readable").is_some());

@@ -1,5 +1,6 @@
-//! Giving tasks to workers, inside a commit: to whom by [`fair`], as many as [`super::room`] has room for. A lease is an epoch on the task's own record: whoever names another epoch is
-//! fenced. How long a lease lasts is told by [`super::clock`], never by the record.
+//! Leases tasks to workers, inside a commit: in the order of [`fair`], within the bounds of [`super::room`]. A lease
+//! raises the epoch on the task's own record, so that an earlier holder is fenced. The record never says how long a
+//! lease lasts: [`super::clock`] does.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
@@ -20,29 +21,25 @@ use crate::report::log::{self, Line};
 use crate::store::{JOB_TABLES, JOBS, LEASED_TASKS, LIVE_JOBS, LOOKS, READY_TASKS, TASKS};
 use crate::window;
 
-/// A task as it was leased.
+/// A leased task, with all that the answer to its worker needs.
 #[derive(Debug, Clone)]
 pub struct Granted {
-    /// Its key.
     pub key: TaskKey,
-    /// The task, holder set.
+    /// The task as stored with its lease.
     pub task: Task,
-    /// Its job.
     pub job: Job,
-    /// Its table.
     pub table: JobTable,
-    /// Open intents on its units.
+    /// Open commit intents on its units, with their ids.
     pub open: Vec<(String, Intent)>,
-    /// The target table that there is, as far as it is known.
+    /// Which target table exists, if that is known.
     pub identity: Option<Identity>,
 }
 
-/// Bytes of tasks, their tables and open intents that are leased at once, so that an answer stays far below what a
-/// message may have.
+/// Bound of the bytes of tasks, tables and open intents in one answer, so that it stays far below the largest message.
 const BYTES_AT_ONCE: usize = 6 << 20;
 
-/// Leases up to `max` tasks that the worker can do: jobs by whose turn it is, tasks of a job in their order.
-/// Fewer when they are large, but one at least.
+/// Leases up to `max` tasks that the worker can do, in the order of [`candidates`]. Fewer if they are large, but at
+/// least one if there is any.
 pub fn grant(tx: &mut Tx<'_>, at: &Moment, holder: &Holder, max: usize) -> Result<Vec<Granted>> {
     let worker = held::worker(tx, holder)?;
     let mut granted = Vec::new();
@@ -65,7 +62,7 @@ pub fn grant(tx: &mut Tx<'_>, at: &Moment, holder: &Holder, max: usize) -> Resul
         log::write(tx, at, &key, &mut task, &Line::own(line))?;
         denied::tried(tx, at, &key, task.epoch)?;
         rollup::save(tx, at, &key, &before, task)?;
-        // Read again: saving the first lease of a table or job changed them.
+        // Read again: saving the first lease of a table or a job has changed them.
         let stored =
             (tx.get(&TASKS, &key)?, tx.get(&JOBS, &key.job)?, tx.get(&JOB_TABLES, &before.table_key(&key.job))?);
         if let (Some(task), Some(job), Some(table)) = stored {
@@ -76,8 +73,8 @@ pub fn grant(tx: &mut Tx<'_>, at: &Moment, holder: &Holder, max: usize) -> Resul
     Ok(granted)
 }
 
-/// Tasks that a worker could lease now, in order: each the next of the job whose [turn](fair::next) it is, as long as no bound is
-/// reached. Reads only, so that waiting costs no commit.
+/// Returns the tasks that a worker could lease now, in order: each is the next task of the job whose [turn](fair::next)
+/// it is, as long as no bound is reached. Reads only, so that waiting costs no commit.
 pub fn candidates(read: &impl Read, at: &Moment, worker: &Worker, max: usize) -> Result<Vec<TaskKey>> {
     let (mut jobs, mut standings) = (Vec::new(), Vec::new());
     read.index_scan(&JOBS, &LIVE_JOBS, &Scope::all(), |key, job| {
@@ -91,7 +88,7 @@ pub fn candidates(read: &impl Read, at: &Moment, worker: &Worker, max: usize) ->
     for standing in &mut standings {
         standing.running = running.of_job(&standing.job);
     }
-    // Of a source whose credential is refused, one task tries it.
+    // If a data source's credential is refused, one of its tasks tries it.
     let tries: Vec<Option<usize>> = jobs.iter().map(|job| denied::room(read, at, &job.key)).collect::<Result<_>>()?;
     let mut found: Vec<TaskKey> = Vec::new();
     while found.len() < max {
@@ -105,7 +102,7 @@ pub fn candidates(read: &impl Read, at: &Moment, worker: &Worker, max: usize) ->
         match job.next(read, at, worker, &running)? {
             Some((key, task)) => {
                 running.add(&key, &task.planned().schema, &task.planned().table);
-                // Later than all that was leased before.
+                // Later than any lease that is stored.
                 (standing.running, standing.served) =
                     (standing.running + 1, i64::MAX - i64::from(u32::MAX) + count(&found));
                 found.push(key);
@@ -133,7 +130,8 @@ fn standing(key: &JobKey, job: &Job, age: usize) -> Standing {
     }
 }
 
-/// Leased tasks of the sources of some jobs. Their tables are looked at only where something bounds tables or schemas.
+/// Counts the leased tasks of the data sources of these jobs. Tasks are read only where limits bound schemas or tables;
+/// otherwise their keys suffice.
 pub fn running<'a>(read: &impl Read, jobs: impl IntoIterator<Item = &'a Ready>) -> Result<Running> {
     let mut sources: BTreeMap<&str, bool> = BTreeMap::new();
     for job in jobs {
@@ -155,12 +153,12 @@ pub fn running<'a>(read: &impl Read, jobs: impl IntoIterator<Item = &'a Ready>) 
     Ok(running)
 }
 
-/// Leased tasks of one source that are counted: no bound is greater.
+/// Leased tasks of one data source that are counted; no bound of a data source or a job is greater.
 const LEASED_MAX: usize = 1_000;
 /// Tasks of one job that are read together.
 const READY_AT_ONCE: usize = 20;
 
-/// The tasks of a job that wait, in their order: the looks at its tables come when nothing else is left of it.
+/// The waiting tasks of a job, in order. Its LOOK tasks follow when no other task of it is left.
 pub struct Ready {
     key: JobKey,
     limits: Limits,
@@ -171,14 +169,13 @@ pub struct Ready {
 }
 
 impl Ready {
-    /// Of a job.
     pub fn of(key: JobKey, job: &Job) -> Self {
         let looks = job.counts.all_but_looks().then_some(&LOOKS);
         let indexes = [&READY_TASKS].into_iter().chain(looks).collect();
         Self { key, limits: job.limits.clone(), indexes, cursor: None, read: VecDeque::new(), begun: false }
     }
 
-    /// The next task that the worker could do and that no bound holds back.
+    /// Returns the next task that this worker can do and that no bound holds back.
     fn next(
         &mut self,
         read: &impl Read,
@@ -212,20 +209,20 @@ impl Ready {
     }
 }
 
-/// What is known of the target of a table.
+/// Returns what is known of a table's target.
 fn known(read: &impl Read, table: &JobTable) -> Result<AtTarget> {
     let name = table.plan.target_name();
     name.map_or_else(|| Ok(AtTarget::default()), |name| target::of(read, name))
 }
 
-/// Whether a worker has all that a task asks.
+/// Whether a worker can do a task now.
 fn able(read: &impl Read, worker: &Worker, key: &TaskKey, task: &Task) -> Result<bool> {
     let table = read.get(&JOB_TABLES, &task.table_key(&key.job))?;
-    // Not the tasks of a table that is only stored in part, or is planned anew.
+    // A table that is only partly stored, or is planned again, has no tasks to lease yet.
     let Some(table) = table.filter(|table| table.planned) else { return Ok(false) };
     let known = known(read, &table)?;
     if known.is_stale() || !task.is_of_generation(known.generation()) {
-        // What it did, or would begin with, is being taken back.
+        // What the task did, or would continue, is being taken back because the target was deleted or recreated.
         return Ok(false);
     }
     Ok(lacks::of(worker, task, &table).is_empty())

@@ -1,4 +1,4 @@
-//! Taking tasks back, inside a commit.
+//! Ends leases, inside a commit.
 
 use mms_proto::scheduler::v1::LogLevel;
 use mms_store::{Read, Tx};
@@ -11,16 +11,17 @@ use crate::record::{Epoch, LeaseEnd, TaskEvent};
 use crate::report::log::{self, Line};
 use crate::store::TASKS;
 
-/// Ends a lease; the task goes back to what was done for sure. Nothing happens if the epoch is not the present one.
+/// Ends the lease of this epoch: the task returns to its last completed step and can be leased again. Returns false,
+/// and changes nothing, if the task is not leased in this epoch.
 pub fn end(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, epoch: Epoch, why: LeaseEnd) -> Result<bool> {
     let Some(before) = tx.get(&TASKS, key)?.filter(|task| task.epoch == epoch) else { return Ok(false) };
     let Some(worker) = before.worker() else { return Ok(false) };
     let text = match why {
-        LeaseEnd::Expired => "the lease ran out",
-        LeaseEnd::Released => "the lease was given back",
-        LeaseEnd::Restarted => "the worker restarted",
-        LeaseEnd::Stopped => "the job was stopped",
-        LeaseEnd::Waits => "the table is looked at when all other tasks of the job have ended",
+        LeaseEnd::Expired => "lease expired",
+        LeaseEnd::Released => "lease released",
+        LeaseEnd::Restarted => "lease ended: the worker restarted",
+        LeaseEnd::Stopped => "lease ended: the job was stopped",
+        LeaseEnd::Waits => "lease ended: the table is looked at when all other tasks of the job have ended",
     };
     let level = if why.is_loss() { LogLevel::Warning } else { LogLevel::Info };
     let mut task = before.clone();

@@ -1,4 +1,4 @@
-//! Leases run out: the background task that ends those whose holders were not heard of in time.
+//! Ends leases whose holders were not heard of in time, in the background.
 
 use std::time::Duration;
 
@@ -13,15 +13,16 @@ use crate::record::{LeaseEnd, Task};
 use crate::scheduler::Scheduler;
 use crate::store::{LEASED_TASKS, TASKS};
 
-/// How often leases are looked at; well below any term.
+/// How often leases are checked; well below any term.
 const LEASE_TICK: Duration = Duration::from_millis(250);
 
-/// Gives every lease that is in the store and not on the clock one full term: at start all of them, later those whose
-/// worker went away before it heard of them. Reads no task that is on the clock: this is done often.
+/// Puts every lease of the store that is not on the clock on it, with one full term: at start all of them, later those
+/// whose worker disconnected before the answer. Reads no task whose lease is on the clock, because this runs four times
+/// a second.
 pub fn adopt(scheduler: &Scheduler) -> Result<()> {
     let leased = scheduler.store.read(|read| read.all_index_keys(&TASKS, &LEASED_TASKS, &Scope::all()))?;
     for key in leased.into_iter().filter(|key| !scheduler.leases.knows(key)) {
-        // It may have ended meanwhile.
+        // The lease may have ended since the keys were read.
         let task = scheduler.store.read(|read| read.get(&TASKS, &key))?;
         if let Some(task) = task.filter(Task::leased) {
             scheduler.leases.adopt(key, task.epoch, Instant::now());
@@ -30,7 +31,7 @@ pub fn adopt(scheduler: &Scheduler) -> Result<()> {
     Ok(())
 }
 
-/// Ends leases whose holders were not heard of in time.
+/// Ends expired leases, and adopts unknown ones, until the token is cancelled.
 pub async fn expire(scheduler: Scheduler, stop: CancellationToken) {
     let mut tick = tokio::time::interval(LEASE_TICK);
     loop {
@@ -39,7 +40,7 @@ pub async fn expire(scheduler: Scheduler, stop: CancellationToken) {
             _ = tick.tick() => {}
         }
         if let Err(error) = adopt(&scheduler) {
-            tracing::error!(%error, "the leases could not be read");
+            tracing::error!(%error, "cannot read the leases; next attempt in 250 ms");
         }
         for (key, epoch) in scheduler.leases.due(Instant::now()) {
             let at = scheduler.moment();
@@ -49,10 +50,15 @@ pub async fn expire(scheduler: Scheduler, stop: CancellationToken) {
                     scheduler.leases.end(&key, epoch);
                     if ended {
                         scheduler.leases.ran_out();
-                        tracing::info!(task = name::task_name(&key), "the lease ran out");
+                        tracing::info!(
+                            task = name::task_name(&key),
+                            "lease expired: no heartbeat in time; the task can be leased again"
+                        );
                     }
                 }
-                Err(error) => tracing::error!(%error, task = name::task_name(&key), "a lease could not be ended"),
+                Err(error) => {
+                    tracing::error!(%error, task = name::task_name(&key), "cannot end an expired lease; next attempt in 250 ms")
+                }
             }
         }
     }

@@ -1,29 +1,29 @@
-//! Whose turn it is. Data sources share the workers evenly: the one of which the fewest tasks run is next, and among equals the one
-//! that waits longest. Within a source jobs go by deadline, then by priority; those that are equal in both share evenly again. So
-//! neither a source nor one of equal jobs waits for ever while others are served. Pure: standings in, a choice out.
+//! Decides which job's task is leased next. Data sources share the workers evenly: the source with the fewest running
+//! tasks is next, and among equals the one that was served longest ago. Within a source, jobs go by deadline, then by
+//! priority, and jobs that are equal in both share evenly again. So no source starves, and no job starves beside others
+//! of the same urgency. Pure.
 
 use crate::key::JobKey;
 
-/// A job that may have tasks to be leased.
+/// What the choice needs to know of a job that may have tasks to lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
-    /// Which.
     pub job: JobKey,
-    /// When it should be done; the largest number: no matter when.
+    /// The job's deadline in Unix milliseconds; `i64::MAX` if it has none.
     pub deadline_ms: i64,
-    /// Less for what is to go earlier.
+    /// The negated priority: less is leased earlier.
     pub rank: i64,
-    /// Its place by age among all.
+    /// Position among all jobs by age; 0 is the oldest.
     pub age: usize,
-    /// Tasks of it that run.
+    /// Tasks of the job that are leased.
     pub running: usize,
-    /// When a task of it was leased last; 0: none was.
+    /// When a task of the job was last leased; 0 if none was.
     pub served: i64,
-    /// It has nothing more to give.
+    /// The job has no further task to lease.
     pub exhausted: bool,
 }
 
-/// The place of the job whose turn it is; none: all are exhausted.
+/// Returns the position of the job that is next, or None if all are exhausted.
 pub fn next(standings: &[Standing]) -> Option<usize> {
     let running = |source: &str| of_source(standings, source).map(|one| one.running).sum::<usize>();
     let served = |source: &str| of_source(standings, source).map(|one| one.served).max().unwrap_or(0);
@@ -50,7 +50,7 @@ mod tests {
         Standing { job, deadline_ms, rank: 0, age: number, running: 0, served: 0, exhausted: false }
     }
 
-    /// Tasks that run, oldest first, as places of their jobs.
+    /// Running tasks, oldest first, each as the position of its job.
     struct Play {
         standings: Vec<Standing>,
         at_work: Vec<usize>,
@@ -74,8 +74,9 @@ mod tests {
     }
 
     proptest! {
-        /// With however few slots, and whatever ends first: every source is served, and of each source every job that is as urgent
-        /// as its most urgent; nobody waits longer than it takes to serve all others once for each slot.
+        /// Whatever the number of slots and whichever task ends first, every source is served, and within a source
+        /// every job that is as urgent as its most urgent one. Nobody waits longer than it takes to serve all others
+        /// once for each slot.
         #[test]
         fn nobody_starves(
             sources in proptest::collection::vec((0..4_u8, 0..2_i64), 1..12),
@@ -95,7 +96,7 @@ mod tests {
                     prop_assert!(most_urgent(served));
                 }
                 for (at, waited) in waited.iter().enumerate() {
-                    // A job that runs is not starved, however long its tasks take.
+                    // A job that has a running task is not starved, however long the task takes.
                     let starved = most_urgent(at) && play.standings[at].running == 0 && *waited > (sources.len() + 1) * (slots + 1) * 4;
                     prop_assert!(!starved, "{at} waited {waited} turns of {sources:?} with {slots} slots");
                 }
@@ -103,7 +104,7 @@ mod tests {
             }
         }
 
-        /// Slots that are free together are shared evenly between sources, and between equal jobs of each.
+        /// Free slots are shared evenly between sources, and between equal jobs of each source.
         #[test]
         fn free_slots_are_shared_evenly(sources in proptest::collection::vec(1..4_usize, 1..4), slots in 1..40_usize) {
             let mut standings = Vec::new();

@@ -1,4 +1,4 @@
-//! What a worker says of its leases between their begin and their end: heartbeats, and that it gives them back.
+//! Takes heartbeats of leases, and takes leases back that a worker releases.
 
 use mms_store::{Read, Tx};
 use tokio::time::Instant;
@@ -12,19 +12,19 @@ use crate::scheduler::Scheduler;
 use crate::store::{JOBS, TASKS};
 use crate::window;
 
-/// What a worker is to do with a lease.
+/// What a worker is to do with a lease after a heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Go on.
+    /// Continue.
     GoOn,
-    /// Go on to the next checkpoint, then give it back: the windows of its job have closed.
+    /// Continue to the next checkpoint, then release the lease: the job's time windows have closed.
     StopAtCheckpoint,
-    /// It is lost.
+    /// Stop at once: the lease has ended or is held by another worker.
     Lost,
 }
 
-/// Prolongs a lease, if the worker holds it, and says what is to be done with it and how fast it may read. A checkpoint that is not empty is kept for a
-/// successor.
+/// Renews a lease if the worker holds it. Returns what the worker is to do and the rate at which it may read from now
+/// on. A checkpoint that is not empty is stored for the next holder.
 pub async fn beat(
     scheduler: &Scheduler,
     holder: &Holder,
@@ -60,7 +60,7 @@ pub async fn beat(
     Ok((if stops { Verdict::StopAtCheckpoint } else { Verdict::GoOn }, rate))
 }
 
-/// Takes a lease back that its holder gives; one that it has no more is left alone.
+/// Ends a lease that its holder releases. Does nothing if the worker no longer holds it.
 pub async fn give_back(scheduler: &Scheduler, holder: &Holder, key: &TaskKey, epoch: Epoch) -> Result<()> {
     let (at, task, by) = (scheduler.moment(), key.clone(), holder.clone());
     let give_back = move |tx: &mut Tx<'_>| match held::held(tx, &at, &task, &by, epoch)? {

@@ -1,4 +1,4 @@
-//! What a worker lacks for a task, and whether nobody has it. Pure but for one look at what is stored.
+//! Says what a worker lacks for a task, and why no task of a job is leased. Reads only.
 
 use std::collections::BTreeSet;
 
@@ -15,13 +15,13 @@ use crate::record::{Job, JobTable, Reason, Step, Task, Worker};
 use crate::store::{JOB_TABLES, LEASED_TASKS, READY_TASKS, TASKS, WORKERS};
 use crate::window;
 
-/// Workers that are looked at.
+/// Most workers that are examined.
 const WORKERS_MAX: usize = 1_000;
 
-/// What a worker lacks for a task, in words; nothing if it can do it.
+/// Returns what a worker lacks for a task, in words. Empty if it can do the task.
 pub fn of(worker: &Worker, task: &Task, table: &JobTable) -> Vec<String> {
     let mut lacks = Vec::new();
-    // Every task is SINGLE yet.
+    // The scheduler makes SINGLE tasks only.
     if !(worker.roles.is_empty() || worker.roles.contains(&TaskRole::Single.into())) {
         lacks.push("role SINGLE".to_owned());
     }
@@ -47,7 +47,8 @@ pub fn of(worker: &Worker, task: &Task, table: &JobTable) -> Vec<String> {
     lacks
 }
 
-/// Why nothing of a job that has tasks to be leased is leased, if that is so because its windows are closed, or no worker can.
+/// Returns why no task of a job is leased although it has some: its windows are closed, a bound is reached, or no
+/// worker can do its next task. None if there is no such reason.
 pub fn everywhere(read: &impl Read, now_ms: i64, key: &JobKey, job: &Job) -> Result<Option<Reason>> {
     if !job.dispatches() || !read.index_keys(&TASKS, &LEASED_TASKS, &Scope::prefix(key), None, 1)?.items.is_empty() {
         return Ok(None);
@@ -84,7 +85,7 @@ pub fn everywhere(read: &impl Read, now_ms: i64, key: &JobKey, job: &Job) -> Res
     Ok(Some(Reason::new(ErrorReason::NoWorker, text)))
 }
 
-/// That as many tasks run as may.
+/// The reason for a job that a bound of running tasks holds back.
 fn held_back(full: Full) -> Reason {
     let text = format!("as many tasks run as may run at once of {}: it goes on when one of them ends", full.text());
     Reason::new(ErrorReason::ConcurrencyReached, text)

@@ -1,4 +1,4 @@
-//! What holds tasks back, over a store of memory: bounds of tables and schemas, whose turn it is, and the circuit breaker.
+//! What holds tasks back, over a store in memory: bounds of tables and schemas, fair turns, and the circuit breaker.
 
 use mms_proto::ErrorReason;
 use mms_proto::scheduler::v1::MigrationContent;
@@ -9,7 +9,7 @@ use crate::job::calls;
 use crate::key::JobKey;
 use crate::record::{BreakerBounds, Concurrency, JobState, Limits, Reason, Spec, SpecChange, Step};
 
-/// A job whose tasks do not wait for each other.
+/// A job whose tasks do not wait for a task that makes their table.
 fn free(spec: Spec, limits: Limits) -> Given {
     let spec = Spec { content: MigrationContent::DataOnly.into(), ..spec };
     Given { spec, limits, ..Given::default() }
@@ -43,7 +43,7 @@ async fn bounds_of_a_table_hold_over_all_jobs_and_those_kept_waiting_say_so() {
     assert_eq!(said.reason, ErrorReason::ConcurrencyReached);
     assert!(said.message.contains("tables of its tasks"), "{}", said.message);
     assert_eq!(waits_for(&fixture, &job_key()), None, "something of it goes on");
-    // Another bound, by an update of the job: the source's stays.
+    // An update of the job changes the job's bound only; the source's stays.
     let change = SpecChange { concurrency: Some(None), ..SpecChange::default() };
     let at = fixture.at();
     fixture.commit(move |tx| calls::update(tx, &at, &other_key("own"), "", change)).await.expect("it lives");

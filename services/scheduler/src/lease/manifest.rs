@@ -1,4 +1,5 @@
-//! The files of a task, as the planner stored them: what a worker streams instead of replaying a log.
+//! Streams the files of a task from the manifest that the planner stored, so that a worker need not replay the table's
+//! log.
 
 use futures::Stream;
 use mms_proto::scheduler::v1 as pb;
@@ -11,7 +12,8 @@ use crate::key::{ChunkKey, TaskKey};
 use crate::record::Task;
 use crate::store::MANIFESTS;
 
-/// The stored chunks of some units, given by their position in the task and their number in the table; one message each.
+/// Streams the stored chunks of some units, one message each. A unit is given by its position in the task and its
+/// number in the table.
 pub fn files(
     store: Store,
     key: &TaskKey,

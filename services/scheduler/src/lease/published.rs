@@ -1,4 +1,5 @@
-//! What the tasks of a table have published: what the one that looks at the whole table compares it with.
+//! Streams the units that the tasks of a table have published. The task that looks at the whole table compares the
+//! target with them.
 
 use futures::Stream;
 use mms_proto::scheduler::v1 as pb;
@@ -11,10 +12,11 @@ use crate::key::TaskKey;
 use crate::record::{Step, Task};
 use crate::store::{JOB_TABLES, TASKS};
 
-/// Units in one message.
+/// Units per message.
 const AT_ONCE: usize = 1_000;
 
-/// The published units of the tasks of a task's table, task by task. Of a job that moves no rows, all its units.
+/// Streams the published units of all tasks of a task's table, task by task. For a job that moves no rows these are all
+/// units of tasks that have not failed.
 pub fn units(
     store: Store,
     key: &TaskKey,

@@ -1,4 +1,4 @@
-//! Workers, inside a commit: they register, and those that are silent are forgotten.
+//! Registers workers and deletes those that are silent, inside a commit.
 
 use mms_store::{Read, Tx};
 
@@ -9,7 +9,8 @@ use crate::moment::Moment;
 use crate::record::{Epoch, LeaseEnd, Worker};
 use crate::store::WORKERS;
 
-/// Stores a worker, which keeps the uid that it was first given; leases of an earlier process of it end.
+/// Stores a worker, which keeps the uid of its first registration. Leases of an earlier process of the same worker end;
+/// they are returned.
 pub fn register(tx: &mut Tx<'_>, at: &Moment, id: &str, mut worker: Worker) -> Result<Vec<(TaskKey, Epoch)>> {
     if let Some(known) = tx.get(&WORKERS, &id.to_owned())? {
         worker.uid = known.uid;
@@ -25,7 +26,7 @@ pub fn register(tx: &mut Tx<'_>, at: &Moment, id: &str, mut worker: Worker) -> R
     Ok(ended)
 }
 
-/// Forgets a worker that is still the process it was, if it holds nothing; whether it is gone.
+/// Deletes a worker if it is still this process and holds no lease. Returns whether it was deleted.
 pub fn forget(tx: &mut Tx<'_>, id: &str, instance: &str) -> Result<bool> {
     let same = tx.get(&WORKERS, &id.to_owned())?.is_some_and(|worker| worker.instance == instance);
     let gone = same && held::all(tx, Some(id))?.is_empty();

@@ -1,5 +1,5 @@
-//! How many tasks may run at once: of a data source, of a job, and of single schemas and tables, each counted over all jobs of the
-//! source where the source bounds it, and over the job's own tasks where the job does. Pure: counts in, an answer out.
+//! Counts how many tasks run at once: of a data source, of a job, and of single schemas and tables. Bounds of the data
+//! source count the tasks of all its jobs; bounds of a job count its own tasks. Pure.
 
 use std::collections::HashMap;
 
@@ -8,12 +8,12 @@ use mms_expr::folded;
 use crate::key::{JobKey, TaskKey};
 use crate::record::{Concurrency, Limits};
 
-/// What bounds tasks. Names of schemas and tables are folded: their case makes no difference.
+/// What a bound counts the tasks of. Names of schemas and tables are case-folded.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Place {
     Source(String),
     Job(JobKey),
-    /// Of all jobs of a source.
+    /// Of all jobs of a data source.
     SourceSchema(String, String),
     SourceTable(String, String, String),
     /// Of one job.
@@ -24,18 +24,18 @@ enum Place {
 /// Which bound is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
-    /// The data source's, over all its jobs.
+    /// The data source's bound, over all its jobs.
     Source,
-    /// The job's own.
+    /// The job's own bound.
     Job,
-    /// That of a schema.
+    /// The bound of a schema.
     Schema,
-    /// That of a table.
+    /// The bound of a table.
     Table,
 }
 
 impl Full {
-    /// In words.
+    /// What the bound is of, for the text of a reason.
     pub fn text(self) -> &'static str {
         match self {
             Self::Source => "its data source (max_concurrent_tasks of its settings)",
@@ -46,12 +46,12 @@ impl Full {
     }
 }
 
-/// Tasks that run, as far as they are bounded.
+/// Running tasks, counted by everything that may bound them.
 #[derive(Debug, Default)]
 pub struct Running(HashMap<Place, usize>);
 
 impl Running {
-    /// One more task runs, of this table.
+    /// Counts one more running task, of this table.
     pub fn add(&mut self, key: &TaskKey, schema: &str, table: &str) {
         let (job, source, schema, table) = (&key.job, &key.job.data_source, folded(schema), folded(table));
         let places = [
@@ -64,19 +64,19 @@ impl Running {
         self.add_of(job);
     }
 
-    /// One more task of a job runs, of whichever table.
+    /// Counts one more running task of a job, whatever its table.
     pub fn add_of(&mut self, job: &JobKey) {
         for place in [Place::Source(job.data_source.clone()), Place::Job(job.clone())] {
             *self.0.entry(place).or_default() += 1;
         }
     }
 
-    /// Tasks of a job's data source.
+    /// Running tasks of a job's data source.
     pub fn of_source(&self, job: &JobKey) -> usize {
         self.at(&Place::Source(job.data_source.clone()))
     }
 
-    /// Tasks of a job.
+    /// Running tasks of a job.
     pub fn of_job(&self, job: &JobKey) -> usize {
         self.at(&Place::Job(job.clone()))
     }
@@ -85,7 +85,7 @@ impl Running {
         self.0.get(place).copied().unwrap_or(0)
     }
 
-    /// The bound of a job that is reached, whichever table its next task is of.
+    /// Returns the bound that keeps every further task of a job from running, whatever its table.
     pub fn job_full(&self, limits: &Limits, job: &JobKey) -> Option<Full> {
         let reached = |bound: i32, running: usize| running >= usize::try_from(bound).unwrap_or(0);
         if reached(limits.source_max_concurrent_tasks, self.of_source(job)) {
@@ -95,7 +95,7 @@ impl Running {
         }
     }
 
-    /// The bound that is reached for a further task of a job, of this table.
+    /// Returns the bound that keeps a further task of this table from running.
     pub fn full(&self, limits: &Limits, job: &JobKey, schema: &str, table: &str) -> Option<Full> {
         let (source, schema, table) = (&job.data_source, folded(schema), folded(table));
         let of = |bounds: &Option<Concurrency>, in_schema: Place, in_table: Place| {
@@ -136,7 +136,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever asks to run: every bound holds, and what is refused would break one.
+        /// Whatever asks to run, every bound holds, and a refused task would break one.
         #[test]
         fn every_bound_holds_and_none_is_too_tight(
             asks in proptest::collection::vec((0..2_usize, 0..3_u8, 0..3_u8), 0..120),

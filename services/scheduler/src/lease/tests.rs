@@ -1,4 +1,4 @@
-//! Leases, reports and intents together, over a store of memory.
+//! Leases, reports and commit intents together, over a store in memory.
 
 use mms_proto::ErrorReason;
 use mms_proto::scheduler::v1::{CommitOutcome, MigrationContent};
@@ -152,7 +152,7 @@ async fn a_stopped_job_fences_and_goes_on_where_it_was() {
     assert_eq!(fixture.task(0).state, TaskState::SchemaDoing, "the first step begins with the lease");
     fixture.report(0, "a", epoch, done(Step::Schema)).await;
     assert_eq!(fixture.task(0).state, TaskState::DataDoing, "and each other with the end of the one before");
-    // Whoever says so all the same is heard.
+    // A worker that also reports the begin of a step that has begun by itself is accepted.
     assert!(fixture.report(0, "a", epoch, Said::Begun(Step::Data)).await);
     let at = fixture.at();
     fixture.commit(move |tx| calls::stop(tx, &at, &job_key(), None)).await.expect("stops");
@@ -189,7 +189,7 @@ async fn large_tasks_are_leased_a_few_at_a_time() {
     }
 }
 
-/// What may happen, in any order.
+/// One act of a worker or of the clock, in any order.
 #[derive(Debug, Clone)]
 enum Act {
     Lease(bool),
@@ -210,7 +210,8 @@ fn any_act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// Plays acts of two workers that remember every lease they ever had, and checks the promise after each.
+/// Plays the acts of two workers that remember every lease they ever had. After each act, only the holder may have
+/// changed anything, and a unit has at most one open intent.
 async fn play(acts: Vec<Act>) {
     let fixture = Fixture::new(3).await;
     let at = fixture.at();

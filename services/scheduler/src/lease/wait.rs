@@ -1,4 +1,4 @@
-//! A worker waits for tasks.
+//! Lets a worker wait for tasks (long polling of `LeaseTasks`).
 
 use std::time::Duration;
 
@@ -11,18 +11,20 @@ use crate::error::{Result, SchedulerError};
 use crate::record::{Holder, Worker};
 use crate::scheduler::Scheduler;
 
-/// Pause before it looks again after a change: in a busy store many changes come together, and each look reads all jobs.
+/// Pause between a change of the store and the next attempt. A busy store has many changes, and each attempt reads all
+/// live jobs.
 const LOOK_PACE: Duration = Duration::from_millis(20);
-/// Who waits also looks by itself, for tasks whose retry time has come.
+/// Longest time between two attempts without a change, for tasks whose retry time has come.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Notes that a worker was heard of; refuses one that did not register as this process.
+/// Notes that a worker was heard of. An error if this process of it is not registered.
 pub fn heard(scheduler: &Scheduler, holder: &Holder) -> Result<Worker> {
     scheduler.leases.saw(&holder.worker, scheduler.moment().now_ms);
     scheduler.store.read(|read| held::worker(read, holder))
 }
 
-/// Leases up to `max` tasks to a worker; waits for the first of them as long as it is told to, and until `stop`.
+/// Leases up to `max` tasks to a worker. Waits up to `wait` for the first of them, and ends early when `stop` is
+/// cancelled.
 pub async fn wait(
     scheduler: &Scheduler,
     stop: &CancellationToken,
@@ -41,7 +43,7 @@ pub async fn wait(
         }
         let look = (Instant::now() + LOOK_EVERY).min(until);
         tokio::select! {
-            // Whoever stops answers those who wait at once: they ask again after the restart.
+            // At shutdown those who wait are answered at once; they ask again after the restart.
             () = stop.cancelled() => return Ok(Vec::new()),
             _ = changes.changed() => tokio::time::sleep(LOOK_PACE).await,
             () = tokio::time::sleep_until(look) => {}
@@ -49,7 +51,7 @@ pub async fn wait(
     }
 }
 
-/// Leases what there is now. Looks first, as a commit waits for the disk.
+/// Leases what is ready now. Reads before it writes, because a commit waits for the disk.
 async fn lease(scheduler: &Scheduler, holder: &Holder, max: usize) -> Result<Vec<Granted>> {
     let at = scheduler.moment();
     let ready = scheduler.store.read(|read| {
@@ -60,7 +62,7 @@ async fn lease(scheduler: &Scheduler, holder: &Holder, max: usize) -> Result<Vec
         return Ok(Vec::new());
     }
     let asked = holder.clone();
-    // A lease that this process forgets is one that is lost: whoever holds it is told so.
+    // Not durable at once: a lease that a crash forgets is lost, and its holder learns that from its next heartbeat.
     let granted = scheduler.store.commit_soon(move |tx| dispatch::grant(tx, &at, &asked, max)).await?;
     let now = Instant::now();
     for one in &granted {

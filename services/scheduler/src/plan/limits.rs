@@ -1,4 +1,5 @@
-//! The limits that hold for a job: its data source's settings, with its own over them. Pure.
+//! Computes the limits that hold for a job from its data source's settings and its own spec, which overrides them.
+//! Pure.
 
 use mms_proto::defaults::{MAX_BYTES_PER_TASK, MAX_CONCURRENT_TASKS, MAX_PARTITIONS_PER_TASK};
 use mms_proto::registry::v1 as registry;
@@ -8,8 +9,8 @@ use mms_schedule::Windows;
 use crate::convert::{concurrency_from, rate_from};
 use crate::record::{Limits, Spec};
 
-/// The data source's settings, with the job's over them. The source's bound of tasks stays beside the job's: it holds
-/// over all jobs of the source.
+/// Combines the settings of the data source with the job's own. The source's bound of concurrent tasks is kept beside
+/// the job's, because it counts the tasks of all jobs of the source.
 pub fn limits(spec: &Spec, settings: registry::MigrationSettings) -> Limits {
     let or = |first: i32, second: i32, default: i32| [first, second, default].into_iter().find(|n| *n > 0).unwrap_or(1);
     let bytes = [spec.max_bytes_per_task, settings.max_bytes_per_task, MAX_BYTES_PER_TASK];
@@ -23,7 +24,8 @@ pub fn limits(spec: &Spec, settings: registry::MigrationSettings) -> Limits {
         max_bytes_per_task: bytes.into_iter().find(|n| *n > 0).unwrap_or(MAX_BYTES_PER_TASK),
         sql_parameters: settings.sql_parameters.into_iter().chain(spec.sql_parameters.clone()).collect(),
         tunnel_quota: spec.tunnel_quota.clone(),
-        // The registry has judged them; a zone that only its machine knows lets nothing start, and is said.
+        // The registry has validated them. A window in a time zone that only the registry's machine knows stays closed,
+        // and its stored text says why.
         source_time_windows: settings.time_windows.iter().map(window_text).collect(),
         source_rate: settings.rate_limit.map(rate_from),
         source_concurrency: settings.concurrency.map(concurrency_from),
@@ -33,7 +35,8 @@ pub fn limits(spec: &Spec, settings: registry::MigrationSettings) -> Limits {
     limits
 }
 
-/// A window as it is kept. One that cannot be read here is kept as what it is about, and opens never.
+/// The text in which a window is stored. A window that cannot be read here is stored as `unreadable in <zone>` and
+/// never opens.
 fn window_text(window: &TimeWindow) -> String {
     let read = Windows::read(std::slice::from_ref(window), "settings.time_windows");
     let text = read.ok().and_then(|windows| windows.texts().pop());

@@ -1,4 +1,6 @@
-//! What a job takes: turns its scope into tables, and says when that cannot be done.
+//! Turns a job's scope into the list of its tables, read from the catalog, and fails the job if the scope is empty, too
+//! large or names an unknown table. A listing that was interrupted is discarded and made again, so a job never mixes
+//! two listings.
 
 use mms_proto::ErrorReason;
 use mms_proto::registry::v1 as registry;
@@ -12,12 +14,12 @@ use crate::key::JobKey;
 use crate::record::{Job, Reason, TablePlan};
 use crate::scheduler::Scheduler;
 
-/// Most tables of one job.
+/// Most tables of one job, including those that its lists exclude.
 const TABLES_MAX: usize = 100_000;
-/// Tables of the scope that one commit stores.
+/// Tables that one commit stores.
 const TABLES_AT_ONCE: usize = 5_000;
 
-/// Turns the scope into tables.
+/// Lists the tables of a job's scope, stores them with the decision about each, and stores the job's limits.
 pub async fn list(scheduler: &Scheduler, key: &JobKey, job: &Job, settings: registry::MigrationSettings) -> Result<()> {
     let mut tables = Vec::new();
     let mut scope = Scope::of(job.spec());
@@ -60,12 +62,13 @@ pub async fn list(scheduler: &Scheduler, key: &JobKey, job: &Job, settings: regi
     scheduler.store.commit(move |tx| tasks::listed(tx, &at, &key, &uid, limits)).await
 }
 
-/// Why nothing can be planned with a scope, if that is so.
+/// Returns why a scope cannot be planned, or None if it can. `taken`: tables to be moved; `listed`: all tables in
+/// scope.
 fn unusable(scope: &Scope, taken: usize, listed: usize) -> Option<Reason> {
     let (reason, message) = if listed > TABLES_MAX {
         let text = format!(
             "the scope has more than {TABLES_MAX} tables, {taken} of them to be moved among the first {listed}, and one \
-             job looks at {TABLES_MAX}: name schemas or tables, and make several jobs"
+             job takes at most {TABLES_MAX}: name schemas or tables, and make several jobs"
         );
         (ErrorReason::ScopeTooLarge, text)
     } else if scope.missing().len() > 0 {

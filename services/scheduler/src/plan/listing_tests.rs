@@ -1,4 +1,4 @@
-//! What a scope takes, and when it takes nothing.
+//! Scopes that cannot be planned, and the reason given for each.
 
 use super::*;
 use crate::record::{SourceTable, Spec};

@@ -1,4 +1,5 @@
-//! Which partitions of a table a job takes, if not all. Pure: names in, names out; what is in the partitions the catalog knows.
+//! Decides which partitions of a table a job takes, if not all of them. It knows names only: the catalog decides which
+//! of them exist and what they hold. Pure.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +10,10 @@ use mms_proto::name::{PartitionName, ResourceName};
 use super::scope::options;
 use crate::record::{PartitionsOf, SourceTable, Spec};
 
-/// Partitions that a job names, table by table, in the order in which it names the tables first.
+/// Groups named partitions by table, in the order in which each table is named first.
 ///
 /// # Errors
-/// The places of names that are none, and why.
+/// The positions of names that are not partition names, and what is wrong with each.
 pub fn grouped(names: &[String]) -> Result<Vec<PartitionsOf>, Vec<(usize, String)>> {
     let (mut tables, mut wrong) = (Vec::<PartitionsOf>::new(), Vec::new());
     let mut places = BTreeMap::new();
@@ -37,7 +38,7 @@ pub fn grouped(names: &[String]) -> Result<Vec<PartitionsOf>, Vec<(usize, String
     if wrong.is_empty() { Ok(tables) } else { Err(wrong) }
 }
 
-/// The names of partitions, as [`grouped`] took them apart.
+/// The full names of partitions that [`grouped`] has split up.
 pub fn names(tables: &[PartitionsOf]) -> Vec<String> {
     let of = |table: &PartitionsOf| {
         let parent = table.parent.clone();
@@ -46,25 +47,26 @@ pub fn names(tables: &[PartitionsOf]) -> Vec<String> {
     tables.iter().flat_map(of).collect()
 }
 
-/// The partitions that a job names of one table; none: it names none of any table.
+/// Returns the ids of the partitions that a job names of one table. Empty if it names none of this table.
 pub fn of(spec: &Spec, schema: &str, table: &str) -> Vec<String> {
     let own = (folded(schema), folded(table));
     let is_own = |of: &&PartitionsOf| (folded(&of.table.schema), folded(&of.table.table)) == own;
     spec.partitions.iter().find(is_own).map(|of| of.partitions.clone()).unwrap_or_default()
 }
 
-/// Whether a job takes only a part of a table.
+/// Whether a job takes only some of the partitions of a table.
 pub fn takes_part(spec: &Spec, schema: &str, table: &str) -> bool {
     !spec.partitions.is_empty()
         || options(spec, schema, table).is_some_and(|options| !options.partition_filter.is_empty())
 }
 
-/// Whether a job takes only a part of any table.
+/// Whether a job takes only some of the partitions of any table.
 pub fn takes_any_part(spec: &Spec) -> bool {
     !spec.partitions.is_empty() || spec.table_options.iter().any(|options| !options.partition_filter.is_empty())
 }
 
-/// What is wrong with named partitions of another data source than the job's. `field`: the path of the spec in the request.
+/// Returns a violation for each table whose named partitions are of another data source than the job. `field` is the
+/// path of the spec in the request.
 pub fn foreign(spec: &Spec, data_source: &str, field: &str) -> Vec<FieldViolation> {
     let own = format!("dataSources/{data_source}/");
     let others = spec.partitions.iter().filter(|of| !of.parent.starts_with(&own));

@@ -1,6 +1,7 @@
-//! Which jobs are planned when: each beside the others, so many tables of a source at once, and again after a pause when an end
-//! did not answer. A plan that was interrupted goes on with the first table that is not planned. What a table's plan is, is
-//! the business of [`super::table`].
+//! Runs the planning of all jobs in state PLANNING, in the background. At most [`JOBS_AT_ONCE`] jobs are planned at the
+//! same time, and at most [`TABLES_AT_A_TIME`] tables of one data source. A plan that failed with a transient error is
+//! retried after a backoff, and one that was interrupted continues with the tables that are not planned yet.
+//! [`super::table`] plans a single table.
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,17 +23,17 @@ use crate::report::tell;
 use crate::scheduler::Scheduler;
 use crate::store::{JOB_TABLES, JOBS};
 
-/// Jobs that are planned at once.
+/// Jobs that are planned at the same time.
 const JOBS_AT_ONCE: usize = 32;
-/// Tables that are read together, so that commits come in between.
+/// Tables per page of a read, so that commits get a turn between the pages.
 const TABLES_READ_AT_ONCE: usize = 500;
-/// Tables of one source that are planned at once.
+/// Tables of one data source that are planned at the same time, over all its jobs.
 const TABLES_AT_A_TIME: usize = 4;
 
-/// Plans every job that is to be planned, each beside the others, until the token is cancelled.
+/// Plans all jobs that are in state PLANNING, concurrently, until the token is cancelled.
 pub async fn run(scheduler: Scheduler, stop: CancellationToken) {
     let mut changes = scheduler.store.subscribe();
-    // Over all jobs of a source: each table has its log read by the catalog.
+    // Shared by all jobs of a data source: for each table the catalog reads a whole log.
     let lanes = Turns::new(TABLES_AT_A_TIME);
     let mut plans = JoinSet::new();
     let mut busy: HashSet<JobKey> = HashSet::new();
@@ -40,7 +41,9 @@ pub async fn run(scheduler: Scheduler, stop: CancellationToken) {
     loop {
         changes.mark_unchanged();
         match scheduler.store.read(|read| tasks::planning(read)) {
-            Err(error) => tracing::error!(%error, "the jobs that are to be planned could not be read"),
+            Err(error) => {
+                tracing::error!(%error, "cannot read the jobs to be planned; next attempt at the next change")
+            }
             Ok(jobs) => {
                 resting.retain(|key, _| jobs.iter().any(|(job, _)| job == key));
                 let now = Instant::now();
@@ -53,7 +56,7 @@ pub async fn run(scheduler: Scheduler, stop: CancellationToken) {
                 }
             }
         }
-        // While there is no room, the end of a plan wakes this up.
+        // Without room for another job no timer is needed: the end of a running plan wakes the loop.
         let room = busy.len() < JOBS_AT_ONCE;
         let wake = resting.iter().filter(|(key, _)| room && !busy.contains(*key)).map(|(_, rest)| rest.until).min();
         tokio::select! {
@@ -72,7 +75,7 @@ pub async fn run(scheduler: Scheduler, stop: CancellationToken) {
     }
 }
 
-/// A job whose plan was interrupted waits.
+/// How long a job waits before its plan is retried.
 struct Rest {
     failures: i32,
     until: Instant,
@@ -84,12 +87,13 @@ fn rest(scheduler: &Scheduler, resting: &mut HashMap<JobKey, Rest>, key: JobKey,
         return;
     };
     let failures = resting.get(&key).map_or(0, |rest| rest.failures) + 1;
-    tracing::warn!(%error, failures, job = name::job_name(&key), "planning is interrupted and tried again");
+    tracing::warn!(%error, failures, job = name::job_name(&key), "planning failed; retrying after a backoff");
     let until = Instant::now() + backoff(failures.min(6), scheduler.random());
     resting.insert(key, Rest { failures, until });
 }
 
-/// Plans what is not planned of a job. An error is one to try again after.
+/// Plans the tables of a job that are not planned yet. An error means that the plan is to be retried later; any other
+/// failure has ended the job.
 async fn plan_once(
     scheduler: &Scheduler,
     lanes: &Turns<String>,
@@ -99,7 +103,7 @@ async fn plan_once(
 ) -> Result<()> {
     match plan_job(scheduler, lanes, stop, key, job).await {
         Ok(()) => Ok(()),
-        // A job whose source was stopped by force is stopped too, by whoever holds the uses of sources.
+        // A job whose data source was force-stopped is stopped by `source_uses`, not failed here.
         Err(error)
             if error.is_transient() || error.is_source_stopped() || matches!(error, SchedulerError::Store(_)) =>
         {
@@ -127,13 +131,13 @@ async fn plan_job(
         let settings = used.data_source.and_then(|source| source.settings).unwrap_or_default();
         listing::list(scheduler, key, job, settings).await?;
     }
-    // As it is with its limits.
+    // Read again: listing the scope has stored the job's limits.
     let Some(job) = &scheduler.store.read(|read| read.get(&JOBS, key))?.filter(|now| now.uid() == job.uid()) else {
         return Ok(());
     };
     let storing = Mutex::new(());
     let (store, own) = (scheduler.store.clone(), key.clone());
-    // Up to 100,000 tables: not on a thread that others wait for.
+    // Reads up to 100,000 tables, so not on an async worker thread.
     let tables = tokio::task::spawn_blocking(move || unplanned(&store, &own)).await;
     let tables = tables.map_err(|error| StoreError::ClosurePanicked { message: error.to_string() })??;
     let plan = |table| {
@@ -152,7 +156,7 @@ async fn plan_job(
                 scheduler.waits.over(key);
                 return Ok(());
             }
-            // The tables beside it are not its fault.
+            // One table's error must not keep the other tables of the job from being planned.
             Err(error) => first_error = first_error.or(Some(error)),
         }
     }
@@ -164,7 +168,8 @@ async fn plan_job(
     scheduler.store.commit(move |tx| tasks::finish(tx, &at, &key, &uid)).await
 }
 
-/// Plans a table, or blocks it if its ends did not answer for long. False: the job is gone or stopped.
+/// Plans a table, or blocks it once it has failed with a transient error too often. Returns false if the job was
+/// deleted or is no longer PLANNING.
 async fn plan_or_wait(scheduler: &Scheduler, storing: &Mutex<()>, key: &TableKey, job: &Job) -> Result<bool> {
     match table::plan(scheduler, storing, key, job).await {
         Err(error) if error.is_transient() && scheduler.waits.table(key, reason_of(&error)) => {

@@ -1,4 +1,4 @@
-//! Which tables a job takes. Pure: names in, decisions out.
+//! Decides which tables a job's scope takes, by name and pattern. Case makes no difference. Pure.
 
 use std::collections::BTreeSet;
 
@@ -7,38 +7,37 @@ use mms_proto::scheduler::v1::DecisionReason;
 
 use crate::record::{SourceTable, Spec, TableOptions};
 
-/// What the scope says of one table.
+/// The scope's decision about one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Chosen {
-    /// It is taken, for this reason.
+    /// The table is to be moved: why, and the same in words.
     Taken(DecisionReason, String),
-    /// It is in scope, but a list leaves it out, for this reason.
+    /// The table is in scope, but the whitelist or blacklist excludes it: why, and the same in words.
     Left(DecisionReason, String),
-    /// It is not in scope.
+    /// The table is not in scope.
     Outside,
 }
 
-/// A table as names are compared.
+/// Schema and table, case-folded for comparison.
 type Folded = (String, String);
 
 fn fold(schema: &str, table: &str) -> Folded {
     (folded(schema), folded(table))
 }
 
-/// What a job asks for, ready to be asked about many tables.
+/// A job's scope, prepared for deciding about many tables.
 #[derive(Debug)]
 pub struct Scope {
-    /// The tables of a tables scope.
+    /// The tables of a tables scope; None for a scope of schemas.
     named: Option<BTreeSet<Folded>>,
     schemas: BTreeSet<String>,
     white: Patterns,
     black: Patterns,
-    /// Tables that the job names and that were not taken so far, as it spells them.
+    /// Tables that the job names and that were not taken so far, spelled as in the job.
     missing: Vec<(Folded, SourceTable)>,
 }
 
 impl Scope {
-    /// The scope of a job.
     pub fn of(spec: &Spec) -> Self {
         let of = |table: &SourceTable| (fold(&table.schema, &table.table), table.clone());
         let options = spec.table_options.iter().map(|options| &options.table);
@@ -51,7 +50,7 @@ impl Scope {
         }
     }
 
-    /// Decides about one table, in source names. White lists first, then what the black lists name is taken away.
+    /// Decides about one table, given by its source names. The whitelist selects first; then the blacklist excludes.
     pub fn choose(&mut self, schema: &str, table: &str) -> Chosen {
         let chosen = self.judge(schema, table);
         if let Chosen::Taken(..) = chosen {
@@ -83,19 +82,19 @@ impl Scope {
         }
     }
 
-    /// Tables that the job names, and that none of those it was asked about so far and took is.
+    /// Tables that the job names, in its scope or its table options, and that no call of [`Self::choose`] has taken.
     pub fn missing(&self) -> impl ExactSizeIterator<Item = &SourceTable> {
         self.missing.iter().map(|(_, table)| table)
     }
 }
 
-/// What a job says of one table.
+/// Returns the job's options for one table, if it has any.
 pub fn options<'a>(spec: &'a Spec, schema: &str, table: &str) -> Option<&'a TableOptions> {
     let own = fold(schema, table);
     spec.table_options.iter().find(|options| fold(&options.table.schema, &options.table.table) == own)
 }
 
-/// The positions of options that name a table which others before them name.
+/// Returns the positions of options whose table an earlier position names already.
 pub fn doubled(options: &[SourceTable]) -> Vec<usize> {
     let mut seen = BTreeSet::new();
     let again = |(_, table): &(usize, &SourceTable)| !seen.insert(fold(&table.schema, &table.table));

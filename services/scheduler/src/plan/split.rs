@@ -1,4 +1,4 @@
-//! Cuts the units of a table into tasks. Pure.
+//! Cuts the units of a table into the runs that become tasks. Pure.
 
 use std::ops::Range;
 
@@ -11,8 +11,8 @@ pub struct Bounds {
     pub bytes: i64,
 }
 
-/// Cuts units, given by their bytes, into runs that keep the bounds. The bounds are checked before a unit is added, so
-/// that only a unit that exceeds them by itself makes a task that does. No unit at all makes no task.
+/// Cuts units, given by their bytes, into consecutive runs within the bounds. A run exceeds `bytes` only if it is a
+/// single unit that exceeds it by itself. No units make no runs.
 pub fn split(unit_bytes: &[i64], bounds: Bounds) -> Vec<Range<usize>> {
     let mut tasks = Vec::new();
     let (mut start, mut bytes) = (0, 0_i64);
@@ -47,7 +47,7 @@ mod tests {
                 prop_assert!(task.len() <= units);
                 prop_assert!(task.len() == 1 || sizes[task.clone()].iter().sum::<i64>() <= bytes);
             }
-            // No two neighbours could have been one.
+            // Runs are as long as the bounds allow: no two neighbours could have been one.
             for pair in tasks.windows(2) {
                 let next = sizes[pair[1].start];
                 prop_assert!(pair[0].len() == units || sizes[pair[0].clone()].iter().sum::<i64>() + next > bytes);

@@ -1,4 +1,5 @@
-//! Stores the files of a pinned table as the catalog sends them, unit by unit. Takes nothing for whole that broke off.
+//! Stores a pinned table's files as the catalog streams them, unit by unit, in bounded memory. A stream that ends
+//! early, or whose totals differ from what the catalog says it sent, is an error, and the plan is made again.
 
 use std::collections::HashSet;
 
@@ -14,12 +15,13 @@ use crate::peers::{Pinned, broken};
 use crate::record::{self, ManifestChunk, TablePlan, Unit};
 use crate::scheduler::Scheduler;
 
-/// Pieces of manifests, and their files, after which they are stored together.
+/// Bounds of what is buffered before it is stored in one commit: manifest chunks, their files and their bytes.
 const CHUNKS_AT_ONCE: usize = 256;
 const FILES_AT_ONCE: usize = 5_000;
 const BYTES_AT_ONCE: usize = 8 << 20;
 
-/// Stores the files of a table for the job of this uid, and gives its units. `None`: the job is gone or stopped.
+/// Stores the files of a table for the job with this uid, and returns the table's units. None if the job was deleted or
+/// is no longer PLANNING.
 pub async fn units(
     scheduler: &Scheduler,
     key: &TableKey,
@@ -30,7 +32,7 @@ pub async fn units(
     let mut units: Vec<Unit> = Vec::new();
     let mut chunk = 0;
     let mut spool = Spool { job: key.job.clone(), uid: uid.to_owned(), chunks: Vec::new(), files: 0, bytes: 0 };
-    // Of the last unit; the log has them in any order.
+    // Source partitions of the current unit; the log has its files in any order.
     let mut seen: HashSet<String> = HashSet::new();
     loop {
         let files = match parts.next().await? {
@@ -43,7 +45,7 @@ pub async fn units(
                 break;
             }
             Some(Part::Table(_)) => return Err(broken("the catalog sent two plans of one table")),
-            None => return Err(broken("the catalog's files broke off")),
+            None => return Err(broken("the catalog's stream of files ended early")),
         };
         let partition: Vec<record::PartitionValue> = files.target_partition.into_iter().map(value_from).collect();
         if units.last().is_none_or(|unit| unit.partition != partition) {
@@ -74,13 +76,13 @@ pub async fn units(
     }
     let partitioned = plan.target.as_ref().is_some_and(|target| target.columns.iter().any(|column| column.partition));
     if units.is_empty() && !partitioned {
-        // An empty table is one unit without files: what was at the target before must go.
+        // An empty table without partitions is one unit without files, so that rows at the target are replaced by none.
         units.push(Unit { source_rows: Some(0), ..Unit::default() });
     }
     Ok(Some(units))
 }
 
-/// Pieces of a manifest that wait to be stored.
+/// Manifest chunks that are not stored yet.
 struct Spool {
     job: JobKey,
     uid: String,
@@ -101,7 +103,7 @@ impl Spool {
     }
 }
 
-/// Whether all files came that the catalog sent.
+/// Checks that all files have arrived that the catalog says it sent.
 fn whole(units: &[Unit], end: catalog::PinEnd) -> Result<()> {
     let files: i64 = units.iter().map(|unit| unit.file_count).sum();
     let bytes: i64 = units.iter().map(|unit| unit.source_bytes).sum();

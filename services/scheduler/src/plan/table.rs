@@ -1,5 +1,6 @@
-//! The plan of one table of a job: pinned by the catalog, its files spooled ([`super::spool`]), and stored as tasks
-//! ([`super::tasks`]).
+//! Plans one table of a job: the catalog pins it, [`super::spool`] stores its files, and [`super::tasks`] stores its
+//! tasks. What is left of an interrupted plan of the table is dropped first. An error that concerns this table alone
+//! blocks the table, never the job.
 
 use catalog::pin_table_response::Part;
 use mms_proto::catalog::v1 as catalog;
@@ -23,11 +24,11 @@ use crate::scheduler::Scheduler;
 use crate::store::{JOB_TABLES, MANIFESTS};
 use crate::window;
 
-/// Findings by which a table is of a kind that cannot be read: see JobSpec.unsupported_tables.
+/// Findings that say that a table is of a kind that cannot be read. `JobSpec.unsupported_tables` decides what follows.
 const OF_KIND: [FindingReason; 3] =
     [FindingReason::KindUnsupported, FindingReason::ShallowCloneUnsupported, FindingReason::FormatUnsupported];
 
-/// Plans one table. False: the job is gone or stopped.
+/// Plans one table. Returns false if the job was deleted or is no longer PLANNING.
 pub async fn plan(scheduler: &Scheduler, storing: &Mutex<()>, key: &TableKey, job: &Job) -> Result<bool> {
     if !drop_tasks(scheduler, key, job).await? {
         return Ok(false);
@@ -37,17 +38,18 @@ pub async fn plan(scheduler: &Scheduler, storing: &Mutex<()>, key: &TableKey, jo
         Ok(None) => Ok(false),
         Err(error) if error.is_transient() => Err(error),
         Err(error @ SchedulerError::Store(_)) if !is_too_large(&error) => Err(error),
-        // What the catalog refuses for one table is that table's fault, not the job's.
+        // What the catalog rejects for one table is a fault of that table, not of the job.
         Err(error) => block(scheduler, storing, key, job, &error).await,
     }
 }
 
-/// Whether the plan of a table is more than the store takes at once: it always will be.
+/// Whether the plan of a table exceeds what the store accepts in one commit. A retry would fail in the same way.
 fn is_too_large(error: &SchedulerError) -> bool {
     use StoreError::{TransactionTooLarge, ValueTooLarge};
     matches!(error, SchedulerError::Store(ValueTooLarge { .. } | TransactionTooLarge { .. }))
 }
 
+/// Stores that a table cannot be planned, with the error as its reason. Returns as [`plan`] does.
 pub async fn block(
     scheduler: &Scheduler,
     storing: &Mutex<()>,
@@ -60,7 +62,8 @@ pub async fn block(
     store(scheduler, storing, key, job, TablePlan { reason: Some(reason), ..plan }, Vec::new()).await
 }
 
-/// `storing` is held meanwhile: the tasks of a table follow each other.
+/// Stores a planned table piece by piece. `storing` is held meanwhile, because the task numbers of a table are
+/// consecutive. Returns as [`plan`] does.
 async fn store(
     scheduler: &Scheduler,
     storing: &Mutex<()>,
@@ -98,11 +101,11 @@ async fn store(
 
 async fn store_piece(scheduler: &Scheduler, key: &TableKey, job: &Job, piece: Piece) -> Result<Stored> {
     let (own, uid, at) = (key.clone(), job.uid().to_owned(), scheduler.moment());
-    // What is forgotten of a plan is planned again.
+    // Not durable at once: after a crash the table is planned again.
     scheduler.store.commit_soon(move |tx| tasks::store(tx, &at, &own, &uid, piece)).await
 }
 
-/// Drops what is left of an earlier plan of a table. False: the job is gone or stopped.
+/// Drops the tasks that an earlier plan of the table left. Returns as [`plan`] does.
 async fn drop_tasks(scheduler: &Scheduler, key: &TableKey, job: &Job) -> Result<bool> {
     if scheduler.store.read(|read| read.get(&JOB_TABLES, key))?.is_some_and(|table| table.task_count == 0) {
         return Ok(true);
@@ -129,7 +132,8 @@ async fn clear_manifest(scheduler: &Scheduler, key: &TableKey) -> Result<()> {
     }
 }
 
-/// Has the catalog pin a table, and stores its files unit by unit. `None`: the job is gone or stopped.
+/// Has the catalog pin a table, and stores its files unit by unit. Returns None if the job was deleted or is no longer
+/// PLANNING.
 async fn pin(scheduler: &Scheduler, key: &TableKey, job: &Job) -> Result<Option<(TablePlan, Vec<Unit>)>> {
     clear_manifest(scheduler, key).await?;
     let spec = job.spec();
@@ -154,7 +158,7 @@ async fn pin(scheduler: &Scheduler, key: &TableKey, job: &Job) -> Result<Option<
             plan.decision = TableDecision::Unchanged.into();
             (DecisionReason::AtTarget, "this version is at the target already; set force to move it again")
         } else {
-            let text = "this version was moved there, but the target is gone or was changed since: it is moved again";
+            let text = "this version was moved there, but the target was deleted or changed since: it is moved again";
             (DecisionReason::TargetChanged, text)
         };
         (plan.decision_reason, plan.decision_message) = (reason.into(), text.to_owned());
@@ -170,13 +174,13 @@ async fn pin(scheduler: &Scheduler, key: &TableKey, job: &Job) -> Result<Option<
     Ok(Some((plan, units)))
 }
 
-/// Why the table was chosen.
+/// Why the scope took the table.
 fn decided(scheduler: &Scheduler, key: &TableKey) -> Result<(DecisionReason, String)> {
     let stored = scheduler.store.read(|read| read.get(&JOB_TABLES, key))?.unwrap_or_default().into_plan();
     Ok((*stored.decision_reason, stored.decision_message))
 }
 
-/// What the catalog's plan makes of a table that was chosen for a reason.
+/// Turns the catalog's plan of a table into a decision. `why` is the reason why the scope took it.
 fn planned(pinned: catalog::PinnedTable, why: (DecisionReason, String), spec: &Spec) -> Result<TablePlan> {
     let plan = pinned.plan.unwrap_or_default();
     let findings = plan.findings.into_iter().map(finding_from).collect::<Result<Vec<_>>>()?;
@@ -210,7 +214,7 @@ fn planned(pinned: catalog::PinnedTable, why: (DecisionReason, String), spec: &S
     })
 }
 
-/// A partitioned table without partitions moves no rows, and nothing of the target is dropped for it.
+/// The note for a partitioned table without partitions: no rows are moved, and nothing at the target is dropped.
 fn no_partition_left() -> Finding {
     Finding {
         severity: Severity::Note.into(),
@@ -221,13 +225,13 @@ fn no_partition_left() -> Finding {
     }
 }
 
-/// Whether the catalog has this very version of this very table as moved to this very place.
+/// Whether the catalog records that this version of this table was migrated to this target.
 async fn unchanged(scheduler: &Scheduler, key: &TableKey, plan: &TablePlan) -> Result<bool> {
     let stored = scheduler.peers.table(&name::source_table_name(key)?).await?;
     Ok(is_at_target(stored, plan))
 }
 
-/// A state that was set by hand names no place: it is meant for whichever the table has.
+/// Whether a table's migration status matches its plan. A status that was set by hand names no target and matches any.
 fn is_at_target(stored: catalog::Table, plan: &TablePlan) -> bool {
     let Some(planned) = &plan.version else { return false };
     let is_done = stored.state() == MigrationState::Done;
@@ -241,17 +245,18 @@ fn is_at_target(stored: catalog::Table, plan: &TablePlan) -> bool {
     same_version && same_table && same_place && is_done
 }
 
-/// Why planning could not be done.
+/// Turns an error of planning into the reason that a job or a table shows.
 pub fn reason_of(error: &SchedulerError) -> Reason {
     match error {
         SchedulerError::Peer(PeerError { error, .. }) => {
-            // A far end that says no reason of ours is no fault of this service.
+            // An error without one of our reasons comes from the source or the target: INTERNAL stands for it.
             let reason = if error.reason == ErrorReason::Unspecified { ErrorReason::Internal } else { error.reason };
             Reason::new(reason, &*error.message)
         }
         SchedulerError::ScanNotDone { .. } => Reason::new(ErrorReason::SourceFailed, error.to_string()),
         large if is_too_large(large) => {
-            let text = format!("the plan of this table is more than can be stored at once ({large}): move it in parts");
+            let text =
+                format!("the plan of this table is larger than one commit can store ({large}): move it in parts");
             Reason::new(ErrorReason::TooLarge, text)
         }
         other => Reason::new(ErrorReason::Internal, other.to_string()),

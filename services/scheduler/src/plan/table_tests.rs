@@ -1,4 +1,4 @@
-//! What becomes of a table, decided without a catalog.
+//! Decisions about a table, tested without a catalog.
 
 use super::*;
 use crate::record::{Target, TargetName, Version};

@@ -1,4 +1,6 @@
-//! Turning a planned table into tasks, inside a commit. [`super::planner`] fetches; this decides and writes.
+//! Stores what planning decides, inside commits: the tables of a scope, their manifests, claims and tasks. A function
+//! that is given a job's uid first checks that the job still has it and is still PLANNING, so that nothing is stored for
+//! a job that was stopped, deleted or made again. [`super::planner`] fetches; this module decides and writes.
 
 use std::ops::ControlFlow;
 use std::ops::Range;
@@ -23,7 +25,7 @@ use crate::record::{
 use crate::report::log::{self, Line};
 use crate::store::{CHECKS, JOB_TABLES, JOBS, LIVE_JOBS, LOGS, MANIFESTS, TASKS};
 
-/// The steps that a job's tasks have. A table without any unit has no rows to move.
+/// Returns the steps of a job's tasks, in order. A task without units has no rows to move, so no DATA and VERIFICATION.
 pub fn steps(spec: &Spec, has_units: bool) -> Vec<Step> {
     let mut steps = Vec::new();
     if spec.content != MigrationContent::DataOnly {
@@ -38,7 +40,7 @@ pub fn steps(spec: &Spec, has_units: bool) -> Vec<Step> {
     steps
 }
 
-/// Jobs that are being planned.
+/// Returns all jobs in state PLANNING.
 pub fn planning(read: &impl Read) -> Result<Vec<(JobKey, Job)>> {
     let mut jobs = Vec::new();
     read.index_scan(&JOBS, &LIVE_JOBS, &Scope::all(), |key, job| {
@@ -50,12 +52,12 @@ pub fn planning(read: &impl Read) -> Result<Vec<(JobKey, Job)>> {
     Ok(jobs)
 }
 
-/// The job, if it is still that very job and still being planned.
+/// Returns the job if it still has this uid and is still PLANNING.
 fn still(tx: &Tx<'_>, key: &JobKey, uid: &str) -> Result<Option<Job>> {
     Ok(tx.get(&JOBS, key)?.filter(|job| job.uid() == uid && job.state == JobState::Planning))
 }
 
-/// Removes a page of what an interrupted listing left; whether there was anything.
+/// Deletes one page of the tables that an interrupted listing left. Returns whether there were any.
 pub fn unlist(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, uid: &str) -> Result<bool> {
     let Some(job) = still(tx, key, uid)? else { return Ok(false) };
     if job.counts.tables_total != 0 {
@@ -64,7 +66,7 @@ pub fn unlist(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, uid: &str) -> Result<b
     clear_some(tx, &JOB_TABLES, &Scope::prefix(key))
 }
 
-/// Stores some of the tables of a job's scope. False: the job is gone or stopped.
+/// Stores some of the tables of a job's scope. Returns false if the job was deleted or is no longer PLANNING.
 pub fn list(
     tx: &mut Tx<'_>,
     at: &Moment,
@@ -86,26 +88,27 @@ pub fn list(
     Ok(true)
 }
 
-/// All tables of the scope are stored; the limits that hold for the job are known.
+/// Marks the scope as listed completely, and stores the limits that hold for the job.
 pub fn listed(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, uid: &str, limits: Limits) -> Result<()> {
     let Some(job) = still(tx, key, uid)? else { return Ok(()) };
     stored::change(tx, at, key, job, JobEvent::ScopeListed(Box::new(limits)))?;
     Ok(())
 }
 
-/// Ends a job that cannot be planned at all.
+/// Fails a job that cannot be planned at all.
 pub fn fail(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, uid: &str, reason: Reason) -> Result<()> {
     let Some(job) = still(tx, key, uid)? else { return Ok(()) };
     stored::change(tx, at, key, job, JobEvent::PlanFailed(reason))?;
     Ok(())
 }
 
-/// Removes a page of the files that an interrupted plan of a table left; whether there were any.
+/// Deletes one page of the manifest that an interrupted plan of a table left. Returns whether there was any.
 pub fn clear_manifest(tx: &mut Tx<'_>, key: &TableKey) -> Result<bool> {
     clear_some(tx, &MANIFESTS, &Scope::prefix(key))
 }
 
-/// Stores some of the files of a table that is being planned. False: the job is gone or stopped, and nothing was stored.
+/// Stores manifest chunks of a table that is being planned. Returns false, and stores nothing, if the job was deleted
+/// or is no longer PLANNING.
 pub fn keep_manifest(tx: &mut Tx<'_>, key: &JobKey, uid: &str, chunks: &[(ChunkKey, ManifestChunk)]) -> Result<bool> {
     if still(tx, key, uid)?.is_none() {
         return Ok(false);
@@ -114,8 +117,8 @@ pub fn keep_manifest(tx: &mut Tx<'_>, key: &JobKey, uid: &str, chunks: &[(ChunkK
     Ok(true)
 }
 
-/// Drops some of the tasks that are left of an earlier plan of a table, last first; how many are left, or none if the job is
-/// gone or stopped.
+/// Drops some of the tasks that an earlier plan of a table left, with their logs, checks and claims, highest number
+/// first. Returns how many are left, or None if the job was deleted or is no longer PLANNING.
 pub fn drop_some(tx: &mut Tx<'_>, at: &Moment, key: &TableKey, uid: &str) -> Result<Option<usize>> {
     let Some(job) = still(tx, &key.job, uid)? else { return Ok(None) };
     let Some(mut table) = tx.get(&JOB_TABLES, key)?.filter(|table| !table.planned && table.task_count > 0) else {
@@ -127,7 +130,7 @@ pub fn drop_some(tx: &mut Tx<'_>, at: &Moment, key: &TableKey, uid: &str) -> Res
         let task_key = TaskKey { job: key.job.clone(), number: *number };
         let Some(task) = tx.get(&TASKS, &task_key)? else { continue };
         counts += counts_of(&task);
-        // Lines and checks of one task are few: each attempt writes a bounded number.
+        // Lines and checks of one task are few: each attempt writes a bounded number of them.
         while clear_some(tx, &LOGS, &Scope::prefix(&task_key))? {}
         while clear_some(tx, &CHECKS, &Scope::prefix(&task_key))? {}
         claim::release_task(tx, uid, table.plan.target_name(), &task)?;
@@ -141,29 +144,31 @@ pub fn drop_some(tx: &mut Tx<'_>, at: &Moment, key: &TableKey, uid: &str) -> Res
     Ok(Some(left))
 }
 
-/// A planned table on its way into the store. One of very many units is stored in pieces, of which the last makes it planned.
+/// A part of a planned table that one commit stores. A table of very many units is stored in several pieces; the last
+/// one marks it as planned.
 #[derive(Debug, Clone)]
 pub struct Piece {
-    /// What was found and decided; a decision other than MOVE makes no task.
+    /// The plan of the whole table. A decision other than MOVE makes no tasks.
     pub plan: TablePlan,
-    /// The units of the tasks of this piece.
+    /// The units of each task of this piece.
     pub tasks: Vec<Vec<Unit>>,
-    /// All units of the table, if this is the last piece.
+    /// The number of units of the whole table if this is the last piece; None for an earlier one.
     pub last: Option<usize>,
 }
 
-/// What became of a piece.
+/// The outcome of storing a piece.
 #[derive(Debug)]
 pub enum Stored {
-    /// It is stored, or the table was planned already.
+    /// The piece is stored, or the table was planned already.
     Yes,
-    /// The job is gone or stopped; nothing is stored.
+    /// The job was deleted or is no longer PLANNING; nothing is stored.
     Gone,
-    /// The table cannot be moved, as this plan says; nothing is stored.
+    /// The table must not be moved, as this plan says; nothing is stored.
     Refused(Box<TablePlan>),
 }
 
-/// Cuts the units of a table into tasks, and those into pieces that one commit stores.
+/// Cuts the units of a table into tasks, and the tasks into pieces. A table without units whose job makes the table has
+/// one task without units.
 pub fn pieces(job: &Job, units: Vec<Unit>, bounds: PieceBounds) -> Vec<Vec<Vec<Unit>>> {
     let bytes: Vec<i64> = units.iter().map(|unit| unit.source_bytes).collect();
     let mut cuts = split(&bytes, task_bounds(job));
@@ -188,12 +193,12 @@ pub fn pieces(job: &Job, units: Vec<Unit>, bounds: PieceBounds) -> Vec<Vec<Vec<U
     pieces
 }
 
-/// Bounds of what one commit stores of a table.
+/// Bounds of one piece. Only a single task may exceed them.
 #[derive(Debug, Clone, Copy)]
 pub struct PieceBounds {
-    /// Units, each of which is claimed too.
+    /// Most units; each also makes a claim.
     pub units: usize,
-    /// Bytes of their records.
+    /// Most bytes of the units' records.
     pub bytes: usize,
 }
 
@@ -210,7 +215,7 @@ fn task_bounds(job: &Job) -> Bounds {
     }
 }
 
-/// Stores a piece of a planned table: its units become tasks, and are claimed.
+/// Stores a piece of a planned table: claims its units and makes its tasks.
 pub fn store(tx: &mut Tx<'_>, at: &Moment, key: &TableKey, uid: &str, piece: Piece) -> Result<Stored> {
     let Piece { mut plan, tasks, last } = piece;
     let Some(job) = still(tx, &key.job, uid)? else { return Ok(Stored::Gone) };
@@ -232,7 +237,7 @@ pub fn store(tx: &mut Tx<'_>, at: &Moment, key: &TableKey, uid: &str, piece: Pie
                 tables_planned: 1,
                 tables_blocked: i32::from(plan.decision == TableDecision::Blocked),
                 tables_skipped: i32::from(plan.decision == TableDecision::Skipped),
-                // One without tasks has nothing to be done.
+                // A table without tasks has nothing left to do.
                 tables_done: i32::from(
                     plan.decision == TableDecision::Unchanged || (plan.moves() && first && tasks.is_empty()),
                 ),
@@ -248,7 +253,7 @@ pub fn store(tx: &mut Tx<'_>, at: &Moment, key: &TableKey, uid: &str, piece: Pie
     Ok(Stored::Yes)
 }
 
-/// Why a table must not be moved to where its plan says.
+/// Why a table must not be moved to its target.
 struct Refusal(DecisionReason, ErrorReason, SchedulerError);
 
 fn block(plan: &mut TablePlan, Refusal(decision, reason, why): Refusal) {
@@ -259,7 +264,8 @@ fn block(plan: &mut TablePlan, Refusal(decision, reason, why): Refusal) {
     plan.reason = Some(Reason::new(reason, text));
 }
 
-/// Claims some of the target's units, all or none, unless somebody else has one or a newer version is there.
+/// Claims units at the target, all of them or none. Refused if another job has claimed one, or if the target has a
+/// newer version.
 fn take_targets<'a>(
     tx: &mut Tx<'_>,
     job: &Job,
@@ -282,7 +288,8 @@ fn take_targets<'a>(
     }
 }
 
-/// Stores tasks of a table, which may be its first; their numbers, and what they add to what the job has to do.
+/// Stores tasks of a table and adds them to `adds`, the job's counts. `first`: the table has no task yet. Returns their
+/// numbers.
 fn make_tasks(
     tx: &mut Tx<'_>,
     at: &Moment,
@@ -297,7 +304,7 @@ fn make_tasks(
         let first = first && number == job.next_task;
         let steps = steps(job.spec(), !units.is_empty());
         let makes_table = steps.contains(&Step::Schema);
-        // One task of each table looks at the whole of it in the end.
+        // Exactly one task of each table looks at the whole table in the end.
         let looks = first.then_some(Step::Look);
         let planned = TaskPlan {
             schema: key.schema.clone(),
@@ -323,7 +330,7 @@ fn describe(task: &Task) -> String {
     format!("{} target units, {files} files, {} bytes", task.units.len(), task.bytes_total())
 }
 
-/// Moves a job on whose tables are all planned.
+/// Ends the planning of a job if all its tables are planned.
 pub fn finish(tx: &mut Tx<'_>, at: &Moment, key: &JobKey, uid: &str) -> Result<()> {
     let Some(job) = still(tx, key, uid)?.filter(Job::is_planned) else { return Ok(()) };
     stored::change(tx, at, key, job, JobEvent::Planned)?;

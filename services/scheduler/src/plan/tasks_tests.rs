@@ -1,5 +1,5 @@
-//! Tables of many units: stored in pieces, dropped again when the plan broke off or is made anew, and told in pieces that their
-//! table is made.
+//! Tables of many units: stored in pieces, dropped when a plan was interrupted or is made again, and their tasks told
+//! in pieces that the table is made.
 
 use super::*;
 use crate::fixture::{Fixture, Given, done, failed, job_key, other_key, plan, table_key, units};
@@ -10,7 +10,8 @@ use crate::store::{UNITS, UNTOLD_TABLES};
 /// Two units, so that one task of two is a piece.
 const SMALL: PieceBounds = PieceBounds { units: 2, bytes: usize::MAX };
 
-/// A planned job of which all tasks but one failed for good, and that a retry with the newest version brought back to planning.
+/// A planned job all of whose tasks but one have failed permanently, and that a retry with the newest version set back
+/// to PLANNING.
 async fn planned_again(fixture: &Fixture) {
     fixture.finish_one("a").await;
     while let Some(granted) = fixture.lease("a", 1).await.pop() {
@@ -46,7 +47,8 @@ fn claims(fixture: &Fixture) -> usize {
     fixture.store.read(|read| read.page(&UNITS, &Scope::all(), None, 5_000)).expect("readable").items.len()
 }
 
-/// Stores the pieces of the job's table with so many units up to the one of this index, and says what became of the last.
+/// Stores the pieces of the job's table with `count` units, up to and including the one with this index. Returns the
+/// outcome of the last.
 async fn store_up_to(fixture: &Fixture, count: usize, piece: usize) -> Stored {
     store_pieces(fixture, pieces(&fixture.job(), units(0..count), SMALL), piece).await
 }
@@ -115,7 +117,7 @@ async fn a_retry_with_the_newest_version_moves_all_of_a_failed_table_again() {
     drop_all(&fixture).await;
     assert!(matches!(store_up_to(&fixture, 3, 100).await, Stored::Yes));
     finish_plan(&fixture).await;
-    // Other numbers: whoever still believes to hold a task of before is fenced.
+    // New numbers, so that a worker that still holds a task of the earlier plan is fenced.
     assert_eq!(numbers(&fixture), [3, 4, 5]);
     assert!(numbers(&fixture).iter().all(|number| !fixture.task(*number).units[0].published));
     for _ in 0..4 {

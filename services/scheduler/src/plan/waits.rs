@@ -1,5 +1,5 @@
-//! What planning waits for: the reason for people to see, and how often a table was tried, so that one whose ends do not answer
-//! is given up some day. Kept in memory only: after a restart it is found out again.
+//! Remembers why planning waits, for people to see, and how often each table was tried, so that a table whose source or
+//! target does not answer is blocked in the end. Kept in memory only: a restart begins to count again.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use crate::key::{JobKey, TableKey};
 use crate::record::Reason;
 
-/// How often a table is tried to be planned whose ends do not answer: some eight minutes, with the pauses between.
+/// Attempts to plan a table whose source or target does not answer. With the backoff between them, some eight minutes.
 const TRIES_MAX: u32 = 20;
 
 #[derive(Debug, Default)]
@@ -17,17 +17,17 @@ struct Waiting {
     tries: HashMap<TableKey, u32>,
 }
 
-/// What jobs that are being planned wait for.
+/// Why jobs that are being planned wait.
 #[derive(Debug, Default)]
 pub struct Waits(Mutex<HashMap<JobKey, Waiting>>);
 
 impl Waits {
-    /// A job cannot be planned further for now.
+    /// Notes why a job cannot be planned further for now.
     pub fn job(&self, job: &JobKey, reason: Reason) {
         self.0.lock().entry(job.clone()).or_default().reason = reason;
     }
 
-    /// A table of a job cannot be planned for now. True: it was tried often enough.
+    /// Notes why a table of a job cannot be planned for now. Returns true once it has used up its attempts.
     pub fn table(&self, table: &TableKey, reason: Reason) -> bool {
         let mut all = self.0.lock();
         let waiting = all.entry(table.job.clone()).or_default();
@@ -37,12 +37,12 @@ impl Waits {
         *tries >= TRIES_MAX
     }
 
-    /// A job is planned, or gone.
+    /// Forgets a job that is planned, stopped or deleted.
     pub fn over(&self, job: &JobKey) {
         self.0.lock().remove(job);
     }
 
-    /// What a job waits for.
+    /// Returns why a job waits, or None if its planning is not held up.
     pub fn of(&self, job: &JobKey) -> Option<Reason> {
         self.0.lock().get(job).map(|waiting| waiting.reason.clone())
     }

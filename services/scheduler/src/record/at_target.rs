@@ -1,23 +1,23 @@
-//! Which table of its name is at a target, as far as this service knows, and what of it counts. Every table that there ever is
-//! under a name has a generation; what was published counts only in the generation it was published in, so that a table
-//! which is dropped or made anew takes all of it back at once, whoever published it. Pure: no store.
+//! Records which table exists at a target, as far as this service knows, and which of its rows count. Every table that
+//! is made under a name gets a new generation, and what was published counts only in the generation it was published
+//! in. So a table that is dropped, recreated or in doubt invalidates all of it at once, whichever job wrote it. Pure.
 
-/// One table among all that there ever are of its name.
+/// Identifies one table among all that ever had its name.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Identity {
-    /// The project's own id of it; empty where it tells none.
+    /// The project's own id of the table; empty if the project does not tell it.
     #[prost(string, tag = "1")]
     pub table_id: String,
-    /// When it was made; none where the project does not tell.
+    /// When the table was created; None if the project does not tell it.
     #[prost(int64, optional, tag = "2")]
     pub create_time_s: Option<i64>,
-    /// What whoever made it or took it over chose; empty: nothing.
+    /// The table's property `mms.nonce`: a UUID that whoever made or adopted the table chose. Empty for none.
     #[prost(string, tag = "3")]
     pub nonce: String,
 }
 
 impl Identity {
-    /// Whether two are one table. What either of them does not tell is no difference.
+    /// Whether both identify the same table. A part that one of them does not tell matches; the nonce must be equal.
     pub fn is(&self, other: &Self) -> bool {
         let ids = self.table_id.is_empty() || other.table_id.is_empty() || self.table_id == other.table_id;
         let times = self.create_time_s.zip(other.create_time_s).is_none_or(|(one, other)| one == other);
@@ -25,56 +25,56 @@ impl Identity {
     }
 }
 
-/// What is known of a target table.
+/// What is known of the table at a target.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct AtTarget {
     #[prost(uint64, tag = "1")]
     generation: u64,
-    /// None: there is no table, or nobody has seen the one there is.
+    /// None if there is no table, or if nobody has seen the present one.
     #[prost(message, optional, tag = "2")]
     identity: Option<Identity>,
-    /// Tasks of live jobs may still count what was published in an earlier generation.
+    /// Tasks of live jobs may still count rows of an earlier generation.
     #[prost(bool, tag = "3")]
     stale: bool,
 }
 
-/// What can happen to a target table.
+/// What can happen to the table at a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TargetEvent {
-    /// Who makes it, or writes to it first, has seen this table.
+    /// A task that makes the table, or is the first to write to it, has seen this one.
     Seen(Identity),
-    /// Somebody misses the table that was written to, and found this one in its place, or none.
+    /// A task misses the table that it wrote to, and has found this one in its place, or none.
     Missed(Option<Identity>),
-    /// It is dropped by a job, or is about to be for all that is known.
+    /// A job has dropped the table, or may have.
     Dropped,
-    /// What is in it is not what was published.
+    /// The table's content is not what was published.
     Doubted,
-    /// No task of a live job counts anything of an earlier generation any more.
+    /// No task of a live job counts rows of an earlier generation any more.
     Swept,
 }
 
 impl AtTarget {
-    /// The present generation; 0 before anybody saw a table.
+    /// The present generation; 0 before anybody has seen a table.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// The table that there is.
+    /// The present table, if somebody has seen it.
     pub fn identity(&self) -> Option<&Identity> {
         self.identity.as_ref()
     }
 
-    /// Whether the table that there is is this one.
+    /// Whether this is the present table.
     pub fn is(&self, found: &Identity) -> bool {
         self.identity().is_some_and(|known| known.is(found))
     }
 
-    /// Whether tasks of live jobs may still count what was published in an earlier generation.
+    /// Whether tasks of live jobs may still count rows of an earlier generation.
     pub fn is_stale(&self) -> bool {
         self.stale
     }
 
-    /// What happened to it. Each event is taken at any time.
+    /// Applies an event. Every event is accepted in every state.
     pub fn apply(&mut self, event: TargetEvent) {
         match event {
             TargetEvent::Seen(found) => match &self.identity {
@@ -85,7 +85,7 @@ impl AtTarget {
                     self.identity = Some(found);
                 }
             },
-            // Who misses the table before the one that is known is late: that has been dealt with.
+            // A task that misses an earlier table than the known one is late: that loss was handled before.
             TargetEvent::Missed(found) => match (&self.identity, found) {
                 (None, _) => {}
                 (Some(known), Some(found)) if known.is(&found) => {}
@@ -124,7 +124,7 @@ mod tests {
     }
 
     proptest! {
-        /// Another table never has the generation of the one before, and what came before is swept before it is forgotten.
+        /// Two tables never share a generation, and an earlier generation is swept before it is forgotten.
         #[test]
         fn a_generation_has_one_table(events in proptest::collection::vec(any_event(), 0..40)) {
             let mut at = AtTarget::default();

@@ -1,23 +1,23 @@
-//! When a job pauses by itself: a circuit breaker over the tasks and attempts of a job since it was last started. Pure: no store, no
-//! clock. It opens only as an attempt fails, so that a job that merely waits is never paused.
+//! A job's circuit breaker: pauses a job whose tasks keep failing, counted since it was last started. It opens only
+//! when an attempt fails, so that a job that merely waits is never paused. Pure.
 
 use mms_proto::ErrorReason;
 
 use super::reason::Reason;
 
-/// Ended tasks from which on their share is looked at.
+/// Ended tasks below which the share of failed ones does not count.
 const SHARE_FROM: u32 = 10;
 
-/// When it opens. A bound that is 0 never opens it.
+/// When the breaker opens. A bound of 0 never opens it.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct BreakerBounds {
-    /// Percentage of ended tasks that failed.
+    /// Percentage of ended tasks that have failed.
     #[prost(uint32, tag = "1")]
     pub failed_percent: u32,
-    /// Time without a success while attempts fail.
+    /// Time in which attempts fail and none succeeds.
     #[prost(int64, tag = "2")]
     pub no_success_ms: i64,
-    /// Failed attempts within `burst_ms`, at most 1,000: their times are kept with the job.
+    /// Failed attempts within `burst_ms`; at most 1,000, because their times are stored with the job.
     #[prost(uint32, tag = "3")]
     pub burst: u32,
     #[prost(int64, tag = "4")]
@@ -25,10 +25,10 @@ pub struct BreakerBounds {
 }
 
 impl BreakerBounds {
-    /// Those of the managed service.
+    /// The managed service's defaults.
     pub const DEFAULT: Self =
         Self { failed_percent: 20, no_success_ms: 30 * 60_000, burst: 100, burst_ms: 10 * 60_000 };
-    /// It never opens.
+    /// A breaker that never opens.
     pub const NEVER: Self = Self { failed_percent: 0, no_success_ms: 0, burst: 0, burst_ms: 0 };
 }
 
@@ -37,34 +37,34 @@ impl BreakerBounds {
 pub struct Happened {
     /// An attempt failed.
     pub attempt_failed: bool,
-    /// The task did all that it does before its table is looked at.
+    /// The task has done everything but its LOOK step.
     pub succeeded: bool,
-    /// It came to an end well; less than 0: that is taken back.
+    /// 1 if the task is done; -1 if that is taken back.
     pub done: i32,
-    /// It came to an end badly; less than 0: that is taken back.
+    /// 1 if the task has failed for good; -1 if that is taken back.
     pub failed: i32,
 }
 
 /// What was counted since the job was last started.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Breaker {
-    /// Tasks that ended, and those of them that failed.
+    /// Tasks that have ended, and those of them that have failed.
     #[prost(uint32, tag = "1")]
     ended: u32,
     #[prost(uint32, tag = "2")]
     failed: u32,
-    /// The first and the last failed attempt since the last success; 0: none.
+    /// The first and the last failed attempt since the last success; 0 for none.
     #[prost(int64, tag = "3")]
     failing_since_ms: i64,
     #[prost(int64, tag = "4")]
     failed_last_ms: i64,
-    /// Times of the last failed attempts, oldest first, as many as make a burst.
+    /// Times of the last failed attempts, oldest first; at most as many as make a burst.
     #[prost(int64, repeated, tag = "5")]
     failures_ms: Vec<i64>,
 }
 
 impl Breaker {
-    /// Counts what happened; why the job is to pause, if it is.
+    /// Counts an event. Returns why the job is to pause, if it is.
     pub fn count(&mut self, bounds: &BreakerBounds, now_ms: i64, what: Happened) -> Option<Reason> {
         self.ended = self.ended.saturating_add_signed(what.done).saturating_add_signed(what.failed);
         self.failed = self.failed.saturating_add_signed(what.failed);
@@ -74,7 +74,8 @@ impl Breaker {
         if !what.attempt_failed && what.failed <= 0 {
             return None;
         }
-        // After as long a silence, as between two windows, it has not been failing all the time.
+        // After a silence as long as the bound, as between two time windows, attempts have not been failing all the
+        // time.
         let silent = now_ms.saturating_sub(self.failed_last_ms) >= bounds.no_success_ms.max(1);
         if self.failing_since_ms == 0 || silent {
             self.failing_since_ms = now_ms;
@@ -85,7 +86,7 @@ impl Breaker {
         let surplus = self.failures_ms.len().saturating_sub(burst);
         self.failures_ms.drain(..surplus);
         let why = self.share(bounds).or_else(|| self.no_success(bounds)).or_else(|| self.burst(bounds, now_ms))?;
-        let text = format!("{why}: look into the reasons of its tasks, then StartJob goes on");
+        let text = format!("{why}: look into the reasons of its tasks, then StartJob continues");
         Some(Reason::new(ErrorReason::CircuitBroken, text))
     }
 
@@ -121,7 +122,7 @@ mod tests {
     const DONE: Happened = Happened { attempt_failed: false, succeeded: true, done: 1, failed: 0 };
 
     proptest! {
-        /// The window slides: it opens exactly when as many failures as make a burst lie within its time.
+        /// The window slides: the breaker opens exactly when enough failures for a burst lie within it.
         #[test]
         fn a_burst_is_what_lies_within_the_window(gaps in proptest::collection::vec(0..40_i64, 1..60), count in 1..8_u32) {
             let bounds = BreakerBounds { burst: count, burst_ms: 100, ..BreakerBounds::NEVER };

@@ -1,10 +1,10 @@
-//! Who may write where. What a unit's claim says changes by [`UnitClaim::apply`] alone: at most one intent is open on it.
-//! Pure: no store.
+//! Claims: which job may write a target table and its units. A unit's claim changes by [`UnitClaim::apply`] alone,
+//! which lets at most one intent be open on it. Pure.
 
 use super::reason::NotTaken;
 use crate::key::JobKey;
 
-/// The job that a claim is of. It holds as long as that very job lives.
+/// The job that holds a claim. The claim is valid as long as a job with this uid lives.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Owner {
     #[prost(string, tag = "1")]
@@ -13,25 +13,24 @@ pub struct Owner {
     pub job: String,
     #[prost(string, tag = "3")]
     pub job_uid: String,
-    /// The source table it is for, as "schema.table".
+    /// The source table, as "schema.table".
     #[prost(string, tag = "4")]
     pub table: String,
 }
 
 impl Owner {
-    /// The job's key.
     pub fn key(&self) -> JobKey {
         JobKey { data_source: self.data_source.clone(), job: self.job.clone() }
     }
 }
 
-/// Who may write a target unit, and whether a commit of it is open.
+/// Which job may write a target unit, and which commit of it is open.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct UnitClaim {
-    /// Who claimed it last.
+    /// The job that claimed it last.
     #[prost(message, optional, tag = "1")]
     owner: Option<Owner>,
-    /// The open intent.
+    /// Id of the open intent.
     #[prost(string, optional, tag = "2")]
     open: Option<String>,
 }
@@ -39,29 +38,29 @@ pub struct UnitClaim {
 /// What can happen to the claim of a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClaimEvent<'a> {
-    /// A job claims it, as nobody's claim on it holds.
+    /// A job claims the unit. Whoever raises this has checked that no valid claim of another job exists.
     Taken(Owner),
-    /// An intent on it is opened.
+    /// An intent on the unit is opened.
     Opened(&'a str),
-    /// That intent is open no longer.
+    /// This intent is resolved.
     Closed(&'a str),
 }
 
 impl UnitClaim {
-    /// Who claimed it last.
+    /// The job that claimed it last.
     pub fn owner(&self) -> Option<&Owner> {
         self.owner.as_ref()
     }
 
-    /// The intent that is open on it.
+    /// Id of the intent that is open on the unit.
     pub fn open_intent(&self) -> Option<&str> {
         self.open.as_deref()
     }
 
-    /// What happened to it. On an error nothing has changed.
+    /// Applies an event.
     ///
     /// # Errors
-    /// When another intent is open.
+    /// If another intent is open. The claim is then unchanged.
     pub fn apply(&mut self, event: ClaimEvent<'_>) -> Result<(), NotTaken> {
         let open = self.open_intent();
         match event {
@@ -80,13 +79,13 @@ impl UnitClaim {
     }
 }
 
-/// That a job writes a target table, whichever of its units.
+/// A job's claim of a whole target table, whichever of its units the job writes.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct TableClaim {
-    /// A claim holds as long as that very job lives.
+    /// The claim is valid as long as a job with this uid lives.
     #[prost(string, tag = "1")]
     pub job_uid: String,
-    /// The source table it is for.
+    /// The source table.
     #[prost(string, tag = "2")]
     pub schema: String,
     #[prost(string, tag = "3")]

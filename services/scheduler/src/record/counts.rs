@@ -1,6 +1,6 @@
-//! Sums over the tables or tasks of a job.
+//! Sums over the tables and tasks of a job.
 
-/// Sums over the tables or tasks of a job.
+/// Sums over the tables and tasks of a job.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Counts {
     #[prost(int32, tag = "1")]
@@ -29,10 +29,10 @@ pub struct Counts {
     pub bytes_total: i64,
     #[prost(int64, tag = "13")]
     pub bytes_done: i64,
-    /// Tasks that have done all but the look at their whole table.
+    /// Tasks that have done everything but the LOOK step.
     #[prost(int32, tag = "14")]
     pub tasks_at_look: i32,
-    /// Tables with failed tasks.
+    /// Tables with at least one failed task.
     #[prost(int32, tag = "15")]
     pub tables_failed: i32,
 }
@@ -43,12 +43,12 @@ impl Counts {
         self.tables_planned >= self.tables_total
     }
 
-    /// Whether every task has come to an end.
+    /// Whether every task has ended.
     pub fn all_ended(&self) -> bool {
         self.tasks_done + self.tasks_failed >= self.tasks_total
     }
 
-    /// Whether nothing is left but to look at tables.
+    /// Whether only LOOK steps are left.
     pub fn all_but_looks(&self) -> bool {
         self.all_planned() && self.tasks_done + self.tasks_failed + self.tasks_at_look >= self.tasks_total
     }

@@ -1,4 +1,4 @@
-//! What a change of a task means for its table and its job. Pure sums.
+//! Computes how a change of a task changes the counts of its table and its job. Pure.
 
 use mms_proto::types::v1::Verdict;
 
@@ -7,33 +7,33 @@ use super::reason::Reason;
 use super::task::Task;
 use super::task_state::TaskState;
 
-/// What a change of a task means for its table and its job. Numbers below 0 take away.
+/// What a change of a task adds to its table and its job. Negative numbers take away.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskDelta {
-    /// Somebody holds the task now.
+    /// The task is leased now.
     pub is_leased: bool,
-    /// An attempt failed, whether it is tried again or not.
+    /// An attempt failed, whether or not it is retried.
     pub attempt_failed: bool,
-    /// Why it failed, if it has.
+    /// The reason of the task, if it is in a failed state now.
     pub failed_for: Option<Option<Reason>>,
-    /// Tasks that are leased.
+    /// Leased tasks.
     pub leased: i32,
-    /// Tasks that failed.
+    /// Failed tasks.
     pub failed: i32,
-    /// Tasks that wait to look at their table, or do.
+    /// Tasks with only their LOOK step left.
     pub at_look: i32,
-    /// Tasks that are done.
+    /// Done tasks.
     pub done: i32,
-    /// Rows of tasks that are done.
+    /// Rows of done tasks.
     pub rows: i64,
-    /// Their bytes.
+    /// Bytes of done tasks.
     pub bytes: i64,
-    /// Rows of them that verification counted in the target, if it counted them.
+    /// Rows of done tasks that verification counted at the target; None if it did not.
     pub counted: Option<i64>,
 }
 
 impl TaskDelta {
-    /// What lies between two states of a task.
+    /// The difference between two states of a task.
     pub fn between(before: &Task, after: &Task) -> Self {
         let is_done = |task: &Task| task.state == TaskState::Done;
         let done = flip(is_done(before), is_done(after));
@@ -71,12 +71,12 @@ pub fn counts_of(task: &Task) -> Counts {
     }
 }
 
-/// What is added when something becomes true, and taken away when it is true no longer.
+/// 1 if something became true, -1 if it became false, else 0.
 pub fn flip(before: bool, after: bool) -> i32 {
     i32::from(after) - i32::from(before)
 }
 
-/// Rows that verification counted in the target.
+/// Rows that verification counted at the target.
 fn counted_rows(task: &Task) -> Option<i64> {
     task.verification.filter(|found| found.verdict == Verdict::Equal)?.target_rows
 }

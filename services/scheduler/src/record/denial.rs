@@ -1,46 +1,47 @@
-//! That a data source's credential was refused where rows are read, and when it is tried again: one task at a time, at growing
-//! intervals, until it is let in. Whose failure a refusal is, the source's or one table's, is decided here. Pure.
+//! Records that a data source's credential was refused, and paces the attempts with it: one task at a time, at growing
+//! intervals, until a task reads rows. Decides whether a refusal is the source's failure or one task's. Pure.
 
 use super::lease::Epoch;
 use super::reason::Reason;
 
-/// Between two tries, at first and at most: a secret that was put right is taken up within a minute.
+/// The first and the longest interval between two attempts, so that a corrected credential is used within a minute.
 const FIRST_MS: i64 = 5_000;
 const MOST_MS: i64 = 30_000;
-/// So long tries cost no task an attempt: after that nobody is expected to put it right.
+/// How long refusals cost no task an attempt. After a day nobody is expected to correct the credential.
 const PATIENCE_MS: i64 = 24 * 3_600_000;
 
-/// What is known of a data source whose credential was refused.
+/// The state of a data source whose credential was refused.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Denial {
-    /// What was refused last, while it is.
+    /// The last refusal; None once the credential is accepted again.
     #[prost(message, optional, tag = "1")]
     pub reason: Option<Reason>,
-    /// Since when; 0: it was let in since.
+    /// When the credential was first refused, in Unix milliseconds; 0 if it has been accepted since.
     #[prost(int64, tag = "2")]
     since_ms: i64,
-    /// Not before then is the next task given out.
+    /// The next attempt is not made before this time.
     #[prost(int64, tag = "3")]
     try_ms: i64,
-    /// Tries so far.
+    /// Attempts since the first refusal.
     #[prost(uint32, tag = "4")]
     tries: u32,
-    /// The task that tries now: its job, its number, its lease.
+    /// The task that tries the credential now: its job, number and lease.
     #[prost(string, tag = "5")]
     job: String,
     #[prost(uint32, tag = "6")]
     number: u32,
     #[prost(message, optional, tag = "7")]
     epoch: Option<Epoch>,
-    /// When it was last let in after a refusal; 0: never.
+    /// When the credential was last accepted after a refusal; 0 for never.
     #[prost(int64, tag = "8")]
     good_ms: i64,
 }
 
 impl Denial {
-    /// A task was refused. `before_ms`: when the same task was refused before and has done nothing since; 0: it was not. Says
-    /// whether that is the source's: then the source waits, and the task has lost nothing. It is the task's own if the
-    /// credential was let in elsewhere since, or nobody has put it right for a day.
+    /// Notes that a task was refused. `before_ms` is when the same task was refused before, if it has done nothing
+    /// since, else 0. Returns true if the refusal is the data source's: then the source waits and the task loses no
+    /// attempt. Returns false if it is the task's own, because another task has read with the credential since, or
+    /// because nobody has corrected it for a day.
     pub fn refused(&mut self, now_ms: i64, before_ms: i64, reason: &Reason) -> bool {
         if before_ms != 0 && self.good_ms > before_ms {
             return false;
@@ -52,7 +53,7 @@ impl Denial {
         now_ms.saturating_sub(self.since_ms) < PATIENCE_MS
     }
 
-    /// A task was given out to try it.
+    /// Notes that a task was leased to try the credential.
     pub fn tried(&mut self, now_ms: i64, (job, number): (&str, u32), epoch: Epoch) {
         let wait = FIRST_MS.saturating_mul(1 << self.tries.min(10)).min(MOST_MS);
         self.try_ms = now_ms.saturating_add(wait);
@@ -60,8 +61,8 @@ impl Denial {
         (self.job, self.number, self.epoch) = (job.to_owned(), number, Some(epoch));
     }
 
-    /// Rows were read by a task with this lease. Says whether that changes anything: only the one that tries tells of the
-    /// credential that there is now.
+    /// Notes that the task with this lease has read rows. Returns whether that changes anything: only the task that
+    /// tries the credential proves that it is accepted now.
     pub fn let_in(&mut self, now_ms: i64, (job, number): (&str, u32), epoch: Epoch) -> bool {
         let tries = self.since_ms != 0 && self.job == job && self.number == number && self.epoch == Some(epoch);
         if tries {
@@ -70,17 +71,17 @@ impl Denial {
         tries
     }
 
-    /// Whether the source waits.
+    /// Whether the data source waits.
     pub fn holds(&self) -> bool {
         self.since_ms != 0
     }
 
-    /// Whether the time of the next try has come.
+    /// Whether the next attempt may be made.
     pub fn is_due(&self, now_ms: i64) -> bool {
         now_ms >= self.try_ms
     }
 
-    /// The task that tries now, as it was given out: its job, its number, its lease.
+    /// The task that tries the credential now: its job, number and lease.
     pub fn trying(&self) -> Option<(&str, u32, Epoch)> {
         self.epoch.map(|epoch| (self.job.as_str(), self.number, epoch))
     }
@@ -98,8 +99,8 @@ mod tests {
     }
 
     proptest! {
-        /// However long it is refused: tries are at least five seconds apart and half a minute at most, and the first that reads
-        /// ends it.
+        /// However long the credential is refused, attempts are five to thirty seconds apart, and the first that reads
+        /// rows ends it.
         #[test]
         fn tries_are_paced_until_one_is_let_in(times in 1_u32..50) {
             let (mut denial, mut now) = (Denial::default(), 1_000);

@@ -1,5 +1,5 @@
-//! Commit intents. What is stored is open: an intent that is resolved goes away, and [`Intent::resolve`] says once what
-//! follows from its outcome. Pure: no store.
+//! Commit intents. A stored intent is open; when it is resolved it is deleted, and [`Intent::resolve`] says once what
+//! follows from its outcome. Pure.
 
 use mms_proto::scheduler::v1::CommitOutcome;
 
@@ -20,7 +20,7 @@ pub struct IntentUnit {
     pub bytes: i64,
 }
 
-/// A session of the tunnel.
+/// The commit of a tunnel session.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct TunnelCommit {
     #[prost(string, tag = "1")]
@@ -29,7 +29,7 @@ pub struct TunnelCommit {
     pub block_ids: Vec<i64>,
 }
 
-/// A session of the Storage API.
+/// The commit of a Storage API session.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct StorageCommit {
     #[prost(string, tag = "1")]
@@ -38,7 +38,7 @@ pub struct StorageCommit {
     pub commit_messages: Vec<String>,
 }
 
-/// A statement.
+/// The commit by a SQL statement.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct SqlCommit {
     #[prost(string, tag = "1")]
@@ -47,12 +47,12 @@ pub struct SqlCommit {
     pub staging: Option<TargetName>,
 }
 
-/// The drop of the target table, to be made anew, or of some partitions of it.
+/// The drop of the target table, which is then recreated, or of some of its partitions.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Replacement {
     #[prost(string, tag = "1")]
     pub instance_key: String,
-    /// Empty: the whole table.
+    /// Empty for the whole table.
     #[prost(message, repeated, tag = "2")]
     pub partitions: Vec<DroppedPartition>,
 }
@@ -64,7 +64,7 @@ pub struct DroppedPartition {
     pub values: Vec<PartitionValue>,
 }
 
-/// What is committed.
+/// What the worker commits at the target.
 #[derive(Clone, PartialEq, Eq, prost::Oneof)]
 pub enum Commit {
     #[prost(message, tag = "10")]
@@ -77,7 +77,7 @@ pub enum Commit {
     Replace(Replacement),
 }
 
-/// A commit intent. It outlives its job: an open one is dropped only when it is resolved.
+/// A commit intent. It outlives its job: an open one is deleted only when it is resolved.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Intent {
     #[prost(string, tag = "1")]
@@ -87,7 +87,7 @@ pub struct Intent {
     /// Number of the task.
     #[prost(uint32, tag = "3")]
     pub task: u32,
-    /// Uid of the job, so that a later job of the same id is not taken for it.
+    /// Uid of the job, so that a later job with the same id is not taken for it.
     #[prost(string, tag = "4")]
     pub job_uid: String,
     #[prost(message, required, tag = "5")]
@@ -98,13 +98,14 @@ pub struct Intent {
     pub begin_time_ms: i64,
     #[prost(oneof = "Commit", tags = "10, 11, 12, 13")]
     pub commit: Option<Commit>,
-    /// The table that the session was made in.
+    /// The table that the session was opened in.
     #[prost(message, optional, tag = "8")]
     pub identity: Option<Identity>,
-    /// Its generation. What is published counts in no other.
+    /// The generation of that table. What is published counts in no other.
     #[prost(uint64, tag = "9")]
     pub generation: u64,
-    /// When a lease last began or ended whose holder may send its statement; 0: that of whoever began it.
+    /// When a lease last began or ended whose holder may send the intent's statement; 0 if only the one that began the
+    /// intent may.
     #[prost(int64, tag = "14")]
     pub handed_ms: i64,
 }
@@ -114,14 +115,14 @@ pub struct Intent {
 pub enum Effect {
     /// Its units are published.
     Published(Box<Intent>),
-    /// Nothing of its table is there any more, or of these partitions of it, if any are named.
+    /// The table was dropped, or only the named partitions of it.
     Dropped(TargetName, Vec<DroppedPartition>),
-    /// Nothing was done.
+    /// Nothing was committed.
     Nothing,
 }
 
 impl Intent {
-    /// The same, opened by a task of a job.
+    /// Fills in the task that opens the intent, its job and the time.
     pub fn of(self, task: &TaskKey, job_uid: &str, begin_time_ms: i64) -> Self {
         Self {
             data_source: task.job.data_source.clone(),
@@ -139,7 +140,7 @@ impl Intent {
         TaskKey { job, number: self.task }
     }
 
-    /// Whether it replaces the whole table, and so covers all its units.
+    /// Whether it drops rows of the table, and so covers all units of it.
     pub fn replaces(&self) -> bool {
         matches!(self.commit, Some(Commit::Replace(_)))
     }
@@ -149,7 +150,7 @@ impl Intent {
         matches!(&self.commit, Some(Commit::Replace(replaced)) if replaced.partitions.is_empty())
     }
 
-    /// It is over: what follows.
+    /// Resolves the intent. Returns what follows from its outcome.
     pub fn resolve(self, outcome: CommitOutcome) -> Effect {
         match outcome {
             CommitOutcome::Committed => match self.commit {

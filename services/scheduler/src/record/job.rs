@@ -1,5 +1,6 @@
-//! Jobs, and the one way in which a job changes: [`Job::apply`]. What it keeps of its life can be read as if it were the
-//! job's own, and nothing but this file can write it. Pure: no store.
+//! The record of a job. [`Job::apply`] is the only way to change it: an event leads to a state that the job may have,
+//! or is rejected and changes nothing. The whole service may read the record, but its fields are private to this file,
+//! so that no other code can set a state. Pure: no store, no clock.
 
 use mms_proto::ErrorReason;
 use mms_store::Known;
@@ -11,7 +12,7 @@ use super::reason::Reason;
 use super::spec::{Limits, Spec};
 use crate::moment::Moment;
 
-/// What a job was asked for. Of its spec, [`JobEvent::SpecChanged`] changes when and how tasks go; all else stays.
+/// What a job was created with. [`JobEvent::SpecChanged`] changes when and how its tasks run; all else stays as it is.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Asked {
     #[prost(string, tag = "1")]
@@ -20,19 +21,19 @@ pub struct Asked {
     pub display_name: String,
     #[prost(message, required, tag = "3")]
     pub spec: Spec,
-    /// Waits for approval once planned.
+    /// The job waits for approval once it is planned.
     #[prost(bool, tag = "4")]
     pub review: bool,
     #[prost(string, tag = "5")]
     pub creator: String,
     #[prost(int64, tag = "6")]
     pub create_time_ms: i64,
-    /// The id of the timer that made it; empty: somebody did.
+    /// Id of the timer that made the job; empty if a caller did.
     #[prost(string, tag = "7")]
     pub timer: String,
 }
 
-/// That somebody approved the plan.
+/// The approval of a job's plan.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Approval {
     #[prost(string, tag = "1")]
@@ -41,20 +42,20 @@ pub struct Approval {
     pub time_ms: i64,
 }
 
-/// A change that is carried through in pieces.
+/// A change of a job that is done in several commits.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct UnderWay {
     #[prost(message, required, tag = "1")]
     pub change: Known<Change>,
-    /// The only task that it is for.
+    /// The number of the only task that the change is for; None for all.
     #[prost(uint32, optional, tag = "2")]
     pub task: Option<u32>,
-    /// What failed is planned again first.
+    /// Tables with failed tasks are planned again first.
     #[prost(bool, tag = "3")]
     pub repin: bool,
 }
 
-/// What has become of a job so far.
+/// The parts of a job that change.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct JobLife {
     #[prost(message, required, tag = "1")]
@@ -67,13 +68,13 @@ pub struct JobLife {
     pub end_time_ms: i64,
     #[prost(message, required, tag = "5")]
     pub counts: Counts,
-    /// Revision of the last change; the etag.
+    /// Store revision of the last change, which is the etag.
     #[prost(uint64, tag = "6")]
     pub revision: u64,
-    /// Known when the scope is listed.
+    /// Set when the scope is listed.
     #[prost(message, required, tag = "7")]
     pub limits: Limits,
-    /// The scope has been turned into tables.
+    /// All tables of the scope are stored.
     #[prost(bool, tag = "8")]
     pub scope_listed: bool,
     /// The number of the next task.
@@ -83,18 +84,17 @@ pub struct JobLife {
     pub approval: Option<Approval>,
     #[prost(message, optional, tag = "11")]
     pub under_way: Option<UnderWay>,
-    /// The logs of its tasks are gone: their time was up.
+    /// The logs of its tasks were deleted because their retention has ended.
     #[prost(bool, tag = "12")]
     pub logs_dropped: bool,
-    /// What its circuit breaker counted since it was last started.
+    /// What the circuit breaker has counted since the job was last started.
     #[prost(message, optional, tag = "13")]
     pub breaker: Option<Breaker>,
-    /// When a task of it was leased last; 0: none was.
+    /// When a task of the job was last leased, in Unix milliseconds; 0 if none was.
     #[prost(int64, tag = "14")]
     pub served_ms: i64,
 }
 
-/// A job.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Job {
     #[prost(message, required, tag = "1")]
@@ -112,63 +112,61 @@ impl std::ops::Deref for Job {
 }
 
 impl Job {
-    /// A job that is to be planned.
+    /// A job in state PLANNING.
     pub fn new(asked: Asked) -> Self {
         Self { asked, life: JobLife::default() }
     }
 
-    /// What it was asked for.
     pub fn asked(&self) -> &Asked {
         &self.asked
     }
 
-    /// Its uid, by which it is told from another job of the same id.
+    /// The uid, which distinguishes it from another job with the same id.
     pub fn uid(&self) -> &str {
         &self.asked.uid
     }
 
-    /// What it is to do.
     pub fn spec(&self) -> &Spec {
         &self.asked.spec
     }
 
-    /// The revision in which it is stored, which is its etag.
+    /// Notes the store revision of the change that is being stored.
     pub fn stored_in(&mut self, revision: u64) {
         self.life.revision = revision;
     }
 
-    /// What is under way with it.
+    /// The change that is under way, if any.
     pub fn change(&self) -> Option<Change> {
         let stopping = (self.state == JobState::Stopping).then_some(Change::Stop);
         self.under_way.map(|under_way| *under_way.change).or(stopping)
     }
 
-    /// Whether it is coming back: it claims its targets though it has ended.
+    /// Whether a start or a retry is under way. The job then claims its targets although it has ended.
     pub fn comes_back(&self) -> bool {
         matches!(self.change(), Some(Change::Start | Change::Retry))
     }
 
-    /// Whether what failed of it is planned again before it comes back.
+    /// Whether its retry plans tables with failed tasks again.
     pub fn repins(&self) -> bool {
         self.under_way.is_some_and(|under_way| under_way.repin)
     }
 
-    /// Whether it is going away: it is gone for everybody.
+    /// Whether a deletion is under way. Callers no longer see the job then.
     pub fn goes_away(&self) -> bool {
         self.change() == Some(Change::Delete)
     }
 
-    /// Whether it claims its target units.
+    /// Whether the job claims its target units.
     pub fn owns_units(&self) -> bool {
         self.state.owns_units() || self.comes_back()
     }
 
-    /// Whether it has come to an end, and nothing is under way that would change that.
+    /// Whether the job has ended and no change is under way.
     pub fn is_at_rest(&self) -> bool {
         self.state.is_ended() && self.change().is_none()
     }
 
-    /// Whether what is not done of it is not to be done for now.
+    /// Whether the job was stopped, so that its unfinished tasks wait for a start.
     pub fn is_halted(&self) -> bool {
         self.state == JobState::Stopped
     }
@@ -178,21 +176,21 @@ impl Job {
         self.scope_listed && self.counts.all_planned()
     }
 
-    /// Whether tasks of its planned tables may be leased: also while others are still planned, unless somebody is to look at the
-    /// whole plan first.
+    /// Whether tasks of its planned tables may be leased. That is so while other tables are still being planned, unless
+    /// the whole plan needs approval first.
     pub fn dispatches(&self) -> bool {
         self.state.dispatches() || (self.state == JobState::Planning && self.scope_listed && self.is_approved())
     }
 
-    /// Whether its plan may run: nobody is to look at it, or somebody did.
+    /// Whether its plan may run: it needs no approval, or has it.
     pub fn is_approved(&self) -> bool {
         !self.asked.review || self.approval.is_some()
     }
 
-    /// What happened to it. On an error nothing has changed.
+    /// Applies an event.
     ///
     /// # Errors
-    /// When it does not take the event where it stands.
+    /// If the job does not accept the event in its present state. The job is then unchanged.
     pub fn apply(&mut self, at: &Moment, event: JobEvent) -> Result<(), WrongState> {
         use JobEvent as E;
         let next = self.after(&event)?;
@@ -255,7 +253,7 @@ impl Job {
             }
             E::CameBack => {
                 if life.state == JobState::Failed && next == JobState::Planning {
-                    // What is planned anew is looked at anew.
+                    // Tables that are planned again need a new approval.
                     life.approval = None;
                 }
                 (life.under_way, life.reason, life.end_time_ms, life.logs_dropped) = (None, None, 0, false);
@@ -272,8 +270,8 @@ impl Job {
         Ok(())
     }
 
-    /// The state after an event. Starting, retrying and deleting only begin: what is to be done first is carried through
-    /// in pieces, and then it [comes back](JobEvent::CameBack) or is gone.
+    /// The state after an event. Start, retry and delete only begin a change, which takes several commits; then the job
+    /// [comes back](JobEvent::CameBack) or is deleted.
     fn after(&self, event: &JobEvent) -> Result<JobState, WrongState> {
         use JobEvent as E;
         use JobState as S;
@@ -299,12 +297,12 @@ impl Job {
             (S::Planning, E::Planned) if self.is_planned() => Ok(ready),
             (S::Planning, E::PlanFailed(_)) => Ok(S::Failed),
             (S::PendingReview, E::Approved { .. }) => Ok(S::Waiting),
-            // Approval and start are idempotent while the job works.
+            // Approval and start are idempotent while the job is waiting or running.
             (S::Waiting | S::Running, E::Approved { .. }) => Ok(state),
             (S::Planning | S::Waiting | S::Running, E::Start) => Ok(state),
             (S::Waiting, E::TaskChanged { delta, .. }) if delta.is_leased => Ok(S::Running),
             (_, E::TaskChanged { .. }) => Ok(state),
-            // It had ended, and stays so.
+            // A job that had ended before the start or retry stays in that state.
             (_, E::Stop { .. } | E::Refused) if self.comes_back() => Ok(state),
             (S::Planning | S::PendingReview | S::Waiting | S::Running | S::Paused | S::Stopping, E::Stop { .. }) => {
                 Ok(S::Stopping)
@@ -321,13 +319,13 @@ impl Job {
         }
     }
 
-    /// Counts what happened to a task; why the job is to pause, if it is.
+    /// Counts what happened to a task. Returns why the job is to pause, if it is.
     fn broken(&mut self, at: &Moment, what: Happened) -> Option<Reason> {
         let bounds = self.asked.spec.breaker.unwrap_or(BreakerBounds::DEFAULT);
         self.life.breaker.get_or_insert_default().count(&bounds, at.now_ms, what)
     }
 
-    /// Ends it when all its tasks have; also one that is paused, as long as nobody goes on with it.
+    /// Ends the job if all its tasks have ended; also a paused one, unless it is being started.
     fn settle(&mut self, at: &Moment) {
         let paused = self.life.state == JobState::Paused && self.life.under_way.is_none();
         let life = &mut self.life;
@@ -342,7 +340,7 @@ impl Job {
     }
 }
 
-/// Why a job that has come to an end is not simply done.
+/// The reason of an ended job, or None if all of it was moved.
 fn outcome(counts: &Counts) -> Option<Reason> {
     let (failed, blocked, skipped) = (counts.tasks_failed, counts.tables_blocked, counts.tables_skipped);
     let (reason, message) = match (failed, blocked) {

@@ -1,121 +1,117 @@
-//! Where a job can stand, and what can happen to it. What follows from that is in [`super::job`], which alone sets states.
+//! States and events of jobs. [`super::job`] decides what follows from an event, and alone sets states.
 
 use super::counts::Counts;
 use super::delta::TaskDelta;
 use super::reason::Reason;
 use super::spec::{Limits, SpecChange};
 
-/// Where a job stands. The numbers are kept on disk and are those of the contract.
+/// The state of a job. The numbers are stored on disk and are those of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, prost::Enumeration)]
 #[repr(i32)]
 pub enum JobState {
-    /// Its tables are pinned and planned.
+    /// Its tables are being listed, pinned and planned.
     Planning = 1,
-    /// Planned, waits for approval.
+    /// It is planned and waits for approval.
     PendingReview = 2,
-    /// No task has been leased yet.
+    /// Its tasks can be leased; none was since it was planned or started.
     Waiting = 3,
-    /// Tasks run.
+    /// Tasks are leased.
     Running = 4,
-    /// No tasks start, for a reason.
+    /// No task is leased, for a reason; running ones continue.
     Paused = 5,
-    /// No task starts, and running ones are fenced.
+    /// No task is leased, and running ones are being fenced.
     Stopping = 6,
-    /// Stopped by somebody.
+    /// Somebody, or the service, has stopped it.
     Stopped = 7,
     /// All of it is done.
     Done = 8,
-    /// Everything ended, something failed.
+    /// All of it has ended, and something has failed or was blocked.
     Failed = 9,
 }
 
-/// What is under way with a job and concerns all its tasks. The numbers are kept on disk.
+/// A change that concerns all tasks of a job and takes several commits. The numbers are stored on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, prost::Enumeration)]
 #[repr(i32)]
 pub enum Change {
-    /// It goes on after a stop.
+    /// It continues after a stop or a pause.
     Start = 1,
-    /// What failed is tried again.
+    /// Failed tasks and blocked tables are retried.
     Retry = 2,
-    /// It goes away.
+    /// It is deleted.
     Delete = 3,
-    /// It comes to a stop. Not kept as a change: the state STOPPING says it.
+    /// It is being stopped. Never stored as a change: the state STOPPING stands for it.
     Stop = 4,
 }
 
 /// What can happen to a job.
 #[derive(Debug, Clone, PartialEq)]
 pub enum JobEvent {
-    /// What an interrupted listing of its scope left is dropped.
+    /// The tables of an interrupted listing are being deleted.
     Unlisted,
-    /// So many tables of its scope are stored, those that lists leave out not counted.
+    /// Some tables of its scope are stored.
     Listed {
-        /// Tables.
+        /// How many, without those that its lists exclude.
         tables: i32,
     },
-    /// All tables of its scope are stored, and the limits that hold for it are known.
+    /// All tables of its scope are stored; the limits are those that hold for the job.
     ScopeListed(Box<Limits>),
-    /// Its data source's settings changed, and with them the limits that hold for it.
+    /// The data source's settings have changed; the limits are those that now hold for the job.
     LimitsChanged(Box<Limits>),
-    /// Somebody says anew when and how its tasks go.
+    /// A caller has changed when and how its tasks run.
     SpecChanged(SpecChange),
-    /// A table is planned, which adds this much to what is to be done.
+    /// A piece of a table's plan is stored, which adds this to what is to be done.
     TablePlanned(Counts),
     /// All tables are planned.
     Planned,
-    /// Planning cannot be done at all, for this reason.
+    /// It cannot be planned at all, for this reason.
     PlanFailed(Reason),
-    /// Somebody approved the plan.
-    Approved {
-        /// Who.
-        approver: String,
-    },
-    /// A task of it changed.
+    /// A caller has approved the plan.
+    Approved { approver: String },
+    /// One of its tasks changed.
     TaskChanged {
-        /// How.
         delta: TaskDelta,
-        /// Tables that are done with it, or, if less than 0, are no longer.
+        /// Tables that became done with it; -1 if one no longer is.
         tables_done: i32,
-        /// Tables that have their first failed task with it, or none any more.
+        /// Tables that got their first failed task with it; -1 if one has none any more.
         tables_failed: i32,
     },
-    /// Somebody stops it; or the service does, for a reason.
+    /// A caller stops it, or the service does.
     Stop {
-        /// The service's.
+        /// Why the service stops it; None for a caller.
         why: Option<Reason>,
     },
-    /// No task of it runs any more.
+    /// No task of it is leased any more, after a stop.
     Stopped,
-    /// Somebody goes on with it.
+    /// A caller starts it.
     Start,
-    /// Somebody retries what failed, or only one task.
+    /// A caller retries all that failed, or one task.
     Retry {
-        /// The number of the task; None: all.
+        /// The number of the task; None for all.
         task: Option<u32>,
-        /// What failed is planned again first, with the newest version of its table.
+        /// Tables with failed tasks are planned again first, with their newest version.
         repin: bool,
     },
-    /// Tables are to be planned again.
+    /// Some of its tables are to be planned again.
     Unplanned {
-        /// How many that were blocked.
+        /// Those of them that were blocked.
         blocked: i32,
-        /// How many of which tasks have failed.
+        /// Those of them that had failed tasks.
         failed: i32,
     },
-    /// Tasks of a table that is to be planned again are gone, which takes this much away.
+    /// Tasks of a table that is planned again were dropped, which takes this away from what is to be done.
     TasksDropped(Counts),
-    /// All of it is as a start or a retry wants it.
+    /// A start or a retry is complete.
     CameBack,
-    /// It cannot come back, as somebody else has its targets.
+    /// A start or a retry is rejected, because another job has taken a target, or a newer version is there.
     Refused,
-    /// Somebody deletes it: what has come to an end goes away.
+    /// A caller deletes it after it has ended.
     Delete,
-    /// The logs of its tasks are gone, as their time was up.
+    /// The logs of its tasks were deleted because their retention has ended.
     LogsDropped,
 }
 
 impl JobEvent {
-    /// What was to be done, as a word for people.
+    /// What was to be done with the job, as a participle for error texts.
     fn done(&self) -> &'static str {
         match self {
             Self::Unlisted | Self::Listed { .. } | Self::ScopeListed(_) => "listed",
@@ -129,7 +125,7 @@ impl JobEvent {
             Self::TaskChanged { .. } => "worked on",
             Self::Stop { .. } | Self::Stopped => "stopped",
             Self::Start => "started",
-            Self::Retry { .. } => "tried again",
+            Self::Retry { .. } => "retried",
             Self::CameBack | Self::Refused => "brought back",
             Self::Delete => "deleted",
             Self::LogsDropped => "rid of its logs",
@@ -137,18 +133,16 @@ impl JobEvent {
     }
 }
 
-/// An event that a state does not take.
+/// An event that a job does not accept in its present state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a job that is {state} cannot be {done}: {}", state.advice())]
 pub struct WrongState {
-    /// The state it is in.
     pub state: JobState,
-    /// What was to happen, as a word for people.
+    /// What was to be done with the job, as a participle.
     done: &'static str,
 }
 
 impl WrongState {
-    /// This state does not take this event.
     pub fn new(state: JobState, event: &JobEvent) -> Self {
         Self { state, done: event.done() }
     }
@@ -189,15 +183,15 @@ impl JobState {
     fn advice(self) -> &'static str {
         match self {
             Self::Planning | Self::Waiting | Self::Running => "wait for its end, or StopJob",
-            Self::PendingReview => "ApproveJob starts its plan, StopJob drops it",
+            Self::PendingReview => "ApproveJob starts its plan, StopJob discards it",
             Self::Stopping => "wait until it is STOPPED",
-            Self::Paused | Self::Stopped => "StartJob goes on with it",
-            Self::Failed => "RetryJob runs again what failed",
+            Self::Paused | Self::Stopped => "StartJob continues it",
+            Self::Failed => "RetryJob retries what failed",
             Self::Done => "make a new job",
         }
     }
 
-    /// Whether work goes on by itself: it is planned or dispatched.
+    /// Whether work goes on by itself: tables are planned or tasks are leased.
     pub fn is_live(self) -> bool {
         matches!(self, Self::Planning | Self::Waiting | Self::Running)
     }
@@ -207,7 +201,7 @@ impl JobState {
         matches!(self, Self::Waiting | Self::Running)
     }
 
-    /// Whether it has come to an end (from which somebody can bring it back).
+    /// Whether it has ended. A start or a retry can bring back a stopped or failed job.
     pub fn is_ended(self) -> bool {
         matches!(self, Self::Stopped | Self::Done | Self::Failed)
     }

@@ -1,4 +1,4 @@
-//! What may happen to a job, in any order.
+//! Events of jobs, in any order.
 
 use mms_store::Store;
 use proptest::prelude::*;
@@ -52,7 +52,7 @@ fn any_event() -> impl Strategy<Value = JobEvent> {
     ]
 }
 
-/// A job that waits, with one task.
+/// A job in state WAITING with one task.
 fn waiting(at: &Moment) -> Job {
     let mut job = Job::new(Asked::default());
     let events = [JobEvent::Listed { tables: 1 }, JobEvent::ScopeListed(Box::default()), table(false)];
@@ -64,8 +64,8 @@ fn waiting(at: &Moment) -> Job {
 }
 
 proptest! {
-    /// Whatever is said to a job: nothing runs without a whole plan and its approval, what it refuses changes nothing,
-    /// and what is done or going away stays so.
+    /// In any order of events: nothing runs without a complete plan and its approval, a rejected event changes nothing,
+    /// and a job that is done or being deleted stays so.
     #[test]
     fn no_order_of_events_breaks_a_rule(review: bool, events in proptest::collection::vec(any_event(), 0..80)) {
         let at = at();

@@ -1,9 +1,9 @@
-//! Whose a task is, and how that ends.
+//! Leases: who holds a task, under which epoch, and how a lease ends.
 
-/// A fencing epoch: which life of the store gave the lease, and which lease of the task it is.
+/// A fencing epoch. It identifies one lease of a task across restores of the store.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, prost::Message)]
 pub struct Epoch {
-    /// The store's incarnation when the lease was given.
+    /// The store's incarnation when the lease was granted.
     #[prost(uint64, tag = "1")]
     pub incarnation: u64,
     /// Grows with each lease of the task.
@@ -11,13 +11,13 @@ pub struct Epoch {
     pub counter: u64,
 }
 
-/// A worker, and which process of it.
+/// A worker process.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Holder {
-    /// Worker id.
+    /// Id of the worker.
     #[prost(string, tag = "1")]
     pub worker: String,
-    /// Its process.
+    /// Identifies the process: it changes at each restart of the worker.
     #[prost(string, tag = "2")]
     pub instance: String,
 }
@@ -27,18 +27,18 @@ pub struct Holder {
 pub enum LeaseEnd {
     /// No heartbeat came in time.
     Expired,
-    /// The worker gave it back.
+    /// The worker released it.
     Released,
-    /// The worker came back as another process.
+    /// The worker registered as another process.
     Restarted,
     /// The job was stopped.
     Stopped,
-    /// What can be done now is done: the table is looked at later.
+    /// The task has only its LOOK step left, which waits for all other tasks of the job.
     Waits,
 }
 
 impl LeaseEnd {
-    /// Whether the worker was lost with it.
+    /// Whether the lease ended because its worker process was lost.
     pub fn is_loss(self) -> bool {
         matches!(self, Self::Expired | Self::Restarted)
     }

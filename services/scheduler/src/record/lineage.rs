@@ -1,8 +1,8 @@
-//! Where rows at the target came from.
+//! Lineage: where rows at the target came from.
 
 use super::target::{PartitionValue, TargetName, Version};
 
-/// Where the rows of a target unit came from.
+/// Which task wrote a target unit, and from which version of which table.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Lineage {
     #[prost(int64, tag = "1")]
@@ -26,7 +26,7 @@ pub struct Lineage {
     /// Uid of the task's job.
     #[prost(string, tag = "10")]
     pub job_uid: String,
-    /// Generation of the target table. Of an earlier one than there is now, nothing is left.
+    /// Generation of the target table. Rows of earlier generations than the present one no longer exist.
     #[prost(uint64, tag = "11")]
     pub generation: u64,
 }

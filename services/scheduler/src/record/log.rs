@@ -1,4 +1,4 @@
-//! Logs of tasks.
+//! Lines of task logs.
 
 use mms_proto::scheduler::v1::LogLevel;
 use mms_store::Known;
@@ -18,7 +18,7 @@ pub struct Log {
     pub state: Known<TaskState>,
     #[prost(string, tag = "5")]
     pub message: String,
-    /// The step that it was in.
+    /// The step that the task was in.
     #[prost(message, optional, tag = "6")]
     pub step: Option<Known<Step>>,
     #[prost(message, required, tag = "7")]

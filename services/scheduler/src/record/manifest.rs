@@ -1,11 +1,11 @@
-//! Manifests: the files of the units of a table.
+//! Manifests: the source files of a table's units.
 
 use mms_proto::types::v1::DeletionVectorStorage;
 use mms_store::Known;
 
 use super::target::PartitionValue;
 
-/// The rows of a file that are deleted, as the log says it.
+/// Deleted rows of a file, as the log records them.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Deletion {
     #[prost(message, required, tag = "1")]
@@ -37,7 +37,7 @@ pub struct SourceFile {
     pub statistics: Option<FileStatistics>,
 }
 
-/// What the log tells of a file.
+/// Statistics of a file, as the log records them.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct FileStatistics {
     #[prost(int64, optional, tag = "1")]
@@ -48,7 +48,7 @@ pub struct FileStatistics {
     pub columns: Vec<ColumnStatistics>,
 }
 
-/// What the log tells of a column of a file.
+/// Statistics of one column of a file, as the log records them.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ColumnStatistics {
     #[prost(string, repeated, tag = "1")]
@@ -61,7 +61,7 @@ pub struct ColumnStatistics {
     pub max_value: String,
 }
 
-/// Files of one unit of a table; a unit has as many chunks as it needs.
+/// Files of one unit of a table. A unit has as many chunks as it needs.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ManifestChunk {
     #[prost(message, repeated, tag = "1")]

@@ -1,18 +1,18 @@
-//! What the catalog is to be told.
+//! Notices: migration reports that are still to be delivered to the catalog.
 
 use mms_proto::types::v1::MigrationState;
 use mms_store::Known;
 
 use super::target::{TargetName, Version};
 
-/// The last number that was given out.
+/// The number of the newest notice.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Sequence {
     #[prost(uint64, tag = "1")]
     pub last: u64,
 }
 
-/// Something the catalog is to be told.
+/// A migration report that the catalog is to get.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Notice {
     #[prost(string, tag = "1")]
@@ -27,10 +27,10 @@ pub struct Notice {
     pub version: Option<Version>,
     #[prost(message, optional, tag = "6")]
     pub target: Option<TargetName>,
-    /// Of the whole target table, as the job looked at it. Empty: it did not.
+    /// Digest of the whole target table, as the job's LOOK step saw it. Empty if the job did not look.
     #[prost(bytes = "vec", tag = "7")]
     pub target_digest: Vec<u8>,
-    /// Its job moves only some of the table's partitions.
+    /// The job moves only some of the table's partitions.
     #[prost(bool, tag = "8")]
     pub of_part: bool,
 }

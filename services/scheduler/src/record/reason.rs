@@ -1,9 +1,9 @@
-//! Why something is in its state.
+//! Reasons: why a record is in its state.
 
 use mms_proto::ErrorReason;
 use mms_store::Known;
 
-/// Why something is in its state.
+/// Why a record is in its state.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Reason {
     #[prost(message, required, tag = "1")]
@@ -14,7 +14,7 @@ pub struct Reason {
 }
 
 impl Reason {
-    /// A reason and its text.
+    /// A reason and its text, which is cut to [`CHARS_MAX`] characters.
     pub fn new(reason: ErrorReason, message: impl Into<String>) -> Self {
         let mut message = message.into();
         if let Some((cut, _)) = message.char_indices().nth(CHARS_MAX - 1) {
@@ -25,17 +25,17 @@ impl Reason {
     }
 }
 
-/// Characters of a reason: it is copied into answers, tables and logs.
+/// Most characters of a reason's text, because it is copied into answers, tables and logs.
 const CHARS_MAX: usize = 2_048;
 
-/// An event that a record does not take where it stands: a fault of this program, as whoever raises one has looked.
+/// An event that a record does not accept in its present state. This is a bug: whoever raises an event has checked the
+/// state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a {what} that is {stands} does not take {event}")]
+#[error("a {what} that is {stands} does not accept {event}")]
 pub struct NotTaken {
-    /// Kind of the record.
     pub what: &'static str,
-    /// Where it stands.
+    /// The record's state, in words.
     pub stands: String,
-    /// What was to happen.
+    /// The event, in words.
     pub event: &'static str,
 }

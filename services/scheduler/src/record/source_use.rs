@@ -1,5 +1,6 @@
-//! Uses of data sources that are held at the registry.
+//! Uses of data sources.
 
-/// That a job holds its data source, or did and has not given it back yet.
+/// A job's use of its data source at the registry. The record exists until the use is released, also after the job has
+/// ended.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct SourceUse {}

@@ -1,4 +1,4 @@
-//! What a job was asked to do.
+//! Specs of jobs, and the limits that follow from them.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +9,17 @@ use mms_store::Known;
 use super::breaker::BreakerBounds;
 use super::target::TargetName;
 
-/// What a job was asked to do, defaults filled in.
+/// What a job is to do, with defaults filled in.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Spec {
-    /// Schemas scope: names; empty with `tables` empty: all schemas.
+    /// Scope of schemas: their names. Empty without `tables_scope` for all schemas.
     #[prost(string, repeated, tag = "1")]
     pub schemas: Vec<String>,
     #[prost(string, repeated, tag = "2")]
     pub table_whitelist: Vec<String>,
     #[prost(string, repeated, tag = "3")]
     pub table_blacklist: Vec<String>,
-    /// Tables scope.
+    /// Scope of tables.
     #[prost(message, repeated, tag = "4")]
     pub tables: Vec<SourceTable>,
     #[prost(bool, tag = "5")]
@@ -32,19 +32,19 @@ pub struct Spec {
     pub target_policy: Known<TargetPolicy>,
     #[prost(bool, tag = "9")]
     pub force: bool,
-    /// 0: none.
+    /// Unix milliseconds; 0 for none.
     #[prost(int64, tag = "10")]
     pub deadline_ms: i64,
     #[prost(int32, tag = "11")]
     pub priority: i32,
     #[prost(string, tag = "12")]
     pub pool: String,
-    /// What is said of single tables, at most once of each.
+    /// Options of single tables, at most one entry for each.
     #[prost(message, repeated, tag = "13")]
     pub table_options: Vec<TableOptions>,
     #[prost(message, required, tag = "14")]
     pub unsupported_tables: Known<UnsupportedTables>,
-    /// As asked; 0: as the data source says.
+    /// As in the request; 0 for the data source's setting.
     #[prost(int32, tag = "15")]
     pub max_concurrent_tasks: i32,
     #[prost(int32, tag = "16")]
@@ -59,37 +59,37 @@ pub struct Spec {
     pub tunnel_quota: String,
     #[prost(message, required, tag = "21")]
     pub older_version: Known<OlderVersion>,
-    /// Hours in which its tasks may start, one text each; empty: as the data source says.
+    /// Hours in which tasks may start, one text each. Empty for the data source's setting.
     #[prost(string, repeated, tag = "22")]
     pub time_windows: Vec<String>,
-    /// Partitions scope: then `tables` names the tables, too.
+    /// Scope of partitions; `tables` then names their tables.
     #[prost(message, repeated, tag = "23")]
     pub partitions: Vec<PartitionsOf>,
-    /// When it pauses by itself.
+    /// When the job pauses by itself.
     #[prost(message, optional, tag = "24")]
     pub breaker: Option<BreakerBounds>,
-    /// Tasks of single schemas and tables that run at once.
+    /// Bounds of concurrent tasks of single schemas and tables.
     #[prost(message, optional, tag = "25")]
     pub concurrency: Option<Concurrency>,
-    /// What its tasks read together.
+    /// How fast all tasks of the job together may read.
     #[prost(message, optional, tag = "26")]
     pub rate: Option<Rate>,
 }
 
-/// Partitions of one table that somebody named.
+/// Partitions that a job names of one table.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct PartitionsOf {
     #[prost(message, required, tag = "1")]
     pub table: SourceTable,
-    /// The table's name as it was written.
+    /// Resource name of the table, as the caller wrote it.
     #[prost(string, tag = "2")]
     pub parent: String,
-    /// Last segments of names.
+    /// The last segments of the partitions' resource names.
     #[prost(string, repeated, tag = "3")]
     pub partitions: Vec<String>,
 }
 
-/// A table that somebody named.
+/// A source table, as a caller has named it.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct SourceTable {
     #[prost(string, tag = "1")]
@@ -98,19 +98,19 @@ pub struct SourceTable {
     pub table: String,
 }
 
-/// What a job says of one table.
+/// A job's options for one table.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TableOptions {
     #[prost(message, required, tag = "1")]
     pub table: SourceTable,
-    /// Empty parts: as the catalog says.
+    /// The target table. Empty parts are filled in from the catalog.
     #[prost(message, optional, tag = "2")]
     pub target: Option<TargetName>,
     #[prost(message, required, tag = "3")]
     pub target_kind: Known<TargetKind>,
     #[prost(btree_map = "string, string", tag = "4")]
     pub column_names: BTreeMap<String, String>,
-    /// 0: never.
+    /// 0 for never.
     #[prost(int32, optional, tag = "5")]
     pub lifecycle_days: Option<i32>,
     #[prost(message, required, tag = "6")]
@@ -121,12 +121,12 @@ pub struct TableOptions {
     pub interval: Known<UnsupportedType>,
     #[prost(message, required, tag = "9")]
     pub statistics_mismatch: Known<StatisticsMismatch>,
-    /// Empty: all partitions.
+    /// Empty for all partitions.
     #[prost(string, tag = "10")]
     pub partition_filter: String,
 }
 
-/// Limits that hold for a job: the data source's settings, with the job's own over them.
+/// The limits that hold for a job: its data source's settings, overridden by its own spec.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Limits {
     #[prost(int32, tag = "1")]
@@ -142,27 +142,27 @@ pub struct Limits {
     pub sql_parameters: BTreeMap<String, String>,
     #[prost(string, tag = "6")]
     pub tunnel_quota: String,
-    /// Hours in which tasks may start, one text each; empty: always.
+    /// Hours in which tasks may start, one text each. Empty for always.
     #[prost(string, repeated, tag = "7")]
     pub time_windows: Vec<String>,
-    /// The data source's own.
+    /// The data source's own windows, for a job that sets none.
     #[prost(string, repeated, tag = "8")]
     pub source_time_windows: Vec<String>,
-    /// Tasks of single schemas and tables that run at once, of the job itself.
+    /// The job's own bounds of concurrent tasks of single schemas and tables.
     #[prost(message, optional, tag = "9")]
     pub concurrency: Option<Concurrency>,
-    /// The data source's own, over all its jobs.
+    /// The data source's own bounds, over all its jobs.
     #[prost(message, optional, tag = "10")]
     pub source_concurrency: Option<Concurrency>,
-    /// What the job's tasks read together.
+    /// How fast all tasks of the job together may read.
     #[prost(message, optional, tag = "11")]
     pub rate: Option<Rate>,
-    /// What the tasks of all jobs of the data source read together.
+    /// How fast the tasks of all jobs of the data source together may read.
     #[prost(message, optional, tag = "12")]
     pub source_rate: Option<Rate>,
 }
 
-/// How much is read in a second. 0: no bound.
+/// A rate limit per second. 0 for no limit.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message)]
 pub struct Rate {
     #[prost(uint64, tag = "1")]
@@ -171,22 +171,22 @@ pub struct Rate {
     pub rows: u64,
 }
 
-/// Tasks of one schema or table that run at once. 0: no bound. Names are folded.
+/// Bounds of concurrent tasks of one schema or table. 0 for no bound. Names are case-folded.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Concurrency {
     #[prost(int32, tag = "1")]
     pub per_schema: i32,
     #[prost(int32, tag = "2")]
     pub per_table: i32,
-    /// Of single schemas.
+    /// Bounds of single schemas, over `per_schema`.
     #[prost(btree_map = "string, int32", tag = "3")]
     pub schemas: BTreeMap<String, i32>,
-    /// Of single tables.
+    /// Bounds of single tables, over `per_table`.
     #[prost(message, repeated, tag = "4")]
     pub tables: Vec<TableBound>,
 }
 
-/// Tasks of one table that run at once.
+/// The bound of concurrent tasks of one table.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct TableBound {
     #[prost(string, tag = "1")]
@@ -198,12 +198,12 @@ pub struct TableBound {
 }
 
 impl Concurrency {
-    /// Tasks of a schema, by its folded name; none: any number.
+    /// The bound of a schema, by its case-folded name; None for no bound.
     pub fn of_schema(&self, schema: &str) -> Option<i32> {
         self.schemas.get(schema).copied().or((self.per_schema > 0).then_some(self.per_schema))
     }
 
-    /// Tasks of a table, by its folded name; none: any number.
+    /// The bound of a table, by its case-folded names; None for no bound.
     pub fn of_table(&self, schema: &str, table: &str) -> Option<i32> {
         let own = self.tables.iter().find(|one| one.schema == schema && one.table == table);
         own.map(|one| one.tasks).or((self.per_table > 0).then_some(self.per_table))
@@ -211,7 +211,7 @@ impl Concurrency {
 }
 
 impl Limits {
-    /// Takes what a job says itself, over what its data source says.
+    /// Overrides the data source's settings with what the job's spec sets.
     pub fn heed(&mut self, spec: &Spec) {
         let own = spec.max_concurrent_tasks;
         self.max_concurrent_tasks = if own > 0 { own } else { self.source_max_concurrent_tasks };
@@ -227,27 +227,27 @@ impl Limits {
     }
 }
 
-/// What is changed of a spec while its job lives; None: as it is.
+/// A change of a live job's spec. None leaves a field unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SpecChange {
-    /// When it should be done, 0: none.
+    /// The deadline in Unix milliseconds; 0 for none.
     pub deadline_ms: Option<i64>,
-    /// Its place among jobs of the same deadline.
+    /// The priority among jobs with the same deadline.
     pub priority: Option<i32>,
-    /// Tasks that run at once, 0: as the data source says.
+    /// Most concurrent tasks; 0 for the data source's setting.
     pub max_concurrent_tasks: Option<i32>,
-    /// Hours in which its tasks may start, one text each; empty: as the data source says.
+    /// Hours in which tasks may start, one text each. Empty for the data source's setting.
     pub time_windows: Option<Vec<String>>,
-    /// When it pauses by itself.
+    /// When the job pauses by itself.
     pub breaker: Option<BreakerBounds>,
-    /// Tasks of single schemas and tables that run at once; None within: as the data source says.
+    /// Bounds of concurrent tasks of single schemas and tables. `Some(None)` removes the job's own.
     pub concurrency: Option<Option<Concurrency>>,
-    /// What its tasks read together; None within: as the data source says.
+    /// How fast all tasks of the job together may read. `Some(None)` removes the job's own limit.
     pub rate: Option<Option<Rate>>,
 }
 
 impl Spec {
-    /// Takes a change.
+    /// Applies a change.
     pub fn take(&mut self, change: SpecChange) {
         let SpecChange { deadline_ms, priority, max_concurrent_tasks, time_windows, breaker, concurrency, rate } =
             change;

@@ -1,5 +1,6 @@
-//! Tables of jobs, and the one way in which such a table changes: [`JobTable::apply`]. What it keeps can be read as if it
-//! were the table's own, and nothing but this file can write it. Pure: no store.
+//! The record of a job's table: what was decided about it and what its tasks have done so far. [`JobTable::apply`] is
+//! the only way to change it: an event that does not fit is rejected and changes nothing. The whole service may read
+//! the record, but its fields are private to this file. Pure: no store, no clock.
 
 use std::ops::Range;
 
@@ -13,7 +14,7 @@ use super::reason::{NotTaken, Reason};
 use super::target::{DeltaTable, Finding, Target, TargetName, Version};
 use crate::moment::Moment;
 
-/// What is decided about a table, and what its plan found.
+/// The decision about a table, and what its plan found.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TablePlan {
     #[prost(message, required, tag = "1")]
@@ -28,7 +29,7 @@ pub struct TablePlan {
     pub target: Option<Target>,
     #[prost(message, repeated, tag = "6")]
     pub findings: Vec<Finding>,
-    /// Why it cannot be moved.
+    /// Why the table cannot be moved.
     #[prost(message, optional, tag = "7")]
     pub reason: Option<Reason>,
     #[prost(int64, optional, tag = "8")]
@@ -37,10 +38,10 @@ pub struct TablePlan {
     pub source_bytes: i64,
     #[prost(string, tag = "10")]
     pub location: String,
-    /// None: it was not planned.
+    /// None if the table was not planned.
     #[prost(message, optional, tag = "11")]
     pub delta: Option<DeltaTable>,
-    /// The job takes only some of its partitions.
+    /// The job takes only some of the table's partitions.
     #[prost(bool, tag = "12")]
     pub of_part: bool,
     /// As the catalog said it; see [`TablePlan::path`].
@@ -49,7 +50,7 @@ pub struct TablePlan {
 }
 
 impl TablePlan {
-    /// A decision, why, and in words.
+    /// A plan of nothing but a decision, its reason and the same in words.
     pub fn new(decision: TableDecision, reason: DecisionReason, message: impl Into<String>) -> Self {
         Self {
             decision: decision.into(),
@@ -67,25 +68,24 @@ impl TablePlan {
         }
     }
 
-    /// Where the table goes, if that is known.
+    /// The target table, if it is known.
     pub fn target_name(&self) -> Option<&TargetName> {
         self.target.as_ref()?.name.as_ref()
     }
 
-    /// Whether the table is to be moved.
     pub fn moves(&self) -> bool {
         self.decision == TableDecision::Move
     }
 }
 
-/// What has become of a table so far.
+/// The parts of a job's table that change.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TableLife {
     #[prost(message, required, tag = "1")]
     pub plan: TablePlan,
     #[prost(bool, tag = "2")]
     pub planned: bool,
-    /// Number of the first task; those of a table follow each other.
+    /// Number of the first task. The numbers of a table's tasks are consecutive.
     #[prost(uint32, tag = "3")]
     pub first_task: u32,
     #[prost(int32, tag = "4")]
@@ -100,10 +100,10 @@ pub struct TableLife {
     pub rows_done: i64,
     #[prost(int64, tag = "9")]
     pub bytes_done: i64,
-    /// Rows that verification counted in the target, of tasks that are done; none: it counted none.
+    /// Rows of done tasks that verification counted at the target; None if it counted none.
     #[prost(int64, optional, tag = "10")]
     pub target_rows: Option<i64>,
-    /// Why it cannot be moved, or why the last of its tasks failed.
+    /// Why the table cannot be moved, or why the last of its failed tasks failed.
     #[prost(message, optional, tag = "11")]
     pub reason: Option<Reason>,
     #[prost(int64, tag = "12")]
@@ -112,15 +112,14 @@ pub struct TableLife {
     pub end_time_ms: i64,
     #[prost(uint64, tag = "14")]
     pub revision: u64,
-    /// The target as it was looked at last; empty: it was not, or is not as it was published.
+    /// Digest of the target as the last LOOK step saw it. Empty if there was none, or if tasks were taken back since.
     #[prost(bytes = "vec", tag = "15")]
     pub target_digest: Vec<u8>,
-    /// Tasks that wait for its maker are still to hear what came of it.
+    /// Tasks that wait for the task that makes the table are still to be told its outcome.
     #[prost(bool, tag = "16")]
     pub untold: bool,
 }
 
-/// One table of a job.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct JobTable {
     #[prost(message, required, tag = "1")]
@@ -130,41 +129,41 @@ pub struct JobTable {
 /// What can happen to a table of a job.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TableEvent {
-    /// Some of its tasks are stored, and more will be.
+    /// Some of its tasks are stored; more will follow.
     TasksStored {
-        /// Their numbers.
+        /// Their numbers, which continue those stored before.
         tasks: Range<u32>,
-        /// Where they go.
+        /// The target table.
         target: Option<Box<Target>>,
     },
-    /// Its last tasks, so many, are gone: it is planned anew.
+    /// Its last tasks were dropped, because it is planned again.
     TasksDropped {
         /// How many.
         tasks: i32,
     },
-    /// It is planned.
+    /// It is planned completely.
     Planned {
-        /// What was decided and found.
         plan: Box<TablePlan>,
-        /// The last of its tasks.
+        /// The numbers of its last tasks.
         tasks: Range<u32>,
-        /// Its target units.
+        /// The number of its target units.
         units: i64,
     },
-    /// A task of it changed.
+    /// One of its tasks changed.
     TaskChanged(TaskDelta),
-    /// Its target was looked at, and has all that was published.
+    /// The LOOK step has found at the target all that was published.
     Looked {
-        /// Rows that were counted; none: it moves no rows.
+        /// Rows that were counted; None if the job moves no rows.
         rows: Option<i64>,
-        /// What tells whether it is touched from now on.
+        /// Digest of the target, which changes when somebody writes to it.
         digest: Vec<u8>,
-        /// What is there besides.
+        /// The finding about partitions that the job did not publish.
         surplus: Option<Finding>,
     },
-    /// What blocked it may have passed, or what it was planned from is gone: it is to be planned again.
+    /// It is to be planned again, because what blocked it may have passed, or because its tasks have failed and a retry
+    /// wants the newest version.
     Unplanned,
-    /// Whether tasks that wait for its maker are still to hear what came of it.
+    /// Whether tasks that wait for the task that makes the table are still to be told its outcome.
     Untold(bool),
 }
 
@@ -177,27 +176,27 @@ impl std::ops::Deref for JobTable {
 }
 
 impl JobTable {
-    /// A table of a job's scope that is not planned yet.
+    /// A table of a job's scope, not planned yet.
     pub fn new(plan: TablePlan) -> Self {
         Self { life: TableLife { plan, ..TableLife::default() } }
     }
 
-    /// What was decided and found.
     pub fn into_plan(self) -> TablePlan {
         self.life.plan
     }
 
-    /// The revision in which it is stored.
+    /// Notes the store revision of the change that is being stored.
     pub fn stored_in(&mut self, revision: u64) {
         self.life.revision = revision;
     }
 
-    /// Whether tasks of it have failed.
+    /// Whether the table is planned and has failed tasks.
     pub fn has_failed(&self) -> bool {
         self.planned && self.tasks_failed > 0
     }
 
-    /// The numbers of its tasks. Of a table that is not planned: those that are left of an earlier plan.
+    /// The numbers of its tasks. For a table that is not planned these are the tasks left of an earlier or unfinished
+    /// plan.
     pub fn tasks(&self) -> Range<u32> {
         self.first_task..self.first_task + self.task_count.unsigned_abs()
     }
@@ -207,15 +206,15 @@ impl JobTable {
         self.tasks_done == self.task_count
     }
 
-    /// Whether all its tasks have come to an end.
+    /// Whether all its tasks have ended.
     pub fn is_ended(&self) -> bool {
         self.tasks_done + self.tasks_failed == self.task_count
     }
 
-    /// What happened to it. On an error nothing has changed.
+    /// Applies an event.
     ///
     /// # Errors
-    /// When it does not take the event where it stands.
+    /// If the table does not accept the event in its present state. The table is then unchanged.
     pub fn apply(&mut self, at: &Moment, event: TableEvent) -> Result<(), NotTaken> {
         match event {
             TableEvent::TasksStored { tasks, target } if self.is_continued_by(&tasks) => {
@@ -254,12 +253,16 @@ impl JobTable {
                 Ok(())
             }
             TableEvent::Unplanned if self.life.planned && self.life.plan.decision == TableDecision::Blocked => {
-                *self = Self::new(TablePlan::new(TableDecision::Move, DecisionReason::Retried, "tried again by hand"));
+                *self = Self::new(TablePlan::new(
+                    TableDecision::Move,
+                    DecisionReason::Retried,
+                    "planned again: a caller retried the job",
+                ));
                 Ok(())
             }
             TableEvent::Unplanned if self.has_failed() => {
-                let text = "planned again by hand, with its newest version";
-                // What its tasks claimed there is given up when they go.
+                let text = "planned again with its newest version: a caller retried the job";
+                // Kept, because the claims of its tasks on this target are released when they are dropped.
                 let TableLife { first_task, task_count, revision, .. } = self.life;
                 let target = self.life.plan.target.take();
                 let plan = TablePlan { target, ..TablePlan::new(TableDecision::Move, DecisionReason::Retried, text) };
@@ -274,12 +277,12 @@ impl JobTable {
         }
     }
 
-    /// Whether it is not planned, and these tasks follow those that are stored.
+    /// Whether the table is not planned, and these tasks continue those that are stored.
     fn is_continued_by(&self, tasks: &Range<u32>) -> bool {
         !self.life.planned && (self.life.task_count == 0 || tasks.start == self.tasks().end)
     }
 
-    /// The first of its tasks, and how many there are, with these too.
+    /// The number of its first task and the number of its tasks, including these.
     fn with(&self, tasks: &Range<u32>) -> (u32, i32) {
         let first = if self.life.task_count == 0 { tasks.start } else { self.life.first_task };
         (first, self.life.task_count.saturating_add(i32::try_from(tasks.len()).unwrap_or(i32::MAX)))

@@ -1,4 +1,4 @@
-//! What planning a table finds: its version, its target, its findings, and how its files are read.
+//! What the plan of a table contains: its version, its target, its findings, and how its files are read.
 
 use mms_proto::FindingReason;
 use mms_proto::name::PartitionId;
@@ -10,33 +10,31 @@ use crate::key::{TargetKey, UnitKey};
 /// The version of a source table that a job moves.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Version {
-    /// Version of a Delta log; unset for a source that cannot be pinned.
+    /// Version of the Delta log; None for a source that cannot be pinned.
     #[prost(int64, optional, tag = "1")]
     pub delta: Option<i64>,
-    /// Its commit time; 0 when the log does not say.
+    /// Commit time in Unix milliseconds; 0 if the log does not say.
     #[prost(int64, tag = "2")]
     pub commit_time_ms: i64,
-    /// The table's own id; empty when not known.
+    /// The table's own id; empty if not known.
     #[prost(string, tag = "3")]
     pub table_id: String,
 }
 
-/// Address of a target table.
+/// Name of a target table.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
 pub struct TargetName {
-    /// The project.
     #[prost(string, tag = "1")]
     pub project: String,
-    /// The schema; empty in a two-tier project.
+    /// Empty in a two-tier project.
     #[prost(string, tag = "2")]
     pub schema: String,
-    /// The table.
     #[prost(string, tag = "3")]
     pub table: String,
 }
 
 impl TargetName {
-    /// The key under which the target itself, which ignores case, knows this table.
+    /// The table's key, in lower case because the target ignores case.
     pub fn key(&self) -> TargetKey {
         TargetKey { name: format!("{}.{}.{}", self.project, self.schema, self.table).to_lowercase() }
     }
@@ -66,7 +64,7 @@ pub struct Column {
     pub comment: String,
 }
 
-/// What is made at the target.
+/// The target table that the plan makes or writes to.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Target {
     #[prost(message, optional, tag = "1")]
@@ -89,7 +87,7 @@ pub struct Target {
     pub lifecycle_days: i32,
 }
 
-/// Something the plan found.
+/// A finding of the plan.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Finding {
     #[prost(message, required, tag = "1")]
@@ -109,12 +107,12 @@ pub struct Finding {
 pub struct PartitionValue {
     #[prost(string, tag = "1")]
     pub column: String,
-    /// None is NULL.
+    /// None for NULL.
     #[prost(string, optional, tag = "2")]
     pub value: Option<String>,
 }
 
-/// How the files of a Delta table are read, as its log says.
+/// How the files of a Delta table are read, from its log.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct DeltaTable {
     #[prost(string, tag = "1")]
@@ -127,7 +125,7 @@ pub struct DeltaTable {
     pub reader_features: Vec<String>,
 }
 
-/// The text of a target partition, one spelling for one partition; empty for an unpartitioned table.
+/// The text of a target partition, the same for each spelling of it. Empty for an unpartitioned table.
 pub fn partition_text(partition: &[PartitionValue]) -> String {
     let levels = partition.iter().map(|level| (level.column.to_lowercase(), level.value.clone())).collect();
     PartitionId::new(levels).map_or_else(|_| String::new(), |id| id.to_string())

@@ -1,5 +1,6 @@
-//! Tasks, and the one way in which a task changes: [`Task::apply`]. What it keeps of its life can be read as if it were
-//! the task's own, and nothing but this file can write it. Pure: no store.
+//! The record of a task. [`Task::apply`] is the only way to change it: an event leads to a state that the task may have,
+//! or is rejected and changes nothing. The whole service may read the record, but its fields are private to this file, so
+//! that no other code can set a state. Pure: no store, no clock.
 
 use mms_proto::ErrorReason;
 use mms_proto::types::v1::MigrationState;
@@ -17,7 +18,7 @@ use crate::moment::Moment;
 /// One target unit of a task.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Unit {
-    /// Number of the unit in its table, under which its files are kept.
+    /// Number of the unit in its table, which is part of the key of its manifest chunks.
     #[prost(uint32, tag = "1")]
     pub number: u32,
     #[prost(message, repeated, tag = "2")]
@@ -30,7 +31,7 @@ pub struct Unit {
     pub source_bytes: i64,
     #[prost(int64, optional, tag = "6")]
     pub source_rows: Option<i64>,
-    /// A commit of this task was applied to it.
+    /// A commit of this task was applied to the unit.
     #[prost(bool, tag = "7")]
     pub published: bool,
     #[prost(int64, tag = "8")]
@@ -39,15 +40,14 @@ pub struct Unit {
     pub published_bytes: i64,
 }
 
-/// What a task is from its first moment on.
+/// The parts of a task that never change.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TaskPlan {
-    /// Source schema and table, the key of its [`super::JobTable`].
+    /// Source schema and table: with the job, the key of its [`super::JobTable`].
     #[prost(string, tag = "1")]
     pub schema: String,
     #[prost(string, tag = "2")]
     pub table: String,
-    /// In order.
     #[prost(message, repeated, tag = "3")]
     pub steps: Vec<Known<Step>>,
     #[prost(bool, tag = "4")]
@@ -56,7 +56,7 @@ pub struct TaskPlan {
     pub create_time_ms: i64,
 }
 
-/// What has become of a task so far.
+/// The parts of a task that change.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TaskLife {
     #[prost(message, required, tag = "1")]
@@ -65,25 +65,25 @@ pub struct TaskLife {
     pub reason: Option<Reason>,
     #[prost(message, repeated, tag = "3")]
     pub units: Vec<Unit>,
-    /// Waits for the task that makes the table.
+    /// It waits for the task that makes the table.
     #[prost(bool, tag = "4")]
     pub blocked: bool,
     /// Leases so far.
     #[prost(int32, tag = "5")]
     pub attempt: i32,
-    /// Attempts that failed since the last retry by hand.
+    /// Failed attempts since the last retry by a caller.
     #[prost(int32, tag = "6")]
     pub failures: i32,
-    /// Leases that ran out since then.
+    /// Expired leases since then.
     #[prost(int32, tag = "7")]
     pub expiries: i32,
-    /// Waits until then; 0: does not wait.
+    /// It is not leased before this time, in Unix milliseconds; 0 for no wait.
     #[prost(int64, tag = "8")]
     pub retry_time_ms: i64,
-    /// Who has its lease.
+    /// The worker that holds its lease.
     #[prost(message, optional, tag = "9")]
     pub holder: Option<Holder>,
-    /// That of its present or last lease.
+    /// Epoch of its present or last lease.
     #[prost(message, required, tag = "10")]
     pub epoch: Epoch,
     #[prost(bytes = "vec", tag = "11")]
@@ -103,18 +103,18 @@ pub struct TaskLife {
     pub next_log: u64,
     #[prost(uint64, tag = "18")]
     pub revision: u64,
-    /// Nobody is at work on it though somebody was: its job was stopped, or came back, and it was not leased since.
+    /// No worker works on it although one did: it was taken back, or its job was stopped or brought back, and it was
+    /// not leased since.
     #[prost(bool, tag = "19")]
     pub parked: bool,
-    /// The generation of the target table that its SCHEMA found and its units are published in; 0: none yet.
+    /// The generation of the target table that SCHEMA found and its units are published in; 0 for none yet.
     #[prost(uint64, tag = "20")]
     pub generation: u64,
-    /// When its source's credential was last refused to it, if it has done nothing since; 0: it has.
+    /// When its data source's credential was last refused to it, in Unix milliseconds; 0 if it has read since.
     #[prost(int64, tag = "21")]
     pub refused_ms: i64,
 }
 
-/// A task.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Task {
     #[prost(message, required, tag = "1")]
@@ -132,37 +132,37 @@ impl std::ops::Deref for Task {
 }
 
 impl Task {
-    /// A task as it was planned. `blocked`: it waits for the one that makes the table.
+    /// A task as planned. `blocked`: it waits for the task that makes the table.
     pub fn new(planned: TaskPlan, units: Vec<Unit>, blocked: bool) -> Self {
         Self { planned, life: TaskLife { units, blocked, ..TaskLife::default() } }
     }
 
-    /// What it is since it was made.
+    /// The parts that never change.
     pub fn planned(&self) -> &TaskPlan {
         &self.planned
     }
 
-    /// The key of its table, if it is of this job.
+    /// The key of its table, given the key of its job.
     pub fn table_key(&self, job: &JobKey) -> TableKey {
         TableKey { job: job.clone(), schema: self.planned.schema.clone(), table: self.planned.table.clone() }
     }
 
-    /// Its steps in order.
+    /// Its steps, in order.
     pub fn steps(&self) -> Vec<Step> {
         self.planned.steps.iter().map(|step| **step).collect()
     }
 
-    /// The first step that is not done; None when all are.
+    /// The first step that is not done; None if all are.
     pub fn next_step(&self) -> Option<Step> {
         self.state.next_step(&self.steps())
     }
 
-    /// Whether it has a step and is past it.
+    /// Whether it has this step and has done it.
     pub fn has_done(&self, step: Step) -> bool {
         task_state::is_done(*self.state, step, &self.steps())
     }
 
-    /// Whether it has done all but the look at the whole table.
+    /// Whether only its LOOK step is left.
     pub fn is_at_look(&self) -> bool {
         !self.state.is_failed() && self.next_step() == Some(Step::Look)
     }
@@ -177,22 +177,22 @@ impl Task {
         !self.planned.makes_table && self.steps().contains(&Step::Schema)
     }
 
-    /// Whether somebody holds its lease.
+    /// Whether a worker holds its lease.
     pub fn leased(&self) -> bool {
         self.holder.is_some()
     }
 
-    /// The worker that holds its lease.
+    /// The id of the worker that holds its lease.
     pub fn worker(&self) -> Option<&str> {
         self.holder.as_ref().map(|holder| &*holder.worker)
     }
 
-    /// Whether it could be leased, if its job runs and its retry time has come.
+    /// Whether a step other than LOOK can be leased once its job runs and its retry time has come.
     pub fn is_ready(&self) -> bool {
         self.is_free() && !self.is_at_look()
     }
 
-    /// The same, if every other task of its job has ended too.
+    /// Whether its LOOK step can be leased once every other task of its job has ended.
     pub fn is_ready_to_look(&self) -> bool {
         self.is_free() && self.is_at_look()
     }
@@ -201,28 +201,28 @@ impl Task {
         !self.leased() && !self.blocked && self.state.is_ready()
     }
 
-    /// Bytes of its files.
+    /// Bytes of its source files.
     pub fn bytes_total(&self) -> i64 {
         self.units.iter().map(|unit| unit.source_bytes).sum()
     }
 
-    /// Rows of its files, when the log records all counts.
+    /// Rows of its source files; None unless the log records all counts.
     pub fn rows_total(&self) -> Option<i64> {
         self.units.iter().map(|unit| unit.source_rows).sum()
     }
 
-    /// What the catalog is told of it.
+    /// The state that the catalog is told.
     pub fn told(&self) -> MigrationState {
         let at_work = self.leased() || (self.attempt > 0 && !self.parked);
         self.told_if(at_work)
     }
 
-    /// What the catalog is told of it if nobody is at work on it.
+    /// The state that the catalog is told if no worker works on the task.
     pub fn told_idle(&self) -> MigrationState {
         self.told_if(false)
     }
 
-    /// Whether the catalog believes it to be at work.
+    /// Whether the catalog was told that it is being worked on.
     pub fn is_at_work(&self) -> bool {
         self.told() == MigrationState::Doing
     }
@@ -236,21 +236,21 @@ impl Task {
         }
     }
 
-    /// The revision in which it is stored.
+    /// Notes the store revision of the change that is being stored.
     pub fn stored_in(&mut self, revision: u64) {
         self.life.revision = revision;
     }
 
-    /// The number of the next line of its log, which is taken.
+    /// Returns the number for the next line of its log, and counts it.
     pub fn take_line(&mut self) -> u64 {
         self.life.next_log += 1;
         self.life.next_log
     }
 
-    /// What happened to it. On an error nothing has changed.
+    /// Applies an event.
     ///
     /// # Errors
-    /// When it does not take the event where it stands.
+    /// If the task does not accept the event in its present state. The task is then unchanged.
     pub fn apply(&mut self, at: &Moment, event: TaskEvent) -> Result<(), NotTaken> {
         use TaskEvent as E;
         let (state, steps, leased) = (*self.life.state, self.steps(), self.leased());
@@ -270,7 +270,7 @@ impl Task {
                 life.generation = generation.unwrap_or(life.generation);
             }
             E::StepFailed { step, permanent, compared, max_attempts, reason, verification } if leased => {
-                // A step that was not reached is not what failed: those before it are still to be done.
+                // At most the next step: those before a later one are still to be done.
                 let step = state.next_step(&steps).map_or(step, |next| step.min(next));
                 life.fail(at, step, (permanent, compared), max_attempts, reason);
                 life.verification = verification.or(life.verification);
@@ -293,7 +293,7 @@ impl Task {
                 life.state = TaskState::SchemaFailed.into();
                 (life.reason, life.end_time_ms) = (reason, at.now_ms);
             }
-            // Of what is gone, SCHEMA is to be done again too.
+            // If its target table was lost, SCHEMA is to be repeated too.
             E::Retried if state.is_failed() && life.begins_anew() => life.again(TaskState::Init),
             E::Retried if state.is_failed() => life.again(state.rest()),
             E::JobStopped if !leased => life.parked = true,
@@ -320,7 +320,7 @@ impl TaskLife {
         }
     }
 
-    /// It goes back to what was done for sure.
+    /// The task returns to its last completed step. One that has lost too many leases fails.
     fn end_lease(&mut self, steps: &[Step], why: LeaseEnd) {
         self.holder = None;
         self.state = self.state.rest().into();
@@ -332,7 +332,7 @@ impl TaskLife {
         if self.expiries >= EXPIRIES_MAX {
             let failed = self.state.next_step(steps).unwrap_or(Step::Schema).failed();
             let text = format!(
-                "{EXPIRIES_MAX} leases ran out: look into the logs of the workers that held it, then RetryTask"
+                "{EXPIRIES_MAX} leases expired: look into the logs of the workers that held it, then RetryTask"
             );
             self.state = failed.into();
             self.reason = Some(Reason::new(ErrorReason::LeaseExpired, text));
@@ -358,7 +358,7 @@ impl TaskLife {
         }
     }
 
-    /// It has lost nothing but its lease. It rests for 20 s, so that others try the credential first.
+    /// The task loses its lease and no attempt. It waits 20 s, so that other tasks try the credential first.
     fn refuse(&mut self, at: &Moment, step: Step, reason: Reason) {
         (self.holder, self.reason, self.state) = (None, Some(reason), step.failed().rest().into());
         (self.refused_ms, self.retry_time_ms) = (at.now_ms, at.now_ms.saturating_add(20_000));
@@ -384,14 +384,14 @@ impl TaskLife {
             _ => Failure::Passing,
         };
         self.reason = Some(reason);
-        // A count that could not be had says nothing against what was published.
+        // A count that failed is no evidence against what was published.
         let undecided = step == Step::Verification && !compared;
         if step == Step::Schema {
             self.generation = 0;
         }
         if matches!(step, Step::Schema | Step::Verification) && !undecided {
-            // What was published did not stand the comparison, or what it was written into is not there any more (a worker
-            // that misses it in DATA says that SCHEMA failed): it is moved again.
+            // What was published differs from the source, or the table that it was written to is missing (a worker that
+            // misses it in DATA reports that SCHEMA failed). So all units are moved again.
             self.units.iter_mut().for_each(|unit| unit.published = false);
         }
         match task_state::after_failure(step, what, self.failures, max_attempts, at.spread) {
@@ -403,7 +403,7 @@ impl TaskLife {
         }
     }
 
-    /// Units are not its own any more: what was done with them is to be done again, from their partitions on.
+    /// Takes units back. The task is repeated from its first step, because their partitions may be missing.
     fn lose(&mut self, units: &[usize]) {
         if units.is_empty() {
             return;
@@ -419,24 +419,24 @@ impl TaskLife {
         }
     }
 
-    /// Whether what failed is to be tried again from the table on: it is gone, or units were lost that had been published.
+    /// Whether a retry begins with the first step: the target table was lost, or published units were.
     fn begins_anew(&self) -> bool {
         self.generation == 0 || (self.state == TaskState::LookFailed && self.units.iter().any(|unit| !unit.published))
     }
 
-    /// Nothing that was done at the target counts any more.
+    /// Takes back all that was done at the target.
     fn lose_target(&mut self, blocked: bool) {
         self.units.iter_mut().for_each(|unit| unit.published = false);
         (self.generation, self.holder, self.verification) = (0, None, None);
         self.checkpoint.clear();
         if !self.state.is_failed() {
-            // Tries go on being counted: somebody may drop the table as often as it is made.
+            // Failures stay counted: somebody may drop the table each time it is made.
             (self.state, self.blocked, self.parked) = (TaskState::Init.into(), blocked, true);
             (self.retry_time_ms, self.end_time_ms) = (0, 0);
         }
     }
 
-    /// It goes on from a state as if it had not been tried.
+    /// Continues from a state, with all its attempts available again.
     fn again(&mut self, state: TaskState) {
         self.state = state.into();
         (self.failures, self.expiries, self.retry_time_ms, self.end_time_ms) = (0, 0, 0, 0);

@@ -1,4 +1,4 @@
-//! What can happen to a task. What follows from it is in [`super::task`].
+//! Events of tasks. [`super::task`] decides what follows from them.
 
 use super::lease::{Holder, LeaseEnd};
 use super::reason::Reason;
@@ -8,17 +8,16 @@ use super::verification::Verification;
 /// What can happen to a task.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TaskEvent {
-    /// Somebody takes it.
+    /// A worker leases it.
     Leased(Holder),
-    /// Its lease ends before it does.
+    /// Its lease ends before the task does.
     LeaseEnded(LeaseEnd),
-    /// Its holder leaves this for its successor.
+    /// Its holder leaves a checkpoint for the next holder.
     CheckpointKept(Vec<u8>),
-    /// A step began.
+    /// A step has begun.
     StepBegun(Step),
     /// A step is done.
     StepDone {
-        /// Which.
         step: Step,
         /// Of DATA: rows read.
         rows: i64,
@@ -26,61 +25,59 @@ pub enum TaskEvent {
         bytes: i64,
         /// Of VERIFICATION: what it came to.
         verification: Option<Verification>,
-        /// Of SCHEMA: the generation of the table that is there.
+        /// Of SCHEMA: the generation of the table that exists.
         generation: Option<u64>,
     },
     /// The attempt failed.
     StepFailed {
-        /// Where: the step that is to be done again. One before the step at hand takes the task back to it.
+        /// The step that is to be repeated. One before the present step takes the task back to it.
         step: Step,
-        /// It will not pass by itself.
+        /// A retry cannot succeed.
         permanent: bool,
-        /// Of VERIFICATION: both sides were compared.
+        /// Of VERIFICATION: source and target could be compared.
         compared: bool,
-        /// Attempts that its job gives it.
+        /// Most attempts that the job allows.
         max_attempts: i32,
-        /// Why.
         reason: Reason,
         /// Of VERIFICATION: what it came to.
         verification: Option<Verification>,
     },
-    /// The source's credential was refused: nobody's attempt, and the source waits.
+    /// The data source's credential was refused. The task loses no attempt, and the source waits.
     Refused {
-        /// In which step, as with a failure.
+        /// The step that is to be repeated, as with a failure.
         step: Step,
-        /// Why.
         reason: Reason,
     },
-    /// A commit of it was applied to a unit.
+    /// A commit of the task was applied to a unit.
     UnitPublished {
-        /// The generation of the table that it was published in.
+        /// The generation of the table in which the unit was published.
         generation: u64,
-        /// Which, by its place in the task.
+        /// Position of the unit in the task.
         index: usize,
         /// Rows written.
         rows: i64,
         /// Bytes written.
         bytes: i64,
     },
-    /// The rows of these units are gone or replaced, or may be; of none: nothing happened.
+    /// The rows of these units were deleted or replaced, or may have been. Does nothing if none is given.
     UnitsLost(Vec<usize>),
-    /// The target table is gone, or another: all that was done there is to be done again.
+    /// The target table was deleted or is another one. All that was done at the target is to be repeated.
     TargetLost {
-        /// The table is yet to be made by another task.
+        /// Another task is to make the table first.
         blocked: bool,
     },
-    /// The table is made, for which it may have waited.
+    /// The table exists, for which the task may have waited.
     TableMade,
-    /// The table for which it waits cannot be made, for this reason.
+    /// The table for which the task waits cannot be made, for this reason.
     TableFailed(Option<Reason>),
-    /// Somebody wants it tried again.
+    /// A caller wants it retried.
     Retried,
-    /// Its job was stopped, and nobody holds it.
+    /// Its job was stopped and the task is not leased.
     JobStopped,
 }
 
 impl TaskEvent {
-    /// As words.
+    /// The event in words, for error texts.
     pub fn text(&self) -> &'static str {
         match self {
             Self::Leased(_) => "a lease",

@@ -1,19 +1,19 @@
-//! Where a task can stand, which step comes next, and what a failure means. What happens to a task is in [`super::task`],
-//! which alone sets states. Pure: no clock, no store.
+//! States of tasks, the order of steps, and what a failure means. [`super::task`] decides what follows from an event,
+//! and alone sets states. Pure.
 
 use std::time::Duration;
 
-/// Where a task stands. The numbers are kept on disk and are those of the contract.
+/// The state of a task. The numbers are stored on disk and are those of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, prost::Enumeration)]
 #[repr(i32)]
 pub enum TaskState {
-    /// Waits for a worker.
+    /// It waits for a worker.
     Init = 1,
     /// Table and partitions are being made.
     SchemaDoing = 2,
-    /// They are made.
+    /// Table and partitions exist.
     SchemaDone = 3,
-    /// They could not be made.
+    /// Table or partitions could not be made.
     SchemaFailed = 4,
     /// Rows are being moved.
     DataDoing = 5,
@@ -21,23 +21,23 @@ pub enum TaskState {
     DataDone = 6,
     /// Rows could not be moved.
     DataFailed = 7,
-    /// Both sides are being compared.
+    /// Source and target are being compared.
     VerificationDoing = 8,
-    /// They differ, or could not be compared.
+    /// Source and target differ, or could not be compared.
     VerificationFailed = 9,
     /// All steps are done.
     Done = 10,
-    /// Its job was stopped before it was done.
+    /// Its job was stopped before it was done. Never stored: it is what callers see.
     Stopped = 11,
-    /// Both sides are equal; the table is still to be looked at.
+    /// Source and target are equal; the LOOK step is left.
     VerificationDone = 12,
-    /// The whole table is being looked at.
+    /// The whole target table is being looked at.
     LookDoing = 13,
-    /// It could not be looked at, or is not as it was published.
+    /// The target table could not be looked at, or is not as it was published.
     LookFailed = 14,
 }
 
-/// The steps of a task. The numbers are kept on disk and are those of the contract.
+/// The steps of a task, in order. The numbers are stored on disk and are those of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum Step {
@@ -45,9 +45,9 @@ pub enum Step {
     Schema = 1,
     /// Move the rows.
     Data = 2,
-    /// Compare both sides.
+    /// Compare source and target.
     Verification = 3,
-    /// Look at the whole table, after every other task of the job has ended.
+    /// Look at the whole target table, after every other task of the job has ended.
     Look = 4,
 }
 
@@ -61,7 +61,7 @@ impl Step {
         }
     }
 
-    /// The state of a task that was given up in it.
+    /// The state of a task that has failed in this step for good.
     pub fn failed(self) -> TaskState {
         match self {
             Self::Schema => TaskState::SchemaFailed,
@@ -73,7 +73,7 @@ impl Step {
 }
 
 impl TaskState {
-    /// The step that it is in; none while it waits or when it is at an end.
+    /// The step that is under way or has failed; None in any other state.
     pub fn step(self) -> Option<Step> {
         match self {
             Self::SchemaDoing | Self::SchemaFailed => Some(Step::Schema),
@@ -84,17 +84,17 @@ impl TaskState {
         }
     }
 
-    /// Whether it could be leased.
+    /// Whether a task in this state can be leased.
     pub fn is_ready(self) -> bool {
         matches!(self, Self::Init | Self::SchemaDone | Self::DataDone | Self::VerificationDone)
     }
 
-    /// Whether it ended in failure.
+    /// Whether the task has failed for good.
     pub fn is_failed(self) -> bool {
         matches!(self, Self::SchemaFailed | Self::DataFailed | Self::VerificationFailed | Self::LookFailed)
     }
 
-    /// Whether its table is known to be made.
+    /// Whether the task's table is known to exist.
     pub fn table_made(self) -> bool {
         matches!(
             self,
@@ -111,22 +111,22 @@ impl TaskState {
         )
     }
 
-    /// The last state in which something was known to be done: where a task goes whose lease ended early, so that its
-    /// next holder begins with the step that was interrupted.
+    /// The state after the last step that is known to be done. A task whose lease ends early returns to it, so that its
+    /// next holder begins with the interrupted step.
     pub fn rest(self) -> Self {
         match self {
             Self::SchemaDoing | Self::SchemaFailed => Self::Init,
             Self::DataDoing | Self::DataFailed => Self::SchemaDone,
-            // What differs is moved again: verification alone would differ again.
+            // Units that differ are moved again: to verify them alone would find the same.
             Self::VerificationFailed => Self::SchemaDone,
             Self::VerificationDoing => Self::DataDone,
-            // What was found to differ was taken back already, unit by unit.
+            // Units that the LOOK step found to differ were already taken back one by one.
             Self::LookDoing | Self::LookFailed => Self::VerificationDone,
             other => other,
         }
     }
 
-    /// The first step that is not done, of those the task has; None when all are.
+    /// The first of these steps that is not done; None if all are.
     pub fn next_step(self, steps: &[Step]) -> Option<Step> {
         let done = match self.rest() {
             Self::Init | Self::Stopped => None,
@@ -139,17 +139,17 @@ impl TaskState {
     }
 }
 
-/// The state of a leased task that begins a step; None if that is not its next one.
+/// The state of a leased task that begins a step; None if that is not its next step.
 pub fn begin(state: TaskState, step: Step, steps: &[Step]) -> Option<TaskState> {
     (state == step.doing() || (state.is_ready() && state.next_step(steps) == Some(step))).then(|| step.doing())
 }
 
-/// Whether a task has a step and is past it.
+/// Whether a task has this step and has done it.
 pub fn is_done(state: TaskState, step: Step, steps: &[Step]) -> bool {
     steps.contains(&step) && state.next_step(steps).is_none_or(|next| step < next)
 }
 
-/// The state after a step is done; None if it is not the next one.
+/// The state after a step is done; None if it is not the next step.
 pub fn finish(state: TaskState, step: Step, steps: &[Step]) -> Option<TaskState> {
     if !(state == step.doing() || (state.is_ready() && state.next_step(steps) == Some(step))) {
         return None;
@@ -165,19 +165,19 @@ pub fn finish(state: TaskState, step: Step, steps: &[Step]) -> Option<TaskState>
     })
 }
 
-/// Leases of one task that may run out before it is given up: a task that kills its workers must end.
+/// Leases of a task that may expire before it fails, so that a task that kills its workers ends.
 pub const EXPIRIES_MAX: i32 = 100;
 
-/// What becomes of a task whose attempt failed in `step`.
+/// What follows from an attempt that failed in `step`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterFailure {
-    /// Tried again after this time, from this state.
+    /// It is retried after this pause, from this state.
     Again(TaskState, Duration),
-    /// Given up, in this state.
+    /// It has failed for good, in this state.
     GivenUp(TaskState),
 }
 
-/// Decides what a failure means. `failures` counts this one; `spread` is a random number in 0.0..1.0.
+/// Decides what a failed attempt means. `failures` counts this one; `spread` is a random number in 0.0..1.0.
 pub fn after_failure(step: Step, what: Failure, failures: i32, max_attempts: i32, spread: f64) -> AfterFailure {
     if what == Failure::Permanent || failures >= max_attempts {
         return AfterFailure::GivenUp(step.failed());
@@ -189,25 +189,26 @@ pub fn after_failure(step: Step, what: Failure, failures: i32, max_attempts: i32
     AfterFailure::Again(step.failed().rest(), pause)
 }
 
-/// What kind of failure an attempt ended with.
+/// The kind of a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// It may pass by itself.
+    /// A retry may succeed.
     Passing,
-    /// It passes when somebody has done something, such as renew a credential: five attempts wait for that for minutes.
+    /// A retry succeeds once somebody has acted, for example renewed a credential. The pauses are longer, so that five
+    /// attempts wait minutes for that.
     OfPeople,
-    /// It will not pass.
+    /// A retry cannot succeed.
     Permanent,
 }
 
-/// By so many failures more is waited where people have to act: from 32 s on, and at most as long as anyhow.
+/// Doublings that a failure of people adds to the pause: the pauses begin at up to 32 s and keep their usual maximum.
 const PEOPLE_DOUBLINGS: i32 = 5;
 
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
 
-/// Pause before the attempt after `failures` failures: doubling from 1 s to 5 min, and half of it random, so that tasks
-/// that failed together do not come back together.
+/// The pause before the next attempt after `failures` failures. It doubles from 1 s to 5 min, and half of it is random,
+/// so that tasks that failed together are not retried together.
 pub fn backoff(failures: i32, spread: f64) -> Duration {
     let doublings = failures.clamp(1, 20).unsigned_abs() - 1;
     let full = BACKOFF_FIRST.saturating_mul(1 << doublings).min(BACKOFF_MAX);

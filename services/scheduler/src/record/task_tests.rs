@@ -1,4 +1,4 @@
-//! What may happen to a task, in any order.
+//! Events of tasks, in any order.
 
 use mms_store::Store;
 use proptest::prelude::*;
@@ -58,8 +58,8 @@ fn any_event() -> impl Strategy<Value = TaskEvent> {
 }
 
 proptest! {
-    /// Whatever is said to a task: what it refuses changes nothing, nobody holds one that has ended or waits for its
-    /// table, each lease has an epoch above all before it, and only its holder's word carries it on.
+    /// In any order of events: a rejected event changes nothing, no task that has ended or waits for its table is
+    /// leased, each lease has a greater epoch than all before it, and only reports of its holder advance a task.
     #[test]
     fn no_order_of_events_breaks_a_rule(
         steps in proptest::sample::subsequence(STEPS.to_vec(), 1..=4),
@@ -82,7 +82,7 @@ proptest! {
             if task.state == TaskState::Done && before.state != TaskState::Done {
                 prop_assert!(works && before.next_step() == steps.last().copied(), "{:?} after {}", before, said);
             }
-            // Whoever leases it next finds a step to do.
+            // A task that can be leased has a step to do.
             prop_assert!(!task.is_ready() || task.next_step().is_some(), "{:?} after {}", task, said);
         }
     }

@@ -1,5 +1,6 @@
-//! Timers, and the one way in which a timer changes: [`Timer::apply`]. What has become of it can be read by anybody, and nothing but
-//! this file can write it. Pure: no store.
+//! The record of a timer. [`Timer::apply`] is the only way to change it: an event that does not fit is rejected and
+//! changes nothing. At most one run of a timer waits, and only an active timer has a next time. The whole service may
+//! read the record, but its fields are private to this file. Pure: no store, no clock.
 
 use mms_proto::scheduler::v1::{MissedPolicy, OverlapPolicy, TimerState};
 use mms_schedule::Schedule;
@@ -9,15 +10,15 @@ use super::reason::{NotTaken, Reason};
 use super::spec::Spec;
 use crate::moment::Moment;
 
-/// What somebody told a timer, defaults filled in.
+/// What a caller has set of a timer, with defaults filled in.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Told {
     #[prost(string, tag = "1")]
     pub display_name: String,
-    /// When it runs, as its text.
+    /// The schedule, in its text form.
     #[prost(string, tag = "2")]
     pub schedule: String,
-    /// What its jobs are to do.
+    /// The spec of the jobs that it makes.
     #[prost(message, required, tag = "3")]
     pub spec: Spec,
     #[prost(bool, tag = "4")]
@@ -28,39 +29,39 @@ pub struct Told {
     pub missed: Known<MissedPolicy>,
 }
 
-/// What has become of a timer so far.
+/// The parts of a timer that change.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TimerLife {
     #[prost(message, required, tag = "1")]
     pub told: Told,
     #[prost(message, required, tag = "2")]
     pub state: Known<TimerState>,
-    /// Why it is STOPPED.
+    /// Why the timer is STOPPED.
     #[prost(message, optional, tag = "3")]
     pub reason: Option<Reason>,
-    /// Whose rights its runs have.
+    /// The caller whose rights its runs have.
     #[prost(string, tag = "4")]
     pub maker: String,
     #[prost(int64, tag = "5")]
     pub update_time_ms: i64,
-    /// Revision of the last change; the etag.
+    /// Store revision of the last change, which is the etag.
     #[prost(uint64, tag = "6")]
     pub revision: u64,
-    /// When it runs next; 0: not by itself.
+    /// When it runs next, in Unix milliseconds; 0 if not by itself.
     #[prost(int64, tag = "7")]
     pub next_time_ms: i64,
-    /// The number of its newest run; 0: none.
+    /// Number of its newest run; 0 for none.
     #[prost(uint64, tag = "8")]
     pub last_run: u64,
-    /// The run that waits to make its job.
+    /// Number of the run that waits to make its job.
     #[prost(uint64, optional, tag = "9")]
     pub waiting: Option<u64>,
-    /// The id of the job that was made last; empty: none.
+    /// Id of the job that was made last; empty for none.
     #[prost(string, tag = "10")]
     pub last_job: String,
 }
 
-/// A job that recurs.
+/// A schedule that makes jobs.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Timer {
     #[prost(string, tag = "1")]
@@ -74,29 +75,28 @@ pub struct Timer {
 /// What can happen to a timer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TimerEvent {
-    /// Somebody says anew what it is to do.
+    /// A caller has changed its settings.
     Told {
-        /// What.
         told: Box<Told>,
-        /// Whose rights its runs have from now on; None: as before.
+        /// The caller whose rights its runs have from now on; None if unchanged.
         maker: Option<String>,
     },
-    /// Somebody has it run at its times.
+    /// A caller has resumed it.
     Resumed,
-    /// Somebody has it not run by itself.
+    /// A caller has paused it.
     Paused,
-    /// It stops by itself.
+    /// The service has stopped it.
     Stopped(Reason),
-    /// Its time has come.
+    /// Its next time has come.
     Due,
-    /// A run began, which waits or has ended already.
+    /// A run was made, which waits or has ended at once.
     RunBegan {
-        /// It waits.
+        /// Whether the run waits.
         waits: bool,
     },
-    /// The run that waited has ended, with a job or without.
+    /// The run that waited has ended.
     RunEnded {
-        /// The id of the job.
+        /// Id of the job that it made, if it made one.
         job: Option<String>,
     },
 }
@@ -110,7 +110,7 @@ impl std::ops::Deref for Timer {
 }
 
 impl Timer {
-    /// A timer that runs at its times from now on.
+    /// An active timer, which runs at its next scheduled time.
     pub fn new(uid: String, at: &Moment, told: Told, maker: String) -> Self {
         let life = TimerLife { told, maker, state: TimerState::Active.into(), ..TimerLife::default() };
         let mut timer = Self { uid, create_time_ms: at.now_ms, life };
@@ -119,27 +119,26 @@ impl Timer {
         timer
     }
 
-    /// Its uid, by which it is told from another timer of the same id.
+    /// The uid, which distinguishes it from another timer with the same id.
     pub fn uid(&self) -> &str {
         &self.uid
     }
 
-    /// When it was made.
     pub fn create_time_ms(&self) -> i64 {
         self.create_time_ms
     }
 
-    /// When it runs. None: its zone is no longer known to this machine.
+    /// The schedule. None if this machine no longer knows its time zone.
     pub fn schedule(&self) -> Option<Schedule> {
         self.life.told.schedule.parse().ok()
     }
 
-    /// The revision in which it is stored, which is its etag.
+    /// Notes the store revision of the change that is being stored.
     pub fn stored_in(&mut self, revision: u64) {
         self.life.revision = revision;
     }
 
-    /// Whether its time has come.
+    /// Whether its next time has come.
     pub fn is_due(&self, now_ms: i64) -> bool {
         self.life.next_time_ms != 0 && self.life.next_time_ms <= now_ms
     }
@@ -148,10 +147,10 @@ impl Timer {
         self.schedule().and_then(|schedule| schedule.next_after(ms)).unwrap_or(0)
     }
 
-    /// What happened to it. On an error nothing has changed.
+    /// Applies an event.
     ///
     /// # Errors
-    /// When it does not take the event where it stands.
+    /// If the timer does not accept the event in its present state. The timer is then unchanged.
     pub fn apply(&mut self, at: &Moment, event: TimerEvent) -> Result<(), NotTaken> {
         use TimerEvent as E;
         use TimerState as S;

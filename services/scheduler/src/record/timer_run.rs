@@ -1,4 +1,4 @@
-//! Runs of timers. A run waits, and then comes to one end, in the commit that makes its job if it makes one.
+//! Runs of timers. A run waits and then ends once; if it makes a job, the end and the job are in one commit.
 
 use mms_proto::scheduler::v1::TimerRunState;
 use mms_store::Known;
@@ -10,7 +10,7 @@ use super::reason::{NotTaken, Reason};
 pub struct TimerRun {
     #[prost(string, tag = "1")]
     uid: String,
-    /// 0: somebody triggered it.
+    /// Unix milliseconds; 0 if somebody triggered the run.
     #[prost(int64, tag = "2")]
     due_time_ms: i64,
     #[prost(int64, tag = "3")]
@@ -19,83 +19,81 @@ pub struct TimerRun {
     state: Known<TimerRunState>,
     #[prost(message, optional, tag = "5")]
     reason: Option<Reason>,
-    /// The name of the scan that it made; empty: none.
+    /// Name of the scan that the run has started; empty for none.
     #[prost(string, tag = "6")]
     scan: String,
-    /// The id of the job that it made; empty: none.
+    /// Id of the job that the run has made; empty for none.
     #[prost(string, tag = "7")]
     job: String,
 }
 
-/// What can become of a run that waits.
+/// What can happen to a run that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunEvent {
-    /// A scan runs for it.
+    /// It has started a scan and waits for its end.
     Scanning {
-        /// Its name.
+        /// Resource name of the scan.
         scan: String,
     },
-    /// Its job is made.
+    /// It has made its job.
     Made {
-        /// The job's id.
+        /// Id of the job.
         job: String,
     },
-    /// It makes none, by the timer's policies.
+    /// The timer's policies say that it makes no job.
     Skipped(Reason),
-    /// It can make none.
+    /// It cannot make a job.
     Failed(Reason),
 }
 
 impl TimerRun {
-    /// A run that waits. `due_time_ms` 0: somebody triggered it.
+    /// A run that waits. `due_time_ms` is 0 if somebody triggered it.
     pub fn new(uid: String, due_time_ms: i64, start_time_ms: i64) -> Self {
         Self { uid, due_time_ms, start_time_ms, state: TimerRunState::Waiting.into(), ..Self::default() }
     }
 
-    /// Its uid.
     pub fn uid(&self) -> &str {
         &self.uid
     }
 
-    /// The id of the job that it makes: whoever begins with it again makes no other.
+    /// The id of the job that this run makes. It follows from the run's uid, so that a repeated attempt cannot make a
+    /// second job.
     pub fn job_to_make(&self) -> String {
         format!("j{}", self.uid.replace('-', ""))
     }
 
-    /// When it was due; 0: somebody triggered it.
+    /// When the run was due, in Unix milliseconds; 0 if somebody triggered it.
     pub fn due_time_ms(&self) -> i64 {
         self.due_time_ms
     }
 
-    /// When it began.
     pub fn start_time_ms(&self) -> i64 {
         self.start_time_ms
     }
 
-    /// What came of it.
     pub fn state(&self) -> TimerRunState {
         *self.state
     }
 
-    /// Why it made no job.
+    /// Why the run made no job.
     pub fn reason(&self) -> Option<&Reason> {
         self.reason.as_ref()
     }
 
-    /// The scan that it made; empty: none.
+    /// Name of the scan that the run has started; empty for none.
     pub fn scan(&self) -> &str {
         &self.scan
     }
 
-    /// The job that it made; empty: none.
+    /// Id of the job that the run has made; empty for none.
     pub fn job(&self) -> &str {
         &self.job
     }
 
-    /// What became of it. On an error nothing has changed.
+    /// Applies an event.
     ///
     /// # Errors
-    /// When it has ended.
+    /// If the run has ended. The run is then unchanged.
     pub fn apply(&mut self, event: RunEvent) -> Result<(), NotTaken> {
         if self.state() != TimerRunState::Waiting {
             return Err(NotTaken {

@@ -1,4 +1,4 @@
-//! What may happen to a timer, in any order.
+//! Events of timers, in any order.
 
 use mms_proto::ErrorReason;
 use mms_store::Store;
@@ -32,8 +32,8 @@ fn any_event() -> impl Strategy<Value = TimerEvent> {
 }
 
 proptest! {
-    /// Only an active timer has a next time, which lies ahead once the one before is dealt with; what is refused changes nothing;
-    /// numbers of runs only grow, and at most one waits.
+    /// Only an active timer has a next time, which lies in the future once the one before was handled. A rejected event
+    /// changes nothing, the numbers of runs only grow, and at most one run waits.
     #[test]
     fn no_order_of_events_breaks_a_rule(events in prop::collection::vec((any_event(), 0..HOUR_MS), 0..60)) {
         let mut now = at(1_700_000_000_000);

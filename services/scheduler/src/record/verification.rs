@@ -1,4 +1,4 @@
-//! What verifications found.
+//! Results of verifications.
 
 use mms_proto::types::v1::{ValueOrigin, Verdict, VerificationKind, VerificationLevel};
 use mms_store::Known;
@@ -24,7 +24,7 @@ pub struct Check {
     pub samples: Vec<Sample>,
 }
 
-/// A row that differs.
+/// A row that differs between source and target.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Sample {
     #[prost(string, tag = "1")]
@@ -35,24 +35,24 @@ pub struct Sample {
     pub target_value: Option<String>,
 }
 
-/// What the last verification came to; its checks are kept beside the task.
+/// The summary of a task's last verification. Its checks are stored beside the task.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Verification {
     #[prost(message, required, tag = "1")]
     pub level: Known<VerificationLevel>,
     #[prost(message, required, tag = "3")]
     pub verdict: Known<Verdict>,
-    /// Checks that were made, those that are not kept included.
+    /// Checks that were made, including those that were not stored.
     #[prost(int64, tag = "4")]
     pub checks_total: i64,
     #[prost(int64, tag = "5")]
     pub checks_different: i64,
     #[prost(int64, tag = "6")]
     pub checks_unknown: i64,
-    /// Checks that are kept.
+    /// Checks that are stored.
     #[prost(uint32, tag = "8")]
     pub checks_kept: u32,
-    /// Rows that were counted at the target, if all units were.
+    /// Rows counted at the target; None unless all units were counted.
     #[prost(int64, optional, tag = "7")]
     pub target_rows: Option<i64>,
 }

@@ -1,4 +1,4 @@
-//! Workers.
+//! Registered workers.
 
 use mms_proto::scheduler::v1::{Engine, TaskRole};
 use mms_proto::types::v1::{ReadPath, TargetKind};
@@ -6,7 +6,7 @@ use mms_store::Known;
 
 use super::task_state::Step;
 
-/// A worker that registered.
+/// A registered worker.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Worker {
     #[prost(string, tag = "1")]
@@ -15,7 +15,7 @@ pub struct Worker {
     pub pool: String,
     #[prost(int32, tag = "3")]
     pub slots: i32,
-    /// What it can do, as far as this version knows it.
+    /// Steps, read paths and target kinds that it supports, as far as this version knows them.
     #[prost(message, repeated, tag = "4")]
     pub steps: Vec<Known<Step>>,
     #[prost(message, repeated, tag = "5")]
@@ -30,10 +30,10 @@ pub struct Worker {
     pub endpoint: String,
     #[prost(int64, tag = "10")]
     pub seen_time_ms: i64,
-    /// Parts in a group that it can take; none: SINGLE only.
+    /// Roles in a group of tasks that it can take; empty for SINGLE only.
     #[prost(message, repeated, tag = "11")]
     pub roles: Vec<Known<TaskRole>>,
-    /// Given when it registered first.
+    /// Given at its first registration.
     #[prost(string, tag = "12")]
     pub uid: String,
 }

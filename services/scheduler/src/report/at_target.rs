@@ -1,5 +1,5 @@
-//! What a report says of the target table, held against what is known of it: whether a table that was made is the one that
-//! counts, and what a look at the whole of it comes to.
+//! Compares what a report says of the target table with what is known of it: whether the table of a SCHEMA step is the
+//! present one, and what follows from a LOOK step.
 
 use std::collections::BTreeSet;
 
@@ -20,37 +20,37 @@ use crate::record::{
 };
 use crate::store::{JOB_TABLES, TASKS};
 
-/// One unit as a look saw it.
+/// One unit as a LOOK step saw it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LookedUnit {
-    /// Its partition.
     pub partition: Vec<PartitionValue>,
-    /// Its rows; none: it is gone, or was not counted.
+    /// Its rows; None if it is missing or was not counted.
     pub rows: Option<i64>,
 }
 
-/// What a look at a whole table saw.
+/// What a LOOK step saw of a whole table.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Looked {
-    /// The table that is there.
+    /// The table that exists.
     pub identity: Identity,
     /// Rows of all published units.
     pub rows: i64,
-    /// Published units that are gone or have other rows: how many, and the first of them.
+    /// Published units that are missing or have other rows: how many, and the first of them.
     pub different: (i64, Vec<LookedUnit>),
-    /// Partitions beyond the plan, likewise.
+    /// Partitions that the plan does not have: how many, and the first of them.
     pub surplus: (i64, Vec<LookedUnit>),
-    /// What tells whether it is touched from now on.
+    /// Digest of the table, which changes when somebody writes to it.
     pub digest: Vec<u8>,
 }
 
-/// The generation that a task's target has now.
+/// The present generation of a task's target.
 pub fn generation(read: &impl Read, key: &TaskKey, task: &Task) -> Result<u64> {
     let Some(name) = open::target_of(read, key, task)? else { return Ok(0) };
     Ok(target::of(read, &name)?.generation())
 }
 
-/// What a report comes to at the target. What it tells of the table is kept, whatever becomes of the task.
+/// Turns a report into what it means at the target: a success may become a failure. What the report says of the table
+/// is stored in any case.
 pub fn judged(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &Task, said: Said) -> Result<Said> {
     let Some(name) = open::target_of(tx, key, task)? else { return Ok(said) };
     let happened = |tx: &mut Tx<'_>, event| target::happened(tx, at, (key, task), &name, event);
@@ -100,7 +100,8 @@ fn gone(step: Step) -> Said {
     failed(step, ErrorReason::TargetGone, "the target table was made anew meanwhile: it is written again")
 }
 
-/// Takes back units that are not as they were published: those that are named, or, if not all are, the whole table.
+/// Takes back units that are not as they were published: the named ones, or the whole table if not all of them are
+/// named.
 fn differs(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &Task, name: &TargetName, look: &Looked) -> Result<Said> {
     let (count, named) = &look.different;
     let mut lost = Vec::new();
@@ -122,10 +123,10 @@ fn differs(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &Task, name: &Targ
 
 fn shown(unit: &LookedUnit) -> String {
     let place = if unit.partition.is_empty() { "the table".to_owned() } else { partition_text(&unit.partition) };
-    unit.rows.map_or_else(|| format!("{place} is gone"), |rows| format!("{place} has {rows} rows"))
+    unit.rows.map_or_else(|| format!("{place} is missing"), |rows| format!("{place} has {rows} rows"))
 }
 
-/// Has the other tasks of a table write these units again.
+/// Has the other tasks of the table write these units again.
 fn take_back(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &Task, lost: &BTreeSet<String>) -> Result<()> {
     let Some(table) = tx.get(&JOB_TABLES, &task.table_key(&key.job))? else { return Ok(()) };
     for number in table.tasks().filter(|number| *number != key.number) {
@@ -137,21 +138,21 @@ fn take_back(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &Task, lost: &BT
         }
         let mut after = before.clone();
         after.apply(at, TaskEvent::UnitsLost(units))?;
-        let text = "rows of this task are gone from the target, or others are there: they are written again";
+        let text = "rows of this task are missing from the target, or have changed there: they are written again";
         log::write(tx, at, &other, &mut after, &Line::own(text))?;
         rollup::save(tx, at, &other, &before, after)?;
     }
     Ok(())
 }
 
-/// The units of a task that are among these, by their place in it.
+/// Returns those units of a task that are among these, by position.
 fn own(task: &Task, lost: &BTreeSet<String>) -> Vec<usize> {
     let units = task.units.iter().enumerate();
     units.filter(|(_, unit)| lost.contains(&partition_text(&unit.partition))).map(|(index, _)| index).collect()
 }
 
-/// What a look that found all as it was published means for its table. Where the job takes only some of the partitions (`of_part`),
-/// the others are not its business, and what it saw of them vouches for nothing.
+/// What a LOOK step that found everything as published means for its table. If the job takes only some of the
+/// partitions (`of_part`), the look says nothing about the others: no surplus is reported and no digest is kept.
 pub fn seen(task: &Task, look: Looked, of_part: bool) -> TableEvent {
     let (count, named) = &look.surplus;
     let surplus = (*count > 0 && !of_part).then(|| {
@@ -175,7 +176,7 @@ mod tests {
     use crate::fixture::{Fixture, done, intent, task_key, there};
     use crate::record::{JobState, TaskState};
 
-    /// A job of two tasks that has only to look at its table, and the lease of the one that does.
+    /// A job of two tasks with only the LOOK step left, and the epoch of its lease.
     async fn at_look() -> (Fixture, crate::record::Epoch) {
         let fixture = Fixture::new(2).await;
         fixture.finish_one("a").await;
@@ -207,7 +208,7 @@ mod tests {
         let (looker, other) = (fixture.task(0), fixture.task(1));
         let reason = looker.reason.clone().expect("why");
         assert_eq!(reason.reason, ErrorReason::TargetChanged);
-        assert!(reason.message.contains("pt=1 is gone"), "{}", reason.message);
+        assert!(reason.message.contains("pt=1 is missing"), "{}", reason.message);
         assert_eq!((*looker.state, looker.units[0].published), (TaskState::VerificationDone, true));
         assert_eq!((*other.state, other.units[0].published), (TaskState::Init, false));
         assert_eq!(*fixture.job().state, JobState::Running);

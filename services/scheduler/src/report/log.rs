@@ -1,4 +1,4 @@
-//! The logs of tasks: one line for each thing that happened, the last thousand of them.
+//! Writes the logs of tasks: one line per event, the last 1,000 of each task.
 
 use mms_proto::scheduler::v1::LogLevel;
 use mms_store::Tx;
@@ -9,30 +9,28 @@ use crate::moment::Moment;
 use crate::record::{Log, Task};
 use crate::store::LOGS;
 
-/// Lines of a task's log that are kept.
+/// Most lines kept of a task's log.
 const LOGS_MAX: u64 = 1_000;
-/// Characters of one line that are kept.
+/// Most characters kept of a line.
 const LOG_CHARS_MAX: usize = 4_000;
 
 /// A line for a task's log.
 #[derive(Debug, Clone)]
 pub struct Line {
-    /// How grave it is.
     pub level: LogLevel,
-    /// Who says it; empty: this service.
+    /// Id of the worker that wrote it; empty for this service.
     pub worker: String,
-    /// What was done or found.
     pub message: String,
 }
 
 impl Line {
-    /// A line of this service, of something that is as it should be.
+    /// A line of this service, at level INFO.
     pub fn own(message: impl Into<String>) -> Self {
         Self { level: LogLevel::Info, worker: String::new(), message: message.into() }
     }
 }
 
-/// Writes a line into a task's log; the oldest goes when there are too many.
+/// Appends a line to a task's log, and deletes the oldest if there are too many.
 pub fn write(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &mut Task, line: &Line) -> Result<()> {
     let own = |sequence| LogKey { task: key.clone(), sequence };
     let sequence = task.take_line();

@@ -1,5 +1,5 @@
-//! What the catalog is to be told of tasks: written down in the commit that changes the task, told later by
-//! [`super::tell`]. Decides what is said, never when.
+//! Stores what the catalog is to be told of tasks, in the commit that changes the task; [`super::tell`] delivers it
+//! later. Decides what is said, never when.
 
 use mms_proto::scheduler::v1::MigrationContent;
 use mms_proto::types::v1::MigrationState;
@@ -12,12 +12,12 @@ use crate::name;
 use crate::record::{JobTable, Notice, Sequence, Step, Task};
 use crate::store::{JOB_TABLES, NOTICE_SEQUENCE, NOTICES};
 
-/// Partitions that one notice names: reports are bounded, in number and in bytes.
+/// Bounds of the partitions that one notice names, in number and in bytes.
 const PARTITIONS_AT_ONCE: usize = 5_000;
 const PARTITION_BYTES_AT_ONCE: usize = 512 << 10;
 
-/// Leaves a notice, or several, if what the catalog is told of a task changes with it, from what it was to what it is.
-/// `content` is what the job moves.
+/// Stores one or more notices if the task's migration state has changed from `was` to `is`. `content` is what the job
+/// moves.
 pub fn leave(
     tx: &mut Tx<'_>,
     at: &Moment,
@@ -30,7 +30,7 @@ pub fn leave(
     if was == is {
         return Ok(());
     }
-    // Without rows that were moved, nothing is at the target that a version could be told of. What has no unit has no rows.
+    // A version is only told if rows were moved. A task without units has no rows to move.
     let schema_only = content == Some(MigrationContent::SchemaOnly);
     let moved = task.steps().contains(&Step::Data) || (task.units.is_empty() && !schema_only);
     let notice = Notice {
@@ -43,7 +43,8 @@ pub fn leave(
         target_digest: Vec::new(),
         of_part: table.plan.of_part,
     };
-    // Of the whole table: the last notice of the task that looked at it, which is the last of the table.
+    // The digest is of the whole table, so it goes with the table's last notice: the last one of the task that looked
+    // at it.
     let looked = is == MigrationState::Done && task.steps().contains(&Step::Look);
     let mut lists = cut(task.units.iter().flat_map(|unit| &unit.source_partitions)).into_iter().peekable();
     while let Some(partitions) = lists.next() {
@@ -55,7 +56,7 @@ pub fn leave(
     Ok(())
 }
 
-/// Cuts names into lists of bounded length; no name is one empty list.
+/// Cuts names into lists of bounded length. No names make one empty list.
 fn cut<'a>(names: impl Iterator<Item = &'a String>) -> Vec<Vec<String>> {
     let mut lists: Vec<Vec<String>> = vec![Vec::new()];
     let mut bytes = 0;
@@ -74,14 +75,14 @@ fn cut<'a>(names: impl Iterator<Item = &'a String>) -> Vec<Vec<String>> {
     lists
 }
 
-/// Tells that a task is at work no more, as it goes away with its job.
+/// Stores that a task is no longer worked on, because it is deleted with its job.
 pub fn gone(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &Task) -> Result<()> {
     let Some(table) = tx.get(&JOB_TABLES, &task.table_key(&key.job))? else { return Ok(()) };
     leave(tx, at, key, None, &table, task, (task.told(), task.told_idle()))
 }
 
-/// Tells that nothing of a table is at the target any more, as it is about to be dropped; then again that this task is at
-/// work. Told before the drop: whoever hears it late has at worst moved too much.
+/// Stores that nothing of a table is at the target any more, and then that this task is being worked on. Stored before
+/// the drop: if the drop does not happen, at worst a table is moved unnecessarily.
 pub fn dropped(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &Task) -> Result<()> {
     let table_key = task.table_key(&key.job);
     let Some(table) = tx.get(&JOB_TABLES, &table_key)? else { return Ok(()) };
@@ -96,8 +97,8 @@ pub fn dropped(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey, task: &Task) -> Resu
     leave(tx, at, key, None, &table, task, (task.told_idle(), task.told()))
 }
 
-/// A sequence number above all before it, also above those that a copy of this store gave out before it was restored:
-/// the incarnation makes its upper bits.
+/// Returns a sequence number above all earlier ones. It is also above those that this store gave out before it was
+/// restored from a copy, because its upper bits are the incarnation.
 fn next_notice(tx: &mut Tx<'_>, at: &Moment) -> Result<u64> {
     let base = (at.incarnation.number << 40) | (tx.revision() << 8);
     let last = tx.get(&NOTICE_SEQUENCE, &())?.unwrap_or_default().last;

@@ -1,5 +1,5 @@
-//! Taking a worker's reports, inside a commit: steps begun and done, attempts failed. What follows for the task is
-//! [`crate::record`]'s; this says what is believed.
+//! Takes workers' reports, inside a commit: steps begun and done, attempts failed. Decides which reports are accepted
+//! and what they mean; [`crate::record`] decides what follows for the task.
 
 use mms_proto::ErrorReason;
 use mms_proto::error::reason_text;
@@ -21,48 +21,45 @@ use crate::record::{Check, Epoch, Holder, Identity, LeaseEnd, Reason, Step, Task
 use crate::scheduler::Scheduler;
 use crate::store::{CHECKS, JOB_TABLES, JOBS, TASKS};
 
-/// What a verification found.
+/// The result of a verification.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
-    /// What it came to.
     pub summary: Verification,
-    /// What was compared.
+    /// What was compared, one entry each.
     pub checks: Vec<Check>,
 }
 
-/// What a worker says of a task it holds.
+/// What a worker reports of a task that it holds.
 #[derive(Debug, Clone)]
 pub enum Said {
-    /// A step began.
+    /// A step has begun.
     Begun(Step),
     /// A step is done.
     Done {
-        /// Which.
         step: Step,
         /// Of DATA: rows read.
         rows: i64,
         /// Of DATA: bytes read.
         bytes: i64,
-        /// Of VERIFICATION: what it found.
+        /// Of VERIFICATION: its result.
         verification: Option<Found>,
-        /// Of SCHEMA: the table that is there.
+        /// Of SCHEMA: the table that exists.
         identity: Option<Identity>,
         /// Of LOOK: what it saw.
         look: Option<Box<Looked>>,
     },
     /// The attempt failed.
     Failed {
-        /// Where: the step that is to be done again. One before the step at hand takes the task back to it.
+        /// The step that is to be repeated. One before the present step takes the task back to it.
         step: Step,
-        /// It will not pass by itself.
+        /// A retry cannot succeed.
         permanent: bool,
-        /// Why.
         reason: Reason,
-        /// Of VERIFICATION: what it found.
+        /// Of VERIFICATION: its result.
         verification: Option<Found>,
-        /// The target table is gone; then, what is there in its place.
+        /// The target table is missing; then, what is there in its place.
         missed: Option<Option<Identity>>,
-        /// Units of the task, by their place in it, that are not as it published them.
+        /// Positions of the task's units that are not as it published them.
         lost: Vec<usize>,
     },
 }
@@ -70,15 +67,16 @@ pub enum Said {
 /// What became of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
-    /// The lease is lost, or the step is out of turn; nothing was written.
+    /// Rejected: the lease is lost, or the step is out of order. Nothing was written.
     No,
-    /// It was taken.
+    /// Accepted.
     Yes,
-    /// It was taken, and ended the lease although the task has steps left.
+    /// Accepted. The lease has ended, and the task's LOOK step waits for the other tasks of the job.
     Waits,
 }
 
-/// Takes outcomes of intents and a report in a commit of its own, as [`intent::resolve`] and [`take`] do, and takes the lease from the clock if it has ended with it.
+/// Takes outcomes of intents and a report in one commit, as [`intent::resolve`] and [`take`] do. Takes the lease off
+/// the clock if it has ended with them.
 pub async fn report(
     scheduler: &Scheduler,
     key: TaskKey,
@@ -89,7 +87,8 @@ pub async fn report(
     lines: Vec<(LogLevel, String)>,
 ) -> Result<Taken> {
     let (at, task) = (scheduler.moment(), key.clone());
-    // A step that is done is done again if this process forgets it; that a table is done, or that an attempt failed, is kept.
+    // A step whose end a crash forgets is done again. The end of a table and a failed attempt must be durable before
+    // the answer.
     let stands = matches!(said, Some(Said::Failed { .. } | Said::Done { step: Step::Look, .. }));
     let taken = move |tx: &mut Tx<'_>| {
         for (intent, outcome) in outcomes {
@@ -107,7 +106,7 @@ pub async fn report(
     Ok(taken)
 }
 
-/// Takes a report; one that was taken before is taken again, and changes nothing.
+/// Takes a report. One that was accepted before is accepted again, and changes nothing.
 pub fn take(
     tx: &mut Tx<'_>,
     at: &Moment,
@@ -142,7 +141,7 @@ pub fn take(
             let verification = verification.map(|found| keep_checks(tx, key, found)).transpose()?;
             let generation = identity.map(|_| at_target::generation(tx, key, &before)).transpose()?;
             task.apply(at, TaskEvent::StepDone { step, rows, bytes, verification, generation })?;
-            // The next begins at once, but for a look, which may have to wait.
+            // The next step begins at once; only LOOK may have to wait.
             if let Some(next) = task.next_step().filter(|next| task.leased() && *next != Step::Look) {
                 task.apply(at, TaskEvent::StepBegun(next))?;
             }
@@ -175,8 +174,8 @@ pub fn take(
     if looks(tx, at, key)? { Ok(Taken::Yes) } else { Ok(Taken::Waits) }
 }
 
-/// Whether a task that has nothing left but to look at its table goes on with that. As long as other tasks of its job have more to
-/// do, its lease ends.
+/// Whether a task with only its LOOK step left keeps its lease and begins that step. Its lease ends as long as other
+/// tasks of its job have other steps to do.
 fn looks(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey) -> Result<bool> {
     let Some(before) = tx.get(&TASKS, key)?.filter(|task| task.leased() && task.state.is_ready() && task.is_at_look())
     else {
@@ -191,7 +190,7 @@ fn looks(tx: &mut Tx<'_>, at: &Moment, key: &TaskKey) -> Result<bool> {
     Ok(true)
 }
 
-/// Whether a task does not take what is said where it stands.
+/// Whether the task does not accept the report in its present state.
 fn out_of_turn(at: &Moment, task: &Task, said: &Said) -> bool {
     let event = match said {
         Said::Begun(step) => TaskEvent::StepBegun(*step),
@@ -203,7 +202,7 @@ fn out_of_turn(at: &Moment, task: &Task, said: &Said) -> bool {
     task.clone().apply(at, event).is_err()
 }
 
-/// Stores what a verification compared in place of what the one before did.
+/// Stores the checks of a verification in place of those of the one before.
 pub(crate) fn keep_checks(tx: &mut Tx<'_>, key: &TaskKey, found: Found) -> Result<Verification> {
     while clear_some(tx, &CHECKS, &Scope::prefix(key))? {}
     let mut total = 0;
@@ -214,8 +213,8 @@ pub(crate) fn keep_checks(tx: &mut Tx<'_>, key: &TaskKey, found: Found) -> Resul
     Ok(Verification { checks_kept: total, ..found.summary })
 }
 
-/// Whether this very report ended the lease: its answer was lost, and the worker asks again. No other lease was given
-/// since, so the epoch tells who asks.
+/// The answer to a report on a lease that has ended: accepted if this report has ended it, because then its answer was
+/// lost and the worker repeats it. No later lease exists, so the epoch shows that it is the same worker.
 fn ended_by(tx: &Tx<'_>, at: &Moment, key: &TaskKey, epoch: Epoch, said: Option<Said>) -> Result<Taken> {
     let Some(task) = tx.get(&TASKS, key)? else { return Ok(Taken::No) };
     if task.leased() || task.epoch != epoch || !held::is_of(at, epoch) {
@@ -231,7 +230,7 @@ fn ended_by(tx: &Tx<'_>, at: &Moment, key: &TaskKey, epoch: Epoch, said: Option<
     })
 }
 
-/// What a report comes to: a step that is said to be done and cannot be is a failure of it.
+/// Turns a report into what it means for the task: a step that is reported as done but cannot be is a failure of it.
 fn judged(task: &Task, said: Said) -> Said {
     let failed = |step, reason: Reason, verification| Said::Failed {
         step,
@@ -254,7 +253,7 @@ fn judged(task: &Task, said: Said) -> Said {
             if verification.as_ref().is_none_or(|found| found.summary.verdict != Verdict::Equal) =>
         {
             let message = match &verification {
-                Some(_) => "both sides were not found equal: the checks of the task say what differs",
+                Some(_) => "source and target are not equal: the checks of the task say what differs",
                 None => "the worker says that VERIFICATION is done, but not what it found",
             };
             failed(Step::Verification, Reason::new(ErrorReason::VerificationFailed, message), verification)

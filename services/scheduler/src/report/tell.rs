@@ -1,4 +1,4 @@
-//! Tells the catalog what [`super::notice`] left, in order, until it has heard it.
+//! Delivers the notices of [`super::notice`] to the catalog, in order, until the catalog has accepted them.
 
 use std::time::Duration;
 
@@ -13,17 +13,17 @@ use crate::record::{Notice, backoff};
 use crate::scheduler::Scheduler;
 use crate::store::{NOTICE_SEQUENCE, NOTICES};
 
-/// Pause before what changed is told.
+/// Pause after a change before notices are delivered, so that those of many tables go in one call.
 const TELL_PACE: Duration = Duration::from_millis(50);
-/// Notices told in one call, and the partitions that they name together: the catalog takes a call in one commit.
+/// Bounds of one call, in notices and in the partitions that they name: the catalog stores a call in one commit.
 const NOTICES_AT_ONCE: usize = 200;
 const PARTITIONS_AT_ONCE: usize = 20_000;
-/// The longest wait for the catalog to hear what was left before.
+/// Longest wait in [`heard`].
 const HEARD_AT_LATEST: Duration = Duration::from_secs(30);
 
-/// Waits until the catalog has heard all that was left before now. A job that is made right after another has ended would
-/// otherwise be planned by what the catalog knew before, and move again what is there. After [`HEARD_AT_LATEST`] it goes on:
-/// what is moved again is right as well.
+/// Waits until the catalog has accepted all notices that exist now. Otherwise a job that is created right after another
+/// has ended would be planned by what the catalog knew before, and move tables again. Gives up after
+/// [`HEARD_AT_LATEST`] without an error: to move a table again is correct too.
 pub async fn heard(scheduler: &Scheduler) -> Result<()> {
     let last = scheduler.store.read(|read| read.get(&NOTICE_SEQUENCE, &()))?.unwrap_or_default().last;
     let mut changes = scheduler.store.subscribe();
@@ -38,7 +38,7 @@ pub async fn heard(scheduler: &Scheduler) -> Result<()> {
     timeout(HEARD_AT_LATEST, told).await.unwrap_or(Ok(()))
 }
 
-/// Tells the catalog what became of tables, in order, until it has heard it.
+/// Delivers notices until the token is cancelled; retries after a backoff.
 pub async fn tell(scheduler: Scheduler, stop: CancellationToken) {
     let mut changes = scheduler.store.subscribe();
     let mut failures = 0;
@@ -51,7 +51,7 @@ pub async fn tell(scheduler: Scheduler, stop: CancellationToken) {
             }
             Err(error) => {
                 failures += 1;
-                tracing::warn!(%error, failures, "the catalog could not be told; trying again");
+                tracing::warn!(%error, failures, "cannot deliver migration reports to the catalog; retrying after a backoff");
                 Some(backoff(failures.min(6), scheduler.random()))
             }
         };
@@ -62,7 +62,7 @@ pub async fn tell(scheduler: Scheduler, stop: CancellationToken) {
                 if changed.is_err() {
                     return;
                 }
-                // Many tables change together, and are told in one call.
+                // Many tables change together; their notices go in one call.
                 tokio::time::sleep(TELL_PACE).await;
             }
         }
@@ -71,7 +71,7 @@ pub async fn tell(scheduler: Scheduler, stop: CancellationToken) {
 
 async fn tell_all(scheduler: &Scheduler) -> Result<()> {
     loop {
-        // The store bounds a page's bytes, and a notice is small beside that.
+        // The store bounds the bytes of a page, and a notice is small.
         let mut notices = scheduler.store.read(|read| read.page(&NOTICES, &Scope::all(), None, NOTICES_AT_ONCE))?.items;
         let mut partitions = 0;
         let fits = notices.iter().take_while(|(_, notice)| {
@@ -86,7 +86,8 @@ async fn tell_all(scheduler: &Scheduler) -> Result<()> {
         match scheduler.peers.report(notices.iter().map(report_of).collect()).await {
             Ok(()) => {}
             Err(error) if !error.is_refused_for_good() => return Err(error),
-            // One that is refused will be refused again, and must not keep the others from being heard.
+            // A rejected notice would be rejected again. Each is sent alone, so that it does not keep the others from
+            // being delivered.
             Err(_) if notices.len() > 1 => {
                 for one in &notices {
                     tell_one(scheduler, one).await?;
@@ -95,7 +96,7 @@ async fn tell_all(scheduler: &Scheduler) -> Result<()> {
             Err(error) => tracing::error!(%error, notice = ?notices, "the catalog refuses a report, which is dropped"),
         }
         let told: Vec<u64> = notices.into_iter().map(|(sequence, _)| sequence).collect();
-        // What is told twice is heard once.
+        // A notice that is delivered twice counts once.
         scheduler.store.commit_soon(move |tx| told.iter().try_for_each(|at| tx.delete(&NOTICES, at).map(drop))).await?;
     }
 }

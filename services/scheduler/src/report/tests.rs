@@ -1,4 +1,4 @@
-//! Reports over a store of memory: what is believed, and what is taken again.
+//! Reports over a store in memory: which are accepted, and which may be repeated.
 
 use mms_proto::ErrorReason;
 use mms_proto::scheduler::v1::CommitOutcome;
@@ -25,7 +25,7 @@ async fn publish(fixture: &Fixture, epoch: Epoch) {
     assert!(fixture.commit(apply).await.expect("applied"));
 }
 
-/// A task that is leased and has its schema.
+/// A leased task whose SCHEMA step is done.
 async fn with_schema() -> (Fixture, Epoch) {
     let fixture = Fixture::new(1).await;
     let epoch = fixture.lease("a", 1).await[0].task.epoch;

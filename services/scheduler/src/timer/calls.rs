@@ -1,4 +1,5 @@
-//! What people do to timers, inside a commit: create, change, delete. Who may is said by the caller's role, here as for jobs.
+//! The calls that change timers, inside a commit: create, change, delete. The role that they need follows from the job
+//! spec, as for jobs.
 
 use mms_proto::types::v1::TargetPolicy;
 use mms_proto::{ApiError, Role};
@@ -14,23 +15,23 @@ use crate::pages::clear_some;
 use crate::record::{Spec, Timer, TimerEvent, Told};
 use crate::store::{TIMER_RUNS, TIMERS};
 
-/// The least role of whoever has a job with this spec made, and why.
+/// Returns the least role of a caller who may have a job with this spec made, and what needs that role.
 pub fn least_role(spec: &Spec) -> (Role, &'static str) {
     match *spec.target_policy {
-        // They take what somebody else made.
+        // Both policies take over tables that somebody else made.
         TargetPolicy::Replace => (Role::Admin, "target_policy REPLACE"),
         TargetPolicy::Adopt => (Role::Admin, "target_policy ADOPT"),
         _ => (Role::Operator, "CreateJob"),
     }
 }
 
-/// Refuses a caller who may not have such a job made.
+/// Rejects a caller whose role does not allow a job with this spec.
 pub fn may(caller: &Caller, spec: &Spec) -> Result<(), ApiError> {
     let (least, what) = least_role(spec);
     caller.needs(least, what)
 }
 
-/// Stores a new timer.
+/// Stores a new timer. An error if its id is taken.
 pub fn create(tx: &mut Tx<'_>, key: &TimerKey, timer: Timer) -> Result<Timer> {
     if tx.get(&TIMERS, key)?.is_some() {
         return Err(SchedulerError::AlreadyExists(name::timer_name(key)));
@@ -38,15 +39,15 @@ pub fn create(tx: &mut Tx<'_>, key: &TimerKey, timer: Timer) -> Result<Timer> {
     run::keep(tx, key, timer)
 }
 
-/// What is changed of a timer.
+/// A change of a timer.
 pub struct Change<F> {
-    /// If set, must be the current one.
+    /// The etag that the timer must have; empty for any.
     pub etag: String,
-    /// What it is told, from what it was told before.
+    /// Computes its new settings from the present ones.
     pub tell: F,
-    /// Who changes its job, if somebody does.
+    /// The caller, if the job spec changes; its runs then have that caller's rights.
     pub maker: Option<String>,
-    /// Whether it runs by itself; None: as before.
+    /// Some(true) resumes it, Some(false) pauses it, None leaves its state as it is.
     pub active: Option<bool>,
 }
 
@@ -70,11 +71,11 @@ pub fn change<F: FnOnce(Told) -> Told>(
     run::keep(tx, key, timer)
 }
 
-/// Deletes a timer with its runs; jobs it made stay.
+/// Deletes a timer with its runs. Jobs that it made stay.
 pub fn delete(tx: &mut Tx<'_>, key: &TimerKey, etag: &str) -> Result<()> {
     let timer = run::find(tx, key)?;
     check_etag(key, &timer, etag)?;
-    // At most 1,000.
+    // A timer has at most 1,000 runs.
     while clear_some(tx, &TIMER_RUNS, &Scope::prefix(key))? {}
     tx.delete(&TIMERS, key)?;
     Ok(())

@@ -1,5 +1,6 @@
-//! What timers do by themselves: looks which are due, and carries on the runs that wait. Each step is one commit that a restart
-//! repeats or goes on from; what others are asked for is asked before, and asking again makes no second.
+//! Begins the runs of timers that are due, and carries on the runs that wait, in the background. Each step is one
+//! commit that can be repeated after a restart. What a run needs of other services is requested before the commit, with
+//! an id of the run, so that a repetition makes no second scan, use or job.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -20,14 +21,14 @@ use crate::record::{Reason, SourceTable, Spec, Timer, TimerRun};
 use crate::scheduler::Scheduler;
 use crate::store::{DUE_TIMERS, TIMERS, WAITING_TIMERS};
 
-/// How often timers are looked at.
+/// How often timers are checked.
 const TICK: Duration = Duration::from_secs(1);
-/// Timers that are dealt with in one look.
+/// Timers that are handled in one check.
 const AT_ONCE: usize = 1_000;
-/// Pause before a run whose step failed for now is tried again.
+/// Pause before a run whose step failed is retried.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Goes on until the token is cancelled.
+/// Checks timers until the token is cancelled.
 pub async fn run(scheduler: Scheduler, stop: CancellationToken) {
     let mut tick = tokio::time::interval(TICK);
     let mut resting: HashMap<TimerKey, Instant> = HashMap::new();
@@ -37,16 +38,16 @@ pub async fn run(scheduler: Scheduler, stop: CancellationToken) {
             _ = tick.tick() => {}
         }
         if let Err(error) = begin_due(&scheduler).await {
-            tracing::error!(%error, "the timers that are due could not be looked at");
+            tracing::error!(%error, "cannot begin the runs of timers that are due; next attempt in 1 s");
         }
         let now = Instant::now();
         resting.retain(|_, until| *until > now);
         match waiting(&scheduler) {
-            Err(error) => tracing::error!(%error, "the runs that wait could not be read"),
+            Err(error) => tracing::error!(%error, "cannot read the timers whose runs wait; next attempt in 1 s"),
             Ok(waiting) => {
                 for key in waiting.into_iter().filter(|key| !resting.contains_key(key)).collect::<Vec<_>>() {
                     if let Err(error) = carry_on(&scheduler, &key).await {
-                        tracing::warn!(%error, timer = name::timer_name(&key), "its run is tried again");
+                        tracing::warn!(%error, timer = name::timer_name(&key), "a step of the timer's run failed; next attempt in 5 s");
                         resting.insert(key, Instant::now() + PAUSE);
                     }
                 }
@@ -63,7 +64,7 @@ pub async fn begin_due(scheduler: &Scheduler) -> Result<()> {
     for key in due.items {
         let (own, uid) = (key.clone(), uuid::Uuid::now_v7().to_string());
         if scheduler.store.commit(move |tx| run::due(tx, &at, &own, uid)).await? {
-            tracing::info!(timer = name::timer_name(&key), "its time has come");
+            tracing::info!(timer = name::timer_name(&key), "the timer is due; its run begins");
         }
     }
     Ok(())
@@ -74,7 +75,7 @@ fn waiting(scheduler: &Scheduler) -> Result<Vec<TimerKey>> {
     Ok(page.items)
 }
 
-/// Does the next step of the run of a timer that waits, if it can be done now.
+/// Does the next step of a timer's waiting run, if it can be done now.
 pub async fn carry_on(scheduler: &Scheduler, key: &TimerKey) -> Result<()> {
     let found = scheduler.store.read(|read| {
         let Some((timer, _, run)) = run::waiting(read, key)? else { return Ok(None) };
@@ -84,7 +85,11 @@ pub async fn carry_on(scheduler: &Scheduler, key: &TimerKey) -> Result<()> {
     let Some((timer, run)) = found else { return Ok(()) };
     let (at, own, uid) = (scheduler.moment(), key.clone(), run.uid().to_owned());
     if let Some(reason) = rights_gone(scheduler, &timer) {
-        tracing::warn!(timer = name::timer_name(key), maker = timer.maker, "it stops: its maker's rights are gone");
+        tracing::warn!(
+            timer = name::timer_name(key),
+            maker = timer.maker,
+            "timer stopped: its maker no longer has the role that its job needs"
+        );
         return scheduler.store.commit(move |tx| run::fail(tx, &at, &own, &uid, reason, true)).await;
     }
     let ready = match scan_first(scheduler, key, &timer, &run).await {
@@ -105,15 +110,15 @@ pub async fn carry_on(scheduler: &Scheduler, key: &TimerKey) -> Result<()> {
     }
 }
 
-/// Why a run may not do what its job asks, if its maker may not today.
+/// Returns why a run must not make its job: the timer's maker no longer has the role for it. None if it may.
 fn rights_gone(scheduler: &Scheduler, timer: &Timer) -> Option<Reason> {
     let caller = scheduler.caller(&timer.maker);
     let refused = calls::may(&caller, &timer.told.spec).err()?;
-    let text = format!("{}: somebody who may sets its job_spec again", refused.message);
+    let text = format!("{}: somebody with that role must set its job_spec again", refused.message);
     Some(Reason::new(ErrorReason::MakerRightsGone, text))
 }
 
-/// Whether the scan that comes first has ended well, if one does. Asks for it when it has not been asked for.
+/// Whether the scan that precedes the job has ended well, or none does. Requests the scan if that was not done yet.
 async fn scan_first(scheduler: &Scheduler, key: &TimerKey, timer: &Timer, run: &TimerRun) -> Result<bool> {
     if !timer.told.scan_first {
         return Ok(true);
@@ -129,7 +134,7 @@ async fn scan_first(scheduler: &Scheduler, key: &TimerKey, timer: &Timer, run: &
     let scan = scheduler.peers.scan(run.scan()).await?;
     match scan.state() {
         ScanState::Unspecified | ScanState::Pending | ScanState::Running => Ok(false),
-        // What could not be read has its error in the catalog, and the plan of the job says so of each table.
+        // Tables that could not be scanned have their error in the catalog, and the job's plan reports each of them.
         ScanState::Done | ScanState::Partial => Ok(true),
         ScanState::Failed | ScanState::Cancelled => Err(SchedulerError::ScanNotDone {
             scan: scan.name.clone(),
@@ -139,7 +144,7 @@ async fn scan_first(scheduler: &Scheduler, key: &TimerKey, timer: &Timer, run: &
     }
 }
 
-/// The schemas or tables that a job takes, as a scan takes them. What lists leave out is scanned too.
+/// The scope of the scan: the schemas or tables of the job's scope. Tables that its lists exclude are scanned too.
 fn scan_scope(spec: &Spec) -> Scan {
     let table = |table: &SourceTable| types::SourceTable { schema: table.schema.clone(), table: table.table.clone() };
     if spec.tables_scope {
@@ -149,7 +154,7 @@ fn scan_scope(spec: &Spec) -> Scan {
     }
 }
 
-/// Holds the source for the job that is to be made: it is there and started, and stays so.
+/// Acquires the data source for the job that is to be made. An error if it does not exist or is not started.
 async fn hold_source(scheduler: &Scheduler, key: &TimerKey, run: &TimerRun) -> Result<()> {
     let job = JobKey { data_source: key.data_source.clone(), job: run.job_to_make() };
     scheduler.peers.acquire(&key.data_source, &name::job_name(&job)).await?;

@@ -1,4 +1,4 @@
-//! Which of a timer's moments counts when its time has come, and what is to be done then. Pure.
+//! Decides which of a timer's scheduled times counts when it is due, and whether a run starts or is skipped. Pure.
 
 use mms_proto::ErrorReason;
 use mms_proto::scheduler::v1::{MissedPolicy, OverlapPolicy};
@@ -6,13 +6,14 @@ use mms_schedule::Schedule;
 
 use crate::record::{Reason, Timer};
 
-/// A moment that is dealt with later than this was missed: the scheduler was not there.
+/// A scheduled time that is handled later than this counts as missed, because the scheduler was not running.
 pub const LATE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 3_600_000;
-/// How far back the last moment is looked for, in steps, so that few moments are looked at however long the scheduler was away.
+/// How far back the last scheduled time is searched, in steps, so that few times are computed however long the
+/// scheduler was down.
 const BACK_MS: [i64; 4] = [HOUR_MS, 24 * HOUR_MS, 32 * 24 * HOUR_MS, 400 * 24 * HOUR_MS];
 
-/// The last moment of a schedule until now, from the first that has not been dealt with on.
+/// Returns the last scheduled time up to now, starting with the first that was not handled yet.
 pub fn last_moment(schedule: &Schedule, first_ms: i64, now_ms: i64) -> i64 {
     for back in BACK_MS {
         let from = (now_ms - back).max(first_ms);
@@ -24,32 +25,33 @@ pub fn last_moment(schedule: &Schedule, first_ms: i64, now_ms: i64) -> i64 {
     first_ms
 }
 
-/// What is to be done about a moment.
+/// What follows from a scheduled time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// A run that makes a job as soon as it can.
     Run,
-    /// A run that only says why it does nothing.
+    /// A run that makes no job and says why.
     Skip(Reason),
 }
 
-/// What a moment asks for. `alive`: the job that the timer made last, if that has not ended.
+/// Decides about a scheduled time. `alive` is the name of the timer's last job if that has not ended.
 pub fn at_moment(timer: &Timer, moment_ms: i64, now_ms: i64, alive: Option<&str>) -> Step {
     if now_ms - moment_ms > LATE_MS && timer.told.missed == MissedPolicy::Skip {
         let text =
-            format!("it was due {} minutes before the scheduler was there again", (now_ms - moment_ms) / LATE_MS);
+            format!("it was due {} minutes before the scheduler was running again", (now_ms - moment_ms) / LATE_MS);
         return Step::Skip(Reason::new(ErrorReason::Missed, text));
     }
     overlap(timer, alive)
 }
 
-/// What a run that somebody asks for does, or that is due, while others may be alive.
+/// Decides about a run that is due or triggered, when an earlier run waits or the timer's last job (`alive`) has not
+/// ended.
 pub fn overlap(timer: &Timer, alive: Option<&str>) -> Step {
     let skip = |text: String| Step::Skip(Reason::new(ErrorReason::Overlap, text));
     match (timer.waiting, alive) {
-        (Some(run), _) => skip(format!("run {run} still waits, and one waits at most")),
+        (Some(run), _) => skip(format!("run {run} still waits, and at most one run waits")),
         (None, Some(job)) if timer.told.overlap != OverlapPolicy::Queue => {
-            skip(format!("{job}, which an earlier run made, is alive: wait for its end, or set overlap to QUEUE"))
+            skip(format!("{job}, which an earlier run made, has not ended: wait for its end, or set overlap to QUEUE"))
         }
         (None, _) => Step::Run,
     }
@@ -61,7 +63,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// However long the scheduler was away, the moment is the one that a look at each of them finds.
+        /// However long the scheduler was down, the result is the one that computing every scheduled time finds.
         #[test]
         fn the_last_moment_is_found_without_a_look_at_all(
             away_min in 1i64..3_000,

@@ -1,5 +1,5 @@
-//! Runs in the store, inside a commit: a run begins when its timer is due or somebody triggers it, and ends in the commit that makes
-//! its job. So there is one job for each run that says it made one, whatever dies when.
+//! Runs of timers, inside a commit. A run begins when its timer is due or a caller triggers it, and ends in the commit
+//! that makes its job. So each run that says it made a job made exactly one, whenever the process dies.
 
 use mms_proto::scheduler::v1::TimerRunState;
 use mms_store::{Read, Tx};
@@ -16,19 +16,19 @@ use crate::store::{JOBS, TIMER_RUNS, TIMERS};
 /// Runs of a timer that are kept.
 const RUNS_KEPT: u64 = 1_000;
 
-/// The timer as stored.
+/// Returns the timer.
 pub fn find(read: &impl Read, key: &TimerKey) -> Result<Timer> {
     read.get(&TIMERS, key)?.ok_or_else(|| SchedulerError::NotFound(name::timer_name(key)))
 }
 
-/// Stores a timer that changed in a way that people see, which gives it another etag.
+/// Stores a changed timer, which gets a new etag.
 pub fn keep(tx: &mut Tx<'_>, key: &TimerKey, mut timer: Timer) -> Result<Timer> {
     timer.stored_in(tx.revision());
     tx.put(&TIMERS, key, &timer)?;
     Ok(timer)
 }
 
-/// The job that a timer made last, if it has not ended.
+/// Returns the name of the job that a timer made last, if it is not at rest.
 pub fn alive(read: &impl Read, key: &TimerKey, timer: &Timer) -> Result<Option<String>> {
     if timer.last_job.is_empty() {
         return Ok(None);
@@ -38,7 +38,7 @@ pub fn alive(read: &impl Read, key: &TimerKey, timer: &Timer) -> Result<Option<S
     Ok(alive.then(|| name::job_name(&job)))
 }
 
-/// Begins the run of a timer whose time has come; whether it had. `uid` is the run's.
+/// Begins the run of a timer that is due. Returns whether it was. `uid` becomes the run's.
 pub fn due(tx: &mut Tx<'_>, at: &Moment, key: &TimerKey, uid: String) -> Result<bool> {
     let Some(mut timer) = tx.get(&TIMERS, key)?.filter(|timer| timer.is_due(at.now_ms)) else { return Ok(false) };
     let first = timer.next_time_ms;
@@ -50,7 +50,7 @@ pub fn due(tx: &mut Tx<'_>, at: &Moment, key: &TimerKey, uid: String) -> Result<
     Ok(true)
 }
 
-/// Begins a run that somebody asks for.
+/// Begins a run that a caller triggers. `uid` becomes the run's.
 pub fn trigger(tx: &mut Tx<'_>, at: &Moment, key: &TimerKey, uid: String) -> Result<(RunKey, TimerRun)> {
     let timer = find(tx, key)?;
     let alive = alive(tx, key, &timer)?;
@@ -79,7 +79,7 @@ fn begin(
     Ok((run_key, run))
 }
 
-/// The run of a timer that waits.
+/// Returns the run of a timer that waits, if there is one.
 pub fn waiting(read: &impl Read, key: &TimerKey) -> Result<Option<(Timer, RunKey, TimerRun)>> {
     let Some(timer) = read.get(&TIMERS, key)? else { return Ok(None) };
     let Some(number) = timer.waiting else { return Ok(None) };
@@ -88,7 +88,8 @@ pub fn waiting(read: &impl Read, key: &TimerKey) -> Result<Option<(Timer, RunKey
     Ok(run.map(|run| (timer, run_key, run)))
 }
 
-/// Makes the job of the run that waits, if that run is the one that is meant and nothing stands against it any more.
+/// Makes the job of the waiting run. Returns false, and changes nothing, if this run no longer waits or an earlier job
+/// of the timer has not ended.
 pub fn make(tx: &mut Tx<'_>, at: &Moment, key: &TimerKey, run_uid: &str, job_uid: &str) -> Result<bool> {
     let Some((mut timer, run_key, mut run)) = waiting(tx, key)?.filter(|(_, _, run)| run.uid() == run_uid) else {
         return Ok(false);
@@ -114,7 +115,7 @@ pub fn make(tx: &mut Tx<'_>, at: &Moment, key: &TimerKey, run_uid: &str, job_uid
     Ok(true)
 }
 
-/// Ends the run that waits without a job. `stops`: the timer does not run again before somebody has it so.
+/// Ends the waiting run without a job. `stops`: the timer stops too, until a caller resumes it.
 pub fn fail(tx: &mut Tx<'_>, at: &Moment, key: &TimerKey, run_uid: &str, reason: Reason, stops: bool) -> Result<()> {
     let Some((mut timer, run_key, mut run)) = waiting(tx, key)?.filter(|(_, _, run)| run.uid() == run_uid) else {
         return Ok(());
@@ -129,7 +130,7 @@ pub fn fail(tx: &mut Tx<'_>, at: &Moment, key: &TimerKey, run_uid: &str, reason:
     Ok(())
 }
 
-/// Notes that a scan runs for the run that waits.
+/// Notes that a scan has started for the waiting run.
 pub fn scanning(tx: &mut Tx<'_>, key: &TimerKey, run_uid: &str, scan: String) -> Result<()> {
     let Some((_, run_key, mut run)) = waiting(tx, key)?.filter(|(_, _, run)| run.uid() == run_uid) else {
         return Ok(());

@@ -1,4 +1,5 @@
-//! Runs of timers over a store of memory: one job a moment, whatever dies, and what policies say of the rest.
+//! Runs of timers over a store in memory: one job for each scheduled time, whenever the process dies, and the timer's
+//! policies.
 
 use mms_proto::ErrorReason;
 use mms_proto::scheduler::v1::{MissedPolicy, OverlapPolicy, TimerState};
@@ -31,7 +32,7 @@ fn told(overlap: OverlapPolicy, missed: MissedPolicy) -> Told {
     }
 }
 
-/// A store with a timer, at a minute past the epoch.
+/// A store with a timer, one minute after the epoch.
 async fn timed(overlap: OverlapPolicy, missed: MissedPolicy) -> Fixture {
     let fixture = Fixture::new(1).await;
     let at = fixture.at();
@@ -40,7 +41,7 @@ async fn timed(overlap: OverlapPolicy, missed: MissedPolicy) -> Fixture {
     fixture
 }
 
-/// Looks whether the timer is due, and makes the job of the run that waits.
+/// Begins the timer's run if it is due, and makes the job of the run that waits.
 async fn look(fixture: &Fixture) {
     let at = fixture.at();
     let uid = uuid::Uuid::now_v7().to_string();
@@ -57,7 +58,7 @@ async fn go_on(fixture: &Fixture) {
     fixture.commit(step).await.expect("gone on");
 }
 
-/// All runs, oldest first: when they were due, what came of them, why, and their job.
+/// All runs, oldest first: when each was due, its state, its reason and its job.
 fn runs(fixture: &Fixture) -> Vec<(i64, TimerRunState, Option<ErrorReason>, String)> {
     let page =
         fixture.store.read(|read| read.page(&TIMER_RUNS, &Scope::prefix(&key()), None, 1_000)).expect("readable");
@@ -147,7 +148,7 @@ async fn what_was_missed_runs_once_or_is_skipped_and_says_so() {
         let all = runs(&fixture);
         assert_eq!((all.len(), all[0].0, all[0].1, all[0].2), (1, 5 * 60 + 15, state, reason), "{policy:?}");
         assert_eq!(made(&fixture).len(), jobs);
-        // And then it goes on as ever.
+        // After that the timer continues as usual.
         fixture.pass(45 * MINUTE_MS);
         if jobs > 0 {
             end_last(&fixture).await;
@@ -184,7 +185,7 @@ async fn a_run_whose_maker_may_no_longer_stops_its_timer() {
     let at = fixture.at();
     fixture.commit(move |tx| due(tx, &at, &key(), "run".to_owned())).await.expect("due");
     let scheduler = crate::fixture::scheduler(fixture.store.clone(), || 15 * MINUTE_MS + 1_000);
-    // Nobody of this fixture may do anything.
+    // In this fixture nobody has any role.
     crate::timer::clock::carry_on(&scheduler, &key()).await.expect("carried on");
     let timer = fixture.store.read(|read| find(read, &key())).expect("there");
     assert_eq!(*timer.state, TimerState::Stopped);
@@ -213,8 +214,8 @@ async fn only_the_last_thousand_runs_are_kept() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
-    /// However long the scheduler is away and wherever it dies between two steps, each moment is in the log once at the most, and
-    /// each run that says it made a job made one.
+    /// However long the scheduler is down and whenever it dies between two steps, each scheduled time has at most one
+    /// run, and each run that says it made a job made one.
     #[test]
     fn one_job_for_each_run_whatever_dies(steps in prop::collection::vec((0i64..130, 0..3), 1..25)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -223,7 +224,7 @@ proptest! {
             for (minutes, step) in steps {
                 fixture.pass(minutes * MINUTE_MS);
                 match step {
-                    // It dies between the two steps of a look, and comes again later.
+                    // The process dies between the two steps, and restarts later.
                     0 => {
                         let (at, uid) = (fixture.at(), uuid::Uuid::now_v7().to_string());
                         fixture.commit(move |tx| due(tx, &at, &key(), uid)).await.expect("looked");

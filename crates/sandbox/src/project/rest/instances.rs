@@ -1,4 +1,4 @@
-//! SQL instances as the service endpoint shows them.
+//! SQL instances at the service endpoint: submits statements, and answers for their state and their result.
 
 use std::sync::Weak;
 
@@ -18,12 +18,13 @@ use super::super::state::State;
 use super::super::type_text::type_text;
 use super::{answer, cdata, http_time, with_header, with_times, xml_answer};
 
-/// What `?result` shows at most, as the service does.
+/// The most rows that `?result` returns, as the service does.
 const ROWS_SHOWN: usize = 10_000;
 
-/// `POST /projects/P/instances`. The statement is run before the answer is sent: at most a few manifests are written.
-/// A guid seen before answers with its first instance, which may still be running.
-pub fn create(state: &State, schema: Option<&str>, body: &[u8]) -> ApiResult<Response> {
+/// Answers `POST /projects/P/instances`. The statement runs before the answer is sent, since it writes at most a few
+/// manifests. A known guid is answered with its first instance, which may still be running. With `?tryWait` the answer is
+/// 200 and carries the result if the statement has ended; otherwise it is 201 and has no body.
+pub fn create(state: &State, schema: Option<&str>, params: &Params, body: &[u8]) -> ApiResult<Response> {
     let submission = parse_submission(body)?;
     state.check_quota("odps.task.wlm.quota", submission.settings.get("odps.task.wlm.quota").map(String::as_str))?;
     let started = Timestamp::now();
@@ -57,11 +58,15 @@ pub fn create(state: &State, schema: Option<&str>, body: &[u8]) -> ApiResult<Res
         }
     };
     let location = format!("{}/projects/{}/instances/{}", state.endpoint, state.name, instance.id);
-    let response = answer(StatusCode::CREATED, "application/xml", String::new());
+    let ended = if params.has("tryWait") { Some(state.instances.get(&instance.id)?) } else { None };
+    let response = match ended.filter(|instance| instance.outcome != Outcome::Running) {
+        Some(instance) => xml_answer(&result(&instance)),
+        None => answer(StatusCode::CREATED, "application/xml", String::new()),
+    };
     Ok(with_header(response, "location", &location))
 }
 
-/// `GET /projects/P/instances/ID`, with whatever action.
+/// Answers `GET /projects/P/instances/ID` with any action.
 pub fn get(instance: &Instance, params: &Params) -> Response {
     if params.has("taskstatus") {
         return xml_answer(&task_status(instance));
@@ -116,7 +121,7 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('"', "\"\""))
 }
 
-/// Rows as CSV: a header, text in quotes, numbers plain.
+/// Rows as CSV: a header line, texts in quotes, numbers without.
 fn csv(rows: &ResultSet) -> String {
     let header: Vec<String> = rows.columns.iter().map(|(name, _)| quoted(name)).collect();
     let mut text = header.join(",") + "\n";

@@ -1,4 +1,4 @@
-//! Tables and partitions as the service endpoint shows them.
+//! Tables and partitions at the service endpoint: lists and single objects.
 
 use std::sync::Arc;
 
@@ -61,8 +61,8 @@ fn reserved(meta: &TableMeta) -> Value {
     Value::Object(reserved)
 }
 
-/// `GET /projects/P/tables/T`, with `?extended` too. It says of which project and schema the table is: the Java SDK asks on
-/// with these.
+/// Answers `GET /projects/P/tables/T`, also with `?extended`. The answer names the table's project and schema, which
+/// the Java SDK uses in its next requests.
 pub fn get(table: &Table, project: &str, schema_name: &str, extended: bool) -> Response {
     let meta = table.meta();
     let parts = table.all();
@@ -112,14 +112,15 @@ fn key_name(key: &PartKey) -> String {
     key.join("\u{1f}")
 }
 
-/// The answer to `?partitions&name`: nothing but names, all at once, since who asks so follows no marker.
+/// Answers `?partitions&name`: the names only, and all of them at once, since clients that ask this way follow no
+/// marker.
 fn partition_names(meta: &TableMeta, parts: &[(PartKey, Arc<Part>)]) -> Response {
     let item = |key: &PartKey| format!("<Partition><Name>{}</Name></Partition>", xml(&key_text(meta, key)));
     let items: String = parts.iter().map(|(key, _)| item(key)).collect();
     xml_answer(&format!("<Partitions><Marker/><MaxItems>{}</MaxItems>{items}</Partitions>", parts.len()))
 }
 
-/// `GET /projects/P/tables/T?partitions`. A marker is opaque: hex of the last key.
+/// Answers `GET /projects/P/tables/T?partitions`. A marker is opaque: the hex of the last key.
 pub fn partitions(table: &Table, params: &Params) -> ApiResult<Response> {
     let meta = table.meta();
     if meta.partition_columns.is_empty() {
@@ -181,7 +182,8 @@ fn partition_json(part: &Part) -> Value {
 pub fn partition(table: &Table, spec: &str) -> ApiResult<Response> {
     let meta = table.meta();
     let key = key_of(&meta, &parse_quoted(spec)?)?;
-    // Metadata calls say NoSuchObject where the tunnel says NoSuchPartition: clients know the former as "absent".
+    // Metadata calls answer NoSuchObject where the tunnel answers NoSuchPartition; clients take the former for
+    // "absent".
     let part = table.get(&key).ok_or_else(|| ApiError { code: "NoSuchObject", ..ApiError::no_partition(spec) })?;
     let body = format!("<Partition><Schema>{}</Schema></Partition>", cdata(&partition_json(&part)));
     Ok(with_times(xml_answer(&body), part.created(), part.modified()))

@@ -1,4 +1,4 @@
-//! Statements that define: schemas, tables, partitions.
+//! Parses DDL: statements on schemas, tables and partitions.
 
 use std::collections::BTreeMap;
 
@@ -8,33 +8,28 @@ use super::super::schema::Column;
 use super::super::type_text::parse_type;
 use super::tokens::{Cursor, SqlError};
 
-/// A name as written: one to three parts.
+/// A name as it is written: one to three parts.
 pub type Path = Vec<String>;
-/// A partition as written: names and values in any order.
+/// A partition as it is written: names and values, in any order.
 pub type Spec = Vec<(String, String)>;
 
-/// What CREATE TABLE says.
+/// The contents of CREATE TABLE.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreateTable {
-    /// The table.
     pub path: Path,
-    /// Whether an existing table is left alone.
+    /// Whether an existing table is left as it is.
     pub if_not_exists: bool,
-    /// Data columns.
     pub columns: Vec<Column>,
-    /// Partition columns.
     pub partition_columns: Vec<Column>,
-    /// Names of key columns.
+    /// Names of the primary key's columns.
     pub primary_key: Vec<String>,
-    /// The comment.
     pub comment: Option<String>,
-    /// LIFECYCLE.
+    /// The days of LIFECYCLE.
     pub lifecycle: Option<u32>,
-    /// TBLPROPERTIES.
     pub properties: BTreeMap<String, String>,
 }
 
-/// A statement that defines.
+/// A DDL statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ddl {
     /// CREATE SCHEMA.
@@ -64,7 +59,7 @@ pub enum Ddl {
     Truncate {
         /// The table.
         path: Path,
-        /// The partitions; all rows of a table without partitions if empty.
+        /// The partitions to truncate. Empty for a table without partitions, of which all rows are deleted.
         specs: Vec<Spec>,
     },
     /// ALTER TABLE.
@@ -76,7 +71,7 @@ pub enum Ddl {
     },
 }
 
-/// What ALTER TABLE changes.
+/// The change of an ALTER TABLE.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// ADD PARTITION.
@@ -97,7 +92,7 @@ pub enum Change {
     Columns {
         /// IF NOT EXISTS.
         if_not_exists: bool,
-        /// The columns, which come after those that are there.
+        /// The new columns, which follow the existing ones.
         columns: Vec<Column>,
     },
     /// SET TBLPROPERTIES.
@@ -108,10 +103,10 @@ pub enum Change {
     Lifecycle(u32),
 }
 
-/// Parses a statement that defines; with it, where it names what it is about.
+/// Parses a DDL statement. Also returns the position of the name of its schema or table, for error messages.
 ///
 /// # Errors
-/// The service's parse error, also for what this project does not offer.
+/// The service's parse error, also for statements that this project does not support.
 pub fn parse(sql: &str) -> Result<(Ddl, Location), SqlError> {
     let mut cursor = Cursor::new(sql)?;
     let ddl = statement(&mut cursor)?;

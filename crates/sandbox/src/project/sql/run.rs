@@ -1,4 +1,4 @@
-//! Runs a statement against the catalog, with names resolved as the settings say.
+//! Runs a statement against the catalog. The settings decide how names are resolved.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,33 +13,31 @@ use super::ddl::{Change, CreateTable, Ddl, Path, Spec};
 use super::tokens::SqlError;
 use super::{ResultSet, ddl, select};
 
-/// What a statement is run with.
+/// The context in which a statement runs.
 pub struct Session<'a> {
-    /// The schemas and tables.
     pub catalog: &'a Catalog,
-    /// The project's name.
     pub project: &'a str,
-    /// Other projects that names may lead to.
+    /// Other projects that names may refer to.
     pub others: &'a [Arc<State>],
     /// The settings of the instance.
     pub settings: &'a BTreeMap<String, String>,
-    /// The schema of the request, under which names of one part are looked up.
+    /// The schema of the request, in which names of one part are looked up.
     pub schema: Option<&'a str>,
     /// Seconds since the epoch.
     pub now: i64,
 }
 
-/// A refusal of the catalog as an SQL error: those that carry a code of their own keep it.
+/// An error of the catalog as an SQL error. One that has an ODPS code keeps it.
 fn from_api(error: ApiError) -> SqlError {
     let message = error.message;
     if message.starts_with("ODPS-") { SqlError(message) } else { SqlError::semantic(&message) }
 }
 
 impl Session<'_> {
-    /// Runs one statement; a SELECT gives rows.
+    /// Runs one statement. Only a SELECT returns rows.
     ///
     /// # Errors
-    /// The error text that the instance fails with.
+    /// The message that the instance fails with.
     pub fn run(&self, sql: &str) -> Result<Option<ResultSet>, SqlError> {
         if sql.trim_start().get(..6).is_some_and(|word| word.eq_ignore_ascii_case("select")) {
             return self.select(sql).map(Some);
@@ -60,7 +58,7 @@ impl Session<'_> {
         other.map(|state| &state.catalog).ok_or_else(|| SqlError(format!("ODPS-0420111:Project not found - '{name}'")))
     }
 
-    /// The schema and table that a path names, and whose they are.
+    /// The catalog, schema and table that a path names.
     fn resolve(&self, path: &Path) -> Result<(&Catalog, String, String), SqlError> {
         let setting = self.settings.get("odps.default.schema").map(String::as_str);
         let default = setting.or(self.schema).unwrap_or(DEFAULT_SCHEMA);

@@ -1,5 +1,5 @@
-//! SELECT of counts: `COUNT(*)` and partition columns, filtered and grouped by partition columns. It reads no rows:
-//! the manifests know how many there are.
+//! SELECT of counts: `COUNT(*)` and partition columns, filtered and grouped by partition columns. Reads no rows, since
+//! the manifests store their number.
 
 use std::collections::BTreeMap;
 
@@ -18,14 +18,13 @@ use super::ResultSet;
 use super::ddl::Path;
 use super::tokens::{MaxCompute, START, SqlError};
 
-/// Most partitions that a query may touch.
+/// The most partitions that a query may touch.
 const TOUCHED_MAX: usize = 10_000;
 
-/// A count that can be answered.
+/// A SELECT that can be answered.
 pub struct CountQuery {
-    /// The table.
     pub path: Path,
-    /// Where its name stands.
+    /// The position of the table's name in the statement.
     pub place: Location,
     items: Vec<(Option<String>, Item)>,
     filter: Option<Expr>,
@@ -48,7 +47,7 @@ fn words(name: &ObjectName) -> Result<Path, SqlError> {
         .collect()
 }
 
-/// `pt`, or `t.pt`.
+/// The column that an expression names: `pt`, or `t.pt`.
 fn column_name(expr: &Expr) -> Option<String> {
     match expr {
         Expr::Identifier(ident) => Some(ident.value.to_lowercase()),
@@ -57,7 +56,7 @@ fn column_name(expr: &Expr) -> Option<String> {
     }
 }
 
-/// `COUNT(*)` or `COUNT(1)`, and nothing more: every part of the call is looked at.
+/// Whether a call is `COUNT(*)` or `COUNT(1)` and nothing more. Every part of the call is checked.
 fn is_count(function: &Function) -> bool {
     let Function {
         name,
@@ -80,7 +79,7 @@ fn is_count(function: &Function) -> bool {
     star && clauses.is_empty() && within_group.is_empty() && name.to_string().eq_ignore_ascii_case("count")
 }
 
-/// What a query may hold: a SELECT. Every clause is looked at, so that none is read and then ignored.
+/// The SELECT of a query. Every clause is checked, so that none is parsed and then ignored.
 fn plain_select(query: &Query) -> Result<&Select, SqlError> {
     let Query {
         with: None,
@@ -103,7 +102,7 @@ fn plain_select(query: &Query) -> Result<&Select, SqlError> {
     }
 }
 
-/// The clauses that are answered.
+/// The clauses that are supported.
 struct Clauses<'q> {
     projection: &'q [SelectItem],
     from: &'q [TableWithJoins],
@@ -111,7 +110,7 @@ struct Clauses<'q> {
     group_by: &'q GroupByExpr,
 }
 
-/// What a SELECT may hold, likewise.
+/// The supported clauses of a SELECT. Every other clause must be absent.
 fn clauses_of(select: &Select) -> Result<Clauses<'_>, SqlError> {
     let Select {
         select_token: _,
@@ -185,7 +184,7 @@ fn item(expr: &Expr) -> Result<Item, SqlError> {
     }
 }
 
-/// What a SELECT of one number from no table gives; none of any other.
+/// The result of a SELECT of one number without a table; `None` for any other statement.
 pub fn constant(sql: &str) -> Option<ResultSet> {
     let digits = sql.trim().get(6..)?.trim().strip_suffix(';')?.trim_end();
     let number: i32 = digits.parse().ok()?;
@@ -195,7 +194,7 @@ pub fn constant(sql: &str) -> Option<ResultSet> {
 /// Parses a SELECT.
 ///
 /// # Errors
-/// The service's parse error, also for what this project does not offer.
+/// The service's parse error, also for clauses that this project does not support.
 pub fn parse(sql: &str) -> Result<CountQuery, SqlError> {
     let statements = Parser::parse_sql(&MaxCompute, sql).map_err(|error| match error {
         ParserError::ParserError(text) | ParserError::TokenizerError(text) => SqlError::parse(1, 1, &text),
@@ -223,7 +222,7 @@ pub fn parse(sql: &str) -> Result<CountQuery, SqlError> {
     Ok(CountQuery { path: words(name)?, place, items, filter: filter.cloned(), groups })
 }
 
-/// A literal, compared as the column's type: integers by value, text by bytes.
+/// The text of a literal. The comparison follows the column's type: integers by value, texts by bytes.
 fn literal(expr: &Expr) -> Option<String> {
     match expr {
         Expr::Value(value) => match &value.value {
@@ -274,12 +273,12 @@ fn holds(columns: &[Column], key: &PartKey, filter: &Expr) -> Result<bool, SqlEr
 }
 
 impl CountQuery {
-    /// Whether the query reads all partitions.
+    /// Whether the query reads all partitions, since it has no filter.
     pub fn is_full_scan(&self) -> bool {
         self.filter.is_none()
     }
 
-    /// Answers from row counts by partition.
+    /// Computes the result from the row counts of the partitions.
     pub fn run(&self, meta: &TableMeta, parts: &[(PartKey, u64)]) -> Result<ResultSet, SqlError> {
         let columns = &meta.partition_columns;
         let group_at: Vec<usize> = self.groups.iter().map(|g| position(columns, g)).collect::<Result<_, _>>()?;
@@ -303,7 +302,8 @@ impl CountQuery {
             }
         }
         if let Some(filter) = &self.filter {
-            // A filter must make sense even where there is nothing to filter.
+            // The filter is checked once against an empty key, so that a wrong one fails even if there are no
+            // partitions.
             let nothing = vec![String::new(); columns.len()];
             holds(columns, &nothing, filter)?;
         }

@@ -1,23 +1,23 @@
-//! Tokens of MaxCompute SQL, and a cursor over them.
+//! The tokens of MaxCompute SQL, and a cursor over them.
 
 use sqlparser::dialect::Dialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
-/// Where a statement begins.
+/// The start of a statement.
 pub const START: Location = Location { line: 1, column: 1 };
 
-/// Why a statement did not run, as the service words it: `ODPS-0130161:[1,8] Parse exception - …`.
+/// Why a statement failed, in the words of the service: `ODPS-0130161:[1,8] Parse exception - …`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqlError(pub String);
 
 impl SqlError {
-    /// A statement that cannot be parsed.
+    /// A parse error.
     pub fn parse(line: u64, column: u64, message: &str) -> Self {
         Self(format!("ODPS-0130161:[{line},{column}] Parse exception - {message}"))
     }
 
-    /// The same error told at a place, if it tells none yet.
+    /// The same error with a position, unless it has one.
     pub fn at(self, place: Location) -> Self {
         let placed = match self.0.split_once(':') {
             Some((code, rest)) if code.starts_with("ODPS-") => {
@@ -29,7 +29,7 @@ impl SqlError {
         placed.map_or(self, Self)
     }
 
-    /// A statement that makes no sense for these tables.
+    /// A semantic error: the statement is well formed but contradicts the tables.
     pub fn semantic(message: &str) -> Self {
         Self(format!("ODPS-0130071:[0,0] Semantic analysis exception - {message}"))
     }
@@ -65,12 +65,12 @@ impl Dialect for MaxCompute {
 pub struct Cursor {
     tokens: Vec<TokenWithSpan>,
     at: usize,
-    /// Where the first name of schema or table stands.
+    /// The position of the first name of a schema or table.
     named: Option<Location>,
 }
 
 impl Cursor {
-    /// Tokens of one statement, which must end with a semicolon, as the service demands.
+    /// Tokenizes one statement, which must end with a semicolon, as the service requires.
     pub fn new(sql: &str) -> Result<Self, SqlError> {
         let tokens = Tokenizer::new(&MaxCompute, sql)
             .tokenize_with_location()
@@ -79,7 +79,7 @@ impl Cursor {
         for token in tokens {
             match token.token {
                 Token::Whitespace(_) | Token::EOF => {}
-                // `array<array<int>>` ends in one token.
+                // The tokenizer reads the end of `array<array<int>>` as one token.
                 Token::ShiftRight => {
                     kept.push(TokenWithSpan { token: Token::Gt, span: token.span });
                     kept.push(TokenWithSpan { token: Token::Gt, span: token.span });
@@ -94,7 +94,7 @@ impl Cursor {
         }
     }
 
-    /// Where the statement names what it is about.
+    /// The position of the first name of a schema or table; the start if there is none.
     pub fn named(&self) -> Location {
         self.named.unwrap_or(START)
     }
@@ -104,7 +104,7 @@ impl Cursor {
         self.tokens.get(self.at).or(last).map_or(START, |t| t.span.start)
     }
 
-    /// A parse error at this place.
+    /// A parse error at the current position.
     pub fn error(&self, message: String) -> SqlError {
         let place = self.place();
         SqlError::parse(place.line, place.column, &message)
@@ -154,7 +154,7 @@ impl Cursor {
         if self.take_words(words) { Ok(()) } else { Err(self.unexpected(&words.join(" "))) }
     }
 
-    /// A name, back-quoted or not. A word of SQL's own skeleton must be quoted to be one.
+    /// Takes a name, back-quoted or not. A few keywords, such as SELECT and TABLE, must be quoted to be names.
     pub fn name(&mut self) -> Result<String, SqlError> {
         let skeleton = |keyword: Keyword| {
             matches!(keyword, Keyword::SELECT | Keyword::FROM | Keyword::TABLE | Keyword::CREATE | Keyword::NOT)
@@ -169,7 +169,7 @@ impl Cursor {
         }
     }
 
-    /// A name of up to three parts.
+    /// Takes a name of up to three parts.
     pub fn path(&mut self) -> Result<Vec<String>, SqlError> {
         self.named.get_or_insert(self.place());
         let mut parts = vec![self.name()?];
@@ -179,7 +179,7 @@ impl Cursor {
         if parts.len() > 3 { Err(self.unexpected("a name of at most three parts")) } else { Ok(parts) }
     }
 
-    /// A text literal in either kind of quotes.
+    /// Takes a text literal in either kind of quotes.
     pub fn text(&mut self) -> Result<String, SqlError> {
         match self.peek(0) {
             Some(Token::SingleQuotedString(text) | Token::DoubleQuotedString(text)) => {
@@ -191,7 +191,7 @@ impl Cursor {
         }
     }
 
-    /// A whole number.
+    /// Takes a whole number.
     pub fn number(&mut self) -> Result<i64, SqlError> {
         let negative = self.take(&Token::Minus);
         match self.peek(0) {
@@ -206,7 +206,7 @@ impl Cursor {
         }
     }
 
-    /// A partition value: a text or a whole number.
+    /// Takes a partition value: a text or a whole number.
     pub fn value(&mut self) -> Result<String, SqlError> {
         match self.peek(0) {
             Some(Token::Number(..) | Token::Minus) => self.number().map(|n| n.to_string()),
@@ -214,12 +214,12 @@ impl Cursor {
         }
     }
 
-    /// Whether everything is read.
+    /// Whether all tokens were taken.
     pub fn at_end(&self) -> bool {
         self.at == self.tokens.len()
     }
 
-    /// Fails unless everything is read.
+    /// Fails unless all tokens were taken.
     pub fn end(&self) -> Result<(), SqlError> {
         if self.at_end() { Ok(()) } else { Err(self.unexpected("the end of the statement")) }
     }

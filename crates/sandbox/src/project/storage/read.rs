@@ -1,5 +1,5 @@
-//! Read sessions: a snapshot of a table or of some of its partitions, split by partition. They live in memory: a client whose
-//! session is gone opens another.
+//! Read sessions of the Storage API: a snapshot of a table or of some of its partitions, one split for each partition
+//! that has rows. Sessions are kept in memory only: a client whose session is lost opens another.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use super::super::state::State;
 use super::super::tunnel::download::{Download, Reading};
 use super::{ArrowOptions, Asked, StreamUnit, created, no_session, parse, schema_json};
 
-/// Most sessions kept; the oldest go first.
+/// The most sessions that are kept; the oldest are deleted first.
 const SESSIONS_MAX: usize = 200;
 
 #[derive(Deserialize)]
@@ -56,11 +56,11 @@ struct Session {
     splits: Vec<Arc<Download>>,
 }
 
-/// All sessions, the oldest first.
+/// All sessions, oldest first.
 #[derive(Default)]
 pub struct Reads(Mutex<VecDeque<Arc<Session>>>);
 
-/// Makes a session.
+/// Creates a session.
 pub fn create(state: &State, asked: &Asked<'_>, body: &[u8]) -> ApiResult<Response> {
     let request: Request = parse(body)?;
     let unoffered = [
@@ -113,7 +113,7 @@ fn find(state: &State, asked: &Asked<'_>, id: &str) -> ApiResult<Arc<Session>> {
     found.cloned().ok_or_else(|| no_session(id))
 }
 
-/// A session as it is.
+/// Describes a session.
 pub fn get(state: &State, asked: &Asked<'_>, id: &str) -> ApiResult<Response> {
     Ok(rest::json_answer(&describe(&*find(state, asked, id)?)))
 }
@@ -131,12 +131,12 @@ fn describe(session: &Session) -> Value {
     })
 }
 
-/// The rows of one split.
+/// Returns the rows of one split.
 pub fn rows(state: &State, asked: &Asked<'_>, params: &Params) -> ApiResult<Reply> {
     let session = find(state, asked, params.need("session_id")?)?;
     let number = |name: &str| {
         let text = params.get(name).unwrap_or("0");
-        text.parse::<u64>().map_err(|_| ApiError::invalid(format!("{name} `{text}` is no number")))
+        text.parse::<u64>().map_err(|_| ApiError::invalid(format!("{name} `{text}` is not a number")))
     };
     if number("row_index")? != 0 || number("row_count")? != 0 {
         return Err(ApiError::invalid("row_index and row_count are for SplitMode RowOffset"));

@@ -1,4 +1,5 @@
-//! Write sessions. They are the tunnel's upload sessions with tries at blocks, so they outlive a restart as those do.
+//! Write sessions of the Storage API. They are the tunnel's upload sessions with attempts at blocks, so they survive a
+//! restart as those do.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use super::super::tunnel::upload::{BlockKey, Purpose, SESSION_SECONDS, Upload, b
 use super::super::wire::encoding::Encoding;
 use super::{ArrowOptions, Asked, StreamUnit, created, no_session, parse, schema_json};
 
-/// Blocks of a session.
+/// The most blocks of a session.
 const BLOCKS: u32 = 20_000;
 
 #[derive(Deserialize)]
@@ -44,7 +45,7 @@ struct Commit {
     _wait: Option<u32>,
 }
 
-/// What a commit message says. Clients hand it back as they got it.
+/// The contents of a commit message. It is opaque to clients, who send it back as they received it.
 #[derive(Serialize, Deserialize)]
 struct Message {
     session: String,
@@ -52,7 +53,7 @@ struct Message {
     file: String,
 }
 
-/// Makes a session.
+/// Creates a session.
 pub fn create(state: &State, asked: &Asked<'_>, body: &[u8]) -> ApiResult<Response> {
     let request: Request = parse(body)?;
     let table = state.catalog.table(asked.schema, asked.table)?;
@@ -90,7 +91,7 @@ fn find(state: &State, asked: &Asked<'_>, id: &str) -> ApiResult<(Arc<Upload>, S
     }
 }
 
-/// A session as it is.
+/// Describes a session.
 pub fn get(state: &State, asked: &Asked<'_>, id: &str) -> ApiResult<Response> {
     let (upload, _) = find(state, asked, id)?;
     Ok(rest::json_answer(&describe(state, &upload, Timestamp::now().as_second())?))
@@ -116,7 +117,7 @@ fn describe(state: &State, upload: &Upload, now: i64) -> ApiResult<Value> {
     }))
 }
 
-/// Receives one try at a block; its answer names it for the commit.
+/// Receives one attempt at a block. Its answer is the commit message that names the attempt.
 pub fn receive(
     state: &State,
     asked: &Asked<'_>,
@@ -128,7 +129,7 @@ pub fn receive(
     let (upload, unit) = find(state, asked, id)?;
     for (name, known) in [("data_format_type", "ARROW"), ("data_format_version", "V5")] {
         if params.get(name).is_some_and(|value| value != known) {
-            return Err(ApiError::invalid(format!("{name}: this project knows {known} alone")));
+            return Err(ApiError::invalid(format!("{name}: this project supports only {known}")));
         }
     }
     if !encoding.is_empty() {
@@ -144,7 +145,7 @@ pub fn receive(
     Ok(rest::json_answer(&json!({"CommitMessage": BASE64.encode(text)})))
 }
 
-/// Publishes the tries that are named.
+/// Publishes the attempts that the commit names.
 pub fn commit(state: &State, asked: &Asked<'_>, id: &str, body: &[u8]) -> ApiResult<Response> {
     let (upload, _) = find(state, asked, id)?;
     let request: Commit = parse(body)?;

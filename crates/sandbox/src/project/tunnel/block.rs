@@ -1,4 +1,6 @@
 //! Files of rows: written batch by batch from an upload, read range by range for a download.
+//!
+//! A block that fails a check leaves no file behind.
 
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Read};
@@ -23,21 +25,21 @@ use super::super::wire::ipc::BatchReader;
 use super::super::wire::record_read::RecordReader;
 use super::super::wire::stream::StreamBatches;
 
-/// Rows of a batch in a file.
+/// The most rows of a batch in a file.
 const ROWS: usize = 8192;
 
-/// How the rows of a block come.
+/// The format in which the rows of a block arrive or leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Carrier {
     /// As records.
     Records,
     /// As Arrow messages in CRC frames.
     Arrow,
-    /// As an Arrow stream, with timestamps of this unit.
+    /// As an Arrow stream whose timestamps have this unit.
     Stream(TimeUnit),
 }
 
-/// A file that is removed unless it is kept.
+/// A file that is removed on drop unless it is marked as kept.
 struct Pending {
     path: PathBuf,
     kept: bool,
@@ -48,7 +50,7 @@ impl Drop for Pending {
         if !self.kept
             && let Err(error) = fs::remove_file(&self.path)
         {
-            tracing::debug!(path = %self.path.display(), %error, "a refused block was not removed");
+            tracing::debug!(path = %self.path.display(), %error, "a rejected block's file stays until the next start");
         }
     }
 }
@@ -79,10 +81,10 @@ impl BlockWriter {
     }
 }
 
-/// Receives a block into `dir`: every CRC, length and cell is checked, and the file is on disk when this returns.
+/// Receives a block into `dir`. Every CRC, length and cell is checked, and the file is on disk when this returns.
 ///
 /// # Errors
-/// What is wrong with the block; nothing is left of it then.
+/// What is wrong with the block. The file is removed then.
 pub fn receive(
     dir: &Path,
     name: String,
@@ -127,7 +129,7 @@ pub fn receive(
     Ok(FileEntry { name, rows: block.batches.iter().sum(), bytes, batches: block.batches })
 }
 
-/// A batch in the files' form.
+/// Converts a batch to the form of our files.
 fn filed(batch: &RecordBatch, columns: &[Column], schema: &SchemaRef) -> ApiResult<RecordBatch> {
     let arrays: Vec<ArrayRef> = batch
         .columns()
@@ -139,7 +141,7 @@ fn filed(batch: &RecordBatch, columns: &[Column], schema: &SchemaRef) -> ApiResu
     RecordBatch::try_new(Arc::clone(schema), arrays).map_err(disk_error)
 }
 
-/// A batch of the first of these columns, with NULL in those that it lacks.
+/// Adds NULL columns to a batch that has only the first of these columns.
 fn padded(batch: RecordBatch, columns: &[Column], projection: &[usize]) -> ApiResult<RecordBatch> {
     if batch.num_columns() == projection.len() {
         return Ok(batch);
@@ -152,11 +154,11 @@ fn padded(batch: RecordBatch, columns: &[Column], projection: &[usize]) -> ApiRe
     RecordBatch::try_new(schema, arrays).map_err(disk_error)
 }
 
-/// Gives rows `start .. start+count` of the files, in order, to `sink`; only the named columns of the table. Files that are older
-/// than a column hold NULL in it.
+/// Passes rows `start .. start+count` of the files, in order, to `sink`, with only the named columns of the table. Rows
+/// of files that are older than a column hold NULL in it.
 ///
 /// # Errors
-/// A file cannot be read, or the sink failed.
+/// A file cannot be read, the range ends after the last row, or the sink failed.
 pub fn read_range(
     files: &[Arc<DataFile>],
     start: u64,

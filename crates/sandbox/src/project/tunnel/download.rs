@@ -1,4 +1,4 @@
-//! Download sessions: a snapshot of a partition (or the rows of a SELECT), read in ranges as records or Arrow.
+//! Download sessions: a snapshot of a partition or the rows of a SELECT, read in ranges as records or Arrow.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
@@ -28,28 +28,27 @@ use super::block::{Carrier, read_range};
 use super::pipe::BodyWriter;
 use super::schema_json;
 
-/// Most sessions kept; the oldest go first.
+/// The most sessions that are kept; the oldest are deleted first.
 const SESSIONS_MAX: usize = 2000;
-/// How long a session may be used.
+/// How long a session can be used, in seconds.
 const SESSION_SECONDS: i64 = 24 * 3600;
 
 enum Rows {
-    /// Files, kept alive until the session goes.
+    /// Files, which stay on disk until the session ends, and their number of rows.
     Files(Vec<Arc<DataFile>>, u64),
     Memory(RecordBatch),
 }
 
-/// Whose rows a session reads. A request must name the same.
+/// The source of a session's rows. A request must name the same source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// A partition of the table with this id; an empty key for a table without partitions.
     Partition {
-        /// The table's id, which one of the same name made later does not have.
+        /// The id of the table; a later table of the same name has another.
         table: String,
-        /// The partition.
         key: PartKey,
     },
-    /// The SELECT of this instance.
+    /// The result of this instance.
     Instance(String),
 }
 
@@ -63,7 +62,7 @@ pub struct Download {
     rows: Rows,
 }
 
-/// What of a session is read, and how.
+/// Which rows and columns of a session are read, and in which format.
 pub struct Reading {
     start: u64,
     count: u64,
@@ -98,7 +97,7 @@ fn result_batch(rows: &ResultSet) -> ApiResult<RecordBatch> {
     RecordBatch::try_new(schema, arrays).map_err(|error| ApiError::internal(error.to_string()))
 }
 
-/// Results are shown as BIGINT or STRING.
+/// Results are presented as BIGINT or STRING.
 fn result_columns(rows: &ResultSet) -> Vec<Column> {
     let shown = |data_type: &DataType| if data_type.is_integer() { DataType::BigInt } else { DataType::String };
     let column = |(name, data_type): &(String, DataType)| Column {
@@ -116,7 +115,7 @@ impl Download {
         Self { id, source, created: now.as_second(), columns, partition_columns, rows }
     }
 
-    /// A session over a partition as it is now; later commits do not change what it reads.
+    /// A session over the present rows of a partition; later commits do not change what it reads.
     pub fn of_part(meta: &TableMeta, key: PartKey, part: &Part, now: Timestamp) -> Self {
         let rows = Rows::Files(part.files.clone(), part.rows());
         let source = Source::Partition { table: meta.id.clone(), key };
@@ -129,7 +128,7 @@ impl Download {
         Ok(Self::new(source, result_columns(rows), Vec::new(), Rows::Memory(result_batch(rows)?), now))
     }
 
-    /// Its rows.
+    /// The number of its rows.
     pub fn count(&self) -> u64 {
         match &self.rows {
             Rows::Files(_, count) => *count,
@@ -137,7 +136,7 @@ impl Download {
         }
     }
 
-    /// The session as JSON.
+    /// Describes the session.
     pub fn describe(&self) -> Value {
         json!({
             "DownloadID": self.id,
@@ -150,7 +149,7 @@ impl Download {
         })
     }
 
-    /// Reads the range, columns and form out of a request.
+    /// Parses the range, columns and format of a request.
     pub fn reading(&self, params: &Params, accept: &str) -> ApiResult<Reading> {
         let range = params.need("rowrange")?;
         let (start, count) = range
@@ -173,14 +172,15 @@ impl Download {
                 })
                 .collect::<ApiResult<_>>()?,
         };
-        // Records come in the order asked for, Arrow batches in the table's: that is how clients read them.
+        // Records have their columns in the order of the request, Arrow batches in that of the table: clients expect
+        // this.
         if carrier == Carrier::Arrow {
             columns.sort_unstable();
         }
         Ok(Reading { start, count, columns, carrier, encoding: Encoding::of_download(accept) })
     }
 
-    /// Gives the rows of a range in the files' form, with the columns in the order of the reading.
+    /// Passes the rows of a range to `sink`, in the form of our files and with the columns in the order of the request.
     fn batches(&self, reading: &Reading, sink: &mut dyn FnMut(RecordBatch) -> ApiResult<()>) -> ApiResult<()> {
         let wrong = |error: arrow::error::ArrowError| ApiError::internal(error.to_string());
         let mut sorted = reading.columns.clone();
@@ -226,7 +226,7 @@ impl Download {
         writer.finish().map_err(wrong)
     }
 
-    /// Writes the body of an answer; a failure ends it with an error, which the client sees as a cut connection.
+    /// Writes the body of an answer. A failure ends the body with an error, which the client sees as a cut connection.
     pub fn send(&self, reading: &Reading, output: BodyWriter) {
         let errors = output.errors();
         let types: Vec<DataType> = reading.columns.iter().map(|i| self.columns[*i].data_type.clone()).collect();
@@ -240,12 +240,12 @@ impl Download {
         if let Err(error) = sent
             && errors.blocking_send(Err(to_io(error))).is_err()
         {
-            tracing::debug!(session = self.id, "the reader went away");
+            tracing::debug!(session = self.id, "the client closed the connection before the error was sent");
         }
     }
 }
 
-/// A batch of the files as it goes out.
+/// Converts a batch of our files to the form in which it is sent.
 fn sent(batch: &RecordBatch, types: &[DataType], form: Form) -> ApiResult<RecordBatch> {
     let arrays: Vec<ArrayRef> = batch
         .columns()
@@ -283,19 +283,19 @@ impl Write for Flushing {
     }
 }
 
-/// All sessions. They live in memory: a client whose session is gone opens another.
+/// All sessions. They are kept in memory only: a client whose session is lost opens another.
 #[derive(Default)]
 pub struct Downloads(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
     by_id: BTreeMap<String, Arc<Download>>,
-    /// Oldest first.
+    /// Ids, oldest first.
     order: VecDeque<String>,
 }
 
 impl Downloads {
-    /// Keeps a session.
+    /// Stores a session, and deletes those that are too old or too many.
     pub fn keep(&self, download: Download) -> Arc<Download> {
         let download = Arc::new(download);
         let mut known = self.0.lock();
@@ -313,7 +313,7 @@ impl Downloads {
         download
     }
 
-    /// The session of this id over this source.
+    /// The session with this id, if it reads this source and has not expired.
     pub fn get(&self, id: &str, source: &Source, now: i64) -> ApiResult<Arc<Download>> {
         let found = self.0.lock().by_id.get(id).cloned();
         found

@@ -1,4 +1,4 @@
-//! Bridges between async bodies and the blocking codecs, with a bounded number of chunks between them.
+//! Bridges between async bodies and the blocking codecs. The number of chunks in between is bounded.
 
 use std::io::{self, Read, Write};
 
@@ -7,21 +7,22 @@ use bytes::{Buf, Bytes};
 use http_body_util::BodyExt;
 use tokio::sync::mpsc;
 
-/// Chunks in flight.
+/// The most chunks in flight.
 const DEPTH: usize = 8;
-/// Size of the chunks that we send.
+/// The size of the chunks that we send.
 const CHUNK: usize = 64 << 10;
-/// How much of a refused body is still read, so that the client sees the refusal and not a broken connection.
+/// How many bytes of a rejected body are still read, so that the client sees the error answer and not a broken
+/// connection.
 const DRAIN_MAX: usize = 64 << 20;
 
 enum Piece {
     Data(Bytes),
-    /// The body ended as it should. A channel that closes without this was cut off.
+    /// The body ended properly. A channel that closes without this was cut off.
     End,
     Broken(String),
 }
 
-/// The reading end, for a blocking thread.
+/// The reading end, for use in a blocking thread.
 pub struct BodyReader {
     pieces: mpsc::Receiver<Piece>,
     current: Bytes,
@@ -44,7 +45,7 @@ impl Read for BodyReader {
     }
 }
 
-/// A reader of what [`Feeder::feed`] sends.
+/// A reader of the body that [`Feeder::feed`] sends.
 pub fn body_reader() -> (Feeder, BodyReader) {
     let (sender, pieces) = mpsc::channel(DEPTH);
     (Feeder(sender), BodyReader { pieces, current: Bytes::new(), ended: false })
@@ -54,7 +55,8 @@ pub fn body_reader() -> (Feeder, BodyReader) {
 pub struct Feeder(mpsc::Sender<Piece>);
 
 impl Feeder {
-    /// Sends a whole body. A reader that gave up is no error here: the rest is drained, within bounds.
+    /// Sends a whole body. A reader that has stopped is no error here: the rest of the body is read and discarded, up
+    /// to a bound.
     pub async fn feed(self, mut body: Body) {
         let mut drained = 0;
         loop {
@@ -78,20 +80,20 @@ impl Feeder {
     }
 }
 
-/// A writer for a blocking thread, whose bytes become a response body.
+/// A writer for a blocking thread; what it writes becomes a response body.
 pub struct BodyWriter {
     sender: mpsc::Sender<io::Result<Bytes>>,
     buffer: Vec<u8>,
 }
 
-/// A writer, and the stream of what it writes.
+/// Creates a writer and the stream of what it writes.
 pub fn body_writer() -> (BodyWriter, mpsc::Receiver<io::Result<Bytes>>) {
     let (sender, receiver) = mpsc::channel(DEPTH);
     (BodyWriter { sender, buffer: Vec::with_capacity(CHUNK) }, receiver)
 }
 
 impl BodyWriter {
-    /// A second handle, to send an error after the writer has been given away.
+    /// A second handle, for sending an error after the writer has been moved away.
     pub fn errors(&self) -> mpsc::Sender<io::Result<Bytes>> {
         self.sender.clone()
     }
@@ -104,7 +106,7 @@ impl BodyWriter {
         self.sender.blocking_send(Ok(bytes)).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
     }
 
-    /// Sends what is left.
+    /// Sends the rest of the buffer.
     pub fn finish(mut self) -> io::Result<()> {
         self.send()
     }

@@ -1,7 +1,7 @@
-//! A session's log on disk: one JSON line an event, each durable before it is acknowledged.
+//! The log of an upload session: one JSON line for each event, each durable before it is acknowledged.
 //!
-//! It must never hold half a line before a whole one: a write that fails is taken back, and what a crash cut off is cut
-//! away at the next start.
+//! No incomplete line may ever stand before a complete one. A failed write is undone, and an incomplete last line, as a
+//! crash leaves it, is removed at the next start.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -15,35 +15,36 @@ use super::super::table::FileEntry;
 
 const NAME: &str = "log";
 
-/// What happened to a session.
+/// An event of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// A block was received.
     Block {
-        /// Its id.
+        /// The block's number.
         id: u32,
-        /// Which try at it: one of the tunnel's has only one, which the last to end replaces.
+        /// The attempt at this block. A block of the tunnel has only attempt 0, which a later upload of the block
+        /// replaces.
         #[serde(default)]
         attempt: u32,
-        /// Its rows.
+        /// The file with its rows.
         file: FileEntry,
-        /// When, in seconds since the epoch.
+        /// Seconds since the epoch.
         at: i64,
     },
-    /// It was committed.
+    /// The session was committed.
     Closed,
 }
 
 /// Why an event was not written.
 #[derive(Debug)]
 pub enum AppendError {
-    /// Nothing of it is left.
+    /// The log is as it was before.
     TakenBack(io::Error),
-    /// Part of it may be left: nothing may be written after it.
+    /// Part of the line may be left, so nothing may be written after it.
     Torn(io::Error),
 }
 
-/// What an append needs of a file.
+/// The operations on a file that an append needs.
 trait Tail: Write {
     fn len(&self) -> io::Result<u64>;
     fn cut(&mut self, len: u64) -> io::Result<()>;
@@ -76,10 +77,10 @@ fn append_to(tail: &mut impl Tail, event: &Event) -> Result<(), AppendError> {
     })
 }
 
-/// Adds an event to the log of the session in `dir`; it is on the disk when this returns.
+/// Appends an event to the log of the session in `dir`. The event is on disk when this returns.
 ///
 /// # Errors
-/// What the system refused.
+/// The write failed; the variant says whether the log is still usable.
 pub fn append(dir: &Path, event: &Event) -> Result<(), AppendError> {
     let path = dir.join(NAME);
     let new = !path.exists();
@@ -88,10 +89,11 @@ pub fn append(dir: &Path, event: &Event) -> Result<(), AppendError> {
     if new { disk::sync_dir(dir).map_err(AppendError::Torn) } else { Ok(()) }
 }
 
-/// The events of the session in `dir`. A last line that was cut off was never acknowledged, and is cut away.
+/// Reads the events of the session in `dir`. An incomplete last line was never acknowledged and is removed from the
+/// file.
 ///
 /// # Errors
-/// The log cannot be read, or holds something else than events.
+/// The log cannot be read, or a line is not an event.
 pub fn read(dir: &Path) -> Result<Vec<Event>, ProjectError> {
     let path = dir.join(NAME);
     let log = match fs::read(&path) {
@@ -196,7 +198,7 @@ mod tests {
         append(dir.path(), &block(2)).expect("written");
         let path = dir.path().join(NAME);
         let bytes = fs::read(&path).expect("read");
-        // In the middle of a character too.
+        // The cut is also in the middle of a character.
         fs::write(&path, [&bytes[..bytes.len() - 9], b"\xe4\xb8".as_slice()].concat()).expect("cut");
         assert_eq!(read(dir.path()).expect("repaired"), [block(1)]);
         append(dir.path(), &Event::Closed).expect("written");

@@ -1,7 +1,7 @@
-//! One upload session: fed with blocks, committed once. It outlives a restart: the session and every block of it is on
-//! disk before it is acknowledged.
+//! One upload session: receives blocks, is committed once. It survives a restart: the session and each of its blocks is
+//! on disk before it is acknowledged.
 //!
-//! It must never publish a block that is not whole, nor the blocks of one session twice.
+//! It must never publish an incomplete block, nor the blocks of a session twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -27,35 +27,31 @@ use super::block::{self, Carrier};
 use super::session_log::{self, AppendError, Event};
 use super::{addressed, schema_json};
 
-/// Highest block id.
+/// The highest block number.
 const BLOCK_MAX: u32 = 19_999;
-/// How long a session may be used.
+/// How long a session can be used, in seconds.
 pub const SESSION_SECONDS: i64 = 24 * 3600;
 
-/// What a session is for.
+/// The target and the mode of a session.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Purpose {
-    /// The schema.
     pub schema: String,
-    /// The table.
     pub table: String,
-    /// The partition.
     pub key: PartKey,
-    /// Replace or add.
+    /// Replaces the rows of the partition instead of adding to them.
     pub overwrite: bool,
-    /// Make the partition at commit if it is absent.
+    /// Creates the partition at commit if it is absent.
     pub create_partition: bool,
-    /// The unit of timestamps in the streams of a session of the Storage API; none of one of the tunnel.
+    /// The unit of the timestamps in the streams of a Storage API session; `None` for a session of the tunnel.
     #[serde(default)]
     pub stream: Option<StreamUnit>,
 }
 
-/// A block of a session, and which try at it.
+/// A block of a session and the attempt at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct BlockKey {
-    /// Its number.
     pub block: u32,
-    /// The try. A block of the tunnel has one.
+    /// Always 0 for a block of the tunnel.
     pub attempt: u32,
 }
 
@@ -65,31 +61,29 @@ impl From<u32> for BlockKey {
     }
 }
 
-/// What is kept of a session besides its log.
+/// What is stored of a session besides its log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
-    /// Its id.
     pub id: String,
-    /// The table's own id, which one of the same name made later does not have.
+    /// The id of the table; a later table of the same name has another.
     pub table_id: String,
-    /// What it is for.
     pub purpose: Purpose,
     /// Seconds since the epoch.
     pub created: i64,
-    /// Data columns of the table then.
+    /// The number of the table's data columns when the session was created.
     pub columns: usize,
 }
 
-/// What was received, and when.
+/// The files received, and when, in seconds since the epoch.
 type Blocks = BTreeMap<BlockKey, (FileEntry, i64)>;
 
 #[derive(Default)]
 struct Progress {
     blocks: Blocks,
     closed: bool,
-    /// Whether its blocks were removed: nothing can be committed, whenever the request for it began.
+    /// Whether its blocks were removed. Then nothing can be committed, even by a request that began before.
     discarded: bool,
-    /// Why nothing more can be written to the log.
+    /// Why the log can no longer be written, if so.
     broken: Option<String>,
 }
 
@@ -115,14 +109,14 @@ pub struct Upload {
 }
 
 impl Upload {
-    /// Makes a session under `dir`.
+    /// Creates a session in `dir`.
     pub fn create(dir: PathBuf, record: Record) -> ApiResult<Self> {
         disk::make_dir(&dir)?;
         disk::write_json(&dir.join("session.json"), &record)?;
         Ok(Self { dir, record, progress: Mutex::default() })
     }
 
-    /// Opens a session, or nothing where its creation never finished.
+    /// Opens a session; `None` if its creation never finished.
     pub fn open(dir: &Path) -> Result<Option<Self>, ProjectError> {
         if !dir.join("session.json").is_file() {
             return Ok(None);
@@ -135,12 +129,11 @@ impl Upload {
         Ok(Some(Self { dir: dir.to_owned(), record, progress: Mutex::new(progress) }))
     }
 
-    /// Its id.
     pub fn id(&self) -> &str {
         &self.record.id
     }
 
-    /// When it was made, in seconds since the epoch.
+    /// Seconds since the epoch.
     pub fn created(&self) -> i64 {
         self.record.created
     }
@@ -160,7 +153,7 @@ impl Upload {
         })
     }
 
-    /// Whether it is too old to be used.
+    /// Whether the session is too old to be used.
     pub fn expired(&self, now: i64) -> bool {
         now - self.record.created > SESSION_SECONDS
     }
@@ -199,7 +192,8 @@ impl Upload {
         Err(ApiError::new(412, "TableModified", message))
     }
 
-    /// Receives one block. The same id again replaces it: the last one to finish counts.
+    /// Receives one block. A block received again under the same key replaces the earlier one: the last to finish
+    /// counts.
     pub fn put(
         &self,
         catalog: &Catalog,
@@ -221,7 +215,7 @@ impl Upload {
         let event = Event::Block { id: block, attempt, file: file.clone(), at: now };
         let kept = self.writable(&progress, now).and_then(|()| self.append(&mut progress, &event));
         if let Err(error) = kept {
-            // A line that may be left names the file: it then stays until the next start.
+            // The log may hold a part of the line that names the file, so the file is kept until the next start.
             if progress.broken.is_none() {
                 fs::remove_file(path)?;
             }
@@ -233,7 +227,8 @@ impl Upload {
         Ok(file)
     }
 
-    /// Where blocks lie while sessions outlive their tables: what lies with a table goes with it.
+    /// The directory for blocks if sessions outlive their tables: files in the table's directory would be deleted with
+    /// it.
     fn own_files(&self) -> ApiResult<PathBuf> {
         let dir = self.dir.join("files");
         disk::make_dir(&dir)?;
@@ -245,12 +240,13 @@ impl Upload {
         if own.exists() { own } else { table.file_path(name) }
     }
 
-    /// Publishes all blocks. A session that is already closed says so again, as success.
+    /// Publishes all blocks. Committing a closed session again succeeds and changes nothing.
     pub fn commit(&self, catalog: &Catalog, now: i64) -> ApiResult<()> {
         self.commit_blocks(catalog, now, |blocks| Ok(blocks.keys().copied().collect()))
     }
 
-    /// Publishes these tries at blocks, each with the file that it must be, and forgets all others. Likewise.
+    /// Publishes these attempts, each of which must be the named file, and drops all others. Committing a closed
+    /// session again succeeds and changes nothing.
     pub fn commit_named(&self, catalog: &Catalog, named: &[(BlockKey, String)], now: i64) -> ApiResult<()> {
         self.commit_blocks(catalog, now, |blocks| {
             let mut chosen = BTreeSet::new();
@@ -298,19 +294,20 @@ impl Upload {
             }
         }
         table.publish(publish, now)?;
-        // From here on it is committed, whatever happens: the manifest remembers the session.
+        // From here on the session is committed even if a later step fails: the manifest remembers it.
         progress.closed = true;
         let closed = self.append(&mut progress, &Event::Closed);
         for name in left {
-            // One that stays is removed at the next start.
+            // A file that cannot be removed is removed at the next start.
             if let Err(error) = fs::remove_file(self.block_path(&table, &name)) {
-                tracing::debug!(session = self.record.id, %error, "an attempt that does not count was not removed");
+                tracing::debug!(session = self.record.id, %error, "an unpublished attempt's file stays until restart");
             }
         }
         closed
     }
 
-    /// Settles a commit that reached the manifest but not the log, durably: manifests do not remember for ever.
+    /// Records a commit that reached the manifest but not the log. The log must know it, since manifests remember a
+    /// limited number of sessions.
     pub fn reconcile(&self, catalog: &Catalog) -> ApiResult<()> {
         let mut progress = self.progress.lock();
         let committed = |table: Arc<Table>| table.has_committed(&self.record.purpose.key, &self.record.id);
@@ -328,7 +325,7 @@ impl Upload {
         progress.blocks.values().filter(|_| needed).map(|(file, _)| file.name.clone()).collect()
     }
 
-    /// Removes the blocks of a session that was never committed and cannot be any more.
+    /// Removes the blocks of an expired session that was never committed.
     pub fn discard_blocks(&self, catalog: &Catalog) {
         let mut progress = self.progress.lock();
         let Ok(table) = self.table(catalog) else { return };
@@ -343,12 +340,12 @@ impl Upload {
         }
     }
 
-    /// Forgets the session for good.
+    /// Deletes the session.
     pub fn remove(&self) -> std::io::Result<()> {
         fs::remove_dir_all(&self.dir)
     }
 
-    /// The session as JSON.
+    /// Describes the session.
     pub fn describe(&self, catalog: &Catalog, now: i64) -> ApiResult<Value> {
         let meta = self.table(catalog)?.meta();
         let progress = self.progress.lock();
@@ -356,7 +353,7 @@ impl Upload {
         let blocks: Vec<Value> = progress
             .blocks
             .iter()
-            // Those of an expired session are gone, or will be soon.
+            // The blocks of an expired session are removed, or will be soon.
             .filter(|_| progress.closed || !self.expired(now))
             .map(|(key, (file, at))| {
                 json!({
@@ -378,45 +375,44 @@ impl Upload {
         }))
     }
 
-    /// Whether it is a session of this table.
+    /// Whether the session is for this table.
     pub fn is_of(&self, schema: &str, table: &str) -> bool {
         let purpose = &self.record.purpose;
         purpose.schema.eq_ignore_ascii_case(schema) && purpose.table.eq_ignore_ascii_case(table)
     }
 
-    /// What it is for.
     pub fn purpose(&self) -> &Purpose {
         &self.record.purpose
     }
 
-    /// The definition of its table, which must be the one that it was made for.
+    /// The current definition of its table, which must still be the one it was created for.
     pub fn meta(&self, catalog: &Catalog) -> ApiResult<Arc<TableMeta>> {
         Ok(self.table(catalog)?.meta())
     }
 
-    /// Where it stands, in a word of the tunnel.
+    /// Its status, in the tunnel's word.
     pub fn state(&self, now: i64) -> &'static str {
         self.status(&self.progress.lock(), now)
     }
 
-    /// Whether a request names the table and partition that the session is for.
+    /// Checks that a request names the table and partition of the session.
     pub fn check_target(&self, schema: &str, table: &str, catalog: &Catalog, params: &Params) -> ApiResult<()> {
         let purpose = &self.record.purpose;
         if !self.is_of(schema, table) || purpose.stream.is_some() {
             return Err(no_upload(&self.record.id));
         }
-        // The table first: one that was made again may have other partition columns.
+        // The table is checked first: one that was created anew may have other partition columns.
         let meta = self.table(catalog)?.meta();
         if addressed(&meta, params)? == purpose.key { Ok(()) } else { Err(no_upload(&self.record.id)) }
     }
 }
 
-/// The refusal of a session that is not there, or not of what the request names.
+/// The error for a session that does not exist, or that is for another target than the request names.
 pub fn no_upload(id: &str) -> ApiError {
     ApiError::new(404, "NoSuchUpload", format!("there is no upload session {id} of this table and partition"))
 }
 
-/// A block id in a request.
+/// Parses a block number.
 pub fn block_id(text: &str) -> ApiResult<u32> {
     text.parse::<u32>()
         .ok()

@@ -1,3 +1,5 @@
+//! Upload sessions under concurrent commits, expiry, restarts and the limit of their number.
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Barrier;
@@ -88,7 +90,7 @@ fn a_session_ends_with_its_day() {
     let shown = upload.describe(&setting.catalog, LATER).expect("described");
     assert_eq!((&shown["Status"], &shown["UploadedBlockList"]), (&"expired".into(), &json!([])));
     assert_eq!((setting.rows(), setting.files()), (0, 1));
-    // Whoever opens the next session has the blocks of those that are over removed.
+    // Opening the next session removes the blocks of expired ones.
     let purpose = upload.record.purpose.clone();
     let later = Timestamp::from_second(LATER).expect("a time");
     setting.uploads.create(&setting.catalog, &setting.table(), purpose, later).expect("opened");
@@ -199,13 +201,13 @@ fn a_commit_that_was_cut_short_is_settled_for_good() {
     let upload = setting.begin(false);
     setting.put(&upload, 0, NOW).expect("put");
     upload.commit(&setting.catalog, NOW).expect("committed");
-    // As a kill between the manifest and the log leaves it.
+    // The state that a kill between the manifest and the log leaves.
     let log = upload.dir.join("log");
     let text = fs::read_to_string(&log).expect("read");
     fs::write(&log, text.replace("\"Closed\"\n", "")).expect("cut");
     let setting = Setting::open(dir.path(), NOW);
     assert!(setting.uploads.get(upload.id()).expect("kept").is_closed());
-    // A table without a memory of its sessions: as a manifest has after a thousand others.
+    // Removes the session from the manifest, as a thousand later sessions would.
     let parts = setting.table().dir().join("parts");
     for entry in fs::read_dir(parts).expect("listed") {
         let path = entry.expect("an entry").path();

@@ -1,6 +1,6 @@
-//! All upload sessions: opened, found, and forgotten when they are old or too many.
+//! All upload sessions: creates them, finds them, and deletes those that are too old or too many.
 //!
-//! It must never forget a session that can still be committed.
+//! It must never delete a session that can still be committed.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -17,21 +17,21 @@ use super::super::partition::key_text;
 use super::super::table::Table;
 use super::upload::{Purpose, Record, Upload, no_upload};
 
-/// How long a session can be asked about.
+/// How long a session is kept, in seconds.
 const KEPT_SECONDS: i64 = 48 * 3600;
-/// Most sessions kept.
+/// The most sessions that are kept.
 const SESSIONS_MAX: usize = 20_000;
 
 /// All sessions.
 pub struct Uploads {
     dir: PathBuf,
     max: usize,
-    /// By id, which begins with the time of creation: the oldest come first.
+    /// By id. Ids begin with the time of creation, so the oldest session is first.
     known: Mutex<BTreeMap<String, Arc<Upload>>>,
 }
 
 impl Uploads {
-    /// Opens what lies under `dir`, and forgets what is too old to be asked about.
+    /// Opens the sessions under `dir`, and deletes those that are too old.
     pub fn open(dir: PathBuf, now: i64) -> Result<Self, ProjectError> {
         let io = |e| disk::io_error(format!("listing {}", dir.display()))(e);
         disk::make_dir(&dir).map_err(io)?;
@@ -48,13 +48,14 @@ impl Uploads {
         Ok(Self { dir, max: SESSIONS_MAX, known: Mutex::new(known) })
     }
 
-    /// Keeps at most so many sessions.
+    /// Sets the most sessions that are kept.
     #[cfg(test)]
     pub fn limit(&mut self, max: usize) {
         self.max = max;
     }
 
-    /// Files that sessions still need. A session whose commit was cut short counts: [`Self::reconcile`] settles it.
+    /// The files that sessions still need. A session whose commit was interrupted counts as open here;
+    /// [`Self::reconcile`] closes it.
     pub fn files_in_use(&self, now: i64) -> HashSet<String> {
         self.known.lock().values().flat_map(|upload| upload.files_in_use(now)).collect()
     }
@@ -64,7 +65,7 @@ impl Uploads {
         self.known.lock().values().try_for_each(|upload| upload.reconcile(catalog))
     }
 
-    /// Opens a session.
+    /// Creates a session.
     pub fn create(&self, catalog: &Catalog, table: &Table, purpose: Purpose, now: Timestamp) -> ApiResult<Arc<Upload>> {
         let meta = table.meta();
         if !purpose.create_partition && table.get(&purpose.key).is_none() {
@@ -79,7 +80,8 @@ impl Uploads {
         Ok(upload)
     }
 
-    /// Removes blocks that nobody can commit, sessions that are too old, and then the oldest that are at their end.
+    /// Removes the blocks of expired sessions, then the sessions that are too old, then as many ended sessions as
+    /// needed, oldest first.
     fn make_room(&self, catalog: &Catalog, now: i64) -> ApiResult<()> {
         let mut known = self.known.lock();
         known.values().filter(|upload| upload.expired(now)).for_each(|upload| upload.discard_blocks(catalog));
@@ -98,7 +100,6 @@ impl Uploads {
         Ok(())
     }
 
-    /// One session.
     pub fn get(&self, id: &str) -> ApiResult<Arc<Upload>> {
         self.known.lock().get(id).cloned().ok_or_else(|| no_upload(id))
     }

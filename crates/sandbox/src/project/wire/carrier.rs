@@ -1,7 +1,8 @@
-//! Which Arrow type carries which column: on the wire, and in our files.
+//! The Arrow type of each column, on the wire and in our files.
 //!
-//! They differ in one place: the tunnel carries TIMESTAMP as 64-bit nanoseconds (1677 to 2262), the Storage API in the unit that
-//! its session names, records as seconds and nanoseconds. Files keep the widest form, so that nothing is lost.
+//! The forms differ in one type: the tunnel carries TIMESTAMP as 64-bit nanoseconds (1677 to 2262), the Storage API in
+//! the unit that its session names, records as seconds and nanoseconds. Files use the widest form, so that no value is
+//! lost.
 
 use std::sync::Arc;
 
@@ -14,12 +15,12 @@ use mms_maxcompute::types::DataType;
 
 use super::super::schema::Column;
 
-/// Which of the forms.
+/// Where a batch is used, which decides its Arrow types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// In tunnel bodies.
     Wire,
-    /// In streams of the Storage API, with timestamps of this unit.
+    /// In streams of the Storage API; timestamps have this unit.
     Stream(TimeUnit),
     /// In our files.
     File,
@@ -67,7 +68,8 @@ pub fn arrow_type(data_type: &DataType, form: Form) -> ArrowType {
     }
 }
 
-/// The Arrow schema of columns. Nullability is checked by us, after decoding, with a better message than Arrow's.
+/// The Arrow schema of columns. All fields are nullable, since we check NOT NULL ourselves after decoding, with a
+/// better message than Arrow's.
 pub fn arrow_schema(columns: &[Column], form: Form) -> SchemaRef {
     let field = |c: &Column| Field::new(&c.name, arrow_type(&c.data_type, form), true);
     Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
@@ -83,7 +85,7 @@ fn holds_timestamp(data_type: &DataType) -> bool {
     }
 }
 
-/// Units of a second.
+/// How many of this unit make a second.
 fn per_second(unit: TimeUnit) -> i64 {
     match unit {
         TimeUnit::Second => 1,
@@ -107,7 +109,7 @@ fn split(array: &ArrayRef) -> Result<ArrayRef, String> {
     Ok(Arc::new(StructArray::new(pair_fields(), children, times.nulls().cloned())))
 }
 
-/// The time in this unit, if that holds it exactly.
+/// The time in this unit; `None` if the unit cannot hold it exactly in 64 bits.
 fn joined(second: i64, nano: i32, unit: TimeUnit) -> Option<i64> {
     let whole = i128::from(second) * i128::from(NANOS) + i128::from(nano);
     let one = i128::from(NANOS / per_second(unit));
@@ -132,7 +134,7 @@ fn join(array: &ArrayRef, unit: TimeUnit) -> Result<ArrayRef, String> {
     cast(&times?, &ArrowType::Timestamp(unit, None)).map_err(|error| error.to_string())
 }
 
-/// Turns an array of one form into the other.
+/// Converts an array to another form.
 pub fn convert(array: &ArrayRef, data_type: &DataType, to: Form) -> Result<ArrayRef, String> {
     if !holds_timestamp(data_type) {
         return Ok(Arc::clone(array));

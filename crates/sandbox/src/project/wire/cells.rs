@@ -1,4 +1,4 @@
-//! Builds columns cell by cell from a record stream.
+//! Builds Arrow columns cell by cell from a record stream.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::carrier::{Form, arrow_type};
 use super::check::CELL_BYTES_MAX;
 use super::record_read::Source;
 
-/// Most elements of one ARRAY or MAP: a cell of 8 MiB cannot hold more.
+/// The most elements of one ARRAY or MAP: a cell of 8 MiB cannot hold more.
 const ELEMENTS_MAX: u64 = CELL_BYTES_MAX as u64;
 
 enum Kind {
@@ -38,7 +38,7 @@ enum Kind {
     Struct { valid: Vec<bool>, fields: Vec<Cells> },
 }
 
-/// The cells of one column (or of the inside of one).
+/// The cells of one column, or of one nested in it.
 pub struct Cells {
     data_type: DataType,
     kind: Kind,
@@ -57,7 +57,7 @@ fn offset(len: usize) -> ApiResult<i32> {
     i32::try_from(len).map_err(|_| ApiError::malformed("more than 2^31 elements in a batch"))
 }
 
-/// Exact decimal text (`-1.50`, `1E-18`) as an integer at `scale`. What does not fit is refused, not rounded.
+/// Parses a decimal (`-1.50`, `1E-18`) as an integer at `scale`. A value that does not fit is rejected, not rounded.
 pub fn parse_decimal(text: &str, scale: u32) -> Option<i128> {
     let (mantissa, exponent) = match text.split_once(['E', 'e']) {
         Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
@@ -86,7 +86,6 @@ pub fn parse_decimal(text: &str, scale: u32) -> Option<i128> {
 }
 
 impl Cells {
-    /// No cells yet.
     pub fn new(data_type: &DataType) -> Self {
         let kind = match data_type {
             DataType::TinyInt => Kind::I8(Int8Builder::new()),
@@ -135,7 +134,7 @@ impl Cells {
         }
     }
 
-    /// Reads one value.
+    /// Reads one value and appends it.
     pub fn push<R: Read>(&mut self, source: &mut Source<R>) -> ApiResult<()> {
         match &mut self.kind {
             Kind::I8(b) => b.append_value(narrow(source.int()?)?),
@@ -187,7 +186,7 @@ impl Cells {
         Ok(())
     }
 
-    /// A NULL.
+    /// Appends a NULL.
     pub fn push_null(&mut self) {
         match &mut self.kind {
             Kind::I8(b) => b.append_null(),
@@ -219,7 +218,7 @@ impl Cells {
         self.len += 1;
     }
 
-    /// Takes the cells out as an array in the files' form.
+    /// Returns the cells as an array in the form of our files, and starts anew.
     pub fn finish(&mut self) -> ApiResult<ArrayRef> {
         self.len = 0;
         let wrong = |error: arrow::error::ArrowError| ApiError::malformed(error.to_string());

@@ -1,4 +1,5 @@
-//! What a cell may hold. Everything that arrives passes here, whatever carried it.
+//! Checks the values of cells against the limits of their type. Every batch that arrives is checked here, in whatever
+//! format it came.
 
 use std::ops::Range;
 
@@ -10,7 +11,7 @@ use mms_maxcompute::types::DataType;
 
 use super::super::schema::Column;
 
-/// Largest cell, in bytes.
+/// The largest cell, in bytes.
 pub const CELL_BYTES_MAX: usize = 8 << 20;
 
 /// 0000-01-01 and 9999-12-31 in days since 1970.
@@ -27,7 +28,7 @@ pub fn check_column(array: &ArrayRef, column: &Column) -> Result<(), String> {
     checked.and_then(|()| check(array, &column.data_type)).map_err(|error| format!("column `{}`: {error}", column.name))
 }
 
-/// The bytes of the values in these rows, whatever they are nested in.
+/// The size of the values in these rows, nested ones included.
 fn bytes_of(array: &dyn Array, rows: Range<usize>) -> usize {
     let span = |offsets: &[i32]| offsets[rows.start] as usize..offsets[rows.end] as usize;
     match array.data_type() {
@@ -46,7 +47,7 @@ fn bytes_of(array: &dyn Array, rows: Range<usize>) -> usize {
     }
 }
 
-/// The limit of a cell holds for what is nested in it, all together.
+/// The limit of a cell applies to everything nested in it together.
 fn check_size(array: &ArrayRef) -> Result<(), String> {
     if bytes_of(array, 0..array.len()) <= CELL_BYTES_MAX {
         return Ok(());

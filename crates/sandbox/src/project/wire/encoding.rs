@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 
 use super::super::error::{ApiError, ApiResult};
 
-/// A compression of the tunnel.
+/// A compression that the tunnel supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     /// None.
@@ -45,13 +45,13 @@ impl Encoding {
         .ok_or_else(|| ApiError::invalid(format!("Content-Encoding `{name}` is not known for this kind of block")))
     }
 
-    /// The encoding of a download: only a client that names exactly one gets it, since generic HTTP clients list
-    /// several that they would undo behind the reader's back.
+    /// The encoding of a download. Only a client that names exactly one gets it: generic HTTP clients list several, and
+    /// would decompress the body before the reader sees it.
     pub fn of_download(accept: &str) -> Self {
         Self::named(accept.trim()).unwrap_or(Self::Identity)
     }
 
-    /// The header value of a download; none if the body is plain.
+    /// The header value of a download; `None` if the body is not compressed.
     pub fn header(self) -> Option<&'static str> {
         match self {
             Self::Identity => None,
@@ -62,7 +62,7 @@ impl Encoding {
         }
     }
 
-    /// Undoes the compression.
+    /// A reader that decompresses.
     pub fn reader<'a, R: Read + 'a>(self, inner: R) -> io::Result<Box<dyn Read + 'a>> {
         Ok(match self {
             Self::Identity => Box::new(inner),
@@ -73,7 +73,7 @@ impl Encoding {
         })
     }
 
-    /// Applies the compression.
+    /// A writer that compresses.
     pub fn writer<W: Write>(self, inner: W) -> io::Result<Compressor<W>> {
         Ok(match self {
             Self::Identity => Compressor::Identity(inner),
@@ -100,7 +100,7 @@ pub enum Compressor<W: Write> {
 }
 
 impl<W: Write> Compressor<W> {
-    /// Ends the compressed stream and gives back the inner writer.
+    /// Ends the compressed stream and returns the inner writer.
     pub fn finish(self) -> io::Result<W> {
         match self {
             Self::Identity(inner) => Ok(inner),

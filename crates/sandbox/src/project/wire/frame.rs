@@ -1,5 +1,5 @@
-//! The CRC framing around Arrow bodies: a chunk size, full chunks each with a CRC-32C, and the CRC-32C of it all at the
-//! end, in place of that of the last, partial chunk.
+//! The CRC framing of Arrow bodies: the chunk size, then full chunks, each followed by its CRC-32C. The last, partial
+//! chunk is followed by the CRC-32C of the whole stream instead.
 
 use std::io::{self, Read, Write};
 
@@ -11,7 +11,7 @@ const CHUNK: usize = 65_536;
 /// The largest chunk size that we read.
 const CHUNK_MAX: usize = 16 << 20;
 
-/// Takes the framing off and verifies every CRC. End of file is reached only by a whole, correct stream.
+/// Removes the framing and verifies every CRC. Reports the end of the file only for a complete and correct stream.
 pub struct Deframer<R> {
     inner: R,
     chunk: usize,
@@ -84,7 +84,7 @@ impl<R: Read> Read for Deframer<R> {
     }
 }
 
-/// Puts the framing on.
+/// Adds the framing.
 pub struct Framer<W: Write> {
     inner: W,
     chunk: usize,
@@ -111,7 +111,7 @@ impl<W: Write> Framer<W> {
         Ok(())
     }
 
-    /// Writes what is left and the CRC of it all.
+    /// Writes the last chunk and the CRC of the whole stream.
     pub fn finish(mut self) -> io::Result<W> {
         self.begin()?;
         self.inner.write_all(&self.buffer)?;

@@ -1,5 +1,5 @@
-//! Arrow bodies: nothing but encapsulated RecordBatch messages. The table's schema says what they hold, so every count
-//! and every length is checked against it before Arrow reads a byte.
+//! Arrow bodies of the tunnel: encapsulated RecordBatch messages only, without a schema. The table's schema defines
+//! them, so every count and every length is checked against it before Arrow reads a byte.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -15,16 +15,16 @@ use super::super::error::{ApiError, ApiResult};
 use super::from_io;
 
 pub(super) const CONTINUATION: [u8; 4] = [0xff; 4];
-/// Largest metadata of a message: 1,200 columns need far less.
+/// The largest metadata of a message: 1,200 columns need far less.
 pub(super) const METADATA_MAX: usize = 16 << 20;
-/// Largest body of a message. One batch is held in memory, nothing more.
+/// The largest body of a message. No more than one batch is held in memory.
 pub(super) const BODY_MAX: usize = 512 << 20;
 
 pub(super) fn malformed(message: impl Into<String>) -> ApiError {
     ApiError::malformed(message)
 }
 
-/// Reads exactly `len` bytes, growing only as they arrive.
+/// Reads exactly `len` bytes. Memory grows only as they arrive.
 pub(super) fn read_exact<R: Read>(input: &mut R, len: usize) -> ApiResult<Vec<u8>> {
     let mut bytes = Vec::with_capacity(len.min(1 << 20));
     input.take(len as u64).read_to_end(&mut bytes).map_err(from_io)?;
@@ -38,23 +38,23 @@ pub(super) fn read_exact<R: Read>(input: &mut R, len: usize) -> ApiResult<Vec<u8
     Ok(bytes)
 }
 
-/// How long a buffer is for the rows of its node.
+/// How the length of a buffer follows from the rows of its node.
 #[derive(Clone, Copy)]
 enum Length {
-    /// One bit a row; the validity of a column without NULLs may be left out.
+    /// One bit for each row; empty is allowed for the validity of a column without NULLs.
     Validity,
-    /// One bit a row.
+    /// One bit for each row.
     Bits,
-    /// So many bytes a row.
+    /// This many bytes for each row.
     Bytes(i64),
-    /// Where each row begins and the last one ends; may be left out where there are no rows.
+    /// The start of each row and the end of the last one, 4 bytes each; empty is allowed without rows.
     Offsets,
-    /// As the offsets say.
+    /// Any length: the offsets define it.
     Any,
 }
 
 impl Length {
-    /// The bytes that the rows need; none where the buffer may have any length.
+    /// The bytes that the rows need; `None` if the buffer may have any length.
     fn needed(self, rows: i64, found: i64) -> Option<i64> {
         let bits = rows.saturating_add(7) / 8;
         match self {
@@ -67,7 +67,7 @@ impl Length {
     }
 }
 
-/// What a column's layout needs: nodes, and for each buffer its node and length.
+/// The layout of a schema: the number of nodes, and the node and length of each buffer.
 #[derive(Default)]
 pub(super) struct Layout {
     nodes: usize,
@@ -81,7 +81,7 @@ impl Layout {
         layout
     }
 
-    /// Every type here has a validity bitmap, which may be empty; then what the type itself needs.
+    /// Every type used here has a validity bitmap, which may be empty, followed by the buffers of the type itself.
     fn add(&mut self, data_type: &ArrowType) {
         let node = self.nodes;
         self.nodes += 1;
@@ -107,8 +107,8 @@ impl Layout {
         }
     }
 
-    /// Whether a batch of so many bytes is one of this schema. `unpacked` are the lengths that compressed buffers have unpacked;
-    /// without them, none may be.
+    /// Checks that a batch with a body of `body` bytes matches this layout. `unpacked` are the decompressed lengths of
+    /// its buffers; without it, a compressed batch is rejected.
     pub(super) fn check(
         &self,
         schema: &Schema,
@@ -143,8 +143,8 @@ impl Layout {
             }
             let found = unpacked.and_then(|lengths| lengths.get(i)).copied().unwrap_or_else(|| buffer.length());
             if let Some(need) = length.needed(node.length(), found) {
-                // PyArrow cuts the buffers of a slice at the next 64 bytes, or where they end; a longer one means that
-                // a column of another type was sent.
+                // PyArrow ends the buffers of a slice at the next multiple of 64 bytes, or at their own end. A longer
+                // buffer means that a column of another type was sent.
                 let most = need.saturating_add(63) / 64 * 64;
                 if found < need || found > most {
                     return Err(malformed(format!(
@@ -172,7 +172,7 @@ impl<R: Read> BatchReader<R> {
         Self { input, schema, layout }
     }
 
-    /// The next batch; none at the end of a whole body.
+    /// The next batch; `None` at the end of a complete body.
     pub fn next_batch(&mut self) -> ApiResult<Option<RecordBatch>> {
         let mut mark = Vec::new();
         (&mut self.input).take(4).read_to_end(&mut mark).map_err(from_io)?;

@@ -1,4 +1,5 @@
-//! Reads the record stream: tagged values, a CRC for each record, and a footer with count and CRC of CRCs.
+//! Reads the record stream: tagged values, a CRC for each record, and a footer with the number of records and the CRC
+//! of their CRCs.
 
 use std::io::{BufRead, BufReader, Read};
 
@@ -16,17 +17,17 @@ const END_RECORD: u64 = 33_553_408;
 const META_COUNT: u64 = 33_554_430;
 const META_CHECKSUM: u64 = 33_554_431;
 
-/// A batch ends after so many rows or bytes.
+/// A batch ends after this many rows or bytes.
 const BATCH_ROWS: usize = 4096;
 const BATCH_BYTES: u64 = 8 << 20;
 
-/// Values off the wire, fed to the record's CRC as they are read.
+/// Reads values and feeds them to the CRC of the record.
 pub struct Source<R> {
     input: BufReader<R>,
     scratch: Vec<u8>,
     crc: u32,
     taken: u64,
-    /// Where the cell that is being read must have ended.
+    /// The position at which the current cell must have ended.
     cell_end: u64,
 }
 
@@ -65,7 +66,7 @@ impl<R: Read> Source<R> {
         Ok(byte)
     }
 
-    /// A varint, or none at the end of the stream.
+    /// A varint, or `None` at the end of the stream.
     fn varint_or_end(&mut self) -> ApiResult<Option<u64>> {
         let Some(first) = self.byte()? else { return Ok(None) };
         let mut value = u64::from(first & 0x7f);
@@ -82,7 +83,7 @@ impl<R: Read> Source<R> {
         Ok(Some(value))
     }
 
-    /// A varint, not fed to the CRC.
+    /// A varint that is not part of the CRC.
     pub fn varint(&mut self) -> ApiResult<u64> {
         self.varint_or_end()?.ok_or_else(incomplete)
     }
@@ -92,7 +93,7 @@ impl<R: Read> Source<R> {
         Ok((raw >> 1).cast_signed() ^ -((raw & 1).cast_signed()))
     }
 
-    /// Some writers send checksums sign-extended to ten bytes: the low 32 bits count.
+    /// Some writers sign-extend checksums to ten bytes, so only the low 32 bits are compared.
     fn checksum(&mut self) -> ApiResult<u32> {
         Ok((self.varint()? & u64::from(u32::MAX)) as u32)
     }
@@ -111,7 +112,7 @@ impl<R: Read> Source<R> {
         Ok(value)
     }
 
-    /// A byte that says yes or no, not fed to the CRC.
+    /// A byte that is 0 or 1 and not part of the CRC.
     pub fn flag(&mut self) -> ApiResult<bool> {
         match self.varint()? {
             0 => Ok(false),
@@ -129,7 +130,7 @@ impl<R: Read> Source<R> {
         Ok(bytes)
     }
 
-    /// Bytes with their length before them.
+    /// Bytes, preceded by their length.
     pub fn bytes(&mut self, max: usize) -> ApiResult<&[u8]> {
         let len = usize::try_from(self.varint()?).unwrap_or(usize::MAX);
         if len > max || self.taken + len as u64 > self.cell_end {
@@ -145,7 +146,7 @@ impl<R: Read> Source<R> {
         Ok(&self.scratch)
     }
 
-    /// Seconds and nanoseconds.
+    /// The seconds and nanoseconds of a timestamp.
     pub fn timestamp(&mut self) -> ApiResult<(i64, i32)> {
         let second = self.int()?;
         let nano = self.zigzag()?;
@@ -155,7 +156,7 @@ impl<R: Read> Source<R> {
     }
 }
 
-/// Reads records into batches in the files' form.
+/// Reads records into batches in the form of our files.
 pub struct RecordReader<R> {
     source: Source<R>,
     schema: SchemaRef,
@@ -180,7 +181,7 @@ impl<R: Read> RecordReader<R> {
         }
     }
 
-    /// The next batch; none at the end of a whole stream.
+    /// The next batch; `None` at the end of a complete stream.
     pub fn next_batch(&mut self) -> ApiResult<Option<RecordBatch>> {
         let mut rows = 0;
         let begin = self.source.taken;
@@ -198,7 +199,7 @@ impl<R: Read> RecordReader<R> {
             .map_err(|error| ApiError::malformed(error.to_string()))
     }
 
-    /// Reads one record (true) or the footer (false).
+    /// Reads one record (returns true) or the footer (false).
     fn record(&mut self) -> ApiResult<bool> {
         let mut present = vec![false; self.cells.len()];
         let mut first = true;
@@ -236,13 +237,13 @@ impl<R: Read> RecordReader<R> {
         };
         let name = &self.names[column - 1];
         if wire != u64::from(cells.wire_type()) {
-            return Err(ApiError::malformed(format!("column `{name}` comes as wire type {wire}: another type")));
+            return Err(ApiError::malformed(format!("column `{name}` has wire type {wire}: its type is another")));
         }
         if std::mem::replace(&mut present[column - 1], true) {
-            return Err(ApiError::malformed(format!("column `{name}` comes twice in one record")));
+            return Err(ApiError::malformed(format!("column `{name}` is twice in one record")));
         }
         self.source.feed(&(field as u32).to_le_bytes());
-        // The length before the bytes is not part of the cell.
+        // The length prefix, of at most 10 bytes, does not count as part of the cell.
         self.source.cell_end = self.source.taken + CELL_BYTES_MAX as u64 + 10;
         let pushed = cells.push(&mut self.source);
         self.source.cell_end = u64::MAX;

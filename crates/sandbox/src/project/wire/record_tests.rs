@@ -1,3 +1,5 @@
+//! Reads and writes record streams that PyODPS made, and rejects each change of a byte in them.
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, ListArray, StringArray};
@@ -13,7 +15,7 @@ use super::super::check::check_column;
 use super::super::record_read::RecordReader;
 use super::*;
 
-/// Streams of one record with one column, made by PyODPS's own encoder.
+/// Streams of one record with one column, made by the encoder of PyODPS.
 const FOREIGN: &[(&str, &str)] = &[
     ("bigint", "080180c0ff7fa0b0faf20df0ffff7f02f8ffff7fc3a1d2b901"),
     ("bigint", "08feffffffffffffffff0180c0ff7fd8c6a2e505f0ffff7f02f8ffff7f9f8bd9cc07"),

@@ -1,4 +1,4 @@
-//! Writes the record stream, from batches in the files' form.
+//! Writes the record stream from batches in the form of our files.
 
 use std::io::{self, Write};
 
@@ -25,7 +25,7 @@ fn zigzag(out: &mut Vec<u8>, value: i64) {
     varint(out, ((value << 1) ^ (value >> 63)).cast_unsigned());
 }
 
-/// A decimal as plain digits at its scale.
+/// A decimal without an exponent, with all digits of its scale.
 fn decimal_text(value: i128, scale: usize) -> String {
     let digits = format!("{:0>width$}", value.unsigned_abs(), width = scale + 1);
     let (whole, fraction) = digits.split_at(digits.len() - scale);
@@ -33,7 +33,7 @@ fn decimal_text(value: i128, scale: usize) -> String {
     if scale == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
 }
 
-/// One record under construction.
+/// The record that is being written.
 #[derive(Default)]
 struct Record {
     out: Vec<u8>,
@@ -123,7 +123,7 @@ fn wire_type(data_type: &DataType) -> u32 {
     }
 }
 
-/// Writes batches as records; finish it, or the reader will see a truncated stream.
+/// Writes batches as records. Without [`Self::finish`] the reader sees a truncated stream.
 pub struct RecordWriter<W> {
     inner: W,
     types: Vec<DataType>,

@@ -1,5 +1,6 @@
-//! Arrow streams: a schema, batches, and the mark of the end, each buffer compressed or not. The schema must be the table's, and
-//! every count and every length is checked before Arrow reads a byte of a batch. A stream without its end is none.
+//! Arrow streams of the Storage API: a schema, batches, and the end mark; buffers may be compressed. The schema must be
+//! that of the table, and every count and every length is checked before Arrow reads a byte of a batch. A stream
+//! without its end mark is rejected.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -16,7 +17,7 @@ use super::super::error::{ApiError, ApiResult};
 use super::from_io;
 use super::ipc::{BODY_MAX, CONTINUATION, Layout, METADATA_MAX, malformed, read_exact};
 
-/// Bytes before a compressed buffer, which say how long it is unpacked.
+/// The length of the prefix of a compressed buffer, which states its decompressed length.
 const PREFIX_BYTES: usize = 8;
 
 /// Reads the batches of a stream, one at a time.
@@ -34,12 +35,11 @@ impl<R: Read> StreamBatches<R> {
         Self { input, schema, layout, begun: false }
     }
 
-    /// The next batch; none after the end, which must be there, with nothing behind it.
+    /// The next batch; `None` after the end mark, which must be the end of the body.
     pub fn next_batch(&mut self) -> ApiResult<Option<RecordBatch>> {
         loop {
-            let mark = read_exact(&mut self.input, 4).map_err(|_| {
-                ApiError::new(400, "IncompleteBody", "the stream breaks off before the mark of its end")
-            })?;
+            let mark = read_exact(&mut self.input, 4)
+                .map_err(|_| ApiError::new(400, "IncompleteBody", "the stream ends before its end mark"))?;
             if mark != CONTINUATION {
                 return Err(malformed(format!("want an encapsulated message (ffffffff), found {}", hex::encode(mark))));
             }
@@ -68,7 +68,7 @@ impl<R: Read> StreamBatches<R> {
 
     fn unexpected(&self, found: MessageHeader) -> ApiError {
         let want = if self.begun { "RecordBatch" } else { "Schema" };
-        malformed(format!("a {} message, where a {want} is due", found.variant_name().unwrap_or("unknown")))
+        malformed(format!("found a {} message, expected a {want}", found.variant_name().unwrap_or("unknown")))
     }
 
     fn end(&mut self) -> ApiResult<()> {
@@ -98,7 +98,7 @@ impl<R: Read> StreamBatches<R> {
     }
 }
 
-/// How long each buffer is unpacked, all together within the limit of a batch.
+/// The decompressed length of each buffer. Their sum must be within the limit of a batch.
 fn unpacked(header: Header<'_>, body: &[u8]) -> ApiResult<Vec<i64>> {
     let buffers = header.buffers().ok_or_else(|| malformed("a RecordBatch message without buffers"))?;
     let mut total = 0_i64;
@@ -113,7 +113,7 @@ fn unpacked(header: Header<'_>, body: &[u8]) -> ApiResult<Vec<i64>> {
             let prefix = begin.and_then(|begin| body.get(begin..)?.first_chunk::<PREFIX_BYTES>());
             let told = prefix.map(|bytes| i64::from_le_bytes(*bytes));
             let length = match told {
-                // It did not get smaller, and is there as it was.
+                // Compression did not make it smaller, so it is stored uncompressed.
                 Some(-1) => buffer.length() - PREFIX_BYTES as i64,
                 Some(length) if length >= 0 => length,
                 _ => return Err(malformed(format!("buffer {i} does not say how long it is unpacked"))),
@@ -127,7 +127,8 @@ fn unpacked(header: Header<'_>, body: &[u8]) -> ApiResult<Vec<i64>> {
         .collect()
 }
 
-/// Names of list items and map entries, and time zones, say nothing: clients differ in them.
+/// Checks that the stream has the schema of the table. Names of list items and map entries and time zones are ignored,
+/// since clients differ in them.
 fn same_schema(want: &Schema, found: &Schema) -> ApiResult<()> {
     let columns = |schema: &Schema| schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
     if want.fields().len() != found.fields().len() {
@@ -139,7 +140,11 @@ fn same_schema(want: &Schema, found: &Schema) -> ApiResult<()> {
     }
     for (want, found) in want.fields().iter().zip(found.fields()) {
         if !want.name().eq_ignore_ascii_case(found.name()) {
-            return Err(malformed(format!("column `{}` stands where the table has `{}`", found.name(), want.name())));
+            return Err(malformed(format!(
+                "column `{}` is at the place of the table's `{}`",
+                found.name(),
+                want.name()
+            )));
         }
         if !same(want, found) {
             let (name, want, found) = (want.name(), want.data_type(), found.data_type());
@@ -248,7 +253,7 @@ mod tests {
     #[test]
     fn a_buffer_that_claims_to_be_huge_is_refused_before_it_is_unpacked() {
         let mut bytes = stream(Some(CompressionType::ZSTD));
-        // The second column's values: 500 times 8 bytes.
+        // The values of the second column: 500 times 8 bytes.
         let told = 4_000_i64.to_le_bytes();
         let at = bytes.windows(8).position(|window| window == told).expect("a prefix");
         bytes[at..at + 8].copy_from_slice(&i64::MAX.to_le_bytes());

@@ -1,4 +1,5 @@
-//! Answers to what was asked, over the reader that workers use. A result is a schema and batches, given one by one.
+//! Computes the answers to statements, with the Delta reader that workers use. A result is a schema and batches, passed
+//! on one by one.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,10 +22,10 @@ use super::super::folder;
 use super::super::objects::State;
 use super::statement::{Ask, Condition, Item, Refused, Select};
 
-/// Most groups of a query.
+/// The most groups of a query.
 const GROUPS_MAX: usize = 1_000_000;
 
-/// What takes the batches of a result.
+/// Receives a result: its schema once, then its batches.
 pub trait Sink: Send {
     fn begin(&mut self, schema: SchemaRef) -> Result<(), Refused>;
     fn batch(&mut self, batch: RecordBatch) -> Result<(), Refused>;
@@ -38,7 +39,7 @@ fn no_column(name: &str) -> Refused {
     Refused::new("UNRESOLVED_COLUMN.WITHOUT_SUGGESTION", "42703", format!("there is no column `{name}`"))
 }
 
-/// Answers a statement into `sink`.
+/// Computes the result of a statement into `sink`.
 pub async fn answer(state: &State, ask: Ask, sink: &mut impl Sink) -> Result<(), Refused> {
     match ask {
         Ask::Nothing => sink.begin(Arc::new(Schema::empty())),
@@ -90,7 +91,7 @@ async fn open(path: &Path, version: Option<u64>) -> Result<Snapshot, Refused> {
 async fn run(path: &Path, select: Select, sink: &mut impl Sink) -> Result<(), Refused> {
     let snapshot = open(path, select.version).await?;
     let schema = snapshot.arrow_schema().clone();
-    // Spark compares names without case.
+    // Spark ignores the case of names.
     let at = |name: &str| {
         let found = schema.fields().iter().position(|field| field.name().to_lowercase() == name.to_lowercase());
         found.ok_or_else(|| no_column(name))
@@ -179,13 +180,13 @@ enum Test {
     Equals(Scalar<ArrayRef>),
 }
 
-/// A literal with the type of its column.
+/// A literal as a value of its column's type.
 fn literal(text: &str, data_type: &DataType) -> Result<Scalar<ArrayRef>, Refused> {
     let wrong = |error| Refused::new("CAST_INVALID_INPUT", "22018", format!("{text:?} is no {data_type}: {error}"));
     let texts: ArrayRef = Arc::new(StringArray::from(vec![text]));
     let value = match data_type {
         DataType::Timestamp(unit, zone) => {
-            // A zone by name is more than the kernel reads; sessions are in UTC.
+            // The cast cannot parse times with a named zone, so the text is read as a local time; sessions are in UTC.
             let local = cast(&texts, &DataType::Timestamp(*unit, None)).map_err(wrong)?;
             let local = local.as_any().downcast_ref::<TimestampMicrosecondArray>().cloned();
             let local = local.ok_or_else(|| internal("timestamps are in microseconds"))?;

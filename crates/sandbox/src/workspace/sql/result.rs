@@ -1,4 +1,4 @@
-//! A result, in pieces of so many rows, and the forms that it is given in.
+//! A result, stored in pieces of a fixed number of rows, and the forms in which it is returned.
 
 use std::io::Write;
 
@@ -13,13 +13,13 @@ use super::service::RESULT_MAX;
 use super::statement::Refused;
 use super::thrift::Out;
 
-/// A whole result.
+/// A complete result.
 #[derive(Debug)]
 pub struct Collected {
     pub schema: SchemaRef,
     pub pieces: Vec<Piece>,
     pub rows: u64,
-    /// What the pieces take in memory.
+    /// The size of the pieces in memory, in bytes.
     pub bytes: usize,
     piece_rows: usize,
 }
@@ -36,7 +36,7 @@ impl Collected {
         Self { schema, pieces: Vec::new(), rows: 0, bytes: 0, piece_rows: piece_rows.max(1) }
     }
 
-    /// Leaves out so many rows at the end, if there are more.
+    /// Drops rows at the end, if there are more than these.
     pub fn cut(&mut self, rows: u64) {
         if rows == 0 || rows >= self.rows {
             return;
@@ -49,7 +49,7 @@ impl Collected {
         }
     }
 
-    /// The piece that a row lies in.
+    /// The index of the piece that holds a row.
     pub fn piece_of(&self, row: u64) -> usize {
         self.pieces.partition_point(|piece| piece.first_row + piece.batch.num_rows() as u64 <= row)
     }
@@ -59,7 +59,7 @@ impl Collected {
         Ok(StreamWriter::try_new(Vec::new(), &self.schema)?.get_ref().clone())
     }
 
-    /// A batch as a message without its schema.
+    /// A batch as an IPC message, without the schema.
     pub fn message(&self, batch: &RecordBatch, lz4: bool) -> Result<Vec<u8>, ArrowError> {
         let mut writer = StreamWriter::try_new(Vec::new(), &self.schema)?;
         let schema = writer.get_ref().len();
@@ -67,14 +67,14 @@ impl Collected {
         pack(&writer.get_ref()[schema..], lz4)
     }
 
-    /// A batch as a file: a whole stream.
+    /// A batch as a result file, which is a complete stream.
     pub fn file(&self, batch: &RecordBatch, lz4: bool) -> Result<Vec<u8>, ArrowError> {
         let mut writer = StreamWriter::try_new(Vec::new(), &self.schema)?;
         writer.write(batch)?;
         pack(&writer.into_inner()?, lz4)
     }
 
-    /// What `GetResultSetMetadata` tells, but its status.
+    /// The fields of `GetResultSetMetadata` except its status.
     pub fn metadata(&self, links: bool, lz4: bool) -> Result<Vec<(i16, Out)>, ArrowError> {
         let columns = self.schema.fields().iter().zip(1..).map(|(field, position)| {
             let (kind, decimal) = kind(field.data_type());
@@ -132,7 +132,7 @@ fn pack(bytes: &[u8], lz4: bool) -> Result<Vec<u8>, ArrowError> {
     frame.finish().map_err(|error| ArrowError::IpcError(error.to_string()))
 }
 
-/// The number of a type, and what a decimal has besides.
+/// The protocol's number of a type; for a decimal also precision and scale.
 fn kind(data_type: &DataType) -> (i32, Option<(u8, i8)>) {
     let kind = match data_type {
         DataType::Boolean => 0,

@@ -1,4 +1,4 @@
-//! Sessions and operations, and the answers to calls.
+//! Sessions and operations of SQL, and the answers to the calls of clients.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,17 +15,18 @@ use super::statement::{Refused, parse};
 use super::thrift::{Call, Fields, Look, Out, read, reply};
 use super::{SqlSettings, query};
 
-/// Most bytes that a result takes.
+/// The largest result that is kept, in bytes.
 pub const RESULT_MAX: usize = 512 << 20;
-/// Most sessions, and operations of all.
+/// The most open sessions, and the most open operations of all of them together.
 const OPEN_MAX: usize = 1000;
-/// How long a link is good.
+/// How long a link is valid.
 const LINK_LIFE: Duration = Duration::from_secs(900);
-/// Newest protocol spoken, `SPARK_CLI_SERVICE_PROTOCOL_V7`, and the first that knows Arrow.
+/// The oldest protocol that is accepted, which is the first that supports Arrow, and the newest that is spoken,
+/// `SPARK_CLI_SERVICE_PROTOCOL_V7`.
 const PROTOCOLS: (i64, i64) = (42_241, 42_247);
-/// Bytes of a page when the caller does not say.
+/// Bytes of a page if the caller does not give a size.
 const PAGE_BYTES: i64 = 16 << 20;
-/// What a link must be asked for with.
+/// The header that a request for a link must send.
 pub const LINK_HEADER: (&str, &str) = ("x-sandbox-link", "1");
 
 /// Sessions and operations of one workspace.
@@ -42,7 +43,7 @@ struct Operation {
     id: Uuid,
     secret: Uuid,
     session: Uuid,
-    /// What the caller can take.
+    /// What the caller accepts.
     arrow: bool,
     links: bool,
     lz4: bool,
@@ -58,7 +59,7 @@ enum Progress {
     Failed(Arc<Refused>),
 }
 
-/// How an answer's status ends.
+/// Why an answer's status is not success.
 enum Fault {
     Error(String),
     InvalidHandle,
@@ -79,7 +80,7 @@ fn handle(id: Uuid, secret: Uuid) -> Vec<(i16, Out)> {
     vec![(1, Out::Struct(parts))]
 }
 
-/// Id and secret of a handle.
+/// The id and secret in a handle.
 fn parts(handle: Option<&Fields>) -> Option<(Uuid, Uuid)> {
     let id = handle?.object(1)?;
     let uuid = |field| Uuid::from_slice(id.bytes(field)?).ok();
@@ -87,22 +88,23 @@ fn parts(handle: Option<&Fields>) -> Option<(Uuid, Uuid)> {
 }
 
 impl Service {
-    /// How results are given from now on.
+    /// Changes how results are returned from now on.
     pub fn set(&self, settings: SqlSettings) {
         *self.settings.lock() = settings;
     }
 
-    /// How many sessions and operations are open.
+    /// The numbers of open sessions and operations.
     pub fn open(&self) -> (usize, usize) {
         (self.sessions.lock().len(), self.operations.lock().len())
     }
 
-    /// How many files were given behind links.
+    /// How many files were fetched through links.
     pub fn files(&self) -> u64 {
         self.files.load(Ordering::Relaxed)
     }
 
-    /// Answers one call; an error is one of the exchange itself. `base` is the address that links begin with.
+    /// Answers one call. An error here means that the call itself could not be read; a failed statement is part of the
+    /// answer. `base` is the address with which links begin.
     pub async fn call(&self, state: &Arc<State>, base: &str, body: &[u8]) -> thrift::Result<Vec<u8>> {
         let Call { method, sequence, arguments } = read(body)?;
         let answer = match method.as_str() {
@@ -195,7 +197,7 @@ impl Service {
                 Ok(all) => Progress::Done(Arc::new(all)),
                 Err(refused) => Progress::Failed(Arc::new(refused)),
             };
-            // Nobody may wait for it any more.
+            // The operation may have been closed in the meantime.
             told.send(ended).unwrap_or_default();
         });
         let operation = Arc::new(Operation {
@@ -237,7 +239,7 @@ impl Service {
                 ]);
                 results.push((3, with(self.fetch(&operation, base, &page)?)));
                 if *operation.cursor.lock() >= all.rows && !self.by_links(&operation, &all) {
-                    // All is sent: nothing is left to be asked for.
+                    // All rows are sent, so the operation is closed at once.
                     self.operations.lock().remove(&operation.id);
                     results.push((4, with(Vec::new())));
                 }
@@ -303,7 +305,7 @@ impl Service {
         Ok(answer)
     }
 
-    /// What is given of a batch: all, unless a fault is set.
+    /// The part of a batch that is sent: all of it, unless lost rows are simulated.
     fn cut(&self, batch: &arrow::array::RecordBatch) -> arrow::array::RecordBatch {
         let lost = usize::try_from(self.settings.lock().rows_lost).unwrap_or(usize::MAX);
         batch.slice(0, batch.num_rows().saturating_sub(lost))
@@ -332,7 +334,7 @@ impl Service {
         ]
     }
 
-    /// The file behind a link; none if it has ended or was never given.
+    /// The file behind a link; `None` if the link has expired or was never issued.
     pub fn file(
         &self,
         id: Uuid,
@@ -368,7 +370,7 @@ fn whole(operation: &Operation) -> Result<Arc<Collected>, Fault> {
     }
 }
 
-/// What `GetOperationStatus` tells, but its status.
+/// The fields of `GetOperationStatus` except its status.
 fn progress(operation: &Operation) -> Vec<(i16, Out)> {
     let ended = operation.task.is_finished();
     match now(operation) {

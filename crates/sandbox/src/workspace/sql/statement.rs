@@ -1,4 +1,5 @@
-//! The statements that are answered, parsed with sqlparser. Every clause is looked at, so that none is read and then ignored.
+//! Parses the supported statements with sqlparser. Unsupported clauses are rejected by name, except for a few that no
+//! client sends.
 
 use sqlparser::ast::{
     BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, LimitClause, ObjectName, Query,
@@ -7,10 +8,10 @@ use sqlparser::ast::{
 use sqlparser::dialect::DatabricksDialect;
 use sqlparser::parser::Parser;
 
-/// What a statement asks for.
+/// A statement that is supported.
 #[derive(Debug, PartialEq)]
 pub enum Ask {
-    /// A setting of the session: UTC is all that is here.
+    /// A session setting, which has no effect: times are always in UTC.
     Nothing,
     /// `SELECT 1`.
     Number(i64),
@@ -25,29 +26,29 @@ pub enum Ask {
 pub struct Select {
     pub table: Vec<String>,
     pub version: Option<u64>,
-    /// None: all columns.
+    /// `None` selects all columns.
     pub items: Option<Vec<Item>>,
     pub filter: Vec<Condition>,
     pub groups: Vec<String>,
     pub limit: Option<u64>,
 }
 
-/// What is selected, and the name that it gets.
+/// A selected expression, and the name of its column in the result.
 #[derive(Debug, PartialEq)]
 pub enum Item {
     Column(String, String),
     Count(String),
 }
 
-/// A condition that all rows meet.
+/// A condition of WHERE; all of them must hold.
 #[derive(Debug, PartialEq)]
 pub enum Condition {
     IsNull(String, bool),
-    /// The column has a value, written as text.
+    /// The column equals this value, given as text.
     Equals(String, String),
 }
 
-/// What is wrong with a statement: the word of its class, SQLSTATE and words.
+/// Why a statement is rejected: the error class, the SQLSTATE and a message.
 #[derive(Debug, PartialEq)]
 pub struct Refused {
     pub class: &'static str,
@@ -215,7 +216,7 @@ fn number(expr: &Expr) -> Option<u64> {
     }
 }
 
-/// A literal as its text; a cast is to be the column's own type, and is left to it.
+/// The text of a literal. Casts are ignored, since the text is converted to the column's type anyway.
 fn literal(expr: &Expr) -> Result<String, Refused> {
     match expr {
         Expr::Cast { expr, .. } | Expr::Nested(expr) => literal(expr),

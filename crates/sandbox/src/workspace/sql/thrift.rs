@@ -1,4 +1,4 @@
-//! Calls as trees of fields, read with Apache's Thrift crate, and answers written with it.
+//! Reads calls as trees of fields with Apache's Thrift crate, and writes answers with it.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,12 @@ use thrift::protocol::{
     TMessageIdentifier, TMessageType, TOutputProtocol, TStructIdentifier, TType,
 };
 
-/// Most entries of a list or a map, and bytes of a text.
+/// The most entries of a list or map.
 const ENTRIES_MAX: usize = 10_000;
 const TEXT_MAX: usize = 16 << 20;
 const DEPTH_MAX: i32 = 16;
 
-/// The fields of a struct that was sent; lists and maps are passed over.
+/// The fields of a received struct. Lists and maps are skipped.
 pub type Fields = BTreeMap<i16, Field>;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -74,7 +74,7 @@ fn fields(protocol: &mut impl TInputProtocol, depth: i32) -> thrift::Result<Fiel
     }
 }
 
-/// Looking into fields.
+/// Access to fields by id and type.
 pub trait Look {
     fn object(&self, id: i16) -> Option<&Fields>;
     fn int(&self, id: i16) -> Option<i64>;
@@ -110,9 +110,9 @@ pub enum Out {
     Struct(Vec<(i16, Out)>),
     /// A list of structs.
     Structs(Vec<Out>),
-    /// From texts to structs.
+    /// A map from texts to structs.
     Map(Vec<(String, Out)>),
-    /// From texts to texts.
+    /// A map from texts to texts.
     Texts(Vec<(String, String)>),
 }
 
@@ -177,7 +177,7 @@ impl Out {
     }
 }
 
-/// The answer to a call.
+/// Serializes the answer to a call.
 pub fn reply(method: &str, sequence: i32, answer: Out) -> thrift::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut protocol = TBinaryOutputProtocol::new(&mut bytes, true);
