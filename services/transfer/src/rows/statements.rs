@@ -234,17 +234,19 @@ impl<'a> Statements<'a> {
     }
 
     /// Compares the rows that a statement gave with those that there are.
-    async fn check(&self, part: usize, found: u64) -> Result<()> {
-        let Some(Asked { part, .. }) = self.asked(part) else { return Ok(()) };
-        let condition = part.condition.as_deref();
-        let (expected, who) = match part.rows {
+    async fn check(&mut self, part: usize, found: u64) -> Result<()> {
+        let Some(Part { condition, rows, .. }) = self.asked(part).map(|asked| asked.part.clone()) else {
+            return Ok(());
+        };
+        let query = self.query;
+        let (expected, who) = match rows {
             Some(rows) => (rows, "the log has"),
-            None => (self.query.count(condition).await?, "COUNT(*) says"),
+            None => (query.count(condition.as_deref()).await?, "COUNT(*) says"),
         };
         if found == expected {
             return Ok(());
         }
-        let shown = self.query.shown(condition);
+        let shown = query.shown(condition.as_deref());
         Err(TransferError::Unlike(format!("{found} rows came of {shown}, and {who} {expected} at the pinned version")))
     }
 }
