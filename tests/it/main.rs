@@ -40,6 +40,7 @@ mod projects;
 mod pyodps;
 mod python_client;
 mod python_worker;
+mod read_by_sql;
 mod readme;
 mod reasons;
 mod recover;

@@ -19,7 +19,7 @@ pub use sessions::{Sessions, Terms};
 pub use storage::{Storage, Storages, location_prefix, storage};
 pub use traffic::follow_traffic;
 pub use vending::{Vended, Vending};
-pub use workspace::workspace;
+pub use workspace::{sql, workspace};
 
 /// Why no client of an end can be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! Builds the client of the Databricks workspace from a data source's configuration.
 
-use mms_databricks::{Credential, Workspace, WorkspaceUrl};
+use mms_databricks::{Credential, HttpPath, Workspace, WorkspaceUrl};
 use mms_http::HttpClient;
 use mms_http::redact::remember;
 use mms_proto::registry::v1 as pb;
@@ -32,4 +32,17 @@ pub fn workspace(config: &pb::DatabricksSource, http: &HttpClient) -> Result<Wor
         }
     };
     Ok(Workspace::new(http.clone(), url, credential))
+}
+
+/// The workspace of a data source, and the path on it that statements are sent to.
+///
+/// # Errors
+/// Says which field is missing or cannot be used.
+pub fn sql(config: &pb::DatabricksSource, http: &HttpClient) -> Result<(Workspace, HttpPath), EndError> {
+    let workspace = workspace(config, http)?;
+    let path = HttpPath::of_source(workspace.url(), &config.jdbc_url, &config.cluster_id);
+    let path = path.map_err(|error| EndError::of("databricks.jdbc_url")(error.to_string()))?;
+    let nowhere = "SQL has no place to run: set cluster_id, or a jdbc_url with an httpPath";
+    let path = path.ok_or_else(|| EndError::of("databricks.cluster_id")(nowhere.to_owned()))?;
+    Ok((workspace, path))
 }

@@ -128,6 +128,7 @@ impl Sandbox {
                     "client_secret": keys.client_secret,
                     "catalog": ends.catalog(),
                     "cluster_id": mms_sandbox::workspace::CLUSTER_ID,
+                    "warehouse_id": mms_sandbox::workspace::WAREHOUSE_ID,
                     "http_path": ends.http_path(),
                 },
                 "project": {

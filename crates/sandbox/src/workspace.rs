@@ -1,5 +1,5 @@
 //! A Databricks workspace on loopback: Unity Catalog's REST over a folder of Delta tables
-//! `<root>/<schema>/<table>/_delta_log`, one running cluster that runs SQL ([`sql`]), and OAuth's token endpoint. It
+//! `<root>/<schema>/<table>/_delta_log`, one running cluster and one SQL warehouse ([`sql`]), and OAuth's token endpoint. It
 //! checks bearer tokens, and pages lists as the real workspace does: with empty pages, opaque tokens and no order.
 //!
 //! It must never write into the folder, never share wire code with our client, and never let one broken table fail a
@@ -38,6 +38,8 @@ pub use vending::Vending;
 pub const DEFAULT_PAGE_SIZE: usize = 50;
 /// The workspace's one cluster, which is always running.
 pub const CLUSTER_ID: &str = "0101-000000-sandbox1";
+/// The workspace's one SQL warehouse, which is always running.
+pub const WAREHOUSE_ID: &str = "5a4db0c5a4db0c00";
 /// The user that the access token belongs to.
 pub const USER_NAME: &str = "sandbox@example.com";
 /// How long open requests may take to finish at shutdown.

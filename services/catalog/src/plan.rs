@@ -203,6 +203,7 @@ impl Work<'_> {
             location: snapshot.shape().root().to_string(),
             format: Some(pb::pinned_table::Format::Delta(definition::delta(&snapshot))),
             target_unchanged,
+            read_path: self.source.read_path as i32,
         };
         Ok(Planned { table, files: units.filter(|_| free).map(|units| Files { snapshot, survey, units }) })
     }

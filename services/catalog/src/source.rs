@@ -18,6 +18,7 @@ use mms_maxcompute::metadata::{PartitionInfo, TableInfo as TargetInfo};
 use mms_maxcompute::name::ProjectName;
 use mms_maxcompute::table::TableRef;
 use mms_proto::registry::v1 as pb;
+use mms_proto::types::v1::ReadPath;
 use mms_server::Client;
 use mms_storage::{StorageCredential, StorageLocation, StorageSettings};
 use parking_lot::Mutex;
@@ -37,6 +38,8 @@ pub struct Source {
     pub uid: String,
     /// The name of the Unity Catalog catalog.
     pub catalog: String,
+    /// How the rows of its tables are to be read.
+    pub read_path: ReadPath,
     /// The migration settings of the data source.
     pub settings: pb::MigrationSettings,
     /// The target projects, without the account.
@@ -75,6 +78,10 @@ impl Source {
             id: id.to_owned(),
             uid: source.uid,
             catalog: databricks.catalog.clone(),
+            read_path: match databricks.read_path() {
+                ReadPath::Unspecified => ReadPath::Storage,
+                path => path,
+            },
             settings: source.settings.unwrap_or_default(),
             target,
             prompt: workspace.clone().with_policy(RetryPolicy { total: PLAN_WAIT, ..RetryPolicy::default() }),

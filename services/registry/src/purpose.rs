@@ -1,18 +1,21 @@
 //! Decides which secrets a session hands out: those that its purposes need, and no others. Pure.
 
 use mms_proto::registry::v1 as pb;
+use mms_proto::types::v1::ReadPath;
 use pb::SessionPurpose;
 
 use crate::secrets::{join, split};
 
 /// Prefixes of the paths of the secrets that a purpose needs.
-fn needs(purpose: SessionPurpose) -> &'static [&'static str] {
-    match purpose {
-        SessionPurpose::Unspecified => &[],
-        SessionPurpose::Metadata => &["databricks.", "max_compute."],
+fn needs(purpose: SessionPurpose, path: ReadPath) -> &'static [&'static str] {
+    match (purpose, path) {
+        (SessionPurpose::Unspecified, _) => &[],
+        (SessionPurpose::Metadata, _) => &["databricks.", "max_compute."],
+        // By SQL, rows come with the workspace's credentials. Tables that were planned before are still read from storage.
+        (SessionPurpose::ReadRows, ReadPath::Jdbc) => &["databricks."],
         // The credentials of the storage, but not those of the workspace.
-        SessionPurpose::ReadRows => &["databricks.storage["],
-        SessionPurpose::WriteRows => &["max_compute."],
+        (SessionPurpose::ReadRows, ReadPath::Storage | ReadPath::Unspecified) => &["databricks.storage["],
+        (SessionPurpose::WriteRows, _) => &["max_compute."],
     }
 }
 
@@ -27,7 +30,9 @@ pub fn reads_files(purpose: SessionPurpose) -> bool {
 /// The data source with only the secrets that these purposes need together.
 pub fn limited(source: pb::DataSource, purposes: &[SessionPurpose]) -> pb::DataSource {
     let (public, secrets) = split(&source);
-    let needed = |path: &str| purposes.iter().flat_map(|purpose| needs(*purpose)).any(|start| path.starts_with(start));
+    let by = public.databricks().map(pb::DatabricksSource::read_path).unwrap_or_default();
+    let needed =
+        |path: &str| purposes.iter().flat_map(|purpose| needs(*purpose, by)).any(|start| path.starts_with(start));
     join(&public, &secrets.only(needed))
 }
 
@@ -60,7 +65,11 @@ mod tests {
     }
 
     fn handed_out(purposes: &[SessionPurpose]) -> Vec<&'static str> {
-        let bytes = prost::Message::encode_to_vec(&limited(source(), purposes));
+        handed_out_of(source(), purposes)
+    }
+
+    fn handed_out_of(source: pb::DataSource, purposes: &[SessionPurpose]) -> Vec<&'static str> {
+        let bytes = prost::Message::encode_to_vec(&limited(source, purposes));
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let all = ["canary-workspace", "canary-storage", "canary-target"];
         all.into_iter().filter(|canary| text.contains(canary)).collect()
@@ -77,11 +86,24 @@ mod tests {
     }
 
     #[test]
+    fn whoever_reads_rows_by_sql_gets_the_workspaces_credentials_and_nobody_else() {
+        use SessionPurpose::{Metadata, ReadRows, WriteRows};
+        let by_sql = || {
+            let mut source = source();
+            source.databricks_mut().unwrap().set_read_path(ReadPath::Jdbc);
+            source
+        };
+        assert_eq!(handed_out_of(by_sql(), &[ReadRows]), ["canary-workspace", "canary-storage"]);
+        assert_eq!(handed_out_of(by_sql(), &[WriteRows]), ["canary-target"]);
+        assert_eq!(handed_out_of(by_sql(), &[Metadata]), handed_out(&[Metadata]));
+    }
+
+    #[test]
     fn every_purpose_of_the_contract_is_for_something() {
         let kind = descriptor::pool().get_enum_by_name("mms.registry.v1.SessionPurpose").unwrap();
         for value in kind.values().skip(1) {
             let purpose = SessionPurpose::try_from(value.number()).unwrap();
-            assert!(!needs(purpose).is_empty(), "{}", value.name());
+            assert!(!needs(purpose, ReadPath::Storage).is_empty(), "{}", value.name());
         }
     }
 }

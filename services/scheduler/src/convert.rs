@@ -16,6 +16,7 @@ pub use intent::{intent_from, intent_to};
 pub use job::{job_from, job_table_to, job_to, spec_change_from, table_options_to};
 pub use limits::{concurrency_from, rate_from, rate_to};
 pub use lineage::lineage_to;
+pub use number::told;
 pub use plan::{
     delta_from, file_from, file_to, finding_from, finding_to, target_from, target_name_from, target_name_to,
     value_from, value_to, version_from, version_to,

@@ -5,13 +5,13 @@
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{Field, SchemaRef, TimeUnit};
-use mms_delta::FileBatch;
 use mms_mapping::{ExistingTable, check_existing};
 use mms_maxcompute::table::{Column, TableDefinition};
 use mms_maxcompute::types::DataType;
 use mms_proto::types::v1::{ColumnMapping, ColumnRole};
 
 use crate::error::{Result, TransferError};
+use crate::rows::Read;
 use crate::values;
 
 /// Turns batches of one task's source into batches of its target.
@@ -62,17 +62,17 @@ impl Shaper {
         Ok(Self { columns: data.iter().map(|column| column.source_column.clone()).zip(types).collect(), target })
     }
 
-    /// Converts one batch. An error names the column, the row in its file, and the file.
-    pub fn shape(&self, read: &FileBatch) -> Result<RecordBatch> {
+    /// Converts one batch. An error names the column, the row, and where the row lies at the source.
+    pub fn shape(&self, read: &Read) -> Result<RecordBatch> {
         let mut arrays = Vec::with_capacity(self.columns.len());
         for ((column, data_type), field) in self.columns.iter().zip(self.target.fields()) {
             let value = |why: String| TransferError::Value { column: column.clone(), why };
             let Some(source) = read.batch.column_by_name(column) else {
-                return Err(value("the source files do not have it".to_owned()));
+                return Err(value("the source does not have it".to_owned()));
             };
             arrays.push(carried(source, data_type, field).map_err(|fault| {
                 let row = first_bad(source.len(), |rows| carried(&source.slice(0, rows), data_type, field).is_ok());
-                let shown = |why| format!("{why} (row {} of {})", read.row_in_file(row), read.file.shown_path());
+                let shown = |why| format!("{why} ({})", read.shown_row(row));
                 match fault {
                     Fault::Value(why) => value(shown(why)),
                     Fault::Beyond(why) => TransferError::Beyond { column: column.clone(), why: shown(why) },

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Int64Array, StringArray, TimestampMicrosecondArray, TimestampNanosecondArray};
 use arrow::datatypes::{DataType, Schema};
-use mms_delta::SourceFile;
+use mms_delta::{FileBatch, SourceFile};
 use mms_maxcompute::name::{ColumnName, ProjectName, TableName};
 use mms_maxcompute::table::{TableKind, TableRef};
 use mms_maxcompute::tunnel::arrow_schema;
@@ -106,12 +106,12 @@ proptest! {
     #[test]
     fn instants_are_carried_exactly_or_refused(micros in proptest::option::of(any::<i64>())) {
         let shaper = shaper(&PLANNED).expect("as planned");
-        let shaped = shaper.shape(&source(vec![Some(1)], vec![micros], vec![String::new()]));
+        let shaped = shaper.shape(&source(vec![Some(1)], vec![micros], vec![String::new()]).into());
         let fits = micros.is_none_or(|us| us.checked_mul(1000).is_some());
         prop_assert_eq!(shaped.is_ok(), fits);
         let beyond = matches!(shaped, Err(TransferError::Beyond { .. }));
         prop_assert!(fits || beyond, "the other way is tried");
-        let by_storage = storage_shaper().shape(&source(vec![Some(1)], vec![micros], vec![String::new()]));
+        let by_storage = storage_shaper().shape(&source(vec![Some(1)], vec![micros], vec![String::new()]).into());
         let year_0_to_9999 = micros.is_none_or(|us| (-62_167_219_200_000_000..=253_402_300_799_999_999).contains(&us));
         prop_assert_eq!(by_storage.is_ok(), year_0_to_9999);
         if let Ok(carried) = by_storage {
@@ -141,13 +141,13 @@ proptest! {
 fn a_value_that_does_not_fit_is_named_with_its_row_and_file() {
     let far = i64::MAX / 10;
     let batch = source(vec![Some(1); 5], vec![None, Some(1), Some(2), Some(far), Some(far)], vec![String::new(); 5]);
-    let error = shaper(&PLANNED).expect("as planned").shape(&batch).expect_err("out of range").to_string();
+    let error = shaper(&PLANNED).expect("as planned").shape(&batch.into()).expect_err("out of range").to_string();
     assert!(error.contains("`b-`") && error.contains("row 1003 of part-7.parquet"), "{error}");
 
     let long = vec!["x".to_owned(), "x".repeat(values::CELL_BYTES_MAX + 1)];
     let batch =
         FileBatch { kept: Some(vec![false, true, false, true].into()), ..source(vec![None; 2], vec![None; 2], long) };
-    let error = shaper(&PLANNED).expect("as planned").shape(&batch).expect_err("too long").to_string();
+    let error = shaper(&PLANNED).expect("as planned").shape(&batch.into()).expect_err("too long").to_string();
     assert!(error.contains("`t`") && error.contains("8388609 bytes") && error.contains("row 1003 of"), "{error}");
 }
 
@@ -157,9 +157,9 @@ fn nanoseconds_are_not_cut_to_microseconds() {
     let nanos: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1_001]));
     let columns = [("a", "a"), ("p", "p"), ("t", "t")].map(|(name, from)| (name, read.batch[from].clone()));
     read.batch = RecordBatch::try_from_iter(columns.into_iter().chain([("b-", nanos)])).expect("one length");
-    let error = storage_shaper().shape(&read).expect_err("finer").to_string();
+    let error = storage_shaper().shape(&read.clone().into()).expect_err("finer").to_string();
     assert!(error.contains("no way carries both"), "{error}");
-    assert!(shaper(&PLANNED).expect("as planned").shape(&read).is_ok(), "the tunnel carries them");
+    assert!(shaper(&PLANNED).expect("as planned").shape(&read.clone().into()).is_ok(), "the tunnel carries them");
 }
 
 #[test]

@@ -1,17 +1,16 @@
-//! DATA: reads every unit that is not published yet from its files, writes it to a session of its own, and publishes it.
+//! DATA: reads every unit that is not published yet, writes it to a session of its own, and publishes it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use mms_maxcompute::tunnel::Codec;
 use mms_proto::scheduler::v1 as pb;
 use mms_proto::types::v1::{TargetIdentity, TargetUnit};
 
 use crate::context::{Published, Report, Run};
-use crate::ends::{Ends, Place, Sessions};
+use crate::ends::{Ends, Sessions};
 use crate::error::Result;
 use crate::publish::{self, Written};
-use crate::source::{Source, shape};
+use crate::source::{Origin, Source, shape};
 use crate::target::Target;
 use crate::upload;
 use crate::values::TUNNEL_YEARS;
@@ -29,23 +28,16 @@ pub async fn run(
     published: &mut Published,
 ) -> Result<Option<Report>> {
     let shape = shape(&run.spec)?;
-    let place = Place {
-        source: run.spec.data_source.clone(),
-        table: run.spec.table.clone(),
-        location: run.spec.location.clone(),
-        allow_local: run.settings.allow_local_files,
-    };
-    let reading = sessions.read(ends, place).await?;
     let source = Source {
         times: shape.time_columns(),
+        origin: Origin::open(run, (sessions, ends), &shape).await?,
         shape,
-        store: reading.store,
         tunnel: target.project.tunnel().await?,
         storage: target.project.storage_api().await?,
     };
     let mut lines = vec![format!(
-        "reading from storage with {}, publishing {} units through the tunnel, as long as no timestamp lies outside {TUNNEL_YEARS}",
-        reading.credential,
+        "reading {}, publishing {} units through the tunnel, as long as no timestamp lies outside {TUNNEL_YEARS}",
+        source.origin.told(),
         run.spec.units.len() - published.len().min(run.spec.units.len()),
     )];
     let (mut codec, mut outcomes, mut way) = (None, Vec::new(), Way::default());
@@ -81,10 +73,7 @@ pub async fn run(
         lines.push(run.settings.codecs.told(source.tunnel.endpoint()).1);
         lines.dedup();
     }
-    let renewed = reading.renewed.load(Ordering::Relaxed);
-    if renewed > 0 {
-        lines.push(format!("the credential of the storage was renewed {renewed} times meanwhile"));
-    }
+    lines.extend(source.origin.renewals());
     let all = totals(published);
     run.progress.set(all.rows, all.bytes);
     run.progress.set_units(published.len());

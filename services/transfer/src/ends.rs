@@ -8,12 +8,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use mms_databricks::{HttpPath, Workspace};
 use mms_ends::{Storage, Storages, Terms, Vending};
 use mms_http::{HttpClient, Traffic};
 use mms_maxcompute::account::{RenewAccount, Renewed};
 use mms_maxcompute::project::{Project, ProjectConfig};
 use mms_proto::registry::v1 as registry;
 use mms_proto::registry::v1::SessionPurpose;
+use mms_proto::types::v1::ReadPath;
 use mms_server::Client;
 use mms_server::peer::FOR_EVER;
 use mms_storage::{LiveStore, LocalFiles, ObjectStore, Reopen, StorageCredential, StorageLocation, StorageSettings};
@@ -37,6 +39,19 @@ pub struct Ends {
     storages: Storages,
     /// Vends credentials for single tables.
     vending: Vending,
+    /// None: the data source is not read by SQL.
+    sql: Option<Sql>,
+}
+
+/// Where statements of a data source run.
+#[derive(Debug, Clone)]
+pub struct Sql {
+    /// Its workspace.
+    pub workspace: Workspace,
+    /// The path of its cluster or warehouse there.
+    pub path: HttpPath,
+    /// The catalog that it is of.
+    pub catalog: String,
 }
 
 /// A table and the location of its files.
@@ -88,13 +103,26 @@ impl Ends {
         // A longer failure is reported, so that the scheduler sees it and another worker can try.
         project.retry.total = Duration::from_secs(300);
         let storages = mms_ends::storage(&databricks).map_err(|error| TransferError::Plan(error.to_string()))?;
+        let sql = match databricks.read_path() {
+            ReadPath::Jdbc => {
+                let (workspace, path) =
+                    mms_ends::sql(&databricks, &http).map_err(|error| TransferError::Plan(error.to_string()))?;
+                Some(Sql { workspace, path, catalog: databricks.catalog.clone() })
+            }
+            ReadPath::Storage | ReadPath::Unspecified => None,
+        };
         let (projects, schemas) = (parking_lot::Mutex::default(), Arc::default());
-        Ok(Self { http, project, projects, schemas, storages, vending })
+        Ok(Self { http, project, projects, schemas, storages, vending, sql })
     }
 
     /// The schemas that were seen at the target.
     pub fn schemas(&self) -> &Arc<Schemas> {
         &self.schemas
+    }
+
+    /// Where the source's statements run; none unless it is read by SQL.
+    pub fn sql(&self) -> Option<&Sql> {
+        self.sql.as_ref()
     }
 
     /// The project that statements run in, with a task's tunnel quota. One client per quota is kept, and it renews its

@@ -1,5 +1,6 @@
 //! Why an attempt failed, and what the scheduler is told of it: reason, message, and whether another attempt may help.
 
+use mms_databricks::DatabricksError;
 use mms_delta::DeltaError;
 use mms_http::HttpError;
 use mms_http::retry::{Classify, RetryClass};
@@ -35,6 +36,15 @@ pub enum TransferError {
     /// The source failed.
     #[error("{0}")]
     Source(#[from] DeltaError),
+    /// The workspace, or SQL on it, failed.
+    #[error("{0}")]
+    Sql(#[from] DatabricksError),
+    /// SQL does not give the rows of the pinned version.
+    #[error("SQL gives other rows than the pinned version has: {0}; plan a new job, or set read path STORAGE")]
+    Unlike(String),
+    /// What SQL gives cannot be carried exactly.
+    #[error("the table cannot be read by SQL: {0}; set the data source's read path STORAGE, and plan a new job")]
+    NotBySql(String),
     /// The storage failed.
     #[error("{0}")]
     Storage(#[from] StorageError),
@@ -112,6 +122,7 @@ impl TransferError {
             | Self::IntentOpen { .. } => true,
             Self::Target(error) => refused(error),
             Self::Block(error) => refused(&error.error),
+            Self::Sql(error) => sql_refused(error),
             _ => false,
         }
     }
@@ -126,16 +137,19 @@ impl TransferError {
             Self::Target(_) | Self::Block(_) | Self::Network(_) | Self::SessionLost(_) => ErrorReason::TargetFailed,
             Self::TargetGone { .. } => ErrorReason::TargetGone,
             Self::IntentOpen { .. } => ErrorReason::IntentOpen,
-            Self::Source(DeltaError::SourceChanged { .. } | DeltaError::RowCount { .. }) => ErrorReason::SourceChanged,
-            Self::Source(DeltaError::Unsupported { .. } | DeltaError::CatalogManaged { .. }) => {
+            Self::Source(DeltaError::SourceChanged { .. } | DeltaError::RowCount { .. }) | Self::Unlike(_) => {
+                ErrorReason::SourceChanged
+            }
+            Self::Source(DeltaError::Unsupported { .. } | DeltaError::CatalogManaged { .. }) | Self::NotBySql(_) => {
                 ErrorReason::SourceUnsupported
             }
+            Self::Sql(error) if sql_refused(error) => ErrorReason::CredentialExpired,
             Self::Source(DeltaError::AccessDenied { .. }) => ErrorReason::StorageDenied,
             Self::Source(DeltaError::CredentialExpired { .. }) => ErrorReason::CredentialExpired,
             Self::Value { .. } | Self::Beyond { .. } | Self::Source(DeltaError::Column { .. }) => {
                 ErrorReason::ValueUnsupported
             }
-            Self::Source(_) | Self::Storage(_) => ErrorReason::SourceFailed,
+            Self::Source(_) | Self::Storage(_) | Self::Sql(_) => ErrorReason::SourceFailed,
             Self::Conflict { .. } => ErrorReason::TargetConflict,
             Self::Differs { .. } => ErrorReason::VerificationFailed,
         }
@@ -154,8 +168,11 @@ impl TransferError {
             | Self::Value { .. }
             | Self::Beyond { .. }
             | Self::Conflict { .. }
+            | Self::Unlike(_)
+            | Self::NotBySql(_)
             | Self::Storage(_)
             | Self::Network(_) => false,
+            Self::Sql(error) => sql_passes(error),
             Self::Target(error) => target_passes(error),
             // A session that ended, or that was made for another table than there is now, is replaced by a new one.
             Self::Block(error) => error.advice != BlockAdvice::GiveUp || target_passes(&error.error),
@@ -171,6 +188,7 @@ impl TransferError {
         match self {
             Self::Block(error) => error.retry_class(),
             Self::Source(error) if error.is_transient() => RetryClass::Transient,
+            Self::Sql(error) => error.retry_class(),
             _ => RetryClass::Permanent,
         }
     }
@@ -193,6 +211,23 @@ impl TransferError {
             }
             _ => failed,
         })
+    }
+}
+
+/// Whether the workspace did not take the credential.
+fn sql_refused(error: &DatabricksError) -> bool {
+    error.refusal() == Some(mms_databricks::RefusalKind::Unauthenticated)
+}
+
+/// Whether a new attempt, with a session and statements of its own, may fare better.
+fn sql_passes(error: &DatabricksError) -> bool {
+    match error {
+        DatabricksError::Lost { .. }
+        | DatabricksError::Answer { .. }
+        | DatabricksError::Http { .. }
+        | DatabricksError::Compute { .. }
+        | DatabricksError::Login { .. } => true,
+        other => sql_refused(other) || other.retry_class() != RetryClass::Permanent,
     }
 }
 
@@ -238,6 +273,9 @@ mod tests {
             (DeltaError::CredentialExpired { path, reason }.into(), pb::FailureClass::Transient),
             (refused(401, "Unauthorized").into(), pb::FailureClass::Transient),
             (refused(403, "NoPermission").into(), pb::FailureClass::Permanent),
+            (DatabricksError::Lost { what: "l".to_owned() }.into(), pb::FailureClass::Transient),
+            (DatabricksError::JdbcUrl { what: "w".to_owned() }.into(), pb::FailureClass::Permanent),
+            (TransferError::Unlike("fewer rows".to_owned()), pb::FailureClass::Permanent),
         ] {
             let text = error.to_string();
             assert_eq!(error.report(pb::TaskStep::Data).expect("told").failure_class(), class, "{text}");
@@ -262,6 +300,9 @@ mod tests {
             (TransferError::Beyond { column: text("c"), why: text("w") }, ErrorReason::ValueUnsupported),
             (TransferError::Conflict { target: text("t"), differences: text("d") }, ErrorReason::TargetConflict),
             (refused(404, "NoSuchUpload").into(), ErrorReason::TargetFailed),
+            (TransferError::Unlike(text("fewer")), ErrorReason::SourceChanged),
+            (TransferError::NotBySql(text("type")), ErrorReason::SourceUnsupported),
+            (DatabricksError::Lost { what: text("l") }.into(), ErrorReason::SourceFailed),
         ] {
             assert_eq!(error.reason(), reason, "{error}");
         }

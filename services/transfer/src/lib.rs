@@ -23,6 +23,7 @@ mod pace;
 mod peers;
 mod progress;
 mod publish;
+mod query;
 mod rows;
 mod run;
 mod schema;

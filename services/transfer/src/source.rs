@@ -1,18 +1,21 @@
-//! The source of a task's rows: what is needed to read its files, and the clients of both ways to the target.
+//! The source of a task's rows: what is needed to read them, and the clients of both ways to the target.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use mms_delta::{ColumnMapping, ShapeText, TableShape, TimeColumn};
 use mms_maxcompute::storage_api::StorageApi;
 use mms_maxcompute::tunnel::Tunnel;
 use mms_proto::scheduler::v1 as pb;
-use mms_proto::types::v1::ColumnMappingMode;
-use mms_storage::ObjectStore;
+use mms_proto::types::v1::{ColumnMappingMode, ReadPath};
 
+use crate::context::Run;
+use crate::ends::{Ends, Place, Reading, Sessions, Sql};
 use crate::error::{Result, TransferError};
+use crate::query::Query;
 
 pub struct Source {
-    pub store: Arc<dyn ObjectStore>,
+    pub origin: Origin,
     /// Client of the tunnel of the target's project.
     pub tunnel: Tunnel,
     /// Client of the Storage API of the same project.
@@ -21,6 +24,61 @@ pub struct Source {
     pub shape: TableShape,
     /// Timestamp columns for which the log may record bounds.
     pub times: Vec<TimeColumn>,
+}
+
+/// How rows are read.
+pub enum Origin {
+    /// From the table's files.
+    Files(Reading),
+    /// By SQL.
+    Sql(Box<Query>),
+}
+
+impl Origin {
+    /// The way that a task was planned to read, opened.
+    pub async fn open(run: &Run, (sessions, ends): (&Arc<Sessions>, &Arc<Ends>), shape: &TableShape) -> Result<Self> {
+        match run.spec.read_path() {
+            ReadPath::Unspecified | ReadPath::Storage => {
+                let place = Place {
+                    source: run.spec.data_source.clone(),
+                    table: run.spec.table.clone(),
+                    location: run.spec.location.clone(),
+                    allow_local: run.settings.allow_local_files,
+                };
+                Ok(Self::Files(sessions.read(ends, place).await?))
+            }
+            ReadPath::Jdbc => {
+                let sql = sql(&run.spec.data_source, sessions, ends).await?;
+                Ok(Self::Sql(Box::new(Query::open(&run.spec, sql, shape).await?)))
+            }
+        }
+    }
+
+    /// How a task's log says it.
+    pub fn told(&self) -> String {
+        match self {
+            Self::Files(reading) => format!("from storage with {}", reading.credential),
+            Self::Sql(query) => query.told().to_owned(),
+        }
+    }
+
+    /// How often a credential was renewed meanwhile, for the task's log.
+    pub fn renewals(&self) -> Option<String> {
+        let Self::Files(reading) = self else { return None };
+        let renewed = reading.renewed.load(Ordering::Relaxed);
+        (renewed > 0).then(|| format!("the credential of the storage was renewed {renewed} times meanwhile"))
+    }
+}
+
+/// Where the statements of a data source run. A session may be older than the plan: then it is asked for anew.
+async fn sql(source: &str, sessions: &Arc<Sessions>, ends: &Arc<Ends>) -> Result<Sql> {
+    if let Some(sql) = ends.sql() {
+        return Ok(sql.clone());
+    }
+    sessions.forget(source, ends).await;
+    let fresh = sessions.ends(source).await?;
+    let changed = || TransferError::NotBySql("the data source does not have read path JDBC any more".to_owned());
+    fresh.sql().cloned().ok_or_else(changed)
 }
 
 /// Parses from a task how its table's files are read.

@@ -26,7 +26,7 @@ const BLOCK_TIME: Duration = Duration::from_secs(60);
 /// Bytes of one Arrow message. The reader aims at the same size, so only batches that outgrow its guess are cut.
 const MESSAGE_BYTES: u64 = 4 << 20;
 
-/// Reads a unit's files into blocks of a new session, and checks that the session holds what was sent. Starts with the way
+/// Reads a unit's rows into blocks of a new session, and checks that the session holds what was sent. Starts with the way
 /// that the task has taken so far. If the tunnel cannot carry a value of the unit, the unit starts over by the Storage API,
 /// before anything of it is published, and `way` changes for the rest of the task.
 pub async fn write(
@@ -120,7 +120,7 @@ impl Upload<'_> {
         loop {
             match rows.more().await {
                 Ok(more) => return Ok(more),
-                Err(error) if attempts.again(error.block_class()).await => rows.go_back(rows.place()),
+                Err(error) if attempts.again(error.block_class()).await => rows.go_back(rows.place(), None),
                 Err(error) => return Err(error),
             }
         }
@@ -136,6 +136,7 @@ impl Upload<'_> {
             let error = match self.send(attempt, rows, &mut end).await {
                 Ok((receipt, message)) => {
                     attempts.succeeded();
+                    rows.arrived();
                     self.run.counters.arrived(&receipt, rows.place().bytes() - start.bytes());
                     return Ok((receipt, message));
                 }
@@ -146,7 +147,7 @@ impl Upload<'_> {
             if !attempts.again(error.block_class()).await {
                 return Err(error);
             }
-            rows.go_back(start);
+            rows.go_back(start, end);
             attempt.number += 1;
         }
     }

@@ -79,7 +79,7 @@ pub fn registration(
         steps: [pb::TaskStep::Schema, pb::TaskStep::Data, pb::TaskStep::Verification, pb::TaskStep::Look]
             .map(|step| step as i32)
             .into(),
-        read_paths: vec![ReadPath::Storage as i32],
+        read_paths: vec![ReadPath::Storage as i32, ReadPath::Jdbc as i32],
         target_kinds: vec![TargetKind::Ordinary as i32, TargetKind::AppendDelta as i32],
         reader_features: mms_delta::READER_FEATURES.iter().map(|feature| (*feature).to_owned()).collect(),
         engine: pb::Engine::BuiltIn as i32,

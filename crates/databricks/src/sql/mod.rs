@@ -7,13 +7,12 @@
 mod compute;
 mod decode;
 mod message;
-mod place;
 mod session;
 mod statement;
 pub mod text;
 mod wire;
 
+pub use crate::HttpPath;
 pub use compute::{ClusterStart, ready_cluster};
-pub use place::HttpPath;
 pub use session::Session;
 pub use statement::{Rows, Statement};

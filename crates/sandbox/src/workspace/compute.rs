@@ -1,11 +1,11 @@
-//! The workspace's only cluster, which is always running.
+//! The workspace's only cluster and only SQL warehouse, which are always running.
 
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Refusal};
 use super::objects::{Query, required};
-use super::{CLUSTER_ID, USER_NAME};
+use super::{CLUSTER_ID, USER_NAME, WAREHOUSE_ID};
 
 fn cluster() -> Value {
     json!({
@@ -24,6 +24,13 @@ pub fn check(cluster_id: &str) -> Result<(), Refusal> {
     match cluster_id {
         CLUSTER_ID => Ok(()),
         _ => Err(Refusal::invalid(format!("Cluster {cluster_id} does not exist"))),
+    }
+}
+
+pub fn check_warehouse(warehouse_id: &str) -> Result<(), Refusal> {
+    match warehouse_id {
+        WAREHOUSE_ID => Ok(()),
+        _ => Err(Refusal::missing("SQL warehouse", warehouse_id)),
     }
 }
 

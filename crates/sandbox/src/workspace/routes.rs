@@ -80,7 +80,8 @@ pub fn router(state: Arc<State>) -> Router {
         .route("/oidc/v1/token", post(token))
         .route("/oidc/.well-known/oauth-authorization-server", get(endpoints))
         .route("/.well-known/databricks-config", get(host))
-        .route("/sql/protocolv1/o/{workspace}/{cluster}", post(statement).layer(DefaultBodyLimit::max(STATEMENT_MAX)))
+        .route("/sql/protocolv1/o/{workspace}/{cluster}", post(on_cluster).layer(DefaultBodyLimit::max(STATEMENT_MAX)))
+        .route("/sql/1.0/warehouses/{warehouse}", post(on_warehouse).layer(DefaultBodyLimit::max(STATEMENT_MAX)))
         .route("/results/{operation}/{piece}", get(file))
         .fallback(no_such_api)
         .method_not_allowed_fallback(no_such_api)
@@ -132,16 +133,22 @@ fn answered(answer: Answer) -> Response {
     }
 }
 
-/// Answers one call of an SQL client.
-async fn statement(
-    Shared(state): App,
-    Path((_, cluster)): Path<(String, String)>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    if let Err(refusal) = compute::check(&cluster) {
-        return refusal.into_response();
+async fn on_cluster(app: App, Path((_, cluster)): Path<(String, String)>, headers: HeaderMap, body: Bytes) -> Response {
+    match compute::check(&cluster) {
+        Ok(()) => statement(app, headers, body).await,
+        Err(refusal) => refusal.into_response(),
     }
+}
+
+async fn on_warehouse(app: App, Path(warehouse): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
+    match compute::check_warehouse(&warehouse) {
+        Ok(()) => statement(app, headers, body).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+/// Answers one call of an SQL client.
+async fn statement(Shared(state): App, headers: HeaderMap, body: Bytes) -> Response {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     match state.sql.call(&state, &format!("http://{host}"), &body).await {
         Ok(answer) => ([(header::CONTENT_TYPE, "application/x-thrift")], answer).into_response(),

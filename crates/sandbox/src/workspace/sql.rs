@@ -1,4 +1,5 @@
-//! SQL on the workspace's cluster: HiveServer2 over HTTP, for the few statements that a migration sends (`statement`).
+//! SQL on the workspace's cluster and warehouse: HiveServer2 over HTTP, for the few statements that a migration sends
+//! (`statement`).
 //! Rows come from this project's own Delta reader (`query`), so tests judge the protocol here, never the rows: Arrow
 //! batches, LZ4, files behind links that expire, direct results, statements that take a while.
 //!
@@ -29,6 +30,8 @@ pub struct SqlSettings {
     pub ended_links: u32,
     /// How many rows are left out at the end of each batch and file, to simulate a loss.
     pub rows_lost: u64,
+    /// How many rows are left out at the end of each result that has more, while every count that is told agrees.
+    pub rows_unsaid: u64,
 }
 
 impl Default for SqlSettings {
@@ -39,6 +42,7 @@ impl Default for SqlSettings {
             batch_rows: 4096,
             ended_links: 0,
             rows_lost: 0,
+            rows_unsaid: 0,
         }
     }
 }

@@ -52,7 +52,13 @@ pub const BASIC: &[Row] = &[
         "READ_PATH_STORAGE",
         "",
     ),
-    ("databricks.jdbc_url", "Databricks JDBC URL", "URL without a token.", "", "databricks.read_path=READ_PATH_JDBC"),
+    (
+        "databricks.jdbc_url",
+        "Databricks JDBC URL",
+        "URL of a cluster or SQL warehouse, without a token. Empty: that of the cluster.",
+        "",
+        "databricks.read_path=READ_PATH_JDBC",
+    ),
     (
         "databricks.storage",
         "Storage Access",

@@ -1,6 +1,6 @@
 //! The rules of the source's configuration.
 
-use mms_databricks::WorkspaceUrl;
+use mms_databricks::{HttpPath, WorkspaceUrl};
 use mms_ends::location_prefix;
 use mms_http::Url;
 use mms_proto::registry::v1 as pb;
@@ -27,16 +27,9 @@ pub(super) fn judge(config: &pb::DatabricksSource, offline: Offline<'_>, judge: 
         Some(WorkspaceAuth::ClientCredentials(_)) => judge.secret("databricks.client_credentials.client_secret"),
         None => judge.add("databricks.workspace_auth", "is required: set one of access_token, client_credentials"),
     }
-    let jdbc = config.read_path() == ReadPath::Jdbc;
-    if jdbc && config.jdbc_url.is_empty() {
-        judge.add("databricks.jdbc_url", "is required for read path JDBC");
-    }
-    if jdbc && config.cluster_id.is_empty() && !config.jdbc_url.contains("/warehouses/") {
-        judge.add("databricks.cluster_id", "is required for read path JDBC unless jdbc_url names a warehouse");
-    }
-    jdbc_url(&config.jdbc_url, judge);
-    if config.storage.is_empty() && !jdbc {
-        judge.add("databricks.storage", "is required for read path STORAGE: say how files are read");
+    sql(config, judge);
+    if config.storage.is_empty() {
+        judge.add("databricks.storage", "is required: say how the tables' files and logs are read");
     }
     let mut seen = Vec::new();
     for (at, storage) in config.storage.iter().enumerate() {
@@ -54,20 +47,42 @@ pub(super) fn judge(config: &pb::DatabricksSource, offline: Offline<'_>, judge: 
     }
 }
 
-fn jdbc_url(text: &str, judge: &mut Judge<'_>) {
-    if text.is_empty() {
-        return;
+/// Where SQL runs.
+fn sql(config: &pb::DatabricksSource, judge: &mut Judge<'_>) {
+    let (url, cluster) = (config.jdbc_url.as_str(), config.cluster_id.as_str());
+    if holds_secret(url) {
+        judge.add("databricks.jdbc_url", "holds a token or password; use access_token and leave it out here");
     }
-    if !text.starts_with("jdbc:databricks://") {
-        judge.add("databricks.jdbc_url", "must begin with jdbc:databricks://");
+    // What is wrong with the workspace's own URL is said there.
+    let Ok(workspace) = config.workspace_url.parse::<WorkspaceUrl>() else { return };
+    let named = match url {
+        "" => None,
+        url => match HttpPath::of_jdbc_url(&workspace, url) {
+            Ok(named) => named,
+            Err(error) => return judge.add("databricks.jdbc_url", error.to_string()),
+        },
+    };
+    let other = named.as_ref().and_then(HttpPath::cluster_id).filter(|other| !cluster.is_empty() && *other != cluster);
+    if let Some(other) = other {
+        let text = format!("is another cluster than that of jdbc_url's httpPath, {other}: leave one of both out");
+        judge.add("databricks.cluster_id", text);
     }
-    let lower = text.to_ascii_lowercase();
+    if config.read_path() == ReadPath::Jdbc && named.is_none() {
+        if cluster.is_empty() {
+            let text = "is required for read path JDBC, unless jdbc_url names a cluster or warehouse by its httpPath";
+            judge.add("databricks.cluster_id", text);
+        } else if let Err(error) = HttpPath::of_cluster(&workspace, cluster) {
+            judge.add("databricks.cluster_id", error.to_string());
+        }
+    }
+}
+
+fn holds_secret(jdbc_url: &str) -> bool {
+    let lower = jdbc_url.to_ascii_lowercase();
     let secrets = ["pwd", "password", "auth_accesstoken", "oauth2secret"];
     let holds =
         |part: &str| part.split_once('=').is_some_and(|(key, value)| secrets.contains(&key) && !value.is_empty());
-    if lower.split([';', '?', '&']).any(holds) {
-        judge.add("databricks.jdbc_url", "holds a token or password; use access_token and leave it out here");
-    }
+    lower.split([';', '?', '&']).any(holds)
 }
 
 /// Judges how files of a location are read. `shown` is the path in the request, `stored` the prefix of the secrets' paths.

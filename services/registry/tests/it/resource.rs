@@ -197,15 +197,6 @@ async fn what_is_not_done_yet_or_not_allowed_is_refused() {
     let status = registry.sources().create_data_source(create(source())).await.unwrap_err();
     assert_eq!(refusal(&status).1, ["data_source.databricks.storage[0].local_files"]);
 
-    let mut jdbc = source();
-    let databricks = jdbc.databricks_mut().unwrap();
-    databricks.storage = Vec::new();
-    databricks.cluster_id = "c1".into();
-    databricks.jdbc_url = "jdbc:databricks://adb-1.2.azuredatabricks.net:443/default".into();
-    databricks.set_read_path(mms_proto::types::v1::ReadPath::Jdbc);
-    let status = registry.sources().create_data_source(create(jdbc)).await.unwrap_err();
-    assert_eq!(refusal(&status).0, Reason::NotYet);
-
     let ordered = pb::ListDataSourcesRequest { order_by: "display_name".into(), ..Default::default() };
     let status = registry.sources().list_data_sources(ordered).await.unwrap_err();
     assert_eq!(refusal(&status).0, Reason::NotYet);
@@ -257,4 +248,37 @@ async fn validate_only_stores_nothing() {
     let shown = registry.sources().create_data_source(request).await.unwrap().into_inner().data_source.unwrap();
     assert_eq!((shown.name.as_str(), shown.etag.as_str()), ("dataSources/lake", ""));
     assert!(list(&registry, true).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_read_by_sql_has_a_place_of_its_own_workspace_to_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = Registry::open(dir.path()).await;
+    let of = |url: &str, cluster: &str| {
+        let mut source = source();
+        let databricks = source.databricks_mut().unwrap();
+        (databricks.jdbc_url, databricks.cluster_id) = (url.into(), cluster.into());
+        databricks.set_read_path(mms_proto::types::v1::ReadPath::Jdbc);
+        pb::CreateDataSourceRequest { data_source: Some(source), ..Default::default() }
+    };
+    let url = "jdbc:databricks://adb-1.2.azuredatabricks.net:443/default";
+    for (jdbc_url, cluster, field) in [
+        ("", "", "cluster_id"),
+        (url, "", "cluster_id"),
+        ("", "../c", "cluster_id"),
+        (&format!("{url};httpPath=sql/protocolv1/o/1/other"), "c", "cluster_id"),
+        ("jdbc:databricks://evil.example:443/default;httpPath=sql/1.0/warehouses/a", "", "jdbc_url"),
+        ("jdbc:hive2://adb-1.2.azuredatabricks.net:443/default", "c", "jdbc_url"),
+        (&format!("{url};httpPath=../api"), "c", "jdbc_url"),
+        (&format!("{url};httpPath=sql/1.0/warehouses/a;PWD=dapi"), "", "jdbc_url"),
+    ] {
+        let status = registry.sources().create_data_source(of(jdbc_url, cluster)).await.unwrap_err();
+        let expected = format!("data_source.databricks.{field}");
+        assert_eq!(refusal(&status), (Reason::InvalidField, vec![expected]), "{jdbc_url:?} {cluster:?}");
+    }
+    let warehouse = format!("{url};transportMode=http;httpPath=/sql/1.0/warehouses/a?o=1");
+    for (at, (jdbc_url, cluster)) in [(warehouse.as_str(), ""), ("", "c"), (url, "c")].into_iter().enumerate() {
+        let request = pb::CreateDataSourceRequest { data_source_id: format!("s{at}"), ..of(jdbc_url, cluster) };
+        registry.sources().create_data_source(request).await.unwrap();
+    }
 }

@@ -192,7 +192,7 @@ fn spec_to(granted: &Granted) -> Result<pb::TaskSpec> {
         version: plan.version.as_ref().map(version_to),
         location: plan.location.clone(),
         format: plan.delta.as_ref().map(|delta| pb::task_spec::Format::Delta(delta_to(delta))),
-        read_path: types::ReadPath::Storage as i32,
+        read_path: plan.path() as i32,
         target: plan.target.as_ref().map(target_to),
         target_policy: spec.target_policy.number(),
         makes_table: planned.makes_table,

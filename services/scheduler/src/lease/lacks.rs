@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use mms_proto::ErrorReason;
 use mms_proto::scheduler::v1::{Engine, TaskRole};
-use mms_proto::types::v1::ReadPath;
 use mms_store::{Read, Scope};
 
 use super::dispatch::{self, Ready};
@@ -34,8 +33,9 @@ pub fn of(worker: &Worker, task: &Task, table: &JobTable) -> Vec<String> {
     if !task.steps().contains(&Step::Data) {
         return lacks;
     }
-    if !worker.read_paths.contains(&ReadPath::Storage.into()) {
-        lacks.push("read path STORAGE".to_owned());
+    let path = table.plan.path();
+    if !worker.read_paths.contains(&path.into()) {
+        lacks.push(format!("read path {}", path.as_str_name().trim_start_matches("READ_PATH_")));
     }
     let kind = table.plan.target.as_ref().map(|target| target.kind).unwrap_or_default();
     if !worker.target_kinds.contains(&kind) {
@@ -93,8 +93,27 @@ fn held_back(full: Full) -> Reason {
 
 #[cfg(test)]
 mod tests {
+    use mms_proto::types::v1::ReadPath;
+
     use super::*;
-    use crate::fixture::{Fixture, job_key};
+    use crate::error::SchedulerError;
+    use crate::fixture::{Fixture, job_key, plan};
+    use crate::record::TablePlan;
+
+    #[tokio::test]
+    async fn a_table_is_read_by_who_can_read_it_as_it_was_planned() {
+        let fixture = Fixture::new(1).await;
+        let found = fixture.store.read(|read| {
+            let task = read.page(&TASKS, &Scope::all(), None, 1)?.items.pop();
+            Ok::<_, SchedulerError>(task.zip(read.get(&WORKERS, &"a".to_owned())?))
+        });
+        let ((_, task), worker) = found.expect("readable").expect("a task and a worker");
+        let lacks =
+            |path: ReadPath| of(&worker, &task, &JobTable::new(TablePlan { read_path: path.into(), ..plan("d") }));
+        assert_eq!(lacks(ReadPath::Storage), [""; 0]);
+        assert_eq!(lacks(ReadPath::Unspecified), [""; 0], "planned before there was a choice");
+        assert_eq!(lacks(ReadPath::Jdbc), ["read path JDBC"]);
+    }
 
     #[tokio::test]
     async fn a_job_that_nobody_can_do_says_what_is_missing() {

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 
 use super::tasks::{self, Piece, PieceBounds, Stored};
 use super::{parts, scope, spool};
-use crate::convert::{delta_from, finding_from, table_options_to, target_from, target_name_from, version_from};
+use crate::convert::{delta_from, finding_from, table_options_to, target_from, target_name_from, told, version_from};
 use crate::error::{Result, SchedulerError};
 use crate::key::TableKey;
 use crate::name;
@@ -208,6 +208,7 @@ fn planned(pinned: catalog::PinnedTable, why: (DecisionReason, String), spec: &S
         source_rows: plan.row_count,
         source_bytes: plan.size_bytes,
         location: pinned.location,
+        read_path: told(pinned.read_path)?,
         delta: delta.transpose()?,
         ..TablePlan::new(decision, reason, text)
     })

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use mms_proto::FindingReason;
 use mms_proto::scheduler::v1::{DecisionReason, TableDecision};
+use mms_proto::types::v1::ReadPath;
 use mms_store::Known;
 
 use super::delta::TaskDelta;
@@ -43,6 +44,9 @@ pub struct TablePlan {
     /// The job takes only some of the table's partitions.
     #[prost(bool, tag = "12")]
     pub of_part: bool,
+    /// As the catalog said it; see [`TablePlan::path`].
+    #[prost(message, required, tag = "13")]
+    pub read_path: Known<ReadPath>,
 }
 
 impl TablePlan {
@@ -53,6 +57,14 @@ impl TablePlan {
             decision_reason: reason.into(),
             decision_message: message.into(),
             ..Self::default()
+        }
+    }
+
+    /// How its rows are read: from files, if the plan was made before there was a choice.
+    pub fn path(&self) -> ReadPath {
+        match *self.read_path {
+            ReadPath::Unspecified => ReadPath::Storage,
+            path => path,
         }
     }
 

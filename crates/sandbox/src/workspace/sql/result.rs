@@ -36,6 +36,19 @@ impl Collected {
         Self { schema, pieces: Vec::new(), rows: 0, bytes: 0, piece_rows: piece_rows.max(1) }
     }
 
+    /// Drops rows at the end, if there are more than these.
+    pub fn cut(&mut self, rows: u64) {
+        if rows == 0 || rows >= self.rows {
+            return;
+        }
+        self.rows -= rows;
+        self.pieces.retain(|piece| piece.first_row < self.rows);
+        if let Some(last) = self.pieces.last_mut() {
+            let left = usize::try_from(self.rows - last.first_row).unwrap_or(usize::MAX);
+            last.batch = last.batch.slice(0, left.min(last.batch.num_rows()));
+        }
+    }
+
     /// The index of the piece that holds a row.
     pub fn piece_of(&self, row: u64) -> usize {
         self.pieces.partition_point(|piece| piece.first_row + piece.batch.num_rows() as u64 <= row)

@@ -190,6 +190,7 @@ impl Service {
                 let ask = parse(&sql)?;
                 let mut all = Collected::new(settings.batch_rows);
                 query::answer(&state, ask, &mut all).await?;
+                all.cut(settings.rows_unsaid);
                 Ok(all)
             };
             let ended = match work.await {

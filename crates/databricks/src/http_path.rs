@@ -60,6 +60,20 @@ impl HttpPath {
         }
     }
 
+    /// The path of a data source: that of its JDBC URL, else that of its cluster. None if both are empty, or the URL names no path
+    /// and there is no cluster.
+    pub fn of_source(
+        workspace: &WorkspaceUrl,
+        jdbc_url: &str,
+        cluster_id: &str,
+    ) -> Result<Option<Self>, DatabricksError> {
+        let named = if jdbc_url.is_empty() { None } else { Self::of_jdbc_url(workspace, jdbc_url)? };
+        match named {
+            None if !cluster_id.is_empty() => Self::of_cluster(workspace, cluster_id).map(Some),
+            named => Ok(named),
+        }
+    }
+
     /// Parses a path as people write it: with or without the first slash, with or without `?o=`.
     pub fn parse(text: &str) -> Result<Self, DatabricksError> {
         let refuse = |what: &str| DatabricksError::JdbcUrl { what: format!("http path {text:?}: {what}") };
@@ -78,11 +92,13 @@ impl HttpPath {
         self.path.strip_prefix("sql/protocolv1/o/")?.split_once('/').map(|(_, cluster)| cluster)
     }
 
-    pub(super) fn path(&self) -> &str {
+    #[cfg(feature = "sql")]
+    pub(crate) fn path(&self) -> &str {
         &self.path
     }
 
-    pub(super) fn workspace(&self) -> Option<u64> {
+    #[cfg(feature = "sql")]
+    pub(crate) fn workspace(&self) -> Option<u64> {
         self.workspace
     }
 }
@@ -119,6 +135,20 @@ mod tests {
         for wrong in ["", "a/b", "a b", "a%2fb", "..", "a?b"] {
             assert!(HttpPath::of_cluster(&workspace(), wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_source_is_read_where_its_url_leads_else_on_its_cluster() {
+        let of = |url: &str, cluster: &str| {
+            HttpPath::of_source(&workspace(), url, cluster).unwrap().map(|path| path.to_string())
+        };
+        let url = "jdbc:databricks://adb-12.3.azuredatabricks.net:443/default";
+        let warehouse = format!("{url};httpPath=sql/1.0/warehouses/ab1");
+        assert_eq!(of(&warehouse, "c").as_deref(), Some("sql/1.0/warehouses/ab1"));
+        assert_eq!(of(url, "c").as_deref(), Some("sql/protocolv1/o/12/c"));
+        assert_eq!(of("", "c").as_deref(), Some("sql/protocolv1/o/12/c"));
+        assert_eq!((of(url, ""), of("", "")), (None, None));
+        assert!(HttpPath::of_source(&workspace(), "jdbc:databricks://evil.example", "c").is_err());
     }
 
     #[test]
