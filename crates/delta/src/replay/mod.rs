@@ -4,12 +4,14 @@
 //! Nothing here is of what a version is: protocol, schema and properties are the kernel's to judge, at the opening.
 
 mod action;
+mod changes;
 mod kernel;
 mod keys;
 mod logged;
 mod own;
 mod rows;
 
+pub use changes::Changes;
 pub use logged::LoggedFile;
 
 pub(crate) use keys::Hashes;
