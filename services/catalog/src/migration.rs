@@ -33,6 +33,8 @@ pub struct Report {
     pub migrated: Option<Migrated>,
     /// With DONE of a whole table: the digest of its target as it was looked at. Empty: it was not.
     pub target_digest: Vec<u8>,
+    /// With a digest of the target: that of the rules by which its rows were made.
+    pub rules_digest: Vec<u8>,
     /// The job moves only some of the table's partitions.
     pub of_part: bool,
 }
@@ -51,6 +53,7 @@ pub fn report(tx: &mut Tx<'_>, now_ms: i64, report: &Report) -> Result<bool> {
     table.task.clone_from(&report.task);
     // Whatever a task does there makes it another; the last of a job looks at the whole again.
     table.target_digest.clone_from(&report.target_digest);
+    table.rules_digest.clone_from(&report.rules_digest);
     let moved = report.migrated.as_ref().filter(|_| report.state == State::Done);
     let state = match (report.state, moved) {
         // Tables and partitions were made and no rows moved; or the table was sent elsewhere meanwhile.
@@ -186,6 +189,7 @@ fn set_table(tx: &mut Tx<'_>, key: &TableKey, state: State) -> Result<i64> {
     }
     let own_changed = State::of(table.own_state) != state;
     table.target_digest.clear();
+    table.rules_digest.clear();
     table.own_state = state as i32;
     if state == State::Done {
         table.own_migrated = seen(&table);

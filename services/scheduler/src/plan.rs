@@ -1,5 +1,6 @@
 //! Which tables a job takes, and what tasks they become.
 
+mod known;
 pub mod limits;
 mod listing;
 pub mod parts;

@@ -31,6 +31,10 @@ pub struct Ask {
     pub partitions: Vec<String>,
     /// Of those, the ones for which this holds. Empty: all.
     pub partition_filter: String,
+    /// Units that are at the target already are marked.
+    pub marks_unchanged: bool,
+    /// Target partitions whose source is gone are named.
+    pub names_gone: bool,
 }
 
 /// The parts of a target, the first set one wins.

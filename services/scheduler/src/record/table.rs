@@ -8,6 +8,7 @@ use mms_proto::scheduler::v1::{DecisionReason, TableDecision};
 use mms_store::Known;
 
 use super::delta::TaskDelta;
+use super::intent::DroppedPartition;
 use super::reason::{NotTaken, Reason};
 use super::target::{DeltaTable, Finding, Target, TargetName, Version};
 use crate::moment::Moment;
@@ -42,6 +43,12 @@ pub struct TablePlan {
     /// The job takes only some of its partitions.
     #[prost(bool, tag = "12")]
     pub of_part: bool,
+    /// Target partitions that are dropped at the end, as their source is gone.
+    #[prost(message, repeated, tag = "13")]
+    pub gone: Vec<DroppedPartition>,
+    /// Of what decides how rows of the target are made; empty: it was not told.
+    #[prost(bytes = "vec", tag = "14")]
+    pub rules_digest: Vec<u8>,
 }
 
 impl TablePlan {

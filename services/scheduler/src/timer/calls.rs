@@ -20,6 +20,7 @@ pub fn least_role(spec: &Spec) -> (Role, &'static str) {
         // They take what somebody else made.
         TargetPolicy::Replace => (Role::Admin, "target_policy REPLACE"),
         TargetPolicy::Adopt => (Role::Admin, "target_policy ADOPT"),
+        _ if spec.drops_gone() => (Role::Admin, "dropped_policy DROP"),
         _ => (Role::Operator, "CreateJob"),
     }
 }
