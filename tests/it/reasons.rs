@@ -269,6 +269,21 @@ const PROVOKED: &[(&str, &str, &[&str])] = &[
         &["FINDING_REASON_TARGET_PARTITION_SPLIT"],
     ),
     (
+        "services/catalog/src/plan/changed_tests.rs",
+        "the_plan_says_what_stays_and_what_is_moved",
+        &["FINDING_REASON_UNITS_AT_TARGET"],
+    ),
+    (
+        "services/catalog/src/plan/changed_tests.rs",
+        "what_the_log_does_not_tell_is_a_reason_for_the_whole_table",
+        &["FINDING_REASON_CHANGED_UNITS_WHOLE"],
+    ),
+    (
+        "services/catalog/src/plan/gone.rs",
+        "only_what_was_moved_is_there_and_is_planned_no_more_is_gone",
+        &["FINDING_REASON_SOURCE_PARTITIONS_GONE"],
+    ),
+    (
         "services/scheduler/src/window_tests.rs",
         "nothing_is_leased_outside_and_the_job_says_until_when",
         &["ERROR_REASON_OUTSIDE_WINDOWS"],

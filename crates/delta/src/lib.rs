@@ -38,7 +38,7 @@ pub use list::{Budget, FileList, FilePage};
 pub use log::{LogNote, UnreadableColumn};
 pub use log_id::LogId;
 pub use read::{Differences, FileBatch, ReadNotes, ReadOptions, read_files};
-pub use replay::LoggedFile;
+pub use replay::{Changes, LoggedFile};
 pub use shape::{ColumnMapping, ShapeText, TableShape};
 pub use snapshot::{DeltaTable, Snapshot};
 pub use statistics::{ColumnStatistics, FileStatistics, StatisticsText, TimeColumn};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use mms_proto::scheduler::v1::job_spec::Scope;
-use mms_proto::scheduler::v1::{JobSpec, PartitionsScope};
+use mms_proto::scheduler::v1::{DroppedPolicy, IncrementalMode, JobSpec, MigrationContent, PartitionsScope};
 use mms_proto::types::v1::{SourceTable, TableOptions};
 
 use crate::{names, scope, spec};
@@ -28,8 +28,22 @@ pub struct Asked {
     /// Also move tables that are already at the target.
     #[arg(long)]
     force: bool,
+    /// Of tables that were moved before only the target partitions that changed since.
+    #[arg(long, conflicts_with = "force")]
+    changed: bool,
+    /// Drop target partitions whose source is gone. Needs role ADMIN.
+    #[arg(long, conflicts_with_all = ["partitions", "filters"])]
+    drop_gone: bool,
+    /// Write nothing: count the rows at the target and compare them with the source.
+    #[arg(long, conflicts_with_all = ["changed", "drop_gone", "force"])]
+    verify_only: bool,
     /// A whole JobSpec, YAML or JSON; `-` is stdin.
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["schemas", "tables", "partitions", "filters", "force"])]
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["schemas", "tables", "partitions", "filters", "force", "changed", "drop_gone", "verify_only"]
+    )]
     file: Option<PathBuf>,
 }
 
@@ -49,7 +63,18 @@ impl Asked {
             partition_filter,
             ..TableOptions::default()
         });
-        Ok(JobSpec { scope: Some(scope), force: self.force, table_options: options.collect(), ..JobSpec::default() })
+        let mut spec =
+            JobSpec { scope: Some(scope), force: self.force, table_options: options.collect(), ..JobSpec::default() };
+        if self.changed {
+            spec.set_incremental(IncrementalMode::ChangedUnits);
+        }
+        if self.drop_gone {
+            spec.set_dropped_policy(DroppedPolicy::Drop);
+        }
+        if self.verify_only {
+            spec.set_content(MigrationContent::VerificationOnly);
+        }
+        Ok(spec)
     }
 }
 
@@ -89,5 +114,22 @@ mod tests {
         let spec = spec(&["--table", "s.t", "--partition-filter", "s.t: y >= 2023"]);
         assert_eq!(spec.table_options[0].partition_filter, "y >= 2023");
         assert!(Line::try_parse_from(["x", "--partition", "s.t"]).is_err());
+    }
+
+    #[test]
+    fn what_changed_what_is_gone_and_what_is_only_compared_is_as_the_contract_has_it() {
+        let spec = |line: &[&str]| {
+            Line::try_parse_from([&["x"], line].concat()).map(|line| line.asked.spec("dataSources/lake").unwrap())
+        };
+        let changed = spec(&["--changed", "--drop-gone"]).unwrap();
+        assert_eq!(
+            (changed.incremental(), changed.dropped_policy()),
+            (IncrementalMode::ChangedUnits, DroppedPolicy::Drop)
+        );
+        assert_eq!(spec(&["--verify-only"]).unwrap().content(), MigrationContent::VerificationOnly);
+        assert_eq!(spec(&[]).unwrap(), JobSpec { scope: Some(scope::of(&[], &[])), ..JobSpec::default() });
+        for odd in [["--changed", "--force"], ["--verify-only", "--changed"]] {
+            assert!(spec(&odd).is_err(), "{odd:?}");
+        }
     }
 }

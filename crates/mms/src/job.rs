@@ -42,6 +42,8 @@ Examples:
   mms job create azure-sales --schema orders --review
   mms job create azure-sales --table orders.lines --partition-filter \"orders.lines: day >= '2024-01-01'\"
   mms job create azure-sales --partition orders.lines/day=2024-01-31
+  mms job create azure-sales --changed --drop-gone
+  mms job create azure-sales --verify-only --watch
   mms job create azure-sales -f job.yaml --watch")]
     Create {
         /// The source's id or name.

@@ -3,7 +3,7 @@
 
 use mms_proto::page;
 use mms_proto::scheduler::v1::job_spec::Scope;
-use mms_proto::scheduler::v1::{Job, JobState, ListJobsRequest};
+use mms_proto::scheduler::v1::{Job, JobSpec, JobState, ListJobsRequest, MigrationContent};
 use mms_proto::types::v1::View;
 use tonic::Status;
 
@@ -54,12 +54,12 @@ fn find(jobs: Vec<Job>, wanted: &Scope) -> Option<Met> {
     let at = |test: fn(&Scope, &Scope) -> bool| {
         open.iter().find(|job| scope_of(job).is_some_and(|scope| test(&scope, wanted))).cloned()
     };
-    // A job that moves only some partitions of a table does not do what is wanted, even with the same scope.
-    let whole = |job: &Job| {
-        job.spec
-            .as_ref()
-            .is_none_or(|spec| spec.table_options.iter().all(|options| options.partition_filter.is_empty()))
+    // A job that moves only some partitions of a table, or only compares, does not do what is wanted, even with the same scope.
+    let moves_all = |spec: &JobSpec| {
+        let whole = spec.table_options.iter().all(|options| options.partition_filter.is_empty());
+        whole && spec.content() != MigrationContent::VerificationOnly
     };
+    let whole = |job: &Job| job.spec.as_ref().is_none_or(moves_all);
     at(scope::same).filter(whole).map(Met::Same).or_else(|| at(scope::overlap).map(Met::Overlapping))
 }
 
@@ -71,7 +71,6 @@ fn is_open(job: &Job) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mms_proto::scheduler::v1::JobSpec;
 
     fn job(name: &str, state: JobState, schemas: &[&str]) -> Job {
         let schemas: Vec<String> = schemas.iter().map(|&schema| schema.to_owned()).collect();

@@ -8,7 +8,6 @@ mod update;
 mod watch;
 
 use mms_proto::ApiError;
-use mms_server::Filter;
 use prost::{Message, Name};
 use tonic::Status;
 
@@ -35,12 +34,4 @@ fn check<T: Message + Name>(request: &T) -> Result<(), Status> {
 /// Parses a resource name; `field` names it in the error.
 fn name<N: mms_proto::name::ResourceName>(field: &str, text: &str) -> Result<N, Status> {
     N::parse(text).map_err(|error| ApiError::invalid_field(field, error.reason).into())
-}
-
-/// The filter of a List method. `order_by` is in the contract, but not implemented yet.
-fn filter<T: Message + Name>(filter: &str, order_by: &str) -> Result<Filter<T>, Status> {
-    if !order_by.is_empty() {
-        return Err(ApiError::not_yet("order_by of a List method").into());
-    }
-    Ok(Filter::parse(filter)?)
 }

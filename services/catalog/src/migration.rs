@@ -35,6 +35,8 @@ pub struct Report {
     pub migrated: Option<Migrated>,
     /// With DONE of a whole table: the digest of the target's state after the final check. Empty: it was not checked.
     pub target_digest: Vec<u8>,
+    /// With a digest of the target: the digest of the rules by which its rows were made.
+    pub rules_digest: Vec<u8>,
     /// Whether the job moves only some of the table's partitions.
     pub of_part: bool,
 }
@@ -54,6 +56,7 @@ pub fn report(tx: &mut Tx<'_>, now_ms: i64, report: &Report) -> Result<bool> {
     table.task.clone_from(&report.task);
     // Anything that a task does changes the target; only the last task of a job brings a digest of the checked table again.
     table.target_digest.clone_from(&report.target_digest);
+    table.rules_digest.clone_from(&report.rules_digest);
     let moved = report.migrated.as_ref().filter(|_| report.state == State::Done);
     let state = match (report.state, moved) {
         // DONE without rows: only tables and partitions were created. Or the table was sent to another target meanwhile.
@@ -190,6 +193,7 @@ fn set_table(tx: &mut Tx<'_>, key: &TableKey, state: State) -> Result<i64> {
     }
     let own_changed = State::of(table.own_state) != state;
     table.target_digest.clear();
+    table.rules_digest.clear();
     table.own_state = state as i32;
     if state == State::Done {
         table.own_migrated = seen(&table);

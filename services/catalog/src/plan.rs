@@ -2,11 +2,14 @@
 //! prepares the stream of its files by target unit. Never writes to the source or the target; with [`Claim::Take`] it records the
 //! claim of the target table in this service's own store.
 
+mod changed;
 mod chosen;
 mod definition;
 mod emit;
 pub mod finding;
+mod gone;
 mod message;
+mod past;
 mod rules;
 mod target;
 mod units;
@@ -168,7 +171,7 @@ impl Work<'_> {
         source.partition_count = Some(chosen.count(totals));
         let all = chosen.totals(totals);
         let (mapped, there) = self.map(&source, &mut notes).await?;
-        let units = mapped.partitions.as_ref().map(|mapping| Units::of(mapping, totals, &chosen, &mut notes));
+        let mut units = mapped.partitions.as_ref().map(|mapping| Units::of(mapping, totals, &chosen, &mut notes));
         let mut findings: Vec<_> = mapped.findings.iter().map(|found| finding::mapped(found, &self.name)).collect();
         findings.extend(notes.iter().map(|note| note.to_pb(&self.name)));
         if let Some(definition) = mapped.definition.as_ref().filter(|_| !blocks(&findings))
@@ -188,6 +191,17 @@ impl Work<'_> {
         let target = mapped.definition.as_ref().map(|definition| definition::target(definition, &mapped));
         let free = !blocks(&findings) && target.is_some();
         let target_unchanged = free && self.unchanged(there.as_ref()).await?;
+        let mut rules_digest = Vec::new();
+        let mut gone = Vec::new();
+        if let (true, Some(target), Some(mapping), Some(units)) = (free, &target, &mapped.partitions, &mut units) {
+            rules_digest =
+                past::rules_digest(target, mapping, &snapshot).map_err(|error| self.unusable(error.to_string()))?;
+            let past = past::Past { work: &self, snapshot: &snapshot, totals, mapping, target, rules: &rules_digest };
+            let mut notes = Vec::new();
+            past.mark(units, target_unchanged, &mut notes).await?;
+            gone = past.gone(units, there.as_ref(), &mut notes).await?;
+            findings.extend(notes.iter().map(|note| note.to_pb(&self.name)));
+        }
         let plan = pb::TablePlan {
             table: self.name.clone(),
             version: Some(convert::version_to(&facts::version_of(&snapshot), snapshot.table_id())),
@@ -203,6 +217,8 @@ impl Work<'_> {
             location: snapshot.shape().root().to_string(),
             format: Some(pb::pinned_table::Format::Delta(definition::delta(&snapshot))),
             target_unchanged,
+            rules_digest: rules_digest.into(),
+            gone,
             read_path: self.source.read_path as i32,
         };
         Ok(Planned { table, files: units.filter(|_| free).map(|units| Files { snapshot, survey, units }) })

@@ -199,6 +199,9 @@ pub struct Table {
     /// that nobody has reported.
     #[prost(int64, optional, tag = "31")]
     pub part_version: Option<i64>,
+    /// With `target_digest`: the rules by which the target's rows were made. Empty: not known.
+    #[prost(bytes = "vec", tag = "32")]
+    pub rules_digest: Vec<u8>,
 }
 
 /// A partition of a source table.

@@ -105,6 +105,7 @@ fn apply(tx: &mut Tx<'_>, at: usize, step: &Step) -> Result<()> {
                 partitions: partitions.iter().map(|number| format!("p={number}")).collect(),
                 state: *state,
                 migrated: Some(migrated(*number, *place)),
+                rules_digest: Vec::new(),
                 target_digest: Vec::new(),
             };
             migration::report(tx, 1, &report)?;

@@ -12,7 +12,6 @@ use std::pin::Pin;
 use futures::Stream;
 use mms_proto::ApiError;
 use mms_proto::name::ResourceId;
-use mms_server::Filter;
 use tonic::Status;
 
 use crate::core::Core;
@@ -57,11 +56,3 @@ fn default_display_name(given: String, id: &str) -> String {
 
 /// A page ends with the item that makes it reach this many bytes, which is well below the message limit.
 const BYTES_MAX: usize = 6 << 20;
-
-/// The filter of a List method. `order_by` is in the contract, but not implemented yet.
-fn filter<T: prost::Message + prost::Name>(filter: &str, order_by: &str) -> Result<Filter<T>, Status> {
-    if !order_by.is_empty() {
-        return Err(ApiError::not_yet("order_by of a List method").into());
-    }
-    Ok(Filter::parse(filter)?)
-}

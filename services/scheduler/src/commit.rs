@@ -2,6 +2,7 @@
 //! published in a table that is gone is taken back.
 
 pub mod claim;
+mod gone;
 pub mod handed;
 pub mod intent;
 pub mod newer;

@@ -18,8 +18,8 @@ pub use limits::{concurrency_from, rate_from, rate_to};
 pub use lineage::lineage_to;
 pub use number::told;
 pub use plan::{
-    delta_from, file_from, file_to, finding_from, finding_to, target_from, target_name_from, target_name_to,
-    value_from, value_to, version_from, version_to,
+    delta_from, dropped_to, file_from, file_to, finding_from, finding_to, gone_from, target_from, target_name_from,
+    target_name_to, value_from, value_to, version_from, version_to,
 };
 pub use task::{check_to, lease_to, log_to, said_from, task_to};
 pub use timer::{run_to, timer_to, told_from};

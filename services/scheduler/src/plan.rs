@@ -1,6 +1,7 @@
 //! Decides which tables a job moves and which tasks they become. It stores tables, manifests, claims and tasks; it must
 //! never open a table itself: the catalog pins each one and streams its files.
 
+mod known;
 pub mod limits;
 mod listing;
 pub mod parts;

@@ -27,6 +27,7 @@ mod task_event;
 mod task_state;
 mod timer;
 mod timer_run;
+mod unit;
 mod verification;
 mod worker;
 
@@ -51,12 +52,13 @@ pub use source_use::SourceUse;
 pub use spec::{Concurrency, Limits, PartitionsOf, Rate, SourceTable, Spec, SpecChange, TableBound, TableOptions};
 pub use table::{JobTable, TableEvent, TablePlan};
 pub use target::{Column, DeltaTable, Finding, PartitionValue, Target, TargetName, Version, partition_text};
-pub use task::{Task, TaskPlan, Unit};
+pub use task::{Task, TaskPlan};
 pub use task_event::TaskEvent;
 #[cfg(test)]
 pub use task_state::EXPIRIES_MAX;
 pub use task_state::{Step, TaskState, backoff};
 pub use timer::{Timer, TimerEvent, Told};
 pub use timer_run::{RunEvent, TimerRun};
+pub use unit::Unit;
 pub use verification::{Check, Sample, Verification};
 pub use worker::Worker;

@@ -56,23 +56,28 @@ impl Sight {
 }
 
 /// Checks that the table is the wanted one, if that is known, and compares its rows with what was published. With policy
-/// REPLACE drops the partitions that the plan does not have. `sight` is what this attempt has just seen of the table, if it has.
+/// REPLACE drops the partitions that the plan does not have, otherwise those that the scheduler names because their source is
+/// gone. `sight` is what this attempt has just seen of the table, if it has.
 pub async fn run(
     run: &Run,
     target: &Target,
     wanted: Option<&TargetIdentity>,
     sight: Option<Sight>,
 ) -> Result<(pb::StepDone, Vec<String>)> {
-    let expected = expected(run, target).await?;
+    let (expected, gone) = expected(run, target).await?;
     let (mut seen, rows) = match sight {
         Some(sight) => (sight.seen, Some(sight.rows)),
         None => (see(target, wanted).await?, None),
     };
     let mut beyond = beyond(&expected, &seen.partitions);
     let mut lines = Vec::new();
-    if run.spec.target_policy() == TargetPolicy::Replace && !beyond.is_empty() {
-        lines.push(format!("{} partitions that the plan does not have are dropped", beyond.len()));
-        for specs in beyond.chunks(DROPPED_AT_ONCE) {
+    let replaces = run.spec.target_policy() == TargetPolicy::Replace;
+    let dropped: Vec<PartitionSpec> =
+        beyond.iter().filter(|spec| replaces || gone.contains(&levels(spec))).cloned().collect();
+    if !dropped.is_empty() {
+        let which = if replaces { "that the plan does not have" } else { "whose source is gone" };
+        lines.push(format!("{} partitions {which} are dropped", dropped.len()));
+        for specs in dropped.chunks(DROPPED_AT_ONCE) {
             publish::drop_partitions(run, target, specs).await?;
         }
         seen = see(target, wanted).await?;
@@ -110,8 +115,9 @@ struct Expected {
     rows: Option<u64>,
 }
 
-async fn expected(run: &Run, target: &Target) -> Result<BTreeMap<Levels, Expected>> {
-    let units = run
+/// What is to be there, and what is to go if it is there.
+async fn expected(run: &Run, target: &Target) -> Result<(BTreeMap<Levels, Expected>, BTreeSet<Levels>)> {
+    let told = run
         .peers
         .published_units(&pb::ReadPublishedUnitsRequest {
             worker: run.me.worker.clone(),
@@ -120,13 +126,17 @@ async fn expected(run: &Run, target: &Target) -> Result<BTreeMap<Levels, Expecte
         })
         .await?;
     let mut expected = BTreeMap::new();
-    for unit in units {
+    for unit in told.units {
         let spec = target.partition(&unit.partition)?;
         let key = spec.as_ref().map(levels).unwrap_or_default();
         let rows = unit.rows.and_then(|rows| u64::try_from(rows).ok());
         expected.insert(key, Expected { values: unit.partition, spec, rows });
     }
-    Ok(expected)
+    let mut gone = BTreeSet::new();
+    for partition in told.drops {
+        gone.extend(target.partition(&partition.values)?.as_ref().map(levels));
+    }
+    Ok((expected, gone))
 }
 
 /// Reads the table and its partitions; an error if it is not the wanted one.

@@ -88,14 +88,22 @@ impl Peers {
         if accepted { Ok(ended) } else { Err(TransferError::GivenUp) }
     }
 
-    /// All that the tasks of the leased task's table have published.
-    pub async fn published_units(&self, request: &pb::ReadPublishedUnitsRequest) -> Result<Vec<pb::PublishedUnit>> {
+    /// All that the tasks of the leased task's table have published, and what is to be dropped there.
+    pub async fn published_units(
+        &self,
+        request: &pb::ReadPublishedUnitsRequest,
+    ) -> Result<pb::ReadPublishedUnitsResponse> {
         through(SCHEDULER, || {
             let (mut client, request) = (self.worker.clone(), request.clone());
             async move {
                 let answer = client.read_published_units(request).await?;
                 let pages: Vec<pb::ReadPublishedUnitsResponse> = answer.into_inner().try_collect().await?;
-                Ok(tonic::Response::new(pages.into_iter().flat_map(|page| page.units).collect()))
+                let mut all = pb::ReadPublishedUnitsResponse::default();
+                for page in pages {
+                    all.units.extend(page.units);
+                    all.drops.extend(page.drops);
+                }
+                Ok(tonic::Response::new(all))
             }
         })
         .await

@@ -32,6 +32,34 @@ const COMMIT_LIMIT: Duration = Duration::from_secs(300);
 /// Pause between two questions about a session that has not reached its end.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
+/// What a job may drop at its targets, and so which drops that another attempt began may be sent again for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Drops {
+    Nothing,
+    /// Partitions whose source is gone.
+    Partitions,
+    /// Whole tables, to make them anew, and any partitions.
+    Tables,
+}
+
+impl Drops {
+    fn of(spec: &pb::TaskSpec) -> Self {
+        match (spec.target_policy(), spec.dropped_policy()) {
+            (TargetPolicy::Replace, _) => Self::Tables,
+            (_, pb::DroppedPolicy::Drop) => Self::Partitions,
+            _ => Self::Nothing,
+        }
+    }
+
+    fn includes(self, drop: &pb::TableReplacement) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Partitions => !drop.partitions.is_empty(),
+            Self::Tables => true,
+        }
+    }
+}
+
 /// A unit that is written and not published yet.
 pub struct Written {
     pub session: Session,
@@ -185,7 +213,7 @@ async fn begin(run: &Run, target: &Target, intent: &pb::CommitIntent) -> Result<
             Answer::Granted(_) => return Ok(()),
             Answer::Fenced(_) => return Err(TransferError::GivenUp),
             Answer::OpenIntent(open) => {
-                let outcome = ask(target, run.spec.target_policy(), &open).await?;
+                let outcome = ask(target, Drops::of(&run.spec), &open).await?;
                 settle(run, &open, outcome).await?;
             }
         }
@@ -253,7 +281,7 @@ pub async fn resolve_open(
     published: &mut Published,
 ) -> Result<()> {
     for intent in open {
-        let outcome = ask(target, run.spec.target_policy(), intent).await?;
+        let outcome = ask(target, Drops::of(&run.spec), intent).await?;
         tracing::info!(
             task = run.spec.name,
             intent = intent.intent_id,
@@ -275,7 +303,7 @@ pub async fn resolve_open(
 
 /// Finds out what became of an intent. A session that can still be committed is committed now, so that nothing can commit it
 /// later.
-async fn ask(target: &Target, policy: TargetPolicy, intent: &pb::CommitIntent) -> Result<CommitOutcome> {
+async fn ask(target: &Target, drops: Drops, intent: &pb::CommitIntent) -> Result<CommitOutcome> {
     let open = |why: &dyn std::fmt::Display| still_open(intent, &why);
     match &intent.commit {
         Some(commit @ (Commit::Tunnel(_) | Commit::Storage(_))) => {
@@ -293,11 +321,10 @@ async fn ask(target: &Target, policy: TargetPolicy, intent: &pb::CommitIntent) -
                 Err(error) => Err(open(&error)),
             }
         }
-        // The only way to find out is to send the statement again, which may drop the table now. A job whose policy is not
-        // REPLACE must not.
-        Some(Commit::Replace(_)) if policy != TargetPolicy::Replace => {
-            let why = "it drops the table, and this job's target policy is not REPLACE: start the job that began it again, move the \
-                       table with REPLACE, or have an administrator call CancelIntent once nobody has worked there for 20 minutes";
+        // The only way to find out is to send the statement again, which may drop the table now. A job that may not drop must not.
+        Some(Commit::Replace(drop)) if !drops.includes(drop) => {
+            let why = "it drops the table or partitions of it, which this job was not asked to: start the job that began it again, move \
+                       the table with REPLACE, or have an administrator call CancelIntent once nobody has worked there for 20 minutes";
             Err(open(&format!("{why} (it was begun by {})", intent.task)))
         }
         Some(Commit::Replace(replace)) => {

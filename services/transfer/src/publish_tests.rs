@@ -96,7 +96,7 @@ async fn a_session_that_still_can_is_committed() {
     let Setting { target, far_end: _far_end, _dir } = setting().await;
     let (session, intent) = session(&target).await;
     for _ in 0..2 {
-        assert_eq!(ask(&target, TargetPolicy::Replace, &intent).await.expect("told"), CommitOutcome::Committed);
+        assert_eq!(ask(&target, Drops::Tables, &intent).await.expect("told"), CommitOutcome::Committed);
     }
     assert_eq!(session.status().await.expect("told"), SessionState::Closed);
 }
@@ -106,12 +106,12 @@ async fn a_session_whose_table_went_or_was_made_anew_never_publishes() {
     let Setting { target, far_end: _far_end, _dir } = setting().await;
     let (_, dropped) = session(&target).await;
     drop_now(&target).await;
-    assert_eq!(ask(&target, TargetPolicy::Replace, &dropped).await.expect("told"), CommitOutcome::UnknownToServer);
+    assert_eq!(ask(&target, Drops::Tables, &dropped).await.expect("told"), CommitOutcome::UnknownToServer);
     make(&target).await;
-    assert_eq!(ask(&target, TargetPolicy::Replace, &dropped).await.expect("told"), CommitOutcome::UnknownToServer);
+    assert_eq!(ask(&target, Drops::Tables, &dropped).await.expect("told"), CommitOutcome::UnknownToServer);
     let mut foreign = dropped.clone();
     foreign.commit = Some(Commit::Tunnel(pb::TunnelCommit { session_id: "nobody's".to_owned(), block_ids: vec![] }));
-    assert_eq!(ask(&target, TargetPolicy::Replace, &foreign).await.expect("told"), CommitOutcome::UnknownToServer);
+    assert_eq!(ask(&target, Drops::Tables, &foreign).await.expect("told"), CommitOutcome::UnknownToServer);
 }
 
 /// Whether a session can still publish after its table was dropped is known to the service only.
@@ -125,7 +125,7 @@ async fn a_session_of_the_table_before_is_not_committed_where_it_could_be() {
     assert_eq!(session.status().await.expect("it lives on"), SessionState::Normal);
     let seen = identity::still(&target, intent.identity.as_ref().expect("seen")).await;
     assert!(matches!(seen, Err(TransferError::TargetGone { whole: true, found: Some(_), .. })), "{seen:?}");
-    let outcome = ask(&target, TargetPolicy::CreateOrOwn, &intent).await.expect("told");
+    let outcome = ask(&target, Drops::Nothing, &intent).await.expect("told");
     assert_eq!(outcome, CommitOutcome::UnknownToServer);
     assert_eq!(session.status().await.expect("it lives on"), SessionState::Normal, "nobody committed it");
 }
@@ -136,7 +136,7 @@ async fn a_job_that_replaces_nothing_sends_no_drop() {
     let id = Uuid::new_v4();
     let commit = Commit::Replace(pb::TableReplacement { instance_key: id.to_string(), partitions: Vec::new() });
     let replace = intent(&target, id, Vec::new(), commit);
-    for policy in [TargetPolicy::CreateOrOwn, TargetPolicy::Adopt, TargetPolicy::FailIfExists] {
+    for policy in [Drops::Nothing, Drops::Partitions] {
         let why = ask(&target, policy, &replace).await.expect_err("stays open").to_string();
         assert!(why.contains("CancelIntent"), "{why}");
     }
@@ -157,7 +157,7 @@ async fn partitions_beyond_the_plan_are_dropped_and_nothing_else() {
     let commit = Commit::Replace(pb::TableReplacement { instance_key: Uuid::new_v4().to_string(), partitions });
     let intent = intent(&target, Uuid::new_v4(), Vec::new(), commit);
     for _ in 0..2 {
-        let outcome = ask(&target, TargetPolicy::Replace, &intent).await.expect("told");
+        let outcome = ask(&target, Drops::Tables, &intent).await.expect("told");
         assert_eq!(outcome, CommitOutcome::Committed);
     }
     let left: Vec<String> =
@@ -172,11 +172,11 @@ async fn a_replacement_is_settled_by_the_one_statement_that_it_names() {
     let commit = Commit::Replace(pb::TableReplacement { instance_key: id.to_string(), partitions: Vec::new() });
     let replace = intent(&target, id, Vec::new(), commit);
     // Its maker died before it sent the drop: that happens now, and the intent is settled.
-    assert_eq!(ask(&target, TargetPolicy::Replace, &replace).await.expect("told"), CommitOutcome::Committed);
+    assert_eq!(ask(&target, Drops::Tables, &replace).await.expect("told"), CommitOutcome::Committed);
     assert!(target.project.table(&target.definition.target).await.expect("told").is_none());
     make(&target).await;
     // The maker had sent it after all, or another successor asks too.
-    assert_eq!(ask(&target, TargetPolicy::Replace, &replace).await.expect("told"), CommitOutcome::Committed);
+    assert_eq!(ask(&target, Drops::Tables, &replace).await.expect("told"), CommitOutcome::Committed);
     assert!(target.project.table(&target.definition.target).await.expect("told").is_some());
 }
 
@@ -215,7 +215,7 @@ async fn storage(target: &Target) -> (WriteSession, pb::CommitIntent) {
 async fn a_storage_session_that_a_predecessor_left_is_committed_or_known_as_lost() {
     let Setting { target, far_end: _far_end, _dir } = setting().await;
     let (left, intent) = storage(&target).await;
-    let policy = TargetPolicy::CreateOrOwn;
+    let policy = Drops::Nothing;
     for _ in 0..2 {
         assert_eq!(ask(&target, policy, &intent).await.expect("told"), CommitOutcome::Committed);
     }
@@ -234,6 +234,6 @@ async fn an_intent_of_another_kind_is_left_to_whoever_makes_them() {
     let Setting { target, far_end: _far_end, _dir } = setting().await;
     let commit = Commit::Sql(pb::SqlCommit { instance_key: Uuid::new_v4().to_string(), staging: None });
     let sql = intent(&target, Uuid::new_v4(), vec![unit()], commit);
-    let refused = ask(&target, TargetPolicy::Replace, &sql).await.expect_err("not known here").to_string();
+    let refused = ask(&target, Drops::Tables, &sql).await.expect_err("not known here").to_string();
     assert!(refused.contains(&sql.intent_id) && refused.contains("stays open"), "{refused}");
 }

@@ -100,6 +100,11 @@ impl Partitions {
         }
     }
 
+    /// Whether the table is partitioned.
+    pub(super) fn has_columns(&self) -> bool {
+        !self.columns.is_empty()
+    }
+
     /// The values of the partition with this number.
     pub(super) fn get(&self, number: usize) -> &[(String, Option<String>)] {
         self.all.get(number).map_or(&[], |values| values.as_slice())

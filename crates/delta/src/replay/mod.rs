@@ -5,12 +5,14 @@
 //! Protocol, schema and properties are not read here: the kernel judges them when the version is opened.
 
 mod action;
+mod changes;
 mod kernel;
 mod keys;
 mod logged;
 mod own;
 mod rows;
 
+pub use changes::Changes;
 pub use logged::LoggedFile;
 
 pub(crate) use keys::Hashes;

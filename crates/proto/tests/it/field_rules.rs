@@ -217,18 +217,12 @@ fn each_update_of_a_batch_is_judged_by_its_own_mask() {
 fn all_that_this_version_has_not_is_named_at_once_and_after_what_is_wrong() {
     let spec = scheduler::JobSpec {
         scope: tables(),
-        incremental: scheduler::IncrementalMode::ChangedUnits as i32,
-        engine: scheduler::Engine::BuiltIn as i32,
+        engine: scheduler::Engine::Spark as i32,
         rate_limit: Some(RateLimit { source_queries_per_second: 0.5, ..RateLimit::default() }),
-        dropped_policy: scheduler::DroppedPolicy::Drop as i32,
         ..scheduler::JobSpec::default()
     };
     let request = job(spec.clone());
-    let expected = [
-        "job.spec.rate_limit.source_queries_per_second",
-        "job.spec.dropped_policy DROPPED_POLICY_DROP",
-        "job.spec.incremental INCREMENTAL_MODE_CHANGED_UNITS",
-    ];
+    let expected = ["job.spec.engine ENGINE_SPARK", "job.spec.rate_limit.source_queries_per_second"];
     assert_eq!(not_yet(&request), expected);
     let error = validate(&request).unwrap_err();
     assert_eq!((error.code, error.reason), (tonic::Code::Unimplemented, ErrorReason::NotYet));

@@ -38,6 +38,8 @@ fn ask(request: pb::PinTableRequest) -> Result<Ask, Status> {
         types::TargetPolicy::FailIfExists => Some(TargetPolicy::FailIfExists),
         types::TargetPolicy::Adopt => Some(TargetPolicy::Adopt),
     };
+    let marks_unchanged = request.unchanged_units() == pb::UnchangedUnits::Marked;
+    let names_gone = request.gone_partitions() == pb::GonePartitions::Named;
     let options = request.options.unwrap_or_default();
     Ok(Ask {
         version,
@@ -48,6 +50,8 @@ fn ask(request: pb::PinTableRequest) -> Result<Ask, Status> {
         policy,
         partitions: request.partitions,
         partition_filter: options.partition_filter,
+        marks_unchanged,
+        names_gone,
     })
 }
 
@@ -79,6 +83,7 @@ fn report(at: usize, report: &pb::MigrationReport) -> Result<Report, Status> {
         state,
         migrated: report.version.as_ref().and_then(|version| convert::migrated_from(version, report.target.clone())),
         target_digest: report.target_digest.to_vec(),
+        rules_digest: report.rules_digest.to_vec(),
         of_part: report.of_part,
     })
 }

@@ -273,8 +273,12 @@ impl<'a> Sending<'a> {
             is_null: false,
         };
         let source_partition = if open.partition.is_empty() { String::new() } else { key::segment(&open.partition)? };
-        let files =
-            pb::UnitFiles { target_partition: target.iter().map(value).collect(), source_partition, files: open.files };
+        let files = pb::UnitFiles {
+            target_partition: target.iter().map(value).collect(),
+            source_partition,
+            files: open.files,
+            at_target: self.units.is_at_target(open.unit),
+        };
         let sent = self.out.send(Ok(pb::PinTableResponse { part: Some(Part::Files(files)) })).await;
         sent.map_err(|_| Ended::Gone)
     }

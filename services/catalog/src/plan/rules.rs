@@ -32,6 +32,10 @@ pub struct Ask {
     pub partitions: Vec<String>,
     /// Keeps those of them for which this filter holds. Empty: all.
     pub partition_filter: String,
+    /// Units that are at the target already are marked.
+    pub marks_unchanged: bool,
+    /// Target partitions whose source is gone are named.
+    pub names_gone: bool,
 }
 
 /// The first part that is not empty.

@@ -22,12 +22,20 @@ pub struct Unit {
     pub target: Vec<(String, String)>,
 }
 
+impl Unit {
+    fn place(&self) -> Vec<(&str, &str)> {
+        self.target.iter().map(|(column, value)| (column.as_str(), value.as_str())).collect()
+    }
+}
+
 /// All units of a table, in the order of their target partitions.
 #[derive(Debug, Clone, Default)]
 pub struct Units {
     units: Vec<Unit>,
     /// Indexed by the number of a source partition: its unit. None: not selected.
     by_source: Vec<Option<usize>>,
+    /// By the number of a unit; empty: nobody asked.
+    at_target: Vec<bool>,
 }
 
 impl Units {
@@ -37,7 +45,7 @@ impl Units {
         if mapping.levels.is_empty() {
             // All files of an unpartitioned source have partition number 0.
             let by_source = vec![Some(0); totals.numbers().max(1)];
-            return Self { units: vec![Unit { target: Vec::new() }], by_source };
+            return Self { units: vec![Unit { target: Vec::new() }], by_source, at_target: Vec::new() };
         }
         let partitions = totals.partitions();
         let mut refused = Vec::new();
@@ -65,7 +73,11 @@ impl Units {
         for (target, partition) in mapped {
             grouped.entry(target.target).or_default().push(partition);
         }
-        let mut all = Self { units: Vec::with_capacity(grouped.len()), by_source: vec![None; totals.numbers()] };
+        let mut all = Self {
+            units: Vec::with_capacity(grouped.len()),
+            by_source: vec![None; totals.numbers()],
+            at_target: Vec::new(),
+        };
         for (target, sources) in grouped {
             for source in sources {
                 if let Some(unit) = all.by_source.get_mut(source) {
@@ -93,6 +105,21 @@ impl Units {
     /// All units, in order.
     pub fn units(&self) -> &[Unit] {
         &self.units
+    }
+
+    /// The number of each unit, by the columns and values of its target partition.
+    pub fn places(&self) -> BTreeMap<Vec<(&str, &str)>, usize> {
+        self.units.iter().enumerate().map(|(number, unit)| (unit.place(), number)).collect()
+    }
+
+    /// Marks the units whose rows are at the target already.
+    pub fn mark(&mut self, at_target: Vec<bool>) {
+        self.at_target = at_target;
+    }
+
+    /// Whether the rows of a unit are known to be at the target already.
+    pub fn is_at_target(&self, unit: usize) -> bool {
+        self.at_target.get(unit).copied().unwrap_or(false)
     }
 
     /// The number of the unit that a source partition belongs to; None: not selected.

@@ -49,6 +49,41 @@ async fn each_list_shows_what_passes() {
         let scans = stand.scans().list_scans(scans).await.unwrap().into_inner().scans;
         assert_eq!(scans.iter().filter(|found| found.name == scan.name).count(), count, "{filter}");
     }
+    // And so is an order, over all pages.
+    let mut ordered = pb::ListTablesRequest {
+        parent: format!("{SOURCE}/schemas/-"),
+        order_by: "row_count desc, source_name".to_owned(),
+        page_size: 2,
+        ..Default::default()
+    };
+    let first = browse.list_tables(ordered.clone()).await.unwrap().into_inner();
+    ordered.page_token = first.next_page_token;
+    let second = browse.list_tables(ordered.clone()).await.unwrap().into_inner();
+    assert!(second.next_page_token.is_empty());
+    let names: Vec<_> = first.tables.iter().chain(&second.tables).map(|table| &*table.source_name).collect();
+    assert_eq!(names, ["parts", "plain", "empty"]);
+    assert!(first.tables.iter().all(|table| table.columns.is_empty()), "the view is as without an order");
+    let odd = pb::ListTablesRequest { order_by: "columns".to_owned(), page_token: String::new(), ..ordered };
+    let refused = ApiError::from_status(&browse.list_tables(odd).await.unwrap_err());
+    assert_eq!(refused.violations[0].field, "order_by");
+    let parent = format!("{SOURCE}/schemas/sales/tables/parts");
+    let by_name = pb::ListPartitionsRequest { parent, order_by: "name desc".to_owned(), ..Default::default() };
+    let found = browse.list_partitions(by_name).await.unwrap().into_inner().partitions;
+    assert!(found.len() == 3 && found.is_sorted_by(|a, b| a.name > b.name), "{found:?}");
+    let by_name = pb::ListSchemasRequest {
+        parent: SOURCE.to_owned(),
+        order_by: "source_name desc".to_owned(),
+        ..Default::default()
+    };
+    let found = browse.list_schemas(by_name).await.unwrap().into_inner().schemas;
+    assert_eq!(found.iter().map(|schema| &*schema.source_name).collect::<Vec<_>>(), ["sales", "hr"]);
+    let oldest = pb::ListScansRequest {
+        parent: SOURCE.to_owned(),
+        order_by: "create_time".to_owned(),
+        page_size: 1,
+        ..Default::default()
+    };
+    assert_eq!(stand.scans().list_scans(oldest).await.unwrap().into_inner().scans.len(), 1);
     let wrong = pb::ListTablesRequest { filter: "row_count = ".to_owned(), page_token: String::new(), ..request };
     let refused = ApiError::from_status(&browse.list_tables(wrong).await.unwrap_err());
     assert_eq!(refused.violations[0].field, "filter");

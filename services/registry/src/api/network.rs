@@ -1,16 +1,15 @@
 //! NetworkConnectionService: create, read, change, delete and check network connections.
 
-use mms_proto::page;
 use mms_proto::registry::v1 as pb;
 use mms_proto::validate::{clear_output_only, violations};
-use mms_server::filter::fill;
+use mms_server::list::{Asked, List};
 use mms_server::{Caller, caller};
 use mms_store::{Read, Scope};
 use pb::network_connection_service_server::NetworkConnectionService;
 use tonic::{Request, Response, Status};
 
 use super::change::refuse;
-use super::{Answers, Api, BYTES_MAX, check, chosen_id, default_display_name, filter, id};
+use super::{Answers, Api, BYTES_MAX, check, chosen_id, default_display_name, id};
 use crate::convert::{network_from, network_to};
 use crate::error::{RegistryError, Result};
 use crate::network;
@@ -112,18 +111,24 @@ impl NetworkConnectionService for Api {
     ) -> Result<Response<pb::ListNetworkConnectionsResponse>, Status> {
         let request = request.into_inner();
         check(&request)?;
-        let filter = filter(&request.filter, &request.order_by)?;
-        let arguments = ["networkConnections", request.filter.as_str()];
-        let after = page::after(&arguments, &request.page_token)?;
-        let records = |after: Option<&String>, limit: usize| {
-            self.core.store.read(|read| {
-                let page = read.page(&NETWORKS, &Scope::all(), after, limit)?;
-                Ok::<_, RegistryError>((page.items, page.next.is_some()))
-            })
+        let asked = Asked {
+            of: ["networkConnections", ""],
+            filter: &request.filter,
+            order_by: &request.order_by,
+            page_size: request.page_size,
+            page_token: &request.page_token,
         };
-        let show = |id: &String, record| Ok(Some(network_to(id, &record)).filter(|shown| filter.passes(shown)));
-        let (network_connections, last) = fill(page::size(request.page_size), BYTES_MAX, after, records, show)?;
-        let next_page_token = last.map(|id| page::token(&arguments, &id)).unwrap_or_default();
+        let list = List::<pb::NetworkConnection>::of(&asked, BYTES_MAX)?;
+        let records = |after: Option<&String>, limit: usize| {
+            let page = self
+                .core
+                .store
+                .read(|read| Ok::<_, RegistryError>(read.page(&NETWORKS, &Scope::all(), after, limit)?))?;
+            Ok::<_, Status>((page.items, page.next.is_some()))
+        };
+        let show = |id: &String, record| Ok(Some(network_to(id, &record)));
+        let (network_connections, next_page_token) =
+            list.page(Clone::clone, |text| Some(text.to_owned()), records, show)?;
         Ok(Response::new(pb::ListNetworkConnectionsResponse { network_connections, next_page_token, total_size: None }))
     }
 

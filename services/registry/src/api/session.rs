@@ -1,16 +1,17 @@
 //! SessionService: the only service that hands out secrets.
 
-use mms_proto::page;
 use mms_proto::registry::v1 as pb;
 use mms_proto::time::{duration, timestamp};
+use mms_server::list::{Asked, List};
 use mms_store::{Read, Scope};
 use pb::session_service_server::SessionService;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use super::{Api, check, id};
+use super::{Api, BYTES_MAX, check, id};
 use crate::convert::source_to;
 use crate::error::{RegistryError, Result};
+use crate::record::Use;
 use crate::store::USES;
 use crate::{run, source, vend};
 
@@ -84,26 +85,32 @@ impl SessionService for Api {
         check(request.get_ref())?;
         let request = request.into_inner();
         let id = id(&request.parent);
-        let arguments = [request.parent.as_str()];
-        let after = page::after(&arguments, &request.page_token)?.map(|holder| (id.clone(), holder));
-        let size = page::size(request.page_size);
-        let found = self.core.store.read(|read| {
-            source::get(read, &id)?;
-            Ok::<_, RegistryError>(read.page(&USES, &Scope::prefix(&(id.clone(),)), after.as_ref(), size)?)
-        })?;
+        let asked = Asked {
+            of: ["uses", &request.parent],
+            filter: &request.filter,
+            order_by: &request.order_by,
+            page_size: request.page_size,
+            page_token: &request.page_token,
+        };
+        let list = List::<pb::Use>::of(&asked, BYTES_MAX)?;
+        self.core.store.read(|read| source::get(read, &id).map(drop))?;
         let (now, now_ms) = (Instant::now(), self.core.now_ms());
-        let uses = found.items.iter().map(|(key, held)| {
+        let records = |after: Option<&(String, String)>, limit: usize| {
+            let page = self.core.store.read(|read| {
+                Ok::<_, RegistryError>(read.page(&USES, &Scope::prefix(&(id.clone(),)), after, limit)?)
+            })?;
+            Ok::<_, Status>((page.items, page.next.is_some()))
+        };
+        let show = |key: &(String, String), held: Use| {
             let left = self.core.leases.use_left(key, now).unwrap_or_default();
-            pb::Use {
+            Ok(Some(pb::Use {
                 holder: key.1.clone(),
                 acquire_time: timestamp(held.acquire_ms),
                 expire_time: timestamp(now_ms.saturating_add(i64::try_from(left.as_millis()).unwrap_or(0))),
-            }
-        });
-        Ok(Response::new(pb::ListUsesResponse {
-            uses: uses.collect(),
-            next_page_token: found.next.map(|(_, holder)| page::token(&arguments, &holder)).unwrap_or_default(),
-            total_size: None,
-        }))
+            }))
+        };
+        let cursor = |holder: &str| Some((id.clone(), holder.to_owned()));
+        let (uses, next_page_token) = list.page(|key: &(String, String)| key.1.clone(), cursor, records, show)?;
+        Ok(Response::new(pb::ListUsesResponse { uses, next_page_token, total_size: None }))
     }
 }

@@ -3,13 +3,13 @@
 use mms_proto::registry::v1 as pb;
 use mms_proto::{ApiError, page};
 use mms_server::caller;
-use mms_server::filter::fill;
+use mms_server::list::{Asked, List};
 use mms_store::{Read, Scope};
 use pb::data_source_service_server::DataSourceService;
 use tonic::{Request, Response, Status};
 
 use super::change::preview;
-use super::{Answers, Api, BYTES_MAX, check, chosen_id, default_display_name, filter, id};
+use super::{Answers, Api, BYTES_MAX, check, chosen_id, default_display_name, id};
 use crate::convert::{configure, source_to};
 use crate::error::{RegistryError, Result};
 use crate::record::{self, Sealed};
@@ -78,12 +78,16 @@ impl Api {
     }
 
     fn sources(&self, request: &pb::ListDataSourcesRequest) -> Result<pb::ListDataSourcesResponse, Status> {
-        let filter = filter(&request.filter, &request.order_by)?;
-        let all = if request.show_deleted { "all" } else { "live" };
-        let arguments = ["dataSources", all, request.filter.as_str()];
-        let after = page::after(&arguments, &request.page_token)?;
+        let asked = Asked {
+            of: ["dataSources", if request.show_deleted { "all" } else { "live" }],
+            filter: &request.filter,
+            order_by: &request.order_by,
+            page_size: request.page_size,
+            page_token: &request.page_token,
+        };
+        let list = List::<pb::DataSource>::of(&asked, BYTES_MAX)?;
         let records = |after: Option<&String>, limit: usize| {
-            self.core.store.read(|read| {
+            let page = self.core.store.read(|read| {
                 if request.show_deleted {
                     let page = read.page(&SOURCES, &Scope::all(), after, limit)?;
                     return Ok::<_, RegistryError>((page.items, page.next.is_some()));
@@ -91,11 +95,11 @@ impl Api {
                 let after = after.map(|id| (id.clone(), id.clone()));
                 let page = read.index_page(&SOURCES, &LIVE_SOURCES, &Scope::all(), after.as_ref(), limit)?;
                 Ok((page.items, page.next.is_some()))
-            })
+            })?;
+            Ok::<_, Status>(page)
         };
-        let show = |id: &String, record| Ok(Some(source_to(id, &record)).filter(|source| filter.passes(source)));
-        let (data_sources, last) = fill(page::size(request.page_size), BYTES_MAX, after, records, show)?;
-        let next_page_token = last.map(|id| page::token(&arguments, &id)).unwrap_or_default();
+        let show = |id: &String, record| Ok(Some(source_to(id, &record)));
+        let (data_sources, next_page_token) = list.page(Clone::clone, |text| Some(text.to_owned()), records, show)?;
         Ok(pb::ListDataSourcesResponse { data_sources, next_page_token, total_size: None })
     }
 
@@ -151,19 +155,26 @@ impl Api {
 /// A page of the parameters; by default all of them.
 fn config_items(request: &pb::ListConfigItemsRequest) -> Result<pb::ListConfigItemsResponse, Status> {
     // There is one type of data source only, so the request's type makes no difference.
-    let arguments = ["configItems"];
     let all = items::all();
-    let from = match page::after(&arguments, &request.page_token)? {
-        None => 0,
-        Some(key) => all.iter().position(|item| item.key == key).ok_or_else(ApiError::invalid_page_token)? + 1,
+    let all_in_one = i32::try_from(page::MAX_PAGE_SIZE).unwrap_or(i32::MAX);
+    let asked = Asked {
+        of: ["configItems", ""],
+        filter: &request.filter,
+        order_by: &request.order_by,
+        page_size: if request.page_size == 0 { all_in_one } else { request.page_size },
+        page_token: &request.page_token,
     };
-    let total_size = i64::try_from(all.len()).ok();
-    let size = if request.page_size == 0 { page::MAX_PAGE_SIZE } else { page::size(request.page_size) };
-    let mut items = all.get(from..).unwrap_or_default().to_vec();
-    let more = items.len() > size;
-    items.truncate(size);
-    let last = items.last().filter(|_| more).map(|item| page::token(&arguments, &item.key));
-    Ok(pb::ListConfigItemsResponse { items, next_page_token: last.unwrap_or_default(), total_size })
+    let list = List::<pb::ConfigItem>::of(&asked, BYTES_MAX)?;
+    let records = |after: Option<&usize>, limit: usize| {
+        let begin = after.map_or(0, |after| after + 1);
+        let end = begin.saturating_add(limit).min(all.len());
+        Ok::<_, Status>(((begin..end).map(|at| (at, at)).collect(), end < all.len()))
+    };
+    let key = |at: &usize| all.get(*at).map(|item| item.key.clone()).unwrap_or_default();
+    let place = |key: &str| all.iter().position(|item| item.key == key);
+    let (items, next_page_token) = list.page(key, place, records, |_, at| Ok(all.get(at).cloned()))?;
+    let total_size = if request.filter.is_empty() { i64::try_from(all.len()).ok() } else { None };
+    Ok(pb::ListConfigItemsResponse { items, next_page_token, total_size })
 }
 
 #[tonic::async_trait]

@@ -230,6 +230,25 @@ async fn lists_are_filtered_over_the_fields_that_they_show() {
     let networks = pb::ListNetworkConnectionsRequest { filter: "display_name = 'one'".into(), ..Default::default() };
     let found = registry.networks().list_network_connections(networks).await.unwrap().into_inner();
     assert_eq!(found.network_connections.len(), 1);
+    // And so they are put in order, page by page.
+    let mut ordered =
+        pb::ListDataSourcesRequest { order_by: "create_time desc".into(), page_size: 2, ..Default::default() };
+    let first = registry.sources().list_data_sources(ordered.clone()).await.unwrap().into_inner();
+    ordered.page_token = first.next_page_token;
+    let second = registry.sources().list_data_sources(ordered).await.unwrap().into_inner();
+    let found: Vec<_> = first.data_sources.iter().chain(&second.data_sources).map(|one| &*one.display_name).collect();
+    assert_eq!(found, ["three", "two", "one"]);
+    let networks = pb::ListNetworkConnectionsRequest { order_by: "display_name desc".into(), ..Default::default() };
+    let found = registry.networks().list_network_connections(networks).await.unwrap().into_inner();
+    assert_eq!(found.network_connections[0].display_name, "two");
+    let items = pb::ListConfigItemsRequest {
+        filter: "required = TRUE".into(),
+        order_by: "key desc".into(),
+        ..Default::default()
+    };
+    let found = registry.sources().list_config_items(items).await.unwrap().into_inner();
+    assert!(found.items.len() > 2 && found.total_size.is_none());
+    assert!(found.items.iter().all(|item| item.required) && found.items.is_sorted_by(|a, b| a.key > b.key));
     request.filter = "state = 'STARTING' OR colour = 'red'".into();
     let status = registry.sources().list_data_sources(request).await.unwrap_err();
     assert_eq!(refusal(&status).1, ["filter"]);

@@ -49,6 +49,15 @@ async fn only_an_admin_makes_a_job_that_may_drop_tables() {
         assert_eq!(job.into_inner().job.expect("shown").creator, "somebody");
     }
     api.create_job(judged(TargetPolicy::Replace, Role::Admin)).await.expect("an admin may");
+    let drops = |role| {
+        let mut request = judged(TargetPolicy::CreateOrOwn, role);
+        let spec = request.get_mut().job.as_mut().and_then(|job| job.spec.as_mut()).expect("a spec");
+        spec.set_dropped_policy(pb::DroppedPolicy::Drop);
+        request
+    };
+    let refused = api.create_job(drops(Role::Editor)).await.expect_err("it drops partitions");
+    assert_eq!(reason(&refused), ErrorReason::RoleTooLow, "{refused}");
+    api.create_job(drops(Role::Admin)).await.expect("an admin may");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Lists as callers meet them: filtered, ordered and page by page; and specs with parts of tables and limits.
 
 use mms_proto::scheduler::v1 as pb;
-use mms_proto::types::v1::{SourceTable, TableOptions, TargetPolicy};
+use mms_proto::types::v1::{SourceTable, TableOptions, TargetPolicy, Verification, VerificationLevel};
 use mms_proto::{ApiError, ErrorReason};
 use pb::job_service_server::JobService;
 use pb::worker_service_server::WorkerService;
@@ -154,4 +154,20 @@ async fn a_spec_of_parts_and_limits_is_shown_as_it_was_given_and_judged_at_once(
     assert_eq!(refused(broken.clone()).await, ["job.spec.circuit_breaker.disabled"]);
     broken.circuit_breaker = None;
     assert_eq!(refused(broken).await, ["job.spec.table_options[0].partition_filter"]);
+    let whole = || pb::JobSpec {
+        scope: Some(pb::job_spec::Scope::Schemas(pb::SchemasScope::default())),
+        incremental: pb::IncrementalMode::ChangedUnits.into(),
+        dropped_policy: pb::DroppedPolicy::Drop.into(),
+        ..pb::JobSpec::default()
+    };
+    let shown = create(whole()).await.expect("as it should be").into_inner().job.expect("shown").spec.expect("whole");
+    assert_eq!((shown.incremental(), shown.dropped_policy()), (whole().incremental(), whole().dropped_policy()));
+    let replaces = pb::JobSpec { target_policy: TargetPolicy::Replace.into(), ..whole() };
+    assert_eq!(refused(replaces).await, ["job.spec.incremental"]);
+    assert_eq!(refused(pb::JobSpec { scope: parts("lake").scope, ..whole() }).await, ["job.spec.dropped_policy"]);
+    let content = i32::from(pb::MigrationContent::VerificationOnly);
+    assert_eq!(refused(pb::JobSpec { content, ..whole() }).await, ["job.spec.dropped_policy"]);
+    let none = Some(Verification { level: VerificationLevel::None.into() });
+    let compares = pb::JobSpec { content, verification: none, dropped_policy: 0, ..whole() };
+    assert_eq!(refused(compares).await, ["job.spec.verification.level"]);
 }

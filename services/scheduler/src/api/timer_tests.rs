@@ -73,6 +73,11 @@ async fn a_timer_that_replaces_needs_an_admin_whenever_its_job_is_touched() {
         let refused = api.create_timer(by(Role::Editor, made.clone())).await.expect_err("it may drop tables");
         assert_eq!(reason(&refused), ErrorReason::RoleTooLow, "{refused}");
     }
+    let mut drops = timer(TargetPolicy::CreateOrOwn, "30 2 * * *");
+    drops.job_spec.as_mut().expect("a spec").set_dropped_policy(pb::DroppedPolicy::Drop);
+    let refused =
+        api.create_timer(by(Role::Editor, create("nightly", drops))).await.expect_err("it may drop partitions");
+    assert_eq!(reason(&refused), ErrorReason::RoleTooLow, "{refused}");
     api.create_timer(by(Role::Editor, create("nightly", timer(TargetPolicy::CreateOrOwn, "30 2 * * *"))))
         .await
         .expect("well");

@@ -7,7 +7,7 @@ use mms_proto::scheduler::v1::CommitOutcome;
 use mms_proto::types::v1::TargetPolicy;
 use mms_store::{Read, Tx};
 
-use super::{handed, open, sweep, target};
+use super::{gone, handed, open, sweep, target};
 use crate::error::{Result, SchedulerError};
 use crate::job::rollup;
 use crate::key::TaskKey;
@@ -106,8 +106,10 @@ fn may_begin(tx: &Tx<'_>, key: &TaskKey, task: &Task, job: &Job, intent: &Intent
         return Err(invalid("target", format!("is not the target of {name}")));
     }
     if intent.replaces() {
-        if !task.planned().makes_table || job.spec().target_policy != TargetPolicy::Replace {
-            let text = "is for the task that makes the table, of a job with policy REPLACE";
+        let remakes = task.planned().makes_table && job.spec().target_policy == TargetPolicy::Replace;
+        if !remakes && !gone::may_drop(tx, key, task, job, intent)? {
+            let text = "is for the task that makes the table, of a job with policy REPLACE, or of partitions that the plan names as gone, for \
+                        the task that looks at the table, of a job with dropped_policy DROP";
             return Err(invalid("replace", format!("{text}: {name} is no such task")));
         }
         if !intent.units.is_empty() {

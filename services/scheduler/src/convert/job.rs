@@ -62,6 +62,8 @@ pub fn job_from(spec: pb::JobSpec, field: &str) -> Result<Spec> {
         breaker: Some(breaker_from(spec.circuit_breaker, &at("circuit_breaker"))?),
         concurrency: spec.concurrency.map(concurrency_from),
         rate: spec.rate_limit.map(rate_from),
+        incremental: or(&at("incremental"), spec.incremental, pb::IncrementalMode::Whole)?,
+        dropped: or(&at("dropped_policy"), spec.dropped_policy, pb::DroppedPolicy::Keep)?,
         ..Spec::default()
     };
     let mut violations = Vec::new();
@@ -100,6 +102,7 @@ pub fn job_from(spec: pb::JobSpec, field: &str) -> Result<Spec> {
     });
     violations.extend(doubled);
     violations.extend(filters(&own, field));
+    violations.extend(contradictions(&own, field));
     if violations.is_empty() { Ok(own) } else { Err(SchedulerError::Invalid(violations)) }
 }
 
@@ -117,6 +120,33 @@ fn filters(spec: &Spec, field: &str) -> Vec<FieldViolation> {
         let text =
             "is REPLACE, which makes whole tables anew, and the job takes parts of tables: take CREATE_OR_OWN or ADOPT";
         wrong.push(FieldViolation::new(format!("{field}.target_policy"), text));
+    }
+    wrong
+}
+
+/// The violations of settings that contradict each other.
+fn contradictions(spec: &Spec, field: &str) -> Vec<FieldViolation> {
+    let mut wrong = Vec::new();
+    let mut refuse = |path: &str, text: &str| wrong.push(FieldViolation::new(format!("{field}.{path}"), text));
+    if spec.incremental == pb::IncrementalMode::ChangedUnits && spec.target_policy == TargetPolicy::Replace {
+        let text = "is CHANGED_UNITS, which leaves units as they are, and target_policy REPLACE makes whole tables anew: take \
+                    CREATE_OR_OWN or ADOPT";
+        refuse("incremental", text);
+    }
+    if spec.drops_gone() && parts::takes_any_part(spec) {
+        refuse(
+            "dropped_policy",
+            "is DROP, and the job takes parts of tables, of which the others stay as they are: take KEEP",
+        );
+    }
+    if spec.drops_gone() && !spec.moves_rows() {
+        refuse(
+            "dropped_policy",
+            "is DROP, and the job moves no rows: take KEEP, or content SCHEMA_AND_DATA or DATA_ONLY",
+        );
+    }
+    if spec.only_verifies() && spec.verification_level == VerificationLevel::None {
+        refuse("verification.level", "is NONE, and the job only verifies: take ROW_COUNT");
     }
     wrong
 }
@@ -235,8 +265,8 @@ pub fn spec_to(spec: &Spec) -> pb::JobSpec {
         circuit_breaker: spec.breaker.map(breaker_to),
         concurrency: spec.concurrency.as_ref().map(concurrency_to),
         rate_limit: spec.rate.map(rate_to),
-        dropped_policy: pb::DroppedPolicy::Keep as i32,
-        incremental: pb::IncrementalMode::Whole as i32,
+        dropped_policy: spec.dropped.number(),
+        incremental: spec.incremental.number(),
     }
 }
 

@@ -111,6 +111,15 @@ pub fn value_from(value: pb::PartitionValue) -> record::PartitionValue {
     record::PartitionValue { column: value.column, value: (!value.is_null).then_some(value.value) }
 }
 
+/// A partition of the target whose source is gone.
+pub fn gone_from(gone: mms_proto::catalog::v1::GonePartition) -> record::DroppedPartition {
+    record::DroppedPartition { values: gone.values.into_iter().map(value_from).collect() }
+}
+
+pub fn dropped_to(gone: &record::DroppedPartition) -> mms_proto::scheduler::v1::DroppedPartition {
+    mms_proto::scheduler::v1::DroppedPartition { values: gone.values.iter().map(value_to).collect() }
+}
+
 pub fn value_to(value: &record::PartitionValue) -> pb::PartitionValue {
     pb::PartitionValue {
         column: value.column.clone(),

@@ -36,6 +36,7 @@ fn unit_to(index: usize, unit: &Unit) -> types::TargetUnit {
         file_count: unit.file_count,
         source_bytes: unit.source_bytes,
         source_rows: unit.source_rows,
+        at_target: unit.at_target,
     }
 }
 
@@ -195,6 +196,7 @@ fn spec_to(granted: &Granted) -> Result<pb::TaskSpec> {
         read_path: plan.path() as i32,
         target: plan.target.as_ref().map(target_to),
         target_policy: spec.target_policy.number(),
+        dropped_policy: spec.dropped.number(),
         makes_table: planned.makes_table,
         steps: numbers(&planned.steps),
         units: units_to(task),

@@ -134,6 +134,9 @@ fn repins(job: &Job, table: &JobTable) -> bool {
 type Place = (Target, Option<Version>);
 
 fn claim_task(tx: &mut Tx<'_>, key: &TableKey, job: &Job, (target, version): &Place, task: &Task) -> Result<()> {
+    if job.spec().only_verifies() {
+        return Ok(());
+    }
     if let (Some(name), Some(version)) = (&target.name, version)
         && let Some(newer) = newer::refusal(tx, job, key, name, version, task.units.iter())?
     {
@@ -229,8 +232,11 @@ fn rework(
             };
             let entry = read.get(&LINEAGE, &place)?;
             let own = |entry: &Lineage| {
-                let here = entry.generation == known.generation() && entry.job_uid == job.uid();
-                here && entry.task == name::task_name(key)
+                let here = entry.generation == known.generation();
+                let by_it = entry.job_uid == job.uid() && entry.task == name::task_name(key);
+                // What was there when it was planned was written before.
+                let before = unit.at_target && unit.published_rows == 0;
+                here && (by_it || (before && entry.time_ms <= task.planned().create_time_ms))
             };
             if open || !entry.as_ref().is_some_and(own) {
                 lost.push(index);

@@ -41,6 +41,9 @@ pub fn judged(scheduler: &Scheduler, wanted: Wanted, caller: &Caller) -> Result<
             caller.needs(Role::Admin, format!("target_policy {name}"))?;
         }
     }
+    if wanted.spec.drops_gone() {
+        caller.needs(Role::Admin, "dropped_policy DROP".to_owned())?;
+    }
     refuse_foreign(&wanted.spec, wanted.source.id().as_str(), "job.spec")?;
     let uid = uuid::Uuid::now_v7();
     let id = if wanted.id.is_empty() { format!("j{}", uid.simple()) } else { wanted.id };

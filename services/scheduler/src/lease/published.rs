@@ -6,7 +6,7 @@ use mms_proto::scheduler::v1 as pb;
 use mms_store::{Read, Store};
 use tonic::Status;
 
-use crate::convert::value_to;
+use crate::convert::{dropped_to, value_to};
 use crate::error::{Result, SchedulerError};
 use crate::key::TaskKey;
 use crate::record::{Step, Task};
@@ -15,18 +15,22 @@ use crate::store::{JOB_TABLES, TASKS};
 /// Units per message.
 const AT_ONCE: usize = 1_000;
 
-/// Streams the published units of all tasks of a task's table, task by task. For a job that moves no rows these are all
-/// units of tasks that have not failed.
+/// Tasks that are still to be read, units that are still to be sent, and partitions to be dropped.
+type Left = (std::ops::Range<u32>, Vec<pb::PublishedUnit>, Vec<pb::DroppedPartition>);
+
+/// Streams the published units of all tasks of a task's table, task by task, and the partitions to be dropped there. For a job
+/// that moves no rows these are all units of tasks that have not failed.
 pub fn units(
     store: Store,
     key: &TaskKey,
     task: &Task,
 ) -> Result<impl Stream<Item = Result<pb::ReadPublishedUnitsResponse, Status>> + Send + use<>> {
     let table = store.read(|read| read.get(&JOB_TABLES, &task.table_key(&key.job)))?;
-    let numbers = table.map_or(0..0, |table| table.tasks());
-    let start = (numbers, Vec::new());
+    let numbers = table.as_ref().map_or(0..0, |table| table.tasks());
+    let drops = table.map_or_else(Vec::new, |table| table.into_plan().gone).iter().map(dropped_to).collect();
+    let start = (numbers, Vec::new(), drops);
     let job = key.job.clone();
-    Ok(futures::stream::try_unfold(start, move |(mut numbers, mut left): (_, Vec<pb::PublishedUnit>)| {
+    Ok(futures::stream::try_unfold(start, move |(mut numbers, mut left, drops): Left| {
         let (store, job) = (store.clone(), job.clone());
         async move {
             while left.len() < AT_ONCE {
@@ -35,11 +39,11 @@ pub fn units(
                 let task = store.read(|read| read.get(&TASKS, &other)).map_err(SchedulerError::from)?;
                 left.extend(task.iter().flat_map(published));
             }
-            if left.is_empty() {
+            if left.is_empty() && drops.is_empty() {
                 return Ok(None);
             }
             let rest = left.split_off(left.len().min(AT_ONCE));
-            Ok(Some((pb::ReadPublishedUnitsResponse { units: left }, (numbers, rest))))
+            Ok(Some((pb::ReadPublishedUnitsResponse { units: left, drops }, (numbers, rest, Vec::new()))))
         }
     }))
 }
@@ -49,7 +53,7 @@ fn published(task: &Task) -> Vec<pb::PublishedUnit> {
     let units = task.units.iter().filter(|unit| unit.published || (!moves && !task.state.is_failed()));
     let unit = |unit: &crate::record::Unit| pb::PublishedUnit {
         partition: unit.partition.iter().map(value_to).collect(),
-        rows: moves.then_some(unit.published_rows),
+        rows: moves.then_some(unit.rows_at_target()),
     };
     units.map(unit).collect()
 }

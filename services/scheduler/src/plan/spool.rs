@@ -52,7 +52,14 @@ pub async fn units(
             chunk = 0;
             seen.clear();
             let number = u32::try_from(units.len()).map_err(|_| broken("more target units than can be counted"))?;
-            units.push(Unit { number, partition, source_rows: Some(0), ..Unit::default() });
+            units.push(Unit {
+                number,
+                partition,
+                source_rows: Some(0),
+                at_target: files.at_target,
+                published: files.at_target,
+                ..Unit::default()
+            });
         }
         let Some(unit) = units.last_mut() else { continue };
         if !files.source_partition.is_empty() && seen.insert(files.source_partition.clone()) {

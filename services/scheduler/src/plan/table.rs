@@ -5,16 +5,19 @@
 use catalog::pin_table_response::Part;
 use mms_proto::catalog::v1 as catalog;
 use mms_proto::error::finding_text;
-use mms_proto::scheduler::v1::{DecisionReason, TableDecision, UnsupportedTables};
+use mms_proto::scheduler::v1::{DecisionReason, IncrementalMode, TableDecision, UnsupportedTables};
 use mms_proto::types::v1::{MigrationState, Severity};
 use mms_proto::{ErrorReason, FindingReason};
 use mms_server::PeerError;
 use mms_store::{Read, Scope as Rows, StoreError};
 use tokio::sync::Mutex;
 
+use super::known::{self, Known};
 use super::tasks::{self, Piece, PieceBounds, Stored};
 use super::{parts, scope, spool};
-use crate::convert::{delta_from, finding_from, table_options_to, target_from, target_name_from, told, version_from};
+use crate::convert::{
+    delta_from, finding_from, gone_from, table_options_to, target_from, target_name_from, told, version_from,
+};
 use crate::error::{Result, SchedulerError};
 use crate::key::TableKey;
 use crate::name;
@@ -137,6 +140,8 @@ async fn clear_manifest(scheduler: &Scheduler, key: &TableKey) -> Result<()> {
 async fn pin(scheduler: &Scheduler, key: &TableKey, job: &Job) -> Result<Option<(TablePlan, Vec<Unit>)>> {
     clear_manifest(scheduler, key).await?;
     let spec = job.spec();
+    let marks = spec.incremental == IncrementalMode::ChangedUnits && spec.moves_rows() && !spec.force;
+    let marked = |asked: bool, mark: i32| if asked { mark } else { 0 };
     let mut parts = scheduler
         .peers
         .pin(catalog::PinTableRequest {
@@ -145,6 +150,8 @@ async fn pin(scheduler: &Scheduler, key: &TableKey, job: &Job) -> Result<Option<
             options: scope::options(spec, &key.schema, &key.table).map(table_options_to),
             target_policy: spec.target_policy.number(),
             partitions: parts::of(spec, &key.schema, &key.table),
+            unchanged_units: marked(marks, catalog::UnchangedUnits::Marked as i32),
+            gone_partitions: marked(marks || spec.drops_gone(), catalog::GonePartitions::Named as i32),
         })
         .await?;
     let Some(Part::Table(pinned)) = parts.next().await? else {
@@ -153,7 +160,8 @@ async fn pin(scheduler: &Scheduler, key: &TableKey, job: &Job) -> Result<Option<
     let untouched = pinned.target_unchanged;
     let mut plan = planned(pinned, decided(scheduler, key)?, spec)?;
     plan.of_part = parts::takes_part(spec, &key.schema, &key.table);
-    if plan.moves() && !spec.force && unchanged(scheduler, key, &plan).await? {
+    let compares = spec.only_verifies() || !plan.gone.is_empty();
+    if plan.moves() && !spec.force && !compares && unchanged(scheduler, key, &plan).await? {
         let (reason, text) = if untouched {
             plan.decision = TableDecision::Unchanged.into();
             (DecisionReason::AtTarget, "this version is at the target already; set force to move it again")
@@ -166,11 +174,15 @@ async fn pin(scheduler: &Scheduler, key: &TableKey, job: &Job) -> Result<Option<
     if !plan.moves() {
         return Ok(Some((plan, Vec::new())));
     }
-    let Some(units) = spool::units(scheduler, key, job.uid(), &mut parts, &plan).await? else { return Ok(None) };
+    let Some(mut units) = spool::units(scheduler, key, job.uid(), &mut parts, &plan).await? else { return Ok(None) };
+    let marked = units.iter().filter(|unit| unit.at_target).count();
+    scheduler.store.read(|read| Known::of(read, &plan)?.judge(read, &mut units))?;
+    plan.findings.extend(known::doubted(marked - units.iter().filter(|unit| unit.at_target).count()));
     if units.is_empty() {
         plan.findings.push(no_partition_left());
     }
-    plan.findings.extend(window::finding(job, scheduler.moment().now_ms, &units));
+    let moved: Vec<Unit> = units.iter().filter(|unit| !unit.at_target).cloned().collect();
+    plan.findings.extend(window::finding(job, scheduler.moment().now_ms, &moved));
     Ok(Some((plan, units)))
 }
 
@@ -209,6 +221,8 @@ fn planned(pinned: catalog::PinnedTable, why: (DecisionReason, String), spec: &S
         source_bytes: plan.size_bytes,
         location: pinned.location,
         read_path: told(pinned.read_path)?,
+        rules_digest: pinned.rules_digest.to_vec(),
+        gone: if spec.drops_gone() { pinned.gone.into_iter().map(gone_from).collect() } else { Vec::new() },
         delta: delta.transpose()?,
         ..TablePlan::new(decision, reason, text)
     })

@@ -11,6 +11,7 @@ use mms_proto::types::v1::VerificationLevel;
 use mms_store::{Read, Scope, Tx};
 use prost::Message;
 
+use super::known::Known;
 use super::split::{Bounds, split};
 use crate::commit::{claim, newer};
 use crate::error::{Result, SchedulerError};
@@ -27,6 +28,9 @@ use crate::store::{CHECKS, JOB_TABLES, JOBS, LIVE_JOBS, LOGS, MANIFESTS, TASKS};
 
 /// Returns the steps of a job's tasks, in order. A task without units has no rows to move, so no DATA and VERIFICATION.
 pub fn steps(spec: &Spec, has_units: bool) -> Vec<Step> {
+    if spec.only_verifies() {
+        return if has_units { vec![Step::Verification] } else { Vec::new() };
+    }
     let mut steps = Vec::new();
     if spec.content != MigrationContent::DataOnly {
         steps.push(Step::Schema);
@@ -167,16 +171,21 @@ pub enum Stored {
     Refused(Box<TablePlan>),
 }
 
+/// The most units that are at the target already in one task: they are only counted.
+const AT_TARGET_IN_TASK: usize = 1_000;
+
 /// Cuts the units of a table into tasks, and the tasks into pieces. A table without units whose job makes the table has
-/// one task without units.
+/// one task without units. Units that are at the target already have tasks of their own, after the others.
 pub fn pieces(job: &Job, units: Vec<Unit>, bounds: PieceBounds) -> Vec<Vec<Vec<Unit>>> {
-    let bytes: Vec<i64> = units.iter().map(|unit| unit.source_bytes).collect();
+    let (there, moved): (Vec<Unit>, Vec<Unit>) = units.into_iter().partition(|unit| unit.at_target);
+    let bytes: Vec<i64> = moved.iter().map(|unit| unit.source_bytes).collect();
     let mut cuts = split(&bytes, task_bounds(job));
-    if cuts.is_empty() && !steps(job.spec(), false).is_empty() {
+    if cuts.is_empty() && there.is_empty() && !steps(job.spec(), false).is_empty() {
         cuts.push(0..0);
     }
-    let mut units = units.into_iter();
-    let tasks: Vec<Vec<Unit>> = cuts.into_iter().map(|cut| units.by_ref().take(cut.len()).collect()).collect();
+    let mut units = moved.into_iter();
+    let mut tasks: Vec<Vec<Unit>> = cuts.into_iter().map(|cut| units.by_ref().take(cut.len()).collect()).collect();
+    tasks.extend(there.chunks(AT_TARGET_IN_TASK).map(<[Unit]>::to_vec));
     let sizes: Vec<(usize, usize)> =
         tasks.iter().map(|task| (task.len(), task.iter().map(Message::encoded_len).sum())).collect();
     let (mut pieces, mut many, mut bytes) = (vec![Vec::new()], 0, 0);
@@ -220,7 +229,7 @@ pub fn store(tx: &mut Tx<'_>, at: &Moment, key: &TableKey, uid: &str, piece: Pie
     let Piece { mut plan, tasks, last } = piece;
     let Some(job) = still(tx, &key.job, uid)? else { return Ok(Stored::Gone) };
     let Some(mut table) = tx.get(&JOB_TABLES, key)?.filter(|table| !table.planned) else { return Ok(Stored::Yes) };
-    if plan.moves() {
+    if plan.moves() && !job.spec().only_verifies() {
         let units = tasks.iter().flatten();
         if let Err(refused) = take_targets(tx, &job, key, &plan, units)? {
             block(&mut plan, refused);
@@ -229,7 +238,8 @@ pub fn store(tx: &mut Tx<'_>, at: &Moment, key: &TableKey, uid: &str, piece: Pie
     }
     let mut adds = Counts::default();
     let first = table.task_count == 0;
-    let tasks = if plan.moves() { make_tasks(tx, at, &job, key, tasks, first, &mut adds)? } else { 0..0 };
+    let known = Known::of(tx, &plan)?;
+    let tasks = if plan.moves() { make_tasks(tx, at, &job, key, (known, tasks), first, &mut adds)? } else { 0..0 };
     match last {
         None => table.apply(at, TableEvent::TasksStored { tasks, target: plan.target.map(Box::new) })?,
         Some(units) => {
@@ -295,17 +305,18 @@ fn make_tasks(
     at: &Moment,
     job: &Job,
     key: &TableKey,
-    tasks: Vec<Vec<Unit>>,
+    (known, tasks): (Known, Vec<Vec<Unit>>),
     first: bool,
     adds: &mut Counts,
 ) -> Result<Range<u32>> {
     let mut number = job.next_task;
-    for units in tasks {
+    for mut units in tasks {
+        known.judge(tx, &mut units)?;
         let first = first && number == job.next_task;
         let steps = steps(job.spec(), !units.is_empty());
         let makes_table = steps.contains(&Step::Schema);
         // Exactly one task of each table looks at the whole table in the end.
-        let looks = first.then_some(Step::Look);
+        let looks = (first && !job.spec().only_verifies()).then_some(Step::Look);
         let planned = TaskPlan {
             schema: key.schema.clone(),
             table: key.table.clone(),
@@ -313,7 +324,7 @@ fn make_tasks(
             makes_table: first && makes_table,
             create_time_ms: at.now_ms,
         };
-        let mut task = Task::new(planned, units, !first && makes_table);
+        let mut task = Task::new(planned, units, !first && makes_table).in_generation(known.generation());
         *adds += counts_of(&task);
         let task_key = TaskKey { job: key.job.clone(), number };
         let line = format!("planned: {}", describe(&task));
@@ -326,8 +337,11 @@ fn make_tasks(
 }
 
 fn describe(task: &Task) -> String {
-    let files: i64 = task.units.iter().map(|unit| unit.file_count).sum();
-    format!("{} target units, {files} files, {} bytes", task.units.len(), task.bytes_total())
+    let (there, moved): (Vec<&Unit>, Vec<&Unit>) = task.units.iter().partition(|unit| unit.at_target);
+    let files: i64 = moved.iter().map(|unit| unit.file_count).sum();
+    let there =
+        if there.is_empty() { String::new() } else { format!(", {} units are at the target already", there.len()) };
+    format!("{} target units, {files} files, {} bytes{there}", moved.len(), task.bytes_total())
 }
 
 /// Ends the planning of a job if all its tables are planned.

@@ -83,6 +83,14 @@ async fn pieces_keep_their_bounds_and_the_order_of_units() {
         }
     }
     assert_eq!(pieces(&job, Vec::new(), SMALL), [[Vec::<Unit>::new()]], "a task without units makes the table");
+    // What is at the target already has a task of its own, which moves nothing.
+    let mut some = units(0..5);
+    for at in [0, 2, 3] {
+        (some[at].at_target, some[at].published) = (true, true);
+    }
+    let cut = pieces(&job, some, PieceBounds::default()).concat();
+    let numbers: Vec<Vec<u32>> = cut.iter().map(|task| task.iter().map(|unit| unit.number).collect()).collect();
+    assert_eq!(numbers, [vec![1], vec![4], vec![0, 2, 3]]);
 }
 
 #[tokio::test]

@@ -33,4 +33,7 @@ pub struct Notice {
     /// The job moves only some of the table's partitions.
     #[prost(bool, tag = "8")]
     pub of_part: bool,
+    /// With the digest of the target: by which rules its rows were made.
+    #[prost(bytes = "vec", tag = "9")]
+    pub rules_digest: Vec<u8>,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mms_proto::scheduler::v1::{MigrationContent, OlderVersion, UnsupportedTables};
+use mms_proto::scheduler::v1::{DroppedPolicy, IncrementalMode, MigrationContent, OlderVersion, UnsupportedTables};
 use mms_proto::types::v1::{StatisticsMismatch, TargetKind, TargetPolicy, UnsupportedType, VerificationLevel};
 use mms_store::Known;
 
@@ -74,6 +74,12 @@ pub struct Spec {
     /// How fast all tasks of the job together may read.
     #[prost(message, optional, tag = "26")]
     pub rate: Option<Rate>,
+    /// How much of a table is moved that is at the target in another version.
+    #[prost(message, required, tag = "27")]
+    pub incremental: Known<IncrementalMode>,
+    /// What becomes of target partitions whose source is gone.
+    #[prost(message, required, tag = "28")]
+    pub dropped: Known<DroppedPolicy>,
 }
 
 /// Partitions that a job names of one table.
@@ -247,6 +253,21 @@ pub struct SpecChange {
 }
 
 impl Spec {
+    /// Whether its tasks move rows.
+    pub fn moves_rows(&self) -> bool {
+        matches!(*self.content, MigrationContent::SchemaAndData | MigrationContent::DataOnly)
+    }
+
+    /// Whether it only compares what is at the target.
+    pub fn only_verifies(&self) -> bool {
+        self.content == MigrationContent::VerificationOnly
+    }
+
+    /// Whether it drops target partitions whose source is gone.
+    pub fn drops_gone(&self) -> bool {
+        self.dropped == DroppedPolicy::Drop
+    }
+
     /// Applies a change.
     pub fn take(&mut self, change: SpecChange) {
         let SpecChange { deadline_ms, priority, max_concurrent_tasks, time_windows, breaker, concurrency, rate } =

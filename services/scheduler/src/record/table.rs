@@ -10,6 +10,7 @@ use mms_proto::types::v1::ReadPath;
 use mms_store::Known;
 
 use super::delta::TaskDelta;
+use super::intent::DroppedPartition;
 use super::reason::{NotTaken, Reason};
 use super::target::{DeltaTable, Finding, Target, TargetName, Version};
 use crate::moment::Moment;
@@ -44,8 +45,14 @@ pub struct TablePlan {
     /// The job takes only some of the table's partitions.
     #[prost(bool, tag = "12")]
     pub of_part: bool,
+    /// Target partitions that are dropped at the end, because their source is gone.
+    #[prost(message, repeated, tag = "13")]
+    pub gone: Vec<DroppedPartition>,
+    /// Digest of the rules by which the target's rows are made; empty if the catalog gave none.
+    #[prost(bytes = "vec", tag = "14")]
+    pub rules_digest: Vec<u8>,
     /// As the catalog said it; see [`TablePlan::path`].
-    #[prost(message, required, tag = "13")]
+    #[prost(message, required, tag = "15")]
     pub read_path: Known<ReadPath>,
 }
 

@@ -8,37 +8,12 @@ use mms_store::Known;
 
 use super::lease::{Epoch, Holder, LeaseEnd};
 use super::reason::{NotTaken, Reason};
-use super::target::PartitionValue;
 use super::task_event::TaskEvent;
 use super::task_state::{self, AfterFailure, EXPIRIES_MAX, Failure, Step, TaskState};
+use super::unit::Unit;
 use super::verification::Verification;
 use crate::key::{JobKey, TableKey};
 use crate::moment::Moment;
-
-/// One target unit of a task.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Unit {
-    /// Number of the unit in its table, which is part of the key of its manifest chunks.
-    #[prost(uint32, tag = "1")]
-    pub number: u32,
-    #[prost(message, repeated, tag = "2")]
-    pub partition: Vec<PartitionValue>,
-    #[prost(string, repeated, tag = "3")]
-    pub source_partitions: Vec<String>,
-    #[prost(int64, tag = "4")]
-    pub file_count: i64,
-    #[prost(int64, tag = "5")]
-    pub source_bytes: i64,
-    #[prost(int64, optional, tag = "6")]
-    pub source_rows: Option<i64>,
-    /// A commit of this task was applied to the unit.
-    #[prost(bool, tag = "7")]
-    pub published: bool,
-    #[prost(int64, tag = "8")]
-    pub published_rows: i64,
-    #[prost(int64, tag = "9")]
-    pub published_bytes: i64,
-}
 
 /// The parts of a task that never change.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -137,6 +112,14 @@ impl Task {
         Self { planned, life: TaskLife { units, blocked, ..TaskLife::default() } }
     }
 
+    /// The same task, whose units at the target are in this generation of the target.
+    pub fn in_generation(mut self, generation: u64) -> Self {
+        if self.life.units.iter().any(|unit| unit.published) {
+            self.life.generation = generation;
+        }
+        self
+    }
+
     /// The parts that never change.
     pub fn planned(&self) -> &TaskPlan {
         &self.planned
@@ -201,14 +184,14 @@ impl Task {
         !self.leased() && !self.blocked && self.state.is_ready()
     }
 
-    /// Bytes of its source files.
+    /// Bytes of the source files that it is to move.
     pub fn bytes_total(&self) -> i64 {
-        self.units.iter().map(|unit| unit.source_bytes).sum()
+        self.units.iter().filter(|unit| !unit.at_target).map(|unit| unit.source_bytes).sum()
     }
 
-    /// Rows of its source files; None unless the log records all counts.
+    /// Rows of those files; None unless the log records all counts.
     pub fn rows_total(&self) -> Option<i64> {
-        self.units.iter().map(|unit| unit.source_rows).sum()
+        self.units.iter().filter(|unit| !unit.at_target).map(|unit| unit.source_rows).sum()
     }
 
     /// The state that the catalog is told.
@@ -267,6 +250,10 @@ impl Task {
             E::StepDone { step, rows, bytes, verification, generation } if leased => {
                 let Some(next) = task_state::finish(state, step, &steps) else { return Err(not_taken) };
                 life.finish(at, step, next, (rows, bytes), verification);
+                if generation.is_some_and(|now| life.generation != 0 && now != life.generation) {
+                    // What was there when it was planned was in a table that is gone.
+                    life.units.iter_mut().for_each(|unit| unit.published = false);
+                }
                 life.generation = generation.unwrap_or(life.generation);
             }
             E::StepFailed { step, permanent, compared, max_attempts, reason, verification } if leased => {

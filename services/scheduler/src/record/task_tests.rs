@@ -112,3 +112,35 @@ fn a_failure_lets_go_what_did_not_stand_it() {
         assert_eq!(task.retry_time_ms > at.now_ms, !permanent, "{step:?}");
     }
 }
+
+#[test]
+fn units_that_were_at_the_target_count_in_its_generation_only() {
+    let at = at();
+    let unit =
+        |at_target| Unit { at_target, published: at_target, source_rows: Some(5), source_bytes: 9, ..Unit::default() };
+    let make = || {
+        let plan = TaskPlan { steps: STEPS.map(Into::into).into(), makes_table: true, ..TaskPlan::default() };
+        Task::new(plan, vec![unit(true), unit(false)], false).in_generation(4)
+    };
+    let schema = |generation| TaskEvent::StepDone {
+        step: Step::Schema,
+        rows: 0,
+        bytes: 0,
+        verification: None,
+        generation: Some(generation),
+    };
+    let task = make();
+    assert_eq!((task.rows_total(), task.bytes_total(), task.units[0].rows_at_target()), (Some(5), 9, 5));
+    for (generation, stays) in [(4, true), (5, false)] {
+        let mut task = make();
+        task.apply(&at, lease()).expect("it is free");
+        task.apply(&at, schema(generation)).expect("its first step");
+        assert_eq!((task.generation, task.units[0].published), (generation, stays));
+    }
+    // Written after all, it has the rows of that.
+    let mut task = make();
+    task.apply(&at, TaskEvent::UnitsLost(vec![0])).expect("taken");
+    task.apply(&at, TaskEvent::UnitPublished { generation: 4, index: 0, rows: 6, bytes: 9 }).expect("its unit");
+    assert_eq!(task.units[0].rows_at_target(), 6);
+    assert_eq!(Task::new(TaskPlan::default(), vec![unit(false)], false).in_generation(4).generation, 0);
+}

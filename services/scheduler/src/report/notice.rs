@@ -27,7 +27,8 @@ pub fn leave(
     task: &Task,
     (was, is): (MigrationState, MigrationState),
 ) -> Result<()> {
-    if was == is {
+    // What is only compared is as it was.
+    if was == is || content == Some(MigrationContent::VerificationOnly) {
         return Ok(());
     }
     // A version is only told if rows were moved. A task without units has no rows to move.
@@ -42,6 +43,7 @@ pub fn leave(
         target: table.plan.target_name().cloned(),
         target_digest: Vec::new(),
         of_part: table.plan.of_part,
+        rules_digest: Vec::new(),
     };
     // The digest is of the whole table, so it goes with the table's last notice: the last one of the task that looked
     // at it.
@@ -50,8 +52,9 @@ pub fn leave(
     while let Some(partitions) = lists.next() {
         let sequence = next_notice(tx, at)?;
         let digest = Some(&table.target_digest).filter(|_| looked && lists.peek().is_none());
+        let rules_digest = digest.map_or_else(Vec::new, |_| table.plan.rules_digest.clone());
         let target_digest = digest.cloned().unwrap_or_default();
-        tx.put(&NOTICES, &sequence, &Notice { partitions, target_digest, ..notice.clone() })?;
+        tx.put(&NOTICES, &sequence, &Notice { partitions, target_digest, rules_digest, ..notice.clone() })?;
     }
     Ok(())
 }

@@ -159,6 +159,8 @@ pub fn take(
                 task.apply(at, TaskEvent::Refused { step, reason })?;
             } else {
                 let max_attempts = tx.get(&JOBS, &key.job)?.map_or(1, |job| job.spec().max_attempts);
+                // Nothing is moved that could make both sides equal.
+                let permanent = permanent || (compared && !before.steps().contains(&Step::Data));
                 let event = TaskEvent::StepFailed { step, permanent, compared, max_attempts, reason, verification };
                 task.apply(at, event)?;
             }

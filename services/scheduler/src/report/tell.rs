@@ -122,5 +122,6 @@ fn report_of((sequence, notice): &(u64, Notice)) -> MigrationReport {
         target: notice.target.as_ref().map(target_name_to),
         target_digest: notice.target_digest.clone().into(),
         of_part: notice.of_part,
+        rules_digest: notice.rules_digest.clone().into(),
     }
 }

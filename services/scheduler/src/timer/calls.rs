@@ -21,6 +21,7 @@ pub fn least_role(spec: &Spec) -> (Role, &'static str) {
         // Both policies take over tables that somebody else made.
         TargetPolicy::Replace => (Role::Admin, "target_policy REPLACE"),
         TargetPolicy::Adopt => (Role::Admin, "target_policy ADOPT"),
+        _ if spec.drops_gone() => (Role::Admin, "dropped_policy DROP"),
         _ => (Role::Operator, "CreateJob"),
     }
 }

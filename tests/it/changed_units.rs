@@ -1,0 +1,147 @@
+//! A table of deltalake that was moved, and changed since: the next job moves the units that changed and no others, and what is at the
+//! target then is the source at its version. What was dropped at the source is told, and dropped at the target by policy alone.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context;
+use mms_proto::FindingReason;
+use mms_proto::scheduler::v1 as pb;
+use mms_proto::scheduler::v1::lineage_service_client::LineageServiceClient;
+use mms_proto::types::v1::MigrationState;
+use mms_tests::outsider::Outsider;
+use mms_tests::peers;
+use mms_tests::sandbox::Sandbox;
+use mms_tests::suite::{Suite, everything};
+use pb::{DroppedPolicy, IncrementalMode, JobSpec, TableDecision};
+
+struct Ground {
+    suite: Suite,
+    source: String,
+    outsider: Outsider,
+    python: PathBuf,
+    table: PathBuf,
+    _sandbox: Sandbox,
+}
+
+impl Ground {
+    /// Does a step of the source.
+    fn source(&self, step: &str) -> anyhow::Result<()> {
+        write(&self.python, &self.table, step)
+    }
+
+    /// The one table of a job, when it is done.
+    async fn moved(&self, spec: JobSpec) -> anyhow::Result<(String, pb::JobTable)> {
+        let job = self.suite.begin_job(&self.source, spec).await?;
+        self.suite.done(&job).await?;
+        let table = self.suite.job_tables(&job).await?.pop().context("a table")?;
+        Ok((job, table))
+    }
+
+    async fn ids(&self) -> anyhow::Result<Vec<i64>> {
+        self.outsider.ids("s", "t").await
+    }
+
+    /// The job that wrote each partition last.
+    async fn writers(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        let mut client = LineageServiceClient::new(self.suite.channel("scheduler")?);
+        let request = pb::ListLineageRequest { parent: self.source.clone(), ..Default::default() };
+        let entries = client.list_lineage(request).await?.into_inner().entries;
+        let writer = |entry: pb::LineageEntry| {
+            let job = entry.task.rsplit_once("/tasks/").map(|(job, _)| job.to_owned());
+            Some((entry.partition.first()?.value.clone(), job?))
+        };
+        entries.into_iter().map(|entry| writer(entry).context("a partition of a task")).collect()
+    }
+}
+
+fn write(python: &Path, table: &Path, step: &str) -> anyhow::Result<()> {
+    peers::run(Command::new(python).arg(peers::script("changed_units.py")).arg(table).arg(step)).map(drop)
+}
+
+fn changed() -> JobSpec {
+    JobSpec { incremental: IncrementalMode::ChangedUnits as i32, ..everything() }
+}
+
+fn told(table: &pb::JobTable, reason: FindingReason) -> anyhow::Result<String> {
+    let found = table.findings.iter().find(|found| found.reason() == reason);
+    Ok(found.with_context(|| format!("{reason:?} in {table:?}"))?.message.clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changed_is_moved_and_nothing_else() -> anyhow::Result<()> {
+    let Some(python) = peers::python() else { return Ok(()) };
+    let folder = tempfile::tempdir()?;
+    let root = folder.path().join("delta-root");
+    let table = root.join("s/t");
+    std::fs::create_dir_all(table.parent().context("a folder")?)?;
+    write(&python, &table, "make")?;
+    let suite = Suite::processes(folder.path(), 5).await?;
+    let sandbox = Sandbox::start(folder.path(), &root)?;
+    let source = Box::pin(suite.source(&sandbox.data_source("lake"))).await?;
+    let scan = suite.begin_scan(&source).await?;
+    suite.scanned(&scan).await?;
+    let outsider = Outsider::at(&sandbox)?;
+    let mut ground = Ground { suite, source, outsider, python, table, _sandbox: sandbox };
+    let (first, moved) = ground.moved(changed()).await?;
+    anyhow::ensure!(moved.findings.is_empty(), "it was never moved: {moved:?}");
+    anyhow::ensure!(ground.ids().await? == [10, 20, 21, 30, 40, 41, 60]);
+
+    // The scheduler dies while the second job lives, and comes back.
+    ground.source("change")?;
+    let second = ground.suite.begin_job(&ground.source, changed()).await?;
+    ground.suite.kill("scheduler", false)?;
+    ground.suite.restart("scheduler").await?;
+    ground.suite.done(&second).await?;
+    let moved = ground.suite.job_tables(&second).await?.pop().context("a table")?;
+    let text = told(&moved, FindingReason::UnitsAtTarget)?;
+    anyhow::ensure!(text.contains("2 of 5 units") && text.contains("p=1, p=2, p=5"), "{text}");
+    let text = told(&moved, FindingReason::SourcePartitionsGone)?;
+    anyhow::ensure!(text.contains("1 partitions") && text.contains("p=3"), "{text}");
+    told(&moved, FindingReason::TargetPartitionSurplus)?;
+    anyhow::ensure!((moved.source_rows, moved.target_rows, moved.rows_done) == (Some(7), Some(7), 4), "{moved:?}");
+    let writers = |jobs: [&String; 6]| -> BTreeMap<String, String> {
+        ["1", "2", "3", "4", "5", "6"].iter().zip(jobs).map(|(part, job)| ((*part).to_owned(), job.clone())).collect()
+    };
+    let expected = writers([&second, &second, &first, &first, &second, &first]);
+    anyhow::ensure!(ground.writers().await? == expected, "{:?}", ground.writers().await?);
+    // What was dropped at the source stays, by policy.
+    anyhow::ensure!(ground.ids().await? == [10, 11, 20, 30, 40, 41, 50, 60]);
+
+    // And goes, by policy; nothing else happens to a table of the version that is there.
+    let drops = JobSpec { dropped_policy: DroppedPolicy::Drop as i32, ..changed() };
+    let (_, moved) = ground.moved(drops.clone()).await?;
+    anyhow::ensure!(moved.decision() == TableDecision::Move && moved.rows_done == 0, "{moved:?}");
+    anyhow::ensure!(ground.ids().await? == [10, 11, 20, 40, 41, 50, 60]);
+    let mut expected = expected;
+    expected.remove("3");
+    anyhow::ensure!(ground.writers().await? == expected, "{:?}", ground.writers().await?);
+    let (_, moved) = ground.moved(drops).await?;
+    anyhow::ensure!(moved.decision() == TableDecision::Unchanged, "{moved:?}");
+
+    // What somebody else touched is moved as a whole, and so is what the log does not tell any more.
+    let name = ground.outsider.table("s", "t");
+    ground.outsider.run(&format!("ALTER TABLE {name} DROP PARTITION (p='6');")).await?;
+    ground.source("append")?;
+    let (third, moved) = ground.moved(changed()).await?;
+    let text = told(&moved, FindingReason::ChangedUnitsWhole)?;
+    anyhow::ensure!(text.contains("target was changed"), "{text}");
+    anyhow::ensure!(ground.ids().await? == [10, 11, 12, 20, 40, 41, 50, 60]);
+    ground.source("expire")?;
+    let (fourth, moved) = ground.moved(changed()).await?;
+    anyhow::ensure!(told(&moved, FindingReason::UnitsAtTarget)?.contains("4 of 5 units"), "its newest commit is there");
+    anyhow::ensure!(ground.ids().await? == [10, 11, 12, 20, 40, 41, 50, 51, 60]);
+    let by: Vec<String> = ground.writers().await?.into_values().collect();
+    anyhow::ensure!(by == [&third, &third, &third, &fourth, &third].map(Clone::clone), "{by:?}");
+    ground.source("append")?;
+    ground.source("expire")?;
+    let (_, moved) = ground.moved(changed()).await?;
+    let text = told(&moved, FindingReason::ChangedUnitsWhole)?;
+    anyhow::ensure!(text.contains("no longer in the log"), "{text}");
+    anyhow::ensure!(ground.ids().await? == [10, 11, 12, 12, 20, 40, 41, 50, 51, 51, 60]);
+    let catalogued = ground.suite.catalogued(&ground.source).await?;
+    let state = catalogued.tables.first().context("the table")?.state();
+    anyhow::ensure!(state == MigrationState::Done || state == MigrationState::Doing, "{state:?}");
+    Ok(())
+}
