@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use delta_kernel::FileMeta;
+use delta_kernel::{FileMeta, KernelError};
 use futures::StreamExt;
 use serde::Deserialize;
 use url::Url;
@@ -78,17 +78,21 @@ fn changes(snapshot: &Snapshot, since: u64, gone: &dyn Fn() -> bool) -> Result<C
         match read {
             Ok(None) => {}
             Ok(Some(why)) => return Ok(Changes::Unknown(format!("commit {version} of the log {why}"))),
-            Err(error) => match store_error(&error) {
-                Some(object_store::Error::NotFound { .. }) => {
-                    let text = format!("commit {version} is no longer in the log: its retention has ended");
-                    return Ok(Changes::Unknown(text));
-                }
-                _ => return Err(DeltaError::of_log(error, root, Some(newest))),
-            },
+            Err(error) if is_gone(&error) => {
+                let text = format!("commit {version} is no longer in the log: its retention has ended");
+                return Ok(Changes::Unknown(text));
+            }
+            Err(error) => return Err(DeltaError::of_log(error, root, Some(newest))),
         }
     }
     let of = |(number, version): (&usize, &u64)| (found.partitions.get(*number).to_vec(), *version);
     Ok(Changes::Of(found.newest.iter().map(of).collect()))
+}
+
+/// Whether a file is not there; the kernel has a word of its own for that.
+fn is_gone(error: &KernelError) -> bool {
+    matches!(error, KernelError::FileNotFound(_))
+        || matches!(store_error(error), Some(object_store::Error::NotFound { .. }))
 }
 
 fn commit(root: &Url, version: u64) -> Result<Url, DeltaError> {
