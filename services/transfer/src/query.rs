@@ -197,11 +197,15 @@ mod tests {
 
     #[test]
     fn a_place_is_the_same_however_it_is_written() {
-        let planned = "abfss://c@a.dfs.core.windows.net/t/x/";
-        for same in ["abfss://c@a.dfs.core.windows.net/t/x", "https://a.dfs.core.windows.net/c/t/x", planned] {
+        let planned = "abfss://data@acct.dfs.core.windows.net/t/x/";
+        for same in
+            ["abfss://data@acct.dfs.core.windows.net/t/x", "https://acct.dfs.core.windows.net/data/t/x", planned]
+        {
             assert!(same_place(planned, same), "{same}");
         }
-        for other in ["abfss://c@a.dfs.core.windows.net/t/y", "abfss://c@b.dfs.core.windows.net/t/x", "", "t/x"] {
+        for other in
+            ["abfss://data@acct.dfs.core.windows.net/t/y", "abfss://data@other.dfs.core.windows.net/t/x", "", "t/x"]
+        {
             assert!(!same_place(planned, other), "{other}");
         }
         assert!(same_place("file:///d/a%20b/", "file:///d/a%20b"));
