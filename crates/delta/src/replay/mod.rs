@@ -1,5 +1,5 @@
 //! Replays a log to the files of a version. Our own replay reads it in one pass with little memory. Where it is not sure, the
-//! kernel's replay takes over, which is slow, but handles every log and reports what is wrong. Both must give the same files in
+//! kernel's replay takes over, which is slow, but handles more cases and reports what is wrong. Both must give the same files in
 //! the same order, and each file once.
 //!
 //! Protocol, schema and properties are not read here: the kernel judges them when the version is opened.
