@@ -1,5 +1,6 @@
-//! A table of deltalake that was moved, and changed since: the next job moves the units that changed and no others, and what is at the
-//! target then is the source at its version. What was dropped at the source is told, and dropped at the target by policy alone.
+//! A table written by deltalake that was moved and has changed since: the next job moves the units that changed and no others,
+//! and the target then equals the source at its version. Partitions dropped at the source are reported, and dropped at the target
+//! only if the policy says so.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,12 +27,12 @@ struct Ground {
 }
 
 impl Ground {
-    /// Does a step of the source.
+    /// Runs a step of the script that writes the source table.
     fn source(&self, step: &str) -> anyhow::Result<()> {
         write(&self.python, &self.table, step)
     }
 
-    /// The one table of a job, when it is done.
+    /// Runs a job to its end; returns its name and its only table.
     async fn moved(&self, spec: JobSpec) -> anyhow::Result<(String, pb::JobTable)> {
         let job = self.suite.begin_job(&self.source, spec).await?;
         self.suite.done(&job).await?;
@@ -88,7 +89,7 @@ async fn what_changed_is_moved_and_nothing_else() -> anyhow::Result<()> {
     anyhow::ensure!(moved.findings.is_empty(), "it was never moved: {moved:?}");
     anyhow::ensure!(ground.ids().await? == [10, 20, 21, 30, 40, 41, 60]);
 
-    // The scheduler dies while the second job lives, and comes back.
+    // The scheduler is killed while the second job runs, and is started again.
     ground.source("change")?;
     let second = ground.suite.begin_job(&ground.source, changed()).await?;
     ground.suite.kill("scheduler", false)?;
@@ -106,10 +107,10 @@ async fn what_changed_is_moved_and_nothing_else() -> anyhow::Result<()> {
     };
     let expected = writers([&second, &second, &first, &first, &second, &first]);
     anyhow::ensure!(ground.writers().await? == expected, "{:?}", ground.writers().await?);
-    // What was dropped at the source stays, by policy.
+    // A partition dropped at the source stays at the target, by policy KEEP.
     anyhow::ensure!(ground.ids().await? == [10, 11, 20, 30, 40, 41, 50, 60]);
 
-    // And goes, by policy; nothing else happens to a table of the version that is there.
+    // It is dropped by policy DROP. Nothing else happens to a table whose version is at the target already.
     let drops = JobSpec { dropped_policy: DroppedPolicy::Drop as i32, ..changed() };
     let (_, moved) = ground.moved(drops.clone()).await?;
     anyhow::ensure!(moved.decision() == TableDecision::Move && moved.rows_done == 0, "{moved:?}");
@@ -120,7 +121,7 @@ async fn what_changed_is_moved_and_nothing_else() -> anyhow::Result<()> {
     let (_, moved) = ground.moved(drops).await?;
     anyhow::ensure!(moved.decision() == TableDecision::Unchanged, "{moved:?}");
 
-    // What somebody else touched is moved as a whole, and so is what the log does not tell any more.
+    // A target that somebody else changed is written as a whole, and so is a table whose log does not have the changes any more.
     let name = ground.outsider.table("s", "t");
     ground.outsider.run(&format!("ALTER TABLE {name} DROP PARTITION (p='6');")).await?;
     ground.source("append")?;

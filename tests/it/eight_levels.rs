@@ -1,5 +1,5 @@
-//! A table with eight partition columns, of which the target has six: the seventh and eighth split every target partition in three. It
-//! arrives whole, however many target partitions a task has.
+//! A table with eight partition columns, of which the target has six: three source partitions, told apart by the seventh and
+//! eighth column, make one target partition. All rows arrive, however many target partitions a task has.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use mms_tests::sandbox::Sandbox;
 use mms_tests::suite::{Suite, everything};
 
 const LEVELS: usize = 8;
-/// Target partitions.
+/// Number of target partitions.
 const UNITS: usize = 16;
 /// The last two levels of the source partitions that make a target partition.
 const SPLIT: [[&str; 2]; 3] = [["a", "x"], ["a", "y"], ["b", "x"]];
 
-/// Two rows in each source partition, with ids that say which they are.
+/// Two rows in each source partition, with unique ids.
 fn rows() -> Result<RecordBatch, arrow::error::ArrowError> {
     let places: Vec<(usize, usize)> =
         (0..UNITS).flat_map(|unit| (0..2 * SPLIT.len()).map(move |row| (unit, row))).collect();

@@ -1,5 +1,5 @@
-//! `docs/features.md` names only what there is: each row's methods and fields are in the contract, its commands are in the
-//! page of commands, its tests are in their files; and a row that claims something names a test.
+//! `docs/features.md` names only what exists: each row's methods and fields are in the contract, its commands in the page of
+//! commands, its tests in their files. A row that claims a feature names a test.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ fn contract() -> BTreeSet<String> {
     names
 }
 
-/// What stands in backticks in a cell.
+/// The texts in backticks in a cell.
 fn quoted(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
@@ -37,7 +37,7 @@ impl Known {
         Ok(Self { contract: contract(), commands })
     }
 
-    /// What is wrong with a row of the page, each fault with the name it is about.
+    /// Returns what is wrong with a row of the page; each fault names what it is about.
     fn faults(&self, row: &str) -> Vec<String> {
         let cells: Vec<&str> = row.trim_start_matches("| ").trim_end_matches(" |").split(" | ").collect();
         let [_, contract, commands, tests, state] = cells[..] else {

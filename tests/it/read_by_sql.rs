@@ -1,5 +1,5 @@
-//! Rows that are read by SQL, on a cluster or a warehouse: every table arrives cell by cell as from its files, also when a worker dies
-//! while it reads; and what SQL gives less of than the pinned version has is never published.
+//! Rows that are read by SQL, on a cluster or a warehouse: every table arrives cell by cell as if read from its files, even when
+//! a worker dies while it reads. If SQL returns fewer rows than the pinned version has, nothing of them is published.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use mms_tests::tables::{self, Tables};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-/// The sandbox's source, read by SQL.
+/// Sets a request for the sandbox's source to be read by SQL.
 fn by_sql(mut request: Value, field: &str, value: &str) -> Value {
     request["data_source"]["databricks"]["read_path"] = json!("READ_PATH_JDBC");
     request["data_source"]["databricks"][field] = json!(value);
@@ -87,7 +87,7 @@ async fn a_worker_that_dies_while_it_reads_loses_and_doubles_nothing() -> anyhow
     let mut suite = Suite::processes(folder.path(), 2).await?;
     let source = Box::pin(suite.source(&by_sql(sandbox.data_source("lake"), "cluster_id", CLUSTER_ID))).await?;
     scanned(&suite, &source).await?;
-    // Slow enough to be met on its way.
+    // Slow enough for the worker to be stopped while the task runs.
     let slow = RateLimit { rows_per_second: 100_000, ..RateLimit::default() };
     let job = suite.begin_job(&source, JobSpec { rate_limit: Some(slow), ..everything() }).await?;
     let until = Instant::now() + PATIENCE;
@@ -121,7 +121,7 @@ fn at(workspace: &Workspace, mut request: Value) -> Value {
     request
 }
 
-/// What the first failed task of a job says.
+/// Waits until a job fails, and returns the reason and message of its first failed task.
 async fn failure(suite: &Suite, job: &str) -> anyhow::Result<(ErrorReason, String)> {
     suite.until(job, JobState::Failed).await?;
     let tasks = suite.tasks(job).await?;
@@ -150,7 +150,7 @@ async fn rows_that_are_missing_without_a_word_are_never_published() -> anyhow::R
     anyhow::ensure!(message.contains("rows came of") && message.contains("the log has"), "{message}");
     let outsider = Outsider::at(&sandbox)?;
     anyhow::ensure!(outsider.count("samples", "every_type").await? == 0, "nothing of it is at the target");
-    // What the server says itself is found at once, whatever the log has.
+    // Rows missing against the server's own count are found at once, whatever the log has.
     faulty.set_sql(SqlSettings { rows_lost: 1, ..SqlSettings::default() });
     let job = suite.begin_job(&source, JobSpec { max_attempts: 1, ..everything() }).await?;
     let (reason, message) = failure(&suite, &job).await?;
@@ -158,7 +158,7 @@ async fn rows_that_are_missing_without_a_word_are_never_published() -> anyhow::R
         reason == ErrorReason::SourceFailed && message.contains("the server said"),
         "{reason:?}: {message}"
     );
-    // It goes on when the server does as it should.
+    // The migration succeeds once the server behaves correctly.
     faulty.set_sql(SqlSettings { batch_rows: 7, links_from: 0, ended_links: 2, ..SqlSettings::default() });
     let job = suite.begin_job(&source, everything()).await?;
     suite.done(&job).await?;

@@ -1,5 +1,5 @@
-//! Jobs that only verify: the rows at the target are counted and compared with the pinned source, nothing is written, and what differs
-//! fails with both values.
+//! Jobs that only verify: the rows at the target are counted and compared with the pinned source, nothing is written, and a
+//! difference fails with both values.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ async fn counts_are_compared_and_nothing_is_written() -> anyhow::Result<()> {
     let outsider = Outsider::at(&sandbox)?;
     let verify = || JobSpec { content: MigrationContent::VerificationOnly as i32, ..everything() };
 
-    // There is nothing yet, and a verification makes nothing.
+    // The target has no table yet, and a verification creates none.
     let none = suite.begin_job(&source, verify()).await?;
     suite.until(&none, JobState::Failed).await?;
     anyhow::ensure!(outsider.info("s", "t").await?.is_none());
@@ -53,7 +53,7 @@ async fn counts_are_compared_and_nothing_is_written() -> anyhow::Result<()> {
     let checks = suite.checks(&equal).await?;
     anyhow::ensure!(checks.len() == 2 && checks.iter().all(|check| check.verdict() == Verdict::Equal), "{checks:?}");
 
-    // The source has a row more in b: each partition has its verdict, and the state of the catalog is as it was.
+    // The source has one more row in b: each partition gets its own result, and the catalog's state does not change.
     table.append([rows(&[(4, "b")])])?;
     let differs = suite.begin_job(&source, verify()).await?;
     suite.until(&differs, JobState::Failed).await?;

@@ -1,14 +1,15 @@
-//! Owns [`HttpPath`]: the path of a cluster or warehouse on its workspace, where SQL is sent to. Pure.
+//! Owns [`HttpPath`]: the path of a cluster or warehouse on its workspace, to which SQL is sent. It must never be taken from a
+//! JDBC URL of another host, because the token would be sent there. Pure.
 
 use std::fmt;
 
 use crate::{DatabricksError, WorkspaceUrl};
 
-/// The path of a cluster or warehouse, to which statements are sent.
+/// The path of a cluster or warehouse on its workspace, to which statements are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpPath {
     path: String,
-    /// The workspace id of `?o=`, which hosts that serve several workspaces need.
+    /// The workspace id of `?o=`, which a host that serves several workspaces needs.
     workspace: Option<u64>,
 }
 
@@ -18,7 +19,7 @@ impl HttpPath {
         if !is_step(cluster_id) {
             return Err(DatabricksError::JdbcUrl { what: format!("{cluster_id:?} is not a cluster id") });
         }
-        // The workspace replaces 0 by its own id.
+        // The workspace replaces 0 with its own id.
         let id = workspace.workspace_id().unwrap_or(0);
         Self::parse(&format!("sql/protocolv1/o/{id}/{cluster_id}"))
     }
@@ -27,7 +28,7 @@ impl HttpPath {
     /// `httpPath`.
     ///
     /// # Errors
-    /// The URL is not of that form, or its host is not this workspace's: the token would be sent there.
+    /// The URL does not have that form, or its host is not this workspace's: the token would be sent to that host.
     pub fn of_jdbc_url(workspace: &WorkspaceUrl, text: &str) -> Result<Option<Self>, DatabricksError> {
         let refuse = |what: String| DatabricksError::JdbcUrl { what };
         let text = text.trim();
@@ -60,8 +61,7 @@ impl HttpPath {
         }
     }
 
-    /// The path of a data source: that of its JDBC URL, else that of its cluster. None if both are empty, or the URL names no path
-    /// and there is no cluster.
+    /// The path of a data source: that of its JDBC URL, else that of its cluster. None if neither names one.
     pub fn of_source(
         workspace: &WorkspaceUrl,
         jdbc_url: &str,
@@ -87,7 +87,7 @@ impl HttpPath {
         Ok(Self { path: path.to_owned(), workspace })
     }
 
-    /// The id of the cluster; None if the path is a warehouse's.
+    /// The id of the cluster; None if the path belongs to a warehouse.
     pub fn cluster_id(&self) -> Option<&str> {
         self.path.strip_prefix("sql/protocolv1/o/")?.split_once('/').map(|(_, cluster)| cluster)
     }

@@ -1,4 +1,4 @@
-//! Builds the client of the Databricks workspace from a data source's configuration.
+//! Builds the client of the Databricks workspace from a data source's configuration, and finds where its SQL runs. Sends nothing.
 
 use mms_databricks::{Credential, HttpPath, Workspace, WorkspaceUrl};
 use mms_http::HttpClient;
@@ -9,10 +9,10 @@ use secrecy::SecretString;
 
 use crate::EndError;
 
-/// The workspace of a data source.
+/// Builds the client of a data source's workspace.
 ///
 /// # Errors
-/// The field that is unusable.
+/// Says which field is missing or cannot be used.
 pub fn workspace(config: &pb::DatabricksSource, http: &HttpClient) -> Result<Workspace, EndError> {
     let url: Result<WorkspaceUrl, _> = config.workspace_url.parse();
     let url = url.map_err(|error| EndError::of("databricks.workspace_url")(format!("{error}")))?;
@@ -34,7 +34,7 @@ pub fn workspace(config: &pb::DatabricksSource, http: &HttpClient) -> Result<Wor
     Ok(Workspace::new(http.clone(), url, credential))
 }
 
-/// The workspace of a data source, and the path on it that statements are sent to.
+/// Builds the client of a data source's workspace, and the path on it to which statements are sent.
 ///
 /// # Errors
 /// Says which field is missing or cannot be used.

@@ -11,15 +11,16 @@ fn needs(purpose: SessionPurpose, path: ReadPath) -> &'static [&'static str] {
     match (purpose, path) {
         (SessionPurpose::Unspecified, _) => &[],
         (SessionPurpose::Metadata, _) => &["databricks.", "max_compute."],
-        // By SQL, rows come with the workspace's credentials. Tables that were planned before are still read from storage.
+        // By SQL, rows are read with the workspace's credentials. Tables that were planned before the data source was changed to
+        // SQL are still read from storage.
         (SessionPurpose::ReadRows, ReadPath::Jdbc) => &["databricks."],
-        // The credentials of the storage, but not those of the workspace.
+        // The credentials of the storage, without those of the workspace.
         (SessionPurpose::ReadRows, ReadPath::Storage | ReadPath::Unspecified) => &["databricks.storage["],
         (SessionPurpose::WriteRows, _) => &["max_compute."],
     }
 }
 
-/// Whether such a session reads tables' files, so that it may be vended credentials for single tables.
+/// Whether a session for this purpose reads tables' files, so that credentials for single tables may be vended to it.
 pub fn reads_files(purpose: SessionPurpose) -> bool {
     match purpose {
         SessionPurpose::Metadata | SessionPurpose::ReadRows => true,
@@ -27,7 +28,7 @@ pub fn reads_files(purpose: SessionPurpose) -> bool {
     }
 }
 
-/// The data source with only the secrets that these purposes need together.
+/// Returns the data source with only those secrets that at least one of these purposes needs.
 pub fn limited(source: pb::DataSource, purposes: &[SessionPurpose]) -> pb::DataSource {
     let (public, secrets) = split(&source);
     let by = public.databricks().map(pb::DatabricksSource::read_path).unwrap_or_default();

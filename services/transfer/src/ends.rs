@@ -1,5 +1,5 @@
 //! Clients of a data source's two ends, the source's storage and the target's project, built from a session of the registry.
-//! What was refused, or is about to expire, is opened again with the present session's credentials.
+//! A client whose credential was refused or is about to expire is opened again with the present session's credentials.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -29,7 +29,7 @@ const FRESH: Duration = Duration::from_secs(20);
 /// Pause after a vended credential could not be renewed, as long as the present one lasts.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
-/// What a task connects with: clients of one data source's source and target.
+/// The clients of one data source's source and target.
 pub struct Ends {
     http: HttpClient,
     project: ProjectConfig,
@@ -39,18 +39,18 @@ pub struct Ends {
     storages: Storages,
     /// Vends credentials for single tables.
     vending: Vending,
-    /// None: the data source is not read by SQL.
+    /// None if the data source is not read by SQL.
     sql: Option<Sql>,
 }
 
 /// Where statements of a data source run.
 #[derive(Debug, Clone)]
 pub struct Sql {
-    /// Its workspace.
+    /// The workspace of the data source.
     pub workspace: Workspace,
-    /// The path of its cluster or warehouse there.
+    /// The path of the cluster or warehouse on the workspace.
     pub path: HttpPath,
-    /// The catalog that it is of.
+    /// The name of the catalog that the data source reads.
     pub catalog: String,
 }
 
@@ -120,7 +120,7 @@ impl Ends {
         &self.schemas
     }
 
-    /// Where the source's statements run; none unless it is read by SQL.
+    /// Where the source's statements run; None unless it is read by SQL.
     pub fn sql(&self) -> Option<&Sql> {
         self.sql.as_ref()
     }

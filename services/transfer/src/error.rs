@@ -39,10 +39,10 @@ pub enum TransferError {
     /// The workspace, or SQL on it, failed.
     #[error("{0}")]
     Sql(#[from] DatabricksError),
-    /// SQL does not give the rows of the pinned version.
+    /// SQL does not return the rows of the pinned version.
     #[error("SQL gives other rows than the pinned version has: {0}; plan a new job, or set read path STORAGE")]
     Unlike(String),
-    /// What SQL gives cannot be carried exactly.
+    /// The values that SQL returns cannot be converted to the table's types exactly.
     #[error("the table cannot be read by SQL: {0}; set the data source's read path STORAGE, and plan a new job")]
     NotBySql(String),
     /// The storage failed.
@@ -214,12 +214,12 @@ impl TransferError {
     }
 }
 
-/// Whether the workspace did not take the credential.
+/// Whether the workspace rejected the credential.
 fn sql_refused(error: &DatabricksError) -> bool {
     error.refusal() == Some(mms_databricks::RefusalKind::Unauthenticated)
 }
 
-/// Whether a new attempt, with a session and statements of its own, may fare better.
+/// Whether a new attempt, with its own session and statements, may succeed.
 fn sql_passes(error: &DatabricksError) -> bool {
     match error {
         DatabricksError::Lost { .. }

@@ -1,7 +1,7 @@
-//! Where the rows of a task come from by SQL: the session that its statements run in, what they ask for, and whether the table is
-//! still the one that was planned, as a version's number alone does not say of which table it is.
+//! Reads a task's rows by SQL. Owns the session that the statements run in, the text of the statements, and the check that the
+//! table's name still belongs to the planned table: a version number alone does not tell two tables apart.
 //!
-//! It must never name a version other than the pinned one, and never read a table that has got a row filter or a mask.
+//! It must never name a version other than the pinned one, and never read a table that has a row filter or a column mask.
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Int64Type, Schema, SchemaRef};
@@ -18,20 +18,20 @@ use std::sync::Arc;
 use crate::ends::Sql;
 use crate::error::{Result, TransferError};
 
-/// What a task's statements ask for.
+/// An open SQL session on the planned table, at the pinned version.
 pub struct Query {
     session: Session,
     workspace: Workspace,
     /// Catalog, schema and table.
     names: [String; 3],
-    /// The table at the pinned version, as statements name it.
+    /// The table with its pinned version, in SQL.
     table: String,
-    /// The selected columns, as statements name them.
+    /// The selected columns, in SQL.
     selected: String,
-    /// Them, with the table's types.
+    /// The selected columns, with the table's types.
     columns: SchemaRef,
     partition_columns: Vec<(String, SparkType)>,
-    /// Where the table lay when it was planned.
+    /// The table's storage location when it was planned.
     location: String,
     told: String,
 }
@@ -41,10 +41,10 @@ fn plan(what: impl std::fmt::Display) -> TransferError {
 }
 
 impl Query {
-    /// Opens a session for a task; its cluster is started, if it must be.
+    /// Opens a session for a task. Starts the cluster if it is stopped.
     ///
     /// # Errors
-    /// The cluster cannot be had; the server refuses; the table is another one now.
+    /// The cluster is not available, the server rejects the session, or the table is not the planned one any more.
     pub async fn open(spec: &pb::TaskSpec, sql: Sql, shape: &TableShape) -> Result<Self> {
         let Sql { workspace, path, catalog } = sql;
         let name = TableName::parse(&spec.table).map_err(plan)?;
@@ -71,12 +71,12 @@ impl Query {
         Ok(query)
     }
 
-    /// How a task's log says it.
+    /// Describes where the statements run, for the task's log.
     pub fn told(&self) -> &str {
         &self.told
     }
 
-    /// The session.
+    /// The session that the statements run in.
     pub fn session(&self) -> Session {
         self.session.clone()
     }
@@ -91,12 +91,12 @@ impl Query {
         &self.partition_columns
     }
 
-    /// The statement that gives the rows that meet a condition, or all.
+    /// The statement that selects the rows that meet a condition; all rows without one.
     pub fn select(&self, condition: Option<&str>) -> String {
         format!("SELECT {} FROM {}", self.selected, self.shown(condition))
     }
 
-    /// What a statement reads, for people and for statements.
+    /// The table, version and condition that a statement reads, both for messages and as SQL.
     pub fn shown(&self, condition: Option<&str>) -> String {
         match condition {
             Some(condition) => format!("{} WHERE {condition}", self.table),
@@ -104,7 +104,7 @@ impl Query {
         }
     }
 
-    /// How many rows meet a condition, as the server says.
+    /// Asks the server how many rows meet a condition.
     pub async fn count(&self, condition: Option<&str>) -> Result<u64> {
         let sql = format!("SELECT COUNT(*) AS n FROM {}", self.shown(condition));
         let found = self.session.all(&sql, 1).await?;
@@ -116,10 +116,10 @@ impl Query {
         count.ok_or_else(|| DatabricksError::Answer { call: "COUNT(*)".to_owned(), what: what() }.into())
     }
 
-    /// Makes sure that the table's name still leads to the table that was planned, and to all of its rows.
+    /// Checks that the table's name still belongs to the planned table, and that SQL still gives all of its rows.
     ///
     /// # Errors
-    /// [`TransferError::Unlike`] if not; or the workspace does not say.
+    /// [`TransferError::Unlike`] if not, or an error of the workspace.
     pub async fn still(&self) -> Result<()> {
         let [catalog, schema, table] = &self.names;
         let info = self.workspace.get_table(catalog, schema, table).await?;
@@ -137,8 +137,8 @@ impl Query {
     }
 }
 
-/// Whether a location as the workspace writes it is that of a plan. Nothing is read there, so that folders of this machine are as
-/// good as any.
+/// Whether the workspace and the plan name the same location, however each spells it. Local folders are allowed, because nothing
+/// is read from the location.
 fn same_place(planned: &str, found: &str) -> bool {
     let url = |text: &str| StorageLocation::parse(text, LocalFiles::Allowed).map(|location| location.url());
     matches!((url(planned), url(found)), (Ok(planned), Ok(found)) if planned == found)
@@ -179,7 +179,8 @@ fn partition_columns(spec: &pb::TaskSpec) -> Result<Vec<(String, SparkType)>> {
     delta.partition_columns.iter().map(kind).collect()
 }
 
-/// Waits for the cluster of a path, which is started if it is stopped; says so, as it costs. A warehouse starts by itself.
+/// Waits for the cluster of a path, and starts it if it is stopped. The start is logged because it costs money. A warehouse
+/// starts by itself.
 async fn ready(workspace: &Workspace, path: &HttpPath) -> Result<&'static str> {
     let Some(cluster) = path.cluster_id() else { return Ok("") };
     let mut stopped = false;

@@ -1,5 +1,5 @@
-//! The rows of one unit, batch by batch, from any place on: the same place gives the same rows again, which is what lets a
-//! block be sent a second time. Where they come from is told apart here: nobody above knows files from statements.
+//! Reads the rows of one unit, batch by batch, from any place on. The same place gives the same rows again, which is what allows
+//! a block to be sent a second time. Callers do not see whether the rows come from files or from SQL statements.
 
 mod files;
 mod parts;
@@ -20,7 +20,7 @@ pub use place::Place;
 pub use read::Read;
 use statements::Statements;
 
-/// Files of a unit that are looked at before any is read.
+/// The most files of a unit that are examined before any is read.
 const FILES_AHEAD: usize = 64;
 
 /// The rows of a unit.
@@ -36,7 +36,7 @@ enum Reader<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// From the unit's first row on.
+    /// Reads from the unit's first row on.
     pub fn new(run: &'a Run, source: &'a Source, unit: i32) -> Self {
         let reader = match &source.origin {
             Origin::Files(reading) => Reader::Files(Files::new(run, &source.shape, reading.store.clone(), unit)),
@@ -45,7 +45,8 @@ impl<'a> Rows<'a> {
         Self { run, unit, reader }
     }
 
-    /// The first that `found` makes of the unit's files, looking at a bounded number of them before any is read.
+    /// Applies `found` to the entries of the unit's first files, and returns its first result. Examines at most `FILES_AHEAD` of
+    /// them, and must be called before any row is read.
     pub async fn foresee<T>(&mut self, found: impl Fn(&SourceFile) -> Option<T>) -> Result<Option<T>> {
         let mut files = manifest::files(self.run, self.unit, 0).fuse();
         let (mut ahead, mut first) = (Vec::new(), None);
@@ -62,7 +63,7 @@ impl<'a> Rows<'a> {
         Ok(first)
     }
 
-    /// What is worth knowing of what was read, for the task's log.
+    /// Remarks about what was read, for the task's log.
     pub fn notes(&self) -> Vec<String> {
         match &self.reader {
             Reader::Files(reader) => reader.notes(),
@@ -70,7 +71,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Before the batch that [`Rows::take`] gives.
+    /// The place before the batch that [`Rows::take`] returns next.
     pub fn place(&self) -> Place {
         match &self.reader {
             Reader::Files(reader) => reader.place(),
@@ -78,17 +79,18 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Goes on from a place that was met before, and not before what [`Rows::arrived`] was told of. A batch ends at `end`, if that
-    /// was decided.
+    /// Continues at an earlier place, which must not lie before the last call of [`Rows::arrived`]. If `end` is given, a batch
+    /// ends there, so that a block that is sent again has the same rows.
     pub fn go_back(&mut self, to: Place, end: Option<Place>) {
         match &mut self.reader {
-            // Files give the same batches again.
+            // Files give the same batches again, so that no end is needed.
             Reader::Files(reader) => reader.go_back(to),
             Reader::Statements(reader) => reader.go_back(to, end),
         }
     }
 
-    /// All up to this place has arrived: nobody goes back before it.
+    /// All rows up to this place have arrived at the target: nobody goes back before it, so that what is kept for that can be
+    /// dropped.
     pub fn arrived(&mut self) {
         match &mut self.reader {
             Reader::Files(_) => {}
@@ -96,7 +98,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Waits until there is a batch, and says whether there is one. Dropped while it waits, it loses nothing.
+    /// Waits for the next batch, and returns false at the end of the unit. Cancel-safe: dropped while it waits, it loses no rows.
     pub async fn more(&mut self) -> Result<bool> {
         self.run.pace.ready().await;
         match &mut self.reader {

@@ -1,4 +1,5 @@
-//! The source of a task's rows: what is needed to read them, and the clients of both ways to the target.
+//! Opens what a task needs to read its rows, from the table's files or by SQL as planned, and the clients of both ways to the
+//! target: the tunnel and the Storage API.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,7 +27,7 @@ pub struct Source {
     pub times: Vec<TimeColumn>,
 }
 
-/// How rows are read.
+/// The read path of a task, opened.
 pub enum Origin {
     /// From the table's files.
     Files(Reading),
@@ -35,7 +36,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// The way that a task was planned to read, opened.
+    /// Opens the read path that the task was planned with.
     pub async fn open(run: &Run, (sessions, ends): (&Arc<Sessions>, &Arc<Ends>), shape: &TableShape) -> Result<Self> {
         match run.spec.read_path() {
             ReadPath::Unspecified | ReadPath::Storage => {
@@ -54,7 +55,7 @@ impl Origin {
         }
     }
 
-    /// How a task's log says it.
+    /// Describes the read path, for the task's log.
     pub fn told(&self) -> String {
         match self {
             Self::Files(reading) => format!("from storage with {}", reading.credential),
@@ -62,7 +63,7 @@ impl Origin {
         }
     }
 
-    /// How often a credential was renewed meanwhile, for the task's log.
+    /// How often a credential was renewed so far, for the task's log.
     pub fn renewals(&self) -> Option<String> {
         let Self::Files(reading) = self else { return None };
         let renewed = reading.renewed.load(Ordering::Relaxed);
@@ -70,7 +71,8 @@ impl Origin {
     }
 }
 
-/// Where the statements of a data source run. A session may be older than the plan: then it is asked for anew.
+/// Where the statements of a data source run. A registry session that is older than the plan may not know this yet; it is then
+/// replaced by a new one.
 async fn sql(source: &str, sessions: &Arc<Sessions>, ends: &Arc<Ends>) -> Result<Sql> {
     if let Some(sql) = ends.sql() {
         return Ok(sql.clone());

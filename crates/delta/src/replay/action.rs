@@ -1,5 +1,5 @@
-//! Parses the actions of a commit that are about files, borrowing from their line. As strict as JSON and the protocol:
-//! anything that is not written the way writers do it is left to the kernel. Pure.
+//! Parses those actions of a commit that concern files, borrowing from their line. As strict as JSON and the protocol: a line
+//! that is not written the way writers do it is an error, and is left to the kernel. Pure.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
-/// One line. Actions that are not about files are skipped.
+/// One line of a commit. Actions that do not concern files are skipped.
 #[derive(Debug, Deserialize)]
 pub(super) struct Line<'a> {
     #[serde(borrow, default)]
@@ -73,7 +73,7 @@ pub(super) struct Vector<'a> {
     pub cardinality: i64,
 }
 
-/// A value that is written as an object: serde would also accept a list of its fields' values.
+/// A value that must be written as an object, because serde would also accept a list of its fields' values.
 #[derive(Debug)]
 pub(super) struct Object<T>(pub T);
 

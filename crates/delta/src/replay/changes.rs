@@ -1,6 +1,7 @@
-//! Which partitions changed between a version and a later one, by the commits between them. Owns what a commit says of that: a file
-//! that is added or removed with `dataChange` changes its partition, and one that only moves rows to other files (OPTIMIZE) does not.
-//! Never guesses: where a commit is gone or does not say, the answer is that all may have changed.
+//! Finds the partitions that changed between a version and a later one, from the commits between them. A file that is added or
+//! removed with `dataChange` changes its partition; a commit that only moves rows to other files (OPTIMIZE) does not. It must
+//! never guess: where a commit does not exist any more or cannot be interpreted, the answer is that every partition may have
+//! changed.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,25 +17,26 @@ use crate::error::store_error;
 use crate::log::commits;
 use crate::{DeltaError, PartitionValues, Snapshot};
 
-/// Most commits that are read for this, and most partitions that are kept of them.
+/// The most commits that are read, and the most changed partitions that are kept.
 const COMMITS_MAX: u64 = 10_000;
 const PARTITIONS_MAX: usize = 200_000;
 
 /// What changed since a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Changes {
-    /// The partitions whose rows may differ, each with the newest version that changed it. Of an unpartitioned table: the one without
-    /// values.
+    /// The partitions whose rows may differ, each with the newest version that changed it. An unpartitioned table is one
+    /// partition without values.
     Of(BTreeMap<PartitionValues, u64>),
-    /// Any may differ, for this reason.
+    /// Every partition may differ, for this reason.
     Unknown(String),
 }
 
 impl Snapshot {
-    /// What changed after `version`, up to this one.
+    /// Returns what changed after `version`, up to this snapshot's version. [`Changes::Unknown`] if commits are missing, cannot
+    /// be interpreted or are more than 10,000.
     ///
     /// # Errors
-    /// The store of the log does not answer.
+    /// The log cannot be read from its store.
     pub async fn changes_since(&self, version: u64) -> Result<Changes, DeltaError> {
         let snapshot = self.clone();
         ask(move |gone| changes(&snapshot, version, gone)).await
@@ -89,7 +91,7 @@ fn changes(snapshot: &Snapshot, since: u64, gone: &dyn Fn() -> bool) -> Result<C
     Ok(Changes::Of(found.newest.iter().map(of).collect()))
 }
 
-/// Whether a file is not there; the kernel has a word of its own for that.
+/// Whether the error says that a file does not exist; the kernel has its own error for that beside the store's.
 fn is_gone(error: &KernelError) -> bool {
     matches!(error, KernelError::FileNotFound(_))
         || matches!(store_error(error), Some(object_store::Error::NotFound { .. }))
@@ -100,15 +102,15 @@ fn commit(root: &Url, version: u64) -> Result<Url, DeltaError> {
     root.join(&name).map_err(|error| DeltaError::Internal(format!("{name} below {root}: {error}")))
 }
 
-/// What was found so far.
+/// The changes found so far.
 struct Found {
     partitions: Partitions,
-    /// By the number of a partition.
+    /// The newest version that changed a partition, by the partition's number.
     newest: HashMap<usize, u64>,
 }
 
 impl Found {
-    /// Takes lines of the commit of this version. Err: what they do not say.
+    /// Adds lines of the commit of this version. The error completes the sentence "commit N of the log …".
     fn take(&mut self, lines: &[u8], version: u64) -> Result<(), String> {
         for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
             let Object(line) = serde_json::from_slice::<Object<Line<'_>>>(line)
@@ -131,7 +133,7 @@ impl Found {
     }
 }
 
-/// One line, as far as it is of files.
+/// One line of a commit; only its file actions are parsed.
 #[derive(Deserialize)]
 struct Line<'a> {
     #[serde(borrow, default)]
@@ -145,7 +147,7 @@ struct Line<'a> {
 struct File<'a> {
     #[serde(borrow, default)]
     partition_values: Option<Texts<'a>>,
-    /// What does not say changes rows.
+    /// True if absent: an action that does not say counts as a change.
     #[serde(default = "changes_rows")]
     data_change: bool,
 }

@@ -1,4 +1,4 @@
-//! What the commits say of changes, against the rows of both versions.
+//! Compares the changes that are found in the commits with the rows of both versions.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::DeltaTable;
 
 const SCHEMA: &str = r#"{"type":"struct","fields":[{"name":"v","type":"long","nullable":true,"metadata":{}},{"name":"p","type":"string","nullable":true,"metadata":{}}]}"#;
 
-/// A table of which only the log is there: each file has the rows that are named by its numbers.
+/// A table that has only a log. The test remembers which rows each file would have, as numbers.
 #[derive(Default)]
 struct Model {
     commits: Vec<Vec<Value>>,
@@ -74,7 +74,7 @@ impl Model {
         self.versions.push(rows);
     }
 
-    /// Writes the log without the commits that `left_out` names, and with a checkpoint's word for none of them.
+    /// Writes all commits to a log without a checkpoint, and opens the table.
     async fn open(&self) -> (Arc<InMemory>, Snapshot) {
         let store = Arc::new(InMemory::new());
         for (version, lines) in self.commits.iter().enumerate() {
@@ -117,8 +117,8 @@ fn runtime() -> tokio::runtime::Runtime {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever rows differ between two versions, their partition is told with the last commit that changed it, and a partition that was
-    /// only compacted is not.
+    /// Every partition whose rows differ between two versions is reported with the last commit that changed it, and a partition
+    /// that was only compacted is not reported.
     #[test]
     fn partitions_that_are_not_told_have_the_same_rows(acts in proptest::collection::vec((0..4_u8, any::<u8>()), 1..24)) {
         runtime().block_on(async {

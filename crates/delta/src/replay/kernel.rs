@@ -1,4 +1,4 @@
-//! Replays a log by the kernel. Slower than our own replay, and it says what is wrong with a log.
+//! Replays a log with the Delta kernel. It is slower than our own replay, and reports what is wrong with a log.
 
 use delta_kernel::engine::arrow_data::EngineDataArrowExt;
 use delta_kernel::scan::StatsOptions;
@@ -12,7 +12,7 @@ use crate::drive::Stop;
 use crate::place::decoded;
 use crate::snapshot::Opened;
 
-/// Replays the log. Passes on the live files that are not live in `given`, which were passed on already, and adds all files
+/// Replays the log. Passes on the live files except those that are live in `given`, which were passed on before. Adds all files
 /// to `live`.
 pub(super) fn replay(
     opened: &Opened,

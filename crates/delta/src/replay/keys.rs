@@ -1,4 +1,4 @@
-//! Remembers which files a replay has seen, without their names, which for a table of a million files are a hundred
+//! Remembers which files a replay has seen, by 128-bit keys instead of their names: the names of a million files take a hundred
 //! megabytes.
 
 use std::collections::HashSet;
@@ -17,7 +17,7 @@ impl Hashes {
     }
 }
 
-/// What the newest action says of a file: the lowest bits of its key.
+/// What the newest action says about a file. Stored in the lowest bits of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Said {
     /// A commit removed it.
@@ -30,7 +30,7 @@ pub(super) enum Said {
 
 const SAID: u128 = 3;
 
-/// Files, each with its deletion vector, and the newest action on them.
+/// The files seen so far, each with its deletion vector and the newest action on it.
 #[derive(Default)]
 pub(super) struct Keys {
     hashes: Hashes,
@@ -44,7 +44,7 @@ pub(super) struct Keys {
 pub(super) enum Verdict {
     /// It is the newest action of its file.
     New,
-    /// There was a newer one.
+    /// A newer action of its file was recorded before.
     Old,
     /// The path is live already, with another deletion vector or in the same checkpoint: its rows would be read twice.
     Twice,

@@ -25,7 +25,7 @@ pub struct LoggedFile<'a> {
     pub partition_values: &'a [(String, Option<String>)],
     /// The deleted rows, if any.
     pub deletion_vector: Option<DeletionVector>,
-    /// The text of its statistics.
+    /// Its statistics as the log has them: JSON text.
     pub stats: Option<&'a str>,
 }
 
@@ -54,7 +54,7 @@ impl<'a> LoggedFile<'a> {
     }
 }
 
-/// Rows of a file that are not deleted.
+/// The number of a file's rows that are not deleted; None if the log does not count its rows.
 ///
 /// # Errors
 /// More rows are deleted than there are.
@@ -74,7 +74,7 @@ pub(super) struct Partitions {
     all: Vec<Arc<PartitionValues>>,
 }
 
-/// Spellings of partitions that are remembered beyond two for each.
+/// How many spellings of partitions are remembered beyond two for each partition.
 const TEXTS_SPARE: usize = 1_000;
 
 /// The log's name of a partition column, and whether it can hold the empty text.
@@ -133,7 +133,7 @@ impl Partitions {
         if number == next {
             self.all.push(values);
         }
-        // Entries that name more than the table's columns have more spellings than there are partitions.
+        // Bounded, because entries that name other columns as well may have far more spellings than there are partitions.
         if self.by_text.len() <= 2 * self.all.len() + TEXTS_SPARE {
             self.by_text.insert(text, number);
         }

@@ -1,6 +1,6 @@
-//! Replays a log to the files of a version. Our own replay reads it in one pass with little memory. Where that is not sure,
-//! the kernel's replay continues: it knows more, reports what is wrong, and is slow. Both give the same files in the same
-//! order.
+//! Replays a log to the files of a version. Our own replay reads it in one pass with little memory. Where it is not sure, the
+//! kernel's replay takes over, which is slow, but handles more cases and reports what is wrong. Both must give the same files in
+//! the same order, and each file once.
 //!
 //! Protocol, schema and properties are not read here: the kernel judges them when the version is opened.
 
@@ -42,7 +42,7 @@ pub(crate) fn replay(snapshot: &Snapshot, sink: Sink<'_>) -> Result<(), Stop> {
         Err(Halt::Stop(stop)) => return Err(stop),
         Err(Halt::Unsure(why)) => tracing::debug!(why, root = %snapshot.shape().root(), "replaying by the kernel"),
     }
-    // The kernel has to find again, and report, what our replay stumbled over.
+    // The kernel has to find and report again what stopped our replay.
     drop(snapshot.opened().reading.trouble());
     by_kernel(&mut replay, given, sink)
 }
@@ -73,8 +73,9 @@ fn by_kernel(replay: &mut Replay<'_>, mut given: Keys, sink: Sink<'_>) -> Result
         let Some(version) = version.filter(|version| without.checkpoints.insert(*version)) else {
             return Err(unreadable.into());
         };
-        // The checkpoint is broken somewhere in the middle; the commits from the beginning say the same. Files that were
-        // passed on already came from commits after it, or from its readable part, and are live there too.
+        // The checkpoint is broken somewhere in the middle; the commits from the beginning have the same content. Files that were
+        // passed on already came from commits after it or from its readable part, so that they are live in the commits' replay
+        // too.
         tracing::warn!(
             file = trouble.file,
             version,

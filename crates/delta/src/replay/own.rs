@@ -1,6 +1,6 @@
 //! Our own replay: reads the commits from the newest to the oldest, line by line, then the checkpoint, and keeps the newest
-//! action of each file. It never judges what it is not sure of (a line that is written in an unusual way, a file that is live
-//! twice, a path that leads elsewhere): the kernel's replay does, and reports it.
+//! action of each file. It must never decide what it is not sure of (a line that is written in an unusual way, a file that is
+//! live twice, a path that leads elsewhere): the kernel's replay decides, and reports it.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -80,7 +80,7 @@ struct Own<'a, 'b, 'c> {
     commit: Commit,
 }
 
-/// Actions of one commit. They have no order, so no two of them may be about the same file.
+/// Actions of one commit. They have no order, so no two of them may concern the same file.
 #[derive(Default)]
 struct Commit {
     /// Keys of the actions that were the newest of their file.
@@ -216,8 +216,8 @@ impl Vector<'_> {
     }
 }
 
-/// The columns that are read of a checkpoint. Of statistics in columns only whether they exist: the kernel makes texts of
-/// them.
+/// The columns that are read from a checkpoint. Of statistics in columns only whether they exist, because the kernel turns them
+/// into texts.
 static CHECKPOINT: LazyLock<SchemaRef> = LazyLock::new(|| {
     let of = |fields: Vec<(&str, DataType)>| {
         StructType::new_unchecked(fields.into_iter().map(|(name, kind)| StructField::nullable(name, kind)))

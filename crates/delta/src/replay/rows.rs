@@ -1,4 +1,4 @@
-//! The columns that describe a file, by the kernel's names in checkpoints and in the rows of its scans.
+//! Reads the columns that describe a file, under the names that they have in checkpoints and in the kernel's scan rows.
 
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, MapArray, RecordBatch, StringArray, StructArray};
 
@@ -84,7 +84,7 @@ impl<'a> Rows<'a> {
         self.stats.is_valid(row).then(|| self.stats.value(row))
     }
 
-    /// None if there is not even an empty map.
+    /// The partition values of a row; None if the map is NULL, which is not the same as empty.
     pub(super) fn partition_values(&self, row: usize) -> Option<Entry<'a>> {
         if self.partition_values.is_null(row) {
             return None;
@@ -95,7 +95,7 @@ impl<'a> Rows<'a> {
         Some((usize::try_from(begin).ok()?..usize::try_from(end).ok()?).map(value).collect())
     }
 
-    /// `Err` with the cardinality if that is negative.
+    /// The deletion vector of a row, if any. `Err` holds the cardinality if it is negative.
     pub(super) fn deletion_vector(&self, row: usize) -> Result<Option<DeletionVector>, i64> {
         if self.vector.is_null(row) || self.storage_type.is_null(row) {
             return Ok(None);

@@ -1,5 +1,5 @@
-//! Compares our replay with the kernel's over every log that is available: it either gives the same files in the same order,
-//! or is not sure, and then the result is exactly the kernel's.
+//! Compares our replay with the kernel's over every available log. Ours either gives the same files in the same order, or is not
+//! sure, and then the result is exactly the kernel's.
 
 use std::cell::Cell;
 use std::fs;

@@ -19,8 +19,8 @@ use crate::store::{PARTITIONS, SCANS, SCANS_BY_AGE, SCHEMAS, SUMMARIES, ScanKey,
 /// A page ends with the item that makes it reach this many bytes, which is well below the message limit.
 const BYTES_MAX: usize = 6 << 20;
 
-/// A page of the items that `show` makes of the records in a scope, and the token of the next page. `named` gives the resource
-/// name of a record, `key` the key of a name.
+/// Returns a page of the items that `show` makes of the records in a scope, and the token of the next page. `show` returns None
+/// for a record that is not listed. `named` returns a record's resource name, `key` the key of a name.
 fn pick<K: Key + Clone + Ord, R: Message + Default, P: Message + Name, N: ResourceName + ToString>(
     (store, table): (&Store, &'static Table<K, R>),
     scope: &Scope<K>,
@@ -32,12 +32,12 @@ fn pick<K: Key + Clone + Ord, R: Message + Default, P: Message + Name, N: Resour
         let page = store.read(|read| read.page(table, scope, after, limit).map_err(CatalogError::from))?;
         Ok::<_, Status>((page.items, page.next.is_some()))
     };
-    // A record whose key is no name was refused before it was shown.
+    // A record whose key is not a valid name was rejected before it was shown.
     let text = |at: &K| named(at).map(|name| name.to_string()).unwrap_or_default();
     list.page(text, |text| N::parse(text).ok().map(|name| key(&name)), records, |at, record| Ok(show(at, record)?))
 }
 
-/// The list's name in page tokens: with or without what is deleted at the source.
+/// The list's name in page tokens, which differs if records deleted at the source are listed as well.
 fn of(list: &'static [&'static str; 2], deleted: bool) -> &'static str {
     list[usize::from(deleted)]
 }
@@ -98,7 +98,8 @@ impl Api {
             page_token: &request.page_token,
         };
         let list = List::<pb::Table>::of(&asked, BYTES_MAX)?;
-        // What is judged may not be shown, and else takes no room in the page.
+        // A filter or an order may need fields that the requested view leaves out. Without one, left-out fields take no room in
+        // the page.
         let view = if list.judges() { View::Full } else { request.view() };
         let named = (key::table_key, key::table_name);
         let (tables, next_page_token) = pick((&self.core.store, &TABLES), &scope, &list, named, |key, table| {
@@ -159,7 +160,7 @@ impl Api {
             let cursor = |(key, scan): (ScanKey, Scan)| (((key.0.clone(), scan.number), key), scan);
             Ok::<_, Status>((page.items.into_iter().map(cursor).collect(), page.next.is_some()))
         };
-        // The number goes before the name: the scan itself may be forgotten between two pages.
+        // The number precedes the name, because the scan itself may be deleted between two pages.
         let text = |((_, number), key): &ScanCursor| format!("{number}/{}", key::scan_name(key));
         let show = |cursor: &ScanCursor, scan| Ok(Some(convert::scan_to(&cursor.1, scan)));
         let (scans, next_page_token) = list.page(text, parse_scan_token, records, show)?;

@@ -1,5 +1,6 @@
-//! Which target units have at the target already what the pinned version has: those of a version that was moved there, by the same
-//! rules, whose partitions no commit has changed since. Pure. It never guesses: what cannot be told is a reason to move the whole table.
+//! Decides which target units already have the rows of the pinned version at the target: those that an earlier version was moved
+//! into by the same rules, and whose source partitions no commit has changed since. It must never guess: where the history cannot
+//! tell, the whole table is moved, and the plan says why. Pure.
 
 use std::collections::BTreeMap;
 
@@ -13,20 +14,20 @@ use super::units::Units;
 use crate::record::{Migrated, Target};
 use crate::rollup::target_text;
 
-/// Units that a finding names.
+/// The most units that a finding lists.
 const TOLD: usize = 10;
 
-/// What is to be moved now: of which table, and where to.
+/// The table that is planned now, and its target.
 #[derive(Debug, Clone, Copy)]
 pub struct Now<'a> {
-    /// The id of the table in its log.
+    /// The table's id in its Delta log.
     pub table_id: &'a str,
-    /// Its place at the target.
+    /// The target that it is planned to be moved to.
     pub target: &'a Target,
 }
 
 impl Now<'_> {
-    /// The version in which something is there already; none: it is not, or it is of another table.
+    /// The version of an earlier move; None if that was of another table, or to another target.
     pub fn version_of(&self, moved: &Migrated) -> Option<u64> {
         let here = moved.target.as_ref().is_some_and(|target| target_text(target) == target_text(self.target));
         let same = !self.table_id.is_empty() && moved.table_id == self.table_id;
@@ -34,7 +35,7 @@ impl Now<'_> {
     }
 }
 
-/// The version that each unit has at the target: the oldest of its source partitions'. None: one of them is not there.
+/// The version that each unit has at the target: the oldest version of its source partitions. None if one of them was not moved.
 pub fn versions(units: &Units, moved: impl Fn(usize) -> Option<u64>) -> Vec<Option<u64>> {
     let oldest = |sources: &Vec<usize>| {
         let each: Option<Vec<u64>> = sources.iter().map(|source| moved(*source)).collect();
@@ -43,11 +44,11 @@ pub fn versions(units: &Units, moved: impl Fn(usize) -> Option<u64>) -> Vec<Opti
     units.sources().iter().map(oldest).collect()
 }
 
-/// By unit: whether its rows are at the target already. `versions`: those that the units have there. `counted`: whether the log has the
-/// number of a unit's rows, without which nobody could look whether they are there.
+/// Returns for each unit whether its rows are at the target already. `versions` are the versions that the units have at the
+/// target. `counted` says whether the log has the number of a unit's rows: without it, nobody could verify that they are there.
 ///
 /// # Errors
-/// Why it cannot be told of any.
+/// The reason why this cannot be decided for any unit.
 pub fn at_target(
     units: &Units,
     mapping: &PartitionMapping,
@@ -66,7 +67,8 @@ pub fn at_target(
     Ok(versions.iter().enumerate().map(unchanged).collect())
 }
 
-/// The newest change of each unit that has any. A partition whose files are all gone changes the unit that it was a part of.
+/// The version of the newest change of each changed unit. A partition whose files were all removed changes the unit it was part
+/// of.
 fn newest(
     units: &Units,
     mapping: &PartitionMapping,
@@ -86,7 +88,7 @@ fn newest(
     Ok(newest)
 }
 
-/// What people read of it in the plan.
+/// The finding that says in the plan which units are moved and which are at the target already.
 pub fn told(units: &Units, at_target: &[bool], since: u64) -> Note {
     let kept = at_target.iter().filter(|kept| **kept).count();
     let names = units.units().iter().zip(at_target).filter(|(_, kept)| !**kept).map(|(unit, _)| {
@@ -106,7 +108,7 @@ pub fn told(units: &Units, at_target: &[bool], since: u64) -> Note {
     Note::new(Severity::Note, FindingReason::UnitsAtTarget, text, "")
 }
 
-/// That the whole table is moved, though changed units were asked for.
+/// The finding that the whole table is moved although only changed units were asked for.
 pub fn whole(why: &str) -> Note {
     let text = format!("all of it is moved, since it cannot be told which units changed: {why}");
     Note::new(Severity::Note, FindingReason::ChangedUnitsWhole, text, "")

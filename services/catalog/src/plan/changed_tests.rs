@@ -1,4 +1,4 @@
-//! What is kept of a version that was moved, against the rows of both versions.
+//! Compares the units that are not moved again with the rows of the version at the target and of the newest version.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::plan::chosen::Chosen;
 
-/// A mapping of these columns of texts, each as it is.
+/// A mapping that carries these text columns unchanged.
 pub fn mapping(columns: &[&str]) -> PartitionMapping {
     let level = |column: &&str| PartitionLevel {
         source: (*column).to_owned(),
@@ -48,19 +48,20 @@ fn totals(partitions: &[&[&str]]) -> TableTotals {
     totals
 }
 
-/// The rows of a source partition by version: what each commit left of it.
+/// The rows of a source partition after each version.
 type History = Vec<BTreeSet<u8>>;
 
 proptest! {
-    /// Units of two source partitions each. Whatever was moved when, and changed when: what is kept has at the target the rows of the
-    /// newest version, and a unit that is moved for nothing was touched by a commit that changed rows.
+    /// Units of two source partitions each. Whichever version was moved, and whatever changed since: a unit that is not moved has
+    /// the rows of the newest version at the target, and a unit that is moved although its rows are the same was touched by a
+    /// commit with changes.
     #[test]
     fn what_is_kept_has_the_rows_of_the_newest_version(
         histories in proptest::collection::vec(proptest::collection::vec(proptest::option::of(0..3_u8), 5), 6),
         moved in proptest::collection::vec(proptest::option::of(0..6_usize), 6),
     ) {
         let name = |at: usize| [["0", "0"], ["0", "1"], ["1", "0"], ["1", "1"], ["2", "0"], ["2", "1"]][at];
-        // Version 0 has a row in each; each commit may set the rows of a partition, to none as well.
+        // Version 0 has one row in each partition. Each commit may set the rows of a partition, even to none.
         let rows: Vec<History> = histories.iter().map(|commits| {
             let mut all = vec![BTreeSet::from([9])];
             for commit in commits {
@@ -90,7 +91,8 @@ proptest! {
                 prop_assert!(!kept, "it was never moved");
                 continue;
             };
-            // Each of its partitions was moved at the oldest version or later, and none was touched since.
+            // Each of its partitions was moved at the oldest version or later; the unit may be kept only if none was touched
+            // since.
             let touched = own.iter().any(|at| histories[*at].iter().skip(oldest).any(Option::is_some));
             prop_assert_eq!(*kept, !touched);
             if *kept {
@@ -110,10 +112,10 @@ fn what_the_log_does_not_tell_is_a_reason_for_the_whole_table() {
     let told = whole(&why).to_pb("t");
     assert_eq!(told.reason(), FindingReason::ChangedUnitsWhole);
     assert!(told.message.contains("commit 3 is gone"), "{}", told.message);
-    // A partition that the target cannot have: nobody knows which unit it was in.
+    // A partition value that the target cannot hold: it cannot be told which unit it belonged to.
     let odd = Changes::Of(BTreeMap::from([(values(&["a/b"]), 2)]));
     assert!(at_target(&units, &mapping, &[Some(1), Some(1)], &odd, |_| true).is_err());
-    // What nobody counted cannot be looked at.
+    // A unit whose rows the log does not count cannot be verified, so it is moved.
     let none = Changes::Of(BTreeMap::new());
     assert_eq!(at_target(&units, &mapping, &[Some(1), Some(1)], &none, |unit| unit == 1), Ok(vec![false, true]));
 }

@@ -19,7 +19,7 @@ const TOLD: usize = 10;
 /// The selected partitions of a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Chosen {
-    /// Indexed by the number of a source partition: whether it is selected. None: all are.
+    /// Whether each source partition is selected, indexed by the partition's number. None if all are.
     partitions: Option<Vec<bool>>,
 }
 

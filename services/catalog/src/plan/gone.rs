@@ -1,5 +1,6 @@
-//! Target partitions into which a table was moved and whose source partitions are gone. Pure. Names none that is not there, that nobody
-//! is known to have moved, or that the plan still has.
+//! Finds target partitions whose source partitions do not exist any more. It must never name a partition that does not exist at
+//! the target, that the catalog does not know to have been moved, or that the plan still writes: what is named may be dropped.
+//! Pure.
 
 use std::collections::BTreeSet;
 
@@ -11,14 +12,15 @@ use mms_proto::types::v1::Severity;
 use super::finding::Note;
 use super::units::Units;
 
-/// Partitions that one plan names, and that its finding does.
+/// The most partitions that one plan names (`GONE_MAX`), and the most that its finding lists (`TOLD`).
 pub const GONE_MAX: usize = 1_000;
 const TOLD: usize = 10;
 
-/// The values of a target partition, by level.
+/// Columns and values of a target partition, by level.
 pub type Values = Vec<(String, String)>;
 
-/// Where source partitions that are gone were moved to, by the last segments of their names, without what the plan still has.
+/// Returns the target partitions that removed source partitions map to, without those that the plan still writes. `gone` are the
+/// last segments of the source partitions' names.
 pub fn places<'a>(units: &Units, mapping: &PartitionMapping, gone: impl Iterator<Item = &'a str>) -> BTreeSet<Values> {
     if mapping.levels.is_empty() {
         return BTreeSet::new();
@@ -37,7 +39,7 @@ pub fn places<'a>(units: &Units, mapping: &PartitionMapping, gone: impl Iterator
     gone.filter_map(target).filter(|values| !is_planned(values)).collect()
 }
 
-/// Those of them that are at the target: at most [`GONE_MAX`], and the finding that says so, if there are any.
+/// Returns those of `places` that exist at the target, at most [`GONE_MAX`], and a finding about them if there are any.
 pub fn there(places: BTreeSet<Values>, at_target: &BTreeSet<Vec<String>>) -> (Vec<Values>, Option<Note>) {
     let levels = |values: &Values| values.iter().map(|(_, value)| value.clone()).collect::<Vec<_>>();
     let mut there: Vec<Values> = places.into_iter().filter(|values| at_target.contains(&levels(values))).collect();

@@ -1,5 +1,5 @@
-//! What the catalog knows of earlier moves of a table, held against the plan at hand: asks the store, the log and the target what
-//! [`super::changed`] and [`super::gone`] decide by. Writes nothing.
+//! Compares a plan with what the catalog knows of earlier moves of the table. Reads from the store, the log and the target what
+//! [`super::changed`] and [`super::gone`] need for their decisions. Writes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -22,7 +22,7 @@ use crate::record::{Migrated, Target};
 use crate::status::State;
 use crate::store::PARTITIONS;
 
-/// A digest of all that decides what rows of the target are made of, but for the rows of the source.
+/// A digest of everything but the source's rows that decides how the target's rows are made.
 pub fn rules_digest(
     target: &types::TargetDefinition,
     mapping: &PartitionMapping,
@@ -41,18 +41,18 @@ pub fn rules_digest(
     Ok(Sha256::digest(serde_json::to_vec(&rules)?).to_vec())
 }
 
-/// One plan, and what there is to compare it with.
+/// One plan, and what it is compared with.
 pub struct Past<'a> {
     pub work: &'a Work<'a>,
     pub snapshot: &'a Snapshot,
     pub totals: &'a TableTotals,
     pub mapping: &'a PartitionMapping,
     pub target: &'a types::TargetDefinition,
-    /// The digest of the rules of this plan.
+    /// The [`rules_digest`] of this plan.
     pub rules: &'a [u8],
 }
 
-/// What was moved of a source partition, by the last segment of its name. Of an unpartitioned table: of the empty one.
+/// State and last move of each source partition, by the last segment of its name; by the empty one for an unpartitioned table.
 type Moved = BTreeMap<String, (State, Migrated)>;
 
 impl Past<'_> {
@@ -61,10 +61,10 @@ impl Past<'_> {
         Target { project: name.project, schema: name.schema, table: name.table }
     }
 
-    /// Marks the units that are at the target already, if that was asked for.
+    /// Marks the units whose rows are at the target already, if the job asked for that.
     pub async fn mark(&self, units: &mut Units, target_unchanged: bool, notes: &mut Vec<Note>) -> Result<()> {
         let table = &self.work.table;
-        // What was never moved is moved whole without a word.
+        // A table that was never moved is moved as a whole, without a finding.
         let Some(last) = table.migrated.as_ref().filter(|_| self.work.ask.marks_unchanged) else { return Ok(()) };
         let place = self.place();
         let now = Now { table_id: self.snapshot.table_id(), target: &place };
@@ -103,7 +103,7 @@ impl Past<'_> {
         Ok(())
     }
 
-    /// The target partitions whose source is gone, if that was asked for.
+    /// Returns the target partitions whose source partitions do not exist any more, if the job asked for that.
     pub async fn gone(
         &self,
         units: &Units,

@@ -32,9 +32,9 @@ impl Unit {
 #[derive(Debug, Clone, Default)]
 pub struct Units {
     units: Vec<Unit>,
-    /// Indexed by the number of a source partition: its unit. None: not selected.
+    /// The unit of each source partition, indexed by the partition's number. None if it is not selected.
     by_source: Vec<Option<usize>>,
-    /// By the number of a unit; empty: nobody asked.
+    /// Whether the rows of each unit are at the target already. Empty if that was not determined.
     at_target: Vec<bool>,
 }
 
@@ -122,7 +122,7 @@ impl Units {
         self.at_target.get(unit).copied().unwrap_or(false)
     }
 
-    /// The number of the unit that a source partition belongs to; None: not selected.
+    /// The number of the unit that a source partition belongs to; None if it is not selected.
     pub fn unit_of(&self, partition: usize) -> Option<usize> {
         self.by_source.get(partition).copied().flatten()
     }

@@ -19,7 +19,7 @@ use crate::rules::judge_network;
 use crate::secrets::split;
 use crate::store::NETWORKS;
 
-/// How often an update is prepared again because the record was changed meanwhile.
+/// How often an update is attempted if the record keeps being changed meanwhile.
 const UPDATE_ATTEMPTS: usize = 5;
 
 impl Api {

@@ -1,4 +1,4 @@
-//! The rules of the source's configuration.
+//! Validates the configuration of a Databricks source. Each violation names its field and what to set instead.
 
 use mms_databricks::{HttpPath, WorkspaceUrl};
 use mms_ends::location_prefix;
@@ -47,13 +47,13 @@ pub(super) fn judge(config: &pb::DatabricksSource, offline: Offline<'_>, judge: 
     }
 }
 
-/// Where SQL runs.
+/// Validates where SQL runs: the JDBC URL and the cluster.
 fn sql(config: &pb::DatabricksSource, judge: &mut Judge<'_>) {
     let (url, cluster) = (config.jdbc_url.as_str(), config.cluster_id.as_str());
     if holds_secret(url) {
         judge.add("databricks.jdbc_url", "holds a token or password; use access_token and leave it out here");
     }
-    // What is wrong with the workspace's own URL is said there.
+    // An invalid workspace URL is reported by its own rule.
     let Ok(workspace) = config.workspace_url.parse::<WorkspaceUrl>() else { return };
     let named = match url {
         "" => None,
@@ -85,7 +85,7 @@ fn holds_secret(jdbc_url: &str) -> bool {
     lower.split([';', '?', '&']).any(holds)
 }
 
-/// Judges how files of a location are read. `shown` is the path in the request, `stored` the prefix of the secrets' paths.
+/// Validates how files of a location are read. `shown` is the path in the request, `stored` the prefix of the secrets' paths.
 fn storage_access(access: &Access, shown: &str, stored: &str, offline: Offline<'_>, judge: &mut Judge<'_>) {
     match access {
         Access::AzureSas(_) => {

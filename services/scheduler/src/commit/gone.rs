@@ -1,5 +1,6 @@
-//! Whether partitions whose source is gone may be dropped, inside a commit: only those that the plan of a job with dropped_policy DROP
-//! names, by the task that looks at the table, and none that another live job has claimed.
+//! Decides, inside a commit, whether target partitions whose source partitions do not exist any more may be dropped: only those
+//! that the plan names, in a job with dropped_policy DROP, by the task with the LOOK step, and never one that another live job
+//! has claimed.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +13,7 @@ use crate::name;
 use crate::record::{Commit, Intent, Job, Step, Task};
 use crate::store::{JOB_TABLES, UNITS};
 
-/// Whether an intent drops nothing but what this task may.
+/// Whether an intent drops only partitions that this task may drop.
 ///
 /// # Errors
 /// Another job has claimed one of the partitions.
@@ -53,7 +54,7 @@ mod tests {
         values.map(|values| DroppedPartition { values }).collect()
     }
 
-    /// What is said of a drop of these partitions by a job that drops so, whose plan names those of numbers 8 and 9 as gone.
+    /// Judges a drop of these partitions by a job with policy DROP, whose plan names partitions 8 and 9 as gone.
     async fn judged(fixture: &Fixture, units: &[usize]) -> Result<bool> {
         let plan = TablePlan { gone: gone(&[8, 9]), ..plan("") };
         fixture

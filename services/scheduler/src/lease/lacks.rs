@@ -15,13 +15,13 @@ use crate::record::{Job, JobTable, Reason, Step, Task, Worker};
 use crate::store::{JOB_TABLES, LEASED_TASKS, READY_TASKS, TASKS, WORKERS};
 use crate::window;
 
-/// Most workers that are examined.
+/// The most workers that are examined.
 const WORKERS_MAX: usize = 1_000;
 
 /// Returns what a worker lacks for a task, in words. Empty if it can do the task.
 pub fn of(worker: &Worker, task: &Task, table: &JobTable) -> Vec<String> {
     let mut lacks = Vec::new();
-    // The scheduler makes SINGLE tasks only.
+    // The scheduler creates SINGLE tasks only.
     if !(worker.roles.is_empty() || worker.roles.contains(&TaskRole::Single.into())) {
         lacks.push("role SINGLE".to_owned());
     }
@@ -85,7 +85,7 @@ pub fn everywhere(read: &impl Read, now_ms: i64, key: &JobKey, job: &Job) -> Res
     Ok(Some(Reason::new(ErrorReason::NoWorker, text)))
 }
 
-/// The reason for a job that a bound of running tasks holds back.
+/// The reason for a job that waits because a limit of running tasks is reached.
 fn held_back(full: Full) -> Reason {
     let text = format!("as many tasks run as may run at once of {}: it goes on when one of them ends", full.text());
     Reason::new(ErrorReason::ConcurrencyReached, text)

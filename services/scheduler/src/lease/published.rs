@@ -1,5 +1,5 @@
-//! Streams the units that the tasks of a table have published. The task that looks at the whole table compares the
-//! target with them.
+//! Streams the units that the tasks of a table have published, and the partitions that are to be dropped. The task with the LOOK
+//! step compares the target with them.
 
 use futures::Stream;
 use mms_proto::scheduler::v1 as pb;

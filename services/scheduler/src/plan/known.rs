@@ -1,5 +1,5 @@
-//! Whether units that the catalog takes to be at the target are there by what this service has published itself. Reads only. Where
-//! both do not agree, a unit is moved.
+//! Checks the units that the catalog takes to be at the target against what this service has published itself. Where the two do
+//! not agree, the unit is moved: a unit must never be skipped on the word of one of them. Reads only.
 
 use mms_proto::FindingReason;
 use mms_proto::types::v1::Severity;
@@ -10,15 +10,15 @@ use crate::error::Result;
 use crate::record::{Finding, Lineage, TablePlan, TargetName, Unit};
 use crate::store::LINEAGE;
 
-/// What this service itself knows of a target that the catalog takes to have some units already.
+/// What this service knows of a target table.
 pub struct Known {
     target: Option<TargetName>,
-    /// 0: nobody knows which table is there.
+    /// 0 if it is not known which table exists there.
     generation: u64,
 }
 
 impl Known {
-    /// Of the target of a plan.
+    /// Reads what is known of the target of a plan.
     pub fn of(read: &impl Read, plan: &TablePlan) -> Result<Self> {
         let Some(target) = plan.target_name().cloned() else { return Ok(Self { target: None, generation: 0 }) };
         let known = target::of(read, &target)?;
@@ -26,12 +26,13 @@ impl Known {
         Ok(Self { target: Some(target), generation: if counts { known.generation() } else { 0 } })
     }
 
-    /// The generation of the table that is there; 0: nobody knows which that is.
+    /// The generation of the table that exists at the target; 0 if it is not known which table that is.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Has units moved that are said to be at the target, unless what was published there last are these very rows.
+    /// Clears `at_target` of units unless this service's last publication into them was to this generation of the table, with the
+    /// number of rows that the source has. The units that keep it are marked as published.
     pub fn judge(&self, read: &impl Read, units: &mut [Unit]) -> Result<()> {
         for unit in units.iter_mut().filter(|unit| unit.at_target) {
             let entry = match &self.target {
@@ -46,7 +47,7 @@ impl Known {
     }
 }
 
-/// That so many units are moved though the catalog takes them to be at the target.
+/// The finding that this many units are moved although the catalog takes them to be at the target; None for 0.
 pub fn doubted(units: usize) -> Option<Finding> {
     (units > 0).then(|| Finding {
         severity: Severity::Note.into(),

@@ -51,13 +51,13 @@ pub struct TablePlan {
     /// Digest of the rules by which the target's rows are made; empty if the catalog gave none.
     #[prost(bytes = "vec", tag = "14")]
     pub rules_digest: Vec<u8>,
-    /// As the catalog said it; see [`TablePlan::path`].
+    /// The read path as the catalog sent it. Read it by [`TablePlan::path`], which knows the default.
     #[prost(message, required, tag = "15")]
     pub read_path: Known<ReadPath>,
 }
 
 impl TablePlan {
-    /// A plan of nothing but a decision, its reason and the same in words.
+    /// A plan with only a decision, its reason and a message.
     pub fn new(decision: TableDecision, reason: DecisionReason, message: impl Into<String>) -> Self {
         Self {
             decision: decision.into(),
@@ -67,7 +67,7 @@ impl TablePlan {
         }
     }
 
-    /// How its rows are read: from files, if the plan was made before there was a choice.
+    /// How its rows are read. A plan that was made before there was a choice reads from files.
     pub fn path(&self) -> ReadPath {
         match *self.read_path {
             ReadPath::Unspecified => ReadPath::Storage,
@@ -119,10 +119,10 @@ pub struct TableLife {
     pub end_time_ms: i64,
     #[prost(uint64, tag = "14")]
     pub revision: u64,
-    /// Digest of the target as the last LOOK step saw it. Empty if there was none, or if tasks were taken back since.
+    /// Digest of the target as the last LOOK step saw it. Empty if there was none, or if tasks were reset since.
     #[prost(bytes = "vec", tag = "15")]
     pub target_digest: Vec<u8>,
-    /// Tasks that wait for the task that makes the table are still to be told its outcome.
+    /// Tasks that wait for the task that creates the table have not been told its outcome yet.
     #[prost(bool, tag = "16")]
     pub untold: bool,
 }
@@ -158,7 +158,7 @@ pub enum TableEvent {
     },
     /// One of its tasks changed.
     TaskChanged(TaskDelta),
-    /// The LOOK step has found at the target all that was published.
+    /// The LOOK step has found everything that was published at the target.
     Looked {
         /// Rows that were counted; None if the job moves no rows.
         rows: Option<i64>,
@@ -170,7 +170,7 @@ pub enum TableEvent {
     /// It is to be planned again, because what blocked it may have passed, or because its tasks have failed and a retry
     /// wants the newest version.
     Unplanned,
-    /// Whether tasks that wait for the task that makes the table are still to be told its outcome.
+    /// Whether tasks that wait for the task that creates the table still have to be told its outcome.
     Untold(bool),
 }
 

@@ -1,4 +1,4 @@
-//! One target unit of a task: what is moved into it, and whether it is there. Shapes and sums only.
+//! The record of one target unit of a task: what is moved into it, and whether it is published. Fields and sums only.
 
 use super::target::PartitionValue;
 
@@ -25,7 +25,8 @@ pub struct Unit {
     pub published_rows: i64,
     #[prost(int64, tag = "9")]
     pub published_bytes: i64,
-    /// It was at the target already when it was planned: published from the beginning, by no commit of this task.
+    /// Its rows were at the target already when it was planned: it counts as published from the start, without a commit of this
+    /// task.
     #[prost(bool, tag = "10")]
     pub at_target: bool,
 }

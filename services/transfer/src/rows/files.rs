@@ -1,5 +1,5 @@
-//! A unit's rows from its files, in the manifest's order. Holds the batch at hand and what the reader has ahead, never more; and,
-//! until it is read, the list of the unit's first files.
+//! Reads a unit's rows from its files, in the manifest's order. Holds the current batch and what the reader has read ahead, never
+//! more; and, until reading begins, the list of the unit's first files.
 
 use std::sync::Arc;
 
@@ -25,17 +25,17 @@ pub struct Files<'a> {
     at: Place,
     stream: Option<BoxStream<'static, Result<FileBatch, DeltaError>>>,
     ahead: Option<FileBatch>,
-    /// Where the stream began, which counts files from there.
+    /// The file at which the stream began; the stream numbers its files from there.
     base: usize,
     notes: ReadNotes,
-    /// A block that is sent again is read of the same files.
+    /// Makes sure that a block that is sent again is read from the same files.
     pins: FilePins,
-    /// The unit's files from its first on, if they were looked at.
+    /// The unit's files from its first on, if some were examined before reading.
     files: Option<BoxStream<'static, Result<SourceFile>>>,
 }
 
 impl<'a> Files<'a> {
-    /// From the unit's first row on.
+    /// Reads from the unit's first row on.
     pub fn new(run: &'a Run, shape: &'a TableShape, store: Arc<dyn ObjectStore>, unit: i32) -> Self {
         Self {
             run,
@@ -52,28 +52,28 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// The unit's files from its first on, which were looked at.
+    /// Passes the unit's files from its first on, some of which were examined, so that the manifest is not read twice.
     pub fn looked_at(&mut self, files: BoxStream<'static, Result<SourceFile>>) {
         self.files = Some(files);
     }
 
-    /// What is worth knowing of the files that were read.
+    /// Remarks about the files that were read, for the task's log.
     pub fn notes(&self) -> Vec<String> {
         self.notes.take()
     }
 
-    /// Before the batch that [`Files::take`] gives.
+    /// The place before the batch that [`Files::take`] returns next.
     pub fn place(&self) -> Place {
         self.at
     }
 
-    /// Goes on from a place that was met before.
+    /// Continues at an earlier place.
     pub fn go_back(&mut self, to: Place) {
         (self.stream, self.ahead) = (None, None);
         self.at = to;
     }
 
-    /// Waits until there is a batch, and says whether there is one. Dropped while it waits, it loses nothing.
+    /// Waits for the next batch, and returns false at the end of the unit. Cancel-safe: dropped while it waits, it loses no rows.
     pub async fn more(&mut self) -> Result<bool> {
         if self.ahead.is_none() {
             let stream = match &mut self.stream {

@@ -1,4 +1,5 @@
-//! The source partitions of a unit, as statements select them. Pure.
+//! Groups a unit's files into source partitions, and writes the SQL condition that selects each of them. No two conditions may
+//! select the same rows. Pure.
 
 use std::collections::BTreeMap;
 
@@ -8,22 +9,22 @@ use mms_mapping::{SparkType, canonical_text};
 
 use crate::error::{Result, TransferError};
 
-/// Most source partitions of a unit: what the catalog keeps of a table.
+/// The most source partitions of a unit: the most that the catalog keeps of a table.
 const PARTS_MAX: usize = 200_000;
 
 /// One source partition, read by one statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// The condition that its rows meet; none of a table without partitions.
+    /// The SQL condition that its rows meet; None for an unpartitioned table.
     pub condition: Option<String>,
-    /// Its rows by the log; none if the log does not count them.
+    /// Its number of rows by the Delta log; None if the log does not have it.
     pub rows: Option<u64>,
-    /// Bytes of its files.
+    /// Size of its files in bytes.
     pub bytes: u64,
 }
 
-/// The partitions of a unit's files, in the order in which they come. Values that are the same in SQL are one partition, however the
-/// log writes them: two statements would both give all of its rows.
+/// The partitions of a unit's files, in the order in which they appear. Values that are equal in SQL are one partition, however
+/// the log spells them: otherwise two statements would each give all of its rows.
 pub struct Parts<'a> {
     columns: &'a [(String, SparkType)],
     numbers: BTreeMap<Vec<Option<String>>, usize>,
@@ -31,12 +32,12 @@ pub struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// None yet, of a table with these partition columns.
+    /// No partitions yet, for a table with these partition columns.
     pub fn new(columns: &'a [(String, SparkType)]) -> Self {
         Self { columns, numbers: BTreeMap::new(), parts: Vec::new() }
     }
 
-    /// Takes a file of the unit.
+    /// Adds a file of the unit.
     ///
     /// # Errors
     /// A value that no statement can name, or more partitions than are kept.
@@ -61,7 +62,7 @@ impl<'a> Parts<'a> {
         Ok(())
     }
 
-    /// All of them.
+    /// All partitions, in the order of their first files.
     pub fn all(self) -> Vec<Part> {
         self.parts
     }

@@ -1,28 +1,28 @@
-//! Owns [`Place`]: where in a unit's rows somebody is.
+//! Owns [`Place`]: a position in a unit's rows, between two batches, and the progress in bytes up to there. Pure.
 
-/// A place between two batches of a unit.
+/// A position between two batches of a unit.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Place {
-    /// The part of the unit: the file in its manifest, or the statement. And the row in it that comes next; of a file deleted rows
-    /// are counted.
+    /// The part of the unit: the index of the file in its manifest, or of the statement. `row` is the next row in the part; in a
+    /// file, deleted rows are counted as well.
     pub part: usize,
     pub row: u64,
     /// Rows before this place.
     pub rows: i64,
-    /// Bytes of the parts before this one, and of what was read of this one, by its rows.
+    /// Bytes of the parts before this one. What was read of this one is estimated by its share of the part's rows.
     before: u64,
     within: u64,
     size: u64,
 }
 
-/// What was read of a part.
+/// The rows of one batch, as a step within a part.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
-    /// The part.
+    /// The index of the part.
     pub part: usize,
-    /// Its bytes at the source.
+    /// Size of the part at the source, in bytes.
     pub size: u64,
-    /// Its rows.
+    /// Rows of the whole part.
     pub of: u64,
     /// The row after the last one that was read.
     pub end: u64,
@@ -36,12 +36,12 @@ impl Place {
         i64::try_from(self.before + self.within).unwrap_or(i64::MAX)
     }
 
-    /// Whether this is the other place, or behind it.
+    /// Whether this place is the other one or lies after it.
     pub fn reaches(&self, other: &Self) -> bool {
         (self.part, self.row) >= (other.part, other.row)
     }
 
-    /// The place after some rows from here on.
+    /// The place after a batch that begins here.
     pub fn after(self, read: Step) -> Self {
         let of = read.of.max(1);
         let within = u128::from(read.size) * u128::from(read.end.min(of)) / u128::from(of);
@@ -76,7 +76,7 @@ mod tests {
             at = next;
             told.push((at.rows, at.bytes()));
         }
-        // A part without rows shows in no batch.
+        // A part without rows appears in no batch.
         assert_eq!(told, [(50, 500), (100, 1_000), (120, 1_200)]);
     }
 }

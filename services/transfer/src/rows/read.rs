@@ -1,29 +1,30 @@
-//! Owns [`Read`]: some rows of a unit, and how each is named to people.
+//! Owns [`Read`]: a batch of a unit's rows that knows where each of them comes from, so that an error names the row at the
+//! source.
 
 use arrow::array::RecordBatch;
 use mms_delta::FileBatch;
 
-/// Some rows of a unit.
+/// A batch of a unit's rows.
 pub struct Read {
     /// The rows, at least one.
     pub batch: RecordBatch,
     lies: Lies,
 }
 
-/// Where rows lie at the source.
+/// Where the rows of a batch come from.
 enum Lies {
     File(FileBatch),
-    /// From this row on in the result of a statement, in words.
+    /// The first row's number in the result of a statement, and what the statement reads, for messages.
     Result(u64, String),
 }
 
 impl Read {
-    /// Rows of the result of a statement, the first of which is its `first`.
+    /// Rows of a statement's result; `first` is the number of the first of them in it.
     pub fn of_result(batch: RecordBatch, first: u64, result: String) -> Self {
         Self { batch, lies: Lies::Result(first, result) }
     }
 
-    /// Where a row of the batch lies.
+    /// Says where a row of the batch comes from, for messages.
     pub fn shown_row(&self, row: usize) -> String {
         match &self.lies {
             Lies::File(read) => format!("row {} of {}", read.row_in_file(row), read.file.shown_path()),

@@ -1,8 +1,10 @@
-//! A unit's rows by SQL: one statement for each of its source partitions, in the manifest's order. A second run of a statement may
-//! give its rows in another order, so that a place is met again in the same statement or not at all: then the unit is begun
-//! again, by a new attempt. Holds the batch at hand, the page that it came in, and the last statements' own pages.
+//! Reads a unit's rows by SQL: one statement for each of its source partitions, in the manifest's order. No statement runs twice,
+//! because a second run may give its rows in another order. An earlier place is therefore read again from the same statement; if
+//! that is not open any more, the attempt fails and a new one begins the unit again. Holds the current batch, its page, and the
+//! pages of the last statements.
 //!
-//! What a statement gives is never believed to be all: rows are counted against the log, or the server, where the log counts none.
+//! The rows of a statement must never be taken for complete unchecked: their number is compared with the Delta log's or, where
+//! the log has none, with the server's COUNT(*).
 
 use std::collections::VecDeque;
 
@@ -22,7 +24,7 @@ use crate::error::{Result, TransferError};
 use crate::manifest;
 use crate::query::Query;
 
-/// Statements that are kept, so that a block can be sent again that began in one before.
+/// Statements that stay open, so that a block that began in an earlier one can be sent again.
 const KEPT: usize = 4;
 
 /// The rows of a unit's statements.
@@ -31,7 +33,7 @@ pub struct Statements<'a> {
     query: &'a Query,
     unit: i32,
     files: Option<BoxStream<'static, Result<SourceFile>>>,
-    /// None: the manifest was not read yet.
+    /// None until the manifest is read.
     parts: Option<Vec<Asked>>,
     at: Place,
     /// The part and the row in it that the next batch begins with.
@@ -40,21 +42,21 @@ pub struct Statements<'a> {
     open: VecDeque<Open>,
     ahead: Option<Ahead>,
     end: Option<Place>,
-    /// The table was looked at after the last row.
+    /// After the last row the table was checked to be still the planned one.
     looked: bool,
 }
 
-/// A part, and what became of it.
+/// A part, and the state of its statement.
 struct Asked {
     part: Part,
     begun: bool,
-    /// The rows that it had, when its statement has ended.
+    /// The number of rows that the statement returned; None until it has ended.
     found: Option<u64>,
 }
 
 struct Open {
     part: usize,
-    /// The row that it gives next.
+    /// The row that the statement returns next.
     at: u64,
     statement: Statement,
 }
@@ -66,7 +68,7 @@ struct Ahead {
 }
 
 impl<'a> Statements<'a> {
-    /// From the unit's first row on.
+    /// Reads from the unit's first row on.
     pub fn new(run: &'a Run, query: &'a Query, unit: i32) -> Self {
         Self {
             run,
@@ -84,12 +86,12 @@ impl<'a> Statements<'a> {
         }
     }
 
-    /// The unit's files from its first on, which were looked at.
+    /// Passes the unit's files from its first on, some of which were examined, so that the manifest is not read twice.
     pub fn looked_at(&mut self, files: BoxStream<'static, Result<SourceFile>>) {
         self.files = Some(files);
     }
 
-    /// What is worth knowing of what was read.
+    /// Remarks about what was read, for the task's log.
     pub fn notes(&self) -> Vec<String> {
         let parts = self.parts.as_deref().unwrap_or_default();
         let uncounted = parts.iter().filter(|asked| asked.part.rows.is_none()).count();
@@ -100,25 +102,25 @@ impl<'a> Statements<'a> {
         vec![format!("read by {} statements{counted}", parts.len())]
     }
 
-    /// Before the batch that [`Statements::take`] gives.
+    /// The place before the batch that [`Statements::take`] returns next.
     pub fn place(&self) -> Place {
         self.at
     }
 
-    /// Goes on from a place that was met before; a batch ends at `end`.
+    /// Continues at an earlier place. If `end` is given, a batch ends there.
     pub fn go_back(&mut self, to: Place, end: Option<Place>) {
         self.ahead = None;
         (self.at, self.end) = (to, end);
         self.next = (to.part, to.row);
     }
 
-    /// All up to this place has arrived.
+    /// All rows up to this place have arrived: closes the statements of earlier parts.
     pub fn arrived(&mut self) {
         self.end = None;
         self.open.retain(|open| open.part >= self.at.part);
     }
 
-    /// Waits until there is a batch, and says whether there is one. Dropped while it waits, it loses nothing.
+    /// Waits for the next batch, and returns false at the end of the unit. Cancel-safe: dropped while it waits, it loses no rows.
     pub async fn more(&mut self) -> Result<bool> {
         if self.ahead.is_some() {
             return Ok(true);
@@ -164,7 +166,7 @@ impl<'a> Statements<'a> {
     pub fn take(&mut self) -> Option<Read> {
         let Ahead { part, first, mut batch } = self.ahead.take()?;
         let mut end = first + batch.num_rows() as u64;
-        // Sent again, a page may be cut elsewhere than it was.
+        // When rows are read again, the server may cut its pages at other rows than before.
         if let Some(cut) = self.end.filter(|cut| cut.part == part && first < cut.row && cut.row < end) {
             let keep = usize::try_from(cut.row - first).unwrap_or(usize::MAX);
             self.ahead = Some(Ahead { part, first: cut.row, batch: batch.slice(keep, batch.num_rows() - keep) });
@@ -194,7 +196,7 @@ impl<'a> Statements<'a> {
         Ok(parts.all().into_iter().map(|part| Asked { part, begun: false, found: None }).collect())
     }
 
-    /// The statement of a part, at a row.
+    /// The statement of a part, positioned at a row.
     async fn statement(&mut self, part: usize, row: u64) -> Result<&mut Open> {
         let at = match self.open.iter().position(|open| open.part == part) {
             Some(at) => at,
@@ -208,7 +210,7 @@ impl<'a> Statements<'a> {
         Ok(open)
     }
 
-    /// Runs the statement of a part, once.
+    /// Runs the statement of a part, which is an error if it ran before. Returns its index in `open`.
     async fn begin(&mut self, part: usize) -> Result<usize> {
         let query = self.query;
         let asked = self.parts.as_mut().and_then(|parts| parts.get_mut(part));
@@ -217,7 +219,8 @@ impl<'a> Statements<'a> {
             let what = "its rows were read before, and a statement that runs again may give them in another order";
             return Err(DatabricksError::Lost { what: what.to_owned() }.into());
         }
-        // Kept while it runs: whoever waits for it may stop waiting. Parts are begun in their order, so that it is of this one.
+        // Kept while it runs, because the caller may be dropped while it waits. Parts begin in order, so that a kept one is of
+        // this part.
         let opening = self.opening.get_or_insert_with(|| {
             let (session, sql) = (query.session(), query.select(asked.part.condition.as_deref()));
             async move { session.query(&sql).await }.boxed()
@@ -233,7 +236,7 @@ impl<'a> Statements<'a> {
         Ok(self.open.len() - 1)
     }
 
-    /// Compares the rows that a statement gave with those that there are.
+    /// Compares the number of rows that a statement returned with the number at the pinned version.
     async fn check(&mut self, part: usize, found: u64) -> Result<()> {
         let Some(Part { condition, rows, .. }) = self.asked(part).map(|asked| asked.part.clone()) else {
             return Ok(());

@@ -1,5 +1,5 @@
-//! What a server sent as the table's own types: exactly, or not at all. Pure. Names of the parts of lists and maps, and the names
-//! of zones, differ between servers; values never change.
+//! Converts the rows that a server sent to the table's own types, exactly or not at all. Only the field names inside lists and
+//! maps and the names of time zones, which differ between servers, are replaced; a value must never change. Pure.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType};
 const EXACT: CastOptions<'static> =
     CastOptions { safe: false, format_options: arrow::util::display::FormatOptions::new() };
 
-/// The batch with the names and types of `schema`, whose columns it has in their order.
+/// Returns the batch with the names and types of `schema`; both have the same columns in the same order.
 pub fn typed(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, String> {
     if batch.num_columns() != schema.fields().len() {
         return Err(format!("{} columns came where {} were asked for", batch.num_columns(), schema.fields().len()));
@@ -31,7 +31,7 @@ fn exact(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
     }
     let broken = |error: arrow::error::ArrowError| error.to_string();
     match (from, to) {
-        // A zone is how a point in time is shown. Sessions are in UTC, so that what has none there is shown in none.
+        // A zone only says how a point in time is displayed. Sessions run in UTC, and a column without a zone gets none.
         (T::Timestamp(TimeUnit::Microsecond, Some(zone)), T::Timestamp(TimeUnit::Microsecond, wanted))
             if wanted.is_some() || is_utc(zone) =>
         {
@@ -66,7 +66,7 @@ fn exact(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
     }
 }
 
-/// The fields of a struct by their order.
+/// Converts the fields of a struct, matched by position.
 fn fields(found: &StructArray, wanted: &arrow::datatypes::Fields) -> Result<StructArray, String> {
     if found.num_columns() != wanted.len() {
         return Err(format!("a struct of {} fields came, where the table has {}", found.num_columns(), wanted.len()));
@@ -130,7 +130,7 @@ mod tests {
             found.as_list::<i32>().value(0).as_string::<i32>(),
             lists.as_list::<i32>().value(0).as_string::<i32>()
         );
-        // Only the rows at hand, in a batch that was cut.
+        // Of a batch that was cut, only the rows of the slice.
         let cut = exact(&lists.slice(2, 1), &wanted).expect("a list");
         assert_eq!((cut.len(), cut.as_list::<i32>().value(0).len()), (1, 0));
 
