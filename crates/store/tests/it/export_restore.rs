@@ -138,7 +138,7 @@ async fn three_exports_are_kept_and_a_harmed_one_is_passed_over() {
     }
     fs::remove_dir_all(dir.path().join("sled")).unwrap();
     let Err(StoreError::NoUsableExport { detail, .. }) = open(dir.path(), recovering()) else { panic!("restored") };
-    assert!(detail.contains("breaks off"), "{detail}");
+    assert!(detail.contains("is incomplete"), "{detail}");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use crate::common::{Registry, access_key, refusal, source, token, update};
 use mms_proto::ErrorReason as Reason;
 use mms_proto::registry::v1 as pb;
-use mms_proto::types::v1::{TimeOfDay, TimeWindow};
+use mms_proto::types::v1::{TargetKind, TimeOfDay, TimeWindow};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_goes_through_its_whole_life() {
@@ -197,8 +197,9 @@ async fn what_is_not_done_yet_or_not_allowed_is_refused() {
     let status = registry.sources().create_data_source(create(source())).await.unwrap_err();
     assert_eq!(refusal(&status).1, ["data_source.databricks.storage[0].local_files"]);
 
-    let ordered = pb::ListDataSourcesRequest { order_by: "display_name".into(), ..Default::default() };
-    let status = registry.sources().list_data_sources(ordered).await.unwrap_err();
+    let mut later = source();
+    later.settings.get_or_insert_default().target_kind = TargetKind::PkDelta.into();
+    let status = registry.sources().create_data_source(create(later)).await.unwrap_err();
     assert_eq!(refusal(&status).0, Reason::NotYet);
 }
 

@@ -83,7 +83,7 @@ mod tests {
         other[0].source_rows = Some(8);
         other[1].source_rows = None;
         assert_eq!(judged(&fixture, other), [false, false]);
-        fixture.commit(|tx| crate::commit::target::doubt(tx, &target())).await.expect("stored");
+        fixture.commit(|tx| target::doubt(tx, &target())).await.expect("stored");
         assert_eq!(judged(&fixture, units(0..2)), [false, false], "nobody knows what is there");
         let told = doubted(2).expect("a finding");
         assert!(told.message.starts_with("2 units"), "{told:?}");

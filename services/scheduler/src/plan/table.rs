@@ -141,7 +141,7 @@ async fn pin(scheduler: &Scheduler, key: &TableKey, job: &Job) -> Result<Option<
     clear_manifest(scheduler, key).await?;
     let spec = job.spec();
     let marks = spec.incremental == IncrementalMode::ChangedUnits && spec.moves_rows() && !spec.force;
-    let marked = |asked: bool, mark: i32| if asked { mark } else { 0 };
+    let names = marks || spec.drops_gone();
     let mut parts = scheduler
         .peers
         .pin(catalog::PinTableRequest {
@@ -150,8 +150,10 @@ async fn pin(scheduler: &Scheduler, key: &TableKey, job: &Job) -> Result<Option<
             options: scope::options(spec, &key.schema, &key.table).map(table_options_to),
             target_policy: spec.target_policy.number(),
             partitions: parts::of(spec, &key.schema, &key.table),
-            unchanged_units: marked(marks, catalog::UnchangedUnits::Marked as i32),
-            gone_partitions: marked(marks || spec.drops_gone(), catalog::GonePartitions::Named as i32),
+            unchanged_units: if marks { catalog::UnchangedUnits::Marked } else { catalog::UnchangedUnits::default() }
+                .into(),
+            gone_partitions: if names { catalog::GonePartitions::Named } else { catalog::GonePartitions::default() }
+                .into(),
         })
         .await?;
     let Some(Part::Table(pinned)) = parts.next().await? else {
