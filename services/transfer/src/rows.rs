@@ -31,7 +31,7 @@ pub struct Rows<'a> {
 }
 
 enum Reader<'a> {
-    Files(Files<'a>),
+    Files(Box<Files<'a>>),
     Statements(Box<Statements<'a>>),
 }
 
@@ -39,7 +39,9 @@ impl<'a> Rows<'a> {
     /// Reads from the unit's first row on.
     pub fn new(run: &'a Run, source: &'a Source, unit: i32) -> Self {
         let reader = match &source.origin {
-            Origin::Files(reading) => Reader::Files(Files::new(run, &source.shape, reading.store.clone(), unit)),
+            Origin::Files(reading) => {
+                Reader::Files(Box::new(Files::new(run, &source.shape, reading.store.clone(), unit)))
+            }
             Origin::Sql(query) => Reader::Statements(Box::new(Statements::new(run, query, unit))),
         };
         Self { run, unit, reader }

@@ -181,10 +181,8 @@ fn watch_ends(job: &Job) -> bool {
 /// Whether nothing more happens to a task in this state until a caller acts.
 fn task_ends(state: pb::TaskState) -> bool {
     use pb::TaskState as S;
-    match state {
-        S::SchemaFailed | S::DataFailed | S::VerificationFailed | S::LookFailed | S::Done | S::Stopped => true,
-        _ => false,
-    }
+    let failed = matches!(state, S::SchemaFailed | S::DataFailed | S::VerificationFailed | S::LookFailed);
+    failed || matches!(state, S::Done | S::Stopped)
 }
 
 #[cfg(test)]
