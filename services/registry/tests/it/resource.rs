@@ -3,7 +3,7 @@
 use crate::common::{Registry, access_key, refusal, source, token, update};
 use mms_proto::ErrorReason as Reason;
 use mms_proto::registry::v1 as pb;
-use mms_proto::types::v1::{TargetKind, TimeOfDay, TimeWindow};
+use mms_proto::types::v1::{TimeOfDay, TimeWindow};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_goes_through_its_whole_life() {
@@ -189,18 +189,13 @@ async fn everything_that_is_wrong_is_told_at_once_and_nothing_is_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_done_yet_or_not_allowed_is_refused() {
+async fn what_is_not_allowed_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let config = mms_registry::Config { allow_local_files: false, ..crate::common::config(dir.path()) };
     let registry = Registry::with(dir.path(), config).await;
     let create = |source| pb::CreateDataSourceRequest { data_source: Some(source), ..Default::default() };
     let status = registry.sources().create_data_source(create(source())).await.unwrap_err();
     assert_eq!(refusal(&status).1, ["data_source.databricks.storage[0].local_files"]);
-
-    let mut later = source();
-    later.settings.get_or_insert_default().target_kind = TargetKind::PkDelta.into();
-    let status = registry.sources().create_data_source(create(later)).await.unwrap_err();
-    assert_eq!(refusal(&status).0, Reason::NotYet);
 }
 
 #[tokio::test(flavor = "multi_thread")]
